@@ -1,0 +1,23 @@
+/**
+ * The SQLite schema, one step a file. Steps are only ever added: a step that was released is never
+ * edited, because files record its checksum.
+ *
+ * @module
+ */
+
+import { migration as rooms } from "./001_rooms.ts";
+import { migration as users } from "./002_users.ts";
+import { migration as invites } from "./003_invites.ts";
+
+/** One step of the schema. */
+export interface Migration {
+  /** Its number; steps count up from 1 without a gap. */
+  readonly version: number;
+  /** Its name, as in the file name. */
+  readonly name: string;
+  /** The statements, run in one transaction with all other steps a file lacks. */
+  readonly sql: string;
+}
+
+/** Every step, in order. */
+export const MIGRATIONS: readonly Migration[] = [rooms, users, invites];

@@ -1,0 +1,94 @@
+/**
+ * The one error the store throws, and its stable codes.
+ *
+ * @module
+ */
+
+/**
+ * Why an operation failed. Codes are stable: branch on them. Messages are for people and may change.
+ *
+ * | code | meaning |
+ * |---|---|
+ * | `invalid` | a value breaks a limit; `field` names it. Nothing was written |
+ * | `not_found` | no such room, member, sealed key, user or invite |
+ * | `room_exists` `member_exists` `user_exists` | already there |
+ * | `room_owner` | the owner of a room cannot be removed from it |
+ * | `last_admin` | would leave no active admin; `force` overrides |
+ * | `invite_used` `invite_expired` `invite_canceled` | the invite can no longer be claimed |
+ * | `conflict` | a race was lost: what the caller read has changed. Read again and decide again |
+ * | `unavailable` | the backend cannot answer now (no server, no quorum, locked, disk full) or did not in `opTimeout`; the outcome of a write may be unknown |
+ * | `closed` | the store was closed |
+ * | `aborted` | the caller's `signal` ended it |
+ * | `unsupported` | the server or a file has a version this code cannot use |
+ * | `corrupt` | stored data is damaged |
+ * | `refused` | a guard of the move said no; the message says how to go on |
+ * | `in_progress` | the target holds a move or import that has not completed |
+ * | `mismatch` | verification found differences |
+ */
+export type StoreErrorCode =
+  | "invalid"
+  | "not_found"
+  | "room_exists"
+  | "member_exists"
+  | "user_exists"
+  | "room_owner"
+  | "last_admin"
+  | "invite_used"
+  | "invite_expired"
+  | "invite_canceled"
+  | "conflict"
+  | "unavailable"
+  | "closed"
+  | "aborted"
+  | "unsupported"
+  | "corrupt"
+  | "refused"
+  | "in_progress"
+  | "mismatch";
+
+/** What a {@link StoreError} carries besides its code and message. */
+export interface StoreErrorOptions {
+  /** The backend's own error. */
+  cause?: unknown;
+  /** The input field at fault, for `invalid`. */
+  field?: string;
+}
+
+/**
+ * Thrown by every operation of this package that fails.
+ *
+ * @example Branch on the code, not on the message
+ * ```ts
+ * import { openSqlite, StoreError } from "@unibus/membership";
+ *
+ * await using store = openSqlite(":memory:");
+ * try {
+ *   await store.getRoom("nowhere");
+ * } catch (error) {
+ *   if (!(error instanceof StoreError && error.code === "not_found")) throw error;
+ * }
+ * ```
+ */
+export class StoreError extends Error {
+  override readonly name = "StoreError";
+  /** The stable code; see {@link StoreErrorCode}. */
+  readonly code: StoreErrorCode;
+  /** The input field at fault, for `invalid`. */
+  readonly field?: string;
+
+  /**
+   * @param code The stable code
+   * @param message What was attempted and what was found
+   * @param options The cause and the field at fault
+   */
+  constructor(code: StoreErrorCode, message: string, options: StoreErrorOptions = {}) {
+    super(message, "cause" in options ? { cause: options.cause } : undefined);
+    this.code = code;
+    if (options.field !== undefined) this.field = options.field;
+  }
+}
+
+/** Whether `error` is a {@link StoreError}, of the given code where one is given. */
+export function isStoreError(error: unknown, code?: StoreErrorCode): error is StoreError {
+  return error instanceof StoreError && (code === undefined || error.code === code);
+}

@@ -1,0 +1,352 @@
+/**
+ * The JetStream backend: the parts put together.
+ *
+ * @module
+ */
+
+import type { Backend, Range, RestoreOptions, SealedKeyCursor } from "../backend.ts";
+import { StoreError } from "../errors.ts";
+import type { Counts, Invite, Member, Room, SealedKey, StoreRecord, User, UserStatus } from "../model.ts";
+import { compareText, noCounts } from "../order.ts";
+import { BulkWriter } from "./bulk.ts";
+import { BATCH_LIMIT, type Bucket, type Entry } from "./bucket.ts";
+import { Cache, type CacheOptions } from "./cache.ts";
+import { compare, isData } from "./compare.ts";
+import { Context } from "./context.ts";
+import { Directory } from "./directory.ts";
+import { scan } from "./feed.ts";
+import { inviteKey, parseKey, roomKey, userKey } from "./keys.ts";
+import { type Marker, readMarker, writeMarker } from "./marker.ts";
+import { RoomReads, RoomTransactions } from "./rooms.ts";
+import { Spool } from "./spool.ts";
+import { InviteTransactions, UserTransactions } from "./users.ts";
+import { decodeInvite, decodeRoom, decodeUser, isVisible } from "./values.ts";
+import { aborted } from "./wire.ts";
+
+/** The backend on one bucket. */
+export class JetStreamBackend implements Backend {
+  readonly name = "jetstream";
+  readonly #bucket: Bucket;
+  readonly #cache: Cache;
+  readonly #context: Context;
+  readonly #rooms: RoomTransactions;
+  readonly #reads: RoomReads;
+  readonly #users: UserTransactions;
+  readonly #invites: InviteTransactions;
+  readonly #directories: Record<"rooms" | "users" | "invites", Directory>;
+  readonly #end: () => Promise<void>;
+
+  /**
+   * @param bucket The bucket, its stream made sure of
+   * @param options How the cache behaves
+   * @param end What to do last, such as closing the connection
+   */
+  constructor(bucket: Bucket, options: CacheOptions, end: () => Promise<void>) {
+    this.#bucket = bucket;
+    this.#end = end;
+    this.#cache = new Cache(bucket, options);
+    this.#context = new Context(bucket, this.#cache, options.opTimeout);
+    this.#rooms = new RoomTransactions(this.#context);
+    this.#reads = new RoomReads(this.#context);
+    this.#users = new UserTransactions(this.#context);
+    this.#invites = new InviteTransactions(this.#context);
+    const directory = (space: string) =>
+      new Directory(bucket, `${space}.*`, (key) => {
+        const parsed = parseKey(key);
+        if (parsed === null) return key;
+        return parsed.space === "users" ? parsed.signPub : "id" in parsed ? parsed.id : key;
+      });
+    this.#directories = {
+      rooms: directory("rooms"),
+      users: directory("users"),
+      invites: directory("invites"),
+    };
+  }
+
+  /** The cache, for health reports. */
+  get cache(): Cache {
+    return this.#cache;
+  }
+
+  createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
+    return this.#rooms.create(room, members, keys);
+  }
+
+  getRoom(id: string): Promise<Room | null> {
+    return this.#reads.get(id);
+  }
+
+  listRooms(range: Range): Promise<Room[]> {
+    return this.#list("rooms", range, roomKey, (entry, id) => {
+      const stored = decodeRoom(entry.key, id, entry.data);
+      return isVisible(stored) ? stored.room : null;
+    });
+  }
+
+  async listRoomsForEndpoint(endpoint: string, range: Range): Promise<Room[]> {
+    const rooms = await this.#reads.ofEndpoint(endpoint);
+    rooms.sort((a, b) => compareText(a.id, b.id));
+    return slice(rooms, range, (it, after) => compareText(it.id, after) > 0);
+  }
+
+  deleteRoom(id: string): Promise<void> {
+    return this.#rooms.delete(id);
+  }
+
+  addMember(member: Member, key: SealedKey | null): Promise<void> {
+    return this.#rooms.add(member, key);
+  }
+
+  getMember(roomId: string, endpoint: string): Promise<Member | null> {
+    return this.#reads.member(roomId, endpoint);
+  }
+
+  async listMembers(roomId: string, range: Range): Promise<Member[]> {
+    return slice(await this.#reads.members(roomId), range, (it, after) => it.endpoint > after);
+  }
+
+  removeMember(roomId: string, endpoint: string): Promise<void> {
+    return this.#rooms.remove(roomId, endpoint);
+  }
+
+  rekeyRoom(roomId: string, epoch: number, keys: SealedKey[]): Promise<Room> {
+    return this.#rooms.rekey(roomId, epoch, keys);
+  }
+
+  putSealedKey(key: SealedKey): Promise<void> {
+    return this.#rooms.putKey(key);
+  }
+
+  async getSealedKey(
+    roomId: string,
+    endpoint: string,
+    epoch: number | null,
+  ): Promise<SealedKey | null> {
+    try {
+      return (await this.#reads.sealedKeys(roomId, epoch, endpoint)).at(-1) ?? null;
+    } catch (error) {
+      if (error instanceof StoreError && error.code === "not_found") return null;
+      throw error;
+    }
+  }
+
+  async listSealedKeys(
+    roomId: string,
+    epoch: number | null,
+    range: Range<SealedKeyCursor>,
+  ): Promise<SealedKey[]> {
+    const keys = await this.#reads.sealedKeys(roomId, epoch, null);
+    return slice(keys, range, (it, after) =>
+      it.epoch > after.epoch || (it.epoch === after.epoch && it.endpoint > after.endpoint));
+  }
+
+  addUser(user: User): Promise<void> {
+    return this.#users.add(user);
+  }
+
+  getUser(signPub: string): Promise<User | null> {
+    return this.#users.get(signPub);
+  }
+
+  listUsers(range: Range): Promise<User[]> {
+    return this.#list("users", range, userKey, (entry, id) => decodeUser(entry.key, id, entry.data));
+  }
+
+  setUserStatus(signPub: string, status: UserStatus, at: string, force: boolean): Promise<User> {
+    return this.#users.setStatus(signPub, status, at, force);
+  }
+
+  deleteUser(signPub: string, force: boolean): Promise<void> {
+    return this.#users.delete(signPub, force);
+  }
+
+  isAuthorized(signPub: string): boolean | Promise<boolean> {
+    return this.#cache.isAuthorized(signPub);
+  }
+
+  hasAdmin(): boolean | Promise<boolean> {
+    return this.#cache.hasAdmin();
+  }
+
+  createInvite(invite: Invite): Promise<void> {
+    return this.#invites.create(invite);
+  }
+
+  getInvite(id: string): Promise<Invite | null> {
+    return this.#invites.get(id);
+  }
+
+  listInvites(range: Range): Promise<Invite[]> {
+    return this.#list("invites", range, inviteKey, (entry, id) =>
+      decodeInvite(entry.key, id, entry.data));
+  }
+
+  consumeInvite(id: string, user: User): Promise<User> {
+    return this.#invites.consume(id, user);
+  }
+
+  cancelInvite(id: string, at: string): Promise<Invite> {
+    return this.#invites.cancel(id, at);
+  }
+
+  /** A page of a kind: its ids from the directory, its records in one read. */
+  async #list<T>(
+    kind: "rooms" | "users" | "invites",
+    range: Range,
+    keyOf: (id: string) => string,
+    decode: (entry: Entry, id: string) => T | null,
+  ): Promise<T[]> {
+    const deadline = this.#context.deadline();
+    const directory = this.#directories[kind];
+    const items: T[] = [];
+    let after = range.after;
+    while (items.length < range.limit) {
+      const limit = Math.min(range.limit - items.length, BATCH_LIMIT);
+      const ids = await directory.list({ limit, after }, deadline);
+      if (ids.length === 0) break;
+      const found = await this.#bucket.getMany(ids.map(keyOf), directory.sequence, deadline);
+      for (const id of ids) {
+        const entry = found.get(keyOf(id));
+        const item = entry === undefined ? null : decode(entry, id);
+        if (item !== null) items.push(item);
+      }
+      after = ids.at(-1)!;
+    }
+    return items;
+  }
+
+  async *records(signal?: AbortSignal): AsyncGenerator<StoreRecord> {
+    using spool = new Spool();
+    /** Rooms in the middle of a large change: hidden altogether, or from an epoch on. */
+    const epochs = new Map<string, number>();
+    await scan(this.#bucket, {
+      ...(signal === undefined ? {} : { signal }),
+      onEntry: ({ key, data }) => {
+        const parsed = parseKey(key);
+        if (parsed === null || parsed.space === "rooms_by_member" || parsed.space === "meta") return;
+        spool.take(key, data);
+        if (parsed.space !== "rooms") return;
+        const stored = data.length > 0 ? decodeRoom(key, parsed.id, data) : null;
+        if (stored === null || stored.pending === null) epochs.delete(parsed.id);
+        else epochs.set(parsed.id, isVisible(stored) ? stored.room.epoch : 0);
+      },
+    });
+    for (const it of spool.records()) {
+      if (signal?.aborted) throw aborted(signal);
+      if (epochs.size > 0) {
+        const room = it.kind === "rooms"
+          ? it.record.id
+          : it.kind === "members" || it.kind === "room_keys"
+          ? it.record.roomId
+          : null;
+        const epoch = room === null ? undefined : epochs.get(room);
+        if (epoch === 0) continue;
+        if (epoch !== undefined && it.kind === "room_keys" && it.record.epoch > epoch) continue;
+      }
+      yield it;
+    }
+  }
+
+  async restore(
+    records: AsyncIterable<StoreRecord>,
+    { replace = false, signal, onProgress }: RestoreOptions,
+  ): Promise<Counts> {
+    // Everything is read and checked before the bucket is touched.
+    using spool = new Spool();
+    const counts = noCounts();
+    for await (const it of records) {
+      if (signal?.aborted) throw aborted(signal);
+      spool.add(it);
+      counts[it.kind]++;
+    }
+    const before = await readMarker(this.#bucket, this.#context.deadline());
+    const again = before.marker?.state === "in_progress" && before.marker.by === "import";
+    if (!replace && !again && !await isEmpty(this.#bucket, signal)) {
+      throw new StoreError(
+        "refused",
+        `Bucket ${this.#bucket.name} is not empty; replace overrides, and what is there is lost`,
+      );
+    }
+    const marker: Marker = {
+      state: "in_progress",
+      by: "import",
+      source: null,
+      startedAt: new Date().toISOString(),
+    };
+    let revision = await writeMarker(
+      this.#bucket,
+      marker,
+      before.revision,
+      this.#context.deadline(),
+    );
+    await applyDiffs(this.#bucket, () => spool.records(), {
+      ...(signal === undefined ? {} : { signal }),
+    });
+    revision = await writeMarker(this.#bucket, {
+      ...marker,
+      state: "complete",
+      completedAt: new Date().toISOString(),
+      counts,
+    }, revision, this.#context.deadline());
+    await this.#caughtUp(revision);
+    onProgress?.(Object.values(counts).reduce((a, b) => a + b));
+    return counts;
+  }
+
+  /** Lets later answers of the cache wait for what was restored. */
+  async #caughtUp(before: number): Promise<void> {
+    for (const space of ["users.*", "rooms.*", "members.*.*"]) {
+      const newest = await this.#bucket.get(space, this.#context.deadline());
+      if (newest !== null && newest.revision < before) this.#cache.wrote(newest.revision);
+    }
+    this.#context.noteWritten(before);
+  }
+
+  async close(): Promise<void> {
+    this.#cache.close();
+    await this.#end();
+  }
+}
+
+/** Makes the bucket hold exactly these records; returns how many entries were written and removed. */
+export async function applyDiffs(
+  bucket: Bucket,
+  records: () => Iterable<StoreRecord>,
+  options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {},
+): Promise<{ written: number; removed: number }> {
+  const writer = new BulkWriter(bucket, options);
+  let written = 0;
+  let removed = 0;
+  const { signal } = options;
+  for await (const diff of compare(bucket, records, signal === undefined ? {} : { signal })) {
+    const wait = writer.write(diff.key, diff.change === "extra" ? null : diff.value);
+    if (diff.change === "extra") removed++;
+    else written++;
+    if (wait !== undefined) {
+      await wait;
+      options.onProgress?.(writer.done);
+    }
+  }
+  await writer.flush();
+  return { written, removed };
+}
+
+/** Whether the bucket holds no record. */
+export async function isEmpty(bucket: Bucket, signal?: AbortSignal): Promise<boolean> {
+  let empty = true;
+  await scan(bucket, {
+    ...(signal === undefined ? {} : { signal }),
+    onEntry: (entry) => {
+      if (entry.data.length === 0 || !isData(entry.key)) return;
+      empty = false;
+      return false;
+    },
+  });
+  return empty;
+}
+
+function slice<T, K>(items: T[], range: Range<K>, isBehind: (it: T, after: K) => boolean): T[] {
+  const { after, limit } = range;
+  const from = after === null ? 0 : items.findIndex((it) => isBehind(it, after));
+  return from < 0 ? [] : items.slice(from, from + limit);
+}

@@ -1,0 +1,328 @@
+/**
+ * One KV bucket as the transactions need it: reads at the leader, many keys in one read, and
+ * writes that are one message or one atomic batch, compared and set on revisions.
+ *
+ * Sources: NATS ADR-8 (key-value layout), ADR-31 (direct and batched get), ADR-50 (atomic batch).
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { createInbox, type NatsConnection, nuid } from "@nats-io/transport-node";
+import { StoreError } from "../errors.ts";
+import {
+  type ApiError,
+  CODE,
+  left,
+  ofApi,
+  parseAnswer,
+  publish,
+  RawHeaders,
+  request,
+  retry,
+  Transient,
+  WrongRevision,
+} from "./wire.ts";
+
+/** Most messages of one atomic batch; the server's limit. */
+export const BATCH_LIMIT = 1000;
+/** Most subjects one batched get may match; the server's limit. */
+export const MULTI_LIMIT = 1024;
+/** How long a delete marker stays. Who has not listened for longer must read everything anew. */
+export const MARKER_TTL_SECONDS = 24 * 3600;
+
+/** Batches under way at once; the server takes 50 a stream, from all clients together. */
+const BATCHES_AT_ONCE = 12;
+/** How long one try may take before the next: a request sent while there is no leader is dropped. */
+const TRY_TIMEOUT = 1500;
+const LARGE_TRY_TIMEOUT = 5000;
+
+/** A key's last message. */
+export interface Entry {
+  /** The key, without the bucket's prefix. */
+  key: string;
+  /** The stream's sequence of the message. */
+  revision: number;
+  /** The value; empty for a delete marker. */
+  data: Uint8Array;
+  /** The id of the transaction, where the message was the first of one. */
+  txn?: string;
+}
+
+/** One message of a transaction. */
+export interface Write {
+  /** The key. */
+  key: string;
+  /** The new value; `null` deletes. */
+  value: string | null;
+  /** The revision the key must have now; 0 for none. */
+  expect?: number;
+  /** Another key and the revision it must have, instead of this one's. */
+  guard?: { key: string; revision: number };
+}
+
+/** More keys match than one batched get returns. */
+export class TooMany extends Error {}
+
+/** A bucket on a connection. */
+export class Bucket {
+  /** The stream's name. */
+  readonly stream: string;
+  readonly #prefix: string;
+  #batches = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(readonly nc: NatsConnection, readonly name: string) {
+    this.stream = `KV_${name}`;
+    this.#prefix = `$KV.${name}.`;
+  }
+
+  /** The subject of a key or of a pattern. */
+  subject(key: string): string {
+    return this.#prefix + key;
+  }
+
+  /** The key of a subject. */
+  key(subject: string): string {
+    return subject.slice(this.#prefix.length);
+  }
+
+  /** Sends a JetStream API request, retried until `deadline`. */
+  api<T>(name: string, payload: unknown, deadline: number, signal?: AbortSignal): Promise<T> {
+    const body = payload === undefined ? "" : JSON.stringify(payload);
+    const what = `JetStream ${name}`;
+    return retry(what, deadline, async () => {
+      const timeout = Math.min(left(deadline), LARGE_TRY_TIMEOUT);
+      return parseAnswer<T>(await request(this.nc, `$JS.API.${name}`, body, timeout), what);
+    }, signal);
+  }
+
+  /** Reads a key's last message at the leader, of a pattern the newest; `null` when there is none. */
+  get(key: string, deadline: number): Promise<Entry | null> {
+    return this.#read(`Read ${key}`, { last_by_subj: this.subject(key) }, deadline);
+  }
+
+  /** Reads at the leader the first message that matches `pattern` from `sequence` on. */
+  next(pattern: string, sequence: number, deadline: number): Promise<Entry | null> {
+    const query = { seq: sequence, next_by_subj: this.subject(pattern) };
+    return this.#read(`Read ${pattern}`, query, deadline);
+  }
+
+  #read(what: string, query: unknown, deadline: number): Promise<Entry | null> {
+    const body = JSON.stringify(query);
+    return retry(what, deadline, async () => {
+      const timeout = Math.min(left(deadline), TRY_TIMEOUT);
+      const msg = await request(
+        this.nc,
+        `$JS.API.STREAM.MSG.GET.${this.stream}`,
+        body,
+        timeout,
+      );
+      const answer = parseJson<{ error?: ApiError; message?: StoredMessage }>(msg.data);
+      if (answer?.error?.err_code === CODE.noMessage) return null;
+      if (answer?.message === undefined) {
+        throw answer?.error ? ofApi(answer.error, what) : new Transient("no answer");
+      }
+      const { subject, seq, data, hdrs } = answer.message;
+      const txn = hdrs && /^Unibus-Txn: (\S+)/m.exec(Buffer.from(hdrs, "base64").toString("latin1"));
+      return {
+        key: this.key(subject),
+        revision: seq,
+        data: data ? Buffer.from(data, "base64") : new Uint8Array(),
+        ...(txn ? { txn: txn[1]! } : {}),
+      };
+    });
+  }
+
+  /**
+   * Reads the last messages of all keys that match, as of one sequence which is at least `minimum`
+   * (any replica may answer, a slow one is asked again). Delete markers are left out.
+   *
+   * @throws {TooMany} Above {@link MULTI_LIMIT} matches
+   */
+  getMany(patterns: string[], minimum: number, deadline: number): Promise<Map<string, Entry>> {
+    const body = JSON.stringify({ multi_last: patterns.map((it) => this.subject(it)) });
+    return retry(`Read ${patterns[0]}`, deadline, async () => {
+      const found = new Map<string, Entry>();
+      const upTo = await this.#collect(body, Math.min(left(deadline), TRY_TIMEOUT), found);
+      if (upTo !== null) {
+        if (upTo < minimum) throw new Transient(`replica at sequence ${upTo}, not yet ${minimum}`);
+        return found;
+      }
+      // No match, and no word of the replica's sequence: ask the leader, one pattern at a time.
+      for (const pattern of patterns) {
+        const entry = await this.next(pattern, 1, deadline);
+        if (entry !== null && entry.data.length > 0) throw new Transient("replica behind");
+      }
+      return found;
+    });
+  }
+
+  #collect(body: string, timeout: number, into: Map<string, Entry>): Promise<number | null> {
+    return new Promise((resolve, reject) => {
+      const inbox = createInbox();
+      const end = (settle: () => void) => {
+        sub.unsubscribe();
+        clearTimeout(timer);
+        settle();
+      };
+      const timer = setTimeout(() => end(() => reject(new Transient("timeout"))), timeout);
+      const sub = this.nc.subscribe(inbox, {
+        callback: (error, msg) => {
+          if (error) return end(() => reject(new Transient(error.message)));
+          const headers = msg.headers;
+          const subject = headers?.get("Nats-Subject");
+          if (headers && subject) {
+            if (msg.data.length === 0) return;
+            const key = this.key(subject);
+            const revision = Number(headers.get("Nats-Sequence"));
+            into.set(key, { key, revision, data: msg.data });
+            return;
+          }
+          const status = headers?.code ?? 0;
+          if (status === 204) {
+            end(() => resolve(Number(headers!.get("Nats-UpTo-Sequence"))));
+          } else if (status === 404) end(() => resolve(null));
+          else if (status === 413) end(() => reject(new TooMany()));
+          else end(() => reject(new Transient(`status ${status} ${headers?.description ?? ""}`)));
+        },
+      });
+      try {
+        publish(this.nc, `$JS.API.DIRECT.GET.${this.stream}`, body, { reply: inbox });
+      } catch (error) {
+        end(() => reject(error));
+      }
+    });
+  }
+
+  /**
+   * Writes all or nothing: one message by itself, more as an atomic batch. Tries again when the
+   * outcome of a try is open, and tells by the transaction's id whether an earlier try did it.
+   *
+   * @returns The sequence of the last message
+   * @throws {WrongRevision} When an expectation does not hold
+   */
+  async commit(writes: Write[], deadline: number, signal?: AbortSignal): Promise<number> {
+    const first = writes[0]!;
+    const txn = nuid.next();
+    const what = `Write ${first.key}`;
+    let open = false;
+    return await retry(what, deadline, async () => {
+      const timeout = Math.min(
+        left(deadline),
+        writes.length > 100 ? LARGE_TRY_TIMEOUT : TRY_TIMEOUT,
+      );
+      try {
+        return writes.length === 1
+          ? await this.#publish(first, txn, timeout, what)
+          : await this.#publishBatch(writes, txn, timeout, what);
+      } catch (error) {
+        if (error instanceof Transient) open = true;
+        if (!(error instanceof WrongRevision) || !open) throw error;
+        const now = await this.get(first.key, deadline);
+        if (now?.txn === txn) return now.revision + writes.length - 1;
+        if (now !== null && now.revision > (first.expect ?? now.revision)) {
+          // Somebody wrote behind us; whether behind our write or instead of it cannot be told.
+          throw new StoreError("unavailable", `${what}: interrupted, the outcome is unknown`, {
+            cause: error,
+          });
+        }
+        throw error;
+      }
+    }, signal);
+  }
+
+  async #publish(write: Write, txn: string, timeout: number, what: string): Promise<number> {
+    const headers = new RawHeaders(`Unibus-Txn: ${txn}\r\n${this.#lines(write)}`);
+    const msg = await request(
+      this.nc,
+      this.subject(write.key),
+      write.value ?? "",
+      timeout,
+      headers,
+    );
+    return parseAnswer<{ seq: number }>(msg, what).seq;
+  }
+
+  async #publishBatch(
+    writes: Write[],
+    txn: string,
+    timeout: number,
+    what: string,
+  ): Promise<number> {
+    await this.#enter();
+    try {
+      const id = nuid.next();
+      const last = writes.length - 1;
+      for (let i = 0; i < last; i++) {
+        const write = writes[i]!;
+        const lines = `${i === 0 ? `Unibus-Txn: ${txn}\r\n` : ""}Nats-Batch-Id: ${id}\r\n` +
+          `Nats-Batch-Sequence: ${i + 1}\r\n${this.#lines(write)}`;
+        publish(this.nc, this.subject(write.key), write.value ?? "", {
+          headers: new RawHeaders(lines),
+        });
+      }
+      const write = writes[last]!;
+      const lines = `Nats-Batch-Id: ${id}\r\nNats-Batch-Sequence: ${last + 1}\r\n` +
+        `Nats-Batch-Commit: 1\r\n${this.#lines(write)}`;
+      const msg = await request(
+        this.nc,
+        this.subject(write.key),
+        write.value ?? "",
+        timeout,
+        new RawHeaders(lines),
+      );
+      const ack = parseAnswer<{ seq: number; count?: number }>(msg, what);
+      if (ack.count !== writes.length) {
+        throw new StoreError(
+          "unavailable",
+          `${what}: the server took ${ack.count ?? 1} of ${writes.length} messages; is allow_atomic on?`,
+        );
+      }
+      return ack.seq;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  #lines(write: Write): string {
+    let lines = "";
+    if (write.guard !== undefined) {
+      lines += `Nats-Expected-Last-Subject-Sequence: ${write.guard.revision}\r\n` +
+        `Nats-Expected-Last-Subject-Sequence-Subject: ${this.subject(write.guard.key)}\r\n`;
+    } else if (write.expect !== undefined) {
+      lines += `Nats-Expected-Last-Subject-Sequence: ${write.expect}\r\n`;
+    }
+    if (write.value === null) {
+      lines += `KV-Operation: DEL\r\nNats-TTL: ${MARKER_TTL_SECONDS}s\r\n`;
+    }
+    return lines;
+  }
+
+  async #enter(): Promise<void> {
+    if (this.#batches >= BATCHES_AT_ONCE) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    } else this.#batches++;
+  }
+
+  #leave(): void {
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#batches--;
+  }
+}
+
+interface StoredMessage {
+  subject: string;
+  seq: number;
+  data?: string;
+  hdrs?: string;
+}
+
+function parseJson<T>(data: Uint8Array): T | null {
+  try {
+    return JSON.parse(Buffer.from(data).toString("utf8"));
+  } catch {
+    return null;
+  }
+}

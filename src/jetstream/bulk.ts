@@ -1,0 +1,78 @@
+/**
+ * Writes many entries fast: atomic batches, several in flight, in order, each tried again until it is
+ * in. Raw puts and deletes, for a bucket that nobody else writes.
+ *
+ * @module
+ */
+
+import { BATCH_LIMIT, type Bucket, type Write } from "./bucket.ts";
+import { aborted } from "./wire.ts";
+
+/** How a bulk write goes about it. */
+export interface BulkOptions {
+  /** Batches in flight. Default 4. */
+  inFlight?: number;
+  /** How long a batch is tried, milliseconds. Default 120,000. */
+  batchTimeout?: number;
+  /** Ends it: batches under way are finished, no more are sent. */
+  signal?: AbortSignal;
+}
+
+/** Collects entries into batches and keeps several in flight. */
+export class BulkWriter {
+  readonly #bucket: Bucket;
+  readonly #inFlight: number;
+  readonly #batchTimeout: number;
+  readonly #signal: AbortSignal | undefined;
+  #batch: Write[] = [];
+  readonly #running = new Set<Promise<void>>();
+  #failed: { error: unknown } | null = null;
+  #done = 0;
+
+  constructor(bucket: Bucket, options: BulkOptions = {}) {
+    this.#bucket = bucket;
+    this.#inFlight = options.inFlight ?? 4;
+    this.#batchTimeout = options.batchTimeout ?? 120_000;
+    this.#signal = options.signal;
+  }
+
+  /** Entries that the server has acknowledged. */
+  get done(): number {
+    return this.#done;
+  }
+
+  /** Adds a put, or a delete for `null`. A promise comes back when the caller has to wait. */
+  write(key: string, value: string | null): Promise<void> | undefined {
+    this.#batch.push({ key, value });
+    return this.#batch.length < BATCH_LIMIT ? undefined : this.#send();
+  }
+
+  /** Sends what is left and waits until everything is in. */
+  async flush(): Promise<void> {
+    if (this.#batch.length > 0) await this.#send();
+    await Promise.all(this.#running);
+    this.#check();
+  }
+
+  async #send(): Promise<void> {
+    this.#check();
+    const batch = this.#batch;
+    this.#batch = [];
+    const run = this.#bucket.commit(batch, Date.now() + this.#batchTimeout, this.#signal).then(
+      () => {
+        this.#done += batch.length;
+      },
+      (error) => {
+        this.#failed ??= { error };
+      },
+    ).finally(() => this.#running.delete(run));
+    this.#running.add(run);
+    while (this.#running.size >= this.#inFlight) await Promise.race(this.#running);
+    this.#check();
+  }
+
+  #check(): void {
+    if (this.#failed !== null) throw this.#failed.error;
+    if (this.#signal?.aborted) throw aborted(this.#signal);
+  }
+}

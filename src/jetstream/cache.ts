@@ -1,0 +1,284 @@
+/**
+ * Users and memberships in memory, fed by one feed: authorization at memory speed that fails closed.
+ *
+ * What the cache may answer rests on a sequence and a time. `upTo` is the sequence up to which it has
+ * seen everything. A probe asks the stream's leader for its last sequence and for how long ago it
+ * last heard from a quorum; once `upTo` has reached that sequence, the cache is known to hold every
+ * change acknowledged before that moment (`freshAt`): whoever led instead could be elected only after
+ * it. When `freshAt` is older than `maxStaleness` the answer is no, so a node that is cut off stops
+ * admitting anybody, also when a server on its side still answers.
+ *
+ * @module
+ */
+
+import { StoreError } from "../errors.ts";
+import type { Member, User } from "../model.ts";
+import { type Bucket, type Entry, MARKER_TTL_SECONDS } from "./bucket.ts";
+import { Feed } from "./feed.ts";
+import { parseKey } from "./keys.ts";
+import { quorumAge, streamInfo } from "./stream.ts";
+import { decodeMember, decodeRoom, decodeUser, isVisible } from "./values.ts";
+
+/** How the cache behaves. */
+export interface CacheOptions {
+  /** Age, in milliseconds, beyond which the cache stops answering yes. */
+  maxStaleness: number;
+  /** How long an operation may take, milliseconds. */
+  opTimeout: number;
+  /** Memberships held at most; above it the leader is asked. */
+  maxMembers: number;
+}
+
+const PATTERNS = ["users.*", "members.*.*", "rooms.*"];
+
+/** Whether the cache wants to see the key. */
+export function isCached(key: string): boolean {
+  return key.startsWith("users.") || key.startsWith("members.") || key.startsWith("rooms.");
+}
+
+/** What one loading has brought; given up as a whole when it cannot be continued. */
+class View {
+  /** Every user: whether active. */
+  readonly users = new Map<string, boolean>();
+  /** Active admins. */
+  readonly admins = new Set<string>();
+  /** By endpoint and room; `null` above the bound. */
+  members: Map<string, Member> | null = new Map();
+  /** Rooms that are not there for readers while a large change is under way. */
+  readonly hidden = new Set<string>();
+  /** When the stream was made. */
+  created = "";
+  upTo = 0;
+  freshAt = -Infinity;
+  /** A probe's sequence and time that wait for the feed to catch up. */
+  awaited: { sequence: number; at: number } | null = null;
+
+  constructor(readonly maxMembers: number) {}
+
+  take(entry: Entry): void {
+    this.#apply(entry);
+    this.advance(entry.revision);
+  }
+
+  advance(sequence: number): void {
+    if (sequence > this.upTo) this.upTo = sequence;
+    if (this.awaited !== null && this.awaited.sequence <= this.upTo) {
+      this.freshAt = Math.max(this.freshAt, this.awaited.at);
+      this.awaited = null;
+    }
+  }
+
+  #apply(entry: Entry): void {
+    const parsed = parseKey(entry.key);
+    if (parsed === null) return;
+    const gone = entry.data.length === 0;
+    if (parsed.space === "users") {
+      this.#setUser(
+        parsed.signPub,
+        gone ? null : decodeUser(entry.key, parsed.signPub, entry.data),
+      );
+    } else if (parsed.space === "members") {
+      if (this.members === null) return;
+      const id = parsed.endpoint + parsed.room;
+      if (gone) this.members.delete(id);
+      else {
+        this.members.set(id, decodeMember(entry.key, parsed.room, parsed.endpoint, entry.data));
+        if (this.members.size > this.maxMembers) this.members = null;
+      }
+    } else if (parsed.space === "rooms") {
+      if (gone || isVisible(decodeRoom(entry.key, parsed.id, entry.data))) {
+        this.hidden.delete(parsed.id);
+      } else this.hidden.add(parsed.id);
+    }
+  }
+
+  #setUser(signPub: string, user: User | null): void {
+    const active = user?.status === "active";
+    if (user === null) this.users.delete(signPub);
+    else this.users.set(signPub, active);
+    if (active && user.role === "admin") this.admins.add(signPub);
+    else this.admins.delete(signPub);
+  }
+}
+
+/** Begins at the first question, not when the store is opened: tools that ask nothing pay nothing. */
+export class Cache {
+  readonly #bucket: Bucket;
+  readonly #options: CacheOptions;
+  #view: View;
+  #feed: Feed | null = null;
+  #warm: Promise<void> | null = null;
+  #own = 0;
+  #waiting: (() => void)[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+
+  constructor(bucket: Bucket, options: CacheOptions) {
+    this.#bucket = bucket;
+    this.#options = options;
+    this.#view = new View(options.maxMembers);
+  }
+
+  /** What the cache holds, the sequence up to which it has seen everything, and how old that knowledge is. */
+  status(): { upTo: number; ageMs: number; users: number; members: number | null } {
+    const { upTo, freshAt, users, members } = this.#view;
+    return {
+      upTo,
+      ageMs: performance.now() - freshAt,
+      users: users.size,
+      members: members?.size ?? null,
+    };
+  }
+
+  /** Notes a write of our own: answers wait until it has been seen. */
+  wrote(sequence: number): void {
+    if (sequence > this.#own) this.#own = sequence;
+  }
+
+  /** Whether the key belongs to an active user. */
+  isAuthorized(signPub: string): boolean | Promise<boolean> {
+    if (!this.#isReady()) return this.#ask((view) => view.users.get(signPub) === true);
+    return this.#view.users.get(signPub) === true && this.#isFresh();
+  }
+
+  /** Whether there is an active admin. */
+  hasAdmin(): boolean | Promise<boolean> {
+    if (!this.#isReady()) return this.#ask((view) => view.admins.size > 0);
+    return this.#view.admins.size > 0 && this.#isFresh();
+  }
+
+  /** A membership; `undefined` when the cache cannot tell and the leader must be asked. */
+  member(roomId: string, endpoint: string): Member | null | undefined {
+    if (!this.#isReady() || !this.#isFresh() || this.#view.members === null) return undefined;
+    if (this.#view.hidden.has(roomId)) return null;
+    return this.#view.members.get(endpoint + roomId) ?? null;
+  }
+
+  /** Active admins as far as known; `null` when the cache is not warm. */
+  admins(): ReadonlySet<string> | null {
+    return this.#isReady() ? this.#view.admins : null;
+  }
+
+  /** Ends the feed and whoever waits. */
+  close(): void {
+    this.#closed = true;
+    this.#giveUp(this.#view);
+    this.#wake();
+  }
+
+  #isReady(): boolean {
+    return this.#view.freshAt !== -Infinity && this.#view.upTo >= this.#own;
+  }
+
+  #isFresh(): boolean {
+    return performance.now() - this.#view.freshAt <= this.#options.maxStaleness;
+  }
+
+  /** The slow way: warm up, or wait for a write of our own, then answer. */
+  async #ask(answer: (view: View) => boolean): Promise<boolean> {
+    const deadline = performance.now() + this.#options.opTimeout;
+    while (!this.#isReady()) {
+      if (this.#closed) throw new StoreError("closed", "The store is closed");
+      // Not remembered when it fails: the next question tries again.
+      this.#warm ??= this.#load().catch((error) => {
+        this.#warm = null;
+        throw error;
+      });
+      await within(this.#warm, deadline);
+      if (this.#isReady()) break;
+      await within(new Promise<void>((resolve) => this.#waiting.push(resolve)), deadline);
+    }
+    return this.#isFresh() && answer(this.#view);
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  async #load(): Promise<void> {
+    const view = new View(this.#options.maxMembers);
+    this.#view = view;
+    const feed = new Feed(this.#bucket, {
+      patterns: PATTERNS,
+      heartbeat: Math.max(100, Math.min(1000, Math.floor(this.#options.maxStaleness / 4))),
+      opTimeout: this.#options.opTimeout,
+      onEntry: (entry) => {
+        view.take(entry);
+        if (this.#waiting.length > 0 && this.#isReady()) this.#wake();
+      },
+      onEnd: () => this.#giveUp(view),
+    });
+    this.#feed = feed;
+    await feed.start();
+    if (this.#closed || this.#view !== view) return feed.stop();
+    void this.#probe(view);
+  }
+
+  /** Ends this view for good; the next question loads anew, and until then the answer is no. */
+  #giveUp(view: View): void {
+    if (this.#view !== view) return;
+    clearTimeout(this.#timer);
+    this.#feed?.stop();
+    this.#feed = null;
+    this.#view = new View(this.#options.maxMembers);
+    this.#warm = null;
+  }
+
+  /** Asks the leader where the stream ends, now and then on. */
+  async #probe(view: View): Promise<void> {
+    const interval = Math.max(50, Math.min(1000, this.#options.maxStaleness / 4));
+    const isCurrent = () => !this.#closed && this.#view === view;
+    const seen = view.upTo;
+    const sent = performance.now();
+    const deadline = Date.now() + Math.max(interval, 500);
+    try {
+      const info = await streamInfo(this.#bucket, deadline);
+      if (!isCurrent()) return;
+      const last = info?.state.last_seq ?? -1;
+      const silence = sent - view.freshAt;
+      view.created ||= info?.created ?? "";
+      if (info === null || info.created !== view.created || last < seen) {
+        // The stream is gone, was made anew or was put back to an earlier state.
+        return this.#giveUp(view);
+      }
+      if (Number.isFinite(silence) && silence > MARKER_TTL_SECONDS * 500) {
+        // Delete markers may have come and gone unseen.
+        return this.#giveUp(view);
+      }
+      view.awaited = { sequence: last, at: sent - quorumAge(info) };
+      if (last > view.upTo && await this.#nothingBehind(view.upTo, deadline)) {
+        if (isCurrent()) view.advance(last);
+      } else view.advance(view.upTo);
+      if (this.#isReady()) this.#wake();
+    } catch {
+      // Not heard: `freshAt` stays where it is, and the answer turns to no in time.
+    } finally {
+      if (isCurrent()) this.#timer = setTimeout(() => void this.#probe(view), interval);
+    }
+  }
+
+  /** Whether what came behind `sequence` is none of ours. */
+  async #nothingBehind(sequence: number, deadline: number): Promise<boolean> {
+    for (const pattern of PATTERNS) {
+      if (await this.#bucket.next(pattern, sequence + 1, deadline) !== null) return false;
+    }
+    return true;
+  }
+}
+
+async function within<T>(promise: Promise<T>, deadline: number): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new StoreError("unavailable", "The cache did not catch up in time")),
+      Math.max(0, deadline - performance.now()),
+    );
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

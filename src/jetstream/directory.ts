@@ -1,0 +1,106 @@
+/**
+ * The keys of one kind in order, for lists: NATS has no range reads. Read by one scan at the first
+ * list, then brought up to date by what has changed since; a list costs its page, not the bucket.
+ *
+ * @module
+ */
+
+import { compareText } from "../order.ts";
+import type { Range } from "../backend.ts";
+import { type Bucket, type Entry, MARKER_TTL_SECONDS } from "./bucket.ts";
+import { scan } from "./feed.ts";
+
+/** Changes read one by one before a scan is the quicker way. */
+const STEPS = 32;
+
+/** The ordered keys that match one pattern. */
+export class Directory {
+  readonly #bucket: Bucket;
+  readonly #pattern: string;
+  readonly #idOf: (key: string) => string;
+  #ids: string[] | null = null;
+  #sequence = 0;
+  #readAt = 0;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /**
+   * @param bucket Where the keys are
+   * @param pattern Which keys
+   * @param idOf The id in a key; lists are ordered by it
+   */
+  constructor(bucket: Bucket, pattern: string, idOf: (key: string) => string) {
+    this.#bucket = bucket;
+    this.#pattern = pattern;
+    this.#idOf = idOf;
+  }
+
+  /** The sequence up to which changes are in. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  /** Ids behind `range.after`, up to date as of this call. */
+  async list(range: Range, deadline: number): Promise<string[]> {
+    const turn = this.#turn.then(() => this.#refresh(deadline));
+    this.#turn = turn.catch(() => {});
+    const ids = await turn;
+    const from = range.after === null ? 0 : upperBound(ids, range.after);
+    return ids.slice(from, from + range.limit);
+  }
+
+  async #refresh(deadline: number): Promise<string[]> {
+    const now = Date.now();
+    // Delete markers are gone after a while: who has not looked for so long may have missed one.
+    if (this.#ids === null || now - this.#readAt > MARKER_TTL_SECONDS * 500) return await this.#read();
+    for (let step = 0; step < STEPS; step++) {
+      const entry = await this.#bucket.next(this.#pattern, this.#sequence + 1, deadline);
+      if (entry === null) {
+        this.#readAt = now;
+        return this.#ids;
+      }
+      this.#apply(this.#ids, entry);
+    }
+    return await this.#read();
+  }
+
+  async #read(): Promise<string[]> {
+    const ids = new Set<string>();
+    let sequence = 0;
+    const readAt = Date.now();
+    await scan(this.#bucket, {
+      patterns: [this.#pattern],
+      onEntry: (entry) => {
+        const id = this.#idOf(entry.key);
+        if (entry.data.length > 0) ids.add(id);
+        else ids.delete(id);
+        sequence = entry.revision;
+      },
+    });
+    this.#ids = [...ids].sort(compareText);
+    this.#sequence = sequence;
+    this.#readAt = readAt;
+    return this.#ids;
+  }
+
+  #apply(ids: string[], entry: Entry): void {
+    const id = this.#idOf(entry.key);
+    const at = upperBound(ids, id);
+    const there = ids[at - 1] === id;
+    if (entry.data.length > 0) {
+      if (!there) ids.splice(at, 0, id);
+    } else if (there) ids.splice(at - 1, 1);
+    this.#sequence = entry.revision;
+  }
+}
+
+/** Index of the first id behind `id`. */
+function upperBound(ids: string[], id: string): number {
+  let low = 0;
+  let high = ids.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (compareText(ids[middle]!, id) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,25 @@
+/**
+ * Whether a nats-server syncs to disk before it acknowledges. Only its monitoring port tells.
+ *
+ * @module
+ */
+
+/** `always`, `never` (every two minutes or so), or `unknown` (no monitoring port, or no answer). */
+export type FsyncState = "always" | "never" | "unknown";
+
+/** Asks the monitoring port. */
+export async function fsyncState(monitorUrl: string | undefined): Promise<FsyncState> {
+  if (monitorUrl === undefined) return "unknown";
+  try {
+    const answer = await fetch(new URL("/varz", monitorUrl), {
+      signal: AbortSignal.timeout(2000),
+    });
+    const { jetstream } = await answer.json() as {
+      jetstream?: { config?: { sync_always?: boolean } };
+    };
+    if (jetstream?.config === undefined) return "unknown";
+    return jetstream.config.sync_always === true ? "always" : "never";
+  } catch {
+    return "unknown";
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * The mark that a move or an import leaves in the bucket: in progress while it runs or after it was
+ * killed, complete with what it brought.
+ *
+ * @module
+ */
+
+import { StoreError } from "../errors.ts";
+import type { Counts, Kind } from "../model.ts";
+import type { Bucket } from "./bucket.ts";
+import { alive, revisionOf } from "./context.ts";
+import { MARKER_KEY } from "./keys.ts";
+import { parseValue, VALUE_VERSION } from "./values.ts";
+import { WrongRevision } from "./wire.ts";
+
+/** The mark. */
+export interface Marker {
+  /** Whether everything that was to come has come. */
+  state: "in_progress" | "complete";
+  /** What left it. */
+  by: "migration" | "import";
+  /** Identity of the source (`store_id` of the SQLite file); `null` for an import. */
+  source: string | null;
+  /** When it began. */
+  startedAt: string;
+  /** When it was complete. */
+  completedAt?: string;
+  /** What it brought. */
+  counts?: Counts;
+  /** SHA-256 of the records by kind, and of all. */
+  digests?: Record<Kind | "all", string>;
+  /** The stream's sequence before the mark was set to complete. */
+  sequence?: number;
+}
+
+/** A mark as it was read. */
+export interface ReadMarker {
+  /** The mark, `null` for none. */
+  marker: Marker | null;
+  /** The revision to expect when it is written. */
+  revision: number;
+}
+
+/** Reads the mark at the leader. */
+export async function readMarker(bucket: Bucket, deadline: number): Promise<ReadMarker> {
+  const entry = await bucket.get(MARKER_KEY, deadline);
+  const live = alive(entry);
+  if (live === null) return { marker: null, revision: revisionOf(entry) };
+  const { v: _, ...marker } = parseValue(MARKER_KEY, live.data);
+  return { marker, revision: live.revision };
+}
+
+/** Writes the mark (`null` removes it); `conflict` when somebody else did meanwhile. Returns its revision. */
+export async function writeMarker(
+  bucket: Bucket,
+  marker: Marker | null,
+  expect: number,
+  deadline: number,
+): Promise<number> {
+  const value = marker && JSON.stringify({ v: VALUE_VERSION, ...marker });
+  try {
+    return await bucket.commit([{ key: MARKER_KEY, value, expect }], deadline);
+  } catch (error) {
+    if (!(error instanceof WrongRevision)) throw error;
+    throw new StoreError("conflict", "Another move or import works on this bucket", {
+      cause: error,
+    });
+  }
+}
+
+/** Refuses a bucket that holds half of a control plane. */
+export function refuseInProgress(bucket: Bucket, { marker }: ReadMarker): void {
+  if (marker?.state !== "in_progress") return;
+  const what = marker.by === "import" ? "An import" : "A migration";
+  const how = marker.by === "import" ? "import the snapshot again" : "run the migration again";
+  throw new StoreError(
+    "in_progress",
+    `${what} into bucket ${bucket.name} began at ${marker.startedAt} and did not complete; ${how} to continue`,
+  );
+}

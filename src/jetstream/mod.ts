@@ -1,0 +1,164 @@
+/**
+ * The replicated backend: the control plane in one NATS JetStream KV bucket.
+ *
+ * @module
+ */
+
+import type { NatsConnection } from "@nats-io/transport-node";
+import { StoreError } from "../errors.ts";
+import { connectNats, type NatsOptions } from "../nats/connect.ts";
+import { createStore, type Store, type StoreOptions } from "../store.ts";
+import { integer } from "../validate.ts";
+import { JetStreamBackend } from "./backend.ts";
+import { Bucket } from "./bucket.ts";
+import { fsyncState } from "./fsync.ts";
+import { readMarker, refuseInProgress } from "./marker.ts";
+import { checkServer, ensureStream, type StreamInfo } from "./stream.ts";
+
+/** Something an operator should know, which does not stop the store. */
+export interface StoreWarning {
+  /** Stable code. */
+  code: "no_fsync" | "fsync_unknown";
+  /** What it is and what to do. */
+  message: string;
+}
+
+/** What {@link openJetStream} takes. Either `servers` or `connection` is needed. */
+export interface JetStreamOptions extends Omit<NatsOptions, "servers">, StoreOptions {
+  /** URL or URLs of the servers, such as `nats://127.0.0.1:4222`. */
+  servers?: string | string[];
+  /** A connection of your own, of any NATS transport; it stays open when the store is closed. */
+  connection?: NatsConnection;
+  /** Name of the bucket. Default `UNIBUS`. */
+  bucket?: string;
+  /** Copies of the stream, 1 to 5; an existing one is changed in place. Default: 1, or as it is. */
+  replicas?: number;
+  /** Make the bucket when there is none (default), or reject with `not_found`. */
+  create?: boolean;
+  /** How long one operation may take, milliseconds. Default 5,000. */
+  opTimeout?: number;
+  /** How long opening may take while a cluster is coming up, milliseconds. Default 120,000. */
+  bootstrapTimeout?: number;
+  /**
+   * Age, in milliseconds, beyond which what is known is too old to say yes. At least 500; a cluster
+   * confirms its quorum about once a second, so below 3,000 a healthy one may be doubted. Default 5,000.
+   */
+  maxStaleness?: number;
+  /** Memberships held in memory at most; above it the leader is asked. Default 200,000. */
+  maxCachedMembers?: number;
+  /** Open a bucket although its mark says a move or an import is in progress, to repair or continue. */
+  allowInProgress?: boolean;
+  /** URL of the server's monitoring port, such as `http://127.0.0.1:8222`, to see whether it syncs. */
+  monitorUrl?: string;
+  /** Called with what an operator should know. Default: nothing is said. */
+  onWarning?: (warning: StoreWarning) => void;
+}
+
+/** A bucket opened for the move and the tools, below the store. */
+export interface OpenBucket {
+  /** The bucket. */
+  bucket: Bucket;
+  /** The stream as it was found or made. */
+  info: StreamInfo;
+  /** Closes the connection if it is ours. */
+  end(): Promise<void>;
+}
+
+/** Connects, checks the server, and makes sure of the stream. */
+export async function openBucket(options: JetStreamOptions): Promise<OpenBucket> {
+  const name = bucketName(options.bucket ?? "UNIBUS");
+  const replicas = options.replicas === undefined
+    ? undefined
+    : integer("replicas", options.replicas, 1, 5);
+  const timeout = integer("bootstrapTimeout", options.bootstrapTimeout ?? 120_000, 1, 3_600_000);
+  const deadline = Date.now() + timeout;
+  const { connection, servers, signal } = options;
+  if (connection === undefined && servers === undefined) {
+    throw new StoreError("invalid", "servers or connection must be given", { field: "servers" });
+  }
+  const nc = connection ??
+    await connectNats({ ...options, servers: servers!, bootstrapTimeout: timeout });
+  const end = async () => {
+    if (connection === undefined && !nc.isClosed()) await nc.close();
+  };
+  try {
+    const bucket = new Bucket(nc, name);
+    checkServer(bucket);
+    const info = await ensureStream(bucket, {
+      create: options.create ?? true,
+      deadline,
+      ...(replicas === undefined ? {} : { replicas }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    return { bucket, info, end };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+/**
+ * Opens the control plane in a JetStream bucket, made when there is none. Needs nats-server 2.12 or
+ * later. While a cold cluster is coming up it retries within `bootstrapTimeout`.
+ *
+ * @param options Where the servers are, or a connection
+ * @returns A store; close it when done
+ * @throws {StoreError} `unavailable` (no server, credentials, TLS), `unsupported` (server too old, no
+ * JetStream, newer layout), `refused` (the bucket is somebody else's), `in_progress` (a move into it
+ * did not complete), `invalid` (an option, or more replicas than servers), `not_found` (`create: false`)
+ *
+ * @example
+ * ```ts ignore
+ * import { openJetStream } from "@unibus/membership";
+ *
+ * await using store = await openJetStream({ servers: "nats://127.0.0.1:4222", replicas: 3 });
+ * console.log(await store.hasAdmin());
+ * ```
+ */
+export async function openJetStream(options: JetStreamOptions): Promise<Store> {
+  const opTimeout = integer("opTimeout", options.opTimeout ?? 5000, 1, 600_000);
+  const maxStaleness = integer("maxStaleness", options.maxStaleness ?? 5000, 500, 600_000);
+  const maxMembers = integer("maxCachedMembers", options.maxCachedMembers ?? 200_000, 0, 1e9);
+  const { bucket, end } = await openBucket(options);
+  try {
+    if (options.allowInProgress !== true) {
+      refuseInProgress(bucket, await readMarker(bucket, Date.now() + opTimeout));
+    }
+    if (options.onWarning !== undefined) await warn(options.onWarning, options.monitorUrl);
+  } catch (error) {
+    await end();
+    throw error;
+  }
+  const backend = new JetStreamBackend(bucket, { opTimeout, maxStaleness, maxMembers }, end);
+  return createStore(backend, options.clock === undefined ? {} : { clock: options.clock });
+}
+
+/** A name that NATS takes for a bucket. */
+function bucketName(name: string): string {
+  if (/^[A-Za-z0-9_-]{1,64}$/.test(name)) return name;
+  throw new StoreError(
+    "invalid",
+    `bucket must be 1 to 64 letters, digits, - and _, found ${JSON.stringify(name)}`,
+    { field: "bucket" },
+  );
+}
+
+async function warn(
+  onWarning: (warning: StoreWarning) => void,
+  monitorUrl: string | undefined,
+): Promise<void> {
+  const state = await fsyncState(monitorUrl);
+  if (state === "never") {
+    onWarning({
+      code: "no_fsync",
+      message: "The nats-server acknowledges before it syncs to disk: a power cut loses acknowledged " +
+        "writes; set sync_interval: always in its jetstream block",
+    });
+  } else if (state === "unknown") {
+    onWarning({
+      code: "fsync_unknown",
+      message: "Cannot tell whether the nats-server syncs to disk before it acknowledges; give the URL " +
+        "of its monitoring port (monitorUrl) to find out",
+    });
+  }
+}

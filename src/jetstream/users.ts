@@ -1,0 +1,199 @@
+/**
+ * Transactions of users and invites. Each changes one message, but for a claim (invite and user) and
+ * for taking an admin's access, which writes another active admin along, unchanged: two admins who
+ * take each other's access at once cannot both succeed.
+ *
+ * @module
+ */
+
+import { StoreError } from "../errors.ts";
+import type { Invite, User, UserStatus } from "../model.ts";
+import { inviteProblem, isActiveAdmin, lastAdmin, notFound } from "../rules.ts";
+import type { Entry, Write } from "./bucket.ts";
+import { alive, type Context, revisionOf } from "./context.ts";
+import { scan } from "./feed.ts";
+import { inviteKey, parseKey, userKey } from "./keys.ts";
+import { decodeInvite, decodeUser, encodeInvite, encodeUser } from "./values.ts";
+import { WrongRevision } from "./wire.ts";
+
+/** All of users. */
+export class UserTransactions {
+  readonly #context: Context;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  async get(signPub: string, deadline: number = this.#context.deadline()): Promise<User | null> {
+    return decode(signPub, await this.#context.bucket.get(userKey(signPub), deadline));
+  }
+
+  add(user: User): Promise<void> {
+    const key = userKey(user.signPub);
+    let expect = 0;
+    return this.#context.transact(`Add user ${user.signPub}`, key, async (deadline) => {
+      try {
+        await this.#context.commit([{ key, value: encodeUser(user), expect }], deadline);
+      } catch (error) {
+        if (!(error instanceof WrongRevision)) throw error;
+        // There, or deleted earlier: then its marker's revision is the one to expect.
+        const entry = await this.#context.bucket.get(key, deadline);
+        if (alive(entry) !== null) throw exists(user);
+        expect = revisionOf(entry);
+        throw error;
+      }
+    });
+  }
+
+  setStatus(signPub: string, status: UserStatus, at: string, force: boolean): Promise<User> {
+    return this.#change(`Set status of user ${signPub}`, signPub, async (user, deadline) => {
+      if (user.status === status) return { next: user, writes: null };
+      const next: User = { ...user, status, revokedAt: status === "revoked" ? at : null };
+      const guard = status === "revoked" && !force ? await this.#another(user, deadline) : [];
+      return { next, writes: [encodeUser(next), ...guard] };
+    });
+  }
+
+  async delete(signPub: string, force: boolean): Promise<void> {
+    await this.#change(`Delete user ${signPub}`, signPub, async (user, deadline) => {
+      const guard = force ? [] : await this.#another(user, deadline);
+      return { next: user, writes: [null, ...guard] };
+    });
+  }
+
+  #change(
+    what: string,
+    signPub: string,
+    decide: (
+      user: User,
+      deadline: number,
+    ) => Promise<{ next: User; writes: [string | null, ...Write[]] | null }>,
+  ): Promise<User> {
+    const key = userKey(signPub);
+    return this.#context.transact(what, "users", async (deadline) => {
+      const entry = await this.#context.bucket.get(key, deadline);
+      const user = decode(signPub, entry);
+      if (user === null) throw notFound("user", signPub);
+      const { next, writes } = await decide(user, deadline);
+      if (writes !== null) {
+        const [value, ...guard] = writes;
+        await this.#context.commit([{ key, value, expect: revisionOf(entry) }, ...guard], deadline);
+      }
+      return next;
+    });
+  }
+
+  /** For an active admin: a write that holds only while another one is active. `last_admin` if there is none. */
+  async #another(user: User, deadline: number): Promise<Write[]> {
+    if (!isActiveAdmin(user)) return [];
+    for (const signPub of await this.#activeAdmins(user.signPub)) {
+      const key = userKey(signPub);
+      const entry = await this.#context.bucket.get(key, deadline);
+      const other = decode(signPub, entry);
+      if (other !== null && isActiveAdmin(other)) {
+        return [{ key, value: encodeUser(other), expect: revisionOf(entry) }];
+      }
+    }
+    throw lastAdmin(user);
+  }
+
+  /** Candidates: what the cache knows and, where it knows of none, what the stream holds. */
+  async #activeAdmins(except: string): Promise<string[]> {
+    const known = [...this.#context.cache.admins() ?? []].filter((it) => it !== except);
+    if (known.length > 0) return known;
+    const found = new Set<string>();
+    await scan(this.#context.bucket, {
+      patterns: ["users.*"],
+      onEntry: (entry) => {
+        const parsed = parseKey(entry.key);
+        if (parsed?.space !== "users" || parsed.signPub === except) return;
+        const user = decode(parsed.signPub, entry);
+        if (user !== null && isActiveAdmin(user)) found.add(parsed.signPub);
+        else found.delete(parsed.signPub);
+      },
+    });
+    return [...found];
+  }
+}
+
+/** All of invites. */
+export class InviteTransactions {
+  readonly #context: Context;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  async create(invite: Invite): Promise<void> {
+    const key = inviteKey(invite.id);
+    try {
+      const deadline = this.#context.deadline();
+      await this.#context.commit([{ key, value: encodeInvite(invite), expect: 0 }], deadline);
+    } catch (error) {
+      if (!(error instanceof WrongRevision)) throw error;
+      throw new StoreError("conflict", `Invite ${invite.id} exists already`, { cause: error });
+    }
+  }
+
+  async get(id: string): Promise<Invite | null> {
+    const entry = alive(await this.#context.bucket.get(inviteKey(id), this.#context.deadline()));
+    return entry && decodeInvite(entry.key, id, entry.data);
+  }
+
+  consume(id: string, user: User): Promise<User> {
+    return this.#change(`Claim invite ${id}`, id, async (invite, expect, deadline) => {
+      const problem = inviteProblem(invite, user.createdAt);
+      if (problem !== null) throw problem;
+      const claimed: User = { ...user, role: invite.role };
+      const used: Write = {
+        key: inviteKey(id),
+        value: encodeInvite({ ...invite, usedAt: user.createdAt, usedBy: user.signPub }),
+        expect,
+      };
+      const key = userKey(user.signPub);
+      const there = await this.#context.bucket.get(key, deadline);
+      if (alive(there) !== null) {
+        await this.#context.commit([used], deadline);
+        throw exists(user);
+      }
+      const added: Write = { key, value: encodeUser(claimed), expect: revisionOf(there) };
+      await this.#context.commit([used, added], deadline);
+      return claimed;
+    });
+  }
+
+  cancel(id: string, at: string): Promise<Invite> {
+    return this.#change(`Cancel invite ${id}`, id, async (invite, expect, deadline) => {
+      if (invite.canceledAt !== null) return invite;
+      if (invite.usedAt !== null) {
+        throw new StoreError("invite_used", `Invite ${id} was used at ${invite.usedAt}`);
+      }
+      const next: Invite = { ...invite, canceledAt: at };
+      const key = inviteKey(id);
+      await this.#context.commit([{ key, value: encodeInvite(next), expect }], deadline);
+      return next;
+    });
+  }
+
+  #change<T>(
+    what: string,
+    id: string,
+    decide: (invite: Invite, expect: number, deadline: number) => Promise<T>,
+  ): Promise<T> {
+    const key = inviteKey(id);
+    return this.#context.transact(what, key, async (deadline) => {
+      const entry = await this.#context.bucket.get(key, deadline);
+      if (entry === null || alive(entry) === null) throw notFound("invite", id);
+      return await decide(decodeInvite(key, id, entry.data), entry.revision, deadline);
+    });
+  }
+}
+
+function decode(signPub: string, entry: Entry | null): User | null {
+  const live = alive(entry);
+  return live && decodeUser(live.key, signPub, live.data);
+}
+
+function exists(user: User): StoreError {
+  return new StoreError("user_exists", `User ${user.signPub} exists already`);
+}

@@ -1,0 +1,230 @@
+/**
+ * The records of the control plane and the inputs that make them.
+ *
+ * Times are ISO 8601 in UTC with milliseconds (`2026-11-20T08:00:00.000Z`). Keys are 32 bytes in
+ * hex: stored lower-case, accepted in any case. An endpoint is the signing key (`signPub`) of a peer.
+ *
+ * @module
+ */
+
+/** A room: a subject on the bus, who owns it, and the epoch of its key. */
+export interface Room {
+  /** Identifier, unique in the control plane. */
+  id: string;
+  /** The NATS subject its messages travel on. */
+  subject: string;
+  /** Whether messages are sealed with a room key. */
+  encrypted: boolean;
+  /** Endpoint of the owner, who is always a member. */
+  owner: string;
+  /** Number of the current room key; starts at 1, each rekey adds 1. */
+  epoch: number;
+  /** When the room was made. */
+  createdAt: string;
+}
+
+/** What a member may do in a room. */
+export type MemberRole = "owner" | "member";
+
+/** An endpoint's membership of a room. */
+export interface Member {
+  /** The room. */
+  roomId: string;
+  /** The member's endpoint. */
+  endpoint: string;
+  /** `owner` for the room's owner, `member` for everybody else. */
+  role: MemberRole;
+  /** Ed25519 public key, hex; the same value as `endpoint`. */
+  signPub: string;
+  /** X25519 public key, hex: room keys are sealed to it. */
+  kexPub: string;
+  /** When the member was added. */
+  joinedAt: string;
+}
+
+/** A room key of one epoch, sealed for one member. The control plane cannot open it. */
+export interface SealedKey {
+  /** The room. */
+  roomId: string;
+  /** The epoch the key belongs to. */
+  epoch: number;
+  /** The member it is sealed for. */
+  endpoint: string;
+  /** Opaque bytes. */
+  sealedKey: Uint8Array;
+  /** When it was stored. */
+  createdAt: string;
+}
+
+/** What a user may do to the control plane. */
+export type UserRole = "admin" | "user";
+/** Whether a user may connect. */
+export type UserStatus = "active" | "revoked";
+
+/** An entry of the allowlist. */
+export interface User {
+  /** Ed25519 public key, hex: the user's identity. */
+  signPub: string;
+  /** X25519 public key, hex. */
+  kexPub: string;
+  /** Name to show. Not unique. */
+  handle: string;
+  /** `admin` or `user`. */
+  role: UserRole;
+  /** `active` users may connect. */
+  status: UserStatus;
+  /** When the user was added. */
+  createdAt: string;
+  /** When the user was revoked, `null` for active users. */
+  revokedAt: string | null;
+}
+
+/** A single-use invitation. Its token is not stored, only the token's SHA-256, which is the `id`. */
+export interface Invite {
+  /** SHA-256 of the token, hex. */
+  id: string;
+  /** Who made it: an admin's `signPub`, or a label such as `cli`. */
+  createdBy: string;
+  /** The role the new user gets. */
+  role: UserRole;
+  /** Free text for the admin. */
+  note: string;
+  /** When it was made. */
+  createdAt: string;
+  /** When it ends. A value that cannot be read counts as expired. */
+  expiresAt: string;
+  /** When it was claimed, or `null`. */
+  usedAt: string | null;
+  /** `signPub` of who claimed it, or `null`. */
+  usedBy: string | null;
+  /** When it was canceled, or `null`. */
+  canceledAt: string | null;
+}
+
+/** The kinds of record, in canonical order. SQLite tables and KV key spaces bear these names. */
+export const KINDS = ["rooms", "members", "room_keys", "users", "invites"] as const;
+/** One of {@link KINDS}. */
+export type Kind = typeof KINDS[number];
+
+/** The record type of each kind. */
+export interface RecordOf {
+  /** Rooms. */
+  rooms: Room;
+  /** Members. */
+  members: Member;
+  /** Sealed keys. */
+  room_keys: SealedKey;
+  /** Users. */
+  users: User;
+  /** Invites. */
+  invites: Invite;
+}
+
+/** Any record with its kind. */
+export type StoreRecord = { [K in Kind]: { kind: K; record: RecordOf[K] } }[Kind];
+
+/** A number for each kind. */
+export type Counts = Record<Kind, number>;
+
+/** An endpoint that becomes a member. */
+export interface NewMember {
+  /** Ed25519 public key, hex. */
+  endpoint: string;
+  /** X25519 public key, hex. */
+  kexPub: string;
+}
+
+/** A room key sealed for one endpoint. */
+export interface KeyFor {
+  /** Who it is sealed for. */
+  endpoint: string;
+  /** Opaque bytes, 1 to 4,096. */
+  sealedKey: Uint8Array;
+}
+
+/** What {@link Store.createRoom} takes. */
+export interface NewRoom {
+  /** Identifier: 1 to 256 bytes of UTF-8. */
+  id: string;
+  /** NATS subject without wildcards. */
+  subject: string;
+  /** Default `true`. A cleartext room takes no sealed keys. */
+  encrypted?: boolean;
+  /** The owner, first member of the room. */
+  owner: NewMember;
+  /** Members from the start besides the owner. */
+  members?: NewMember[];
+  /** The first room key (epoch 1), sealed for the owner and every member. */
+  sealedKeys?: KeyFor[];
+}
+
+/** What {@link Store.rekeyRoom} takes. */
+export interface Rekey {
+  /** The new epoch: the room's current epoch plus 1, else `conflict`. */
+  epoch: number;
+  /** The new room key, sealed for exactly the room's members. */
+  sealedKeys: KeyFor[];
+}
+
+/** A sealed key to store. */
+export interface NewSealedKey {
+  /** The room. */
+  roomId: string;
+  /** The epoch of the key, from 1 to the room's own. */
+  epoch: number;
+  /** The member it is sealed for. */
+  endpoint: string;
+  /** Opaque bytes, 1 to 4,096. */
+  sealedKey: Uint8Array;
+}
+
+/** What {@link Store.addUser} takes. */
+export interface NewUser {
+  /** Ed25519 public key, hex. */
+  signPub: string;
+  /** X25519 public key, hex. */
+  kexPub: string;
+  /** Name to show: 1 to 64 characters, no control characters. */
+  handle: string;
+  /** Default `user`. */
+  role?: UserRole;
+}
+
+/** What {@link Store.consumeInvite} takes besides the token. The role comes from the invite. */
+export type Claim = Omit<NewUser, "role">;
+
+/** What {@link Store.createInvite} takes. */
+export interface NewInvite {
+  /** Who makes it: an admin's `signPub`, or a label such as `cli`. */
+  createdBy: string;
+  /** The role the new user gets. Default `user`. */
+  role?: UserRole;
+  /** Free text for the admin, at most 500 characters. */
+  note?: string;
+  /** Life in milliseconds, 1 to 366 days' worth. Default 7 days. */
+  expiresIn?: number;
+}
+
+/** A new invite and its token, which is shown this once and not stored. */
+export interface CreatedInvite {
+  /** The stored record. */
+  invite: Invite;
+  /** 32 random bytes in hex. Hand it to the new user; it cannot be read again. */
+  token: string;
+}
+
+/** Which part of a list to return. */
+export interface PageRequest {
+  /** At most this many items: 1 to 10,000, default 1,000. */
+  limit?: number;
+  /** Continue behind the page whose `next` this is. */
+  after?: string | null;
+}
+
+/** A part of a list. */
+export interface Page<T> {
+  /** The items, in the list's order. */
+  items: T[];
+  /** Pass it as `after` to get the next page; `null` at the end. */
+  next: string | null;
+}

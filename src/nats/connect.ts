@@ -1,0 +1,234 @@
+/**
+ * Connecting to NATS: one set of rules for time-outs and reconnects, errors that say what to do.
+ *
+ * @module
+ */
+
+import type { Socket } from "node:net";
+import {
+  connect as connectTls,
+  type ConnectionOptions as ConnectionOptionsTls,
+  type TLSSocket,
+} from "node:tls";
+import {
+  type ConnectionOptions,
+  credsAuthenticator,
+  errors,
+  type NatsConnection,
+  NatsConnectionImpl,
+  nkeyAuthenticator,
+  setTransportFactory,
+} from "@nats-io/transport-node";
+import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
+import { StoreError } from "../errors.ts";
+
+/** TLS towards the servers. Naming any of these demands TLS. */
+export interface TlsOptions {
+  /** Path of a PEM file with the certificate authorities to trust instead of the system's. */
+  caFile?: string;
+  /** The same, as PEM text. */
+  ca?: string;
+  /** Path of a PEM file with the client's certificate, for mutual TLS. */
+  certFile?: string;
+  /** Path of a PEM file with the client's private key, for mutual TLS. */
+  keyFile?: string;
+  /** Begin with the TLS handshake, for servers set to `handshake_first`. */
+  handshakeFirst?: boolean;
+}
+
+/** Where the servers are and who we are. */
+export interface NatsOptions {
+  /** URL or URLs, such as `nats://127.0.0.1:4222`. */
+  servers: string | string[];
+  /** TLS. */
+  tls?: TlsOptions;
+  /** Our nkey's seed (`SU…`). */
+  nkeySeed?: string;
+  /** Text of a `.creds` file: a JWT and its seed. */
+  credentials?: string;
+  /** Name shown in the server's connection list. Default `unibus-membership`. */
+  name?: string;
+  /** How long to keep trying when no server listens, milliseconds. Default 120,000. */
+  bootstrapTimeout?: number;
+  /** Ends the attempt. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Keeps one error listener on a socket for good. The library takes all listeners away between its
+ * steps, and an error just then (`ECONNRESET` after a failed authentication, a TLS alert after the
+ * handshake) would end the process.
+ */
+function guard<T extends Socket>(socket: T, onError: (error: Error) => void): T {
+  const removeAllListeners = socket.removeAllListeners.bind(socket);
+  // The arguments as they came: `undefined` would mean an event of that name, and remove nothing.
+  socket.removeAllListeners = (...events: [event?: string | symbol]) => {
+    removeAllListeners(...events);
+    if (!socket.listeners("error").includes(onError)) socket.on("error", onError);
+    return socket;
+  };
+  socket.on("error", onError);
+  return socket;
+}
+
+/** The library's transport on guarded sockets; it makes the TLS socket out of reach, so that is done here. */
+class GuardedTransport extends NodeTransport {
+  readonly #onError: (error: Error) => void;
+
+  constructor(onError: (error: Error) => void) {
+    super();
+    this.#onError = onError;
+  }
+
+  override async dial(...args: Parameters<NodeTransport["dial"]>): Promise<Socket> {
+    return guard(await super.dial(...args) as Socket, this.#onError);
+  }
+
+  override startTLS(): Promise<TLSSocket> {
+    return this.#secure({ socket: this.socket as Socket });
+  }
+
+  override tlsFirst(hp: Parameters<NodeTransport["tlsFirst"]>[0]): Promise<TLSSocket> {
+    return this.#secure(
+      this.socket ? { socket: this.socket as Socket } : { host: hp.hostname, port: hp.port },
+    );
+  }
+
+  async #secure(where: ConnectionOptionsTls): Promise<TLSSocket> {
+    const given = typeof this.options.tls === "object" ? this.options.tls : null;
+    const certificates = given === null ? {} : await this.loadClientCerts();
+    return await new Promise((resolve, reject) => {
+      const socket = guard(
+        connectTls({
+          ...where,
+          servername: this.tlsName,
+          rejectUnauthorized: true,
+          ...(certificates as ConnectionOptionsTls),
+        }),
+        this.#onError,
+      );
+      socket.setNoDelay(true);
+      socket.once("secureConnect", () => {
+        socket.removeAllListeners();
+        resolve(socket);
+      });
+      socket.once("error", reject);
+      socket.once(
+        "close",
+        () => reject(new Error("TLS handshake: the server closed the connection")),
+      );
+    });
+  }
+}
+
+function authenticatorOf({ nkeySeed, credentials }: NatsOptions) {
+  const encode = (text: string) => new TextEncoder().encode(text);
+  const field = nkeySeed !== undefined ? "nkeySeed" : "credentials";
+  try {
+    if (nkeySeed !== undefined) return nkeyAuthenticator(encode(nkeySeed.trim()));
+    if (credentials !== undefined) return credsAuthenticator(encode(credentials));
+    return undefined;
+  } catch {
+    // Not the library's message: it may repeat what it was given, and that is a secret.
+    throw new StoreError("invalid", `${field} cannot be read`, { field });
+  }
+}
+
+function connectionOptions(options: NatsOptions): ConnectionOptions {
+  const authenticator = authenticatorOf(options);
+  return {
+    servers: options.servers,
+    name: options.name ?? "unibus-membership",
+    timeout: 5000,
+    // A dead leader is noticed after two missed pings, not after four minutes.
+    pingInterval: 1000,
+    maxPingOut: 2,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 250,
+    reconnectJitter: 100,
+    noAsyncTraces: true,
+    ...(options.tls === undefined ? {} : { tls: { ...options.tls } }),
+    ...(authenticator === undefined ? {} : { authenticator }),
+  };
+}
+
+/** Server names without user and password, for messages. */
+export function showServers(servers: string | string[]): string {
+  return [servers].flat().map((it) => it.replace(/\/\/[^@/]*@/, "//")).join(", ");
+}
+
+function codeOf(error: unknown): string {
+  for (let it = error; it instanceof Error; it = it.cause) {
+    const { code } = it as { code?: unknown };
+    if (typeof code === "string") return code;
+  }
+  return "";
+}
+
+/** What a failed attempt means: worth another one (`null`), or an answer to hand on. */
+function explain(error: unknown, options: NatsOptions): StoreError | null {
+  const where = showServers(options.servers);
+  const code = codeOf(error);
+  const text = error instanceof Error ? error.message : String(error);
+  const fail = (why: string) =>
+    new StoreError("unavailable", `Connect to ${where}: ${why}`, { cause: error });
+  if (error instanceof errors.AuthorizationError || /authorization violation/i.test(text)) {
+    return fail("the server does not accept these credentials");
+  }
+  if (error instanceof errors.UserAuthenticationExpiredError) {
+    return fail("the credentials have expired");
+  }
+  if (code === "ENOTFOUND" || /getaddrinfo|name or service not known/i.test(text)) {
+    return fail("no such host");
+  }
+  if (
+    /certificate|self.signed|unknown ?ca|UNABLE_TO|tls|handshake|fatal alert|doesn't exist/i.test(
+      `${code} ${text}`,
+    )
+  ) {
+    return fail(
+      `TLS failed (${text || code}); check the CA and the host name in the server's certificate`,
+    );
+  }
+  if (/invalid url|invalid port|protocol|unexpected response/i.test(text)) {
+    return fail(`this is no NATS server's address (${text})`);
+  }
+  return null;
+}
+
+/**
+ * Connects, and keeps trying while nothing listens, within `bootstrapTimeout`. What another try
+ * cannot mend (credentials, TLS, no such host) is said at once.
+ */
+export async function connectNats(options: NatsOptions): Promise<NatsConnection> {
+  const settings = connectionOptions(options);
+  const deadline = Date.now() + (options.bootstrapTimeout ?? 120_000);
+  for (let attempt = 1;; attempt++) {
+    options.signal?.throwIfAborted();
+    /** What the socket said, where the library only says that time has run out. */
+    let socketError: Error | undefined;
+    setTransportFactory(
+      {
+        factory: () => new GuardedTransport((error) => socketError = error),
+        dnsResolveFn: nodeResolveHost,
+      } as unknown as Parameters<typeof setTransportFactory>[0],
+    );
+    try {
+      return await NatsConnectionImpl.connect(settings) as unknown as NatsConnection;
+    } catch (failure) {
+      const error = failure instanceof errors.TimeoutError ? socketError ?? failure : failure;
+      const verdict = explain(error, options);
+      if (verdict !== null) throw verdict;
+      if (Date.now() >= deadline) {
+        const text = error instanceof Error ? error.message : String(error);
+        throw new StoreError(
+          "unavailable",
+          `Connect to ${showServers(options.servers)}: ${text || "no answer"} (${attempt} tries)`,
+          { cause: error },
+        );
+      }
+    }
+    const wait = Math.min(100 * attempt, 1000, Math.max(1, deadline - Date.now()));
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * Running a short-lived program and reading what it said.
+ *
+ * @module
+ */
+
+import { execFile } from "node:child_process";
+import process from "node:process";
+
+/** Environment variables, as in `process.env`. */
+export type Env = Readonly<Record<string, string | undefined>>;
+
+/** How {@link run} runs a program. */
+export interface RunOptions {
+  /** Its working directory; ours by default. */
+  cwd?: string;
+  /** Variables to add to our environment. */
+  env?: Env;
+  /** Ends it, rejecting with the signal's reason. */
+  signal?: AbortSignal;
+  /** Milliseconds after which it is killed. */
+  timeout: number;
+}
+
+/**
+ * Runs a program to its end and gives its standard output. Rejects when it cannot be started, fails
+ * or takes too long; the message holds the last line it wrote to its standard error.
+ */
+export function run(
+  program: string,
+  args: readonly string[],
+  options: RunOptions,
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    if (options.signal?.aborted) return reject(options.signal.reason);
+    const { cwd, timeout, signal, env } = options;
+    const settings = {
+      ...(cwd === undefined ? {} : { cwd }),
+      ...(env === undefined ? {} : { env: { ...process.env, ...env } }),
+      ...(signal === undefined ? {} : { signal }),
+      timeout,
+      killSignal: "SIGKILL" as const,
+      maxBuffer: 16 * 1024 * 1024,
+      encoding: "utf8" as const,
+    };
+    execFile(program, args, settings, (error, stdout, stderr) => {
+      if (error === null) return resolve(stdout);
+      if (signal?.aborted) return reject(signal.reason);
+      reject(new Error(`Running ${program} failed: ${reason(error, stderr, timeout)}`));
+    });
+  });
+}
+
+function reason(
+  error: Error & { code?: unknown; killed?: boolean },
+  stderr: string,
+  limit: number,
+) {
+  if (error.code === "ENOENT") return "no such program";
+  if (error.code === "EACCES") return "permission denied";
+  if (error.killed) return `it took more than ${limit / 1000} s`;
+  const said = stderr.trim().split("\n").at(-1);
+  if (said) return said;
+  return typeof error.code === "number" ? `it exited with code ${error.code}` : error.message;
+}
+
+/** What an error says, for a list of things tried. */
+export function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  // `fetch` says only "fetch failed" in Node and keeps the reason as the cause.
+  const reason = error.cause instanceof Error ? error.cause.message : "";
+  return error.message.includes(reason) ? error.message : `${error.message}: ${reason}`;
+}

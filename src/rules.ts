@@ -1,0 +1,90 @@
+/**
+ * Decisions that every backend makes alike: pure functions of what was read.
+ *
+ * @module
+ */
+
+import { StoreError } from "./errors.ts";
+import type { Invite, Room, User } from "./model.ts";
+
+/** Why `invite` cannot be claimed at `now`, or `null` when it can. */
+export function inviteProblem(invite: Invite, now: string): StoreError | null {
+  if (invite.usedAt !== null) {
+    return new StoreError("invite_used", `Invite ${invite.id} was used at ${invite.usedAt}`);
+  }
+  if (invite.canceledAt !== null) {
+    return new StoreError(
+      "invite_canceled",
+      `Invite ${invite.id} was canceled at ${invite.canceledAt}`,
+    );
+  }
+  // Written so that NaN (an expiry that cannot be read) counts as expired.
+  if (!(Date.parse(invite.expiresAt) > Date.parse(now))) {
+    return new StoreError("invite_expired", `Invite ${invite.id} expired at ${invite.expiresAt}`);
+  }
+  return null;
+}
+
+/** Why a rekey to `epoch` with keys for `endpoints` does not fit the room as it is, or `null`. */
+export function rekeyProblem(
+  room: Room,
+  members: ReadonlySet<string>,
+  epoch: number,
+  endpoints: readonly string[],
+): StoreError | null {
+  if (!room.encrypted) {
+    return new StoreError("invalid", `Room ${room.id} is cleartext and has no key`, {
+      field: "roomId",
+    });
+  }
+  if (epoch !== room.epoch + 1) {
+    return new StoreError(
+      "conflict",
+      `Rekey of room ${room.id} to epoch ${epoch}: the room is at epoch ${room.epoch}`,
+    );
+  }
+  const stranger = endpoints.find((it) => !members.has(it));
+  if (stranger !== undefined) {
+    return new StoreError("conflict", `Rekey of room ${room.id}: ${stranger} is not a member`);
+  }
+  if (endpoints.length < members.size) {
+    const given = new Set(endpoints);
+    const missing = [...members].find((it) => !given.has(it));
+    return new StoreError("conflict", `Rekey of room ${room.id}: no sealed key for ${missing}`);
+  }
+  return null;
+}
+
+/** Why a sealed key of `epoch` cannot be stored in `room`, or `null`. */
+export function sealedKeyProblem(room: Room, epoch: number): StoreError | null {
+  if (!room.encrypted) {
+    return new StoreError("invalid", `Room ${room.id} is cleartext and has no key`, {
+      field: "roomId",
+    });
+  }
+  if (epoch > room.epoch) {
+    return new StoreError(
+      "conflict",
+      `Sealed key of epoch ${epoch} for room ${room.id}: the room is at epoch ${room.epoch}`,
+    );
+  }
+  return null;
+}
+
+/** Whether taking `user`'s access away could leave nobody who may administer. */
+export function isActiveAdmin(user: User): boolean {
+  return user.role === "admin" && user.status === "active";
+}
+
+/** The error for a change that would leave no active admin. */
+export function lastAdmin(user: User): StoreError {
+  return new StoreError(
+    "last_admin",
+    `${user.signPub} (${user.handle}) is the last active admin`,
+  );
+}
+
+/** The error for a record that is not there. */
+export function notFound(what: string, key: string): StoreError {
+  return new StoreError("not_found", `No ${what} ${key}`);
+}

@@ -1,0 +1,18 @@
+/**
+ * Snapshots: the whole control plane in one file, whatever the backend.
+ *
+ * @module
+ */
+
+export { type Difference, diffRecords, type Records } from "./diff.ts";
+export {
+  decodeRecord,
+  encodeRecord,
+  SNAPSHOT_FORMAT,
+  SNAPSHOT_VERSION,
+  SnapshotDigest,
+  type SnapshotSummary,
+} from "./format.ts";
+export type { SnapshotSource } from "./lines.ts";
+export { importSnapshot, readSnapshot, verifySnapshot } from "./read.ts";
+export { type ExportOptions, exportSnapshot } from "./write.ts";

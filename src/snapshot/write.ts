@@ -1,0 +1,139 @@
+/**
+ * Snapshots out: a store's records as a stream of bytes.
+ *
+ * @module
+ */
+
+import { isStoreError, StoreError } from "../errors.ts";
+import type { StoreRecord } from "../model.ts";
+import { compareRecords, keyText } from "../order.ts";
+import type { Store } from "../store.ts";
+import { record as checkRecord } from "../validate.ts";
+import {
+  CHUNK_LENGTH,
+  encodeRecord,
+  encodeTrailer,
+  HEADER_LINE,
+  SnapshotDigest,
+} from "./format.ts";
+
+/** How {@link exportSnapshot} goes about it. */
+export interface ExportOptions {
+  /** Ends the export: the stream fails with `aborted`. */
+  signal?: AbortSignal;
+}
+
+/**
+ * The whole control plane as a snapshot, as of one point in time. Equal states give byte-equal
+ * snapshots, whatever the backend.
+ *
+ * Nothing is read before the first chunk is asked for, and only as fast as chunks (of about 64 KiB)
+ * are taken. The stream fails with `corrupt` when a record could not be read back, with `aborted`,
+ * and as `records()` does. Canceling the stream frees what the store holds for it.
+ *
+ * @param store Where the records come from
+ * @param options A signal
+ *
+ * @example
+ * ```ts
+ * import { exportSnapshot, openSqlite } from "@unibus/membership";
+ *
+ * await using store = openSqlite(":memory:");
+ * const text = await new Response(exportSnapshot(store)).text();
+ * if (text.split("\n").length !== 3) throw new Error("an empty store gives header and trailer");
+ * ```
+ */
+export function exportSnapshot(
+  store: Pick<Store, "records">,
+  options: ExportOptions = {},
+): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const { signal } = options;
+  const chunks = chunksOf(store, signal);
+  let ended = false;
+  let onAbort: () => void;
+
+  function end(): void {
+    ended = true;
+    signal?.removeEventListener("abort", onAbort);
+  }
+
+  return new ReadableStream<Uint8Array<ArrayBuffer>>({
+    start(controller) {
+      onAbort = () => {
+        end();
+        controller.error(aborted(signal));
+        // Also when nobody asks for more; a read under way ends by the signal it was given.
+        chunks.return().catch(() => {});
+      };
+      if (signal?.aborted) onAbort();
+      else signal?.addEventListener("abort", onAbort, { once: true });
+    },
+    async pull(controller) {
+      try {
+        const chunk = await chunks.next();
+        if (ended) return;
+        if (!chunk.done) return controller.enqueue(chunk.value);
+        end();
+        controller.close();
+      } catch (error) {
+        if (ended) return;
+        end();
+        throw error;
+      }
+    },
+    async cancel() {
+      end();
+      await chunks.return();
+    },
+  }, { highWaterMark: 0 });
+}
+
+async function* chunksOf(
+  store: Pick<Store, "records">,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
+  const encoder = new TextEncoder();
+  const digest = new SnapshotDigest();
+  let previous: StoreRecord | null = null;
+  let text = HEADER_LINE + "\n";
+  for await (const raw of store.records({ signal })) {
+    if (signal?.aborted) throw aborted(signal);
+    const it: StoreRecord = readable(raw, previous);
+    previous = it;
+    const line = encodeRecord(it);
+    digest.add(it, line);
+    text += line + "\n";
+    if (text.length >= CHUNK_LENGTH) {
+      yield encoder.encode(text);
+      text = "";
+    }
+  }
+  yield encoder.encode(text + encodeTrailer(digest.summary()) + "\n");
+}
+
+/** A snapshot that cannot be read back is worth nothing, and is better not written. */
+function readable(raw: StoreRecord, previous: StoreRecord | null): StoreRecord {
+  let it: StoreRecord;
+  try {
+    it = checkRecord(raw.kind, raw.record);
+  } catch (cause) {
+    if (!isStoreError(cause)) throw cause;
+    throw new StoreError(
+      "corrupt",
+      `Export found a damaged record, ${JSON.stringify(keyText(raw))}: ${cause.message}`,
+      { cause, field: cause.field },
+    );
+  }
+  if (previous !== null && compareRecords(previous, it) >= 0) {
+    throw new StoreError(
+      "corrupt",
+      `Export found ${JSON.stringify(keyText(it))} out of order: ` +
+        `it does not come behind ${JSON.stringify(keyText(previous))}`,
+    );
+  }
+  return it;
+}
+
+function aborted(signal: AbortSignal | undefined): StoreError {
+  return new StoreError("aborted", "The export was ended by its signal", { cause: signal?.reason });
+}

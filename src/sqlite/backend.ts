@@ -1,0 +1,453 @@
+/**
+ * The SQLite backend: every method one transaction on one connection.
+ *
+ * @module
+ */
+
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import type { Backend, Range, RestoreOptions, SealedKeyCursor } from "../backend.ts";
+import { StoreError } from "../errors.ts";
+import type {
+  Counts,
+  Invite,
+  Kind,
+  Member,
+  RecordOf,
+  Room,
+  SealedKey,
+  StoreRecord,
+  User,
+  UserStatus,
+} from "../model.ts";
+import {
+  inviteProblem,
+  isActiveAdmin,
+  lastAdmin,
+  notFound,
+  rekeyProblem,
+  sealedKeyProblem,
+} from "../rules.ts";
+import { MEMORY, transaction } from "./connect.ts";
+import { toStoreError } from "./errors.ts";
+import { type FileOptions, openDatabase } from "./file.ts";
+import { restoreRecords } from "./restore.ts";
+import { asArrays, columnsOf, insertSql, type Row, type Table, TABLES } from "./rows.ts";
+import { type Ending, type Place, streamRecords } from "./stream.ts";
+
+/** The columns of a kind; the SQL below reads like SQL with it. */
+const ALL = (kind: Kind) => TABLES[kind].columns;
+
+const SQL = {
+  room: `SELECT ${ALL("rooms")} FROM rooms WHERE id = ?`,
+  rooms: `SELECT ${ALL("rooms")} FROM rooms WHERE id > ? ORDER BY id LIMIT ?`,
+  roomsOfEndpoint: `SELECT ${columnsOf("rooms", "r")} FROM members m CROSS JOIN rooms r
+    ON r.id = m.room_id WHERE m.endpoint = ? AND m.room_id > ? ORDER BY m.room_id LIMIT ?`,
+  deleteRoom: "DELETE FROM rooms WHERE id = ?",
+  setEpoch: "UPDATE rooms SET epoch = ? WHERE id = ?",
+
+  member: `SELECT ${ALL("members")} FROM members WHERE room_id = ? AND endpoint = ?`,
+  members: `SELECT ${ALL("members")} FROM members WHERE room_id = ? AND endpoint > ?
+    ORDER BY endpoint LIMIT ?`,
+  endpoints: "SELECT endpoint FROM members WHERE room_id = ?",
+  deleteMember: "DELETE FROM members WHERE room_id = ? AND endpoint = ?",
+
+  putKey: `${insertSql("room_keys")} ON CONFLICT DO UPDATE
+    SET sealed_key = excluded.sealed_key, created_at = excluded.created_at`,
+  key: `SELECT ${ALL("room_keys")} FROM room_keys WHERE room_id = ? AND epoch = ? AND endpoint = ?`,
+  // Steps down from one epoch that has keys to the next, each a seek in the primary key; an index
+  // by endpoint would double the table.
+  latestKey: `WITH RECURSIVE epochs (n) AS (
+      SELECT max(epoch) FROM room_keys WHERE room_id = ?1
+      UNION ALL
+      SELECT (SELECT max(epoch) FROM room_keys WHERE room_id = ?1 AND epoch < n)
+        FROM epochs WHERE n IS NOT NULL)
+    SELECT ${columnsOf("room_keys", "k")} FROM epochs CROSS JOIN room_keys k
+      ON k.room_id = ?1 AND k.epoch = n AND k.endpoint = ?2 LIMIT 1`,
+  keys: `SELECT ${ALL("room_keys")} FROM room_keys
+    WHERE room_id = ? AND (epoch, endpoint) > (?, ?) ORDER BY epoch, endpoint LIMIT ?`,
+  keysOfEpoch: `SELECT ${ALL("room_keys")} FROM room_keys
+    WHERE room_id = ? AND epoch = ? AND endpoint > ? ORDER BY endpoint LIMIT ?`,
+
+  addUser: `${insertSql("users")} ON CONFLICT DO NOTHING`,
+  user: `SELECT ${ALL("users")} FROM users WHERE sign_pub = ?`,
+  users: `SELECT ${ALL("users")} FROM users WHERE sign_pub > ? ORDER BY sign_pub LIMIT ?`,
+  setStatus: "UPDATE users SET status = ?, revoked_at = ? WHERE sign_pub = ?",
+  deleteUser: "DELETE FROM users WHERE sign_pub = ?",
+  authorized: "SELECT 1 FROM users WHERE sign_pub = ? AND status = 'active'",
+  admin: "SELECT 1 FROM users WHERE role = 'admin' AND status = 'active' LIMIT 1",
+  otherAdmin: `SELECT 1 FROM users WHERE role = 'admin' AND status = 'active'
+    AND sign_pub <> ? LIMIT 1`,
+
+  addInvite: `${insertSql("invites")} ON CONFLICT DO NOTHING`,
+  invite: `SELECT ${ALL("invites")} FROM invites WHERE id = ?`,
+  invites: `SELECT ${ALL("invites")} FROM invites WHERE id > ? ORDER BY id LIMIT ?`,
+  useInvite: "UPDATE invites SET used_at = ?, used_by = ? WHERE id = ?",
+  cancelInvite: "UPDATE invites SET canceled_at = ? WHERE id = ?",
+} as const;
+
+/** The control plane in an SQLite file, or in memory. */
+export class SqliteBackend implements Backend {
+  readonly name = "sqlite";
+  readonly #path: string;
+  readonly #options: FileOptions;
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  readonly #authorized: StatementSync;
+  /** What must end before the store has: streams and restores with connections of their own. */
+  readonly #endings = new Set<Ending>();
+
+  /** @param path Absolute, or `:memory:` */
+  constructor(path: string, options: FileOptions) {
+    this.#path = path;
+    this.#options = { ...options };
+    this.#db = openDatabase(path, this.#options);
+    this.#authorized = this.#prepare(SQL.authorized);
+  }
+
+  createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
+    return this.#write(`Creating room ${room.id}`, () => {
+      if (this.#room(room.id) !== null) {
+        throw new StoreError("room_exists", `Room ${room.id} is there already`);
+      }
+      this.#insert("rooms", room);
+      for (const member of members) this.#insert("members", member);
+      for (const key of keys) this.#putKey(key);
+    });
+  }
+
+  getRoom(id: string): Promise<Room | null> {
+    return this.#read(`Reading room ${id}`, () => this.#room(id));
+  }
+
+  listRooms(range: Range): Promise<Room[]> {
+    return this.#read("Listing rooms", () => this.#all("rooms", SQL.rooms, ...bounds(range)));
+  }
+
+  listRoomsForEndpoint(endpoint: string, range: Range): Promise<Room[]> {
+    return this.#read(
+      `Listing rooms of ${endpoint}`,
+      () => this.#all("rooms", SQL.roomsOfEndpoint, endpoint, ...bounds(range)),
+    );
+  }
+
+  deleteRoom(id: string): Promise<void> {
+    return this.#write(`Deleting room ${id}`, () => {
+      // Members and sealed keys go with it (ON DELETE CASCADE).
+      if (this.#run(SQL.deleteRoom, id) === 0) throw notFound("room", id);
+    });
+  }
+
+  addMember(member: Member, key: SealedKey | null): Promise<void> {
+    const { roomId, endpoint } = member;
+    return this.#write(`Adding ${endpoint} to room ${roomId}`, () => {
+      const room = this.#requireRoom(roomId);
+      if (this.#member(roomId, endpoint) !== null) {
+        throw new StoreError("member_exists", `${endpoint} is a member of room ${roomId} already`);
+      }
+      this.#insert("members", member);
+      if (key === null) return;
+      const problem = sealedKeyProblem(room, key.epoch);
+      if (problem !== null) throw problem;
+      if (key.epoch !== room.epoch) {
+        throw new StoreError(
+          "conflict",
+          `Adding ${endpoint} to room ${roomId} with a key of epoch ${key.epoch}: ` +
+            `the room is at epoch ${room.epoch}`,
+        );
+      }
+      this.#putKey(key);
+    });
+  }
+
+  getMember(roomId: string, endpoint: string): Promise<Member | null> {
+    return this.#read(
+      `Reading member ${endpoint} of room ${roomId}`,
+      () => this.#member(roomId, endpoint),
+    );
+  }
+
+  listMembers(roomId: string, range: Range): Promise<Member[]> {
+    return this.#readMany(`Listing members of room ${roomId}`, () => {
+      this.#requireRoom(roomId);
+      return this.#all("members", SQL.members, roomId, ...bounds(range));
+    });
+  }
+
+  removeMember(roomId: string, endpoint: string): Promise<void> {
+    return this.#write(`Removing ${endpoint} from room ${roomId}`, () => {
+      const room = this.#requireRoom(roomId);
+      if (room.owner === endpoint) {
+        throw new StoreError("room_owner", `${endpoint} owns room ${roomId} and stays its member`);
+      }
+      if (this.#run(SQL.deleteMember, roomId, endpoint) === 0) {
+        throw notFound("member", `${endpoint} in room ${roomId}`);
+      }
+    });
+  }
+
+  rekeyRoom(roomId: string, epoch: number, keys: SealedKey[]): Promise<Room> {
+    return this.#write(`Rekeying room ${roomId}`, () => {
+      const room = this.#requireRoom(roomId);
+      const rows = this.#prepare(SQL.endpoints).all(roomId) as unknown as Row[];
+      const problem = rekeyProblem(
+        room,
+        new Set(rows.map(([endpoint]) => endpoint as string)),
+        epoch,
+        keys.map((it) => it.endpoint),
+      );
+      if (problem !== null) throw problem;
+      this.#run(SQL.setEpoch, epoch, roomId);
+      for (const key of keys) this.#putKey(key);
+      return { ...room, epoch };
+    });
+  }
+
+  putSealedKey(key: SealedKey): Promise<void> {
+    return this.#write(`Storing a sealed key of room ${key.roomId}`, () => {
+      const room = this.#requireRoom(key.roomId);
+      if (this.#member(key.roomId, key.endpoint) === null) {
+        throw notFound("member", `${key.endpoint} in room ${key.roomId}`);
+      }
+      const problem = sealedKeyProblem(room, key.epoch);
+      if (problem !== null) throw problem;
+      this.#putKey(key);
+    });
+  }
+
+  getSealedKey(roomId: string, endpoint: string, epoch: number | null): Promise<SealedKey | null> {
+    return this.#read(
+      `Reading the sealed key of ${endpoint} in room ${roomId}`,
+      () =>
+        epoch === null
+          ? this.#one("room_keys", SQL.latestKey, roomId, endpoint)
+          : this.#one("room_keys", SQL.key, roomId, epoch, endpoint),
+    );
+  }
+
+  listSealedKeys(
+    roomId: string,
+    epoch: number | null,
+    range: Range<SealedKeyCursor>,
+  ): Promise<SealedKey[]> {
+    const from = range.after ?? { epoch: 0, endpoint: "" };
+    return this.#readMany(`Listing sealed keys of room ${roomId}`, () => {
+      this.#requireRoom(roomId);
+      if (epoch === null) {
+        return this.#all("room_keys", SQL.keys, roomId, from.epoch, from.endpoint, range.limit);
+      }
+      if (from.epoch > epoch) return [];
+      const after = from.epoch === epoch ? from.endpoint : "";
+      return this.#all("room_keys", SQL.keysOfEpoch, roomId, epoch, after, range.limit);
+    });
+  }
+
+  addUser(user: User): Promise<void> {
+    return this.#write(`Adding user ${user.signPub}`, () => {
+      if (!this.#insertNew("users", SQL.addUser, user)) throw userExists(user);
+    });
+  }
+
+  getUser(signPub: string): Promise<User | null> {
+    return this.#read(
+      `Reading user ${signPub}`,
+      () => this.#one("users", SQL.user, signPub),
+    );
+  }
+
+  listUsers(range: Range): Promise<User[]> {
+    return this.#read("Listing users", () => this.#all("users", SQL.users, ...bounds(range)));
+  }
+
+  setUserStatus(signPub: string, status: UserStatus, at: string, force: boolean): Promise<User> {
+    return this.#write(`Setting user ${signPub} to ${status}`, () => {
+      const user = this.#requireUser(signPub);
+      if (user.status === status) return user;
+      if (status === "revoked") this.#guardLastAdmin(user, force);
+      const revokedAt = status === "revoked" ? at : null;
+      this.#run(SQL.setStatus, status, revokedAt, signPub);
+      return { ...user, status, revokedAt };
+    });
+  }
+
+  deleteUser(signPub: string, force: boolean): Promise<void> {
+    return this.#write(`Deleting user ${signPub}`, () => {
+      this.#guardLastAdmin(this.#requireUser(signPub), force);
+      this.#run(SQL.deleteUser, signPub);
+    });
+  }
+
+  isAuthorized(signPub: string): boolean {
+    return this.#authorized.get(signPub) !== undefined;
+  }
+
+  hasAdmin(): boolean {
+    return this.#prepare(SQL.admin).get() !== undefined;
+  }
+
+  createInvite(invite: Invite): Promise<void> {
+    return this.#write(`Creating invite ${invite.id}`, () => {
+      if (!this.#insertNew("invites", SQL.addInvite, invite)) {
+        throw new StoreError("conflict", `Invite ${invite.id} is there already`);
+      }
+    });
+  }
+
+  getInvite(id: string): Promise<Invite | null> {
+    return this.#read(`Reading invite ${id}`, () => this.#one("invites", SQL.invite, id));
+  }
+
+  listInvites(range: Range): Promise<Invite[]> {
+    return this.#read("Listing invites", () => this.#all("invites", SQL.invites, ...bounds(range)));
+  }
+
+  async consumeInvite(id: string, user: User): Promise<User> {
+    const added = await this.#write(`Claiming invite ${id}`, () => {
+      const invite = this.#requireInvite(id);
+      const problem = inviteProblem(invite, user.createdAt);
+      if (problem !== null) throw problem;
+      this.#run(SQL.useInvite, user.createdAt, user.signPub, id);
+      const joined: User = { ...user, role: invite.role };
+      return this.#insertNew("users", SQL.addUser, joined) ? joined : null;
+    });
+    // Told only now that it is stored: the invite is spent all the same.
+    if (added === null) throw userExists(user);
+    return added;
+  }
+
+  cancelInvite(id: string, at: string): Promise<Invite> {
+    return this.#write(`Canceling invite ${id}`, () => {
+      const invite = this.#requireInvite(id);
+      if (invite.usedAt !== null) {
+        throw new StoreError("invite_used", `Invite ${id} was used at ${invite.usedAt}`);
+      }
+      if (invite.canceledAt !== null) return invite;
+      this.#run(SQL.cancelInvite, at, id);
+      return { ...invite, canceledAt: at };
+    });
+  }
+
+  records(signal?: AbortSignal): AsyncIterable<StoreRecord> {
+    return streamRecords(this.#place(), signal);
+  }
+
+  restore(records: AsyncIterable<StoreRecord>, options: RestoreOptions): Promise<Counts> {
+    return restoreRecords(this.#place(), records, options);
+  }
+
+  close(): Promise<void> {
+    return this.#settle(`Closing ${this.#path}`, () => {
+      for (const end of [...this.#endings]) end();
+      this.#statements.clear();
+      if (this.#db.isOpen) this.#db.close();
+    });
+  }
+
+  /** Where longer work happens: in memory on the one connection there is, else on its own. */
+  #place(): Place {
+    return {
+      path: this.#path,
+      busyTimeout: this.#options.busyTimeout,
+      readOnly: this.#options.readOnly ?? false,
+      memory: this.#path === MEMORY ? this.#db : null,
+      endings: this.#endings,
+    };
+  }
+
+  #room(id: string): Room | null {
+    return this.#one("rooms", SQL.room, id);
+  }
+
+  #requireRoom(id: string): Room {
+    const room = this.#room(id);
+    if (room === null) throw notFound("room", id);
+    return room;
+  }
+
+  #member(roomId: string, endpoint: string): Member | null {
+    return this.#one("members", SQL.member, roomId, endpoint);
+  }
+
+  #requireUser(signPub: string): User {
+    const user = this.#one("users", SQL.user, signPub);
+    if (user === null) throw notFound("user", signPub);
+    return user;
+  }
+
+  #requireInvite(id: string): Invite {
+    const invite = this.#one("invites", SQL.invite, id);
+    if (invite === null) throw notFound("invite", id);
+    return invite;
+  }
+
+  #guardLastAdmin(user: User, force: boolean): void {
+    if (force || !isActiveAdmin(user)) return;
+    if (this.#prepare(SQL.otherAdmin).get(user.signPub) === undefined) throw lastAdmin(user);
+  }
+
+  #putKey(key: SealedKey): void {
+    this.#run(SQL.putKey, ...TABLES.room_keys.toRow(key));
+  }
+
+  #insert<K extends Kind>(kind: K, record: RecordOf[K]): void {
+    this.#insertNew(kind, insertSql(kind), record);
+  }
+
+  /** Whether the row was not there yet. */
+  #insertNew<K extends Kind>(kind: K, sql: string, record: RecordOf[K]): boolean {
+    return this.#run(sql, ...(TABLES[kind] as Table<K>).toRow(record)) === 1;
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = asArrays(this.#db.prepare(sql));
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  /** Returns the number of rows changed. */
+  #run(sql: string, ...values: SQLInputValue[]): number {
+    return Number(this.#prepare(sql).run(...values).changes);
+  }
+
+  #one<K extends Kind>(kind: K, sql: string, ...values: SQLInputValue[]): RecordOf[K] | null {
+    const row = this.#prepare(sql).get(...values) as unknown as Row | undefined;
+    return row === undefined ? null : (TABLES[kind] as Table<K>).fromRow(row);
+  }
+
+  #all<K extends Kind>(kind: K, sql: string, ...values: SQLInputValue[]): RecordOf[K][] {
+    const rows = this.#prepare(sql).all(...values) as unknown as Row[];
+    return rows.map((TABLES[kind] as Table<K>).fromRow);
+  }
+
+  /** One statement sees one state by itself. */
+  #read<T>(attempt: string, work: () => T): Promise<T> {
+    return this.#settle(attempt, work);
+  }
+
+  #readMany<T>(attempt: string, work: () => T): Promise<T> {
+    return this.#settle(attempt, () => transaction(this.#db, "BEGIN", work));
+  }
+
+  #write<T>(attempt: string, work: () => T): Promise<T> {
+    return this.#settle(attempt, () => transaction(this.#db, "BEGIN IMMEDIATE", work));
+  }
+
+  #settle<T>(attempt: string, work: () => T): Promise<T> {
+    try {
+      return Promise.resolve(work());
+    } catch (error) {
+      return Promise.reject(toStoreError(error, attempt));
+    }
+  }
+}
+
+function bounds(range: Range): [string, number] {
+  // No key is empty, so everything is behind the empty text.
+  return [range.after ?? "", range.limit];
+}
+
+function userExists(user: User): StoreError {
+  return new StoreError("user_exists", `User ${user.signPub} is there already`);
+}

@@ -1,0 +1,110 @@
+/**
+ * Putting records back, all or none.
+ *
+ * @module
+ */
+
+import type { DatabaseSync } from "node:sqlite";
+import { setImmediate } from "node:timers/promises";
+import type { RestoreOptions } from "../backend.ts";
+import { StoreError } from "../errors.ts";
+import { type Counts, type Kind, KINDS, type StoreRecord } from "../model.ts";
+import { noCounts } from "../order.ts";
+import { connect, run, transaction } from "./connect.ts";
+import { toCallersError } from "./errors.ts";
+import { inserter, isEmpty, TABLES } from "./rows.ts";
+import { type Ending, type Place, throwIfAborted, TURN } from "./stream.ts";
+
+let staged = 0;
+
+/**
+ * Gathers the records in temporary tables as they come, then stores all of them in one transaction.
+ * So a slow source holds no lock and nothing else gets mixed into the transaction.
+ */
+export async function restoreRecords(
+  place: Place,
+  records: AsyncIterable<StoreRecord>,
+  options: RestoreOptions,
+): Promise<Counts> {
+  const { replace = false, signal, onProgress } = options;
+  const attempt = `Restoring into ${place.path}`;
+  throwIfAborted(signal, attempt);
+  if (place.readOnly) throw new StoreError("refused", `${attempt}: it is read-only`);
+  let db: DatabaseSync | null = null;
+  let ended = false;
+  const end: Ending = () => {
+    ended = true;
+    // A file's connection is this work's own; closing it drops what was staged.
+    if (place.memory === null && db?.isOpen) db.close();
+  };
+  const check = () => {
+    if (ended) throw new StoreError("closed", `${attempt}: the store is closed`);
+    throwIfAborted(signal, attempt);
+  };
+  const stage = ++staged;
+  const table = (kind: Kind) => `temp.restore_${stage}_${kind}`;
+  place.endings.add(end);
+  try {
+    db = place.memory ?? connect(place.path, { busyTimeout: place.busyTimeout });
+    if (!replace) requireEmpty(db, attempt);
+    for (const kind of KINDS) run(db, `CREATE TABLE ${table(kind)} (${TABLES[kind].columns})`);
+    const insert = inserter(db, table);
+    const counts = noCounts();
+    let done = 0;
+    let batch: StoreRecord[] = [];
+    const flush = async (connection: DatabaseSync) => {
+      check();
+      const rows = batch;
+      batch = [];
+      transaction(connection, "BEGIN", () => rows.forEach(insert));
+      for (const { kind } of rows) counts[kind]++;
+      done += rows.length;
+      onProgress?.(done);
+      await setImmediate();
+    };
+    for await (const it of records) {
+      if (batch.push(it) >= TURN) await flush(db);
+    }
+    if (batch.length > 0) await flush(db);
+    check();
+    store(db, table, replace, attempt);
+    return counts;
+  } catch (error) {
+    throw toCallersError(error, attempt);
+  } finally {
+    place.endings.delete(end);
+    if (db?.isOpen && place.memory !== null) {
+      for (const kind of KINDS) run(db, `DROP TABLE IF EXISTS ${table(kind)}`);
+    }
+    end();
+  }
+}
+
+function store(
+  db: DatabaseSync,
+  table: (kind: Kind) => string,
+  replace: boolean,
+  attempt: string,
+): void {
+  transaction(db, "BEGIN IMMEDIATE", () => {
+    if (replace) {
+      // Rooms last: their members and keys are gone by then, so nothing is left to cascade.
+      for (const kind of [...KINDS].reverse()) run(db, `DELETE FROM ${kind}`);
+    } else {
+      requireEmpty(db, attempt);
+    }
+    for (const kind of KINDS) {
+      const { columns } = TABLES[kind];
+      run(
+        db,
+        `INSERT INTO ${kind} (${columns}) SELECT ${columns} FROM ${table(kind)} ORDER BY rowid`,
+      );
+    }
+  });
+}
+
+function requireEmpty(db: DatabaseSync, attempt: string): void {
+  if (!isEmpty(db)) {
+    throw new StoreError("refused", `${attempt}: it is not empty; replace what is there to go on`);
+  }
+}

@@ -1,0 +1,152 @@
+/**
+ * Races that exactly one may win, through one handle and through several.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { invariantProblems } from "./invariants.ts";
+import { claim, fails, hex, hexKey, invite, keysFor, newMember, newRoom, newUser } from "./kit.ts";
+import { outcomes, retrying, tally } from "./kit.ts";
+import { handles, type It } from "./suite.ts";
+
+/** Registers the tests of races. */
+export function concurrency(it: It): void {
+  it("consumeInvite() is single-use under 64 concurrent claims", async ({ store }) => {
+    const { token, invite: made } = await invite(store, "admin");
+    const claims = Array.from({ length: 64 }, () => claim());
+    const ended = await outcomes(claims.map((who) => store.consumeInvite(token, who)));
+    assert.deepEqual(tally(ended), { invite_used: 63, ok: 1 });
+    const winner = claims[ended.indexOf("ok")]!.signPub;
+    assert.deepEqual((await store.listUsers()).items.map((u) => u.signPub), [winner]);
+    assert.equal((await store.getInvite(made.id)).usedBy, winner);
+    assert.equal(await store.isAuthorized(winner), true);
+  });
+
+  it("consumeInvite() is single-use under 64 claims through several handles", async (scene) => {
+    const stores = await handles(scene);
+    const { token, invite: made } = await invite(scene.store);
+    const claims = Array.from({ length: 64 }, () => claim());
+    const ended = await outcomes(
+      claims.map((who, i) => stores[i % stores.length]!.consumeInvite(token, who)),
+    );
+    assert.deepEqual(tally(ended), { invite_used: 63, ok: 1 });
+    const winner = claims[ended.indexOf("ok")]!.signPub;
+    assert.deepEqual((await scene.store.listUsers()).items.map((u) => u.signPub), [winner]);
+    assert.equal((await scene.store.getInvite(made.id)).usedBy, winner);
+  });
+
+  it("one key that claims two invites becomes one user, and both are spent", async (scene) => {
+    const stores = await handles(scene, 2);
+    const who = claim();
+    const made = await Promise.all([invite(scene.store), invite(scene.store, "admin")]);
+    const ended = await outcomes(
+      made.map((it, i) => stores[i % stores.length]!.consumeInvite(it.token, who)),
+    );
+    assert.deepEqual(tally(ended), { ok: 1, user_exists: 1 });
+    assert.equal((await scene.store.listUsers()).items.length, 1);
+    const role = (await scene.store.getUser(who.signPub)).role;
+    assert.equal(role, made[ended.indexOf("ok")]!.invite.role);
+    for (const { invite } of made) {
+      assert.equal((await scene.store.getInvite(invite.id)).usedBy, who.signPub);
+    }
+  });
+
+  it("an invite that is claimed and canceled at once is one or the other", async (scene) => {
+    const stores = await handles(scene, 2);
+    for (let round = 0; round < 8; round++) {
+      const { token, invite: made } = await invite(scene.store);
+      const who = claim();
+      const [claimed, canceled] = await outcomes([
+        stores[round % stores.length]!.consumeInvite(token, who),
+        scene.store.cancelInvite(made.id),
+      ]);
+      const found = await scene.store.getInvite(made.id);
+      assert.equal(found.usedAt !== null, claimed === "ok");
+      assert.equal(found.canceledAt !== null, canceled === "ok");
+      assert.equal(
+        await scene.store.getUser(who.signPub).then(() => true, () => false),
+        claimed === "ok",
+      );
+      const words = [claimed, canceled].join();
+      assert.ok(words === "ok,invite_used" || words === "invite_canceled,ok", words);
+    }
+  });
+
+  it("addUser() of one key from 32 callers adds one user", async (scene) => {
+    const stores = await handles(scene);
+    const signPub = hexKey();
+    const users = Array.from({ length: 32 }, (_, i) => newUser({ signPub, handle: `u${i}` }));
+    const ended = await outcomes(users.map((u, i) => stores[i % stores.length]!.addUser(u)));
+    assert.deepEqual(tally(ended), { ok: 1, user_exists: 31 });
+    const user = await scene.store.getUser(signPub);
+    assert.equal(user.handle, `u${ended.indexOf("ok")}`);
+  });
+
+  it("createRoom() of one id from 16 callers makes one room, whole", async (scene) => {
+    const stores = await handles(scene);
+    const rooms = Array.from({ length: 16 }, () => newRoom("r", { members: [newMember()] }));
+    const ended = await outcomes(rooms.map((r, i) => stores[i % stores.length]!.createRoom(r)));
+    assert.deepEqual(tally(ended), { ok: 1, room_exists: 15 });
+    const winner = rooms[ended.indexOf("ok")]!;
+    const endpoints = [winner.owner, ...winner.members!].map((m) => m.endpoint).sort();
+    const { items } = await scene.store.listMembers("r");
+    assert.deepEqual(items.map((m) => m.endpoint), endpoints);
+    assert.deepEqual(await invariantProblems(scene.store, { everyMemberHasKey: true }), []);
+  });
+
+  it("rekeyRoom() to one epoch has one winner, and the keys are all its own", async (scene) => {
+    const stores = await handles(scene);
+    const room = newRoom("r", { members: [newMember(), newMember()] });
+    const who = [room.owner, ...room.members!];
+    await scene.store.createRoom(room);
+    for (const epoch of [2, 3]) {
+      const rekeys = Array.from({ length: 12 }, () => ({ epoch, sealedKeys: keysFor(who) }));
+      const ended = await outcomes(
+        rekeys.map((rekey, i) => stores[i % stores.length]!.rekeyRoom("r", rekey)),
+      );
+      assert.deepEqual(tally(ended), { conflict: 11, ok: 1 });
+      const winner = rekeys[ended.indexOf("ok")]!;
+      const { items } = await scene.store.listSealedKeys("r", { epoch });
+      assert.equal(items.length, 3);
+      for (const key of winner.sealedKeys) {
+        const stored = items.find((k) => k.endpoint === key.endpoint);
+        assert.equal(hex(stored!.sealedKey), hex(key.sealedKey));
+      }
+      assert.equal((await scene.store.getRoom("r")).epoch, epoch);
+    }
+  });
+
+  it("two admins who revoke each other: one is revoked, one is the last", async (scene) => {
+    const stores = await handles(scene, 2);
+    for (const how of ["revokeUser", "deleteUser"] as const) {
+      const [a, b] = [newUser({ role: "admin" }), newUser({ role: "admin" })];
+      await scene.store.addUser(a);
+      await scene.store.addUser(b);
+      const ended = await outcomes([
+        retrying(async () => await stores[0]![how](b.signPub)),
+        retrying(async () => await stores[stores.length - 1]![how](a.signPub)),
+      ]);
+      assert.deepEqual(tally(ended), { last_admin: 1, ok: 1 });
+      assert.equal(await scene.store.hasAdmin(), true);
+      for (const { signPub } of [a, b]) {
+        await scene.store.deleteUser(signPub, { force: true }).catch(() => {});
+      }
+      assert.equal((await scene.store.listUsers()).items.length, 0);
+    }
+  });
+
+  it("of 8 admins revoked and deleted at once one stays", async (scene) => {
+    const stores = await handles(scene);
+    const admins = Array.from({ length: 8 }, () => newUser({ role: "admin" }));
+    for (const admin of admins) await scene.store.addUser(admin);
+    const ended = await outcomes(admins.map(({ signPub }, i) => {
+      const store = stores[i % stores.length]!;
+      return retrying<unknown>(() => i % 2 ? store.revokeUser(signPub) : store.deleteUser(signPub));
+    }));
+    assert.deepEqual(tally(ended), { last_admin: 1, ok: 7 });
+    const left = (await scene.store.listUsers()).items.filter((u) => u.status === "active");
+    assert.deepEqual(left.map((u) => u.signPub), [admins[ended.indexOf("last_admin")]!.signPub]);
+    await fails("last_admin", scene.store.revokeUser(left[0]!.signPub));
+  });
+}
