@@ -5,7 +5,8 @@
  * and {@link migrateSqliteToKv} moves it from the first to the second.
  *
  * Permissions in Deno: `openSqlite` needs `--allow-read` and `--allow-write` for the file's folder;
- * `openJetStream` needs `--allow-net` for the servers and `--allow-env`; the move needs both.
+ * `openJetStream` needs `--allow-net` for the servers and `--allow-env`; the move needs both, and its
+ * backup `--allow-all`, because Deno lets SQLite write a second file only with that.
  *
  * @example Embed the store
  * ```ts
@@ -24,5 +25,15 @@ export * from "./src/model.ts";
 export { createStore, inviteId, type Store, type StoreOptions } from "./src/store.ts";
 export type { Backend, Range, RestoreOptions, SealedKeyCursor } from "./src/backend.ts";
 export { LIMITS } from "./src/validate.ts";
-export { type JetStreamOptions, openJetStream, type StoreWarning } from "./src/jetstream/mod.ts";
+export {
+  type Connection,
+  type JetStreamOptions,
+  openJetStream,
+  type StoreWarning,
+} from "./src/jetstream/mod.ts";
 export type { NatsOptions, TlsOptions } from "./src/nats/connect.ts";
+export { openSqlite, type SqliteOptions } from "./src/sqlite/mod.ts";
+export * from "./src/snapshot/mod.ts";
+export { migrateKvToSqlite, migrateSqliteToKv } from "./src/migrate/mod.ts";
+export type * from "./src/migrate/types.ts";
+export { diagnose, type DiagnoseOptions, type Finding } from "./src/jetstream/doctor.ts";

@@ -70,6 +70,7 @@ export interface StoreErrorOptions {
  * ```
  */
 export class StoreError extends Error {
+  /** `StoreError`, in every realm. */
   override readonly name = "StoreError";
   /** The stable code; see {@link StoreErrorCode}. */
   readonly code: StoreErrorCode;
@@ -77,6 +78,8 @@ export class StoreError extends Error {
   readonly field?: string;
 
   /**
+   * Makes one.
+   *
    * @param code The stable code
    * @param message What was attempted and what was found
    * @param options The cause and the field at fault

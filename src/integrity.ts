@@ -40,7 +40,11 @@ export async function* checkedRecords(
       if (room === undefined) throw invalid(it, "belongs to no room", "roomId");
       const owns = room.owner === it.record.endpoint;
       if (owns !== (it.record.role === "owner")) {
-        throw invalid(it, `has the role ${it.record.role}, the room's owner is ${room.owner}`, "role");
+        throw invalid(
+          it,
+          `has the role ${it.record.role}, the room's owner is ${room.owner}`,
+          "role",
+        );
       }
       if (owns) withoutOwner.delete(it.record.roomId);
     } else {
@@ -62,6 +66,8 @@ export async function* checkedRecords(
 
 function checkOwners(withoutOwner: Set<string>): void {
   for (const id of withoutOwner) {
-    throw new StoreError("invalid", `Room ${id} has no member who is its owner`, { field: "owner" });
+    throw new StoreError("invalid", `Room ${id} has no member who is its owner`, {
+      field: "owner",
+    });
   }
 }

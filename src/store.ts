@@ -487,8 +487,10 @@ function pageOf<K, T>(range: Range<K>, items: T[], cursor: (it: T) => string): P
 function sealedKeyCursor(field: string, value: unknown): SealedKeyCursor {
   const [, epoch, endpoint] = /^(\d{1,10})\/([0-9a-f]{64})$/.exec(String(value)) ?? [];
   if (epoch === undefined || endpoint === undefined) {
-    throw invalid(field, `${field} must be the next of an earlier page, found ${check.show(value)}`);
+    throw invalid(
+      field,
+      `${field} must be the next of an earlier page, found ${check.show(value)}`,
+    );
   }
   return { epoch: Number(epoch), endpoint };
 }
-

@@ -153,7 +153,10 @@ export function roomId(field: string, value: unknown): string {
     throw invalid(field, `${field} must not hold the wildcards * and >, found ${show(it)}`);
   }
   if (it.startsWith(".") || it.endsWith(".") || it.includes("..")) {
-    throw invalid(field, `${field} must not begin or end with a dot or hold two in a row, found ${show(it)}`);
+    throw invalid(
+      field,
+      `${field} must not begin or end with a dot or hold two in a row, found ${show(it)}`,
+    );
   }
   return it;
 }
@@ -213,7 +216,10 @@ export function integer(field: string, value: unknown, min: number, max: number)
   if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) {
     return value;
   }
-  throw invalid(field, `${field} must be a whole number from ${min} to ${max}, found ${show(value)}`);
+  throw invalid(
+    field,
+    `${field} must be a whole number from ${min} to ${max}, found ${show(value)}`,
+  );
 }
 
 /** The number of a room key. */

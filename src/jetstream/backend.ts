@@ -6,12 +6,21 @@
 
 import type { Backend, Range, RestoreOptions, SealedKeyCursor } from "../backend.ts";
 import { StoreError } from "../errors.ts";
-import type { Counts, Invite, Member, Room, SealedKey, StoreRecord, User, UserStatus } from "../model.ts";
+import type {
+  Counts,
+  Invite,
+  Member,
+  Room,
+  SealedKey,
+  StoreRecord,
+  User,
+  UserStatus,
+} from "../model.ts";
 import { compareText, noCounts } from "../order.ts";
 import { BulkWriter } from "./bulk.ts";
 import { BATCH_LIMIT, type Bucket, type Entry } from "./bucket.ts";
 import { Cache, type CacheOptions } from "./cache.ts";
-import { compare, isData } from "./compare.ts";
+import { compare, type Diff, isData } from "./compare.ts";
 import { Context } from "./context.ts";
 import { Directory } from "./directory.ts";
 import { scan } from "./feed.ts";
@@ -136,8 +145,12 @@ export class JetStreamBackend implements Backend {
     range: Range<SealedKeyCursor>,
   ): Promise<SealedKey[]> {
     const keys = await this.#reads.sealedKeys(roomId, epoch, null);
-    return slice(keys, range, (it, after) =>
-      it.epoch > after.epoch || (it.epoch === after.epoch && it.endpoint > after.endpoint));
+    return slice(
+      keys,
+      range,
+      (it, after) =>
+        it.epoch > after.epoch || (it.epoch === after.epoch && it.endpoint > after.endpoint),
+    );
   }
 
   addUser(user: User): Promise<void> {
@@ -149,7 +162,12 @@ export class JetStreamBackend implements Backend {
   }
 
   listUsers(range: Range): Promise<User[]> {
-    return this.#list("users", range, userKey, (entry, id) => decodeUser(entry.key, id, entry.data));
+    return this.#list(
+      "users",
+      range,
+      userKey,
+      (entry, id) => decodeUser(entry.key, id, entry.data),
+    );
   }
 
   setUserStatus(signPub: string, status: UserStatus, at: string, force: boolean): Promise<User> {
@@ -177,8 +195,12 @@ export class JetStreamBackend implements Backend {
   }
 
   listInvites(range: Range): Promise<Invite[]> {
-    return this.#list("invites", range, inviteKey, (entry, id) =>
-      decodeInvite(entry.key, id, entry.data));
+    return this.#list(
+      "invites",
+      range,
+      inviteKey,
+      (entry, id) => decodeInvite(entry.key, id, entry.data),
+    );
   }
 
   consumeInvite(id: string, user: User): Promise<User> {
@@ -223,7 +245,9 @@ export class JetStreamBackend implements Backend {
       ...(signal === undefined ? {} : { signal }),
       onEntry: ({ key, data }) => {
         const parsed = parseKey(key);
-        if (parsed === null || parsed.space === "rooms_by_member" || parsed.space === "meta") return;
+        if (parsed === null || parsed.space === "rooms_by_member" || parsed.space === "meta") {
+          return;
+        }
         spool.take(key, data);
         if (parsed.space !== "rooms") return;
         const stored = data.length > 0 ? decodeRoom(key, parsed.id, data) : null;
@@ -279,15 +303,20 @@ export class JetStreamBackend implements Backend {
       before.revision,
       this.#context.deadline(),
     );
-    await applyDiffs(this.#bucket, () => spool.records(), {
-      ...(signal === undefined ? {} : { signal }),
-    });
-    revision = await writeMarker(this.#bucket, {
-      ...marker,
-      state: "complete",
-      completedAt: new Date().toISOString(),
-      counts,
-    }, revision, this.#context.deadline());
+    const ended = signal === undefined ? {} : { signal };
+    const diffs = () => compare(this.#bucket, () => spool.records(), ended);
+    await applyDiffs(this.#bucket, diffs, ended);
+    revision = await writeMarker(
+      this.#bucket,
+      {
+        ...marker,
+        state: "complete",
+        completedAt: new Date().toISOString(),
+        counts,
+      },
+      revision,
+      this.#context.deadline(),
+    );
     await this.#caughtUp(revision);
     onProgress?.(Object.values(counts).reduce((a, b) => a + b));
     return counts;
@@ -308,23 +337,33 @@ export class JetStreamBackend implements Backend {
   }
 }
 
-/** Makes the bucket hold exactly these records; returns how many entries were written and removed. */
+/** What {@link applyDiffs} takes. */
+export interface ApplyOptions {
+  /** Ends it. */
+  signal?: AbortSignal;
+  /** Called before the first change is written. */
+  onFirst?: () => void;
+  /** Called with the number of changes acknowledged so far. */
+  onProgress?: (done: number) => void;
+}
+
+/** Writes what a comparison found; returns how many entries were written and removed. */
 export async function applyDiffs(
   bucket: Bucket,
-  records: () => Iterable<StoreRecord>,
-  options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {},
+  diffs: () => AsyncIterable<Diff>,
+  { signal, onFirst, onProgress }: ApplyOptions = {},
 ): Promise<{ written: number; removed: number }> {
-  const writer = new BulkWriter(bucket, options);
+  const writer = new BulkWriter(bucket, signal === undefined ? {} : { signal });
   let written = 0;
   let removed = 0;
-  const { signal } = options;
-  for await (const diff of compare(bucket, records, signal === undefined ? {} : { signal })) {
+  for await (const diff of diffs()) {
+    if (written + removed === 0) onFirst?.();
     const wait = writer.write(diff.key, diff.change === "extra" ? null : diff.value);
     if (diff.change === "extra") removed++;
     else written++;
     if (wait !== undefined) {
       await wait;
-      options.onProgress?.(writer.done);
+      onProgress?.(writer.done);
     }
   }
   await writer.flush();

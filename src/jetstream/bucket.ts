@@ -124,7 +124,8 @@ export class Bucket {
         throw answer?.error ? ofApi(answer.error, what) : new Transient("no answer");
       }
       const { subject, seq, data, hdrs } = answer.message;
-      const txn = hdrs && /^Unibus-Txn: (\S+)/m.exec(Buffer.from(hdrs, "base64").toString("latin1"));
+      const txn = hdrs &&
+        /^Unibus-Txn: (\S+)/m.exec(Buffer.from(hdrs, "base64").toString("latin1"));
       return {
         key: this.key(subject),
         revision: seq,
@@ -276,7 +277,9 @@ export class Bucket {
       if (ack.count !== writes.length) {
         throw new StoreError(
           "unavailable",
-          `${what}: the server took ${ack.count ?? 1} of ${writes.length} messages; is allow_atomic on?`,
+          `${what}: the server took ${
+            ack.count ?? 1
+          } of ${writes.length} messages; is allow_atomic on?`,
         );
       }
       return ack.seq;

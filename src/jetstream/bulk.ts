@@ -25,6 +25,7 @@ export class BulkWriter {
   readonly #batchTimeout: number;
   readonly #signal: AbortSignal | undefined;
   #batch: Write[] = [];
+  #weight = 0;
   readonly #running = new Set<Promise<void>>();
   #failed: { error: unknown } | null = null;
   #done = 0;
@@ -36,14 +37,15 @@ export class BulkWriter {
     this.#signal = options.signal;
   }
 
-  /** Entries that the server has acknowledged. */
+  /** Weight of the entries that the server has acknowledged. */
   get done(): number {
     return this.#done;
   }
 
   /** Adds a put, or a delete for `null`. A promise comes back when the caller has to wait. */
-  write(key: string, value: string | null): Promise<void> | undefined {
+  write(key: string, value: string | null, weight = 1): Promise<void> | undefined {
     this.#batch.push({ key, value });
+    this.#weight += weight;
     return this.#batch.length < BATCH_LIMIT ? undefined : this.#send();
   }
 
@@ -57,10 +59,12 @@ export class BulkWriter {
   async #send(): Promise<void> {
     this.#check();
     const batch = this.#batch;
+    const weight = this.#weight;
     this.#batch = [];
+    this.#weight = 0;
     const run = this.#bucket.commit(batch, Date.now() + this.#batchTimeout, this.#signal).then(
       () => {
-        this.#done += batch.length;
+        this.#done += weight;
       },
       (error) => {
         this.#failed ??= { error };

@@ -216,7 +216,9 @@ async function* compareSorted(
         wanted.advance();
       }
     }
-    for (; wanted.current !== null; wanted.advance()) yield { change: "missing", ...wanted.current };
+    for (; wanted.current !== null; wanted.advance()) {
+      yield { change: "missing", ...wanted.current };
+    }
   } finally {
     wanted.close();
   }

@@ -51,7 +51,9 @@ export class Directory {
   async #refresh(deadline: number): Promise<string[]> {
     const now = Date.now();
     // Delete markers are gone after a while: who has not looked for so long may have missed one.
-    if (this.#ids === null || now - this.#readAt > MARKER_TTL_SECONDS * 500) return await this.#read();
+    if (this.#ids === null || now - this.#readAt > MARKER_TTL_SECONDS * 500) {
+      return await this.#read();
+    }
     for (let step = 0; step < STEPS; step++) {
       const entry = await this.#bucket.next(this.#pattern, this.#sequence + 1, deadline);
       if (entry === null) {

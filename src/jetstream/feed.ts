@@ -11,7 +11,7 @@
 import { createInbox, type Msg, nuid, type Subscription } from "@nats-io/transport-node";
 import { StoreError } from "../errors.ts";
 import type { Bucket, Entry } from "./bucket.ts";
-import { aborted, publish, wait } from "./wire.ts";
+import { publish, wait } from "./wire.ts";
 
 /** What a feed delivers and to whom. */
 export interface FeedOptions {
@@ -30,6 +30,9 @@ export interface FeedOptions {
   /** The feed ended by itself: the connection was closed, or `onEntry` threw. */
   onEnd?: (error: unknown) => void;
 }
+
+/** How the names of our consumers begin: by them a store in use is noticed. */
+export const FEED_PREFIX = "unibus_";
 
 /** Heartbeats missed before the consumer is given up. */
 const MISSED = 3;
@@ -90,7 +93,7 @@ export class Feed {
     const { patterns, opTimeout = 5000 } = this.#options;
     const bucket = this.#bucket;
     const inbox = createInbox();
-    const name = `unibus_${nuid.next()}`;
+    const name = FEED_PREFIX + nuid.next();
     this.#delivered = 0;
     this.#heard = Date.now();
     const sub = bucket.nc.subscribe(inbox, {

@@ -15,6 +15,19 @@ import { fsyncState } from "./fsync.ts";
 import { readMarker, refuseInProgress } from "./marker.ts";
 import { checkServer, ensureStream, type StreamInfo } from "./stream.ts";
 
+/**
+ * A connection that the caller made: the `NatsConnection` of any NATS transport, such as
+ * `@nats-io/transport-node` or `@nats-io/transport-deno`. Only the parts to tell it by are named here.
+ */
+export interface Connection {
+  /** What the server said of itself. */
+  readonly info?: object;
+  /** Whether it was closed. */
+  isClosed(): boolean;
+  /** Closes it. */
+  close(): Promise<void>;
+}
+
 /** Something an operator should know, which does not stop the store. */
 export interface StoreWarning {
   /** Stable code. */
@@ -28,7 +41,7 @@ export interface JetStreamOptions extends Omit<NatsOptions, "servers">, StoreOpt
   /** URL or URLs of the servers, such as `nats://127.0.0.1:4222`. */
   servers?: string | string[];
   /** A connection of your own, of any NATS transport; it stays open when the store is closed. */
-  connection?: NatsConnection;
+  connection?: Connection;
   /** Name of the bucket. Default `UNIBUS`. */
   bucket?: string;
   /** Copies of the stream, 1 to 5; an existing one is changed in place. Default: 1, or as it is. */
@@ -76,7 +89,7 @@ export async function openBucket(options: JetStreamOptions): Promise<OpenBucket>
   if (connection === undefined && servers === undefined) {
     throw new StoreError("invalid", "servers or connection must be given", { field: "servers" });
   }
-  const nc = connection ??
+  const nc = connection as NatsConnection | undefined ??
     await connectNats({ ...options, servers: servers!, bootstrapTimeout: timeout });
   const end = async () => {
     if (connection === undefined && !nc.isClosed()) await nc.close();
@@ -151,13 +164,15 @@ async function warn(
   if (state === "never") {
     onWarning({
       code: "no_fsync",
-      message: "The nats-server acknowledges before it syncs to disk: a power cut loses acknowledged " +
+      message:
+        "The nats-server acknowledges before it syncs to disk: a power cut loses acknowledged " +
         "writes; set sync_interval: always in its jetstream block",
     });
   } else if (state === "unknown") {
     onWarning({
       code: "fsync_unknown",
-      message: "Cannot tell whether the nats-server syncs to disk before it acknowledges; give the URL " +
+      message:
+        "Cannot tell whether the nats-server syncs to disk before it acknowledges; give the URL " +
         "of its monitoring port (monitorUrl) to find out",
     });
   }

@@ -229,7 +229,10 @@ export class RoomTransactions {
     deadline: number,
   ): Promise<void> {
     if (writes.length < BATCH_LIMIT) {
-      await this.#context.commit([this.#write(next.id, next, null, at.revision), ...writes], deadline);
+      await this.#context.commit(
+        [this.#write(next.id, next, null, at.revision), ...writes],
+        deadline,
+      );
       return;
     }
     const claim = await this.#context.commit(
@@ -324,7 +327,11 @@ export class RoomReads {
   }
 
   /** Sealed keys, by epoch and endpoint; those ahead of the room are part of an unfinished rekey. */
-  async sealedKeys(id: string, epoch: number | null, endpoint: string | null): Promise<SealedKey[]> {
+  async sealedKeys(
+    id: string,
+    epoch: number | null,
+    endpoint: string | null,
+  ): Promise<SealedKey[]> {
     const room = { epoch: 0 };
     const pattern = `room_keys.${encodeToken(id)}.${epoch ?? "*"}.${endpoint ?? "*"}`;
     const found = await this.#under(id, [pattern], room);
@@ -349,7 +356,9 @@ export class RoomReads {
       if (parsed?.space === "rooms_by_member") keys.push(roomKey(parsed.room));
     }
     for (let from = 0; from < keys.length; from += BATCH_LIMIT) {
-      for (const it of (await this.#many(keys.slice(from, from + BATCH_LIMIT), deadline)).values()) {
+      for (
+        const it of (await this.#many(keys.slice(from, from + BATCH_LIMIT), deadline)).values()
+      ) {
         const parsed = parseKey(it.key);
         if (parsed?.space !== "rooms") continue;
         const stored = decodeRoom(it.key, parsed.id, it.data);

@@ -26,12 +26,23 @@ export interface StreamInfo {
     metadata?: Record<string, string>;
   };
   /** Numbers of the stored messages. */
-  state: { messages: number; bytes: number; last_seq: number; num_subjects?: number };
+  state: {
+    messages: number;
+    bytes: number;
+    last_seq: number;
+    num_subjects?: number;
+  };
   /** The Raft group, where there is one. */
   cluster?: {
     name?: string;
     leader?: string;
-    replicas?: { name: string; current: boolean; active: number; offline?: boolean; lag?: number }[];
+    replicas?: {
+      name: string;
+      current: boolean;
+      active: number;
+      offline?: boolean;
+      lag?: number;
+    }[];
   };
   /** When the stream was made. */
   created: string;
@@ -45,7 +56,9 @@ export function checkServer(bucket: Bucket): void {
   if (major < MIN_SERVER[0] || (major === MIN_SERVER[0] && minor < MIN_SERVER[1])) {
     throw new StoreError(
       "unsupported",
-      `The nats-server is version ${version}; at least ${MIN_SERVER.join(".")} is needed (atomic batches)`,
+      `The nats-server is version ${version}; at least ${
+        MIN_SERVER.join(".")
+      } is needed (atomic batches)`,
     );
   }
   if (info?.jetstream !== true) {
@@ -63,7 +76,12 @@ export async function streamInfo(
   signal?: AbortSignal,
 ): Promise<StreamInfo | null> {
   try {
-    return await bucket.api<StreamInfo>(`STREAM.INFO.${bucket.stream}`, undefined, deadline, signal);
+    return await bucket.api<StreamInfo>(
+      `STREAM.INFO.${bucket.stream}`,
+      undefined,
+      deadline,
+      signal,
+    );
   } catch (error) {
     if (causeCode(error) === CODE.streamNotFound) return null;
     throw explained(error, bucket, 1);
@@ -71,7 +89,9 @@ export async function streamInfo(
 }
 
 function causeCode(error: unknown): number {
-  const cause = error instanceof Error ? error.cause as { err_code?: number } | undefined : undefined;
+  const cause = error instanceof Error
+    ? error.cause as { err_code?: number } | undefined
+    : undefined;
   return cause?.err_code ?? 0;
 }
 
@@ -185,7 +205,12 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
     wanted: number,
   ): Promise<StreamInfo | null> {
     try {
-      return await bucket.api<StreamInfo>(`STREAM.${action}.${bucket.stream}`, config, deadline, signal);
+      return await bucket.api<StreamInfo>(
+        `STREAM.${action}.${bucket.stream}`,
+        config,
+        deadline,
+        signal,
+      );
     } catch (error) {
       const code = causeCode(error);
       // Another process was quicker.
@@ -256,4 +281,3 @@ export function quorumAge(info: StreamInfo): number {
   const needed = Math.floor((others.length + 1) / 2);
   return needed === 0 ? 0 : others[needed - 1]!;
 }
-

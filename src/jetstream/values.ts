@@ -60,7 +60,12 @@ export function encodeRoom(it: Room, pending: Pending | null = null): string {
 
 /** A member's value. */
 export function encodeMember(it: Member): string {
-  return JSON.stringify({ v: VALUE_VERSION, role: it.role, kexPub: it.kexPub, joinedAt: it.joinedAt });
+  return JSON.stringify({
+    v: VALUE_VERSION,
+    role: it.role,
+    kexPub: it.kexPub,
+    joinedAt: it.joinedAt,
+  });
 }
 
 /** A sealed key's value. */

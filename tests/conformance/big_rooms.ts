@@ -89,7 +89,7 @@ export function bigRooms(it: It): void {
       store.removeMember("big", gone.endpoint),
     ]);
     for (const word of [rekeyed, add, removed]) assert.ok(word === "ok" || word === "conflict");
-    assert.ok(["ok", "conflict", "not_found"].includes(put!), put);
+    assert.ok(["ok", "conflict", "not_found"].includes(put!), `${put}`);
     assert.ok(rekeyed === "conflict" || add === "conflict", "the two cannot both be");
     assert.equal((await store.getRoom("big")).epoch, rekeyed === "ok" ? 2 : 1);
     assert.deepEqual(await invariantProblems(store, { everyMemberHasKey: true }), []);

@@ -50,7 +50,7 @@ export function contention(it: It): void {
         const [word] = await outcomes([
           store.rekeyRoom("r", { epoch: now.epoch + 1, sealedKeys }),
         ]);
-        assert.ok(word === "ok" || word === "conflict", word);
+        assert.ok(word === "ok" || word === "conflict", `${word}`);
         if (word === "ok") rekeys++;
       }
     };

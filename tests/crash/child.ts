@@ -37,9 +37,9 @@ for (const [i, { command, at }] of plan.entries()) {
     ? { ...command, token: tokens.get(command.token) ?? command.token }
     : command;
   say(`s ${i}`);
-  const outcome = await onStore(store, real);
-  if (outcome.made !== undefined) tokens.set(`@${i}`, outcome.made.token);
+  const [outcome, { made, message }] = await onStore(store, real);
+  if (made !== undefined) tokens.set(`@${i}`, made.token);
   const code = "code" in outcome ? outcome.code : "ok";
-  say(`a ${i} ${JSON.stringify({ code, token: outcome.made?.token })}`);
+  say(`a ${i} ${JSON.stringify({ code, token: made?.token, message })}`);
 }
 await store.close();

@@ -79,7 +79,7 @@ export async function killRounds(
 interface Said {
   killed: boolean;
   /** What it was answered, in order. */
-  acknowledged: { code: string; token?: string }[];
+  acknowledged: { code: string; token?: string; message?: string }[];
   /** How many operations it began. */
   begun: number;
   errors: string;
@@ -168,10 +168,10 @@ async function settle(
     const outcome = onModel(model, real, token === undefined ? undefined : { token });
     return "code" in outcome ? outcome.code : "ok";
   };
-  for (const [i, { code, token }] of said.acknowledged.entries()) {
+  for (const [i, { code, token, message }] of said.acknowledged.entries()) {
     const expected = play(model, i, token);
     const text = `operation ${i}, ${JSON.stringify(plan[i]!.command).slice(0, 200)}`;
-    assert.equal(code, expected, text);
+    assert.equal(code, expected, `${code} in place of ${expected} (${message}): ${text}`);
     if (token === undefined) continue;
     named.set(`@${i}`, token);
     tokens.set(inviteId(token), token);

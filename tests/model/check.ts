@@ -74,15 +74,13 @@ async function play(environment: Environment, steps: Step[]): Promise<void> {
         const command = step.make({ model, tokens });
         log.push(`${step.handle} ${JSON.stringify(command)}`);
         const store = stores[step.handle]!;
-        let { made, ...found }: Outcome & { made?: { token: string } } = await onStore(
-          store,
-          command,
-        );
+        let [found, { made, message }] = await onStore(store, command);
         const expected = onModel(model, command, made);
         if (made !== undefined) tokens.push(made.token);
         if (FROM_MEMORY.has(command.op) && step.handle !== lastWriter) {
-          found = await soon(() => onStore(store, command), expected, found);
+          found = await soon(async () => (await onStore(store, command))[0], expected, found);
         }
+        if (message !== undefined) log.push(`  said: ${message}`);
         assert.deepEqual(found, expected);
         if (!/^(get|list|is|has|records)/.test(command.op)) lastWriter = step.handle;
       }
@@ -90,11 +88,11 @@ async function play(environment: Environment, steps: Step[]): Promise<void> {
     log.push("at the end: records, invariants, and the same after reopening");
     const expected = onModel(model, { op: "records" });
     const last = stores[lastWriter]!;
-    assert.deepEqual(await onStore(last, { op: "records" }), expected);
+    assert.deepEqual((await onStore(last, { op: "records" }))[0], expected);
     assert.deepEqual(await invariantProblems(last), []);
     for (const it of stores.splice(0)) await it.close();
     stores.push(await open());
-    assert.deepEqual(await onStore(stores[0]!, { op: "records" }), expected);
+    assert.deepEqual((await onStore(stores[0]!, { op: "records" }))[0], expected);
     assert.deepEqual(await invariantProblems(stores[0]!), []);
   } catch (error) {
     throw new Error(

@@ -22,6 +22,14 @@ import { type Model, Refusal } from "./model.ts";
 /** What came of an operation: a value as JSON would hold it, or the code of the error. */
 export type Outcome = { value: unknown } | { code: string };
 
+/** What a store adds: for people, or not known beforehand. Not part of what is compared. */
+export interface Extra {
+  /** The invite that was made. */
+  made?: Made;
+  /** The error's message. */
+  message?: string;
+}
+
 /** An invite's token, known once a store has made the invite. */
 export interface Made {
   /** The token. */
@@ -60,17 +68,17 @@ export function onModel(model: Model, it: Command, made?: Made): Outcome {
 }
 
 /** Plays on a store. */
-export async function onStore(store: Store, it: Command): Promise<Outcome & { made?: Made }> {
+export async function onStore(store: Store, it: Command): Promise<[Outcome, Extra]> {
   try {
     if (it.op === "createInvite") {
       const { admin, note, expiresIn } = it;
       const role = admin ? "admin" : "user";
       const made = await store.createInvite({ createdBy: "model", role, note, expiresIn });
-      return { value: comparable(made.invite), made: { token: made.token } };
+      return [{ value: comparable(made.invite) }, { made: { token: made.token } }];
     }
-    return { value: comparable(await callStore(store, it)) };
+    return [{ value: comparable(await callStore(store, it)) }, {}];
   } catch (error) {
-    if (error instanceof StoreError) return { code: error.code };
+    if (error instanceof StoreError) return [{ code: error.code }, { message: error.message }];
     throw error;
   }
 }

@@ -1,0 +1,224 @@
+/**
+ * Looks a bucket over, and puts right what can be put right without a decision: the index by
+ * endpoint, and what a killed process left of an unfinished change.
+ *
+ * @module
+ */
+
+import type { Bucket } from "./bucket.ts";
+import { BulkWriter } from "./bulk.ts";
+import { isData } from "./compare.ts";
+import { Cache } from "./cache.ts";
+import { Context } from "./context.ts";
+import { scan } from "./feed.ts";
+import { fsyncState } from "./fsync.ts";
+import { indexKey, memberKey, parseKey } from "./keys.ts";
+import { readMarker } from "./marker.ts";
+import { type JetStreamOptions, openBucket } from "./mod.ts";
+import { RoomTransactions } from "./rooms.ts";
+import { isCurrent } from "./stream.ts";
+import { decodeRoom, INDEX_VALUE, isVisible } from "./values.ts";
+
+/** One thing that was looked at. */
+export interface Finding {
+  /** What was looked at. */
+  check: "server" | "fsync" | "replicas" | "marker" | "index" | "rooms";
+  /** `problem` wants mending; `unknown` could not be told. */
+  level: "ok" | "warning" | "problem" | "unknown";
+  /** What was found, and what to do. */
+  message: string;
+  /** It was put right. */
+  repaired?: boolean;
+}
+
+/** What {@link diagnose} takes. */
+export interface DiagnoseOptions extends JetStreamOptions {
+  /** Put right what can be put right. */
+  repair?: boolean;
+}
+
+/**
+ * Looks a bucket over: the server's version and whether it syncs, replicas, the mark of a move, the
+ * index by endpoint against the members, and unfinished changes of rooms.
+ *
+ * @param options As for `openJetStream`; `monitorUrl` to see whether the server syncs
+ * @returns One finding a check, or more where something is wrong
+ */
+export async function diagnose(options: DiagnoseOptions): Promise<Finding[]> {
+  const { repair = false, signal } = options;
+  const { bucket, info, end } = await openBucket({ ...options, create: false });
+  try {
+    const findings: Finding[] = [];
+    const { version } = bucket.nc.info as { version?: string };
+    findings.push({ check: "server", level: "ok", message: `nats-server ${version}` });
+    findings.push(await fsyncFinding(options.monitorUrl));
+    const replicas = info.config.num_replicas;
+    findings.push(
+      isCurrent(info)
+        ? {
+          check: "replicas",
+          level: "ok",
+          message: `${replicas} of ${replicas} replicas are current`,
+        }
+        : {
+          check: "replicas",
+          level: "problem",
+          message: `Not all of the ${replicas} replicas are current; look at the servers' logs`,
+        },
+    );
+    findings.push(await markerFinding(bucket));
+    findings.push(...await content(bucket, options.opTimeout ?? 5000, repair, signal));
+    return findings;
+  } finally {
+    await end();
+  }
+}
+
+async function fsyncFinding(monitorUrl: string | undefined): Promise<Finding> {
+  switch (await fsyncState(monitorUrl)) {
+    case "always":
+      return { check: "fsync", level: "ok", message: "The server syncs before it acknowledges" };
+    case "never":
+      return {
+        check: "fsync",
+        level: "problem",
+        message:
+          "The server acknowledges before it syncs: a power cut loses acknowledged writes; set sync_interval: always in its jetstream block",
+      };
+    default:
+      return {
+        check: "fsync",
+        level: "unknown",
+        message: monitorUrl === undefined
+          ? "Only the server's monitoring port tells whether it syncs; give its URL"
+          : `${monitorUrl} does not tell whether the server syncs`,
+      };
+  }
+}
+
+async function markerFinding(bucket: Bucket): Promise<Finding> {
+  const { marker } = await readMarker(bucket, Date.now() + 5000);
+  if (marker === null) {
+    return { check: "marker", level: "ok", message: "No move or import was made" };
+  }
+  if (marker.state === "complete") {
+    return {
+      check: "marker",
+      level: "ok",
+      message: `The ${marker.by} of ${marker.completedAt} is complete`,
+    };
+  }
+  return {
+    check: "marker",
+    level: "problem",
+    message: `The ${marker.by} of ${marker.startedAt} did not complete; run it again`,
+  };
+}
+
+interface Content {
+  /** Index keys that must be there. */
+  members: Map<string, string>;
+  index: Set<string>;
+  unfinished: Set<string>;
+  rooms: Set<string>;
+  /** Keys of members and sealed keys by their room, for rooms that are not there. */
+  byRoom: Map<string, string[]>;
+}
+
+async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
+  const live = new Set<string>();
+  const unfinished = new Set<string>();
+  await scan(bucket, {
+    ...(signal === undefined ? {} : { signal }),
+    onEntry: ({ key, data }) => {
+      const parsed = isData(key) ? parseKey(key) : null;
+      if (parsed === null || parsed.space === "users" || parsed.space === "invites") return;
+      if (data.length > 0) live.add(key);
+      else live.delete(key);
+      if (parsed.space !== "rooms") return;
+      if (data.length > 0 && !isVisible(decodeRoom(key, parsed.id, data))) {
+        unfinished.add(parsed.id);
+      } else unfinished.delete(parsed.id);
+    },
+  });
+  const content: Content = {
+    members: new Map(),
+    index: new Set(),
+    unfinished,
+    rooms: new Set(),
+    byRoom: new Map(),
+  };
+  for (const key of live) {
+    const parsed = parseKey(key)!;
+    if (parsed.space === "rooms") content.rooms.add(parsed.id);
+    else if (parsed.space === "rooms_by_member") content.index.add(key);
+    else if (parsed.space === "members") {
+      content.members.set(indexKey(parsed.endpoint, parsed.room), key);
+    }
+    if (parsed.space === "members" || parsed.space === "room_keys") {
+      const keys = content.byRoom.get(parsed.room) ?? [];
+      keys.push(key);
+      content.byRoom.set(parsed.room, keys);
+    }
+  }
+  return content;
+}
+
+async function content(
+  bucket: Bucket,
+  opTimeout: number,
+  repair: boolean,
+  signal?: AbortSignal,
+): Promise<Finding[]> {
+  const { members, index, unfinished, rooms, byRoom } = await read(bucket, signal);
+  const orphans = [...byRoom].filter(([room]) => !rooms.has(room)).flatMap(([, keys]) => keys);
+  const missing = [...members.keys()].filter((key) => !index.has(key));
+  const extra = [...index].filter((key) => !members.has(key));
+  if (repair) {
+    if (unfinished.size > 0) {
+      const cache = new Cache(bucket, { maxStaleness: 5000, opTimeout, maxMembers: 0 });
+      const transactions = new RoomTransactions(
+        new Context(bucket, cache, Math.max(opTimeout, 30_000)),
+      );
+      for (const id of unfinished) await transactions.purgeHidden(id);
+    }
+    const writer = new BulkWriter(bucket, signal === undefined ? {} : { signal });
+    // Looked at once more: since the scan, a server may have put right or changed any of them.
+    for (const key of missing) {
+      const there = await bucket.get(members.get(key)!, Date.now() + opTimeout);
+      if (there !== null && there.data.length > 0) await writer.write(key, INDEX_VALUE);
+    }
+    for (const key of extra) {
+      const parsed = parseKey(key);
+      if (parsed?.space !== "rooms_by_member") continue;
+      const member = memberKey(parsed.room, parsed.endpoint);
+      const there = await bucket.get(member, Date.now() + opTimeout);
+      if (there === null || there.data.length === 0) await writer.write(key, null);
+    }
+    for (const key of orphans) await writer.write(key, null);
+    await writer.flush();
+  }
+  const finding = (
+    check: "index" | "rooms",
+    count: number,
+    good: string,
+    bad: string,
+  ): Finding =>
+    count === 0
+      ? { check, level: "ok", message: good }
+      : { check, level: "problem", message: bad, ...(repair ? { repaired: true } : {}) };
+  return [
+    finding(
+      "index",
+      missing.length + extra.length,
+      `The index agrees with all ${members.size} members`,
+      `The index lacks ${missing.length} and has ${extra.length} entries too many; repair mends it`,
+    ),
+    finding(
+      "rooms",
+      unfinished.size + orphans.length,
+      `No room is unfinished, all ${rooms.size} are whole`,
+      `${unfinished.size} rooms are unfinished, ${orphans.length} records belong to no room; repair removes them`,
+    ),
+  ];
+}

@@ -1,0 +1,330 @@
+/**
+ * The move from a SQLite file to a JetStream bucket.
+ *
+ * @module
+ */
+
+import { createWriteStream } from "node:fs";
+import { rm } from "node:fs/promises";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { StoreError } from "../errors.ts";
+import { applyDiffs, isEmpty, JetStreamBackend } from "../jetstream/backend.ts";
+import { BulkWriter } from "../jetstream/bulk.ts";
+import type { Bucket } from "../jetstream/bucket.ts";
+import { compare, type Diff } from "../jetstream/compare.ts";
+import { type Marker, type ReadMarker, readMarker, writeMarker } from "../jetstream/marker.ts";
+import { type OpenBucket, openBucket } from "../jetstream/mod.ts";
+import { streamInfo } from "../jetstream/stream.ts";
+import { entriesOf } from "../jetstream/values.ts";
+import type { Counts } from "../model.ts";
+import { exportSnapshot, SnapshotDigest, type SnapshotSummary } from "../snapshot/mod.ts";
+import { checkBackup } from "../sqlite/backup.ts";
+import { openSource, type SqliteSource } from "../sqlite/source.ts";
+import { digestsOf, stamp, Steps } from "./steps.ts";
+import type { MoveReport, SqliteToKvOptions, TargetState } from "./types.ts";
+
+/** How long one request to the server may take, milliseconds. */
+const OP_TIMEOUT = 10_000;
+const soon = () => Date.now() + OP_TIMEOUT;
+
+/** What the preflight found. */
+interface Plan {
+  state: TargetState;
+  /** The target holds records; they are compared instead of written blindly. */
+  occupied: boolean;
+  marker: ReadMarker;
+}
+
+/**
+ * Moves a control plane from a SQLite file to a JetStream bucket: checked before, backed up, marked
+ * while it runs, copied, read back record by record, marked complete. The file is not changed.
+ * Killed or aborted, it is continued by running it again; run again after it completed, it changes
+ * nothing. What the file does not have is removed from the bucket.
+ *
+ * The target must be empty, or hold what an earlier run of this very move left and nobody has written
+ * since; anything else is `refused` unless `replace` is set, and then saved to a snapshot file first.
+ *
+ * @param options The file, the servers, how to go about it
+ * @returns What was done, with counts, digests and seconds
+ * @throws {StoreError} `refused` (source in use, target not ours or written since), `not_found`,
+ * `corrupt` or `unsupported` (source), `unavailable` (server, disk full), `mismatch` (verification),
+ * `conflict` (somebody else wrote into the target meanwhile), `aborted`, `invalid`
+ *
+ * @example
+ * ```ts ignore
+ * import { migrateSqliteToKv } from "@unibus/membership";
+ *
+ * const report = await migrateSqliteToKv({
+ *   db: "./local_files/unibus.db",
+ *   nats: { servers: "nats://127.0.0.1:4222" },
+ *   onProgress: ({ phase, done, total }) => console.log(phase, done, "of", total),
+ * });
+ * console.log(report.counts, report.digests, report.backup);
+ * ```
+ */
+export async function migrateSqliteToKv(options: SqliteToKvOptions): Promise<MoveReport> {
+  const steps = new Steps(options);
+  steps.begin("preflight", 0);
+  using source = openSource(options.db);
+  const counts = source.counts();
+  const total = Object.values(counts).reduce((a, b) => a + b);
+  const target = await openTarget(options);
+  try {
+    const plan: Plan = target === null
+      ? { state: "absent", occupied: false, marker: { marker: null, revision: 0 } }
+      : await judge(target.bucket, source, options.replace === true, options.signal);
+    const report: MoveReport = {
+      version: 1,
+      direction: "sqlite-to-kv",
+      dryRun: options.dryRun === true,
+      db: source.path,
+      bucket: target?.bucket.name ?? options.nats.bucket ?? "UNIBUS",
+      replicas: target?.info.config.num_replicas ?? options.replicas ?? 1,
+      target: plan.state,
+      backup: null,
+      saved: null,
+      counts,
+      digests: null,
+      written: 0,
+      removed: 0,
+      sequence: target?.info.state.last_seq ?? 0,
+      seconds: steps.seconds,
+    };
+    if (target === null || report.dryRun) {
+      steps.finish(total);
+      return report;
+    }
+    report.backup = backUp(source, counts, total, steps, options);
+    if (plan.state === "replaced") {
+      report.saved = `${source.path}.replaced-${stamp()}.ndjson`;
+      await save(target.bucket, report.saved, options.signal);
+    }
+    await move(target.bucket, source, plan, report, steps, options);
+    steps.finish(total);
+    return report;
+  } finally {
+    await target?.end();
+  }
+}
+
+/** The bucket, made when it is not there; `null` in a dry run when it is not. */
+async function openTarget(options: SqliteToKvOptions): Promise<OpenBucket | null> {
+  const { nats, replicas, dryRun = false, signal } = options;
+  try {
+    return await openBucket({
+      ...nats,
+      create: !dryRun,
+      ...(replicas === undefined || dryRun ? {} : { replicas }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  } catch (error) {
+    if (dryRun && error instanceof StoreError && error.code === "not_found") return null;
+    throw error;
+  }
+}
+
+/** Decides whether the target may be written; `refused` when not. */
+async function judge(
+  bucket: Bucket,
+  source: SqliteSource,
+  replace: boolean,
+  signal?: AbortSignal,
+): Promise<Plan> {
+  const read = await readMarker(bucket, soon());
+  const { marker } = read;
+  const occupied = !await isEmpty(bucket, signal);
+  const ours = marker?.by === "migration" && marker.source === source.storeId;
+  const plan = (state: TargetState): Plan => ({ state, occupied, marker: read });
+  if (ours && marker.state === "in_progress") return plan("resumed");
+  if (ours && marker.state === "complete") {
+    const info = await streamInfo(bucket, soon());
+    // The mark was the last thing that the move wrote.
+    if (info?.state.last_seq === read.revision) return plan("repeated");
+  } else if (!occupied) return plan("empty");
+  if (replace) return plan("replaced");
+  throw new StoreError(
+    "refused",
+    `Bucket ${bucket.name} ${reason(marker, ours)}; replace overrides, after saving it to a file`,
+  );
+}
+
+function reason(marker: Marker | null, ours: boolean): string {
+  if (marker === null) return "holds a control plane that did not come from this file";
+  if (ours) {
+    return `was written after this move completed at ${marker.completedAt}: moving again would undo that`;
+  }
+  if (marker.state === "in_progress") {
+    return `holds the beginning of another ${marker.by}, of ${marker.startedAt}`;
+  }
+  return `holds what another ${marker.by} brought, of ${marker.startedAt}`;
+}
+
+function backUp(
+  source: SqliteSource,
+  counts: Counts,
+  total: number,
+  steps: Steps,
+  { backup = true }: SqliteToKvOptions,
+): string | null {
+  if (backup === false) return null;
+  steps.begin("backup", total);
+  const path = typeof backup === "string" ? backup : `${source.path}.backup-${stamp()}`;
+  source.backupTo(path);
+  checkBackup(path, { storeId: source.storeId, counts });
+  steps.tell(total, total);
+  return path;
+}
+
+/** Saves what the bucket holds before it is replaced. */
+async function save(bucket: Bucket, path: string, signal?: AbortSignal): Promise<void> {
+  const cache = { opTimeout: OP_TIMEOUT, maxStaleness: OP_TIMEOUT, maxMembers: 0 };
+  const backend = new JetStreamBackend(bucket, cache, () => Promise.resolve());
+  const records = (options?: { signal?: AbortSignal }) => backend.records(options?.signal);
+  const stream = exportSnapshot({ records }, signal === undefined ? {} : { signal });
+  try {
+    await pipeline(
+      Readable.fromWeb(stream as Parameters<typeof Readable.fromWeb>[0]),
+      createWriteStream(path, { flags: "wx", mode: 0o600, flush: true }),
+    );
+  } catch (error) {
+    await rm(path, { force: true });
+    if (error instanceof StoreError) throw error;
+    throw new StoreError("unavailable", `Saving bucket ${bucket.name} to ${path} failed`, {
+      cause: error,
+    });
+  }
+}
+
+async function move(
+  bucket: Bucket,
+  source: SqliteSource,
+  plan: Plan,
+  report: MoveReport,
+  steps: Steps,
+  { signal }: SqliteToKvOptions,
+): Promise<void> {
+  const total = Object.values(report.counts).reduce((a, b) => a + b);
+  const ended = signal === undefined ? {} : { signal };
+  const marker: Marker = {
+    state: "in_progress",
+    by: "migration",
+    source: source.storeId,
+    startedAt: new Date().toISOString(),
+  };
+  steps.check();
+  let revision = await writeMarker(bucket, marker, plan.marker.revision, soon());
+
+  let summary: SnapshotSummary | null = null;
+  if (!plan.occupied) {
+    steps.begin("copy", total);
+    report.written = await copy(bucket, source, total, steps, signal);
+  } else {
+    // Comparing tells what to write; when that is nothing, it was the verification as well.
+    steps.begin("verify", total);
+    const verification = verifying(bucket, source, total, steps, signal);
+    const done = await applyDiffs(bucket, verification.diffs, {
+      ...ended,
+      onFirst: () => steps.begin("copy", total),
+      onProgress: (written) => steps.tell(written, total),
+    });
+    report.written = done.written;
+    report.removed = done.removed;
+    if (done.written + done.removed === 0) summary = verification.summary();
+  }
+  if (summary === null) {
+    steps.begin("verify", total);
+    const verification = verifying(bucket, source, total, steps, signal);
+    await demandNone(verification.diffs());
+    summary = verification.summary();
+  }
+
+  steps.check();
+  const before = (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;
+  const digests = digestsOf(summary);
+  revision = await writeMarker(
+    bucket,
+    {
+      ...marker,
+      state: "complete",
+      completedAt: new Date().toISOString(),
+      counts: summary.counts,
+      digests,
+      sequence: before,
+    },
+    revision,
+    soon(),
+  );
+  if (revision !== before + 1) {
+    await writeMarker(bucket, marker, revision, soon());
+    throw new StoreError(
+      "conflict",
+      `Somebody else writes into bucket ${bucket.name}; stop that, and run the move again`,
+    );
+  }
+  report.digests = digests;
+  report.sequence = revision;
+}
+
+async function copy(
+  bucket: Bucket,
+  source: SqliteSource,
+  total: number,
+  steps: Steps,
+  signal?: AbortSignal,
+): Promise<number> {
+  const writer = new BulkWriter(bucket, signal === undefined ? {} : { signal });
+  let written = 0;
+  for (const it of source.records()) {
+    for (const [i, [key, value]] of entriesOf(it).entries()) {
+      written++;
+      // Only a record's first entry counts as one.
+      const wait = writer.write(key, value, i === 0 ? 1 : 0);
+      if (wait === undefined) continue;
+      await wait;
+      steps.tell(writer.done, total);
+    }
+  }
+  await writer.flush();
+  steps.tell(total, total);
+  return written;
+}
+
+/** A comparison that also computes the digests of what it compares. */
+function verifying(
+  bucket: Bucket,
+  source: SqliteSource,
+  total: number,
+  steps: Steps,
+  signal?: AbortSignal,
+): { diffs: () => AsyncGenerator<Diff>; summary: () => SnapshotSummary } {
+  let digest = new SnapshotDigest();
+  const diffs = () =>
+    compare(bucket, () => source.records(), {
+      ...(signal === undefined ? {} : { signal }),
+      observe: () => {
+        digest = new SnapshotDigest();
+        let seen = 0;
+        return (it) => {
+          digest.add(it);
+          if (++seen % 1000 === 0) steps.tell(seen, total);
+        };
+      },
+    });
+  return { diffs, summary: () => digest.summary() };
+}
+
+async function demandNone(diffs: AsyncGenerator<Diff>): Promise<void> {
+  const found: string[] = [];
+  let count = 0;
+  for await (const diff of diffs) {
+    count++;
+    if (found.length < 5) found.push(`${diff.change} ${diff.key}`);
+  }
+  if (count > 0) {
+    throw new StoreError(
+      "mismatch",
+      `Verification found ${count} differences: ${found.join(", ")}${count > 5 ? ", …" : ""}`,
+    );
+  }
+}

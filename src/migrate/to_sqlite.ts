@@ -1,0 +1,259 @@
+/**
+ * The way back: from a JetStream bucket to a SQLite file.
+ *
+ * @module
+ */
+
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import process from "node:process";
+import { StoreError } from "../errors.ts";
+import { JetStreamBackend } from "../jetstream/backend.ts";
+import type { Bucket } from "../jetstream/bucket.ts";
+import { compare } from "../jetstream/compare.ts";
+import { FEED_PREFIX } from "../jetstream/feed.ts";
+import { type Marker, readMarker, refuseInProgress } from "../jetstream/marker.ts";
+import { openBucket } from "../jetstream/mod.ts";
+import { streamInfo } from "../jetstream/stream.ts";
+import type { Counts, StoreRecord } from "../model.ts";
+import { noCounts } from "../order.ts";
+import { SnapshotDigest } from "../snapshot/mod.ts";
+import { openSource } from "../sqlite/source.ts";
+import { createTarget } from "../sqlite/target.ts";
+import { digestsOf, stamp, Steps } from "./steps.ts";
+import type { MoveOptions, MoveReport, TargetState } from "./types.ts";
+
+/** Key in the file's `meta` table: digest of all records that the way back brought. */
+const BROUGHT = "moved_back_digest";
+
+const OP_TIMEOUT = 10_000;
+const soon = () => Date.now() + OP_TIMEOUT;
+
+/** What stands at the target's path. */
+interface InTheWay {
+  state: TargetState;
+  storeId: string | null;
+}
+
+/**
+ * Moves a control plane from a JetStream bucket back to a SQLite file. The bucket is only read; the
+ * file is written beside its place, compared with the bucket record by record, and renamed into place
+ * when it is whole, so a killed run leaves nothing but a `.partial` file that the next run removes.
+ *
+ * A file that stands there already is kept under another name. It is `refused`, unless `replace` is
+ * set, when it holds something that is in neither the bucket nor any earlier state of this move: when
+ * it is another control plane, or was changed since it was moved.
+ *
+ * @param options The bucket, the file, how to go about it
+ * @returns What was done, with counts, digests and seconds
+ * @throws {StoreError} `refused` (bucket in use, file not ours or changed), `in_progress` (a move into
+ * the bucket did not complete), `not_found` (bucket), `conflict` (the bucket was written meanwhile),
+ * `mismatch` (verification), `unavailable`, `aborted`
+ *
+ * @example
+ * ```ts ignore
+ * import { migrateKvToSqlite } from "@unibus/membership";
+ *
+ * const report = await migrateKvToSqlite({
+ *   nats: { servers: "nats://127.0.0.1:4222" },
+ *   db: "./local_files/unibus.db",
+ * });
+ * console.log(report.counts, report.digests);
+ * ```
+ */
+export async function migrateKvToSqlite(options: MoveOptions): Promise<MoveReport> {
+  const { signal, dryRun = false } = options;
+  const steps = new Steps(options);
+  steps.begin("preflight", 0);
+  const ended = signal === undefined ? {} : { signal };
+  const { bucket, info, end } = await openBucket({ ...options.nats, create: false, ...ended });
+  try {
+    await refuseUsed(bucket);
+    const read = await readMarker(bucket, soon());
+    refuseInProgress(bucket, read);
+    const path = resolve(options.db);
+    const found = inspect(path, read.marker, options.replace === true);
+    const report: MoveReport = {
+      version: 1,
+      direction: "kv-to-sqlite",
+      dryRun,
+      db: path,
+      bucket: bucket.name,
+      replicas: info.config.num_replicas,
+      target: found.state,
+      backup: null,
+      saved: null,
+      counts: noCounts(),
+      digests: null,
+      written: 0,
+      removed: 0,
+      sequence: info.state.last_seq,
+      seconds: steps.seconds,
+    };
+    // Entries, of which a member takes two, so an upper bound: the bucket does not count records.
+    const guess = info.state.messages;
+    if (dryRun) {
+      report.counts = await countRecords(bucket, signal);
+    } else {
+      const partial = `${path}.partial`;
+      removeFile(partial);
+      const storeId = found.storeId ?? read.marker?.source ?? undefined;
+      await fill(bucket, partial, storeId, report, guess, steps, signal);
+      await verify(bucket, partial, report, steps, signal);
+      steps.check();
+      putInPlace(partial, path, report);
+    }
+    steps.finish(Object.values(report.counts).reduce((a, b) => a + b));
+    return report;
+  } finally {
+    await end();
+  }
+}
+
+/** Whoever serves from the bucket listens to it; what it writes later would be lost. */
+async function refuseUsed(bucket: Bucket): Promise<void> {
+  const { consumers } = await bucket.api<{ consumers: string[] | null }>(
+    `CONSUMER.NAMES.${bucket.stream}`,
+    {},
+    soon(),
+  );
+  const listeners = (consumers ?? []).filter((it) => it.startsWith(FEED_PREFIX)).length;
+  if (listeners === 0) return;
+  throw new StoreError(
+    "refused",
+    `Bucket ${bucket.name} is in use: ${listeners} listen to it; stop the servers first (one that was ` +
+      "killed is forgotten after 30 s)",
+  );
+}
+
+/** Decides whether what stands at `path` may go; `refused` when not. */
+function inspect(path: string, marker: Marker | null, replace: boolean): InTheWay {
+  if (!existsSync(path)) return { state: "absent", storeId: null };
+  using file = openSource(path);
+  const { storeId } = file;
+  if (replace) return { state: "replaced", storeId: marker?.source ?? storeId };
+  if (marker?.source !== undefined && marker.source !== null && marker.source !== storeId) {
+    throw new StoreError(
+      "refused",
+      `${path} is another control plane than the one in the bucket; replace overrides, and keeps it under another name`,
+    );
+  }
+  const digest = new SnapshotDigest();
+  for (const it of file.records()) digest.add(it);
+  const { digest: now, counts } = digest.summary();
+  const known = [file.getMeta(BROUGHT), marker?.digests?.all];
+  if (known.includes(now)) return { state: "repeated", storeId };
+  if (Object.values(counts).every((count) => count === 0)) return { state: "empty", storeId };
+  throw new StoreError(
+    "refused",
+    `${path} was changed since it was moved, or never was; replace overrides, and keeps it under another name`,
+  );
+}
+
+function readBackend(bucket: Bucket): JetStreamBackend {
+  const cache = { opTimeout: OP_TIMEOUT, maxStaleness: OP_TIMEOUT, maxMembers: 0 };
+  return new JetStreamBackend(bucket, cache, () => Promise.resolve());
+}
+
+async function countRecords(bucket: Bucket, signal?: AbortSignal): Promise<Counts> {
+  const counts = noCounts();
+  for await (const { kind } of readBackend(bucket).records(signal)) counts[kind]++;
+  return counts;
+}
+
+async function fill(
+  bucket: Bucket,
+  partial: string,
+  storeId: string | undefined,
+  report: MoveReport,
+  guess: number,
+  steps: Steps,
+  signal?: AbortSignal,
+): Promise<void> {
+  steps.begin("copy", guess);
+  using target = createTarget(partial, storeId === undefined ? {} : { storeId });
+  const digest = new SnapshotDigest();
+  async function* observed(): AsyncGenerator<StoreRecord> {
+    let done = 0;
+    for await (const it of readBackend(bucket).records(signal)) {
+      digest.add(it);
+      yield it;
+      if (++done % 1000 === 0) steps.tell(done, guess);
+    }
+  }
+  report.counts = await target.insertAll(observed());
+  report.written = Object.values(report.counts).reduce((a, b) => a + b);
+  const summary = digest.summary();
+  report.digests = digestsOf(summary);
+  target.setMeta(BROUGHT, summary.digest);
+  steps.tell(guess, guess);
+}
+
+/** Reads the new file again and compares it with the bucket, which must not have changed. */
+async function verify(
+  bucket: Bucket,
+  partial: string,
+  report: MoveReport,
+  steps: Steps,
+  signal?: AbortSignal,
+): Promise<void> {
+  const total = report.written;
+  steps.begin("verify", total);
+  using file = openSource(partial);
+  let digest = new SnapshotDigest();
+  const found: string[] = [];
+  const diffs = compare(bucket, () => file.records(), {
+    ...(signal === undefined ? {} : { signal }),
+    observe: () => {
+      digest = new SnapshotDigest();
+      let seen = 0;
+      return (it) => {
+        digest.add(it);
+        if (++seen % 1000 === 0) steps.tell(seen, total);
+      };
+    },
+  });
+  for await (const { change, key } of diffs) {
+    if (found.push(`${change} ${key}`) >= 5) break;
+  }
+  const { state } = await streamInfo(bucket, soon()) ?? {};
+  if (state?.last_seq !== report.sequence) {
+    throw new StoreError(
+      "conflict",
+      `Bucket ${bucket.name} was written during the move; stop the servers, and run the move again`,
+    );
+  }
+  if (found.length > 0 || digest.summary().digest !== report.digests?.all) {
+    throw new StoreError("mismatch", `Verification found differences: ${found.join(", ")}`);
+  }
+}
+
+function putInPlace(partial: string, path: string, report: MoveReport): void {
+  try {
+    if (existsSync(path)) {
+      // Opened and closed alone, a file has its log folded in: one name is the whole of it.
+      openSource(path, { check: false }).close();
+      report.backup = `${path}.backup-${stamp()}`;
+      renameSync(path, report.backup);
+    }
+    renameSync(partial, path);
+    syncDirectory(dirname(path));
+  } catch (error) {
+    if (error instanceof StoreError) throw error;
+    throw new StoreError("unavailable", `Renaming ${partial} to ${path} failed`, { cause: error });
+  }
+}
+
+function syncDirectory(path: string): void {
+  if (process.platform === "win32") return;
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function removeFile(path: string): void {
+  for (const suffix of ["", "-wal", "-shm", "-journal"]) rmSync(path + suffix, { force: true });
+}

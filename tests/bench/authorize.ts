@@ -1,0 +1,60 @@
+/**
+ * `isAuthorized`: from the cache of the JetStream backend, and from SQLite.
+ *
+ * @module
+ */
+
+import { Kvm } from "@nats-io/kv";
+import { openJetStream } from "../../src/jetstream/mod.ts";
+import { openSqlite } from "../../src/sqlite/mod.ts";
+import type { Store } from "../../src/store.ts";
+import { bareConnection } from "./bare.ts";
+import { rate } from "./measure.ts";
+import { type Row, whole } from "./table.ts";
+import type { World } from "./world.ts";
+
+const MS = 1500;
+
+async function users(store: Store): Promise<string[]> {
+  const { items } = await store.listUsers({ limit: 10_000 });
+  return items.filter((it) => it.status === "active").map((it) => it.signPub);
+}
+
+async function authorized(store: Store, keys: string[]): Promise<number> {
+  if (!await store.isAuthorized(keys[0]!)) throw new Error("An active user was not authorized");
+  return await rate(MS, (i) => store.isAuthorized(keys[i % keys.length]!));
+}
+
+/** Measures `isAuthorized`. */
+export async function authorize(world: World): Promise<Row[]> {
+  const { records } = world;
+  await world.moved(records);
+  const bucket = world.bucket(records);
+  const nc = await bareConnection(world.server.url);
+  try {
+    await using jetstream = await openJetStream({ servers: world.server.url, bucket });
+    await using sqlite = openSqlite(world.file(records));
+    const keys = await users(sqlite);
+    const kv = await new Kvm(nc).open(bucket);
+    const gets = await rate(MS, (i) => kv.get(`users.${keys[i % keys.length]!}`));
+    const cached = await authorized(jetstream, keys);
+    const file = await authorized(sqlite, keys);
+    const row = (what: string, found: number, least: number): Row[] => [
+      {
+        what: `isAuthorized, ${what}`,
+        found: `${whole(found)}/s`,
+        ratio: found,
+        goal: { least, unit: "/s" },
+      },
+      {
+        what: "  the same against kv.get",
+        found: `${whole(found)}/s`,
+        baseline: `kv.get ${whole(gets)}/s`,
+        ratio: found / gets,
+      },
+    ];
+    return [...row("JetStream", cached, 500_000), ...row("SQLite", file, 200_000)];
+  } finally {
+    await nc.close();
+  }
+}

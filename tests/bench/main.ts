@@ -1,0 +1,87 @@
+/**
+ * `deno task bench`: measures against baselines of the same run and says which goals are met. Ratios
+ * carry over from machine to machine, absolute figures do not.
+ *
+ * @module
+ */
+
+import { cpus } from "node:os";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { natsServerVersion } from "../../src/nats/binary.ts";
+import { natsBinary } from "../helpers/nats.ts";
+import { authorize } from "./authorize.ts";
+import { createRoom } from "./create_room.ts";
+import { lists } from "./lists.ts";
+import { move } from "./move.ts";
+import { snapshot } from "./snapshot.ts";
+import { isMet, type Row, table, whole } from "./table.ts";
+import { World } from "./world.ts";
+
+// `move` first: `authorize`, `lists` and `snapshot` use and change the bucket it fills.
+const BENCHES = { move, authorize, snapshot, createRoom, lists };
+type Name = keyof typeof BENCHES;
+const NAMES = Object.keys(BENCHES) as Name[];
+
+const USAGE = `Usage: deno task bench [--records N] [--only NAME,…] [--json]
+
+Measures the move and the stores, N records large (default 1000000, at least 10000).
+Names: ${NAMES.join(", ")}
+
+  deno task bench --records 100000
+  deno task bench --only move`;
+
+async function main(args: string[]): Promise<number> {
+  let records: number;
+  let only: Name[];
+  let json: boolean;
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        records: { type: "string", default: "1000000" },
+        only: { type: "string", default: NAMES.join(",") },
+        json: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+    if (values.help) {
+      console.log(USAGE);
+      return 0;
+    }
+    records = Number(values.records);
+    only = values.only.split(",") as Name[];
+    json = values.json;
+    if (!Number.isInteger(records) || records < 10_000) {
+      throw new Error(`--records must be a whole number from 10000 on, found ${values.records}`);
+    }
+    const stranger = only.find((it) => !NAMES.includes(it));
+    if (stranger !== undefined) throw new Error(`No benchmark ${stranger}`);
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : error}\n\n${USAGE}`);
+    return 2;
+  }
+
+  const { path } = await natsBinary();
+  const version = await natsServerVersion(path);
+  console.error(
+    `${
+      whole(records)
+    } records, nats-server ${version} with sync_interval: always, ${cpus().length} cores`,
+  );
+  const rows: Row[] = [];
+  {
+    await using world = await World.open(records);
+    for (const name of NAMES.filter((it) => only.includes(it))) {
+      console.error(`${name} …`);
+      rows.push(...await BENCHES[name](world));
+    }
+  }
+  if (json) console.log(JSON.stringify(rows.map((it) => ({ ...it, met: isMet(it) }))));
+  else console.log(table(rows));
+  const missed = rows.filter((it) => isMet(it) === false);
+  if (missed.length > 0) console.error(`${missed.length} goals missed`);
+  return 0;
+}
+
+if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
