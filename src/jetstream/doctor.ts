@@ -116,7 +116,7 @@ async function markerFinding(bucket: Bucket): Promise<Finding> {
 }
 
 interface Content {
-  /** Index keys that must be there. */
+  /** Index keys that must be there, and the members they stand for. */
   members: Map<string, string>;
   index: Set<string>;
   unfinished: Set<string>;
@@ -151,14 +151,21 @@ async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
   for (const key of live) {
     const parsed = parseKey(key)!;
     if (parsed.space === "rooms") content.rooms.add(parsed.id);
-    else if (parsed.space === "rooms_by_member") content.index.add(key);
-    else if (parsed.space === "members") {
-      content.members.set(indexKey(parsed.endpoint, parsed.room), key);
+    else if (parsed.space === "rooms_by_member") {
+      // Those of unfinished rooms go with the room.
+      if (!unfinished.has(parsed.room)) content.index.add(key);
     }
     if (parsed.space === "members" || parsed.space === "room_keys") {
       const keys = content.byRoom.get(parsed.room) ?? [];
       keys.push(key);
       content.byRoom.set(parsed.room, keys);
+    }
+  }
+  for (const [room, keys] of content.byRoom) {
+    if (!content.rooms.has(room) || unfinished.has(room)) continue;
+    for (const key of keys) {
+      const parsed = parseKey(key)!;
+      if (parsed.space === "members") content.members.set(indexKey(parsed.endpoint, room), key);
     }
   }
   return content;
@@ -183,6 +190,8 @@ async function content(
       for (const id of unfinished) await transactions.purgeHidden(id);
     }
     const writer = new BulkWriter(bucket, signal === undefined ? {} : { signal });
+    for (const key of orphans) await writer.write(key, null);
+    await writer.flush();
     // Looked at once more: since the scan, a server may have put right or changed any of them.
     for (const key of missing) {
       const there = await bucket.get(members.get(key)!, Date.now() + opTimeout);
@@ -195,7 +204,6 @@ async function content(
       const there = await bucket.get(member, Date.now() + opTimeout);
       if (there === null || there.data.length === 0) await writer.write(key, null);
     }
-    for (const key of orphans) await writer.write(key, null);
     await writer.flush();
   }
   const finding = (

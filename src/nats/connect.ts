@@ -11,12 +11,14 @@ import {
   type TLSSocket,
 } from "node:tls";
 import {
+  type Authenticator,
   type ConnectionOptions,
   credsAuthenticator,
   errors,
   type NatsConnection,
   NatsConnectionImpl,
   nkeyAuthenticator,
+  nkeys,
   setTransportFactory,
 } from "@nats-io/transport-node";
 import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
@@ -38,7 +40,7 @@ export interface TlsOptions {
 
 /** Where the servers are and who we are. */
 export interface NatsOptions {
-  /** URL or URLs, such as `nats://127.0.0.1:4222`. */
+  /** URL or URLs, such as `nats://127.0.0.1:4222`; user and password may stand in front of the host. */
   servers: string | string[];
   /** TLS. */
   tls?: TlsOptions;
@@ -121,23 +123,50 @@ class GuardedTransport extends NodeTransport {
   }
 }
 
-function authenticatorOf({ nkeySeed, credentials }: NatsOptions) {
+function authenticatorOf({ nkeySeed, credentials }: NatsOptions): Authenticator | undefined {
   const encode = (text: string) => new TextEncoder().encode(text);
-  const field = nkeySeed !== undefined ? "nkeySeed" : "credentials";
-  try {
-    if (nkeySeed !== undefined) return nkeyAuthenticator(encode(nkeySeed.trim()));
-    if (credentials !== undefined) return credsAuthenticator(encode(credentials));
-    return undefined;
-  } catch {
-    // Not the library's message: it may repeat what it was given, and that is a secret.
-    throw new StoreError("invalid", `${field} cannot be read`, { field });
+  // Not the library's message: it may repeat what it was given, and that is a secret.
+  const unreadable = (field: string, what: string) =>
+    new StoreError("invalid", `${field} is not ${what}`, { field });
+  if (nkeySeed !== undefined) {
+    const seed = encode(nkeySeed.trim());
+    try {
+      nkeys.fromSeed(seed);
+    } catch {
+      throw unreadable("nkeySeed", "the seed of an nkey");
+    }
+    return nkeyAuthenticator(seed);
   }
+  if (credentials === undefined) return undefined;
+  if (!/BEGIN NATS USER JWT[^]*BEGIN USER NKEY SEED/.test(credentials)) {
+    throw unreadable("credentials", "the text of a .creds file");
+  }
+  return credsAuthenticator(encode(credentials));
+}
+
+/** Takes user and password out of the URLs, where the library does not look for them. */
+function splitServers(
+  servers: string | string[],
+): { servers: string[]; user?: string; pass?: string } {
+  let login: { user?: string; pass?: string } = {};
+  const bare = [servers].flat().map((it) => {
+    const [, scheme = "", user, pass, host = ""] =
+      /^([a-z]+:\/\/)?(?:([^:@/]*)(?::([^@/]*))?@)?(.*)$/i.exec(it) ?? [];
+    if (user !== undefined) {
+      login = {
+        user: decodeURIComponent(user),
+        ...(pass === undefined ? {} : { pass: decodeURIComponent(pass) }),
+      };
+    }
+    return scheme + host;
+  });
+  return { servers: bare, ...login };
 }
 
 function connectionOptions(options: NatsOptions): ConnectionOptions {
   const authenticator = authenticatorOf(options);
   return {
-    servers: options.servers,
+    ...splitServers(options.servers),
     name: options.name ?? "unibus-membership",
     timeout: 5000,
     // A dead leader is noticed after two missed pings, not after four minutes.
