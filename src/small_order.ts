@@ -29,6 +29,9 @@ const X25519 = new Set([
   "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
 ]);
 
+/** First digits of all entries: an ordinary key is told apart by them alone. */
+const BEGINNINGS = new Set([...ED25519, ...X25519].map((it) => it.slice(0, 4)));
+
 function maskTopBit(hex: string): string {
   const nibble = parseInt(hex.charAt(62), 16);
   return nibble < 8 ? hex : hex.slice(0, 62) + (nibble - 8).toString(16) + hex.charAt(63);
@@ -36,10 +39,10 @@ function maskTopBit(hex: string): string {
 
 /** Whether lower-case hex is an Ed25519 point of order 8 or less. */
 export function isSmallOrderEd25519(hex: string): boolean {
-  return ED25519.has(maskTopBit(hex));
+  return BEGINNINGS.has(hex.slice(0, 4)) && ED25519.has(maskTopBit(hex));
 }
 
 /** Whether lower-case hex is an X25519 point of order 8 or less, on the curve or its twist. */
 export function isSmallOrderX25519(hex: string): boolean {
-  return X25519.has(maskTopBit(hex));
+  return BEGINNINGS.has(hex.slice(0, 4)) && X25519.has(maskTopBit(hex));
 }

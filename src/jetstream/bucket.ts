@@ -66,13 +66,19 @@ export class TooMany extends Error {}
 
 /** A bucket on a connection. */
 export class Bucket {
+  /** The connection. */
+  readonly nc: NatsConnection;
+  /** The bucket's name. */
+  readonly name: string;
   /** The stream's name. */
   readonly stream: string;
   readonly #prefix: string;
   #batches = 0;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(readonly nc: NatsConnection, readonly name: string) {
+  constructor(nc: NatsConnection, name: string) {
+    this.nc = nc;
+    this.name = name;
     this.stream = `KV_${name}`;
     this.#prefix = `$KV.${name}.`;
   }

@@ -53,7 +53,11 @@ class View {
   /** A probe's sequence and time that wait for the feed to catch up. */
   awaited: { sequence: number; at: number } | null = null;
 
-  constructor(readonly maxMembers: number) {}
+  readonly #maxMembers: number;
+
+  constructor(maxMembers: number) {
+    this.#maxMembers = maxMembers;
+  }
 
   take(entry: Entry): void {
     this.#apply(entry);
@@ -83,7 +87,7 @@ class View {
       if (gone) this.members.delete(id);
       else {
         this.members.set(id, decodeMember(entry.key, parsed.room, parsed.endpoint, entry.data));
-        if (this.members.size > this.maxMembers) this.members = null;
+        if (this.members.size > this.#maxMembers) this.members = null;
       }
     } else if (parsed.space === "rooms") {
       if (gone || isVisible(decodeRoom(entry.key, parsed.id, entry.data))) {

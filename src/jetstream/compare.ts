@@ -89,9 +89,14 @@ class Walk {
   readonly missing = new Map<string, string>();
   readonly different = new Map<string, string>();
   readonly extra = new Set<string>();
+  readonly wanted: Wanted;
+  readonly #limit: number;
   #seen = 0;
 
-  constructor(readonly wanted: Wanted, readonly limit: number) {}
+  constructor(wanted: Wanted, limit: number) {
+    this.wanted = wanted;
+    this.#limit = limit;
+  }
 
   get seen(): number {
     return this.#seen;
@@ -135,7 +140,7 @@ class Walk {
   }
 
   #check(): void {
-    if (this.missing.size + this.different.size + this.extra.size > this.limit) {
+    if (this.missing.size + this.different.size + this.extra.size > this.#limit) {
       throw new OutOfPlace();
     }
   }

