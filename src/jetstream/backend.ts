@@ -305,7 +305,10 @@ export class JetStreamBackend implements Backend {
     );
     const ended = signal === undefined ? {} : { signal };
     const diffs = () => compare(this.#bucket, () => spool.records(), ended);
-    await applyDiffs(this.#bucket, diffs, ended);
+    await applyDiffs(this.#bucket, diffs, {
+      ...ended,
+      ...(onProgress === undefined ? {} : { onProgress }),
+    });
     revision = await writeMarker(
       this.#bucket,
       {
@@ -343,7 +346,7 @@ export interface ApplyOptions {
   signal?: AbortSignal;
   /** Called before the first change is written. */
   onFirst?: () => void;
-  /** Called with the number of changes acknowledged so far. */
+  /** Called with the number of records whose changes were acknowledged so far. */
   onProgress?: (done: number) => void;
 }
 
@@ -358,7 +361,8 @@ export async function applyDiffs(
   let removed = 0;
   for await (const diff of diffs()) {
     if (written + removed === 0) onFirst?.();
-    const wait = writer.write(diff.key, diff.change === "extra" ? null : diff.value);
+    const value = diff.change === "extra" ? null : diff.value;
+    const wait = writer.write(diff.key, value, diff.key.startsWith("rooms_by_member.") ? 0 : 1);
     if (diff.change === "extra") removed++;
     else written++;
     if (wait !== undefined) {

@@ -47,6 +47,11 @@ export class Steps {
     this.#options.onProgress?.({ phase, done: 0, total });
   }
 
+  /** The phase under way. */
+  get phase(): MovePhase | null {
+    return this.#phase;
+  }
+
   /** Says that `done` of the phase's records are done, ten times a second at most. */
   tell(done: number, total: number): void {
     const now = performance.now();

@@ -307,7 +307,8 @@ function verifying(
         let seen = 0;
         return (it) => {
           digest.add(it);
-          if (++seen % 1000 === 0) steps.tell(seen, total);
+          // What is missing is read on while it is written: then the writing tells.
+          if (++seen % 1000 === 0 && steps.phase === "verify") steps.tell(seen, total);
         };
       },
     });

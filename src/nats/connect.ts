@@ -165,6 +165,9 @@ function splitServers(
 
 function connectionOptions(options: NatsOptions): ConnectionOptions {
   const authenticator = authenticatorOf(options);
+  // The library does not look at the scheme: `tls://` must not end in cleartext.
+  const secure = [options.servers].flat().some((it) => /^tls:\/\//i.test(it));
+  const tls = options.tls ?? (secure ? {} : undefined);
   return {
     ...splitServers(options.servers),
     name: options.name ?? "unibus-membership",
@@ -176,14 +179,34 @@ function connectionOptions(options: NatsOptions): ConnectionOptions {
     reconnectTimeWait: 250,
     reconnectJitter: 100,
     noAsyncTraces: true,
-    ...(options.tls === undefined ? {} : { tls: { ...options.tls } }),
+    ...(tls === undefined ? {} : { tls }),
     ...(authenticator === undefined ? {} : { authenticator }),
   };
 }
 
 /** Server names without user and password, for messages. */
 export function showServers(servers: string | string[]): string {
-  return [servers].flat().map((it) => it.replace(/\/\/[^@/]*@/, "//")).join(", ");
+  return [servers].flat().map((it) => it.replace(/(^|\/\/)[^/]*@/, "$1")).join(", ");
+}
+
+function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (!signal?.aborted) return;
+  throw new StoreError("aborted", "Connecting was aborted by the caller's signal", {
+    cause: signal.reason,
+  });
+}
+
+/** Waits, at most until the caller's signal. */
+function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal?.addEventListener("abort", end, { once: true });
+  });
 }
 
 function codeOf(error: unknown): string {
@@ -233,7 +256,7 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnection>
   const settings = connectionOptions(options);
   const deadline = Date.now() + (options.bootstrapTimeout ?? 120_000);
   for (let attempt = 1;; attempt++) {
-    options.signal?.throwIfAborted();
+    throwIfAborted(options.signal);
     /** What the socket said, where the library only says that time has run out. */
     let socketError: Error | undefined;
     setTransportFactory(
@@ -258,6 +281,6 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnection>
       }
     }
     const wait = Math.min(100 * attempt, 1000, Math.max(1, deadline - Date.now()));
-    await new Promise((resolve) => setTimeout(resolve, wait));
+    await pause(wait, options.signal);
   }
 }

@@ -1,0 +1,137 @@
+/**
+ * What every command is made of: help with examples, the flags that choose a store, the context.
+ *
+ * @module
+ */
+
+import {
+  Command,
+  type CommandUnknownOpts,
+  Option,
+  type OptionValues,
+  type OutputConfiguration,
+} from "@commander-js/extra-typings";
+import { seconds, urls, wholeNumber } from "./flags.ts";
+import type { Io } from "./io.ts";
+import type { JsonList } from "./output.ts";
+
+export type { CommandUnknownOpts };
+
+/** What a command works in. */
+export interface Context {
+  /** The world. */
+  readonly io: Io;
+  /** Where the command parser writes help and complaints. */
+  readonly parser: OutputConfiguration;
+  /** The exit code of a command that ends without an error. */
+  exitCode: number;
+  /** What to do after an interruption, for work that goes on where it ended. */
+  resume: string | null;
+  /** A JSON document that has been begun and must be ended, also after an error. */
+  document: JsonList | null;
+}
+
+/** Makes a command. The examples are shown in its help, one line each. */
+export function command(
+  context: Context,
+  name: string,
+  description: string,
+  examples: readonly string[],
+): Command {
+  return new Command(name)
+    .description(description)
+    // Its first sentence stands in the list of commands.
+    .summary(description.split(/[.:;] /)[0]!)
+    .exitOverride()
+    .configureOutput(context.parser)
+    .helpOption("-h, --help", "show this help")
+    .helpCommand(false)
+    .addHelpText("after", `\nExamples:\n${examples.map((it) => `  ${it}`).join("\n")}`);
+}
+
+/** The file that is used when no store is named. */
+export const DEFAULT_DB = "./local_files/unibus.db";
+
+/** Flags for a NATS server. */
+export type NatsFlags = {
+  natsUrl?: string[];
+  bucket?: string;
+  ca?: string;
+  nkeySeedFile?: string;
+  creds?: string;
+  connectTimeout: number;
+};
+
+/** Flags that choose a store. */
+export type StoreFlags = NatsFlags & {
+  db?: string;
+};
+
+/** The flag for machines. */
+export type JsonFlag = {
+  json?: true;
+};
+
+/** Flags of long work. */
+export type ProgressFlag = {
+  progress: "auto" | "bar" | "plain" | "json" | "none";
+};
+
+type With<A extends unknown[], O extends OptionValues, More> = Command<A, O & More>;
+
+/** `--json`. */
+export function withJson<A extends unknown[], O extends OptionValues>(
+  it: Command<A, O>,
+): With<A, O, JsonFlag> {
+  it.option("--json", "write one JSON document to stdout");
+  return it as unknown as With<A, O, JsonFlag>;
+}
+
+/** `--progress`. */
+export function withProgress<A extends unknown[], O extends OptionValues>(
+  it: Command<A, O>,
+): With<A, O, ProgressFlag> {
+  it.addOption(
+    new Option("--progress <style>", "progress on stderr; auto is a bar on a terminal, else plain")
+      .choices(["auto", "bar", "plain", "json", "none"])
+      .default("auto"),
+  );
+  return it as unknown as With<A, O, ProgressFlag>;
+}
+
+/** Where the servers are, and how to reach them. */
+export function withNats<A extends unknown[], O extends OptionValues>(
+  it: Command<A, O>,
+  { required = false, alone = true }: { required?: boolean; alone?: boolean } = {},
+): With<A, O, NatsFlags> {
+  const text = alone ? "NATS server" : "NATS server whose bucket is the store, instead of a file";
+  const where = new Option("--nats-url <url>", `${text}; repeat it for more of a cluster`)
+    .argParser(urls);
+  if (required) where.makeOptionMandatory();
+  it.addOption(where as Option)
+    .option("--bucket <name>", "bucket (default: UNIBUS)")
+    .option("--ca <file>", "PEM file with the authority that signed the server's certificate")
+    .addOption(
+      new Option("--nkey-seed-file <file>", "file with our nkey's seed").conflicts("creds"),
+    )
+    .option("--creds <file>", "credentials file: a JWT and its seed")
+    .option("--connect-timeout <seconds>", "how long to try to reach the server", seconds, 10);
+  return it as unknown as With<A, O, NatsFlags>;
+}
+
+/** `--db` or `--nats-url` with its company. */
+export function withStore<A extends unknown[], O extends OptionValues>(
+  it: Command<A, O>,
+): With<A, O, StoreFlags> {
+  it.option("--db <path>", `SQLite file (default: ${DEFAULT_DB})`);
+  return withNats(it, { alone: false }) as unknown as With<A, O, StoreFlags>;
+}
+
+/** `--limit` and `--after`. */
+export function withPaging<A extends unknown[], O extends OptionValues>(
+  it: Command<A, O>,
+): With<A, O, { limit?: number; after?: string }> {
+  it.option("--limit <n>", "list at most so many (default: all)", wholeNumber(1))
+    .option("--after <key>", "continue behind this one, the `next` of an earlier list");
+  return it as unknown as With<A, O, { limit?: number; after?: string }>;
+}

@@ -1,0 +1,74 @@
+/**
+ * `doctor`
+ *
+ * @module
+ */
+
+import { diagnose, type Finding } from "../../src/jetstream/doctor.ts";
+import { orAbort } from "../abort.ts";
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  DEFAULT_DB,
+  withJson,
+  withStore,
+} from "../command.ts";
+import { diagnoseFile, type FileFinding } from "../../src/sqlite/doctor.ts";
+import { EXIT, UsageError } from "../failure.ts";
+import { checkStoreFlags, natsTarget } from "../open.ts";
+import { print, printable, printJson, say } from "../output.ts";
+
+/** Makes the command. */
+export function doctorCommand(context: Context): CommandUnknownOpts {
+  return withJson(withStore(
+    command(
+      context,
+      "doctor",
+      "Look a store over. A bucket: the server's version and whether it syncs to disk, replicas, the " +
+        "mark of a move, whether index and members agree. A file: schema, integrity, whether the " +
+        "records fit together. Exit code 1 when there is a problem",
+      [
+        "membershipd doctor --db ./local_files/unibus.db",
+        "membershipd doctor --nats-url nats://127.0.0.1:4222 --monitor-url http://127.0.0.1:8222",
+        "membershipd doctor --nats-url nats://127.0.0.1:4222 --repair",
+      ],
+    )
+      .option("--repair", "put right what can be put right (bucket)")
+      .option("--monitor-url <url>", "the server's monitoring port, which tells whether it syncs"),
+  )).action(async (flags) => {
+    checkStoreFlags(flags);
+    const { natsUrl, db = DEFAULT_DB, repair, monitorUrl, json } = flags;
+    if (natsUrl === undefined && (repair || monitorUrl !== undefined)) {
+      throw new UsageError(`${repair ? "--repair" : "--monitor-url"} needs --nats-url`);
+    }
+    if (monitorUrl !== undefined && !/^https?:$/.test(URL.parse(monitorUrl)?.protocol ?? "")) {
+      throw new UsageError("--monitor-url must be an http:// or https:// URL");
+    }
+    const { signal } = context.io;
+    const findings: (Finding | FileFinding)[] = natsUrl === undefined
+      ? await diagnoseFile(db, signal)
+      : await orAbort(
+        diagnose({
+          ...await natsTarget(context, { ...flags, natsUrl }),
+          repair: repair === true,
+          ...(monitorUrl === undefined ? {} : { monitorUrl }),
+        }),
+        signal,
+      );
+    const open = findings.filter((it) => it.level === "problem" && !isRepaired(it)).length;
+    if (open > 0) context.exitCode = EXIT.failed;
+    if (json) return await printJson(context, { healthy: open === 0, findings });
+    await print(context, ...findings.map(lineOf));
+    if (open > 0) await say(context, `${open} ${open === 1 ? "problem" : "problems"} found`);
+  });
+}
+
+function isRepaired(it: Finding | FileFinding): boolean {
+  return "repaired" in it && it.repaired === true;
+}
+
+function lineOf(it: Finding | FileFinding): string {
+  const level = isRepaired(it) ? "repaired" : it.level;
+  return `${level.padEnd(8)} ${it.check.padEnd(9)} ${printable(it.message)}`;
+}

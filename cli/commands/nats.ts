@@ -1,0 +1,83 @@
+/**
+ * `nats install|path|version`: the nats-server program that tests and the server use.
+ *
+ * @module
+ */
+
+import {
+  findNatsServer,
+  installNatsServer,
+  MIN_NATS_SERVER,
+  type NatsBinary,
+} from "../../src/nats/binary.ts";
+import { command, type CommandUnknownOpts, type Context, withJson } from "../command.ts";
+import { print, printJson, say } from "../output.ts";
+
+/** Makes the command. */
+export function natsCommand(context: Context): CommandUnknownOpts {
+  return command(
+    context,
+    "nats",
+    `Find or get a nats-server, ${MIN_NATS_SERVER} or later: the one UNIBUS_NATS_SERVER names, ` +
+      "else one on the PATH, else the newest in our cache",
+    ["membershipd nats install", "membershipd nats path"],
+  )
+    .addCommand(install(context))
+    .addCommand(path(context))
+    .addCommand(version(context));
+}
+
+function install(context: Context): CommandUnknownOpts {
+  return withJson(
+    command(
+      context,
+      "install",
+      "Put a nats-server into our cache: the official release, checked against its published " +
+        "checksums, or where that cannot be had, Debian's package",
+      ["membershipd nats install", "membershipd nats install --release 2.15.1"],
+    ).option("--release <version>", "which official release"),
+  ).action(async ({ release, json }) => {
+    const { env, signal } = context.io;
+    const found = await installNatsServer({
+      env,
+      signal,
+      log: (line) => void say(context, line),
+      ...(release === undefined ? {} : { version: release }),
+    });
+    await show(context, found, json, `installed nats-server ${found.version} -> ${found.path}`);
+  });
+}
+
+function path(context: Context): CommandUnknownOpts {
+  return withJson(command(context, "path", "Show where the nats-server is; installs nothing", [
+    "membershipd nats path",
+    '"$(membershipd nats path)" --help',
+  ])).action(async ({ json }) => {
+    const found = await find(context);
+    await show(context, found, json, found.path);
+  });
+}
+
+function version(context: Context): CommandUnknownOpts {
+  return withJson(command(context, "version", "Show the nats-server's version", [
+    "membershipd nats version",
+    "membershipd nats version --json",
+  ])).action(async ({ json }) => {
+    const found = await find(context);
+    await show(context, found, json, found.version);
+  });
+}
+
+function find({ io: { env, signal } }: Context): Promise<NatsBinary> {
+  return findNatsServer({ env, signal });
+}
+
+async function show(
+  context: Context,
+  found: NatsBinary,
+  json: true | undefined,
+  line: string,
+): Promise<void> {
+  if (json) await printJson(context, found);
+  else await print(context, line);
+}

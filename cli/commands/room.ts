@@ -1,0 +1,108 @@
+/**
+ * `room list|show`
+ *
+ * @module
+ */
+
+import type { Member, Page, PageRequest, Store } from "../../mod.ts";
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  withJson,
+  withPaging,
+  withStore,
+} from "../command.ts";
+import { withOpenStore } from "../open.ts";
+import { fields, print, printJson, printList } from "../output.ts";
+
+/** Makes the command. */
+export function roomCommand(context: Context): CommandUnknownOpts {
+  return command(context, "room", "Rooms and who is in them", [
+    "membershipd room list",
+    "membershipd room show ROOM",
+  ])
+    .addCommand(list(context))
+    .addCommand(show(context));
+}
+
+function list(context: Context): CommandUnknownOpts {
+  return withJson(withPaging(withStore(
+    command(context, "list", "List rooms by id", [
+      "membershipd room list",
+      "membershipd room list --member KEY --json",
+    ]).option("--member <key>", "only rooms that this endpoint is in"),
+  ))).action(async (flags) => {
+    const { member } = flags;
+    await withOpenStore(context, flags, { read: true }, async (store) => {
+      await printList(context, flags, {
+        name: "rooms",
+        page: (request) =>
+          member === undefined
+            ? store.listRooms(request)
+            : store.listRoomsForEndpoint(member, request),
+        columns: {
+          ID: (it) => it.id,
+          EPOCH: (it) => it.epoch,
+          KIND: (it) => it.encrypted ? "encrypted" : "cleartext",
+          CREATED: (it) => it.createdAt,
+          OWNER: (it) => it.owner,
+          SUBJECT: (it) => it.subject,
+        },
+      });
+    });
+  });
+}
+
+function show(context: Context): CommandUnknownOpts {
+  return withJson(withStore(
+    command(context, "show", "Show a room, its members, and who lacks its current key", [
+      "membershipd room show ROOM",
+      "membershipd room show ROOM --json | jq .lacking",
+    ]).argument("<room>", "the room's id"),
+  )).action(async (id, flags) => {
+    await withOpenStore(context, flags, { read: true }, async (store) => {
+      const room = await store.getRoom(id);
+      const holders = room.encrypted ? await holdersOf(store, id, room.epoch) : null;
+      const members: (Member & { hasKey: boolean | null })[] = [];
+      for await (const it of all((request) => store.listMembers(id, request))) {
+        members.push({ ...it, hasKey: holders?.has(it.endpoint) ?? null });
+      }
+      const lacking = members.filter((it) => it.hasKey === false).map((it) => it.endpoint);
+      if (flags.json) return await printJson(context, { room, members, lacking });
+      await print(
+        context,
+        ...fields({ ...room, members: members.length, "lack the key": lacking.length }),
+        "",
+      );
+      await printList(context, {}, {
+        name: "members",
+        page: () => Promise.resolve({ items: members, next: null }),
+        columns: {
+          ENDPOINT: (it) => it.endpoint,
+          ROLE: (it) => it.role,
+          JOINED: (it) => it.joinedAt,
+          KEY: (it) => it.hasKey === null ? "-" : it.hasKey ? `epoch ${room.epoch}` : "lacking",
+        },
+      });
+    });
+  });
+}
+
+async function holdersOf(store: Store, id: string, epoch: number): Promise<Set<string>> {
+  const holders = new Set<string>();
+  for await (const it of all((request) => store.listSealedKeys(id, { ...request, epoch }))) {
+    holders.add(it.endpoint);
+  }
+  return holders;
+}
+
+/** All items of a list, page by page. */
+async function* all<T>(page: (request: PageRequest) => Promise<Page<T>>): AsyncGenerator<T> {
+  let after: string | null = null;
+  do {
+    const { items, next }: Page<T> = await page({ after });
+    yield* items;
+    after = next;
+  } while (after !== null);
+}

@@ -1,0 +1,51 @@
+/**
+ * `verify`
+ *
+ * @module
+ */
+
+import { openSqlite } from "../../mod.ts";
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  DEFAULT_DB,
+  withJson,
+  withNats,
+  withProgress,
+} from "../command.ts";
+import { tellDifferences } from "../compare.ts";
+import { UsageError } from "../failure.ts";
+import { openNats } from "../open.ts";
+
+/** Makes the command. */
+export function verifyCommand(context: Context): CommandUnknownOpts {
+  return withJson(withProgress(withNats(
+    command(
+      context,
+      "verify",
+      "Compare a SQLite file with a NATS JetStream bucket, record by record, and list what differs " +
+        "by key. Writes nothing. Exit code 3 when they differ",
+      [
+        "membershipd verify --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222",
+        "membershipd verify --nats-url nats://127.0.0.1:4222 --json | jq .equal",
+      ],
+    ).option("--db <path>", `SQLite file (default: ${DEFAULT_DB})`),
+    { required: true },
+  ))).action(async (flags) => {
+    const { db = DEFAULT_DB, natsUrl } = flags;
+    if (natsUrl === undefined) throw new UsageError("--nats-url is required");
+    await using file = openSqlite(db, { readOnly: true, create: false });
+    await using bucket = await openNats(context, { ...flags, natsUrl }, false);
+    const { signal } = context.io;
+    await tellDifferences(context, flags, {
+      name: db,
+      word: "sqlite",
+      records: file.records({ signal }),
+    }, {
+      name: `bucket ${flags.bucket ?? "UNIBUS"}`,
+      word: "kv",
+      records: bucket.records({ signal }),
+    });
+  });
+}

@@ -1,0 +1,130 @@
+/**
+ * From flags to a store.
+ *
+ * @module
+ */
+
+import { readFile } from "node:fs/promises";
+import { openJetStream, openSqlite, type Store, StoreError } from "../mod.ts";
+import type { NatsOptions } from "../src/nats/connect.ts";
+import { show } from "../src/validate.ts";
+import { type Context, DEFAULT_DB, type NatsFlags, type StoreFlags } from "./command.ts";
+import { orAbort } from "./abort.ts";
+import { UsageError } from "./failure.ts";
+
+/** Connecting to the servers that flags name. */
+export type NatsTarget = NatsOptions & { bucket?: string; bootstrapTimeout: number };
+
+const NATS_ONLY = {
+  bucket: "--bucket",
+  ca: "--ca",
+  nkeySeedFile: "--nkey-seed-file",
+  creds: "--creds",
+} as const;
+
+/** Refuses flags that contradict each other. */
+export function checkStoreFlags(flags: StoreFlags): void {
+  if (flags.natsUrl !== undefined) {
+    if (flags.db === undefined) return;
+    throw new UsageError("--db and --nats-url name two stores; give one of them");
+  }
+  for (const [name, flag] of Object.entries(NATS_ONLY)) {
+    if (flags[name as keyof typeof NATS_ONLY] !== undefined) {
+      throw new UsageError(`${flag} needs --nats-url`);
+    }
+  }
+}
+
+/** The options that reach the servers; reads the files that flags name. */
+export async function natsTarget(
+  { io }: Context,
+  flags: NatsFlags & { natsUrl: string[] },
+): Promise<NatsTarget> {
+  const { bucket, ca, nkeySeedFile, creds, connectTimeout } = flags;
+  const servers = flags.natsUrl.map(serverUrl);
+  // The library ignores the scheme, and a server that was asked for with TLS must not do without.
+  const demandsTls = ca !== undefined || servers.some((it) => it.startsWith("tls:"));
+  if (ca !== undefined) await text("--ca", ca);
+  return {
+    servers,
+    name: "membershipd",
+    bootstrapTimeout: Math.ceil(connectTimeout * 1000),
+    signal: io.signal,
+    ...(bucket === undefined ? {} : { bucket }),
+    ...(demandsTls ? { tls: ca === undefined ? {} : { caFile: ca } } : {}),
+    ...(nkeySeedFile === undefined
+      ? {}
+      : { nkeySeed: await text("--nkey-seed-file", nkeySeedFile) }),
+    ...(creds === undefined ? {} : { credentials: await text("--creds", creds) }),
+  };
+}
+
+/** Checks a server's URL. A password in it would stand in the list of processes, so none is taken, nor shown. */
+function serverUrl(given: string): string {
+  const url = URL.parse(given.includes("://") ? given : `nats://${given}`);
+  if (given.includes("@")) {
+    throw new UsageError(
+      "--nats-url takes no user and password; give --nkey-seed-file or --creds instead",
+    );
+  }
+  const known = url?.protocol === "nats:" || url?.protocol === "tls:";
+  if (
+    !known || url.hostname === "" || !/^\/?$/.test(url.pathname) || url.search + url.hash !== ""
+  ) {
+    throw new UsageError(
+      `--nats-url must be such as nats://127.0.0.1:4222 or tls://host:4222, found ${show(given)}`,
+    );
+  }
+  return url.href.replace(/\/$/, "");
+}
+
+async function text(flag: string, path: string): Promise<string> {
+  try {
+    return (await readFile(path, "utf8")).trim();
+  } catch (cause) {
+    const why = (cause as { code?: string }).code === "ENOENT" ? "no such file" : "cannot be read";
+    throw new StoreError("invalid", `${flag} ${path}: ${why}`, { field: flag.slice(2), cause });
+  }
+}
+
+/** How a command uses the store. */
+export interface Use {
+  /** Only reads: a file is not altered, nothing is made. */
+  read?: boolean;
+  /** May make the file or the bucket. */
+  create?: boolean;
+}
+
+/** Opens the store that flags choose, for `work`, and closes it. */
+export async function withOpenStore(
+  context: Context,
+  flags: StoreFlags,
+  { read = false, create = false }: Use,
+  work: (store: Store) => Promise<void>,
+): Promise<void> {
+  checkStoreFlags(flags);
+  context.io.signal.throwIfAborted();
+  const { natsUrl, db = DEFAULT_DB } = flags;
+  const store = natsUrl === undefined
+    ? openSqlite(db, { readOnly: read, create: create && !read })
+    : await openNats(context, { ...flags, natsUrl }, create && !read);
+  try {
+    await work(store);
+  } finally {
+    await store.close();
+  }
+}
+
+/** Opens the bucket that flags name; gives up at once when interrupted. */
+export async function openNats(
+  context: Context,
+  flags: NatsFlags & { natsUrl: string[] },
+  create: boolean,
+): Promise<Store> {
+  const options = await natsTarget(context, flags);
+  return await orAbort(
+    openJetStream({ ...options, create }),
+    context.io.signal,
+    (store) => void store.close(),
+  );
+}

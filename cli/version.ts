@@ -1,0 +1,10 @@
+/**
+ * The program's version, from the one place where it is written.
+ *
+ * @module
+ */
+
+import config from "../deno.json" with { type: "json" };
+
+/** The version, such as `0.1.0`. */
+export const VERSION: string = config.version;
