@@ -45,7 +45,9 @@ Deno.test("jetstream does what the model does, whatever the sequence", async () 
   const connection = await connect({ servers: server.url });
   let buckets = 0;
   try {
-    const manager = await jetstreamManager(connection, { checkAPI: false });
+    const manager = await jetstreamManager(connection);
+    // A server that loses its last stream removes their directory, now and then while it makes the next.
+    await manager.streams.add({ name: "KEEP", subjects: ["keep"] });
     await checkAgainstModel({
       runs: runs(25),
       ...seed,

@@ -14,8 +14,8 @@
 import { StoreError } from "../errors.ts";
 import type { Member, User } from "../model.ts";
 import { type Bucket, type Entry, MARKER_TTL_SECONDS } from "./bucket.ts";
-import { Feed } from "./feed.ts";
-import { parseKey } from "./keys.ts";
+import { Feed, scan } from "./feed.ts";
+import { parseKey, userKey } from "./keys.ts";
 import { quorumAge, streamInfo } from "./stream.ts";
 import { decodeMember, decodeRoom, decodeUser, isVisible } from "./values.ts";
 
@@ -141,12 +141,14 @@ export class Cache {
 
   /** Whether the key belongs to an active user. */
   isAuthorized(signPub: string): boolean | Promise<boolean> {
+    if (this.#isCold()) return this.#askLeader((deadline) => this.#isActive(signPub, deadline));
     if (!this.#isReady()) return this.#ask((view) => view.users.get(signPub) === true);
     return this.#view.users.get(signPub) === true && this.#isFresh();
   }
 
   /** Whether there is an active admin. */
   hasAdmin(): boolean | Promise<boolean> {
+    if (this.#isCold()) return this.#askLeader(() => this.#findAdmin());
     if (!this.#isReady()) return this.#ask((view) => view.admins.size > 0);
     return this.#view.admins.size > 0 && this.#isFresh();
   }
@@ -170,29 +172,67 @@ export class Cache {
     this.#wake();
   }
 
+  #isCold(): boolean {
+    return this.#view.freshAt === -Infinity;
+  }
+
   #isReady(): boolean {
-    return this.#view.freshAt !== -Infinity && this.#view.upTo >= this.#own;
+    return !this.#isCold() && this.#view.upTo >= this.#own;
   }
 
   #isFresh(): boolean {
     return performance.now() - this.#view.freshAt <= this.#options.maxStaleness;
   }
 
-  /** The slow way: warm up, or wait for a write of our own, then answer. */
+  /** Waits until a write of our own has been seen, then answers. */
   async #ask(answer: (view: View) => boolean): Promise<boolean> {
     const deadline = performance.now() + this.#options.opTimeout;
     while (!this.#isReady()) {
       if (this.#closed) throw new StoreError("closed", "The store is closed");
-      // Not remembered when it fails: the next question tries again.
-      this.#warm ??= this.#load().catch((error) => {
-        this.#warm = null;
-        throw error;
-      });
-      await within(this.#warm, deadline);
-      if (this.#isReady()) break;
+      // Given up meanwhile: nothing will be seen, and no is the answer.
+      if (this.#isCold()) return false;
       await within(new Promise<void>((resolve) => this.#waiting.push(resolve)), deadline);
     }
     return this.#isFresh() && answer(this.#view);
+  }
+
+  /**
+   * While the cache is being loaded, which for a large bucket takes longer than an operation may, the
+   * leader answers; one that has not heard from a quorum lately is not believed.
+   */
+  async #askLeader(read: (deadline: number) => Promise<boolean>): Promise<boolean> {
+    if (this.#closed) throw new StoreError("closed", "The store is closed");
+    // Not remembered when it fails: the next question tries again.
+    this.#warm ??= this.#load().catch(() => {
+      this.#warm = null;
+    });
+    const deadline = Date.now() + this.#options.opTimeout;
+    if (!await within(read(deadline), performance.now() + this.#options.opTimeout)) return false;
+    const info = await streamInfo(this.#bucket, deadline);
+    return info !== null && quorumAge(info) <= this.#options.maxStaleness;
+  }
+
+  async #isActive(signPub: string, deadline: number): Promise<boolean> {
+    const key = userKey(signPub);
+    const entry = await this.#bucket.get(key, deadline);
+    if (entry === null || entry.data.length === 0) return false;
+    return decodeUser(key, signPub, entry.data).status === "active";
+  }
+
+  async #findAdmin(): Promise<boolean> {
+    let found: string | null = null;
+    await scan(this.#bucket, {
+      patterns: ["users.*"],
+      onEntry: ({ key, data }) => {
+        const parsed = parseKey(key);
+        if (data.length === 0 || parsed?.space !== "users") return;
+        const { role, status } = decodeUser(key, parsed.signPub, data);
+        if (role !== "admin" || status !== "active") return;
+        found = parsed.signPub;
+        return false;
+      },
+    });
+    return found !== null;
   }
 
   #wake(): void {
@@ -204,12 +244,19 @@ export class Cache {
   async #load(): Promise<void> {
     const view = new View(this.#options.maxMembers);
     this.#view = view;
+    let caughtUp = false;
     const feed = new Feed(this.#bucket, {
       patterns: PATTERNS,
       heartbeat: Math.max(100, Math.min(1000, Math.floor(this.#options.maxStaleness / 4))),
       opTimeout: this.#options.opTimeout,
-      onEntry: (entry) => {
+      onEntry: (entry, pending) => {
         view.take(entry);
+        // All there was has come: only a probe can tell so, and the next would be a while.
+        if (pending === 0 && view.freshAt === -Infinity && !caughtUp) {
+          caughtUp = true;
+          clearTimeout(this.#timer);
+          void this.#probe(view);
+        }
         if (this.#waiting.length > 0 && this.#isReady()) this.#wake();
       },
       onEnd: () => this.#giveUp(view),
@@ -259,7 +306,11 @@ export class Cache {
     } catch {
       // Not heard: `freshAt` stays where it is, and the answer turns to no in time.
     } finally {
-      if (isCurrent()) this.#timer = setTimeout(() => void this.#probe(view), interval);
+      if (isCurrent()) {
+        // One may be set already by a probe that began while this one was under way.
+        clearTimeout(this.#timer);
+        this.#timer = setTimeout(() => void this.#probe(view), interval);
+      }
     }
   }
 

@@ -215,28 +215,32 @@ async function move(
   steps.check();
   let revision = await writeMarker(bucket, marker, plan.marker.revision, soon());
 
-  let summary: SnapshotSummary | null = null;
+  let summary: SnapshotSummary;
   if (!plan.occupied) {
     steps.begin("copy", total);
-    report.written = await copy(bucket, source, total, steps, signal);
+    const copied = await copy(bucket, source, total, steps, signal);
+    report.written = copied.written;
+    steps.begin("verify", total);
+    await demandNone(verifying(bucket, source, total, steps, null, signal));
+    summary = copied.summary;
   } else {
     // Comparing tells what to write; when that is nothing, it was the verification as well.
     steps.begin("verify", total);
-    const verification = verifying(bucket, source, total, steps, signal);
-    const done = await applyDiffs(bucket, verification.diffs, {
+    let digest = new SnapshotDigest();
+    const begin = () => digest = new SnapshotDigest();
+    const diffs = () => verifying(bucket, source, total, steps, begin, signal);
+    const done = await applyDiffs(bucket, diffs, {
       ...ended,
       onFirst: () => steps.begin("copy", total),
       onProgress: (written) => steps.tell(written, total),
     });
     report.written = done.written;
     report.removed = done.removed;
-    if (done.written + done.removed === 0) summary = verification.summary();
-  }
-  if (summary === null) {
-    steps.begin("verify", total);
-    const verification = verifying(bucket, source, total, steps, signal);
-    await demandNone(verification.diffs());
-    summary = verification.summary();
+    if (done.written + done.removed > 0) {
+      steps.begin("verify", total);
+      await demandNone(diffs());
+    }
+    summary = digest.summary();
   }
 
   steps.check();
@@ -272,10 +276,13 @@ async function copy(
   total: number,
   steps: Steps,
   signal?: AbortSignal,
-): Promise<number> {
+): Promise<{ written: number; summary: SnapshotSummary }> {
   const writer = new BulkWriter(bucket, signal === undefined ? {} : { signal });
+  // Here and not while verifying: here there is time, because the server is the slower side.
+  const digest = new SnapshotDigest();
   let written = 0;
   for (const it of source.records()) {
+    digest.add(it);
     for (const [i, [key, value]] of entriesOf(it).entries()) {
       written++;
       // Only a record's first entry counts as one.
@@ -287,32 +294,30 @@ async function copy(
   }
   await writer.flush();
   steps.tell(total, total);
-  return written;
+  return { written, summary: digest.summary() };
 }
 
-/** A comparison that also computes the digests of what it compares. */
+/** What differs between the file and the bucket; `begin` gives the digest to compute on the way. */
 function verifying(
   bucket: Bucket,
   source: SqliteSource,
   total: number,
   steps: Steps,
+  begin: (() => SnapshotDigest) | null,
   signal?: AbortSignal,
-): { diffs: () => AsyncGenerator<Diff>; summary: () => SnapshotSummary } {
-  let digest = new SnapshotDigest();
-  const diffs = () =>
-    compare(bucket, () => source.records(), {
-      ...(signal === undefined ? {} : { signal }),
-      observe: () => {
-        digest = new SnapshotDigest();
-        let seen = 0;
-        return (it) => {
-          digest.add(it);
-          // What is missing is read on while it is written: then the writing tells.
-          if (++seen % 1000 === 0 && steps.phase === "verify") steps.tell(seen, total);
-        };
-      },
-    });
-  return { diffs, summary: () => digest.summary() };
+): AsyncGenerator<Diff> {
+  return compare(bucket, () => source.records(), {
+    ...(signal === undefined ? {} : { signal }),
+    observe: () => {
+      const digest = begin?.();
+      let seen = 0;
+      return (it) => {
+        digest?.add(it);
+        // What is missing is read on while it is written: then the writing tells.
+        if (++seen % 1000 === 0 && steps.phase === "verify") steps.tell(seen, total);
+      };
+    },
+  });
 }
 
 async function demandNone(diffs: AsyncGenerator<Diff>): Promise<void> {

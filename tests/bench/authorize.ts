@@ -14,15 +14,29 @@ import { type Row, whole } from "./table.ts";
 import type { World } from "./world.ts";
 
 const MS = 1500;
+const WARM_UP = 60_000;
 
 async function users(store: Store): Promise<string[]> {
   const { items } = await store.listUsers({ limit: 10_000 });
   return items.filter((it) => it.status === "active").map((it) => it.signPub);
 }
 
+/** Milliseconds until the store says yes: the cache of the JetStream backend has to fill. */
+async function warmUp(store: Store, key: string): Promise<number> {
+  const began = performance.now();
+  while (!await store.isAuthorized(key)) {
+    if (performance.now() - began > WARM_UP) throw new Error("An active user was not authorized");
+  }
+  return performance.now() - began;
+}
+
 async function authorized(store: Store, keys: string[]): Promise<number> {
-  if (!await store.isAuthorized(keys[0]!)) throw new Error("An active user was not authorized");
-  return await rate(MS, (i) => store.isAuthorized(keys[i % keys.length]!));
+  let no = 0;
+  const found = await rate(MS, async (i) => {
+    if (!await store.isAuthorized(keys[i % keys.length]!)) no++;
+  });
+  if (no > 0) throw new Error(`Active users were not authorized: ${no} times`);
+  return found;
 }
 
 /** Measures `isAuthorized`. */
@@ -37,6 +51,7 @@ export async function authorize(world: World): Promise<Row[]> {
     const keys = await users(sqlite);
     const kv = await new Kvm(nc).open(bucket);
     const gets = await rate(MS, (i) => kv.get(`users.${keys[i % keys.length]!}`));
+    const cold = await warmUp(jetstream, keys[0]!);
     const cached = await authorized(jetstream, keys);
     const file = await authorized(sqlite, keys);
     const row = (what: string, found: number, least: number): Row[] => [
@@ -53,7 +68,11 @@ export async function authorize(world: World): Promise<Row[]> {
         ratio: found / gets,
       },
     ];
-    return [...row("JetStream", cached, 500_000), ...row("SQLite", file, 200_000)];
+    const warm: Row = {
+      what: `isAuthorized, JetStream, the first answer (${whole(records)} records)`,
+      found: `${(cold / 1000).toFixed(2)} s`,
+    };
+    return [warm, ...row("JetStream", cached, 500_000), ...row("SQLite", file, 200_000)];
   } finally {
     await nc.close();
   }

@@ -29,7 +29,7 @@ export async function move(world: World): Promise<Row[]> {
     const sample = world.sample(records, PUTS);
     const kv = await bareBucket(nc, "bare_puts");
     await putAll(kv, sample.slice(0, 200));
-    const puts = perSecond(sample.length, await timed(() => putAll(kv, sample)));
+    const put = () => timed(() => putAll(kv, sample));
 
     const pairs = world.pairs(records, BARE);
     await batchBucket(nc, "bare_batches");
@@ -39,11 +39,12 @@ export async function move(world: World): Promise<Row[]> {
       return await timed(() => putBatches(nc, "bare_batches", pairs));
     };
     // Before and after the move, since the machine may be busier at one end.
-    const early = await batches();
+    const early = [await put(), await batches()] as const;
     const small = await world.moved(few);
     const large = await world.moved(records);
-    const late = await batches();
-    const bare = perSecond(pairs.length * 2, early + late);
+    const late = [await put(), await batches()] as const;
+    const puts = perSecond(sample.length * 2, early[0] + late[0]);
+    const bare = perSecond(pairs.length * 2, early[1] + late[1]);
     const again = await world.move(records);
     if (again.report.written + again.report.removed > 0) {
       throw new Error("The second run found something to change");

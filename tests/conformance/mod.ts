@@ -40,6 +40,8 @@ import { type ConformanceOptions, suite } from "./suite.ts";
 import { users } from "./users.ts";
 import { validation } from "./validation.ts";
 
+export type * from "../../src/model.ts";
+export type { RestoreOptions, Store } from "../../src/store.ts";
 export { type InvariantOptions, invariantProblems, recordProblems } from "./invariants.ts";
 export type { Capabilities, ConformanceOptions, Environment, TestFunction } from "./suite.ts";
 

@@ -19,6 +19,7 @@ export function restore(it: It): void {
   it("restore() of what records() gave is a round trip", async ({ store, reopen }) => {
     await seedStore(store);
     await store.createRoom(newRoom("big", { members: newMembers(1100) }));
+    for (const id of ["\u{10000}", "\uffff", "\ue000"]) await store.createRoom(newRoom(id));
     const all = await collect(store.records());
     for (const it of all) await removeFrom(store, it);
     assert.deepEqual(await collect(store.records()), []);

@@ -112,17 +112,18 @@ async function play(
   const closeAll = async () => {
     await Promise.all(handles.splice(0).map((it) => it.close()));
   };
-  try {
+  const attempt = async () => {
     const store = await open();
     const reopen = async () => {
       await closeAll();
       return await open();
     };
     await fn({ store, open, reopen, clock, capabilities });
-  } finally {
-    await closeAll();
-    await environment.dispose();
-  }
+  };
+  const [ended] = await Promise.allSettled([attempt()]);
+  const [cleaned] = await Promise.allSettled([closeAll().then(() => environment.dispose())]);
+  // What the test found says more than what the clean-up after it ran into.
+  for (const it of [ended, cleaned]) if (it.status === "rejected") throw it.reason;
 }
 
 /** The scene's handle and more on the same data, as many as asked for where the backend can. */
