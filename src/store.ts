@@ -311,9 +311,10 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
       const what = number === null ? "sealed key" : `sealed key of epoch ${number}`;
       return await found(open().getSealedKey(id, it, number), what, `for ${it} in room ${id}`);
     },
-    async listSealedKeys(roomId, options = {}) {
+    async listSealedKeys(roomId, options) {
       const id = check.roomId("roomId", roomId);
-      const epoch = options.epoch === undefined ? null : check.epoch("epoch", options.epoch);
+      const it = check.object("page", options ?? {});
+      const epoch = it.epoch === undefined ? null : check.epoch("epoch", it.epoch);
       const range = rangeOf(options, sealedKeyCursor);
       const keys = await open().listSealedKeys(id, epoch, oneMore(range));
       return pageOf(range, keys, (it) => `${it.epoch}/${it.endpoint}`);
@@ -332,18 +333,18 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
       const range = rangeOf(page, check.hashId);
       return pageOf(range, await open().listUsers(oneMore(range)), (it) => it.signPub);
     },
-    async revokeUser(signPub, options = {}) {
+    async revokeUser(signPub, options) {
       const it = check.signPub("signPub", signPub);
-      const force = check.boolean("force", options.force ?? false);
+      const force = check.boolean("force", check.object("options", options ?? {}).force ?? false);
       return await open().setUserStatus(it, "revoked", now(), force);
     },
     async restoreUser(signPub) {
       const it = check.signPub("signPub", signPub);
       return await open().setUserStatus(it, "active", now(), false);
     },
-    async deleteUser(signPub, options = {}) {
+    async deleteUser(signPub, options) {
       const it = check.signPub("signPub", signPub);
-      const force = check.boolean("force", options.force ?? false);
+      const force = check.boolean("force", check.object("options", options ?? {}).force ?? false);
       await open().deleteUser(it, force);
     },
     isAuthorized(signPub) {

@@ -29,13 +29,6 @@ export interface CacheOptions {
   maxMembers: number;
 }
 
-const PATTERNS = ["users.*", "members.*.*", "rooms.*"];
-
-/** Whether the cache wants to see the key. */
-export function isCached(key: string): boolean {
-  return key.startsWith("users.") || key.startsWith("members.") || key.startsWith("rooms.");
-}
-
 /** What one loading has brought; given up as a whole when it cannot be continued. */
 class View {
   /** Every user: whether active. */
@@ -73,6 +66,7 @@ class View {
   }
 
   #apply(entry: Entry): void {
+    if (!/^(users|members|rooms)\./.test(entry.key)) return;
     const parsed = parseKey(entry.key);
     if (parsed === null) return;
     const gone = entry.data.length === 0;
@@ -222,7 +216,7 @@ export class Cache {
   async #findAdmin(): Promise<boolean> {
     let found: string | null = null;
     await scan(this.#bucket, {
-      patterns: ["users.*"],
+      pattern: "users.*",
       onEntry: ({ key, data }) => {
         const parsed = parseKey(key);
         if (data.length === 0 || parsed?.space !== "users") return;
@@ -244,17 +238,17 @@ export class Cache {
   async #load(): Promise<void> {
     const view = new View(this.#options.maxMembers);
     this.#view = view;
-    let caughtUp = false;
+    let probed = false;
     const feed = new Feed(this.#bucket, {
-      patterns: PATTERNS,
+      // All keys, of which sealed keys and invites are passed over: then the sequence says it all.
+      pattern: ">",
       heartbeat: Math.max(100, Math.min(1000, Math.floor(this.#options.maxStaleness / 4))),
       opTimeout: this.#options.opTimeout,
       onEntry: (entry, pending) => {
         view.take(entry);
         // All there was has come: only a probe can tell so, and the next would be a while.
-        if (pending === 0 && view.freshAt === -Infinity && !caughtUp) {
-          caughtUp = true;
-          clearTimeout(this.#timer);
+        if (pending === 0 && view.freshAt === -Infinity && !probed) {
+          probed = true;
           void this.#probe(view);
         }
         if (this.#waiting.length > 0 && this.#isReady()) this.#wake();
@@ -299,9 +293,7 @@ export class Cache {
         return this.#giveUp(view);
       }
       view.awaited = { sequence: last, at: sent - quorumAge(info) };
-      if (last > view.upTo && await this.#nothingBehind(view.upTo, deadline)) {
-        if (isCurrent()) view.advance(last);
-      } else view.advance(view.upTo);
+      view.advance(view.upTo);
       if (this.#isReady()) this.#wake();
     } catch {
       // Not heard: `freshAt` stays where it is, and the answer turns to no in time.
@@ -312,14 +304,6 @@ export class Cache {
         this.#timer = setTimeout(() => void this.#probe(view), interval);
       }
     }
-  }
-
-  /** Whether what came behind `sequence` is none of ours. */
-  async #nothingBehind(sequence: number, deadline: number): Promise<boolean> {
-    for (const pattern of PATTERNS) {
-      if (await this.#bucket.next(pattern, sequence + 1, deadline) !== null) return false;
-    }
-    return true;
   }
 }
 

@@ -6,7 +6,7 @@
 
 import { StoreError } from "../errors.ts";
 import type { Bucket, Entry, Write } from "./bucket.ts";
-import { type Cache, isCached } from "./cache.ts";
+import type { Cache } from "./cache.ts";
 import { wait, WrongRevision } from "./wire.ts";
 
 /** Tries of one operation before its caller hears `conflict`. */
@@ -43,14 +43,13 @@ export class Context {
   /** Notes a write that did not come through {@link commit}. */
   noteWritten(sequence: number): void {
     this.#written = Math.max(this.#written, sequence);
+    this.cache.wrote(this.#written);
   }
 
   /** Commits, and lets the cache know what it must have seen before it answers again. */
   async commit(writes: Write[], deadline: number): Promise<number> {
     const last = await this.bucket.commit(writes, deadline);
     this.noteWritten(last);
-    const index = writes.findLastIndex((it) => isCached(it.key));
-    if (index >= 0) this.cache.wrote(last - (writes.length - 1) + index);
     return last;
   }
 

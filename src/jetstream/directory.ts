@@ -70,7 +70,7 @@ export class Directory {
     let sequence = 0;
     const readAt = Date.now();
     await scan(this.#bucket, {
-      patterns: [this.#pattern],
+      pattern: this.#pattern,
       onEntry: (entry) => {
         const id = this.#idOf(entry.key);
         if (entry.data.length > 0) ids.add(id);

@@ -15,8 +15,8 @@ import { publish, wait } from "./wire.ts";
 
 /** What a feed delivers and to whom. */
 export interface FeedOptions {
-  /** Patterns of keys. */
-  patterns: string[];
+  /** Which keys. One pattern: with several the server searches its whole index for each message. */
+  pattern: string;
   /** The first sequence of interest. Default 1. */
   start?: number;
   /** How often the server says it is there when it has nothing to send, milliseconds. Default 1,000. */
@@ -90,7 +90,7 @@ export class Feed {
   }
 
   async #begin(): Promise<number> {
-    const { patterns, opTimeout = 5000 } = this.#options;
+    const { pattern, opTimeout = 5000 } = this.#options;
     const bucket = this.#bucket;
     const inbox = createInbox();
     const name = FEED_PREFIX + nuid.next();
@@ -118,7 +118,7 @@ export class Feed {
       inactive_threshold: 30e9,
       mem_storage: true,
       num_replicas: 1,
-      filter_subjects: patterns.map((it) => bucket.subject(it)),
+      filter_subject: bucket.subject(pattern),
     };
     try {
       const info = await bucket.api<{ num_pending: number }>(
@@ -213,8 +213,8 @@ export class Feed {
 
 /** How a scan goes about it. */
 export interface ScanOptions {
-  /** Patterns of keys. Default: everything, as one consistent state. */
-  patterns?: string[];
+  /** Which keys. Default: everything, as one consistent state. */
+  pattern?: string;
   /** Ends the scan. */
   signal?: AbortSignal;
   /** Each message; answering `false` ends the scan. */
@@ -231,13 +231,13 @@ const SCAN_TIMEOUT = 30_000;
  * middle of a batch: what was delivered is then the state as of one moment between two transactions.
  */
 export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> {
-  const { signal, patterns = [">"] } = options;
+  const { signal, pattern = ">" } = options;
   let heard = Date.now();
   let pending = -1;
   let stopped = false;
   let failure: { error: unknown } | null = null;
   const feed = new Feed(bucket, {
-    patterns,
+    pattern,
     onEntry: (entry, more) => {
       if (stopped) return;
       heard = Date.now();
@@ -253,8 +253,8 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
     for (let pause = 1; !stopped; pause = Math.min(pause * 2, 50)) {
       if (failure !== null) throw (failure as { error: unknown }).error;
       // A part of the messages does not show where a batch ends, and is not read for consistency.
-      const between = options.patterns !== undefined || feed.isBoundary();
-      if (pending === 0 && between && await isEnd(bucket, patterns, feed.position)) return;
+      const between = options.pattern !== undefined || feed.isBoundary();
+      if (pending === 0 && between && await isEnd(bucket, pattern, feed.position)) return;
       if (Date.now() - heard > SCAN_TIMEOUT) {
         throw new StoreError("unavailable", `Scan: no message for ${SCAN_TIMEOUT / 1000} s`);
       }
@@ -266,16 +266,13 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
 }
 
 /** Whether the leader has nothing of interest behind `position`. */
-async function isEnd(bucket: Bucket, patterns: string[], position: number): Promise<boolean> {
+async function isEnd(bucket: Bucket, pattern: string, position: number): Promise<boolean> {
   const deadline = Date.now() + 5000;
   const info = await bucket.api<{ state: { last_seq: number } }>(
     `STREAM.INFO.${bucket.stream}`,
     undefined,
     deadline,
   );
-  if (info.state.last_seq <= position) return true;
-  for (const pattern of patterns) {
-    if (await bucket.next(pattern, position + 1, deadline) !== null) return false;
-  }
-  return true;
+  return info.state.last_seq <= position ||
+    await bucket.next(pattern, position + 1, deadline) === null;
 }

@@ -279,13 +279,15 @@ export class RoomTransactions {
 /** Everything that matches, however much: reads by a scan where a batched get is too small. */
 export async function scanLive(context: Context, patterns: string[]): Promise<Map<string, Entry>> {
   const found = new Map<string, Entry>();
-  await scan(context.bucket, {
-    patterns,
-    onEntry: (entry) => {
-      if (entry.data.length > 0) found.set(entry.key, entry);
-      else found.delete(entry.key);
-    },
-  });
+  for (const pattern of patterns) {
+    await scan(context.bucket, {
+      pattern,
+      onEntry: (entry) => {
+        if (entry.data.length > 0) found.set(entry.key, entry);
+        else found.delete(entry.key);
+      },
+    });
+  }
   return found;
 }
 

@@ -103,7 +103,7 @@ export class UserTransactions {
     if (known.length > 0) return known;
     const found = new Set<string>();
     await scan(this.#context.bucket, {
-      patterns: ["users.*"],
+      pattern: "users.*",
       onEntry: (entry) => {
         const parsed = parseKey(entry.key);
         if (parsed?.space !== "users" || parsed.signPub === except) return;

@@ -32,6 +32,7 @@ export const CODE = {
   replicasNotSupported: 10074,
   streamNotFound: 10059,
   streamNameInUse: 10058,
+  streamCreateFailed: 10049,
   wrongLastSequence: 10071,
   wrongLastSequenceInFlight: 10164,
   batchIncomplete: 10176,
@@ -150,6 +151,8 @@ export function ofApi(error: ApiError, what: string): Error {
   const text = `${description} (${code || error.code})`;
   if (
     code === CODE.notAvailable || code === CODE.batchIncomplete || code === CODE.notEnabled ||
+    // Seen when another stream of the account is deleted at that moment.
+    code === CODE.streamCreateFailed ||
     error.code === 503 || error.code === 408
   ) {
     return new Transient(text);
