@@ -11,8 +11,10 @@ import { Buffer } from "node:buffer";
 import { createInbox, type NatsConnection, nuid } from "@nats-io/transport-node";
 import { StoreError } from "../errors.ts";
 import {
+  Ambiguous,
   type ApiError,
   CODE,
+  InFlight,
   left,
   ofApi,
   parseAnswer,
@@ -20,6 +22,7 @@ import {
   RawHeaders,
   request,
   retry,
+  subscribe,
   Transient,
   WrongRevision,
 } from "./wire.ts";
@@ -159,7 +162,7 @@ export class Bucket {
       // No match, and no word of the replica's sequence: ask the leader, one pattern at a time.
       for (const pattern of patterns) {
         const entry = await this.next(pattern, 1, deadline);
-        if (entry !== null && entry.data.length > 0) throw new Transient("replica behind");
+        if (entry !== null) throw new Transient("replica behind");
       }
       return found;
     });
@@ -173,8 +176,7 @@ export class Bucket {
         clearTimeout(timer);
         settle();
       };
-      const timer = setTimeout(() => end(() => reject(new Transient("timeout"))), timeout);
-      const sub = this.nc.subscribe(inbox, {
+      const sub = subscribe(this.nc, inbox, {
         callback: (error, msg) => {
           if (error) return end(() => reject(new Transient(error.message)));
           const headers = msg.headers;
@@ -189,11 +191,13 @@ export class Bucket {
           const status = headers?.code ?? 0;
           if (status === 204) {
             end(() => resolve(Number(headers!.get("Nats-UpTo-Sequence"))));
-          } else if (status === 404) end(() => resolve(null));
-          else if (status === 413) end(() => reject(new TooMany()));
+          } else if (status === 404 && headers?.description === "No Results") {
+            end(() => resolve(null));
+          } else if (status === 413) end(() => reject(new TooMany()));
           else end(() => reject(new Transient(`status ${status} ${headers?.description ?? ""}`)));
         },
       });
+      const timer = setTimeout(() => end(() => reject(new Transient("timeout"))), timeout);
       try {
         publish(this.nc, `$JS.API.DIRECT.GET.${this.stream}`, body, { reply: inbox });
       } catch (error) {
@@ -224,7 +228,13 @@ export class Bucket {
           ? await this.#publish(first, txn, timeout, what)
           : await this.#publishBatch(writes, txn, timeout, what);
       } catch (error) {
-        if (error instanceof Transient) open = true;
+        if (error instanceof Transient && !(error instanceof InFlight)) {
+          // Not tried again: a late first try could undo what others write in the meantime.
+          if (writes.length === 1 && first.guard !== undefined) {
+            throw new Ambiguous("", { cause: error });
+          }
+          open = true;
+        }
         if (!(error instanceof WrongRevision) || !open) throw error;
         const now = await this.get(first.key, deadline);
         if (now?.txn === txn) return now.revision + writes.length - 1;
@@ -257,8 +267,10 @@ export class Bucket {
     timeout: number,
     what: string,
   ): Promise<number> {
+    const deadline = Date.now() + timeout;
     await this.#enter();
     try {
+      if (Date.now() >= deadline) throw new InFlight("too many batches at once");
       const id = nuid.next();
       const last = writes.length - 1;
       for (let i = 0; i < last; i++) {
@@ -276,7 +288,7 @@ export class Bucket {
         this.nc,
         this.subject(write.key),
         write.value ?? "",
-        timeout,
+        left(deadline),
         new RawHeaders(lines),
       );
       const ack = parseAnswer<{ seq: number; count?: number }>(msg, what);

@@ -43,8 +43,10 @@ class View {
   created = "";
   upTo = 0;
   freshAt = -Infinity;
+  /** The same by the system's clock, which goes on while the machine sleeps. */
+  freshWall = -Infinity;
   /** A probe's sequence and time that wait for the feed to catch up. */
-  awaited: { sequence: number; at: number } | null = null;
+  awaited: { sequence: number; at: number; wall: number } | null = null;
 
   readonly #maxMembers: number;
 
@@ -61,6 +63,7 @@ class View {
     if (sequence > this.upTo) this.upTo = sequence;
     if (this.awaited !== null && this.awaited.sequence <= this.upTo) {
       this.freshAt = Math.max(this.freshAt, this.awaited.at);
+      this.freshWall = this.awaited.wall;
       this.awaited = null;
     }
   }
@@ -142,7 +145,7 @@ export class Cache {
 
   /** Whether there is an active admin. */
   hasAdmin(): boolean | Promise<boolean> {
-    if (this.#isCold()) return this.#askLeader(() => this.#findAdmin());
+    if (this.#isCold()) return this.#askLeader((deadline) => this.#findAdmin(deadline));
     if (!this.#isReady()) return this.#ask((view) => view.admins.size > 0);
     return this.#view.admins.size > 0 && this.#isFresh();
   }
@@ -175,7 +178,9 @@ export class Cache {
   }
 
   #isFresh(): boolean {
-    return performance.now() - this.#view.freshAt <= this.#options.maxStaleness;
+    const { freshAt, freshWall } = this.#view;
+    const { maxStaleness } = this.#options;
+    return performance.now() - freshAt <= maxStaleness && Date.now() - freshWall <= maxStaleness;
   }
 
   /** Waits until a write of our own has been seen, then answers. */
@@ -201,9 +206,11 @@ export class Cache {
       this.#warm = null;
     });
     const deadline = Date.now() + this.#options.opTimeout;
+    const before = await streamInfo(this.#bucket, deadline);
     if (!await within(read(deadline), performance.now() + this.#options.opTimeout)) return false;
-    const info = await streamInfo(this.#bucket, deadline);
-    return info !== null && quorumAge(info) <= this.#options.maxStaleness;
+    const after = await streamInfo(this.#bucket, deadline);
+    return after !== null && before?.cluster?.leader === after.cluster?.leader &&
+      quorumAge(after) <= this.#options.maxStaleness;
   }
 
   async #isActive(signPub: string, deadline: number): Promise<boolean> {
@@ -213,10 +220,11 @@ export class Cache {
     return decodeUser(key, signPub, entry.data).status === "active";
   }
 
-  async #findAdmin(): Promise<boolean> {
+  async #findAdmin(deadline: number): Promise<boolean> {
     let found: string | null = null;
     await scan(this.#bucket, {
       pattern: "users.*",
+      deadline,
       onEntry: ({ key, data }) => {
         const parsed = parseKey(key);
         if (data.length === 0 || parsed?.space !== "users") return;
@@ -269,6 +277,7 @@ export class Cache {
     this.#feed = null;
     this.#view = new View(this.#options.maxMembers);
     this.#warm = null;
+    this.#wake();
   }
 
   /** Asks the leader where the stream ends, now and then on. */
@@ -277,12 +286,13 @@ export class Cache {
     const isCurrent = () => !this.#closed && this.#view === view;
     const seen = view.upTo;
     const sent = performance.now();
+    const sentWall = Date.now();
     const deadline = Date.now() + Math.max(interval, 500);
     try {
       const info = await streamInfo(this.#bucket, deadline);
       if (!isCurrent()) return;
       const last = info?.state.last_seq ?? -1;
-      const silence = sent - view.freshAt;
+      const silence = Math.max(sent - view.freshAt, sentWall - view.freshWall);
       view.created ||= info?.created ?? "";
       if (info === null || info.created !== view.created || last < seen) {
         // The stream is gone, was made anew or was put back to an earlier state.
@@ -292,7 +302,9 @@ export class Cache {
         // Delete markers may have come and gone unseen.
         return this.#giveUp(view);
       }
-      view.awaited = { sequence: last, at: sent - quorumAge(info) };
+      // One that is waited for stays: a feed that lags all the time would never reach the newest.
+      const age = quorumAge(info);
+      view.awaited ??= { sequence: last, at: sent - age, wall: sentWall - age };
       view.advance(view.upTo);
       if (this.#isReady()) this.#wake();
     } catch {

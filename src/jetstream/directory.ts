@@ -52,7 +52,7 @@ export class Directory {
     const now = Date.now();
     // Delete markers are gone after a while: who has not looked for so long may have missed one.
     if (this.#ids === null || now - this.#readAt > MARKER_TTL_SECONDS * 500) {
-      return await this.#read();
+      return await this.#read(deadline);
     }
     for (let step = 0; step < STEPS; step++) {
       const entry = await this.#bucket.next(this.#pattern, this.#sequence + 1, deadline);
@@ -62,15 +62,16 @@ export class Directory {
       }
       this.#apply(this.#ids, entry);
     }
-    return await this.#read();
+    return await this.#read(deadline);
   }
 
-  async #read(): Promise<string[]> {
+  async #read(deadline: number): Promise<string[]> {
     const ids = new Set<string>();
     let sequence = 0;
     const readAt = Date.now();
     await scan(this.#bucket, {
       pattern: this.#pattern,
+      deadline,
       onEntry: (entry) => {
         const id = this.#idOf(entry.key);
         if (entry.data.length > 0) ids.add(id);

@@ -12,12 +12,12 @@ import { Cache } from "./cache.ts";
 import { Context } from "./context.ts";
 import { scan } from "./feed.ts";
 import { fsyncState } from "./fsync.ts";
-import { indexKey, memberKey, parseKey } from "./keys.ts";
+import { indexKey, memberKey, parseKey, roomKey } from "./keys.ts";
 import { readMarker } from "./marker.ts";
 import { type JetStreamOptions, openBucket } from "./mod.ts";
 import { RoomTransactions } from "./rooms.ts";
 import { isCurrent } from "./stream.ts";
-import { decodeRoom, INDEX_VALUE, isVisible } from "./values.ts";
+import { decodeRoom, INDEX_VALUE } from "./values.ts";
 
 /** One thing that was looked at. */
 export interface Finding {
@@ -136,7 +136,7 @@ async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
       if (data.length > 0) live.add(key);
       else live.delete(key);
       if (parsed.space !== "rooms") return;
-      if (data.length > 0 && !isVisible(decodeRoom(key, parsed.id, data))) {
+      if (data.length > 0 && decodeRoom(key, parsed.id, data).pending !== null) {
         unfinished.add(parsed.id);
       } else unfinished.delete(parsed.id);
     },
@@ -190,7 +190,12 @@ async function content(
       for (const id of unfinished) await transactions.purgeHidden(id);
     }
     const writer = new BulkWriter(bucket, signal === undefined ? {} : { signal });
-    for (const key of orphans) await writer.write(key, null);
+    for (const [room, keys] of byRoom) {
+      if (rooms.has(room) || await bucket.get(roomKey(room), Date.now() + opTimeout) !== null) {
+        continue;
+      }
+      for (const key of keys) await writer.write(key, null);
+    }
     await writer.flush();
     // Looked at once more: since the scan, a server may have put right or changed any of them.
     for (const key of missing) {

@@ -11,7 +11,7 @@
 import { createInbox, type Msg, nuid, type Subscription } from "@nats-io/transport-node";
 import { StoreError } from "../errors.ts";
 import type { Bucket, Entry } from "./bucket.ts";
-import { publish, wait } from "./wire.ts";
+import { left, publish, subscribe, wait } from "./wire.ts";
 
 /** What a feed delivers and to whom. */
 export interface FeedOptions {
@@ -96,7 +96,7 @@ export class Feed {
     const name = FEED_PREFIX + nuid.next();
     this.#delivered = 0;
     this.#heard = Date.now();
-    const sub = bucket.nc.subscribe(inbox, {
+    const sub = subscribe(bucket.nc, inbox, {
       callback: (error, msg) => {
         if (sub !== this.#sub) return;
         if (error) this.#restart();
@@ -217,6 +217,8 @@ export interface ScanOptions {
   pattern?: string;
   /** Ends the scan. */
   signal?: AbortSignal;
+  /** When to give up. Default: when nothing has come for 30 s. */
+  deadline?: number;
   /** Each message; answering `false` ends the scan. */
   onEntry: (entry: Entry) => void | false;
 }
@@ -231,13 +233,14 @@ const SCAN_TIMEOUT = 30_000;
  * middle of a batch: what was delivered is then the state as of one moment between two transactions.
  */
 export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> {
-  const { signal, pattern = ">" } = options;
+  const { signal, pattern = ">", deadline = Infinity } = options;
   let heard = Date.now();
   let pending = -1;
   let stopped = false;
   let failure: { error: unknown } | null = null;
   const feed = new Feed(bucket, {
     pattern,
+    ...(deadline === Infinity ? {} : { opTimeout: left(deadline) }),
     onEntry: (entry, more) => {
       if (stopped) return;
       heard = Date.now();
@@ -250,15 +253,21 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
   try {
     const waiting = await feed.start();
     if (pending < 0) pending = waiting;
-    for (let pause = 1; !stopped; pause = Math.min(pause * 2, 50)) {
+    while (!stopped) {
       if (failure !== null) throw (failure as { error: unknown }).error;
       // A part of the messages does not show where a batch ends, and is not read for consistency.
       const between = options.pattern !== undefined || feed.isBoundary();
-      if (pending === 0 && between && await isEnd(bucket, pattern, feed.position)) return;
+      if (pending === 0) {
+        const end = await endOf(bucket, pattern, feed.position, deadline);
+        // What ended the last batch may have been a delete marker that has expired since.
+        if (end === "behind" || (end === "at" && between)) return;
+      }
+      if (Date.now() >= deadline) throw new StoreError("unavailable", "Scan: not done in time");
       if (Date.now() - heard > SCAN_TIMEOUT) {
         throw new StoreError("unavailable", `Scan: no message for ${SCAN_TIMEOUT / 1000} s`);
       }
-      await wait(pause, signal);
+      // Near the end the leader is asked often: under load only a short moment is quiet.
+      await wait(pending === 0 ? 1 : 10, signal);
     }
   } finally {
     feed.stop();
@@ -266,13 +275,18 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
 }
 
 /** Whether the leader has nothing of interest behind `position`. */
-async function isEnd(bucket: Bucket, pattern: string, position: number): Promise<boolean> {
-  const deadline = Date.now() + 5000;
+async function endOf(
+  bucket: Bucket,
+  pattern: string,
+  position: number,
+  until: number,
+): Promise<"at" | "behind" | null> {
+  const deadline = Math.min(until, Date.now() + 5000);
   const info = await bucket.api<{ state: { last_seq: number } }>(
     `STREAM.INFO.${bucket.stream}`,
     undefined,
     deadline,
   );
-  return info.state.last_seq <= position ||
-    await bucket.next(pattern, position + 1, deadline) === null;
+  if (info.state.last_seq <= position) return "at";
+  return await bucket.next(pattern, position + 1, deadline) === null ? "behind" : null;
 }

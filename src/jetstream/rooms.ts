@@ -29,6 +29,7 @@ import {
   type Pending,
   type StoredRoom,
 } from "./values.ts";
+import { Ambiguous, WrongRevision } from "./wire.ts";
 
 /** A room as it was read, and the revision to write it at. */
 interface Read {
@@ -104,7 +105,7 @@ export class RoomTransactions {
   delete(id: string): Promise<void> {
     return this.#context.transact(`Delete room ${id}`, roomKey(id), async (deadline) => {
       const { at } = await this.#readVisible(id, deadline);
-      await this.#purge(at, deadline);
+      await this.#purge(at, deadline, true);
     });
   }
 
@@ -175,14 +176,26 @@ export class RoomTransactions {
 
   putKey(key: SealedKey): Promise<void> {
     const { roomId: id, endpoint, epoch } = key;
+    let touch = false;
     return this.#context.transact(`Put sealed key of room ${id}`, roomKey(id), async (deadline) => {
       const { room, at } = await this.#readVisible(id, deadline);
       const there = await this.#context.bucket.get(memberKey(id, endpoint), deadline);
       if (alive(there) === null) throw notFound("member", `${endpoint} in room ${id}`);
       const problem = sealedKeyProblem(room, epoch);
       if (problem !== null) throw problem;
+      if (touch) {
+        await this.#context.commit([this.#touch(at), keyWrite(key)], deadline);
+        return;
+      }
       const guard = { key: roomKey(id), revision: at.revision };
-      await this.#context.commit([{ ...keyWrite(key), guard }], deadline);
+      try {
+        await this.#context.commit([{ ...keyWrite(key), guard }], deadline);
+      } catch (error) {
+        if (!(error instanceof Ambiguous)) throw error;
+        // From now on the room is written along: that voids the first try, should it still come.
+        touch = true;
+        throw new WrongRevision("outcome open", { cause: error });
+      }
     });
   }
 
@@ -190,11 +203,17 @@ export class RoomTransactions {
   async purgeHidden(id: string): Promise<void> {
     await this.#context.transact(`Clean up room ${id}`, roomKey(id), async (deadline) => {
       const at = await this.#read(id, deadline);
-      if (at.stored !== null && !isVisible(at.stored)) await this.#purge(at, deadline);
+      if (at.stored === null || at.stored.pending === null) return;
+      if (!isVisible(at.stored)) return await this.#purge(at, deadline);
+      const { room } = at.stored;
+      const pattern = `room_keys.${encodeToken(id)}.${room.epoch + 1}.*`;
+      const keys = await this.#keysUnder([pattern], at, deadline);
+      const writes: Write[] = keys.map((key) => ({ key, value: null }));
+      await this.#large(room, at, { op: "rekey" }, room, writes, deadline);
     });
   }
 
-  async #purge(at: Read, deadline: number): Promise<void> {
+  async #purge(at: Read, deadline: number, others = false): Promise<void> {
     const { room } = at.stored!;
     const token = encodeToken(room.id);
     // From here on the room is gone for readers, and nothing more can be written under it.
@@ -212,11 +231,16 @@ export class RoomTransactions {
         writes.push({ key: indexKey(parsed.endpoint, room.id), value: null });
       }
     }
-    await this.#inBatches(room.id, claim, writes, {
-      key: roomKey(room.id),
-      value: null,
-      expect: claim,
-    }, deadline);
+    try {
+      await this.#inBatches(room.id, claim, writes, {
+        key: roomKey(room.id),
+        value: null,
+        expect: claim,
+      }, deadline);
+    } catch (error) {
+      // Only who makes the room anew takes this claim away, and cleans up first: ours is done.
+      if (!(others && error instanceof WrongRevision)) throw error;
+    }
   }
 
   /** Writes `next` and all of `writes` in one transaction, through a claim where one batch is too small. */
@@ -271,17 +295,22 @@ export class RoomTransactions {
       return [...(await bucket.getMany(patterns, at.revision, deadline)).keys()];
     } catch (error) {
       if (!(error instanceof TooMany)) throw error;
-      return [...(await scanLive(this.#context, patterns)).keys()];
+      return [...(await scanLive(this.#context, patterns, deadline)).keys()];
     }
   }
 }
 
 /** Everything that matches, however much: reads by a scan where a batched get is too small. */
-export async function scanLive(context: Context, patterns: string[]): Promise<Map<string, Entry>> {
+export async function scanLive(
+  context: Context,
+  patterns: string[],
+  deadline: number,
+): Promise<Map<string, Entry>> {
   const found = new Map<string, Entry>();
   for (const pattern of patterns) {
     await scan(context.bucket, {
       pattern,
+      deadline,
       onEntry: (entry) => {
         if (entry.data.length > 0) found.set(entry.key, entry);
         else found.delete(entry.key);
@@ -391,7 +420,7 @@ export class RoomReads {
       return await this.#context.bucket.getMany(patterns, this.#context.written, deadline);
     } catch (error) {
       if (!(error instanceof TooMany)) throw error;
-      return await scanLive(this.#context, patterns);
+      return await scanLive(this.#context, patterns, deadline);
     }
   }
 }

@@ -228,10 +228,11 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
 function recognise(bucket: Bucket, info: StreamInfo): boolean {
   const layout = info.config.metadata?.[LAYOUT_KEY];
   if (layout === undefined) {
-    if (info.state.messages === 0 && info.config.max_msgs_per_subject === 1) return false;
+    const { max_msgs_per_subject: history, max_age: age, storage } = info.config;
+    if (info.state.messages === 0 && history === 1 && !age && storage === "file") return false;
     throw new StoreError(
       "refused",
-      `Bucket ${bucket.name} was not made by unibus membership and holds ${info.state.messages} messages; name another with bucket`,
+      `Bucket ${bucket.name} was not made by unibus membership (it holds ${info.state.messages} messages); name another with bucket`,
     );
   }
   if (layout !== String(LAYOUT_VERSION)) {
@@ -267,7 +268,7 @@ async function waitCurrent(
 /** Whether there is a leader and every replica has what the leader has. */
 export function isCurrent(info: StreamInfo): boolean {
   const replicas = info.cluster?.replicas ?? [];
-  if (info.config.num_replicas <= 1) return true;
+  if (info.config.num_replicas <= 1) return replicas.length === 0;
   return Boolean(info.cluster?.leader) && replicas.length === info.config.num_replicas - 1 &&
     replicas.every((it) => it.current && it.offline !== true);
 }
@@ -277,7 +278,9 @@ export function isCurrent(info: StreamInfo): boolean {
  * else led. With one replica that is now.
  */
 export function quorumAge(info: StreamInfo): number {
-  const others = (info.cluster?.replicas ?? []).map((it) => it.active / 1e6).sort((a, b) => a - b);
+  const others = (info.cluster?.replicas ?? [])
+    // A peer that this leader has never heard of is said to be active 0 ns ago.
+    .map((it) => it.active > 0 ? it.active / 1e6 : Infinity).sort((a, b) => a - b);
   const needed = Math.floor((others.length + 1) / 2);
   return needed === 0 ? 0 : others[needed - 1]!;
 }

@@ -86,33 +86,37 @@ export class UserTransactions {
   /** For an active admin: a write that holds only while another one is active. `last_admin` if there is none. */
   async #another(user: User, deadline: number): Promise<Write[]> {
     if (!isActiveAdmin(user)) return [];
-    for (const signPub of await this.#activeAdmins(user.signPub)) {
-      const key = userKey(signPub);
-      const entry = await this.#context.bucket.get(key, deadline);
-      const other = decode(signPub, entry);
-      if (other !== null && isActiveAdmin(other)) {
-        return [{ key, value: encodeUser(other), expect: revisionOf(entry) }];
+    // What the cache knows first; what it does not know yet, the stream does.
+    const known = [...this.#context.cache.admins() ?? []];
+    for (const candidates of [() => known, () => this.#activeAdmins(deadline)]) {
+      for (const signPub of await candidates()) {
+        if (signPub === user.signPub) continue;
+        const key = userKey(signPub);
+        const entry = await this.#context.bucket.get(key, deadline);
+        const other = decode(signPub, entry);
+        if (other !== null && isActiveAdmin(other)) {
+          return [{ key, value: encodeUser(other), expect: revisionOf(entry) }];
+        }
       }
     }
     throw lastAdmin(user);
   }
 
-  /** Candidates: what the cache knows and, where it knows of none, what the stream holds. */
-  async #activeAdmins(except: string): Promise<string[]> {
-    const known = [...this.#context.cache.admins() ?? []].filter((it) => it !== except);
-    if (known.length > 0) return known;
+  /** Active admins as the stream has them. */
+  async #activeAdmins(deadline: number): Promise<Iterable<string>> {
     const found = new Set<string>();
     await scan(this.#context.bucket, {
       pattern: "users.*",
+      deadline,
       onEntry: (entry) => {
         const parsed = parseKey(entry.key);
-        if (parsed?.space !== "users" || parsed.signPub === except) return;
+        if (parsed?.space !== "users") return;
         const user = decode(parsed.signPub, entry);
         if (user !== null && isActiveAdmin(user)) found.add(parsed.signPub);
         else found.delete(parsed.signPub);
       },
     });
-    return [...found];
+    return found;
   }
 }
 

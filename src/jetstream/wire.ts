@@ -20,6 +20,25 @@ export class Transient extends Error {
   override readonly name = "Transient";
 }
 
+/** Rejected because another write of the key is under way: this one was not made. */
+export class InFlight extends Transient {}
+
+/** A single guarded write whose outcome is open. */
+export class Ambiguous extends Error {}
+
+/** Subscribes. Throws `Transient` or `closed`. */
+export function subscribe(
+  nc: NatsConnection,
+  subject: string,
+  options: Parameters<NatsConnection["subscribe"]>[1],
+): ReturnType<NatsConnection["subscribe"]> {
+  try {
+    return nc.subscribe(subject, options);
+  } catch (cause) {
+    throw ofConnection(nc, cause);
+  }
+}
+
 /** The codes of JetStream's errors that we act on. */
 export const CODE = {
   insufficientResources: 10023,
@@ -145,9 +164,8 @@ export function ofConnection(nc: NatsConnection, cause: unknown): Error {
 /** What an error answer means; `what` says what was attempted. */
 export function ofApi(error: ApiError, what: string): Error {
   const { err_code: code = 0, description = "no description" } = error;
-  if (code === CODE.wrongLastSequence || code === CODE.wrongLastSequenceInFlight) {
-    return new WrongRevision(description);
-  }
+  if (code === CODE.wrongLastSequenceInFlight) return new InFlight(description);
+  if (code === CODE.wrongLastSequence) return new WrongRevision(description);
   const text = `${description} (${code || error.code})`;
   if (
     code === CODE.notAvailable || code === CODE.batchIncomplete || code === CODE.notEnabled ||

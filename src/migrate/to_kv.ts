@@ -215,11 +215,15 @@ async function move(
   steps.check();
   let revision = await writeMarker(bucket, marker, plan.marker.revision, soon());
 
+  /** Where the stream must still end after the verification: else somebody else wrote. */
+  let last = revision;
+  const lastSequence = async () => (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;
   let summary: SnapshotSummary;
   if (!plan.occupied) {
     steps.begin("copy", total);
     const copied = await copy(bucket, source, total, steps, signal);
     report.written = copied.written;
+    last = await lastSequence();
     steps.begin("verify", total);
     await demandNone(verifying(bucket, source, total, steps, null, signal));
     summary = copied.summary;
@@ -237,6 +241,7 @@ async function move(
     report.written = done.written;
     report.removed = done.removed;
     if (done.written + done.removed > 0) {
+      last = await lastSequence();
       steps.begin("verify", total);
       await demandNone(diffs());
     }
@@ -244,7 +249,6 @@ async function move(
   }
 
   steps.check();
-  const before = (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;
   const digests = digestsOf(summary);
   revision = await writeMarker(
     bucket,
@@ -254,12 +258,12 @@ async function move(
       completedAt: new Date().toISOString(),
       counts: summary.counts,
       digests,
-      sequence: before,
+      sequence: last,
     },
     revision,
     soon(),
   );
-  if (revision !== before + 1) {
+  if (revision !== last + 1) {
     await writeMarker(bucket, marker, revision, soon());
     throw new StoreError(
       "conflict",
