@@ -10,6 +10,7 @@ import {
   verifySnapshot,
 } from "../mod.ts";
 import {
+  code,
   kvSnapshot,
   kvState,
   type Place,
@@ -29,9 +30,6 @@ Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
 function test(name: string, work: (place: Place) => Promise<void>): void {
   Deno.test(name, () => withPlace(server.url, work));
 }
-
-const code = (expected: string) => (error: unknown) =>
-  error instanceof StoreError && error.code === expected;
 
 test("parity: after the move the bucket's snapshot equals the file's", async ({ db, nats }) => {
   await populated(db);

@@ -1,13 +1,8 @@
 import assert from "node:assert/strict";
 import { readdir, writeFile } from "node:fs/promises";
+import { migrateKvToSqlite, migrateSqliteToKv, openJetStream, openSqlite } from "../mod.ts";
 import {
-  migrateKvToSqlite,
-  migrateSqliteToKv,
-  openJetStream,
-  openSqlite,
-  StoreError,
-} from "../mod.ts";
-import {
+  code,
   kvSnapshot,
   kvState,
   type Place,
@@ -27,9 +22,6 @@ Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
 function test(name: string, work: (place: Place) => Promise<void>): void {
   Deno.test(name, () => withPlace(server.url, work));
 }
-
-const code = (expected: string) => (error: unknown) =>
-  error instanceof StoreError && error.code === expected;
 
 test("the way back: what was written in the bucket is in the file, byte for byte", async ({ db, nats }) => {
   {

@@ -5,8 +5,22 @@
  */
 
 import { StoreError } from "../errors.ts";
+import { JetStreamBackend } from "../jetstream/backend.ts";
+import type { Bucket } from "../jetstream/bucket.ts";
 import type { SnapshotSummary } from "../snapshot/mod.ts";
 import type { MoveOptions, MovePhase, MoveReport } from "./types.ts";
+
+/** How long one request of a move may take, milliseconds. */
+const OP_TIMEOUT = 10_000;
+
+/** The deadline of a request that begins now. */
+export const soon = (): number => Date.now() + OP_TIMEOUT;
+
+/** Reads a bucket's records; whoever opened the bucket closes it. */
+export function reader(bucket: Bucket): JetStreamBackend {
+  const cache = { opTimeout: OP_TIMEOUT, maxStaleness: OP_TIMEOUT, maxMembers: 0 };
+  return new JetStreamBackend(bucket, cache, () => Promise.resolve());
+}
 
 /** A moment as part of a file name, to the millisecond: `20261120T081500123Z`. */
 export function stamp(at: Date = new Date()): string {

@@ -9,7 +9,7 @@ import { rm } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { StoreError } from "../errors.ts";
-import { applyDiffs, isEmpty, JetStreamBackend } from "../jetstream/backend.ts";
+import { applyDiffs, isEmpty } from "../jetstream/backend.ts";
 import { BulkWriter } from "../jetstream/bulk.ts";
 import type { Bucket } from "../jetstream/bucket.ts";
 import { compare, type Diff } from "../jetstream/compare.ts";
@@ -21,12 +21,8 @@ import type { Counts } from "../model.ts";
 import { exportSnapshot, SnapshotDigest, type SnapshotSummary } from "../snapshot/mod.ts";
 import { checkBackup } from "../sqlite/backup.ts";
 import { openSource, type SqliteSource } from "../sqlite/source.ts";
-import { digestsOf, stamp, Steps } from "./steps.ts";
+import { digestsOf, reader, soon, stamp, Steps } from "./steps.ts";
 import type { MoveReport, SqliteToKvOptions, TargetState } from "./types.ts";
-
-/** How long one request to the server may take, milliseconds. */
-const OP_TIMEOUT = 10_000;
-const soon = () => Date.now() + OP_TIMEOUT;
 
 /** What the preflight found. */
 interface Plan {
@@ -178,8 +174,7 @@ function backUp(
 
 /** Saves what the bucket holds before it is replaced. */
 async function save(bucket: Bucket, path: string, signal?: AbortSignal): Promise<void> {
-  const cache = { opTimeout: OP_TIMEOUT, maxStaleness: OP_TIMEOUT, maxMembers: 0 };
-  const backend = new JetStreamBackend(bucket, cache, () => Promise.resolve());
+  const backend = reader(bucket);
   const records = (options?: { signal?: AbortSignal }) => backend.records(options?.signal);
   const stream = exportSnapshot({ records }, signal === undefined ? {} : { signal });
   try {

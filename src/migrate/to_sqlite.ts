@@ -8,7 +8,6 @@ import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from "
 import { dirname, resolve } from "node:path";
 import process from "node:process";
 import { StoreError } from "../errors.ts";
-import { JetStreamBackend } from "../jetstream/backend.ts";
 import type { Bucket } from "../jetstream/bucket.ts";
 import { compare } from "../jetstream/compare.ts";
 import { FEED_PREFIX } from "../jetstream/feed.ts";
@@ -20,14 +19,11 @@ import { noCounts } from "../order.ts";
 import { SnapshotDigest } from "../snapshot/mod.ts";
 import { openSource } from "../sqlite/source.ts";
 import { createTarget } from "../sqlite/target.ts";
-import { digestsOf, stamp, Steps } from "./steps.ts";
+import { digestsOf, reader, soon, stamp, Steps } from "./steps.ts";
 import type { MoveOptions, MoveReport, TargetState } from "./types.ts";
 
 /** Key in the file's `meta` table: digest of all records that the way back brought. */
 const BROUGHT = "moved_back_digest";
-
-const OP_TIMEOUT = 10_000;
-const soon = () => Date.now() + OP_TIMEOUT;
 
 /** What stands at the target's path. */
 interface InTheWay {
@@ -150,14 +146,9 @@ function inspect(path: string, marker: Marker | null, replace: boolean): InTheWa
   );
 }
 
-function readBackend(bucket: Bucket): JetStreamBackend {
-  const cache = { opTimeout: OP_TIMEOUT, maxStaleness: OP_TIMEOUT, maxMembers: 0 };
-  return new JetStreamBackend(bucket, cache, () => Promise.resolve());
-}
-
 async function countRecords(bucket: Bucket, signal?: AbortSignal): Promise<Counts> {
   const counts = noCounts();
-  for await (const { kind } of readBackend(bucket).records(signal)) counts[kind]++;
+  for await (const { kind } of reader(bucket).records(signal)) counts[kind]++;
   return counts;
 }
 
@@ -175,7 +166,7 @@ async function fill(
   const digest = new SnapshotDigest();
   async function* observed(): AsyncGenerator<StoreRecord> {
     let done = 0;
-    for await (const it of readBackend(bucket).records(signal)) {
+    for await (const it of reader(bucket).records(signal)) {
       digest.add(it);
       yield it;
       if (++done % 1000 === 0) steps.tell(done, guess);

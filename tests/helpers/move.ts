@@ -8,7 +8,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "@nats-io/transport-node";
-import { exportSnapshot, type Store } from "../../mod.ts";
+import { exportSnapshot, type Store, StoreError } from "../../mod.ts";
 import { openJetStream } from "../../src/jetstream/mod.ts";
 import { openSqlite } from "../../src/sqlite/mod.ts";
 import { person } from "./sqlite.ts";
@@ -41,6 +41,11 @@ export async function withPlace(
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
+}
+
+/** For `assert.rejects`: a `StoreError` of this code. */
+export function code(expected: string): (error: unknown) => boolean {
+  return (error) => error instanceof StoreError && error.code === expected;
 }
 
 /** A store's snapshot as text. */
