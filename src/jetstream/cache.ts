@@ -29,6 +29,9 @@ export interface CacheOptions {
   maxMembers: number;
 }
 
+/** Probes remembered while the feed catches up. */
+const AWAITED = 100;
+
 /** What one loading has brought; given up as a whole when it cannot be continued. */
 class View {
   /** Every user: whether active. */
@@ -45,8 +48,8 @@ class View {
   freshAt = -Infinity;
   /** The same by the system's clock, which goes on while the machine sleeps. */
   freshWall = -Infinity;
-  /** A probe's sequence and time that wait for the feed to catch up. */
-  awaited: { sequence: number; at: number; wall: number } | null = null;
+  /** Sequences and times of probes, oldest first, that wait for the feed to catch up. */
+  readonly #awaited: { sequence: number; at: number; wall: number }[] = [];
 
   readonly #maxMembers: number;
 
@@ -61,11 +64,20 @@ class View {
 
   advance(sequence: number): void {
     if (sequence > this.upTo) this.upTo = sequence;
-    if (this.awaited !== null && this.awaited.sequence <= this.upTo) {
-      this.freshAt = Math.max(this.freshAt, this.awaited.at);
-      this.freshWall = this.awaited.wall;
-      this.awaited = null;
+    while (this.#awaited.length > 0 && this.#awaited[0]!.sequence <= this.upTo) {
+      const { at, wall } = this.#awaited.shift()!;
+      if (at < this.freshAt) continue;
+      this.freshAt = at;
+      this.freshWall = wall;
     }
+  }
+
+  /** Once `sequence` has been seen, everything acknowledged before `at` is known. */
+  await(sequence: number, at: number, wall: number): void {
+    this.#awaited.push({ sequence, at, wall });
+    // A feed that lags for long: the oldest it will reach first, of the rest some may go.
+    if (this.#awaited.length > AWAITED) this.#awaited.splice(1, 1);
+    this.advance(this.upTo);
   }
 
   #apply(entry: Entry): void {
@@ -302,10 +314,8 @@ export class Cache {
         // Delete markers may have come and gone unseen.
         return this.#giveUp(view);
       }
-      // One that is waited for stays: a feed that lags all the time would never reach the newest.
       const age = quorumAge(info);
-      view.awaited ??= { sequence: last, at: sent - age, wall: sentWall - age };
-      view.advance(view.upTo);
+      view.await(last, sent - age, sentWall - age);
       if (this.#isReady()) this.#wake();
     } catch {
       // Not heard: `freshAt` stays where it is, and the answer turns to no in time.

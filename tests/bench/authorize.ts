@@ -21,13 +21,25 @@ async function users(store: Store): Promise<string[]> {
   return items.filter((it) => it.status === "active").map((it) => it.signPub);
 }
 
-/** Milliseconds until the store says yes: the cache of the JetStream backend has to fill. */
-async function warmUp(store: Store, key: string): Promise<number> {
+/**
+ * Milliseconds until the first yes, which the leader gives, and until the answers come from memory:
+ * the cache of the JetStream backend has to fill.
+ */
+async function warmUp(store: Store, key: string): Promise<{ first: number; warm: number }> {
   const began = performance.now();
-  while (!await store.isAuthorized(key)) {
-    if (performance.now() - began > WARM_UP) throw new Error("An active user was not authorized");
+  let first: number | null = null;
+  for (;;) {
+    const asked = performance.now();
+    for (let i = 0; i < 100; i++) {
+      const yes = await store.isAuthorized(key);
+      if (yes) first ??= performance.now() - began;
+      if (!yes || performance.now() - asked > 5) break;
+    }
+    const now = performance.now();
+    if (first !== null && now - asked <= 5) return { first, warm: now - began };
+    if (now - began > WARM_UP) throw new Error("The answers do not come from memory");
+    await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  return performance.now() - began;
 }
 
 async function authorized(store: Store, keys: string[]): Promise<number> {
@@ -70,7 +82,9 @@ export async function authorize(world: World): Promise<Row[]> {
     ];
     const warm: Row = {
       what: `isAuthorized, JetStream, the first answer (${whole(records)} records)`,
-      found: `${(cold / 1000).toFixed(2)} s`,
+      found: `${(cold.first / 1000).toFixed(2)} s, from memory after ${
+        (cold.warm / 1000).toFixed(2)
+      } s`,
     };
     return [warm, ...row("JetStream", cached, 500_000), ...row("SQLite", file, 200_000)];
   } finally {
