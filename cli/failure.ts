@@ -85,6 +85,9 @@ function hintOf({ code, message }: StoreError): string | null {
   if (code === "unavailable" && message.startsWith("Connect to")) {
     return "check --nats-url and that the server runs; --connect-timeout waits longer";
   }
+  if (code === "unavailable" && message.startsWith("No nats-server")) {
+    return "membershipd nats install gets one";
+  }
   if (code === "not_found" && /^Opening .*no such file/.test(message)) {
     return "name the file with --db, or a server with --nats-url";
   }
