@@ -9,6 +9,10 @@ import {
   StoreError,
   verifySnapshot,
 } from "../mod.ts";
+import { BulkWriter } from "../src/jetstream/bulk.ts";
+import { MARKER_KEY } from "../src/jetstream/keys.ts";
+import { writeMarker } from "../src/jetstream/marker.ts";
+import { openBucket } from "../src/jetstream/mod.ts";
 import {
   code,
   kvSnapshot,
@@ -299,4 +303,22 @@ test("a bucket filled in any order is compared and mended", async ({ db, nats })
   writeDataset(db, { records: 5000 });
   await migrateSqliteToKv({ db, nats, replace: true, backup: false });
   assert.equal(await kvSnapshot(nats), await sqliteSnapshot(db));
+});
+
+test("a bulk write ends with conflict when another run has taken the mark over", async ({ nats }) => {
+  const { bucket, end } = await openBucket(nats);
+  try {
+    const soon = () => Date.now() + 5000;
+    const marker = { state: "in_progress", by: "migration", source: "a", startedAt: "" } as const;
+    const revision = await writeMarker(bucket, marker, 0, soon());
+    const writer = new BulkWriter(bucket, { guard: { key: MARKER_KEY, revision } });
+    await writer.write("users.a", "{}");
+    await writer.flush();
+    await writeMarker(bucket, { ...marker, source: "b" }, revision, soon());
+    await writer.write("users.b", "{}");
+    await assert.rejects(writer.flush(), code("conflict"));
+    assert.equal(await bucket.get("users.b", soon()), null);
+  } finally {
+    await end();
+  }
 });

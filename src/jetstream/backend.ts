@@ -17,7 +17,7 @@ import type {
   UserStatus,
 } from "../model.ts";
 import { compareText, noCounts } from "../order.ts";
-import { BulkWriter } from "./bulk.ts";
+import { type BulkOptions, BulkWriter } from "./bulk.ts";
 import { BATCH_LIMIT, type Bucket, type Entry } from "./bucket.ts";
 import { Cache, type CacheOptions } from "./cache.ts";
 import { compare, type Diff, isData } from "./compare.ts";
@@ -25,7 +25,7 @@ import { Context } from "./context.ts";
 import { Directory } from "./directory.ts";
 import { scan } from "./feed.ts";
 import { inviteKey, parseKey, roomKey, userKey } from "./keys.ts";
-import { type Marker, readMarker, writeMarker } from "./marker.ts";
+import { guardOf, type Marker, readMarker, writeMarker } from "./marker.ts";
 import { RoomReads, RoomTransactions } from "./rooms.ts";
 import { Spool } from "./spool.ts";
 import { InviteTransactions, UserTransactions } from "./users.ts";
@@ -307,6 +307,7 @@ export class JetStreamBackend implements Backend {
     const diffs = () => compare(this.#bucket, () => spool.records(), ended);
     await applyDiffs(this.#bucket, diffs, {
       ...ended,
+      ...guardOf(this.#bucket, revision),
       ...(onProgress === undefined ? {} : { onProgress }),
     });
     revision = await writeMarker(
@@ -332,9 +333,7 @@ export class JetStreamBackend implements Backend {
 }
 
 /** What {@link applyDiffs} takes. */
-export interface ApplyOptions {
-  /** Ends it. */
-  signal?: AbortSignal;
+export interface ApplyOptions extends Pick<BulkOptions, "signal" | "guard"> {
   /** Called before the first change is written. */
   onFirst?: () => void;
   /** Called with the number of records whose changes were acknowledged so far. */
@@ -345,9 +344,9 @@ export interface ApplyOptions {
 export async function applyDiffs(
   bucket: Bucket,
   diffs: () => AsyncIterable<Diff>,
-  { signal, onFirst, onProgress }: ApplyOptions = {},
+  { onFirst, onProgress, ...bulk }: ApplyOptions = {},
 ): Promise<{ written: number; removed: number }> {
-  const writer = new BulkWriter(bucket, signal === undefined ? {} : { signal });
+  const writer = new BulkWriter(bucket, bulk);
   let written = 0;
   let removed = 0;
   for await (const diff of diffs()) {

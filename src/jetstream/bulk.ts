@@ -6,7 +6,8 @@
  */
 
 import { BATCH_LIMIT, type Bucket, type Write } from "./bucket.ts";
-import { aborted } from "./wire.ts";
+import { StoreError } from "../errors.ts";
+import { aborted, WrongRevision } from "./wire.ts";
 
 /** How a bulk write goes about it. */
 export interface BulkOptions {
@@ -14,6 +15,11 @@ export interface BulkOptions {
   inFlight?: number;
   /** How long a batch is tried, milliseconds. Default 120,000. */
   batchTimeout?: number;
+  /**
+   * A key and the revision it must have, else `conflict`: so that a batch which a server held back for
+   * long cannot come in when the bulk write is over and others write.
+   */
+  guard?: { key: string; revision: number };
   /** Ends it: batches under way are finished, no more are sent. */
   signal?: AbortSignal;
 }
@@ -24,6 +30,7 @@ export class BulkWriter {
   readonly #inFlight: number;
   readonly #batchTimeout: number;
   readonly #signal: AbortSignal | undefined;
+  readonly #guard: BulkOptions["guard"];
   #batch: Write[] = [];
   #weight = 0;
   readonly #running = new Set<Promise<void>>();
@@ -35,6 +42,7 @@ export class BulkWriter {
     this.#inFlight = options.inFlight ?? 4;
     this.#batchTimeout = options.batchTimeout ?? 120_000;
     this.#signal = options.signal;
+    this.#guard = options.guard;
   }
 
   /** Weight of the entries that the server has acknowledged. */
@@ -62,12 +70,13 @@ export class BulkWriter {
     const weight = this.#weight;
     this.#batch = [];
     this.#weight = 0;
+    if (this.#guard !== undefined) batch[0] = { ...batch[0]!, guard: this.#guard };
     const run = this.#bucket.commit(batch, Date.now() + this.#batchTimeout, this.#signal).then(
       () => {
         this.#done += weight;
       },
       (error) => {
-        this.#failed ??= { error };
+        this.#failed ??= { error: error instanceof WrongRevision ? takenOver(error) : error };
       },
     ).finally(() => this.#running.delete(run));
     this.#running.add(run);
@@ -79,4 +88,8 @@ export class BulkWriter {
     if (this.#failed !== null) throw this.#failed.error;
     if (this.#signal?.aborted) throw aborted(this.#signal);
   }
+}
+
+function takenOver(cause: WrongRevision): StoreError {
+  return new StoreError("conflict", "Another move or import works on this bucket", { cause });
 }

@@ -68,6 +68,18 @@ export async function writeMarker(
   }
 }
 
+/**
+ * What a bulk write must demand of the mark: in a cluster a server may hold a batch back and hand it
+ * on when all is over. One server alone answers in order, and demanding it costs a tenth of the rate.
+ */
+export function guardOf(
+  bucket: Bucket,
+  revision: number,
+): { guard?: { key: string; revision: number } } {
+  const { cluster } = bucket.nc.info as { cluster?: string };
+  return cluster ? { guard: { key: MARKER_KEY, revision } } : {};
+}
+
 /** Refuses a bucket that holds half of a control plane. */
 export function refuseInProgress(bucket: Bucket, { marker }: ReadMarker): void {
   if (marker?.state !== "in_progress") return;

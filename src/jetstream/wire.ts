@@ -67,12 +67,14 @@ export interface ApiError {
   description?: string;
 }
 
+const encoder = new TextEncoder();
+
 /** Headers as bytes: the library's own cost a map and three copies a message. */
 export class RawHeaders {
   readonly #bytes: Uint8Array;
 
   constructor(lines: string) {
-    this.#bytes = Buffer.from(`NATS/1.0\r\n${lines}\r\n`, "latin1");
+    this.#bytes = encoder.encode(`NATS/1.0\r\n${lines}\r\n`);
   }
 
   /** What the library calls to put the headers on the wire. */

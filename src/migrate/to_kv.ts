@@ -10,10 +10,16 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { StoreError } from "../errors.ts";
 import { applyDiffs, isEmpty } from "../jetstream/backend.ts";
-import { BulkWriter } from "../jetstream/bulk.ts";
+import { type BulkOptions, BulkWriter } from "../jetstream/bulk.ts";
 import type { Bucket } from "../jetstream/bucket.ts";
 import { compare, type Diff } from "../jetstream/compare.ts";
-import { type Marker, type ReadMarker, readMarker, writeMarker } from "../jetstream/marker.ts";
+import {
+  guardOf,
+  type Marker,
+  type ReadMarker,
+  readMarker,
+  writeMarker,
+} from "../jetstream/marker.ts";
 import { type OpenBucket, openBucket } from "../jetstream/mod.ts";
 import { streamInfo } from "../jetstream/stream.ts";
 import { entriesOf } from "../jetstream/values.ts";
@@ -210,13 +216,14 @@ async function move(
   steps.check();
   let revision = await writeMarker(bucket, marker, plan.marker.revision, soon());
 
+  const guard = guardOf(bucket, revision);
   /** Where the stream must still end after the verification: else somebody else wrote. */
   let last = revision;
   const lastSequence = async () => (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;
   let summary: SnapshotSummary;
   if (!plan.occupied) {
     steps.begin("copy", total);
-    const copied = await copy(bucket, source, total, steps, signal);
+    const copied = await copy(bucket, source, total, steps, { ...ended, ...guard });
     report.written = copied.written;
     last = await lastSequence();
     steps.begin("verify", total);
@@ -230,6 +237,7 @@ async function move(
     const diffs = () => verifying(bucket, source, total, steps, begin, signal);
     const done = await applyDiffs(bucket, diffs, {
       ...ended,
+      ...guard,
       onFirst: () => steps.begin("copy", total),
       onProgress: (written) => steps.tell(written, total),
     });
@@ -274,18 +282,20 @@ async function copy(
   source: SqliteSource,
   total: number,
   steps: Steps,
-  signal?: AbortSignal,
+  bulk: BulkOptions,
 ): Promise<{ written: number; summary: SnapshotSummary }> {
-  const writer = new BulkWriter(bucket, signal === undefined ? {} : { signal });
+  const writer = new BulkWriter(bucket, bulk);
   // Here and not while verifying: here there is time, because the server is the slower side.
   const digest = new SnapshotDigest();
   let written = 0;
   for (const it of source.records()) {
     digest.add(it);
-    for (const [i, [key, value]] of entriesOf(it).entries()) {
+    // Only a record's first entry counts as one.
+    let weight = 1;
+    for (const [key, value] of entriesOf(it)) {
       written++;
-      // Only a record's first entry counts as one.
-      const wait = writer.write(key, value, i === 0 ? 1 : 0);
+      const wait = writer.write(key, value, weight);
+      weight = 0;
       if (wait === undefined) continue;
       await wait;
       steps.tell(writer.done, total);
