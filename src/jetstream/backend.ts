@@ -242,7 +242,7 @@ export class JetStreamBackend implements Backend {
     /** Rooms in the middle of a large change: hidden altogether, or from an epoch on. */
     const epochs = new Map<string, number>();
     await scan(this.#bucket, {
-      ...(signal === undefined ? {} : { signal }),
+      signal,
       onEntry: ({ key, data }) => {
         const parsed = parseKey(key);
         if (parsed === null || parsed.space === "rooms_by_member" || parsed.space === "meta") {
@@ -303,10 +303,9 @@ export class JetStreamBackend implements Backend {
       before.revision,
       this.#context.deadline(),
     );
-    const ended = signal === undefined ? {} : { signal };
-    const diffs = () => compare(this.#bucket, () => spool.records(), ended);
+    const diffs = () => compare(this.#bucket, () => spool.records(), { signal });
     await applyDiffs(this.#bucket, diffs, {
-      ...ended,
+      signal,
       ...guardOf(this.#bucket, revision),
       ...(onProgress === undefined ? {} : { onProgress }),
     });
@@ -368,7 +367,7 @@ export async function applyDiffs(
 export async function isEmpty(bucket: Bucket, signal?: AbortSignal): Promise<boolean> {
   let empty = true;
   await scan(bucket, {
-    ...(signal === undefined ? {} : { signal }),
+    signal,
     onEntry: (entry) => {
       if (entry.data.length === 0 || !isData(entry.key)) return;
       empty = false;

@@ -6,7 +6,7 @@
  */
 
 import { BATCH_LIMIT, type Bucket, type Write } from "./bucket.ts";
-import { StoreError } from "../errors.ts";
+import { takenOver } from "./marker.ts";
 import { aborted, WrongRevision } from "./wire.ts";
 
 /** How a bulk write goes about it. */
@@ -88,8 +88,4 @@ export class BulkWriter {
     if (this.#failed !== null) throw this.#failed.error;
     if (this.#signal?.aborted) throw aborted(this.#signal);
   }
-}
-
-function takenOver(cause: WrongRevision): StoreError {
-  return new StoreError("conflict", "Another move or import works on this bucket", { cause });
 }

@@ -13,8 +13,10 @@
 
 import { StoreError } from "../errors.ts";
 import type { Member, User } from "../model.ts";
+import { isActiveAdmin } from "../rules.ts";
+import { activeAdmins } from "./admins.ts";
 import { type Bucket, type Entry, MARKER_TTL_SECONDS } from "./bucket.ts";
-import { Feed, scan } from "./feed.ts";
+import { Feed } from "./feed.ts";
 import { parseKey, userKey } from "./keys.ts";
 import { quorumAge, streamInfo } from "./stream.ts";
 import { decodeMember, decodeRoom, decodeUser, isVisible } from "./values.ts";
@@ -106,10 +108,9 @@ class View {
   }
 
   #setUser(signPub: string, user: User | null): void {
-    const active = user?.status === "active";
     if (user === null) this.users.delete(signPub);
-    else this.users.set(signPub, active);
-    if (active && user.role === "admin") this.admins.add(signPub);
+    else this.users.set(signPub, user.status === "active");
+    if (user !== null && isActiveAdmin(user)) this.admins.add(signPub);
     else this.admins.delete(signPub);
   }
 }
@@ -157,7 +158,11 @@ export class Cache {
 
   /** Whether there is an active admin. */
   hasAdmin(): boolean | Promise<boolean> {
-    if (this.#isCold()) return this.#askLeader((deadline) => this.#findAdmin(deadline));
+    if (this.#isCold()) {
+      return this.#askLeader(async (deadline) =>
+        (await activeAdmins(this.#bucket, deadline, 1)).size > 0
+      );
+    }
     if (!this.#isReady()) return this.#ask((view) => view.admins.size > 0);
     return this.#view.admins.size > 0 && this.#isFresh();
   }
@@ -178,7 +183,6 @@ export class Cache {
   close(): void {
     this.#closed = true;
     this.#giveUp(this.#view);
-    this.#wake();
   }
 
   #isCold(): boolean {
@@ -232,23 +236,6 @@ export class Cache {
     return decodeUser(key, signPub, entry.data).status === "active";
   }
 
-  async #findAdmin(deadline: number): Promise<boolean> {
-    let found: string | null = null;
-    await scan(this.#bucket, {
-      pattern: "users.*",
-      deadline,
-      onEntry: ({ key, data }) => {
-        const parsed = parseKey(key);
-        if (data.length === 0 || parsed?.space !== "users") return;
-        const { role, status } = decodeUser(key, parsed.signPub, data);
-        if (role !== "admin" || status !== "active") return;
-        found = parsed.signPub;
-        return false;
-      },
-    });
-    return found !== null;
-  }
-
   #wake(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -281,7 +268,7 @@ export class Cache {
     void this.#probe(view);
   }
 
-  /** Ends this view for good; the next question loads anew, and until then the answer is no. */
+  /** Ends this view for good; the next question loads anew, and until then the leader answers. */
   #giveUp(view: View): void {
     if (this.#view !== view) return;
     clearTimeout(this.#timer);

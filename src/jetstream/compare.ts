@@ -171,7 +171,7 @@ export async function* compare(
   try {
     const walk = new Walk(wanted, limit);
     await scan(bucket, {
-      ...(signal === undefined ? {} : { signal }),
+      signal,
       onEntry: (entry) => {
         if (!isData(entry.key)) return;
         walk.take(entry.key, entry.data);
@@ -197,7 +197,7 @@ async function* compareSorted(
   using spool = new Spool();
   let seen = 0;
   await scan(bucket, {
-    ...(signal === undefined ? {} : { signal }),
+    signal,
     onEntry: ({ key, data }) => {
       if (!isData(key)) return;
       spool.take(key, data);

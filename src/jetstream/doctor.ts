@@ -9,7 +9,7 @@ import type { Bucket } from "./bucket.ts";
 import { BulkWriter } from "./bulk.ts";
 import { isData } from "./compare.ts";
 import { Cache } from "./cache.ts";
-import { Context } from "./context.ts";
+import { alive, Context } from "./context.ts";
 import { scan } from "./feed.ts";
 import { fsyncState } from "./fsync.ts";
 import { indexKey, memberKey, parseKey, roomKey } from "./keys.ts";
@@ -129,7 +129,7 @@ async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
   const live = new Set<string>();
   const unfinished = new Set<string>();
   await scan(bucket, {
-    ...(signal === undefined ? {} : { signal }),
+    signal,
     onEntry: ({ key, data }) => {
       const parsed = isData(key) ? parseKey(key) : null;
       if (parsed === null || parsed.space === "users" || parsed.space === "invites") return;
@@ -178,6 +178,8 @@ async function content(
   signal?: AbortSignal,
 ): Promise<Finding[]> {
   const { members, index, unfinished, rooms, byRoom } = await read(bucket, signal);
+  const isThere = async (key: string) =>
+    alive(await bucket.get(key, Date.now() + opTimeout)) !== null;
   const orphans = [...byRoom].filter(([room]) => !rooms.has(room)).flatMap(([, keys]) => keys);
   const missing = [...members.keys()].filter((key) => !index.has(key));
   const extra = [...index].filter((key) => !members.has(key));
@@ -189,25 +191,21 @@ async function content(
       );
       for (const id of unfinished) await transactions.purgeHidden(id);
     }
-    const writer = new BulkWriter(bucket, signal === undefined ? {} : { signal });
+    const writer = new BulkWriter(bucket, { signal });
     for (const [room, keys] of byRoom) {
-      if (rooms.has(room) || await bucket.get(roomKey(room), Date.now() + opTimeout) !== null) {
-        continue;
-      }
+      if (rooms.has(room) || await isThere(roomKey(room))) continue;
       for (const key of keys) await writer.write(key, null);
     }
     await writer.flush();
     // Looked at once more: since the scan, a server may have put right or changed any of them.
     for (const key of missing) {
-      const there = await bucket.get(members.get(key)!, Date.now() + opTimeout);
-      if (there !== null && there.data.length > 0) await writer.write(key, INDEX_VALUE);
+      if (await isThere(members.get(key)!)) await writer.write(key, INDEX_VALUE);
     }
     for (const key of extra) {
       const parsed = parseKey(key);
       if (parsed?.space !== "rooms_by_member") continue;
       const member = memberKey(parsed.room, parsed.endpoint);
-      const there = await bucket.get(member, Date.now() + opTimeout);
-      if (there === null || there.data.length === 0) await writer.write(key, null);
+      if (!await isThere(member)) await writer.write(key, null);
     }
     await writer.flush();
   }

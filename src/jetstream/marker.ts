@@ -50,6 +50,11 @@ export async function readMarker(bucket: Bucket, deadline: number): Promise<Read
   return { marker, revision: live.revision };
 }
 
+/** The error for a mark that somebody else has written meanwhile. */
+export function takenOver(cause: WrongRevision): StoreError {
+  return new StoreError("conflict", "Another move or import works on this bucket", { cause });
+}
+
 /** Writes the mark (`null` removes it); `conflict` when somebody else did meanwhile. Returns its revision. */
 export async function writeMarker(
   bucket: Bucket,
@@ -62,9 +67,7 @@ export async function writeMarker(
     return await bucket.commit([{ key: MARKER_KEY, value, expect }], deadline);
   } catch (error) {
     if (!(error instanceof WrongRevision)) throw error;
-    throw new StoreError("conflict", "Another move or import works on this bucket", {
-      cause: error,
-    });
+    throw takenOver(error);
   }
 }
 

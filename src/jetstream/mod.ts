@@ -101,7 +101,7 @@ export async function openBucket(options: JetStreamOptions): Promise<OpenBucket>
       create: options.create ?? true,
       deadline,
       ...(replicas === undefined ? {} : { replicas }),
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     });
     return { bucket, info, end };
   } catch (error) {

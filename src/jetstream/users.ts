@@ -9,10 +9,10 @@
 import { StoreError } from "../errors.ts";
 import type { Invite, User, UserStatus } from "../model.ts";
 import { inviteProblem, isActiveAdmin, lastAdmin, notFound } from "../rules.ts";
+import { activeAdmins } from "./admins.ts";
 import type { Entry, Write } from "./bucket.ts";
 import { alive, type Context, revisionOf } from "./context.ts";
-import { scan } from "./feed.ts";
-import { inviteKey, parseKey, userKey } from "./keys.ts";
+import { inviteKey, userKey } from "./keys.ts";
 import { decodeInvite, decodeUser, encodeInvite, encodeUser } from "./values.ts";
 import { WrongRevision } from "./wire.ts";
 
@@ -88,7 +88,7 @@ export class UserTransactions {
     if (!isActiveAdmin(user)) return [];
     // What the cache knows first; what it does not know yet, the stream does.
     const known = [...this.#context.cache.admins() ?? []];
-    for (const candidates of [() => known, () => this.#activeAdmins(deadline)]) {
+    for (const candidates of [() => known, () => activeAdmins(this.#context.bucket, deadline)]) {
       for (const signPub of await candidates()) {
         if (signPub === user.signPub) continue;
         const key = userKey(signPub);
@@ -100,23 +100,6 @@ export class UserTransactions {
       }
     }
     throw lastAdmin(user);
-  }
-
-  /** Active admins as the stream has them. */
-  async #activeAdmins(deadline: number): Promise<Iterable<string>> {
-    const found = new Set<string>();
-    await scan(this.#context.bucket, {
-      pattern: "users.*",
-      deadline,
-      onEntry: (entry) => {
-        const parsed = parseKey(entry.key);
-        if (parsed?.space !== "users") return;
-        const user = decode(parsed.signPub, entry);
-        if (user !== null && isActiveAdmin(user)) found.add(parsed.signPub);
-        else found.delete(parsed.signPub);
-      },
-    });
-    return found;
   }
 }
 

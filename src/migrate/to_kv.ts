@@ -118,7 +118,7 @@ async function openTarget(options: SqliteToKvOptions): Promise<OpenBucket | null
       ...nats,
       create: !dryRun,
       ...(replicas === undefined || dryRun ? {} : { replicas }),
-      ...(signal === undefined ? {} : { signal }),
+      signal: signal ?? nats.signal,
     });
   } catch (error) {
     if (dryRun && error instanceof StoreError && error.code === "not_found") return null;
@@ -182,7 +182,7 @@ function backUp(
 async function save(bucket: Bucket, path: string, signal?: AbortSignal): Promise<void> {
   const backend = reader(bucket);
   const records = (options?: { signal?: AbortSignal }) => backend.records(options?.signal);
-  const stream = exportSnapshot({ records }, signal === undefined ? {} : { signal });
+  const stream = exportSnapshot({ records }, { signal });
   try {
     await pipeline(
       Readable.fromWeb(stream as Parameters<typeof Readable.fromWeb>[0]),
@@ -206,7 +206,6 @@ async function move(
   { signal }: SqliteToKvOptions,
 ): Promise<void> {
   const total = Object.values(report.counts).reduce((a, b) => a + b);
-  const ended = signal === undefined ? {} : { signal };
   const marker: Marker = {
     state: "in_progress",
     by: "migration",
@@ -223,7 +222,7 @@ async function move(
   let summary: SnapshotSummary;
   if (!plan.occupied) {
     steps.begin("copy", total);
-    const copied = await copy(bucket, source, total, steps, { ...ended, ...guard });
+    const copied = await copy(bucket, source, total, steps, { signal, ...guard });
     report.written = copied.written;
     last = await lastSequence();
     steps.begin("verify", total);
@@ -236,7 +235,7 @@ async function move(
     const begin = () => digest = new SnapshotDigest();
     const diffs = () => verifying(bucket, source, total, steps, begin, signal);
     const done = await applyDiffs(bucket, diffs, {
-      ...ended,
+      signal,
       ...guard,
       onFirst: () => steps.begin("copy", total),
       onProgress: (written) => steps.tell(written, total),
@@ -316,7 +315,7 @@ function verifying(
   signal?: AbortSignal,
 ): AsyncGenerator<Diff> {
   return compare(bucket, () => source.records(), {
-    ...(signal === undefined ? {} : { signal }),
+    signal,
     observe: () => {
       const digest = begin?.();
       let seen = 0;

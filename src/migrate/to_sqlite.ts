@@ -61,8 +61,11 @@ export async function migrateKvToSqlite(options: MoveOptions): Promise<MoveRepor
   const { signal, dryRun = false } = options;
   const steps = new Steps(options);
   steps.begin("preflight", 0);
-  const ended = signal === undefined ? {} : { signal };
-  const { bucket, info, end } = await openBucket({ ...options.nats, create: false, ...ended });
+  const { bucket, info, end } = await openBucket({
+    ...options.nats,
+    create: false,
+    signal: signal ?? options.nats.signal,
+  });
   try {
     await refuseUsed(bucket);
     const read = await readMarker(bucket, soon());
@@ -194,7 +197,7 @@ async function verify(
   let digest = new SnapshotDigest();
   const found: string[] = [];
   const diffs = compare(bucket, () => file.records(), {
-    ...(signal === undefined ? {} : { signal }),
+    signal,
     observe: () => {
       digest = new SnapshotDigest();
       let seen = 0;

@@ -1,0 +1,33 @@
+/**
+ * Active admins as the stream has them, where the cache does not know.
+ *
+ * @module
+ */
+
+import { isActiveAdmin } from "../rules.ts";
+import type { Bucket } from "./bucket.ts";
+import { scan } from "./feed.ts";
+import { parseKey } from "./keys.ts";
+import { decodeUser } from "./values.ts";
+
+/** The keys of active admins, `enough` of them at most; reads all users when there are not so many. */
+export async function activeAdmins(
+  bucket: Bucket,
+  deadline: number,
+  enough = Infinity,
+): Promise<Set<string>> {
+  const found = new Set<string>();
+  await scan(bucket, {
+    pattern: "users.*",
+    deadline,
+    onEntry: ({ key, data }) => {
+      const parsed = parseKey(key);
+      if (parsed?.space !== "users") return;
+      if (data.length > 0 && isActiveAdmin(decodeUser(key, parsed.signPub, data))) {
+        found.add(parsed.signPub);
+      } else found.delete(parsed.signPub);
+      if (found.size >= enough) return false;
+    },
+  });
+  return found;
+}
