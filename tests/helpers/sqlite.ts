@@ -97,7 +97,7 @@ export class Child implements AsyncDisposable {
   readonly #stdin: WritableStreamDefaultWriter<Uint8Array>;
   #ended = false;
 
-  constructor(task: string[], options: { wrap?: string[]; command?: Deno.CommandOptions } = {}) {
+  constructor(task: string[], options: { wrap?: string[] } = {}) {
     const [program, ...args] = [
       ...(options.wrap ?? []),
       Deno.execPath(),
@@ -108,7 +108,6 @@ export class Child implements AsyncDisposable {
       ...task,
     ];
     this.#process = new Deno.Command(program!, {
-      ...options.command,
       args,
       stdin: "piped",
       stdout: "piped",
