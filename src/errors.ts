@@ -24,6 +24,10 @@
  * | `refused` | a guard of the move said no; the message says how to go on |
  * | `in_progress` | the target holds a move or import that has not completed |
  * | `mismatch` | verification found differences |
+ * | `too_large` | more bytes than the limit |
+ * | `unauthenticated` | the control plane could not tell who asks: no signature, a wrong, old or repeated one |
+ * | `forbidden` | whoever asks may not do that |
+ * | `rate_limited` | too many requests; wait before the next |
  */
 export type StoreErrorCode =
   | "invalid"
@@ -44,7 +48,11 @@ export type StoreErrorCode =
   | "corrupt"
   | "refused"
   | "in_progress"
-  | "mismatch";
+  | "mismatch"
+  | "too_large"
+  | "unauthenticated"
+  | "forbidden"
+  | "rate_limited";
 
 /** What a {@link StoreError} carries besides its code and message. */
 export interface StoreErrorOptions {
