@@ -7,7 +7,9 @@
  */
 
 import type {
+  AccessChange,
   Counts,
+  HealthCheck,
   Invite,
   Member,
   Room,
@@ -114,6 +116,10 @@ export interface Backend {
   records(signal?: AbortSignal): AsyncIterable<StoreRecord>;
   /** Stores records as they are. `refused` when the store is not empty and `replace` is not set. */
   restore(records: AsyncIterable<StoreRecord>, options: RestoreOptions): Promise<Counts>;
+  /** Tells `listener` of every change of access, by whomever; returns what ends it. See {@link Store.watchAccess}. */
+  watchAccess(listener: (change: AccessChange) => void): () => void;
+  /** What the backend looked at to tell whether it can work now. May reject: that is a no. */
+  health(): Promise<HealthCheck[]>;
   /** Ends work under way and frees what is held. */
   close(): Promise<void>;
 }

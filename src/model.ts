@@ -228,3 +228,32 @@ export interface Page<T> {
   /** Pass it as `after` to get the next page; `null` at the end. */
   next: string | null;
 }
+
+/**
+ * What may have changed in who may do what. With neither field, anything may have changed: look at
+ * everything anew.
+ */
+export interface AccessChange {
+  /** What this endpoint may do: its user record or one of its memberships. */
+  endpoint?: string;
+  /** What everybody in this room may do: the room was made, changed or removed. */
+  roomId?: string;
+}
+
+/** One thing that was looked at. */
+export interface HealthCheck {
+  /** Stable name, such as `file` or `cache`. */
+  name: string;
+  /** Whether it is as it should be. */
+  ok: boolean;
+  /** What was found, for people. */
+  detail: string;
+}
+
+/** Whether a store can do its work now. */
+export interface StoreHealth {
+  /** Whether every check is. */
+  ok: boolean;
+  /** What was looked at. */
+  checks: HealthCheck[];
+}

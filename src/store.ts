@@ -10,6 +10,7 @@ import type { Backend, Range, RestoreOptions, SealedKeyCursor } from "./backend.
 import { StoreError } from "./errors.ts";
 import { checkedRecords } from "./integrity.ts";
 import type {
+  AccessChange,
   Claim,
   Counts,
   CreatedInvite,
@@ -26,6 +27,7 @@ import type {
   Rekey,
   Room,
   SealedKey,
+  StoreHealth,
   StoreRecord,
   User,
 } from "./model.ts";
@@ -144,6 +146,19 @@ export interface Store extends AsyncDisposable {
     records: AsyncIterable<StoreRecord> | Iterable<StoreRecord>,
     options?: RestoreOptions,
   ): Promise<Counts>;
+
+  /**
+   * Calls `listener` after every change of who may do what, whoever made it: this store, another
+   * process on the same file, another node on the same bucket. Within 250 ms while the backend
+   * answers; each change at least once, and at times for nothing. Where a change may have been
+   * missed, or cannot be named, it is called with `{}`. What it reads then through this store is at
+   * least as new as the change. It is not awaited, and what it throws is ignored. Throws `closed`.
+   *
+   * @returns Ends it; again does nothing
+   */
+  watchAccess(listener: (change: AccessChange) => void): () => void;
+  /** Whether the store can do its work now, and what was looked at. Never rejects. */
+  health(): Promise<StoreHealth>;
   /** Ends the store; later calls reject with `closed`. Closing again does nothing. */
   close(): Promise<void>;
 }
@@ -407,6 +422,22 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
     async restore(records, options = {}) {
       return await open().restore(checkedRecords(records), { ...options });
     },
+
+    watchAccess(listener) {
+      if (typeof listener !== "function") {
+        throw invalid("listener", `listener must be a function, found ${check.show(listener)}`);
+      }
+      return open().watchAccess(listener);
+    },
+    async health() {
+      if (closing !== null) return unhealthy("The store is closed");
+      try {
+        const checks = await backend.health();
+        return { ok: checks.every((it) => it.ok), checks };
+      } catch (error) {
+        return unhealthy(error instanceof Error ? error.message : String(error));
+      }
+    },
     close,
     [Symbol.asyncDispose]: close,
   };
@@ -424,6 +455,10 @@ function orNo(ask: () => boolean | Promise<boolean>): Promise<boolean> {
   } catch {
     return NO;
   }
+}
+
+function unhealthy(detail: string): StoreHealth {
+  return { ok: false, checks: [{ name: "store", ok: false, detail }] };
 }
 
 function invalid(field: string, message: string): StoreError {

@@ -7,7 +7,9 @@
 import type { Backend, Range, RestoreOptions, SealedKeyCursor } from "../backend.ts";
 import { StoreError } from "../errors.ts";
 import type {
+  AccessChange,
   Counts,
+  HealthCheck,
   Invite,
   Member,
   Room,
@@ -24,6 +26,7 @@ import { compare, type Diff, isData } from "./compare.ts";
 import { Context } from "./context.ts";
 import { Directory } from "./directory.ts";
 import { scan } from "./feed.ts";
+import { checkHealth } from "./health.ts";
 import { inviteKey, parseKey, roomKey, userKey } from "./keys.ts";
 import { guardOf, type Marker, readMarker, writeMarker } from "./marker.ts";
 import { RoomReads, RoomTransactions } from "./rooms.ts";
@@ -36,6 +39,7 @@ import { aborted } from "./wire.ts";
 export class JetStreamBackend implements Backend {
   readonly name = "jetstream";
   readonly #bucket: Bucket;
+  readonly #options: CacheOptions;
   readonly #cache: Cache;
   readonly #context: Context;
   readonly #rooms: RoomTransactions;
@@ -52,6 +56,7 @@ export class JetStreamBackend implements Backend {
    */
   constructor(bucket: Bucket, options: CacheOptions, end: () => Promise<void>) {
     this.#bucket = bucket;
+    this.#options = options;
     this.#end = end;
     this.#cache = new Cache(bucket, options);
     this.#context = new Context(bucket, this.#cache, options.opTimeout);
@@ -70,11 +75,6 @@ export class JetStreamBackend implements Backend {
       users: directory("users"),
       invites: directory("invites"),
     };
-  }
-
-  /** The cache, for health reports. */
-  get cache(): Cache {
-    return this.#cache;
   }
 
   createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
@@ -323,6 +323,14 @@ export class JetStreamBackend implements Backend {
     this.#context.noteWritten(revision);
     onProgress?.(Object.values(counts).reduce((a, b) => a + b));
     return counts;
+  }
+
+  watchAccess(listener: (change: AccessChange) => void): () => void {
+    return this.#cache.watch(listener);
+  }
+
+  health(): Promise<HealthCheck[]> {
+    return checkHealth(this.#bucket, this.#cache, this.#options);
   }
 
   async close(): Promise<void> {

@@ -101,7 +101,9 @@ export class Bucket {
     const body = payload === undefined ? "" : JSON.stringify(payload);
     const what = `JetStream ${name}`;
     return retry(what, deadline, async () => {
-      const timeout = Math.min(left(deadline), LARGE_TRY_TIMEOUT);
+      // What only reads answers at once or never; a change may take its time.
+      const longest = name.includes(".INFO.") ? TRY_TIMEOUT : LARGE_TRY_TIMEOUT;
+      const timeout = Math.min(left(deadline), longest);
       return parseAnswer<T>(await request(this.nc, `$JS.API.${name}`, body, timeout), what);
     }, signal);
   }

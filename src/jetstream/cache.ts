@@ -12,14 +12,15 @@
  */
 
 import { StoreError } from "../errors.ts";
-import type { Member, User } from "../model.ts";
-import { isActiveAdmin } from "../rules.ts";
+import { AccessListeners } from "../listeners.ts";
+import type { AccessChange, Member } from "../model.ts";
 import { activeAdmins } from "./admins.ts";
-import { type Bucket, type Entry, MARKER_TTL_SECONDS } from "./bucket.ts";
+import { type Bucket, MARKER_TTL_SECONDS } from "./bucket.ts";
 import { Feed } from "./feed.ts";
-import { parseKey, userKey } from "./keys.ts";
+import { userKey } from "./keys.ts";
 import { quorumAge, streamInfo } from "./stream.ts";
-import { decodeMember, decodeRoom, decodeUser, isVisible } from "./values.ts";
+import { decodeUser } from "./values.ts";
+import { View } from "./view.ts";
 
 /** How the cache behaves. */
 export interface CacheOptions {
@@ -31,89 +32,26 @@ export interface CacheOptions {
   maxMembers: number;
 }
 
-/** Probes remembered while the feed catches up. */
-const AWAITED = 100;
-
-/** What one loading has brought; given up as a whole when it cannot be continued. */
-class View {
-  /** Every user: whether active. */
-  readonly users = new Map<string, boolean>();
-  /** Active admins. */
-  readonly admins = new Set<string>();
-  /** By endpoint and room; `null` above the bound. */
-  members: Map<string, Member> | null = new Map();
-  /** Rooms that are not there for readers while a large change is under way. */
-  readonly hidden = new Set<string>();
-  /** When the stream was made. */
-  created = "";
-  upTo = 0;
-  freshAt = -Infinity;
-  /** The same by the system's clock, which goes on while the machine sleeps. */
-  freshWall = -Infinity;
-  /** Sequences and times of probes, oldest first, that wait for the feed to catch up. */
-  readonly #awaited: { sequence: number; at: number; wall: number }[] = [];
-
-  readonly #maxMembers: number;
-
-  constructor(maxMembers: number) {
-    this.#maxMembers = maxMembers;
-  }
-
-  take(entry: Entry): void {
-    this.#apply(entry);
-    this.advance(entry.revision);
-  }
-
-  advance(sequence: number): void {
-    if (sequence > this.upTo) this.upTo = sequence;
-    while (this.#awaited.length > 0 && this.#awaited[0]!.sequence <= this.upTo) {
-      const { at, wall } = this.#awaited.shift()!;
-      if (at < this.freshAt) continue;
-      this.freshAt = at;
-      this.freshWall = wall;
-    }
-  }
-
-  /** Once `sequence` has been seen, everything acknowledged before `at` is known. */
-  await(sequence: number, at: number, wall: number): void {
-    this.#awaited.push({ sequence, at, wall });
-    // A feed that lags for long: the oldest it will reach first, of the rest some may go.
-    if (this.#awaited.length > AWAITED) this.#awaited.splice(1, 1);
-    this.advance(this.upTo);
-  }
-
-  #apply(entry: Entry): void {
-    if (!/^(users|members|rooms)\./.test(entry.key)) return;
-    const parsed = parseKey(entry.key);
-    if (parsed === null) return;
-    const gone = entry.data.length === 0;
-    if (parsed.space === "users") {
-      this.#setUser(
-        parsed.signPub,
-        gone ? null : decodeUser(entry.key, parsed.signPub, entry.data),
-      );
-    } else if (parsed.space === "members") {
-      if (this.members === null) return;
-      const id = parsed.endpoint + parsed.room;
-      if (gone) this.members.delete(id);
-      else {
-        this.members.set(id, decodeMember(entry.key, parsed.room, parsed.endpoint, entry.data));
-        if (this.members.size > this.#maxMembers) this.members = null;
-      }
-    } else if (parsed.space === "rooms") {
-      if (gone || isVisible(decodeRoom(entry.key, parsed.id, entry.data))) {
-        this.hidden.delete(parsed.id);
-      } else this.hidden.add(parsed.id);
-    }
-  }
-
-  #setUser(signPub: string, user: User | null): void {
-    if (user === null) this.users.delete(signPub);
-    else this.users.set(signPub, user.status === "active");
-    if (user !== null && isActiveAdmin(user)) this.admins.add(signPub);
-    else this.admins.delete(signPub);
-  }
+/** What the cache holds and how old that is. */
+export interface CacheStatus {
+  /** Whether it may answer yes. */
+  fresh: boolean;
+  /** Whether everything there was has been read. */
+  warm: boolean;
+  /** The sequence up to which everything has been seen. */
+  upTo: number;
+  /** Age of that knowledge, milliseconds. */
+  ageMs: number;
+  /** Users held. */
+  users: number;
+  /** Memberships held; `null` above the bound. */
+  members: number | null;
 }
+
+/** How long changes are gathered before they are told: a transaction's come together, and once each. */
+const GATHER = 10;
+/** Pauses before the cache is loaded again while somebody listens, milliseconds. */
+const RELOAD = { first: 100, longest: 5000 };
 
 /** Begins at the first question, not when the store is opened: tools that ask nothing pay nothing. */
 export class Cache {
@@ -122,10 +60,16 @@ export class Cache {
   #view: View;
   #feed: Feed | null = null;
   #warm: Promise<void> | null = null;
-  #own = 0;
+  /** A sequence that answers must have seen: of our own writes, and of what listeners were told. */
+  #floor = 0;
   #waiting: (() => void)[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
+  readonly #listeners = new AccessListeners(() => this.#keep());
+  readonly #changes = new Map<string, AccessChange>();
+  #telling: ReturnType<typeof setTimeout> | undefined;
+  #reload: ReturnType<typeof setTimeout> | undefined;
+  #pause = RELOAD.first;
 
   constructor(bucket: Bucket, options: CacheOptions) {
     this.#bucket = bucket;
@@ -134,9 +78,11 @@ export class Cache {
   }
 
   /** What the cache holds, the sequence up to which it has seen everything, and how old that knowledge is. */
-  status(): { upTo: number; ageMs: number; users: number; members: number | null } {
-    const { upTo, freshAt, users, members } = this.#view;
+  status(): CacheStatus {
+    const { isWarm, upTo, freshAt, users, members } = this.#view;
     return {
+      fresh: isWarm && this.#isFresh(),
+      warm: isWarm,
       upTo,
       ageMs: performance.now() - freshAt,
       users: users.size,
@@ -144,9 +90,31 @@ export class Cache {
     };
   }
 
+  /** The sequence that reads must have seen. */
+  get floor(): number {
+    return this.#floor;
+  }
+
   /** Notes a write of our own: answers wait until it has been seen. */
   wrote(sequence: number): void {
-    if (sequence > this.#own) this.#own = sequence;
+    if (sequence > this.#floor) this.#floor = sequence;
+  }
+
+  /** Begins to load, unless that has been done. Not remembered when it fails: the next call tries again. */
+  warm(): void {
+    if (this.#warm !== null || this.#closed) return;
+    const loading = this.#load().catch(() => {
+      // Given up already, and perhaps begun anew.
+      if (this.#warm !== loading) return;
+      this.#warm = null;
+      this.#later();
+    });
+    this.#warm = loading;
+  }
+
+  /** Tells `listener` of changes of access; while anybody listens the cache is kept loaded. */
+  watch(listener: (change: AccessChange) => void): () => void {
+    return this.#listeners.add(listener);
   }
 
   /** Whether the key belongs to an active user. */
@@ -182,15 +150,16 @@ export class Cache {
   /** Ends the feed and whoever waits. */
   close(): void {
     this.#closed = true;
+    this.#listeners.clear();
     this.#giveUp(this.#view);
   }
 
   #isCold(): boolean {
-    return this.#view.freshAt === -Infinity;
+    return !this.#view.isWarm;
   }
 
   #isReady(): boolean {
-    return !this.#isCold() && this.#view.upTo >= this.#own;
+    return !this.#isCold() && this.#view.upTo >= this.#floor;
   }
 
   #isFresh(): boolean {
@@ -217,10 +186,7 @@ export class Cache {
    */
   async #askLeader(read: (deadline: number) => Promise<boolean>): Promise<boolean> {
     if (this.#closed) throw new StoreError("closed", "The store is closed");
-    // Not remembered when it fails: the next question tries again.
-    this.#warm ??= this.#load().catch(() => {
-      this.#warm = null;
-    });
+    this.warm();
     const deadline = Date.now() + this.#options.opTimeout;
     const before = await streamInfo(this.#bucket, deadline);
     if (!await within(read(deadline), performance.now() + this.#options.opTimeout)) return false;
@@ -243,7 +209,11 @@ export class Cache {
   }
 
   async #load(): Promise<void> {
-    const view = new View(this.#options.maxMembers);
+    const view = new View(this.#options.maxMembers, () => {
+      this.#pause = RELOAD.first;
+      // What had happened until now was not told.
+      this.#tell({});
+    });
     this.#view = view;
     let probed = false;
     const feed = new Feed(this.#bucket, {
@@ -252,9 +222,11 @@ export class Cache {
       heartbeat: Math.max(100, Math.min(1000, Math.floor(this.#options.maxStaleness / 4))),
       opTimeout: this.#options.opTimeout,
       onEntry: (entry, pending) => {
-        view.take(entry);
+        const change = view.take(entry);
+        // What a loading brings is no news, but for its end.
+        if (change !== null && view.isWarm) this.#tell(change);
         // All there was has come: only a probe can tell so, and the next would be a while.
-        if (pending === 0 && view.freshAt === -Infinity && !probed) {
+        if (pending === 0 && !view.isWarm && !probed) {
           probed = true;
           void this.#probe(view);
         }
@@ -263,20 +235,68 @@ export class Cache {
       onEnd: () => this.#giveUp(view),
     });
     this.#feed = feed;
-    await feed.start();
+    try {
+      await feed.start();
+    } catch (error) {
+      feed.stop();
+      throw error;
+    }
     if (this.#closed || this.#view !== view) return feed.stop();
     void this.#probe(view);
   }
 
-  /** Ends this view for good; the next question loads anew, and until then the leader answers. */
-  #giveUp(view: View): void {
+  /**
+   * Ends this view for good; the next question loads anew, and until then the leader answers.
+   * `anew`: the stream is not the one it was, and its sequences mean something else.
+   */
+  #giveUp(view: View, anew = false): void {
     if (this.#view !== view) return;
     clearTimeout(this.#timer);
     this.#feed?.stop();
     this.#feed = null;
     this.#view = new View(this.#options.maxMembers);
     this.#warm = null;
+    if (anew) this.#floor = 0;
     this.#wake();
+    // What happens from now on is not seen for a while.
+    this.#tell({});
+    this.#later();
+  }
+
+  /** Keeps the cache loaded while somebody listens; what it returns ends that. */
+  #keep(): () => void {
+    this.#pause = RELOAD.first;
+    this.warm();
+    return () => {
+      clearTimeout(this.#reload);
+      clearTimeout(this.#telling);
+      this.#changes.clear();
+    };
+  }
+
+  /** Loads again after a pause, where somebody listens. */
+  #later(): void {
+    if (this.#closed || !this.#listeners.any) return;
+    clearTimeout(this.#reload);
+    this.#reload = setTimeout(() => this.warm(), this.#pause);
+    this.#pause = Math.min(this.#pause * 2, RELOAD.longest);
+  }
+
+  /** Tells listeners in a moment: of what is gathered till then each change once. */
+  #tell(change: AccessChange): void {
+    if (!this.#listeners.any) return;
+    if (this.#changes.size === 0) this.#telling = setTimeout(() => this.#tellAll(), GATHER);
+    const { endpoint, roomId } = change;
+    const key = endpoint !== undefined ? `e${endpoint}` : roomId !== undefined ? `r${roomId}` : "";
+    this.#changes.set(key, change);
+  }
+
+  #tellAll(): void {
+    const changes = this.#changes.has("") ? [{}] : [...this.#changes.values()];
+    this.#changes.clear();
+    // Who is told reads: from another replica too it must be what was told of.
+    this.wrote(this.#view.upTo);
+    for (const change of changes) this.#listeners.emit(change);
   }
 
   /** Asks the leader where the stream ends, now and then on. */
@@ -295,7 +315,7 @@ export class Cache {
       view.created ||= info?.created ?? "";
       if (info === null || info.created !== view.created || last < seen) {
         // The stream is gone, was made anew or was put back to an earlier state.
-        return this.#giveUp(view);
+        return this.#giveUp(view, true);
       }
       if (Number.isFinite(silence) && silence > MARKER_TTL_SECONDS * 500) {
         // Delete markers may have come and gone unseen.
@@ -303,6 +323,12 @@ export class Cache {
       }
       const age = quorumAge(info);
       view.await(last, sent - age, sentWall - age);
+      if (view.upTo === seen && seen < last) {
+        // Nothing came meanwhile. What stood between may be gone: expired delete markers.
+        const next = await this.#bucket.next(">", seen + 1, deadline);
+        if (!isCurrent()) return;
+        if (next === null) view.advance(last);
+      }
       if (this.#isReady()) this.#wake();
     } catch {
       // Not heard: `freshAt` stays where it is, and the answer turns to no in time.

@@ -15,7 +15,6 @@ const TRIES = 64;
 /** Shared by the parts of one store. */
 export class Context {
   readonly #locks = new Map<string, Promise<void>>();
-  #written = 0;
 
   /** The bucket. */
   readonly bucket: Bucket;
@@ -35,15 +34,14 @@ export class Context {
     return Date.now() + this.opTimeout;
   }
 
-  /** The sequence of the newest write of this store: its own reads see at least that. */
-  get written(): number {
-    return this.#written;
+  /** Reads see at least this sequence: that of this store's newest write, and of what it told listeners. */
+  get floor(): number {
+    return this.cache.floor;
   }
 
   /** Notes a write that did not come through {@link commit}. */
   noteWritten(sequence: number): void {
-    this.#written = Math.max(this.#written, sequence);
-    this.cache.wrote(this.#written);
+    this.cache.wrote(sequence);
   }
 
   /** Commits, and lets the cache know what it must have seen before it answers again. */

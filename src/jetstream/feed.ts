@@ -23,7 +23,11 @@ export interface FeedOptions {
   heartbeat?: number;
   /** How long one attempt to begin may take, milliseconds. Default 5,000. */
   opTimeout?: number;
-  /** A message; `pending` more follow it for now. Delete markers have no data. */
+  /**
+   * A message; about `pending` more follow it for now. Delete markers have no data. The server's
+   * count is a hint and stays wrong, too high or too low, when a message is replaced in the moment
+   * in which it would be sent.
+   */
   onEntry: (entry: Entry, pending: number) => void;
   /** A new consumer took over behind the last message seen; this many messages wait. */
   onRestart?: (pending: number) => void;
@@ -225,16 +229,20 @@ export interface ScanOptions {
 
 /** How long a scan waits for the next message. */
 const SCAN_TIMEOUT = 30_000;
+/** After how long without a message a scan asks the leader, whatever the server says is pending. */
+const QUIET = 50;
 
 /**
  * Delivers all messages there are, in the stream's order, the later replacing the earlier. A message
  * that is replaced while the scan is under way goes missing and comes again further behind, so the
  * scan ends only when the leader has nothing behind the last one, and that is no message from the
  * middle of a batch: what was delivered is then the state as of one moment between two transactions.
+ * The count of pending messages says only when to ask first: it may never come to 0.
  */
 export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> {
   const { signal, pattern = ">", deadline = Infinity } = options;
   let heard = Date.now();
+  let asked = 0;
   let pending = -1;
   let stopped = false;
   let failure: { error: unknown } | null = null;
@@ -257,10 +265,11 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
       if (failure !== null) throw (failure as { error: unknown }).error;
       // A part of the messages does not show where a batch ends, and is not read for consistency.
       const between = options.pattern !== undefined || feed.isBoundary();
-      if (pending === 0) {
+      if (pending === 0 || Date.now() - Math.max(heard, asked) > QUIET) {
         const end = await endOf(bucket, pattern, feed.position, deadline);
         // What ended the last batch may have been a delete marker that has expired since.
         if (end === "behind" || (end === "at" && between)) return;
+        asked = Date.now();
       }
       if (Date.now() >= deadline) throw new StoreError("unavailable", "Scan: not done in time");
       if (Date.now() - heard > SCAN_TIMEOUT) {

@@ -417,7 +417,7 @@ export class RoomReads {
 
   async #many(patterns: string[], deadline: number): Promise<Map<string, Entry>> {
     try {
-      return await this.#context.bucket.getMany(patterns, this.#context.written, deadline);
+      return await this.#context.bucket.getMany(patterns, this.#context.floor, deadline);
     } catch (error) {
       if (!(error instanceof TooMany)) throw error;
       return await scanLive(this.#context, patterns, deadline);

@@ -270,7 +270,12 @@ export function isCurrent(info: StreamInfo): boolean {
   const replicas = info.cluster?.replicas ?? [];
   if (info.config.num_replicas <= 1) return replicas.length === 0;
   return Boolean(info.cluster?.leader) && replicas.length === info.config.num_replicas - 1 &&
-    replicas.every((it) => it.current && it.offline !== true);
+    replicas.every(isCurrentReplica);
+}
+
+/** Whether a replica has what the leader has. */
+export function isCurrentReplica(it: { current: boolean; offline?: boolean }): boolean {
+  return it.current && it.offline !== true;
 }
 
 /**

@@ -7,8 +7,11 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import type { Backend, Range, RestoreOptions, SealedKeyCursor } from "../backend.ts";
 import { StoreError } from "../errors.ts";
+import { AccessListeners } from "../listeners.ts";
 import type {
+  AccessChange,
   Counts,
+  HealthCheck,
   Invite,
   Kind,
   Member,
@@ -30,9 +33,11 @@ import {
 import { MEMORY, transaction } from "./connect.ts";
 import { toStoreError } from "./errors.ts";
 import { type FileOptions, openDatabase } from "./file.ts";
+import { checkUse, fileIdentity } from "./health.ts";
 import { restoreRecords } from "./restore.ts";
 import { asArrays, columnsOf, insertSql, type Row, type Table, TABLES } from "./rows.ts";
 import { type Ending, type Place, streamRecords } from "./stream.ts";
+import { watchCommits } from "./watch.ts";
 
 /** The columns of a kind; the SQL below reads like SQL with it. */
 const ALL = (kind: Kind) => TABLES[kind].columns;
@@ -91,16 +96,22 @@ export class SqliteBackend implements Backend {
   readonly #path: string;
   readonly #options: FileOptions;
   readonly #db: DatabaseSync;
+  readonly #identity: string;
   readonly #statements = new Map<string, StatementSync>();
   readonly #authorized: StatementSync;
   /** What must end before the store has: streams and restores with connections of their own. */
   readonly #endings = new Set<Ending>();
+  readonly #listeners = new AccessListeners(() =>
+    // Nobody else has a database in memory.
+    this.#path === MEMORY ? () => {} : watchCommits(this.#db, () => this.#listeners.emit({}))
+  );
 
   /** @param path Absolute, or `:memory:` */
   constructor(path: string, options: FileOptions) {
     this.#path = path;
     this.#options = { ...options };
     this.#db = openDatabase(path, this.#options);
+    this.#identity = fileIdentity(path);
     this.#authorized = this.#prepare(SQL.authorized);
   }
 
@@ -112,7 +123,7 @@ export class SqliteBackend implements Backend {
       this.#insert("rooms", room);
       for (const member of members) this.#insert("members", member);
       for (const key of keys) this.#putKey(key);
-    });
+    }, () => [{ roomId: room.id }, ...members.map(({ endpoint }) => ({ endpoint }))]);
   }
 
   getRoom(id: string): Promise<Room | null> {
@@ -132,9 +143,12 @@ export class SqliteBackend implements Backend {
 
   deleteRoom(id: string): Promise<void> {
     return this.#write(`Deleting room ${id}`, () => {
+      const endpoints = this.#listeners.any ? this.#endpoints(id) : [];
       // Members and sealed keys go with it (ON DELETE CASCADE).
       if (this.#run(SQL.deleteRoom, id) === 0) throw notFound("room", id);
-    });
+      return endpoints;
+    }, (endpoints) => [{ roomId: id }, ...endpoints.map((endpoint) => ({ endpoint }))])
+      .then(() => {});
   }
 
   addMember(member: Member, key: SealedKey | null): Promise<void> {
@@ -156,7 +170,7 @@ export class SqliteBackend implements Backend {
         );
       }
       this.#putKey(key);
-    });
+    }, () => [{ endpoint }]);
   }
 
   getMember(roomId: string, endpoint: string): Promise<Member | null> {
@@ -182,16 +196,15 @@ export class SqliteBackend implements Backend {
       if (this.#run(SQL.deleteMember, roomId, endpoint) === 0) {
         throw notFound("member", `${endpoint} in room ${roomId}`);
       }
-    });
+    }, () => [{ endpoint }]);
   }
 
   rekeyRoom(roomId: string, epoch: number, keys: SealedKey[]): Promise<Room> {
     return this.#write(`Rekeying room ${roomId}`, () => {
       const room = this.#requireRoom(roomId);
-      const rows = this.#prepare(SQL.endpoints).all(roomId) as unknown as Row[];
       const problem = rekeyProblem(
         room,
-        new Set(rows.map(([endpoint]) => endpoint as string)),
+        new Set(this.#endpoints(roomId)),
         epoch,
         keys.map((it) => it.endpoint),
       );
@@ -244,7 +257,7 @@ export class SqliteBackend implements Backend {
   addUser(user: User): Promise<void> {
     return this.#write(`Adding user ${user.signPub}`, () => {
       if (!this.#insertNew("users", SQL.addUser, user)) throw userExists(user);
-    });
+    }, () => [{ endpoint: user.signPub }]);
   }
 
   getUser(signPub: string): Promise<User | null> {
@@ -266,14 +279,14 @@ export class SqliteBackend implements Backend {
       const revokedAt = status === "revoked" ? at : null;
       this.#run(SQL.setStatus, status, revokedAt, signPub);
       return { ...user, status, revokedAt };
-    });
+    }, () => [{ endpoint: signPub }]);
   }
 
   deleteUser(signPub: string, force: boolean): Promise<void> {
     return this.#write(`Deleting user ${signPub}`, () => {
       this.#guardLastAdmin(this.#requireUser(signPub), force);
       this.#run(SQL.deleteUser, signPub);
-    });
+    }, () => [{ endpoint: signPub }]);
   }
 
   isAuthorized(signPub: string): boolean {
@@ -308,7 +321,7 @@ export class SqliteBackend implements Backend {
       this.#run(SQL.useInvite, user.createdAt, user.signPub, id);
       const joined: User = { ...user, role: invite.role };
       return this.#insertNew("users", SQL.addUser, joined) ? joined : null;
-    });
+    }, (joined) => joined === null ? [] : [{ endpoint: joined.signPub }]);
     // Told only now that it is stored: the invite is spent all the same.
     if (added === null) throw userExists(user);
     return added;
@@ -330,12 +343,31 @@ export class SqliteBackend implements Backend {
     return streamRecords(this.#place(), signal);
   }
 
-  restore(records: AsyncIterable<StoreRecord>, options: RestoreOptions): Promise<Counts> {
-    return restoreRecords(this.#place(), records, options);
+  async restore(records: AsyncIterable<StoreRecord>, options: RestoreOptions): Promise<Counts> {
+    const counts = await restoreRecords(this.#place(), records, options);
+    this.#listeners.emit({});
+    return counts;
+  }
+
+  watchAccess(listener: (change: AccessChange) => void): () => void {
+    try {
+      return this.#listeners.add(listener);
+    } catch (error) {
+      throw toStoreError(error, `Watching ${this.#path}`);
+    }
+  }
+
+  health(): Promise<HealthCheck[]> {
+    const { busyTimeout, readOnly = false } = this.#options;
+    return this.#settle(
+      `Checking ${this.#path}`,
+      () => checkUse(this.#db, this.#path, { identity: this.#identity, busyTimeout, readOnly }),
+    );
   }
 
   close(): Promise<void> {
     return this.#settle(`Closing ${this.#path}`, () => {
+      this.#listeners.clear();
       for (const end of [...this.#endings]) end();
       this.#statements.clear();
       if (this.#db.isOpen) this.#db.close();
@@ -365,6 +397,11 @@ export class SqliteBackend implements Backend {
 
   #member(roomId: string, endpoint: string): Member | null {
     return this.#one("members", SQL.member, roomId, endpoint);
+  }
+
+  #endpoints(roomId: string): string[] {
+    const rows = this.#prepare(SQL.endpoints).all(roomId) as unknown as Row[];
+    return rows.map(([endpoint]) => endpoint as string);
   }
 
   #requireUser(signPub: string): User {
@@ -430,8 +467,17 @@ export class SqliteBackend implements Backend {
     return this.#settle(attempt, () => transaction(this.#db, "BEGIN", work));
   }
 
-  #write<T>(attempt: string, work: () => T): Promise<T> {
-    return this.#settle(attempt, () => transaction(this.#db, "BEGIN IMMEDIATE", work));
+  /** Listeners are told of `changes` when they are stored. */
+  #write<T>(
+    attempt: string,
+    work: () => T,
+    changes: (result: T) => AccessChange[] = () => [],
+  ): Promise<T> {
+    return this.#settle(attempt, () => {
+      const result = transaction(this.#db, "BEGIN IMMEDIATE", work);
+      if (this.#listeners.any) changes(result).forEach((it) => this.#listeners.emit(it));
+      return result;
+    });
   }
 
   #settle<T>(attempt: string, work: () => T): Promise<T> {

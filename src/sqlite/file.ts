@@ -133,8 +133,11 @@ export function requireWritable(path: string): void {
   }
 }
 
-/** Asks SQLite, which falls back to reading in silence; a writer at work is no obstacle. */
-function probeWritable(db: DatabaseSync, path: string, busyTimeout: number): void {
+/**
+ * `refused` when the file cannot be written. Asks SQLite, which falls back to reading in silence; a
+ * writer at work is no obstacle.
+ */
+export function probeWritable(db: DatabaseSync, path: string, busyTimeout: number): void {
   db.exec("PRAGMA busy_timeout = 0");
   try {
     tryWriting(db, "BEGIN IMMEDIATE");

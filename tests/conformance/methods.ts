@@ -118,4 +118,18 @@ export const METHODS: readonly Method[] = [
     };
     return s.restore([{ kind: "users", record }], { replace: true });
   }),
+  reads("watchAccess", (s) => {
+    s.watchAccess(() => {})();
+    return Promise.resolve("ended");
+  }),
+  { ...reads("health", becomesHealthy), failsClosed: true },
 ];
+
+/** Asks as a readiness probe does: a store that has just been opened may have to read first. */
+async function becomesHealthy(store: Store): Promise<boolean> {
+  for (let tries = 1;; tries++) {
+    const { ok, checks } = await store.health();
+    if (ok || tries >= 500 || checks.every((it) => it.name === "store")) return ok;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

@@ -25,9 +25,11 @@
  * @module
  */
 
+import { access } from "./access.ts";
 import { bigRooms } from "./big_rooms.ts";
 import { concurrency } from "./concurrency.ts";
 import { contention } from "./contention.ts";
+import { health } from "./health.ts";
 import { invites } from "./invites.ts";
 import { keys } from "./keys.ts";
 import { lifecycle } from "./lifecycle.ts";
@@ -54,5 +56,6 @@ export type { Capabilities, ConformanceOptions, Environment, TestFunction } from
 export function runConformance(options: ConformanceOptions): void {
   const it = suite(options);
   const parts = [rooms, members, keys, users, invites, lists, validation, lifecycle, records];
-  for (const part of [...parts, restore, concurrency, contention, bigRooms]) part(it);
+  const more = [restore, access, health, concurrency, contention, bigRooms];
+  for (const part of [...parts, ...more]) part(it);
 }

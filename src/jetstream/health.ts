@@ -1,0 +1,99 @@
+/**
+ * Whether the store can work now: what a readiness probe asks.
+ *
+ * @module
+ */
+
+import type { HealthCheck } from "../model.ts";
+import type { Bucket } from "./bucket.ts";
+import type { Cache, CacheOptions } from "./cache.ts";
+import { isCurrentReplica, quorumAge, type StreamInfo, streamInfo } from "./stream.ts";
+
+/** How long one look may take, milliseconds: who asks whether we are well does not wait for long. */
+const LOOK = 2000;
+
+/**
+ * Looks at the connection, the stream, its replicas and the cache. Sees to it that the cache is being
+ * loaded, so that one who asks again and again hears yes in the end.
+ */
+export async function checkHealth(
+  bucket: Bucket,
+  cache: Cache,
+  { opTimeout, maxStaleness }: CacheOptions,
+): Promise<HealthCheck[]> {
+  cache.warm();
+  const limit = Math.min(opTimeout, LOOK);
+  const deadline = Date.now() + limit;
+  const [connection, found] = await Promise.all([
+    checkConnection(bucket, limit),
+    streamInfo(bucket, deadline).catch((error: unknown) => error as Error),
+  ]);
+  const checks = [connection];
+  if (found === null || found instanceof Error) {
+    const detail = found?.message ?? `There is no bucket ${bucket.name}`;
+    checks.push(check("stream", false, detail));
+    checks.push(check("replicas", false, "Not known without the stream"));
+  } else {
+    checks.push(checkStream(bucket, found, maxStaleness), checkReplicas(found));
+  }
+  return [...checks, checkCache(cache, maxStaleness)];
+}
+
+function check(name: string, ok: boolean, detail: string): HealthCheck {
+  return { name, ok, detail };
+}
+
+async function checkConnection({ nc }: Bucket, limit: number): Promise<HealthCheck> {
+  if (nc.isClosed()) return check("connection", false, "The connection is closed");
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<null>((resolve) => timer = setTimeout(() => resolve(null), limit));
+  try {
+    const trip = await Promise.race([nc.rtt(), late]);
+    return trip === null
+      ? check("connection", false, `No answer from ${nc.getServer()} in ${limit} ms`)
+      : check("connection", true, `${nc.getServer()} answers in ${trip} ms`);
+  } catch (error) {
+    return check("connection", false, `Not connected: ${(error as Error).message}`);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function checkStream(bucket: Bucket, info: StreamInfo, maxStaleness: number): HealthCheck {
+  const age = quorumAge(info);
+  const { leader } = info.cluster ?? {};
+  const who = `Bucket ${bucket.name}` + (leader === undefined ? "" : `, led by ${leader}`);
+  if (age <= maxStaleness) {
+    const heard = leader === undefined ? "" : `, heard a quorum ${Math.round(age)} ms ago`;
+    return check("stream", true, `${who}, at sequence ${info.state.last_seq}${heard}`);
+  }
+  const found = age === Infinity ? "never" : `last ${Math.round(age)} ms ago`;
+  return check("stream", false, `${who}, which heard a quorum ${found}`);
+}
+
+/** With a majority the store works; who is missing stands in the detail. */
+function checkReplicas(info: StreamInfo): HealthCheck {
+  const wanted = info.config.num_replicas;
+  const others = info.cluster?.replicas ?? [];
+  const behind = others.filter((it) => !isCurrentReplica(it)).map((it) => it.name);
+  // The leader is the one that answered.
+  const current = 1 + others.length - behind.length;
+  const missing = behind.length === 0 ? "" : `; not current: ${behind.join(", ")}`;
+  return check(
+    "replicas",
+    current > wanted / 2,
+    `${current} of ${wanted} current${missing}`,
+  );
+}
+
+function checkCache(cache: Cache, maxStaleness: number): HealthCheck {
+  const { fresh, warm, upTo, ageMs, users, members } = cache.status();
+  if (!warm) return check("cache", false, `It is being loaded, ${users} users so far`);
+  const held = `${users} users and ${members ?? "too many"} memberships`;
+  return check(
+    "cache",
+    fresh,
+    `${held} as of sequence ${upTo}, ${Math.round(ageMs)} ms old` +
+      (fresh ? "" : `, more than the ${maxStaleness} ms allowed`),
+  );
+}

@@ -1,0 +1,52 @@
+/**
+ * What a store on a cluster says of itself, and tells, while nodes come and go.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import type { AccessChange } from "../../src/model.ts";
+import { openJetStream } from "../../src/jetstream/mod.ts";
+import { eventually, newUser } from "../conformance/kit.ts";
+import { testCluster } from "../helpers/nats.ts";
+
+Deno.test("health() and watchAccess() with one of three nodes gone, with two gone, and back", async () => {
+  await using cluster = await testCluster(3);
+  await using store = await openJetStream({ servers: cluster.servers[0]!.url, replicas: 3 });
+  await using other = await openJetStream({ servers: cluster.servers[1]!.url });
+  const told: AccessChange[] = [];
+  store.watchAccess((change) => told.push(change));
+  const replicas = async () => (await store.health()).checks.find((it) => it.name === "replicas")!;
+  const healthy = () => eventually("healthy", async () => (await store.health()).ok, 30_000);
+  await healthy();
+  await eventually(
+    "3 of 3",
+    async () => /^3 of 3 current$/.test((await replicas()).detail),
+    10_000,
+  );
+
+  await cluster.servers[2]!.stop();
+  await eventually(
+    "one is missing, and named",
+    async () => /^2 of 3 current; not current: n3$/.test((await replicas()).detail),
+    30_000,
+  );
+  await healthy();
+  const user = newUser();
+  await eventually("written", () => other.addUser(user).then(() => true, () => false), 20_000);
+  const covers = (it: AccessChange) => it.endpoint === user.signPub || !Object.keys(it).length;
+  await eventually("told", () => Promise.resolve(told.some(covers)));
+
+  cluster.servers[1]!.kill("SIGSTOP");
+  await eventually("without a quorum", async () => !(await store.health()).ok, 30_000);
+  assert.equal(await store.isAuthorized(user.signPub), false);
+  cluster.servers[1]!.kill("SIGCONT");
+  await cluster.servers[2]!.restart();
+  await healthy();
+  await eventually(
+    "3 of 3 again",
+    async () => (await replicas()).detail === "3 of 3 current",
+    30_000,
+  );
+  assert.equal(await store.isAuthorized(user.signPub), true);
+});

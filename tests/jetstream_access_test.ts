@@ -1,0 +1,183 @@
+import assert from "node:assert/strict";
+import { connect } from "@nats-io/transport-node";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { openJetStream, type Store } from "../mod.ts";
+import type { AccessChange, StoreHealth } from "../src/model.ts";
+import { eventually, keysFor, newMember, newRoom, newUser } from "./conformance/kit.ts";
+import { person } from "./helpers/sqlite.ts";
+import { testServer } from "./helpers/nats.ts";
+
+/** What a listener was told since it was last asked. */
+function listen(store: Store): { told: AccessChange[]; end: () => void } {
+  const told: AccessChange[] = [];
+  return { told, end: store.watchAccess((change) => told.push(change)) };
+}
+
+async function healthy(store: Store): Promise<void> {
+  await eventually("healthy", async () => (await store.health()).ok, 15_000);
+}
+
+const names = ({ checks }: StoreHealth, ok: boolean) =>
+  checks.filter((it) => it.ok === ok).map((it) => it.name);
+
+Deno.test("watchAccess() names exactly what another node changed, within 250 ms", async () => {
+  await using server = await testServer();
+  await using here = await openJetStream({ servers: server.url });
+  await using there = await openJetStream({ servers: server.url });
+  const owner = newMember();
+  await here.createRoom(newRoom("old", { owner }));
+  const { told } = listen(there);
+  await eventually("told once that it is loaded", () => Promise.resolve(told.length === 1));
+  assert.deepEqual(told.splice(0), [{}]);
+
+  const took: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const user = newUser();
+    await here.addUser(user);
+    const begun = performance.now();
+    await eventually("told", () => Promise.resolve(told.length > 0));
+    took.push(performance.now() - begun);
+    assert.deepEqual(told.splice(0), [{ endpoint: user.signPub }]);
+  }
+  // The best of them: a busy machine may hold a timer back, but not each time.
+  assert.ok(Math.min(...took) <= 250, `told after ${took.map(Math.round)} ms`);
+
+  // No access is changed by these; the user behind them shows that they have come by.
+  await here.rekeyRoom("old", { epoch: 2, sealedKeys: keysFor([owner]) });
+  await here.createInvite({ createdBy: "cli" });
+  const last = newUser();
+  await here.addUser(last);
+  await eventually("told of the last", () => Promise.resolve(told.length > 0));
+  assert.deepEqual(told.splice(0), [{ endpoint: last.signPub }]);
+
+  const member = newMember();
+  await here.createRoom(newRoom("r", { owner, members: [member] }));
+  await eventually("told of the room", () => Promise.resolve(told.length >= 3));
+  const wanted = [{ roomId: "r" }, { endpoint: owner.endpoint }, { endpoint: member.endpoint }];
+  const sorted = (changes: AccessChange[]) => changes.map((it) => JSON.stringify(it)).sort();
+  assert.deepEqual(sorted(told.splice(0)), sorted(wanted));
+});
+
+Deno.test("a room of 1,200 members is told of, hidden while it is made, then there", async () => {
+  await using server = await testServer();
+  await using here = await openJetStream({ servers: server.url });
+  await using there = await openJetStream({ servers: server.url });
+  const members = Array.from({ length: 1200 }, newMember);
+  let read: Promise<number> = Promise.resolve(-1);
+  there.watchAccess(({ endpoint, roomId }) => {
+    if (endpoint !== undefined && endpoint !== members[0]!.endpoint && roomId === undefined) return;
+    read = read.then(async () =>
+      (await there.listRoomsForEndpoint(members[0]!.endpoint)).items.length
+    );
+  });
+  await healthy(there);
+  await here.createRoom(newRoom("big", { members, encrypted: false }));
+  await eventually("it is there", async () => await read === 1);
+  await here.deleteRoom("big");
+  await eventually("it is gone", async () => await read === 0);
+});
+
+Deno.test("changes made while the server was away are told when it is back", async () => {
+  await using server = await testServer();
+  await using here = await openJetStream({ servers: server.url, maxStaleness: 1000 });
+  await here.addUser(person("ada"));
+  const { told } = listen(here);
+  await healthy(here);
+  await server.stop();
+  await eventually("not healthy", async () => !(await here.health()).ok, 8000);
+  await server.restart();
+  told.length = 0;
+  await using there = await openJetStream({ servers: server.url });
+  await there.revokeUser(person("ada").signPub);
+  const covered = () =>
+    told.some((it) => it.endpoint === person("ada").signPub || Object.keys(it).length === 0);
+  await eventually("told of it", () => Promise.resolve(covered()), 10_000);
+  assert.equal(await here.isAuthorized(person("ada").signPub), false);
+  await healthy(here);
+});
+
+Deno.test("a bucket that was lost and made anew is told of, loaded again by itself and watched on", async () => {
+  await using server = await testServer();
+  await using here = await openJetStream({ servers: server.url, maxStaleness: 1000 });
+  // High sequences: those of the new bucket lie below them.
+  for (let i = 0; i < 30; i++) await here.addUser(person(i));
+  const { told } = listen(here);
+  await healthy(here);
+  await eventually("told that it is loaded", () => Promise.resolve(told.length > 0));
+  const nc = await connect({ servers: server.url });
+  const manager = await jetstreamManager(nc);
+  told.length = 0;
+  await manager.streams.delete("KV_UNIBUS");
+  await eventually(
+    "told that all may have changed",
+    () => Promise.resolve(told.some((it) => Object.keys(it).length === 0)),
+  );
+  assert.deepEqual(names(await here.health(), false).sort(), ["cache", "replicas", "stream"]);
+
+  await using there = await openJetStream({ servers: server.url });
+  // Nobody asks anything of the first handle: who listens is enough.
+  await eventually("loaded again", async () => {
+    told.length = 0;
+    await there.addUser(newUser());
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return told.some((it) => it.endpoint !== undefined);
+  }, 15_000);
+  await healthy(here);
+  const room = newRoom("r");
+  await there.createRoom(room);
+  assert.equal((await here.listMembers("r")).items.length, 1, "reads ask for no old sequence");
+  assert.equal((await here.listRoomsForEndpoint(room.owner.endpoint)).items.length, 1);
+  await nc.close();
+});
+
+Deno.test("health() becomes ok by being asked only, and says which part is not", async () => {
+  await using server = await testServer();
+  await using store = await openJetStream({ servers: server.url, maxStaleness: 1000 });
+  const first = await store.health();
+  assert.deepEqual(first.checks.map((it) => it.name), [
+    "connection",
+    "stream",
+    "replicas",
+    "cache",
+  ]);
+  await healthy(store);
+  const { checks } = await store.health();
+  assert.match(checks[2]!.detail, /^1 of 1 current$/);
+
+  server.kill("SIGSTOP");
+  // Fresh for a while yet; the connection is not.
+  let now = await store.health();
+  for (let tries = 0; names(now, false).length < 4 && tries < 5; tries++) {
+    const begun = performance.now();
+    now = await store.health();
+    assert.ok(performance.now() - begun < 4500, "it answers in bounded time");
+  }
+  assert.deepEqual(names(now, false), ["connection", "stream", "replicas", "cache"]);
+  assert.match(now.checks[3]!.detail, /ms old, more than the 1000 ms allowed/);
+  server.kill("SIGCONT");
+  await healthy(store);
+});
+
+Deno.test("health() of an empty bucket becomes ok, and of one whose newest messages have expired", async () => {
+  await using server = await testServer();
+  {
+    await using store = await openJetStream({ servers: server.url });
+    await healthy(store);
+    await store.addUser(person("ada"));
+  }
+  const nc = await connect({ servers: server.url });
+  // As our own delete markers do after a day.
+  const subject = `$KV.UNIBUS.users.${person("bob").signPub}`;
+  const marker = `KV-Operation: DEL\r\nNats-TTL: 1s\r\n`;
+  const headers = { encode: () => new TextEncoder().encode(`NATS/1.0\r\n${marker}\r\n`) };
+  await nc.request(subject, "", { timeout: 5000, headers: headers as never });
+  const manager = await jetstreamManager(nc);
+  await eventually("expired", async () => {
+    const { state } = await manager.streams.info("KV_UNIBUS");
+    return state.messages === 1 && state.last_seq > 1;
+  }, 10_000);
+  await using store = await openJetStream({ servers: server.url });
+  await healthy(store);
+  assert.equal(await store.isAuthorized(person("ada").signPub), true);
+  await nc.close();
+});
