@@ -1,0 +1,17 @@
+/**
+ * Blobs: bytes under their own SHA-256, on disk or in JetStream's object store.
+ *
+ * @module
+ */
+
+export { openDiskBlobs } from "./disk.ts";
+export { type ObjectBlobsOptions, openObjectBlobs } from "./objects.ts";
+export type {
+  BlobHealth,
+  BlobInfo,
+  BlobRange,
+  BlobStore,
+  OpenedBlob,
+  PutBlobOptions,
+  StoredBlob,
+} from "./types.ts";

@@ -1,0 +1,176 @@
+/**
+ * Blobs in JetStream's object store.
+ *
+ * The chunks go first, under a name of their own; then one message describes the object under the
+ * blob's id, compared and set on there being none. So a blob is there whole or not at all, and of
+ * several writers one makes it. The library's own `put` can do neither: it needs the name before the
+ * bytes, and of two writers the later one replaces the earlier one's object.
+ *
+ * @module
+ */
+
+import type { NatsConnection } from "@nats-io/transport-node";
+import { isStoreError, StoreError } from "../errors.ts";
+import { checkId } from "./checks.ts";
+import { takeIn } from "./intake.ts";
+import { Lifetime } from "./lifetime.ts";
+import type { ObjectInfo } from "./object_format.ts";
+import { isSound, isThere, readInfo } from "./object_info.ts";
+import { ObjectBlocks } from "./object_read.ts";
+import { ObjectSink } from "./object_sink.ts";
+import { ObjectStream } from "./object_stream.ts";
+import { sweepChunks } from "./object_sweep.ts";
+import { damaged, Proofs } from "./proofs.ts";
+import { handOut } from "./reading.ts";
+import type {
+  BlobHealth,
+  BlobInfo,
+  BlobRange,
+  BlobStore,
+  OpenedBlob,
+  PutBlobOptions,
+  StoredBlob,
+} from "./types.ts";
+
+/** Bytes of a chunk, as the library has them. */
+const CHUNK = 128 * 1024;
+/** Where {@link openObjectBlobs} keeps the blobs. */
+export interface ObjectBlobsOptions {
+  /** The connection; it stays the caller's, and open. */
+  connection: NatsConnection;
+  /** The bucket, made where there is none; `UNIBUS_BLOBS` by default. */
+  bucket?: string;
+  /** Copies of the bucket, 1 to 5; left as it is when not named, 1 for a new one. */
+  replicas?: number;
+  /** Milliseconds one operation on the server may take; 5,000 by default. */
+  opTimeout?: number;
+  /** Milliseconds to wait for a server that can make the bucket; 120,000 by default. */
+  bootstrapTimeout?: number;
+  /** Ends the opening. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Opens a store of blobs in JetStream's object store. Several processes may use it at once. Chunks
+ * that a killed writer left are removed a day later.
+ *
+ * `unsupported` when the server is too old, `unavailable` when it does not answer.
+ */
+export async function openObjectBlobs(options: ObjectBlobsOptions): Promise<BlobStore> {
+  const { connection, bucket = "UNIBUS_BLOBS", replicas, signal } = options;
+  if (!/^[-\w]{1,64}$/.test(bucket)) {
+    throw new StoreError("invalid", "A bucket's name is up to 64 letters, digits, _ and -", {
+      field: "bucket",
+    });
+  }
+  if (replicas !== undefined && !(Number.isInteger(replicas) && replicas >= 1 && replicas <= 5)) {
+    throw new StoreError("invalid", `replicas must be 1 to 5, found ${replicas}`, {
+      field: "replicas",
+    });
+  }
+  const version = connection.info?.version ?? "unknown";
+  const [major = 0, minor = 0] = version.split(".").map((it) => parseInt(it));
+  if (major < 2 || (major === 2 && minor < 12)) {
+    throw new StoreError(
+      "unsupported",
+      `The nats-server is version ${version}; at least 2.12 is needed`,
+    );
+  }
+  const stream = new ObjectStream(connection, bucket);
+  await stream.ensure(replicas, Date.now() + (options.bootstrapTimeout ?? 120_000), signal);
+  const blobs = new ObjectBlobs(stream, options.opTimeout ?? 5000);
+  blobs.sweep();
+  return blobs;
+}
+
+class ObjectBlobs implements BlobStore {
+  readonly #stream: ObjectStream;
+  readonly #opTimeout: number;
+  readonly #lifetime = new Lifetime("store of blobs");
+  readonly #proofs = new Proofs();
+
+  constructor(stream: ObjectStream, opTimeout: number) {
+    this.#stream = stream;
+    this.#opTimeout = opTimeout;
+  }
+
+  /** Removes what killed writers left, in the background; the next opening does what this does not. */
+  sweep(): void {
+    const options = { opTimeout: this.#opTimeout, check: () => this.#lifetime.check() };
+    this.#lifetime.run(() => sweepChunks(this.#stream, options)).catch(() => {});
+  }
+
+  async put(source: AsyncIterable<Uint8Array>, options: PutBlobOptions): Promise<StoredBlob> {
+    const { max_payload: most = CHUNK } = this.#stream.nc.info ?? {};
+    const chunkSize = Math.min(CHUNK, most);
+    return await this.#lifetime.run(() =>
+      takeIn(source, options, this.#lifetime, chunkSize, () => {
+        const isGood = (info: ObjectInfo) => this.#isGood(info);
+        return Promise.resolve(new ObjectSink(this.#stream, chunkSize, this.#opTimeout, isGood));
+      })
+    );
+  }
+
+  async stat(id: string): Promise<BlobInfo | null> {
+    this.#lifetime.check();
+    const found = await readInfo(this.#stream, checkId(id), this.#deadline());
+    if (!isThere(found)) return null;
+    return { id, size: found.info.size };
+  }
+
+  async get(id: string, range?: BlobRange): Promise<OpenedBlob | null> {
+    this.#lifetime.check();
+    const found = await readInfo(this.#stream, checkId(id), this.#deadline());
+    if (!isThere(found)) return null;
+    if (!isSound(found.info, id)) throw damaged(id, "its description is of other bytes");
+    const blocks = this.#blocks(found.info);
+    return await this.#lifetime.run(() => handOut(blocks, range, this.#proofs, this.#lifetime));
+  }
+
+  async health(): Promise<BlobHealth> {
+    if (this.#lifetime.closed) return { ok: false, detail: "The store of blobs is closed" };
+    const bucket = this.#stream.subjects.stream.slice("OBJ_".length);
+    try {
+      const info = await this.#stream.info(this.#deadline());
+      if (info === null) return { ok: false, detail: `No bucket ${bucket} on the server` };
+      const others = info.cluster?.replicas ?? [];
+      const current = others.filter((it) => it.current && it.offline !== true).length;
+      const wanted = info.config.num_replicas;
+      const detail = `${current + 1} of ${wanted} replicas current, ${info.state.bytes} bytes`;
+      return { ok: 2 * (current + 1) > wanted, detail };
+    } catch (error) {
+      return { ok: false, detail: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#lifetime.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #deadline(): number {
+    return Date.now() + this.#opTimeout;
+  }
+
+  #blocks(info: ObjectInfo): ObjectBlocks {
+    const blockSize = info.options?.max_chunk_size ?? CHUNK;
+    return new ObjectBlocks(this.#stream, info, blockSize, this.#opTimeout);
+  }
+
+  /** Whether all chunks of an object are there, and had the right bytes when they were read. */
+  async #isGood(info: ObjectInfo): Promise<boolean> {
+    const subject = this.#stream.subjects.chunksOf(info.nuid);
+    const { counts } = await this.#stream.counts(subject, this.#deadline());
+    if ((counts.get(subject) ?? 0) !== info.chunks) return false;
+    try {
+      await this.#proofs.of(this.#blocks(info), () => this.#lifetime.check());
+      return true;
+    } catch (error) {
+      if (isStoreError(error, "corrupt")) return false;
+      throw error;
+    }
+  }
+}

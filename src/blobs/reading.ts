@@ -1,0 +1,124 @@
+/**
+ * Handing bytes out: whole or in part, never unchecked, at the reader's pace.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { checkRange } from "./checks.ts";
+import type { Lifetime } from "./lifetime.ts";
+import { type Blocks, damaged, digestOf, type Proofs, WholeCheck } from "./proofs.ts";
+import type { BlobRange, OpenedBlob } from "./types.ts";
+
+/** Up to this many bytes a blob is read and checked before anything of it is handed out. */
+const SMALL = 1024 * 1024;
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** Opens a stored blob for a reader. */
+export async function handOut(
+  blocks: Blocks,
+  range: BlobRange | undefined,
+  proofs: Proofs,
+  lifetime: Lifetime,
+): Promise<OpenedBlob> {
+  const { id, size } = blocks;
+  const part = range === undefined ? undefined : checkRange(range, size);
+  const check = () => lifetime.check();
+  if (size <= SMALL) {
+    const bytes = await readWhole(blocks, check);
+    const { start, end } = part ?? { start: 0, end: size - 1 };
+    const wanted = bytes.subarray(start, end + 1);
+    return { id, size, body: streamOf(() => once(wanted), lifetime) };
+  }
+  if (part === undefined) return { id, size, body: streamOf(() => whole(blocks), lifetime) };
+  const proof = await proofs.of(blocks, check);
+  return { id, size, body: streamOf(() => ranged(), lifetime) };
+
+  async function* ranged(): AsyncGenerator<Bytes, void> {
+    const { start, end } = part!;
+    let number = Math.floor(start / blocks.blockSize);
+    const last = Math.floor(end / blocks.blockSize);
+    for await (const { bytes } of blocks.read(number, proof.positions[number])) {
+      if (digestOf(bytes) !== proof.digests[number]) {
+        throw damaged(id, `block ${number} is not the one that was checked before`);
+      }
+      const at = number * blocks.blockSize;
+      yield bytes.subarray(Math.max(0, start - at), end + 1 - at);
+      if (number++ === last) return;
+    }
+    throw damaged(id, `block ${number} is missing`);
+  }
+}
+
+/** Reads all bytes and checks them. For blobs that fit into memory. */
+async function readWhole(blocks: Blocks, check: () => void): Promise<Bytes> {
+  const whole = new WholeCheck(blocks);
+  const parts: Bytes[] = [];
+  for await (const { bytes } of blocks.read(0)) {
+    check();
+    whole.add(bytes);
+    parts.push(bytes);
+  }
+  whole.end();
+  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+}
+
+/** All bytes; the last block only when the whole is what it should be. */
+async function* whole(blocks: Blocks): AsyncGenerator<Bytes, void> {
+  const check = new WholeCheck(blocks);
+  let held: Bytes | null = null;
+  for await (const { bytes } of blocks.read(0)) {
+    check.add(bytes);
+    if (held !== null) yield held;
+    held = bytes;
+  }
+  check.end();
+  if (held !== null) yield held;
+}
+
+async function* once(bytes: Bytes): AsyncGenerator<Bytes, void> {
+  if (bytes.length > 0) yield bytes;
+}
+
+/** A stream that reads when it is read, and ends when the store does. */
+function streamOf(
+  open: () => AsyncGenerator<Bytes, void>,
+  lifetime: Lifetime,
+): ReadableStream<Bytes> {
+  let bytes: AsyncGenerator<Bytes, void> | null = null;
+  let forget = () => {};
+  let ended = false;
+  const end = () => {
+    ended = true;
+    forget();
+  };
+  return new ReadableStream<Bytes>({
+    async pull(controller) {
+      try {
+        if (bytes === null) {
+          // Not before the first read: a stream nobody reads holds nothing.
+          forget = lifetime.onClose((reason) => {
+            end();
+            controller.error(reason);
+            return bytes?.return();
+          });
+          bytes = open();
+        }
+        const next = await bytes.next();
+        if (ended) return;
+        if (!next.done) return controller.enqueue(next.value);
+        end();
+        controller.close();
+      } catch (error) {
+        if (ended) return;
+        end();
+        throw error;
+      }
+    },
+    async cancel() {
+      end();
+      await bytes?.return();
+    },
+  }, { highWaterMark: 0 });
+}
