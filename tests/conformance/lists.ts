@@ -80,11 +80,10 @@ export function lists(it: It): void {
       assert.deepEqual([first.items.length, typeof first.next], [6, "string"], name);
       assert.deepEqual((await list({ after: first.next })).items, all.items.slice(6), name);
       assert.deepEqual((await list({ after: null })).items, all.items, name);
-      for (const limit of [0, -1, 1.5, 10_001, NaN, Infinity, "5" as unknown as number]) {
+      for (const limit of [0, -1, 1.5, 10_001, NaN, Infinity]) {
         await fails("invalid", list({ limit }), "limit");
       }
       await fails("invalid", list({ after: "no such cursor *" }), "after");
-      await fails("invalid", list([] as PageRequest), "page");
     }
     assert.deepEqual(await store.listRooms({ after: "zzz" }), { items: [], next: null });
     const end = "f".repeat(64);
@@ -92,6 +91,13 @@ export function lists(it: It): void {
       assert.deepEqual(await lists[name]!({ after: end.toUpperCase() }), { items: [], next: null });
     }
   });
+
+  it("a page request of a wrong type is invalid", async ({ store }) => {
+    for (const list of [store.listRooms, store.listUsers, store.listInvites]) {
+      await fails("invalid", list([] as PageRequest), "page");
+      await fails("invalid", list({ limit: "5" as unknown as number }), "limit");
+    }
+  }, "anyValue");
 
   it("members, users and invites come by their hex", async ({ store }) => {
     await store.createRoom(newRoom("r", { members: newMembers(20) }));

@@ -23,6 +23,11 @@ export interface Capabilities {
   multipleHandles: boolean;
   /** A restore that fails leaves what was there; without it the store may be left `in_progress`. */
   atomicRestore: boolean;
+  /**
+   * The backend sees a caller's values as they are. Over a wire values of a wrong type become others
+   * or are never sent, and an invite's maker is who asks.
+   */
+  anyValue: boolean;
 }
 
 /** Why a test that needs a capability is skipped without it. */
@@ -30,6 +35,7 @@ export const SKIP_REASONS: Readonly<Record<keyof Capabilities, string>> = Object
   reopen: "what this backend holds ends with its handle",
   multipleHandles: "this backend has one handle at a time",
   atomicRestore: "a failed restore leaves this backend marked as in progress",
+  anyValue: "what crosses a wire has the wire's types",
 });
 
 /** Registers one test: `Deno.test`, or `test` of `node:test`. */
@@ -78,7 +84,12 @@ export type It = (
   needs?: keyof Capabilities,
 ) => void;
 
-const ALL: Capabilities = { reopen: true, multipleHandles: true, atomicRestore: true };
+const ALL: Capabilities = {
+  reopen: true,
+  multipleHandles: true,
+  atomicRestore: true,
+  anyValue: true,
+};
 
 /** Makes the {@link It} of one backend. */
 export function suite(options: ConformanceOptions): It {

@@ -40,7 +40,7 @@ export function validation(it: It): void {
       ["subject", ids, (subject) => store.createRoom(newRoom("r", { subject }))],
       ["subject", bad.BAD_SUBJECTS, (subject) => store.createRoom(newRoom("r", { subject }))],
     ]);
-  });
+  }, "anyValue");
 
   it("keys that are not 64 hex digits or are small-order points are invalid", async (scene) => {
     const { store } = scene;
@@ -90,7 +90,7 @@ export function validation(it: It): void {
       ["after", bad.NOT_HEX, (after) => store.listInvites({ after })],
       ["after", bad.NOT_HEX, (after) => store.listSealedKeys("seed", { after })],
     ]);
-  });
+  }, "anyValue");
 
   it("handles, notes, roles, epochs and lives out of their limits are invalid", async (scene) => {
     const { store } = scene;
@@ -132,7 +132,7 @@ export function validation(it: It): void {
       ["encrypted", ["yes", 1, {}], (encrypted) => store.createRoom(newRoom("r", { encrypted }))],
     ]);
     assert.equal((await store.getInvite(live.id)).usedAt, null);
-  });
+  }, "anyValue");
 
   it("sealed keys over the limit, and no bytes at all, are invalid", async ({ store }) => {
     const owner = newMember();
@@ -176,7 +176,7 @@ export function validation(it: It): void {
       ["invite", nothing, (input) => store.createInvite(input)],
       ["user", nothing, (user) => store.consumeInvite(hexKey(), user)],
     ]);
-  });
+  }, "anyValue");
 }
 
 /** Runs every case on a store that holds something, and sees that it holds the same afterwards. */

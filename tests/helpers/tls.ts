@@ -106,6 +106,17 @@ export function testAuthority(name: string): TestAuthority {
   };
 }
 
+/** A certificate signed by its own key, for these host names. */
+export function selfSigned(name: string, hosts: readonly string[]): PemPair {
+  const own = newKey();
+  const names = seq(...hosts.map((host) => der(0x82, Buffer.from(host))));
+  const extensions = [extension("551d11", names)];
+  return {
+    cert: certificate({ subject: name, key: own.publicKey, issuer: name, extensions }, own),
+    key: own.privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+  };
+}
+
 interface KeyPair {
   privateKey: KeyObject;
   publicKey: KeyObject;

@@ -1,0 +1,22 @@
+/**
+ * What the control plane tells whoever runs it.
+ *
+ * @module
+ */
+
+/** How much an event matters. */
+export type Level = "debug" | "info" | "warn" | "error";
+
+/** Something that happened; holds no secrets. Values may come from outside and are not escaped. */
+export interface ControlPlaneEvent {
+  /** How much it matters. */
+  level: Level;
+  /**
+   * What it is: `request` (one was answered), `refused` (a signature or a right was missing),
+   * `would_refuse` (the same under `soft`, which lets it pass), `failed` (an answer of 5xx, with the
+   * reason that the caller is not told).
+   */
+  event: "request" | "refused" | "would_refuse" | "failed";
+  /** Particulars. */
+  [field: string]: string | number | boolean | null | undefined;
+}

@@ -1,0 +1,23 @@
+/**
+ * The control plane of unibus over HTTP: a fetch handler in front of a store, and a server for it.
+ *
+ * @example Serve a store on loopback
+ * ```ts ignore
+ * import { openSqlite } from "@unibus/membership";
+ * import { createControlPlane, serve } from "@unibus/membership/http";
+ *
+ * const store = openSqlite("./local_files/unibus.db");
+ * const server = await serve(createControlPlane(store), { port: 8470 });
+ * console.log(`Listening on ${server.url}`);
+ * ```
+ *
+ * @module
+ */
+
+export { createControlPlane } from "./control_plane.ts";
+export type * from "./events.ts";
+export type * from "./options.ts";
+export { serve } from "./serve.ts";
+export type * from "./serve_types.ts";
+export { subjectOf } from "./subject.ts";
+export * from "../blobs/mod.ts";

@@ -1,0 +1,194 @@
+/**
+ * What every request under `/v1` goes through: who sent it, whether they may, what they ask, the work.
+ *
+ * @module
+ */
+
+import { StoreError } from "../errors.ts";
+import type { BlobStore } from "../blobs/types.ts";
+import type { Store } from "../store.ts";
+import { type Authenticator, authenticator } from "./authenticate.ts";
+import { hasBody, hasDigest, jsonOf } from "./body.ts";
+import type { ControlPlaneEvent } from "./events.ts";
+import { type Limit, limitOf } from "./limits.ts";
+import type { BusAuth, ControlPlaneOptions } from "./options.ts";
+import { authorize } from "./policy.ts";
+import type { Call, Reply, Route } from "./route.ts";
+import { object, type Schema } from "./schema.ts";
+
+/** What {@link Pipeline} needs besides the options. */
+export interface Surroundings {
+  store: Store;
+  busAuth: BusAuth;
+  tell(event: ControlPlaneEvent): void;
+  /** Counts a refusal. */
+  count(reason: string): void;
+}
+
+/** A request on its way. */
+export interface Incoming {
+  route: Route;
+  request: Request;
+  params: Readonly<Record<string, string>>;
+  /** The peer's address, empty when it is not known. */
+  address: string;
+  requestId: string;
+}
+
+const NO_QUERY = object({});
+
+/** Codes of a no; anything else is no answer at all. */
+const REFUSALS = new Set(["unauthenticated", "forbidden", "not_found"]);
+
+/** Takes requests to their routes. */
+export class Pipeline {
+  readonly #around: Surroundings;
+  readonly #options: ControlPlaneOptions;
+  readonly #senders: Authenticator;
+  readonly #registrations: Limit;
+  readonly #blobs: BlobStore | null;
+
+  /** Makes one; what it remembers of requests begins now. */
+  constructor(around: Surroundings, options: ControlPlaneOptions) {
+    this.#around = around;
+    this.#options = options;
+    this.#senders = authenticator(around.busAuth, options);
+    this.#registrations = limitOf(options.registrationsPerMinute ?? 60, "registrations");
+    this.#blobs = options.blobs ?? null;
+  }
+
+  /** Answers a request, or throws the error it met. */
+  async run(it: Incoming): Promise<Response> {
+    const { route, request, params } = it;
+    if (route.who === "newcomer") await this.#registrations.take(it.address);
+    const { endpoint, digest, fault, proof } = this.#senders.sender(request);
+    // A right that is missing: thrown under `enforce`, told under `soft`.
+    const judge = (check: () => void | Promise<void>) => this.#judge(it, endpoint, check);
+    // Of who is not proved nothing more is asked: what `enforce` would have done has been told.
+    const isJudged = this.#around.busAuth !== "off" && fault === null;
+    if (fault !== null) {
+      await judge(() => {
+        throw fault;
+      });
+    }
+    const given = queryOf(request.url);
+    if (isJudged) {
+      const { store } = this.#around;
+      const all = given.all === "true";
+      await judge(() =>
+        authorize(route.who, { store, endpoint, roomId: params.id, about: params.endpoint, all })
+      );
+      const by = route.who === "newcomer" ? "newcomer" : "user";
+      if (proof !== null) await judge(() => this.#senders.demandUnseen(proof, by));
+      if (route.streams && request.method === "PUT") await judge(() => demandDigest(digest));
+    }
+    const query = read(route.query ?? NO_QUERY, given);
+    const call: Call = {
+      store: this.#around.store,
+      blobs: this.#blobs,
+      maxBlobBytes: this.#options.maxBlobBytes ?? 64 * 1024 * 1024,
+      requireEncrypted: this.#options.requireEncrypted ?? false,
+      request,
+      endpoint,
+      params,
+      query,
+      digest,
+      body: await this.#body(it, async (bytes) => {
+        if (isJudged && bytes.length > 0) await judge(() => checkDigest(bytes, digest));
+      }),
+      caller: () => {
+        if (endpoint !== null) return endpoint;
+        throw new StoreError("unauthenticated", "The request must be signed, to tell whose it is");
+      },
+      demand: async (check) => {
+        if (isJudged) await judge(check);
+      },
+    };
+    return respond(await route.handle(call), route.status);
+  }
+
+  async #body(
+    { route, request }: Incoming,
+    checkBytes: (bytes: Uint8Array) => Promise<void>,
+  ): Promise<unknown> {
+    if (route.body !== null) {
+      const max = this.#options.maxJsonBytes ?? 1024 * 1024;
+      const value = await jsonOf(request, max, checkBytes);
+      return read(route.body, value === undefined ? {} : value);
+    }
+    if (!route.streams && hasBody(request.headers)) {
+      throw new StoreError("invalid", "This request takes no body");
+    }
+    return undefined;
+  }
+
+  async #judge(
+    { route, address, requestId }: Incoming,
+    endpoint: string | null,
+    check: () => void | Promise<void>,
+  ): Promise<void> {
+    try {
+      await check();
+    } catch (error) {
+      // No answer from the store is none under `soft` either.
+      if (!(error instanceof StoreError) || !REFUSALS.has(error.code)) throw error;
+      const { busAuth, tell, count } = this.#around;
+      const enforced = busAuth === "enforce";
+      // Counted before it is told, so that a flood of refusals is none of lines.
+      const answer = enforced ? await this.#senders.refusal(error, address) : error;
+      count(error.field ?? error.code);
+      tell({
+        level: "warn",
+        event: enforced ? "refused" : "would_refuse",
+        requestId,
+        route: route.id,
+        address,
+        endpoint,
+        code: error.code,
+        reason: error.message,
+      });
+      if (enforced) throw answer;
+    }
+  }
+}
+
+function demandDigest(digest: Uint8Array | null): asserts digest is Uint8Array {
+  if (digest !== null) return;
+  const field = "content-digest";
+  throw new StoreError("unauthenticated", "The signature must cover content-digest", { field });
+}
+
+function checkDigest(bytes: Uint8Array, digest: Uint8Array | null): void {
+  demandDigest(digest);
+  if (hasDigest(bytes, digest)) return;
+  const field = "content-digest";
+  throw new StoreError("unauthenticated", "The body is not the one that was signed", { field });
+}
+
+function read(schema: Schema<unknown>, value: unknown): unknown {
+  return schema.read("", value);
+}
+
+/** The query as an object of texts. */
+function queryOf(url: string): Record<string, string> {
+  const at = url.indexOf("?");
+  const found: Record<string, string> = Object.create(null);
+  if (at < 0) return found;
+  for (const [name, value] of new URLSearchParams(url.slice(at))) {
+    if (Object.hasOwn(found, name)) {
+      const field = name.slice(0, 64);
+      throw new StoreError("invalid", "The query names a parameter twice", { field });
+    }
+    found[name] = value;
+  }
+  return found;
+}
+
+function respond({ status, json, body, headers }: Reply, usual: number): Response {
+  const code = status ?? usual;
+  if (json === undefined) return new Response(body ?? null, { status: code, headers });
+  return new Response(JSON.stringify(json), {
+    status: code,
+    headers: { "content-type": "application/json", ...headers },
+  });
+}

@@ -1,0 +1,201 @@
+/**
+ * Routes of rooms, members and sealed keys.
+ *
+ * @module
+ */
+
+import { isStoreError, StoreError } from "../errors.ts";
+import type { NewRoom } from "../model.ts";
+import { authorize } from "./policy.ts";
+import { type Call, type Route, route } from "./route.ts";
+import type { Read } from "./schema.ts";
+import { ANSWER, BODY, QUERY, sealedKeyJson } from "./shapes.ts";
+import { chooseSubject } from "./subject.ts";
+
+type NewRoomBody = Read<typeof BODY.newRoom>;
+
+/** The room to make: who asks owns it, with the key it is registered with. */
+async function roomFor(call: Call<unknown, NewRoomBody>): Promise<NewRoom> {
+  const { store, body } = call;
+  const { kexPub: given, ...rest } = body;
+  const endpoint = call.caller();
+  let registered: string | undefined;
+  try {
+    registered = (await store.getUser(endpoint)).kexPub;
+  } catch (error) {
+    if (!isStoreError(error, "not_found")) throw error;
+  }
+  const kexPub = registered ?? given;
+  if (kexPub === undefined) {
+    throw new StoreError("invalid", "kexPub must be given: whoever asks is not registered", {
+      field: "kexPub",
+    });
+  }
+  if (given !== undefined && given !== kexPub) {
+    throw new StoreError("invalid", "kexPub must be the one the caller is registered with", {
+      field: "kexPub",
+    });
+  }
+  let subject = chooseSubject(body.id, undefined, false);
+  if (body.subject !== undefined && body.subject !== subject) {
+    const asked = body.subject;
+    await call.demand(async () => {
+      const mayChoose = await authorize("admin", { store, endpoint }).then(() => true, (error) => {
+        if (isStoreError(error, "forbidden")) return false;
+        throw error;
+      });
+      chooseSubject(body.id, asked, mayChoose);
+    });
+    subject = asked;
+  }
+  return { ...rest, subject, owner: { endpoint, kexPub } };
+}
+
+/** Rooms. */
+export const ROOMS: readonly Route[] = [
+  route("GET /v1/rooms", {
+    id: "listRooms",
+    summary: "List the rooms one is in, by id",
+    who: "user, admin for all",
+    query: QUERY.rooms,
+    answer: ANSWER.rooms,
+    handle: async (call) => {
+      const { all, ...page } = call.query;
+      return {
+        json: all === true
+          ? await call.store.listRooms(page)
+          : await call.store.listRoomsForEndpoint(call.caller(), page),
+      };
+    },
+  }),
+  route("POST /v1/rooms", {
+    id: "createRoom",
+    summary: "Make a room at epoch 1; who asks owns it",
+    who: "user",
+    body: BODY.newRoom,
+    status: 201,
+    answer: ANSWER.room,
+    errors: ["room_exists"],
+    handle: async (call) => {
+      if (call.requireEncrypted && call.body.encrypted === false) {
+        throw new StoreError(
+          "refused",
+          "encrypted must be true: this control plane serves a public address and takes no " +
+            "cleartext rooms",
+          { field: "encrypted" },
+        );
+      }
+      return { json: await call.store.createRoom(await roomFor(call)) };
+    },
+  }),
+  route("GET /v1/rooms/{id}", {
+    id: "getRoom",
+    summary: "Read a room",
+    who: "member",
+    answer: ANSWER.room,
+    errors: ["not_found"],
+    handle: async ({ store, params }) => ({ json: await store.getRoom(params.id!) }),
+  }),
+  route("DELETE /v1/rooms/{id}", {
+    id: "deleteRoom",
+    summary: "Remove a room with its members and sealed keys",
+    who: "owner",
+    errors: ["not_found"],
+    handle: async ({ store, params }) => {
+      await store.deleteRoom(params.id!);
+      return {};
+    },
+  }),
+  route("GET /v1/rooms/{id}/members", {
+    id: "listMembers",
+    summary: "List a room's members by endpoint",
+    who: "member",
+    query: QUERY.page,
+    answer: ANSWER.members,
+    errors: ["not_found"],
+    handle: async ({ store, params, query }) => ({
+      json: await store.listMembers(params.id!, query),
+    }),
+  }),
+  route("POST /v1/rooms/{id}/members", {
+    id: "addMember",
+    summary: "Add a member, with the room's current key sealed for it where one is given",
+    who: "owner",
+    body: BODY.newMember,
+    status: 201,
+    answer: ANSWER.member,
+    errors: ["not_found", "member_exists", "conflict"],
+    handle: async ({ store, params, body }) => {
+      const { key, ...member } = body;
+      return { json: await store.addMember(params.id!, member, key) };
+    },
+  }),
+  route("GET /v1/rooms/{id}/members/{endpoint}", {
+    id: "getMember",
+    summary: "Read a membership",
+    who: "member",
+    answer: ANSWER.member,
+    errors: ["not_found"],
+    handle: async ({ store, params }) => ({
+      json: await store.getMember(params.id!, params.endpoint!),
+    }),
+  }),
+  route("DELETE /v1/rooms/{id}/members/{endpoint}", {
+    id: "removeMember",
+    summary: "End a membership; rekey the room to shut it out of what comes",
+    who: "owner or oneself",
+    errors: ["not_found", "room_owner"],
+    handle: async ({ store, params }) => {
+      await store.removeMember(params.id!, params.endpoint!);
+      return {};
+    },
+  }),
+];
+
+/** Room keys, sealed. */
+export const KEYS: readonly Route[] = [
+  route("POST /v1/rooms/{id}/rekey", {
+    id: "rekeyRoom",
+    summary: "Move a room to its next epoch, with the new key sealed for every member",
+    who: "owner",
+    body: BODY.rekey,
+    answer: ANSWER.room,
+    errors: ["not_found", "conflict"],
+    handle: async ({ store, params, body }) => ({ json: await store.rekeyRoom(params.id!, body) }),
+  }),
+  route("GET /v1/rooms/{id}/key", {
+    id: "getSealedKey",
+    summary: "Read one's own sealed key: of an epoch, or the latest there is",
+    who: "member",
+    query: QUERY.key,
+    answer: ANSWER.key,
+    errors: ["not_found"],
+    handle: async (call) => {
+      const key = await call.store.getSealedKey(call.params.id!, call.caller(), call.query.epoch);
+      return { json: sealedKeyJson(key) };
+    },
+  }),
+  route("PUT /v1/rooms/{id}/keys", {
+    id: "putSealedKey",
+    summary: "Store or replace a member's sealed key",
+    who: "owner",
+    body: BODY.newKey,
+    answer: ANSWER.key,
+    errors: ["not_found", "conflict"],
+    handle: async ({ store, params, body }) => ({
+      json: sealedKeyJson(await store.putSealedKey({ roomId: params.id!, ...body })),
+    }),
+  }),
+  route("GET /v1/rooms/{id}/keys", {
+    id: "listSealedKeys",
+    summary: "List a room's sealed keys, of one epoch or all",
+    who: "owner",
+    query: QUERY.keys,
+    answer: ANSWER.keys,
+    errors: ["not_found"],
+    handle: async ({ store, params, query }) => {
+      const { items, next } = await store.listSealedKeys(params.id!, query);
+      return { json: { items: items.map(sealedKeyJson), next } };
+    },
+  }),
+];

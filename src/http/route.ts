@@ -1,0 +1,111 @@
+/**
+ * What a route is: one entry says how it is called, who may, what it takes and answers, and does it.
+ * The server, the documentation and the tests all go through the same list.
+ *
+ * @module
+ */
+
+import type { BlobStore } from "../blobs/types.ts";
+import type { StoreErrorCode } from "../errors.ts";
+import type { Store } from "../store.ts";
+import type { Who } from "./policy.ts";
+import type { Schema } from "./schema.ts";
+
+/** What a route works with. */
+export interface Call<Q = unknown, B = unknown> {
+  /** The store. */
+  readonly store: Store;
+  /** Where blobs are kept. */
+  readonly blobs: BlobStore | null;
+  /** Most bytes of a blob. */
+  readonly maxBlobBytes: number;
+  /** Whether rooms must be end-to-end encrypted. */
+  readonly requireEncrypted: boolean;
+  /** The request. */
+  readonly request: Request;
+  /** Who asks: proved under `enforce`, else as claimed; null when nobody is named. */
+  readonly endpoint: string | null;
+  /** The parts of the path. */
+  readonly params: Readonly<Record<string, string>>;
+  /** The query, checked. */
+  readonly query: Q;
+  /** The body, checked. */
+  readonly body: B;
+  /** The SHA-256 that was signed for the body, where one was. */
+  readonly digest: Uint8Array | null;
+  /** Who asks; `unauthenticated` when nobody is named. */
+  caller(): string;
+  /**
+   * A right beyond those of the route's `who`. Under `enforce` a refusal is thrown, under `soft` it
+   * is told, under `off` nobody looks.
+   */
+  demand(check: () => void | Promise<void>): Promise<void>;
+}
+
+/** What a route answers. */
+export interface Reply {
+  /** The HTTP status; default the route's own. */
+  status?: number;
+  /** A value to be written as JSON. */
+  json?: unknown;
+  /** Anything else. */
+  body?: ReadableStream<Uint8Array> | null;
+  /** Headers. */
+  headers?: Record<string, string>;
+}
+
+/** A route. */
+export interface Route {
+  readonly method: "GET" | "PUT" | "POST" | "DELETE";
+  /** The path, with `{name}` for parts that vary. */
+  readonly path: string;
+  /** Its name in the documentation. */
+  readonly id: string;
+  readonly summary: string;
+  readonly who: Who;
+  readonly query: Schema<unknown> | null;
+  readonly body: Schema<unknown> | null;
+  /** Whether the body is bytes that the route reads itself. */
+  readonly streams: boolean;
+  readonly status: number;
+  readonly answer: Schema<unknown> | null;
+  /** Codes it may answer besides `invalid`, `unauthenticated`, `forbidden` and `unavailable`. */
+  readonly errors: readonly StoreErrorCode[];
+  handle(call: Call): Promise<Reply>;
+}
+
+/** What {@link route} takes: what is left out is nothing. */
+export interface RouteParts<Q, B> {
+  id: string;
+  summary: string;
+  who: Who;
+  query?: Schema<Q>;
+  body?: Schema<B>;
+  streams?: boolean;
+  status?: number;
+  answer?: Schema<unknown>;
+  errors?: readonly StoreErrorCode[];
+  handle(call: Call<Q, B>): Promise<Reply>;
+}
+
+/** Makes a route, as `route("GET /v1/me", …)`. */
+export function route<Q = Record<string, never>, B = undefined>(
+  line: `${Route["method"]} /${string}`,
+  parts: RouteParts<Q, B>,
+): Route {
+  const [method, path] = line.split(" ") as [Route["method"], string];
+  return {
+    method,
+    path,
+    id: parts.id,
+    summary: parts.summary,
+    who: parts.who,
+    query: parts.query ?? null,
+    body: parts.body ?? null,
+    streams: parts.streams ?? false,
+    status: parts.status ?? (parts.answer === undefined && parts.streams !== true ? 204 : 200),
+    answer: parts.answer ?? null,
+    errors: parts.errors ?? [],
+    handle: (call) => parts.handle(call as Call<Q, B>),
+  };
+}

@@ -1,0 +1,121 @@
+/**
+ * The signature base (RFC 9421, section 2.5): the text that is signed.
+ *
+ * Written here and not taken from a library because those at hand need 19 and 31 µs a request,
+ * about as much as the Ed25519 verification itself. They are the tests' independent signers.
+ *
+ * @module
+ */
+
+import { refuse } from "./refuse.ts";
+
+/** Fields by name, with the values of repeated ones joined by `", "`; Fetch `Headers` are. */
+export interface Fields {
+  /** The value of a field, `null` where there is none. */
+  get(name: string): string | null;
+}
+
+/** What a signature may cover of a request besides its fields. */
+export interface Target {
+  /** The method, as sent. */
+  method: string;
+  /** `http` or `https`. */
+  scheme: string;
+  /** Host and port, lower-case, without the scheme's default port. */
+  authority: string;
+  /** The path, not decoded. */
+  path: string;
+  /** From `?` on, or empty. */
+  query: string;
+}
+
+const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
+const NOT_ASCII = /[^\t\x20-\x7e]/;
+
+/** Takes an absolute URL apart, as it stands there; `null` when it is not http or has a fragment. */
+export function targetOf(method: string, url: string, host?: string | null): Target | null {
+  // Sliced, not parsed: a server routes by the text, so the text is what must be covered.
+  const scheme = url.startsWith("https://") ? "https" : url.startsWith("http://") ? "http" : null;
+  if (scheme === null || url.includes("#")) return null;
+  const start = scheme.length + 3;
+  const query = url.indexOf("?", start);
+  const end = query === -1 ? url.length : query;
+  const slash = url.indexOf("/", start);
+  const path = slash === -1 || slash > end ? end : slash;
+  return {
+    method,
+    scheme,
+    authority: authorityOf(host ?? url.slice(start, path), scheme),
+    path: path === end ? "/" : url.slice(path, end),
+    query: url.slice(end),
+  };
+}
+
+function authorityOf(host: string, scheme: string): string {
+  const defaultPort = scheme === "https" ? ":443" : ":80";
+  const name = host.toLowerCase();
+  return name.endsWith(defaultPort) ? name.slice(0, -defaultPort.length) : name;
+}
+
+/**
+ * Builds the base.
+ *
+ * @param components The covered components as they stand in `Signature-Input`, in quotes
+ * @param params The value of `@signature-params`: components and parameters, serialized
+ * @throws {StoreError} `unauthenticated`, when a component has no value, or stands twice
+ */
+export function signatureBase(
+  components: readonly string[],
+  params: string,
+  target: Target,
+  fields: Fields,
+): string {
+  let base = "";
+  for (const [i, component] of components.entries()) {
+    if (components.indexOf(component) !== i) {
+      throw refuse("signature-input", `The component ${short(component)} is covered twice`);
+    }
+    base += `${component}: ${valueOf(component, target, fields)}\n`;
+  }
+  return `${base}"@signature-params": ${params}`;
+}
+
+function valueOf(component: string, target: Target, fields: Fields): string {
+  // A name with a parameter, such as "date";bs, is none of those below when its ends are cut off.
+  const name = component.slice(1, -1);
+  const value = name.startsWith("@") ? derived(name, target) : fieldValue(name, fields);
+  if (value === undefined) {
+    throw refuse("signature-input", `The component ${short(component)} is not there or unknown`);
+  }
+  if (NOT_ASCII.test(value)) {
+    throw refuse("signature-input", `The value of ${short(component)} must be plain ASCII`);
+  }
+  return value;
+}
+
+function derived(name: string, target: Target): string | undefined {
+  switch (name) {
+    case "@method":
+      return target.method;
+    case "@authority":
+      return target.authority;
+    case "@request-target":
+      return target.path + target.query;
+    case "@path":
+      return target.path;
+    case "@query":
+      return target.query === "" ? "?" : target.query;
+    case "@scheme":
+      return target.scheme;
+    case "@target-uri":
+      return `${target.scheme}://${target.authority}${target.path}${target.query}`;
+  }
+}
+
+function fieldValue(name: string, fields: Fields): string | undefined {
+  return FIELD_NAME.test(name) ? fields.get(name)?.trim() : undefined;
+}
+
+function short(component: string): string {
+  return component.length > 60 ? `${component.slice(0, 60)}…` : component;
+}

@@ -1,0 +1,45 @@
+/**
+ * The `Content-Digest` field (RFC 9530), SHA-256.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import { isInnerList, parseDictionary } from "structured-headers";
+
+/** Longer fields are not read: every registered algorithm together fits in half of it. */
+const MAX_LENGTH = 1024;
+
+/**
+ * The value of `Content-Digest` for a body.
+ *
+ * @example
+ * ```ts
+ * digestOf(new TextEncoder().encode("hello")); // sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:
+ * ```
+ */
+export function digestOf(body: Uint8Array): string {
+  return digestField(createHash("sha256").update(body).digest());
+}
+
+/** The value of `Content-Digest` for a SHA-256 that is already known. */
+export function digestField(sha256: Uint8Array): string {
+  return `sha-256=:${Buffer.from(sha256).toString("base64")}:`;
+}
+
+/**
+ * The SHA-256 in a `Content-Digest`, whatever other algorithms stand beside it; `null` where the
+ * field is malformed or has none.
+ */
+export function parseDigest(field: string): Uint8Array | null {
+  if (field.length > MAX_LENGTH) return null;
+  try {
+    const member = parseDictionary(field).get("sha-256");
+    if (member === undefined || isInnerList(member)) return null;
+    const [value] = member;
+    return value instanceof ArrayBuffer && value.byteLength === 32 ? new Uint8Array(value) : null;
+  } catch {
+    return null;
+  }
+}
