@@ -4,6 +4,7 @@
  * @module
  */
 
+export type { Connection } from "../jetstream/mod.ts";
 export { openDiskBlobs } from "./disk.ts";
 export { type ObjectBlobsOptions, openObjectBlobs } from "./objects.ts";
 export type {

@@ -11,6 +11,7 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import { isStoreError, StoreError } from "../errors.ts";
+import type { Connection } from "../jetstream/mod.ts";
 import { checkId } from "./checks.ts";
 import { takeIn } from "./intake.ts";
 import { Lifetime } from "./lifetime.ts";
@@ -37,7 +38,7 @@ const CHUNK = 128 * 1024;
 /** Where {@link openObjectBlobs} keeps the blobs. */
 export interface ObjectBlobsOptions {
   /** The connection; it stays the caller's, and open. */
-  connection: NatsConnection;
+  connection: Connection;
   /** The bucket, made where there is none; `UNIBUS_BLOBS` by default. */
   bucket?: string;
   /** Copies of the bucket, 1 to 5; left as it is when not named, 1 for a new one. */
@@ -57,7 +58,8 @@ export interface ObjectBlobsOptions {
  * `unsupported` when the server is too old, `unavailable` when it does not answer.
  */
 export async function openObjectBlobs(options: ObjectBlobsOptions): Promise<BlobStore> {
-  const { connection, bucket = "UNIBUS_BLOBS", replicas, signal } = options;
+  const { bucket = "UNIBUS_BLOBS", replicas, signal } = options;
+  const connection = options.connection as NatsConnection;
   if (!/^[-\w]{1,64}$/.test(bucket)) {
     throw new StoreError("invalid", "A bucket's name is up to 64 letters, digits, _ and -", {
       field: "bucket",

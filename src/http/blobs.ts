@@ -82,7 +82,6 @@ export const BLOBS: readonly Route[] = [
       checkLength(request.headers, maxBlobBytes);
       const { id, size, created } = await blobs.put(bodyOf(request, maxBlobBytes), {
         maxBytes: maxBlobBytes,
-        signal: request.signal,
         ...(digest === null ? {} : { expected: Buffer.from(digest).toString("hex") }),
       });
       return {

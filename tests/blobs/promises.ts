@@ -259,7 +259,7 @@ export function testPromises(name: string, make: () => Promise<BlobBed>): void {
     await child.status;
     await child.stdin.close().catch(() => {});
     assert.equal(read, megabytes * MB);
-    assert.ok(grown < 128 * MB, `grew by ${Math.round(grown / MB)} MB`);
+    assert.ok(grown < 96 * MB, `grew by ${Math.round(grown / MB)} MB`);
   });
 
   test("a closed store says so, and ends what is under way", async (blobs, bed) => {
