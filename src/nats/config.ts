@@ -35,6 +35,34 @@ export type NatsUser =
   | { nkey: string; permissions?: ConfigObject }
   | { user: string; password: string; permissions?: ConfigObject };
 
+/** An account: users in one see nothing of another. */
+export interface NatsAccount {
+  /** Its users. */
+  users?: readonly NatsUser[];
+  /** Whether its users may have streams; false by default. */
+  jetstream?: boolean;
+}
+
+/** The service that decides who may connect. */
+export interface NatsAuthCallout {
+  /** The account nkey that signs its answers (`A…`). */
+  issuer: string;
+  /** The account the requests are sent in. */
+  account: string;
+  /** Users it is not asked about: by name, or by nkey (`U…`). */
+  authUsers: readonly string[];
+}
+
+/** Who may connect. */
+export interface NatsAuthorization {
+  /** Users of the default account. */
+  users?: readonly NatsUser[];
+  /** Seconds a client may take to say who it is, and the callout to answer. */
+  timeout?: number;
+  /** The service that decides; none by default. */
+  callout?: NatsAuthCallout;
+}
+
 /** How the server keeps streams. */
 export interface NatsJetStream {
   /** The directory of its own it keeps them in. */
@@ -72,6 +100,12 @@ export interface NatsCluster {
   tls?: NatsTls;
 }
 
+/** The settings that say who may connect. */
+export type NatsAccess = Pick<
+  NatsServerConfig,
+  "accounts" | "authorization" | "systemAccount" | "noAuthUser"
+>;
+
 /** What a nats-server is told. */
 export interface NatsServerConfig {
   /** The address clients connect to; 127.0.0.1 by default. */
@@ -87,19 +121,25 @@ export interface NatsServerConfig {
   /** A certificate for clients. */
   tls?: NatsTls;
   /** Who may connect; everyone who can reach it by default. */
-  authorization?: { users: readonly NatsUser[]; timeout?: number };
+  authorization?: NatsAuthorization;
+  /** Accounts by name. */
+  accounts?: Readonly<Record<string, NatsAccount>>;
+  /** The account that sees the server itself. */
+  systemAccount?: string;
+  /** The user that a client without credentials becomes, by name. */
+  noAuthUser?: string;
   /** A port for monitoring over HTTP, on loopback only; -1 is any free one, none by default. */
   monitoringPort?: number;
   /** The largest message in bytes; the server's default is 1 MiB. */
   maxPayload?: number;
-  /** Lines added to the end of the configuration as they are, such as accounts. */
+  /** Lines added to the end of the configuration as they are. */
   extra?: string;
 }
 
 /** Writes the configuration file's text. Reads the ports in use from `portsFileDir`. */
 export function formatNatsConfig(config: NatsServerConfig, portsFileDir: string): string {
   const host = config.host ?? "127.0.0.1";
-  const { jetstream, cluster, authorization } = config;
+  const { jetstream, cluster } = config;
   const text = formatBlock({
     host,
     port: config.port ?? -1,
@@ -108,7 +148,7 @@ export function formatNatsConfig(config: NatsServerConfig, portsFileDir: string)
     http: config.monitoringPort === undefined ? undefined : `127.0.0.1:${config.monitoringPort}`,
     max_payload: config.maxPayload,
     tls: config.tls && tlsBlock(config.tls),
-    authorization: authorization && { users: authorization.users, timeout: authorization.timeout },
+    ...accessBlock(config),
     jetstream: jetstream && {
       store_dir: resolve(jetstream.storeDir),
       sync_interval: jetstream.syncAlways ?? true ? "always" : undefined,
@@ -131,9 +171,47 @@ export function formatNatsConfig(config: NatsServerConfig, portsFileDir: string)
   return `${text}${config.extra ?? ""}\n`;
 }
 
+/** Writes only what says who may connect. */
+export function formatAccess(config: NatsAccess): string {
+  return formatBlock(accessBlock(config));
+}
+
+function accessBlock(config: NatsAccess): ConfigObject {
+  const { accounts, authorization } = config;
+  const { users, timeout, callout } = authorization ?? {};
+  return {
+    accounts: accounts && Object.fromEntries(
+      Object.entries(accounts).map(([name, it]) => [
+        // A name is written bare, so it must be nothing but a name.
+        accountName(name),
+        { users: it.users ?? [], jetstream: it.jetstream ? "enabled" : undefined },
+      ]),
+    ),
+    system_account: config.systemAccount,
+    no_auth_user: config.noAuthUser,
+    authorization: authorization && {
+      users,
+      timeout,
+      auth_callout: callout && {
+        issuer: callout.issuer,
+        account: callout.account,
+        auth_users: callout.authUsers,
+      },
+    },
+  };
+}
+
+function accountName(name: string): string {
+  if (/^[A-Za-z][A-Za-z0-9_-]*$/.test(name)) return name;
+  throw new StoreError("invalid", "The name of a NATS account must be letters and digits");
+}
+
 /** The secrets a configuration holds, in every form they may show up in the server's log. */
 export function configSecrets(config: NatsServerConfig): string[] {
-  const users = config.authorization?.users ?? [];
+  const users = [
+    ...config.authorization?.users ?? [],
+    ...Object.values(config.accounts ?? {}).flatMap((it) => it.users ?? []),
+  ];
   const passwords = [config.cluster?.password, ...users.map((u) => "nkey" in u ? "" : u.password)];
   return passwords.filter((secret) => secret !== undefined && secret !== "")
     .flatMap((secret) => [secret!, encodeURIComponent(secret!)]);

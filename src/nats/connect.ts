@@ -4,8 +4,9 @@
  * @module
  */
 
-import type { Socket } from "node:net";
+import { isIP, type Socket } from "node:net";
 import {
+  checkServerIdentity,
   connect as connectTls,
   type ConnectionOptions as ConnectionOptionsTls,
   type TLSSocket,
@@ -34,6 +35,8 @@ export interface TlsOptions {
   certFile?: string;
   /** Path of a PEM file with the client's private key, for mutual TLS. */
   keyFile?: string;
+  /** The name the server's certificate must bear, instead of the one in the URL. */
+  serverName?: string;
   /** Begin with the TLS handshake, for servers set to `handshake_first`. */
   handshakeFirst?: boolean;
 }
@@ -106,6 +109,7 @@ class GuardedTransport extends NodeTransport {
           servername: this.tlsName,
           rejectUnauthorized: true,
           ...(certificates as ConnectionOptionsTls),
+          ...named((given as TlsOptions | null)?.serverName),
         }),
         this.#onError,
       );
@@ -121,6 +125,16 @@ class GuardedTransport extends NodeTransport {
       );
     });
   }
+}
+
+/** Verifies the server by this name, wherever it was found. */
+function named(serverName: string | undefined): ConnectionOptionsTls {
+  if (serverName === undefined) return {};
+  return {
+    // An address has no place in the greeting.
+    servername: isIP(serverName) === 0 ? serverName : "",
+    checkServerIdentity: (_, certificate) => checkServerIdentity(serverName, certificate),
+  };
 }
 
 function authenticatorOf({ nkeySeed, credentials }: NatsOptions): Authenticator | undefined {

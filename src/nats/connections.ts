@@ -1,0 +1,213 @@
+/**
+ * The clients' open connections on all servers: known from the servers' own events, put right by asking
+ * them now and then, and ended by asking them to.
+ *
+ * @module
+ */
+
+import type { Msg, NatsConnection, Subscription } from "@nats-io/transport-node";
+import { parseTag } from "./grant.ts";
+
+/** An open connection that a callout admitted. */
+export interface OpenConnection {
+  /** The id of the server it is on. */
+  readonly server: string;
+  /** The server's number for it. */
+  readonly cid: number;
+  /** Its endpoint, or `null` where that was not verified. */
+  readonly endpoint: string | null;
+  /** What it was let do; see `Tag`. */
+  readonly grant: string;
+}
+
+interface Entry extends OpenConnection {
+  /** How many times in a row the servers did not list it. */
+  missed: number;
+}
+
+/** What a server says of one connection, in an event and in a list. */
+interface EventBody {
+  server?: { id?: string };
+  client?: { id?: number; user?: string };
+}
+interface ListBody {
+  server?: { id?: string };
+  error?: { description?: string };
+  data?: {
+    total?: number;
+    connections?: { cid?: number; authorized_user?: string }[];
+  };
+}
+
+const PAGE = 1024;
+const REQUEST_MS = 2000;
+/** A server that ends connections is slow to list them; one that has gone is in nobody's way. */
+const FORGET_AFTER = 2;
+
+/** All open connections of an account that a callout admitted. */
+export class OpenConnections {
+  readonly #system: NatsConnection;
+  readonly #account: string;
+  readonly #limit: number;
+  readonly #subscriptions: Subscription[];
+  readonly #entries = new Map<string, Entry>();
+  /** Keys of entries by endpoint. */
+  readonly #byEndpoint = new Map<string | null, Set<string>>();
+
+  /**
+   * Begins to listen. `onOpen` is called for each connection that opens from now on; {@link refresh}
+   * finds those that are open already.
+   */
+  constructor(
+    system: NatsConnection,
+    account: string,
+    onOpen: (connection: OpenConnection) => void,
+    page = PAGE,
+  ) {
+    this.#limit = page;
+    this.#system = system;
+    this.#account = account;
+    const listen = (what: string, then: (key: Entry) => void) =>
+      system.subscribe(`$SYS.ACCOUNT.${account}.${what}`, {
+        callback: (error, message) => {
+          const entry = error === null ? entryOf(message) : null;
+          if (entry !== null) then(entry);
+        },
+      });
+    this.#subscriptions = [
+      listen("CONNECT", (it) => {
+        this.#add(it);
+        onOpen(it);
+      }),
+      listen("DISCONNECT", (it) => this.#remove(it)),
+    ];
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** The endpoints that have any; `null` stands for those not verified. */
+  endpoints(): (string | null)[] {
+    return [...this.#byEndpoint.keys()];
+  }
+
+  /** Whether an endpoint has any. */
+  has(endpoint: string | null): boolean {
+    return this.#byEndpoint.has(endpoint);
+  }
+
+  /** An endpoint's. */
+  of(endpoint: string | null): OpenConnection[] {
+    return [...this.#byEndpoint.get(endpoint) ?? []].map((key) => this.#entries.get(key)!);
+  }
+
+  /** Rejects when the connection is not in the system account: the lists would look empty for ever. */
+  async check(): Promise<void> {
+    await this.#system.request("$SYS.REQ.SERVER.PING.IDZ", "", { timeout: REQUEST_MS }).catch(
+      (cause) => {
+        throw new Error("The system connection is not in the system account", { cause });
+      },
+    );
+  }
+
+  /** Asks all servers for theirs, for events can be lost. Rejects when none answers. */
+  async refresh(): Promise<void> {
+    const seen = new Set<string>();
+    const note = (body: ListBody) => {
+      for (const { cid, authorized_user } of body.data?.connections ?? []) {
+        const entry = makeEntry(body.server?.id, cid, authorized_user);
+        if (entry === null) continue;
+        this.#add(entry);
+        seen.add(keyOf(entry));
+      }
+    };
+    // Their number is not known, so the first page ends when no other server has answered for a while.
+    const answers = await this.#system.requestMany(
+      "$SYS.REQ.SERVER.PING.CONNZ",
+      this.#page(0),
+      { strategy: "stall", maxWait: REQUEST_MS },
+    );
+    const bodies: ListBody[] = [];
+    for await (const answer of answers) bodies.push(answer.json<ListBody>());
+    if (bodies.length === 0) throw new Error("No server listed its connections");
+    for (const body of bodies) {
+      if (body.error !== undefined) {
+        throw new Error(`A server did not list its connections: ${body.error.description}`);
+      }
+      note(body);
+    }
+    for (const body of bodies) {
+      for (let offset = this.#limit; offset < (body.data?.total ?? 0); offset += this.#limit) {
+        const subject = `$SYS.REQ.SERVER.${body.server?.id}.CONNZ`;
+        const page = await this.#system.request(subject, this.#page(offset), {
+          timeout: REQUEST_MS,
+        });
+        note(page.json<ListBody>());
+      }
+    }
+    for (const [key, entry] of this.#entries) {
+      // Between two pages a connection may slip through the list, so once is not enough.
+      entry.missed = seen.has(key) ? 0 : entry.missed + 1;
+      if (entry.missed >= FORGET_AFTER) this.#remove(entry);
+    }
+  }
+
+  /** Ends a connection. False when it had ended already; rejects when the server does not answer. */
+  async kick({ server, cid }: OpenConnection): Promise<boolean> {
+    const answer = await this.#system.request(
+      `$SYS.REQ.SERVER.${server}.KICK`,
+      JSON.stringify({ cid }),
+      { timeout: REQUEST_MS },
+    );
+    this.#remove({ server, cid });
+    return answer.json<ListBody>().error === undefined;
+  }
+
+  /** Stops listening. */
+  stop(): void {
+    for (const it of this.#subscriptions) it.unsubscribe();
+  }
+
+  #page(offset: number): string {
+    return JSON.stringify({ auth: true, acc: this.#account, limit: this.#limit, offset });
+  }
+
+  #add(entry: Entry): void {
+    const key = keyOf(entry);
+    if (this.#entries.has(key)) return;
+    this.#entries.set(key, entry);
+    const keys = this.#byEndpoint.get(entry.endpoint);
+    if (keys === undefined) this.#byEndpoint.set(entry.endpoint, new Set([key]));
+    else keys.add(key);
+  }
+
+  #remove(connection: Pick<OpenConnection, "server" | "cid">): void {
+    const key = keyOf(connection);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#entries.delete(key);
+    const keys = this.#byEndpoint.get(entry.endpoint)!;
+    keys.delete(key);
+    if (keys.size === 0) this.#byEndpoint.delete(entry.endpoint);
+  }
+}
+
+function keyOf({ server, cid }: Pick<OpenConnection, "server" | "cid">): string {
+  return `${server} ${cid}`;
+}
+
+function makeEntry(server = "", cid = 0, user = ""): Entry | null {
+  const tag = parseTag(user);
+  return tag === null || server === "" || cid === 0 ? null : { server, cid, ...tag, missed: 0 };
+}
+
+function entryOf(message: Msg): Entry | null {
+  try {
+    const { server, client } = message.json<EventBody>();
+    return makeEntry(server?.id, client?.id, client?.user);
+  } catch {
+    return null;
+  }
+}

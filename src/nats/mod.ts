@@ -1,0 +1,38 @@
+/**
+ * NATS for unibus: running a nats-server, and deciding who may connect to it and what they may do.
+ *
+ * - {@link superviseNatsServer} keeps a nats-server up, configured by {@link busAccounts}.
+ * - {@link loadServiceKeys} gives the control plane its own keys.
+ * - {@link startAuthCallout} lets active users in, onto the subjects of their rooms only, and ends
+ *   connections whose user may no longer do what they could.
+ *
+ * @module
+ */
+
+export * from "./types.ts";
+export {
+  type BusAccounts,
+  busAccounts,
+  type BusAccountsOptions,
+  CLIENT_ACCOUNT,
+  CONTROL_ACCOUNT,
+  formatBusAccounts,
+  SYSTEM_ACCOUNT,
+} from "./accounts.ts";
+export { startAuthCallout } from "./callout.ts";
+export type { NatsOptions, TlsOptions } from "./connect.ts";
+export type { Connection } from "../jetstream/mod.ts";
+export type { Store } from "../store.ts";
+export { inboxPrefixOf, isDataPlaneSubject } from "./grant.ts";
+export { localTls, type LocalTlsOptions } from "./local_tls.ts";
+export {
+  createNkey,
+  natsUserOf,
+  nkeyFromSeed,
+  type NkeyKind,
+  type NkeyPair,
+  signPubOf,
+} from "./nkey.ts";
+export { loadServiceKeys, type LoadServiceKeysOptions, type ServiceKeys } from "./service_keys.ts";
+export * from "./server.ts";
+export * from "./supervise.ts";
