@@ -59,6 +59,7 @@ export type NatsFlags = {
   ca?: string;
   nkeySeedFile?: string;
   creds?: string;
+  serviceKeys?: string;
   connectTimeout: number;
 };
 
@@ -114,7 +115,13 @@ export function withNats<A extends unknown[], O extends OptionValues>(
     .addOption(
       new Option("--nkey-seed-file <file>", "file with our nkey's seed").conflicts("creds"),
     )
-    .option("--creds <file>", "credentials file: a JWT and its seed")
+    .addOption(
+      new Option("--creds <file>", "credentials file: a JWT and its seed").conflicts("serviceKeys"),
+    )
+    .addOption(
+      new Option("--service-keys <file>", "keys that membershipd made for its own services")
+        .conflicts("nkeySeedFile"),
+    )
     .option("--connect-timeout <seconds>", "how long to try to reach the server", seconds, 10);
   return it as unknown as With<A, O, NatsFlags>;
 }

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type Difference, diffRecords, SnapshotDigest, type StoreRecord } from "../mod.ts";
+import type { StoreRecord } from "../src/model.ts";
+import { type Difference, diffRecords, SnapshotDigest } from "../src/snapshot/mod.ts";
 import { type Context, type JsonFlag, type ProgressFlag } from "./command.ts";
 import { EXIT } from "./failure.ts";
 import { JsonList, print, printable, totalOf } from "./output.ts";

@@ -82,8 +82,17 @@ function hintOf({ code, message }: StoreError): string | null {
   }
   if (code === "last_admin") return "--force overrides";
   if (code === "mismatch") return "run the command again; verify lists the differences by key";
+  if (code === "unavailable" && message.endsWith("does not accept these credentials")) {
+    return "say who you are: --service-keys (the file membershipd made), --nkey-seed-file or --creds";
+  }
+  if (code === "unavailable" && /TLS failed/.test(message)) {
+    return "--ca names the authority that signed the server's certificate";
+  }
+  if (code === "unavailable" && /already in use|another program listens/.test(message)) {
+    return "stop the program that listens there, or choose --http-port, --nats-port, --cluster-port";
+  }
   if (code === "unavailable" && message.startsWith("Connect to")) {
-    return "check --nats-url and that the server runs; --connect-timeout waits longer";
+    return "check --nats-url and that the server runs; --connect-timeout makes a command wait longer";
   }
   if (code === "unavailable" && message.startsWith("No nats-server")) {
     return "membershipd nats install gets one";

@@ -5,12 +5,16 @@
  */
 
 import { readFile } from "node:fs/promises";
-import { openJetStream, openSqlite, type Store, StoreError } from "../mod.ts";
+import type { Store } from "../mod.ts";
+import { StoreError } from "../src/errors.ts";
 import type { NatsOptions } from "../src/nats/connect.ts";
 import { show } from "../src/validate.ts";
 import { type Context, DEFAULT_DB, type NatsFlags, type StoreFlags } from "./command.ts";
 import { orAbort } from "./abort.ts";
 import { UsageError } from "./failure.ts";
+
+/** Both backends, loaded when a command is about to use one: help and usage errors do without. */
+const backends = () => import("../mod.ts");
 
 /** Connecting to the servers that flags name. */
 export type NatsTarget = NatsOptions & { bucket?: string; bootstrapTimeout: number };
@@ -20,6 +24,7 @@ const NATS_ONLY = {
   ca: "--ca",
   nkeySeedFile: "--nkey-seed-file",
   creds: "--creds",
+  serviceKeys: "--service-keys",
 } as const;
 
 /** Refuses flags that contradict each other. */
@@ -40,7 +45,7 @@ export async function natsTarget(
   { io }: Context,
   flags: NatsFlags & { natsUrl: string[] },
 ): Promise<NatsTarget> {
-  const { bucket, ca, nkeySeedFile, creds, connectTimeout } = flags;
+  const { bucket, ca, nkeySeedFile, creds, serviceKeys, connectTimeout } = flags;
   const servers = flags.natsUrl.map(serverUrl);
   // The library ignores the scheme, and a server that was asked for with TLS must not do without.
   const demandsTls = ca !== undefined || servers.some((it) => it.startsWith("tls:"));
@@ -56,6 +61,7 @@ export async function natsTarget(
       ? {}
       : { nkeySeed: await text("--nkey-seed-file", nkeySeedFile) }),
     ...(creds === undefined ? {} : { credentials: await text("--creds", creds) }),
+    ...(serviceKeys === undefined ? {} : { nkeySeed: await serviceSeed(serviceKeys) }),
   };
 }
 
@@ -87,6 +93,12 @@ async function text(flag: string, path: string): Promise<string> {
   }
 }
 
+/** The seed of the service user, who reaches the bucket on a server that asks who connects. */
+async function serviceSeed(path: string): Promise<string> {
+  const { loadServiceKeys } = await import("../src/nats/service_keys.ts");
+  return (await loadServiceKeys(path)).service.seed;
+}
+
 /** How a command uses the store. */
 export interface Use {
   /** Only reads: a file is not altered, nothing is made. */
@@ -106,13 +118,22 @@ export async function withOpenStore(
   context.io.signal.throwIfAborted();
   const { natsUrl, db = DEFAULT_DB } = flags;
   const store = natsUrl === undefined
-    ? openSqlite(db, { readOnly: read, create: create && !read })
+    ? await openFile(db, { readOnly: read, create: create && !read })
     : await openNats(context, { ...flags, natsUrl }, create && !read);
   try {
     await work(store);
   } finally {
     await store.close();
   }
+}
+
+/** Opens an SQLite file. */
+export async function openFile(
+  path: string,
+  options: { readOnly: boolean; create: boolean },
+): Promise<Store> {
+  const { openSqlite } = await backends();
+  return openSqlite(path, options);
 }
 
 /** Opens the bucket that flags name; gives up at once when interrupted. */
@@ -122,6 +143,7 @@ export async function openNats(
   create: boolean,
 ): Promise<Store> {
   const options = await natsTarget(context, flags);
+  const { openJetStream } = await backends();
   return await orAbort(
     openJetStream({ ...options, create }),
     context.io.signal,

@@ -6,19 +6,30 @@
 
 import { CommanderError } from "@commander-js/extra-typings";
 import { command, type CommandUnknownOpts, type Context } from "./command.ts";
-import { doctorCommand } from "./commands/doctor.ts";
-import { inviteCommand } from "./commands/invite.ts";
-import { migrateToKvCommand } from "./commands/migrate_to_kv.ts";
-import { migrateToSqliteCommand } from "./commands/migrate_to_sqlite.ts";
-import { natsCommand } from "./commands/nats.ts";
-import { roomCommand } from "./commands/room.ts";
-import { snapshotCommand } from "./commands/snapshot.ts";
-import { userCommand } from "./commands/user.ts";
-import { verifyCommand } from "./commands/verify.ts";
-import { printVersion, versionCommand } from "./commands/version.ts";
 import { EXIT, type Failure, failureOf } from "./failure.ts";
 import type { Io } from "./io.ts";
 import { VERSION } from "./version.ts";
+import { HELP_WIDTH } from "./help.ts";
+
+/**
+ * The commands, each loaded when it is asked for: a start loads one of them, and only the help that
+ * lists them loads all.
+ */
+const COMMANDS: Record<string, (context: Context) => Promise<CommandUnknownOpts>> = {
+  serve: async (it) => (await import("./commands/serve.ts")).serveCommand(it),
+  "migrate-to-kv": async (it) =>
+    (await import("./commands/migrate_to_kv.ts")).migrateToKvCommand(it),
+  "migrate-to-sqlite": async (it) =>
+    (await import("./commands/migrate_to_sqlite.ts")).migrateToSqliteCommand(it),
+  verify: async (it) => (await import("./commands/verify.ts")).verifyCommand(it),
+  user: async (it) => (await import("./commands/user.ts")).userCommand(it),
+  invite: async (it) => (await import("./commands/invite.ts")).inviteCommand(it),
+  room: async (it) => (await import("./commands/room.ts")).roomCommand(it),
+  snapshot: async (it) => (await import("./commands/snapshot.ts")).snapshotCommand(it),
+  doctor: async (it) => (await import("./commands/doctor.ts")).doctorCommand(it),
+  nats: async (it) => (await import("./commands/nats.ts")).natsCommand(it),
+  version: async (it) => (await import("./commands/version.ts")).versionCommand(it),
+};
 
 /** Exit codes as the help shows them. */
 const CODES = `
@@ -56,14 +67,17 @@ export async function run(argv: string[], io: Io): Promise<number> {
     },
   };
   try {
-    const root = program(context);
-    await root.parseAsync(forParser(argv, root), { from: "user" });
+    const asked = forParser(argv);
+    const root = await program(context, asked[0]);
+    await root.parseAsync(known(asked, root), { from: "user" });
     return context.exitCode;
   } catch (error) {
     try {
       if (!(error instanceof CommanderError)) return await fail(context, error, json);
-      if (error.code === "commander.version") await printVersion(context, { json });
-      else if (error.exitCode === 0) await io.stdout.write(out);
+      if (error.code === "commander.version") {
+        const { printVersion } = await import("./commands/version.ts");
+        await printVersion(context, { json });
+      } else if (error.exitCode === 0) await io.stdout.write(out);
       else return await refuse(context, error, withoutSecrets(complaint), json);
       return EXIT.done;
     } catch {
@@ -72,57 +86,59 @@ export async function run(argv: string[], io: Io): Promise<number> {
   }
 }
 
-function program(context: Context): CommandUnknownOpts {
+/** The parser with the one command that `word` names, or with all of them. */
+async function program(context: Context, word: string | undefined): Promise<CommandUnknownOpts> {
   const root = command(
     context,
     "membershipd",
-    "The control plane of unibus: who may connect, which rooms exist, who is in them.",
+    "The control plane of unibus: who may connect, which rooms exist, who is in them. Without a " +
+      "command it is the server, as `membershipd serve`.",
     [
+      "membershipd",
+      "membershipd serve --help",
+      "membershipd user add --sign-pub KEY --kex-pub KEY --handle ada --admin",
       "membershipd invite create --role admin",
-      "membershipd user list --json",
       "membershipd migrate-to-kv --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222",
-      "membershipd migrate-to-kv --help",
     ],
   )
     .version(VERSION, "-V, --version", "show the version")
-    .usage("<command> [flags]")
+    .usage("[command] [flags]")
     .addHelpText("after", CODES);
-  const commands = [
-    migrateToKvCommand,
-    migrateToSqliteCommand,
-    verifyCommand,
-    userCommand,
-    inviteCommand,
-    roomCommand,
-    snapshotCommand,
-    doctorCommand,
-    natsCommand,
-    versionCommand,
-  ];
-  for (const it of commands) root.addCommand(it(context));
+  const only = word !== undefined && Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined;
+  const wanted = only === undefined ? Object.values(COMMANDS) : [only];
+  for (const it of await Promise.all(wanted.map((make) => make(context)))) root.addCommand(it);
   return root.helpCommand("help [command]", "Show the help of a command");
 }
 
-/**
- * The arguments as the parser understands them: `help user add` is `user add --help`, and help for
- * a command that does not exist is an unknown command, where the parser would show its parent's help.
- */
-function forParser(argv: string[], root: CommandUnknownOpts): string[] {
-  const asked = argv[0] === "help"
-    ? [...argv.slice(1).filter((it) => it[0] !== "-"), "--help"]
-    : argv;
-  let at = root;
-  for (const [i, word] of asked.entries()) {
-    if (at.commands.length === 0 || word.startsWith("-")) break;
-    const next = at.commands.find((it) => it.name() === word);
-    if (next === undefined) return asked.slice(0, i + 1);
-    at = next;
-  }
-  return asked;
+/** What the root takes itself; other flags without a command are the server's. */
+const ROOT_FLAGS = ["-h", "--help", "-V", "--version"];
+
+/** The arguments with the command that is meant: `help user add` is `user add --help`. */
+function forParser(argv: string[]): string[] {
+  const [first] = argv;
+  if (first === "help") return [...argv.slice(1).filter((it) => it[0] !== "-"), "--help"];
+  const isCommand = first !== undefined && !first.startsWith("-");
+  return isCommand || ROOT_FLAGS.includes(first!) ? argv : ["serve", ...argv];
 }
 
+/**
+ * The arguments up to a command that does not exist: its help would show its parent's help, and
+ * shall be an unknown command instead.
+ */
+function known(argv: string[], root: CommandUnknownOpts): string[] {
+  let at = root;
+  for (const [i, word] of argv.entries()) {
+    if (at.commands.length === 0 || word.startsWith("-")) break;
+    const next = at.commands.find((it) => it.name() === word);
+    if (next === undefined) return argv.slice(0, i + 1);
+    at = next;
+  }
+  return argv;
+}
+
+/** Lines are easiest to read when they are not long, however wide the terminal is. */
 function widthOf({ isTTY, columns }: Io["stdout"]): number {
-  return isTTY && columns !== undefined ? columns : 100;
+  return isTTY && columns !== undefined ? Math.min(columns, HELP_WIDTH) : HELP_WIDTH;
 }
 
 /** Whether errors are wanted as JSON; asked before parsing, which may be what fails. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import config from "../deno.json" with { type: "json" };
-import { cli, documentOf } from "./helpers/cli.ts";
+import { HELP } from "../cli/help.ts";
+import { cli, cliProcess, documentOf } from "./helpers/cli.ts";
 
 /** Every command, found by walking the help. */
 async function commands(path: string[] = []): Promise<string[][]> {
@@ -12,14 +13,38 @@ async function commands(path: string[] = []): Promise<string[][]> {
   return [path, ...(await Promise.all(below)).flat()];
 }
 
+/** Where the help that needs no parser is kept. */
+const HELP_FILE = new URL("../cli/help.ts", import.meta.url);
+
+Deno.test("the help that is shown without loading the parser is the parser's own", async () => {
+  const { stdout } = await cli(["--help"]);
+  if (Deno.args.includes("--update")) {
+    const source = await Deno.readTextFile(HELP_FILE);
+    const text = stdout.trimEnd().replace(/[\\`$]/g, "\\$&");
+    await Deno.writeTextFile(
+      HELP_FILE,
+      source.replace(/(= `)[^]*(`;\n)$/, (_, a, b) => a + text + b),
+    );
+    return;
+  }
+  assert.equal(
+    `${HELP}\n`,
+    stdout,
+    "deno test -A tests/cli_help_test.ts -- --update writes it anew",
+  );
+  for (const args of [["--help"], ["-h"], ["help"]]) {
+    assert.deepEqual(await cliProcess(args).ended, { code: 0, stdout, stderr: "" });
+  }
+});
+
 Deno.test("every command of the issue is there", async () => {
   const found = (await commands()).map((it) => it.join(" "));
   const wanted = [
     ..."add list show revoke restore delete".split(" ").map((it) => `user ${it}`),
     ..."create list show cancel redeem".split(" ").map((it) => `invite ${it}`),
     ..."export import verify diff".split(" ").map((it) => `snapshot ${it}`),
-    ..."install path version".split(" ").map((it) => `nats ${it}`),
-    ..."migrate-to-kv migrate-to-sqlite verify doctor version".split(" "),
+    ..."install path version accounts".split(" ").map((it) => `nats ${it}`),
+    ..."serve migrate-to-kv migrate-to-sqlite verify doctor version".split(" "),
     "room list",
     "room show",
   ];
@@ -43,8 +68,10 @@ Deno.test("every example in the help is a command line that the parser takes", a
     const { stdout } = await cli([...path, "--help"]);
     const examples = /\nExamples:\n((?: {2}.*\n?)+)/.exec(stdout)![1]!.trim().split(/\n\s*/);
     for (const example of examples) {
-      const [, line] = /\bmembershipd (.*?)(?:$| [|<>]|\))/.exec(example)!;
-      const words = [...line!.matchAll(/'([^']*)'|(\S+)/g)].map((it) => it[1] ?? it[2]!);
+      const [, line] = /\bmembershipd(?: (.*?))?(?:$| [|<>]|\))/.exec(example)!;
+      const words = [...(line ?? "serve").matchAll(/'([^']*)'|(\S+)/g)].map((it) =>
+        it[1] ?? it[2]!
+      );
       const flags = words.filter((it) => it.startsWith("--")).map((it) => it.split("=")[0]!);
       const command = words.filter((it) => /^[a-z-]+$/.test(it) && !it.startsWith("-"));
       const deepest = known.filter((it) => it.every((word, i) => command[i] === word))
@@ -58,8 +85,8 @@ Deno.test("every example in the help is a command line that the parser takes", a
   assert.ok(tried > 40, String(tried));
 });
 
-Deno.test("no command shows the help on stderr and is wrong usage", async () => {
-  for (const args of [[], ["user"], ["snapshot"], ["nats"]]) {
+Deno.test("half a command shows the help on stderr and is wrong usage", async () => {
+  for (const args of [["user"], ["snapshot"], ["nats"]]) {
     const { code, stdout, stderr } = await cli(args);
     assert.deepEqual([code, stdout], [2, ""]);
     assert.match(stderr, /^Usage: membershipd/);
@@ -85,6 +112,11 @@ Deno.test("what the parser does not take is wrong usage, with a suggestion where
     [["migrate-to-kv", "--db", "a.db"], /required option '--nats-url/],
     [["migrate-to-sqlite", "--db", "a.db"], /required option '--nats-url/],
     [["verify", "--db", "a.db"], /required option '--nats-url/],
+    [["user", "list", "--creds", "b", "--service-keys", "c"], /cannot be used with/],
+    [["user", "list", "--nkey-seed-file", "b", "--service-keys", "c"], /cannot be used with/],
+    // Without a command it is the server that does not take it.
+    [["--htp-port", "1"], /unknown option '--htp-port'\n\(Did you mean --http-port\?\)/],
+    [["serve", "now"], /too many arguments/],
   ];
   for (const [args, message] of wrong) {
     const { code, stdout, stderr } = await cli(args);

@@ -257,7 +257,7 @@ Deno.test("a blob above the limit is too_large", async () => {
 });
 
 Deno.test("what needs no signature needs no identity", async () => {
-  await using it = await plane({ metricsFor: "anyone" });
+  await using it = await plane({ detailsFor: "anyone" });
   const client = it.of();
   assert.equal(await client.isAlive(), true);
   assert.equal((await client.readiness()).ok, true);

@@ -376,6 +376,8 @@ Deno.test("the pages answer everybody; the metrics only this machine", async () 
   const ready = await it.ask("GET /readyz", far);
   assert.equal(ready.status, 200, ready.text);
   assert.ok(ready.json.checks.length > 0);
+  assert.ok(!ready.text.includes("detail"), ready.text);
+  assert.ok((await it.ask("GET /readyz")).json.checks.every((check: object) => "detail" in check));
   isProblem(await it.ask("GET /metrics", far), 403, "forbidden");
   const metrics = await it.ask("GET /metrics");
   assert.match(

@@ -108,6 +108,28 @@ for (const { name, tls, options } of KINDS) {
       await server.close();
     }));
 
+  Deno.test(`${name}: closing lets a body that is on its way arrive`, () =>
+    withClient(async (client) => {
+      let arrived = 0;
+      const plane = {
+        async fetch(request: Request) {
+          arrived++;
+          return new Response(String((await request.arrayBuffer()).byteLength));
+        },
+      };
+      const server = await serve(plane, options());
+      const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+      const writer = writable.getWriter();
+      const answer = fetch(server.url, { method: "PUT", body: readable, client });
+      await writer.write(new Uint8Array(1000));
+      await until("the request arrives", () => arrived === 1);
+      const closed = server.close(10_000);
+      await writer.write(new Uint8Array(1000));
+      await writer.close();
+      assert.equal(await (await answer).text(), "2000");
+      await closed;
+    }));
+
   Deno.test(`${name}: closing cuts what is not done in time`, async () => {
     const plane = held();
     const server = await serve(plane, options());

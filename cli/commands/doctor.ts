@@ -4,7 +4,7 @@
  * @module
  */
 
-import { diagnose, type Finding } from "../../src/jetstream/doctor.ts";
+import type { Finding } from "../../src/jetstream/doctor.ts";
 import { orAbort } from "../abort.ts";
 import {
   command,
@@ -14,7 +14,7 @@ import {
   withJson,
   withStore,
 } from "../command.ts";
-import { diagnoseFile, type FileFinding } from "../../src/sqlite/doctor.ts";
+import type { FileFinding } from "../../src/sqlite/doctor.ts";
 import { EXIT, UsageError } from "../failure.ts";
 import { checkStoreFlags, natsTarget } from "../open.ts";
 import { print, printable, printJson, say } from "../output.ts";
@@ -47,9 +47,9 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
     }
     const { signal } = context.io;
     const findings: (Finding | FileFinding)[] = natsUrl === undefined
-      ? await diagnoseFile(db, signal)
+      ? await (await import("../../src/sqlite/doctor.ts")).diagnoseFile(db, signal)
       : await orAbort(
-        diagnose({
+        (await import("../../src/jetstream/doctor.ts")).diagnose({
           ...await natsTarget(context, { ...flags, natsUrl }),
           repair: repair === true,
           ...(monitorUrl === undefined ? {} : { monitorUrl }),

@@ -5,7 +5,7 @@
  */
 
 import { Option } from "@commander-js/extra-typings";
-import { type Invite, LIMITS } from "../../mod.ts";
+import type { Invite } from "../../mod.ts";
 import { isStoreError, StoreError } from "../../src/errors.ts";
 import * as check from "../../src/validate.ts";
 import {
@@ -78,9 +78,9 @@ function create(context: Context): CommandUnknownOpts {
   });
 }
 
-function expires(ms: number = LIMITS.inviteDefaultMs): number {
-  if (ms <= LIMITS.inviteMaxMs) return ms;
-  const days = LIMITS.inviteMaxMs / 86_400_000;
+function expires(ms: number = check.LIMITS.inviteDefaultMs): number {
+  if (ms <= check.LIMITS.inviteMaxMs) return ms;
+  const days = check.LIMITS.inviteMaxMs / 86_400_000;
   throw new StoreError("invalid", `--expires must be at most ${days}d`, { field: "expires" });
 }
 

@@ -5,7 +5,6 @@
  */
 
 import { Option } from "@commander-js/extra-typings";
-import { migrateSqliteToKv } from "../../mod.ts";
 import {
   command,
   type CommandUnknownOpts,
@@ -50,6 +49,7 @@ export function migrateToKvCommand(context: Context): CommandUnknownOpts {
     const { db = DEFAULT_DB, natsUrl, replicas, backup, dryRun, replace } = flags;
     if (natsUrl === undefined) throw new UsageError("--nats-url is required");
     const nats = await natsTarget(context, { ...flags, natsUrl });
+    const { migrateSqliteToKv } = await import("../../mod.ts");
     await tellMove(
       context,
       flags,

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { migrateKvToSqlite } from "../../mod.ts";
 import {
   command,
   type CommandUnknownOpts,
@@ -39,6 +38,7 @@ export function migrateToSqliteCommand(context: Context): CommandUnknownOpts {
     const { db = DEFAULT_DB, natsUrl, dryRun, replace } = flags;
     if (natsUrl === undefined) throw new UsageError("--nats-url is required");
     const nats = await natsTarget(context, { ...flags, natsUrl });
+    const { migrateKvToSqlite } = await import("../../mod.ts");
     await tellMove(
       context,
       flags,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Option } from "@commander-js/extra-typings";
 import {
   findNatsServer,
   installNatsServer,
@@ -20,8 +21,9 @@ export function natsCommand(context: Context): CommandUnknownOpts {
     "nats",
     `Find or get a nats-server, ${MIN_NATS_SERVER} or later: the one UNIBUS_NATS_SERVER names, ` +
       "else one on the PATH, else the newest in our cache",
-    ["membershipd nats install", "membershipd nats path"],
+    ["membershipd nats install", "membershipd nats path", "membershipd nats accounts keys.json"],
   )
+    .addCommand(accounts(context))
     .addCommand(install(context))
     .addCommand(path(context))
     .addCommand(version(context));
@@ -46,6 +48,30 @@ function install(context: Context): CommandUnknownOpts {
     });
     await show(context, found, json, `installed nats-server ${found.version} -> ${found.path}`);
   });
+}
+
+function accounts(context: Context): CommandUnknownOpts {
+  return command(
+    context,
+    "accounts",
+    "Show the part of a nats-server's configuration that says who may connect, for a server that you " +
+      "run yourself (serve --nats-url); makes the file with the keys when there is none",
+    [
+      "membershipd nats accounts keys.json >accounts.conf",
+      "membershipd nats accounts keys.json --bus-auth off",
+    ],
+  )
+    .argument("<file>", "the keys, which serve --service-keys takes")
+    .addOption(
+      new Option("--bus-auth <mode>", "how strictly the server looks at who connects")
+        .choices(["off", "soft", "enforce"] as const).default("enforce" as const),
+    )
+    .action(async (file, { busAuth }) => {
+      const { formatBusAccounts } = await import("../../src/nats/accounts.ts");
+      const { loadServiceKeys } = await import("../../src/nats/service_keys.ts");
+      const keys = await loadServiceKeys(file, { create: true });
+      await print(context, formatBusAccounts({ mode: busAuth, keys }).trimEnd());
+    });
 }
 
 function path(context: Context): CommandUnknownOpts {

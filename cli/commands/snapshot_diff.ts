@@ -4,7 +4,7 @@
  * @module
  */
 
-import { openSqlite, readSnapshot } from "../../mod.ts";
+import { readSnapshot } from "../../src/snapshot/mod.ts";
 import {
   command,
   type CommandUnknownOpts,
@@ -18,7 +18,7 @@ import { type Side, tellDifferences } from "../compare.ts";
 import { UsageError } from "../failure.ts";
 import { bytesOf, isSqliteFile } from "../files.ts";
 import { urls } from "../flags.ts";
-import { openNats } from "../open.ts";
+import { openFile, openNats } from "../open.ts";
 
 /** Makes the command. */
 export function diffCommand(context: Context): CommandUnknownOpts {
@@ -70,7 +70,7 @@ async function sideOf(
     return { name, word, records, [Symbol.asyncDispose]: end };
   }
   const store = sqlite
-    ? openSqlite(name, { readOnly: true, create: false })
+    ? await openFile(name, { readOnly: true, create: false })
     : await openNats(context, { ...flags, natsUrl: flags.natsUrl ?? urls("", []) }, false);
   const records = store.records({ signal: io.signal });
   return { name, word, records, [Symbol.asyncDispose]: () => store.close() };

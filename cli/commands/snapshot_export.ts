@@ -4,7 +4,8 @@
  * @module
  */
 
-import { exportSnapshot, type Store } from "../../mod.ts";
+import type { Store } from "../../mod.ts";
+import { exportSnapshot } from "../../src/snapshot/mod.ts";
 import {
   command,
   type CommandUnknownOpts,

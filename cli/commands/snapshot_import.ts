@@ -7,7 +7,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { importSnapshot } from "../../mod.ts";
+import { importSnapshot } from "../../src/snapshot/mod.ts";
 import {
   command,
   type CommandUnknownOpts,

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { isStoreError, type SnapshotSummary, StoreError, verifySnapshot } from "../../mod.ts";
+import { isStoreError, StoreError } from "../../src/errors.ts";
+import { type SnapshotSummary, verifySnapshot } from "../../src/snapshot/mod.ts";
 import {
   command,
   type CommandUnknownOpts,

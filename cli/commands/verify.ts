@@ -4,7 +4,6 @@
  * @module
  */
 
-import { openSqlite } from "../../mod.ts";
 import {
   command,
   type CommandUnknownOpts,
@@ -16,7 +15,7 @@ import {
 } from "../command.ts";
 import { tellDifferences } from "../compare.ts";
 import { UsageError } from "../failure.ts";
-import { openNats } from "../open.ts";
+import { openFile, openNats } from "../open.ts";
 
 /** Makes the command. */
 export function verifyCommand(context: Context): CommandUnknownOpts {
@@ -35,7 +34,7 @@ export function verifyCommand(context: Context): CommandUnknownOpts {
   ))).action(async (flags) => {
     const { db = DEFAULT_DB, natsUrl } = flags;
     if (natsUrl === undefined) throw new UsageError("--nats-url is required");
-    await using file = openSqlite(db, { readOnly: true, create: false });
+    await using file = await openFile(db, { readOnly: true, create: false });
     await using bucket = await openNats(context, { ...flags, natsUrl }, false);
     const { signal } = context.io;
     await tellDifferences(context, flags, {

@@ -99,12 +99,14 @@ export function createControlPlane(
 
   const pages: Record<string, (c: Context<Env>) => Response | Promise<Response>> = {
     "/healthz": () => Response.json({ ok: true }),
-    "/readyz": async () => {
-      const found = await readiness();
-      return Response.json(found, { status: found.ok ? 200 : 503 });
+    "/readyz": async (c) => {
+      const { ok, checks } = await readiness();
+      // Particulars name files and servers: those are for this machine.
+      const shown = isNear(c) ? checks : checks.map(({ name, ok }) => ({ name, ok }));
+      return Response.json({ ok, checks: shown }, { status: ok ? 200 : 503 });
     },
     "/metrics": async (c) => {
-      if (metricsFor === "loopback" && !isLoopback(c.env.peer?.address)) {
+      if (!isNear(c)) {
         throw new StoreError("forbidden", "The metrics are for this machine only");
       }
       const headers = { "content-type": metrics.contentType };
@@ -115,7 +117,8 @@ export function createControlPlane(
     "/": () => new Response(null, { status: 302, headers: { location: "/docs" } }),
   };
   const readiness = readinessOf(store, options.blobs ?? null, options.readiness);
-  const metricsFor = options.metricsFor ?? (busAuth === "enforce" ? "loopback" : "anyone");
+  const detailsFor = options.detailsFor ?? (busAuth === "enforce" ? "loopback" : "anyone");
+  const isNear = (c: Context<Env>) => detailsFor === "anyone" || isLoopback(c.env.peer?.address);
   for (const [path, work] of Object.entries(pages)) {
     app.get(path, (c) => answer(c, path, () => work(c)));
   }

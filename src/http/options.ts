@@ -19,7 +19,7 @@ export interface ReadinessCheck {
   name: string;
   /** Whether it is so. */
   ok: boolean;
-  /** What was found, for people; anyone may read it. */
+  /** What was found, for people. */
   detail: string;
 }
 
@@ -47,8 +47,11 @@ export interface ControlPlaneOptions {
   registrationsPerMinute?: number;
   /** Most failed authentications from one address a minute that are answered as such. Default 120. */
   failuresPerMinute?: number;
-  /** Who may read `/metrics`: `anyone`, or peers on `loopback`. Default: `loopback` under `enforce`. */
-  metricsFor?: "anyone" | "loopback";
+  /**
+   * Who may read `/metrics` and the particulars of `/readyz`, which name files and servers: `anyone`,
+   * or peers on `loopback`. Default: `loopback` under `enforce`.
+   */
+  detailsFor?: "anyone" | "loopback";
   /** Called with what happens. Default: nothing is said. */
   onEvent?: (event: ControlPlaneEvent) => void;
   /** The time now, for tests. Default: the system clock. */

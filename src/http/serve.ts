@@ -79,10 +79,11 @@ export async function serve(plane: Fetching, options: ServeOptions = {}): Promis
 function serveDeno(deno: DenoServe, plane: Fetching, bounds: Bounds): Listening {
   const { hostname, port, tls } = bounds;
   const inFlight = new InFlight();
+  const taking = new InFlight();
+  let isClosing = false;
   let cut: () => void;
   const late = new Promise<Response>((resolve) => {
-    const headers = { connection: "close" };
-    cut = () => resolve(new Response("The server is closing", { status: 503, headers }));
+    cut = () => resolve(stopping());
   });
   const server = deno.serve(
     {
@@ -94,18 +95,27 @@ function serveDeno(deno: DenoServe, plane: Fetching, bounds: Bounds): Listening 
       onError: () => new Response("Internal Server Error", { status: 500 }),
     },
     (request, { remoteAddr: { hostname: address }, completed }) => {
+      if (isClosing) return stopping();
       if (tls) inFlight.add(completed);
       const answer = plane.fetch(request, address === undefined ? undefined : { address });
-      return answer instanceof Promise ? Promise.race([answer, late]) : answer;
+      if (!(answer instanceof Promise)) return answer;
+      if (request.body !== null) taking.add(answer);
+      return Promise.race([answer, late]);
     },
   );
   return {
     port: server.addr.port,
     async close(graceMs) {
+      const began = performance.now();
+      isClosing = true;
+      // Not told to stop before: it then takes what has not come of a body away from those who wait
+      // for it.
+      await within(graceMs, taking.empty());
+      const left = Math.max(1, graceMs - (performance.now() - began));
       const ended = server.shutdown().then(() => server.finished);
       // It also waits for handshakes, those too that nobody will end.
       const answered = tls ? inFlight.empty().then(() => within(CUT_MS, ended)) : ended;
-      if (await within(graceMs, Promise.race([ended, answered]))) return;
+      if (await within(left, Promise.race([ended, answered]))) return;
       // Once it shuts down it cannot be told to cut: what waits for an answer gets one, and what
       // still hangs then (a client that does not read) is left behind.
       cut();
@@ -114,12 +124,17 @@ function serveDeno(deno: DenoServe, plane: Fetching, bounds: Bounds): Listening 
   };
 }
 
+function stopping(): Response {
+  const headers = { connection: "close", "retry-after": "1" };
+  return new Response("The server is stopping", { status: 503, headers });
+}
+
 /** Counts what is under way. */
 class InFlight {
   #count = 0;
   #onEmpty = () => {};
 
-  add(work: Promise<void>): void {
+  add(work: Promise<unknown>): void {
     this.#count++;
     const done = () => {
       if (--this.#count === 0) this.#onEmpty();

@@ -11,21 +11,25 @@ import { parseArgs } from "node:util";
 import { natsServerVersion } from "../../src/nats/binary.ts";
 import { natsBinary } from "../helpers/nats.ts";
 import { authorize } from "./authorize.ts";
+import { blobs } from "./blobs.ts";
+import { callout } from "./callout.ts";
 import { createRoom } from "./create_room.ts";
+import { http } from "./http.ts";
 import { lists } from "./lists.ts";
 import { move } from "./move.ts";
 import { snapshot } from "./snapshot.ts";
+import { start } from "./start.ts";
 import { isMet, type Row, table, whole } from "./table.ts";
 import { World } from "./world.ts";
 
 // `move` first: `authorize`, `lists` and `snapshot` use and change the bucket it fills.
-const BENCHES = { move, authorize, snapshot, createRoom, lists };
+const BENCHES = { move, authorize, snapshot, createRoom, lists, http, callout, blobs, start };
 type Name = keyof typeof BENCHES;
 const NAMES = Object.keys(BENCHES) as Name[];
 
 const USAGE = `Usage: deno task bench [--records N] [--only NAME,…] [--json]
 
-Measures the move and the stores, N records large (default 1000000, at least 10000).
+Measures the move and the stores, N records large (default 1000000, at least 10000), and the server.
 Names: ${NAMES.join(", ")}
 
   deno task bench --records 100000

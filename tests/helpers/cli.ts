@@ -64,6 +64,10 @@ async function* textOf(text: string): AsyncGenerator<Uint8Array> {
 
 /** A running program. */
 export interface CliProcess {
+  /** Its process id. */
+  readonly pid: number;
+  /** What it wrote to stderr so far. */
+  stderr(): string;
   /** Sends a signal. */
   kill(signal: "SIGINT" | "SIGTERM" | "SIGKILL"): void;
   /** Waits until stderr matches. Rejects when the program ends without that. */
@@ -74,9 +78,23 @@ export interface CliProcess {
 
 const MAIN = fileURLToPath(new URL("../../cli/main.ts", import.meta.url));
 
+/** What a process may find in its world. */
+export interface ProcessWorld {
+  stdin?: string;
+  /** Variables besides our own. */
+  env?: Record<string, string>;
+  /** Its working directory; ours by default. */
+  cwd?: string;
+}
+
 /** Runs the program as a process. */
-export function cliProcess(args: string[], { stdin = "" }: { stdin?: string } = {}): CliProcess {
-  const child = spawn(Deno.execPath(), ["run", "-A", MAIN, ...args], { stdio: "pipe" });
+export function cliProcess(args: string[], world: ProcessWorld = {}): CliProcess {
+  const { stdin = "", env = {}, cwd } = world;
+  const child = spawn(Deno.execPath(), ["run", "-A", MAIN, ...args], {
+    stdio: "pipe",
+    env: { ...process.env, ...env },
+    ...(cwd === undefined ? {} : { cwd }),
+  });
   let stdout = "";
   let stderr = "";
   const waiting = new Set<() => void>();
@@ -92,6 +110,8 @@ export function cliProcess(args: string[], { stdin = "" }: { stdin?: string } = 
     stderr,
   }));
   return {
+    pid: child.pid!,
+    stderr: () => stderr,
     // Deno's child.kill works once only.
     kill: (signal) => void process.kill(child.pid!, signal),
     ended,

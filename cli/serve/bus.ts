@@ -1,0 +1,155 @@
+/**
+ * The server's side of NATS: the nats-server we start, or one of the operator's, and our connections.
+ *
+ * @module
+ */
+
+import type { NatsConnection } from "@nats-io/transport-node";
+import { readFile } from "node:fs/promises";
+import type { ReadinessCheck } from "../../src/http/options.ts";
+import {
+  loadServiceKeys,
+  type NatsOptions,
+  type SupervisedNatsServer,
+} from "../../src/nats/mod.ts";
+import { connectNats } from "../../src/nats/connect.ts";
+import { isManaged } from "./guards.ts";
+import type { Log } from "./log.ts";
+import { type BusOptions, type Keys, keysOf, manage, type Target } from "./managed.ts";
+import type { Settings } from "./settings.ts";
+
+/** The bus, reached. */
+export interface Bus {
+  /** What clients connect to. */
+  url: string;
+  /** Our nats-server's monitoring port, where it has one. */
+  monitoringUrl?: string;
+  /** The service user's connection. */
+  connection: NatsConnection;
+  /** The system user's connection, where the bus looks at who connects. */
+  system: NatsConnection | null;
+  /** Seed of the key that signs admissions, where the bus looks at who connects. */
+  issuerSeed: string | null;
+  /** Whether it works. */
+  check(): Promise<ReadinessCheck>;
+  /** How often our nats-server was started again. */
+  restarts(): number;
+}
+
+/** How often a wait for the NATS server is told, milliseconds. */
+const WAITING_MS = 5_000;
+
+/** Starts the nats-server where it is ours, and connects. */
+export async function startBus(options: BusOptions): Promise<Bus> {
+  const { settings, signal, undo, log } = options;
+  const { server, keys, target } = isManaged(settings)
+    ? await manage(options)
+    : { server: null, ...await external(settings) };
+  const connect = async (name: string, user: Partial<NatsOptions>) => {
+    const connection = await connectNats({
+      ...target,
+      ...user,
+      name: `membershipd ${name}`,
+      bootstrapTimeout: 30_000,
+      signal,
+    });
+    const told = tellOf(connection, name, log);
+    undo.add(`the ${name} connection`, () => {
+      told.end();
+      return drain(connection);
+    });
+    return connection;
+  };
+  const [first = ""] = [target.servers].flat();
+  log("debug", "nats.connecting", { url: first });
+  const waiting = setInterval(() => log("info", "nats.waiting", { url: first }), WAITING_MS);
+  const [connection, system] = await Promise.all([
+    connect("service", keys.service),
+    settings.busAuth === "off" || keys.system === null ? null : connect("system", keys.system),
+  ]).finally(() => clearInterval(waiting));
+  const { monitoringUrl } = server?.server ?? {};
+  return {
+    url: settings.tlsCert !== null ? first.replace(/^nats:/, "tls:") : first,
+    ...(monitoringUrl === undefined ? {} : { monitoringUrl }),
+    connection,
+    system,
+    issuerSeed: keys.issuerSeed,
+    check: () => check(server, connection),
+    restarts: () => server?.status().restarts ?? 0,
+  };
+}
+
+async function external(settings: Settings): Promise<{ keys: Keys; target: Target }> {
+  const { natsUrl, ca, serviceKeys, nkeySeedFile, creds } = settings;
+  const demandsTls = ca !== null || natsUrl.some((it) => it.startsWith("tls:"));
+  const target = {
+    servers: [...natsUrl],
+    ...demandsTls ? { tls: ca === null ? {} : { caFile: ca } } : {},
+  };
+  const text = async (path: string) => (await readFile(path, "utf8")).trim();
+  const keys = serviceKeys === null ? null : keysOf(await loadServiceKeys(serviceKeys));
+  const { systemSeedFile, issuerSeedFile } = settings;
+  return {
+    target,
+    keys: {
+      service: nkeySeedFile !== null
+        ? { nkeySeed: await text(nkeySeedFile) }
+        : creds !== null
+        ? { credentials: await text(creds) }
+        : keys?.service ?? {},
+      system: systemSeedFile !== null
+        ? { nkeySeed: await text(systemSeedFile) }
+        : keys?.system ?? null,
+      issuerSeed: issuerSeedFile !== null ? await text(issuerSeedFile) : keys?.issuerSeed ?? null,
+    },
+  };
+}
+
+/** Sends what waits to be sent, and closes; a server that has gone must not keep us. */
+async function drain(connection: NatsConnection): Promise<void> {
+  if (connection.isClosed()) return;
+  const patience = new Promise<void>((resolve) => setTimeout(resolve, 1_000).unref?.());
+  await Promise.race([connection.drain().catch(() => {}), patience]);
+  if (!connection.isClosed()) await connection.close();
+}
+
+/** Tells what becomes of a connection, until we end it ourselves. */
+function tellOf(connection: NatsConnection, name: string, log: Log): { end: () => void } {
+  let ended = false;
+  (async () => {
+    for await (const it of connection.status()) {
+      if (ended) return;
+      if (it.type === "disconnect") log("warn", "nats.disconnected", { connection: name });
+      if (it.type === "reconnect") log("info", "nats.reconnected", { connection: name });
+    }
+  })().catch(() => {});
+  connection.closed().then((error) => {
+    // Such as keys that the server no longer takes: /readyz says so as well, and stays so.
+    const hint = "restart membershipd when its keys fit the server's again";
+    if (!ended) log("error", "nats.closed", { connection: name, reason: error ?? "closed", hint });
+  });
+  return { end: () => void (ended = true) };
+}
+
+/** How long our own connection may take to answer, milliseconds. */
+const PATIENCE_MS = 1_000;
+
+async function check(
+  server: SupervisedNatsServer | null,
+  connection: NatsConnection,
+): Promise<ReadinessCheck> {
+  const name = "nats";
+  const status = server?.status();
+  if (status?.ok === false) return { name, ok: false, detail: status.detail };
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<null>((resolve) => timer = setTimeout(resolve, PATIENCE_MS, null));
+  try {
+    const rtt = await Promise.race([connection.rtt(), late]);
+    if (rtt === null) return { name, ok: false, detail: `No answer within ${PATIENCE_MS} ms` };
+    return { name, ok: true, detail: status?.detail ?? "connected" };
+  } catch {
+    return { name, ok: false, detail: "Not connected" };
+  } finally {
+    clearTimeout(timer);
+  }
+}

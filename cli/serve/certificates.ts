@@ -1,0 +1,169 @@
+/**
+ * Looking at certificates before anything listens, so that a mistake is told in words, and at start.
+ *
+ * @module
+ */
+
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import { readFile, stat } from "node:fs/promises";
+import process from "node:process";
+import { flagOf, type Key, type Settings } from "./settings.ts";
+
+/** What was found. */
+export interface Inspection {
+  /** What keeps the server from starting. */
+  problems: string[];
+  /** What the operator should know. */
+  warnings: string[];
+  /** The certificate and key of HTTP and NATS, as PEM; null without, or when there is a problem. */
+  pair: { cert: string; key: string } | null;
+  /** The names and addresses the certificate is for; null without one. */
+  names: string[] | null;
+}
+
+const DAY = 86_400_000;
+/** Days before the end of a certificate from which on every start warns. */
+const SOON_DAYS = 14;
+
+/** Looks at every certificate and key that the settings name. */
+export async function inspect(settings: Settings, now: Date = new Date()): Promise<Inspection> {
+  const found: Inspection = { problems: [], warnings: [], pair: null, names: null };
+  const own = await inspectPair(settings, "tlsCert", "tlsKey", now, found);
+  await inspectPair(settings, "routeTlsCert", "routeTlsKey", now, found);
+  for (const key of ["routeTlsCa", "ca"] as const) {
+    const pem = await read(settings, key, found);
+    if (pem !== null) certificateOf(key, settings[key]!, pem, found);
+  }
+  if (own !== null) {
+    found.names = namesOf(own.certificate);
+    if (found.names.length === 0) {
+      found.problems.push(
+        `--tls-cert ${settings.tlsCert}: it is for no host; clients need a DNS name or an address in it`,
+      );
+    }
+    found.pair = { cert: own.cert, key: own.key };
+  }
+  return found;
+}
+
+interface Pair {
+  cert: string;
+  key: string;
+  certificate: X509Certificate;
+}
+
+async function inspectPair(
+  settings: Settings,
+  certKey: Key & `${string}Cert`,
+  keyKey: Key & `${string}Key`,
+  now: Date,
+  found: Inspection,
+): Promise<Pair | null> {
+  const cert = await read(settings, certKey, found);
+  const key = await read(settings, keyKey, found);
+  if (key !== null) await refuseOpen(keyKey, String(settings[keyKey]), found);
+  if (cert === null || key === null) return null;
+  const certificate = certificateOf(certKey, String(settings[certKey]), cert, found);
+  const secret = privateKeyOf(keyKey, String(settings[keyKey]), key, found);
+  if (certificate === null || secret === null) return null;
+  if (!certificate.checkPrivateKey(secret)) {
+    found.problems.push(
+      `${flagOf(keyKey)} ${settings[keyKey]} is not the private key of ${flagOf(certKey)} ` +
+        `${settings[certKey]}; give the two that were made together`,
+    );
+    return null;
+  }
+  inspectDates(`${flagOf(certKey)} ${settings[certKey]}`, certificate, now, found);
+  return { cert, key, certificate };
+}
+
+/** Reads a file that a setting names; null when none is named or it cannot be read. */
+async function read(
+  settings: Settings,
+  key: Key,
+  { problems }: Inspection,
+): Promise<string | null> {
+  const path = settings[key];
+  if (typeof path !== "string") return null;
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    const { code } = error as { code?: string };
+    const why = code === "ENOENT"
+      ? "no such file"
+      : code === "EACCES" || code === "EPERM"
+      ? "permission denied; let the user who runs membershipd read it"
+      : code === "EISDIR"
+      ? "it is a directory; name the PEM file"
+      : `it cannot be read (${code})`;
+    problems.push(`${flagOf(key)} ${path}: ${why}`);
+    return null;
+  }
+}
+
+function certificateOf(key: Key, path: string, pem: string, { problems }: Inspection) {
+  try {
+    return new X509Certificate(pem);
+  } catch {
+    problems.push(
+      `${
+        flagOf(key)
+      } ${path}: it holds no certificate; it must be PEM, with a BEGIN CERTIFICATE line`,
+    );
+    return null;
+  }
+}
+
+function privateKeyOf(
+  key: Key,
+  path: string,
+  pem: string,
+  { problems }: Inspection,
+): KeyObject | null {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    const what = /ENCRYPTED/.test(pem)
+      ? "it is locked with a password; write it without one, readable for membershipd only"
+      : "it holds no private key; it must be PEM, with a BEGIN PRIVATE KEY line";
+    problems.push(`${flagOf(key)} ${path}: ${what}`);
+    return null;
+  }
+}
+
+async function refuseOpen(key: Key, path: string, { problems }: Inspection): Promise<void> {
+  if (process.platform === "win32") return;
+  const { mode } = await stat(path);
+  if ((mode & 0o007) === 0) return;
+  problems.push(
+    `${flagOf(key)} ${path}: everybody on this machine may read it; chmod o-rwx ${path}`,
+  );
+}
+
+function inspectDates(
+  what: string,
+  { validFromDate, validToDate }: X509Certificate,
+  now: Date,
+  { problems, warnings }: Inspection,
+): void {
+  const [from, to] = [validFromDate.getTime(), validToDate.getTime()];
+  if (to <= now.getTime()) {
+    problems.push(`${what}: it expired at ${validToDate.toISOString()}; renew it`);
+  } else if (from > now.getTime()) {
+    problems.push(
+      `${what}: it is good from ${validFromDate.toISOString()} on only; check this machine's clock`,
+    );
+  } else if (to - now.getTime() < SOON_DAYS * DAY) {
+    const days = Math.floor((to - now.getTime()) / DAY);
+    warnings.push(`${what}: it expires at ${validToDate.toISOString()}, in ${days} days; renew it`);
+  }
+}
+
+/** The DNS names and addresses a certificate is for, as they stand in a URL. */
+function namesOf({ subjectAltName }: X509Certificate): string[] {
+  return (subjectAltName ?? "").split(", ").flatMap((it) => {
+    const [, kind, name = ""] = /^(DNS|IP Address):(.+)$/.exec(it) ?? [];
+    if (kind === undefined) return [];
+    return [(name.includes(":") ? `[${name}]` : name).toLowerCase()];
+  });
+}

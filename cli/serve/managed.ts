@@ -1,0 +1,133 @@
+/**
+ * The nats-server that we start.
+ *
+ * @module
+ */
+
+import { findNatsServer } from "../../src/nats/binary.ts";
+import {
+  busAccounts,
+  loadServiceKeys,
+  localTls,
+  type NatsOptions,
+  type NatsServerOptions,
+  type ServiceKeys,
+  type SupervisedNatsServer,
+  superviseNatsServer,
+  type SupervisorEvent,
+} from "../../src/nats/mod.ts";
+import { lockStore } from "./lock.ts";
+import type { Log } from "./log.ts";
+import { serviceKeysPath, type Settings } from "./settings.ts";
+import type { Undo } from "./undo.ts";
+
+/** What the bus is made of. */
+export interface BusOptions {
+  settings: Settings;
+  /** The route secret. */
+  clusterPass: string | null;
+  /** Whether the nats-server tells everything, in our log and on a monitoring port. */
+  debug: boolean;
+  /** Where the nats-server program is looked for. */
+  env: Readonly<Record<string, string | undefined>>;
+  signal: AbortSignal;
+  log: Log;
+  undo: Undo;
+}
+
+/** Who we are on the bus. */
+export interface Keys {
+  /** The service user. */
+  service: Partial<NatsOptions>;
+  /** The system user, null where none is given. */
+  system: Partial<NatsOptions> | null;
+  /** Seed of the key that signs admissions, null where none is given. */
+  issuerSeed: string | null;
+}
+
+/** The parts of a file of keys. */
+export function keysOf({ service, system, issuer }: ServiceKeys): Keys {
+  return {
+    service: { nkeySeed: service.seed },
+    system: { nkeySeed: system.seed },
+    issuerSeed: issuer.seed,
+  };
+}
+
+/** How connections are made. */
+export type Target = Pick<NatsOptions, "servers" | "tls">;
+
+/** Starts it, and keeps it up. */
+export async function manage(
+  options: BusOptions,
+): Promise<{ server: SupervisedNatsServer; keys: Keys; target: Target }> {
+  const { settings, undo } = options;
+  const { tlsCert, ca } = settings;
+  const { path: binary } = await findNatsServer({ env: options.env, signal: options.signal });
+  const lock = await lockStore(settings.natsStore, options);
+  undo.add("lock", () => Promise.resolve(lock.release()));
+  const keys = await loadServiceKeys(serviceKeysPath(settings), { create: true });
+  const tls = tlsCert === null
+    ? null
+    : await localTls({ cert: tlsCert, ...ca === null ? {} : { ca } });
+  const server = await superviseNatsServer({ ...serverOptions(options, keys), binary }, {
+    onEvent: (event) => {
+      if (event.kind === "started") lock.usedBy(event.pid);
+      tell(options.log, event);
+    },
+  });
+  // It waits for its clients and then, at most five seconds, for the nats-server to end.
+  undo.add("nats-server", () => server.stop(), 8_000);
+  return {
+    server,
+    keys: keysOf(keys),
+    target: { servers: server.url, ...tls === null ? {} : { tls } },
+  };
+}
+
+function serverOptions(
+  { settings, clusterPass, debug, signal, log }: BusOptions,
+  keys: ServiceKeys,
+): NatsServerOptions {
+  const { bind, natsPort, natsStore, tlsCert, tlsKey, serverName, busAuth } = settings;
+  return {
+    host: bind,
+    port: natsPort === 0 ? -1 : natsPort,
+    jetstream: { storeDir: natsStore },
+    signal,
+    ...busAccounts({ mode: busAuth, keys }),
+    ...serverName === null ? {} : { serverName },
+    ...tlsCert === null || tlsKey === null ? {} : { tls: { cert: tlsCert, key: tlsKey } },
+    ...settings.routes.length === 0 ? {} : { cluster: clusterOf(settings, clusterPass) },
+    ...debug ? { monitoringPort: -1, extra: "debug: true", onLog: logOf(log) } : {},
+  };
+}
+
+function clusterOf(settings: Settings, password: string | null): NatsServerOptions["cluster"] {
+  const { clusterName, clusterPort, routes, clusterUser: user } = settings;
+  const { routeTlsCert: cert, routeTlsKey: key, routeTlsCa: ca } = settings;
+  return {
+    name: clusterName!,
+    port: clusterPort === 0 ? -1 : clusterPort,
+    routes,
+    ...user === null || password === null ? {} : { user, password },
+    ...cert === null || key === null || ca === null ? {} : { tls: { cert, key, ca, verify: true } },
+  };
+}
+
+/** Hands the nats-server's log on, line by line. */
+function logOf(log: Log): (text: string) => void {
+  let rest = "";
+  return (text) => {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop()!.slice(-8192);
+    for (const line of lines) if (line.trim() !== "") log("info", "nats.log", { line });
+  };
+}
+
+function tell(log: Log, event: SupervisorEvent): void {
+  const { kind, ...fields } = event;
+  const level = kind === "ended" ? "warn" : kind === "start_failed" ? "error" : "info";
+  // The first start is told together with all else that has started.
+  log(kind === "started" && event.restarts === 0 ? "debug" : level, `nats.${kind}`, fields);
+}

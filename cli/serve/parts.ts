@@ -1,0 +1,189 @@
+/**
+ * The parts a server is made of, each opened and noted down to be closed.
+ *
+ * @module
+ */
+
+import type { BlobStore } from "../../src/blobs/types.ts";
+import type { ControlPlane } from "../../src/http/options.ts";
+import type { Fetching } from "../../src/http/serve_types.ts";
+import type { AuthCallout } from "../../src/nats/types.ts";
+import type { Store } from "../../src/store.ts";
+import { orAbort } from "../abort.ts";
+import { authoritiesOf } from "./authorities.ts";
+import type { Bus } from "./bus.ts";
+import type { Inspection } from "./certificates.ts";
+import { calloutEvents, httpEvents } from "./events.ts";
+import { isManaged, isPublic } from "./guards.ts";
+import type { Log } from "./log.ts";
+import type { Settings } from "./settings.ts";
+import type { Undo } from "./undo.ts";
+
+/** What the parts are made with. */
+export interface Surroundings {
+  /** What the operator wants. */
+  readonly settings: Settings;
+  /** The certificates. */
+  readonly found: Inspection;
+  /** Ends the start. */
+  readonly signal: AbortSignal;
+  /** Where events go. */
+  readonly log: Log;
+  /** What was begun. */
+  readonly undo: Undo;
+}
+
+/** Where the control plane and the blobs are kept. */
+export interface Storage {
+  /** The control plane. */
+  store: Store;
+  /** The blobs. */
+  blobs: BlobStore;
+}
+
+/** Opens the store and the blobs on this machine's disk; null where both are in JetStream. */
+export async function openLocal({ settings, undo }: Surroundings): Promise<Storage | null> {
+  if (settings.store === "jetstream") return null;
+  const { openSqlite } = await import("../../src/sqlite/mod.ts");
+  const store = openSqlite(settings.db);
+  undo.add("store", () => store.close());
+  const { openDiskBlobs } = await import("../../src/blobs/mod.ts");
+  const blobs = await openDiskBlobs(settings.storeDir);
+  undo.add("blobs", () => blobs.close());
+  return { store, blobs };
+}
+
+/** How often a wait for the cluster is told, milliseconds. */
+const WAITING_MS = 5_000;
+
+/** Opens the store and the blobs in JetStream. */
+export async function openReplicated(
+  { settings, undo, log, signal }: Surroundings,
+  { connection }: Bus,
+): Promise<Storage> {
+  const bucket = settings.bucket ?? "UNIBUS";
+  const replicas = settings.replicas === null ? {} : { replicas: settings.replicas };
+  const { openJetStream } = await import("../../src/jetstream/mod.ts");
+  const { openObjectBlobs } = await import("../../src/blobs/mod.ts");
+  const waiting = setInterval(() => log("info", "store.waiting", { bucket }), WAITING_MS);
+  try {
+    const store = await orAbort(
+      openJetStream({
+        connection,
+        bucket,
+        ...replicas,
+        signal,
+        // Ours syncs each write; of another we can only tell where it says so.
+        ...isManaged(settings) ? {} : {
+          onWarning: ({ code, message }) => log("warn", `store.${code}`, { message }),
+        },
+      }),
+      signal,
+      (late) => void late.close(),
+    );
+    undo.add("store", () => store.close());
+    const blobs = await openObjectBlobs({
+      connection,
+      bucket: `${bucket}_BLOBS`,
+      ...replicas,
+      signal,
+    });
+    undo.add("blobs", () => blobs.close());
+    return { store, blobs };
+  } finally {
+    clearInterval(waiting);
+  }
+}
+
+/** Begins to judge who may connect; null where the bus does not look. */
+export async function startCallout(
+  { settings, undo, log }: Surroundings,
+  { connection, system, issuerSeed }: Bus,
+  store: Store,
+): Promise<AuthCallout | null> {
+  // Also with `off`: who comes with credentials is let in by it.
+  if (issuerSeed === null) return null;
+  const { startAuthCallout } = await import("../../src/nats/mod.ts");
+  const callout = await startAuthCallout({
+    store,
+    connection,
+    ...system === null ? {} : { system },
+    issuerSeed,
+    mode: settings.busAuth,
+    onEvent: calloutEvents(log),
+  });
+  undo.add("callout", () => callout.stop());
+  return callout;
+}
+
+/** How long requests that are in flight may take when the server stops, milliseconds. */
+const GRACE_MS = 5_000;
+
+/** Listens, and answers requests; gives the URL. */
+export async function startHttp(
+  around: Surroundings,
+  bus: Bus,
+  storage: Storage,
+  callout: AuthCallout | null,
+): Promise<string> {
+  const { settings, found, undo } = around;
+  const { serve } = await import("../../src/http/mod.ts");
+  let plane: ControlPlane | null = null;
+  const fetch: Fetching["fetch"] = (request, peer) => plane?.fetch(request, peer) ?? notYet();
+  const server = await serve({ fetch }, {
+    hostname: settings.bind,
+    port: settings.httpPort,
+    hardened: isPublic(settings),
+    ...found.pair === null ? {} : { tls: found.pair },
+  });
+  undo.add("http", () => server.close(GRACE_MS), GRACE_MS + 2_000);
+  // Its names have the port in them, which is known when it listens.
+  plane = await makePlane(around, bus, storage, callout, server.port);
+  return server.url;
+}
+
+function notYet(): Response {
+  return new Response("The server is starting", { status: 503, headers: { "retry-after": "1" } });
+}
+
+async function makePlane(
+  { settings, found, log }: Surroundings,
+  bus: Bus,
+  { store, blobs }: Storage,
+  callout: AuthCallout | null,
+  port: number,
+): Promise<ControlPlane> {
+  const { createControlPlane } = await import("../../src/http/mod.ts");
+  const { busAuth, maxBlobBytes } = settings;
+  const authorities = authoritiesOf(settings, found.names, port);
+  if (authorities === null && busAuth === "enforce") {
+    log("warn", "settings", {
+      warning:
+        "Nobody can tell by which names this server is reached, so that requests signed for " +
+        "another server are taken as well; name it with --authority",
+    });
+  }
+  const plane = createControlPlane(store, {
+    busAuth,
+    blobs,
+    maxBlobBytes,
+    requireEncrypted: isPublic(settings),
+    onEvent: httpEvents(log),
+    readiness: async () => [
+      await bus.check(),
+      ...callout === null ? [] : [{ name: "callout", ...callout.status() }],
+    ],
+    ...authorities === null ? {} : { authorities },
+  });
+  plane.gauge("unibus_nats_restarts", "Times our nats-server was started again", bus.restarts);
+  if (callout !== null) {
+    const count = (name: string, help: string, key: keyof ReturnType<AuthCallout["counts"]>) =>
+      plane.gauge(`unibus_bus_${name}`, help, () => callout.counts()[key]);
+    count("admitted", "Clients let in", "admitted");
+    count("refused", "Clients refused", "refused");
+    count("would_refuse", "Clients let in by soft that enforce refuses", "wouldRefuse");
+    count("kicked", "Open connections ended", "kicked");
+    count("dropped", "Requests left without an answer for want of room", "dropped");
+  }
+  return plane;
+}

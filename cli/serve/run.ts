@@ -1,0 +1,157 @@
+/**
+ * The server's life: guards, start, service, orderly end.
+ *
+ * @module
+ */
+
+import { isStoreError } from "../../src/errors.ts";
+import type { Context } from "../command.ts";
+import { UsageError } from "../failure.ts";
+import { announce, missingOf, type Places } from "./announce.ts";
+import { inspect } from "./certificates.ts";
+import { isClustered, isManaged, problemsOf, warningsOf } from "./guards.ts";
+import { createLog } from "./log.ts";
+import type { BusOptions } from "./managed.ts";
+import { openLocal, openReplicated, startCallout, startHttp, type Surroundings } from "./parts.ts";
+import { type Given, resolve } from "./resolve.ts";
+import { routeSecret } from "./secret.ts";
+import { serviceKeysPath, type Settings } from "./settings.ts";
+import { Undo } from "./undo.ts";
+
+/**
+ * Runs the server until the signal.
+ *
+ * @param context The world
+ * @param given What the flags, the environment and the file say
+ * @param options `natsOnly`: the nats-server alone, so that its store can be moved or mended
+ * @throws {UsageError} The settings leave a door open, or contradict each other
+ */
+export async function runServer(
+  { io }: Context,
+  given: Given,
+  { natsOnly }: { natsOnly: boolean },
+): Promise<void> {
+  const began = performance.now();
+  const resolved = resolve(given);
+  const { settings } = resolved;
+  const found = await inspect(settings);
+  const clusterPass = await routeSecret(resolved, given.file);
+  const problems = [...problemsOf(settings), ...found.problems];
+  if (natsOnly && !isManaged(settings)) {
+    problems.push("--nats-only and --nats-url contradict each other; leave one of the two away");
+  }
+  if (problems.length > 0) throw new UsageError(problems.join("\nerror: "));
+
+  let written: unknown;
+  const write = (text: string) => void (written = io.stderr.write(`${text}\n`));
+  // The nats-server has it in URLs.
+  const secrets = clusterPass === null ? [] : [clusterPass, encodeURIComponent(clusterPass)];
+  const { logFormat: format, logLevel: level } = settings;
+  const log = createLog({ format, level, secrets, write });
+  for (const warning of warningsOf(resolved)) log("warn", "settings", { warning });
+  for (const warning of found.warnings) log("warn", "certificate", { warning });
+
+  const failed = new AbortController();
+  const signal = AbortSignal.any([io.signal, failed.signal]);
+  const undo = new Undo();
+  const around: Surroundings = { settings, found, signal, log, undo };
+  const debug = Boolean(io.env.UNIBUS_NATS_DEBUG);
+  const missing = missingOf(settings);
+  try {
+    const bus = { settings, clusterPass, debug, env: io.env, signal, log, undo };
+    const { hasAdmin, places } = await start(around, bus, failed, natsOnly);
+    if (isClustered(settings) && missing.includes(serviceKeysPath(settings))) {
+      const warning =
+        `${serviceKeysPath(settings)} was made anew; copy one such file to every node ` +
+        "of the cluster, so that each may admit the clients of the others";
+      log("warn", "settings", { warning });
+    }
+    const took = performance.now() - began;
+    const say = format === "text" ? write : null;
+    announce({ settings, places, missing, hasAdmin, took }, log, say);
+    await aborted(io.signal);
+    log("info", "stopping", { reason: io.signal.reason });
+  } catch (error) {
+    if (!io.signal.aborted) throw refusal(error, settings);
+    // Asked to stop before it was ready, it stops, which is no failure.
+    log("info", "stopping", { reason: io.signal.reason });
+  } finally {
+    failed.abort();
+    await undo.end(log);
+    if (io.signal.aborted) log("info", "stopped");
+    await written;
+  }
+}
+
+interface Started {
+  places: Places;
+  hasAdmin: boolean;
+}
+
+async function start(
+  around: Surroundings,
+  options: BusOptions,
+  failed: AbortController,
+  natsOnly: boolean,
+): Promise<Started> {
+  const begun = import("./bus.ts").then(({ startBus }) => startBus(options));
+  const [bus, local] = await together(
+    failed,
+    begun,
+    // While the nats-server starts, what needs none is opened and loaded.
+    natsOnly ? null : openLocal(around),
+    natsOnly ? null : import("../../src/http/mod.ts"),
+  );
+  const { monitoringUrl } = bus;
+  const { names } = around.found;
+  const places = {
+    nats: named(bus.url, names),
+    ...monitoringUrl === undefined ? {} : { monitoring: monitoringUrl },
+  };
+  if (natsOnly) return { places, hasAdmin: true };
+  const storage = local ?? await openReplicated(around, bus);
+  around.signal.throwIfAborted();
+  const callout = await startCallout(around, bus, storage.store);
+  around.signal.throwIfAborted();
+  const http = named(await startHttp(around, bus, storage, callout), names);
+  return { places: { http, ...places }, hasAdmin: await storage.store.hasAdmin() };
+}
+
+/** A URL with a name of the certificate, without which nobody could connect to it. */
+function named(url: string, names: readonly string[] | null): string {
+  const name = names?.find((it) => !it.includes("*"));
+  return name === undefined ? url : url.replace(/\/\/(\[.*?\]|[^:/]+)/, `//${name}`);
+}
+
+/** Waits for all; when one fails, ends the others, waits for them as well, and throws the first error. */
+async function together<T extends unknown[]>(
+  failed: AbortController,
+  ...work: { [K in keyof T]: T[K] | Promise<T[K]> }
+): Promise<T> {
+  const settled = await Promise.allSettled(work.map(async (it) => {
+    try {
+      return await it;
+    } catch (error) {
+      failed.abort(error);
+      throw error;
+    }
+  }));
+  if (settled.some((it) => it.status === "rejected")) throw failed.signal.reason;
+  return settled.map((it) => (it as PromiseFulfilledResult<unknown>).value) as T;
+}
+
+/** The error of a start as the operator should see it. */
+function refusal(error: unknown, settings: Settings): unknown {
+  if (!isStoreError(error, "in_progress")) return error;
+  const how = isManaged(settings)
+    ? "; `membershipd serve --nats-only` with the same settings runs the nats-server for it"
+    : "";
+  return new UsageError(`${error.message}${how}`, { cause: error });
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
