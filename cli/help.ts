@@ -30,6 +30,7 @@ Commands:
                                file
   verify [options]             Compare a SQLite file with a NATS JetStream bucket, record by record,
                                and list what differs by key
+  identity                     The keys of one peer, in a file for its own eyes
   user                         The allowlist
   invite                       Single-use invitations
   room                         Rooms and who is in them
@@ -42,7 +43,8 @@ Commands:
 Examples:
   membershipd
   membershipd serve --help
-  membershipd user add --sign-pub KEY --kex-pub KEY --handle ada --admin
+  membershipd identity create ada.json
+  membershipd user add --admin --handle ada --identity ada.json
   membershipd invite create --role admin
   membershipd migrate-to-kv --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222
 

@@ -22,6 +22,7 @@ const COMMANDS: Record<string, (context: Context) => Promise<CommandUnknownOpts>
   "migrate-to-sqlite": async (it) =>
     (await import("./commands/migrate_to_sqlite.ts")).migrateToSqliteCommand(it),
   verify: async (it) => (await import("./commands/verify.ts")).verifyCommand(it),
+  identity: async (it) => (await import("./commands/identity.ts")).identityCommand(it),
   user: async (it) => (await import("./commands/user.ts")).userCommand(it),
   invite: async (it) => (await import("./commands/invite.ts")).inviteCommand(it),
   room: async (it) => (await import("./commands/room.ts")).roomCommand(it),
@@ -96,7 +97,8 @@ async function program(context: Context, word: string | undefined): Promise<Comm
     [
       "membershipd",
       "membershipd serve --help",
-      "membershipd user add --sign-pub KEY --kex-pub KEY --handle ada --admin",
+      "membershipd identity create ada.json",
+      "membershipd user add --admin --handle ada --identity ada.json",
       "membershipd invite create --role admin",
       "membershipd migrate-to-kv --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222",
     ],

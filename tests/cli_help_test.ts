@@ -101,7 +101,7 @@ Deno.test("what the parser does not take is wrong usage, with a suggestion where
     [["usr", "--help"], /unknown command/],
     [["user", "list", "--jsn"], /unknown option '--jsn'\n\(Did you mean --json\?\)/],
     [["user", "show"], /missing required argument 'key'/],
-    [["user", "add", "--handle", "a"], /required option '--sign-pub/],
+    [["user", "add", "--handle", "a"], /Give --sign-pub and --kex-pub, or --identity/],
     [["user", "list", "--limit", "0"], /whole number of at least 1/],
     [["user", "list", "--limit", "1e3"], /whole number/],
     [["user", "list", "--connect-timeout", "0"], /number of seconds/],

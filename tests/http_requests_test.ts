@@ -205,7 +205,7 @@ Deno.test("a room's subject is made from its id; none but an admin chooses, and 
   isProblem(await make(user, "c", "free"), 403, "forbidden", "subject");
   isProblem(await make(user, "d", "room.b"), 403, "forbidden", "subject");
   assert.equal((await make(admin, "e", "free")).json.subject, "free");
-  for (const subject of ["room.b", "room", "room.b.c"]) {
+  for (const subject of ["room.b", "room", "room.b.c", "_R_.x"]) {
     isProblem(await make(admin, "f", subject), 400, "invalid", "subject");
   }
 });

@@ -21,6 +21,7 @@ import { bytesOf } from "../files.ts";
 import { duration } from "../flags.ts";
 import { withOpenStore } from "../open.ts";
 import { fields, print, printJson, printList, say } from "../output.ts";
+import { keysOf } from "./identity.ts";
 import { printUser } from "./user.ts";
 
 /** Makes the command. */
@@ -152,18 +153,23 @@ async function byId(found: Promise<Invite>): Promise<Invite> {
 function redeem(context: Context): CommandUnknownOpts {
   return withJson(withStore(
     command(context, "redeem", "Claim an invitation: adds the user with the invitation's role", [
-      "membershipd invite redeem --token-file - --sign-pub KEY --kex-pub KEY --handle ada <token.txt",
+      "membershipd invite redeem --token-file - --identity ada.json --handle ada <token.txt",
       "membershipd invite redeem --token-file token.txt --sign-pub KEY --kex-pub KEY --handle ada",
     ])
       .argument("[token]", "the token; others on this machine may see it here, so prefer a file")
       .option("--token-file <file>", "file that holds the token; - reads stdin")
-      .requiredOption("--sign-pub <key>", "Ed25519 public key, 64 hex digits")
-      .requiredOption("--kex-pub <key>", "X25519 public key, 64 hex digits")
+      .option("--sign-pub <key>", "Ed25519 public key, 64 hex digits")
+      .option("--kex-pub <key>", "X25519 public key, 64 hex digits")
+      .addOption(
+        new Option("--identity <file>", "take the public keys from what identity create has made")
+          .conflicts(["signPub", "kexPub"]),
+      )
       .requiredOption("--handle <name>", "name to show"),
   )).action(async (argument, flags) => {
+    const keys = await keysOf(flags);
     const claim = {
-      signPub: check.signPub("sign-pub", flags.signPub),
-      kexPub: check.kexPub("kex-pub", flags.kexPub),
+      signPub: check.signPub("sign-pub", keys.signPub),
+      kexPub: check.kexPub("kex-pub", keys.kexPub),
       handle: check.handle("handle", flags.handle),
     };
     const token = await readToken(context, argument, flags.tokenFile);

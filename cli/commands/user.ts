@@ -19,6 +19,7 @@ import {
 } from "../command.ts";
 import { withOpenStore } from "../open.ts";
 import { fields, print, printable, printJson, printList } from "../output.ts";
+import { keysOf } from "./identity.ts";
 
 /** Makes the command. */
 export function userCommand(context: Context): CommandUnknownOpts {
@@ -37,12 +38,16 @@ export function userCommand(context: Context): CommandUnknownOpts {
 function add(context: Context): CommandUnknownOpts {
   return withJson(withStore(
     command(context, "add", "Add a user; makes the file or the bucket when there is none", [
-      "membershipd user add --sign-pub KEY --kex-pub KEY --handle ada --admin",
+      "membershipd user add --handle ada --identity ada.json --admin",
       "membershipd user add --sign-pub KEY --kex-pub KEY --handle build-3 " +
       "--nats-url nats://127.0.0.1:4222",
     ])
-      .requiredOption("--sign-pub <key>", "Ed25519 public key, 64 hex digits")
-      .requiredOption("--kex-pub <key>", "X25519 public key, 64 hex digits")
+      .option("--sign-pub <key>", "Ed25519 public key, 64 hex digits")
+      .option("--kex-pub <key>", "X25519 public key, 64 hex digits")
+      .addOption(
+        new Option("--identity <file>", "take the public keys from what identity create has made")
+          .conflicts(["signPub", "kexPub"]),
+      )
       .requiredOption("--handle <name>", "name to show")
       .addOption(
         new Option("--role <role>", "what the user may do").choices(["admin", "user"] as const)
@@ -51,10 +56,11 @@ function add(context: Context): CommandUnknownOpts {
       .addOption(new Option("--admin", "the same as --role admin").conflicts("role")),
   )).action(async (flags) => {
     const role = flags.admin ? "admin" : flags.role;
+    const keys = await keysOf(flags);
     // Before the store is opened, which may make a file.
     const input = {
-      signPub: check.signPub("sign-pub", flags.signPub),
-      kexPub: check.kexPub("kex-pub", flags.kexPub),
+      signPub: check.signPub("sign-pub", keys.signPub),
+      kexPub: check.kexPub("kex-pub", keys.kexPub),
       handle: check.handle("handle", flags.handle),
       role,
     };

@@ -107,7 +107,7 @@ export function announce(
   const { busAuth, store } = settings;
   const { http } = places;
   const made = filesOf(settings).filter(([path]) => missing.includes(path) && existsSync(path));
-  const add = `membershipd user add --admin --handle NAME --sign-pub KEY --kex-pub KEY` +
+  const add = `membershipd user add --admin --handle NAME --identity me.json` +
     storeFlags(settings, places);
   const invite = `membershipd invite create${storeFlags(settings, places)}`;
   const first = made.length > 0;
@@ -128,6 +128,7 @@ export function announce(
       ...offOf(settings).map((it) => `  ${it}`),
       ...hasAdmin ? [] : [
         "Make the first admin, then an invitation for everybody else",
+        "  membershipd identity create me.json",
         `  ${add}`,
         `  ${invite}`,
       ],

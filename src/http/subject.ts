@@ -6,6 +6,7 @@
 
 import { createHash } from "node:crypto";
 import { StoreError } from "../errors.ts";
+import { isDataPlaneSubject } from "../nats/grant.ts";
 import { LIMITS, show } from "../validate.ts";
 
 /** Where the subjects stand that are made from room ids. */
@@ -49,6 +50,13 @@ export function chooseSubject(
       "invalid",
       `subject must not be ${SPACE.slice(0, -1)} or below it, where the subjects made from room ` +
         `ids stand, found ${show(asked)}`,
+      { field },
+    );
+  }
+  if (!isDataPlaneSubject(asked)) {
+    throw new StoreError(
+      "invalid",
+      `subject must not begin with $ or _, where the bus has its own, found ${show(asked)}`,
       { field },
     );
   }
