@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { connect as dial, createServer, type Server, type Socket } from "node:net";
 import { connect } from "@nats-io/transport-node";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { diagnose, openJetStream, StoreError, type StoreWarning } from "../mod.ts";
 import { type TestServer, testServer } from "./helpers/nats.ts";
+import { tampered } from "./helpers/tamper.ts";
 import { testTls } from "./helpers/tls.ts";
 import { person } from "./helpers/sqlite.ts";
 
@@ -119,37 +119,12 @@ Deno.test("a server without JetStream is unsupported", async () => {
   );
 });
 
-/** Passes a connection on to a real server, whose version it rewrites: no older one is at hand. */
-async function agedServer(url: string): Promise<Server & AsyncDisposable> {
-  const { hostname, port } = new URL(url);
-  const sockets = new Set<Socket>();
-  const proxy = createServer((client) => {
-    const upstream = dial(Number(port), hostname);
-    for (const socket of [client, upstream]) {
-      sockets.add(socket);
-      socket.on("error", () => {});
-      socket.on("close", () => [client, upstream].forEach((it) => it.destroy()));
-    }
-    client.pipe(upstream);
-    upstream.on("data", (chunk) => {
-      const text = chunk.toString("latin1").replace(/"version":"[^"]*"/, '"version":"2.10.27"');
-      client.write(text, "latin1");
-    });
-  });
-  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
-  return Object.assign(proxy, {
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => proxy.close(resolve));
-    },
-  });
-}
-
 Deno.test("a server that is too old is unsupported, naming both versions", async () => {
-  await using proxy = await agedServer(server.url);
-  const { port } = proxy.address() as { port: number };
+  // No older one is at hand, so a real one has its version rewritten.
+  const older = (text: string) => text.replace(/"version":"[^"]*"/, '"version":"2.10.27"');
+  await using aged = await tampered(server.url, older);
   await assert.rejects(
-    openJetStream({ servers: `nats://127.0.0.1:${port}`, bootstrapTimeout: 3000 }),
+    openJetStream({ servers: aged.url, bootstrapTimeout: 3000 }),
     fails("unsupported", /2\.10\.27.*2\.12/),
   );
 });
