@@ -134,9 +134,10 @@ Deno.test(`${RUNS} malformed nkeys are none`, () => {
   const good = natsUserOf("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
   fc.assert(
     fc.property(fc.oneof(odd, fc.nat(55)), fc.string({ minLength: 1, maxLength: 2 }), (it, by) => {
-      const text = typeof it === "number" ? good.slice(0, it) + by + good.slice(it + 1) : it;
+      const changed = typeof it === "number" ? good.slice(0, it) + by + good.slice(it + 1) : it;
+      const text = typeof changed === "string" ? changed : JSON.stringify(changed) ?? "";
       if (text === good) return;
-      assert.equal(signPubOf(String(text)), null, String(text));
+      assert.equal(signPubOf(text), null, text);
     }),
     { numRuns: RUNS },
   );
