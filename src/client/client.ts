@@ -10,6 +10,7 @@ import type { SealedKey } from "../model.ts";
 import * as check from "../validate.ts";
 import { uploadOf, verified } from "./blobs.ts";
 import { type Call, Caller } from "./caller.ts";
+import { textOf } from "./failure.ts";
 import { httpsFetch } from "./https.ts";
 import type { Client, ClientOptions, Fetch, ReadBlob } from "./types.ts";
 
@@ -78,7 +79,7 @@ export function createClient(options: ClientOptions): Client {
   }
 
   const get = (path: string): Promise<string> =>
-    caller.call({ method: "GET", path, signed: false, read: (response) => response.text() });
+    caller.call({ method: "GET", path, signed: false, read: textOf });
 
   return {
     // Methods are async so that a value that is refused here rejects as one refused there does.
@@ -155,16 +156,21 @@ export function createClient(options: ClientOptions): Client {
     async getBlob(id, { signal, timeout = BLOB_TIMEOUT_MS, start, end } = {}) {
       const hex = check.hashId("id", id);
       const isPart = start !== undefined || end !== undefined;
+      const from = check.integer("start", start ?? 0, 0, Number.MAX_SAFE_INTEGER);
+      const to = end === undefined ? "" : check.integer("end", end, from, Number.MAX_SAFE_INTEGER);
       return await caller.call<ReadBlob>({
         method: "GET",
         path: `/v1/blobs/${hex}`,
-        ...(isPart && { headers: { range: `bytes=${start ?? 0}-${end ?? ""}` } }),
+        ...(isPart && { headers: { range: `bytes=${from}-${to}` } }),
         timeout,
         ...(signal && { signal }),
         read: (response) => {
           const body = response.body ?? new Blob().stream();
-          const isWhole = response.status === 200;
-          return { ...sizeOf(hex, response), body: isWhole ? verified(body, hex) : body };
+          if (isPart && response.status !== 206) {
+            void body.cancel().catch(() => {});
+            throw new StoreError("unsupported", `The blob ${hex} came whole, a part was asked for`);
+          }
+          return { ...sizeOf(hex, response), body: isPart ? body : verified(body, hex) };
         },
       });
     },
@@ -199,7 +205,10 @@ function baseOf(given: string | URL): URL {
     // Judged below.
   }
   const isHttp = base?.protocol === "http:" || base?.protocol === "https:";
-  if (base === null || !isHttp || base.search !== "" || base.hash !== "" || base.username !== "") {
+  if (
+    base === null || !isHttp || base.search !== "" || base.hash !== "" ||
+    base.username + base.password !== ""
+  ) {
     // Not shown: somebody may have put a password into it.
     throw new StoreError("invalid", "url must be such as https://bus.example:8470", {
       field: "url",
@@ -221,7 +230,7 @@ function transport(options: ClientOptions, base: URL): { fetch: Fetch; close: ()
 }
 
 async function jsonOf(response: Response): Promise<unknown> {
-  const text = await response.text();
+  const text = await textOf(response);
   if (text === "") return undefined;
   try {
     return JSON.parse(text);

@@ -19,10 +19,28 @@ const BY_STATUS: Readonly<Record<number, StoreErrorCode>> = {
   429: "rate_limited",
 };
 
+/** Most bytes of an answer that is read whole: the largest page of sealed keys has 57 MB. */
+const MOST_BYTES = 64 * 1024 * 1024;
+
+/** An answer as text. One that does not end ends here, not when memory does. */
+export async function textOf({ body }: Response): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  let length = 0;
+  for await (const chunk of body ?? []) {
+    length += chunk.length;
+    if (length > MOST_BYTES) {
+      throw new StoreError("unsupported", `The answer has more than ${MOST_BYTES} bytes`);
+    }
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
 /** Reads an answer that is no success; `what` is the request, for the message. */
 export async function failureOf(response: Response, what: string): Promise<StoreError> {
   const { status, headers } = response;
-  const problem = problemOf(await response.text());
+  const problem = problemOf(await textOf(response));
   const reason = text(problem.reason);
   const retryAfter = secondsOf(headers.get("retry-after"));
   const serverTime = headers.get("date");

@@ -23,7 +23,15 @@ function exchange(request: Request, agent: Agent): Promise<Response> {
     const { method, signal } = request;
     const headers = Object.fromEntries(request.headers);
     const outgoing = send(request.url, { method, headers, agent, signal });
-    outgoing.on("response", (incoming) => resolve(responseOf(incoming, method)));
+    outgoing.on("response", (incoming) => {
+      try {
+        resolve(responseOf(incoming, method));
+      } catch (error) {
+        // A status there is none of. Thrown from here it would end the program.
+        incoming.destroy();
+        reject(error);
+      }
+    });
     outgoing.on("error", reject);
     if (request.body === null) outgoing.end();
     // An error of the body ends the request, and that with the error below it.
@@ -37,7 +45,7 @@ function responseOf(incoming: IncomingMessage, method: string): Response {
     headers.append(incoming.rawHeaders[i]!, incoming.rawHeaders[i + 1]!);
   }
   const status = incoming.statusCode!;
-  const none = method === "HEAD" || status === 204 || status === 304;
+  const none = method === "HEAD" || [204, 205, 304].includes(status);
   if (none) incoming.resume();
   const body = none ? null : Readable.toWeb(incoming) as unknown as ReadableStream<Uint8Array>;
   return new Response(body, { status, headers });

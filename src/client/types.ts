@@ -96,8 +96,8 @@ export interface Me {
 export interface Readiness {
   /** Whether every check is. */
   ok: boolean;
-  /** What was looked at. */
-  checks: { name: string; ok: boolean; detail: string }[];
+  /** What was looked at; the detail, for people, is for those the server deems near. */
+  checks: { name: string; ok: boolean; detail?: string }[];
 }
 
 /** The `cause` of a {@link StoreError} that a control plane answered. */

@@ -85,8 +85,10 @@ export function authenticator(busAuth: BusAuth, options: ControlPlaneOptions): A
       }
     },
     async refusal(error, address) {
-      if (error.code !== "unauthenticated") return error;
+      // A key of nobody's is no better than none: anybody can make as many as there are requests.
+      if (error.code !== "unauthenticated" && error.field !== "keyid") return error;
       await failures.take(address);
+      if (error.code !== "unauthenticated") return error;
       const reason = error.field === undefined ? {} : { reason: error.field };
       const headers = { "accept-signature": ACCEPT_SIGNATURE };
       return new Refusal("unauthenticated", error.message, { cause: error, ...reason, headers });

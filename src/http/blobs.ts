@@ -20,7 +20,7 @@ function blobsOf({ blobs }: Call): BlobStore {
 
 /** The one range of a `Range` header (RFC 9110); null where the whole is to be sent. */
 function rangeOf(header: string | null, size: number): BlobRange | null {
-  const [, from, to] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? "") ?? [];
+  const [, from, to] = /^bytes=(\d*)-(\d*)$/.exec(header ?? "") ?? [];
   // Several ranges and other units may be answered with the whole.
   if (from === undefined || (from === "" && to === "")) return null;
   const start = from === "" ? Math.max(0, size - Number(to)) : Number(from);
@@ -74,6 +74,7 @@ export const BLOBS: readonly Route[] = [
     summary: "Store bytes; their SHA-256, which `content-digest` must say, is the id",
     who: "user",
     streams: true,
+    also: { 201: "Stored; 200 when it was there already" },
     answer: ANSWER.blob,
     errors: ["too_large"],
     handle: async (call) => {
@@ -96,6 +97,11 @@ export const BLOBS: readonly Route[] = [
     summary: "Read a blob or a range of it",
     who: "user",
     streams: true,
+    also: {
+      206: "The one range that `Range` asks for",
+      304: "`If-None-Match` names it",
+      416: "`invalid`: the range begins behind the end",
+    },
     errors: ["not_found"],
     handle: read,
   }),

@@ -21,6 +21,9 @@ export interface Metrics {
   readonly contentType: string;
 }
 
+/** The methods that are counted by name: a caller may make up as many as it likes. */
+const METHODS = new Set(["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"]);
+
 /** Makes counts that start at nothing. */
 export function metricsOf(): Metrics {
   const registry = new Registry();
@@ -58,7 +61,7 @@ export function metricsOf(): Metrics {
   gauge("process_uptime_seconds", "Time since the start", () => process.uptime());
   return {
     request: (method, route, status, took) => {
-      requests.inc({ method, route, status });
+      requests.inc({ method: METHODS.has(method) ? method : "other", route, status });
       seconds.observe({ route }, took);
     },
     refusal: (reason) => refusals.inc({ reason }),

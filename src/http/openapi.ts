@@ -61,6 +61,7 @@ function operation(it: Route): Record<string, unknown> {
     : it.streams
     ? binary
     : null;
+  const content = answer === null ? {} : { content: answer };
   return {
     operationId: it.id,
     summary: it.summary,
@@ -68,7 +69,13 @@ function operation(it: Route): Record<string, unknown> {
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === null ? {} : { requestBody: { required: true, content: body } }),
     responses: {
-      [it.status]: { description: "Done", ...(answer === null ? {} : { content: answer }) },
+      [it.status]: { description: "Done", ...content },
+      ...Object.fromEntries(
+        Object.entries(it.also).map(([status, description]) => [status, {
+          description,
+          ...(Number(status) >= 400 ? PROBLEM_CONTENT : status === "304" ? {} : content),
+        }]),
+      ),
       ...problems(it),
     },
   };
@@ -94,18 +101,23 @@ export const COMMON: readonly StoreErrorCode[] = [
   "unavailable",
 ];
 
+const PROBLEM_CONTENT = {
+  content: { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } } },
+};
+
 function problems(it: Route): Record<string, unknown> {
   const byStatus = new Map<number, StoreErrorCode[]>();
-  for (const code of new Set([...COMMON, ...it.errors])) {
+  const ofBody: StoreErrorCode[] = it.body === null ? [] : ["too_large"];
+  for (const code of new Set([...COMMON, ...ofBody, ...it.errors])) {
     const status = STATUS[code];
     byStatus.set(status, [...byStatus.get(status) ?? [], code]);
   }
+  const found = [...byStatus].map(([status, codes]) => [
+    status,
+    codes.map((code) => `\`${code}\`: ${TITLE[code]}`).join("; "),
+  ]);
+  if (it.body !== null) found.push([415, "`invalid`: the body is not application/json"]);
   return Object.fromEntries(
-    [...byStatus].map(([status, codes]) => [status, {
-      description: codes.map((code) => `\`${code}\`: ${TITLE[code]}`).join("; "),
-      content: {
-        "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } },
-      },
-    }]),
+    found.map(([status, description]) => [status, { description, ...PROBLEM_CONTENT }]),
   );
 }

@@ -62,7 +62,7 @@ export class Pipeline {
     const { route, request, params } = it;
     if (route.who === "newcomer") await this.#registrations.take(it.address);
     const { endpoint, digest, fault, proof } = this.#senders.sender(request);
-    // A right that is missing: thrown under `enforce`, told under `soft`.
+    // A right that is missing: thrown under `enforce`, told under `soft`; else the answer is yes.
     const judge = (check: () => void | Promise<void>) => this.#judge(it, endpoint, check);
     // Of who is not proved nothing more is asked: what `enforce` would have done has been told.
     const isJudged = this.#around.busAuth !== "off" && fault === null;
@@ -72,19 +72,28 @@ export class Pipeline {
       });
     }
     const given = queryOf(request.url);
+    const { store } = this.#around;
+    const all = given.all === "true";
+    const mayDo = () =>
+      authorize(route.who, { store, endpoint, roomId: params.id, about: params.endpoint, all });
+    let isAllowed = false;
     if (isJudged) {
-      const { store } = this.#around;
-      const all = given.all === "true";
-      await judge(() =>
-        authorize(route.who, { store, endpoint, roomId: params.id, about: params.endpoint, all })
-      );
+      isAllowed = await judge(mayDo);
       const by = route.who === "newcomer" ? "newcomer" : "user";
       if (proof !== null) await judge(() => this.#senders.demandUnseen(proof, by));
       if (route.streams && request.method === "PUT") await judge(() => demandDigest(digest));
     }
     const query = read(route.query ?? NO_QUERY, given);
+    const body = await this.#body(it, async (bytes) => {
+      // Also where none came: one that was signed must not be taken away.
+      if (isJudged && (bytes.length > 0 || digest !== null)) {
+        await judge(() => checkDigest(bytes, digest));
+      }
+    });
+    // Who sends a body decides when it ends, and may by then have been revoked, or own that room no more.
+    if (isAllowed && route.body !== null) await judge(mayDo);
     const call: Call = {
-      store: this.#around.store,
+      store,
       blobs: this.#blobs,
       maxBlobBytes: this.#options.maxBlobBytes ?? 64 * 1024 * 1024,
       requireEncrypted: this.#options.requireEncrypted ?? false,
@@ -93,9 +102,7 @@ export class Pipeline {
       params,
       query,
       digest,
-      body: await this.#body(it, async (bytes) => {
-        if (isJudged && bytes.length > 0) await judge(() => checkDigest(bytes, digest));
-      }),
+      body,
       caller: () => {
         if (endpoint !== null) return endpoint;
         throw new StoreError("unauthenticated", "The request must be signed, to tell whose it is");
@@ -126,9 +133,10 @@ export class Pipeline {
     { route, address, requestId }: Incoming,
     endpoint: string | null,
     check: () => void | Promise<void>,
-  ): Promise<void> {
+  ): Promise<boolean> {
     try {
       await check();
+      return true;
     } catch (error) {
       // No answer from the store is none under `soft` either.
       if (!(error instanceof StoreError) || !REFUSALS.has(error.code)) throw error;
@@ -148,6 +156,7 @@ export class Pipeline {
         reason: error.message,
       });
       if (enforced) throw answer;
+      return false;
     }
   }
 }

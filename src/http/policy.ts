@@ -83,7 +83,9 @@ async function refusalOf(store: Question["store"], endpoint: string): Promise<St
   const user = await userOf(store, endpoint);
   return user?.status === "active"
     ? new StoreError("unavailable", "Whether the key is an active user's cannot be told now")
-    : new StoreError("forbidden", "The key that signed belongs to no active user");
+    : new StoreError("forbidden", "The key that signed belongs to no active user", {
+      field: "keyid",
+    });
 }
 
 async function demandAdmin(store: Question["store"], endpoint: string): Promise<void> {

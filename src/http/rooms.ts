@@ -75,7 +75,7 @@ export const ROOMS: readonly Route[] = [
     body: BODY.newRoom,
     status: 201,
     answer: ANSWER.room,
-    errors: ["room_exists"],
+    errors: ["room_exists", "refused"],
     handle: async (call) => {
       if (call.requireEncrypted && call.body.encrypted === false) {
         throw new StoreError(

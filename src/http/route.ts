@@ -68,6 +68,8 @@ export interface Route {
   /** Whether the body is bytes that the route reads itself. */
   readonly streams: boolean;
   readonly status: number;
+  /** Other statuses it may answer, and what they mean. */
+  readonly also: Readonly<Record<number, string>>;
   readonly answer: Schema<unknown> | null;
   /** Codes it may answer besides `invalid`, `unauthenticated`, `forbidden` and `unavailable`. */
   readonly errors: readonly StoreErrorCode[];
@@ -83,6 +85,7 @@ export interface RouteParts<Q, B> {
   body?: Schema<B>;
   streams?: boolean;
   status?: number;
+  also?: Readonly<Record<number, string>>;
   answer?: Schema<unknown>;
   errors?: readonly StoreErrorCode[];
   handle(call: Call<Q, B>): Promise<Reply>;
@@ -104,6 +107,7 @@ export function route<Q = Record<string, never>, B = undefined>(
     body: parts.body ?? null,
     streams: parts.streams ?? false,
     status: parts.status ?? (parts.answer === undefined && parts.streams !== true ? 204 : 200),
+    also: parts.also ?? {},
     answer: parts.answer ?? null,
     errors: parts.errors ?? [],
     handle: (call) => parts.handle(call as Call<Q, B>),

@@ -44,8 +44,9 @@ export async function signRequest(
   signer: Signer,
   options: SignOptions = {},
 ): Promise<Record<string, string>> {
-  const { host, protocol, pathname, search } = new URL(request.url);
-  const target = targetOf(request.method, `${protocol}//${host}${pathname}${search}`);
+  const { href, host, protocol } = new URL(request.url);
+  // As text, not from its parts: those do not tell an empty query from none.
+  const target = targetOf(request.method, href.split("#", 1)[0]!, host);
   if (target === null) throw new TypeError(`Only http and https are signed, found ${protocol}`);
   const created = Math.floor((options.created ?? new Date()).getTime() / 1000);
   const nonce = options.nonce ?? randomBytes(18).toString("base64url");
