@@ -57,7 +57,7 @@ for (const store of ["sqlite", "jetstream"]) {
       await using server = await daemon(dir, [...publicFlags(tls), "--store", store]);
       const { hint } = await server.event("no_admin");
       // What the hint shows is what reaches the store of the server that runs.
-      const storeFlags = hint.split(" --kex-pub KEY ")[1].split(" ");
+      const storeFlags = hint.split(" --identity me.json ")[1].split(" ");
       const command = async (...args: string[]) => {
         const { code, stdout, stderr } = await cliProcess([...args, ...storeFlags]).ended;
         assert.equal(code, 0, stderr);

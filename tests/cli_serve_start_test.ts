@@ -52,13 +52,15 @@ Deno.test("no command is the server: the first start tells all there is to know,
     assert.ok(first.includes(`  http://127.0.0.1:${http}  HTTP`));
     assert.ok(first.includes(`  nats://127.0.0.1:${nats}  NATS`));
     assert.match(first, /--bus-auth enforce\n.*--tls-cert.*\n.*--bind 0\.0\.0\.0/);
-    const [, command] = /\n {2}membershipd (user add --admin .*)\n {2}membershipd invite create\n/
-      .exec(first)!;
+    const [, identity, command] =
+      /\n {2}membershipd (identity .*)\n {2}membershipd (user add --admin .*)\n {2}membershipd invite create\n/
+        .exec(first)!;
 
-    // The very command that it shows, with real keys in it.
-    const { signPub, kexPub } = person(1);
-    const words = command!.replace("NAME", "ada").replace("KEY", signPub).replace("KEY", kexPub);
-    const added = await cliProcess(words.split(" "), { cwd: dir }).ended;
+    // The very commands that it shows.
+    const made = await cliProcess(identity!.split(" "), { cwd: dir }).ended;
+    const [, signPub] = /sign-pub +([0-9a-f]{64})/.exec(made.stdout)!;
+    const words = command!.replace("NAME", "ada").split(" ");
+    const added = await cliProcess(words, { cwd: dir }).ended;
     assert.equal(added.stdout, `added admin ada ${signPub}\n`, added.stderr);
     const later = (await start()).trimEnd().split("\n");
     assert.equal(later.length, 3, later.join("\n"));

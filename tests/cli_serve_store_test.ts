@@ -21,9 +21,9 @@ async function addAdmin(n: number, flags: string[]): Promise<string> {
   return signPub;
 }
 
-/** The flags that the server's hint shows behind `--kex-pub KEY`. */
+/** The flags that the server's hint shows behind `--identity me.json`. */
 function flagsOf(hint: string): string[] {
-  return hint.split(" --kex-pub KEY ")[1]!.split(" ");
+  return hint.split(" --identity me.json ")[1]!.split(" ");
 }
 
 Deno.test("--store jetstream: the store is in the node's own NATS, kept over restarts and kills", () =>

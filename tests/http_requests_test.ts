@@ -451,3 +451,30 @@ Deno.test("strangers who sign cannot fill the memory of requests that were seen"
   assert.equal((await it.plane.fetch(mine)).status, 200);
   isProblem(await answerOf(await it.plane.fetch(copy)), 401, "unauthenticated");
 });
+
+Deno.test("one user owns at most so many rooms", async () => {
+  await using it = await testPlane({ maxRoomsPerOwner: 2 });
+  const [user, other] = [await it.user(), await it.user()];
+  const make = (as: typeof user, id: string) =>
+    it.ask("POST /v1/rooms", { as, body: { id, encrypted: false } });
+  assert.equal((await make(user, "a")).status, 201);
+  assert.equal((await make(user, "b")).status, 201);
+  isProblem(await make(user, "c"), 409, "refused");
+  assert.equal((await make(other, "c")).status, 201);
+  assert.equal((await it.ask("DELETE /v1/rooms/a", { as: user })).status, 204);
+  assert.equal((await make(user, "d")).status, 201);
+});
+
+Deno.test("where nobody signs, no web page of elsewhere can ask", async () => {
+  for (const busAuth of ["off", "soft"] as const) {
+    await using it = await testPlane({ busAuth, authorities: ["bus.example:8470"] });
+    const ask = (headers: Record<string, string>) => it.ask("POST /v1/invites", { headers });
+    assert.equal((await ask({})).status, 201);
+    assert.equal((await ask({ origin: ORIGIN })).status, 201);
+    // A page of elsewhere; one without an origin; and one whose name was made to lead here.
+    isProblem(await ask({ origin: "https://evil.example" }), 403, "forbidden", "origin");
+    isProblem(await ask({ origin: "null" }), 403, "forbidden", "origin");
+    const rebound = new Request("http://evil.example:8470/v1/users");
+    isProblem(await answerOf(await it.plane.fetch(rebound)), 403, "forbidden", "host");
+  }
+});

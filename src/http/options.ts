@@ -36,9 +36,15 @@ export interface ControlPlaneOptions {
   /** Refuse rooms that are not end-to-end encrypted. Default false. */
   requireEncrypted?: boolean;
   /**
-   * The names (`host` or `host:port`, lower case) by which this control plane is reached. Under
-   * `enforce`, what was signed for another is refused, so that no other server can pass on here what
-   * was sent to it. Default: any.
+   * Most rooms that one user may own, unless `off`. Who is put into rooms is not asked, and what a
+   * client may do on the bus has to fit one message. Default 500.
+   */
+  maxRoomsPerOwner?: number;
+  /**
+   * The names (`host` or `host:port`, lower case) by which this control plane is reached. What is
+   * meant for another is refused: under `enforce` so that no other server can pass on here what was
+   * signed for it, else so that no web page can reach a server on loopback by a name of its own.
+   * Default: any.
    */
   authorities?: readonly string[];
   /** More checks for `/readyz` than the store's and the blobs'. */

@@ -15,6 +15,7 @@ import type { BusAuth, ControlPlaneOptions } from "./options.ts";
 import { authorize } from "./policy.ts";
 import type { Call, Reply, Route } from "./route.ts";
 import { object, type Schema } from "./schema.ts";
+import { show } from "../validate.ts";
 
 /** What {@link Pipeline} needs besides the options. */
 export interface Surroundings {
@@ -60,6 +61,7 @@ export class Pipeline {
   /** Answers a request, or throws the error it met. */
   async run(it: Incoming): Promise<Response> {
     const { route, request, params } = it;
+    if (this.#around.busAuth !== "enforce") demandOwnName(request, this.#options.authorities);
     if (route.who === "newcomer") await this.#registrations.take(it.address);
     const { endpoint, digest, fault, proof } = this.#senders.sender(request);
     // A right that is missing: thrown under `enforce`, told under `soft`; else the answer is yes.
@@ -97,6 +99,9 @@ export class Pipeline {
       blobs: this.#blobs,
       maxBlobBytes: this.#options.maxBlobBytes ?? 64 * 1024 * 1024,
       requireEncrypted: this.#options.requireEncrypted ?? false,
+      maxRoomsPerOwner: this.#around.busAuth === "off"
+        ? Infinity
+        : this.#options.maxRoomsPerOwner ?? 500,
       request,
       endpoint,
       params,
@@ -158,6 +163,21 @@ export class Pipeline {
       if (enforced) throw answer;
       return false;
     }
+  }
+}
+
+/**
+ * Where no signature is demanded, whatever a browser runs could reach us: by a name that its page has
+ * made lead here, or from a page of elsewhere. Programs send no `Origin`.
+ */
+function demandOwnName({ headers, url }: Request, names: readonly string[] | undefined): void {
+  const host = (headers.get("host") ?? new URL(url).host).toLowerCase();
+  if (names !== undefined && !names.includes(host)) {
+    throw new StoreError("forbidden", `This server is not ${show(host)}`, { field: "host" });
+  }
+  const origin = headers.get("origin");
+  if (origin !== null && URL.parse(origin)?.host !== host) {
+    throw new StoreError("forbidden", "Pages of another origin may not ask", { field: "origin" });
   }
 }
 

@@ -5,7 +5,8 @@
  */
 
 import { isStoreError, StoreError } from "../errors.ts";
-import type { NewRoom } from "../model.ts";
+import type { NewRoom, Page, Room } from "../model.ts";
+import { LIMITS } from "../validate.ts";
 import { authorize } from "./policy.ts";
 import { type Call, type Route, route } from "./route.ts";
 import type { Read } from "./schema.ts";
@@ -51,6 +52,21 @@ async function roomFor(call: Call<unknown, NewRoomBody>): Promise<NewRoom> {
   return { ...rest, subject, owner: { endpoint, kexPub } };
 }
 
+/** Refuses one room too many. */
+async function demandRoom({ store, endpoint, maxRoomsPerOwner: most }: Call): Promise<void> {
+  if (endpoint === null || most === Infinity) return;
+  let owned = 0;
+  let after: string | null = null;
+  do {
+    const page: Page<Room> = await store.listRoomsForEndpoint(endpoint, { after });
+    owned += page.items.filter(({ owner }) => owner === endpoint).length;
+    if (owned >= most) {
+      throw new StoreError("refused", `Whoever asks owns ${most} rooms, the most one may own here`);
+    }
+    after = page.next;
+  } while (after !== null);
+}
+
 /** Rooms. */
 export const ROOMS: readonly Route[] = [
   route("GET /v1/rooms", {
@@ -85,6 +101,7 @@ export const ROOMS: readonly Route[] = [
           { field: "encrypted" },
         );
       }
+      await demandRoom(call);
       return { json: await call.store.createRoom(await roomFor(call)) };
     },
   }),
@@ -152,6 +169,9 @@ export const ROOMS: readonly Route[] = [
   }),
 ];
 
+/** Most sealed keys of a page: 10,000 of the longest would be an answer of 57 MB. */
+const MOST_KEYS = 2000;
+
 /** Room keys, sealed. */
 export const KEYS: readonly Route[] = [
   route("POST /v1/rooms/{id}/rekey", {
@@ -194,7 +214,8 @@ export const KEYS: readonly Route[] = [
     answer: ANSWER.keys,
     errors: ["not_found"],
     handle: async ({ store, params, query }) => {
-      const { items, next } = await store.listSealedKeys(params.id!, query);
+      const page = { ...query, limit: Math.min(query.limit ?? LIMITS.pageDefault, MOST_KEYS) };
+      const { items, next } = await store.listSealedKeys(params.id!, page);
       return { json: { items: items.map(sealedKeyJson), next } };
     },
   }),

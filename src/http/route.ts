@@ -21,6 +21,8 @@ export interface Call<Q = unknown, B = unknown> {
   readonly maxBlobBytes: number;
   /** Whether rooms must be end-to-end encrypted. */
   readonly requireEncrypted: boolean;
+  /** Most rooms that one user may own. */
+  readonly maxRoomsPerOwner: number;
   /** The request. */
   readonly request: Request;
   /** Who asks: proved under `enforce`, else as claimed; null when nobody is named. */

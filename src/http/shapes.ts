@@ -108,7 +108,7 @@ function numberInQuery(
 const paging = {
   limit: optional(numberInQuery(1, LIMITS.pageMax, {
     default: LIMITS.pageDefault,
-    description: "Most items of this page",
+    description: "Most items of this page; fewer may come, and `next` then says so",
   })),
   after: optional(by(
     (field, value) => {
