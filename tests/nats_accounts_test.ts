@@ -81,7 +81,7 @@ Deno.test("isDataPlaneSubject() takes plain subjects only", () => {
 
 Deno.test("a grant's id says what it allows: equal for equal subjects, in whatever order and rooms", () => {
   const of = (...subjects: string[]) =>
-    grantOf(subjects.map((subject, i) => ({ id: `r${i}`, subject })));
+    grantOf(subjects.map((subject, i) => ({ id: `r${i}`, subject, createdAt: "" })));
   assert.equal(of("a", "b").id, of("b", "a").id);
   assert.equal(of("a", "b").id, of("a", "b", "a", "b.c").id);
   const ids = [of(), of("a"), of("b"), of("a", "b"), of("a.b"), of("ab")].map((it) => it.id);
@@ -90,4 +90,22 @@ Deno.test("a grant's id says what it allows: equal for equal subjects, in whatev
   // Also of no rooms: an empty list would mean everything.
   const { pub, sub } = permissionsOf("UX", of());
   assert.deepEqual([pub.allow, sub.allow], [["_INBOX.>"], ["_INBOX.UX.>"]]);
+});
+
+Deno.test("of more rooms than fit the oldest count, so that nobody is shut out by being put into rooms", () => {
+  const room = (i: number) => ({
+    id: `r${i}`,
+    subject: `${"x".repeat(240)}${i}`,
+    createdAt: new Date(1e12 + i).toISOString(),
+  });
+  const own = { id: "own", subject: "mine", createdAt: new Date(1e12 - 1).toISOString() };
+  const rooms = Array.from({ length: 3000 }, (_, i) => room(i));
+  const grant = grantOf([...rooms, own]);
+  assert.ok(grant.subjects.includes("mine"));
+  assert.ok(grant.leftOut.length > 2000 && grant.leftOut.includes("r2999"));
+  assert.ok(!grant.leftOut.includes("r0"));
+  // Encoded twice it fits into a message of the server's usual size.
+  const { length } = JSON.stringify(permissionsOf("U".repeat(56), grant));
+  assert.ok(length * 16 / 9 < 1_000_000, `${length}`);
+  assert.equal(grantOf([own, ...rooms.toReversed()]).id, grant.id);
 });

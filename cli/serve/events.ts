@@ -31,6 +31,7 @@ export function calloutEvents(log: Log): (event: CalloutEvent) => void {
       case "kicked":
         return log("info", "bus.kicked", { ...event, kind: undefined });
       case "overloaded":
+      case "rooms_left_out":
       case "subject_withheld":
         return log("warn", `bus.${event.kind}`, { ...event, kind: undefined });
     }

@@ -54,8 +54,9 @@ type Verdict =
  * A change in the store reaches an open connection as its end: the client connects again and gets what
  * it may do then, or is refused. Clients must set their inbox prefix to `_INBOX.<their nkey>`.
  *
- * An admission must fit into one message of the server (1 MiB): some 4,000 rooms with subjects of 30
- * characters. Who is in more is refused (`too_large`).
+ * An admission must fit into one message of the server (1 MiB): some 3,500 rooms with subjects of 30
+ * characters. Of who is in more, the newest rooms are left out; who is in more than 30,000 is refused
+ * (`too_large`).
  *
  * Rejects with `invalid` when the seed is none of an account, `unavailable` when open connections
  * cannot be listed, as when `system` is not in the system account.
@@ -279,6 +280,8 @@ class Callout implements AuthCallout {
     message.respond(text);
     this.#counts.admitted++;
     for (const roomId of grant.withheld) this.#tell({ kind: "subject_withheld", roomId, endpoint });
+    const { leftOut: { length: rooms } } = grant;
+    if (rooms > 0) this.#tell({ kind: "rooms_left_out", rooms, endpoint });
     this.#tell({ kind: "admitted", endpoint, client: request.client, rooms: grant.rooms.size });
     return verdict;
   }

@@ -12,6 +12,7 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import type { Room } from "../model.ts";
 
@@ -33,7 +34,15 @@ export interface Grant {
   readonly subjects: readonly string[];
   /** Ids of rooms whose subject is not of the data plane, which gives nothing. */
   readonly withheld: readonly string[];
+  /** Ids of the newest rooms, which no longer fit. */
+  readonly leftOut: readonly string[];
 }
+
+/**
+ * What the lists of subjects may take, bytes: encoded twice, that is 0.9 of the 1 MiB which a server
+ * takes at most as a message. The same everywhere, so that everybody comes to the same grant.
+ */
+const MOST_BYTES = 500_000;
 
 // deno-lint-ignore no-control-regex
 const PLAIN = /^(?![$_])[^.*>\s\u0000-\u001f\u007f]+(?:\.[^.*>\s\u0000-\u001f\u007f]+)*$/;
@@ -51,19 +60,43 @@ export function inboxPrefixOf(nkey: string): string {
   return `_INBOX.${nkey}`;
 }
 
-/** What an endpoint in these rooms may do. */
-export function grantOf(rooms: readonly Pick<Room, "id" | "subject">[]): Grant {
-  const usable = rooms.filter((it) => isDataPlaneSubject(it.subject));
-  const all = new Set(usable.map((it) => it.subject));
+/**
+ * What an endpoint in these rooms may do. Nobody is asked before being put into a room, so those that
+ * are one too many must not shut it out: the oldest that fit count.
+ */
+export function grantOf(rooms: readonly Pick<Room, "id" | "subject" | "createdAt">[]): Grant {
+  const withheld: string[] = [];
+  const leftOut: string[] = [];
+  const all = new Set<string>();
+  let bytes = 0;
+  for (const { id, subject } of rooms.toSorted(byAge)) {
+    if (!isDataPlaneSubject(subject)) {
+      withheld.push(id);
+      continue;
+    }
+    if (all.has(subject)) continue;
+    bytes += bytesOf(subject);
+    if (bytes > MOST_BYTES) leftOut.push(id);
+    else all.add(subject);
+  }
   const subjects = [...all].filter((it) => !isBelowAnother(it, all)).sort();
   return {
     id: createHash("sha256").update(`1\n${subjects.join("\n")}`).digest("hex").slice(0, 32),
     rooms: new Set(rooms.map((it) => it.id)),
     subjects,
-    withheld: rooms.length === usable.length
-      ? []
-      : rooms.filter((it) => !isDataPlaneSubject(it.subject)).map((it) => it.id),
+    withheld,
+    leftOut,
   };
+}
+
+function byAge(a: { id: string; createdAt: string }, b: { id: string; createdAt: string }): number {
+  if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1;
+  return a.id < b.id ? -1 : 1;
+}
+
+/** What a subject takes in {@link permissionsOf}, as JSON: itself and all below it, in two lists. */
+function bytesOf(subject: string): number {
+  return 4 * Buffer.byteLength(JSON.stringify(subject)) + 8;
 }
 
 function isBelowAnother(subject: string, all: ReadonlySet<string>): boolean {

@@ -71,6 +71,8 @@ export type CalloutEvent =
   | { kind: "would_refuse"; reason: RefusalReason; detail: string; client: ClientInfo }
   /** A room's subject is not one of the data plane, so nobody is let onto it. */
   | { kind: "subject_withheld"; roomId: string; endpoint: string }
+  /** An endpoint is in more rooms than fit: so many of the newest give it nothing. */
+  | { kind: "rooms_left_out"; rooms: number; endpoint: string }
   /** An open connection was ended, because what it may do has changed. `null`: let in by `soft`. */
   | {
     kind: "kicked";
