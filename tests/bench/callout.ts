@@ -80,7 +80,10 @@ async function measure(
     jetstream: false,
     authorization: {
       users: pairs.map(({ publicKey: nkey }, i) => {
-        const { pub, sub } = permissionsOf(nkey, grantOf(rooms(i)));
+        const { pub, sub } = permissionsOf(
+          nkey,
+          grantOf(rooms(i).map((it) => ({ ...it, createdAt: "" }))),
+        );
         return { nkey, permissions: { publish: { ...pub }, subscribe: { ...sub } } };
       }),
     },
