@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { NatsConnection } from "@nats-io/transport-node";
+import { errors, type NatsConnection } from "@nats-io/transport-node";
 import { readFile } from "node:fs/promises";
 import type { ReadinessCheck } from "../../src/http/options.ts";
 import {
@@ -51,6 +51,7 @@ export async function startBus(options: BusOptions): Promise<Bus> {
       ...user,
       name: `membershipd ${name}`,
       bootstrapTimeout: 30_000,
+      retryRefused: true,
       signal,
     });
     const told = tellOf(connection, name, log);
@@ -116,17 +117,27 @@ async function drain(connection: NatsConnection): Promise<void> {
 /** Tells what becomes of a connection, until we end it ourselves. */
 function tellOf(connection: NatsConnection, name: string, log: Log): { end: () => void } {
   let ended = false;
+  // Each try to come back is told as another loss, and each of those as another return.
+  let lost = false;
+  let refused = false;
   (async () => {
     for await (const it of connection.status()) {
       if (ended) return;
-      if (it.type === "disconnect") log("warn", "nats.disconnected", { connection: name });
-      if (it.type === "reconnect") log("info", "nats.reconnected", { connection: name });
+      if (it.type === "disconnect" && !lost) {
+        lost = true;
+        log("warn", "nats.disconnected", { connection: name });
+      } else if (it.type === "reconnect" && lost) {
+        lost = refused = false;
+        log("info", "nats.reconnected", { connection: name });
+      } else if (it.type === "error" && it.error instanceof errors.AuthorizationError && !refused) {
+        refused = true;
+        const hint = "it is tried again until the server takes our keys";
+        log("error", "nats.refused", { connection: name, reason: it.error, hint });
+      }
     }
   })().catch(() => {});
   connection.closed().then((error) => {
-    // Such as keys that the server no longer takes: /readyz says so as well, and stays so.
-    const hint = "restart membershipd when its keys fit the server's again";
-    if (!ended) log("error", "nats.closed", { connection: name, reason: error ?? "closed", hint });
+    if (!ended) log("error", "nats.closed", { connection: name, reason: error ?? "closed" });
   });
   return { end: () => void (ended = true) };
 }

@@ -6,6 +6,7 @@
  */
 
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { isStoreError, StoreError } from "../../src/errors.ts";
@@ -43,10 +44,14 @@ export async function lockStore(
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new StoreError("refused", `${attempt}: it is no directory of ours (${why})`, { cause });
   }
-  // What holds the lock is SQLite, which can do that on every system; the file holds a number.
+  // What holds the lock is SQLite, which can do that on every system; the file holds two numbers.
   const db = open(path, attempt);
   try {
-    await gone(Number(value(db, "PRAGMA user_version")), attempt, signal, log);
+    const former = {
+      pid: Number(value(db, "PRAGMA user_version")),
+      began: Number(value(db, "PRAGMA application_id")),
+    };
+    await gone(former, attempt, signal, log);
   } catch (error) {
     db.close();
     throw error;
@@ -54,6 +59,7 @@ export async function lockStore(
   return {
     usedBy(pid) {
       try {
+        run(db, `PRAGMA application_id = ${beganAt(pid) ?? 0}`);
         run(db, `PRAGMA user_version = ${Math.trunc(pid)}`);
       } catch (error) {
         // The directory is ours all the same; only who comes after a kill will not know of it.
@@ -84,9 +90,16 @@ function open(path: string, attempt: string): ReturnType<typeof connect> {
   }
 }
 
-async function gone(pid: number, attempt: string, signal: AbortSignal, log: Log): Promise<void> {
+/** A process: its number, and when it began, 0 where that is not known. */
+interface Former {
+  readonly pid: number;
+  readonly began: number;
+}
+
+async function gone(former: Former, attempt: string, signal: AbortSignal, log: Log): Promise<void> {
+  const { pid } = former;
   const deadline = performance.now() + PATIENCE_MS;
-  for (let tries = 0; pid > 0 && await isNatsServer(pid); tries++) {
+  for (let tries = 0; pid > 0 && await isThere(former); tries++) {
     signal.throwIfAborted();
     if (performance.now() > deadline) {
       throw new StoreError("refused", `${attempt}: nats-server ${pid} does still; end it first`);
@@ -94,6 +107,25 @@ async function gone(pid: number, attempt: string, signal: AbortSignal, log: Log)
     if (tries === 0) log("info", "nats.waiting_for_former", { pid });
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
+}
+
+/**
+ * When a process began, in ticks since the machine did, 31 bits of it; null where nobody tells. The
+ * number of a process may be another's by now, even another nats-server's: then it began at another
+ * time.
+ */
+function beganAt(pid: number): number | null {
+  try {
+    // The name, in brackets, may hold anything; the 22nd field is the 20th behind it.
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]) % 2 ** 31;
+  } catch {
+    return null;
+  }
+}
+
+async function isThere({ pid, began }: Former): Promise<boolean> {
+  return (began === 0 || (beganAt(pid) ?? began) === began) && await isNatsServer(pid);
 }
 
 /** Whether a process runs and is a nats-server: the number may be somebody else's by now. */

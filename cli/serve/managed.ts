@@ -16,6 +16,8 @@ import {
   superviseNatsServer,
   type SupervisorEvent,
 } from "../../src/nats/mod.ts";
+import { misuseOf } from "../cluster/directory.ts";
+import { UsageError } from "../failure.ts";
 import { lockStore } from "./lock.ts";
 import type { Log } from "./log.ts";
 import { serviceKeysPath, type Settings } from "./settings.ts";
@@ -64,18 +66,19 @@ export async function manage(
   const { settings, undo } = options;
   const { tlsCert, ca } = settings;
   const { path: binary } = await findNatsServer({ env: options.env, signal: options.signal });
+  const misuse = await misuseOf(settings.natsStore, settings.routes.length > 0);
+  if (misuse !== null) throw new UsageError(misuse);
   const lock = await lockStore(settings.natsStore, options);
   undo.add("lock", () => Promise.resolve(lock.release()));
   const keys = await loadServiceKeys(serviceKeysPath(settings), { create: true });
   const tls = tlsCert === null
     ? null
     : await localTls({ cert: tlsCert, ...ca === null ? {} : { ca } });
-  const server = await superviseNatsServer({ ...serverOptions(options, keys), binary }, {
-    onEvent: (event) => {
-      if (event.kind === "started") lock.usedBy(event.pid);
-      tell(options.log, event);
-    },
-  });
+  const server = await superviseNatsServer({
+    ...serverOptions(options, keys),
+    binary,
+    onSpawn: (pid) => lock.usedBy(pid),
+  }, { onEvent: (event) => tell(options.log, event) });
   // It waits for its clients and then, at most five seconds, for the nats-server to end.
   undo.add("nats-server", () => server.stop(), 8_000);
   return {

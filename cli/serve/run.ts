@@ -55,7 +55,7 @@ export async function runServer(
   const signal = AbortSignal.any([io.signal, failed.signal]);
   const undo = new Undo();
   const around: Surroundings = { settings, found, signal, log, undo };
-  const debug = Boolean(io.env.UNIBUS_NATS_DEBUG);
+  const debug = !["", "0", "false", undefined].includes(io.env.UNIBUS_NATS_DEBUG);
   const missing = missingOf(settings);
   try {
     const bus = { settings, clusterPass, debug, env: io.env, signal, log, undo };

@@ -55,6 +55,12 @@ export interface NatsOptions {
   name?: string;
   /** How long to keep trying when no server listens, milliseconds. Default 120,000. */
   bootstrapTimeout?: number;
+  /**
+   * Whether to come back however often the server refuses us once we were in. By default the second
+   * refusal in the life of a connection closes it, however long ago the first was; and a server also
+   * refuses who is too slow to say who it is.
+   */
+  retryRefused?: boolean;
   /** Ends the attempt. */
   signal?: AbortSignal;
 }
@@ -192,6 +198,7 @@ function connectionOptions(options: NatsOptions): ConnectionOptions {
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
     reconnectJitter: 100,
+    ignoreAuthErrorAbort: options.retryRefused ?? false,
     noAsyncTraces: true,
     ...(tls === undefined ? {} : { tls }),
     ...(authenticator === undefined ? {} : { authenticator }),

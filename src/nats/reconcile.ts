@@ -57,6 +57,8 @@ export class Reconciler {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #work: Promise<void> | null = null;
   #sweeping: Promise<void> | null = null;
+  #sweepWait = RETRY_MS.min;
+  #sweepTimer: ReturnType<typeof setTimeout> | undefined;
   #hangs = false;
   /** The first failure of this time, so that many are told once. */
   #failure: { what: string; error: unknown } | null = null;
@@ -112,9 +114,17 @@ export class Reconciler {
     try {
       await this.#connections.refresh();
     } catch (error) {
-      if (!this.#stopped) this.#trouble("List open connections", error);
+      if (!this.#stopped) {
+        this.#trouble("List open connections", error);
+        // Soon: it may have been the one after a reconnect, before which events were missed.
+        clearTimeout(this.#sweepTimer);
+        this.#sweepTimer = setTimeout(() => void this.sweep().catch(() => {}), this.#sweepWait);
+        this.#sweepWait = Math.min(2 * this.#sweepWait, this.#options.sweepInterval);
+      }
       throw error;
     }
+    clearTimeout(this.#sweepTimer);
+    this.#sweepWait = RETRY_MS.min;
     this.#sweptAt = performance.now();
     this.#pending.everything = true;
     await this.#run();
@@ -126,6 +136,7 @@ export class Reconciler {
     this.#stopped = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#retryTimer);
+    clearTimeout(this.#sweepTimer);
     for (const end of this.#endings.splice(0)) end();
     for (const giveUp of this.#waits) giveUp();
     await this.#work;

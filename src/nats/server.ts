@@ -24,6 +24,8 @@ export interface NatsServerOptions extends NatsServerConfig {
   startTimeout?: number;
   /** Milliseconds it may take to stop before it is killed; 5,000 by default. */
   stopTimeout?: number;
+  /** Called with its process id as soon as it has one, at each start; it serves later. */
+  onSpawn?: (pid: number) => void;
   /** Called with each piece of its log. */
   onLog?: (text: string) => void;
   /** Ends the start; it then rejects with `aborted`. */
@@ -237,6 +239,7 @@ class ManagedServer implements NatsServer {
     // Not `exit`: the log is complete only when the pipes have ended too.
     child.once("close", (code, signal) => resolve({ code, signal }));
     this.#exited = promise;
+    if (child.pid !== undefined) this.#options.onSpawn?.(child.pid);
   }
 
   /** What the server said last: its errors, or else its last lines. */

@@ -60,24 +60,26 @@ export async function daemon(
   dir: string,
   args: string[] = [],
   env: Record<string, string> = {},
+  startTimeout = 20_000,
 ): Promise<Daemon> {
   const child = await launch(dir, args, env);
   const events = () => eventsOf(child.stderr());
-  const event: Daemon["event"] = async (name, fits = () => true) => {
+  const seen = async (name: string, fits: (it: LogEvent) => boolean, timeout = 20_000) => {
     const find = () => events().find((it) => it.event === name && fits(it));
     await Promise.race([
-      until(() => find() !== undefined, `event ${name}`),
+      until(() => find() !== undefined, `event ${name}`, timeout),
       child.ended.then(({ stderr }) => assert.ok(find(), `It ended without ${name}:\n${stderr}`)),
     ]);
     return find()!;
   };
+  const event: Daemon["event"] = (name, fits = () => true) => seen(name, fits);
   const natsPid = () => events().findLast((it) => it.event === "nats.started")?.pid as number;
   const stop: Daemon["stop"] = async (signal = "SIGTERM") => {
     if (isAlive(child.pid)) child.kill(signal);
     return await child.ended;
   };
   try {
-    const { http, nats } = await event("ready");
+    const { http, nats } = await seen("ready", () => true, startTimeout);
     return {
       process: child,
       http,
