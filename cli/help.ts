@@ -36,6 +36,7 @@ Commands:
   room                         Rooms and who is in them
   snapshot                     The whole control plane in one file, whatever the store
   doctor [options]             Look a store over
+  cluster                      Look after a cluster of servers with --store jetstream
   nats                         Find or get a nats-server, 2.12 or later
   version [options]            Show the version
   help [command]               Show the help of a command

@@ -28,6 +28,7 @@ const COMMANDS: Record<string, (context: Context) => Promise<CommandUnknownOpts>
   room: async (it) => (await import("./commands/room.ts")).roomCommand(it),
   snapshot: async (it) => (await import("./commands/snapshot.ts")).snapshotCommand(it),
   doctor: async (it) => (await import("./commands/doctor.ts")).doctorCommand(it),
+  cluster: async (it) => (await import("./commands/cluster.ts")).clusterCommand(it),
   nats: async (it) => (await import("./commands/nats.ts")).natsCommand(it),
   version: async (it) => (await import("./commands/version.ts")).versionCommand(it),
 };

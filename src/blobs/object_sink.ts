@@ -27,6 +27,8 @@ const WINDOW = 8;
 const TRIES = 5;
 /** How long one try may take before the next: a request sent while there is no leader is dropped. */
 const TRY_TIMEOUT = 2000;
+/** How long removing what was stored may take after something has failed, milliseconds. */
+const LAST_TRY = 250;
 
 /** The chunks of one object on their way, and its description. */
 export class ObjectSink implements Sink {
@@ -154,7 +156,9 @@ export class ObjectSink implements Sink {
     if (this.#described || this.#chunks === 0) return;
     // What cannot be removed now is invisible, and swept later.
     const subject = this.#stream.subjects.chunksOf(this.#nuid);
-    await this.#stream.purge(subject, Date.now() + this.#opTimeout).catch(() => {});
+    // A server that has just been waited for in vain is not waited for once more as long.
+    const patience = this.#failed === null ? this.#opTimeout : LAST_TRY;
+    await this.#stream.purge(subject, Date.now() + patience).catch(() => {});
   }
 
   async #settle(): Promise<void> {

@@ -11,6 +11,8 @@ import { CODE, wait } from "./wire.ts";
 /** The version of the layout described in keys.ts and values.ts. */
 export const LAYOUT_VERSION = 1;
 const LAYOUT_KEY = "unibus.membership.layout";
+/** Stands in the configuration of a copy that is not whole yet. */
+export const COPYING_KEY = "unibus.membership.copying";
 
 /** Lowest server version: atomic batches came with it. */
 export const MIN_SERVER = [2, 12] as const;
@@ -226,6 +228,12 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
 
 /** Whether the stream carries our mark; `refused` when it is somebody else's. */
 function recognise(bucket: Bucket, info: StreamInfo): boolean {
+  if (info.config.metadata?.[COPYING_KEY] !== undefined) {
+    throw new StoreError(
+      "in_progress",
+      `Bucket ${bucket.name} is a copy that was not completed; run cluster import again`,
+    );
+  }
   const layout = info.config.metadata?.[LAYOUT_KEY];
   if (layout === undefined) {
     const { max_msgs_per_subject: history, max_age: age, storage } = info.config;

@@ -1,0 +1,138 @@
+/**
+ * `cluster scale`
+ *
+ * @module
+ */
+
+import { StoreError } from "../../src/errors.ts";
+import { copiesOf, findStream, scaleStream } from "../../src/jetstream/cluster.ts";
+import { command, type CommandUnknownOpts, type Context, withProgress } from "../command.ts";
+import { UsageError } from "../failure.ts";
+import { seconds, wholeNumber } from "../flags.ts";
+import { print, printJson, say } from "../output.ts";
+import { Progress } from "../progress.ts";
+import { reach, type Reached } from "./connect.ts";
+import { withCluster } from "./flags.ts";
+import { askNodes } from "./nodes.ts";
+import { streamsOf } from "./status.ts";
+
+/** Makes the command. */
+export function scaleCommand(context: Context): CommandUnknownOpts {
+  return withCluster(withProgress(
+    command(
+      context,
+      "scale",
+      "Change how many copies a cluster keeps of the control plane and of the blobs, in place and " +
+        "while it is in use, and wait until all are current. Interrupted, the cluster goes on",
+      [
+        "membershipd cluster scale --replicas 3 --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
+        "membershipd cluster scale --replicas 1 --keep n1 --nats-url nats://n1:4250 --service-keys keys.json",
+      ],
+    )
+      .requiredOption("--replicas <n>", "copies, 1 to 5", wholeNumber(1, 5))
+      .option("--keep <node>", "the node that keeps its copy, when there shall be fewer")
+      .option("--wait <seconds>", "how long to wait until all are current", seconds, 600),
+  )).action(async (flags) => {
+    const { replicas, keep, json } = flags;
+    const { signal } = context.io;
+    await using it = await reach(context, flags);
+    await check(it, replicas, keep);
+    if (replicas % 2 === 0) {
+      await say(
+        context,
+        `warning: ${replicas} copies stand no more losses than ${
+          replicas - 1
+        }, as a majority must ` +
+          "be there; take an odd number",
+      );
+    }
+    context.resume =
+      "the cluster goes on by itself; membershipd cluster status shows how far it is";
+    const deadline = Date.now() + flags.wait * 1000;
+    const changed: Changed[] = [];
+    {
+      using progress = new Progress(context.io, flags);
+      // Blobs are kept with the control plane, or not at all yet.
+      const found = (await Promise.all(
+        streamsOf(it.bucket).map(async ({ bucket, stream }) => {
+          const before = await findStream(it.service, stream, deadline, signal);
+          return before === null ? [] : [{ bucket, stream, from: before.config.num_replicas }];
+        }),
+      )).flat();
+      const total = replicas * found.length;
+      const current = new Map<string, number>();
+      // All at once, so that the cluster has been asked for everything before a wait may be ended.
+      changed.push(
+        ...await Promise.all(found.map(async ({ bucket, stream, from }) => {
+          const after = await scaleStream(it.service, stream, replicas, {
+            deadline,
+            signal,
+            onProgress: (copies) => {
+              current.set(stream, copies);
+              const done = [...current.values()].reduce((sum, it) => sum + it, 0);
+              progress.show({ phase: "scale", done, total, unit: "copies" });
+            },
+            ...keep === undefined ? {} : { keep },
+          });
+          const nodes = copiesOf(after).map(({ node }) => node).filter((it) => it !== "").sort();
+          return { bucket, from, to: replicas, nodes };
+        })),
+      );
+      progress.show({ phase: "done", done: total, total, unit: "copies" });
+    }
+    if (changed.length === 0) {
+      throw new StoreError("not_found", `No bucket ${it.bucket} on this server`);
+    }
+    if (json) return await printJson(context, { replicas, buckets: changed });
+    await print(
+      context,
+      ...changed.map(({ bucket, from, to, nodes }) =>
+        `${bucket}: ${from === to ? `${to} as before` : `${from} -> ${to}`}, all current` +
+        (nodes.length === 0 ? "" : `, on ${nodes.join(", ")}`)
+      ),
+    );
+  });
+}
+
+interface Changed {
+  bucket: string;
+  from: number;
+  to: number;
+  nodes: string[];
+}
+
+/** Refuses what the cluster cannot do, before anything is changed. */
+async function check(
+  { service, system }: Reached,
+  replicas: number,
+  keep: string | undefined,
+): Promise<void> {
+  const clustered = Boolean((service.info as { cluster?: string } | undefined)?.cluster);
+  if (!clustered) {
+    if (replicas === 1) return;
+    throw new StoreError(
+      "invalid",
+      `--replicas ${replicas} needs a cluster of at least that many nodes, found one server by itself`,
+      { field: "replicas" },
+    );
+  }
+  if (system === null) return;
+  const { nodes, size } = await askNodes(system);
+  if (keep !== undefined && !nodes.some((it) => it.name === keep)) {
+    throw new UsageError(`--keep ${keep}: the nodes are ${nodes.map((it) => it.name).join(", ")}`);
+  }
+  if (replicas > size) {
+    throw new StoreError("invalid", `--replicas ${replicas}: the cluster has ${size} nodes`, {
+      field: "replicas",
+    });
+  }
+  const missing = nodes.filter((it) => !it.reachable).map((it) => it.name);
+  if (nodes.length - missing.length < replicas) {
+    throw new StoreError(
+      "unavailable",
+      `--replicas ${replicas}: ${
+        missing.join(", ")
+      } cannot be reached; start what is missing first`,
+    );
+  }
+}

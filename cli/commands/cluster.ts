@@ -1,0 +1,28 @@
+/**
+ * `cluster status|scale|remove|import`
+ *
+ * @module
+ */
+
+import { command, type CommandUnknownOpts, type Context } from "../command.ts";
+import { importCommand } from "../cluster/import.ts";
+import { removeCommand } from "../cluster/remove.ts";
+import { scaleCommand } from "../cluster/scale.ts";
+import { statusCommand } from "../cluster/watch.ts";
+
+/** Makes the command. */
+export function clusterCommand(context: Context): CommandUnknownOpts {
+  return command(
+    context,
+    "cluster",
+    "Look after a cluster of servers with --store jetstream: how it does, how many copies it keeps",
+    [
+      "membershipd cluster status --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
+      "membershipd cluster scale --replicas 3 --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
+    ],
+  )
+    .addCommand(statusCommand(context))
+    .addCommand(scaleCommand(context))
+    .addCommand(removeCommand(context))
+    .addCommand(importCommand(context));
+}

@@ -1,0 +1,227 @@
+/**
+ * `membershipd cluster`: what it tells of three nodes, one of which goes, and of one server.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { busAccounts, loadServiceKeys } from "../../src/nats/mod.ts";
+import { openObjectBlobs } from "../../src/blobs/mod.ts";
+import { connectNats } from "../../src/nats/connect.ts";
+import { openJetStream } from "../../src/jetstream/mod.ts";
+import { cli, cliProcess, documentOf } from "../helpers/cli.ts";
+import { populate } from "../helpers/move.ts";
+import { testCluster, testServer } from "../helpers/nats.ts";
+import { until } from "../helpers/serve.ts";
+import { CLUSTER } from "./kit.ts";
+import { inDir } from "../helpers/sqlite.ts";
+
+/** Makes a bucket and blobs, one copy of each. */
+async function fill(servers: string[], nkeySeed: string): Promise<void> {
+  const connection = await connectNats({ servers, nkeySeed, bootstrapTimeout: 30_000 });
+  try {
+    await using store = await openJetStream({ connection, opTimeout: 20_000 });
+    await populate(store);
+    await using blobs = await openObjectBlobs({ connection });
+    const bytes = new TextEncoder().encode("a blob");
+    await blobs.put(
+      (async function* () {
+        yield await Promise.resolve(bytes);
+      })(),
+      { maxBytes: 1000 },
+    );
+  } finally {
+    await connection.close();
+  }
+}
+
+Deno.test("status, scale and remove over the life of three nodes", async (t) => {
+  await inDir(async (dir) => {
+    const keys = await loadServiceKeys(`${dir}/keys.json`, { create: true });
+    await using cluster = await testCluster(3, {
+      ...busAccounts({ mode: "off", keys }),
+      waitReady: true,
+    });
+    const [n1, n2, n3] = cluster.servers;
+    await fill(cluster.urls, keys.service.seed);
+    const flags = [
+      // All of them: that any one is down keeps no command from its work.
+      ...["--nats-url", cluster.urls.join(",")],
+      ...["--service-keys", `${dir}/keys.json`],
+    ];
+    const status = async () => {
+      const result = await cli(["cluster", "status", ...flags, "--json"]);
+      return { code: result.code, ...documentOf(result) };
+    };
+    const scale = (...args: string[]) => cli(["cluster", "scale", ...flags, ...args]);
+
+    await t.step("one copy on three nodes is healthy, and told in full", async () => {
+      const it = await status();
+      assert.deepEqual([it.code, it.healthy, it.cluster, it.problems], [0, true, "test", []]);
+      assert.deepEqual(it.quorum, { ok: true, size: 3, reachable: 3, needed: 2 });
+      // deno-lint-ignore no-explicit-any
+      const nodes = it.nodes.map((it: any) => [it.name, it.reachable, it.syncs]);
+      assert.deepEqual(nodes, ["n1", "n2", "n3"].map((name) => [name, true, true]));
+      for (const { version } of it.nodes) assert.match(version, /^2\.\d+\.\d+/);
+      assert.equal(it.nodes.filter((it: { leads: boolean }) => it.leads).length, 1);
+      const buckets = it.buckets.map((it: Record<string, unknown>) => [it.bucket, it.replicas]);
+      assert.deepEqual(buckets, [["UNIBUS", 1], ["UNIBUS_BLOBS", 1]]);
+      const text = await cli(["cluster", "status", ...flags]);
+      assert.equal(text.code, 0, text.stderr);
+      assert.match(text.stdout, /quorum {3}yes, 3 of 3 nodes, 2 needed/);
+      assert.match(text.stdout, /\nhealthy\n$/);
+    });
+
+    await t.step(
+      "without the system account it tells what the copies tell, and says so",
+      async () => {
+        await Deno.writeTextFile(`${dir}/seed`, keys.service.seed);
+        const alone = ["--nats-url", n1!.url, "--nkey-seed-file", `${dir}/seed`];
+        const { code, stdout } = await cli(["cluster", "status", ...alone]);
+        assert.equal(code, 0);
+        assert.match(stdout, /quorum {3}not known: --service-keys or --system-seed-file/);
+      },
+    );
+
+    await t.step("what cannot be is refused, and nothing changed", async () => {
+      for (
+        const [args, expected, message] of [
+          [["--replicas", "0"], 2, /whole number from 1 to 5/],
+          [["--replicas", "5"], 2, /the cluster has 3 nodes/],
+          [["--replicas", "1", "--keep", "n9"], 2, /the nodes are n1, n2, n3/],
+        ] as const
+      ) {
+        const { code, stderr } = await scale(...args);
+        assert.equal(code, expected, stderr);
+        assert.match(stderr, message);
+      }
+      assert.equal((await status()).buckets[0].replicas, 1);
+    });
+
+    await t.step("scale waits until all copies are current, and shows progress", async () => {
+      const grown = await scale("--replicas", "3", "--progress", "json", "--json");
+      assert.equal(grown.code, 0, grown.stderr);
+      assert.deepEqual(
+        documentOf(grown).buckets.map((
+          it: Record<string, unknown>,
+        ) => [it.bucket, it.from, it.nodes]),
+        ["UNIBUS", "UNIBUS_BLOBS"].map((it) => [it, 1, ["n1", "n2", "n3"]]),
+      );
+      const steps = grown.stderr.trim().split("\n").map((it) => JSON.parse(it));
+      assert.deepEqual(steps.at(-1), { phase: "done", done: 6, total: 6, unit: "copies" });
+      assert.ok(steps.some((it) => it.phase === "scale" && it.total === 6));
+      const it = await status();
+      assert.equal(it.code, 0, JSON.stringify(it.problems));
+      for (const { copies } of it.buckets) assert.equal(copies.length, 3);
+    });
+
+    await t.step("--keep says which node keeps the last copy", async () => {
+      const keep = (await status()).buckets[0].leader === "n2" ? "n1" : "n2";
+      const shrunk = await scale("--replicas", "1", "--keep", keep, "--json");
+      assert.equal(shrunk.code, 0, shrunk.stderr);
+      for (const { nodes } of documentOf(shrunk).buckets) assert.deepEqual(nodes, [keep]);
+    });
+
+    await t.step(
+      "Ctrl-C ends the waiting, says that the cluster goes on, and it does",
+      async () => {
+        const connection = await connectNats({ servers: n1!.url, nkeySeed: keys.service.seed });
+        try {
+          for (let tries = 0;; tries++) {
+            assert.equal((await scale("--replicas", "1")).code, 0);
+            const controller = new AbortController();
+            const { signal } = controller;
+            const scaling = cli(["cluster", "scale", "--replicas", "3", ...flags], { signal });
+            await until(async () => {
+              const info = await connection.request("$JS.API.STREAM.INFO.OBJ_UNIBUS_BLOBS");
+              return info.json<{ config: { num_replicas: number } }>().config.num_replicas === 3;
+            }, "a change under way");
+            controller.abort();
+            const { code, stderr } = await scaling;
+            // It may have been quicker than we.
+            if (code === 0 && tries < 5) continue;
+            assert.equal(code, 130, stderr);
+            assert.match(stderr, /hint: the cluster goes on by itself; membershipd cluster status/);
+            break;
+          }
+        } finally {
+          await connection.close();
+        }
+        await until(async () => (await status()).code === 0, "three copies", 30_000);
+        for (const { replicas, copies } of (await status()).buckets) {
+          assert.deepEqual([replicas, copies.length], [3, 3]);
+        }
+      },
+    );
+
+    await t.step(
+      "a node that runs is not removed; one that is gone is missed, and is",
+      async () => {
+        const remove = (name: string) => cli(["cluster", "remove", name, ...flags]);
+        assert.match((await remove("n3")).stderr, /n3 runs; stop it first/);
+        assert.match(
+          (await remove("n7")).stderr,
+          /No node n7 in the cluster; its nodes are n1, n2, n3/,
+        );
+        await n3!.stop();
+        const watch = cliProcess(["cluster", "status", ...flags, "--watch", "--json"]);
+        let seen = await status();
+        await until(async () => {
+          seen = await status();
+          return seen.buckets.length === 2 && /n3 is not reachable/.test(seen.problems.join());
+        }, "n3 missed");
+        assert.equal(seen.code, 1);
+        assert.deepEqual(seen.quorum, { ok: true, size: 3, reachable: 2, needed: 2 });
+        const big = await scale("--replicas", "3");
+        assert.equal(big.code, 1);
+        assert.match(big.stderr, /n3 cannot be reached/);
+        const removed = await remove("n3");
+        assert.equal(removed.code, 0, removed.stderr);
+        assert.match(removed.stdout, /removed n3; the cluster has 2 nodes/);
+        await until(async () => (await status()).quorum.size === 2, "two nodes");
+        assert.equal((await scale("--replicas", "1")).code, 0);
+        await until(async () => (await status()).code === 0, "health with two nodes", 30_000);
+        watch.kill("SIGINT");
+        const { code, stdout } = await watch.ended;
+        assert.equal(code, 0);
+        assert.ok(stdout.trim().split("\n").every((it) => JSON.parse(it).quorum.needed === 2));
+      },
+    );
+
+    await t.step({
+      name: "without a quorum it says so, in bounded time",
+      ignore: !CLUSTER,
+      fn: async () => {
+        await n2!.stop();
+        const began = performance.now();
+        const it = await status();
+        assert.ok(performance.now() - began < 10_000, "it took too long");
+        assert.equal(it.code, 1);
+        assert.match(it.problems.join("\n"), /No quorum: 1 of 2 nodes are reachable, 2 are needed/);
+        assert.deepEqual(it.quorum, { ok: false, size: 2, reachable: 1, needed: 2 });
+      },
+    });
+  });
+});
+
+Deno.test("status and scale of one server by itself", async () => {
+  await inDir(async (dir) => {
+    const keys = await loadServiceKeys(`${dir}/keys.json`, { create: true });
+    await using server = await testServer({
+      ...busAccounts({ mode: "off", keys }),
+      serverName: "alone",
+    });
+    const flags = ["--nats-url", server.url, "--service-keys", `${dir}/keys.json`];
+    const empty = await cli(["cluster", "scale", "--replicas", "1", ...flags]);
+    assert.match(empty.stderr, /No bucket UNIBUS on this server/);
+    await fill([server.url], keys.service.seed);
+    const { code, stdout } = await cli(["cluster", "status", ...flags]);
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /cluster {2}none, one server by itself\nquorum {3}yes, 1 of 1 nodes/);
+    assert.match(stdout, /alone/);
+    const grow = await cli(["cluster", "scale", "--replicas", "3", ...flags]);
+    assert.equal(grow.code, 2);
+    assert.match(grow.stderr, /needs a cluster of at least that many nodes, found one server/);
+    assert.equal((await cli(["cluster", "scale", "--replicas", "1", ...flags])).code, 0);
+  });
+});
