@@ -90,9 +90,9 @@ export class Cache {
     };
   }
 
-  /** The sequence that reads must have seen. */
+  /** The sequence that reads must have seen: no replica may know less than authorizations rest on. */
   get floor(): number {
-    return this.#floor;
+    return Math.max(this.#floor, this.#view.freshUpTo);
   }
 
   /** Notes a write of our own: answers wait until it has been seen. */

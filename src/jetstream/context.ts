@@ -7,6 +7,7 @@
 import { StoreError } from "../errors.ts";
 import type { Bucket, Entry, Write } from "./bucket.ts";
 import type { Cache } from "./cache.ts";
+import { Fence, isDecision, Reads } from "./fence.ts";
 import { wait, WrongRevision } from "./wire.ts";
 
 /** Tries of one operation before its caller hears `conflict`. */
@@ -15,6 +16,7 @@ const TRIES = 64;
 /** Shared by the parts of one store. */
 export class Context {
   readonly #locks = new Map<string, Promise<void>>();
+  readonly #fence: Fence;
 
   /** The bucket. */
   readonly bucket: Bucket;
@@ -27,6 +29,7 @@ export class Context {
     this.bucket = bucket;
     this.cache = cache;
     this.opTimeout = opTimeout;
+    this.#fence = new Fence(bucket);
   }
 
   /** When an operation that begins now must have ended. */
@@ -34,7 +37,7 @@ export class Context {
     return Date.now() + this.opTimeout;
   }
 
-  /** Reads see at least this sequence: that of this store's newest write, and of what it told listeners. */
+  /** Reads see at least this sequence: of this store's newest write, what it told listeners, and what its cache rests on. */
   get floor(): number {
     return this.cache.floor;
   }
@@ -51,14 +54,21 @@ export class Context {
     return last;
   }
 
+  /** Makes sure of an answer that writes nothing; throws `WrongRevision` when it rests on old news. */
+  confirm(reads: Reads, deadline: number): Promise<void> {
+    return this.#fence.confirm(reads, deadline);
+  }
+
   /**
    * Runs a read-modify-write, anew when its compare-and-set lost. Callers of this process with the
-   * same `lock` wait for each other instead of racing; other processes are raced.
+   * same `lock` wait for each other instead of racing; other processes are raced. What it reads
+   * through `reads` is confirmed when the operation refuses; one that returns without a write has to
+   * {@link confirm} that itself.
    */
   async transact<T>(
     what: string,
     lock: string,
-    operation: (deadline: number) => Promise<T>,
+    operation: (deadline: number, reads: Reads) => Promise<T>,
   ): Promise<T> {
     const deadline = this.deadline();
     return await this.#locked(lock, async () => {
@@ -66,8 +76,9 @@ export class Context {
         if (Date.now() >= deadline) {
           throw new StoreError("unavailable", `${what}: not done in ${this.opTimeout} ms`);
         }
+        const reads = new Reads(this.bucket);
         try {
-          return await operation(deadline);
+          return await this.#confirmed(reads, deadline, () => operation(deadline, reads));
         } catch (error) {
           if (!(error instanceof WrongRevision)) throw error;
           if (tries >= TRIES) {
@@ -79,6 +90,19 @@ export class Context {
         }
       }
     });
+  }
+
+  async #confirmed<T>(
+    reads: Reads,
+    deadline: number,
+    operation: () => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await operation();
+    } catch (error) {
+      if (isDecision(error)) await this.confirm(reads, deadline);
+      throw error;
+    }
   }
 
   async #locked<T>(lock: string, run: () => Promise<T>): Promise<T> {

@@ -47,6 +47,8 @@ export const userKey = (signPub: string): string => `users.${signPub}`;
 export const inviteKey = (id: string): string => `invites.${id}`;
 /** Key of the mark that a move or an import leaves. */
 export const MARKER_KEY = "meta.migration";
+/** Key of what is written only to learn that whoever leads still has a majority. */
+export const FENCE_KEY = "meta.fence";
 
 /** A key taken apart. */
 export type ParsedKey =

@@ -16,6 +16,7 @@ import { notFound, rekeyProblem, sealedKeyProblem } from "../rules.ts";
 import { BATCH_LIMIT, type Entry, TooMany, type Write } from "./bucket.ts";
 import { alive, type Context, revisionOf } from "./context.ts";
 import { scan } from "./feed.ts";
+import type { Reads } from "./fence.ts";
 import { encodeToken, indexKey, memberKey, parseKey, roomKey, sealedKeyKey } from "./keys.ts";
 import {
   decodeMember,
@@ -60,9 +61,9 @@ export class RoomTransactions {
     this.#context = context;
   }
 
-  async #read(id: string, deadline: number): Promise<Read> {
+  async #read(id: string, deadline: number, reads: Pick<Reads, "get">): Promise<Read> {
     const key = roomKey(id);
-    const entry = await this.#context.bucket.get(key, deadline);
+    const entry = await reads.get(key, deadline);
     const live = alive(entry);
     return {
       stored: live && decodeRoom(key, id, live.data),
@@ -70,8 +71,12 @@ export class RoomTransactions {
     };
   }
 
-  async #readVisible(id: string, deadline: number): Promise<{ room: Room; at: Read }> {
-    const at = await this.#read(id, deadline);
+  async #readVisible(
+    id: string,
+    deadline: number,
+    reads: Reads,
+  ): Promise<{ room: Room; at: Read }> {
+    const at = await this.#read(id, deadline, reads);
     const room = visible(at);
     if (room === null) throw notFound("room", id);
     return { room, at };
@@ -89,13 +94,13 @@ export class RoomTransactions {
 
   create(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
     const { id } = room;
-    return this.#context.transact(`Create room ${id}`, roomKey(id), async (deadline) => {
-      let at = await this.#read(id, deadline);
+    return this.#context.transact(`Create room ${id}`, roomKey(id), async (deadline, reads) => {
+      let at = await this.#read(id, deadline, reads);
       if (visible(at) !== null) throw new StoreError("room_exists", `Room ${id} exists already`);
       // The rest of a change that was never finished.
       if (at.stored !== null) {
         await this.#purge(at, deadline);
-        at = await this.#read(id, deadline);
+        at = await this.#read(id, deadline, reads);
       }
       const writes = [...members.flatMap(memberWrites), ...keys.map(keyWrite)];
       await this.#large(room, at, { op: "create" }, room, writes, deadline);
@@ -103,55 +108,63 @@ export class RoomTransactions {
   }
 
   delete(id: string): Promise<void> {
-    return this.#context.transact(`Delete room ${id}`, roomKey(id), async (deadline) => {
-      const { at } = await this.#readVisible(id, deadline);
+    return this.#context.transact(`Delete room ${id}`, roomKey(id), async (deadline, reads) => {
+      const { at } = await this.#readVisible(id, deadline, reads);
       await this.#purge(at, deadline, true);
     });
   }
 
   add(member: Member, key: SealedKey | null): Promise<void> {
     const { roomId: id, endpoint } = member;
-    return this.#context.transact(`Add member to room ${id}`, roomKey(id), async (deadline) => {
-      const { room, at } = await this.#readVisible(id, deadline);
-      const there = await this.#context.bucket.get(memberKey(id, endpoint), deadline);
-      if (alive(there) !== null) {
-        throw new StoreError("member_exists", `${endpoint} is a member of room ${id} already`);
-      }
-      if (key !== null) {
-        const problem = sealedKeyProblem(room, key.epoch);
-        if (problem !== null) throw problem;
-        if (key.epoch !== room.epoch) {
-          throw new StoreError(
-            "conflict",
-            `Sealed key of epoch ${key.epoch} for room ${id}: the room is at epoch ${room.epoch}`,
-          );
+    return this.#context.transact(
+      `Add member to room ${id}`,
+      roomKey(id),
+      async (deadline, reads) => {
+        const { room, at } = await this.#readVisible(id, deadline, reads);
+        const there = await reads.get(memberKey(id, endpoint), deadline);
+        if (alive(there) !== null) {
+          throw new StoreError("member_exists", `${endpoint} is a member of room ${id} already`);
         }
-      }
-      const writes = [this.#touch(at), ...memberWrites(member)];
-      if (key !== null) writes.push(keyWrite(key));
-      await this.#context.commit(writes, deadline);
-    });
+        if (key !== null) {
+          const problem = sealedKeyProblem(room, key.epoch);
+          if (problem !== null) throw problem;
+          if (key.epoch !== room.epoch) {
+            throw new StoreError(
+              "conflict",
+              `Sealed key of epoch ${key.epoch} for room ${id}: the room is at epoch ${room.epoch}`,
+            );
+          }
+        }
+        const writes = [this.#touch(at), ...memberWrites(member)];
+        if (key !== null) writes.push(keyWrite(key));
+        await this.#context.commit(writes, deadline);
+      },
+    );
   }
 
   remove(id: string, endpoint: string): Promise<void> {
-    return this.#context.transact(`Remove member of room ${id}`, roomKey(id), async (deadline) => {
-      const { room, at } = await this.#readVisible(id, deadline);
-      const there = await this.#context.bucket.get(memberKey(id, endpoint), deadline);
-      if (alive(there) === null) throw notFound("member", `${endpoint} in room ${id}`);
-      if (room.owner === endpoint) {
-        throw new StoreError("room_owner", `${endpoint} owns room ${id} and cannot be removed`);
-      }
-      await this.#context.commit([
-        this.#touch(at),
-        { key: memberKey(id, endpoint), value: null },
-        { key: indexKey(endpoint, id), value: null },
-      ], deadline);
-    });
+    return this.#context.transact(
+      `Remove member of room ${id}`,
+      roomKey(id),
+      async (deadline, reads) => {
+        const { room, at } = await this.#readVisible(id, deadline, reads);
+        const there = await reads.get(memberKey(id, endpoint), deadline);
+        if (alive(there) === null) throw notFound("member", `${endpoint} in room ${id}`);
+        if (room.owner === endpoint) {
+          throw new StoreError("room_owner", `${endpoint} owns room ${id} and cannot be removed`);
+        }
+        await this.#context.commit([
+          this.#touch(at),
+          { key: memberKey(id, endpoint), value: null },
+          { key: indexKey(endpoint, id), value: null },
+        ], deadline);
+      },
+    );
   }
 
   rekey(id: string, epoch: number, keys: SealedKey[]): Promise<Room> {
-    return this.#context.transact(`Rekey room ${id}`, roomKey(id), async (deadline) => {
-      const { room, at } = await this.#readVisible(id, deadline);
+    return this.#context.transact(`Rekey room ${id}`, roomKey(id), async (deadline, reads) => {
+      const { room, at } = await this.#readVisible(id, deadline, reads);
       const members = new Set<string>();
       for (const key of await this.#keysUnder([`members.${encodeToken(id)}.*`], at, deadline)) {
         const parsed = parseKey(key);
@@ -177,32 +190,36 @@ export class RoomTransactions {
   putKey(key: SealedKey): Promise<void> {
     const { roomId: id, endpoint, epoch } = key;
     let touch = false;
-    return this.#context.transact(`Put sealed key of room ${id}`, roomKey(id), async (deadline) => {
-      const { room, at } = await this.#readVisible(id, deadline);
-      const there = await this.#context.bucket.get(memberKey(id, endpoint), deadline);
-      if (alive(there) === null) throw notFound("member", `${endpoint} in room ${id}`);
-      const problem = sealedKeyProblem(room, epoch);
-      if (problem !== null) throw problem;
-      if (touch) {
-        await this.#context.commit([this.#touch(at), keyWrite(key)], deadline);
-        return;
-      }
-      const guard = { key: roomKey(id), revision: at.revision };
-      try {
-        await this.#context.commit([{ ...keyWrite(key), guard }], deadline);
-      } catch (error) {
-        if (!(error instanceof Ambiguous)) throw error;
-        // From now on the room is written along: that voids the first try, should it still come.
-        touch = true;
-        throw new WrongRevision("outcome open", { cause: error });
-      }
-    });
+    return this.#context.transact(
+      `Put sealed key of room ${id}`,
+      roomKey(id),
+      async (deadline, reads) => {
+        const { room, at } = await this.#readVisible(id, deadline, reads);
+        const there = await reads.get(memberKey(id, endpoint), deadline);
+        if (alive(there) === null) throw notFound("member", `${endpoint} in room ${id}`);
+        const problem = sealedKeyProblem(room, epoch);
+        if (problem !== null) throw problem;
+        if (touch) {
+          await this.#context.commit([this.#touch(at), keyWrite(key)], deadline);
+          return;
+        }
+        const guard = { key: roomKey(id), revision: at.revision };
+        try {
+          await this.#context.commit([{ ...keyWrite(key), guard }], deadline);
+        } catch (error) {
+          if (!(error instanceof Ambiguous)) throw error;
+          // From now on the room is written along: that voids the first try, should it still come.
+          touch = true;
+          throw new WrongRevision("outcome open", { cause: error });
+        }
+      },
+    );
   }
 
   /** Removes a room and all that belongs to it, also what an unfinished change has left. */
   async purgeHidden(id: string): Promise<void> {
-    await this.#context.transact(`Clean up room ${id}`, roomKey(id), async (deadline) => {
-      const at = await this.#read(id, deadline);
+    await this.#context.transact(`Clean up room ${id}`, roomKey(id), async (deadline, reads) => {
+      const at = await this.#read(id, deadline, reads);
       if (at.stored === null || at.stored.pending === null) return;
       if (!isVisible(at.stored)) return await this.#purge(at, deadline);
       const { room } = at.stored;

@@ -12,6 +12,7 @@ import { inviteProblem, isActiveAdmin, lastAdmin, notFound } from "../rules.ts";
 import { activeAdmins } from "./admins.ts";
 import type { Entry, Write } from "./bucket.ts";
 import { alive, type Context, revisionOf } from "./context.ts";
+import type { Reads } from "./fence.ts";
 import { inviteKey, userKey } from "./keys.ts";
 import { decodeInvite, decodeUser, encodeInvite, encodeUser } from "./values.ts";
 import { WrongRevision } from "./wire.ts";
@@ -31,13 +32,13 @@ export class UserTransactions {
   add(user: User): Promise<void> {
     const key = userKey(user.signPub);
     let expect = 0;
-    return this.#context.transact(`Add user ${user.signPub}`, key, async (deadline) => {
+    return this.#context.transact(`Add user ${user.signPub}`, key, async (deadline, reads) => {
       try {
         await this.#context.commit([{ key, value: encodeUser(user), expect }], deadline);
       } catch (error) {
         if (!(error instanceof WrongRevision)) throw error;
         // There, or deleted earlier: then its marker's revision is the one to expect.
-        const entry = await this.#context.bucket.get(key, deadline);
+        const entry = await reads.get(key, deadline);
         if (alive(entry) !== null) throw exists(user);
         expect = revisionOf(entry);
         throw error;
@@ -46,8 +47,11 @@ export class UserTransactions {
   }
 
   setStatus(signPub: string, status: UserStatus, at: string, force: boolean): Promise<User> {
-    return this.#change(`Set status of user ${signPub}`, signPub, async (user, deadline) => {
-      if (user.status === status) return { next: user, writes: null };
+    return this.#change(`Set status of user ${signPub}`, signPub, async (user, deadline, reads) => {
+      if (user.status === status) {
+        await this.#context.confirm(reads, deadline);
+        return { next: user, writes: null };
+      }
       const next: User = { ...user, status, revokedAt: status === "revoked" ? at : null };
       const guard = status === "revoked" && !force ? await this.#another(user, deadline) : [];
       return { next, writes: [encodeUser(next), ...guard] };
@@ -67,14 +71,15 @@ export class UserTransactions {
     decide: (
       user: User,
       deadline: number,
+      reads: Reads,
     ) => Promise<{ next: User; writes: [string | null, ...Write[]] | null }>,
   ): Promise<User> {
     const key = userKey(signPub);
-    return this.#context.transact(what, "users", async (deadline) => {
-      const entry = await this.#context.bucket.get(key, deadline);
+    return this.#context.transact(what, "users", async (deadline, reads) => {
+      const entry = await reads.get(key, deadline);
       const user = decode(signPub, entry);
       if (user === null) throw notFound("user", signPub);
-      const { next, writes } = await decide(user, deadline);
+      const { next, writes } = await decide(user, deadline, reads);
       if (writes !== null) {
         const [value, ...guard] = writes;
         await this.#context.commit([{ key, value, expect: revisionOf(entry) }, ...guard], deadline);
@@ -128,7 +133,7 @@ export class InviteTransactions {
   }
 
   consume(id: string, user: User): Promise<User> {
-    return this.#change(`Claim invite ${id}`, id, async (invite, expect, deadline) => {
+    return this.#change(`Claim invite ${id}`, id, async (invite, expect, deadline, reads) => {
       const problem = inviteProblem(invite, user.createdAt);
       if (problem !== null) throw problem;
       const claimed: User = { ...user, role: invite.role };
@@ -138,9 +143,12 @@ export class InviteTransactions {
         expect,
       };
       const key = userKey(user.signPub);
-      const there = await this.#context.bucket.get(key, deadline);
+      const there = await reads.get(key, deadline);
       if (alive(there) !== null) {
+        // Confirmed first: once the invite is spent there is no other try.
+        await this.#context.confirm(reads, deadline);
         await this.#context.commit([used], deadline);
+        reads.forget();
         throw exists(user);
       }
       const added: Write = { key, value: encodeUser(claimed), expect: revisionOf(there) };
@@ -150,8 +158,11 @@ export class InviteTransactions {
   }
 
   cancel(id: string, at: string): Promise<Invite> {
-    return this.#change(`Cancel invite ${id}`, id, async (invite, expect, deadline) => {
-      if (invite.canceledAt !== null) return invite;
+    return this.#change(`Cancel invite ${id}`, id, async (invite, expect, deadline, reads) => {
+      if (invite.canceledAt !== null) {
+        await this.#context.confirm(reads, deadline);
+        return invite;
+      }
       if (invite.usedAt !== null) {
         throw new StoreError("invite_used", `Invite ${id} was used at ${invite.usedAt}`);
       }
@@ -165,13 +176,13 @@ export class InviteTransactions {
   #change<T>(
     what: string,
     id: string,
-    decide: (invite: Invite, expect: number, deadline: number) => Promise<T>,
+    decide: (invite: Invite, expect: number, deadline: number, reads: Reads) => Promise<T>,
   ): Promise<T> {
     const key = inviteKey(id);
-    return this.#context.transact(what, key, async (deadline) => {
-      const entry = await this.#context.bucket.get(key, deadline);
+    return this.#context.transact(what, key, async (deadline, reads) => {
+      const entry = await reads.get(key, deadline);
       if (entry === null || alive(entry) === null) throw notFound("invite", id);
-      return await decide(decodeInvite(key, id, entry.data), entry.revision, deadline);
+      return await decide(decodeInvite(key, id, entry.data), entry.revision, deadline, reads);
     });
   }
 }

@@ -8,7 +8,7 @@
 import type { AccessChange, Member, User } from "../model.ts";
 import { isActiveAdmin } from "../rules.ts";
 import type { Entry } from "./bucket.ts";
-import { parseKey } from "./keys.ts";
+import { FENCE_KEY, parseKey } from "./keys.ts";
 import { decodeMember, decodeRoom, decodeUser, isVisible } from "./values.ts";
 
 /** Probes remembered while the feed catches up. */
@@ -32,6 +32,8 @@ export class View {
   freshAt = -Infinity;
   /** The same by the system's clock, which goes on while the machine sleeps. */
   freshWall = -Infinity;
+  /** The stream's last sequence at that time: a replica that has not come so far knows less. */
+  freshUpTo = 0;
   /** Sequences and times of probes, oldest first, that wait for the feed to catch up. */
   readonly #awaited: { sequence: number; at: number; wall: number }[] = [];
 
@@ -64,8 +66,9 @@ export class View {
     if (sequence > this.upTo) this.upTo = sequence;
     const wasWarm = this.isWarm;
     while (this.#awaited.length > 0 && this.#awaited[0]!.sequence <= this.upTo) {
-      const { at, wall } = this.#awaited.shift()!;
+      const { sequence: known, at, wall } = this.#awaited.shift()!;
       if (at < this.freshAt) continue;
+      this.freshUpTo = Math.max(this.freshUpTo, known);
       this.freshAt = at;
       this.freshWall = wall;
     }
@@ -99,8 +102,8 @@ export class View {
       case "rooms":
         return this.#setRoom(parsed.id, gone ? null : entry);
       case "meta":
-        // A move or an import began or ended.
-        return {};
+        // A move or an import began or ended; a fence says nothing.
+        return entry.key === FENCE_KEY ? null : {};
       default:
         return null;
     }

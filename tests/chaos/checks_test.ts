@@ -1,0 +1,228 @@
+/**
+ * The checkers see each promise that is broken: in histories made by hand, and in runs against stores
+ * that break it.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import type { Store } from "../../mod.ts";
+import { openSqlite } from "../../src/sqlite/mod.ts";
+import { randomOf } from "../crash/plan.ts";
+import { BREAKS } from "./breaks.ts";
+import { check, type Rule } from "./checks.ts";
+import { type Ending, endingOf, type History, parseHistory, Recorder } from "./history.ts";
+import { Load, type NodeClient } from "./load.ts";
+import { perform } from "./ops.ts";
+
+/** A node in this process. */
+function local(name: string, store: Store): NodeClient {
+  return {
+    name,
+    id: `${name}#1`,
+    async call(op, args): Promise<Ending> {
+      try {
+        return { answer: (await perform(store, op, args)) ?? null };
+      } catch (error) {
+        return endingOf(error);
+      }
+    },
+  };
+}
+
+/** Lines that a run has at least, however slow the machine is, and how long it and its halves take. */
+const LINES = 9000;
+const SHORTEST = 1200;
+const LONGEST = 30_000;
+
+/** A run of three handles on one file, of which the first may be broken. */
+async function runLocally(broken: string | null): Promise<History> {
+  const dir = await Deno.makeTempDir({ prefix: "unibus-chaos-" });
+  const lines: string[] = [];
+  const names = ["n1", "n2", "n3"];
+  const stores = names.map(() => openSqlite(`${dir}/a.db`));
+  const wrap = broken === null ? (it: Store) => it : BREAKS[broken]!;
+  const nodes = names.map((name, i) => local(name, i === 0 ? wrap(stores[i]!) : stores[i]!));
+  try {
+    const info = { seed: 7, maxStaleness: 400, opTimeout: 1000, nodes: names };
+    const recorder = new Recorder(info, (line) => lines.push(line));
+    const options = { random: randomOf(7), name: "local", pause: 2, seldom: 700 };
+    const load = new Load(nodes, recorder, options);
+    const running = load.run();
+    const begun = performance.now();
+    const until = async (count: number) => {
+      const from = performance.now();
+      const isEnough = () => lines.length >= count && performance.now() - from > SHORTEST;
+      while (!isEnough() && performance.now() - begun < LONGEST) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    };
+    await until(LINES / 2);
+    // As if the first node were cut off; a store on a file is not, and says yes.
+    const cut = { name: "partition", nodes: ["n1"], cut: ["n1"] };
+    if (broken === "open_when_cut") recorder.fault({ ...cut, phase: "begin" });
+    await until(LINES);
+    if (broken === "open_when_cut") recorder.fault({ ...cut, phase: "end" });
+    load.stop();
+    await running;
+    for (const node of nodes) {
+      const asked = { client: "check", node: node.id, op: "snapshot", args: {} };
+      const id = recorder.begin(asked);
+      recorder.end(id, await node.call("snapshot", {}));
+    }
+  } finally {
+    for (const it of stores) await it.close();
+    await Deno.remove(dir, { recursive: true });
+  }
+  return parseHistory(lines);
+}
+
+const rulesOf = (history: History) => [...new Set(check(history).violations.map((it) => it.rule))];
+
+Deno.test("a run against a store that is right finds nothing", async () => {
+  const history = await runLocally(null);
+  const { violations, looked } = check(history);
+  assert.deepEqual(violations, []);
+  for (const what of ["yes", "users", "invites", "rooms", "audits", "lastWrites"]) {
+    assert.ok(looked[what]! > 0, `${what}: ${JSON.stringify(looked)}`);
+  }
+});
+
+const FOUND: Record<string, Rule[]> = {
+  endless_cache: ["stale_yes", "own_write", "linearizable"],
+  open_when_cut: ["yes_while_cut"],
+  dropped_write: ["linearizable"],
+  double_claim: ["claimed_twice", "linearizable"],
+  no_owner_key: ["owner_key"],
+  stale_read: ["linearizable"],
+  late: ["too_long"],
+  forgets: ["nodes_differ"],
+};
+
+Deno.test("a run against a store that breaks a promise finds it", async (t) => {
+  const names = Object.keys(BREAKS);
+  // They mostly wait, so they wait together.
+  const runs = names.map((name) => runLocally(name));
+  for (const [i, name] of names.entries()) {
+    await t.step(name, async () => {
+      const rules = rulesOf(await runs[i]!);
+      for (const rule of FOUND[name]!) assert.ok(rules.includes(rule), `${rule} among ${rules}`);
+    });
+  }
+});
+
+type Line = [
+  start: number,
+  end: number,
+  op: string,
+  args: object,
+  outcome?: unknown,
+  node?: string,
+];
+
+/** A history made by hand. */
+function made(lines: Line[], faults: History["faults"] = []): History {
+  const run = { seed: 1, wall: 0, maxStaleness: 3000, opTimeout: 5000 };
+  const calls = lines.map(([start, end, op, args, outcome, node = "n1#1"], i) => ({
+    ...{ id: i, client: "c", node, op, args, start, end },
+    ...(typeof outcome === "string"
+      ? { error: outcome, message: "" }
+      : { answer: outcome ?? null }),
+  }));
+  return { run, calls, faults };
+}
+
+const who = { signPub: "ada" };
+const add: Line = [0, 1, "addUser", { ...who, role: "user", handle: "a" }];
+const shown = (status: string) => ({ status, role: "user", handle: "a" });
+const end = (users: object, node = "n1#1", digest = "d"): Line => [
+  ...[20_000, 20_100, "snapshot", {}] as const,
+  { digest, problems: [], users, invites: {}, rooms: {} },
+  node,
+];
+
+const BY_HAND: [name: string, rule: Rule | null, History][] = [
+  ["an acknowledged write that is there", null, made([add, end({ ada: "active/user/a" })])],
+  ["an acknowledged write that is gone at the end", "lost_write", made([add, end({})])],
+  [
+    "one that an open deletion may have taken",
+    null,
+    made([add, [2, 3, "deleteUser", who, "unavailable"], end({})]),
+  ],
+  [
+    "yes in time after a revocation",
+    null,
+    made([add, [2, 3, "revokeUser", who, shown("revoked")], [
+      ...[3002, 3100, "isAuthorized", who, true, "n2#1"] as const,
+    ]]),
+  ],
+  [
+    "yes too late after a revocation",
+    "stale_yes",
+    made([add, [2, 3, "revokeUser", who, shown("revoked")], [
+      ...[3004, 3100, "isAuthorized", who, true, "n2#1"] as const,
+    ]]),
+  ],
+  [
+    "yes late, but somebody may have restored it",
+    null,
+    made([
+      add,
+      [2, 3, "revokeUser", who, shown("revoked")],
+      [100, 200, "restoreUser", who, "unavailable"],
+      [3004, 3100, "isAuthorized", who, true, "n2#1"],
+    ]),
+  ],
+  [
+    "yes on the node that revoked",
+    "own_write",
+    made([add, [2, 3, "revokeUser", who, shown("revoked")], [4, 5, "isAuthorized", who, true]]),
+  ],
+  [
+    "yes while cut off, in time",
+    null,
+    made([add, [4200, 4201, "isAuthorized", who, true]], [
+      { at: 1000, name: "partition", phase: "begin", nodes: ["n1"], cut: ["n1"] },
+      { at: 9000, name: "partition", phase: "end", nodes: ["n1"], cut: ["n1"] },
+    ]),
+  ],
+  [
+    "yes while cut off, too late",
+    "yes_while_cut",
+    made([add, [4300, 4301, "isAuthorized", who, true]], [
+      { at: 1000, name: "partition", phase: "begin", nodes: ["n1"], cut: ["n1"] },
+      { at: 9000, name: "partition", phase: "end", nodes: ["n1"], cut: ["n1"] },
+    ]),
+  ],
+  [
+    "nodes that end alike",
+    null,
+    made([end({}, "n1#1", "x"), end({}, "n2#1", "x")]),
+  ],
+  [
+    "nodes that end differently",
+    "nodes_differ",
+    made([end({}, "n1#1", "x"), end({}, "n2#1", "y")]),
+  ],
+  [
+    "a doctor who finds something",
+    "doctor",
+    made([[0, 1, "doctor", {}, [{ check: "index", level: "problem", message: "It lacks 1" }]]]),
+  ],
+  ["an error that is not in the contract", "bad_error", made([[0, 1, "getUser", who, "corrupt"]])],
+  ["a call that takes too long", "too_long", made([[0, 9000, "getUser", who, "not_found"]])],
+];
+
+for (const [name, rule, history] of BY_HAND) {
+  Deno.test(`the checkers on a history made by hand: ${name}`, () => {
+    const rules = rulesOf(history);
+    if (rule === null) assert.deepEqual(rules, []);
+    else assert.ok(rules.includes(rule), `${rule} among ${rules}`);
+  });
+}
+
+Deno.test("a run in which nothing happened does not pass", () => {
+  const history = made([]);
+  history.run.nodes = ["n1"];
+  assert.deepEqual(rulesOf(history), ["nothing_done"]);
+});
