@@ -33,7 +33,8 @@ const program = new Command("chaos")
   .option("--dir <path>", "where histories are written", join(tmpdir(), "unibus-chaos"))
   .option("--keep", "keep the histories of good rounds too")
   .option("--json", "one JSON document a round on stdout");
-program.parse();
+// `deno task test:chaos -- --seed 1` hands the `--` on as well.
+program.parse(Deno.args.filter((it) => it !== "--"), { from: "user" });
 const options = program.opts();
 const say = (line: string) => console.error(line);
 
