@@ -15,6 +15,7 @@ import type { BusAuth, ControlPlaneOptions } from "./options.ts";
 import { authorize } from "./policy.ts";
 import type { Call, Reply, Route } from "./route.ts";
 import { object, type Schema } from "./schema.ts";
+import { targetOf } from "../signature/base.ts";
 import { show } from "../validate.ts";
 
 /** What {@link Pipeline} needs besides the options. */
@@ -170,8 +171,11 @@ export class Pipeline {
  * Where no signature is demanded, whatever a browser runs could reach us: by a name that its page has
  * made lead here, or from a page of elsewhere. Programs send no `Origin`.
  */
-function demandOwnName({ headers, url }: Request, names: readonly string[] | undefined): void {
-  const host = (headers.get("host") ?? new URL(url).host).toLowerCase();
+function demandOwnName(
+  { method, url, headers }: Request,
+  names: readonly string[] | undefined,
+): void {
+  const host = targetOf(method, url, headers.get("host"))?.authority ?? "";
   if (names !== undefined && !names.includes(host)) {
     throw new StoreError("forbidden", `This server is not ${show(host)}`, { field: "host" });
   }
