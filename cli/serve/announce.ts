@@ -55,7 +55,7 @@ function offOf(settings: Settings): string[] {
     ...store === "sqlite"
       ? ["one machine only: --store jetstream, then membershipd migrate-to-kv"]
       : isClustered(settings) && replicas === null
-      ? ["one copy of the store: --replicas 3"]
+      ? ["one copy of the store, unless it has got more: membershipd cluster scale --replicas 3"]
       : [],
   ];
 }

@@ -62,7 +62,8 @@ export async function openReplicated(
   { connection }: Bus,
 ): Promise<Storage> {
   const bucket = settings.bucket ?? "UNIBUS";
-  const replicas = settings.replicas === null ? {} : { replicas: settings.replicas };
+  // Only for what is made: a start must not undo a `cluster scale`.
+  const replicas = settings.replicas === null ? {} : { replicas: settings.replicas, resize: false };
   const { openJetStream } = await import("../../src/jetstream/mod.ts");
   const { openObjectBlobs } = await import("../../src/blobs/mod.ts");
   const waiting = setInterval(() => log("info", "store.waiting", { bucket }), WAITING_MS);
@@ -73,9 +74,10 @@ export async function openReplicated(
         bucket,
         ...replicas,
         signal,
-        // Ours syncs each write; of another we can only tell where it says so.
-        ...isManaged(settings) ? {} : {
-          onWarning: ({ code, message }) => log("warn", `store.${code}`, { message }),
+        onWarning: ({ code, message }) => {
+          // Ours syncs each write; of another we can only tell where it says so.
+          if (isManaged(settings) && code !== "other_replicas") return;
+          log("warn", `store.${code}`, { message });
         },
       }),
       signal,

@@ -149,7 +149,7 @@ export const SPECS = {
   replicas: optional(
     STORE,
     "--replicas <n>",
-    "copies of the bucket, 1 to 5 (default: 1, or as it is)",
+    "copies of the bucket where it is made, 1 to 5 (default: 1)",
     read.whole(1, 5),
   ),
 

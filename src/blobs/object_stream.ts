@@ -49,6 +49,18 @@ export interface StreamInfo {
   total?: number;
 }
 
+/** How the stream is wanted. */
+export interface EnsureOptions {
+  /** Copies of the stream; left as it is, or 1, when not named. */
+  replicas: number | undefined;
+  /** Bring one that is there to `replicas` too. */
+  resize: boolean;
+  /** When to give up. */
+  deadline: number;
+  /** Ends the wait. */
+  signal: AbortSignal | undefined;
+}
+
 /** The stream of one bucket on one connection. */
 export class ObjectStream {
   /** The connection. */
@@ -72,20 +84,17 @@ export class ObjectStream {
     }, signal);
   }
 
-  /** Makes the stream where there is none, and brings it to the wanted number of replicas. */
-  async ensure(
-    replicas: number | undefined,
-    deadline: number,
-    signal?: AbortSignal,
-  ): Promise<void> {
+  /** Makes the stream where there is none, and brings it to the number of replicas if it may. */
+  async ensure({ replicas, resize, deadline, signal }: EnsureOptions): Promise<void> {
     for (;;) {
       try {
         const info = await this.info(deadline, signal);
         if (info === null) {
           await this.api("CREATE", this.#config(replicas ?? 1), deadline, signal);
         } else {
-          const num_replicas = replicas ?? info.config.num_replicas;
-          if (info.config.allow_direct && info.config.num_replicas === num_replicas) return;
+          const { num_replicas: found } = info.config;
+          const num_replicas = resize ? replicas ?? found : found;
+          if (info.config.allow_direct && found === num_replicas) return;
           const config = { ...info.config, allow_direct: true, num_replicas };
           await this.api("UPDATE", config, deadline, signal);
         }

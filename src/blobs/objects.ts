@@ -43,6 +43,8 @@ export interface ObjectBlobsOptions {
   bucket?: string;
   /** Copies of the bucket, 1 to 5; left as it is when not named, 1 for a new one. */
   replicas?: number;
+  /** Whether an existing bucket is brought to `replicas` too; true by default. */
+  resize?: boolean;
   /** Milliseconds one operation on the server may take; 5,000 by default. */
   opTimeout?: number;
   /** Milliseconds to wait for a server that can make the bucket; 120,000 by default. */
@@ -79,7 +81,8 @@ export async function openObjectBlobs(options: ObjectBlobsOptions): Promise<Blob
     );
   }
   const stream = new ObjectStream(connection, bucket);
-  await stream.ensure(replicas, Date.now() + (options.bootstrapTimeout ?? 120_000), signal);
+  const deadline = Date.now() + (options.bootstrapTimeout ?? 120_000);
+  await stream.ensure({ replicas, resize: options.resize ?? true, deadline, signal });
   const blobs = new ObjectBlobs(stream, options.opTimeout ?? 5000);
   blobs.sweep();
   return blobs;

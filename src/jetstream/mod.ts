@@ -31,7 +31,7 @@ export interface Connection {
 /** Something an operator should know, which does not stop the store. */
 export interface StoreWarning {
   /** Stable code. */
-  code: "no_fsync" | "fsync_unknown";
+  code: "no_fsync" | "fsync_unknown" | "other_replicas";
   /** What it is and what to do. */
   message: string;
 }
@@ -46,6 +46,12 @@ export interface JetStreamOptions extends Omit<NatsOptions, "servers">, StoreOpt
   bucket?: string;
   /** Copies of the stream, 1 to 5; an existing one is changed in place. Default: 1, or as it is. */
   replicas?: number;
+  /**
+   * Whether an existing stream is brought to `replicas`, which is the default. With `false` the number
+   * counts only where the stream is made, and `onWarning` hears of another one: a server that starts
+   * again must not undo what an operator has set meanwhile.
+   */
+  resize?: boolean;
   /** Make the bucket when there is none (default), or reject with `not_found`. */
   create?: boolean;
   /** How long one operation may take, milliseconds. Default 5,000. */
@@ -101,8 +107,17 @@ export async function openBucket(options: JetStreamOptions): Promise<OpenBucket>
       create: options.create ?? true,
       deadline,
       ...(replicas === undefined ? {} : { replicas }),
+      resize: options.resize ?? true,
       signal,
     });
+    const { num_replicas: found } = info.config;
+    if (replicas !== undefined && found !== replicas) {
+      options.onWarning?.({
+        code: "other_replicas",
+        message: `Bucket ${name} has ${found} replicas and keeps them, although ${replicas} were ` +
+          `asked for; membershipd cluster scale --replicas ${replicas} changes them`,
+      });
+    }
     return { bucket, info, end };
   } catch (error) {
     await end();

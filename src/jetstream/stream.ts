@@ -148,6 +148,8 @@ function configOf(bucket: Bucket, replicas: number): Record<string, unknown> {
 export interface EnsureOptions {
   /** Copies of the stream; left as it is when not named. */
   replicas?: number;
+  /** Bring one that is there to `replicas` too. */
+  resize: boolean;
   /** Make it when there is none; else `not_found`. */
   create: boolean;
   /** When to give up. */
@@ -157,7 +159,7 @@ export interface EnsureOptions {
 }
 
 /**
- * Makes the stream, or recognises it as ours and brings it to the number of replicas. Retries while
+ * Makes the stream, or recognises it as ours and brings it to the number of replicas if it may. Retries while
  * a cold cluster has no leader or not yet all its servers, until the deadline.
  */
 export async function ensureStream(bucket: Bucket, options: EnsureOptions): Promise<StreamInfo> {
@@ -182,8 +184,10 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
       changed = true;
     }
     const ours = recognise(bucket, info);
-    const wanted = replicas ?? info.config.num_replicas;
-    if (ours && info.config.num_replicas === wanted) {
+    // What was made a moment ago has the number already.
+    const { num_replicas: found } = info.config;
+    const wanted = options.resize ? replicas ?? found : found;
+    if (ours && found === wanted) {
       // A node that is down is no reason not to open: only a change waits.
       return changed ? await waitCurrent(bucket, info, deadline, signal) : info;
     }

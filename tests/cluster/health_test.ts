@@ -6,9 +6,38 @@
 
 import assert from "node:assert/strict";
 import type { AccessChange } from "../../src/model.ts";
-import { openJetStream } from "../../src/jetstream/mod.ts";
+import { connect } from "@nats-io/transport-node";
+import { openObjectBlobs } from "../../src/blobs/mod.ts";
+import { findStream } from "../../src/jetstream/cluster.ts";
+import { openJetStream, type StoreWarning } from "../../src/jetstream/mod.ts";
 import { eventually, newUser } from "../conformance/kit.ts";
 import { testCluster } from "../helpers/nats.ts";
+
+Deno.test("a store opened with fewer replicas shrinks what is there, unless it must not", async () => {
+  await using cluster = await testCluster(3);
+  const servers = cluster.servers[0]!.url;
+  await (await openJetStream({ servers, replicas: 3 })).close();
+  const connection = await connect({ servers });
+  await (await openObjectBlobs({ connection, replicas: 3 })).close();
+  const found = async () => {
+    const deadline = Date.now() + 20_000;
+    const of = (name: string) => findStream(connection, name, deadline);
+    const streams = [await of("KV_UNIBUS"), await of("OBJ_UNIBUS_BLOBS")];
+    return streams.map((it) => it?.config.num_replicas);
+  };
+  const warnings: StoreWarning[] = [];
+  const onWarning = (it: StoreWarning) => void warnings.push(it);
+  const kept = { connection, replicas: 1, resize: false };
+  await (await openJetStream({ ...kept, onWarning })).close();
+  await (await openObjectBlobs(kept)).close();
+  assert.deepEqual(await found(), [3, 3]);
+  const other = warnings.filter((it) => it.code === "other_replicas");
+  assert.match(other[0]!.message, /UNIBUS has 3 replicas and keeps them.*1 were asked for/);
+  await (await openJetStream({ connection, replicas: 1 })).close();
+  await (await openObjectBlobs({ connection, replicas: 1 })).close();
+  assert.deepEqual(await found(), [1, 1]);
+  await connection.close();
+});
 
 Deno.test("health() and watchAccess() with one of three nodes gone, with two gone, and back", async () => {
   await using cluster = await testCluster(3);
