@@ -8,8 +8,8 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { CONTROL_ACCOUNT, SYSTEM_ACCOUNT } from "../../src/nats/accounts.ts";
 import { connectNats } from "../../src/nats/connect.ts";
 import { createNkey } from "../../src/nats/nkey.ts";
-import { findNatsServer } from "../../src/nats/binary.ts";
 import { startNatsServer } from "../../src/nats/server.ts";
+import { natsServer } from "../nats_server.ts";
 import { lockStore } from "../serve/lock.ts";
 
 /** How long it may take to read its streams anew, milliseconds. */
@@ -21,7 +21,7 @@ export async function openDirectory(
   { env, signal }: { env: Readonly<Record<string, string | undefined>>; signal: AbortSignal },
 ): Promise<AsyncDisposable & { connection: NatsConnection }> {
   await using stack = new AsyncDisposableStack();
-  const { path: binary } = await findNatsServer({ env, signal });
+  const { path: binary } = await natsServer({ env, signal });
   const lock = await lockStore(directory, { signal, log: () => {} });
   stack.defer(() => lock.release());
   const key = createNkey("user");

@@ -5,13 +5,9 @@
  */
 
 import { Option } from "@commander-js/extra-typings";
-import {
-  findNatsServer,
-  installNatsServer,
-  MIN_NATS_SERVER,
-  type NatsBinary,
-} from "../../src/nats/binary.ts";
+import { installNatsServer, MIN_NATS_SERVER, type NatsBinary } from "../../src/nats/binary.ts";
 import { command, type CommandUnknownOpts, type Context, withJson } from "../command.ts";
+import { natsServer } from "../nats_server.ts";
 import { print, printJson, say } from "../output.ts";
 
 /** Makes the command. */
@@ -20,7 +16,7 @@ export function natsCommand(context: Context): CommandUnknownOpts {
     context,
     "nats",
     `Find or get a nats-server, ${MIN_NATS_SERVER} or later: the one UNIBUS_NATS_SERVER names, ` +
-      "else one on the PATH, else the newest in our cache",
+      "else the one this program contains, one on the PATH, or the newest in our cache",
     ["membershipd nats install", "membershipd nats path", "membershipd nats accounts keys.json"],
   )
     .addCommand(accounts(context))
@@ -95,7 +91,7 @@ function version(context: Context): CommandUnknownOpts {
 }
 
 function find({ io: { env, signal } }: Context): Promise<NatsBinary> {
-  return findNatsServer({ env, signal });
+  return natsServer({ env, signal });
 }
 
 async function show(

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { findNatsServer } from "../../src/nats/binary.ts";
 import {
   busAccounts,
   loadServiceKeys,
@@ -18,6 +17,7 @@ import {
 } from "../../src/nats/mod.ts";
 import { misuseOf } from "../cluster/directory.ts";
 import { UsageError } from "../failure.ts";
+import { natsServer } from "../nats_server.ts";
 import { lockStore } from "./lock.ts";
 import type { Log } from "./log.ts";
 import { serviceKeysPath, type Settings } from "./settings.ts";
@@ -65,7 +65,7 @@ export async function manage(
 ): Promise<{ server: SupervisedNatsServer; keys: Keys; target: Target }> {
   const { settings, undo } = options;
   const { tlsCert, ca } = settings;
-  const { path: binary } = await findNatsServer({ env: options.env, signal: options.signal });
+  const { path: binary } = await natsServer({ env: options.env, signal: options.signal });
   const misuse = await misuseOf(settings.natsStore, settings.routes.length > 0);
   if (misuse !== null) throw new UsageError(misuse);
   const lock = await lockStore(settings.natsStore, options);

@@ -22,8 +22,8 @@ export interface NatsBinary {
   path: string;
   /** Its version, such as `2.15.1`. */
   version: string;
-  /** Where it was found: `UNIBUS_NATS_SERVER`, the PATH or our cache. */
-  source: "env" | "path" | "cache";
+  /** Where it was found: `UNIBUS_NATS_SERVER`, the PATH, our cache, or in the program itself. */
+  source: "env" | "path" | "cache" | "shipped";
 }
 
 /** How {@link findNatsServer} looks. */

@@ -1,0 +1,113 @@
+/**
+ * The nats-server program that commands start: the one that came with this program, where one did.
+ *
+ * A program made by `deno task compile` or `deno task dist` has a directory `shipped` beside it, with
+ * a nats-server and its digest. In a compiled program that directory is no real one, so the server is
+ * unpacked once, to the cache.
+ *
+ * @module
+ */
+
+import { createHash, randomUUID } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { fileURLToPath } from "node:url";
+import { StoreError } from "../src/errors.ts";
+import {
+  findNatsServer,
+  type FindOptions,
+  type NatsBinary,
+  natsServerCacheDir,
+  PROGRAM,
+} from "../src/nats/binary.ts";
+
+/** What `shipped/manifest.json` says. */
+export interface ShippedManifest {
+  /** The nats-server's version, such as `2.15.1`. */
+  version: string;
+  /** SHA-256 of the nats-server, hex. */
+  sha256: string;
+}
+
+/** Finds a nats-server; the one that was shipped before any but `UNIBUS_NATS_SERVER`. */
+export async function natsServer(options: Required<FindOptions>): Promise<NatsBinary> {
+  const { env } = options;
+  const path = env.UNIBUS_NATS_SERVER ? null : await shippedServer(env);
+  if (path === null) return await findNatsServer(options);
+  const found = await findNatsServer({ ...options, env: { ...env, UNIBUS_NATS_SERVER: path } });
+  return { ...found, source: "shipped" };
+}
+
+/**
+ * The path of the nats-server that was shipped, `null` where none was.
+ *
+ * @param env Says where the cache is
+ * @param directory Where it was put; by default beside this program
+ * @param isPacked Whether that directory exists only inside the program
+ */
+export async function shippedServer(
+  env: FindOptions["env"],
+  directory: string = fileURLToPath(new URL("./shipped", import.meta.url)),
+  isPacked: boolean = isStandalone(),
+): Promise<string | null> {
+  let manifest: ShippedManifest;
+  try {
+    manifest = JSON.parse(await readFile(join(directory, "manifest.json"), "utf8"));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+  const shipped = join(directory, PROGRAM);
+  if (!isPacked) return shipped;
+  const { sha256 } = manifest;
+  const place = join(natsServerCacheDir(env), `sha256-${sha256.slice(0, 16)}`);
+  const path = join(place, PROGRAM);
+  if (await digestOf(path) === sha256) return path;
+  await mkdir(place, { recursive: true, mode: 0o700 });
+  await unpack(shipped, path, sha256);
+  return path;
+}
+
+/** Beside its place first, so that nobody runs half of it. */
+async function unpack(from: string, to: string, sha256: string): Promise<void> {
+  const temporary = `${to}.${randomUUID()}`;
+  try {
+    const file = await open(temporary, "wx", 0o700);
+    try {
+      await file.writeFile(await readFile(from));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    const found = await digestOf(temporary);
+    if (found !== sha256) {
+      throw new StoreError(
+        "mismatch",
+        `Refusing the nats-server that this program contains: its SHA-256 is ${found}, not ${sha256}`,
+      );
+    }
+    await chmod(temporary, 0o700);
+    await rename(temporary, to);
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+async function digestOf(path: string): Promise<string | null> {
+  const hash = createHash("sha256");
+  try {
+    await pipeline(createReadStream(path), hash);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+  return hash.digest("hex");
+}
+
+/** Whether this is a program of `deno compile`; under Node it never is. */
+function isStandalone(): boolean {
+  const { Deno } = globalThis as { Deno?: { build: { standalone: boolean } } };
+  return Deno?.build.standalone === true;
+}

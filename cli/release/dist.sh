@@ -1,0 +1,49 @@
+#!/bin/sh
+# membershipd @VERSION@ for @PLATFORM@: the program, its runtime and a nats-server in one file.
+# It unpacks itself once, into the cache of whoever runs it, and is checked by SHA-256.
+set -eu
+
+die() {
+  echo "membershipd: $1" >&2
+  exit 1
+}
+
+sha256() {
+  if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi
+}
+
+if [ "$(uname -s)-$(uname -m)" != "@PLATFORM@" ]; then
+  die "This file is for @PLATFORM@, and this machine is $(uname -s)-$(uname -m)"
+fi
+# A service has no home: systemd names its cache (CacheDirectory=).
+base=${UNIBUS_CACHE_DIR:-${CACHE_DIRECTORY:-}}
+if [ -z "$base" ]; then
+  base=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
+  [ -n "$base" ] || die "Nowhere to unpack to: set HOME or UNIBUS_CACHE_DIR"
+  base=$base/unibus
+fi
+place=$base/@ID@
+
+if [ ! -d "$place" ]; then
+  umask 077
+  mkdir -p "$base" || die "Cannot unpack to $base: set UNIBUS_CACHE_DIR to a directory of yours"
+  temporary=$(mktemp -d "$base/.unpack.XXXXXX")
+  trap 'rm -rf "$temporary"' EXIT
+  trap 'exit 130' INT TERM HUP
+  found=$(tail -c +@OFFSET@ "$0" | sha256 | cut -d " " -f 1)
+  [ "$found" = "@SHA256@" ] ||
+    die "This file is damaged: the SHA-256 of what it holds is $found, not @SHA256@; get it again"
+  mkdir "$temporary/it"
+  tail -c +@OFFSET@ "$0" | gzip -dc | tar -xf - -C "$temporary/it" ||
+    die "Cannot unpack to $base: is the disk full?"
+  sync
+  # Another start may have been quicker: then ours went into it, and is removed again.
+  mv "$temporary/it" "$place" || [ -d "$place" ] || die "Cannot unpack to $place"
+  rm -rf "$temporary" "$place/it"
+  trap - EXIT INT TERM HUP
+fi
+# What runs must be ours: a cache that others write to would run their code.
+[ -O "$place" ] || die "$place belongs to somebody else: set UNIBUS_CACHE_DIR to a directory of yours"
+
+export DENO_DIR="$place/deno-dir" DENO_NO_UPDATE_CHECK=1
+exec "$place/deno" run --quiet --allow-all --no-config --no-lock "$place/main.js" "$@"
