@@ -6,6 +6,15 @@
  */
 
 import process from "node:process";
-import { runProcess } from "./process.ts";
 
+// An older one cannot even read the rest.
+const OLDEST = 24;
+
+if (Number(process.versions.node.split(".")[0]) < OLDEST) {
+  console.error(
+    `error: membershipd needs Node ${OLDEST} or later, and this is ${process.version}`,
+  );
+  process.exit(1);
+}
+const { runProcess } = await import("./process.ts");
 await runProcess(process.exit);

@@ -90,6 +90,9 @@ async function main(args: string[]): Promise<void> {
     await run(Deno.execPath(), how, source);
     await run("tar", ["-xzf", packed, "-C", work], work);
     await complete(join(work, "package", "package.json"));
+    // Where the code reads its version.
+    const { name, version } = config;
+    await writeFile(join(work, "package", "deno.json"), JSON.stringify({ name, version }));
     await cp(join(ROOT, "CHANGELOG.md"), join(work, "package", "CHANGELOG.md"));
     await run("tar", ["-czf", out, "-C", work, "package"], work);
     console.error(out);
