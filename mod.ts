@@ -24,6 +24,15 @@ export * from "./src/errors.ts";
 export * from "./src/model.ts";
 export { createStore, inviteId, type Store, type StoreOptions } from "./src/store.ts";
 export type { Backend, Range, RestoreOptions, SealedKeyCursor } from "./src/backend.ts";
+export {
+  inviteProblem,
+  isActiveAdmin,
+  lastAdmin,
+  notFound,
+  rekeyProblem,
+  sealedKeyProblem,
+} from "./src/rules.ts";
+export { compareRecords } from "./src/order.ts";
 export { LIMITS } from "./src/validate.ts";
 export {
   type Connection,

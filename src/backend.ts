@@ -16,6 +16,7 @@ import type {
   SealedKey,
   StoreRecord,
   User,
+  UserRole,
   UserStatus,
 } from "./model.ts";
 
@@ -93,6 +94,8 @@ export interface Backend {
   listUsers(range: Range): Promise<User[]>;
   /** Sets status and `revokedAt`; the same status again changes nothing. `not_found`, `last_admin` (unless `force`). */
   setUserStatus(signPub: string, status: UserStatus, at: string, force: boolean): Promise<User>;
+  /** Sets the role; the same again changes nothing. `not_found`, `last_admin` (unless `force`). */
+  setUserRole(signPub: string, role: UserRole, force: boolean): Promise<User>;
   /** `not_found`, `last_admin` (unless `force`). Memberships stay. */
   deleteUser(signPub: string, force: boolean): Promise<void>;
   /** May throw: the store answers no then. A plain boolean when no wait is needed. */

@@ -30,6 +30,7 @@ import type {
   StoreHealth,
   StoreRecord,
   User,
+  UserRole,
 } from "./model.ts";
 import { notFound } from "./rules.ts";
 import * as check from "./validate.ts";
@@ -114,6 +115,8 @@ export interface Store extends AsyncDisposable {
   revokeUser(signPub: string, options?: { force?: boolean }): Promise<User>;
   /** Gives a revoked user access again; again changes nothing. `not_found` */
   restoreUser(signPub: string): Promise<User>;
+  /** Makes a user an admin, or no more; again changes nothing. `not_found`, `last_admin` (unless `force`) */
+  setUserRole(signPub: string, role: UserRole, options?: { force?: boolean }): Promise<User>;
   /** Removes a user; memberships stay, inert. `not_found`, `last_admin` (unless `force`) */
   deleteUser(signPub: string, options?: { force?: boolean }): Promise<void>;
   /** Whether the key belongs to an active user. Never rejects: on any error or doubt the answer is no. */
@@ -356,6 +359,12 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
     async restoreUser(signPub) {
       const it = check.signPub("signPub", signPub);
       return await open().setUserStatus(it, "active", now(), false);
+    },
+    async setUserRole(signPub, role, options) {
+      const it = check.signPub("signPub", signPub);
+      const next = check.userRole("role", role);
+      const force = check.boolean("force", check.object("options", options ?? {}).force ?? false);
+      return await open().setUserRole(it, next, force);
     },
     async deleteUser(signPub, options) {
       const it = check.signPub("signPub", signPub);

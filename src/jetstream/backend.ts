@@ -16,6 +16,7 @@ import type {
   SealedKey,
   StoreRecord,
   User,
+  UserRole,
   UserStatus,
 } from "../model.ts";
 import { compareText, noCounts } from "../order.ts";
@@ -26,6 +27,7 @@ import { compare, type Diff, isData } from "./compare.ts";
 import { Context } from "./context.ts";
 import { Directory } from "./directory.ts";
 import { scan } from "./feed.ts";
+import { Fence } from "./fence.ts";
 import { checkHealth } from "./health.ts";
 import { inviteKey, parseKey, roomKey, userKey } from "./keys.ts";
 import { guardOf, type Marker, readMarker, writeMarker } from "./marker.ts";
@@ -58,8 +60,9 @@ export class JetStreamBackend implements Backend {
     this.#bucket = bucket;
     this.#options = options;
     this.#end = end;
-    this.#cache = new Cache(bucket, options);
-    this.#context = new Context(bucket, this.#cache, options.opTimeout);
+    const fence = new Fence(bucket, options.opTimeout);
+    this.#cache = new Cache(bucket, fence, options);
+    this.#context = new Context(bucket, fence, this.#cache, options.opTimeout);
     this.#rooms = new RoomTransactions(this.#context);
     this.#reads = new RoomReads(this.#context);
     this.#users = new UserTransactions(this.#context);
@@ -172,6 +175,10 @@ export class JetStreamBackend implements Backend {
 
   setUserStatus(signPub: string, status: UserStatus, at: string, force: boolean): Promise<User> {
     return this.#users.setStatus(signPub, status, at, force);
+  }
+
+  setUserRole(signPub: string, role: UserRole, force: boolean): Promise<User> {
+    return this.#users.setRole(signPub, role, force);
   }
 
   deleteUser(signPub: string, force: boolean): Promise<void> {

@@ -10,6 +10,7 @@
 import { Buffer } from "node:buffer";
 import { createInbox, type NatsConnection, nuid } from "@nats-io/transport-node";
 import { StoreError } from "../errors.ts";
+import { FENCE_KEY } from "./keys.ts";
 import {
   Ambiguous,
   type ApiError,
@@ -24,6 +25,7 @@ import {
   retry,
   subscribe,
   Transient,
+  wait,
   WrongRevision,
 } from "./wire.ts";
 
@@ -39,6 +41,8 @@ const BATCHES_AT_ONCE = 12;
 /** How long one try may take before the next: a request sent while there is no leader is dropped. */
 const TRY_TIMEOUT = 1500;
 const LARGE_TRY_TIMEOUT = 5000;
+/** The longest of the short pauses in which a replica that is behind is asked again, milliseconds. */
+const SETTLING = 16;
 
 /** A key's last message. */
 export interface Entry {
@@ -78,12 +82,21 @@ export class Bucket {
   readonly #prefix: string;
   #batches = 0;
   readonly #waiting: (() => void)[] = [];
+  #isClustered = true;
 
   constructor(nc: NatsConnection, name: string) {
     this.nc = nc;
     this.name = name;
     this.stream = `KV_${name}`;
     this.#prefix = `$KV.${name}.`;
+  }
+
+  /** Whether there are other servers: one that is alone has nobody to be cut off from. */
+  get isClustered(): boolean {
+    // While there is no connection nothing is known of a server; the next will be like the last.
+    const { info } = this.nc;
+    if (info !== undefined) this.#isClustered = "cluster" in info && Boolean(info.cluster);
+    return this.#isClustered;
   }
 
   /** The subject of a key or of a pattern. */
@@ -152,11 +165,35 @@ export class Bucket {
    *
    * @throws {TooMany} Above {@link MULTI_LIMIT} matches
    */
-  getMany(patterns: string[], minimum: number, deadline: number): Promise<Map<string, Entry>> {
+  async getMany(
+    patterns: string[],
+    minimum: number,
+    deadline: number,
+  ): Promise<Map<string, Entry>> {
+    const found = await this.getLast(patterns, minimum, deadline);
+    for (const { key, data } of found.values()) if (data.length === 0) found.delete(key);
+    return found;
+  }
+
+  /** Reads a key's last message as of a moment of this call, whoever led before. */
+  async #getNow(key: string, deadline: number): Promise<Entry | null> {
+    if (!this.isClustered) return await this.get(key, deadline);
+    const sequence = await this.put(FENCE_KEY, nuid.next(), deadline);
+    return (await this.getLast([key, FENCE_KEY], sequence, deadline)).get(key) ?? null;
+  }
+
+  /** As {@link getMany}, with delete markers. */
+  getLast(patterns: string[], minimum: number, deadline: number): Promise<Map<string, Entry>> {
     const body = JSON.stringify({ multi_last: patterns.map((it) => this.subject(it)) });
     return retry(`Read ${patterns[0]}`, deadline, async () => {
       const found = new Map<string, Entry>();
-      const upTo = await this.#collect(body, Math.min(left(deadline), TRY_TIMEOUT), found);
+      let upTo = await this.#collect(body, Math.min(left(deadline), TRY_TIMEOUT), found);
+      // What was acknowledged this moment a replica has the next.
+      for (let pause = 1; upTo !== null && upTo < minimum && pause <= SETTLING; pause *= 2) {
+        await wait(Math.min(pause, left(deadline)));
+        found.clear();
+        upTo = await this.#collect(body, Math.min(left(deadline), TRY_TIMEOUT), found);
+      }
       if (upTo !== null) {
         if (upTo < minimum) throw new Transient(`replica at sequence ${upTo}, not yet ${minimum}`);
         return found;
@@ -184,10 +221,10 @@ export class Bucket {
           const headers = msg.headers;
           const subject = headers?.get("Nats-Subject");
           if (headers && subject) {
-            if (msg.data.length === 0) return;
             const key = this.key(subject);
             const revision = Number(headers.get("Nats-Sequence"));
-            into.set(key, { key, revision, data: msg.data });
+            const txn = headers.get("Unibus-Txn");
+            into.set(key, { key, revision, data: msg.data, ...(txn ? { txn } : {}) });
             return;
           }
           const status = headers?.code ?? 0;
@@ -237,8 +274,10 @@ export class Bucket {
           }
           open = true;
         }
+        if (error instanceof WrongRevision) error.txn = txn;
         if (!(error instanceof WrongRevision) || !open) throw error;
-        const now = await this.get(first.key, deadline);
+        // Not asked of the leader only: one that was replaced would not know of the try that was made.
+        const now = await this.#getNow(first.key, deadline);
         if (now?.txn === txn) return now.revision + writes.length - 1;
         if (now !== null && now.revision > (first.expect ?? now.revision)) {
           // Somebody wrote behind us; whether behind our write or instead of it cannot be told.
@@ -249,6 +288,12 @@ export class Bucket {
         throw error;
       }
     }, signal);
+  }
+
+  /** Writes one message over whatever is there, in one try; rejects with `Transient` when it may or may not be made. */
+  put(key: string, value: string, deadline: number): Promise<number> {
+    const timeout = Math.min(left(deadline), TRY_TIMEOUT);
+    return this.#publish({ key, value }, nuid.next(), timeout, `Write ${key}`);
   }
 
   async #publish(write: Write, txn: string, timeout: number, what: string): Promise<number> {

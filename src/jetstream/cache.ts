@@ -2,25 +2,31 @@
  * Users and memberships in memory, fed by one feed: authorization at memory speed that fails closed.
  *
  * What the cache may answer rests on a sequence and a time. `upTo` is the sequence up to which it has
- * seen everything. A probe asks the stream's leader for its last sequence and for how long ago it
- * last heard from a quorum; once `upTo` has reached that sequence, the cache is known to hold every
- * change acknowledged before that moment (`freshAt`): whoever led instead could be elected only after
- * it. When `freshAt` is older than `maxStaleness` the answer is no, so a node that is cut off stops
- * admitting anybody, also when a server on its side still answers.
+ * seen everything. A probe writes a fence, which needs a majority; once `upTo` has reached that, the
+ * cache is known to hold every change acknowledged before the probe was sent (`freshAt`). When `freshAt`
+ * is older than `maxStaleness` the answer is no, so a node that is cut off stops admitting anybody, also
+ * when a server on its side still answers.
+ *
+ * When the leader last heard from a quorum would tell the same without a write, but not exactly: a
+ * leader that was paused, or whose network was, counts what had been on its way to it as heard just now.
  *
  * @module
  */
 
+import { nuid } from "@nats-io/transport-node";
 import { StoreError } from "../errors.ts";
 import { AccessListeners } from "../listeners.ts";
-import type { AccessChange, Member } from "../model.ts";
+import type { AccessChange, Member, User } from "../model.ts";
+import { isActiveAdmin } from "../rules.ts";
 import { activeAdmins } from "./admins.ts";
 import { type Bucket, MARKER_TTL_SECONDS } from "./bucket.ts";
 import { Feed } from "./feed.ts";
-import { userKey } from "./keys.ts";
+import type { Fence } from "./fence.ts";
+import { FENCE_KEY, userKey } from "./keys.ts";
 import { quorumAge, streamInfo } from "./stream.ts";
 import { decodeUser } from "./values.ts";
 import { View } from "./view.ts";
+import { wait } from "./wire.ts";
 
 /** How the cache behaves. */
 export interface CacheOptions {
@@ -48,6 +54,8 @@ export interface CacheStatus {
   members: number | null;
 }
 
+/** How long the feed may take to bring a write of our own, milliseconds. */
+const FEED_PATIENCE = 300;
 /** How long changes are gathered before they are told: a transaction's come together, and once each. */
 const GATHER = 10;
 /** Pauses before the cache is loaded again while somebody listens, milliseconds. */
@@ -56,6 +64,7 @@ const RELOAD = { first: 100, longest: 5000 };
 /** Begins at the first question, not when the store is opened: tools that ask nothing pay nothing. */
 export class Cache {
   readonly #bucket: Bucket;
+  readonly #fence: Fence;
   readonly #options: CacheOptions;
   #view: View;
   #feed: Feed | null = null;
@@ -71,8 +80,9 @@ export class Cache {
   #reload: ReturnType<typeof setTimeout> | undefined;
   #pause = RELOAD.first;
 
-  constructor(bucket: Bucket, options: CacheOptions) {
+  constructor(bucket: Bucket, fence: Fence, options: CacheOptions) {
     this.#bucket = bucket;
+    this.#fence = fence;
     this.#options = options;
     this.#view = new View(options.maxMembers);
   }
@@ -119,20 +129,21 @@ export class Cache {
 
   /** Whether the key belongs to an active user. */
   isAuthorized(signPub: string): boolean | Promise<boolean> {
-    if (this.#isCold()) return this.#askLeader((deadline) => this.#isActive(signPub, deadline));
-    if (!this.#isReady()) return this.#ask((view) => view.users.get(signPub) === true);
-    return this.#view.users.get(signPub) === true && this.#isFresh();
+    if (this.#isReady()) return this.#view.users.get(signPub) === true && this.#isFresh();
+    return this.#ask(
+      (view) => view.users.get(signPub) === true,
+      async (deadline) => (await this.#read(signPub, deadline))?.status === "active",
+    );
   }
 
   /** Whether there is an active admin. */
   hasAdmin(): boolean | Promise<boolean> {
-    if (this.#isCold()) {
-      return this.#askLeader(async (deadline) =>
-        (await activeAdmins(this.#bucket, deadline, 1)).size > 0
-      );
-    }
-    if (!this.#isReady()) return this.#ask((view) => view.admins.size > 0);
-    return this.#view.admins.size > 0 && this.#isFresh();
+    if (this.#isReady()) return this.#view.admins.size > 0 && this.#isFresh();
+    return this.#ask((view) => view.admins.size > 0, async (deadline) => {
+      const [admin] = await activeAdmins(this.#bucket, deadline, 1);
+      const user = admin === undefined ? null : await this.#read(admin, deadline);
+      return user !== null && isActiveAdmin(user);
+    });
   }
 
   /** A membership; `undefined` when the cache cannot tell and the leader must be asked. */
@@ -145,6 +156,19 @@ export class Cache {
   /** Active admins as far as known; `null` when the cache is not warm. */
   admins(): ReadonlySet<string> | null {
     return this.#isReady() ? this.#view.admins : null;
+  }
+
+  /** Active admins when everything up to `sequence`, or more, has been seen; loads for that if need be. */
+  async adminsAt(sequence: number, deadline: number): Promise<ReadonlySet<string>> {
+    while (this.#isCold() || this.#view.upTo < sequence) {
+      if (this.#closed) throw new StoreError("closed", "The store is closed");
+      if (Date.now() >= deadline) {
+        throw new StoreError("unavailable", "The cache did not catch up in time");
+      }
+      this.warm();
+      await wait(5);
+    }
+    return this.#view.admins;
   }
 
   /** Ends the feed and whoever waits. */
@@ -168,38 +192,33 @@ export class Cache {
     return performance.now() - freshAt <= maxStaleness && Date.now() - freshWall <= maxStaleness;
   }
 
-  /** Waits until a write of our own has been seen, then answers. */
-  async #ask(answer: (view: View) => boolean): Promise<boolean> {
-    const deadline = performance.now() + this.#options.opTimeout;
-    while (!this.#isReady()) {
-      if (this.#closed) throw new StoreError("closed", "The store is closed");
-      // Given up meanwhile: nothing will be seen, and no is the answer.
-      if (this.#isCold()) return false;
-      await within(new Promise<void>((resolve) => this.#waiting.push(resolve)), deadline);
-    }
-    return this.#isFresh() && answer(this.#view);
-  }
-
   /**
-   * While the cache is being loaded, which for a large bucket takes longer than an operation may, the
-   * leader answers; one that has not heard from a quorum lately is not believed.
+   * Answers from what is known once a write of our own has been seen. Asks the leader while the cache is
+   * being loaded, which for a large bucket takes longer than an operation may, and when the feed is late:
+   * after a node died it takes seconds to come back.
    */
-  async #askLeader(read: (deadline: number) => Promise<boolean>): Promise<boolean> {
+  async #ask(
+    answer: (view: View) => boolean,
+    askLeader: (deadline: number) => Promise<boolean>,
+  ): Promise<boolean> {
+    const { opTimeout } = this.#options;
+    const deadline = performance.now() + opTimeout;
+    const late = performance.now() + Math.min(FEED_PATIENCE, opTimeout / 2);
+    while (!this.#isReady() && !this.#isCold() && performance.now() < late) {
+      const seen = new Promise<void>((resolve) => this.#waiting.push(resolve));
+      // Not seen in time: the leader is asked.
+      await within(seen, late).catch(() => {});
+    }
     if (this.#closed) throw new StoreError("closed", "The store is closed");
+    if (this.#isReady()) return this.#isFresh() && answer(this.#view);
     this.warm();
-    const deadline = Date.now() + this.#options.opTimeout;
-    const before = await streamInfo(this.#bucket, deadline);
-    if (!await within(read(deadline), performance.now() + this.#options.opTimeout)) return false;
-    const after = await streamInfo(this.#bucket, deadline);
-    return after !== null && before?.cluster?.leader === after.cluster?.leader &&
-      quorumAge(after) <= this.#options.maxStaleness;
+    return await within(askLeader(Date.now() + deadline - performance.now()), deadline);
   }
 
-  async #isActive(signPub: string, deadline: number): Promise<boolean> {
+  async #read(signPub: string, deadline: number): Promise<User | null> {
     const key = userKey(signPub);
-    const entry = await this.#bucket.get(key, deadline);
-    if (entry === null || entry.data.length === 0) return false;
-    return decodeUser(key, signPub, entry.data).status === "active";
+    const entry = (await this.#fence.read([key], deadline)).get(key);
+    return entry === undefined ? null : decodeUser(key, signPub, entry.data);
   }
 
   #wake(): void {
@@ -219,7 +238,7 @@ export class Cache {
     const feed = new Feed(this.#bucket, {
       // All keys, of which sealed keys and invites are passed over: then the sequence says it all.
       pattern: ">",
-      heartbeat: Math.max(100, Math.min(1000, Math.floor(this.#options.maxStaleness / 4))),
+      heartbeat: Math.max(100, Math.min(500, Math.floor(this.#options.maxStaleness / 4))),
       opTimeout: this.#options.opTimeout,
       onEntry: (entry, pending) => {
         const change = view.take(entry);
@@ -299,7 +318,19 @@ export class Cache {
     for (const change of changes) this.#listeners.emit(change);
   }
 
-  /** Asks the leader where the stream ends, now and then on. */
+  /** The sequence of a fence; `null` where none is needed, and where the leader may not write. */
+  async #writeFence(deadline: number): Promise<number | null> {
+    if (!this.#bucket.isClustered) return null;
+    try {
+      return await this.#bucket.put(FENCE_KEY, nuid.next(), deadline);
+    } catch (error) {
+      // Storage that is full shuts nobody out; that somebody leads, and hears the others, is known then.
+      if (error instanceof StoreError && error.code === "unavailable") return null;
+      throw error;
+    }
+  }
+
+  /** Finds out where the stream ends, now and then on. */
   async #probe(view: View): Promise<void> {
     const interval = Math.max(50, Math.min(1000, this.#options.maxStaleness / 4));
     const isCurrent = () => !this.#closed && this.#view === view;
@@ -308,6 +339,7 @@ export class Cache {
     const sentWall = Date.now();
     const deadline = Date.now() + Math.max(interval, 500);
     try {
+      const fence = await this.#writeFence(deadline);
       const info = await streamInfo(this.#bucket, deadline);
       if (!isCurrent()) return;
       const last = info?.state.last_seq ?? -1;
@@ -321,8 +353,8 @@ export class Cache {
         // Delete markers may have come and gone unseen.
         return this.#giveUp(view);
       }
-      const age = quorumAge(info);
-      view.await(last, sent - age, sentWall - age);
+      const age = fence === null ? quorumAge(info) : 0;
+      view.await(fence ?? last, sent - age, sentWall - age);
       if (view.upTo === seen && seen < last) {
         // Nothing came meanwhile. What stood between may be gone: expired delete markers.
         const next = await this.#bucket.next(">", seen + 1, deadline);

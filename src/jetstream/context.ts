@@ -7,7 +7,7 @@
 import { StoreError } from "../errors.ts";
 import type { Bucket, Entry, Write } from "./bucket.ts";
 import type { Cache } from "./cache.ts";
-import { Fence, isDecision, Reads } from "./fence.ts";
+import { type Fence, isDecision, Reads } from "./fence.ts";
 import { wait, WrongRevision } from "./wire.ts";
 
 /** Tries of one operation before its caller hears `conflict`. */
@@ -25,11 +25,11 @@ export class Context {
   /** How long one operation may take, milliseconds. */
   readonly opTimeout: number;
 
-  constructor(bucket: Bucket, cache: Cache, opTimeout: number) {
+  constructor(bucket: Bucket, fence: Fence, cache: Cache, opTimeout: number) {
     this.bucket = bucket;
     this.cache = cache;
     this.opTimeout = opTimeout;
-    this.#fence = new Fence(bucket);
+    this.#fence = fence;
   }
 
   /** When an operation that begins now must have ended. */
@@ -54,6 +54,28 @@ export class Context {
     return last;
   }
 
+  /**
+   * Reads what is there of some keys as of a moment of this call, whoever led before: in a cluster that
+   * costs a write, which those who read at the same time share.
+   */
+  read(keys: string[], deadline: number = this.deadline()): Promise<Map<string, Entry>> {
+    return this.#fence.read(keys, deadline);
+  }
+
+  /** Reads one key as {@link read} does; `null` when there is nothing. */
+  async readOne(key: string): Promise<Entry | null> {
+    return (await this.read([key])).get(key) ?? null;
+  }
+
+  /**
+   * Active admins as of a moment of this call; `null` where what the leader says needs no confirming.
+   * It may take a loading of the cache.
+   */
+  async confirmedAdmins(deadline: number): Promise<ReadonlySet<string> | null> {
+    if (!this.bucket.isClustered) return null;
+    return await this.cache.adminsAt(await this.#fence.sequence(deadline), deadline);
+  }
+
   /** Makes sure of an answer that writes nothing; throws `WrongRevision` when it rests on old news. */
   confirm(reads: Reads, deadline: number): Promise<void> {
     return this.#fence.confirm(reads, deadline);
@@ -71,16 +93,18 @@ export class Context {
     operation: (deadline: number, reads: Reads) => Promise<T>,
   ): Promise<T> {
     const deadline = this.deadline();
+    const lost = new Set<string>();
     return await this.#locked(lock, async () => {
       for (let tries = 1;; tries++) {
         if (Date.now() >= deadline) {
           throw new StoreError("unavailable", `${what}: not done in ${this.opTimeout} ms`);
         }
-        const reads = new Reads(this.bucket);
+        const reads = new Reads(this.bucket, lost);
         try {
           return await this.#confirmed(reads, deadline, () => operation(deadline, reads));
         } catch (error) {
           if (!(error instanceof WrongRevision)) throw error;
+          reads.noteLost(error);
           if (tries >= TRIES) {
             throw new StoreError("conflict", `${what}: lost ${tries} races in a row`, {
               cause: error,

@@ -11,13 +11,15 @@ import { isData } from "./compare.ts";
 import { Cache } from "./cache.ts";
 import { alive, Context } from "./context.ts";
 import { scan } from "./feed.ts";
+import { Fence } from "./fence.ts";
 import { fsyncState } from "./fsync.ts";
 import { indexKey, memberKey, parseKey, roomKey } from "./keys.ts";
 import { readMarker } from "./marker.ts";
 import { type JetStreamOptions, openBucket } from "./mod.ts";
 import { RoomTransactions } from "./rooms.ts";
-import { isCurrent } from "./stream.ts";
+import { isCurrent, type StreamInfo, streamInfo } from "./stream.ts";
 import { decodeRoom, INDEX_VALUE } from "./values.ts";
+import { wait } from "./wire.ts";
 
 /** One thing that was looked at. */
 export interface Finding {
@@ -52,26 +54,36 @@ export async function diagnose(options: DiagnoseOptions): Promise<Finding[]> {
     const { version } = bucket.nc.info as { version?: string };
     findings.push({ check: "server", level: "ok", message: `nats-server ${version}` });
     findings.push(await fsyncFinding(options.monitorUrl));
-    const replicas = info.config.num_replicas;
-    findings.push(
-      isCurrent(info)
-        ? {
-          check: "replicas",
-          level: "ok",
-          message: `${replicas} of ${replicas} replicas are current`,
-        }
-        : {
-          check: "replicas",
-          level: "problem",
-          message: `Not all of the ${replicas} replicas are current; look at the servers' logs`,
-        },
-    );
+    findings.push(await replicasFinding(bucket, info, signal));
     findings.push(await markerFinding(bucket));
     findings.push(...await content(bucket, options.opTimeout ?? 5000, repair, signal));
     return findings;
   } finally {
     await end();
   }
+}
+
+/** For how long a replica may be behind and come up, milliseconds: under load one always is for a moment. */
+const SETTLE = 3000;
+
+async function replicasFinding(
+  bucket: Bucket,
+  found: StreamInfo,
+  signal?: AbortSignal,
+): Promise<Finding> {
+  let info: StreamInfo | null = found;
+  for (const deadline = Date.now() + SETTLE; info !== null && !isCurrent(info);) {
+    if (Date.now() >= deadline) break;
+    await wait(100, signal);
+    info = await streamInfo(bucket, Date.now() + SETTLE, signal);
+  }
+  const replicas = found.config.num_replicas;
+  if (info !== null && isCurrent(info)) {
+    const message = `${replicas} of ${replicas} replicas are current`;
+    return { check: "replicas", level: "ok", message };
+  }
+  const message = `Not all of the ${replicas} replicas are current; look at the servers' logs`;
+  return { check: "replicas", level: "problem", message };
 }
 
 async function fsyncFinding(monitorUrl: string | undefined): Promise<Finding> {
@@ -185,9 +197,10 @@ async function content(
   const extra = [...index].filter((key) => !members.has(key));
   if (repair) {
     if (unfinished.size > 0) {
-      const cache = new Cache(bucket, { maxStaleness: 5000, opTimeout, maxMembers: 0 });
+      const fence = new Fence(bucket, opTimeout);
+      const cache = new Cache(bucket, fence, { maxStaleness: 5000, opTimeout, maxMembers: 0 });
       const transactions = new RoomTransactions(
-        new Context(bucket, cache, Math.max(opTimeout, 30_000)),
+        new Context(bucket, fence, cache, Math.max(opTimeout, 30_000)),
       );
       for (const id of unfinished) await transactions.purgeHidden(id);
     }

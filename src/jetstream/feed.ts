@@ -11,6 +11,7 @@
 import { createInbox, type Msg, nuid, type Subscription } from "@nats-io/transport-node";
 import { StoreError } from "../errors.ts";
 import type { Bucket, Entry } from "./bucket.ts";
+import { isWrittenSince } from "./fence.ts";
 import { left, publish, subscribe, wait } from "./wire.ts";
 
 /** What a feed delivers and to whom. */
@@ -40,12 +41,18 @@ export const FEED_PREFIX = "unibus_";
 
 /** Heartbeats missed before the consumer is given up. */
 const MISSED = 3;
+/**
+ * How long the first try of making it anew may take, milliseconds, the second twice as long: when a
+ * node has just died, the servers may still give it the new consumer.
+ */
+const RESTART_TRY = 1500;
 
 /** A running feed. */
 export class Feed {
   readonly #bucket: Bucket;
   readonly #options: FeedOptions;
   readonly #heartbeat: number;
+  readonly #timeout: number;
   #sub: Subscription | null = null;
   #consumer = "";
   #message: Msg | null = null;
@@ -60,6 +67,7 @@ export class Feed {
     this.#bucket = bucket;
     this.#options = options;
     this.#heartbeat = options.heartbeat ?? 1000;
+    this.#timeout = options.opTimeout ?? 5000;
     this.#last = (options.start ?? 1) - 1;
   }
 
@@ -93,8 +101,8 @@ export class Feed {
     this.#drop();
   }
 
-  async #begin(): Promise<number> {
-    const { pattern, opTimeout = 5000 } = this.#options;
+  async #begin(timeout = this.#timeout): Promise<number> {
+    const { pattern } = this.#options;
     const bucket = this.#bucket;
     const inbox = createInbox();
     const name = FEED_PREFIX + nuid.next();
@@ -128,7 +136,7 @@ export class Feed {
       const info = await bucket.api<{ num_pending: number }>(
         `CONSUMER.CREATE.${bucket.stream}.${name}`,
         { stream_name: bucket.stream, config, action: "create" },
-        Date.now() + opTimeout,
+        Date.now() + timeout,
       );
       return info.num_pending;
     } catch (error) {
@@ -177,7 +185,7 @@ export class Feed {
     this.#drop();
     for (let tries = 1; !this.#stopped; tries++) {
       try {
-        const pending = await this.#begin();
+        const pending = await this.#begin(Math.min(this.#timeout, RESTART_TRY * tries));
         this.#options.onRestart?.(pending);
         // Ended meanwhile: nobody will read what this consumer sends.
         if (this.#stopped) this.#drop();
@@ -187,6 +195,7 @@ export class Feed {
           this.#end(error);
           break;
         }
+        this.#drop();
         await wait(Math.min(50 * tries, 1000));
       }
     }
@@ -297,5 +306,7 @@ async function endOf(
     deadline,
   );
   if (info.state.last_seq <= position) return "at";
-  return await bucket.next(pattern, position + 1, deadline) === null ? "behind" : null;
+  // Those who read leave fences, one behind the other: waiting for a moment without could take long.
+  const since = { sequence: position, pattern };
+  return await isWrittenSince(bucket, since, deadline) ? null : "behind";
 }

@@ -79,8 +79,7 @@ export function guardOf(
   bucket: Bucket,
   revision: number,
 ): { guard?: { key: string; revision: number } } {
-  const { cluster } = bucket.nc.info as { cluster?: string };
-  return cluster ? { guard: { key: MARKER_KEY, revision } } : {};
+  return bucket.isClustered ? { guard: { key: MARKER_KEY, revision } } : {};
 }
 
 /** Refuses a bucket that holds half of a control plane. */

@@ -337,6 +337,11 @@ export async function scanLive(
   return found;
 }
 
+function visibleRoom(id: string, entry: Entry | null): Room | null {
+  const stored = entry && decodeRoom(entry.key, id, entry.data);
+  return stored !== null && isVisible(stored) ? stored.room : null;
+}
+
 /** The reading side of rooms. */
 export class RoomReads {
   readonly #context: Context;
@@ -346,20 +351,18 @@ export class RoomReads {
   }
 
   async get(id: string): Promise<Room | null> {
-    const key = roomKey(id);
-    const entry = alive(await this.#context.bucket.get(key, this.#context.deadline()));
-    if (entry === null) return null;
-    const stored = decodeRoom(key, id, entry.data);
-    return isVisible(stored) ? stored.room : null;
+    return visibleRoom(id, await this.#context.readOne(roomKey(id)));
   }
 
   async member(roomId: string, endpoint: string): Promise<Member | null> {
     const cached = this.#context.cache.member(roomId, endpoint);
     if (cached !== undefined) return cached;
-    if (await this.get(roomId) === null) return null;
     const key = memberKey(roomId, endpoint);
-    const entry = alive(await this.#context.bucket.get(key, this.#context.deadline()));
-    return entry && decodeMember(key, roomId, endpoint, entry.data);
+    const found = await this.#context.read([roomKey(roomId), key]);
+    const entry = found.get(key);
+    const room = visibleRoom(roomId, found.get(roomKey(roomId)) ?? null);
+    if (room === null || entry === undefined) return null;
+    return decodeMember(key, roomId, endpoint, entry.data);
   }
 
   async members(id: string): Promise<Member[]> {

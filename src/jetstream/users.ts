@@ -7,7 +7,7 @@
  */
 
 import { StoreError } from "../errors.ts";
-import type { Invite, User, UserStatus } from "../model.ts";
+import type { Invite, User, UserRole, UserStatus } from "../model.ts";
 import { inviteProblem, isActiveAdmin, lastAdmin, notFound } from "../rules.ts";
 import { activeAdmins } from "./admins.ts";
 import type { Entry, Write } from "./bucket.ts";
@@ -25,8 +25,8 @@ export class UserTransactions {
     this.#context = context;
   }
 
-  async get(signPub: string, deadline: number = this.#context.deadline()): Promise<User | null> {
-    return decode(signPub, await this.#context.bucket.get(userKey(signPub), deadline));
+  async get(signPub: string): Promise<User | null> {
+    return decode(signPub, await this.#context.readOne(userKey(signPub)));
   }
 
   add(user: User): Promise<void> {
@@ -37,6 +37,7 @@ export class UserTransactions {
         await this.#context.commit([{ key, value: encodeUser(user), expect }], deadline);
       } catch (error) {
         if (!(error instanceof WrongRevision)) throw error;
+        reads.noteLost(error);
         // There, or deleted earlier: then its marker's revision is the one to expect.
         const entry = await reads.get(key, deadline);
         if (alive(entry) !== null) throw exists(user);
@@ -54,6 +55,18 @@ export class UserTransactions {
       }
       const next: User = { ...user, status, revokedAt: status === "revoked" ? at : null };
       const guard = status === "revoked" && !force ? await this.#another(user, deadline) : [];
+      return { next, writes: [encodeUser(next), ...guard] };
+    });
+  }
+
+  setRole(signPub: string, role: UserRole, force: boolean): Promise<User> {
+    return this.#change(`Set role of user ${signPub}`, signPub, async (user, deadline, reads) => {
+      if (user.role === role) {
+        await this.#context.confirm(reads, deadline);
+        return { next: user, writes: null };
+      }
+      const next: User = { ...user, role };
+      const guard = force ? [] : await this.#another(user, deadline);
       return { next, writes: [encodeUser(next), ...guard] };
     });
   }
@@ -104,6 +117,11 @@ export class UserTransactions {
         }
       }
     }
+    // Nobody, as the leader has it; who leads now may know of somebody.
+    const admins = await this.#context.confirmedAdmins(deadline);
+    if (admins !== null && [...admins].some((it) => it !== user.signPub)) {
+      throw new WrongRevision("The admins were read from a leader that had been replaced");
+    }
     throw lastAdmin(user);
   }
 }
@@ -128,7 +146,7 @@ export class InviteTransactions {
   }
 
   async get(id: string): Promise<Invite | null> {
-    const entry = alive(await this.#context.bucket.get(inviteKey(id), this.#context.deadline()));
+    const entry = await this.#context.readOne(inviteKey(id));
     return entry && decodeInvite(entry.key, id, entry.data);
   }
 

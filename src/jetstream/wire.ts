@@ -13,6 +13,8 @@ import { StoreError } from "../errors.ts";
 /** A write lost its compare-and-set: the key's revision is not the expected one. */
 export class WrongRevision extends Error {
   override readonly name = "WrongRevision";
+  /** The id of the try that was told so. A leader that had been replaced may have, and another made it. */
+  txn?: string;
 }
 
 /** No answer, or one that another try may turn into a better one. The outcome of a write is open. */
@@ -215,7 +217,7 @@ export async function retry<T>(
       return await attempt(tries);
     } catch (error) {
       if (!(error instanceof Transient)) throw error;
-      const pause = Math.min(20 * 2 ** Math.min(tries, 5), 500) * (0.5 + Math.random() / 2);
+      const pause = Math.min(20 * 2 ** Math.min(tries, 5), 250) * (0.5 + Math.random() / 2);
       if (Date.now() + pause >= deadline) {
         throw new StoreError("unavailable", `${what}: ${error.message} (${tries} tries)`, {
           cause: error,

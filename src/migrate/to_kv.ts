@@ -13,6 +13,7 @@ import { applyDiffs, isEmpty } from "../jetstream/backend.ts";
 import { type BulkOptions, BulkWriter } from "../jetstream/bulk.ts";
 import type { Bucket } from "../jetstream/bucket.ts";
 import { compare, type Diff } from "../jetstream/compare.ts";
+import { isWrittenSince } from "../jetstream/fence.ts";
 import {
   guardOf,
   type Marker,
@@ -140,15 +141,30 @@ async function judge(
   const plan = (state: TargetState): Plan => ({ state, occupied, marker: read });
   if (ours && marker.state === "in_progress") return plan("resumed");
   if (ours && marker.state === "complete") {
-    const info = await streamInfo(bucket, soon());
-    // The mark was the last thing that the move wrote.
-    if (info?.state.last_seq === read.revision) return plan("repeated");
+    if (!await isChanged(bucket, marker, read.revision, signal)) return plan("repeated");
   } else if (!occupied) return plan("empty");
   if (replace) return plan("replaced");
   throw new StoreError(
     "refused",
     `Bucket ${bucket.name} ${reason(marker, ours)}; replace overrides, after saving it to a file`,
   );
+}
+
+/** Whether the bucket was written since a move into it completed. */
+async function isChanged(
+  bucket: Bucket,
+  marker: Marker,
+  revision: number,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  // The mark was the last thing that the move wrote.
+  const info = await streamInfo(bucket, soon());
+  if (info?.state.last_seq === revision) return false;
+  if (await isWrittenSince(bucket, { sequence: revision }, soon())) return true;
+  // Behind it are fences only, as reads leave them, or deletions of which nothing is left but a gap.
+  const digest = new SnapshotDigest();
+  for await (const it of reader(bucket).records(signal)) digest.add(it);
+  return digest.summary().digest !== marker.digests?.all;
 }
 
 function reason(marker: Marker | null, ours: boolean): string {
@@ -265,7 +281,8 @@ async function move(
     revision,
     soon(),
   );
-  if (revision !== last + 1) {
+  const between = { sequence: last, until: revision };
+  if (revision !== last + 1 && await isWrittenSince(bucket, between, soon())) {
     await writeMarker(bucket, marker, revision, soon());
     throw new StoreError(
       "conflict",

@@ -11,6 +11,7 @@ import { StoreError } from "../errors.ts";
 import type { Bucket } from "../jetstream/bucket.ts";
 import { compare } from "../jetstream/compare.ts";
 import { FEED_PREFIX } from "../jetstream/feed.ts";
+import { isWrittenSince } from "../jetstream/fence.ts";
 import { type Marker, readMarker, refuseInProgress } from "../jetstream/marker.ts";
 import { openBucket } from "../jetstream/mod.ts";
 import { streamInfo } from "../jetstream/stream.ts";
@@ -210,8 +211,9 @@ async function verify(
   for await (const { change, key } of diffs) {
     if (found.push(`${change} ${key}`) >= 5) break;
   }
-  const { state } = await streamInfo(bucket, soon()) ?? {};
-  if (state?.last_seq !== report.sequence) {
+  const last = (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;
+  const since = { sequence: report.sequence };
+  if (last < report.sequence || await isWrittenSince(bucket, since, soon())) {
     throw new StoreError(
       "conflict",
       `Bucket ${bucket.name} was written during the move; stop the servers, and run the move again`,

@@ -85,6 +85,8 @@ function guard<T extends Socket>(socket: T, onError: (error: Error) => void): T 
 /** The library's transport on guarded sockets; it makes the TLS socket out of reach, so that is done here. */
 class GuardedTransport extends NodeTransport {
   readonly #onError: (error: Error) => void;
+  /** Where we dialled: a name, or an address. */
+  #host = "";
 
   constructor(onError: (error: Error) => void) {
     super();
@@ -92,6 +94,7 @@ class GuardedTransport extends NodeTransport {
   }
 
   override async dial(...args: Parameters<NodeTransport["dial"]>): Promise<Socket> {
+    this.#host = args[0].hostname;
     return guard(await super.dial(...args) as Socket, this.#onError);
   }
 
@@ -100,6 +103,7 @@ class GuardedTransport extends NodeTransport {
   }
 
   override tlsFirst(hp: Parameters<NodeTransport["tlsFirst"]>[0]): Promise<TLSSocket> {
+    this.#host = hp.hostname;
     return this.#secure(
       this.socket ? { socket: this.socket as Socket } : { host: hp.hostname, port: hp.port },
     );
@@ -112,10 +116,10 @@ class GuardedTransport extends NodeTransport {
       const socket = guard(
         connectTls({
           ...where,
-          servername: this.tlsName,
           rejectUnauthorized: true,
           ...(certificates as ConnectionOptionsTls),
-          ...named((given as TlsOptions | null)?.serverName),
+          // The library has no name for an address; Node would then want the one of localhost.
+          ...named((given as TlsOptions | null)?.serverName ?? (this.tlsName || this.#host)),
         }),
         this.#onError,
       );
@@ -134,8 +138,7 @@ class GuardedTransport extends NodeTransport {
 }
 
 /** Verifies the server by this name, wherever it was found. */
-function named(serverName: string | undefined): ConnectionOptionsTls {
-  if (serverName === undefined) return {};
+function named(serverName: string): ConnectionOptionsTls {
   return {
     // An address has no place in the greeting.
     servername: isIP(serverName) === 0 ? serverName : "",

@@ -6,6 +6,9 @@
  * - {@link startAuthCallout} lets active users in, onto the subjects of their rooms only, and ends
  *   connections whose user may no longer do what they could.
  *
+ * Permissions in Deno: `--allow-net` and `--allow-env` for the callout; a nats-server of its own takes
+ * `--allow-run`, `--allow-read`, `--allow-write` and `--allow-sys` as well.
+ *
  * @module
  */
 

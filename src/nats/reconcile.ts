@@ -24,6 +24,8 @@ const RETRY_MS = { min: 250, max: 4_000 };
  */
 const SETTLE_MS = 10_000;
 const CONCURRENCY = 16;
+/** How often the first list of open connections is asked for. */
+const START_TRIES = 3;
 /** A store that takes longer than this to answer is given up on for now, milliseconds. */
 const PATIENCE_MS = 5_000;
 /** A room with more members than this counts as a change of everybody. */
@@ -86,7 +88,14 @@ export class Reconciler {
   /** The first sweep. Rejects when open connections cannot be listed. */
   async start(): Promise<void> {
     await this.#connections.check();
-    await this.sweep();
+    // Servers that come up together are busy, and the others' answers may be late.
+    for (let tries = 1;; tries++) {
+      try {
+        return await this.sweep();
+      } catch (error) {
+        if (tries === START_TRIES || this.#stopped) throw error;
+      }
+    }
   }
 
   /** Remembers what an endpoint was just granted, which saves asking when its rooms change. */

@@ -20,6 +20,7 @@ import type {
   SealedKey,
   StoreRecord,
   User,
+  UserRole,
   UserStatus,
 } from "../model.ts";
 import {
@@ -77,6 +78,7 @@ const SQL = {
   user: `SELECT ${ALL("users")} FROM users WHERE sign_pub = ?`,
   users: `SELECT ${ALL("users")} FROM users WHERE sign_pub > ? ORDER BY sign_pub LIMIT ?`,
   setStatus: "UPDATE users SET status = ?, revoked_at = ? WHERE sign_pub = ?",
+  setRole: "UPDATE users SET role = ? WHERE sign_pub = ?",
   deleteUser: "DELETE FROM users WHERE sign_pub = ?",
   authorized: "SELECT 1 FROM users WHERE sign_pub = ? AND status = 'active'",
   admin: "SELECT 1 FROM users WHERE role = 'admin' AND status = 'active' LIMIT 1",
@@ -279,6 +281,16 @@ export class SqliteBackend implements Backend {
       const revokedAt = status === "revoked" ? at : null;
       this.#run(SQL.setStatus, status, revokedAt, signPub);
       return { ...user, status, revokedAt };
+    }, () => [{ endpoint: signPub }]);
+  }
+
+  setUserRole(signPub: string, role: UserRole, force: boolean): Promise<User> {
+    return this.#write(`Making user ${signPub} ${role}`, () => {
+      const user = this.#requireUser(signPub);
+      if (user.role === role) return user;
+      this.#guardLastAdmin(user, force);
+      this.#run(SQL.setRole, role, signPub);
+      return { ...user, role };
     }, () => [{ endpoint: signPub }]);
   }
 

@@ -9,6 +9,7 @@ import { isStoreError } from "../errors.ts";
 import { checkedRecords } from "../integrity.ts";
 import type { StoreRecord } from "../model.ts";
 import { connect, value } from "./connect.ts";
+import { toStoreError } from "./errors.ts";
 import { checkHealth } from "./health.ts";
 import { openSqlite } from "./mod.ts";
 import { SCHEMA_VERSION, schemaVersion } from "./schema.ts";
@@ -51,8 +52,8 @@ export async function diagnoseFile(path: string, signal: AbortSignal): Promise<F
         const count = await countFitting(store.records({ signal }));
         return `${count} records are within their limits and fit together`;
       }),
-      keys(db),
-      admin(db),
+      await found("keys", () => keys(db)),
+      await found("admin", () => admin(db)),
     ];
   } finally {
     db.close();
@@ -62,13 +63,15 @@ export async function diagnoseFile(path: string, signal: AbortSignal): Promise<F
 /** Damage is a finding; that the file cannot be read now is not. */
 async function found(
   check: FileFinding["check"],
-  look: () => string | Promise<string>,
+  look: () => string | FileFinding | Promise<string>,
 ): Promise<FileFinding> {
   try {
-    return { check, level: "ok", message: await look() };
+    const it = await look();
+    return typeof it === "string" ? { check, level: "ok", message: it } : it;
   } catch (error) {
-    if (!isStoreError(error, "corrupt") && !isStoreError(error, "invalid")) throw error;
-    return { check, level: "problem", message: error.message };
+    const it = toStoreError(error, `Looking at the ${check}`);
+    if (!isStoreError(it, "corrupt") && !isStoreError(it, "invalid")) throw it;
+    return { check, level: "problem", message: it.message };
   }
 }
 

@@ -6,7 +6,7 @@
 
 import { type Call, type Fault, type History, isAnswered, isOpen, type Json } from "./history.ts";
 import { linearizable, shortest } from "./linearizable.ts";
-import { keyHistories, mutates, stateAfter, stateIn } from "./models.ts";
+import { isYes, keyHistories, mutates, stateAfter, stateIn } from "./models.ts";
 
 /** The rules, by name. */
 export type Rule =
@@ -17,6 +17,7 @@ export type Rule =
   | "stale_yes"
   | "own_write"
   | "yes_while_cut"
+  | "answered_while_cut"
   | "nodes_differ"
   | "doctor"
   | "still_connected"
@@ -49,7 +50,8 @@ export function check(history: History): Report {
     calls: history.calls.length,
     answered: history.calls.filter(isAnswered).length,
     open: history.calls.filter(isOpen).length,
-    yes: history.calls.filter((it) => it.op === "isAuthorized" && it.answer === true).length,
+    yes: history.calls.filter(isYes).length,
+    admissions: history.calls.filter((it) => it.op === "admission" && isYes(it)).length,
   };
   for (const rule of RULES) {
     let shown = 0;
@@ -68,6 +70,7 @@ const RULES: Checker[] = [
   staleYes,
   ownWrites,
   yesWhileCut,
+  answeredWhileCut,
   nodesDiffer,
   doctor,
   stillConnected,
@@ -79,7 +82,7 @@ const RULES: Checker[] = [
 function* linearity(history: History, looked: Record<string, number>): Iterable<Violation> {
   for (const { kind, key, operations, model } of keyHistories(history)) {
     looked[`${kind}s`] = (looked[`${kind}s`] ?? 0) + 1;
-    const verdict = linearizable(operations, model);
+    const verdict = linearizable(operations, model, history.run.orders);
     if (verdict.ok === null) {
       const message = `${kind} ${key}: ${operations.length} calls have too many possible orders`;
       yield { rule: "not_checked", message, calls: [] };
@@ -167,7 +170,7 @@ function* wrongYes(
     const taken = of.filter((it) => TAKES.has(it.op) && isAnswered(it));
     if (taken.length === 0) continue;
     const given = of.filter((it) => GIVES.has(it.op) && (isAnswered(it) || isOpen(it)));
-    for (const yes of of.filter((it) => it.op === "isAuthorized" && it.answer === true)) {
+    for (const yes of of.filter(isYes)) {
       const broken = taken.find((it) =>
         yes.start > it.end! + staleness && applies(it, yes) &&
         // Nothing that may have given access again since the taking began.
@@ -180,42 +183,64 @@ function* wrongYes(
 }
 
 /**
- * What was sent before a cut may still be on its way or wait to be worked off, milliseconds; what is
- * heard after it counts as fresh. A revocation made by the others is no earlier for that, so the rule
- * about those has no such allowance.
+ * Between the moment in which a cut is in effect and the one that is noted, and between the clocks of two
+ * processes, milliseconds. No more: what is known is as old as the question that brought it, however
+ * late the answer comes.
  */
-const ON_ITS_WAY = 250;
-/** The same where other tests take the processor. */
-const ON_ITS_WAY_BUSY = 1000;
+const CLOCKS = 5;
 
 /** A node that cannot reach a majority says no, once what it knew has become too old. */
 function* yesWhileCut(history: History, looked: Record<string, number>): Iterable<Violation> {
   const { calls, run } = history;
   const cuts = cutsOf(history);
-  const onItsWay = run.late === undefined ? ON_ITS_WAY : ON_ITS_WAY_BUSY;
   looked.cuts = cuts.length;
-  const all = calls.filter((it) => it.op === "isAuthorized");
-  for (const { node, from, until, fault } of cuts) {
-    const asked = all.filter((it) =>
-      it.node.split("#")[0] === node && it.start > from + run.maxStaleness + onItsWay &&
-      it.end! < until
-    );
+  const all = calls.filter((it) => it.op === "isAuthorized" || it.op === "admission");
+  for (const cut of cuts) {
+    const asked = all.filter((it) => isWithin(it, cut, run.maxStaleness));
     looked.askedWhileCut = (looked.askedWhileCut ?? 0) + asked.length;
-    for (const yes of asked.filter((it) => it.answer === true)) {
-      const ms = Math.round(yes.start - from);
-      const message = `Yes on ${node}, asked ${ms} ms after it was cut off (${fault})`;
-      yield { rule: "yes_while_cut", message, calls: [yes] };
-    }
+    for (const yes of asked.filter(isYes)) yield duringCut("yes_while_cut", yes, cut);
   }
 }
 
-/** When which node could not reach a majority. */
-function cutsOf({ faults }: History): {
+/** A node that cannot reach a majority says nothing of what is stored, and stores nothing. */
+function* answeredWhileCut(history: History, looked: Record<string, number>): Iterable<Violation> {
+  const all = history.calls.filter((it) => KNOWS.has(it.op));
+  for (const cut of cutsOf(history)) {
+    const asked = all.filter((it) => isWithin(it, cut, 0));
+    looked.triedWhileCut = (looked.triedWhileCut ?? 0) + asked.length;
+    const decided = asked.filter((it) => isAnswered(it) || ERRORS[it.op]?.includes(it.error ?? ""));
+    for (const it of decided) yield duringCut("answered_while_cut", it, cut);
+  }
+}
+
+/** What is answered on a majority's word only. */
+const KNOWS = new Set([
+  ...["addUser", "getUser", "revokeUser", "restoreUser", "deleteUser"],
+  ...["createInvite", "getInvite", "cancelInvite", "consumeInvite"],
+  ...["createRoom", "getRoom", "deleteRoom", "rekeyRoom", "addMember", "removeMember"],
+]);
+
+/** Whether a call was made while its node was cut off, this long after that began, and ended before. */
+function isWithin({ node, start, end }: Call, cut: Cut, after: number): boolean {
+  return node.split("#")[0] === cut.node && start > cut.from + after + CLOCKS && end! < cut.until;
+}
+
+function duringCut(rule: Rule, call: Call, { node, from, fault }: Cut): Violation {
+  const ms = Math.round(call.start - from);
+  const what = isYes(call) ? "Yes" : `${call.op} decided`;
+  const message = `${what} on ${node}, asked ${ms} ms after it was cut off (${fault})`;
+  return { rule, message, calls: [call] };
+}
+
+interface Cut {
   node: string;
   from: number;
   until: number;
   fault: string;
-}[] {
+}
+
+/** When which node could not reach a majority. */
+function cutsOf({ faults }: History): Cut[] {
   const cuts = [];
   const since = new Map<string, Fault>();
   for (const fault of faults) {
@@ -301,7 +326,8 @@ const ERRORS: Record<string, string[]> = {
 function* badErrors({ calls }: History): Iterable<Violation> {
   for (const call of calls) {
     const { op, error, message } = call;
-    if (error === undefined) continue;
+    // Who is not let in is told nothing that could be wrong.
+    if (error === undefined || op === "admission") continue;
     const isAsking = op === "isAuthorized" || op === "hasAdmin";
     const known = isAsking ? ["lost", "unreachable"] : [...EVERYWHERE, ...ERRORS[op] ?? []];
     if (known.includes(error)) continue;
@@ -338,16 +364,16 @@ function* tooLong(history: History, looked: Record<string, number>): Iterable<Vi
 const TWO_CALLS = new Set(["rekeyRoom", "addMember"]);
 
 /** Reads of everything, which have no time-out. */
-const SLOW = new Set(["audit", "snapshot", "doctor", "repair", "recover"]);
+const SLOW = new Set(["audit", "snapshot", "doctor", "repair", "recover", "admission"]);
 
 /** A run in which nothing happens finds nothing. */
 function* nothingDone({ calls, run }: History): Iterable<Violation> {
   if (run.nodes === undefined) return;
   for (const node of run.nodes as string[]) {
     const done = calls.filter((it) =>
-      it.node.split("#")[0] === node && isAnswered(it) && it.op !== "isAuthorized"
+      it.node.split("#")[0] === node && isAnswered(it) && KNOWS.has(it.op)
     );
-    if (done.length >= 50) continue;
+    if (done.length >= 20) continue;
     const message = `${node} answered ${done.length} calls only: the run shows nothing`;
     yield { rule: "nothing_done", message, calls: [] };
   }

@@ -78,6 +78,7 @@ export const userModel: SequentialModel<string, CallOperation> = {
       case "snapshot":
         return stateIn(answer, "user", args.key) === state ? state : null;
       case "isAuthorized":
+      case "admission":
         // No is always right; yes only for who is active.
         return open || answer !== true || state.startsWith("active/") ? state : null;
       default:
@@ -186,12 +187,19 @@ function roomState({ epoch, subject }: Json): string {
   return `${epoch}/${subject}`;
 }
 
-const READS = new Set(["getUser", "getInvite", "getRoom", "isAuthorized", "snapshot"]);
+const READS = new Set([
+  ...["getUser", "getInvite", "getRoom", "isAuthorized", "admission", "snapshot"],
+]);
 const OF_USERS = new Set(
   ["addUser", "consumeInvite", "revokeUser", "restoreUser", "deleteUser", "getUser"],
 );
 const OF_INVITES = new Set(["createInvite", "consumeInvite", "cancelInvite", "getInvite"]);
 const OF_ROOMS = new Set(["createRoom", "rekeyRoom", "deleteRoom", "getRoom"]);
+
+/** Whether a call was the question for access, of HTTP or of the store or to NATS, and the answer was yes. */
+export function isYes({ op, answer }: Call): boolean {
+  return (op === "isAuthorized" || op === "admission") && answer === true;
+}
 
 /** Whether a call may have changed something. */
 export function mutates(call: Call, kind: KeyHistory["kind"]): boolean {
@@ -248,14 +256,10 @@ export function statesOf(records: Iterable<StoreRecord>): {
   return states as ReturnType<typeof statesOf>;
 }
 
-/** Reads that ask the leader, and may ask one that has been replaced. */
-const LEADER_READS = new Set(["getUser", "getInvite", "getRoom"]);
-
 /**
- * The histories of all objects. A read may have been answered by a leader that had been replaced up to
- * `readStaleness` earlier, and an authorization may rest on what was so `maxStaleness` before it was
- * asked, so the span of either begins that much earlier: a yes is right if the user was active at any
- * moment of it. Everything else, refusals included, is held to its own span.
+ * The histories of all objects. An authorization may rest on what was so `maxStaleness` before it was
+ * asked, so its span begins that much earlier: a yes is right if the user was active at any moment of
+ * it. Everything else, refusals included, is held to its own span.
  */
 export function keyHistories({ calls, run }: History): KeyHistory[] {
   const all = new Map<string, KeyHistory>();
@@ -288,19 +292,18 @@ export function keyHistories({ calls, run }: History): KeyHistory[] {
   }
   for (const call of calls) {
     const { op, args } = call;
-    const old = LEADER_READS.has(op) ? run.readStaleness ?? 0 : 0;
-    if (OF_USERS.has(op)) add("user", args.signPub, () => userModel, call, old);
-    if (op === "isAuthorized" && call.answer === true) {
+    if (OF_USERS.has(op)) add("user", args.signPub, () => userModel, call);
+    if (isYes(call)) {
       add("user", args.signPub, () => userModel, call, run.maxStaleness);
     }
     if (OF_INVITES.has(op)) {
       const id = op === "createInvite" ? call.answer?.id : args.id;
       // One whose making was not answered has an id that nobody knows.
       if (id !== undefined) {
-        add("invite", id, () => inviteModel(run.wall, expiries.get(id) ?? Infinity), call, old);
+        add("invite", id, () => inviteModel(run.wall, expiries.get(id) ?? Infinity), call);
       }
     }
-    if (OF_ROOMS.has(op)) add("room", args.id, () => roomModel, call, old);
+    if (OF_ROOMS.has(op)) add("room", args.id, () => roomModel, call);
   }
   const ends = calls.filter((it) => it.op === "snapshot" && isAnswered(it));
   for (const history of all.values()) {

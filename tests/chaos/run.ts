@@ -60,10 +60,14 @@ export interface Arena extends AsyncDisposable {
   readonly nodes: readonly NodeClient[];
   /** Faults by name: each does its damage, and gives what undoes it. */
   readonly faults: Readonly<Record<string, Fault>>;
+  /** What authorizations promise there, where it cannot be chosen. */
+  readonly maxStaleness?: number;
+  /** How long a call may take there, where it cannot be chosen. */
+  readonly opTimeout?: number;
   /** What load is made of, where it differs. */
   readonly load: Partial<LoadOptions>;
   /** Gets ready for a round. */
-  begin(round: string, options: StoreTimes): Promise<void>;
+  begin(round: string, options: StoreTimes, recorder: Recorder): Promise<void>;
   /** What else is to be seen when load and faults are over; told as calls of nobody. */
   end(ask: (node: NodeClient, op: string) => Promise<void>): Promise<void>;
 }
@@ -110,7 +114,9 @@ async function oneRound(
   seed: number,
   left: number,
 ): Promise<RoundReport> {
-  const { opTimeout = 5000, maxStaleness = 3000, log } = options;
+  const { log } = options;
+  const opTimeout = arena.opTimeout ?? options.opTimeout ?? 5000;
+  const maxStaleness = arena.maxStaleness ?? options.maxStaleness ?? 3000;
   const faults = options.faults ?? Object.keys(arena.faults);
   const random = randomOf(seed);
   const file = join(options.directory, `chaos-${seed}-${round}.ndjson`);
@@ -120,13 +126,14 @@ async function oneRound(
     using lines = new LineFile(file);
     const { nodes } = arena;
     const recorder = new Recorder({
-      ...{ seed, opTimeout, maxStaleness, readStaleness: READ_STALENESS },
+      ...{ seed, opTimeout, maxStaleness },
       nodes: nodes.map((it) => it.name),
       late: options.late,
       faults,
     }, (line) => lines.add(line));
     const { broken } = options;
-    await arena.begin(`${seed}_${round}`, { opTimeout, maxStaleness, ...(broken && { broken }) });
+    const times = { opTimeout, maxStaleness, ...(broken && { broken }) };
+    await arena.begin(`${seed}_${round}`, times, recorder);
     const load = new Load(nodes, recorder, {
       ...{ random: randomOf(seed + 1e6), name: `${seed}-${round}`, pause: 25, seldom: 8000 },
       ...arena.load,
@@ -173,11 +180,8 @@ async function oneRound(
   return { ...report, round, seed, file, faults: done, seconds };
 }
 
-/** How long a leader that has been replaced may go on answering reads, milliseconds. */
-const READ_STALENESS = 15_000;
-
 /** How long a cluster that is whole may take until every node is well, milliseconds. */
-const RECOVERY = 60_000;
+const RECOVERY = 120_000;
 
 /** Waits until every node is well; records when that takes too long. */
 async function recovered(nodes: readonly NodeClient[], recorder: Recorder): Promise<void> {

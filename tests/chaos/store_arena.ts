@@ -8,6 +8,7 @@ import { connect } from "@nats-io/transport-node";
 import { ChaosCluster } from "./cluster.ts";
 import { SmallDisk } from "./disk.ts";
 import { FAULTS } from "./faults.ts";
+import { hexOf } from "./ops.ts";
 import { type Arena, type Fault, replicated } from "./run.ts";
 
 /** Starts the servers. Faults that are not possible here are left out, and that is said. */
@@ -36,6 +37,12 @@ export async function storeArena(
     async begin(round, times) {
       bucket = `chaos_${round}`;
       await Promise.all(nodes.map((it) => it.open({ bucket, replicas: 3, ...times })));
+      // Nobody touches this one, so that no user of the load is ever the last admin.
+      const root = { signPub: hexOf(`root of ${bucket}`), role: "admin", handle: "root" };
+      for (let made = false; !made;) {
+        const ending = await nodes[0]!.call("addUser", root);
+        made = "answer" in ending || ending.error === "user_exists";
+      }
     },
     async end(ask) {
       await replicated(nodes);

@@ -43,6 +43,8 @@ export interface NodeOptions {
   more?: string[];
   /** Flags that take the place of others. */
   instead?: Record<string, string>;
+  /** Variables of its environment besides. */
+  env?: Record<string, string>;
 }
 
 /** A place for a cluster. */
@@ -106,7 +108,12 @@ export async function testNodes(n: number): Promise<TestNodes> {
       },
       async start(options) {
         assert.equal(node.daemon, null, `${name} runs`);
-        return node.daemon = await daemon(node.dir, node.args(options), {}, START_MS);
+        return node.daemon = await daemon(
+          node.dir,
+          node.args(options),
+          options?.env ?? {},
+          START_MS,
+        );
       },
       async stop(signal = "SIGTERM") {
         const it = node.daemon;

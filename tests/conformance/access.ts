@@ -52,6 +52,10 @@ async function everyChange(
   await expect("revokeUser", { endpoint });
   await store.restoreUser(endpoint);
   await expect("restoreUser", { endpoint });
+  await store.setUserRole(endpoint, "admin");
+  await expect("promotion", { endpoint });
+  await store.setUserRole(endpoint, "user", { force: true });
+  await expect("demotion", { endpoint });
   const who = claim();
   const { token } = await invite(store);
   await store.consumeInvite(token, who);

@@ -5,6 +5,7 @@
  */
 
 import assert from "node:assert/strict";
+import type { Store } from "../../src/store.ts";
 import { invariantProblems } from "./invariants.ts";
 import { claim, fails, hex, hexKey, invite, keysFor, newMember, newRoom, newUser } from "./kit.ts";
 import { outcomes, retrying, tally } from "./kit.ts";
@@ -117,15 +118,20 @@ export function concurrency(it: It): void {
     }
   });
 
-  it("two admins who revoke each other: one is revoked, one is the last", async (scene) => {
+  it("two admins who take each other's rights: one has none, one is the last", async (scene) => {
     const stores = await handles(scene, 2);
-    for (const how of ["revokeUser", "deleteUser"] as const) {
+    const ways: ((store: Store, signPub: string) => Promise<unknown>)[] = [
+      (store, signPub) => store.revokeUser(signPub),
+      (store, signPub) => store.deleteUser(signPub),
+      (store, signPub) => store.setUserRole(signPub, "user"),
+    ];
+    for (const way of ways) {
       const [a, b] = [newUser({ role: "admin" }), newUser({ role: "admin" })];
       await scene.store.addUser(a);
       await scene.store.addUser(b);
       const ended = await outcomes([
-        retrying(async () => await stores[0]![how](b.signPub)),
-        retrying(async () => await stores[stores.length - 1]![how](a.signPub)),
+        retrying(() => way(stores[0]!, b.signPub)),
+        retrying(() => way(stores[stores.length - 1]!, a.signPub)),
       ]);
       assert.deepEqual(tally(ended), { last_admin: 1, ok: 1 });
       assert.equal(await scene.store.hasAdmin(), true);
@@ -136,16 +142,23 @@ export function concurrency(it: It): void {
     }
   });
 
-  it("of 8 admins revoked and deleted at once one stays", async (scene) => {
+  it("of 8 admins revoked, deleted and demoted at once one stays", async (scene) => {
     const stores = await handles(scene);
     const admins = Array.from({ length: 8 }, () => newUser({ role: "admin" }));
     for (const admin of admins) await scene.store.addUser(admin);
     const ended = await outcomes(admins.map(({ signPub }, i) => {
       const store = stores[i % stores.length]!;
-      return retrying<unknown>(() => i % 2 ? store.revokeUser(signPub) : store.deleteUser(signPub));
+      const ways = [
+        () => store.revokeUser(signPub),
+        () => store.deleteUser(signPub),
+        () => store.setUserRole(signPub, "user"),
+      ];
+      return retrying<unknown>(ways[i % 3]!);
     }));
     assert.deepEqual(tally(ended), { last_admin: 1, ok: 7 });
-    const left = (await scene.store.listUsers()).items.filter((u) => u.status === "active");
+    const left = (await scene.store.listUsers()).items.filter((it) =>
+      it.status === "active" && it.role === "admin"
+    );
     assert.deepEqual(left.map((u) => u.signPub), [admins[ended.indexOf("last_admin")]!.signPub]);
     await fails("last_admin", scene.store.revokeUser(left[0]!.signPub));
   });

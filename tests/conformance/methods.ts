@@ -97,6 +97,7 @@ export const METHODS: readonly Method[] = [
   reads("listUsers", (s) => s.listUsers()),
   writes("revokeUser", (s, seed) => s.revokeUser(seed.admin)),
   writes("restoreUser", (s, seed) => s.restoreUser(seed.revoked)),
+  writes("setUserRole", (s, seed) => s.setUserRole(seed.admin, "user")),
   writes("deleteUser", (s, seed) => s.deleteUser(seed.admin)),
   { ...reads("isAuthorized", (s, seed) => s.isAuthorized(seed.admin)), failsClosed: true },
   { ...reads("hasAdmin", (s) => s.hasAdmin()), failsClosed: true },

@@ -2,7 +2,7 @@
  * The conformance suite: what every backend of the store promises. For people who write a backend.
  *
  * It uses `node:` built-ins only and runs under any test runner whose test function takes a name
- * and an async function.
+ * and an async function. It needs no permission in Deno but those of the backend.
  *
  * @example Run it for SQLite under Deno
  * ```ts ignore

@@ -53,6 +53,8 @@ export function users(it: It): void {
     await fails("not_found", store.revokeUser(nobody));
     await fails("not_found", store.revokeUser(nobody, { force: true }));
     await fails("not_found", store.restoreUser(nobody));
+    await fails("not_found", store.setUserRole(nobody, "admin"));
+    await fails("not_found", store.setUserRole(nobody, "user", { force: true }));
     await fails("not_found", store.deleteUser(nobody));
     await fails("not_found", store.deleteUser(nobody, { force: true }));
     assert.equal(await store.isAuthorized(nobody), false);
@@ -117,6 +119,46 @@ export function users(it: It): void {
     await store.addUser(a);
     await store.revokeUser(b.signPub);
     await fails("last_admin", store.revokeUser(a.signPub));
+  });
+
+  it("setUserRole() makes an admin of a user and a user of an admin", async ({ store }) => {
+    const input = newUser();
+    const added = await store.addUser(input);
+    assert.deepEqual(await store.setUserRole(input.signPub, "user"), added, "changes nothing");
+    const admin = { ...added, role: "admin" };
+    assert.deepEqual(await store.setUserRole(input.signPub.toUpperCase(), "admin"), admin);
+    assert.deepEqual(await store.setUserRole(input.signPub, "admin"), admin, "again the same");
+    assert.deepEqual(await store.getUser(input.signPub), admin);
+    assert.equal(await store.hasAdmin(), true);
+    assert.equal(await store.isAuthorized(input.signPub), true);
+    await store.addUser(newUser({ role: "admin" }));
+    assert.deepEqual(await store.setUserRole(input.signPub, "user"), added);
+    assert.deepEqual(await store.getUser(input.signPub), added);
+  });
+
+  it("the last active admin is not demoted without force", async ({ store, clock }) => {
+    const [admin, former] = [newUser({ role: "admin" }), newUser({ role: "admin" })];
+    await store.addUser(admin);
+    await store.addUser(former);
+    const { revokedAt } = await store.revokeUser(former.signPub);
+    clock.now += 100;
+    const before = await snapshot(store);
+    await fails("last_admin", store.setUserRole(admin.signPub, "user"));
+    await fails("last_admin", store.setUserRole(admin.signPub, "user", { force: false }));
+    assert.deepEqual(await snapshot(store), before);
+    // One who is revoked administers nothing: its role changes freely, and nothing else of it.
+    const { role, status, ...rest } = await store.setUserRole(former.signPub, "user");
+    assert.deepEqual([role, status, rest.revokedAt], ["user", "revoked", revokedAt]);
+    await store.setUserRole(former.signPub, "admin");
+    assert.equal(await store.isAuthorized(former.signPub), false, "an admin, and revoked still");
+    await fails("last_admin", store.setUserRole(admin.signPub, "user"));
+    await store.restoreUser(former.signPub);
+    await store.setUserRole(admin.signPub, "user");
+    assert.equal(await store.hasAdmin(), true);
+    await fails("last_admin", store.setUserRole(former.signPub, "user"));
+    await store.setUserRole(former.signPub, "user", { force: true });
+    assert.equal(await store.hasAdmin(), false);
+    assert.equal(await store.isAuthorized(former.signPub), true);
   });
 
   it("deleteUser() leaves the ex-user's memberships, inert", async ({ store }) => {

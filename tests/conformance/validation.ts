@@ -81,6 +81,7 @@ export function validation(it: It): void {
       ["signPub", sign, (signPub) => store.getUser(signPub)],
       ["signPub", sign, (signPub) => store.revokeUser(signPub)],
       ["signPub", sign, (signPub) => store.restoreUser(signPub)],
+      ["signPub", sign, (signPub) => store.setUserRole(signPub, "admin")],
       ["signPub", sign, (signPub) => store.deleteUser(signPub)],
       ["id", keys, (id) => store.getInvite(id)],
       ["id", keys, (id) => store.cancelInvite(id)],
@@ -111,6 +112,7 @@ export function validation(it: It): void {
       ["kexPub", bad.SMALL_X25519, (kexPub) => store.consumeInvite(token, { ...claim(), kexPub })],
       ["role", bad.BAD_ROLES, (role) => store.addUser({ ...newUser(), role })],
       ["role", bad.BAD_ROLES, (role) => store.createInvite({ createdBy: "cli", role })],
+      ["role", [...bad.BAD_ROLES, undefined], (role) => store.setUserRole(endpoint, role)],
       ["note", notes, (note) => store.createInvite({ createdBy: "cli", note })],
       ["createdBy", makers, (createdBy) => store.createInvite({ createdBy })],
       ["expiresIn", lives, (expiresIn) => store.createInvite({ createdBy: "cli", expiresIn })],
@@ -128,6 +130,7 @@ export function validation(it: It): void {
         (epoch) => store.addMember("seed", newMember(), { epoch, sealedKey }),
       ],
       ["force", ["yes", 1, {}], (force) => store.revokeUser(endpoint, { force })],
+      ["force", ["yes", 1, {}], (force) => store.setUserRole(endpoint, "user", { force })],
       ["force", ["yes", 1, {}], (force) => store.deleteUser(endpoint, { force })],
       ["encrypted", ["yes", 1, {}], (encrypted) => store.createRoom(newRoom("r", { encrypted }))],
     ]);

@@ -29,6 +29,7 @@ export type Write =
   | { op: "addUser"; who: Peer; admin: boolean; handle: string }
   | { op: "revokeUser"; who: Peer; force: boolean }
   | { op: "restoreUser"; who: Peer }
+  | { op: "setUserRole"; who: Peer; admin: boolean; force: boolean }
   | { op: "deleteUser"; who: Peer; force: boolean }
   | { op: "createInvite"; admin: boolean; note: string; expiresIn: number }
   | { op: "consumeInvite"; token: string; who: Peer; handle: string }

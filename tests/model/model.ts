@@ -251,6 +251,13 @@ export class Model {
     return this.getUser(signPub);
   }
 
+  setUserRole(signPub: string, role: User["role"], force: boolean): User {
+    const user = this.users.get(signPub) ?? refuse("not_found");
+    if (role === "user") this.#keepAdmin(signPub, force);
+    this.users.set(signPub, { ...user, role });
+    return this.getUser(signPub);
+  }
+
   deleteUser(signPub: string, force: boolean): void {
     if (!this.users.has(signPub)) refuse("not_found");
     this.#keepAdmin(signPub, force);

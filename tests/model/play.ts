@@ -110,6 +110,8 @@ function callModel(model: Model, it: Command, made?: Made): unknown {
       return model.revokeUser(endpointOf(it.who), it.force);
     case "restoreUser":
       return model.restoreUser(endpointOf(it.who));
+    case "setUserRole":
+      return model.setUserRole(endpointOf(it.who), roleOf(it.admin), it.force);
     case "deleteUser":
       return model.deleteUser(endpointOf(it.who), it.force);
     case "createInvite":
@@ -194,6 +196,8 @@ function callStore(store: Store, it: Exclude<Command, { op: "createInvite" }>): 
       return store.revokeUser(endpointOf(it.who), { force: it.force });
     case "restoreUser":
       return store.restoreUser(endpointOf(it.who));
+    case "setUserRole":
+      return store.setUserRole(endpointOf(it.who), roleOf(it.admin), { force: it.force });
     case "deleteUser":
       return store.deleteUser(endpointOf(it.who), { force: it.force });
     case "consumeInvite":

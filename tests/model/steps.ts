@@ -128,6 +128,7 @@ const writes = weighted([
   })),
   command({ who, force }, (it) => ({ op: "revokeUser", ...it })),
   command({ who }, (it) => ({ op: "restoreUser", ...it })),
+  command({ who, admin: fc.boolean(), force }, (it) => ({ op: "setUserRole", ...it })),
   command({ who, force }, (it) => ({ op: "deleteUser", ...it })),
   command({
     admin: fc.boolean(),
@@ -140,7 +141,7 @@ const writes = weighted([
   command({ nth: nthInvite }, ({ nth }, known) => {
     return { op: "cancelInvite", invite: digest(tokenOf(known, nth)) };
   }),
-], [8, 1, 2, 4, 2, 5, 4, 4, 2, 2, 1, 2, 3, 1]);
+], [8, 1, 2, 4, 2, 5, 4, 4, 2, 3, 2, 1, 2, 3, 1]);
 
 const reads = weighted([
   command({ id: room }, (it) => ({ op: "getRoom", ...it })),
