@@ -13,24 +13,46 @@ import { natsBinary } from "../helpers/nats.ts";
 import { authorize } from "./authorize.ts";
 import { blobs } from "./blobs.ts";
 import { callout } from "./callout.ts";
+import { clusterScale } from "./cluster_scale.ts";
 import { createRoom } from "./create_room.ts";
+import { failover } from "./failover.ts";
 import { http } from "./http.ts";
 import { lists } from "./lists.ts";
 import { move } from "./move.ts";
+import { overload } from "./overload.ts";
+import { sealing } from "./sealing.ts";
 import { snapshot } from "./snapshot.ts";
 import { start } from "./start.ts";
 import { isMet, type Row, table, whole } from "./table.ts";
 import { World } from "./world.ts";
 
 // `move` first: `authorize`, `lists` and `snapshot` use and change the bucket it fills.
-const BENCHES = { move, authorize, snapshot, createRoom, lists, http, callout, blobs, start };
+const BENCHES = {
+  ...{
+    move,
+    authorize,
+    snapshot,
+    createRoom,
+    lists,
+    http,
+    overload,
+    callout,
+    blobs,
+    sealing,
+    start,
+  },
+  ...{ failover, cluster: clusterScale },
+};
 type Name = keyof typeof BENCHES;
 const NAMES = Object.keys(BENCHES) as Name[];
+/** What is not asked for by name: these kill three servers again and again, which takes minutes. */
+const LONG: readonly Name[] = ["failover", "cluster"];
+const USUAL = NAMES.filter((it) => !LONG.includes(it));
 
 const USAGE = `Usage: deno task bench [--records N] [--only NAME,…] [--json]
 
 Measures the move and the stores, N records large (default 1000000, at least 10000), and the server.
-Names: ${NAMES.join(", ")}
+Names: ${USUAL.join(", ")}; and only when named: ${LONG.join(", ")}
 
   deno task bench --records 100000
   deno task bench --only move`;
@@ -44,7 +66,7 @@ async function main(args: string[]): Promise<number> {
       args,
       options: {
         records: { type: "string", default: "1000000" },
-        only: { type: "string", default: NAMES.join(",") },
+        only: { type: "string", default: USUAL.join(",") },
         json: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
       },
