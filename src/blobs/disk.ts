@@ -24,6 +24,7 @@ import { dirname, join, resolve } from "node:path";
 import { isStoreError, StoreError } from "../errors.ts";
 import { checkId } from "./checks.ts";
 import { codeOf, toStoreError } from "./disk_errors.ts";
+import { listDisk } from "./disk_list.ts";
 import { type Sink, takeIn } from "./intake.ts";
 import { Lifetime } from "./lifetime.ts";
 import { type Block, type Blocks, Proofs, WholeCheck } from "./proofs.ts";
@@ -103,6 +104,15 @@ class DiskBlobs implements BlobStore {
       const blocks = new FileBlocks(id, info.size, this.#path(id));
       return await this.#lifetime.run(() => handOut(blocks, range, this.#proofs, this.#lifetime));
     });
+  }
+
+  async *list(): AsyncGenerator<BlobInfo> {
+    try {
+      this.#lifetime.check();
+      yield* listDisk(this.#root, () => this.#lifetime.check());
+    } catch (error) {
+      throw toStoreError(error, "Listing the blobs");
+    }
   }
 
   async health(): Promise<BlobHealth> {

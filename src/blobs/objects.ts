@@ -21,6 +21,7 @@ import { ObjectBlocks } from "./object_read.ts";
 import { ObjectSink } from "./object_sink.ts";
 import { ObjectStream } from "./object_stream.ts";
 import { sweepChunks } from "./object_sweep.ts";
+import { listObjects } from "./object_list.ts";
 import { damaged, Proofs } from "./proofs.ts";
 import { handOut } from "./reading.ts";
 import type {
@@ -130,6 +131,12 @@ class ObjectBlobs implements BlobStore {
     if (!isSound(found.info, id)) throw damaged(id, "its description is of other bytes");
     const blocks = this.#blocks(found.info);
     return await this.#lifetime.run(() => handOut(blocks, range, this.#proofs, this.#lifetime));
+  }
+
+  async *list(): AsyncGenerator<BlobInfo> {
+    const check = () => this.#lifetime.check();
+    check();
+    yield* listObjects(this.#stream, { opTimeout: this.#opTimeout, check });
   }
 
   async health(): Promise<BlobHealth> {

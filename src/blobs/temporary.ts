@@ -15,12 +15,19 @@ const ABANDONED_MS = 24 * 3600 * 1000;
 
 const NAME = /^([0-9a-f]{12})-(\d+)-[0-9a-f]{24}\.part$/;
 
-/** Tells this machine's process ids from another's, where several share the directory. */
-const MACHINE = createHash("sha256").update(hostname()).digest("hex").slice(0, 12);
+let known: string | undefined;
+
+/**
+ * Tells this machine's process ids from another's, where several share the directory. Asked for when
+ * it is needed: in Deno it takes a permission that who has no blobs on disk does without.
+ */
+function machineName(): string {
+  return known ??= createHash("sha256").update(hostname()).digest("hex").slice(0, 12);
+}
 
 /** A name for a temporary file of this process. */
 export function temporaryName(): string {
-  return `${MACHINE}-${process.pid}-${randomBytes(12).toString("hex")}.part`;
+  return `${machineName()}-${process.pid}-${randomBytes(12).toString("hex")}.part`;
 }
 
 /**
@@ -36,7 +43,7 @@ export async function sweep(directory: string, now: number = Date.now()): Promis
     // Gone by now: another process sweeps too, or its writer was done.
     if (status === null) continue;
     const left = now - status.mtimeMs > ABANDONED_MS ||
-      (machine === MACHINE && !isWriter(Number(pid), status.mtimeMs, now));
+      (machine === machineName() && !isWriter(Number(pid), status.mtimeMs, now));
     if (left) await unlink(path).catch(() => {});
   }
 }

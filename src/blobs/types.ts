@@ -77,6 +77,11 @@ export interface BlobStore extends AsyncDisposable {
    * reads it whole once, to check it.
    */
   get(id: string, range?: BlobRange): Promise<OpenedBlob | null>;
+  /**
+   * Every blob, once. One that is stored or removed meanwhile may be in it or not. Looks at all there
+   * is, so it takes its time where there is much.
+   */
+  list(): AsyncIterable<BlobInfo>;
   /** Whether it can work now. Never rejects. */
   health(): Promise<BlobHealth>;
   /** Ends it. What is under way ends with `closed`. */
