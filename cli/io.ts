@@ -22,6 +22,8 @@ export interface Io {
   readonly stderr: Output;
   /** What is piped in. */
   readonly stdin: AsyncIterable<Uint8Array>;
+  /** Asks on the terminal for a line that is not shown; not there where there is no terminal. */
+  readonly prompt?: (question: string) => Promise<string>;
   /** The environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Ends what is under way (Ctrl-C). */

@@ -121,7 +121,7 @@ Deno.test("a damaged identity is refused, and none of it is shown", () => {
       return true;
     });
   }
-  const newer = JSON.stringify({ ...good, version: 2 });
+  const newer = JSON.stringify({ ...good, version: 3 });
   assert.throws(() => importIdentity(newer), (error) => isStoreError(error, "unsupported"));
 });
 

@@ -4,14 +4,20 @@
  * @module
  */
 
-import { readFile } from "node:fs/promises";
-import { createIdentity, exportIdentity, importIdentity } from "../../src/client/identity.ts";
-import { StoreError } from "../../src/errors.ts";
+import { createIdentity, exportIdentity } from "../../src/client/identity.ts";
+import { isOpen, openness, readIdentityText } from "../../src/client/identity_file.ts";
+import {
+  lockIdentity,
+  type PublicIdentity,
+  publicIdentity,
+  unlockIdentity,
+} from "../../src/client/passphrase.ts";
 import { natsUserOf } from "../../src/nats/nkey.ts";
 import { command, type CommandUnknownOpts, type Context, withJson } from "../command.ts";
 import { UsageError } from "../failure.ts";
 import { writeWhole } from "../files.ts";
 import { fields, print, printJson } from "../output.ts";
+import { passphraseOf, withPassphrase } from "../passphrase.ts";
 
 /** Makes the command. */
 export function identityCommand(context: Context): CommandUnknownOpts {
@@ -24,28 +30,55 @@ export function identityCommand(context: Context): CommandUnknownOpts {
 }
 
 function create(context: Context): CommandUnknownOpts {
-  return withJson(
-    command(
-      context,
-      "create",
-      "Make the keys of a new peer and keep them in a file of mode 0600; shows the public ones",
-      ["membershipd identity create ada.json"],
-    ).argument("<file>", "where to keep them; no file is replaced"),
+  return withPassphrase(
+    withJson(
+      command(
+        context,
+        "create",
+        "Make the keys of a new peer and keep them in a file of mode 0600; shows the public ones",
+        [
+          "membershipd identity create ada.json",
+          "membershipd identity create ada.json --passphrase",
+        ],
+      ).argument("<file>", "where to keep them; no file is replaced"),
+    ),
+    "put the file under a passphrase",
   ).action(async (file, flags) => {
     const identity = createIdentity();
     const { signal } = context.io;
-    await writeWhole(file, bytes(exportIdentity(identity)), { force: false, signal });
-    await printKeys(context, flags, identity);
+    const passphrase = await passphraseOf(context, flags, { twice: true });
+    const text = passphrase === null
+      ? exportIdentity(identity)
+      : await lockIdentity(identity, passphrase);
+    await writeWhole(file, bytes(text), { force: false, signal });
+    await printKeys(context, flags, publicIdentity(text));
   });
 }
 
 function show(context: Context): CommandUnknownOpts {
-  return withJson(
-    command(context, "show", "Show the public keys of an identity", [
-      "membershipd identity show ada.json --json",
-    ]).argument("<file>", "the identity"),
+  return withPassphrase(
+    withJson(
+      command(
+        context,
+        "show",
+        "Show the public keys of an identity, which needs no passphrase",
+        [
+          "membershipd identity show ada.json --json",
+          "membershipd identity show ada.json --passphrase",
+        ],
+      ).argument("<file>", "the identity"),
+    ),
+    "make sure that the passphrase is the file's",
   ).action(async (file, flags) => {
-    await printKeys(context, flags, await publicKeys(file));
+    const { text, mode } = await readIdentityText(file);
+    const found = publicIdentity(text);
+    if (isOpen(mode)) await context.io.stderr.write(`warning: ${file}: ${openness(mode)}\n`);
+    const passphrase = await passphraseOf(context, flags);
+    if (passphrase !== null) {
+      if (!found.locked) throw new UsageError(`${file} is not under a passphrase`);
+      await unlockIdentity(text, passphrase);
+    }
+    await printKeys(context, flags, found);
   });
 }
 
@@ -67,27 +100,27 @@ export async function keysOf(
 }
 
 async function publicKeys(file: string): Promise<PublicKeys> {
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (cause) {
-    const missing = (cause as { code?: string }).code === "ENOENT";
-    const why = missing ? "no such file" : "it cannot be read";
-    throw new StoreError(missing ? "not_found" : "invalid", `${file}: ${why}`, { cause });
-  }
-  const { signPub, kexPub } = importIdentity(text);
+  const { signPub, kexPub } = publicIdentity((await readIdentityText(file)).text);
   return { signPub, kexPub };
 }
 
 async function printKeys(
   context: Context,
   { json }: { json?: true },
-  { signPub, kexPub }: PublicKeys,
+  { signPub, kexPub, locked, card }: PublicIdentity,
 ): Promise<void> {
-  const found = { signPub, kexPub, nkey: natsUserOf(signPub) };
-  if (json) return await printJson(context, found);
-  const { nkey } = found;
-  await print(context, ...fields({ "sign-pub": signPub, "kex-pub": kexPub, nkey }));
+  const nkey = natsUserOf(signPub);
+  if (json) return await printJson(context, { signPub, kexPub, nkey, locked, card });
+  await print(
+    context,
+    ...fields({
+      "sign-pub": signPub,
+      "kex-pub": kexPub,
+      nkey,
+      passphrase: locked ? "yes" : "no",
+      card,
+    }),
+  );
 }
 
 async function* bytes(text: string): AsyncGenerator<Uint8Array> {

@@ -172,8 +172,8 @@ export class Caller {
 /** How long to wait before a call may be made again, milliseconds; `null`: it may not. */
 function waitBefore(method: string, error: StoreError, tried: number): number | null {
   const answer = answerOf(error);
-  // A refusal for the rate was no work done. Anything else may have been, whatever the answer.
-  const isRefused = answer?.status === 429;
+  // A refusal for the rate or the load was no work done. Anything else may have been.
+  const isRefused = answer?.status === 429 || answer?.reason === "overloaded";
   const isUnanswered = answer === null ? error.code === "unavailable" : answer.status >= 502;
   if (!isRefused && !(isUnanswered && REPEATABLE.has(method))) return null;
   if (answer?.retryAfter !== undefined) return answer.retryAfter * 1000;

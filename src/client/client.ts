@@ -7,6 +7,7 @@
 import { Buffer } from "node:buffer";
 import { StoreError } from "../errors.ts";
 import type { SealedKey } from "../model.ts";
+import type { Changes } from "../operations.ts";
 import * as check from "../validate.ts";
 import { uploadOf, verified } from "./blobs.ts";
 import { type Call, Caller } from "./caller.ts";
@@ -95,6 +96,8 @@ export function createClient(options: ClientOptions): Client {
     revokeUser: async (signPub, options) =>
       await ask("POST", `${user(signPub)}/revoke`, { json: options ?? {} }),
     restoreUser: async (signPub) => await ask("POST", `${user(signPub)}/restore`),
+    setUserRole: async (signPub, role, options) =>
+      await ask("POST", `${user(signPub)}/role`, { json: { ...options, role } }),
     deleteUser: async (signPub, options) =>
       await ask("DELETE", user(signPub), { query: options, read: nothing }),
 
@@ -178,6 +181,22 @@ export function createClient(options: ClientOptions): Client {
       const hex = check.hashId("id", id);
       const path = `/v1/blobs/${hex}`;
       return await caller.call({ method: "HEAD", path, read: (it) => sizeOf(hex, it) });
+    },
+
+    roomRoster: async (roomId, options) =>
+      await ask("GET", `${room(roomId)}/roster`, { query: options }),
+    status: () => ask("GET", "status"),
+    usage: () => ask("GET", "usage"),
+    history: () => ask("GET", "history"),
+    changes({ signal, ...query } = {}) {
+      return caller.call({
+        method: "GET",
+        path: "/v1/changes",
+        query,
+        timeout: (query.wait ?? 0) * 1000 + (options.timeout ?? TIMEOUT_MS),
+        ...(signal && { signal }),
+        read: async (response) => await jsonOf(response) as Changes,
+      });
     },
 
     isAlive: () => get("/healthz").then(() => true, () => false),
@@ -266,6 +285,12 @@ function sealed(field: string, value: unknown): Record<string, unknown> {
 
 function unsealed(value: unknown): SealedKey {
   const it = value as SealedKey & { sealedKey: string };
+  if (typeof it?.sealedKey !== "string") {
+    throw new StoreError(
+      "unsupported",
+      "The answer is not of a control plane: it is no sealed key",
+    );
+  }
   return { ...it, sealedKey: new Uint8Array(Buffer.from(it.sealedKey, "base64url")) };
 }
 

@@ -15,9 +15,11 @@ import {
   sign,
 } from "node:crypto";
 import { StoreError } from "../errors.ts";
+import { fromBase64url, toBase64url } from "../sealing/bytes.ts";
 import { pairOf } from "../nats/nkey.ts";
-import type { Signer } from "../signature/mod.ts";
+import type { Signer } from "../signature/sign.ts";
 import * as check from "../validate.ts";
+import { formatPlain, parseIdentity } from "./identity_format.ts";
 
 /** The keys of one peer. Its secrets are in none of its fields, so in no log and no JSON by mistake. */
 export interface Identity extends Signer {
@@ -36,7 +38,8 @@ export interface Identity extends Signer {
   natsSeed(): Uint8Array;
 }
 
-interface Secrets {
+/** Private keys. */
+export interface Secrets {
   signSeed: Uint8Array;
   kexSeed: Uint8Array;
 }
@@ -50,8 +53,6 @@ const PKCS8 = {
 };
 const X25519_SPKI = Buffer.from("302a300506032b656e032100", "hex");
 const SEED_BYTES = 32;
-const FORMAT = "unibus-identity";
-const VERSION = 1;
 
 /** Makes an identity of fresh random keys. */
 export function createIdentity(): Identity {
@@ -73,68 +74,64 @@ export function identityFromSeed(seed: Uint8Array): Identity {
 
 /**
  * Writes an identity with its private keys, as JSON for a file that only its owner may read (mode
- * 0600).
+ * 0600). `lockIdentity` writes it under a passphrase, `writeIdentity` the file.
  */
 export function exportIdentity(identity: Identity): string {
+  const own = secretsOf(identity);
+  const { signPub, kexPub } = identity;
+  return formatPlain({
+    signPub,
+    kexPub,
+    signSeed: toBase64url(own.signSeed),
+    kexSeed: toBase64url(own.kexSeed),
+  });
+}
+
+/**
+ * Reads what {@link exportIdentity} wrote; `unlockIdentity` reads what is under a passphrase too.
+ *
+ * @throws {StoreError} `invalid` when it is not that, or its keys do not belong together; `unsupported`
+ * when it has a newer version, or is under a passphrase
+ */
+export function importIdentity(text: string): Identity {
+  const it = parseIdentity(text);
+  if (it.version !== 1) {
+    throw new StoreError(
+      "unsupported",
+      "The identity has version 2, under a passphrase: unlockIdentity reads it",
+    );
+  }
+  return identityOfSecrets(it, {
+    signSeed: fromBase64url(it.signSeed, SEED_BYTES)!,
+    kexSeed: fromBase64url(it.kexSeed, SEED_BYTES)!,
+  });
+}
+
+/** The private keys of an identity, for this package only. */
+export function secretsOf(identity: Identity): Readonly<Secrets> {
   const own = secrets.get(identity);
   if (own === undefined) {
     throw new StoreError("invalid", "identity must be one made by this module", {
       field: "identity",
     });
   }
-  return JSON.stringify(
-    {
-      format: FORMAT,
-      version: VERSION,
-      signPub: identity.signPub,
-      kexPub: identity.kexPub,
-      signSeed: Buffer.from(own.signSeed).toString("base64url"),
-      kexSeed: Buffer.from(own.kexSeed).toString("base64url"),
-    },
-    null,
-    2,
-  ) + "\n";
+  return own;
 }
 
-/**
- * Reads what {@link exportIdentity} wrote.
- *
- * @throws {StoreError} `invalid` when it is not that, or its keys do not belong together; `unsupported`
- * when it has a newer version
- */
-export function importIdentity(text: string): Identity {
-  let it: Record<string, unknown> = {};
-  try {
-    it = check.object("identity", JSON.parse(text));
-  } catch {
-    // Without the cause: a parser's message may show a part of the text.
-  }
-  if (it.format !== FORMAT) throw invalid("The text is not an exported identity");
-  if (it.version !== VERSION) {
+/** The identity of private keys that must be those of the public ones. */
+export function identityOfSecrets(
+  { signPub, kexPub }: { signPub: string; kexPub: string },
+  { signSeed, kexSeed }: Secrets,
+): Identity {
+  const identity = identityOf(signSeed, kexSeed);
+  if (signPub !== identity.signPub || kexPub !== identity.kexPub) {
     throw new StoreError(
-      "unsupported",
-      `The identity has version ${check.show(it.version)}, this program reads ${VERSION}`,
+      "invalid",
+      "The public keys of the identity are not those of its private keys",
+      { field: "identity" },
     );
   }
-  const identity = identityOf(seedOf("signSeed", it.signSeed), seedOf("kexSeed", it.kexSeed));
-  if (it.signPub !== identity.signPub || it.kexPub !== identity.kexPub) {
-    throw invalid("The public keys of the identity are not those of its private keys");
-  }
   return identity;
-}
-
-function invalid(message: string, field = "identity"): StoreError {
-  return new StoreError("invalid", message, { field });
-}
-
-function seedOf(field: string, value: unknown): Uint8Array {
-  const bytes = typeof value === "string" && /^[\w-]{43}$/.test(value)
-    ? Buffer.from(value, "base64url")
-    : null;
-  if (bytes?.length !== SEED_BYTES) {
-    throw invalid(`${field} must be ${SEED_BYTES} bytes, base64url`, field);
-  }
-  return new Uint8Array(bytes);
 }
 
 function identityOf(signSeed: Uint8Array, kexSeed: Uint8Array): Identity {

@@ -20,7 +20,10 @@ import type {
   Room,
   SealedKey,
   User,
+  UserRole,
+  UserStatus,
 } from "../model.ts";
+import type { Changes, History, RoomRoster, ServerStatus, Usage } from "../operations.ts";
 import type { Identity } from "./identity.ts";
 
 /** Sends a request. */
@@ -84,6 +87,31 @@ export type NewOwnRoom = Omit<NewRoom, "owner" | "subject"> & {
   kexPub?: string;
 };
 
+/** Which users to list; what is left out does not matter. */
+export interface UserFilter {
+  /** Contained in the handle, in any case, or what the signing key begins with: 1 to 64 characters. */
+  search?: string;
+  /** Of this role. */
+  role?: UserRole;
+  /** Of this status. */
+  status?: UserStatus;
+}
+
+/** What has become of an invite. */
+export type InviteState = "open" | "used" | "expired" | "canceled";
+
+/** Which changes to read. */
+export interface ChangesRequest {
+  /** The `next` of the answer before; left out, the newest there are. */
+  after?: string;
+  /** Most changes, 1 to 1,500; default 100. */
+  limit?: number;
+  /** Most seconds to wait for the first change behind `after`, 0 to 25; default 0. */
+  wait?: number;
+  /** Ends the call. */
+  signal?: AbortSignal;
+}
+
 /** Who a key is. */
 export interface Me {
   /** The key that signed. */
@@ -121,7 +149,8 @@ export interface HttpFailure {
  * was asked may have been done.
  *
  * A call is tried again when nothing can be done twice by it: reads and puts when no answer came or the
- * server cannot answer now, anything when it was refused by a rate limit. All within `timeout`.
+ * server cannot answer now, anything when it was refused by a rate limit or for too much load. All within
+ * `timeout`.
  */
 export interface Client extends Disposable {
   /** Redeems an invite: the identity becomes a user. `not_found`, `invite_used`, `invite_expired`, `invite_canceled`, `user_exists` */
@@ -129,8 +158,8 @@ export interface Client extends Disposable {
   /** Who the identity is. */
   me(): Promise<Me>;
 
-  /** Lists users by signPub. */
-  listUsers(page?: PageRequest): Promise<Page<User>>;
+  /** Lists users by signPub: all, or those that match. With a filter a page may be short of `limit`. */
+  listUsers(page?: PageRequest & UserFilter): Promise<Page<User>>;
   /** Adds an active user. `user_exists` */
   addUser(user: NewUser): Promise<User>;
   /** Reads a user. `not_found` */
@@ -139,11 +168,13 @@ export interface Client extends Disposable {
   revokeUser(signPub: string, options?: { force?: boolean }): Promise<User>;
   /** Gives a revoked user access again. `not_found` */
   restoreUser(signPub: string): Promise<User>;
+  /** Makes a user an admin, or no more. `not_found`, `last_admin` (unless `force`) */
+  setUserRole(signPub: string, role: UserRole, options?: { force?: boolean }): Promise<User>;
   /** Removes a user. `not_found`, `last_admin` (unless `force`) */
   deleteUser(signPub: string, options?: { force?: boolean }): Promise<void>;
 
-  /** Lists invites by id. */
-  listInvites(page?: PageRequest): Promise<Page<Invite>>;
+  /** Lists invites by id: all, or those of one state. With a state a page may be short of `limit`. */
+  listInvites(page?: PageRequest & { state?: InviteState }): Promise<Page<Invite>>;
   /** Makes a single-use invite. The token is in the answer and nowhere else. */
   createInvite(invite?: Omit<NewInvite, "createdBy">): Promise<CreatedInvite>;
   /** Reads an invite. `not_found` */
@@ -194,6 +225,17 @@ export interface Client extends Disposable {
   ): Promise<ReadBlob>;
   /** Whether a blob is there, and its size. `not_found` */
   statBlob(id: string): Promise<StoredBlob>;
+
+  /** A room with its members' names, and which of them lack its current key; for admins. `not_found` */
+  roomRoster(roomId: string, options?: PageRequest & { lacking?: boolean }): Promise<RoomRoster>;
+  /** How the server does, and the cluster behind it; for admins. */
+  status(): Promise<ServerStatus>;
+  /** How many blobs there are, and how many bytes; for admins. */
+  usage(): Promise<Usage>;
+  /** Requests, refusals and latency of the server in the last hour; for admins. */
+  history(): Promise<History>;
+  /** What was changed through the server, newest first; for admins. */
+  changes(options?: ChangesRequest): Promise<Changes>;
 
   /** Whether the process answers. */
   isAlive(): Promise<boolean>;

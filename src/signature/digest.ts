@@ -4,9 +4,9 @@
  * @module
  */
 
-import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { isInnerList, parseDictionary } from "structured-headers";
+import { digestField } from "./digest_field.ts";
 
 /** Longer fields are not read: every registered algorithm together fits in half of it. */
 const MAX_LENGTH = 1024;
@@ -21,11 +21,6 @@ const MAX_LENGTH = 1024;
  */
 export function digestOf(body: Uint8Array): string {
   return digestField(createHash("sha256").update(body).digest());
-}
-
-/** The value of `Content-Digest` for a SHA-256 that is already known. */
-export function digestField(sha256: Uint8Array): string {
-  return `sha-256=:${Buffer.from(sha256).toString("base64")}:`;
 }
 
 /**

@@ -6,7 +6,8 @@
  */
 
 export type { Fields } from "./base.ts";
-export { digestField, digestOf, parseDigest } from "./digest.ts";
+export { digestOf, parseDigest } from "./digest.ts";
+export { digestField } from "./digest_field.ts";
 export { type Freshness, ReplayGuard, type ReplayGuardOptions } from "./replay.ts";
 export { type Signable, type Signer, type SignOptions, signRequest } from "./sign.ts";
 export { type Proof, type SignedRequest, type VerifyOptions, verifyRequest } from "./verify.ts";

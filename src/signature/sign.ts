@@ -1,12 +1,12 @@
 /**
- * Signing requests (RFC 9421, Ed25519).
+ * Signing requests (RFC 9421, Ed25519). Without `node:` modules: the browser's pages sign with it too.
  *
  * @module
  */
 
-import { Buffer } from "node:buffer";
-import { randomBytes } from "node:crypto";
+import { toBase64url } from "../sealing/bytes.ts";
 import { signatureBase, targetOf } from "./base.ts";
+import { base64 } from "./digest_field.ts";
 
 /** Who signs. */
 export interface Signer {
@@ -22,7 +22,7 @@ export interface Signable {
   method: string;
   /** The absolute URL; its fragment is not sent and not signed. */
   url: string | URL;
-  /** The value of `Content-Digest` where there is a body; see {@link digestOf}. */
+  /** The value of `Content-Digest` where there is a body; see `digestOf`. */
   digest?: string;
 }
 
@@ -49,7 +49,7 @@ export async function signRequest(
   const target = targetOf(request.method, href.split("#", 1)[0]!, host);
   if (target === null) throw new TypeError(`Only http and https are signed, found ${protocol}`);
   const created = Math.floor((options.created ?? new Date()).getTime() / 1000);
-  const nonce = options.nonce ?? randomBytes(18).toString("base64url");
+  const nonce = options.nonce ?? toBase64url(crypto.getRandomValues(new Uint8Array(18)));
 
   const components = ['"@method"', '"@authority"', '"@request-target"'];
   if (request.digest !== undefined) components.push('"content-digest"');
@@ -58,11 +58,11 @@ export async function signRequest(
   // No other field is covered, so no other is asked for.
   const fields = { get: () => request.digest ?? null };
   const signature = await signer.sign(
-    Buffer.from(signatureBase(components, params, target, fields)),
+    new TextEncoder().encode(signatureBase(components, params, target, fields)),
   );
   return {
     ...(request.digest !== undefined && { "content-digest": request.digest }),
     "signature-input": `sig=${params}`,
-    "signature": `sig=:${Buffer.from(signature).toString("base64")}:`,
+    "signature": `sig=:${base64(signature)}:`,
   };
 }

@@ -127,7 +127,10 @@ export function testPlane(
       await store.addUser({ signPub: it.signPub, kexPub: it.kexPub, handle: role, role });
       return it;
     },
-    [Symbol.asyncDispose]: () => store.close(),
+    [Symbol.asyncDispose]: () => {
+      plane.close();
+      return store.close();
+    },
   });
 }
 

@@ -65,6 +65,7 @@ export async function overHttp(store: Store, clock?: () => Date): Promise<Store>
     listUsers: (page) => anyone.listUsers(page),
     revokeUser: (signPub, options) => anyone.revokeUser(signPub, options),
     restoreUser: (signPub) => anyone.restoreUser(signPub),
+    setUserRole: (signPub, role, options) => anyone.setUserRole(signPub, role, options),
     deleteUser: (signPub, options) => anyone.deleteUser(signPub, options),
     createInvite: ({ createdBy: _, ...invite }) => anyone.createInvite(invite),
     getInvite: (id) => anyone.getInvite(id),

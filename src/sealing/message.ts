@@ -1,0 +1,238 @@
+/**
+ * Messages of a room, sealed with its key. `docs/sealing.md` has the bytes.
+ *
+ * Each sender has a key of its own for each epoch and session (a start of its program), so that no two
+ * messages are ever sealed with the same key and nonce, whatever was forgotten between two starts. The
+ * header is authenticated, and the whole is signed: members share the room key, so without a
+ * signature each could speak as any other.
+ *
+ * @module
+ */
+
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import type { Identity } from "../client/identity.ts";
+import * as check from "../validate.ts";
+import { concat, fromHex, sized, toHex, uint, utf8 } from "./bytes.ts";
+import { SealingError } from "./error.ts";
+import { verifies } from "./verifies.ts";
+
+const VERSION = 1;
+const SESSION_BYTES = 16;
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+const SIGNATURE_BYTES = 64;
+const SEQ_AT = 54;
+const SENT_AT = 62;
+const ROOM_AT = 70;
+const CIPHER = "aes-256-gcm";
+
+/** What a message is: the application's, or word of a new key from the owner. */
+export type MessageKind = "content" | "rekeyed";
+const KINDS: readonly MessageKind[] = ["content", "rekeyed"];
+
+/** What stands in front of a message, for all to read. Nothing of it is sure before it was opened. */
+export interface MessageHeader {
+  /** What it is. */
+  kind: MessageKind;
+  /** The epoch of the key. */
+  epoch: number;
+  /** Who signed it: an endpoint, hex. */
+  sender: string;
+  /** Of all messages that the sender sealed since it started, hex. */
+  session: string;
+  /** Its number within the session, from 0. */
+  seq: number;
+  /** When it was sealed, by the sender's clock, milliseconds since 1970. */
+  sentAt: number;
+  /** The room. */
+  roomId: string;
+}
+
+/** Most bytes by which a sealed message of a room is longer than what is in it. */
+export function messageOverhead(roomId: string): number {
+  return ROOM_AT + 2 + utf8(roomId).length + TAG_BYTES + SIGNATURE_BYTES;
+}
+
+/** The secrets of one sender's session. */
+export interface SessionKey {
+  key: Uint8Array;
+  /** Signed with each message, never sent: the signature fits this room key and no other. */
+  commitment: Uint8Array;
+}
+
+/** Derives the secrets of a session from the room key. */
+export function sessionKey(
+  roomKey: Uint8Array,
+  { roomId, epoch, sender, session }: Omit<MessageHeader, "kind" | "seq" | "sentAt">,
+): SessionKey {
+  const info = concat(
+    utf8("unibus message v1\0"),
+    sized(roomId),
+    uint(epoch, 4),
+    fromHex(sender),
+  );
+  const all = new Uint8Array(hkdfSync("sha256", roomKey, fromHex(session), info, 64));
+  return { key: all.subarray(0, 32), commitment: all.subarray(32) };
+}
+
+/** The header of all messages of a session, with nothing yet where they differ. */
+function frontOf(it: { roomId: string; epoch: number; sender: string; session: string }) {
+  return concat(
+    Uint8Array.of(VERSION, 0),
+    uint(it.epoch, 4),
+    fromHex(it.sender),
+    fromHex(it.session),
+    new Uint8Array(16),
+    sized(it.roomId),
+  );
+}
+
+/** The header of one message. */
+function headerBytes(front: Uint8Array, { kind, seq, sentAt }: MessageHeader): Uint8Array {
+  const bytes = new Uint8Array(front);
+  bytes[1] = KINDS.indexOf(kind);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(SEQ_AT, BigInt(seq));
+  view.setBigUint64(SENT_AT, BigInt(sentAt));
+  return bytes;
+}
+
+function nonceOf(seq: number): Uint8Array {
+  const nonce = new Uint8Array(NONCE_BYTES);
+  new DataView(nonce.buffer).setBigUint64(NONCE_BYTES - 8, BigInt(seq));
+  return nonce;
+}
+
+const SIGNATURE_OF = utf8("signature of unibus message v1\0");
+
+function signed({ commitment }: SessionKey, body: Uint8Array): Uint8Array {
+  return concat(SIGNATURE_OF, commitment, body);
+}
+
+/** Seals the messages of one sender under one room key, in one session. */
+export class MessageSealer {
+  readonly #identity: Pick<Identity, "signPub" | "sign">;
+  readonly #place: { roomId: string; epoch: number; sender: string; session: string };
+  readonly #secrets: SessionKey;
+  readonly #front: Uint8Array;
+  #seq = 0;
+
+  /** Begins a session. */
+  constructor(
+    identity: Pick<Identity, "signPub" | "sign">,
+    { roomId, epoch }: { roomId: string; epoch: number },
+    roomKey: Uint8Array,
+  ) {
+    this.#identity = identity;
+    this.#place = {
+      roomId: check.roomId("roomId", roomId),
+      epoch: check.epoch("epoch", epoch),
+      sender: identity.signPub,
+      session: toHex(randomBytes(SESSION_BYTES)),
+    };
+    this.#secrets = sessionKey(roomKey, this.#place);
+    this.#front = frontOf(this.#place);
+  }
+
+  /** The epoch of the key. */
+  get epoch(): number {
+    return this.#place.epoch;
+  }
+
+  /** Names the session, hex. */
+  get session(): string {
+    return this.#place.session;
+  }
+
+  /** Seals one message; each gets the next number. */
+  seal(
+    data: Uint8Array,
+    { kind = "content", now = Date.now() }: { kind?: MessageKind; now?: number } = {},
+  ): { header: MessageHeader; bytes: Uint8Array } {
+    const header = { kind, ...this.#place, seq: this.#seq++, sentAt: now };
+    const front = headerBytes(this.#front, header);
+    const cipher = createCipheriv(CIPHER, this.#secrets.key, nonceOf(header.seq));
+    cipher.setAAD(front);
+    const body = concat(front, cipher.update(data), cipher.final(), cipher.getAuthTag());
+    return { header, bytes: concat(body, this.#identity.sign(signed(this.#secrets, body))) };
+  }
+}
+
+/**
+ * Reads what stands in front of a message, for choosing the key.
+ *
+ * @throws {SealingError} `malformed`, `newer_version`
+ */
+export function readHeader(bytes: Uint8Array): MessageHeader {
+  const malformed = (why: string) => new SealingError("malformed", `The message ${why}`);
+  if (bytes.length === 0) throw malformed("is empty");
+  if (bytes[0] !== VERSION) {
+    throw new SealingError(
+      "newer_version",
+      `The message has version ${bytes[0]}, this program reads ${VERSION}`,
+    );
+  }
+  if (bytes.length < ROOM_AT + 2 + TAG_BYTES + SIGNATURE_BYTES) throw malformed("is cut off");
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const kind = KINDS[view.getUint8(1)];
+  const roomBytes = view.getUint16(ROOM_AT);
+  const seq = view.getBigUint64(SEQ_AT);
+  const sentAt = view.getBigUint64(SENT_AT);
+  if (kind === undefined) throw malformed("is of an unknown kind");
+  if (bytes.length < ROOM_AT + 2 + roomBytes + TAG_BYTES + SIGNATURE_BYTES) {
+    throw malformed("is cut off");
+  }
+  if (seq > Number.MAX_SAFE_INTEGER || sentAt > Number.MAX_SAFE_INTEGER) {
+    throw malformed("holds a number that is too large");
+  }
+  try {
+    const room = bytes.subarray(ROOM_AT + 2, ROOM_AT + 2 + roomBytes);
+    return {
+      kind,
+      epoch: check.epoch("epoch", view.getUint32(2)),
+      sender: check.signPub("sender", toHex(bytes.subarray(6, 38))),
+      session: toHex(bytes.subarray(38, 54)),
+      seq: Number(seq),
+      sentAt: Number(sentAt),
+      roomId: check.roomId(
+        "roomId",
+        new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(room),
+      ),
+    };
+  } catch (cause) {
+    throw new SealingError("malformed", "The message's header holds what it may not", { cause });
+  }
+}
+
+/**
+ * Opens a message, and makes sure of its header and its sender.
+ *
+ * @param bytes The message
+ * @param header What {@link readHeader} read from it
+ * @param secrets What {@link sessionKey} derived for that header
+ * @throws {SealingError} `tampered`
+ */
+export function openMessage(
+  bytes: Uint8Array,
+  header: MessageHeader,
+  secrets: SessionKey,
+): Uint8Array {
+  const signatureAt = bytes.length - SIGNATURE_BYTES;
+  const body = bytes.subarray(0, signatureAt);
+  const who = `The message ${header.seq} of ${header.sender} in room ${header.roomId}`;
+  if (!verifies(header.sender, signed(secrets, body), bytes.subarray(signatureAt))) {
+    throw new SealingError("tampered", `${who} was changed, or is not of that sender`);
+  }
+  const front = ROOM_AT + 2 + utf8(header.roomId).length;
+  const tagAt = signatureAt - TAG_BYTES;
+  try {
+    const decipher = createDecipheriv(CIPHER, secrets.key, nonceOf(header.seq), {
+      authTagLength: TAG_BYTES,
+    });
+    decipher.setAAD(bytes.subarray(0, front));
+    decipher.setAuthTag(bytes.subarray(tagAt, signatureAt));
+    return concat(decipher.update(bytes.subarray(front, tagAt)), decipher.final());
+  } catch (cause) {
+    throw new SealingError("tampered", `${who} does not open with the room key`, { cause });
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * Room keys, sealed: for one member, of one room and epoch, by one sealer. `docs/sealing.md` has the
+ * bytes.
+ *
+ * @module
+ */
+
+import { type Identity, secretsOf } from "../client/identity.ts";
+import * as check from "../validate.ts";
+import { concat, fromHex, sized, toHex, uint, utf8 } from "./bytes.ts";
+import { SealingError } from "./error.ts";
+import { ENC_BYTES, type HpkeKey, hpkeKey, hpkeOpen, hpkeSeal, TAG_BYTES } from "./hpke.ts";
+import { verifies } from "./verifies.ts";
+
+/** Bytes of a room key. */
+export const ROOM_KEY_BYTES = 32;
+
+const VERSION = 1;
+const KEY_BYTES = 32;
+const SIGNATURE_BYTES = 64;
+const ENC_AT = 1 + KEY_BYTES;
+const CIPHERTEXT_AT = ENC_AT + ENC_BYTES;
+const SIGNATURE_AT = CIPHERTEXT_AT + ROOM_KEY_BYTES + TAG_BYTES;
+
+/** Bytes of a sealed room key. */
+export const SEALED_KEY_BYTES: number = SIGNATURE_AT + SIGNATURE_BYTES;
+
+/** What a room key is sealed for; another of any of these does not open it. */
+export interface KeyPlace {
+  /** The room. */
+  roomId: string;
+  /** The epoch of the key. */
+  epoch: number;
+  /** The member's signing key, hex. */
+  endpoint: string;
+  /** The member's X25519 key, hex. */
+  kexPub: string;
+}
+
+/** What both sides must agree on, whoever carried the bytes between them. */
+function contextOf(sealer: string, { roomId, epoch, endpoint, kexPub }: KeyPlace) {
+  return concat(
+    utf8("unibus sealed key v1\0"),
+    sized(check.roomId("roomId", roomId)),
+    uint(check.epoch("epoch", epoch), 4),
+    fromHex(check.signPub("endpoint", endpoint)),
+    fromHex(check.kexPub("kexPub", kexPub)),
+    fromHex(sealer),
+  );
+}
+
+/** What the sealer signs. */
+function signed(context: Uint8Array, sealed: Uint8Array): Uint8Array {
+  return concat(utf8("signature of "), context, sealed.subarray(0, SIGNATURE_AT));
+}
+
+/**
+ * Seals a room key for a member, signed by who seals it: HPKE alone does not tell who that was, and a
+ * control plane could then hand out keys of its own.
+ *
+ * @throws {StoreError} `invalid`
+ */
+export async function sealRoomKey(
+  sealer: Pick<Identity, "signPub" | "sign">,
+  place: KeyPlace,
+  roomKey: Uint8Array,
+): Promise<Uint8Array> {
+  const context = contextOf(sealer.signPub, place);
+  const to = fromHex(check.kexPub("kexPub", place.kexPub));
+  const { enc, ciphertext } = await hpkeSeal(to, context, checkedKey(roomKey));
+  const body = concat(Uint8Array.of(VERSION), fromHex(sealer.signPub), enc, ciphertext);
+  return concat(body, sealer.sign(signed(context, body)));
+}
+
+function checkedKey(roomKey: Uint8Array): Uint8Array<ArrayBuffer> {
+  if (roomKey instanceof Uint8Array && roomKey.length === ROOM_KEY_BYTES) {
+    return new Uint8Array(roomKey);
+  }
+  throw new SealingError("malformed", `A room key has ${ROOM_KEY_BYTES} bytes`);
+}
+
+const openers = new WeakMap<Identity, Promise<HpkeKey>>();
+
+function openerOf(member: Identity): Promise<HpkeKey> {
+  let it = openers.get(member);
+  if (it === undefined) {
+    it = hpkeKey(new Uint8Array(secretsOf(member).kexSeed), fromHex(member.kexPub));
+    openers.set(member, it);
+  }
+  return it;
+}
+
+/** Who says to have sealed a room key; whether it is so, only {@link openRoomKey} tells. */
+export function sealerOf(sealed: Uint8Array): string {
+  if (!(sealed instanceof Uint8Array) || sealed.length === 0) {
+    throw new SealingError("malformed", "The sealed key is empty");
+  }
+  if (sealed[0] !== VERSION) {
+    throw new SealingError(
+      "newer_version",
+      `The sealed key has version ${sealed[0]}, this program reads ${VERSION}`,
+    );
+  }
+  if (sealed.length !== SEALED_KEY_BYTES) {
+    throw new SealingError(
+      "malformed",
+      `A sealed key has ${SEALED_KEY_BYTES} bytes, found ${sealed.length}`,
+    );
+  }
+  return toHex(sealed.subarray(1, ENC_AT));
+}
+
+/**
+ * Opens a room key that was sealed for `member`.
+ *
+ * @param member Who opens it
+ * @param place The room and epoch it must be of
+ * @param sealer Who must have sealed it: the room's owner
+ * @throws {SealingError} `wrong_sealer`; `tampered` where it was changed, or sealed for another room,
+ * epoch or member; `malformed`, `newer_version`
+ */
+export async function openRoomKey(
+  member: Identity,
+  { roomId, epoch }: Pick<KeyPlace, "roomId" | "epoch">,
+  sealer: string,
+  sealed: Uint8Array,
+): Promise<Uint8Array> {
+  const where = `The sealed key of room ${roomId}, epoch ${epoch}`;
+  const found = sealerOf(sealed);
+  if (found !== sealer) {
+    throw new SealingError("wrong_sealer", `${where} is of ${found}, not of the owner ${sealer}`);
+  }
+  const { signPub: endpoint, kexPub } = member;
+  const context = contextOf(sealer, { roomId, epoch, endpoint, kexPub });
+  if (!verifies(sealer, signed(context, sealed), sealed.subarray(SIGNATURE_AT))) {
+    throw new SealingError(
+      "tampered",
+      `${where} does not bear the owner's signature for this room, epoch and member`,
+    );
+  }
+  try {
+    return await hpkeOpen(await openerOf(member), context, {
+      enc: sealed.subarray(ENC_AT, CIPHERTEXT_AT),
+      ciphertext: sealed.subarray(CIPHERTEXT_AT, SIGNATURE_AT),
+    });
+  } catch (cause) {
+    throw new SealingError("tampered", `${where} does not open with this member's key`, { cause });
+  }
+}
+
+/** Whether `sealer` sealed these bytes for exactly this member, room and epoch; says nothing of the key. */
+export function isSealedBy(sealer: string, place: KeyPlace, sealed: Uint8Array): boolean {
+  try {
+    if (sealerOf(sealed) !== sealer) return false;
+    const data = signed(contextOf(sealer, place), sealed);
+    return verifies(sealer, data, sealed.subarray(SIGNATURE_AT));
+  } catch {
+    return false;
+  }
+}
