@@ -14,6 +14,7 @@ const OTHER: Record<Key, [text: string, value: unknown]> = {
   tlsCert: ["cert.pem", "cert.pem"],
   tlsKey: ["key.pem", "key.pem"],
   authority: ["Bus.example.org,b:1", ["bus.example.org", "b:1"]],
+  console: ["false", false],
   busAuth: ["soft", "soft"],
   serviceKeys: ["keys.json", "keys.json"],
   store: ["jetstream", "jetstream"],
@@ -104,6 +105,7 @@ Deno.test("a value that cannot be is told with the place where it stands, and al
     ["bind", "a b"],
     ["bind", "http://a"],
     ["bind", ""],
+    ["console", "no"],
     ["httpPort", "65536"],
     ["httpPort", "-1"],
     ["httpPort", "1e3"],
@@ -169,12 +171,14 @@ Deno.test("the file is TOML with numbers and lists; a wrong one is told, without
       ["a:1", "b:2"],
       "enforce",
     ]);
+    assert.equal((await read("console = false")).console, false);
     const wrong: [string, RegExp][] = [
       ["http_prot = 1", /a\.toml: unknown setting "http_prot"; did you mean httpPort\?/],
       ["busauth = 'off'", /unknown setting "busauth"; did you mean busAuth\?/],
       ["colour = 'red'", /unknown setting "colour"$/],
       ["__proto__ = 'red'", /unknown setting "__proto__"$/],
       ["httpPort = true", /httpPort must be text, a number/],
+      ["console = 1", /console must be true or false/],
       ["routes = [1]", /routes must be text, a number/],
       ["[httpPort]\na = 1", /httpPort must be text, a number/],
       ["clusterPass = 'hunter2", /a\.toml, line 1: /],
@@ -207,7 +211,11 @@ Deno.test("the program takes the file from --config and UNIBUS_CONFIG, and ends 
 
 Deno.test("the help of the server names every flag, and its variable's rule", async () => {
   const { stdout } = await cli(["serve", "--help"]);
-  for (const key of KEYS) assert.ok(stdout.includes(` ${flagOf(key)} <`), key);
+  for (const key of KEYS) {
+    // One without a value turns something off.
+    const word = typeof SPECS[key].fallback === "boolean" ? " " : " <";
+    assert.ok(stdout.includes(` ${flagOf(key)}${word}`), key);
+  }
   assert.match(stdout, /UNIBUS_HTTP_PORT=8470/);
   assert.equal(new Set(KEYS.map(variableOf)).size, KEYS.length);
 });

@@ -53,7 +53,7 @@ Deno.test("no command is the server: the first start tells all there is to know,
     assert.ok(first.includes(`  nats://127.0.0.1:${nats}  NATS`));
     assert.match(first, /--bus-auth enforce\n.*--tls-cert.*\n.*--bind 0\.0\.0\.0/);
     const [, identity, command] =
-      /\n {2}membershipd (identity .*)\n {2}membershipd (user add --admin .*)\n {2}membershipd invite create\n/
+      /\n {2}membershipd (identity .*)\n {2}membershipd (user add --admin .*)\n {2}membershipd invite create --url http:\S+\n/
         .exec(first)!;
 
     // The very commands that it shows.

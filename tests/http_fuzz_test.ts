@@ -68,7 +68,14 @@ const parts: fc.Arbitrary<Parts> = fc.record({
   route: fc.nat(ROUTES.length - 1),
   param: odd,
   query: fc.array(
-    fc.tuple(fc.oneof(fc.constantFrom("limit", "after", "epoch", "force", "all"), odd), odd),
+    fc.tuple(
+      fc.oneof(
+        fc.constantFrom("limit", "after", "epoch", "force", "all"),
+        fc.constantFrom("search", "role", "status", "state", "lacking"),
+        odd,
+      ),
+      odd,
+    ),
     { maxLength: 3 },
   ),
   body: fc.constantFrom("good", "part", "json", "bytes", "none"),
@@ -127,6 +134,7 @@ function goodBody(id: string, token: string, who: Someone): Record<string, unkno
     addUser: { signPub: other.signPub, kexPub: other.kexPub, handle: "New", role: "user" },
     createInvite: { role: "user", note: "n", expiresIn: 1000 },
     revokeUser: { force: false },
+    setUserRole: { role: "admin", force: false },
   };
   return bodies[id] ?? {};
 }

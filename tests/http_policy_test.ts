@@ -124,6 +124,7 @@ function callOf(route: Route, it: Scene): { line: string; body?: unknown } {
     addUser: { signPub: someone().signPub, kexPub: someone().kexPub, handle: "New" },
     createInvite: {},
     revokeUser: {},
+    setUserRole: { role: "admin" },
     putBlob: "other bytes",
   };
   return { line: `${route.method} ${path}`, body: bodies[route.id] };

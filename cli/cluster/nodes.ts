@@ -7,22 +7,7 @@
 import { createInbox, type NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../src/errors.ts";
 import { retry, Transient } from "../../src/jetstream/wire.ts";
-
-/** One node. */
-export interface Node {
-  /** Its name. */
-  name: string;
-  /** The version of its nats-server; null while it does not answer. */
-  version: string | null;
-  /** Whether it answers. */
-  reachable: boolean;
-  /** Whether it leads the cluster, which is not the same as leading a bucket. */
-  leads: boolean;
-  /** Whether it knows what the cluster's leader knows; null when nobody can tell. */
-  current: boolean | null;
-  /** Whether each write is on its disk before it is acknowledged; null while it does not answer. */
-  syncs: boolean | null;
-}
+import type { ClusterNode } from "../../src/operations.ts";
 
 /** The nodes together. */
 export interface Nodes {
@@ -35,7 +20,7 @@ export interface Nodes {
   /** How many of them must be there for a decision. */
   needed: number;
   /** All of them, by name. */
-  nodes: Node[];
+  nodes: ClusterNode[];
 }
 
 /** What we read of a server's answer to `JSZ`. */
@@ -73,7 +58,7 @@ export async function askNodes(system: NatsConnection): Promise<Nodes> {
     ...answers.filter((it) => it.data.disabled !== true).map((it) => it.server.name),
     ...members(views),
   ]);
-  const nodes = [...names].sort().map((name): Node => {
+  const nodes = [...names].sort().map((name): ClusterNode => {
     const answer = answers.find((it) => it.server.name === name);
     const seen = leader?.replicas?.find((it) => it.name === name);
     return {

@@ -5,8 +5,7 @@
  */
 
 import { printable } from "../output.ts";
-import type { Node } from "./nodes.ts";
-import type { ClusterStatus } from "./status.ts";
+import type { ClusterNode, ClusterStatus } from "../../src/operations.ts";
 
 /** The lines that show it. */
 export function render(status: ClusterStatus): string[] {
@@ -45,7 +44,7 @@ export function render(status: ClusterStatus): string[] {
   ];
 }
 
-function rowOf({ name, version, reachable, leads, current, syncs }: Node): string[] {
+function rowOf({ name, version, reachable, leads, current, syncs }: ClusterNode): string[] {
   const role = leads ? "leader" : current === false ? "behind" : current ? "current" : "-";
   const fsync = syncs === null ? "-" : syncs ? "always" : "LATER";
   return [name, version ?? "-", reachable ? "yes" : "NO", role, fsync];

@@ -6,50 +6,10 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import { isStoreError } from "../../src/errors.ts";
-import {
-  copiesOf,
-  type Copy,
-  findStream,
-  isWhole,
-  type StreamInfo,
-} from "../../src/jetstream/cluster.ts";
+import { copiesOf, findStream, isWhole, type StreamInfo } from "../../src/jetstream/cluster.ts";
 import { quorumAge } from "../../src/jetstream/stream.ts";
-import { askNodes, type Node, type Nodes } from "./nodes.ts";
-
-/** A bucket and its copies. */
-export interface BucketStatus {
-  /** Its name. */
-  bucket: string;
-  /** What is in it. */
-  holds: "control plane" | "blobs";
-  /** How many copies there shall be; null when nobody can tell. */
-  replicas: number | null;
-  /** The node that leads it; null without one, and on a server that is in no cluster. */
-  leader: string | null;
-  /** Whether all copies are there and current. */
-  whole: boolean;
-  /** Its copies. */
-  copies: Copy[];
-  /** Its messages, and the bytes they take; null when nobody can tell. */
-  messages: number | null;
-  bytes: number | null;
-}
-
-/** A cluster. */
-export interface ClusterStatus {
-  /** Its name; null for a server that is in none, and without the key of the system account. */
-  cluster: string | null;
-  /** Whether nothing is wrong. */
-  healthy: boolean;
-  /** Whether enough nodes are there; null without the key of the system account. */
-  quorum: { ok: boolean; size: number; reachable: number; needed: number } | null;
-  /** The nodes; without the key of the system account those that have copies. */
-  nodes: Node[];
-  /** The buckets. */
-  buckets: BucketStatus[];
-  /** What is wrong, each with what to do. */
-  problems: string[];
-}
+import type { BucketStatus, ClusterNode, ClusterStatus } from "../../src/operations.ts";
+import { askNodes, type Nodes } from "./nodes.ts";
 
 /** Where the blobs of a bucket's control plane are. */
 export function streamsOf(bucket: string): { bucket: string; stream: string; blobs: boolean }[] {
@@ -170,11 +130,11 @@ function bucketProblems({ bucket, copies, replicas, whole }: BucketStatus): stri
 }
 
 /** Without the system account: what the copies tell. */
-function nodesOf(buckets: readonly BucketStatus[]): Node[] {
+function nodesOf(buckets: readonly BucketStatus[]): ClusterNode[] {
   const names = new Set(
     buckets.flatMap((it) => it.copies.map(({ node }) => node)).filter((it) => it !== ""),
   );
-  return [...names].sort().map((name): Node => ({
+  return [...names].sort().map((name): ClusterNode => ({
     name,
     version: null,
     reachable: buckets.every((it) => it.copies.every((it) => it.node !== name || it.reachable)),

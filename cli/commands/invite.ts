@@ -19,6 +19,7 @@ import {
 import { UsageError } from "../failure.ts";
 import { bytesOf } from "../files.ts";
 import { duration } from "../flags.ts";
+import { baseOf, isSecure, linkOf, qrLines, urlOption } from "../link.ts";
 import { withOpenStore } from "../open.ts";
 import { fields, print, printJson, printList, say } from "../output.ts";
 import { keysOf } from "./identity.ts";
@@ -42,10 +43,11 @@ function create(context: Context): CommandUnknownOpts {
     command(
       context,
       "create",
-      "Make an invitation and show its token, this once; makes the file or the bucket when there " +
-        "is none",
+      "Make an invitation and show its link or token, this once; makes the file or the bucket when " +
+        "there is none",
       [
         "membershipd invite create --role admin",
+        "membershipd invite create --url https://bus.example.org --qr",
         "membershipd invite create --expires 12h --note 'new laptop' --by ada",
         "membershipd invite create --json | jq -r .token",
       ],
@@ -60,8 +62,15 @@ function create(context: Context): CommandUnknownOpts {
         "how long it is good for: 90m, 12h, 7d, 2w (default: 7d)",
         duration,
       )
-      .option("--by <name>", "who makes it: a user's key, or a name", "cli"),
+      .option("--by <name>", "who makes it: a user's key, or a name", "cli")
+      .addOption(urlOption())
+      .addOption(
+        new Option("--qr", "show the link as a QR code too, for a phone").conflicts("json"),
+      ),
   )).action(async (flags) => {
+    // Before anything is made: a token that nobody saw would be good for a week.
+    const base = await baseOf(context, flags);
+    if (flags.qr && base === null) throw new UsageError(`--qr needs a link: ${HOW_TO_LINK}`);
     const input = {
       createdBy: check.createdBy("by", flags.by),
       role: flags.role,
@@ -70,13 +79,34 @@ function create(context: Context): CommandUnknownOpts {
     };
     await withOpenStore(context, flags, { create: true }, async (store) => {
       const created = await store.createInvite(input);
-      if (flags.json) return await printJson(context, created);
       const { token, invite } = created;
+      const link = base === null ? null : linkOf(base, token);
+      if (flags.json) return await printJson(context, { ...created, link });
       const { id, role, expiresAt } = invite;
-      await print(context, ...fields({ token, id, role, expires: expiresAt }));
+      await print(
+        context,
+        ...fields({ ...link !== null && { link }, token, id, role, expires: expiresAt }),
+      );
+      if (flags.qr && link !== null) await printQr(context, link);
       await say(context, "The token is not stored and cannot be shown again");
+      if (base === null) await say(context, `For a link that opens in a browser: ${HOW_TO_LINK}`);
+      else if (!isSecure(base)) {
+        await say(context, "Browsers make keys only over HTTPS: the page of this link will refuse");
+      }
     });
   });
+}
+
+const HOW_TO_LINK = "give --url https://HOST, or set UNIBUS_URL";
+
+async function printQr(context: Context, link: string): Promise<void> {
+  const { isTTY, columns = Infinity } = context.io.stdout;
+  const lines = await qrLines(link, isTTY);
+  const width = (await qrLines(link, false))[0]!.length;
+  if (isTTY && columns < width) {
+    return await say(context, `The QR code needs a terminal of ${width} columns`);
+  }
+  await print(context, "", ...lines, "");
 }
 
 function expires(ms: number = check.LIMITS.inviteDefaultMs): number {

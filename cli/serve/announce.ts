@@ -7,7 +7,8 @@
 import { existsSync } from "node:fs";
 import { DEFAULT_DB } from "../command.ts";
 import { VERSION } from "../version.ts";
-import { hasTls, isClustered, isManaged, isPublic } from "./guards.ts";
+import { publicUrl } from "../link.ts";
+import { hasConsole, hasTls, isClustered, isManaged, isPublic } from "./guards.ts";
 import type { Log } from "./log.ts";
 import { serviceKeysPath, type Settings } from "./settings.ts";
 
@@ -109,7 +110,8 @@ export function announce(
   const made = filesOf(settings).filter(([path]) => missing.includes(path) && existsSync(path));
   const add = `membershipd user add --admin --handle NAME --identity me.json` +
     storeFlags(settings, places);
-  const invite = `membershipd invite create${storeFlags(settings, places)}`;
+  const url = publicUrl(settings) ?? http;
+  const invite = `membershipd invite create${storeFlags(settings, places)} --url ${url}`;
   const first = made.length > 0;
   if (http === undefined) return log("info", "ready", { ...places, note: "the nats-server only" });
   log("info", "ready", { ...places, store, busAuth, version: VERSION, ms: Math.round(took) });
@@ -123,6 +125,7 @@ export function announce(
       ...made.map(([path, what]) => `  ${path.padEnd(width)}  ${what}`),
       "It listens on",
       `  ${http}  HTTP; ${http}/docs tells how to use it`,
+      ...hasConsole(settings) ? [`  ${http}/console  for admins, in a browser`] : [],
       `  ${places.nats}  NATS, for the messages`,
       ...offOf(settings).length === 0 ? [] : ["Off, and how to turn it on"],
       ...offOf(settings).map((it) => `  ${it}`),

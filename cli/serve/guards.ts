@@ -44,6 +44,14 @@ export function hasTls({ tlsCert }: Settings): boolean {
   return tlsCert !== null;
 }
 
+/**
+ * Whether the admins' console is served: never to other machines where not every signature is looked at,
+ * whatever else the settings say.
+ */
+export function hasConsole(settings: Settings): boolean {
+  return settings.console && (settings.busAuth === "enforce" || !isPublic(settings));
+}
+
 /** What is wrong with the settings; each says what to do. None: the server may start. */
 export function problemsOf(settings: Settings): string[] {
   return [

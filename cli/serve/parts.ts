@@ -8,13 +8,14 @@ import type { BlobStore } from "../../src/blobs/types.ts";
 import type { ControlPlane } from "../../src/http/options.ts";
 import type { Fetching } from "../../src/http/serve_types.ts";
 import type { AuthCallout } from "../../src/nats/types.ts";
+import type { ClusterStatus } from "../../src/operations.ts";
 import type { Store } from "../../src/store.ts";
 import { orAbort } from "../abort.ts";
 import { authoritiesOf } from "./authorities.ts";
 import type { Bus } from "./bus.ts";
 import type { Inspection } from "./certificates.ts";
 import { calloutEvents, httpEvents } from "./events.ts";
-import { isManaged, isPublic } from "./guards.ts";
+import { hasConsole, isManaged, isPublic } from "./guards.ts";
 import type { Log } from "./log.ts";
 import type { Settings } from "./settings.ts";
 import type { Undo } from "./undo.ts";
@@ -138,7 +139,11 @@ export async function startHttp(
     hardened: isPublic(settings),
     ...found.pair === null ? {} : { tls: found.pair },
   });
-  undo.add("http", () => server.close(GRACE_MS), GRACE_MS + 2_000);
+  undo.add("http", () => {
+    // Who waits for something to happen would be waited for.
+    plane?.close();
+    return server.close(GRACE_MS);
+  }, GRACE_MS + 2_000);
   // Its names have the port in them, which is known when it listens.
   plane = await makePlane(around, bus, storage, callout, server.port);
   return server.url;
@@ -148,8 +153,17 @@ function notYet(): Response {
   return new Response("The server is starting", { status: 503, headers: { "retry-after": "1" } });
 }
 
+async function look(
+  { connection, system }: Bus,
+  { bucket }: Settings,
+  signal: AbortSignal,
+): Promise<ClusterStatus> {
+  const { clusterStatus } = await import("../cluster/status.ts");
+  return await clusterStatus(connection, system, bucket ?? "UNIBUS", signal);
+}
+
 async function makePlane(
-  { settings, found, log }: Surroundings,
+  { settings, found, log, signal }: Surroundings,
   bus: Bus,
   { store, blobs }: Storage,
   callout: AuthCallout | null,
@@ -170,12 +184,14 @@ async function makePlane(
     blobs,
     maxBlobBytes,
     requireEncrypted: isPublic(settings),
+    pages: { console: hasConsole(settings) },
     onEvent: httpEvents(log),
     readiness: async () => [
       await bus.check(),
       ...callout === null ? [] : [{ name: "callout", ...callout.status() }],
     ],
     ...authorities === null ? {} : { authorities },
+    ...settings.store === "jetstream" ? { cluster: () => look(bus, settings, signal) } : {},
   });
   plane.gauge("unibus_nats_restarts", "Times our nats-server was started again", bus.restarts);
   if (callout !== null) {

@@ -30,13 +30,23 @@ export function port(value: string): number {
   throw new BadValue("must be a port from 0 (any free one) to 65535");
 }
 
-/** Reads one of `words`. */
-export function oneOf<const W extends string>(...words: W[]): (value: string) => W {
-  return (value) => {
+/** Reads one of `words`, which whoever offers choices finds on it. */
+export function oneOf<const W extends string>(
+  ...words: W[]
+): ((value: string) => W) & { readonly words: readonly W[] } {
+  const read = (value: string) => {
     const found = words.find((it) => it === value.trim());
     if (found !== undefined) return found;
     throw new BadValue(`must be ${words.slice(0, -1).join(", ")} or ${words.at(-1)}`);
   };
+  return Object.assign(read, { words });
+}
+
+/** Reads yes or no. */
+export function truth(value: string): boolean {
+  const found = ["true", "false"].indexOf(value.trim());
+  if (found !== -1) return found === 0;
+  throw new BadValue("must be true or false");
 }
 
 /** Reads a whole number. */

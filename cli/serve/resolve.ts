@@ -86,14 +86,17 @@ function find(key: Key, { flags, env, file }: Given): [Source, string | undefine
   // As in a shell: an empty variable says nothing.
   if (env[variable]) return ["environment", env[variable], variable];
   if (file !== null && Object.hasOwn(file.values, key)) {
-    return ["file", textOf(file.values[key]), `${file.path}: ${key}`];
+    return ["file", textOf(key, file.values[key]), `${file.path}: ${key}`];
   }
   return ["default", undefined, ""];
 }
 
 /** A value of the file as a flag would have it; undefined for what no flag could say. */
-function textOf(value: unknown): string | undefined {
+function textOf(key: Key, value: unknown): string | undefined {
   if (typeof value === "string") return value;
+  if (typeof value === typeof SPECS[key].fallback && typeof value === "boolean") {
+    return String(value);
+  }
   if (typeof value === "number") return String(value);
   const isList = Array.isArray(value) && value.every((it) => typeof it === "string");
   return isList ? value.join(",") : undefined;

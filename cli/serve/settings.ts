@@ -100,6 +100,13 @@ export const SPECS = {
     [],
     "the names in the certificate, or of a loopback bind",
   ),
+  console: spec(
+    LISTENING,
+    "--no-console",
+    "leave out the admins' console at /console",
+    read.truth,
+    true,
+  ),
 
   busAuth: spec(
     AUTH,
@@ -288,9 +295,13 @@ export function flagOf(key: Key): string {
   return SPECS[key].flag.split(" ")[0]!;
 }
 
-/** The environment variable of a setting: `UNIBUS_HTTP_PORT` for `--http-port`. */
+/**
+ * The environment variable of a setting: `UNIBUS_HTTP_PORT` for `--http-port`, and for `--no-console`
+ * `UNIBUS_CONSOLE`, which is false then.
+ */
 export function variableOf(key: Key): string {
-  return `UNIBUS_${flagOf(key).slice(2).replaceAll("-", "_").toUpperCase()}`;
+  const name = flagOf(key).replace(/^--(no-)?/, "");
+  return `UNIBUS_${name.replaceAll("-", "_").toUpperCase()}`;
 }
 
 /** The file with the keys of our own services. */

@@ -5,18 +5,24 @@
  */
 
 import { randomUUID } from "node:crypto";
+import { isIP } from "node:net";
 import { type Context, Hono } from "hono";
 import { StoreError } from "../errors.ts";
 import type { Store } from "../store.ts";
 import { docsPage } from "./docs_page.ts";
 import { readinessOf } from "./health.ts";
 import { isLoopback } from "./limits.ts";
+import { loopDelay } from "./loop_delay.ts";
 import { metricsOf } from "./metrics.ts";
 import { openApi } from "./openapi.ts";
+import { operationsOf } from "./operations.ts";
 import type { ControlPlane, ControlPlaneOptions, Peer } from "./options.ts";
+import { ASSET_PATH, assetOf, pageOf } from "./pages.ts";
 import { Pipeline } from "./pipeline.ts";
 import { problemOf, Refusal } from "./problem.ts";
 import { ROUTES } from "./routes.ts";
+import { Gate, Overloaded } from "./shed.ts";
+import { targetOf } from "../signature/base.ts";
 
 type Env = { Bindings: { peer?: Peer } };
 
@@ -45,7 +51,46 @@ export function createControlPlane(
   const busAuth = options.busAuth ?? "enforce";
   const tell = options.onEvent ?? (() => {});
   const metrics = metricsOf();
-  const pipeline = new Pipeline({ store, busAuth, tell, count: metrics.refusal }, options);
+  const readiness = readinessOf(store, options.blobs ?? null, options.readiness);
+  const operations = operationsOf(store, readiness, options);
+  const { changes } = operations;
+  metrics.gauge("unibus_http_waiting", "Requests that wait for changes", () => changes.waiting);
+  const count = (reason: string) => {
+    metrics.refusal(reason);
+    operations.recorder.denial();
+  };
+  const pipeline = new Pipeline({ store, busAuth, operations, tell, count }, options);
+
+  const gate = new Gate({
+    maxInFlight: options.maxInFlight ?? 1024,
+    maxDelay: options.maxDelay ?? 500,
+    lateness: loopDelay,
+  });
+  metrics.gate(gate);
+  const shed = { count: 0, toldAt: -Infinity };
+
+  /** Refuses a request that was not let in. It costs next to nothing, so that the others get on. */
+  function refuse(c: Context<Env>, route: string): Response {
+    const requestId = requestIdOf(c.req.raw.headers);
+    // Not all at once, else they come back all at once.
+    const refusal = OVERLOADED[Math.floor(Math.random() * OVERLOADED.length)];
+    const { status, headers, body } = problemOf(refusal, requestId);
+    metrics.request(c.req.method, route, status, 0);
+    operations.recorder.request(status, null);
+    shed.count++;
+    const now = performance.now();
+    // A flood of requests is none of lines.
+    if (now - shed.toldAt >= 1000) {
+      tell({ level: "warn", event: "overloaded", requestId, route, shed: shed.count });
+      shed.count = 0;
+      shed.toldAt = now;
+    }
+    const detail = "More is asked of the control plane than it can do; nothing was done";
+    return new Response(JSON.stringify({ ...body, detail }), {
+      status,
+      headers: { ...headers, ...PLAIN, "x-request-id": requestId },
+    });
+  }
 
   /** Answers with what `work` gives, or with the problem it met; counts and tells it. */
   async function answer(
@@ -60,6 +105,7 @@ export function createControlPlane(
     try {
       response = await work(requestId);
     } catch (error) {
+      if (error instanceof Overloaded) return refuse(c, route);
       const { status, code, headers, body } = problemOf(error, requestId);
       if (status >= 500) {
         tell({ level: "error", event: "failed", requestId, route, code, reason: reasonOf(error) });
@@ -72,6 +118,7 @@ export function createControlPlane(
     const took = performance.now() - began;
     const { status } = response;
     metrics.request(method, route, status, took / 1000);
+    if (!WAITING.has(route)) operations.recorder.request(status, took);
     if (options.onEvent !== undefined) {
       const ms = Math.round(took * 100) / 100;
       const address = c.env.peer?.address;
@@ -84,19 +131,25 @@ export function createControlPlane(
   for (const route of ROUTES) {
     app.on(
       route.method,
-      route.path.replace(/\{(\w+)\}/g, ":$1"),
-      (c) =>
-        answer(c, route.path, (requestId) =>
+      honoPath(route.path),
+      (c) => {
+        const slot = gate.enter();
+        if (slot === null) return refuse(c, route.path);
+        return answer(c, route.path, (requestId) =>
           pipeline.run({
             route,
             request: c.req.raw,
             params: c.req.param() as Record<string, string>,
             address: c.env.peer?.address ?? "",
+            isGone: c.env.peer?.isGone ?? (() => false),
             requestId,
-          })),
+            slot,
+          })).finally(slot.leave);
+      },
     );
   }
 
+  const shown = { join: true, console: true, ...options.pages };
   const pages: Record<string, (c: Context<Env>) => Response | Promise<Response>> = {
     "/healthz": () => Response.json({ ok: true }),
     "/readyz": async (c) => {
@@ -116,11 +169,30 @@ export function createControlPlane(
     "/docs": async () => new Response(await docsPage(ROUTES), { headers: PAGE_HEADERS }),
     "/": () => new Response(null, { status: 302, headers: { location: "/docs" } }),
   };
-  const readiness = readinessOf(store, options.blobs ?? null, options.readiness);
-  const detailsFor = options.detailsFor ?? (busAuth === "enforce" ? "loopback" : "anyone");
-  const isNear = (c: Context<Env>) => detailsFor === "anyone" || isLoopback(c.env.peer?.address);
+  if (shown.join) pages["/join"] = (c) => pageOf("join", c.req.raw);
+  if (shown.console) {
+    pages["/console"] = (c) => {
+      // Where nobody's signature is demanded, it would be everybody's.
+      if (busAuth !== "enforce" && !isOfThisMachine(c)) {
+        throw new StoreError("forbidden", "Without enforce the console is for this machine only");
+      }
+      return pageOf("console", c.req.raw);
+    };
+  }
+  if (shown.join || shown.console) {
+    pages[ASSET_PATH] = (c) => assetOf(c.req.param("name") ?? "", c.req.raw);
+  }
+  const { authorities, detailsFor = busAuth === "enforce" ? "loopback" : "anyone" } = options;
+  const isNear = (c: Context<Env>) => {
+    if (options.detailsFor === "anyone") return true;
+    // A web page may have made a name of its own lead here: see `authorities`.
+    const { method, url, headers } = c.req.raw;
+    const host = targetOf(method, url, headers.get("host"))?.authority ?? "";
+    if (authorities !== undefined && !authorities.includes(host) && !isAddress(host)) return false;
+    return detailsFor === "anyone" || isOfThisMachine(c);
+  };
   for (const [path, work] of Object.entries(pages)) {
-    app.get(path, (c) => answer(c, path, () => work(c)));
+    app.get(honoPath(path), (c) => answer(c, path, () => work(c)));
   }
 
   const paths = [
@@ -146,8 +218,38 @@ export function createControlPlane(
   return {
     fetch: async (request, peer) => await app.fetch(request, peer === undefined ? {} : { peer }),
     gauge: metrics.gauge,
+    close: operations.close,
   };
 }
+
+/** What a proxy says of those it asks for. */
+const PASSED_ON = ["forwarded", "via", "x-forwarded-for", "x-real-ip"] as const;
+
+/** Whether this machine asks, for itself: a proxy on it may ask for anybody. */
+function isOfThisMachine(c: Context<Env>): boolean {
+  const { headers } = c.req.raw;
+  return isLoopback(c.env.peer?.address) && !PASSED_ON.some((it) => headers.has(it));
+}
+
+/** Whether a host is no name that somebody else can make lead here. */
+function isAddress(host: string): boolean {
+  const name = host.replace(/:\d+$/, "");
+  return name === "localhost" || isIP(name.replace(/^\[(.*)\]$/, "$1")) !== 0;
+}
+
+function honoPath(path: string): string {
+  return path.replace(/\{(\w+)\}/g, ":$1");
+}
+
+/** The paths of requests that wait for something to happen. */
+const WAITING = new Set(ROUTES.filter((it) => it.waits).map((it) => it.path));
+
+const PLAIN = { "x-content-type-options": "nosniff", "cache-control": "no-store" };
+
+/** Of what was refused for too much load nothing was done, so that anything may be tried again. */
+const OVERLOADED = [1, 2, 3].map((retryAfter) =>
+  new Refusal("unavailable", "Too much is asked", { reason: "overloaded", retryAfter })
+);
 
 const JSON_HEADERS = { "content-type": "application/json" };
 const PAGE_HEADERS = {

@@ -6,6 +6,8 @@
 
 import process from "node:process";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { exposeLoopDelay } from "./loop_delay.ts";
+import type { Gate } from "./shed.ts";
 
 /** The counts of one control plane. */
 export interface Metrics {
@@ -13,6 +15,8 @@ export interface Metrics {
   request(method: string, route: string, status: number, seconds: number): void;
   /** Notes a refusal of a signature or a right. */
   refusal(reason: string): void;
+  /** Shows how much is let in. */
+  gate(gate: Gate): void;
   /** Adds a count of the surroundings. */
   gauge(name: string, help: string, read: () => number): void;
   /** Everything as text. */
@@ -59,12 +63,43 @@ export function metricsOf(): Metrics {
   };
   gauge("process_resident_memory_bytes", "Resident memory", () => process.memoryUsage().rss);
   gauge("process_uptime_seconds", "Time since the start", () => process.uptime());
+  new Counter({
+    name: "process_cpu_seconds_total",
+    help: "Processor time used, by user and system",
+    registers,
+    collect() {
+      const { user, system } = process.cpuUsage();
+      this.reset();
+      this.inc((user + system) / 1e6);
+    },
+  });
+  gauge("nodejs_heap_size_used_bytes", "Heap in use", () => process.memoryUsage().heapUsed);
+  gauge("nodejs_heap_size_total_bytes", "Heap taken", () => process.memoryUsage().heapTotal);
+  gauge(
+    "nodejs_external_memory_bytes",
+    "Memory of buffers outside the heap",
+    () => process.memoryUsage().external,
+  );
+  exposeLoopDelay(registry);
   return {
     request: (method, route, status, took) => {
       requests.inc({ method: METHODS.has(method) ? method : "other", route, status });
       seconds.observe({ route }, took);
     },
     refusal: (reason) => refusals.inc({ reason }),
+    gate: (it) => {
+      new Counter({
+        name: "unibus_http_shed_total",
+        help: "Requests refused because there was too much to do",
+        registers,
+        collect() {
+          this.reset();
+          this.inc(it.shed);
+        },
+      });
+      gauge("unibus_http_in_flight", "Requests in flight", () => it.inFlight);
+      gauge("unibus_http_in_flight_limit", "How many there may be now", () => it.limit);
+    },
     gauge,
     text: () => registry.metrics(),
     contentType: registry.contentType,

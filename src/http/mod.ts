@@ -1,6 +1,9 @@
 /**
  * The control plane of unibus over HTTP: a fetch handler in front of a store, and a server for it.
  *
+ * Permissions in Deno: `--allow-net` to listen, and `--allow-env` where the bind is not loopback; for
+ * blobs on disk `--allow-read`, `--allow-write` and `--allow-sys=hostname`; and those of the store.
+ *
  * @example Serve a store on loopback
  * ```ts ignore
  * import { openSqlite } from "@unibus/membership";
@@ -17,7 +20,9 @@
 export { createControlPlane } from "./control_plane.ts";
 export type * from "./events.ts";
 export type * from "./options.ts";
+export type { PagesOptions } from "./pages.ts";
 export { serve } from "./serve.ts";
 export type * from "./serve_types.ts";
 export { subjectOf } from "./subject.ts";
+export type * from "../operations.ts";
 export * from "../blobs/mod.ts";

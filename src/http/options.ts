@@ -5,7 +5,9 @@
  */
 
 import type { BlobStore } from "../blobs/types.ts";
+import type { ClusterStatus } from "../operations.ts";
 import type { ControlPlaneEvent } from "./events.ts";
+import type { PagesOptions } from "./pages.ts";
 
 /**
  * Whether signatures are demanded. `off` does not look: whoever reaches the server may do everything.
@@ -31,7 +33,7 @@ export interface ControlPlaneOptions {
   blobs?: BlobStore;
   /** Most bytes of a blob. Default 64 MiB. */
   maxBlobBytes?: number;
-  /** Most bytes of a JSON body. Default 1 MiB. */
+  /** Most bytes of a JSON body. Default 1 MiB, and 8 MiB for the keys of all members of a room. */
   maxJsonBytes?: number;
   /** Refuse rooms that are not end-to-end encrypted. Default false. */
   requireEncrypted?: boolean;
@@ -49,15 +51,31 @@ export interface ControlPlaneOptions {
   authorities?: readonly string[];
   /** More checks for `/readyz` than the store's and the blobs'. */
   readiness?: () => Promise<readonly ReadinessCheck[]>;
+  /** Looks at the cluster that the store is in, for `/v1/status`. Default: there is none. */
+  cluster?: () => Promise<ClusterStatus>;
+  /**
+   * Most requests in flight at once; more are answered with `unavailable`, `reason` `overloaded`, and
+   * when to come back. Default 1024, `Infinity` for no bound.
+   */
+  maxInFlight?: number;
+  /**
+   * Milliseconds that what is let in should take. Where it takes longer, or the event loop is late by
+   * more, less is let in. Bodies that clients send do not count. Default 500, `Infinity` for no bound.
+   */
+  maxDelay?: number;
   /** Most registrations from one address a minute. Default 60. */
   registrationsPerMinute?: number;
   /** Most failed authentications from one address a minute that are answered as such. Default 120. */
   failuresPerMinute?: number;
   /**
    * Who may read `/metrics` and the particulars of `/readyz`, which name files and servers: `anyone`,
-   * or peers on `loopback`. Default: `loopback` under `enforce`.
+   * or peers on `loopback` but proxies that say so (`Forwarded`, `Via`, `X-Forwarded-For`,
+   * `X-Real-IP`). Default: `loopback` under `enforce`, and where there are `authorities` only by one
+   * of them or by an address.
    */
   detailsFor?: "anyone" | "loopback";
+  /** Which pages for people are served: `/join` and `/console`. Default both. */
+  pages?: PagesOptions;
   /** Called with what happens. Default: nothing is said. */
   onEvent?: (event: ControlPlaneEvent) => void;
   /** The time now, for tests. Default: the system clock. */
@@ -68,12 +86,19 @@ export interface ControlPlaneOptions {
 export interface Peer {
   /** Its IP address. */
   address: string;
+  /** Whether it has gone, for requests that wait; without it they wait to their end. */
+  isGone?: () => boolean;
 }
 
 /** A control plane: a fetch handler that any runtime can serve. */
 export interface ControlPlane {
   /** Answers a request; never rejects. */
   fetch(request: Request, peer?: Peer): Promise<Response>;
+  /**
+   * Ends what waits: requests for changes are answered at once, and the store is watched no more. To
+   * be called before the server is closed, which else waits for them.
+   */
+  close(): void;
   /** Counts something of the surroundings in `/metrics`: `read` is asked at each scrape. */
   gauge(name: string, help: string, read: () => number): void;
 }

@@ -11,10 +11,12 @@ import { type Authenticator, authenticator } from "./authenticate.ts";
 import { hasBody, hasDigest, jsonOf } from "./body.ts";
 import type { ControlPlaneEvent } from "./events.ts";
 import { type Limit, limitOf } from "./limits.ts";
+import type { Operations } from "./operations.ts";
 import type { BusAuth, ControlPlaneOptions } from "./options.ts";
 import { authorize } from "./policy.ts";
 import type { Call, Reply, Route } from "./route.ts";
 import { object, type Schema } from "./schema.ts";
+import type { Slot } from "./shed.ts";
 import { targetOf } from "../signature/base.ts";
 import { show } from "../validate.ts";
 
@@ -22,6 +24,7 @@ import { show } from "../validate.ts";
 export interface Surroundings {
   store: Store;
   busAuth: BusAuth;
+  operations: Operations;
   tell(event: ControlPlaneEvent): void;
   /** Counts a refusal. */
   count(reason: string): void;
@@ -34,7 +37,11 @@ export interface Incoming {
   params: Readonly<Record<string, string>>;
   /** The peer's address, empty when it is not known. */
   address: string;
+  /** Whether the peer has gone, as far as can be told. */
+  isGone(): boolean;
   requestId: string;
+  /** Its place among those in flight. */
+  slot: Slot;
 }
 
 const NO_QUERY = object({});
@@ -75,7 +82,7 @@ export class Pipeline {
       });
     }
     const given = queryOf(request.url);
-    const { store } = this.#around;
+    const { store, operations } = this.#around;
     const all = given.all === "true";
     const mayDo = () =>
       authorize(route.who, { store, endpoint, roomId: params.id, about: params.endpoint, all });
@@ -103,6 +110,8 @@ export class Pipeline {
       maxRoomsPerOwner: this.#around.busAuth === "off"
         ? Infinity
         : this.#options.maxRoomsPerOwner ?? 500,
+      operations,
+      isGone: it.isGone,
       request,
       endpoint,
       params,
@@ -117,16 +126,23 @@ export class Pipeline {
         if (isJudged) await judge(check);
       },
     };
-    return respond(await route.handle(call), route.status);
+    // Who sends a stream, or waits for something to happen, is not waited for by others.
+    const takesTime = route.waits || (route.streams && request.method === "PUT");
+    const handle = () => route.handle(call);
+    const work = () => takesTime ? it.slot.waitFor(handle) : handle();
+    return respond(
+      await operations.changes.record(route, call, proof !== null, work),
+      route.status,
+    );
   }
 
   async #body(
-    { route, request }: Incoming,
+    { route, request, slot }: Incoming,
     checkBytes: (bytes: Uint8Array) => Promise<void>,
   ): Promise<unknown> {
     if (route.body !== null) {
-      const max = this.#options.maxJsonBytes ?? 1024 * 1024;
-      const value = await jsonOf(request, max, checkBytes);
+      const max = this.#options.maxJsonBytes ?? route.maxBytes ?? 1024 * 1024;
+      const value = await slot.waitForBody(() => jsonOf(request, max, checkBytes));
       return read(route.body, value === undefined ? {} : value);
     }
     if (!route.streams && hasBody(request.headers)) {

@@ -179,6 +179,8 @@ export const KEYS: readonly Route[] = [
     summary: "Move a room to its next epoch, with the new key sealed for every member",
     who: "owner",
     body: BODY.rekey,
+    // A room grows by one member at a time; one that is too large to be rekeyed could shut nobody out.
+    maxBytes: 8 * 1024 * 1024,
     answer: ANSWER.room,
     errors: ["not_found", "conflict"],
     handle: async ({ store, params, body }) => ({ json: await store.rekeyRoom(params.id!, body) }),

@@ -8,6 +8,7 @@
 import type { BlobStore } from "../blobs/types.ts";
 import type { StoreErrorCode } from "../errors.ts";
 import type { Store } from "../store.ts";
+import type { Operations } from "./operations.ts";
 import type { Who } from "./policy.ts";
 import type { Schema } from "./schema.ts";
 
@@ -23,6 +24,8 @@ export interface Call<Q = unknown, B = unknown> {
   readonly requireEncrypted: boolean;
   /** Most rooms that one user may own. */
   readonly maxRoomsPerOwner: number;
+  /** What the control plane knows of itself. */
+  readonly operations: Operations;
   /** The request. */
   readonly request: Request;
   /** Who asks: proved under `enforce`, else as claimed; null when nobody is named. */
@@ -35,6 +38,8 @@ export interface Call<Q = unknown, B = unknown> {
   readonly body: B;
   /** The SHA-256 that was signed for the body, where one was. */
   readonly digest: Uint8Array | null;
+  /** Whether the client has gone, as far as can be told. */
+  isGone(): boolean;
   /** Who asks; `unauthenticated` when nobody is named. */
   caller(): string;
   /**
@@ -67,8 +72,12 @@ export interface Route {
   readonly who: Who;
   readonly query: Schema<unknown> | null;
   readonly body: Schema<unknown> | null;
+  /** Most bytes of its JSON body, where that is more than others need. */
+  readonly maxBytes: number | null;
   /** Whether the body is bytes that the route reads itself. */
   readonly streams: boolean;
+  /** Whether it may wait for something to happen: its time says nothing of how we do. */
+  readonly waits: boolean;
   readonly status: number;
   /** Other statuses it may answer, and what they mean. */
   readonly also: Readonly<Record<number, string>>;
@@ -85,7 +94,9 @@ export interface RouteParts<Q, B> {
   who: Who;
   query?: Schema<Q>;
   body?: Schema<B>;
+  maxBytes?: number;
   streams?: boolean;
+  waits?: boolean;
   status?: number;
   also?: Readonly<Record<number, string>>;
   answer?: Schema<unknown>;
@@ -107,7 +118,9 @@ export function route<Q = Record<string, never>, B = undefined>(
     who: parts.who,
     query: parts.query ?? null,
     body: parts.body ?? null,
+    maxBytes: parts.maxBytes ?? null,
     streams: parts.streams ?? false,
+    waits: parts.waits ?? false,
     status: parts.status ?? (parts.answer === undefined && parts.streams !== true ? 204 : 200),
     also: parts.also ?? {},
     answer: parts.answer ?? null,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { OPERATIONS, ROSTERS } from "./admin.ts";
 import { BLOBS } from "./blobs.ts";
 import { KEYS, ROOMS } from "./rooms.ts";
 import type { Route } from "./route.ts";
@@ -14,7 +15,9 @@ export const ROUTES: readonly Route[] = [
   ...ME,
   ...ROOMS,
   ...KEYS,
+  ...ROSTERS,
   ...USERS,
   ...INVITES,
   ...BLOBS,
+  ...OPERATIONS,
 ];

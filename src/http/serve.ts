@@ -8,7 +8,8 @@
 
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { StoreError } from "../errors.ts";
-import { type Bounds, type Listening, serveHardened } from "./serve_node.ts";
+import { watchLoopDelay } from "./loop_delay.ts";
+import { BACKLOG, type Bounds, type Listening, serveHardened } from "./serve_node.ts";
 import type { Fetching, HttpServer, ServeOptions } from "./serve_types.ts";
 
 export type { Fetching, HttpServer, ServeOptions } from "./serve_types.ts";
@@ -25,6 +26,7 @@ interface DenoServe {
     options: {
       hostname: string;
       port: number;
+      tcpBacklog: number;
       cert?: string;
       key?: string;
       onListen(): void;
@@ -58,8 +60,9 @@ export async function serve(plane: Fetching, options: ServeOptions = {}): Promis
   } catch (error) {
     throw explained(error, hostname, port);
   }
+  const endWatch = watchLoopDelay();
   let closing: Promise<void> | undefined;
-  const close = (graceMs = GRACE_MS) => closing ??= listening.close(graceMs);
+  const close = (graceMs = GRACE_MS) => closing ??= listening.close(graceMs).finally(endWatch);
   const onAbort = () => void close();
   signal?.addEventListener("abort", onAbort, { once: true });
   const shown = hostname.includes(":") ? `[${hostname}]` : hostname;
@@ -81,14 +84,13 @@ function serveDeno(deno: DenoServe, plane: Fetching, bounds: Bounds): Listening 
   const inFlight = new InFlight();
   const taking = new InFlight();
   let isClosing = false;
-  let cut: () => void;
-  const late = new Promise<Response>((resolve) => {
-    cut = () => resolve(stopping());
-  });
+  // Each waits by itself: a promise that all of them raced against would keep every answer for good.
+  const waiting = new Set<(answer: Response) => void>();
   const server = deno.serve(
     {
       hostname,
       port,
+      tcpBacklog: BACKLOG,
       ...tls,
       onListen() {},
       // Of what went wrong nothing is told.
@@ -97,10 +99,15 @@ function serveDeno(deno: DenoServe, plane: Fetching, bounds: Bounds): Listening 
     (request, { remoteAddr: { hostname: address }, completed }) => {
       if (isClosing) return stopping();
       if (tls) inFlight.add(completed);
+      // Whether the client goes is not listened for: the signal of a request is aborted by every answer
+      // that succeeds, and Deno says so on stderr.
       const answer = plane.fetch(request, address === undefined ? undefined : { address });
       if (!(answer instanceof Promise)) return answer;
       if (request.body !== null) taking.add(answer);
-      return Promise.race([answer, late]);
+      return new Promise((resolve, reject) => {
+        waiting.add(resolve);
+        answer.then(resolve, reject).finally(() => waiting.delete(resolve));
+      });
     },
   );
   return {
@@ -118,7 +125,7 @@ function serveDeno(deno: DenoServe, plane: Fetching, bounds: Bounds): Listening 
       if (await within(left, Promise.race([ended, answered]))) return;
       // Once it shuts down it cannot be told to cut: what waits for an answer gets one, and what
       // still hangs then (a client that does not read) is left behind.
-      cut();
+      for (const answer of waiting) answer(stopping());
       await within(CUT_MS, ended);
     },
   };

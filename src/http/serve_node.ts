@@ -30,6 +30,13 @@ export interface Listening {
   close(graceMs: number): Promise<void>;
 }
 
+/**
+ * Connections that the system may hold until we take them, as many as Linux allows by default. Of more
+ * it drops the handshake, which clients make again after 1, 3 and 7 seconds: a crowd that comes at
+ * once would wait for that long, with nothing to do for us.
+ */
+export const BACKLOG = 4096;
+
 /** Starts the hardened server. Rejects with the system's error when it cannot listen. */
 export async function serveHardened(plane: Fetching, bounds: Bounds): Promise<Listening> {
   const { tls, headersTimeout, maxConnections } = bounds;
@@ -44,8 +51,10 @@ export async function serveHardened(plane: Fetching, bounds: Bounds): Promise<Li
   };
   const server = createAdaptorServer({
     fetch: (request, env) => {
-      const address = env.incoming.socket.remoteAddress;
-      return plane.fetch(request, address === undefined ? undefined : { address });
+      const { socket } = env.incoming;
+      const { remoteAddress: address } = socket;
+      const isGone = () => socket.destroyed;
+      return plane.fetch(request, address === undefined ? undefined : { address, isGone });
     },
     // The program we run in may use its own.
     overrideGlobalObjects: false,
@@ -62,7 +71,7 @@ export async function serveHardened(plane: Fetching, bounds: Bounds): Promise<Li
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ port: bounds.port, host: bounds.hostname }, () => {
+    server.listen({ port: bounds.port, host: bounds.hostname, backlog: BACKLOG }, () => {
       server.off("error", reject);
       resolve();
     });

@@ -7,7 +7,10 @@
 /** What answers requests. */
 export interface Fetching {
   /** Answers one request; `peer` is who is at the other end of the connection. */
-  fetch(request: Request, peer?: { address: string }): Promise<Response> | Response;
+  fetch(
+    request: Request,
+    peer?: { address: string; isGone?: () => boolean },
+  ): Promise<Response> | Response;
 }
 
 /** How {@link serve} listens and what it bounds. */

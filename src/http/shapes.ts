@@ -49,15 +49,18 @@ const handle: Schema<string> = by(check.handle, {
   maxLength: LIMITS.handleChars,
   description: "Name to show",
 });
-const role: Schema<User["role"]> = by(check.userRole, { enum: ["admin", "user"] });
+/** What a user may do. */
+export const role: Schema<User["role"]> = by(check.userRole, { enum: ["admin", "user"] });
 const epoch: Schema<number> = by(check.epoch, {
   type: "integer",
   minimum: 1,
   maximum: LIMITS.epoch,
   description: "Number of the room key",
 });
-const time: Schema<string> = by(check.time, { type: "string", format: "date-time" });
-const boolean = (description: string): Schema<boolean> =>
+/** A time. */
+export const time: Schema<string> = by(check.time, { type: "string", format: "date-time" });
+/** Yes or no. */
+export const boolean = (description: string): Schema<boolean> =>
   by(check.boolean, { type: "boolean", description });
 
 const BASE64URL = /^[A-Za-z0-9_-]*$/;
@@ -85,8 +88,8 @@ const newMember: Schema<{ endpoint: string; kexPub: string }> = object({
   kexPub,
 });
 
-/** `force` in a query. */
-const forceInQuery: Schema<boolean> = by((field, value) => {
+/** Yes or no in a query. */
+export const booleanInQuery: Schema<boolean> = by((field, value) => {
   if (value === "true" || value === "false") return value === "true";
   throw new StoreError("invalid", `${field} must be true or false, found ${check.show(value)}`, {
     field,
@@ -94,7 +97,7 @@ const forceInQuery: Schema<boolean> = by((field, value) => {
 }, { type: "boolean" });
 
 /** A number in a query. */
-function numberInQuery(
+export function numberInQuery(
   min: number,
   max: number,
   json: JsonSchema,
@@ -105,7 +108,11 @@ function numberInQuery(
   }, { type: "integer", minimum: min, maximum: max, ...json });
 }
 
-const paging = {
+/** Which page of a list. */
+export const paging: {
+  limit: Schema<number | undefined>;
+  after: Schema<string | undefined>;
+} = {
   limit: optional(numberInQuery(1, LIMITS.pageMax, {
     default: LIMITS.pageDefault,
     description: "Most items of this page; fewer may come, and `next` then says so",
@@ -125,9 +132,9 @@ export const QUERY = {
   page: object(paging),
   rooms: object({
     ...paging,
-    all: optional(described(forceInQuery, "Every room, not only one's own; for admins")),
+    all: optional(described(booleanInQuery, "Every room, not only one's own; for admins")),
   }),
-  force: object({ force: optional(described(forceInQuery, "Also the last admin")) }),
+  force: object({ force: optional(described(booleanInQuery, "Also the last admin")) }),
   key: object({ epoch: epochInQuery }),
   keys: object({ ...paging, epoch: epochInQuery }),
 } as const;
@@ -148,6 +155,7 @@ export const BODY = {
   }),
   newUser: object({ signPub, kexPub, handle, role: optional(role) }),
   force: object({ force: optional(boolean("Also the last admin")) }),
+  role: object({ role, force: optional(boolean("Also the last admin")) }),
   newInvite: object({
     role: optional(role),
     note: optional(by(check.note, { type: "string", maxLength: LIMITS.noteChars })),
@@ -187,7 +195,8 @@ export function sealedKeyJson(it: SealedKey): SealedKeyJson {
   return { ...it, sealedKey: Buffer.from(it.sealedKey).toString("base64url") };
 }
 
-const text = (json: JsonSchema = {}): Schema<string> =>
+/** Any text, in an answer. */
+export const text = (json: JsonSchema = {}): Schema<string> =>
   by((field, value) => {
     if (typeof value === "string") return value;
     throw new StoreError("invalid", `${field} must be a string`, { field });

@@ -6,6 +6,9 @@
 
 import { isStoreError } from "../errors.ts";
 import type { User } from "../model.ts";
+import * as check from "../validate.ts";
+import { invitesOf } from "./invite_search.ts";
+import { OPERATION_QUERY } from "./operation_shapes.ts";
 import { type Route, route } from "./route.ts";
 import { ANSWER, BODY, QUERY } from "./shapes.ts";
 
@@ -55,11 +58,17 @@ export const ME: readonly Route[] = [
 export const USERS: readonly Route[] = [
   route("GET /v1/users", {
     id: "listUsers",
-    summary: "List users by signing key",
+    summary: "List users by signing key, all or those that match; a page may be short of `limit`",
     who: "admin",
-    query: QUERY.page,
+    query: OPERATION_QUERY.users,
     answer: ANSWER.users,
-    handle: async ({ store, query }) => ({ json: await store.listUsers(query) }),
+    handle: async ({ store, query, operations }) => {
+      const { limit, after, ...filter } = query;
+      const page = { ...limit === undefined ? {} : { limit }, after: after ?? null };
+      if (Object.keys(filter).length === 0) return { json: await store.listUsers(page) };
+      const key = after === undefined ? null : check.hashId("after", after);
+      return { json: await operations.users.search(filter, { ...page, after: key }) };
+    },
   }),
   route("POST /v1/users", {
     id: "addUser",
@@ -98,6 +107,17 @@ export const USERS: readonly Route[] = [
     errors: ["not_found"],
     handle: async ({ store, params }) => ({ json: await store.restoreUser(params.signPub!) }),
   }),
+  route("POST /v1/users/{signPub}/role", {
+    id: "setUserRole",
+    summary: "Make a user an admin, or no more, from the next request on",
+    who: "admin",
+    body: BODY.role,
+    answer: ANSWER.user,
+    errors: ["not_found", "last_admin"],
+    handle: async ({ store, params, body: { role, ...options } }) => ({
+      json: await store.setUserRole(params.signPub!, role, options),
+    }),
+  }),
   route("DELETE /v1/users/{signPub}", {
     id: "deleteUser",
     summary: "Remove a user; its memberships stay, inert",
@@ -115,11 +135,15 @@ export const USERS: readonly Route[] = [
 export const INVITES: readonly Route[] = [
   route("GET /v1/invites", {
     id: "listInvites",
-    summary: "List invites by id",
+    summary: "List invites by id, all or those of one state; a page may be short of `limit`",
     who: "admin",
-    query: QUERY.page,
+    query: OPERATION_QUERY.invites,
     answer: ANSWER.invites,
-    handle: async ({ store, query }) => ({ json: await store.listInvites(query) }),
+    handle: async ({ store, query: { state, ...page } }) => ({
+      json: state === undefined
+        ? await store.listInvites(page)
+        : await invitesOf(store, state, page),
+    }),
   }),
   route("POST /v1/invites", {
     id: "createInvite",

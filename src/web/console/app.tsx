@@ -1,0 +1,248 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * The console: signing in, and what is around the views.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { createApi } from "../shared/api.ts";
+import { Button } from "../shared/page.tsx";
+import { type Api, apiOf } from "./api.ts";
+import { skewWords, wordsOf } from "./failure.ts";
+import { clock, counted, visible } from "./format.ts";
+import { useLive, useNow } from "./hooks.ts";
+import { Live } from "./live.ts";
+import { Names } from "./names.ts";
+import { hrefOf, type Place, placeOf, type View, VIEWS } from "./route.ts";
+import { type Session, SessionContext, useSession } from "./session.ts";
+import { Logo, type SignedIn, SignIn } from "./signin.tsx";
+import { focusHeading } from "./ui/dialog.tsx";
+import { Name } from "./ui/key.tsx";
+import { Invites } from "./views/invites.tsx";
+import { Log } from "./views/log.tsx";
+import { Overview } from "./views/overview.tsx";
+import { RoomView } from "./views/room.tsx";
+import { Rooms } from "./views/rooms.tsx";
+import { UserView } from "./views/user.tsx";
+import { Users } from "./views/users.tsx";
+
+/** How far the clock may be off before it is said, milliseconds. */
+const SKEW_MS = 20_000;
+
+/** The console. */
+export function App(): JSX.Element {
+  const [who, enter] = useState<SignedIn | null>(null);
+  const [ended, end] = useState<string | null>(null);
+  if (who === null) {
+    return (
+      <SignIn
+        ended={ended}
+        onSignedIn={(it) => {
+          end(null);
+          enter(it);
+        }}
+      />
+    );
+  }
+  return (
+    <Inside
+      key={who.keys.signPub}
+      who={who}
+      // With the session its keys are let go of.
+      leave={(why) => {
+        end(why);
+        enter(null);
+      }}
+    />
+  );
+}
+
+function Inside(
+  { who, leave }: { who: SignedIn; leave: (why: string | null) => void },
+): JSX.Element {
+  const [toast, say] = useToast();
+  const isOver = useRef(false);
+  const session = useMemo((): Session => {
+    const api: Api = apiOf(createApi(who.keys), () => {
+      // An answer that comes late must not end the session of who signed in since.
+      if (isOver.current) return;
+      leave(
+        `You were signed out at ${clock(Date.now())}: ${visible(who.user.handle)} is no active ` +
+          "admin of this server any more. Another admin can tell why, and undo it.",
+      );
+    });
+    return {
+      api,
+      me: who.user,
+      live: new Live(api, who.keys.signPub),
+      names: new Names(api),
+      kept: new Map(),
+      say,
+    };
+  }, []);
+  useEffect(() => {
+    session.live.start();
+    return () => {
+      isOver.current = true;
+      session.live.stop();
+    };
+  }, [session]);
+  const place = usePlace();
+  return (
+    <SessionContext.Provider value={session}>
+      <button type="button" class="skip button" onClick={focusHeading}>Skip to the content</button>
+      <div class="frame">
+        <Bar leave={() => leave(null)} />
+        <Menu view={place.view} />
+        <main class="main">
+          <Connection />
+          <Shown place={place} />
+        </main>
+      </div>
+      <div class="toasts" role="status">{toast && <p class="toast">{toast}</p>}</div>
+    </SessionContext.Provider>
+  );
+}
+
+function Bar({ leave }: { leave: () => void }): JSX.Element {
+  const { me, live } = useSession();
+  const { connection } = useLive(live);
+  return (
+    <header class="bar">
+      <a class="brand" href={hrefOf("overview")}>
+        <Logo />
+        <span>
+          unibus <span class="brand-host">{location.host}</span>
+        </span>
+      </a>
+      <span class={`pulse pulse-${connection}`}>
+        <span class="dot" aria-hidden="true" />
+        <span class="pulse-text">
+          {connection === "live" ? "Live" : connection === "lost" ? "No connection" : "Connecting"}
+        </span>
+      </span>
+      <span class="bar-me">
+        <a
+          href={hrefOf("users", me.signPub)}
+          class="bar-name"
+          aria-label={`You: ${visible(me.handle)}`}
+        >
+          <Name>{me.handle}</Name>
+        </a>
+        <Button onClick={leave}>Sign out</Button>
+      </span>
+    </header>
+  );
+}
+
+const TITLES: Readonly<Record<View, string>> = {
+  overview: "Overview",
+  users: "Users",
+  invites: "Invites",
+  rooms: "Rooms",
+  log: "Log",
+};
+
+const ICONS: Readonly<Record<View, string>> = {
+  overview: "M3 13h4v4H3zM8 8h4v9H8zM13 3h4v14h-4z",
+  users: "M10 10a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM3.5 17a6.5 5.5 0 0 1 13 0z",
+  invites: "M2.5 5h15v10h-15zM2.5 5.5l7.5 6 7.5-6",
+  rooms: "M3 4h14v9.5H9L5 17v-3.5H3z",
+  log: "M3 5h14M3 10h14M3 15h9",
+};
+
+function Menu({ view }: { view: View }): JSX.Element {
+  return (
+    <nav class="menu" aria-label="Console">
+      <ul>
+        {VIEWS.map((it) => (
+          <li key={it}>
+            <a href={hrefOf(it)} aria-current={it === view ? "page" : undefined}>
+              <svg viewBox="0 0 20 20" aria-hidden="true" focusable="false">
+                <path d={ICONS[it]} />
+              </svg>
+              {TITLES[it]}
+            </a>
+          </li>
+        ))}
+      </ul>
+    </nav>
+  );
+}
+
+/** What is wrong between here and the server. */
+function Connection(): JSX.Element {
+  const { live, api } = useSession();
+  const { connection, failure, retryAt } = useLive(live);
+  const now = useNow(1_000);
+  const offset = api.clockOffset();
+  return (
+    <div role="status">
+      {connection === "lost" && failure && (
+        <div class="notice warn banner">
+          <p>
+            <strong>{wordsOf(failure)}</strong> What you see may be old.
+          </p>
+          <p class="banner-retry">
+            <span aria-hidden="true">
+              {retryAt === null
+                ? "Trying again…"
+                : `Trying again in ${
+                  counted(Math.max(1, Math.ceil((retryAt - now) / 1000)), "second")
+                }.`}
+            </span>
+            <Button onClick={() => live.retry()}>Try now</Button>
+          </p>
+        </div>
+      )}
+      {Math.abs(offset) > SKEW_MS && (
+        <p class="notice warn banner">
+          {skewWords(-offset)} Until then this page goes by the server's clock.
+        </p>
+      )}
+    </div>
+  );
+}
+
+function Shown({ place: { view, id } }: { place: Place }): JSX.Element {
+  switch (view) {
+    case "overview":
+      return <Overview />;
+    case "users":
+      return id === null ? <Users /> : <UserView key={id} signPub={id} />;
+    case "invites":
+      return <Invites making={id === "new"} />;
+    case "rooms":
+      return id === null ? <Rooms /> : <RoomView key={id} id={id} />;
+    case "log":
+      return <Log />;
+  }
+}
+
+function usePlace(): Place {
+  const [place, go] = useState(placeOf(location.hash));
+  useEffect(() => {
+    const follow = (): void => go(placeOf(location.hash));
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
+  }, []);
+  return place;
+}
+
+/** How long a message stays, milliseconds. It says nothing that is not seen elsewhere too. */
+const TOAST_MS = 6_000;
+
+function useToast(): [string | null, (text: string) => void] {
+  const [text, set] = useState<string | null>(null);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const say = (it: string): void => {
+    clearTimeout(timer.current);
+    set(it);
+    timer.current = setTimeout(() => set(null), TOAST_MS);
+  };
+  return [text, say];
+}

@@ -1,0 +1,107 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * What went wrong, in words that help, by the code that the server gave.
+ *
+ * @module
+ */
+
+/** What a failure is, beyond its words. */
+export type FailureKind =
+  /** The server refused or failed. */
+  | "problem"
+  /** Nobody answered. */
+  | "unreachable"
+  /** The clock here and that of the server differ too much. */
+  | "clock"
+  /** Whoever is signed in is no admin any more. */
+  | "ended";
+
+/** Particulars of a {@link Failure}. */
+export interface Particulars {
+  /** The server's stable code. */
+  code?: string | undefined;
+  /** Names the request in the server's log. */
+  requestId?: string | undefined;
+  /** What the server said. */
+  detail?: string | undefined;
+  /** The field at fault. */
+  field?: string | undefined;
+  /** Seconds to wait. */
+  retryAfter?: number | undefined;
+  /** How far the clock here is ahead of the server's, milliseconds. */
+  skew?: number | undefined;
+}
+
+/** Why something did not happen. */
+export class Failure extends Error {
+  override readonly name = "Failure";
+  readonly kind: FailureKind;
+  readonly particulars: Particulars;
+
+  constructor(kind: FailureKind, message: string, particulars: Particulars = {}) {
+    super(message);
+    this.kind = kind;
+    this.particulars = particulars;
+  }
+}
+
+/** A failure of anything that was thrown. */
+export function failureOf(error: unknown): Failure {
+  return error instanceof Failure ? error : new Failure("problem", String(error));
+}
+
+/** Whether somebody here ended it, so that nothing is to be said. */
+export function isAborted(error: unknown): boolean {
+  return error instanceof DOMException && error.name === "AbortError";
+}
+
+const WORDS: Readonly<Record<string, string>> = {
+  last_admin: "This is the last active admin. Make somebody else an admin first, so that " +
+    "the control plane can still be administered.",
+  not_found: "It is not there any more. Somebody else may have deleted it.",
+  user_exists: "There is a user with this key already.",
+  invite_used: "The invite has been used in the meantime, so it can no longer be canceled.",
+  invite_expired: "The invite has expired.",
+  invite_canceled: "The invite was canceled.",
+  conflict: "Somebody else changed it at the same moment. Look again, and decide again.",
+  refused: "The server refused it.",
+  too_large: "That is more than the server takes.",
+  rate_limited: "Too many requests came from this address. Wait a moment.",
+  unavailable: "The server cannot reach its store now. Whether a change was made is not known: " +
+    "look again before you repeat it.",
+  closed: "The server is stopping.",
+  aborted: "The server ended the request.",
+  in_progress: "A move into the store has not completed. Run it again to complete it.",
+  unauthenticated: "The server did not accept the signature.",
+  forbidden: "Only an active admin may do that.",
+};
+
+/** What happened, in words. */
+export function wordsOf({ kind, message, particulars: it }: Failure): string {
+  switch (kind) {
+    case "unreachable":
+      return "The server does not answer.";
+    case "clock":
+      return skewWords(it.skew ?? 0);
+    case "ended":
+      return "You are no admin here any more.";
+  }
+  if (it.code === "invalid") return it.detail ?? "The server did not take a value.";
+  if (it.code !== undefined && Object.hasOwn(WORDS, it.code)) return WORDS[it.code]!;
+  return it.code === undefined
+    ? message
+    : "The server failed. Its log has more under the request id.";
+}
+
+/** What to say of a clock that is off. */
+export function skewWords(skew: number): string {
+  const minutes = Math.round(Math.abs(skew) / 60_000);
+  const much = minutes < 2
+    ? `${Math.round(Math.abs(skew) / 1000)} seconds`
+    : minutes < 120
+    ? `${minutes} minutes`
+    : `${Math.round(minutes / 60)} hours`;
+  return `The clock of this device is ${much} ${skew > 0 ? "ahead of" : "behind"} the server's. ` +
+    "Set it right: signatures are good for a minute only.";
+}

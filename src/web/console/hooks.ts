@@ -1,0 +1,161 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * Reading from the server as components want it.
+ *
+ * @module
+ */
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { type Failure, failureOf, isAborted } from "./failure.ts";
+import type { Live, LiveState } from "./live.ts";
+
+/** Something that is read. */
+export interface Loaded<T> {
+  /** What came last; stays while it is read anew, and while something else is read. */
+  readonly data: T | null;
+  /** The `what` that it came of. */
+  readonly of: string;
+  /** Why the last reading failed. */
+  readonly failure: Failure | null;
+  /** Whether it is being read. */
+  readonly loading: boolean;
+  /** Reads it again. */
+  reload(): void;
+}
+
+/**
+ * Reads something, and again when `what` or `revision` changes. When `what` changes it is something
+ * else: an answer to an older question never replaces a newer one.
+ */
+export function useLoad<T>(
+  read: (signal: AbortSignal) => Promise<T>,
+  what: string,
+  revision = 0,
+): Loaded<T> {
+  const [turn, setTurn] = useState(0);
+  const [state, setState] = useState<{ of: string; data: T | null; failure: Failure | null }>({
+    of: what,
+    data: null,
+    failure: null,
+  });
+  const [loading, setLoading] = useState(true);
+  useEffect(() => {
+    const stop = new AbortController();
+    setLoading(true);
+    read(stop.signal).then(
+      (data) => {
+        if (stop.signal.aborted) return;
+        setState({ of: what, data, failure: null });
+        setLoading(false);
+      },
+      (error) => {
+        if (stop.signal.aborted || isAborted(error)) return;
+        setState((old) => ({
+          of: what,
+          data: old.of === what ? old.data : null,
+          failure: failureOf(error),
+        }));
+        setLoading(false);
+      },
+    );
+    return () => stop.abort();
+  }, [what, revision, turn]);
+  return { ...state, loading, reload: () => setTurn((it) => it + 1) };
+}
+
+/** Something that is done when somebody asks for it. */
+export interface Task {
+  readonly busy: boolean;
+  readonly failure: Failure | null;
+  /** Does it; a second click while it is being done does nothing. */
+  run(work: () => Promise<void>): void;
+}
+
+/** Keeps whether something is being done, and why it failed. */
+export function useTask(): Task {
+  const [busy, setBusy] = useState(false);
+  const [failure, setFailure] = useState<Failure | null>(null);
+  const running = useRef(false);
+  const there = useRef(true);
+  useEffect(() => () => {
+    there.current = false;
+  }, []);
+  return {
+    busy,
+    failure,
+    run: (work) => {
+      if (running.current) return;
+      running.current = true;
+      setBusy(true);
+      setFailure(null);
+      work().catch((error) => {
+        if (there.current && !isAborted(error)) setFailure(failureOf(error));
+      }).finally(() => {
+        running.current = false;
+        if (there.current) setBusy(false);
+      });
+    },
+  };
+}
+
+/** The state of the live connection. */
+export function useLive(live: Live): LiveState {
+  const [state, setState] = useState(live.state);
+  useEffect(() => {
+    setState(live.state);
+    return live.subscribe(() => setState(live.state));
+  }, [live]);
+  return state;
+}
+
+/** The time, told anew every `step` milliseconds. */
+export function useNow(step: number): number {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), step);
+    return () => clearInterval(timer);
+  }, [step]);
+  return now;
+}
+
+/** A value that has not changed for `ms`. */
+export function useSettled<T>(value: T, ms: number): T {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), ms);
+    return () => clearTimeout(timer);
+  }, [value, ms]);
+  return settled;
+}
+
+/** A value that is followed at most every `ms`. */
+export function useThrottled<T>(value: T, ms: number): T {
+  const [shown, show] = useState(value);
+  const last = useRef(0);
+  useEffect(() => {
+    const timer = setTimeout(() => {
+      last.current = Date.now();
+      show(value);
+    }, Math.max(0, last.current + ms - Date.now()));
+    return () => clearTimeout(timer);
+  }, [value, ms]);
+  return shown;
+}
+
+/** Counts up every `ms` while the page is seen. */
+export function useTicks(ms: number): number {
+  const [ticks, setTicks] = useState(0);
+  useEffect(() => {
+    const tick = (): void => {
+      if (document.visibilityState === "visible") setTicks((it) => it + 1);
+    };
+    const timer = setInterval(tick, ms);
+    document.addEventListener("visibilitychange", tick);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", tick);
+    };
+  }, [ms]);
+  return ticks;
+}

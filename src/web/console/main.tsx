@@ -1,0 +1,11 @@
+/// <reference lib="dom" />
+/**
+ * The console's entry.
+ *
+ * @module
+ */
+
+import { render } from "preact";
+import { App } from "./app.tsx";
+
+render(<App />, document.getElementById("page")!);

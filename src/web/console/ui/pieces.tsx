@@ -1,0 +1,130 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * Small pieces that several views show.
+ *
+ * @module
+ */
+
+import type { ComponentChildren, JSX } from "preact";
+import { useContext } from "preact/hooks";
+import { Button, Heading } from "../../shared/page.tsx";
+import type { Failure } from "../failure.ts";
+import { wordsOf } from "../failure.ts";
+import { ago, moment, shortKey } from "../format.ts";
+import { hrefOf } from "../route.ts";
+import { SessionContext, useName, useSession } from "../session.ts";
+import { CopyButton, Name } from "./key.tsx";
+
+/** A kind of {@link Badge}. */
+export type Look = "plain" | "good" | "warn" | "bad" | "accent";
+
+/** A word that stands out. */
+export function Badge(
+  { look = "plain", children }: { look?: Look; children: ComponentChildren },
+): JSX.Element {
+  return <span class={`badge badge-${look}`}>{children}</span>;
+}
+
+/** The head of a view. */
+export function ViewHead(
+  { title, name, back, children }: {
+    /** For the window. */
+    title: string;
+    /** The heading, where it is more than the title. */
+    name?: ComponentChildren;
+    /** Where it belongs to. */
+    back?: { href: string; text: string };
+    /** What one can do. */
+    children?: ComponentChildren;
+  },
+): JSX.Element {
+  return (
+    <header class="view-head">
+      <div class="view-name">
+        {back && <a class="back" href={back.href}>← {back.text}</a>}
+        <Heading title={title} site="unibus console">{name ?? title}</Heading>
+      </div>
+      {children && <div class="view-actions">{children}</div>}
+    </header>
+  );
+}
+
+/** What went wrong, with what the log calls it. */
+export function Trouble(
+  { failure, retry }: { failure: Failure; retry?: () => void },
+): JSX.Element | null {
+  const session = useContext(SessionContext);
+  const { code, requestId } = failure.particulars;
+  // That the server is away is told above all views already, and they are read anew when it is back.
+  const isTold = failure.kind === "unreachable" && session?.live.state.connection === "lost";
+  if (retry && isTold) return null;
+  return (
+    <div class="notice bad trouble" role="alert">
+      <p>{wordsOf(failure)}</p>
+      {code !== undefined && requestId !== undefined && (
+        <p class="small muted">
+          <code>{code}</code>, request <code>{requestId}</code>{" "}
+          <CopyButton text={requestId} label="Copy the request id" />
+        </p>
+      )}
+      {retry && <Button onClick={retry}>Try again</Button>}
+    </div>
+  );
+}
+
+/** A time as seen from now, with the exact one to point at. */
+export function When({ time, now }: { time: string; now: number }): JSX.Element {
+  return <time dateTime={time} title={moment(time)}>{ago(time, now)}</time>;
+}
+
+/** A user by key: the name where there is one, and the key, for names are not unique. */
+export function Who({ signPub, link = true }: { signPub: string; link?: boolean }): JSX.Element {
+  const name = useName(signPub);
+  const { me } = useSession();
+  const label = name === null ? <span class="muted">no user now</span> : <Name>{name ?? "…"}</Name>;
+  return (
+    <span class="who">
+      {link && name !== null ? <a href={hrefOf("users", signPub)}>{label}</a> : label}
+      {signPub === me.signPub ? " (you)" : ""}{" "}
+      <code class="who-key" title={signPub}>{shortKey(signPub)}</code>
+    </span>
+  );
+}
+
+/** That there is nothing, and what to do about it. */
+export function Empty({ children }: { children: ComponentChildren }): JSX.Element {
+  return <div class="empty">{children}</div>;
+}
+
+/** That something is on its way. Comes late, so that what is quick does not flicker. */
+export function Waiting({ what }: { what: string }): JSX.Element {
+  return (
+    <p class="waiting" role="status">
+      <span class="spinner" aria-hidden="true" /> {what}
+    </p>
+  );
+}
+
+/** A choice of one of few. */
+export function Choice<T extends string>(
+  { label, value, options, onChange }: {
+    label: string;
+    value: T;
+    options: readonly (readonly [T, string])[];
+    onChange: (value: T) => void;
+  },
+): JSX.Element {
+  return (
+    <label class="choice">
+      <span>{label}</span>
+      <select
+        class="select"
+        value={value}
+        onChange={(event) => onChange(event.currentTarget.value as T)}
+      >
+        {options.map(([it, text]) => <option key={it} value={it}>{text}</option>)}
+      </select>
+    </label>
+  );
+}

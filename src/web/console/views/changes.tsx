@@ -1,0 +1,140 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * Changes of the control plane as sentences.
+ *
+ * @module
+ */
+
+import type { ComponentChildren, JSX } from "preact";
+import type { Change } from "../../../operations.ts";
+import { ago, clock, date, moment, number, shortKey } from "../format.ts";
+import { hrefOf } from "../route.ts";
+import { Name } from "../ui/key.tsx";
+import { Badge, Who } from "../ui/pieces.tsx";
+
+/** A list of changes, newest first. */
+export function ChangeList(
+  { changes, now }: { changes: readonly Change[]; now: number },
+): JSX.Element {
+  return (
+    <ol class="changes">
+      {changes.map((it) => (
+        <li key={`${it.n} ${it.at}`}>
+          <time dateTime={it.at} title={moment(it.at)}>
+            <span class="change-clock">
+              {now - Date.parse(it.at) > 86_400_000 ? `${date(it.at)} ` : ""}
+              {clock(it.at)}:{it.at.slice(17, 19)}
+            </span>{" "}
+            <span class="change-ago">{ago(it.at, now)}</span>
+          </time>
+          <span class={it.outcome === "done" ? "change" : "change change-failed"}>
+            <Sentence it={it} />
+            {it.count > 1 && ` (${number(it.count)} alike)`}
+            {it.outcome !== "done" && (
+              <>
+                {" "}
+                <Badge look="bad">refused: {it.outcome}</Badge>
+              </>
+            )}
+            {it.by?.proved === false && (
+              <>
+                {" "}
+                <Badge look="warn">not signed</Badge>
+              </>
+            )}
+          </span>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+function Sentence({ it }: { it: Change }): JSX.Element {
+  const { about, by } = it;
+  const who = by === null
+    ? "Elsewhere"
+    : by.signPub === null
+    ? "Somebody"
+    : <Person signPub={by.signPub} handle={by.handle} />;
+  const user = about.user === undefined
+    ? "a user"
+    : <Person signPub={about.user} handle={about.handle ?? null} />;
+  const room = about.room === undefined ? "a room" : <RoomLink id={about.room} />;
+  const invite = about.invite === undefined ? "an invite" : (
+    <>
+      the invite <code title={about.invite}>{shortKey(about.invite)}</code>
+    </>
+  );
+  const said = (...parts: ComponentChildren[]): JSX.Element => <>{who} {parts}</>;
+  switch (it.action) {
+    case "register":
+      return by?.handle == null && about.handle === undefined ? said("tried to register") : said(
+        "registered as ",
+        <Name>{about.handle ?? by!.handle!}</Name>,
+        about.role === "admin" ? ", an admin" : "",
+      );
+    case "addUser":
+      return said("added ", user, about.role === "admin" ? " as an admin" : "");
+    case "revokeUser":
+      return said("revoked ", user);
+    case "restoreUser":
+      return said("restored ", user);
+    case "setUserRole":
+      return said("made ", user, about.role === "admin" ? " an admin" : " an ordinary user");
+    case "deleteUser":
+      return said("deleted ", user);
+    case "createInvite":
+      return said(
+        "made ",
+        about.invite === undefined ? "an invite" : invite,
+        about.role === "admin" ? " for an admin" : "",
+      );
+    case "cancelInvite":
+      return said("canceled ", invite);
+    case "createRoom":
+      return said("made the room ", room);
+    case "deleteRoom":
+      return said("deleted the room ", room);
+    case "addMember":
+      return said("added ", user, " to ", room);
+    case "removeMember":
+      return about.user === by?.signPub
+        ? said("left ", room)
+        : said("removed ", user, " from ", room);
+    case "rekeyRoom":
+      return said(
+        "changed the key of ",
+        room,
+        about.epoch === undefined ? "" : ` (epoch ${about.epoch})`,
+      );
+    case "putSealedKey":
+      return said("gave ", user, " the key of ", room);
+    case "elsewhere":
+      return about.room !== undefined
+        ? said("room ", room, " changed")
+        : about.user !== undefined
+        ? said("user ", user, " changed")
+        : said("something changed");
+  }
+  // A server that is newer than this page.
+  return said(it.action);
+}
+
+/** Somebody, by the name at that time where it was told. */
+function Person({ signPub, handle }: { signPub: string; handle: string | null }): JSX.Element {
+  if (handle === null) return <Who signPub={signPub} />;
+  return (
+    <a href={hrefOf("users", signPub)} title={signPub}>
+      <Name>{handle}</Name>
+    </a>
+  );
+}
+
+function RoomLink({ id }: { id: string }): JSX.Element {
+  return (
+    <a href={hrefOf("rooms", id)}>
+      <Name>{id}</Name>
+    </a>
+  );
+}

@@ -1,0 +1,108 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * The cluster: nodes, copies, who leads, how far behind.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import type { BucketCopy, BucketStatus, ClusterNode, ClusterStatus } from "../../../operations.ts";
+import { bytes, counted, number } from "../format.ts";
+import { Badge, Empty } from "../ui/pieces.tsx";
+import { type Column, Table } from "../ui/table.tsx";
+
+/** Nodes and buckets. */
+export function ClusterView({ cluster }: { cluster: ClusterStatus }): JSX.Element {
+  const { quorum, nodes, buckets } = cluster;
+  return (
+    <>
+      <p>
+        {cluster.cluster === null ? "A NATS server that is in no cluster." : (
+          <>
+            Cluster <code>{cluster.cluster}</code>.
+          </>
+        )} {quorum !== null && (
+          <>
+            {quorum.ok ? <Badge look="good">quorum</Badge> : <Badge look="bad">no quorum</Badge>}
+            {" "}
+            {number(quorum.reachable)} of {counted(quorum.size, "node")} reachable,{" "}
+            {number(quorum.needed)} needed.
+          </>
+        )}
+      </p>
+      {nodes.length === 0
+        ? <Empty>The nodes are not known to this server.</Empty>
+        : <Table caption="Nodes" columns={NODE_COLUMNS} rows={nodes} id={(it) => it.name} />}
+      {buckets.map((it) => <BucketView key={it.bucket} it={it} />)}
+    </>
+  );
+}
+
+const NODE_COLUMNS: Column<ClusterNode>[] = [
+  {
+    head: "Node",
+    cell: (it) => <>{it.name} {it.leads && <Badge look="accent">leader</Badge>}</>,
+  },
+  {
+    head: "Reachable",
+    cell: (it) => it.reachable ? <Badge look="good">yes</Badge> : <Badge look="bad">no</Badge>,
+  },
+  { head: "Current", cell: (it) => <Current {...it} /> },
+  {
+    head: "Fsync",
+    cell: (it) =>
+      it.syncs === null
+        ? "not known"
+        : it.syncs
+        ? "before each answer"
+        : <Badge look="warn">later</Badge>,
+  },
+  { head: "Version", cell: (it) => it.version ?? "not known" },
+];
+
+function Current(
+  { current, reachable }: { current: boolean | null; reachable: boolean },
+): JSX.Element {
+  if (current === null) return <>not known</>;
+  if (!current) return <Badge look="warn">no</Badge>;
+  // A node that is gone is told as it last was.
+  return reachable ? <Badge look="good">yes</Badge> : <span class="muted">when last heard</span>;
+}
+
+const COPY_COLUMNS: Column<BucketCopy>[] = [
+  {
+    head: "Copy on",
+    cell: (it) => <>{it.node} {it.leads && <Badge look="accent">leads</Badge>}</>,
+  },
+  {
+    head: "Reachable",
+    cell: (it) => it.reachable ? <Badge look="good">yes</Badge> : <Badge look="bad">no</Badge>,
+  },
+  { head: "Current", cell: (it) => <Current {...it} /> },
+  { head: "Lag", number: true, cell: (it) => it.lag === 0 ? "0" : counted(it.lag, "message") },
+];
+
+function BucketView({ it }: { it: BucketStatus }): JSX.Element {
+  return (
+    <section class="bucket" aria-label={`Bucket ${it.bucket}`}>
+      <h3>
+        <code>{it.bucket}</code> {it.holds}{" "}
+        {it.whole ? <Badge look="good">whole</Badge> : <Badge look="warn">not whole</Badge>}
+      </h3>
+      <p class="muted">
+        {it.replicas === null ? "Copies not known" : counted(it.replicas, "copy", "copies")}
+        {it.messages !== null && `, ${counted(it.messages, "message")}`}
+        {it.bytes !== null && `, ${bytes(it.bytes)}`}
+      </p>
+      {it.copies.length > 0 && (
+        <Table
+          caption={`Copies of ${it.bucket}`}
+          columns={COPY_COLUMNS}
+          rows={it.copies}
+          id={(copy) => copy.node}
+        />
+      )}
+    </section>
+  );
+}

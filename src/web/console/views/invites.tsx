@@ -1,0 +1,244 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * Invites: make one, see who used which, cancel.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import type { Invite } from "../../../model.ts";
+import { Button } from "../../shared/page.tsx";
+import { type InviteState, stateOf } from "../api.ts";
+import { moment, shortKey, visible } from "../format.ts";
+import { useLive, useLoad } from "../hooks.ts";
+import { hrefOf, leaveFor } from "../route.ts";
+import { useKept, useServerNow, useSession } from "../session.ts";
+import { Confirm } from "../ui/confirm.tsx";
+import { filled, Pager, START, type Trail } from "../ui/pager.tsx";
+import {
+  Badge,
+  Choice,
+  Empty,
+  type Look,
+  Trouble,
+  ViewHead,
+  Waiting,
+  When,
+  Who,
+} from "../ui/pieces.tsx";
+import { type Column, Table } from "../ui/table.tsx";
+import { NewInvite } from "./new_invite.tsx";
+import { RoleBadge } from "./users.tsx";
+
+const SIZE = 50;
+/** The server lists them by id, which is a hash: to show the newest first all must be there. */
+const MOST = 5_000;
+const KEY = /^[0-9a-f]{64}$/;
+
+/** The view; `making` opens the dialog for a new one. */
+export function Invites({ making }: { making: boolean }): JSX.Element {
+  const { api, live } = useSession();
+  const { invites: revision } = useLive(live);
+  const now = useServerNow(5_000);
+  const [state, setState] = useKept<InviteState | "">("invites.state", "open");
+  const [trail, setTrail] = useState<Trail>(START);
+  const [canceling, cancel] = useState<Invite | null>(null);
+  const { data, failure, loading, of, reload } = useLoad(
+    async (signal) => {
+      const filter = state === "" ? {} : { state };
+      const { items, next } = await filled(
+        (part) => api.invites({ ...filter, ...part }, signal),
+        MOST,
+        null,
+      );
+      return { items: items.sort((a, b) => b.createdAt.localeCompare(a.createdAt)), next };
+    },
+    state,
+    revision,
+  );
+
+  const columns: Column<Invite>[] = [
+    {
+      head: "Invite",
+      cell: (it) => (
+        <span class="invite-name">
+          {it.note === ""
+            ? <span class="muted">no note</span>
+            : <bdi class="note" title={visible(it.note)}>{visible(it.note)}</bdi>}
+          <code class="who-key" title={it.id}>{shortKey(it.id)}</code>
+        </span>
+      ),
+    },
+    { head: "Role", cell: (it) => <RoleBadge role={it.role} /> },
+    { head: "State", cell: (it) => <StateBadge state={stateOf(it, now)} /> },
+    {
+      head: "Made",
+      cell: (it) => (
+        <>
+          <When time={it.createdAt} now={now} /> by {KEY.test(it.createdBy)
+            ? <Who signPub={it.createdBy} />
+            : <bdi>{visible(it.createdBy)}</bdi>}
+        </>
+      ),
+    },
+    { head: "Outcome", cell: (it) => <Outcome it={it} now={now} /> },
+    {
+      head: "Actions",
+      actions: true,
+      cell: (it) =>
+        stateOf(it, now) === "open" && (
+          <Button
+            label={`Cancel the invite ${visible(it.note) || shortKey(it.id)}`}
+            onClick={() => cancel(it)}
+          >
+            Cancel
+          </Button>
+        ),
+    },
+  ];
+  const from = (trail.length - 1) * SIZE;
+  const items = data?.items.slice(from, from + SIZE) ?? [];
+  return (
+    <>
+      <ViewHead title="Invites">
+        <a class="button primary" href={hrefOf("invites", "new")}>New invite</a>
+      </ViewHead>
+      <div class="filters">
+        <Choice
+          label="State"
+          value={state}
+          options={[
+            ["open", "Open"],
+            ["used", "Used"],
+            ["expired", "Expired"],
+            ["canceled", "Canceled"],
+            ["", "All"],
+          ]}
+          onChange={(it) => {
+            setState(it);
+            setTrail(START);
+          }}
+        />
+      </div>
+      {failure && <Trouble failure={failure} retry={reload} />}
+      {data === null
+        ? loading && <Waiting what="Reading invites" />
+        : data.items.length === 0
+        ? (
+          <Empty>
+            <p role="status">
+              {state === "open"
+                ? "No invite is open."
+                : state === ""
+                ? "There are no invites yet."
+                : `None ${state}.`}
+            </p>
+            <p class="muted">
+              An invite is a link for one person. It registers the keys that their browser or
+              program makes; nobody else sees those.
+            </p>
+          </Empty>
+        )
+        : (
+          <>
+            {data.next !== null && (
+              <p class="notice warn">
+                There are more than {MOST} invites of this kind; these are not the newest of all.
+              </p>
+            )}
+            <Table
+              caption="Invites"
+              columns={columns}
+              rows={items}
+              id={(it) => it.id}
+              stale={of !== state}
+            />
+            <Pager
+              trail={trail}
+              go={(it) => {
+                setTrail(it);
+                scrollTo(0, 0);
+              }}
+              size={SIZE}
+              shown={items.length}
+              next={from + SIZE < data.items.length ? String(from + SIZE) : null}
+              noun="invite"
+            />
+          </>
+        )}
+      {making && <NewInvite onClose={() => leaveFor("invites")} />}
+      {canceling && <CancelInvite invite={canceling} onClose={() => cancel(null)} />}
+    </>
+  );
+}
+
+function CancelInvite({ invite, onClose }: { invite: Invite; onClose: () => void }): JSX.Element {
+  const { api, live, say } = useSession();
+  return (
+    <Confirm
+      title="Cancel this invite?"
+      action="Cancel the invite"
+      stay="Keep it"
+      danger
+      onClose={onClose}
+      work={async () => {
+        await api.cancelInvite(invite.id);
+        say("The invite was canceled");
+        live.touch("invites");
+      }}
+    >
+      {invite.note !== "" && (
+        <p>
+          <bdi class="note">{visible(invite.note)}</bdi>
+        </p>
+      )}
+      <p>
+        Its link stops working at once.{" "}
+        <strong>This cannot be undone</strong>, but you can make another invite.
+      </p>
+    </Confirm>
+  );
+}
+
+const LOOKS: Readonly<Record<InviteState, Look>> = {
+  open: "accent",
+  used: "good",
+  expired: "plain",
+  canceled: "plain",
+};
+
+function StateBadge({ state }: { state: InviteState }): JSX.Element {
+  return <Badge look={LOOKS[state]}>{state}</Badge>;
+}
+
+function Outcome({ it, now }: { it: Invite; now: number }): JSX.Element {
+  switch (stateOf(it, now)) {
+    case "used":
+      return (
+        <>
+          used <When time={it.usedAt!} now={now} /> by{" "}
+          {it.usedBy === null ? "somebody" : <Who signPub={it.usedBy} />}
+        </>
+      );
+    case "canceled":
+      return (
+        <>
+          canceled <When time={it.canceledAt!} now={now} />
+        </>
+      );
+    case "expired":
+      return (
+        <>
+          expired <When time={it.expiresAt} now={now} />
+        </>
+      );
+    case "open":
+      return (
+        <span title={moment(it.expiresAt)}>
+          expires <When time={it.expiresAt} now={now} />
+        </span>
+      );
+  }
+}

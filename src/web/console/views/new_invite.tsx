@@ -1,0 +1,142 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * Making an invite. Its token lives in this dialog only: when the dialog goes, it is gone.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import type { CreatedInvite, UserRole } from "../../../model.ts";
+import { Button, Field } from "../../shared/page.tsx";
+import { lasts, moment } from "../format.ts";
+import { useLive, useLoad, useTask } from "../hooks.ts";
+import { useSession } from "../session.ts";
+import { Dialog, useFocus } from "../ui/dialog.tsx";
+import { CopyButton } from "../ui/key.tsx";
+import { Badge, Choice, Trouble, Who } from "../ui/pieces.tsx";
+import { QrCode } from "../ui/qr.tsx";
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+const LIVES = [HOUR, DAY, 7 * DAY, 30 * DAY, 365 * DAY];
+
+/** The dialog: first the form, then the link. */
+export function NewInvite({ onClose }: { onClose: () => void }): JSX.Element {
+  const [made, make] = useState<CreatedInvite | null>(null);
+  return made === null
+    ? <Form onClose={onClose} onMade={make} />
+    : <Made made={made} onClose={onClose} />;
+}
+
+function Form(
+  { onClose, onMade }: { onClose: () => void; onMade: (it: CreatedInvite) => void },
+): JSX.Element {
+  const { api, live } = useSession();
+  const { busy, failure, run } = useTask();
+  const [note, setNote] = useState("");
+  const [role, setRole] = useState<UserRole>("user");
+  const [life, setLife] = useState(String(7 * DAY));
+  return (
+    <Dialog title="New invite" onClose={onClose} busy={busy}>
+      <form
+        class="stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          run(async () => {
+            const made = await api.makeInvite({ role, note: note.trim(), expiresIn: Number(life) });
+            live.touch("invites");
+            onMade(made);
+          });
+        }}
+      >
+        <Field
+          label="Who is it for?"
+          hint="A note for admins, such as a name. The invited person does not see it."
+          value={note}
+          onInput={setNote}
+          maxLength={500}
+          autoComplete="off"
+        />
+        <Choice
+          label="Good for"
+          value={life}
+          options={LIVES.map((
+            it,
+          ) => [String(it), it === DAY ? "1 day" : it === HOUR ? "1 hour" : lasts(it)])}
+          onChange={setLife}
+        />
+        <Choice
+          label="Role"
+          value={role}
+          options={[["user", "User"], ["admin", "Admin"]]}
+          onChange={setRole}
+        />
+        {role === "admin" && (
+          <p class="notice warn">
+            Whoever opens the link first becomes an admin, who may do everything in this console.
+          </p>
+        )}
+        {failure && <Trouble failure={failure} />}
+        <div class="actions dialog-actions">
+          <Button onClick={onClose} disabled={busy}>Cancel</Button>
+          <Button look="primary" busy={busy}>Make the invite</Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+function Made({ made, onClose }: { made: CreatedInvite; onClose: () => void }): JSX.Element {
+  const { api, live } = useSession();
+  const { invites: revision } = useLive(live);
+  const { invite, token } = made;
+  const link = `${location.origin}/join#${token}`;
+  const field = useFocus<HTMLInputElement>();
+  const { data } = useLoad((signal) => api.invite(invite.id, signal), invite.id, revision);
+  const usedBy = data?.usedBy ?? null;
+  return (
+    <Dialog title="The invite is ready" onClose={onClose}>
+      <div class="stack">
+        <p role="status">
+          {usedBy !== null
+            ? (
+              <span class="notice good used-now">
+                Used just now by <Who signPub={usedBy} link={false} />
+              </span>
+            )
+            : (
+              <>
+                Send this link to one person, in a way that only they can read. It works once, until
+                {" "}
+                {moment(invite.expiresAt)}. <strong>It is shown only now</strong>: nobody keeps it.
+              </>
+            )}
+        </p>
+        <label class="choice">
+          <span>
+            Link {invite.role === "admin" && <Badge look="accent">makes an admin</Badge>}
+          </span>
+          <input
+            ref={field}
+            class="input mono link"
+            readOnly
+            value={link}
+            onFocus={(event) => event.currentTarget.select()}
+          />
+        </label>
+        <div class="actions">
+          <CopyButton text={link} label="Copy the link">Copy the link</CopyButton>
+        </div>
+        <details>
+          <summary>As a QR code, for a phone</summary>
+          <QrCode text={link} label="QR code of the link" />
+        </details>
+        <div class="actions dialog-actions">
+          <Button onClick={onClose}>Done</Button>
+        </div>
+      </div>
+    </Dialog>
+  );
+}

@@ -1,0 +1,187 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * One room: its members, and who lacks its current key.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import type { RosterEntry } from "../../../operations.ts";
+import { counted, moment, number, visible } from "../format.ts";
+import { useLive, useLoad } from "../hooks.ts";
+import { hrefOf } from "../route.ts";
+import { useServerNow, useSession } from "../session.ts";
+import { Key, Name } from "../ui/key.tsx";
+import { Pager, START, type Trail } from "../ui/pager.tsx";
+import { Badge, Choice, Empty, Trouble, ViewHead, Waiting, When, Who } from "../ui/pieces.tsx";
+import { type Column, Table } from "../ui/table.tsx";
+import { ChangeList } from "./changes.tsx";
+import { Coverage } from "./rooms.tsx";
+import { Fact } from "./user.tsx";
+
+const SIZE = 50;
+const BACK = { href: hrefOf("rooms"), text: "Rooms" };
+
+/** The view of a room. */
+export function RoomView({ id }: { id: string }): JSX.Element {
+  const { api, live } = useSession();
+  const { rooms: revision, changes } = useLive(live);
+  const now = useServerNow(10_000);
+  const [which, choose] = useState<"all" | "lacking">("all");
+  const [trail, setTrail] = useState<Trail>(START);
+  const after = trail.at(-1) ?? null;
+  const what = JSON.stringify([id, which, after]);
+  const { data, failure, loading, of, reload } = useLoad(
+    (signal) => api.roster(id, { lacking: which === "lacking", limit: SIZE, after }, signal),
+    what,
+    revision,
+  );
+  const isGone = failure?.particulars.code === "not_found";
+  const about = changes.filter((it) => it.about.room === id);
+
+  if (data === null || isGone) {
+    return (
+      <>
+        <ViewHead title={visible(id)} back={BACK} name={<Name>{id}</Name>} />
+        {isGone
+          ? <Empty>There is no such room. It may have been deleted.</Empty>
+          : failure
+          ? <Trouble failure={failure} retry={reload} />
+          : loading && <Waiting what="Reading the room" />}
+      </>
+    );
+  }
+  const { room, members, lacking, items, next } = data;
+  return (
+    <>
+      <ViewHead title={visible(id)} back={BACK} name={<Name>{id}</Name>} />
+      {failure && <Trouble failure={failure} retry={reload} />}
+      {!room.encrypted && (
+        <p class="notice warn">
+          Messages of this room are not encrypted: whoever runs the NATS servers can read them.
+        </p>
+      )}
+      {lacking > 0 && (
+        <div class="notice warn">
+          <p>
+            <strong>{counted(lacking, "member")} cannot read what is new</strong>: there is no key
+            of epoch {number(room.epoch)} sealed for {lacking === 1 ? "it" : "them"}.
+          </p>
+          <p>
+            Only the owner's client can seal keys: ask <Who signPub={room.owner} />{" "}
+            to hand out the current key, or to change it.
+          </p>
+        </div>
+      )}
+      <div class="panel">
+        <dl class="facts">
+          <Fact name="Current key">
+            {room.encrypted ? <Coverage roster={data} /> : <Badge>cleartext</Badge>}
+          </Fact>
+          <Fact name="Members">{number(members)}</Fact>
+          <Fact name="Epoch">{number(room.epoch)}</Fact>
+          <Fact name="Owner">
+            <Who signPub={room.owner} />
+          </Fact>
+          <Fact name="Made">
+            {moment(room.createdAt)}, <When time={room.createdAt} now={now} />
+          </Fact>
+          <Fact name="Subject">
+            <Key whole value={room.subject} what="the subject" />
+          </Fact>
+        </dl>
+      </div>
+      <section class="section" aria-labelledby="room-members">
+        <div class="section-head">
+          <h2 id="room-members">Members</h2>
+          {room.encrypted && (
+            <Choice
+              label="Show"
+              value={which}
+              options={[["all", "All"], ["lacking", "Without the current key"]]}
+              onChange={(it) => {
+                choose(it);
+                setTrail(START);
+              }}
+            />
+          )}
+        </div>
+        {items.length === 0
+          ? (
+            <Empty>
+              {which === "lacking" ? "Everybody has the current key." : "Nobody is in this room."}
+            </Empty>
+          )
+          : (
+            <>
+              <Table
+                caption="Members"
+                columns={columnsOf(room.encrypted)}
+                rows={items}
+                id={(it) => it.endpoint}
+                stale={of !== what}
+              />
+              <Pager
+                trail={trail}
+                go={setTrail}
+                size={SIZE}
+                shown={items.length}
+                next={next}
+                noun="member"
+              />
+            </>
+          )}
+      </section>
+      {about.length > 0 && (
+        <section class="panel" aria-labelledby="room-changes">
+          <h2 id="room-changes">Latest changes</h2>
+          <ChangeList changes={about.slice(0, 20)} now={now} />
+        </section>
+      )}
+    </>
+  );
+}
+
+function columnsOf(encrypted: boolean): Column<RosterEntry>[] {
+  const columns: Column<RosterEntry>[] = [
+    {
+      head: "Name",
+      cell: (it) =>
+        it.handle === null
+          ? <span class="muted">no user now</span>
+          : (
+            <a href={hrefOf("users", it.endpoint)}>
+              <Name>{it.handle}</Name>
+            </a>
+          ),
+    },
+    {
+      head: "Key",
+      cell: (it) => (
+        <Key value={it.endpoint} what={`the key of ${visible(it.handle ?? "the member")}`} />
+      ),
+    },
+    {
+      head: "Role",
+      cell: (it) =>
+        it.role === "owner" ? <Badge look="accent">owner</Badge> : <Badge>member</Badge>,
+    },
+    {
+      head: "Access",
+      cell: (it) =>
+        it.status === "active"
+          ? <Badge look="good">active</Badge>
+          : <Badge look="bad">{it.status ?? "deleted"}</Badge>,
+    },
+  ];
+  if (encrypted) {
+    columns.push({
+      head: "Current key",
+      cell: (it) =>
+        it.hasKey ? <Badge look="good">has it</Badge> : <Badge look="warn">lacks it</Badge>,
+    });
+  }
+  return columns;
+}

@@ -1,0 +1,188 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * Rooms, and whether everybody in them has the current key.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { Button } from "../../shared/page.tsx";
+import type { Page, Room } from "../../../model.ts";
+import type { RoomRoster } from "../../../operations.ts";
+import type { Api } from "../api.ts";
+import { counted, date, moment, number } from "../format.ts";
+import { useLive, useLoad, useSettled, useThrottled } from "../hooks.ts";
+import { hrefOf } from "../route.ts";
+import { useKept, useSession } from "../session.ts";
+import { Name } from "../ui/key.tsx";
+import { filled, Pager, START, type Trail } from "../ui/pager.tsx";
+import { Badge, Empty, Trouble, ViewHead, Waiting, Who } from "../ui/pieces.tsx";
+import { type Column, Table } from "../ui/table.tsx";
+
+const SIZE = 25;
+
+/** The list. */
+export function Rooms(): JSX.Element {
+  const { api, live } = useSession();
+  const { rooms: revision } = useLive(live);
+  const [wanted, want] = useKept("rooms.search", "");
+  const [trail, setTrail] = useKept<Trail>("rooms.trail", START);
+  const search = useSettled(wanted.trim(), 180);
+  const after = trail.at(-1) ?? null;
+  const what = JSON.stringify([search, after]);
+  const { data, failure, loading, of, reload } = useLoad(
+    (signal) =>
+      search === ""
+        ? filled((part) => api.rooms(part, signal), SIZE, after)
+        : found(api, search, Number(after), signal),
+    what,
+    revision,
+  );
+  // A request a room: not at each of many changes.
+  const rosters = useRosters(api, data?.items ?? [], useThrottled(revision, 3_000));
+
+  const columns: Column<Room>[] = [
+    {
+      head: "Room",
+      cell: (it) => (
+        <a href={hrefOf("rooms", it.id)}>
+          <Name>{it.id}</Name>
+        </a>
+      ),
+    },
+    { head: "Owner", cell: (it) => <Who signPub={it.owner} /> },
+    {
+      head: "Members",
+      number: true,
+      cell: (it) => {
+        const roster = rosters.get(it.id);
+        return roster ? number(roster.members) : "…";
+      },
+    },
+    { head: "Epoch", number: true, cell: (it) => number(it.epoch) },
+    {
+      head: "Current key",
+      cell: (it) =>
+        it.encrypted ? <Coverage roster={rosters.get(it.id)} /> : <Badge>cleartext</Badge>,
+    },
+    {
+      head: "Since",
+      cell: (it) => (
+        <time dateTime={it.createdAt} title={moment(it.createdAt)}>{date(it.createdAt)}</time>
+      ),
+    },
+  ];
+  return (
+    <>
+      <ViewHead title="Rooms" />
+      <search class="filters">
+        <label class="choice grow">
+          <span>Search</span>
+          <input
+            class="input"
+            type="search"
+            value={wanted}
+            maxLength={256}
+            placeholder="Part of the id"
+            autoComplete="off"
+            autoCapitalize="none"
+            spellcheck={false}
+            onInput={(event) => {
+              want(event.currentTarget.value);
+              setTrail(START);
+            }}
+          />
+        </label>
+      </search>
+      {failure && <Trouble failure={failure} retry={reload} />}
+      {data === null
+        ? loading && <Waiting what="Reading rooms" />
+        : data.items.length === 0 && trail.length === 1
+        ? (
+          <Empty>
+            <p role="status">{search === "" ? "There are no rooms yet." : "No room fits."}</p>
+            {search === ""
+              ? <p class="muted">Users make rooms with their clients; this console shows them.</p>
+              : <Button onClick={() => want("")}>Show all</Button>}
+          </Empty>
+        )
+        : (
+          <>
+            <Table
+              caption="Rooms"
+              columns={columns}
+              rows={data.items}
+              id={(it) => it.id}
+              stale={of !== what}
+            />
+            <Pager
+              trail={trail}
+              go={(it) => {
+                setTrail(it);
+                scrollTo(0, 0);
+              }}
+              size={SIZE}
+              shown={data.items.length}
+              next={data.next}
+              noun="room"
+            />
+          </>
+        )}
+    </>
+  );
+}
+
+/** Rooms whose id holds a text; the server lists them, and does not search. */
+async function found(
+  api: Api,
+  search: string,
+  from: number,
+  signal: AbortSignal,
+): Promise<Page<Room>> {
+  const lower = search.toLowerCase();
+  const items: Room[] = [];
+  let after: string | null = null;
+  do {
+    const page: Page<Room> = await api.rooms({ limit: 10_000, after }, signal);
+    items.push(...page.items.filter(({ id }) => id.toLowerCase().includes(lower)));
+    after = page.next;
+  } while (after !== null && items.length <= from + SIZE);
+  const more = items.length > from + SIZE;
+  return { items: items.slice(from, from + SIZE), next: more ? String(from + SIZE) : null };
+}
+
+type Summary = Pick<RoomRoster, "members" | "lacking">;
+
+/** How many members the rooms have and lack the key, a few rooms at a time; null: it could not be told. */
+function useRosters(
+  api: Api,
+  rooms: readonly Room[],
+  revision: number,
+): ReadonlyMap<string, Summary | null> {
+  const [found, set] = useState<ReadonlyMap<string, Summary | null>>(new Map());
+  useEffect(() => {
+    const stop = new AbortController();
+    const queue = [...rooms];
+    const work = async (): Promise<void> => {
+      for (let room = queue.shift(); room && !stop.signal.aborted; room = queue.shift()) {
+        const { id } = room;
+        const summary = await api.roster(id, { limit: 1 }, stop.signal).catch(() => null);
+        if (!stop.signal.aborted) set((old) => new Map(old).set(id, summary));
+      }
+    };
+    for (let i = 0; i < 4; i++) void work();
+    return () => stop.abort();
+  }, [rooms.map((it) => it.id).join("\n"), revision]);
+  return found;
+}
+
+/** Whether everybody has the current key. */
+export function Coverage({ roster }: { roster: Summary | null | undefined }): JSX.Element {
+  if (roster === undefined) return <span class="muted">…</span>;
+  if (roster === null) return <span class="muted">not known</span>;
+  return roster.lacking === 0
+    ? <Badge look="good">all have it</Badge>
+    : <Badge look="warn">{counted(roster.lacking, "member")} without</Badge>;
+}

@@ -1,0 +1,172 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * One user: who it is, and what can be done.
+ *
+ * @module
+ */
+
+import type { ComponentChildren, JSX } from "preact";
+import { useState } from "preact/hooks";
+import { Button } from "../../shared/page.tsx";
+import { moment, visible } from "../format.ts";
+import { useLive, useLoad } from "../hooks.ts";
+import { hrefOf, leaveFor } from "../route.ts";
+import { useServerNow, useSession } from "../session.ts";
+import { focusHeading } from "../ui/dialog.tsx";
+import { Key, Name } from "../ui/key.tsx";
+import { Badge, Empty, Trouble, ViewHead, Waiting, When } from "../ui/pieces.tsx";
+import { ChangeList } from "./changes.tsx";
+import { type UserAction, UserDialog } from "./user_actions.tsx";
+import { RoleBadge, StatusBadge } from "./users.tsx";
+
+const BACK = { href: hrefOf("users"), text: "Users" };
+
+/** The view of a user. */
+export function UserView({ signPub }: { signPub: string }): JSX.Element {
+  const { api, live, me, names } = useSession();
+  const { users: revision, changes } = useLive(live);
+  const now = useServerNow(10_000);
+  const [asked, ask] = useState<UserAction | null>(null);
+  const { data: user, failure, loading, reload } = useLoad(
+    async (signal) => {
+      const it = await api.user(signPub, signal);
+      names.learn([it]);
+      return it;
+    },
+    signPub,
+    revision,
+  );
+  const isGone = failure?.particulars.code === "not_found";
+  const about = changes.filter(({ about, by }) =>
+    about.user === signPub || by?.signPub === signPub
+  );
+
+  if (user === null || isGone) {
+    return (
+      <>
+        <ViewHead title={visible(names.get(signPub) ?? "User")} back={BACK} />
+        {isGone
+          ? (
+            <Empty>
+              <p>There is no user with this key. It may have been deleted.</p>
+              <Key value={signPub} what="the key" />
+            </Empty>
+          )
+          : failure
+          ? <Trouble failure={failure} retry={reload} />
+          : loading && <Waiting what="Reading the user" />}
+        {isGone && about.length > 0 && <Recent changes={about} now={now} />}
+      </>
+    );
+  }
+  const isActive = user.status === "active";
+  return (
+    <>
+      <ViewHead
+        title={visible(user.handle)}
+        back={BACK}
+        name={
+          <>
+            <Name>{user.handle}</Name>{" "}
+            {user.signPub === me.signPub && <Badge look="accent">you</Badge>}
+          </>
+        }
+      />
+      {failure && <Trouble failure={failure} retry={reload} />}
+      <div class="panel">
+        <dl class="facts">
+          <Fact name="Status">
+            <StatusBadge status={user.status} />
+          </Fact>
+          <Fact name="Role">
+            <RoleBadge role={user.role} />
+          </Fact>
+          <Fact name="Added">
+            {moment(user.createdAt)}, <When time={user.createdAt} now={now} />
+          </Fact>
+          {user.revokedAt !== null && (
+            <Fact name="Revoked">
+              {moment(user.revokedAt)}, <When time={user.revokedAt} now={now} />
+            </Fact>
+          )}
+          <Fact name="Signing key">
+            <Key whole value={user.signPub} what="the signing key" />
+          </Fact>
+          <Fact name="Encryption key">
+            <Key whole value={user.kexPub} what="the encryption key" />
+          </Fact>
+        </dl>
+      </div>
+      <section class="panel" aria-labelledby="user-actions">
+        <h2 id="user-actions">What you can do</h2>
+        <ul class="deeds">
+          <Deed text={isActive ? "Takes access at once. Can be undone." : "Gives access again."}>
+            <Button onClick={() => ask(isActive ? "revoke" : "restore")}>
+              {isActive ? "Revoke access" : "Restore access"}
+            </Button>
+          </Deed>
+          <Deed
+            text={user.role === "admin"
+              ? "Admins may do everything in this console."
+              : "Lets this user do everything in this console."}
+          >
+            <Button onClick={() => ask(user.role === "admin" ? "demote" : "promote")}>
+              {user.role === "admin" ? "Take admin away" : "Make admin"}
+            </Button>
+          </Deed>
+          <Deed text="Removes the user. Cannot be undone.">
+            <Button look="danger" onClick={() => ask("delete")}>Delete</Button>
+          </Deed>
+        </ul>
+      </section>
+      <Recent changes={about} now={now} />
+      {asked && (
+        <UserDialog
+          action={asked}
+          user={user}
+          onClose={() => ask(null)}
+          onDone={(it) => {
+            if (it !== null) return;
+            leaveFor("users");
+            focusHeading();
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+function Recent(
+  { changes, now }: { changes: Parameters<typeof ChangeList>[0]["changes"]; now: number },
+): JSX.Element {
+  return (
+    <section class="panel" aria-labelledby="user-changes">
+      <h2 id="user-changes">Latest changes by or of this user</h2>
+      {changes.length === 0
+        ? <p class="muted">None since this server started.</p>
+        : <ChangeList changes={changes.slice(0, 20)} now={now} />}
+    </section>
+  );
+}
+
+/** A line of facts. */
+export function Fact(
+  { name, children }: { name: string; children: ComponentChildren },
+): JSX.Element {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+function Deed({ text, children }: { text: string; children: ComponentChildren }): JSX.Element {
+  return (
+    <li>
+      {children}
+      <span class="muted">{text}</span>
+    </li>
+  );
+}

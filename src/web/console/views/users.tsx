@@ -1,0 +1,192 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * Users: find one, take or give access.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { Button } from "../../shared/page.tsx";
+import type { User, UserRole, UserStatus } from "../../../model.ts";
+import { date, moment, visible } from "../format.ts";
+import { useLive, useLoad, useSettled } from "../hooks.ts";
+import { hrefOf } from "../route.ts";
+import { useKept, useSession } from "../session.ts";
+import { Key, Name } from "../ui/key.tsx";
+import { filled, Pager, START, type Trail } from "../ui/pager.tsx";
+import { Badge, Choice, Empty, Trouble, ViewHead, Waiting } from "../ui/pieces.tsx";
+import { type Column, Table } from "../ui/table.tsx";
+import { type UserAction, UserDialog } from "./user_actions.tsx";
+
+const SIZE = 50;
+
+interface Filter {
+  search: string;
+  status: UserStatus | "";
+  role: UserRole | "";
+}
+
+const ANYBODY: Filter = { search: "", status: "", role: "" };
+
+/** The list. */
+export function Users(): JSX.Element {
+  const { api, live, me, names } = useSession();
+  const { users: revision } = useLive(live);
+  const [filter, setFilter] = useKept("users.filter", ANYBODY);
+  const [trail, setTrail] = useKept<Trail>("users.trail", START);
+  const [asked, ask] = useState<{ user: User; action: UserAction } | null>(null);
+  const search = useSettled(filter.search.trim(), 180);
+  const change = (part: Partial<Filter>): void => {
+    setFilter({ ...filter, ...part });
+    setTrail(START);
+  };
+  const after = trail.at(-1) ?? null;
+  const what = JSON.stringify([search, filter.status, filter.role, after]);
+  const { data, failure, loading, of, reload } = useLoad(
+    async (signal) => {
+      const { status, role } = filter;
+      const page = await filled(
+        (part) => api.users({ search, status, role, ...part }, signal),
+        SIZE,
+        after,
+      );
+      names.learn(page.items);
+      return page;
+    },
+    what,
+    revision,
+  );
+  const isFiltered = search !== "" || filter.status !== "" || filter.role !== "";
+
+  const columns: Column<User>[] = [
+    {
+      head: "Name",
+      cell: (it) => (
+        <>
+          <a href={hrefOf("users", it.signPub)}>
+            <Name>{it.handle}</Name>
+          </a>
+          {it.signPub === me.signPub && <Badge look="accent">you</Badge>}
+        </>
+      ),
+    },
+    {
+      head: "Key",
+      cell: (it) => <Key value={it.signPub} what={`the key of ${visible(it.handle)}`} />,
+    },
+    { head: "Role", cell: (it) => <RoleBadge role={it.role} /> },
+    { head: "Status", cell: (it) => <StatusBadge status={it.status} /> },
+    {
+      head: "Since",
+      cell: (it) => (
+        <time dateTime={it.createdAt} title={moment(it.createdAt)}>{date(it.createdAt)}</time>
+      ),
+    },
+    {
+      head: "Actions",
+      actions: true,
+      cell: (it) => {
+        const action = it.status === "active" ? "revoke" : "restore";
+        const text = it.status === "active" ? "Revoke" : "Restore";
+        return (
+          <Button
+            label={`${text} ${visible(it.handle)}`}
+            onClick={() => ask({ user: it, action })}
+          >
+            {text}
+          </Button>
+        );
+      },
+    },
+  ];
+
+  return (
+    <>
+      <ViewHead title="Users">
+        <a class="button primary" href={hrefOf("invites", "new")}>Invite somebody</a>
+      </ViewHead>
+      <search class="filters">
+        <label class="choice grow">
+          <span>Search</span>
+          <input
+            class="input"
+            type="search"
+            value={filter.search}
+            maxLength={64}
+            placeholder="Name, or beginning of the key"
+            autoComplete="off"
+            autoCapitalize="none"
+            spellcheck={false}
+            onInput={(event) => change({ search: event.currentTarget.value })}
+          />
+        </label>
+        <Choice
+          label="Status"
+          value={filter.status}
+          options={[["", "Any"], ["active", "Active"], ["revoked", "Revoked"]]}
+          onChange={(status) => change({ status })}
+        />
+        <Choice
+          label="Role"
+          value={filter.role}
+          options={[["", "Any"], ["admin", "Admin"], ["user", "User"]]}
+          onChange={(role) => change({ role })}
+        />
+      </search>
+      {failure && <Trouble failure={failure} retry={reload} />}
+      {data === null
+        ? loading && <Waiting what="Reading users" />
+        : data.items.length === 0 && trail.length === 1
+        ? (
+          <Empty>
+            <p role="status">{isFiltered ? "Nobody fits." : "There are no users yet."}</p>
+            {isFiltered && <Button onClick={() => change(ANYBODY)}>Show everybody</Button>}
+          </Empty>
+        )
+        : (
+          <>
+            <Table
+              caption="Users"
+              columns={columns}
+              rows={data.items}
+              id={(it) => it.signPub}
+              stale={of !== what}
+            />
+            <Pager
+              trail={trail}
+              go={(it) => {
+                setTrail(it);
+                scrollTo(0, 0);
+              }}
+              size={SIZE}
+              shown={data.items.length}
+              next={data.next}
+              noun="user"
+            />
+          </>
+        )}
+      {asked && (
+        <UserDialog
+          action={asked.action}
+          user={asked.user}
+          onClose={() => ask(null)}
+          onDone={() => {}}
+        />
+      )}
+    </>
+  );
+}
+
+/** Admin or user. */
+export function RoleBadge({ role }: { role: UserRole }): JSX.Element {
+  return role === "admin" ? <Badge look="accent">admin</Badge> : <Badge>user</Badge>;
+}
+
+/** Active or revoked. */
+export function StatusBadge({ status }: { status: UserStatus }): JSX.Element {
+  return status === "active"
+    ? <Badge look="good">active</Badge>
+    : <Badge look="bad">revoked</Badge>;
+}

@@ -1,0 +1,225 @@
+/// <reference lib="dom" />
+/**
+ * The way from a link to a registered key, as one state.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { User } from "../../model.ts";
+import { ApiError, createApi } from "../shared/api.ts";
+import { drop, keep, kept } from "../shared/keep.ts";
+import { createSecrets, forget, type Keys, keysOf, lackOf, type Secrets } from "../shared/keys.ts";
+import { Heading } from "../shared/page.tsx";
+import { AlreadyPage, DonePage, ResumePage } from "./arrived.tsx";
+import { claim, type Trouble, type TroubleKind, troubleOf, whoAmI } from "./claim.ts";
+import { FileForm, NameForm, SaveForm } from "./forms.tsx";
+import { takeToken } from "./token.ts";
+import { TroublePage } from "./trouble.tsx";
+
+type View =
+  | { is: "busy"; text: string }
+  | { is: "name"; keys: Keys | null; error?: string }
+  | { is: "file" }
+  | { is: "save"; secrets: Secrets }
+  | { is: "resume"; keys: Keys }
+  | { is: "already"; user: User; keys: Keys }
+  /** `isKept` is false where the browser would not keep the keys. */
+  | { is: "done"; user: User; keys: Keys; isKept: boolean }
+  | { is: "trouble"; trouble: Trouble; retry: () => void };
+
+/** What outlives a view. */
+interface Memory {
+  token: string | null;
+  handle: string;
+  /** The name of the file that was saved. */
+  file: string | null;
+  /** Counts what was begun: only the last of it may show something. */
+  turn: number;
+}
+
+/** The page. */
+export function App(): JSX.Element {
+  const [view, setView] = useState<View>({ is: "busy", text: "Opening your invite" });
+  const memory = useRef<Memory>({ token: null, handle: "", file: null, turn: 0 }).current;
+
+  useEffect(() => {
+    void begin();
+    // Another link that is pasted into the same tab changes the fragment only.
+    const again = () => location.hash.length > 1 && void begin();
+    addEventListener("hashchange", again);
+    return () => removeEventListener("hashchange", again);
+  }, []);
+
+  /**
+   * Shows at once that it is under way, so that nothing can be pressed twice; then what `work` gives, or
+   * what went wrong with a way to do it again.
+   */
+  async function attempt(text: string, work: () => Promise<View>): Promise<void> {
+    const turn = ++memory.turn;
+    setView({ is: "busy", text });
+    const next = await work().catch((error): View => {
+      const trouble = troubleOf(error);
+      return { is: "trouble", trouble, retry: () => void attempt(text, work) };
+    });
+    if (turn === memory.turn) setView(next);
+  }
+
+  function stopped(kind: TroubleKind): View {
+    return { is: "trouble", trouble: { kind }, retry: () => void begin() };
+  }
+
+  async function begin(): Promise<void> {
+    const found = takeToken();
+    memory.token = found.is === "token" ? found.token : null;
+    await attempt("Opening your invite", async () => {
+      const lack = await lackOf();
+      if (lack !== null) return stopped(lack);
+      for (const { keys, handle, registered, at } of await kept()) {
+        const user = await whoAmI(createApi(keys));
+        if (user !== null) {
+          if (!registered) await keep({ keys, handle: user.handle, registered: true, at });
+          return found.is === "none"
+            ? { is: "done", user, keys, isKept: true }
+            : { is: "already", user, keys };
+        }
+        if (registered || found.is !== "token") continue;
+        memory.handle = handle;
+        return { is: "resume", keys };
+      }
+      if (found.is === "none") return stopped("no_link");
+      if (found.is === "mistyped") return stopped("mistyped");
+      return { is: "name", keys: null };
+    });
+  }
+
+  function named(handle: string, keys: Keys | null): void {
+    memory.handle = handle;
+    if (keys !== null) return void attempt("Joining", () => join(keys));
+    void attempt("Making your keys", async () => ({ is: "save", secrets: await createSecrets() }));
+  }
+
+  /** Kept from now on, so that one who closes the page here goes on with the file that was written. */
+  async function written(secrets: Secrets): Promise<void> {
+    const at = new Date().toISOString();
+    const { handle } = memory;
+    await keep({ keys: await keysOf(secrets), handle, registered: false, at });
+  }
+
+  /** From here on the bytes of the private keys are in the file, and in no script's reach. */
+  function saved(secrets: Secrets, file: string): void {
+    memory.file = file;
+    let keys: Keys | null = null;
+    void attempt("Joining", async () => {
+      if (keys === null) {
+        keys = await keysOf(secrets);
+        forget(secrets);
+      }
+      return await join(keys);
+    });
+  }
+
+  /** A key that is registered would spend the invite for nothing, so that is asked first. */
+  function read(keys: Keys): void {
+    void attempt("Looking for your keys", async () => {
+      const user = await whoAmI(createApi(keys));
+      return user === null ? { is: "name", keys } : { is: "already", user, keys };
+    });
+  }
+
+  async function join(keys: Keys): Promise<View> {
+    const { handle, token } = memory;
+    if (token === null) return stopped("no_link");
+    const at = new Date().toISOString();
+    // Before it is asked: whatever happens then, the keys are there to ask again.
+    const isKept = await keep({ keys, handle, registered: false, at });
+    try {
+      const user = await claim(createApi(keys), keys, token, handle);
+      memory.token = null;
+      if (isKept) await keep({ keys, handle: user.handle, registered: true, at });
+      return { is: "done", user, keys, isKept };
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.field !== "handle") throw error;
+      return { is: "name", keys, error: "The server does not take this name" };
+    }
+  }
+
+  function anew(): void {
+    memory.handle = "";
+    setView({ is: "name", keys: null });
+  }
+
+  switch (view.is) {
+    case "busy":
+      return (
+        <>
+          <Heading title={view.text} site="unibus">{view.text} …</Heading>
+          <p class="muted">This takes a moment.</p>
+        </>
+      );
+    case "name":
+      return (
+        <NameForm
+          handle={memory.handle}
+          error={view.error}
+          hasKeys={view.keys !== null}
+          onHandle={(handle) => named(handle, view.keys)}
+          onFile={() => setView({ is: "file" })}
+        />
+      );
+    case "file":
+      return (
+        <FileForm
+          onKeys={read}
+          onBack={() => setView({ is: "name", keys: null })}
+        />
+      );
+    case "save":
+      return (
+        <SaveForm
+          handle={memory.handle}
+          secrets={view.secrets}
+          onWritten={() => void written(view.secrets)}
+          onSaved={(file) => saved(view.secrets, file)}
+          onBack={() => {
+            forget(view.secrets);
+            setView({ is: "name", keys: null });
+          }}
+        />
+      );
+    case "resume":
+      return (
+        <ResumePage
+          handle={memory.handle}
+          keys={view.keys}
+          onResume={() => void attempt("Joining", () => join(view.keys))}
+          onAnew={() => {
+            void drop(view.keys.signPub);
+            anew();
+          }}
+        />
+      );
+    case "already":
+      return (
+        <AlreadyPage
+          user={view.user}
+          onAnew={memory.token === null ? null : anew}
+          onDone={() => setView({ is: "done", user: view.user, keys: view.keys, isKept: true })}
+        />
+      );
+    case "done":
+      return <DonePage user={view.user} keys={view.keys} file={memory.file} isKept={view.isKept} />;
+    case "trouble":
+      return (
+        <TroublePage
+          trouble={view.trouble}
+          onRetry={view.retry}
+          onToken={(token) => {
+            memory.token = token;
+            location.hash = token;
+          }}
+        />
+      );
+  }
+}

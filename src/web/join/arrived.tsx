@@ -1,0 +1,169 @@
+/// <reference lib="dom" />
+/**
+ * The pages for who is in: what one is here, and what to do next.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { bindingOf, formatCard } from "../../client/identity_format.ts";
+import type { User } from "../../model.ts";
+import { fingerprint, type Keys } from "../shared/keys.ts";
+import { Button, copy, Heading, Notice } from "../shared/page.tsx";
+
+const SITE = "unibus";
+
+/** Says that one is in. */
+export function DonePage(props: {
+  user: User;
+  keys: Keys;
+  /** The name of the file that was saved just now; null where it was before. */
+  file: string | null;
+  /** Whether this browser keeps the keys; false where it would not. */
+  isKept: boolean;
+}): JSX.Element {
+  const { user, keys, isKept } = props;
+  const file = props.file ?? "unibus-identity.json";
+  return (
+    <>
+      <Heading title={`Welcome, ${user.handle}`} site={SITE}>Welcome, {user.handle}</Heading>
+      <Notice tone="good">
+        You are registered as {user.role === "admin" ? "an admin" : "a user"} of{" "}
+        <strong>{location.host}</strong>.
+      </Notice>
+      {!isKept && (
+        <Notice tone="warn">
+          This browser keeps no keys, as in a private window: the file is the only place where they
+          are.
+        </Notice>
+      )}
+      <dl class="facts">
+        <dt>Fingerprint</dt>
+        <dd class="mono">{fingerprint(user.signPub)}</dd>
+        <dt>Public key</dt>
+        <dd class="mono small">{user.signPub}</dd>
+      </dl>
+      <h2>What next</h2>
+      <ol class="next">
+        <li>
+          <p>
+            <strong>Get into a room.</strong>{" "}
+            Send your card to whoever runs it. It is public, and signed by you.
+          </p>
+          <Card keys={keys} />
+        </li>
+        {user.role === "admin" && <ConsoleItem />}
+        <li>
+          <p>
+            <strong>Use unibus in a program.</strong> Keep the file for your eyes only:
+          </p>
+          <pre tabIndex={0} aria-label="Command"><code>chmod 600 {file}</code></pre>
+          <p>Then, in Deno or Node:</p>
+          <pre class="program" tabIndex={0} aria-label="Program"><code>{program(file)}</code></pre>
+          <p class="small muted">
+            For NATS itself, <code>identity.natsSeed()</code> is your nkey. More is in the{" "}
+            <a href="/docs">description of this server</a>.
+          </p>
+        </li>
+      </ol>
+    </>
+  );
+}
+
+function program(file: string): string {
+  return `import { createClient, readIdentity } from "@unibus/membership/client";
+
+const identity = await readIdentity("${file}", {
+  passphrase: () => prompt("Passphrase:") ?? "",
+});
+const client = createClient({ url: "${location.origin}", identity });
+console.log(await client.me());`;
+}
+
+function Card({ keys }: { keys: Keys }): JSX.Element {
+  const [card, setCard] = useState("");
+  const [result, setResult] = useState<boolean | null>(null);
+  useEffect(() => {
+    void keys.sign(bindingOf(keys)).then((it) => setCard(formatCard(keys, it)));
+  }, [keys]);
+  return (
+    <div class="stack">
+      <pre class="card-text small" tabIndex={0} aria-label="Your card"><code>{card}</code></pre>
+      <div class="actions">
+        <Button onClick={async () => setResult(await copy(card, "Your card"))}>
+          {result === true ? "Copied" : "Copy your card"}
+        </Button>
+        {result === false && <span class="small">Mark the text above and copy it.</span>}
+      </div>
+    </div>
+  );
+}
+
+/** Shown where there is a console: it can be left out of a server. */
+function ConsoleItem(): JSX.Element | null {
+  const [isThere, setThere] = useState(false);
+  useEffect(() => {
+    const init = { method: "HEAD", credentials: "omit" } as const;
+    fetch("/console", init).then((it) => setThere(it.ok), () => setThere(false));
+  }, []);
+  if (!isThere) return null;
+  return (
+    <li>
+      <p>
+        <strong>Look after the server.</strong> As an admin you invite others and see what goes on.
+      </p>
+      <div class="actions">
+        <a class="button" href="/console">Open the console</a>
+      </div>
+    </li>
+  );
+}
+
+/** Says that one has been in before, and that the invite is still good. */
+export function AlreadyPage(props: {
+  user: User;
+  /** Goes on with other keys; null where there is no link to do that with. */
+  onAnew: (() => void) | null;
+  onDone: () => void;
+}): JSX.Element {
+  return (
+    <>
+      <Heading title="You are registered already" site={SITE}>You are registered already</Heading>
+      <p>
+        Your keys belong to <strong>{props.user.handle}</strong>{" "}
+        here, who is active. There is nothing to do, and the invite has not been used: somebody else
+        can have the link.
+      </p>
+      <div class="actions">
+        <Button look="primary" onClick={props.onDone}>Show what I can do</Button>
+        {props.onAnew !== null && (
+          <Button look="quiet" onClick={props.onAnew}>Join as somebody else</Button>
+        )}
+      </div>
+    </>
+  );
+}
+
+/** Goes on with keys that were made here before. */
+export function ResumePage(props: {
+  handle: string;
+  keys: Keys;
+  onResume: () => void;
+  onAnew: () => void;
+}): JSX.Element {
+  return (
+    <>
+      <Heading title="Go on where you were" site={SITE}>Go on where you were</Heading>
+      <p>
+        You have made keys in this browser before, as <strong>{props.handle}</strong>{" "}
+        (<span class="mono">{fingerprint(props.keys.signPub)}</span>), and saved them to a file.
+        They are not registered yet.
+      </p>
+      <div class="actions">
+        <Button look="primary" onClick={props.onResume}>Join as {props.handle}</Button>
+        <Button look="quiet" onClick={props.onAnew}>Make new keys</Button>
+      </div>
+    </>
+  );
+}

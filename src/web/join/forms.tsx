@@ -1,0 +1,368 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * The steps on the way in: a name, the key file, and instead of new keys a file one has.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { useRef, useState } from "preact/hooks";
+import { StoreError } from "../../errors.ts";
+import * as check from "../../validate.ts";
+import { peek, readIdentity, writeIdentity } from "../shared/identity.ts";
+import { forget, type Keys, type Secrets } from "../shared/keys.ts";
+import { Button, copy, download, Field, Heading, Notice } from "../shared/page.tsx";
+
+const SITE = "unibus";
+
+/** Where one is on the way. */
+function Step({ at }: { at: 1 | 2 }): JSX.Element {
+  return <p class="step muted small">Step {at} of 2</p>;
+}
+
+/** Asks for the name. */
+export function NameForm(props: {
+  handle: string;
+  error?: string | null;
+  /** Whether keys are there already, from a file. */
+  hasKeys: boolean;
+  onHandle: (handle: string) => void;
+  onFile: () => void;
+}): JSX.Element {
+  const [handle, setHandle] = useState(props.handle);
+  const [error, setError] = useState(props.error ?? null);
+  return (
+    <>
+      {!props.hasKeys && <Step at={1} />}
+      <Heading title="Join" site={SITE}>You are invited to unibus</Heading>
+      {props.hasKeys ? <p>Your keys are read. What should others call you here?</p> : (
+        <p>
+          First, a name. Then this page makes your keys, here in your browser. The private ones
+          never leave it, except in a file that you save yourself.
+        </p>
+      )}
+      <form
+        class="stack"
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          const fault = faultOf(handle);
+          setError(fault);
+          if (fault === null) props.onHandle(handle.trim());
+        }}
+      >
+        <Field
+          label="Your name"
+          hint="Others in your rooms see it. It can be a nickname."
+          value={handle}
+          error={error}
+          autoComplete="nickname"
+          required
+          onInput={(value) => {
+            setHandle(value);
+            setError(null);
+          }}
+        />
+        <div class="actions">
+          <Button look="primary">{props.hasKeys ? "Join" : "Continue"}</Button>
+          {!props.hasKeys && (
+            <Button look="quiet" onClick={props.onFile}>I have a key file already</Button>
+          )}
+        </div>
+      </form>
+    </>
+  );
+}
+
+function faultOf(handle: string): string | null {
+  if (handle.trim() === "") return "Enter a name";
+  try {
+    check.handle("handle", handle.trim());
+    return null;
+  } catch {
+    return "A name has at most 64 characters, and no line breaks or invisible ones";
+  }
+}
+
+/** A name as a part of a file's. */
+function fileName(handle: string): string {
+  const plain = handle.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replace(
+    /[^a-z0-9]+/g,
+    "-",
+  );
+  return `unibus-${plain.replace(/^-|-$/g, "").slice(0, 40) || "identity"}.json`;
+}
+
+const SHORTEST = 8;
+
+/** Has the keys saved to a file. It cannot be gone past without the person's word that it was. */
+export function SaveForm(props: {
+  handle: string;
+  secrets: Secrets;
+  /** The file was written. */
+  onWritten: () => void;
+  /** The person has the file, of this name. */
+  onSaved: (file: string) => void;
+  onBack: () => void;
+}): JSX.Element {
+  const [passphrase, setPassphrase] = useState("");
+  const [shown, setShown] = useState(false);
+  const [error, setError] = useState<string | null>(null);
+  const [progress, setProgress] = useState<number | null>(null);
+  const [saved, setSaved] = useState<{ text: string; locked: boolean } | null>(null);
+  const [confirmed, setConfirmed] = useState(false);
+  const [missing, setMissing] = useState(false);
+  const [copied, setCopied] = useState<boolean | null>(null);
+  const confirm = useRef<HTMLInputElement>(null);
+  const name = fileName(props.handle);
+
+  const showProgress = (part: number) => setProgress(inSteps(part));
+
+  async function save(): Promise<void> {
+    if (passphrase !== "" && [...passphrase].length < SHORTEST) {
+      setError(`Use at least ${SHORTEST} characters, or leave it empty`);
+      return;
+    }
+    const locked = passphrase !== "";
+    if (locked) setProgress(0);
+    try {
+      const text = await writeIdentity(props.secrets, locked ? passphrase : null, showProgress);
+      download(name, text);
+      props.onWritten();
+      setSaved({ text, locked });
+      setTimeout(() => confirm.current?.focus());
+    } catch (error) {
+      setError(error instanceof Error ? error.message : String(error));
+    } finally {
+      setProgress(null);
+    }
+  }
+
+  return (
+    <>
+      <Step at={2} />
+      <Heading title="Save your key file" site={SITE}>Save your key file</Heading>
+      <p>
+        This file is you,{" "}
+        <strong>{props.handle}</strong>. With it you use unibus in programs and on other devices.
+        Nobody can make it again: not the admin, not this server.
+      </p>
+      <form
+        class="stack"
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          void save();
+        }}
+      >
+        {/* Password managers file a passphrase under this name. */}
+        <input
+          class="unseen"
+          type="text"
+          autoComplete="username"
+          value={name}
+          readOnly
+          tabIndex={-1}
+          aria-hidden="true"
+        />
+        <Field
+          label="Passphrase for the file"
+          hint="Recommended: a few random words. Without one, whoever gets the file is you."
+          type={shown ? "text" : "password"}
+          autoComplete="new-password"
+          value={passphrase}
+          error={error}
+          disabled={progress !== null}
+          onInput={(value) => {
+            setPassphrase(value);
+            setError(null);
+            setSaved(null);
+          }}
+        />
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={shown}
+            onChange={(event) => setShown(event.currentTarget.checked)}
+          />
+          <span>Show the passphrase</span>
+        </label>
+        <div class="actions">
+          <Button look={saved === null ? "primary" : undefined} busy={progress !== null}>
+            {progress !== null
+              ? `Locking the file … ${Math.round(progress * 100)} %`
+              : saved === null
+              ? "Save the file"
+              : "Save it again"}
+          </Button>
+          {saved === null && <Button look="quiet" onClick={props.onBack}>Back</Button>}
+        </div>
+      </form>
+      {saved !== null && (
+        <form
+          class="stack"
+          noValidate
+          onSubmit={(event) => {
+            event.preventDefault();
+            if (confirmed) return props.onSaved(name);
+            setMissing(true);
+            confirm.current?.focus();
+          }}
+        >
+          <Notice tone={saved.locked ? "good" : "warn"}>
+            <p role="status">
+              <strong>{name}</strong> is with your downloads{saved.locked
+                ? ", locked by your passphrase."
+                : ". It has no passphrase: keep it where only you can read it."}
+            </p>
+            <p class="small">
+              No file there?{" "}
+              <button
+                type="button"
+                class="link"
+                onClick={async () => setCopied(await copy(saved.text, "The content of the file"))}
+              >
+                Copy its content
+              </button>{" "}
+              and put it into a file of that name, or into your password manager.
+              {copied === true && " Copied."}
+              {copied === false && " Your browser did not allow that."}
+            </p>
+          </Notice>
+          <div>
+            <label class="check">
+              <input
+                ref={confirm}
+                type="checkbox"
+                checked={confirmed}
+                aria-invalid={missing ? "true" : undefined}
+                aria-describedby={missing ? "confirm-error" : undefined}
+                onChange={(event) => {
+                  setConfirmed(event.currentTarget.checked);
+                  setMissing(false);
+                }}
+              />
+              <span>
+                I have the file{saved.locked && " and the passphrase"}, and know that nobody can
+                restore
+                {saved.locked ? " them." : " it."}
+              </span>
+            </label>
+            {missing && (
+              <p class="field error-text" id="confirm-error" role="alert">
+                Look whether the file is there, then tick the box
+              </p>
+            )}
+          </div>
+          <div class="actions">
+            <Button look="primary">Join</Button>
+          </div>
+        </form>
+      )}
+    </>
+  );
+}
+
+/** Reads a key file that one has. */
+export function FileForm(
+  props: { onKeys: (keys: Keys) => void; onBack: () => void },
+): JSX.Element {
+  const [text, setText] = useState<string | null>(null);
+  const [locked, setLocked] = useState(false);
+  const [passphrase, setPassphrase] = useState("");
+  const [error, setError] = useState<string | null>(null);
+  const [progress, setProgress] = useState<number | null>(null);
+
+  async function choose(file: File | undefined): Promise<void> {
+    setError(null);
+    setText(null);
+    setLocked(false);
+    if (file === undefined) return;
+    try {
+      const found = file.size > 16_384 ? "" : await file.text();
+      setLocked(peek(found).locked);
+      setText(found);
+    } catch (error) {
+      setError(said(error));
+    }
+  }
+
+  const showProgress = (part: number) => setProgress(inSteps(part));
+
+  async function open(): Promise<void> {
+    if (text === null) return setError("Choose your key file");
+    if (locked && passphrase === "") return setError("Enter the passphrase of the file");
+    setProgress(0);
+    try {
+      const { secrets, keys } = await readIdentity(text, locked ? passphrase : null, showProgress);
+      forget(secrets);
+      props.onKeys(keys);
+    } catch (error) {
+      setProgress(null);
+      setError(said(error));
+    }
+  }
+
+  return (
+    <>
+      <Heading title="Use a key file" site={SITE}>Use the key file you have</Heading>
+      <p>
+        It is read here in your browser and not sent. Its name often begins with{" "}
+        <code>unibus-</code>.
+      </p>
+      <form
+        class="stack"
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          void open();
+        }}
+      >
+        <div class="field">
+          <label for="file">Key file</label>
+          <input
+            id="file"
+            class="input"
+            type="file"
+            accept=".json,application/json"
+            onChange={(event) => void choose(event.currentTarget.files?.[0])}
+          />
+        </div>
+        {locked && (
+          <Field
+            label="Passphrase of the file"
+            type="password"
+            autoComplete="current-password"
+            value={passphrase}
+            disabled={progress !== null}
+            onInput={(value) => {
+              setPassphrase(value);
+              setError(null);
+            }}
+          />
+        )}
+        {error !== null && <Notice tone="bad">{error}</Notice>}
+        <div class="actions">
+          <Button look="primary" busy={progress !== null}>
+            {progress === null ? "Continue" : `Opening … ${Math.round(progress * 100)} %`}
+          </Button>
+          <Button look="quiet" onClick={props.onBack}>Make new keys instead</Button>
+        </div>
+      </form>
+    </>
+  );
+}
+
+/** Progress as it is worth to be drawn. */
+function inSteps(part: number): number {
+  return Math.floor(part * 50) / 50;
+}
+
+function said(error: unknown): string {
+  if (!(error instanceof StoreError)) return "The file could not be read";
+  if (error.field === "passphrase") return "The passphrase does not open this file";
+  return error.code === "unsupported"
+    ? "The file is of a newer version than this page reads"
+    : "That is no key file, or it is damaged";
+}

@@ -1,0 +1,26 @@
+/// <reference lib="dom" />
+/**
+ * The invite's token, out of the link's fragment: what stands behind `#` is sent to nobody.
+ *
+ * @module
+ */
+
+import { hex64 } from "../../validate.ts";
+
+/** What was in the address: nothing, something that is no token, or a token. */
+export type Found = { is: "none" } | { is: "mistyped" } | { is: "token"; token: string };
+
+/** Reads the token and takes it out of the address bar and the history. */
+export function takeToken(): Found {
+  const found = tokenIn(location.hash.slice(1));
+  if (location.hash !== "") history.replaceState(null, "", location.pathname);
+  return found;
+}
+
+/** The token in a link or by itself, as people paste it. */
+export function tokenIn(text: string): Found {
+  const fragment = text.slice(text.lastIndexOf("#") + 1).replace(/^(%20|\s)+|(%20|\s)+$/g, "");
+  if (fragment === "") return { is: "none" };
+  const token = hex64(fragment);
+  return token === null ? { is: "mistyped" } : { is: "token", token };
+}

@@ -1,0 +1,87 @@
+/// <reference lib="dom" />
+/**
+ * What this browser keeps: identities whose private keys it uses and does not give out (IndexedDB).
+ * It is bound to the page's origin, so to one control plane.
+ *
+ * @module
+ */
+
+import { type Keys, keysFrom } from "./keys.ts";
+
+/** An identity that is kept. */
+export interface Kept {
+  /** Its keys. */
+  readonly keys: Keys;
+  /** The name it registered with, or wants to. */
+  readonly handle: string;
+  /** Whether the control plane is known to have it. */
+  readonly registered: boolean;
+  /** When it was kept. */
+  readonly at: string;
+}
+
+/** As it lies there: keys are of the browser's own, functions cannot be kept. */
+type Row = Omit<Kept, "keys"> & Omit<Keys, "sign">;
+
+const DATABASE = "unibus";
+const STORE = "identities";
+
+/** Whether it was kept: a browser may refuse, as some do in private windows. */
+export async function keep({ keys, ...rest }: Kept): Promise<boolean> {
+  const { signPub, kexPub, signKey, kexKey } = keys;
+  const row: Row = { ...rest, signPub, kexPub, signKey, kexKey };
+  try {
+    await ask("readwrite", (store) => store.put(row));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** All that are kept, the newest first; none where the browser keeps nothing. */
+export async function kept(): Promise<Kept[]> {
+  try {
+    const rows = await ask<Row[]>("readonly", (store) => store.getAll());
+    return rows.map(({ handle, registered, at, ...keys }) => ({
+      handle,
+      registered,
+      at,
+      keys: keysFrom(keys),
+    })).sort((a, b) => b.at.localeCompare(a.at));
+  } catch {
+    return [];
+  }
+}
+
+/** Keeps it no more. */
+export async function drop(signPub: string): Promise<void> {
+  await ask("readwrite", (store) => store.delete(signPub)).catch(() => {});
+}
+
+async function ask<T>(
+  mode: IDBTransactionMode,
+  work: (store: IDBObjectStore) => IDBRequest,
+): Promise<T> {
+  const database = await open();
+  try {
+    return await new Promise<T>((resolve, reject) => {
+      const transaction = database.transaction(STORE, mode);
+      const request = work(transaction.objectStore(STORE));
+      transaction.oncomplete = () => resolve(request.result as T);
+      transaction.onabort = () => reject(transaction.error);
+      transaction.onerror = () => reject(transaction.error);
+    });
+  } finally {
+    database.close();
+  }
+}
+
+function open(): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(DATABASE, 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "signPub" });
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+    request.onblocked = () => reject(new Error("The database is held by another page"));
+  });
+}

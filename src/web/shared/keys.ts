@@ -1,0 +1,118 @@
+/// <reference lib="dom" />
+/**
+ * Key pairs by Web Crypto. A private key is either a secret of 32 bytes, on its way into a file, or a
+ * `CryptoKey` whose bytes not even this page can read.
+ *
+ * @module
+ */
+
+import { fromBase64url, toHex } from "../../sealing/bytes.ts";
+import type { Signer } from "../../signature/sign.ts";
+
+/** The private keys of one peer as bytes: only as long as they are written to a file or read from one. */
+export interface Secrets {
+  /** 32 bytes, Ed25519. */
+  signSeed: Uint8Array<ArrayBuffer>;
+  /** 32 bytes, X25519. */
+  kexSeed: Uint8Array<ArrayBuffer>;
+}
+
+/** The keys of one peer, of which only the public ones can be read. */
+export interface Keys extends Signer {
+  /** Ed25519 public key, hex: who it is. */
+  readonly signPub: string;
+  /** X25519 public key, hex: room keys are sealed to it. */
+  readonly kexPub: string;
+  /** The private Ed25519 key, not extractable. */
+  readonly signKey: CryptoKey;
+  /** The private X25519 key, not extractable. */
+  readonly kexKey: CryptoKey;
+  /** Signs bytes with Ed25519. */
+  sign(data: Uint8Array): Promise<Uint8Array>;
+}
+
+// The fixed DER in front of a private key (RFC 8410).
+const PKCS8 = {
+  Ed25519: [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20],
+  X25519: [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x6e, 4, 0x22, 4, 0x20],
+} as const;
+const USES = { Ed25519: ["sign"], X25519: ["deriveBits"] } as const;
+type Curve = keyof typeof PKCS8;
+
+/** Why keys cannot be made here. */
+export type Lack = "insecure" | "old";
+
+/** What this browser lacks to make keys, or null: it can. */
+export async function lackOf(): Promise<Lack | null> {
+  // Browsers hide Web Crypto from pages that came over plain HTTP, but from this machine.
+  if (!globalThis.isSecureContext) return "insecure";
+  try {
+    await Promise.all([
+      crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]),
+      crypto.subtle.generateKey("X25519", false, ["deriveBits"]),
+    ]);
+    return null;
+  } catch {
+    return "old";
+  }
+}
+
+/** Makes the secrets of a new peer. */
+export async function createSecrets(): Promise<Secrets> {
+  const [sign, kex] = await Promise.all([
+    crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]),
+    crypto.subtle.generateKey("X25519", true, ["deriveBits"]),
+  ]) as [CryptoKeyPair, CryptoKeyPair];
+  return { signSeed: await seedOf(sign.privateKey), kexSeed: await seedOf(kex.privateKey) };
+}
+
+/** The keys of secrets. The bytes are not needed any more then: {@link forget} them. */
+export async function keysOf({ signSeed, kexSeed }: Secrets): Promise<Keys> {
+  const [signPub, kexPub, signKey, kexKey] = await Promise.all([
+    publicOf("Ed25519", signSeed),
+    publicOf("X25519", kexSeed),
+    privateKey("Ed25519", signSeed, false),
+    privateKey("X25519", kexSeed, false),
+  ]);
+  return keysFrom({ signPub, kexPub, signKey, kexKey });
+}
+
+/** Keys of what was kept. */
+export function keysFrom(
+  { signPub, kexPub, signKey, kexKey }: Omit<Keys, "sign">,
+): Keys {
+  const sign = async (data: Uint8Array) =>
+    new Uint8Array(await crypto.subtle.sign("Ed25519", signKey, data as Uint8Array<ArrayBuffer>));
+  return { signPub, kexPub, signKey, kexKey, sign };
+}
+
+/** Overwrites secrets. Copies that the browser itself made are out of our reach. */
+export function forget(secrets: Secrets): void {
+  secrets.signSeed.fill(0);
+  secrets.kexSeed.fill(0);
+}
+
+async function seedOf(key: CryptoKey): Promise<Uint8Array<ArrayBuffer>> {
+  const der = new Uint8Array(await crypto.subtle.exportKey("pkcs8", key));
+  const seed = der.slice(-32);
+  der.fill(0);
+  return seed;
+}
+
+/** The key that holds a secret. */
+function privateKey(curve: Curve, seed: Uint8Array, extractable: boolean): Promise<CryptoKey> {
+  const der = Uint8Array.from([...PKCS8[curve], ...seed]);
+  const key = crypto.subtle.importKey("pkcs8", der, curve, extractable, USES[curve]);
+  return key.finally(() => der.fill(0));
+}
+
+/** The public key of a secret; Web Crypto tells it only in the JWK of the private one. */
+async function publicOf(curve: Curve, seed: Uint8Array): Promise<string> {
+  const { x } = await crypto.subtle.exportKey("jwk", await privateKey(curve, seed, true));
+  return toHex(fromBase64url(x, 32)!);
+}
+
+/** A public key as people compare it: the first 16 digits in groups. */
+export function fingerprint(key: string): string {
+  return key.slice(0, 16).replace(/(.{4})(?=.)/g, "$1 ");
+}
