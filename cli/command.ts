@@ -31,6 +31,13 @@ export interface Context {
   document: JsonList | null;
 }
 
+const EXAMPLES = new WeakMap<object, readonly string[]>();
+
+/** The examples of a command made by {@link command}. */
+export function examplesOf(it: object): readonly string[] {
+  return EXAMPLES.get(it) ?? [];
+}
+
 /** Makes a command. The examples are shown in its help, one line each. */
 export function command(
   context: Context,
@@ -38,7 +45,9 @@ export function command(
   description: string,
   examples: readonly string[],
 ): Command {
-  return new Command(name)
+  const it = new Command(name);
+  EXAMPLES.set(it, examples);
+  return it
     .description(description)
     // Its first sentence stands in the list of commands.
     .summary(description.split(/[.:;] /)[0]!)

@@ -5,6 +5,7 @@
  */
 
 import { isStoreError, type StoreError } from "../src/errors.ts";
+import { hintOf } from "./hints.ts";
 import { OutputClosed } from "./io.ts";
 
 /** The exit codes, stable. */
@@ -55,7 +56,12 @@ export function failureOf(
   }
   if (isStoreError(error)) return ofStore(error);
   const message = error instanceof Error ? error.message : String(error);
-  return { exit: EXIT.failed, code: "internal", message: `Unexpected: ${message}` };
+  return {
+    exit: EXIT.failed,
+    code: "internal",
+    message: `Unexpected: ${message}`,
+    hint: "UNIBUS_DEBUG=1 shows where it arose; report that, with membershipd version --json",
+  };
 }
 
 function ofStore(error: StoreError): Failure {
@@ -74,34 +80,4 @@ function ofStore(error: StoreError): Failure {
     ...(field === undefined ? {} : { field }),
     ...(hint === null ? {} : { hint }),
   };
-}
-
-function hintOf({ code, message }: StoreError): string | null {
-  if (code === "refused" && /replace (overrides|what is there)/.test(message)) {
-    return "look at both sides first (verify, snapshot diff); --replace goes on all the same";
-  }
-  if (code === "last_admin") return "--force overrides";
-  if (code === "mismatch") return "run the command again; verify lists the differences by key";
-  if (code === "unavailable" && message.endsWith("does not accept these credentials")) {
-    return "say who you are: --service-keys (the file membershipd made), --nkey-seed-file or --creds";
-  }
-  if (code === "unavailable" && /TLS failed/.test(message)) {
-    return "--ca names the authority that signed the server's certificate";
-  }
-  if (code === "unavailable" && /already in use|another program listens/.test(message)) {
-    return "stop the program that listens there, or choose --http-port, --nats-port, --cluster-port";
-  }
-  if (code === "unavailable" && message.startsWith("Connect to")) {
-    return "check --nats-url and that the server runs; --connect-timeout makes a command wait longer";
-  }
-  if (code === "unavailable" && message.startsWith("No nats-server")) {
-    return "membershipd nats install gets one";
-  }
-  if (code === "not_found" && /^Opening .*no such file/.test(message)) {
-    return "name the file with --db, or a server with --nats-url";
-  }
-  if (code === "not_found" && message.startsWith("No bucket")) {
-    return "name the bucket with --bucket; migrate-to-kv makes it";
-  }
-  return null;
 }

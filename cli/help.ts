@@ -34,10 +34,14 @@ Commands:
   user                         The allowlist
   invite                       Single-use invitations
   room                         Rooms and who is in them
+  blobs                        Blobs
   snapshot                     The whole control plane in one file, whatever the store
   doctor [options]             Look a store over
   cluster                      Look after a cluster of servers with --store jetstream
   nats                         Find or get a nats-server, 2.12 or later
+  completion <shell>           Show the script with which a shell completes commands, flags, choices
+                               and files
+  man                          Show the manual page, as the source that man reads
   version [options]            Show the version
   help [command]               Show the help of a command
 

@@ -67,9 +67,21 @@ export async function runProcess(exit: (code: number) => never): Promise<never> 
       controller.abort(new Error(`Interrupted by ${signal}`));
     });
   }
+  const stderr = messages(process.stderr);
   const code = await run(process.argv.slice(2), {
     stdout: output(process.stdout),
-    stderr: messages(process.stderr),
+    stderr,
+    ...(stderr.isTTY && process.stdin.isTTY && {
+      prompt: async (question) => {
+        const { askHidden } = await import("./prompt.ts");
+        return await askHidden(question, {
+          input: process.stdin,
+          output: stderr,
+          signal: controller.signal,
+          interrupt: () => controller.abort(new Error("Interrupted by SIGINT")),
+        });
+      },
+    }),
     get stdin() {
       return process.stdin;
     },

@@ -5,42 +5,11 @@
  */
 
 import { CommanderError } from "@commander-js/extra-typings";
-import { command, type CommandUnknownOpts, type Context } from "./command.ts";
+import type { CommandUnknownOpts, Context } from "./command.ts";
 import { EXIT, type Failure, failureOf } from "./failure.ts";
 import type { Io } from "./io.ts";
-import { VERSION } from "./version.ts";
 import { HELP_WIDTH } from "./help.ts";
-
-/**
- * The commands, each loaded when it is asked for: a start loads one of them, and only the help that
- * lists them loads all.
- */
-const COMMANDS: Record<string, (context: Context) => Promise<CommandUnknownOpts>> = {
-  serve: async (it) => (await import("./commands/serve.ts")).serveCommand(it),
-  "migrate-to-kv": async (it) =>
-    (await import("./commands/migrate_to_kv.ts")).migrateToKvCommand(it),
-  "migrate-to-sqlite": async (it) =>
-    (await import("./commands/migrate_to_sqlite.ts")).migrateToSqliteCommand(it),
-  verify: async (it) => (await import("./commands/verify.ts")).verifyCommand(it),
-  identity: async (it) => (await import("./commands/identity.ts")).identityCommand(it),
-  user: async (it) => (await import("./commands/user.ts")).userCommand(it),
-  invite: async (it) => (await import("./commands/invite.ts")).inviteCommand(it),
-  room: async (it) => (await import("./commands/room.ts")).roomCommand(it),
-  snapshot: async (it) => (await import("./commands/snapshot.ts")).snapshotCommand(it),
-  doctor: async (it) => (await import("./commands/doctor.ts")).doctorCommand(it),
-  cluster: async (it) => (await import("./commands/cluster.ts")).clusterCommand(it),
-  nats: async (it) => (await import("./commands/nats.ts")).natsCommand(it),
-  version: async (it) => (await import("./commands/version.ts")).versionCommand(it),
-};
-
-/** Exit codes as the help shows them. */
-const CODES = `
-Exit codes:
-  0    done
-  1    failed
-  2    wrong usage: an unknown flag, a missing or bad value
-  3    verified, and found different
-  130  interrupted`;
+import { program } from "./program.ts";
 
 /**
  * Runs one command.
@@ -86,31 +55,6 @@ export async function run(argv: string[], io: Io): Promise<number> {
       return EXIT.failed; // Nobody reads what we write.
     }
   }
-}
-
-/** The parser with the one command that `word` names, or with all of them. */
-async function program(context: Context, word: string | undefined): Promise<CommandUnknownOpts> {
-  const root = command(
-    context,
-    "membershipd",
-    "The control plane of unibus: who may connect, which rooms exist, who is in them. Without a " +
-      "command it is the server, as `membershipd serve`.",
-    [
-      "membershipd",
-      "membershipd serve --help",
-      "membershipd identity create ada.json",
-      "membershipd user add --admin --handle ada --identity ada.json",
-      "membershipd invite create --role admin",
-      "membershipd migrate-to-kv --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222",
-    ],
-  )
-    .version(VERSION, "-V, --version", "show the version")
-    .usage("[command] [flags]")
-    .addHelpText("after", CODES);
-  const only = word !== undefined && Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined;
-  const wanted = only === undefined ? Object.values(COMMANDS) : [only];
-  for (const it of await Promise.all(wanted.map((make) => make(context)))) root.addCommand(it);
-  return root.helpCommand("help [command]", "Show the help of a command");
 }
 
 /** What the root takes itself; other flags without a command are the server's. */

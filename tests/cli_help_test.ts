@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import process from "node:process";
 import config from "../deno.json" with { type: "json" };
 import { HELP } from "../cli/help.ts";
+import { MIGRATIONS } from "../migrations/mod.ts";
 import { cli, cliProcess, documentOf } from "./helpers/cli.ts";
+import { natsBinary } from "./helpers/nats.ts";
 
 /** Every command, found by walking the help. */
 async function commands(path: string[] = []): Promise<string[][]> {
@@ -156,4 +159,18 @@ Deno.test("the version is the package's, as text and as JSON", async () => {
     assert.deepEqual(await cli(args), { code: 0, stdout: `${config.version}\n`, stderr: "" });
     assert.equal(documentOf(await cli([...args, "--json"])).version, config.version);
   }
+});
+
+Deno.test("version --json tells what a report of a fault needs: runtime, platform, nats-server, formats", async () => {
+  const { runtime, platform, natsServer, formats, ...rest } = documentOf(
+    await cli(["version", "--json"], { env: { UNIBUS_NATS_SERVER: (await natsBinary()).path } }),
+  );
+  assert.deepEqual(rest, { name: "membershipd", version: config.version });
+  assert.deepEqual(runtime, { name: "deno", version: Deno.version.deno });
+  assert.equal(platform, `${process.platform}-${process.arch}`);
+  assert.equal(natsServer, (await natsBinary()).version);
+  assert.deepEqual(formats, { snapshot: 1, bucket: 1, schema: MIGRATIONS.length });
+  // Without one it is still told.
+  const none = { UNIBUS_NATS_SERVER: "/nonexistent/nats-server" };
+  assert.equal(documentOf(await cli(["version", "--json"], { env: none })).natsServer, null);
 });

@@ -14,7 +14,7 @@ Deno.test("a process: the result on stdout, messages on stderr, the exit code", 
     const again = await cliProcess(["user", "add", ...flags, "--json"]).ended;
     assert.equal(again.code, 1);
     assert.equal(documentOf(again).error.code, "user_exists");
-    assert.match(again.stderr, /^error: [^\n]+\n$/);
+    assert.match(again.stderr, /^error: [^\n]+\nhint: [^\n]+\n$/);
     const usage = await cliProcess(["user", "add", "--handel", "x"]).ended;
     assert.deepEqual([usage.code, usage.stdout], [2, ""]);
     const none = await cliProcess(["user"]).ended;

@@ -213,6 +213,8 @@ Deno.test("commands that read or change make no file; bad values make none eithe
       const args of [
         "user list",
         `user show ${key}`,
+        `user promote ${key}`,
+        `user demote ${key}`,
         `user revoke ${key}`,
         `user restore ${key}`,
         `user delete ${key}`,

@@ -42,13 +42,21 @@ export function serveCommand(context: Context): CommandUnknownOpts {
       const { env } = context.io;
       const path = flags.config as string | undefined ?? (env.UNIBUS_CONFIG || undefined);
       const file = path === undefined ? null : await readConfig(path);
-      const texts = flags as Record<string, string | undefined>;
+      const texts = Object.fromEntries(
+        Object.entries(flags).map(([name, value]) => [name, textOf(value)]),
+      );
       await runServer(context, { flags: texts, env, file }, { natsOnly: flags.natsOnly === true });
     }) as CommandUnknownOpts;
 }
 
+/** A flag's value as text; a flag without a value says something only when it turns a thing off. */
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" ? value : value === false ? "false" : undefined;
+}
+
 function optionOf({ flag, group, help, fallback, shown, many }: Spec<unknown>): Option {
-  const absent = fallback === null || (many && shown === undefined);
+  const absent = fallback === null || typeof fallback === "boolean" ||
+    (many && shown === undefined);
   const text = absent ? help : `${help} (default: ${shown ?? fallback})`;
   const option = new Option(flag, text).helpGroup(group);
   // As in a list of flags, where the last one counts; lists grow.

@@ -1,5 +1,5 @@
 /**
- * `user add|list|show|revoke|restore|delete`: the allowlist.
+ * `user add|list|show|promote|demote|revoke|restore|delete`: the allowlist.
  *
  * @module
  */
@@ -30,6 +30,8 @@ export function userCommand(context: Context): CommandUnknownOpts {
     .addCommand(add(context))
     .addCommand(list(context))
     .addCommand(show(context))
+    .addCommand(promote(context))
+    .addCommand(demote(context))
     .addCommand(revoke(context))
     .addCommand(restore(context))
     .addCommand(remove(context));
@@ -102,6 +104,28 @@ function show(context: Context): CommandUnknownOpts {
       await printUser(context, flags, await store.getUser(key), null);
     });
   });
+}
+
+function promote(context: Context): CommandUnknownOpts {
+  return withJson(withStore(
+    command(context, "promote", "Make a user an admin", ["membershipd user promote KEY"])
+      .argument("<key>", "the user's signing key"),
+  )).action((key, flags) =>
+    change(context, flags, "promoted", (store) => store.setUserRole(key, "admin"))
+  );
+}
+
+function demote(context: Context): CommandUnknownOpts {
+  return withJson(withStore(
+    command(context, "demote", "Make an admin a user like any other", [
+      "membershipd user demote KEY",
+      "membershipd user demote KEY --force",
+    ])
+      .argument("<key>", "the user's signing key")
+      .option("--force", "also when it is the last active admin"),
+  )).action((key, flags) =>
+    change(context, flags, "demoted", (store) => store.setUserRole(key, "user", force(flags)))
+  );
 }
 
 function revoke(context: Context): CommandUnknownOpts {

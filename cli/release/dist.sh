@@ -34,7 +34,7 @@ if [ ! -d "$place" ]; then
   [ "$found" = "@SHA256@" ] ||
     die "This file is damaged: the SHA-256 of what it holds is $found, not @SHA256@; get it again"
   mkdir "$temporary/it"
-  tail -c +@OFFSET@ "$0" | gzip -dc | tar -xf - -C "$temporary/it" ||
+  { tail -c +@OFFSET@ "$0" | gzip -dc | tar -xf - -C "$temporary/it"; } 2>/dev/null ||
     die "Cannot unpack to $base: is the disk full?"
   sync
   # Another start may have been quicker: then ours went into it, and is removed again.

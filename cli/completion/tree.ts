@@ -1,0 +1,115 @@
+/**
+ * The tree of commands as plain data, read from the parser: completions and the manual page are made
+ * of it.
+ *
+ * @module
+ */
+
+import { type CommandUnknownOpts, examplesOf } from "../command.ts";
+import { KEYS, SPECS } from "../serve/settings.ts";
+
+/** What a flag or an argument takes. */
+export interface Values {
+  /** What the help calls it, such as `file`. */
+  name: string;
+  /** What a shell may offer for it. */
+  kind: "file" | "directory" | "choices" | "text";
+  /** The choices, where there are only these. */
+  choices: readonly string[];
+}
+
+/** A flag. */
+export interface Flag {
+  /** Its names, such as `-h` and `--help`. */
+  names: string[];
+  /** What it is. */
+  help: string;
+  /** What it takes, `null` for nothing. */
+  values: Values | null;
+  /** What it is when it is not given, for people. */
+  fallback: string | null;
+  /** The heading it stands under. */
+  group: string;
+}
+
+/** An argument. */
+export interface Arg extends Values {
+  /** What it is. */
+  help: string;
+  /** Whether it must be given. */
+  required: boolean;
+}
+
+/** A command. */
+export interface Node {
+  /** The words after the program's name. */
+  path: string[];
+  /** Its first sentence. */
+  summary: string;
+  /** What it does. */
+  description: string;
+  /** How it is used, behind its name. */
+  usage: string;
+  /** Its flags. */
+  flags: Flag[];
+  /** Its arguments. */
+  args: Arg[];
+  /** The commands below it. */
+  commands: Node[];
+  /** Command lines to copy. */
+  examples: readonly string[];
+}
+
+/** Names of values that are files; `a` and `b` are the two states that `snapshot diff` compares. */
+const FILES = new Set(["file", "path", "a", "b"]);
+
+/** The settings of the server take few words where their reader says so. */
+const WORDS = new Map(KEYS.map((key) => {
+  const { flag, read } = SPECS[key];
+  return [flag, (read as { words?: readonly string[] }).words ?? []];
+}));
+
+/** Reads a command and those below it. */
+export function treeOf(it: CommandUnknownOpts, path: string[] = []): Node {
+  const help = it.createHelp();
+  return {
+    path,
+    summary: help.subcommandDescription(it),
+    description: help.commandDescription(it),
+    usage: it.usage(),
+    flags: help.visibleOptions(it).map((option): Flag => {
+      const { short, long, description, defaultValue, argChoices, flags } = option;
+      const [, name] = /[<[](.+?)[>\]]/.exec(flags) ?? [];
+      return {
+        names: [short, long].filter((it) => it !== undefined),
+        help: description,
+        values: name === undefined ? null : valuesOf(name, argChoices ?? WORDS.get(flags)),
+        fallback: defaultValue === undefined ? null : String(defaultValue),
+        group: option.helpGroupHeading ?? "",
+      };
+    }),
+    args: help.visibleArguments(it).map((argument): Arg => ({
+      ...valuesOf(argument.name(), argument.argChoices),
+      help: argument.description,
+      required: argument.required,
+    })),
+    commands: help.visibleCommands(it).map((below) => treeOf(below, [...path, below.name()])),
+    examples: examplesOf(it),
+  };
+}
+
+/** A command and all below it, each before its own. */
+export function nodesOf(it: Node): Node[] {
+  return [it, ...it.commands.flatMap(nodesOf)];
+}
+
+function valuesOf(name: string, choices: readonly string[] = []): Values {
+  const kind = choices.length > 0
+    ? "choices"
+    : name === "directory"
+    ? "directory"
+    : FILES.has(name)
+    ? "file"
+    : "text";
+  return { name, kind, choices };
+}
