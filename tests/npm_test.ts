@@ -111,7 +111,8 @@ Deno.test({
         }).spawn();
         let log = "";
         const reading = (async () => {
-          for await (const it of child.stderr.pipeThrough(new TextDecoderStream())) log += it;
+          const decoder = new TextDecoder();
+          for await (const it of child.stderr) log += decoder.decode(it, { stream: true });
         })();
         const ready = () => log.split("\n").find((it) => it.includes('"event":"ready"'));
         try {

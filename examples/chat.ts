@@ -1,0 +1,66 @@
+/**
+ * A chat between registered users in an encrypted room. One makes the room, for those whose cards it was
+ * given; the others join it. What is typed is sent; neither server can read it.
+ *
+ *     membershipd identity show bob.json        # Bob's card, to hand to Ada
+ *     deno run -A examples/chat.ts --identity ada.json --room lounge --with unibus1.…
+ *     deno run -A examples/chat.ts --identity bob.json --room lounge --owner ADAS-KEY
+ *
+ * `--url` and `--nats` say where the servers are: `http://127.0.0.1:8470` and `nats://127.0.0.1:4250`.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { createInterface } from "node:readline/promises";
+import { parseArgs } from "node:util";
+import {
+  createClient,
+  fileMemory,
+  type OpenRoom,
+  openRooms,
+  readCard,
+  readIdentity,
+} from "@unibus/membership/client";
+
+const text = { type: "string" } as const;
+const { values } = parseArgs({
+  options: {
+    identity: text,
+    room: text,
+    owner: text,
+    with: { type: "string", multiple: true },
+    url: { type: "string", default: "http://127.0.0.1:8470" },
+    nats: { type: "string", default: "nats://127.0.0.1:4250" },
+  },
+});
+if (values.identity === undefined || values.room === undefined) {
+  console.error("Usage: chat.ts --identity FILE --room ID [--with CARD]... [--owner KEY]");
+  process.exit(2);
+}
+
+const identity = await readIdentity(values.identity);
+using client = createClient({ url: values.url, identity });
+await using rooms = await openRooms({
+  client,
+  identity,
+  nats: { servers: values.nats },
+  // Who was who the last time: a key that changed since is not taken.
+  memory: fileMemory(`${values.identity}.known`),
+  onProblem: ({ error }) => console.error(`! ${error.message}`),
+});
+const room: OpenRoom = values.with === undefined
+  ? await rooms.join(values.room, values.owner === undefined ? {} : { owner: values.owner })
+  : await rooms.createRoom({ id: values.room, members: values.with.map(readCard) });
+console.log(`in ${room.id}, epoch ${room.epoch}; end with Ctrl-D`);
+
+const reading = (async () => {
+  for await (const message of room.messages()) {
+    console.log(`${message.sender.slice(0, 8)}: ${message.text()}`);
+  }
+})();
+for await (const line of createInterface({ input: process.stdin })) {
+  if (line !== "") await room.send(line);
+}
+await room.close();
+await reading;

@@ -1,0 +1,343 @@
+/**
+ * A backend of your own, here in the memory of the process: what `createStore` needs, and nothing
+ * else. Inputs arrive validated, so a backend is transactions only. `tests/examples_test.ts` runs
+ * the conformance suite on it; run it on yours.
+ *
+ *     deno run examples/custom_backend.ts
+ *
+ * @module
+ */
+
+import {
+  type AccessChange,
+  type Backend,
+  compareRecords,
+  type Counts,
+  createStore,
+  inviteProblem,
+  isActiveAdmin,
+  type Kind,
+  KINDS,
+  lastAdmin,
+  notFound,
+  type Range,
+  type RecordOf,
+  rekeyProblem,
+  type Room,
+  sealedKeyProblem,
+  type Store,
+  StoreError,
+  type StoreOptions,
+  type StoreRecord,
+  type User,
+} from "@unibus/membership";
+
+/** Records by key, kind by kind. */
+type Tables = { [K in Kind]: Map<string, RecordOf[K]> };
+
+/** What stores on the same data share. */
+export class Memory {
+  #tables = emptyTables();
+  readonly #listeners = new Set<{ tell: (change: AccessChange) => void }>();
+
+  /** Opens it; as many stores as you like see the same data. */
+  open(options?: StoreOptions): Store {
+    return createStore(this.#backend(), options);
+  }
+
+  /** Everything runs between two turns of the event loop, so each method is a transaction by itself. */
+  #backend(): Backend {
+    const mine = new Set<{ tell: (change: AccessChange) => void }>();
+    const tables = () => this.#tables;
+    const room = (id: string): Room => found(tables().rooms.get(id), "room", id);
+    const user = (id: string): User => found(tables().users.get(id), "user", id);
+    const membersOf = (id: string) =>
+      [...tables().members.values()].filter((it) => it.roomId === id);
+    const tell = (...changes: AccessChange[]) => {
+      for (const listener of this.#listeners) {
+        for (const it of changes) {
+          try {
+            // Neither waited for nor listened to.
+            const answer: unknown = listener.tell({ ...it });
+            if (answer instanceof Promise) answer.catch(() => {});
+          } catch { /* The listener's own affair. */ }
+        }
+      }
+    };
+    const guardLastAdmin = (it: User, force: boolean) => {
+      if (force || !isActiveAdmin(it)) return;
+      const others = [...tables().users.values()].filter((other) => other.signPub !== it.signPub);
+      if (!others.some(isActiveAdmin)) throw lastAdmin(it);
+    };
+
+    return {
+      name: "memory",
+
+      createRoom: (it, members, keys) =>
+        now(() => {
+          if (tables().rooms.has(it.id)) {
+            throw new StoreError("room_exists", `Room ${it.id} is there already`);
+          }
+          put(tables(), "rooms", it);
+          for (const member of members) put(tables(), "members", member);
+          for (const key of keys) put(tables(), "room_keys", key);
+          tell({ roomId: it.id }, ...members.map(({ endpoint }) => ({ endpoint })));
+        }),
+      getRoom: (id) => now(() => copy(tables().rooms.get(id))),
+      listRooms: (range) => now(() => page(tables().rooms.values(), range, (it) => it.id)),
+      listRoomsForEndpoint: (endpoint, range) =>
+        now(() => {
+          const isIn = (it: Room) => tables().members.has(join(it.id, endpoint));
+          return page([...tables().rooms.values()].filter(isIn), range, (it) => it.id);
+        }),
+      deleteRoom: (id) =>
+        now(() => {
+          room(id);
+          const endpoints = membersOf(id).map(({ endpoint }) => ({ endpoint }));
+          tables().rooms.delete(id);
+          for (const kind of ["members", "room_keys"] as const) {
+            for (const [key, it] of tables()[kind]) {
+              if (it.roomId === id) tables()[kind].delete(key);
+            }
+          }
+          tell({ roomId: id }, ...endpoints);
+        }),
+
+      addMember: (member, key) =>
+        now(() => {
+          const { roomId, endpoint } = member;
+          const to = room(roomId);
+          if (tables().members.has(join(roomId, endpoint))) {
+            throw new StoreError("member_exists", `${endpoint} is a member of ${roomId} already`);
+          }
+          if (key !== null) {
+            const problem = sealedKeyProblem(to, key.epoch);
+            if (problem !== null) throw problem;
+            if (key.epoch !== to.epoch) {
+              throw new StoreError("conflict", `The room is at epoch ${to.epoch}`);
+            }
+            put(tables(), "room_keys", key);
+          }
+          put(tables(), "members", member);
+          tell({ endpoint });
+        }),
+      getMember: (roomId, endpoint) =>
+        now(() => copy(tables().members.get(join(roomId, endpoint)))),
+      listMembers: (roomId, range) =>
+        now(() => page(membersOf(room(roomId).id), range, (it) => it.endpoint)),
+      removeMember: (roomId, endpoint) =>
+        now(() => {
+          if (room(roomId).owner === endpoint) {
+            throw new StoreError("room_owner", `${endpoint} owns room ${roomId}`);
+          }
+          if (!tables().members.delete(join(roomId, endpoint))) {
+            throw notFound("member", `${endpoint} in room ${roomId}`);
+          }
+          tell({ endpoint });
+        }),
+
+      rekeyRoom: (roomId, epoch, keys) =>
+        now(() => {
+          const before = room(roomId);
+          const members = new Set(membersOf(roomId).map((it) => it.endpoint));
+          const problem = rekeyProblem(before, members, epoch, keys.map((it) => it.endpoint));
+          if (problem !== null) throw problem;
+          put(tables(), "rooms", { ...before, epoch });
+          for (const key of keys) put(tables(), "room_keys", key);
+          return { ...before, epoch };
+        }),
+      putSealedKey: (key) =>
+        now(() => {
+          const to = room(key.roomId);
+          found(tables().members.get(join(key.roomId, key.endpoint)), "member", key.endpoint);
+          const problem = sealedKeyProblem(to, key.epoch);
+          if (problem !== null) throw problem;
+          put(tables(), "room_keys", key);
+        }),
+      getSealedKey: (roomId, endpoint, epoch) =>
+        now(() => {
+          const own = [...tables().room_keys.values()]
+            .filter((it) => it.roomId === roomId && it.endpoint === endpoint)
+            .filter((it) => epoch === null || it.epoch === epoch);
+          return copy(own.sort((a, b) => b.epoch - a.epoch)[0]);
+        }),
+      listSealedKeys: (roomId, epoch, { limit, after }) =>
+        now(() => {
+          room(roomId);
+          const keys = [...tables().room_keys.values()]
+            .filter((it) => it.roomId === roomId && (epoch ?? it.epoch) === it.epoch);
+          const text = (it: { epoch: number; endpoint: string }) => padded(it.epoch) + it.endpoint;
+          return page(keys, { limit, after: after && text(after) }, text);
+        }),
+
+      addUser: (it) =>
+        now(() => {
+          if (tables().users.has(it.signPub)) throw userExists(it);
+          put(tables(), "users", it);
+          tell({ endpoint: it.signPub });
+        }),
+      getUser: (id) => now(() => copy(tables().users.get(id))),
+      listUsers: (range) => now(() => page(tables().users.values(), range, (it) => it.signPub)),
+      setUserStatus: (id, status, at, force) =>
+        now(() => {
+          const before = user(id);
+          if (before.status === status) return { ...before };
+          if (status === "revoked") guardLastAdmin(before, force);
+          const next = { ...before, status, revokedAt: status === "revoked" ? at : null };
+          put(tables(), "users", next);
+          tell({ endpoint: id });
+          return { ...next };
+        }),
+      setUserRole: (id, role, force) =>
+        now(() => {
+          const before = user(id);
+          if (before.role === role) return { ...before };
+          guardLastAdmin(before, force);
+          put(tables(), "users", { ...before, role });
+          tell({ endpoint: id });
+          return { ...before, role };
+        }),
+      deleteUser: (id, force) =>
+        now(() => {
+          guardLastAdmin(user(id), force);
+          tables().users.delete(id);
+          tell({ endpoint: id });
+        }),
+      isAuthorized: (id) => tables().users.get(id)?.status === "active",
+      hasAdmin: () => [...tables().users.values()].some(isActiveAdmin),
+
+      createInvite: (it) =>
+        now(() => {
+          if (tables().invites.has(it.id)) throw new StoreError("conflict", "The id is taken");
+          put(tables(), "invites", it);
+        }),
+      getInvite: (id) => now(() => copy(tables().invites.get(id))),
+      listInvites: (range) => now(() => page(tables().invites.values(), range, (it) => it.id)),
+      consumeInvite: (id, claim) =>
+        now(() => {
+          const invite = found(tables().invites.get(id), "invite", id);
+          const problem = inviteProblem(invite, claim.createdAt);
+          if (problem !== null) throw problem;
+          put(tables(), "invites", { ...invite, usedAt: claim.createdAt, usedBy: claim.signPub });
+          if (tables().users.has(claim.signPub)) throw userExists(claim);
+          const joined = { ...claim, role: invite.role };
+          put(tables(), "users", joined);
+          tell({ endpoint: joined.signPub });
+          return { ...joined };
+        }),
+      cancelInvite: (id, at) =>
+        now(() => {
+          const invite = found(tables().invites.get(id), "invite", id);
+          if (invite.usedAt !== null) {
+            throw new StoreError("invite_used", `Invite ${id} was used at ${invite.usedAt}`);
+          }
+          const next = { ...invite, canceledAt: invite.canceledAt ?? at };
+          put(tables(), "invites", next);
+          return { ...next };
+        }),
+
+      async *records(signal) {
+        // One point in time: what is changed later is another object.
+        const all = KINDS.flatMap((kind) =>
+          [...tables()[kind].values()].map((record) => ({ kind, record }) as StoreRecord)
+        );
+        for (const it of all.sort(compareRecords)) {
+          if (signal?.aborted) throw new StoreError("aborted", "Reading was ended");
+          yield await Promise.resolve(structuredClone(it));
+        }
+      },
+      restore: async (records, { replace = false, signal, onProgress }) => {
+        const check = () => {
+          if (signal?.aborted) throw new StoreError("aborted", "The restore was ended");
+        };
+        check();
+        const isEmpty = () => KINDS.every((kind) => tables()[kind].size === 0);
+        const refused = () => new StoreError("refused", "The store is not empty");
+        if (!replace && !isEmpty()) throw refused();
+        const next = emptyTables();
+        let done = 0;
+        for await (const it of records) {
+          check();
+          put(next, it.kind, it.record);
+          onProgress?.(++done);
+        }
+        check();
+        if (!replace && !isEmpty()) throw refused();
+        this.#tables = next;
+        tell({});
+        return Object.fromEntries(KINDS.map((kind) => [kind, next[kind].size])) as Counts;
+      },
+
+      watchAccess: (listener) => {
+        const own = { tell: listener };
+        mine.add(own);
+        this.#listeners.add(own);
+        return () => void this.#listeners.delete(own);
+      },
+      health: () => Promise.resolve([{ name: "memory", ok: true, detail: "It is here" }]),
+      close: () => now(() => mine.forEach((it) => this.#listeners.delete(it))),
+    };
+  }
+}
+
+/** A transaction: what it throws is how the promise ends. */
+function now<T>(work: () => T): Promise<T> {
+  return new Promise((resolve) => resolve(work()));
+}
+
+function emptyTables(): Tables {
+  return Object.fromEntries(KINDS.map((kind) => [kind, new Map()])) as unknown as Tables;
+}
+
+const padded = (epoch: number) => String(epoch).padStart(16, "0");
+const join = (...parts: string[]) => parts.join("\0");
+
+function keyOf(kind: Kind, record: RecordOf[Kind]): string {
+  const it = record as RecordOf["rooms"] & RecordOf["room_keys"] & RecordOf["users"];
+  if (kind === "members") return join(it.roomId, it.endpoint);
+  if (kind === "room_keys") return join(it.roomId, padded(it.epoch), it.endpoint);
+  return kind === "users" ? it.signPub : it.id;
+}
+
+/** A copy goes in and copies come out: nobody outside holds a part of the store. */
+function put<K extends Kind>(tables: Tables, kind: K, record: RecordOf[K]): void {
+  (tables[kind] as Map<string, RecordOf[K]>).set(keyOf(kind, record), structuredClone(record));
+}
+
+function copy<T>(it: T | undefined): T | null {
+  return it === undefined ? null : structuredClone(it);
+}
+
+function found<T>(it: T | undefined, what: string, key: string): T {
+  if (it === undefined) throw notFound(what, key);
+  return it;
+}
+
+function userExists(it: User): StoreError {
+  return new StoreError("user_exists", `User ${it.signPub} is there already`);
+}
+
+const bytes = new TextEncoder();
+
+/** By key as UTF-8 bytes, which is the order of every list. */
+function compare(a: string, b: string): number {
+  const [x, y] = [bytes.encode(a), bytes.encode(b)];
+  for (let i = 0; i < x.length && i < y.length; i++) if (x[i] !== y[i]) return x[i]! - y[i]!;
+  return x.length - y.length;
+}
+
+function page<T>(all: Iterable<T>, { limit, after }: Range, key: (it: T) => string): T[] {
+  return [...all].filter((it) => after === null || compare(key(it), after) > 0)
+    .sort((a, b) => compare(key(a), key(b))).slice(0, limit).map((it) => structuredClone(it));
+}
+
+if (import.meta.main) {
+  await using store = new Memory().open();
+  const { invite, token } = await store.createInvite({ createdBy: "cli", role: "admin" });
+  await store.consumeInvite(token, {
+    signPub: "a1".repeat(32),
+    kexPub: "b2".repeat(32),
+    handle: "ada",
+  });
+  console.log(await store.hasAdmin(), (await store.getInvite(invite.id)).usedAt !== null);
+}
