@@ -76,7 +76,7 @@ Deno.test({
         const files = await readdir(own, { recursive: true, withFileTypes: true });
         for (const it of files.filter((it) => it.isFile())) {
           const text = await readFile(`${it.parentPath}/${it.name}`, "utf8");
-          assert.ok(!/unibus-npm-|file:\/\/\//.test(text), `${it.name} names a place`);
+          assert.ok(!/unibus-release-|file:\/\/\//.test(text), `${it.name} names a place`);
           assert.ok(!/\.test\./.test(it.name), it.name);
         }
       });

@@ -7,12 +7,10 @@
  * @module
  */
 
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
-import process from "node:process";
+import { mkdir } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { run } from "./run.ts";
+import { inWorkspace, main, run } from "./run.ts";
 import { stage } from "./stage.ts";
 
 const TARGETS = [
@@ -40,7 +38,7 @@ const NO_RUNTIME =
   "without the open network set DENORT_BIN to a denort of the same version and target, or copy the " +
   "dl directory of another machine's DENO_DIR into this one's; deno task dist needs neither";
 
-async function main(args: string[]): Promise<void> {
+async function make(args: string[]): Promise<void> {
   const text = { type: "string" } as const;
   const { values } = parseArgs({
     args,
@@ -62,9 +60,8 @@ async function main(args: string[]): Promise<void> {
   }
   const out = resolve(values.out ?? "local_files/membershipd");
   await mkdir(dirname(out), { recursive: true });
-  const work = await mkdtemp(join(tmpdir(), "unibus-compile-"));
   const log = (line: string) => console.error(line);
-  try {
+  await inWorkspace(async (work) => {
     await stage({
       directory: work,
       natsServer: values["nats-server"],
@@ -74,19 +71,14 @@ async function main(args: string[]): Promise<void> {
     log("Compiling");
     const to = target === undefined ? [] : ["--target", target];
     const what = ["--allow-all", "--no-config", "--no-lock", "--include", ".", "--output", out];
-    await run(Deno.execPath(), ["compile", "--quiet", ...to, ...what, "main.js"], work);
+    try {
+      await run(Deno.execPath(), ["compile", "--quiet", ...to, ...what, "main.js"], work);
+    } catch (error) {
+      const isMissing = /denort|error sending request|download/i.test(String(error));
+      throw isMissing ? new Error(NO_RUNTIME, { cause: error }) : error;
+    }
     log(out);
-  } catch (error) {
-    const isMissing = /denort|error sending request|download/i.test(String(error));
-    throw isMissing ? new Error(NO_RUNTIME, { cause: error }) : error;
-  } finally {
-    await rm(work, { recursive: true });
-  }
+  });
 }
 
-try {
-  await main(Deno.args);
-} catch (error) {
-  console.error(`compile: ${error instanceof Error ? error.message : error}`);
-  process.exit(1);
-}
+await main("compile", make);

@@ -9,14 +9,13 @@
 
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import { chmod, copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, copyFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { VERSION } from "../version.ts";
-import { run } from "./run.ts";
+import { inWorkspace, main, run } from "./run.ts";
 import { stage } from "./stage.ts";
 
 const HELP =
@@ -59,7 +58,7 @@ async function assemble(
   return { sha256, size: length + payload.length };
 }
 
-async function main(args: string[]): Promise<void> {
+async function make(args: string[]): Promise<void> {
   const text = { type: "string" } as const;
   const { values } = parseArgs({
     args,
@@ -75,9 +74,8 @@ async function main(args: string[]): Promise<void> {
   if (values.help) return console.log(HELP);
   const out = resolve(values.out ?? "local_files/membershipd");
   await mkdir(dirname(out), { recursive: true });
-  const work = await mkdtemp(join(tmpdir(), "unibus-dist-"));
   const log = (line: string) => console.error(line);
-  try {
+  await inWorkspace(async (work) => {
     const directory = join(work, "it");
     await mkdir(directory);
     await stage({
@@ -104,14 +102,7 @@ async function main(args: string[]): Promise<void> {
     } finally {
       await rm(archive, { force: true });
     }
-  } finally {
-    await rm(work, { recursive: true });
-  }
+  });
 }
 
-try {
-  await main(Deno.args);
-} catch (error) {
-  console.error(`dist: ${error instanceof Error ? error.message : error}`);
-  process.exit(1);
-}
+await main("dist", make);

@@ -7,14 +7,12 @@
  * @module
  */
 
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import config from "../../deno.json" with { type: "json" };
-import { run } from "./run.ts";
+import { inWorkspace, main, run } from "./run.ts";
 
 const HELP = `Usage: deno task npm [--out FILE]
 
@@ -71,7 +69,7 @@ async function complete(path: string): Promise<void> {
   await writeFile(path, JSON.stringify(manifest, null, 2) + "\n");
 }
 
-async function main(args: string[]): Promise<void> {
+async function make(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
     options: { out: { type: "string" }, help: { type: "boolean", short: "h" } },
@@ -79,8 +77,7 @@ async function main(args: string[]): Promise<void> {
   if (values.help) return console.log(HELP);
   const out = resolve(values.out ?? `local_files/unibus-membership-${config.version}.tgz`);
   await mkdir(dirname(out), { recursive: true });
-  const work = await mkdtemp(join(tmpdir(), "unibus-npm-"));
-  try {
+  await inWorkspace(async (work) => {
     const source = join(work, "source");
     await mkdir(source);
     await copyTo(source);
@@ -96,14 +93,7 @@ async function main(args: string[]): Promise<void> {
     await cp(join(ROOT, "CHANGELOG.md"), join(work, "package", "CHANGELOG.md"));
     await run("tar", ["-czf", out, "-C", work, "package"], work);
     console.error(out);
-  } finally {
-    await rm(work, { recursive: true });
-  }
+  });
 }
 
-try {
-  await main(Deno.args);
-} catch (error) {
-  console.error(`npm: ${error instanceof Error ? error.message : error}`);
-  process.exit(1);
-}
+await main("npm", make);

@@ -1,10 +1,14 @@
 /**
- * Running a tool of the release, with its output shown only when it fails.
+ * What the makers of a release share: running a tool, with its output shown only when it fails, and
+ * ending as a program does.
  *
  * @module
  */
 
 import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 
 /** Runs a program; rejects with what it said when it fails. */
@@ -26,4 +30,24 @@ export function run(
       reject(new Error(`${program} ${args[0]} ended with ${how}:\n${said.trim()}`));
     });
   });
+}
+
+/** Runs a maker with this process's arguments; what it throws is told, and the exit code is 1. */
+export async function main(name: string, make: (args: string[]) => Promise<void>): Promise<void> {
+  try {
+    await make(Deno.args);
+  } catch (error) {
+    console.error(`${name}: ${error instanceof Error ? error.message : error}`);
+    process.exit(1);
+  }
+}
+
+/** Works in a directory of its own, which is removed. */
+export async function inWorkspace(work: (directory: string) => Promise<void>): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), "unibus-release-"));
+  try {
+    await work(directory);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
 }

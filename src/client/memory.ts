@@ -27,8 +27,9 @@ const VERSION = 1;
  * ```ts
  * import { fileMemory } from "@unibus/membership/client";
  * import { mkdtempSync } from "node:fs";
+ * import { tmpdir } from "node:os";
  *
- * const path = `${mkdtempSync("/tmp/unibus-")}/known.json`;
+ * const path = `${mkdtempSync(`${tmpdir()}/unibus-`)}/known.json`;
  * await fileMemory(path).set("epoch kitchen", "7");
  * if (await fileMemory(path).get("epoch kitchen") !== "7") throw new Error("unreachable");
  * ```

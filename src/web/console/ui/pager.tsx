@@ -58,15 +58,20 @@ export function Pager({ trail, go, size, shown, next, noun }: PagerProps): JSX.E
     : shown === 0
     ? `No more ${noun}s`
     : `${number(first)} to ${number(first + shown - 1)}${next === null ? ", the last" : ""}`;
+  /** A page begins at its beginning. */
+  const turn = (to: typeof trail) => {
+    go(to);
+    scrollTo(0, 0);
+  };
   return (
     <nav class="pager" aria-label={`Pages of ${noun}s`}>
       <p role="status" class="muted">{text}</p>
       {(trail.length > 1 || next !== null) && (
         <div class="actions">
-          <Button disabled={trail.length === 1} onClick={() => go(trail.slice(0, -1))}>
+          <Button disabled={trail.length === 1} onClick={() => turn(trail.slice(0, -1))}>
             Previous
           </Button>
-          <Button disabled={next === null} onClick={() => go([...trail, next])}>Next</Button>
+          <Button disabled={next === null} onClick={() => turn([...trail, next])}>Next</Button>
         </div>
       )}
     </nav>

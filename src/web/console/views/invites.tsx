@@ -157,10 +157,7 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
             />
             <Pager
               trail={trail}
-              go={(it) => {
-                setTrail(it);
-                scrollTo(0, 0);
-              }}
+              go={setTrail}
               size={SIZE}
               shown={items.length}
               next={from + SIZE < data.items.length ? String(from + SIZE) : null}

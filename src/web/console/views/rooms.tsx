@@ -119,10 +119,7 @@ export function Rooms(): JSX.Element {
             />
             <Pager
               trail={trail}
-              go={(it) => {
-                setTrail(it);
-                scrollTo(0, 0);
-              }}
+              go={setTrail}
               size={SIZE}
               shown={data.items.length}
               next={data.next}

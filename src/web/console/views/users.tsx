@@ -156,10 +156,7 @@ export function Users(): JSX.Element {
             />
             <Pager
               trail={trail}
-              go={(it) => {
-                setTrail(it);
-                scrollTo(0, 0);
-              }}
+              go={setTrail}
               size={SIZE}
               shown={data.items.length}
               next={data.next}
