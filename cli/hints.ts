@@ -15,6 +15,11 @@ const NAME_STORE = "name the file with --db, or a server with --nats-url";
 const HINTS: readonly Hint[] = [
   // What there is.
   ["not_found", /^No user /, "membershipd user list shows the keys"],
+  [
+    "invalid",
+    /^signPub must be 64 hex/,
+    "users go by their keys, as user list and identity show print them",
+  ],
   ["not_found", /^No room /, "membershipd room list shows the ids"],
   ["not_found", /^No such invitation/, "membershipd invite list shows the ids"],
   ["not_found", /^No invite /, `the token is of another store, or mistyped; ${ASK_FOR_INVITE}`],
@@ -75,6 +80,11 @@ const HINTS: readonly Hint[] = [
     "unavailable",
     /does not accept these credentials$/,
     "say who you are: --service-keys (the file membershipd made), --nkey-seed-file or --creds",
+  ],
+  [
+    "refused",
+    /the account of its clients/,
+    "--service-keys names the file membershipd made, ./local_files/service-keys.json by default",
   ],
   [
     "any",

@@ -143,6 +143,8 @@ export async function openNats(
   create: boolean,
 ): Promise<Store> {
   const options = await natsTarget(context, flags);
+  // Loaded with the backends only, like them.
+  if (create) await (await import("./account.ts")).refuseClientsAccount(options, context.io.signal);
   const { openJetStream } = await backends();
   return await orAbort(
     openJetStream({ ...options, create }),

@@ -27,6 +27,8 @@ export class Progress implements Disposable {
   #bar: SingleBar | null = null;
   #last: Step | null = null;
   #shown = 0;
+  /** The last line of a phase. */
+  #told = "";
   #begun = 0;
 
   /**
@@ -104,7 +106,10 @@ export class Progress implements Disposable {
     this.#shown = Date.now();
     if (total === null) return this.#write(`${phase}: ${amount(done, step)}`);
     const percent = total === 0 ? 100 : Math.floor(100 * done / total);
-    this.#write(`${phase}: ${done} of ${amount(total, step)} (${percent}%)`);
+    const text = `${phase}: ${done} of ${amount(total, step)} (${percent}%)`;
+    // A phase that was whole at once would end with the line it began with.
+    if (text !== this.#told) this.#write(text);
+    this.#told = text;
   }
 
   #pace({ done, total }: Step): { rate: number; left: string } {

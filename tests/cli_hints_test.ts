@@ -53,6 +53,7 @@ Deno.test("what is not in the store: the command that lists what is", async () =
     await expect([
       [["user", "show", stranger, ...db], /user list/],
       [["user", "revoke", stranger, ...db], /user list/],
+      [["user", "revoke", "ada", ...db], /as user list/],
       [["room", "show", "none", ...db], /room list/],
       [["invite", "show", stranger, ...db], /invite list/],
       [redeem("b".repeat(64)), /mistyped; ask an admin for a new one/],

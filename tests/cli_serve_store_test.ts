@@ -123,6 +123,33 @@ Deno.test("a store with a move in progress is refused with 2, until the move is 
     assert.deepEqual(moved, users);
   }));
 
+Deno.test("without the service keys no store is made in the clients' account, where it would be lost", () =>
+  inDir(async (dir) => {
+    const from = `${dir}/from.db`;
+    writeDataset(from, { records: 200 });
+    await using alone = await daemon(dir, ["--nats-only"]);
+    const url = ["--nats-url", alone.nats];
+    const { signPub, kexPub } = person(1);
+    const writers = [
+      ["migrate-to-kv", "--db", from],
+      ["migrate-to-kv", "--db", from, "--dry-run"],
+      ["user", "add", "--handle", "a", "--sign-pub", signPub, "--kex-pub", kexPub],
+      ["invite", "create"],
+    ];
+    for (const args of writers) {
+      const { code, stderr } = await cliProcess([...args, ...url]).ended;
+      assert.equal(code, 1, args.join(" "));
+      assert.match(stderr, /the account of its clients.*\nhint: --service-keys/);
+    }
+    assert.deepEqual((await readdir(dir)).filter((it) => /backup/.test(it)), []);
+    // The start says the command that does it.
+    const { move } = await alone.event("ready");
+    assert.match(move, / --service-keys /);
+    const [, command, , , ...reach] = move.split(" ");
+    const { code, stderr } = await cliProcess([command, "--db", from, ...reach]).ended;
+    assert.equal(code, 0, stderr);
+  }));
+
 Deno.test("a NATS server of one's own: configured by `nats accounts`, asked by the same keys", () =>
   inDir(async (dir) => {
     const keys = `${dir}/keys.json`;

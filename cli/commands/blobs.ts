@@ -7,6 +7,7 @@
 import { existsSync } from "node:fs";
 import type { BlobStore, CopyBlobsReport } from "../../src/blobs/mod.ts";
 import { StoreError } from "../../src/errors.ts";
+import { refuseClientsAccount } from "../account.ts";
 import {
   command,
   type CommandUnknownOpts,
@@ -69,7 +70,9 @@ async function copy(
   const { connectNats } = await import("../../src/nats/connect.ts");
   const { signal } = context.io;
   await using stack = new AsyncDisposableStack();
-  const connection = await connectNats(await natsTarget(context, { ...flags, natsUrl }));
+  const target = await natsTarget(context, { ...flags, natsUrl });
+  if (name === "to-kv") await refuseClientsAccount(target, signal);
+  const connection = await connectNats(target);
   stack.defer(() => connection.close());
   await requireSource();
   const disk = stack.use(await openDiskBlobs(storeDir));

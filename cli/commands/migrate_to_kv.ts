@@ -50,11 +50,13 @@ export function migrateToKvCommand(context: Context): CommandUnknownOpts {
     if (natsUrl === undefined) throw new UsageError("--nats-url is required");
     const nats = await natsTarget(context, { ...flags, natsUrl });
     const { migrateSqliteToKv } = await import("../../mod.ts");
+    const { refuseClientsAccount } = await import("../account.ts");
     await tellMove(
       context,
       flags,
-      (onProgress) =>
-        migrateSqliteToKv({
+      async (onProgress) => {
+        await refuseClientsAccount(nats, context.io.signal);
+        return await migrateSqliteToKv({
           db,
           nats,
           onProgress,
@@ -63,7 +65,8 @@ export function migrateToKvCommand(context: Context): CommandUnknownOpts {
           replace: replace === true,
           ...(replicas === undefined ? {} : { replicas }),
           ...(backup === undefined ? {} : { backup }),
-        }),
+        });
+      },
       (report) =>
         report.backup === null
           ? `${report.db} is as it was; no backup was made`

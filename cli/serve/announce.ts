@@ -54,7 +54,7 @@ function offOf(settings: Settings): string[] {
       ? []
       : ["other machines cannot reach it: --bind 0.0.0.0, with --bus-auth enforce and TLS"],
     ...store === "sqlite"
-      ? ["one machine only: --store jetstream, then membershipd migrate-to-kv"]
+      ? ["one machine only: stop it, then membershipd serve --nats-only shows how to move to NATS"]
       : isClustered(settings) && replicas === null
       ? ["one copy of the store, unless it has got more: membershipd cluster scale --replicas 3"]
       : [],
@@ -80,6 +80,11 @@ function storeFlags(settings: Settings, { nats }: Places): string {
 
 function shellWord(text: string): string {
   return /^[\w./:@%+,=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+function columns(rows: [name: string, what: string][]): string[] {
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return rows.map(([name, what]) => `  ${name.padEnd(width)}  ${what}`);
 }
 
 /** What the announcement is made of. */
@@ -113,20 +118,32 @@ export function announce(
   const url = publicUrl(settings) ?? http;
   const invite = `membershipd invite create${storeFlags(settings, places)} --url ${url}`;
   const first = made.length > 0;
-  if (http === undefined) return log("info", "ready", { ...places, note: "the nats-server only" });
+  if (http === undefined) {
+    // Without the keys one would be in the clients' account, whose bucket nobody reads.
+    const move = store === "sqlite"
+      ? {
+        move: "membershipd migrate-to-kv" + storeFlags(settings, places) +
+          storeFlags({ ...settings, store: "jetstream" }, places),
+        then: "membershipd serve --store jetstream",
+      }
+      : {};
+    return log("info", "ready", { ...places, note: "the nats-server only", ...move });
+  }
   log("info", "ready", { ...places, store, busAuth, version: VERSION, ms: Math.round(took) });
   if (say === null) {
     if (first) log("info", "first_start", { made: made.map(([path]) => path).join(" ") });
   } else if (first) {
-    const width = Math.max(...made.map(([path]) => path.length));
+    const listens: [url: string, what: string][] = [
+      [http, `HTTP; ${http}/docs tells how to use it`],
+      ...hasConsole(settings) ? [[`${http}/console`, "for admins, in a browser"] as const] : [],
+      [places.nats, "NATS, for the messages"],
+    ].map(([url, what]) => [url!, what!]);
     say([
       "",
       "This is the first start here. It made",
-      ...made.map(([path, what]) => `  ${path.padEnd(width)}  ${what}`),
+      ...columns(made),
       "It listens on",
-      `  ${http}  HTTP; ${http}/docs tells how to use it`,
-      ...hasConsole(settings) ? [`  ${http}/console  for admins, in a browser`] : [],
-      `  ${places.nats}  NATS, for the messages`,
+      ...columns(listens),
       ...offOf(settings).length === 0 ? [] : ["Off, and how to turn it on"],
       ...offOf(settings).map((it) => `  ${it}`),
       ...hasAdmin ? [] : [

@@ -19,7 +19,7 @@ export const CONTROL_ACCOUNT = "CONTROL";
 export const SYSTEM_ACCOUNT = "SYS";
 
 /** `off`: the user that a client without credentials becomes. Its password keeps nobody out. */
-const ANYONE = "anyone";
+export const ANYONE = "anyone";
 
 /** What {@link busAccounts} takes. */
 export interface BusAccountsOptions {

@@ -94,9 +94,15 @@ function keys(db: DatabaseSync): FileFinding {
 
 function admin(db: DatabaseSync): FileFinding {
   const admins = Number(value(db, ADMINS));
-  return admins > 0 ? { check: "admin", level: "ok", message: `${admins} active admins` } : {
-    check: "admin",
-    level: "warning",
-    message: "There is no active admin; invite create --role admin makes the way for one",
-  };
+  return admins > 0
+    ? {
+      check: "admin",
+      level: "ok",
+      message: `${admins} active ${admins === 1 ? "admin" : "admins"}`,
+    }
+    : {
+      check: "admin",
+      level: "warning",
+      message: "There is no active admin; invite create --role admin makes the way for one",
+    };
 }

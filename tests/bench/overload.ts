@@ -75,7 +75,8 @@ async function measure(what: Flood["what"], store: Plane["store"], title: string
     found: `${whole(it.accepted.n / it.seconds)}/s answered, ${ms(it.accepted)}`,
     baseline: `capacity ${whole(capacity)}/s, ${AT_CAPACITY} at once, ${ms(calm.accepted)}`,
     ratio: it.accepted.n / it.seconds / capacity,
-    goal: { least: 0.4 },
+    // The flood takes its part of the same processor.
+    goal: { least: 0.3 },
   }, {
     what: "  p99 of what is answered",
     found: `${whole(it.accepted.p99)} ms`,
