@@ -115,11 +115,19 @@ const FOUND: Record<string, Rule[]> = {
 
 Deno.test("a run against a store that breaks a promise finds it", async (t) => {
   const names = Object.keys(BREAKS).filter((it) => it in FOUND);
+  /** What is found in a run, or in another: nothing may have looked where it was broken. */
+  const found = async (name: string) => {
+    const rules = new Set<Rule>();
+    for (let tries = 0; tries < 4 && !FOUND[name]!.every((it) => rules.has(it)); tries++) {
+      for (const it of rulesOf(await runLocally(name))) rules.add(it);
+    }
+    return [...rules];
+  };
   // They mostly wait, so they wait together.
-  const runs = names.map((name) => runLocally(name));
+  const runs = names.map(found);
   for (const [i, name] of names.entries()) {
     await t.step(name, async () => {
-      const rules = rulesOf(await runs[i]!);
+      const rules = await runs[i]!;
       for (const rule of FOUND[name]!) assert.ok(rules.includes(rule), `${rule} among ${rules}`);
     });
   }

@@ -48,10 +48,12 @@ export interface PagerProps {
   next: string | null;
   /** What is listed, as `user`. */
   noun: string;
+  /** What is shown is of an older question: its pages are not turned. */
+  stale: boolean;
 }
 
 /** Says which part of the list is shown, and leads to the others. */
-export function Pager({ trail, go, size, shown, next, noun }: PagerProps): JSX.Element {
+export function Pager({ trail, go, size, shown, next, noun, stale }: PagerProps): JSX.Element {
   const first = (trail.length - 1) * size + 1;
   const text = trail.length === 1 && next === null
     ? counted(shown, noun)
@@ -68,10 +70,12 @@ export function Pager({ trail, go, size, shown, next, noun }: PagerProps): JSX.E
       <p role="status" class="muted">{text}</p>
       {(trail.length > 1 || next !== null) && (
         <div class="actions">
-          <Button disabled={trail.length === 1} onClick={() => turn(trail.slice(0, -1))}>
+          <Button disabled={stale || trail.length === 1} onClick={() => turn(trail.slice(0, -1))}>
             Previous
           </Button>
-          <Button disabled={next === null} onClick={() => turn([...trail, next])}>Next</Button>
+          <Button disabled={stale || next === null} onClick={() => turn([...trail, next])}>
+            Next
+          </Button>
         </div>
       )}
     </nav>

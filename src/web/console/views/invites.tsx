@@ -162,6 +162,7 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
               shown={items.length}
               next={from + SIZE < data.items.length ? String(from + SIZE) : null}
               noun="invite"
+              stale={of !== state}
             />
           </>
         )}

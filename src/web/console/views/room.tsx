@@ -130,6 +130,7 @@ export function RoomView({ id }: { id: string }): JSX.Element {
                 shown={items.length}
                 next={next}
                 noun="member"
+                stale={of !== what}
               />
             </>
           )}

@@ -124,6 +124,7 @@ export function Rooms(): JSX.Element {
               shown={data.items.length}
               next={data.next}
               noun="room"
+              stale={of !== what}
             />
           </>
         )}

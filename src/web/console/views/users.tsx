@@ -161,6 +161,7 @@ export function Users(): JSX.Element {
               shown={data.items.length}
               next={data.next}
               noun="user"
+              stale={of !== what}
             />
           </>
         )}
