@@ -92,6 +92,8 @@ browserTest(
         await page.getByRole("button", { name: "Next" }).click();
         await page.getByText(`${i * 50 + 1} to ${i * 50 + 50}`, { exact: true }).waitFor();
       }
+      // The pager is ahead of the rows while they are being read.
+      await page.locator('table[aria-busy="false"]').waitFor();
       const third = await page.getByRole("rowheader").first().textContent();
       // A look at one user, and back to the same page of the list.
       await page.getByRole("rowheader").first().getByRole("link").click();
@@ -100,6 +102,7 @@ browserTest(
       await page.getByText("151 to 200", { exact: true }).waitFor();
       await page.getByRole("button", { name: "Previous" }).click();
       await page.getByText("101 to 150", { exact: true }).waitFor();
+      await page.locator('table[aria-busy="false"]').waitFor();
       await page.getByLabel("Role").selectOption("admin");
       await page.getByRole("button", { name: "Next" }).click();
       await page.getByText("51 to 100", { exact: true }).waitFor();
