@@ -2,12 +2,10 @@
 
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import { openSqlite, type Store } from "@unibus/membership";
 import { type Changes, createClient, createIdentity } from "@unibus/membership/client";
 import { CHANGE_ROWS } from "../src/http/change_rows.ts";
 import { ROUTES } from "../src/http/routes.ts";
 import { serve } from "../src/http/serve.ts";
-import { openJetStream } from "../src/jetstream/mod.ts";
 import {
   type Answer,
   isProblem,
@@ -17,36 +15,10 @@ import {
   type TestPlane,
   testPlane,
 } from "./helpers/http.ts";
-import { type TestServer, testServer } from "./helpers/nats.ts";
+import { backends } from "./helpers/backends.ts";
 import { daemon, until } from "./helpers/serve.ts";
 
-let server: TestServer;
-let buckets = 0;
-
-Deno.test.beforeAll(async () => {
-  server = await testServer();
-});
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
-
-/** Two handles on one store of each backend. */
-const BACKENDS: Record<string, (work: (a: Store, b: Store) => Promise<void>) => Promise<void>> = {
-  sqlite: async (work) => {
-    const dir = await Deno.makeTempDir();
-    try {
-      await using a = openSqlite(`${dir}/a.db`);
-      await using b = openSqlite(`${dir}/a.db`);
-      await work(a, b);
-    } finally {
-      await Deno.remove(dir, { recursive: true });
-    }
-  },
-  jetstream: async (work) => {
-    const options = { servers: server.url, bucket: `CHANGES_${++buckets}` };
-    await using a = await openJetStream(options);
-    await using b = await openJetStream(options);
-    await work(a, b);
-  },
-};
+const BACKENDS = backends();
 
 async function read(it: TestPlane, as: Someone, query = ""): Promise<Changes> {
   const { status, json, text } = await it.ask(`GET /v1/changes${query}`, { as });

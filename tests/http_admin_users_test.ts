@@ -4,38 +4,11 @@ import assert from "node:assert/strict";
 import { openSqlite, type Store, type User } from "@unibus/membership";
 import { createClient, createIdentity } from "@unibus/membership/client";
 import { UserIndex } from "../src/http/user_index.ts";
-import { openJetStream } from "../src/jetstream/mod.ts";
 import { isProblem, type Someone, someone, type TestPlane, testPlane } from "./helpers/http.ts";
 import { until } from "./helpers/serve.ts";
-import { type TestServer, testServer } from "./helpers/nats.ts";
+import { backends } from "./helpers/backends.ts";
 
-let server: TestServer;
-let buckets = 0;
-
-Deno.test.beforeAll(async () => {
-  server = await testServer();
-});
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
-
-/** Two handles on one store of each backend. */
-const BACKENDS: Record<string, (work: (a: Store, b: Store) => Promise<void>) => Promise<void>> = {
-  sqlite: async (work) => {
-    const dir = await Deno.makeTempDir();
-    try {
-      await using a = openSqlite(`${dir}/a.db`);
-      await using b = openSqlite(`${dir}/a.db`);
-      await work(a, b);
-    } finally {
-      await Deno.remove(dir, { recursive: true });
-    }
-  },
-  jetstream: async (work) => {
-    const options = { servers: server.url, bucket: `ADMIN_${++buckets}` };
-    await using a = await openJetStream(options);
-    await using b = await openJetStream(options);
-    await work(a, b);
-  },
-};
+const BACKENDS = backends();
 
 const key = (n: number) => `${n.toString(16).padStart(8, "0")}${"5c".repeat(28)}`;
 

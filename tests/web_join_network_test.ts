@@ -2,34 +2,8 @@
 
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
-import { assertLooks, browserTest, type Visit, visit } from "./web/browser.ts";
-import { type Site, site, type SiteOptions } from "./web/site.ts";
-
-async function heading(page: Page, text: string): Promise<void> {
-  await page.getByRole("heading", { name: text, level: 1, exact: true }).waitFor();
-}
-
-/** From the name to the button that joins, pressed. */
-async function goThrough(page: Page): Promise<void> {
-  await page.getByLabel("Your name").fill("Ada");
-  await page.getByRole("button", { name: "Continue" }).click();
-  const downloading = page.waitForEvent("download");
-  await page.getByRole("button", { name: "Save the file" }).click();
-  await downloading;
-  await page.getByRole("checkbox", { name: /^I have the file/ }).check();
-  await page.getByRole("button", { name: "Join" }).click();
-}
-
-/** A server and a person; the link as `prepare` makes it is open. */
-async function scene(
-  run: (it: Site, one: Visit, page: Page) => Promise<void>,
-  options: SiteOptions = {},
-): Promise<void> {
-  await using it = await site(options);
-  await using one = await visit();
-  await run(it, one, one.page);
-  await one.assertClean(it.url);
-}
+import { assertLooks, browserTest } from "./web/browser.ts";
+import { goThrough, heading, scene } from "./web/join.ts";
 
 browserTest("the network may die at any point: the next try ends well", async () => {
   let lost: "answer" | "request" | null = null;

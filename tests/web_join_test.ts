@@ -10,6 +10,7 @@ import {
   lockIdentity,
 } from "@unibus/membership/client";
 import { assertLooks, browserTest, visit } from "./web/browser.ts";
+import { heading } from "./web/join.ts";
 import { type Site, site } from "./web/site.ts";
 import { assertInside, tracesOf } from "./web/traces.ts";
 
@@ -46,10 +47,6 @@ async function arrive(page: Page, it: Site, handle = "Ada"): Promise<string> {
   await join(page);
   await heading(page, `Welcome, ${handle}`);
   return text;
-}
-
-async function heading(page: Page, text: string): Promise<void> {
-  await page.getByRole("heading", { name: text, level: 1, exact: true }).waitFor();
 }
 
 browserTest("a new user goes from link to registered key", async () => {

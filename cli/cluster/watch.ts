@@ -4,6 +4,7 @@
  * @module
  */
 
+import { setTimeout } from "node:timers/promises";
 import { command, type CommandUnknownOpts, type Context } from "../command.ts";
 import { EXIT } from "../failure.ts";
 import { seconds } from "../flags.ts";
@@ -53,21 +54,8 @@ export function statusCommand(context: Context): CommandUnknownOpts {
         if (io.stdout.isTTY) await io.stdout.write("\x1b[H\x1b[2J");
         await print(context, at, ...render(status), ...io.stdout.isTTY ? [] : [""]);
       }
-      await pause(interval * 1000, io.signal);
+      await setTimeout(interval * 1000, null, { signal: io.signal }).catch(() => {});
     }
     // Ctrl-C is how it is meant to end.
-  });
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end, { once: true });
-    if (signal.aborted) end();
   });
 }

@@ -97,8 +97,7 @@ function list(context: Context): CommandUnknownOpts {
 
 function show(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "show", "Show a user", ["membershipd user show KEY"])
-      .argument("<key>", "the user's signing key"),
+    ofUser(context, "show", "Show a user", ["membershipd user show KEY"]),
   )).action(async (key, flags) => {
     await withOpenStore(context, flags, { read: true }, async (store) => {
       await printUser(context, flags, await store.getUser(key), null);
@@ -108,8 +107,7 @@ function show(context: Context): CommandUnknownOpts {
 
 function promote(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "promote", "Make a user an admin", ["membershipd user promote KEY"])
-      .argument("<key>", "the user's signing key"),
+    ofUser(context, "promote", "Make a user an admin", ["membershipd user promote KEY"]),
   )).action((key, flags) =>
     change(context, flags, "promoted", (store) => store.setUserRole(key, "admin"))
   );
@@ -117,12 +115,10 @@ function promote(context: Context): CommandUnknownOpts {
 
 function demote(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "demote", "Make an admin a user like any other", [
+    lastAdminToo(ofUser(context, "demote", "Make an admin a user like any other", [
       "membershipd user demote KEY",
       "membershipd user demote KEY --force",
-    ])
-      .argument("<key>", "the user's signing key")
-      .option("--force", "also when it is the last active admin"),
+    ])),
   )).action((key, flags) =>
     change(context, flags, "demoted", (store) => store.setUserRole(key, "user", force(flags)))
   );
@@ -130,12 +126,10 @@ function demote(context: Context): CommandUnknownOpts {
 
 function revoke(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "revoke", "Take a user's access; restore gives it back", [
+    lastAdminToo(ofUser(context, "revoke", "Take a user's access; restore gives it back", [
       "membershipd user revoke KEY",
       "membershipd user revoke KEY --force",
-    ])
-      .argument("<key>", "the user's signing key")
-      .option("--force", "also when it is the last active admin"),
+    ])),
   )).action((key, flags) =>
     change(context, flags, "revoked", (store) => store.revokeUser(key, force(flags)))
   );
@@ -143,20 +137,18 @@ function revoke(context: Context): CommandUnknownOpts {
 
 function restore(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "restore", "Give a revoked user access again", [
+    ofUser(context, "restore", "Give a revoked user access again", [
       "membershipd user restore KEY",
-    ]).argument("<key>", "the user's signing key"),
+    ]),
   )).action((key, flags) => change(context, flags, "restored", (store) => store.restoreUser(key)));
 }
 
 function remove(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "delete", "Remove a user; memberships stay, without effect", [
+    lastAdminToo(ofUser(context, "delete", "Remove a user; memberships stay, without effect", [
       "membershipd user delete KEY",
       "membershipd user delete KEY --force",
-    ])
-      .argument("<key>", "the user's signing key")
-      .option("--force", "also when it is the last active admin"),
+    ])),
   )).action((key, flags) =>
     change(context, flags, "deleted", async (store) => {
       const user = await store.getUser(key);
@@ -164,6 +156,15 @@ function remove(context: Context): CommandUnknownOpts {
       return user;
     })
   );
+}
+
+/** A command about one user. */
+function ofUser(...it: Parameters<typeof command>) {
+  return command(...it).argument("<key>", "the user's signing key");
+}
+
+function lastAdminToo(it: ReturnType<typeof ofUser>) {
+  return it.option("--force", "also when it is the last active admin");
 }
 
 function force(flags: { force?: true }): { force: boolean } {

@@ -112,12 +112,6 @@ export function announce(
 ): void {
   const { busAuth, store } = settings;
   const { http } = places;
-  const made = filesOf(settings).filter(([path]) => missing.includes(path) && existsSync(path));
-  const add = `membershipd user add --admin --handle NAME --identity me.json` +
-    storeFlags(settings, places);
-  const url = publicUrl(settings) ?? http;
-  const invite = `membershipd invite create${storeFlags(settings, places)} --url ${url}`;
-  const first = made.length > 0;
   if (http === undefined) {
     // Without the keys one would be in the clients' account, whose bucket nobody reads.
     const move = store === "sqlite"
@@ -129,6 +123,12 @@ export function announce(
       : {};
     return log("info", "ready", { ...places, note: "the nats-server only", ...move });
   }
+  const made = filesOf(settings).filter(([path]) => missing.includes(path) && existsSync(path));
+  const add = `membershipd user add --admin --handle NAME --identity me.json` +
+    storeFlags(settings, places);
+  const url = publicUrl(settings) ?? http;
+  const invite = `membershipd invite create${storeFlags(settings, places)} --url ${url}`;
+  const first = made.length > 0;
   log("info", "ready", { ...places, store, busAuth, version: VERSION, ms: Math.round(took) });
   if (say === null) {
     if (first) log("info", "first_start", { made: made.map(([path]) => path).join(" ") });

@@ -10,7 +10,7 @@ import type { Change, ChangeSubject } from "../operations.ts";
 import { inviteId } from "../store.ts";
 import { signPub as checkSignPub } from "../validate.ts";
 import type { Call } from "./route.ts";
-import { userOf } from "./user_index.ts";
+import { userOf } from "./lookup.ts";
 
 /** What is noted of a route's changes. */
 export interface ChangeRow {

@@ -15,7 +15,7 @@ import { OwnChanges } from "./own_changes.ts";
 import { Refusal, STATUS } from "./problem.ts";
 import { Ring } from "./ring.ts";
 import type { Call, Reply, Route } from "./route.ts";
-import { userOf } from "./user_index.ts";
+import { userOf } from "./lookup.ts";
 
 /** Changes of one kind that are kept. What one kind of caller can make many of pushes out no other. */
 const KEPT = 500;

@@ -6,9 +6,10 @@
  */
 
 import { isStoreError, StoreError } from "../errors.ts";
-import type { Member, User } from "../model.ts";
+import type { Member } from "../model.ts";
 import { signPub as checkSignPub } from "../validate.ts";
 import type { Store } from "../store.ts";
+import { userOf } from "./lookup.ts";
 
 /** Who may call a route. */
 export const WHO = {
@@ -66,15 +67,6 @@ export async function authorize(who: Who, question: Question): Promise<void> {
       if (who === "owner or oneself" && isSame(about, endpoint)) return;
       throw new StoreError("forbidden", "Only the room's owner may do that");
     }
-  }
-}
-
-async function userOf(store: Question["store"], endpoint: string): Promise<User | null> {
-  try {
-    return await store.getUser(endpoint);
-  } catch (error) {
-    if (isStoreError(error, "not_found")) return null;
-    throw error;
   }
 }
 

@@ -10,7 +10,7 @@ import type { Member, Page, PageRequest, Room } from "../model.ts";
 import type { RoomRoster } from "../operations.ts";
 import type { Store } from "../store.ts";
 import { LIMITS } from "../validate.ts";
-import { userOf } from "./user_index.ts";
+import { userOf } from "./lookup.ts";
 
 /** Most members of a page, each of which is looked up. */
 export const ROSTER_MAX = 1_000;

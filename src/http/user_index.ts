@@ -6,10 +6,10 @@
  */
 
 import { setImmediate } from "node:timers/promises";
-import { isStoreError } from "../errors.ts";
 import type { Page, PageRequest, User, UserRole, UserStatus } from "../model.ts";
 import type { Store } from "../store.ts";
 import { LIMITS } from "../validate.ts";
+import { userOf } from "./lookup.ts";
 
 /** Which users are wanted; what is left out does not matter. */
 export interface UserFilter {
@@ -158,19 +158,6 @@ export class UserIndex {
       after = page.next;
       await setImmediate();
     } while (after !== null);
-  }
-}
-
-/** The user, or `null`. */
-export async function userOf(
-  store: Pick<Store, "getUser">,
-  signPub: string,
-): Promise<User | null> {
-  try {
-    return await store.getUser(signPub);
-  } catch (error) {
-    if (isStoreError(error, "not_found")) return null;
-    throw error;
   }
 }
 

@@ -4,10 +4,9 @@
  * @module
  */
 
-import { isStoreError } from "../errors.ts";
-import type { User } from "../model.ts";
 import * as check from "../validate.ts";
 import { invitesOf } from "./invite_search.ts";
+import { userOf } from "./lookup.ts";
 import { OPERATION_QUERY } from "./operation_shapes.ts";
 import { type Route, route } from "./route.ts";
 import { ANSWER, BODY, QUERY } from "./shapes.ts";
@@ -42,14 +41,8 @@ export const ME: readonly Route[] = [
     answer: ANSWER.me,
     handle: async (call) => {
       const endpoint = call.caller();
-      let user: User | null = null;
-      try {
-        user = await call.store.getUser(endpoint);
-      } catch (error) {
-        // Only where nobody looks can one ask without being a user.
-        if (!isStoreError(error, "not_found")) throw error;
-      }
-      return { json: { endpoint, user } };
+      // Only where nobody looks can one ask without being a user.
+      return { json: { endpoint, user: await userOf(call.store, endpoint) } };
     },
   }),
 ];

@@ -48,26 +48,39 @@ export class UserTransactions {
   }
 
   setStatus(signPub: string, status: UserStatus, at: string, force: boolean): Promise<User> {
-    return this.#change(`Set status of user ${signPub}`, signPub, async (user, deadline, reads) => {
-      if (user.status === status) {
-        await this.#context.confirm(reads, deadline);
-        return { next: user, writes: null };
-      }
-      const next: User = { ...user, status, revokedAt: status === "revoked" ? at : null };
-      const guard = status === "revoked" && !force ? await this.#another(user, deadline) : [];
-      return { next, writes: [encodeUser(next), ...guard] };
-    });
+    const revokedAt = status === "revoked" ? at : null;
+    return this.#set(
+      `Set status of user ${signPub}`,
+      signPub,
+      (user) => user.status === status ? null : { ...user, status, revokedAt },
+      force,
+    );
   }
 
   setRole(signPub: string, role: UserRole, force: boolean): Promise<User> {
-    return this.#change(`Set role of user ${signPub}`, signPub, async (user, deadline, reads) => {
-      if (user.role === role) {
+    return this.#set(
+      `Set role of user ${signPub}`,
+      signPub,
+      (user) => user.role === role ? null : { ...user, role },
+      force,
+    );
+  }
+
+  /** @param next What the user becomes; `null` where that is what it is already */
+  #set(
+    what: string,
+    signPub: string,
+    next: (user: User) => User | null,
+    force: boolean,
+  ): Promise<User> {
+    return this.#change(what, signPub, async (user, deadline, reads) => {
+      const changed = next(user);
+      if (changed === null) {
         await this.#context.confirm(reads, deadline);
         return { next: user, writes: null };
       }
-      const next: User = { ...user, role };
       const guard = force ? [] : await this.#another(user, deadline);
-      return { next, writes: [encodeUser(next), ...guard] };
+      return { next: changed, writes: [encodeUser(changed), ...guard] };
     });
   }
 

@@ -8,6 +8,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { openJetStream } from "../../src/jetstream/mod.ts";
 import { loadServiceKeys } from "../../src/nats/mod.ts";
 import { daemon } from "../helpers/serve.ts";
@@ -121,7 +122,9 @@ export async function soak({ minutes, rate, heap, onRow, signal }: SoakOptions):
       const looks: Look[] = [];
       for (let i = 1; i <= LOOKS_A_ROW && !ending.signal.aborted; i++) {
         const at = began + (minute - 1 + i / LOOKS_A_ROW) * ROW_MS;
-        await pause(at - performance.now(), ending.signal);
+        // The end of it is looked for by the loop.
+        const left = Math.max(0, at - performance.now());
+        await delay(left, null, { signal: ending.signal }).catch(() => {});
         looks.push(await see());
       }
       const { good, failed } = meter.take();
@@ -174,16 +177,4 @@ export function findingsOf(rows: readonly Row[]): Finding[] {
 function isExpected(event: string): boolean {
   return event === "http.refused" || event === "bus.refused" || event === "bus.kicked" ||
     event === "no_admin";
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, Math.max(0, ms));
-    signal.addEventListener("abort", end);
-  });
 }

@@ -16,7 +16,8 @@ import { useLive, useLoad } from "../hooks.ts";
 import { hrefOf, leaveFor } from "../route.ts";
 import { useKept, useServerNow, useSession } from "../session.ts";
 import { Confirm } from "../ui/confirm.tsx";
-import { filled, Pager, START, type Trail } from "../ui/pager.tsx";
+import { Listing } from "../ui/listing.tsx";
+import { filled, START, type Trail } from "../ui/pager.tsx";
 import {
   Badge,
   Choice,
@@ -28,7 +29,7 @@ import {
   When,
   Who,
 } from "../ui/pieces.tsx";
-import { type Column, Table } from "../ui/table.tsx";
+import type { Column } from "../ui/table.tsx";
 import { NewInvite } from "./new_invite.tsx";
 import { RoleBadge } from "./users.tsx";
 
@@ -148,21 +149,17 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
                 There are more than {MOST} invites of this kind; these are not the newest of all.
               </p>
             )}
-            <Table
+            <Listing
               caption="Invites"
               columns={columns}
               rows={items}
               id={(it) => it.id}
               stale={of !== state}
-            />
-            <Pager
               trail={trail}
               go={setTrail}
               size={SIZE}
-              shown={items.length}
               next={from + SIZE < data.items.length ? String(from + SIZE) : null}
               noun="invite"
-              stale={of !== state}
             />
           </>
         )}

@@ -14,9 +14,10 @@ import { useLive, useLoad } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useServerNow, useSession } from "../session.ts";
 import { Key, Name } from "../ui/key.tsx";
-import { Pager, START, type Trail } from "../ui/pager.tsx";
+import { Listing } from "../ui/listing.tsx";
+import { START, type Trail } from "../ui/pager.tsx";
 import { Badge, Choice, Empty, Trouble, ViewHead, Waiting, When, Who } from "../ui/pieces.tsx";
-import { type Column, Table } from "../ui/table.tsx";
+import type { Column } from "../ui/table.tsx";
 import { ChangeList } from "./changes.tsx";
 import { Coverage } from "./rooms.tsx";
 import { Fact } from "./user.tsx";
@@ -115,24 +116,18 @@ export function RoomView({ id }: { id: string }): JSX.Element {
             </Empty>
           )
           : (
-            <>
-              <Table
-                caption="Members"
-                columns={columnsOf(room.encrypted)}
-                rows={items}
-                id={(it) => it.endpoint}
-                stale={of !== what}
-              />
-              <Pager
-                trail={trail}
-                go={setTrail}
-                size={SIZE}
-                shown={items.length}
-                next={next}
-                noun="member"
-                stale={of !== what}
-              />
-            </>
+            <Listing
+              caption="Members"
+              columns={columnsOf(room.encrypted)}
+              rows={items}
+              id={(it) => it.endpoint}
+              stale={of !== what}
+              trail={trail}
+              go={setTrail}
+              size={SIZE}
+              next={next}
+              noun="member"
+            />
           )}
       </section>
       {about.length > 0 && (

@@ -17,9 +17,10 @@ import { useLive, useLoad, useSettled, useThrottled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useKept, useSession } from "../session.ts";
 import { Name } from "../ui/key.tsx";
-import { filled, Pager, START, type Trail } from "../ui/pager.tsx";
+import { Listing } from "../ui/listing.tsx";
+import { filled, START, type Trail } from "../ui/pager.tsx";
 import { Badge, Empty, Trouble, ViewHead, Waiting, Who } from "../ui/pieces.tsx";
-import { type Column, Table } from "../ui/table.tsx";
+import type { Column } from "../ui/table.tsx";
 
 const SIZE = 25;
 
@@ -109,24 +110,18 @@ export function Rooms(): JSX.Element {
           </Empty>
         )
         : (
-          <>
-            <Table
-              caption="Rooms"
-              columns={columns}
-              rows={data.items}
-              id={(it) => it.id}
-              stale={of !== what}
-            />
-            <Pager
-              trail={trail}
-              go={setTrail}
-              size={SIZE}
-              shown={data.items.length}
-              next={data.next}
-              noun="room"
-              stale={of !== what}
-            />
-          </>
+          <Listing
+            caption="Rooms"
+            columns={columns}
+            rows={data.items}
+            id={(it) => it.id}
+            stale={of !== what}
+            trail={trail}
+            go={setTrail}
+            size={SIZE}
+            next={data.next}
+            noun="room"
+          />
         )}
     </>
   );

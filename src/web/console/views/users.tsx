@@ -15,9 +15,10 @@ import { useLive, useLoad, useSettled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useKept, useSession } from "../session.ts";
 import { Key, Name } from "../ui/key.tsx";
-import { filled, Pager, START, type Trail } from "../ui/pager.tsx";
+import { Listing } from "../ui/listing.tsx";
+import { filled, START, type Trail } from "../ui/pager.tsx";
 import { Badge, Choice, Empty, Trouble, ViewHead, Waiting } from "../ui/pieces.tsx";
-import { type Column, Table } from "../ui/table.tsx";
+import type { Column } from "../ui/table.tsx";
 import { type UserAction, UserDialog } from "./user_actions.tsx";
 
 const SIZE = 50;
@@ -146,24 +147,18 @@ export function Users(): JSX.Element {
           </Empty>
         )
         : (
-          <>
-            <Table
-              caption="Users"
-              columns={columns}
-              rows={data.items}
-              id={(it) => it.signPub}
-              stale={of !== what}
-            />
-            <Pager
-              trail={trail}
-              go={setTrail}
-              size={SIZE}
-              shown={data.items.length}
-              next={data.next}
-              noun="user"
-              stale={of !== what}
-            />
-          </>
+          <Listing
+            caption="Users"
+            columns={columns}
+            rows={data.items}
+            id={(it) => it.signPub}
+            stale={of !== what}
+            trail={trail}
+            go={setTrail}
+            size={SIZE}
+            next={data.next}
+            noun="user"
+          />
         )}
       {asked && (
         <UserDialog
