@@ -9,6 +9,7 @@ import { execFile } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { cli } from "./helpers/cli.ts";
 import { inDir } from "./helpers/sqlite.ts";
+import { toolTest } from "./helpers/tools.ts";
 
 /** What a shell offers at the end of each line. */
 type Ask = (dir: string, lines: string[]) => Promise<string[][]>;
@@ -139,13 +140,9 @@ const LINES: [string, string[] | ((found: string[]) => boolean)][] = [
 ];
 
 for (const [shell, ask] of Object.entries(SHELLS)) {
-  const has = await new Deno.Command(shell, { args: ["--version"], stdout: "null" }).output()
-    .then(() => true, () => false);
-  Deno.test({
-    name: `completion ${shell}: the shell offers commands, flags, choices and files${
-      has ? "" : " (not installed)"
-    }`,
-    ignore: !has,
+  toolTest({
+    name: `completion ${shell}: the shell offers commands, flags, choices and files`,
+    tools: [shell],
     fn: async () => {
       await inDir(async (dir) => {
         const { code, stdout } = await cli(["completion", shell]);

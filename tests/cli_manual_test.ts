@@ -3,6 +3,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { cli } from "./helpers/cli.ts";
 import { inDir } from "./helpers/sqlite.ts";
+import { toolTest } from "./helpers/tools.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 
@@ -10,10 +11,6 @@ async function call(program: string, args: string[], env: Record<string, string>
   const { code, stdout, stderr } = await new Deno.Command(program, { args, env }).output();
   const text = (it: Uint8Array) => new TextDecoder().decode(it);
   return { code, stdout: text(stdout), stderr: text(stderr) };
-}
-
-async function has(program: string): Promise<boolean> {
-  return await call(program, ["--version"]).then(({ code }) => code === 0, () => false);
 }
 
 /** The words of a page, whatever its lines. */
@@ -63,10 +60,9 @@ Deno.test("the manual tells every exit code of the help and every variable that 
   for (const it of names) assert.ok(stdout.includes(it), it);
 });
 
-const hasGroff = await has("groff");
-Deno.test({
-  name: `groff reads the manual without a warning${hasGroff ? "" : " (groff is not installed)"}`,
-  ignore: !hasGroff,
+toolTest({
+  name: "groff reads the manual without a warning",
+  tools: ["groff"],
   fn: async () => {
     await inDir(async (dir) => {
       const page = `${dir}/membershipd.8`;
@@ -80,10 +76,9 @@ Deno.test({
   },
 });
 
-const hasMan = await has("man");
-Deno.test({
-  name: `man shows the manual${hasMan ? "" : " (man is not installed)"}`,
-  ignore: !hasMan,
+toolTest({
+  name: "man shows the manual",
+  tools: ["man", "groff"],
   fn: async () => {
     await inDir(async (dir) => {
       const page = `${dir}/membershipd.8`;

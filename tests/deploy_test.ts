@@ -17,6 +17,7 @@ import { natsBinary } from "./helpers/nats.ts";
 import { eventsOf, until } from "./helpers/serve.ts";
 import { inDir } from "./helpers/sqlite.ts";
 import { selfSigned } from "./helpers/tls.ts";
+import { toolTest } from "./helpers/tools.ts";
 
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 const deploy = (name: string) => path(`../docs/deploy/${name}`);
@@ -141,14 +142,9 @@ async function denoDir(): Promise<string> {
   return JSON.parse(new TextDecoder().decode(stdout)).denoDir;
 }
 
-const hasAnalyze = await new Deno.Command("systemd-analyze", { args: ["--version"] }).output()
-  .then(({ code }) => code === 0, () => false);
-
-Deno.test({
-  name: `systemd takes the unit, and finds little exposed${
-    hasAnalyze ? "" : " (systemd-analyze is not installed)"
-  }`,
-  ignore: !hasAnalyze,
+toolTest({
+  name: "systemd takes the unit, and finds little exposed",
+  tools: ["systemd-analyze"],
   fn: async () => {
     await inDir(async (dir) => {
       const program = `${dir}/membershipd`;

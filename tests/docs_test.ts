@@ -16,6 +16,7 @@ import config from "../deno.json" with { type: "json" };
 import { cli } from "./helpers/cli.ts";
 import { natsBinary } from "./helpers/nats.ts";
 import { inDir } from "./helpers/sqlite.ts";
+import { toolTest } from "./helpers/tools.ts";
 import { pages } from "./tools/reference.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -191,10 +192,11 @@ END
 const network = ownNetwork();
 
 for (const [page, before] of Object.entries(GUIDES)) {
-  Deno.test({
+  toolTest({
     name: `the commands of ${page} work, in their order`,
-    // They name ports, so they need a network of their own, which not every machine lets us make.
-    ignore: process.platform !== "linux" || network === null,
+    // They name ports, so they need a network of their own.
+    tools: ["unshare", "ip"],
+    why: network === null ? "no network namespace can be made" : null,
     fn: async () => {
       const { path } = await natsBinary();
       await inDir(async (dir) => {

@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { serve } from "../src/http/serve.ts";
 import { testPlane } from "./helpers/http.ts";
 import { testTls } from "./helpers/tls.ts";
+import { toolTest } from "./helpers/tools.ts";
 
 const SCRIPT = new URL("../examples/curl.sh", import.meta.url).pathname;
 
@@ -16,17 +17,9 @@ async function run(program: string, args: string[]): Promise<string> {
   return out!;
 }
 
-const hasBoth = await Promise.all(
-  ["curl", "openssl"].map((it) =>
-    new Deno.Command(it, { args: ["version"], stdout: "null", stderr: "null" }).output()
-      .then(() => true, () => false)
-  ),
-).then((found) => found.every((it) => it));
-
-Deno.test({
+toolTest({
   name: "curl and openssl sign requests that are understood, over TLS",
-  // They are what the test is about.
-  ignore: !hasBoth,
+  tools: ["curl", "openssl"],
   fn: async () => {
     await using tls = await testTls();
     await using it = await testPlane({ requireEncrypted: false });

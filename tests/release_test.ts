@@ -18,6 +18,7 @@ import { VERSION } from "../cli/version.ts";
 import { natsBinary } from "./helpers/nats.ts";
 import { until } from "./helpers/serve.ts";
 import { inDir } from "./helpers/sqlite.ts";
+import { toolTest } from "./helpers/tools.ts";
 
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
@@ -72,9 +73,10 @@ async function withoutNetwork(): Promise<AsyncDisposable & { prefix: string[] }>
 
 const isLinux = process.platform === "linux";
 
-Deno.test({
+toolTest({
   name: "deno task dist: one file is the whole stack on an empty host without network",
-  ignore: !isLinux,
+  tools: ["unshare", "nsenter", "ip"],
+  why: isLinux ? null : "it is for Linux",
   fn: async (t) => {
     await inDir(async (dir) => {
       const file = `${dir}/membershipd`;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { openSqlite } from "../src/sqlite/mod.ts";
 import { Child, failsWith, inDir, newRoom, person } from "./helpers/sqlite.ts";
+import { toolTest } from "./helpers/tools.ts";
 
 /** Starts processes, lets them go on all at once, and returns what each says. */
 async function together(...tasks: string[][]): Promise<string[]> {
@@ -142,11 +143,11 @@ const FULL = {
 };
 
 for (const [name, wrap] of Object.entries(FULL)) {
-  const possible = name !== "a full file system" || canMount();
-  Deno.test({
+  const mounts = name === "a full file system";
+  toolTest({
     name: `${name} makes a write unavailable, and all of it undone`,
-    // Needs user namespaces.
-    ignore: !possible,
+    tools: mounts ? ["unshare"] : [],
+    why: mounts && !canMount() ? "no user namespace can be made" : null,
     fn: () =>
       inDir(async (dir) => {
         const [program, ...args] = wrap('exec "$0" "$@"', dir);

@@ -23,15 +23,16 @@ import {
 import { whyNoStrace } from "../power/trace.ts";
 import { testServer } from "../helpers/nats.ts";
 import { inDir } from "../helpers/sqlite.ts";
+import { toolTest } from "../helpers/tools.ts";
 import { writeDataset } from "../tools/dataset.ts";
 import { CLUSTER, LONG } from "./kit.ts";
 
 const why = await whyNoStrace();
-if (why !== null) console.log(`The tests of power loss are left out: ${why}`);
 const seed = Number(Deno.env.get("UNIBUS_POWER_SEED") ?? Math.floor(Math.random() * 2 ** 31));
 
 function test(name: string, body: (dir: string) => Promise<void>, asked = true): void {
-  Deno.test({ name, ignore: why !== null || !asked, fn: () => inDir(body) });
+  const left = asked ? why : "only in the long form";
+  toolTest({ name, tools: ["strace"], why: left, fn: () => inDir(body) });
 }
 
 /** Acknowledgements that left before what they acknowledge was synced, by the thread that wrote it. */

@@ -7,7 +7,7 @@
  */
 
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import axe from "axe-core";
 import {
   type Browser,
@@ -16,17 +16,11 @@ import {
   chromium,
   type Page,
 } from "playwright-core";
+import { findTool, toolTest } from "../helpers/tools.ts";
 
-const PLACES = [
-  "/usr/bin/chromium",
-  "/usr/bin/chromium-browser",
-  "/usr/bin/google-chrome",
-  "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-];
-
-/** The browser's program: `UNIBUS_CHROMIUM`, or where it usually is; null where there is none. */
+/** The browser's program: `UNIBUS_CHROMIUM`, or what is on the PATH; null where there is none. */
 export const CHROMIUM: string | null = Deno.env.get("UNIBUS_CHROMIUM") ??
-  PLACES.find((it) => existsSync(it)) ?? null;
+  findTool("chromium") ?? findTool("chromium-browser") ?? findTool("google-chrome");
 
 /** Where screenshots go; null: nowhere. */
 const SHOTS = Deno.env.get("UNIBUS_SHOTS") ?? null;
@@ -35,10 +29,10 @@ let browser: Browser | null = null;
 
 /** A test with a browser. One browser serves the tests of a file; each visit has a profile of its own. */
 export function browserTest(name: string, run: () => Promise<void>): void {
-  const why = CHROMIUM === null ? " (no Chromium here; UNIBUS_CHROMIUM may name one)" : "";
-  Deno.test({
-    name: name + why,
-    ignore: CHROMIUM === null,
+  toolTest({
+    name,
+    tools: [],
+    why: CHROMIUM === null ? "no chromium on the PATH, and UNIBUS_CHROMIUM names none" : null,
     // The browser outlives the test that was the first to need it.
     sanitizeOps: false,
     sanitizeResources: false,
