@@ -6,7 +6,7 @@
 
 import { readFile } from "node:fs/promises";
 import type { Store } from "../mod.ts";
-import { StoreError } from "../src/errors.ts";
+import { isStoreError, StoreError } from "../src/errors.ts";
 import type { NatsOptions } from "../src/nats/connect.ts";
 import { show } from "../src/validate.ts";
 import { type Context, DEFAULT_DB, type NatsFlags, type StoreFlags } from "./command.ts";
@@ -105,21 +105,23 @@ export interface Use {
   read?: boolean;
   /** May make the file or the bucket. */
   create?: boolean;
+  /** Replaces what is there: nobody else may use it. A file is held until it is closed. */
+  alone?: boolean;
 }
 
 /** Opens the store that flags choose, for `work`, and closes it. */
 export async function withOpenStore(
   context: Context,
   flags: StoreFlags,
-  { read = false, create = false }: Use,
+  { read = false, create = false, alone = false }: Use,
   work: (store: Store) => Promise<void>,
 ): Promise<void> {
   checkStoreFlags(flags);
   context.io.signal.throwIfAborted();
   const { natsUrl, db = DEFAULT_DB } = flags;
   const store = natsUrl === undefined
-    ? await openFile(db, { readOnly: read, create: create && !read })
-    : await openNats(context, { ...flags, natsUrl }, create && !read);
+    ? await openFile(db, { readOnly: read, create: create && !read, alone })
+    : await openNats(context, { ...flags, natsUrl }, create && !read, alone);
   try {
     await work(store);
   } finally {
@@ -130,10 +132,11 @@ export async function withOpenStore(
 /** Opens an SQLite file. */
 export async function openFile(
   path: string,
-  options: { readOnly: boolean; create: boolean },
+  { alone = false, ...options }: { readOnly: boolean; create: boolean; alone?: boolean },
 ): Promise<Store> {
   const { openSqlite } = await backends();
-  return openSqlite(path, options);
+  // Who is just finishing is waited for; a server is not.
+  return openSqlite(path, alone ? { ...options, exclusive: true, busyTimeout: 500 } : options);
 }
 
 /** Opens the bucket that flags name; gives up at once when interrupted. */
@@ -141,14 +144,28 @@ export async function openNats(
   context: Context,
   flags: NatsFlags & { natsUrl: string[] },
   create: boolean,
+  alone = false,
 ): Promise<Store> {
   const options = await natsTarget(context, flags);
   // Loaded with the backends only, like them.
   if (create) await (await import("./account.ts")).refuseClientsAccount(options, context.io.signal);
+  if (alone) await refuseUsed(options);
   const { openJetStream } = await backends();
   return await orAbort(
     openJetStream({ ...options, create }),
     context.io.signal,
     (store) => void store.close(),
   );
+}
+
+/** `refused` when a server uses the bucket; none is made. */
+async function refuseUsed(target: NatsTarget): Promise<void> {
+  const { openBucket } = await import("../src/jetstream/mod.ts");
+  const { refuseInUse } = await import("../src/jetstream/in_use.ts");
+  try {
+    const { bucket, end } = await openBucket({ ...target, create: false });
+    await refuseInUse(bucket, Date.now() + target.bootstrapTimeout).finally(end);
+  } catch (error) {
+    if (!isStoreError(error, "not_found")) throw error;
+  }
 }

@@ -20,6 +20,7 @@ import { bytesOf, writeWhole } from "../files.ts";
 import { checkStoreFlags, withOpenStore } from "../open.ts";
 import { countsText, digestLines, print, printJson, totalOf } from "../output.ts";
 import { Progress } from "../progress.ts";
+import { saveBefore } from "../saved.ts";
 import { checkSnapshot } from "./snapshot_verify.ts";
 
 /** Makes the command. */
@@ -29,14 +30,15 @@ export function importCommand(context: Context): CommandUnknownOpts {
       context,
       "import",
       "Put a snapshot into an empty store, with its epochs, statuses and times; makes the file or " +
-        "the bucket when there is none. The snapshot is checked before anything is written",
+        "the bucket when there is none. The snapshot is checked before anything is written. " +
+        "--replace needs the server stopped",
       [
         "membershipd snapshot import backup.ndjson --db ./restored.db",
         "gunzip <backup.ndjson.gz | membershipd snapshot import - --nats-url nats://127.0.0.1:4222",
       ],
     )
       .argument("<file>", "the snapshot; - is stdin")
-      .option("--replace", "replace what the store holds; it is lost"),
+      .option("--replace", "replace what the store holds, after saving it to a file"),
   ))).action(async (given, flags) => {
     checkStoreFlags(flags);
     const { io } = context;
@@ -44,17 +46,21 @@ export function importCommand(context: Context): CommandUnknownOpts {
     using progress = new Progress(io, flags);
     const { counts } = await checkSnapshot(context, progress, file.path);
     const total = totalOf(counts);
-    await withOpenStore(context, flags, { create: true }, async (store) => {
+    const replace = flags.replace === true;
+    await withOpenStore(context, flags, { create: true, alone: replace }, async (store) => {
+      const saved = replace ? await saveBefore(context, flags, store) : null;
+      // Said at once: it is needed most where the import then fails.
+      if (saved !== null && !flags.json) await print(context, `saved what was there -> ${saved}`);
       const onProgress = (done: number) => progress.show({ phase: "import", done, total });
       onProgress(0);
       const { digests, digest } = await importSnapshot(store, bytesOf(io, file.path), {
-        replace: flags.replace === true,
+        replace,
         signal: io.signal,
         onProgress,
       });
       progress.show({ phase: "done", done: total, total });
       const all = { ...digests, all: digest };
-      if (flags.json) return await printJson(context, { file: given, counts, digests: all });
+      if (flags.json) return await printJson(context, { file: given, saved, counts, digests: all });
       const from = given === "-" ? "stdin" : given;
       await print(context, `imported ${countsText(counts)} from ${from}`, ...digestLines(all));
     });

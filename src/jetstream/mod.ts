@@ -14,6 +14,7 @@ import { Bucket } from "./bucket.ts";
 import { fsyncState } from "./fsync.ts";
 import { readMarker, refuseInProgress } from "./marker.ts";
 import { checkServer, ensureStream, type StreamInfo } from "./stream.ts";
+import { wait } from "./wire.ts";
 
 /**
  * A connection that the caller made: the `NatsConnection` of any NATS transport, such as
@@ -98,7 +99,9 @@ export async function openBucket(options: JetStreamOptions): Promise<OpenBucket>
   const nc = connection as NatsConnection | undefined ??
     await connectNats({ ...options, servers: servers!, bootstrapTimeout: timeout });
   const end = async () => {
-    if (connection === undefined && !nc.isClosed()) await nc.close();
+    if (connection !== undefined || nc.isClosed()) return;
+    await flushed(nc);
+    await nc.close();
   };
   try {
     const bucket = new Bucket(nc, name);
@@ -159,6 +162,20 @@ export async function openJetStream(options: JetStreamOptions): Promise<Store> {
   }
   const backend = new JetStreamBackend(bucket, { opTimeout, maxStaleness, maxMembers }, end);
   return createStore(backend, options.clock === undefined ? {} : { clock: options.clock });
+}
+
+/** How long closing waits for a server that does not answer, milliseconds. */
+const FLUSH_MS = 1000;
+
+/**
+ * Waits until the server has all that was sent. Closing drops the rest: a consumer whose end never
+ * arrived makes the bucket look used for 30 s.
+ */
+async function flushed(nc: NatsConnection): Promise<void> {
+  const ended = new AbortController();
+  const late = wait(FLUSH_MS, ended.signal).catch(() => {});
+  await Promise.race([nc.flush().catch(() => {}), late]);
+  ended.abort();
 }
 
 /** A name that NATS takes for a bucket. */

@@ -10,8 +10,8 @@ import process from "node:process";
 import { StoreError } from "../errors.ts";
 import type { Bucket } from "../jetstream/bucket.ts";
 import { compare } from "../jetstream/compare.ts";
-import { FEED_PREFIX } from "../jetstream/feed.ts";
 import { isWrittenSince } from "../jetstream/fence.ts";
+import { refuseInUse } from "../jetstream/in_use.ts";
 import { type Marker, readMarker, refuseInProgress } from "../jetstream/marker.ts";
 import { openBucket } from "../jetstream/mod.ts";
 import { streamInfo } from "../jetstream/stream.ts";
@@ -68,7 +68,7 @@ export async function migrateKvToSqlite(options: MoveOptions): Promise<MoveRepor
     signal: signal ?? options.nats.signal,
   });
   try {
-    await refuseUsed(bucket);
+    await refuseInUse(bucket, soon());
     const read = await readMarker(bucket, soon());
     refuseInProgress(bucket, read);
     const path = resolve(options.db);
@@ -108,22 +108,6 @@ export async function migrateKvToSqlite(options: MoveOptions): Promise<MoveRepor
   } finally {
     await end();
   }
-}
-
-/** Whoever serves from the bucket listens to it; what it writes later would be lost. */
-async function refuseUsed(bucket: Bucket): Promise<void> {
-  const { consumers } = await bucket.api<{ consumers: string[] | null }>(
-    `CONSUMER.NAMES.${bucket.stream}`,
-    {},
-    soon(),
-  );
-  const listeners = (consumers ?? []).filter((it) => it.startsWith(FEED_PREFIX)).length;
-  if (listeners === 0) return;
-  throw new StoreError(
-    "refused",
-    `Bucket ${bucket.name} is in use: ${listeners} listen to it; stop the servers first (one that was ` +
-      "killed is forgotten after 30 s)",
-  );
 }
 
 /** Decides whether what stands at `path` may go; `refused` when not. */

@@ -386,13 +386,14 @@ export class SqliteBackend implements Backend {
     });
   }
 
-  /** Where longer work happens: in memory on the one connection there is, else on its own. */
+  /** Where longer work happens: on a connection of its own, where another one can be made. */
   #place(): Place {
+    const isAlone = this.#path === MEMORY || this.#options.exclusive === true;
     return {
       path: this.#path,
       busyTimeout: this.#options.busyTimeout,
       readOnly: this.#options.readOnly ?? false,
-      memory: this.#path === MEMORY ? this.#db : null,
+      own: isAlone ? this.#db : null,
       endings: this.#endings,
     };
   }

@@ -67,6 +67,11 @@ export function isReadOnly(error: unknown): boolean {
   return primaryCode(error) === READONLY;
 }
 
+/** SQLite's own error, where it is the cause of one of ours. */
+export function causeOf(error: unknown): unknown {
+  return error instanceof StoreError ? error.cause : error;
+}
+
 function primaryCode(error: unknown): number | null {
   const code = sqliteCode(error);
   return code === null ? null : code & 0xff;

@@ -17,7 +17,7 @@ import {
   run,
   value,
 } from "./connect.ts";
-import { isBusy, isReadOnly, toStoreError } from "./errors.ts";
+import { causeOf, isBusy, isReadOnly, toStoreError } from "./errors.ts";
 import { migrate, type NewFile, SCHEMA_VERSION, schemaVersion } from "./schema.ts";
 
 /** How a database file is opened. */
@@ -46,7 +46,34 @@ export function openDatabase(path: string, options: FileOptions): DatabaseSync {
   requireHeader(path);
   inspectLeftovers(path, options);
   if (!options.readOnly) requireWritable(path);
-  return ready(connect(path, options), path, options);
+  try {
+    const db = ready(connect(path, options), path, options);
+    if (options.exclusive) holdAlone(db);
+    return db;
+  } catch (error) {
+    if (options.exclusive && isBusy(causeOf(error))) throw inUse(path, error);
+    throw toStoreError(error, `Opening ${path}`);
+  }
+}
+
+/** Locks out everybody else also on a file that is not in WAL mode yet. */
+function holdAlone(db: DatabaseSync): void {
+  try {
+    tryWriting(db, "BEGIN EXCLUSIVE");
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+/** The error for a file that another connection has open. */
+export function inUse(path: string, error: unknown): StoreError {
+  return new StoreError(
+    "refused",
+    `Opening ${path}: it is in use by another process or connection, whose later writes would be ` +
+      "lost; stop the server first",
+    { cause: causeOf(error) },
+  );
 }
 
 /** Reads first, so that a file that is not ours is closed without a byte written. */

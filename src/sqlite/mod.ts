@@ -18,6 +18,11 @@ export interface SqliteOptions extends StoreOptions {
   busyTimeout?: number;
   /** Open for reading only; writes are `refused`. Default `false`. */
   readOnly?: boolean;
+  /**
+   * Keep every other process and connection out until the store is closed; `refused` when one has
+   * the file open. Finish reading `records()` before you write. Default `false`.
+   */
+  exclusive?: boolean;
   /** Make the file, and its directory, when it is missing. Default `true`. */
   create?: boolean;
 }
@@ -28,8 +33,8 @@ export interface SqliteOptions extends StoreOptions {
  * A new file is readable by its owner only. A file that is not a control plane, or that a newer
  * version of this package made, is not altered.
  *
- * Errors: `not_found` (no file, and none is to be made), `refused` (another program's file, or a
- * read-only one), `unsupported` (from a newer version), `corrupt`, `unavailable` (locked).
+ * Errors: `not_found` (no file, and none is to be made), `refused` (another program's file, a
+ * read-only one, or with `exclusive` one in use), `unsupported` (from a newer version), `corrupt`, `unavailable` (locked).
  *
  * @example
  * ```ts
@@ -43,7 +48,7 @@ export interface SqliteOptions extends StoreOptions {
  * @param options Timeouts and guards
  */
 export function openSqlite(path: string, options: SqliteOptions = {}): Store {
-  const { busyTimeout = 5000, readOnly = false, create = true, clock } = options;
+  const { busyTimeout = 5000, readOnly = false, exclusive = false, create = true, clock } = options;
   if (!Number.isInteger(busyTimeout) || busyTimeout < 0 || busyTimeout > 2 ** 31 - 1) {
     throw new StoreError("invalid", "busyTimeout must be a whole number of milliseconds", {
       field: "busyTimeout",
@@ -52,6 +57,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Store {
   const backend = new SqliteBackend(absolute(path), {
     busyTimeout,
     readOnly,
+    exclusive,
     create,
     at: (clock?.() ?? new Date()).toISOString(),
     // Holds the users of a large control plane; taken as needed.

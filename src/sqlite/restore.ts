@@ -34,8 +34,8 @@ export async function restoreRecords(
   let ended = false;
   const end: Ending = () => {
     ended = true;
-    // A file's connection is this work's own; closing it drops what was staged.
-    if (place.memory === null && db?.isOpen) db.close();
+    // A connection of this work's own; closing it drops what was staged.
+    if (place.own === null && db?.isOpen) db.close();
   };
   const check = () => {
     if (ended) throw new StoreError("closed", `${attempt}: the store is closed`);
@@ -45,7 +45,7 @@ export async function restoreRecords(
   const table = (kind: Kind) => `temp.restore_${stage}_${kind}`;
   place.endings.add(end);
   try {
-    db = place.memory ?? connect(place.path, { busyTimeout: place.busyTimeout });
+    db = place.own ?? connect(place.path, { busyTimeout: place.busyTimeout });
     if (!replace) requireEmpty(db, attempt);
     for (const kind of KINDS) run(db, `CREATE TABLE ${table(kind)} (${TABLES[kind].columns})`);
     const insert = inserter(db, table);
@@ -73,7 +73,7 @@ export async function restoreRecords(
     throw toCallersError(error, attempt);
   } finally {
     place.endings.delete(end);
-    if (db?.isOpen && place.memory !== null) {
+    if (db?.isOpen && place.own !== null) {
       for (const kind of KINDS) run(db, `DROP TABLE IF EXISTS ${table(kind)}`);
     }
     end();

@@ -10,11 +10,12 @@ import type { Counts, Kind, StoreRecord } from "../model.ts";
 import type { RecordKey } from "../order.ts";
 import { backup } from "./backup.ts";
 import { connect, MEMORY } from "./connect.ts";
-import { isBusy, isReadOnly, toStoreError } from "./errors.ts";
+import { causeOf, isBusy, isReadOnly, toStoreError } from "./errors.ts";
 import {
   absolute,
   exists,
   inspectLeftovers,
+  inUse,
   requireHeader,
   requireWritable,
   tooOld,
@@ -86,30 +87,17 @@ export function openSource(path: string, options: SourceOptions = {}): SqliteSou
     return source(db, file, version);
   } catch (error) {
     db?.close();
-    if (isBusy(cause(error))) throw inUse(file, error);
-    if (isReadOnly(cause(error))) throw notOurs(file, error);
+    if (isBusy(causeOf(error))) throw inUse(file, error);
+    if (isReadOnly(causeOf(error))) throw notOurs(file, error);
     throw toStoreError(error, `Opening ${file}`);
   }
-}
-
-function cause(error: unknown): unknown {
-  return error instanceof StoreError ? error.cause : error;
-}
-
-function inUse(path: string, error: unknown): StoreError {
-  return new StoreError(
-    "refused",
-    `Opening ${path}: it is in use by another process or connection, whose later writes would be ` +
-      "lost; stop the server first",
-    { cause: cause(error) },
-  );
 }
 
 function notOurs(path: string, error: unknown): StoreError {
   return new StoreError(
     "refused",
     `Opening ${path}: it is read-only, so nobody can be kept from using it; move a copy of it`,
-    { cause: cause(error) },
+    { cause: causeOf(error) },
   );
 }
 

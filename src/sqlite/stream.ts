@@ -8,7 +8,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { setImmediate } from "node:timers/promises";
 import { StoreError } from "../errors.ts";
 import type { StoreRecord } from "../model.ts";
-import { connect, run } from "./connect.ts";
+import { connect, MEMORY, run } from "./connect.ts";
 import { toStoreError } from "./errors.ts";
 import { allRecords } from "./rows.ts";
 
@@ -23,8 +23,8 @@ export interface Place {
   readonly busyTimeout: number;
   /** Whether the store may only read. */
   readonly readOnly: boolean;
-  /** The store's own connection, for a database in memory, which has no other; else `null`. */
-  readonly memory: DatabaseSync | null;
+  /** The store's own connection where no other can be made: in memory, and to a file held alone. */
+  readonly own: DatabaseSync | null;
   /** What to call when the store closes. */
   readonly endings: Set<Ending>;
 }
@@ -58,8 +58,10 @@ export async function* streamRecords(
   place.endings.add(end);
   try {
     let records: Iterable<StoreRecord>;
-    if (place.memory !== null) {
-      records = [...allRecords(place.memory)];
+    if (place.own !== null) {
+      const all = allRecords(place.own);
+      // Memory has writers while this is read; a file that is held alone has its holder only.
+      records = place.path === MEMORY ? [...all] : all;
     } else {
       db = connect(place.path, { busyTimeout: place.busyTimeout, readOnly: true });
       run(db, "BEGIN");
