@@ -53,6 +53,7 @@ export async function startBus(options: BusOptions): Promise<Bus> {
       bootstrapTimeout: 30_000,
       retryRefused: true,
       signal,
+      onProblem: (error) => log("error", "nats.false_server", { connection: name, reason: error }),
     });
     const told = tellOf(connection, name, log);
     undo.add(`the ${name} connection`, () => {

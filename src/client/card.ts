@@ -23,8 +23,8 @@ import { bindingOf, formatCard, parseCard, type PublicKeys } from "./identity_fo
  * if (endpoint !== ada.signPub || kexPub !== ada.kexPub) throw new Error("unreachable");
  * ```
  */
-export function cardOf(identity: Pick<Identity, "signPub" | "kexPub" | "sign">): string {
-  return formatCard(identity, identity.sign(bindingOf(identity)));
+export function cardOf(identity: Pick<Identity, "signPub" | "kexPub" | "signEndpoint">): string {
+  return formatCard(identity, identity.signEndpoint());
 }
 
 /**

@@ -8,32 +8,47 @@ import { Buffer } from "node:buffer";
 import {
   createPrivateKey,
   createPublicKey,
-  diffieHellman,
   hkdfSync,
   type KeyObject,
   randomBytes,
   sign,
 } from "node:crypto";
 import { StoreError } from "../errors.ts";
-import { fromBase64url, toBase64url } from "../sealing/bytes.ts";
-import { pairOf } from "../nats/nkey.ts";
+import type { NonceSigner } from "../nats/authenticator.ts";
+import { natsUserOf, pairOf } from "../nats/nkey.ts";
+import { fromBase64url, toBase64url, utf8 } from "../sealing/bytes.ts";
+import { demandKind, type SignedKind } from "../signature/forms.ts";
 import type { Signer } from "../signature/sign.ts";
-import * as check from "../validate.ts";
-import { formatPlain, parseIdentity } from "./identity_format.ts";
+import { bindingOf, formatPlain, parseIdentity } from "./identity_format.ts";
 
-/** The keys of one peer. Its secrets are in none of its fields, so in no log and no JSON by mistake. */
-export interface Identity extends Signer {
+/**
+ * The keys of one peer. Its secrets are in none of its fields, so in no log and no JSON by mistake.
+ *
+ * There is one signer for each kind of thing that is signed. Each throws a `StoreError` with the code
+ * `refused` for bytes that do not have the form of its kind, so that nobody can have one thing signed
+ * as another.
+ */
+export interface Identity extends Signer, NonceSigner {
   /** Ed25519 public key, hex: who it is. */
   readonly signPub: string;
   /** X25519 public key, hex: room keys are sealed to it. */
   readonly kexPub: string;
-  /** Signs bytes with Ed25519. */
-  sign(data: Uint8Array): Uint8Array;
-  /** The secret that only this peer and the owner of `kexPub` can compute (X25519). */
-  agree(kexPub: string): Uint8Array;
+  /** The NATS user nkey (`U…`): the same Ed25519 key. */
+  readonly nkey: string;
+  /** Signs the signature base of an HTTP request (RFC 9421). */
+  signRequest(base: Uint8Array): Uint8Array;
+  /** Signs the nonce of a NATS server: 15 to 64 characters of base64url. */
+  signNonce(nonce: string): Uint8Array;
+  /** Signs a sealed message of a room; {@link openRooms} does so. */
+  signMessage(data: Uint8Array): Uint8Array;
+  /** Signs a room key that was sealed for a member. */
+  signSealedKey(data: Uint8Array): Uint8Array;
+  /** Signs that `kexPub` belongs to this identity, for its card and its file. */
+  signEndpoint(): Uint8Array;
   /**
-   * The seed of the NATS user nkey (`SU…`), which is the same Ed25519 key: what nats.js takes in
-   * `nkeyAuthenticator(identity.natsSeed())`. A secret.
+   * The seed of {@link Identity.nkey} (`SU…`), for programs that take nothing else. A secret. To
+   * connect to NATS use {@link natsAuthenticator}: the `nkeyAuthenticator` of nats.js signs whatever a
+   * server sends, also a request in this identity's name.
    */
   natsSeed(): Uint8Array;
 }
@@ -51,7 +66,6 @@ const PKCS8 = {
   ed25519: Buffer.from("302e020100300506032b657004220420", "hex"),
   x25519: Buffer.from("302e020100300506032b656e04220420", "hex"),
 };
-const X25519_SPKI = Buffer.from("302a300506032b656e032100", "hex");
 const SEED_BYTES = 32;
 
 /** Makes an identity of fresh random keys. */
@@ -138,20 +152,20 @@ function identityOf(signSeed: Uint8Array, kexSeed: Uint8Array): Identity {
   const own: Secrets = { signSeed: new Uint8Array(signSeed), kexSeed: new Uint8Array(kexSeed) };
   const signKey = privateKey(PKCS8.ed25519, own.signSeed);
   const kexKey = privateKey(PKCS8.x25519, own.kexSeed);
+  const keys = { signPub: publicHex(signKey), kexPub: publicHex(kexKey) };
+  const signAs = (kind: SignedKind, data: Uint8Array) => {
+    demandKind(kind, data);
+    return new Uint8Array(sign(null, data, signKey));
+  };
   const identity: Identity = Object.freeze({
-    signPub: publicHex(signKey),
-    kexPub: publicHex(kexKey),
-    sign: (data: Uint8Array) => new Uint8Array(sign(null, data, signKey)),
-    agree: (kexPub: string) => {
-      const key = Buffer.from(check.kexPub("kexPub", kexPub), "hex");
-      const publicKey = createPublicKey({
-        key: Buffer.concat([X25519_SPKI, key]),
-        format: "der",
-        type: "spki",
-      });
-      return new Uint8Array(diffieHellman({ privateKey: kexKey, publicKey }));
-    },
-    natsSeed: () => new TextEncoder().encode(pairOf("user", own.signSeed).seed),
+    ...keys,
+    nkey: natsUserOf(keys.signPub),
+    signRequest: (base: Uint8Array) => signAs("request", base),
+    signNonce: (nonce: string) => signAs("nonce", utf8(nonce)),
+    signMessage: (data: Uint8Array) => signAs("message", data),
+    signSealedKey: (data: Uint8Array) => signAs("sealed key", data),
+    signEndpoint: () => signAs("endpoint", bindingOf(keys)),
+    natsSeed: () => utf8(pairOf("user", own.signSeed).seed),
   });
   secrets.set(identity, own);
   return identity;

@@ -7,6 +7,7 @@
 
 import { StoreError } from "../errors.ts";
 import { concat, fromBase64url, fromHex, toBase64url, toHex, utf8 } from "../sealing/bytes.ts";
+import { FIRST_BYTES } from "../signature/forms.ts";
 import * as check from "../validate.ts";
 
 const FORMAT = "unibus-identity";
@@ -192,7 +193,7 @@ export function passphraseBytes(passphrase: string): Uint8Array<ArrayBuffer> {
 
 /** What the signing key signs to say that the X25519 key is its own. */
 export function bindingOf({ signPub, kexPub }: PublicKeys): Uint8Array<ArrayBuffer> {
-  return concat(utf8("unibus endpoint v1\0"), fromHex(signPub), fromHex(kexPub));
+  return concat(utf8(FIRST_BYTES.endpoint), fromHex(signPub), fromHex(kexPub));
 }
 
 /** Writes a card. */

@@ -24,6 +24,12 @@ export {
   writeIdentity,
   type WriteIdentityOptions,
 } from "./identity_file.ts";
+export {
+  type NatsAuthenticator,
+  natsAuthenticator,
+  type NatsAuthenticatorOptions,
+  type NonceSigner,
+} from "../nats/authenticator.ts";
 export { fileMemory } from "./memory.ts";
 export { lockIdentity, type Passphrase, unlockIdentity } from "./passphrase.ts";
 export { openRooms } from "./rooms.ts";

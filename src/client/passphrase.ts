@@ -10,7 +10,6 @@ import { concat, fromBase64url, toBase64url } from "../sealing/bytes.ts";
 import { cardOf, demandBound } from "./card.ts";
 import { type Identity, identityOfSecrets, importIdentity, secretsOf } from "./identity.ts";
 import {
-  bindingOf,
   formatCard,
   formatLocked,
   type Kdf,
@@ -49,7 +48,7 @@ export async function lockIdentity(identity: Identity, passphrase: string): Prom
   const front: Omit<LockedIdentity, "sealed"> = {
     signPub,
     kexPub,
-    binding: toBase64url(identity.sign(bindingOf(identity))),
+    binding: toBase64url(identity.signEndpoint()),
     kdf: { name: "scrypt", ...KDF_COST, salt: toBase64url(randomBytes(16)) },
     cipher: { name: "AES-256-GCM", nonce: toBase64url(nonce) },
   };

@@ -55,7 +55,8 @@ export async function openRooms(options: RoomsOptions): Promise<Rooms> {
     ? await connectNats({
       ...nats,
       name: "unibus-client",
-      nkeySeed: new TextDecoder().decode(identity.natsSeed()),
+      signer: identity,
+      onProblem: (error) => onProblem({ roomId: "", error }),
       retryRefused: true,
       ...(signal && { signal }),
     })

@@ -61,7 +61,7 @@ export interface RoomsOptions {
 
 /** A message that was not taken, or something in the background that failed. */
 export interface RoomProblem {
-  /** The room. */
+  /** The room; empty where it is about the connection to the bus. */
   roomId: string;
   /** Why: a {@link SealingError} where it is about a message. */
   error: Error;

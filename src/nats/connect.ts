@@ -12,18 +12,16 @@ import {
   type TLSSocket,
 } from "node:tls";
 import {
-  type Authenticator,
   type ConnectionOptions,
-  credsAuthenticator,
   errors,
   type NatsConnection,
   NatsConnectionImpl,
-  nkeyAuthenticator,
-  nkeys,
   setTransportFactory,
 } from "@nats-io/transport-node";
 import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
 import { StoreError } from "../errors.ts";
+import { type NatsAuthenticator, natsAuthenticator, type NonceSigner } from "./authenticator.ts";
+import { nkeyFromSeed } from "./nkey.ts";
 
 /** TLS towards the servers. Naming any of these demands TLS. */
 export interface TlsOptions {
@@ -47,6 +45,8 @@ export interface NatsOptions {
   servers: string | string[];
   /** TLS. */
   tls?: TlsOptions;
+  /** Our key, such as an identity. */
+  signer?: NonceSigner;
   /** Our nkey's seed (`SU…`). */
   nkeySeed?: string;
   /** Text of a `.creds` file: a JWT and its seed. */
@@ -61,6 +61,11 @@ export interface NatsOptions {
    * refuses who is too slow to say who it is.
    */
   retryRefused?: boolean;
+  /**
+   * Called when a server we come back to asks for a signature of what is no nonce, and gets none. At
+   * the first connection that is an error of the call.
+   */
+  onProblem?: (error: StoreError) => void;
   /** Ends the attempt. */
   signal?: AbortSignal;
 }
@@ -146,25 +151,31 @@ function named(serverName: string): ConnectionOptionsTls {
   };
 }
 
-function authenticatorOf({ nkeySeed, credentials }: NatsOptions): Authenticator | undefined {
-  const encode = (text: string) => new TextEncoder().encode(text);
-  // Not the library's message: it may repeat what it was given, and that is a secret.
-  const unreadable = (field: string, what: string) =>
-    new StoreError("invalid", `${field} is not ${what}`, { field });
+function authenticatorOf(
+  { signer, nkeySeed, credentials }: NatsOptions,
+  onProblem: (error: StoreError) => void,
+): NatsAuthenticator | undefined {
+  if (signer !== undefined) return natsAuthenticator(signer, { onProblem });
   if (nkeySeed !== undefined) {
-    const seed = encode(nkeySeed.trim());
-    try {
-      nkeys.fromSeed(seed);
-    } catch {
-      throw unreadable("nkeySeed", "the seed of an nkey");
-    }
-    return nkeyAuthenticator(seed);
+    return natsAuthenticator(signerOf(nkeySeed.trim(), "nkeySeed"), { onProblem });
   }
   if (credentials === undefined) return undefined;
-  if (!/BEGIN NATS USER JWT[^]*BEGIN USER NKEY SEED/.test(credentials)) {
-    throw unreadable("credentials", "the text of a .creds file");
+  const [, jwt, seed] = CREDENTIALS.exec(credentials) ?? [];
+  if (jwt === undefined || seed === undefined) {
+    throw new StoreError("invalid", "credentials is not the text of a .creds file", {
+      field: "credentials",
+    });
   }
-  return credsAuthenticator(encode(credentials));
+  return natsAuthenticator(signerOf(seed, "credentials"), { jwt, onProblem });
+}
+
+/** Both parts stand alone on a line below their titles. */
+const CREDENTIALS =
+  /-{3,}BEGIN NATS USER JWT-{3,}\s+(\S+)\s+-{3,}[^]*?-{3,}BEGIN USER NKEY SEED-{3,}\s+(\S+)\s+-{3,}/;
+
+function signerOf(seed: string, field: string): NonceSigner {
+  const { publicKey, signNonce } = nkeyFromSeed(seed, field);
+  return { nkey: publicKey, signNonce };
 }
 
 /** Takes user and password out of the URLs, where the library does not look for them. */
@@ -186,8 +197,33 @@ function splitServers(
   return { servers: bare, ...login };
 }
 
-function connectionOptions(options: NatsOptions): ConnectionOptions {
-  const authenticator = authenticatorOf(options);
+/** Answers the nonces of servers during the life of one connection. */
+class Proof {
+  /** Undefined where there is no key. */
+  readonly authenticator: NatsAuthenticator | undefined;
+  /** Whether we have been let in. */
+  isIn = false;
+  /** Why the last nonce was not signed. */
+  problem: StoreError | null = null;
+
+  constructor(options: NatsOptions) {
+    const answer = authenticatorOf(options, (error) => this.problem = error);
+    this.authenticator = answer && ((nonce) => {
+      const before = this.problem;
+      this.problem = null;
+      const proof = answer(nonce);
+      // Once, not at every try to come back.
+      const { problem } = this;
+      if (problem !== null && before === null && this.isIn) options.onProblem?.(problem);
+      return proof;
+    });
+  }
+}
+
+function connectionOptions(
+  options: NatsOptions,
+  authenticator: NatsAuthenticator | undefined,
+): ConnectionOptions {
   // The library does not look at the scheme: `tls://` must not end in cleartext.
   const secure = [options.servers].flat().some((it) => /^tls:\/\//i.test(it));
   const tls = options.tls ?? (secure ? {} : undefined);
@@ -241,6 +277,12 @@ function codeOf(error: unknown): string {
   return "";
 }
 
+function falseServer(options: NatsOptions, cause: StoreError): StoreError {
+  return new StoreError("refused", `Connect to ${showServers(options.servers)}: ${cause.message}`, {
+    cause,
+  });
+}
+
 /** What a failed attempt means: worth another one (`null`), or an answer to hand on. */
 function explain(error: unknown, options: NatsOptions): StoreError | null {
   const where = showServers(options.servers);
@@ -277,7 +319,8 @@ function explain(error: unknown, options: NatsOptions): StoreError | null {
  * cannot mend (credentials, TLS, no such host) is said at once.
  */
 export async function connectNats(options: NatsOptions): Promise<NatsConnection> {
-  const settings = connectionOptions(options);
+  const proof = new Proof(options);
+  const settings = connectionOptions(options, proof.authenticator);
   const deadline = Date.now() + (options.bootstrapTimeout ?? 120_000);
   for (let attempt = 1;; attempt++) {
     throwIfAborted(options.signal);
@@ -290,8 +333,14 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnection>
       } as unknown as Parameters<typeof setTransportFactory>[0],
     );
     try {
-      return await NatsConnectionImpl.connect(settings) as unknown as NatsConnection;
+      const connection = await NatsConnectionImpl.connect(settings) as unknown as NatsConnection;
+      if (proof.problem === null) {
+        proof.isIn = true;
+        return connection;
+      }
+      await connection.close();
     } catch (failure) {
+      if (proof.problem !== null) throw falseServer(options, proof.problem);
       const error = failure instanceof errors.TimeoutError ? socketError ?? failure : failure;
       const verdict = explain(error, options);
       if (verdict !== null) throw verdict;
@@ -304,6 +353,7 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnection>
         );
       }
     }
+    if (proof.problem !== null) throw falseServer(options, proof.problem);
     const wait = Math.min(100 * attempt, 1000, Math.max(1, deadline - Date.now()));
     await pause(wait, options.signal);
   }

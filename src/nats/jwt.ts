@@ -6,11 +6,11 @@
 
 import { Buffer } from "node:buffer";
 import type { KeyObject } from "node:crypto";
+import { FIRST_BYTES } from "../signature/forms.ts";
 import { decodePublic, type NkeyKind, type NkeyPair, verifies, verifyingKey } from "./nkey.ts";
 
-const HEADER = Buffer.from(JSON.stringify({ typ: "JWT", alg: "ed25519-nkey" })).toString(
-  "base64url",
-);
+/** `{"typ":"JWT","alg":"ed25519-nkey"}` */
+const HEADER = FIRST_BYTES.token.slice(0, -1);
 
 /** What a token says. */
 export interface Claims {
@@ -34,7 +34,7 @@ export interface Claims {
 export function encodeJwt(claims: Claims, signer: NkeyPair): string {
   const body = { ...claims, iss: signer.publicKey, iat: Math.floor(Date.now() / 1000) };
   const text = `${HEADER}.${Buffer.from(JSON.stringify(body)).toString("base64url")}`;
-  return `${text}.${Buffer.from(signer.sign(Buffer.from(text))).toString("base64url")}`;
+  return `${text}.${Buffer.from(signer.signToken(text)).toString("base64url")}`;
 }
 
 /**

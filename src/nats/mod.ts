@@ -22,6 +22,12 @@ export {
   formatBusAccounts,
   SYSTEM_ACCOUNT,
 } from "./accounts.ts";
+export {
+  type NatsAuthenticator,
+  natsAuthenticator,
+  type NatsAuthenticatorOptions,
+  type NonceSigner,
+} from "./authenticator.ts";
 export { startAuthCallout } from "./callout.ts";
 export type { NatsOptions, TlsOptions } from "./connect.ts";
 export type { Connection } from "../jetstream/mod.ts";

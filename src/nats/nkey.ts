@@ -15,13 +15,18 @@ import {
   verify,
 } from "node:crypto";
 import { StoreError } from "../errors.ts";
+import { utf8 } from "../sealing/bytes.ts";
+import { demandKind, type SignedKind } from "../signature/forms.ts";
 import { isSmallOrderEd25519 } from "../small_order.ts";
 import { signPub as checkSignPub } from "../validate.ts";
 
 /** What a key belongs to. */
 export type NkeyKind = "user" | "account" | "server";
 
-/** A key pair that signs. Its seed is a secret. */
+/**
+ * A key pair. Its seed is a secret. Each signer throws a `StoreError` with the code `refused` for what
+ * does not have the form of its kind.
+ */
 export interface NkeyPair {
   /** What it belongs to. */
   readonly kind: NkeyKind;
@@ -29,8 +34,10 @@ export interface NkeyPair {
   readonly publicKey: string;
   /** The seed as text, such as `SU…`: a secret. */
   readonly seed: string;
-  /** Signs bytes. */
-  sign(data: Uint8Array): Uint8Array;
+  /** Signs the nonce of a NATS server: 15 to 64 characters of base64url. */
+  signNonce(nonce: string): Uint8Array;
+  /** Signs the header and claims of a JSON web token, as they stand before its last dot. */
+  signToken(text: string): Uint8Array;
 }
 
 const PREFIX: Record<NkeyKind, number> = { user: 20 << 3, account: 0, server: 13 << 3 };
@@ -168,10 +175,16 @@ export function pairOf(kind: NkeyKind, secret: Uint8Array): NkeyPair {
   const prefix = PREFIX[kind];
   // Two prefixes in two bytes, shifted so that each comes out as one letter.
   const seed = encode([SEED | prefix >> 5, (prefix & 31) << 3], secret);
+  const signAs = (as: SignedKind, text: string) => {
+    const data = utf8(text);
+    demandKind(as, data);
+    return new Uint8Array(sign(null, data, key));
+  };
   const pair = {
     kind,
     publicKey: encodePublic(kind, spki.subarray(-KEY_BYTES)),
-    sign: (data: Uint8Array) => sign(null, data, key),
+    signNonce: (nonce: string) => signAs("nonce", nonce),
+    signToken: (text: string) => signAs("token", text),
   };
   // Not enumerable, so that it is in no log or JSON by mistake.
   Object.defineProperty(pair, "seed", { value: seed });

@@ -11,6 +11,7 @@
 
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
 import type { Identity } from "../client/identity.ts";
+import { FIRST_BYTES } from "../signature/forms.ts";
 import * as check from "../validate.ts";
 import { concat, fromHex, sized, toHex, uint, utf8 } from "./bytes.ts";
 import { SealingError } from "./error.ts";
@@ -103,7 +104,7 @@ function nonceOf(seq: number): Uint8Array {
   return nonce;
 }
 
-const SIGNATURE_OF = utf8("signature of unibus message v1\0");
+const SIGNATURE_OF = utf8(FIRST_BYTES.message);
 
 function signed({ commitment }: SessionKey, body: Uint8Array): Uint8Array {
   return concat(SIGNATURE_OF, commitment, body);
@@ -111,7 +112,7 @@ function signed({ commitment }: SessionKey, body: Uint8Array): Uint8Array {
 
 /** Seals the messages of one sender under one room key, in one session. */
 export class MessageSealer {
-  readonly #identity: Pick<Identity, "signPub" | "sign">;
+  readonly #identity: Pick<Identity, "signPub" | "signMessage">;
   readonly #place: { roomId: string; epoch: number; sender: string; session: string };
   readonly #secrets: SessionKey;
   readonly #front: Uint8Array;
@@ -119,7 +120,7 @@ export class MessageSealer {
 
   /** Begins a session. */
   constructor(
-    identity: Pick<Identity, "signPub" | "sign">,
+    identity: Pick<Identity, "signPub" | "signMessage">,
     { roomId, epoch }: { roomId: string; epoch: number },
     roomKey: Uint8Array,
   ) {
@@ -154,7 +155,7 @@ export class MessageSealer {
     const cipher = createCipheriv(CIPHER, this.#secrets.key, nonceOf(header.seq));
     cipher.setAAD(front);
     const body = concat(front, cipher.update(data), cipher.final(), cipher.getAuthTag());
-    return { header, bytes: concat(body, this.#identity.sign(signed(this.#secrets, body))) };
+    return { header, bytes: concat(body, this.#identity.signMessage(signed(this.#secrets, body))) };
   }
 }
 

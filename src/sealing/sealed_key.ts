@@ -6,6 +6,7 @@
  */
 
 import { type Identity, secretsOf } from "../client/identity.ts";
+import { FIRST_BYTES } from "../signature/forms.ts";
 import * as check from "../validate.ts";
 import { concat, fromHex, sized, toHex, uint, utf8 } from "./bytes.ts";
 import { SealingError } from "./error.ts";
@@ -16,6 +17,8 @@ import { verifies } from "./verifies.ts";
 export const ROOM_KEY_BYTES = 32;
 
 const VERSION = 1;
+const SIGNATURE_OF = utf8("signature of ");
+const CONTEXT = FIRST_BYTES["sealed key"].slice(SIGNATURE_OF.length);
 const KEY_BYTES = 32;
 const SIGNATURE_BYTES = 64;
 const ENC_AT = 1 + KEY_BYTES;
@@ -40,7 +43,7 @@ export interface KeyPlace {
 /** What both sides must agree on, whoever carried the bytes between them. */
 function contextOf(sealer: string, { roomId, epoch, endpoint, kexPub }: KeyPlace) {
   return concat(
-    utf8("unibus sealed key v1\0"),
+    utf8(CONTEXT),
     sized(check.roomId("roomId", roomId)),
     uint(check.epoch("epoch", epoch), 4),
     fromHex(check.signPub("endpoint", endpoint)),
@@ -51,7 +54,7 @@ function contextOf(sealer: string, { roomId, epoch, endpoint, kexPub }: KeyPlace
 
 /** What the sealer signs. */
 function signed(context: Uint8Array, sealed: Uint8Array): Uint8Array {
-  return concat(utf8("signature of "), context, sealed.subarray(0, SIGNATURE_AT));
+  return concat(SIGNATURE_OF, context, sealed.subarray(0, SIGNATURE_AT));
 }
 
 /**
@@ -61,7 +64,7 @@ function signed(context: Uint8Array, sealed: Uint8Array): Uint8Array {
  * @throws {StoreError} `invalid`
  */
 export async function sealRoomKey(
-  sealer: Pick<Identity, "signPub" | "sign">,
+  sealer: Pick<Identity, "signPub" | "signSealedKey">,
   place: KeyPlace,
   roomKey: Uint8Array,
 ): Promise<Uint8Array> {
@@ -69,7 +72,7 @@ export async function sealRoomKey(
   const to = fromHex(check.kexPub("kexPub", place.kexPub));
   const { enc, ciphertext } = await hpkeSeal(to, context, checkedKey(roomKey));
   const body = concat(Uint8Array.of(VERSION), fromHex(sealer.signPub), enc, ciphertext);
-  return concat(body, sealer.sign(signed(context, body)));
+  return concat(body, sealer.signSealedKey(signed(context, body)));
 }
 
 function checkedKey(roomKey: Uint8Array): Uint8Array<ArrayBuffer> {

@@ -8,12 +8,12 @@ import { toBase64url } from "../sealing/bytes.ts";
 import { signatureBase, targetOf } from "./base.ts";
 import { base64 } from "./digest_field.ts";
 
-/** Who signs. */
+/** Signs requests. */
 export interface Signer {
   /** Ed25519 public key, hex: the key id. */
   readonly signPub: string;
-  /** The 64 bytes of an Ed25519 signature over `data`. */
-  sign(data: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /** The 64 bytes of an Ed25519 signature over a request's signature base (RFC 9421). */
+  signRequest(base: Uint8Array): Uint8Array | Promise<Uint8Array>;
 }
 
 /** A request that is to be signed. */
@@ -57,7 +57,7 @@ export async function signRequest(
     `;keyid="${signer.signPub}";alg="ed25519"`;
   // No other field is covered, so no other is asked for.
   const fields = { get: () => request.digest ?? null };
-  const signature = await signer.sign(
+  const signature = await signer.signRequest(
     new TextEncoder().encode(signatureBase(components, params, target, fields)),
   );
   return {

@@ -43,7 +43,7 @@ async function connects(port: number, pairs: readonly NkeyPair[], ca?: string): 
     while (next < CONNECTS) {
       const pair = pairs[next++ % pairs.length]!;
       await using client = await RawClient.open(port, ca);
-      const sig = Buffer.from(pair.sign(Buffer.from(client.info!.nonce!))).toString("base64");
+      const sig = Buffer.from(pair.signNonce(client.info!.nonce!)).toString("base64");
       if (!await client.login({ nkey: pair.publicKey, sig })) throw new Error("Not let in");
     }
   }));

@@ -27,7 +27,7 @@ export async function http(): Promise<Row[]> {
   const { publicKey, privateKey } = generateKeyPairSync("ed25519");
   const signPub = hexOf(publicKey);
   const kexPub = hexOf(generateKeyPairSync("x25519").publicKey);
-  const signer = { signPub, sign: (data: Uint8Array) => sign(null, data, privateKey) };
+  const signer = { signPub, signRequest: (base: Uint8Array) => sign(null, base, privateKey) };
   await using store = openSqlite(":memory:");
   await store.addUser({ signPub, kexPub, handle: "bench" });
   const plane = createControlPlane(store);

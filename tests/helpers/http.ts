@@ -14,6 +14,8 @@ export interface Someone extends Signer {
   kexPub: string;
   /** Signs. */
   privateKey: KeyObject;
+  /** Signs whatever a test wants, which no identity does. */
+  sign(data: Uint8Array): Uint8Array;
 }
 
 /** The 32 bytes of a public key in hex. */
@@ -29,6 +31,7 @@ export function someone(): Someone {
     kexPub: hexOf(generateKeyPairSync("x25519").publicKey),
     privateKey,
     sign: (data) => sign(null, data, privateKey),
+    signRequest: (base) => sign(null, base, privateKey),
   };
 }
 

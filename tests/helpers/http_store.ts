@@ -26,7 +26,12 @@ export async function overHttp(store: Store, clock?: () => Date): Promise<Store>
   function as(signPub: string, kexPub = signPub): Client {
     let it = clients.get(signPub);
     if (it === undefined) {
-      const identity = { ...createIdentity(), signPub, kexPub, sign: () => new Uint8Array(64) };
+      const identity = {
+        ...createIdentity(),
+        signPub,
+        kexPub,
+        signRequest: () => new Uint8Array(64),
+      };
       it = createClient({ url: server.url, identity, timeout: 60_000, retries: 0 });
       clients.set(signPub, it);
       if (closing !== null) it.close();

@@ -7,7 +7,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { bindingOf, formatCard } from "../../client/identity_format.ts";
+import { formatCard } from "../../client/identity_format.ts";
 import type { User } from "../../model.ts";
 import { fingerprint, type Keys } from "../shared/keys.ts";
 import { Button, copy, Heading, Notice } from "../shared/page.tsx";
@@ -62,7 +62,7 @@ export function DonePage(props: {
           <p>Then, in Deno or Node:</p>
           <pre class="program" tabIndex={0} aria-label="Program"><code>{program(file)}</code></pre>
           <p class="small muted">
-            For NATS itself, <code>identity.natsSeed()</code> is your nkey. More is in the{" "}
+            <code>natsAuthenticator(identity)</code> connects to NATS itself. More is in the{" "}
             <a href="/docs">description of this server</a>.
           </p>
         </li>
@@ -85,7 +85,7 @@ function Card({ keys }: { keys: Keys }): JSX.Element {
   const [card, setCard] = useState("");
   const [result, setResult] = useState<boolean | null>(null);
   useEffect(() => {
-    void keys.sign(bindingOf(keys)).then((it) => setCard(formatCard(keys, it)));
+    void keys.signEndpoint().then((it) => setCard(formatCard(keys, it)));
   }, [keys]);
   return (
     <div class="stack">

@@ -7,7 +7,6 @@
 
 import { scryptAsync } from "@noble/hashes/scrypt.js";
 import {
-  bindingOf,
   formatLocked,
   formatPlain,
   type Kdf,
@@ -57,7 +56,7 @@ export async function writeIdentity(
   const front: Omit<LockedIdentity, "sealed"> = {
     signPub,
     kexPub,
-    binding: toBase64url(await keys.sign(bindingOf(keys))),
+    binding: toBase64url(await keys.signEndpoint()),
     kdf: { name: "scrypt", ...KDF_COST, salt: random(16) },
     cipher: { name: "AES-256-GCM", nonce: random(12) },
   };

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { type Keys, keysFrom } from "./keys.ts";
+import { type Keys, keysFrom, type StoredKeys } from "./keys.ts";
 
 /** An identity that is kept. */
 export interface Kept {
@@ -21,7 +21,7 @@ export interface Kept {
 }
 
 /** As it lies there: keys are of the browser's own, functions cannot be kept. */
-type Row = Omit<Kept, "keys"> & Omit<Keys, "sign">;
+type Row = Omit<Kept, "keys"> & StoredKeys;
 
 const DATABASE = "unibus";
 const STORE = "identities";

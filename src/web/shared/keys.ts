@@ -7,6 +7,8 @@
  */
 
 import { fromBase64url, toHex } from "../../sealing/bytes.ts";
+import { bindingOf } from "../../client/identity_format.ts";
+import { demandKind, type SignedKind } from "../../signature/forms.ts";
 import type { Signer } from "../../signature/sign.ts";
 
 /** The private keys of one peer as bytes: only as long as they are written to a file or read from one. */
@@ -27,9 +29,14 @@ export interface Keys extends Signer {
   readonly signKey: CryptoKey;
   /** The private X25519 key, not extractable. */
   readonly kexKey: CryptoKey;
-  /** Signs bytes with Ed25519. */
-  sign(data: Uint8Array): Promise<Uint8Array>;
+  /** Signs the signature base of a request. */
+  signRequest(base: Uint8Array): Promise<Uint8Array>;
+  /** Signs that `kexPub` belongs to `signPub`, for a card and a file. */
+  signEndpoint(): Promise<Uint8Array>;
 }
+
+/** The keys without what signs with them, as a browser can keep them. */
+export type StoredKeys = Pick<Keys, "signPub" | "kexPub" | "signKey" | "kexKey">;
 
 // The fixed DER in front of a private key (RFC 8410).
 const PKCS8 = {
@@ -79,11 +86,22 @@ export async function keysOf({ signSeed, kexSeed }: Secrets): Promise<Keys> {
 
 /** Keys of what was kept. */
 export function keysFrom(
-  { signPub, kexPub, signKey, kexKey }: Omit<Keys, "sign">,
+  { signPub, kexPub, signKey, kexKey }: StoredKeys,
 ): Keys {
-  const sign = async (data: Uint8Array) =>
-    new Uint8Array(await crypto.subtle.sign("Ed25519", signKey, data as Uint8Array<ArrayBuffer>));
-  return { signPub, kexPub, signKey, kexKey, sign };
+  const signAs = async (kind: SignedKind, data: Uint8Array) => {
+    demandKind(kind, data);
+    return new Uint8Array(
+      await crypto.subtle.sign("Ed25519", signKey, data as Uint8Array<ArrayBuffer>),
+    );
+  };
+  return {
+    signPub,
+    kexPub,
+    signKey,
+    kexKey,
+    signRequest: (base) => signAs("request", base),
+    signEndpoint: () => signAs("endpoint", bindingOf({ signPub, kexPub })),
+  };
 }
 
 /** Overwrites secrets. Copies that the browser itself made are out of our reach. */
