@@ -8,16 +8,21 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ensureNatsServer, findNatsServer, installNatsServer } from "../src/nats/binary.ts";
+import { NATS_SERVER_RELEASE } from "../src/nats/release.ts";
+import { RELEASE_DIGESTS } from "../src/nats/release_digests.ts";
 import { natsBinary } from "./helpers/nats.ts";
 
 type Handler = (response: ServerResponse) => void;
 
-/** A release archive of the real server, and its place on a download site. */
-async function realArchive() {
+/** A release that is not the default one, so that its published checksum counts. */
+const OTHER = "2.15.99";
+
+/** The real server as an archive of some release, and its place on a download site. */
+async function realArchive(release = OTHER) {
   const { path, version } = await natsBinary();
   const os = { darwin: "darwin", windows: "windows" }[Deno.build.os as string] ?? "linux";
   const arch = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
-  const stem = `nats-server-v${version}-${os}-${arch}`;
+  const stem = `nats-server-v${release}-${os}-${arch}`;
   const directory = await mkdtemp(join(tmpdir(), "unibus-test-archive-"));
   await mkdir(join(directory, stem));
   await cp(path, join(directory, stem, "nats-server"), { dereference: true });
@@ -25,18 +30,22 @@ async function realArchive() {
   const bytes = await readFile(join(directory, "a"));
   await rm(directory, { recursive: true });
   const sha256 = createHash("sha256").update(bytes).digest("hex");
-  return { version, name: `${stem}.tar.gz`, bytes, sha256 };
+  return { release, version, name: `${stem}.tar.gz`, bytes, sha256 };
 }
 
 let archive: ReturnType<typeof realArchive> | undefined;
 
 /** A download site on loopback that serves the archive, and an empty cache. */
-async function site(change: { sums?: string | undefined; archive?: Handler } = {}) {
-  const release = await (archive ??= realArchive());
+async function site(
+  change: { sums?: string | undefined; archive?: Handler; of?: typeof archive } = {},
+) {
+  const release = await (change.of ?? (archive ??= realArchive()));
   const directory = await mkdtemp(join(tmpdir(), "unibus-test-install-"));
   const sums = "sums" in change ? change.sums : `${release.sha256}  ${release.name}\n`;
+  const asked: string[] = [];
   const server = createServer((request, response) => {
-    const path = `/mirror/v${release.version}`;
+    const path = `/mirror/v${release.release}`;
+    asked.push(request.url!);
     if (request.url === `${path}/SHA256SUMS` && sums !== undefined) response.end(sums);
     else if (request.url === `${path}/${release.name}`) {
       (change.archive ?? ((response) => response.end(release.bytes)))(response);
@@ -53,9 +62,10 @@ async function site(change: { sums?: string | undefined; archive?: Handler } = {
       UNIBUS_NATS_RELEASES: `http://127.0.0.1:${port}/mirror/`,
     },
     sources: ["release"] as const,
-    version: release.version,
+    version: release.release,
   };
   return {
+    asked,
     release,
     options,
     path: join(cache, release.version, "nats-server"),
@@ -101,7 +111,7 @@ Deno.test({
         assert.equal(error.code, "mismatch");
         assert.match(
           error.message,
-          /^Refusing http:.* its SHA-256 is .*, the published one is 0{64}$/,
+          /^Refusing http:.* its SHA-256 is .*, it must be 0{64}$/,
         );
         return true;
       },
@@ -114,7 +124,7 @@ const failures: Record<string, { change: Parameters<typeof site>[0]; message: Re
   "without published checksums": { change: { sums: undefined }, message: /SHA256SUMS.*404/ },
   "that the checksums do not list": {
     change: { sums: `${"0".repeat(64)}  something-else.tar.gz\n` },
-    message: /SHA256SUMS of v.* does not list nats-server-v/,
+    message: /SHA256SUMS does not list nats-server-v/,
   },
   "that is not there": {
     change: { archive: (response) => response.writeHead(404).end() },
@@ -154,7 +164,7 @@ Deno.test({
   name: "installNatsServer() installs nothing that matches its checksum and does not run",
   ignore: !unix,
   async fn() {
-    const { name, version } = await (archive ??= realArchive());
+    const { name, release: version } = await (archive ??= realArchive());
     const stem = name.replace(".tar.gz", "");
     const directory = await mkdtemp(join(tmpdir(), "unibus-test-broken-"));
     await mkdir(join(directory, stem));
@@ -224,6 +234,73 @@ Deno.test({
       }
       return true;
     });
+  },
+});
+
+Deno.test({
+  name: "the default release is judged by digests in the source alone, whatever the site publishes",
+  ignore: !unix,
+  async fn() {
+    await using place = await site({ of: realArchive(NATS_SERVER_RELEASE) });
+    const { name, sha256 } = place.release;
+    const install = installNatsServer(place.options);
+    const known = RELEASE_DIGESTS[name];
+    // The site's list has the digest of what it serves, and nobody asks for it.
+    const expected = known === undefined
+      ? { code: "unavailable", message: new RegExp(`has no SHA-256 of ${name}`) }
+      : { code: "mismatch", message: new RegExp(`${sha256}, it must be ${known}`) };
+    await assert.rejects(install, expected);
+    assert.ok(!place.asked.some((it) => it.endsWith("SHA256SUMS")), place.asked.join());
+    assert.deepEqual(await place.cached(), []);
+    // Digests that the caller knows count, in either case of their letters, and no others.
+    const wrong = { ...place.options, sha256: "0".repeat(64) };
+    await assert.rejects(installNatsServer(wrong), { code: "mismatch" });
+    const { path } = await installNatsServer({ ...place.options, sha256: sha256.toUpperCase() });
+    assert.equal(path, place.path);
+  },
+});
+
+Deno.test("digests in the source are of archives of the default release", () => {
+  for (const [name, digest] of Object.entries(RELEASE_DIGESTS)) {
+    assert.ok(name.startsWith(`nats-server-v${NATS_SERVER_RELEASE}-`) && name.endsWith(".tar.gz"));
+    assert.match(digest, /^[0-9a-f]{64}$/);
+  }
+});
+
+Deno.test({
+  name: "installNatsServer() downloads nothing over http, nor is it redirected there",
+  ignore: !unix,
+  async fn() {
+    await using place = await site({
+      archive: (response) =>
+        response.writeHead(302, { location: "http://mirror.example/nats.tar.gz" }).end(),
+    });
+    await assert.rejects(
+      installNatsServer(place.options),
+      /Only https is downloaded from, found http:\/\/mirror\.example/,
+    );
+    const env = { ...place.options.env, UNIBUS_NATS_RELEASES: "http://mirror.example/nats" };
+    await assert.rejects(
+      installNatsServer({ ...place.options, env }),
+      /Only https is downloaded from, found http:\/\/mirror\.example/,
+    );
+  },
+});
+
+Deno.test({
+  name: "installNatsServer() follows redirects, and not for ever",
+  ignore: !unix,
+  async fn() {
+    let hops = 0;
+    await using place = await site({
+      archive: (response) => {
+        if (hops++ === 3) response.end(place.release.bytes);
+        else response.writeHead(302, { location: `./${place.release.name}` }).end();
+      },
+    });
+    assert.equal((await installNatsServer(place.options)).path, place.path);
+    hops = 10;
+    await assert.rejects(installNatsServer(place.options), /redirected more than 5 times/);
   },
 });
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Option } from "@commander-js/extra-typings";
+import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { installNatsServer, MIN_NATS_SERVER, type NatsBinary } from "../../src/nats/binary.ts";
 import { command, type CommandUnknownOpts, type Context, withJson } from "../command.ts";
 import { natsServer } from "../nats_server.ts";
@@ -30,20 +30,31 @@ function install(context: Context): CommandUnknownOpts {
     command(
       context,
       "install",
-      "Put a nats-server into our cache: the official release, checked against its published " +
-        "checksums, or where that cannot be had, Debian's package",
-      ["membershipd nats install", "membershipd nats install --release 2.15.1"],
-    ).option("--release <version>", "which official release"),
-  ).action(async ({ release, json }) => {
+      "Put a nats-server into our cache: the official release with the SHA-256 that this program " +
+        "or --digest says (another --release with the published one), or Debian's package",
+      ["membershipd nats install", "membershipd nats install --release 2.15.0"],
+    ).option("--release <version>", "which official release")
+      .addOption(
+        new Option("--digest <sha256>", "the SHA-256 of the release's archive for this platform")
+          .argParser(sha256Of),
+      ),
+  ).action(async ({ release, digest: sha256, json }) => {
     const { env, signal } = context.io;
     const found = await installNatsServer({
       env,
       signal,
       log: (line) => void say(context, line),
       ...(release === undefined ? {} : { version: release }),
+      // Who says which archive it must be wants that one, and no package instead.
+      ...(sha256 === undefined ? {} : { sha256, sources: ["release"] as const }),
     });
     await show(context, found, json, `installed nats-server ${found.version} -> ${found.path}`);
   });
+}
+
+function sha256Of(text: string): string {
+  if (/^[0-9a-f]{64}$/i.test(text)) return text;
+  throw new InvalidArgumentError("It must be a SHA-256: 64 hex digits.");
 }
 
 function accounts(context: Context): CommandUnknownOpts {

@@ -144,19 +144,19 @@ function clusterProblems(settings: Settings): string[] {
       `${and(tls)} without ${and(rest)}; nodes show each other certificates: give all three`,
     );
   }
-  if (isPublic(settings)) {
-    const bare = [
-      ...clusterUser === null && !hasSecret
-        ? ["a route secret (--cluster-user and --cluster-pass-file)"]
-        : [],
-      ...tls.length === 0 ? [`mutual TLS (${and(ROUTE_TLS.map(flagOf))})`] : [],
-    ];
-    if (bare.length > 0) {
-      problems.push(
-        `A cluster on ${settings.bind} takes routes from other machines, and whoever has a route ` +
-          `reads everything; add ${and(bare)}`,
-      );
-    }
+  const bare = [
+    // On loopback too: every program of this machine reaches the port for routes.
+    ...settings.busAuth === "enforce" && clusterUser === null && !hasSecret
+      ? ["a route secret (--cluster-user and --cluster-pass-file)"]
+      : [],
+    ...isPublic(settings) && tls.length === 0 ? [`mutual TLS (${and(ROUTE_TLS.map(flagOf))})`] : [],
+  ];
+  if (bare.length > 0) {
+    problems.push(
+      `A cluster on ${settings.bind} takes routes from ` +
+        `${isPublic(settings) ? "other machines" : "every program of this machine"}, and ` +
+        `whoever has a route reads everything; add ${and(bare)}`,
+    );
   }
   return problems;
 }

@@ -27,6 +27,8 @@ export interface InstallOptions {
   sources?: readonly InstallSource[];
   /** The official release to install, such as `2.15.1`. */
   version?: string;
+  /** The SHA-256 that its archive for this platform must have, hex, from somewhere one trusts. */
+  sha256?: string;
 }
 
 /** What a source needs to unpack a nats-server. */
@@ -35,6 +37,7 @@ export interface UnpackOptions {
   directory: string;
   env: Env;
   version: string;
+  sha256?: string;
   log: (line: string) => void;
   signal?: AbortSignal;
 }
@@ -68,6 +71,7 @@ export async function install(
         env: options.env,
         version: options.version ?? NATS_SERVER_RELEASE,
         log,
+        ...(options.sha256 === undefined ? {} : { sha256: options.sha256 }),
         ...(signal === undefined ? {} : { signal }),
       });
       const result = await adopt(unpacked, cache, options.check);

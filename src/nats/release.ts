@@ -12,6 +12,7 @@ import process from "node:process";
 import { StoreError } from "../errors.ts";
 import { messageOf, run } from "./exec.ts";
 import type { UnpackOptions } from "./install.ts";
+import { RELEASE_DIGESTS } from "./release_digests.ts";
 
 /** The official release we install. */
 export const NATS_SERVER_RELEASE = "2.15.1";
@@ -22,9 +23,13 @@ const RELEASES = "https://github.com/nats-io/nats-server/releases/download";
 const CONNECT_TIMEOUT = 5_000;
 const STALL_TIMEOUT = 30_000;
 
+/** Redirects that are followed. */
+const MOST_HOPS = 5;
+
 /**
- * Downloads the release archive for this platform, checks it against the published checksums and
- * unpacks it. Gives the program's path. Throws `mismatch` when the checksum is another.
+ * Downloads the release archive for this platform, checks its SHA-256 and unpacks it. Gives the
+ * program's path. The default release must have the digest in our source; another one that of the
+ * caller, or else the published one. Throws `mismatch` when it has another.
  */
 export async function unpackRelease(options: UnpackOptions): Promise<string> {
   const { directory, version, log, signal } = options;
@@ -32,18 +37,17 @@ export async function unpackRelease(options: UnpackOptions): Promise<string> {
   const stem = `nats-server-v${version}-${platform()}`;
   const archive = `${stem}.tar.gz`;
   const url = `${base}/v${version}/${archive}`;
+  const expected = options.sha256?.toLowerCase() ??
+    (version === NATS_SERVER_RELEASE
+      ? pinned(archive)
+      : await published(`${base}/v${version}/SHA256SUMS`, archive, signal));
   log(`Downloading ${url}`);
-
-  const sums = await text(`${base}/v${version}/SHA256SUMS`, signal);
-  const expected = checksum(sums, archive);
-  if (expected === undefined) throw new Error(`SHA256SUMS of v${version} does not list ${archive}`);
-
   const path = join(directory, archive);
   const actual = await save(url, path, signal);
   if (actual !== expected) {
     throw new StoreError(
       "mismatch",
-      `Refusing ${url}: its SHA-256 is ${actual}, the published one is ${expected}`,
+      `Refusing ${url}: its SHA-256 is ${actual}, it must be ${expected}`,
     );
   }
   await run("tar", ["-xzf", path, "-C", directory], {
@@ -67,6 +71,22 @@ function platform(): string {
   const [os, arch] = [system[process.platform as keyof typeof system], machine[process.arch]];
   if (os !== undefined && arch !== undefined) return `${os}-${arch}`;
   throw new Error(`There is no release for ${process.platform} on ${process.arch}`);
+}
+
+/** The digest that this program was made with. */
+function pinned(archive: string): string {
+  const digest = RELEASE_DIGESTS[archive];
+  if (digest !== undefined) return digest;
+  throw new Error(
+    `This program has no SHA-256 of ${archive} to compare with; give it with --digest`,
+  );
+}
+
+/** The digest that the release's own list says. */
+async function published(url: string, archive: string, signal?: AbortSignal): Promise<string> {
+  const digest = checksum(await text(url, signal), archive);
+  if (digest === undefined) throw new Error(`${url} does not list ${archive}`);
+  return digest;
 }
 
 /** Finds a file's line in the output of sha256sum. */
@@ -103,6 +123,26 @@ async function save(url: string, path: string, signal?: AbortSignal): Promise<st
   return hash.digest("hex");
 }
 
+/** Fetches, also from where it is redirected to; never over what others on the way can change. */
+async function follow(start: string, signal: AbortSignal): Promise<Response> {
+  let url = new URL(start);
+  for (let hops = 0; hops <= MOST_HOPS; hops++) {
+    if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback(url.hostname))) {
+      throw new Error(`Only https is downloaded from, found ${url.protocol}//${url.host}`);
+    }
+    const response = await fetch(url, { signal, redirect: "manual" });
+    const location = response.headers.get("location");
+    if (response.status < 300 || response.status >= 400 || location === null) return response;
+    await response.body?.cancel();
+    url = new URL(location, url);
+  }
+  throw new Error(`It is redirected more than ${MOST_HOPS} times`);
+}
+
+function isLoopback(hostname: string): boolean {
+  return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
+}
+
 /** A download's bytes; given up when the server does not answer or stalls. */
 async function* download(url: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
   const giveUp = new AbortController();
@@ -111,7 +151,7 @@ async function* download(url: string, signal?: AbortSignal): AsyncGenerator<Uint
   let timer = within(CONNECT_TIMEOUT);
   try {
     const signals = signal === undefined ? [giveUp.signal] : [giveUp.signal, signal];
-    const response = await fetch(url, { signal: AbortSignal.any(signals) });
+    const response = await follow(url, AbortSignal.any(signals));
     if (!response.ok || response.body === null) {
       await response.body?.cancel();
       throw new Error(`The server answered ${response.status}`);
