@@ -61,6 +61,9 @@ export function command(
 /** The file that is used when no store is named. */
 export const DEFAULT_DB = "./local_files/unibus.db";
 
+/** What the help says of `--db`. */
+export const DB_HELP = `SQLite file (default: as the server's settings say, ${DEFAULT_DB})`;
+
 /** Flags for a NATS server. */
 export type NatsFlags = {
   natsUrl?: string[];
@@ -69,6 +72,8 @@ export type NatsFlags = {
   nkeySeedFile?: string;
   creds?: string;
   serviceKeys?: string;
+  /** No flag: the certificate of the server's own nats-server on this machine, from its settings. */
+  localCert?: string;
   connectTimeout: number;
 };
 
@@ -139,7 +144,7 @@ export function withNats<A extends unknown[], O extends OptionValues>(
 export function withStore<A extends unknown[], O extends OptionValues>(
   it: Command<A, O>,
 ): With<A, O, StoreFlags> {
-  it.option("--db <path>", `SQLite file (default: ${DEFAULT_DB})`);
+  it.option("--db <path>", DB_HELP);
   return withNats(it, { alone: false }) as unknown as With<A, O, StoreFlags>;
 }
 

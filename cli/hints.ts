@@ -31,6 +31,11 @@ const HINTS: readonly Hint[] = [
   ["conflict", /./, "somebody else changed it at the same time: look again, and run it again"],
 
   // The store.
+  [
+    "refused",
+    /its control plane moved to/,
+    "use --nats-url (serve: --store jetstream), or migrate-to-sqlite, which moves it back here",
+  ],
   ["not_found", /^Opening .*no such file/, NAME_STORE],
   ["refused", /^Opening .*(not a control plane|is not a file)/, NAME_STORE],
   ["corrupt", /^Opening .*not an SQLite file/, `${NAME_STORE}; restore a backup where it was one`],

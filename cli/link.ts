@@ -26,10 +26,9 @@ export async function baseOf(
 ): Promise<string | null> {
   if (url !== undefined) return originOf("--url", url);
   if (env.UNIBUS_URL) return originOf("UNIBUS_URL", env.UNIBUS_URL);
-  const { readConfig, resolve } = await import("./serve/resolve.ts");
+  const { serverSettings } = await import("./chosen.ts");
   try {
-    const file = env.UNIBUS_CONFIG ? await readConfig(env.UNIBUS_CONFIG) : null;
-    const { settings, sources } = resolve({ flags: {}, env, file });
+    const { settings, sources } = await serverSettings(env);
     const isSaid = TELLING.some((it) => sources[it] !== "default");
     return isSaid ? publicUrl(settings) : null;
   } catch (error) {

@@ -7,11 +7,13 @@
 import { readFile } from "node:fs/promises";
 import type { Store } from "../mod.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
-import type { NatsOptions } from "../src/nats/connect.ts";
+import type { NatsOptions, TlsOptions } from "../src/nats/connect.ts";
 import { show } from "../src/validate.ts";
-import { type Context, DEFAULT_DB, type NatsFlags, type StoreFlags } from "./command.ts";
+import { chosenStore } from "./chosen.ts";
+import type { Context, NatsFlags, StoreFlags } from "./command.ts";
 import { orAbort } from "./abort.ts";
 import { UsageError } from "./failure.ts";
+import { printable, say } from "./output.ts";
 
 /** Both backends, loaded when a command is about to use one: help and usage errors do without. */
 const backends = () => import("../mod.ts");
@@ -45,7 +47,7 @@ export async function natsTarget(
   { io }: Context,
   flags: NatsFlags & { natsUrl: string[] },
 ): Promise<NatsTarget> {
-  const { bucket, ca, nkeySeedFile, creds, serviceKeys, connectTimeout } = flags;
+  const { bucket, ca, nkeySeedFile, creds, serviceKeys, localCert, connectTimeout } = flags;
   const servers = flags.natsUrl.map(serverUrl);
   // The library ignores the scheme, and a server that was asked for with TLS must not do without.
   const demandsTls = ca !== undefined || servers.some((it) => it.startsWith("tls:"));
@@ -56,13 +58,20 @@ export async function natsTarget(
     bootstrapTimeout: Math.ceil(connectTimeout * 1000),
     signal: io.signal,
     ...(bucket === undefined ? {} : { bucket }),
-    ...(demandsTls ? { tls: ca === undefined ? {} : { caFile: ca } } : {}),
+    ...(demandsTls ? { tls: await tlsOf(ca, localCert) } : {}),
     ...(nkeySeedFile === undefined
       ? {}
       : { nkeySeed: await text("--nkey-seed-file", nkeySeedFile) }),
     ...(creds === undefined ? {} : { credentials: await text("--creds", creds) }),
     ...(serviceKeys === undefined ? {} : { nkeySeed: await serviceSeed(serviceKeys) }),
   };
+}
+
+/** Our own nats-server is reached by an address of this machine, its certificate is for a name. */
+async function tlsOf(ca?: string, localCert?: string): Promise<TlsOptions> {
+  const trust = ca === undefined ? {} : { ca };
+  if (localCert === undefined) return ca === undefined ? {} : { caFile: ca };
+  return (await import("../src/nats/local_tls.ts")).localTls({ cert: localCert, ...trust });
 }
 
 /** Checks a server's URL. A password in it would stand in the list of processes, so none is taken, nor shown. */
@@ -109,24 +118,35 @@ export interface Use {
   alone?: boolean;
 }
 
-/** Opens the store that flags choose, for `work`, and closes it. */
+/**
+ * Opens the store that flags or the server's settings choose, for `work`, and closes it. Of a file whose
+ * control plane moved, reading says so.
+ */
 export async function withOpenStore(
   context: Context,
-  flags: StoreFlags,
+  given: StoreFlags,
   { read = false, create = false, alone = false }: Use,
-  work: (store: Store) => Promise<void>,
+  work: (store: Store, chosen: StoreFlags) => Promise<void>,
 ): Promise<void> {
+  const flags = await chosenStore(context, given);
   checkStoreFlags(flags);
   context.io.signal.throwIfAborted();
-  const { natsUrl, db = DEFAULT_DB } = flags;
+  const { natsUrl, db = "" } = flags;
   const store = natsUrl === undefined
     ? await openFile(db, { readOnly: read, create: create && !read, alone })
     : await openNats(context, { ...flags, natsUrl }, create && !read, alone);
   try {
-    await work(store);
+    if (read && natsUrl === undefined) await warnOfMove(context, db);
+    await work(store, flags);
   } finally {
     await store.close();
   }
+}
+
+async function warnOfMove(context: Context, path: string): Promise<void> {
+  const { movedOf, showMoved } = await import("../src/sqlite/moved.ts");
+  const moved = movedOf(path);
+  if (moved !== null) await say(context, `warning: ${path} is stale: ${printable(showMoved(moved))}`);
 }
 
 /** Opens an SQLite file. */

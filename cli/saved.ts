@@ -6,7 +6,7 @@
 
 import type { Store } from "../mod.ts";
 import { exportSnapshot } from "../src/snapshot/mod.ts";
-import { type Context, DEFAULT_DB, type StoreFlags } from "./command.ts";
+import type { Context, StoreFlags } from "./command.ts";
 import { writeWhole } from "./files.ts";
 
 /**
@@ -15,7 +15,7 @@ import { writeWhole } from "./files.ts";
  */
 export async function saveBefore(
   { io: { signal } }: Context,
-  { db = DEFAULT_DB, natsUrl, bucket = "UNIBUS" }: StoreFlags,
+  { db, natsUrl, bucket = "UNIBUS" }: StoreFlags,
   store: Store,
 ): Promise<string | null> {
   if (await isEmpty(store, signal)) return null;

@@ -84,7 +84,7 @@ Deno.test("verify lists every difference by key, with exit code 3, and writes no
     const [bucketOnly, fileOnly] = [person("bucket").signPub, person("file").signPub];
     await using bucket = await openJetStream({ servers: server.url });
     await bucket.addUser(person("bucket"));
-    await using file = openSqlite(db);
+    await using file = openSqlite(db, { allowMoved: true });
     await file.addUser(person("file"));
     const { items: [room] } = await bucket.listRooms({ limit: 1 });
     await bucket.deleteRoom(room!.id);

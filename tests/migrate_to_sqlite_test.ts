@@ -54,7 +54,7 @@ test("a file that was changed since is refused and untouched; replace keeps it",
   await populated(db);
   await migrateSqliteToKv({ db, nats, backup: false });
   {
-    await using store = openSqlite(db);
+    await using store = openSqlite(db, { allowMoved: true });
     await store.addUser(person("only here"));
   }
   const changed = await sqliteSnapshot(db);

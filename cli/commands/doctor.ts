@@ -6,14 +6,8 @@
 
 import type { Finding } from "../../src/jetstream/doctor.ts";
 import { orAbort } from "../abort.ts";
-import {
-  command,
-  type CommandUnknownOpts,
-  type Context,
-  DEFAULT_DB,
-  withJson,
-  withStore,
-} from "../command.ts";
+import { chosenStore } from "../chosen.ts";
+import { command, type CommandUnknownOpts, type Context, withJson, withStore } from "../command.ts";
 import type { FileFinding } from "../../src/sqlite/doctor.ts";
 import { EXIT, UsageError } from "../failure.ts";
 import { checkStoreFlags, natsTarget } from "../open.ts";
@@ -36,9 +30,10 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
     )
       .option("--repair", "put right what can be put right (bucket)")
       .option("--monitor-url <url>", "the server's monitoring port, which tells whether it syncs"),
-  )).action(async (flags) => {
+  )).action(async (given) => {
+    const flags = await chosenStore(context, given);
     checkStoreFlags(flags);
-    const { natsUrl, db = DEFAULT_DB, repair, monitorUrl, json } = flags;
+    const { natsUrl, db = "", repair, monitorUrl, json } = flags;
     if (natsUrl === undefined && (repair || monitorUrl !== undefined)) {
       throw new UsageError(`${repair ? "--repair" : "--monitor-url"} needs --nats-url`);
     }

@@ -9,11 +9,12 @@ import {
   command,
   type CommandUnknownOpts,
   type Context,
-  DEFAULT_DB,
+  DB_HELP,
   withJson,
   withNats,
   withProgress,
 } from "../command.ts";
+import { chosenFile } from "../chosen.ts";
 import { UsageError } from "../failure.ts";
 import { wholeNumber } from "../flags.ts";
 import { tellMove } from "../move.ts";
@@ -34,7 +35,7 @@ export function migrateToKvCommand(context: Context): CommandUnknownOpts {
         "membershipd migrate-to-kv --nats-url tls://n1:4222,tls://n2:4222,tls://n3:4222 --replicas 3 --ca ca.pem",
       ],
     )
-      .option("--db <path>", `SQLite file to move (default: ${DEFAULT_DB})`)
+      .option("--db <path>", DB_HELP)
       .option(
         "--replicas <n>",
         "copies of the stream, 1 to 5 (default: 1, or as it is)",
@@ -46,8 +47,9 @@ export function migrateToKvCommand(context: Context): CommandUnknownOpts {
       .option("--replace", "replace what the bucket holds, after saving it to a file"),
     { required: true },
   ))).action(async (flags) => {
-    const { db = DEFAULT_DB, natsUrl, replicas, backup, dryRun, replace } = flags;
+    const { natsUrl, replicas, backup, dryRun, replace } = flags;
     if (natsUrl === undefined) throw new UsageError("--nats-url is required");
+    const db = await chosenFile(context, flags.db);
     const nats = await natsTarget(context, { ...flags, natsUrl });
     const { migrateSqliteToKv } = await import("../../mod.ts");
     const { refuseClientsAccount } = await import("../account.ts");
@@ -69,7 +71,7 @@ export function migrateToKvCommand(context: Context): CommandUnknownOpts {
       },
       (report) =>
         report.backup === null
-          ? `${report.db} is as it was; no backup was made`
+          ? `migrate-to-sqlite moves it back to ${report.db}; no backup was made`
           : `restore ${report.backup} if needed`,
     );
   });

@@ -8,11 +8,12 @@ import {
   command,
   type CommandUnknownOpts,
   type Context,
-  DEFAULT_DB,
+  DB_HELP,
   withJson,
   withNats,
   withProgress,
 } from "../command.ts";
+import { chosenFile } from "../chosen.ts";
 import { UsageError } from "../failure.ts";
 import { tellMove } from "../move.ts";
 import { natsTarget } from "../open.ts";
@@ -30,13 +31,14 @@ export function migrateToSqliteCommand(context: Context): CommandUnknownOpts {
         "membershipd migrate-to-sqlite --nats-url nats://127.0.0.1:4222 --db ./new.db --dry-run --json",
       ],
     )
-      .option("--db <path>", `SQLite file to make (default: ${DEFAULT_DB})`)
+      .option("--db <path>", DB_HELP)
       .option("--dry-run", "check everything and show the plan; write nothing")
       .option("--replace", "also when the file holds something else or newer"),
     { required: true },
   ))).action(async (flags) => {
-    const { db = DEFAULT_DB, natsUrl, dryRun, replace } = flags;
+    const { natsUrl, dryRun, replace } = flags;
     if (natsUrl === undefined) throw new UsageError("--nats-url is required");
+    const db = await chosenFile(context, flags.db);
     const nats = await natsTarget(context, { ...flags, natsUrl });
     const { migrateKvToSqlite } = await import("../../mod.ts");
     await tellMove(

@@ -16,6 +16,7 @@ import {
   withProgress,
   withStore,
 } from "../command.ts";
+import { chosenStore } from "../chosen.ts";
 import { bytesOf, writeWhole } from "../files.ts";
 import { checkStoreFlags, withOpenStore } from "../open.ts";
 import { countsText, digestLines, print, printJson, totalOf } from "../output.ts";
@@ -40,15 +41,15 @@ export function importCommand(context: Context): CommandUnknownOpts {
       .argument("<file>", "the snapshot; - is stdin")
       .option("--replace", "replace what the store holds, after saving it to a file"),
   ))).action(async (given, flags) => {
-    checkStoreFlags(flags);
+    checkStoreFlags(await chosenStore(context, flags));
     const { io } = context;
     await using file = given === "-" ? await fromStdin(context) : named(given);
     using progress = new Progress(io, flags);
     const { counts } = await checkSnapshot(context, progress, file.path);
     const total = totalOf(counts);
     const replace = flags.replace === true;
-    await withOpenStore(context, flags, { create: true, alone: replace }, async (store) => {
-      const saved = replace ? await saveBefore(context, flags, store) : null;
+    await withOpenStore(context, flags, { create: true, alone: replace }, async (store, chosen) => {
+      const saved = replace ? await saveBefore(context, chosen, store) : null;
       // Said at once: it is needed most where the import then fails.
       if (saved !== null && !flags.json) await print(context, `saved what was there -> ${saved}`);
       const onProgress = (done: number) => progress.show({ phase: "import", done, total });

@@ -8,11 +8,12 @@ import {
   command,
   type CommandUnknownOpts,
   type Context,
-  DEFAULT_DB,
+  DB_HELP,
   withJson,
   withNats,
   withProgress,
 } from "../command.ts";
+import { chosenFile } from "../chosen.ts";
 import { tellDifferences } from "../compare.ts";
 import { UsageError } from "../failure.ts";
 import { openFile, openNats } from "../open.ts";
@@ -29,11 +30,12 @@ export function verifyCommand(context: Context): CommandUnknownOpts {
         "membershipd verify --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222",
         "membershipd verify --nats-url nats://127.0.0.1:4222 --json | jq .equal",
       ],
-    ).option("--db <path>", `SQLite file (default: ${DEFAULT_DB})`),
+    ).option("--db <path>", DB_HELP),
     { required: true },
   ))).action(async (flags) => {
-    const { db = DEFAULT_DB, natsUrl } = flags;
+    const { natsUrl } = flags;
     if (natsUrl === undefined) throw new UsageError("--nats-url is required");
+    const db = await chosenFile(context, flags.db);
     await using file = await openFile(db, { readOnly: true, create: false });
     await using bucket = await openNats(context, { ...flags, natsUrl }, false);
     const { signal } = context.io;

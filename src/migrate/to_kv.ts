@@ -28,6 +28,7 @@ import type { Counts } from "../model.ts";
 import { exportSnapshot, SnapshotDigest, type SnapshotSummary } from "../snapshot/mod.ts";
 import { checkBackup } from "../sqlite/backup.ts";
 import { openSource, type SqliteSource } from "../sqlite/source.ts";
+import { noteMove } from "./note.ts";
 import { digestsOf, reader, soon, stamp, Steps } from "./steps.ts";
 import type { MoveReport, SqliteToKvOptions, TargetState } from "./types.ts";
 
@@ -41,7 +42,8 @@ interface Plan {
 
 /**
  * Moves a control plane from a SQLite file to a JetStream bucket: checked before, backed up, marked
- * while it runs, copied, read back record by record, marked complete. The file is not changed.
+ * while it runs, copied, read back record by record, marked complete. The file's records are not
+ * changed; in the end it notes where they went, and is no longer opened for writing.
  * Killed or aborted, it is continued by running it again; run again after it completed, it changes
  * nothing. What the file does not have is removed from the bucket.
  *
@@ -104,6 +106,7 @@ export async function migrateSqliteToKv(options: SqliteToKvOptions): Promise<Mov
       await save(target.bucket, report.saved, options.signal);
     }
     await move(target.bucket, source, plan, report, steps, options);
+    noteMove(source, target.bucket, options.nats);
     steps.finish(total);
     return report;
   } finally {

@@ -12,12 +12,13 @@ import { connect, value } from "./connect.ts";
 import { toStoreError } from "./errors.ts";
 import { checkHealth } from "./health.ts";
 import { openSqlite } from "./mod.ts";
+import { readMoved, showMoved } from "./moved.ts";
 import { SCHEMA_VERSION, schemaVersion } from "./schema.ts";
 
 /** One thing that was looked at. */
 export interface FileFinding {
   /** What was looked at. */
-  check: "schema" | "integrity" | "records" | "keys" | "admin";
+  check: "schema" | "moved" | "integrity" | "records" | "keys" | "admin";
   /** `problem` wants mending. */
   level: "ok" | "warning" | "problem";
   /** What was found, and what to do. */
@@ -44,6 +45,7 @@ export async function diagnoseFile(path: string, signal: AbortSignal): Promise<F
     const version = schemaVersion(db, path);
     return [
       { check: "schema", level: "ok", message: `Schema version ${version} of ${SCHEMA_VERSION}` },
+      ...moved(db),
       await found("integrity", () => {
         checkHealth(db, path);
         return "Every page, index and reference is sound";
@@ -79,6 +81,12 @@ async function countFitting(records: AsyncIterable<StoreRecord>): Promise<number
   let count = 0;
   for await (const _ of checkedRecords(records)) count++;
   return count;
+}
+
+function moved(db: DatabaseSync): FileFinding[] {
+  const it = readMoved(db);
+  if (it === null) return [];
+  return [{ check: "moved", level: "warning", message: `The file is stale: ${showMoved(it)}` }];
 }
 
 function keys(db: DatabaseSync): FileFinding {

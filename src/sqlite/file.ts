@@ -18,12 +18,15 @@ import {
   value,
 } from "./connect.ts";
 import { causeOf, isBusy, isReadOnly, toStoreError } from "./errors.ts";
+import { refuseMoved } from "./moved.ts";
 import { migrate, type NewFile, SCHEMA_VERSION, schemaVersion } from "./schema.ts";
 
 /** How a database file is opened. */
 export interface FileOptions extends ConnectOptions, NewFile {
   /** Make the file, and its directory, when it is missing. */
   create: boolean;
+  /** Open it for writing although its control plane moved. */
+  allowMoved?: boolean;
 }
 
 /** An absolute path, as SQLite reads some relative ones (`file:…`) as something else. */
@@ -85,6 +88,7 @@ function ready(db: DatabaseSync, path: string, options: FileOptions): DatabaseSy
       return db;
     }
     if (path !== MEMORY) {
+      if (version > 0 && !options.allowMoved) refuseMoved(db, path);
       if (version > 0) probeWritable(db, path, options.busyTimeout);
       const mode = enableWal(db, options.busyTimeout);
       if (mode !== "wal") {

@@ -23,6 +23,11 @@ export interface SqliteOptions extends StoreOptions {
    * the file open. Finish reading `records()` before you write. Default `false`.
    */
   exclusive?: boolean;
+  /**
+   * Open a file for writing although its control plane moved to a bucket, where what is written here
+   * is not seen. Default `false`: `refused`.
+   */
+  allowMoved?: boolean;
   /** Make the file, and its directory, when it is missing. Default `true`. */
   create?: boolean;
 }
@@ -34,7 +39,7 @@ export interface SqliteOptions extends StoreOptions {
  * version of this package made, is not altered.
  *
  * Errors: `not_found` (no file, and none is to be made), `refused` (another program's file, a
- * read-only one, or with `exclusive` one in use), `unsupported` (from a newer version), `corrupt`, `unavailable` (locked).
+ * read-only one, with `exclusive` one in use, without `allowMoved` one whose control plane moved), `unsupported` (from a newer version), `corrupt`, `unavailable` (locked).
  *
  * @example
  * ```ts
@@ -49,6 +54,7 @@ export interface SqliteOptions extends StoreOptions {
  */
 export function openSqlite(path: string, options: SqliteOptions = {}): Store {
   const { busyTimeout = 5000, readOnly = false, exclusive = false, create = true, clock } = options;
+  const { allowMoved = false } = options;
   if (!Number.isInteger(busyTimeout) || busyTimeout < 0 || busyTimeout > 2 ** 31 - 1) {
     throw new StoreError("invalid", "busyTimeout must be a whole number of milliseconds", {
       field: "busyTimeout",
@@ -58,6 +64,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Store {
     busyTimeout,
     readOnly,
     exclusive,
+    allowMoved,
     create,
     at: (clock?.() ?? new Date()).toISOString(),
     // Holds the users of a large control plane; taken as needed.

@@ -23,7 +23,8 @@ import {
 } from "./file.ts";
 import { checkHealth } from "./health.ts";
 import { allRecords, asArrays, countRecords, type Row, type Table, TABLES } from "./rows.ts";
-import { getMeta, SCHEMA_VERSION, schemaVersion } from "./schema.ts";
+import { formatMoved, type Moved, MOVED_KEY, readMoved } from "./moved.ts";
+import { getMeta, SCHEMA_VERSION, schemaVersion, setMeta } from "./schema.ts";
 
 /** How {@link openSource} opens. */
 export interface SourceOptions {
@@ -49,6 +50,10 @@ export interface SqliteSource extends Disposable {
   get(kind: Kind, key: RecordKey): StoreRecord | null;
   /** A value of the `meta` table, `null` when there is none. */
   getMeta(key: string): string | null;
+  /** Where the control plane went, `null` where it is here. */
+  getMoved(): Moved | null;
+  /** Notes where the control plane went; it is on disk when this returns. */
+  setMoved(moved: Moved): void;
   /** Writes a compact copy to a new file and syncs it to disk. `refused` when there is one. */
   backupTo(path: string): void;
   /** Lets others in again. */
@@ -129,6 +134,8 @@ function source(db: DatabaseSync, path: string, version: number): SqliteSource {
     },
     get: (kind, key) => guarded(() => get(kind, key)),
     getMeta: (key) => guarded(() => getMeta(db, key)),
+    getMoved: () => guarded(() => readMoved(db)),
+    setMoved: (moved) => guarded(() => setMeta(db, MOVED_KEY, formatMoved(moved))),
     backupTo: (to) => backup(db, path, to),
     close,
     [Symbol.dispose]: close,

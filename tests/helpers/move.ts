@@ -55,7 +55,7 @@ export async function snapshot(store: Store): Promise<string> {
 
 /** Snapshot of a SQLite file. */
 export async function sqliteSnapshot(path: string): Promise<string> {
-  await using store = openSqlite(path, { create: false });
+  await using store = openSqlite(path, { readOnly: true });
   return await snapshot(store);
 }
 
