@@ -146,7 +146,9 @@ export async function withOpenStore(
 async function warnOfMove(context: Context, path: string): Promise<void> {
   const { movedOf, showMoved } = await import("../src/sqlite/moved.ts");
   const moved = movedOf(path);
-  if (moved !== null) await say(context, `warning: ${path} is stale: ${printable(showMoved(moved))}`);
+  if (moved !== null) {
+    await say(context, `warning: ${path} is stale: ${printable(showMoved(moved))}`);
+  }
 }
 
 /** Opens an SQLite file. */
