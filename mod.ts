@@ -25,6 +25,7 @@ export * from "./src/model.ts";
 export { createStore, inviteId, type Store, type StoreOptions } from "./src/store.ts";
 export type { Backend, Range, RestoreOptions, SealedKeyCursor } from "./src/backend.ts";
 export {
+  inviteEnd,
   inviteProblem,
   isActiveAdmin,
   lastAdmin,

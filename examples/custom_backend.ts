@@ -14,6 +14,7 @@ import {
   compareRecords,
   type Counts,
   createStore,
+  inviteEnd,
   inviteProblem,
   isActiveAdmin,
   type Kind,
@@ -125,6 +126,7 @@ export class Memory {
         now(() => copy(tables().members.get(join(roomId, endpoint)))),
       listMembers: (roomId, range) =>
         now(() => page(membersOf(room(roomId).id), range, (it) => it.endpoint)),
+      countMembers: (roomId) => now(() => membersOf(roomId).length),
       removeMember: (roomId, endpoint) =>
         now(() => {
           if (room(roomId).owner === endpoint) {
@@ -153,6 +155,15 @@ export class Memory {
           const problem = sealedKeyProblem(to, key.epoch);
           if (problem !== null) throw problem;
           put(tables(), "room_keys", key);
+        }),
+      pruneSealedKeys: (roomId, keep) =>
+        now(() => {
+          const last = room(roomId).epoch - keep;
+          const old = [...tables().room_keys].filter(([, it]) =>
+            it.roomId === roomId && it.epoch <= last
+          );
+          for (const [key] of old) tables().room_keys.delete(key);
+          return old.length;
         }),
       getSealedKey: (roomId, endpoint, epoch) =>
         now(() => {
@@ -234,6 +245,13 @@ export class Memory {
           const next = { ...invite, canceledAt: invite.canceledAt ?? at };
           put(tables(), "invites", next);
           return { ...next };
+        }),
+
+      pruneInvites: (before) =>
+        now(() => {
+          const over = [...tables().invites.values()].filter((it) => inviteEnd(it) <= before);
+          for (const { id } of over) tables().invites.delete(id);
+          return over.length;
         }),
 
       async *records(signal) {

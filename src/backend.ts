@@ -36,6 +36,9 @@ export interface SealedKeyCursor {
   endpoint: string;
 }
 
+/** Most sealed keys that one call of {@link Backend.pruneSealedKeys} removes. */
+export const PRUNE_LIMIT = 20_000;
+
 /** How a restore goes about it. */
 export interface RestoreOptions {
   /** Replace what is there instead of refusing a store that is not empty. */
@@ -72,6 +75,8 @@ export interface Backend {
   getMember(roomId: string, endpoint: string): Promise<Member | null>;
   /** `not_found` for the room. */
   listMembers(roomId: string, range: Range): Promise<Member[]>;
+  /** How many members the room has; 0 when the room is not there. May be a moment old. */
+  countMembers(roomId: string): Promise<number>;
   /** Removes the membership; sealed keys stay. `not_found`, `room_owner`. */
   removeMember(roomId: string, endpoint: string): Promise<void>;
   /** Moves the room to `epoch` with these keys; `not_found`, `conflict`. Returns the room. */
@@ -86,6 +91,11 @@ export interface Backend {
     epoch: number | null,
     range: Range<SealedKeyCursor>,
   ): Promise<SealedKey[]>;
+  /**
+   * Removes up to {@link PRUNE_LIMIT} sealed keys of epochs up to the room's own minus `keep`, oldest
+   * epochs first; returns how many. `not_found` for the room.
+   */
+  pruneSealedKeys(roomId: string, keep: number): Promise<number>;
   /** `user_exists`. */
   addUser(user: User): Promise<void>;
   /** `null` when there is none. */
@@ -115,6 +125,8 @@ export interface Backend {
   consumeInvite(id: string, user: User): Promise<User>;
   /** Cancels; canceling again changes nothing. `not_found`, `invite_used`. */
   cancelInvite(id: string, at: string): Promise<Invite>;
+  /** Removes the invites that were over at `before` (see `inviteEnd` of the rules); returns how many. */
+  pruneInvites(before: string): Promise<number>;
   /** Everything as of one point in time, in canonical order: by {@link KINDS}, then by key as the lists are. Sealed keys by room, epoch, endpoint. */
   records(signal?: AbortSignal): AsyncIterable<StoreRecord>;
   /** Stores records as they are. `refused` when the store is not empty and `replace` is not set. */

@@ -28,6 +28,7 @@
  * | `unauthenticated` | the control plane could not tell who asks: no signature, a wrong, old or repeated one |
  * | `forbidden` | whoever asks may not do that |
  * | `rate_limited` | too many requests; wait before the next |
+ * | `quota_exceeded` | a quota of the control plane is used up; `field` names its setting |
  */
 export type StoreErrorCode =
   | "invalid"
@@ -52,7 +53,8 @@ export type StoreErrorCode =
   | "too_large"
   | "unauthenticated"
   | "forbidden"
-  | "rate_limited";
+  | "rate_limited"
+  | "quota_exceeded";
 
 /** What a {@link StoreError} carries besides its code and message. */
 export interface StoreErrorOptions {

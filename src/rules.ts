@@ -25,6 +25,11 @@ export function inviteProblem(invite: Invite, now: string): StoreError | null {
   return null;
 }
 
+/** When an invite was over or will be: used, canceled or expired. Times compare as text. */
+export function inviteEnd({ usedAt, canceledAt, expiresAt }: Invite): string {
+  return usedAt ?? canceledAt ?? expiresAt;
+}
+
 /** Why a rekey to `epoch` with keys for `endpoints` does not fit the room as it is, or `null`. */
 export function rekeyProblem(
   room: Room,

@@ -84,6 +84,8 @@ export interface Store extends AsyncDisposable {
   getMember(roomId: string, endpoint: string): Promise<Member>;
   /** Lists a room's members by endpoint. `not_found` (room) */
   listMembers(roomId: string, page?: PageRequest): Promise<Page<Member>>;
+  /** How many members a room has; 0 for a room that does not exist. */
+  countMembers(roomId: string): Promise<number>;
   /**
    * Ends a membership. Sealed keys the member had stay, inert; rekey the room to shut it out of what
    * comes. `not_found`, `room_owner`
@@ -104,6 +106,14 @@ export interface Store extends AsyncDisposable {
     roomId: string,
     options?: PageRequest & { epoch?: number },
   ): Promise<Page<SealedKey>>;
+  /**
+   * Removes a room's oldest sealed keys, so that the newest `keep` epochs (2 at least) have theirs. Up
+   * to 20,000 keys a call, the oldest epochs first; a later call continues. Nothing of the epochs that
+   * are kept is touched. `not_found` (room)
+   *
+   * @returns How many keys were removed
+   */
+  pruneSealedKeys(roomId: string, keep: number): Promise<number>;
 
   /** Adds an active user. `user_exists` */
   addUser(user: NewUser): Promise<User>;
@@ -138,6 +148,13 @@ export interface Store extends AsyncDisposable {
   consumeInvite(token: string, claim: Claim): Promise<User>;
   /** Cancels an invite; again changes nothing. `not_found`, `invite_used` */
   cancelInvite(id: string): Promise<Invite>;
+  /**
+   * Removes invites that had been used, canceled or expired at a time (ISO 8601, in UTC with
+   * milliseconds); a time to come counts as now. One that can still be claimed is never removed; its token is then `not_found`.
+   *
+   * @returns How many invites were removed
+   */
+  pruneInvites(before: string): Promise<number>;
 
   /** Every record as of one point in time, in canonical order, streamed. */
   records(options?: { signal?: AbortSignal }): AsyncIterable<StoreRecord>;
@@ -296,6 +313,10 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
       const range = rangeOf(page, check.hashId);
       return pageOf(range, await open().listMembers(id, oneMore(range)), (it) => it.endpoint);
     },
+    async countMembers(roomId) {
+      const id = check.roomId("roomId", roomId);
+      return await open().countMembers(id);
+    },
     async removeMember(roomId, endpoint) {
       const id = check.roomId("roomId", roomId);
       const it = check.signPub("endpoint", endpoint);
@@ -336,6 +357,10 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
       const range = rangeOf(options, sealedKeyCursor);
       const keys = await open().listSealedKeys(id, epoch, oneMore(range));
       return pageOf(range, keys, (it) => `${it.epoch}/${it.endpoint}`);
+    },
+    async pruneSealedKeys(roomId, keep) {
+      const id = check.roomId("roomId", roomId);
+      return await open().pruneSealedKeys(id, check.integer("keep", keep, 2, 2 ** 31));
     },
 
     async addUser(input) {
@@ -423,6 +448,11 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
     async cancelInvite(id) {
       const it = check.hashId("id", id);
       return await open().cancelInvite(it, now());
+    },
+    async pruneInvites(before) {
+      const it = check.time("before", before);
+      // What is over at a time to come could still be claimed now.
+      return await open().pruneInvites(it < now() ? it : now());
     },
 
     async *records(options = {}) {

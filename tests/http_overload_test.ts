@@ -69,7 +69,7 @@ async function overload(store: Store, hardened: boolean, rate: number): Promise<
   const events: ControlPlaneEvent[] = [];
   const plane = createControlPlane(store, { onEvent: (it) => events.push(it) });
   await store.addUser({ signPub, kexPub, handle: "flooder", role: "admin" });
-  await using server = await serve(plane, { hardened });
+  await using server = await serve(plane, { hardened, maxConnectionsPerAddress: 10_000 });
   const found = await flooded({
     port: server.port,
     rate,

@@ -459,7 +459,7 @@ Deno.test("one user owns at most so many rooms", async () => {
     it.ask("POST /v1/rooms", { as, body: { id, encrypted: false } });
   assert.equal((await make(user, "a")).status, 201);
   assert.equal((await make(user, "b")).status, 201);
-  isProblem(await make(user, "c"), 409, "refused");
+  isProblem(await make(user, "c"), 413, "quota_exceeded", "maxRoomsPerOwner");
   assert.equal((await make(other, "c")).status, 201);
   assert.equal((await it.ask("DELETE /v1/rooms/a", { as: user })).status, 204);
   assert.equal((await make(user, "d")).status, 201);

@@ -130,13 +130,16 @@ export async function startHttp(
   callout: AuthCallout | null,
 ): Promise<string> {
   const { settings, found, undo } = around;
+  const { maxConnectionsPerAddress } = settings;
   const { serve } = await import("../../src/http/mod.ts");
   let plane: ControlPlane | null = null;
   const fetch: Fetching["fetch"] = (request, peer) => plane?.fetch(request, peer) ?? notYet();
   const server = await serve({ fetch }, {
     hostname: settings.bind,
     port: settings.httpPort,
-    hardened: isPublic(settings),
+    // Deno's own server, which answers on loopback, cannot count connections.
+    hardened: isPublic(settings) || maxConnectionsPerAddress !== null,
+    ...maxConnectionsPerAddress === null ? {} : { maxConnectionsPerAddress },
     ...found.pair === null ? {} : { tls: found.pair },
   });
   undo.add("http", () => {
@@ -170,7 +173,8 @@ async function makePlane(
   port: number,
 ): Promise<ControlPlane> {
   const { createControlPlane } = await import("../../src/http/mod.ts");
-  const { busAuth, maxBlobBytes } = settings;
+  const { busAuth, maxBlobBytes, maxBodyMemory } = settings;
+  const { maxRoomsPerOwner, maxMembersPerRoom, maxEpochsKept } = settings;
   const authorities = authoritiesOf(settings, found.names, port);
   if (authorities === null && busAuth === "enforce") {
     log("warn", "settings", {
@@ -183,6 +187,10 @@ async function makePlane(
     busAuth,
     blobs,
     maxBlobBytes,
+    maxBodyMemory,
+    maxRoomsPerOwner,
+    maxMembersPerRoom,
+    maxEpochsKept,
     requireEncrypted: isPublic(settings),
     pages: { console: hasConsole(settings) },
     onEvent: httpEvents(log),

@@ -17,6 +17,7 @@ import { type Given, resolve } from "./resolve.ts";
 import { routeSecret } from "./secret.ts";
 import { serviceKeysPath, type Settings } from "./settings.ts";
 import { Undo } from "./undo.ts";
+import { startUpkeep } from "./upkeep.ts";
 
 /**
  * Runs the server until the signal.
@@ -111,6 +112,7 @@ async function start(
   if (natsOnly) return { places, hasAdmin: true };
   const storage = local ?? await openReplicated(around, bus);
   around.signal.throwIfAborted();
+  startUpkeep(around, storage.store);
   const callout = await startCallout(around, bus, storage.store);
   around.signal.throwIfAborted();
   const http = named(await startHttp(around, bus, storage, callout), names);

@@ -31,6 +31,7 @@ export type Group =
   | "Listening:"
   | "Who may connect:"
   | "Store:"
+  | "Limits:"
   | "NATS server:"
   | "Another NATS server:"
   | "Cluster:"
@@ -68,6 +69,7 @@ function optional<T>(
 const LISTENING = "Listening:";
 const AUTH = "Who may connect:";
 const STORE = "Store:";
+const LIMITS = "Limits:";
 const NATS = "NATS server:";
 const OTHER = "Another NATS server:";
 const CLUSTER = "Cluster:";
@@ -158,6 +160,50 @@ export const SPECS = {
     "--replicas <n>",
     "copies of the bucket where it is made, 1 to 5 (default: 1)",
     read.whole(1, 5),
+  ),
+
+  maxRoomsPerOwner: spec(
+    LIMITS,
+    "--max-rooms-per-owner <n>",
+    "rooms that one user may own",
+    read.whole(0, 1_000_000),
+    500,
+  ),
+  maxMembersPerRoom: spec(
+    LIMITS,
+    "--max-members-per-room <n>",
+    "members of a room, its owner included",
+    read.whole(1, 1_000_000),
+    10_000,
+  ),
+  maxEpochsKept: spec(
+    LIMITS,
+    "--max-epochs-kept <n>",
+    "epochs of a room whose sealed keys are kept, at least 2; a rekey removes the oldest",
+    read.whole(2, 1_000_000),
+    100,
+  ),
+  keepInvites: spec(
+    LIMITS,
+    "--keep-invites <days>",
+    "days that used, expired and canceled invites are kept",
+    read.whole(1, 36_500),
+    30,
+  ),
+  maxBodyMemory: spec(
+    LIMITS,
+    "--max-body-memory <size>",
+    "memory for the bodies of all requests together; one key may use a quarter of it",
+    read.bytes,
+    64 * 2 ** 20,
+    "64MiB",
+  ),
+  maxConnectionsPerAddress: optional(
+    LIMITS,
+    "--max-connections-per-address <n>",
+    "HTTP connections from one address (default: 512; on a loopback bind there is no limit unless " +
+      "this is set)",
+    read.whole(1, 1_000_000),
   ),
 
   natsStore: spec(

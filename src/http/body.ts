@@ -6,6 +6,7 @@
 
 import { createHash, timingSafeEqual } from "node:crypto";
 import { StoreError } from "../errors.ts";
+import type { BodyShare } from "./body_budget.ts";
 import { Refusal } from "./problem.ts";
 
 /** Whether a request comes with a body, by what its headers say. */
@@ -61,20 +62,19 @@ async function readFrom(reader: ReadableStreamDefaultReader<Uint8Array>) {
  * A whole body. Its parts are copied together as they come: in Deno each part, be it one byte, holds
  * the 64 KiB it was read into.
  */
-async function bytesOf(request: Request, max: number): Promise<Uint8Array> {
-  let bytes: Uint8Array = new Uint8Array();
+async function bytesOf(request: Request, max: number, share: BodyShare): Promise<Uint8Array> {
+  let bytes = new Uint8Array();
   let length = 0;
   for await (const it of bodyOf(request, max)) {
     const needed = length + it.length;
-    if (length === 0) bytes = it;
-    else {
-      if (needed > bytes.length) {
-        const larger = new Uint8Array(Math.min(max, Math.max(4096, needed, 2 * bytes.length)));
-        larger.set(bytes.subarray(0, length));
-        bytes = larger;
-      }
-      bytes.set(it, length);
+    if (needed > bytes.length) {
+      const size = Math.min(max, Math.max(4096, needed, 2 * bytes.length));
+      share.hold(size);
+      const larger = new Uint8Array(size);
+      larger.set(bytes.subarray(0, length));
+      bytes = larger;
     }
+    bytes.set(it, length);
     length = needed;
   }
   return bytes.subarray(0, length);
@@ -87,9 +87,10 @@ async function bytesOf(request: Request, max: number): Promise<Uint8Array> {
 export async function jsonOf(
   request: Request,
   max: number,
+  share: BodyShare,
   checkBytes: (bytes: Uint8Array) => Promise<void>,
 ): Promise<unknown> {
-  const bytes = await bytesOf(request, max);
+  const bytes = await bytesOf(request, max, share);
   await checkBytes(bytes);
   if (bytes.length === 0) return undefined;
   const type = request.headers.get("content-type") ?? "";

@@ -60,6 +60,11 @@ export function createControlPlane(
     operations.recorder.denial();
   };
   const pipeline = new Pipeline({ store, busAuth, operations, tell, count }, options);
+  metrics.gauge(
+    "unibus_http_body_bytes",
+    "Bytes of memory that request bodies take",
+    () => pipeline.bodyBytes,
+  );
 
   const gate = new Gate({
     maxInFlight: options.maxInFlight ?? 1024,

@@ -35,13 +35,29 @@ export interface ControlPlaneOptions {
   maxBlobBytes?: number;
   /** Most bytes of a JSON body. Default 1 MiB, and 8 MiB for the keys of all members of a room. */
   maxJsonBytes?: number;
+  /**
+   * Most bytes that the bodies of all requests take in memory at once; more are answered with
+   * `unavailable`, `reason` `overloaded`. One key may take a quarter of it, and send two large bodies
+   * (more than 256 KiB, or a blob) at once; more is `rate_limited`. Default 64 MiB.
+   */
+  maxBodyMemory?: number;
   /** Refuse rooms that are not end-to-end encrypted. Default false. */
   requireEncrypted?: boolean;
   /**
    * Most rooms that one user may own, unless `off`. Who is put into rooms is not asked, and what a
-   * client may do on the bus has to fit one message. Default 500.
+   * client may do on the bus has to fit one message. Default 500. One more is `quota_exceeded`, with
+   * the name of the quota as `field`; so are those below.
    */
   maxRoomsPerOwner?: number;
+  /** Most members of a room, its owner included, unless `off`. Default 10,000. */
+  maxMembersPerRoom?: number;
+  /**
+   * Epochs of a room whose sealed keys are kept, 2 at least. A rekey never fails for it: the oldest are
+   * removed. Default 100.
+   */
+  maxEpochsKept?: number;
+  /** Most bytes of blobs that one user may keep, unless `off`. Default 1 GiB. */
+  maxBlobBytesPerUser?: number;
   /**
    * The names (`host` or `host:port`, lower case) by which this control plane is reached. What is
    * meant for another is refused: under `enforce` so that no other server can pass on here what was

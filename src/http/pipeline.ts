@@ -8,12 +8,14 @@ import { StoreError } from "../errors.ts";
 import type { BlobStore } from "../blobs/types.ts";
 import type { Store } from "../store.ts";
 import { type Authenticator, authenticator } from "./authenticate.ts";
-import { hasBody, hasDigest, jsonOf } from "./body.ts";
+import { checkLength, hasBody, hasDigest, jsonOf } from "./body.ts";
+import { BodyBudget, type BodyShare, isLarge } from "./body_budget.ts";
 import type { ControlPlaneEvent } from "./events.ts";
-import { type Limit, limitOf } from "./limits.ts";
+import { groupOf, type Limit, limitOf } from "./limits.ts";
 import type { Operations } from "./operations.ts";
 import type { BusAuth, ControlPlaneOptions } from "./options.ts";
 import { authorize } from "./policy.ts";
+import { type Quotas, quotasOf, Turns } from "./quotas.ts";
 import type { Call, Reply, Route } from "./route.ts";
 import { object, type Schema } from "./schema.ts";
 import type { Slot } from "./shed.ts";
@@ -46,6 +48,11 @@ export interface Incoming {
 
 const NO_QUERY = object({});
 
+/** Most bytes of a body from somebody who is no user yet. */
+const NEWCOMER_BYTES = 16 * 1024;
+/** What a body takes that is streamed: its blocks on their way to where they are kept. */
+const STREAM_BYTES = 1024 * 1024;
+
 /** Codes of a no; anything else is no answer at all. */
 const REFUSALS = new Set(["unauthenticated", "forbidden", "not_found"]);
 
@@ -56,6 +63,9 @@ export class Pipeline {
   readonly #senders: Authenticator;
   readonly #registrations: Limit;
   readonly #blobs: BlobStore | null;
+  readonly #budget: BodyBudget;
+  readonly #quotas: Quotas;
+  readonly #turns = new Turns();
 
   /** Makes one; what it remembers of requests begins now. */
   constructor(around: Surroundings, options: ControlPlaneOptions) {
@@ -64,10 +74,30 @@ export class Pipeline {
     this.#senders = authenticator(around.busAuth, options);
     this.#registrations = limitOf(options.registrationsPerMinute ?? 60, "registrations");
     this.#blobs = options.blobs ?? null;
+    this.#quotas = quotasOf(options, around.busAuth);
+    this.#budget = new BodyBudget(options.maxBodyMemory ?? 64 * 1024 * 1024);
+  }
+
+  /** Bytes that request bodies take in memory now. */
+  get bodyBytes(): number {
+    return this.#budget.bytes;
   }
 
   /** Answers a request, or throws the error it met. */
   async run(it: Incoming): Promise<Response> {
+    const shares: BodyShare[] = [];
+    try {
+      return await this.#run(it, (key) => {
+        const share = this.#budget.open(key);
+        shares.push(share);
+        return share;
+      });
+    } finally {
+      for (const share of shares) share.close();
+    }
+  }
+
+  async #run(it: Incoming, openShare: (key: string | null) => BodyShare): Promise<Response> {
     const { route, request, params } = it;
     if (this.#around.busAuth !== "enforce") demandOwnName(request, this.#options.authorities);
     if (route.who === "newcomer") await this.#registrations.take(it.address);
@@ -94,7 +124,10 @@ export class Pipeline {
       if (route.streams && request.method === "PUT") await judge(() => demandDigest(digest));
     }
     const query = read(route.query ?? NO_QUERY, given);
-    const body = await this.#body(it, async (bytes) => {
+    // Anybody can make new keys; whose are not proved could be anybody's.
+    const address = it.address === "" ? null : groupOf(it.address);
+    const share = openShare(route.who === "newcomer" ? address : isAllowed ? endpoint : null);
+    const body = await this.#body(it, share, async (bytes) => {
       // Also where none came: one that was signed must not be taken away.
       if (isJudged && (bytes.length > 0 || digest !== null)) {
         await judge(() => checkDigest(bytes, digest));
@@ -107,9 +140,17 @@ export class Pipeline {
       blobs: this.#blobs,
       maxBlobBytes: this.#options.maxBlobBytes ?? 64 * 1024 * 1024,
       requireEncrypted: this.#options.requireEncrypted ?? false,
-      maxRoomsPerOwner: this.#around.busAuth === "off"
-        ? Infinity
-        : this.#options.maxRoomsPerOwner ?? 500,
+      quotas: this.#quotas,
+      turns: this.#turns,
+      tellFailure: (what, error) =>
+        this.#around.tell({
+          level: "warn",
+          event: "failed",
+          requestId: it.requestId,
+          route: route.id,
+          code: error instanceof StoreError ? error.code : "internal",
+          reason: `${what}: ${error instanceof Error ? error.message : String(error)}`,
+        }),
       operations,
       isGone: it.isGone,
       request,
@@ -138,12 +179,20 @@ export class Pipeline {
 
   async #body(
     { route, request, slot }: Incoming,
+    share: BodyShare,
     checkBytes: (bytes: Uint8Array) => Promise<void>,
   ): Promise<unknown> {
     if (route.body !== null) {
-      const max = this.#options.maxJsonBytes ?? route.maxBytes ?? 1024 * 1024;
-      const value = await slot.waitForBody(() => jsonOf(request, max, checkBytes));
+      const usual = this.#options.maxJsonBytes ?? route.maxBytes ?? 1024 * 1024;
+      const max = route.who === "newcomer" ? Math.min(usual, NEWCOMER_BYTES) : usual;
+      checkLength(request.headers, max);
+      if (isLarge(request.headers)) share.large();
+      const value = await slot.waitForBody(() => jsonOf(request, max, share, checkBytes));
       return read(route.body, value === undefined ? {} : value);
+    }
+    if (route.streams && request.method === "PUT") {
+      share.hold(STREAM_BYTES);
+      return undefined;
     }
     if (!route.streams && hasBody(request.headers)) {
       throw new StoreError("invalid", "This request takes no body");

@@ -8,6 +8,7 @@ import { isStoreError, StoreError } from "../errors.ts";
 import type { NewRoom, Page, Room } from "../model.ts";
 import { LIMITS } from "../validate.ts";
 import { authorize } from "./policy.ts";
+import { quotaExceeded } from "./quotas.ts";
 import { type Call, type Route, route } from "./route.ts";
 import type { Read } from "./schema.ts";
 import { ANSWER, BODY, QUERY, sealedKeyJson } from "./shapes.ts";
@@ -53,7 +54,8 @@ async function roomFor(call: Call<unknown, NewRoomBody>): Promise<NewRoom> {
 }
 
 /** Refuses one room too many. */
-async function demandRoom({ store, endpoint, maxRoomsPerOwner: most }: Call): Promise<void> {
+async function demandRoom({ store, endpoint, quotas }: Call): Promise<void> {
+  const { maxRoomsPerOwner: most } = quotas;
   if (endpoint === null || most === Infinity) return;
   let owned = 0;
   let after: string | null = null;
@@ -61,10 +63,35 @@ async function demandRoom({ store, endpoint, maxRoomsPerOwner: most }: Call): Pr
     const page: Page<Room> = await store.listRoomsForEndpoint(endpoint, { after });
     owned += page.items.filter(({ owner }) => owner === endpoint).length;
     if (owned >= most) {
-      throw new StoreError("refused", `Whoever asks owns ${most} rooms, the most one may own here`);
+      throw quotaExceeded("maxRoomsPerOwner", `One user may own at most ${most} rooms`);
     }
     after = page.next;
   } while (after !== null);
+}
+
+/** Refuses members above the quota. */
+function demandMembers({ quotas }: Call, count: number): void {
+  const { maxMembersPerRoom: most } = quotas;
+  if (count <= most) return;
+  throw quotaExceeded("maxMembersPerRoom", `A room may have at most ${most} members`);
+}
+
+/** Removes the keys of epochs that are too old. The room has its new key whatever comes of it. */
+async function pruneKeys({ store, params, quotas, tellFailure }: Call): Promise<void> {
+  const { maxEpochsKept } = quotas;
+  if (maxEpochsKept === Infinity) return;
+  try {
+    await store.pruneSealedKeys(params.id!, maxEpochsKept);
+  } catch (error) {
+    tellFailure("Pruning sealed keys", error);
+  }
+}
+
+/** Refuses a key of an epoch that is no longer kept. */
+async function demandKept({ store, params, quotas }: Call, epoch: number): Promise<void> {
+  const { maxEpochsKept: most } = quotas;
+  if (epoch + most > (await store.getRoom(params.id!)).epoch) return;
+  throw quotaExceeded("maxEpochsKept", `Sealed keys of the newest ${most} epochs are kept`);
 }
 
 /** Rooms. */
@@ -91,7 +118,7 @@ export const ROOMS: readonly Route[] = [
     body: BODY.newRoom,
     status: 201,
     answer: ANSWER.room,
-    errors: ["room_exists", "refused"],
+    errors: ["room_exists", "refused", "quota_exceeded"],
     handle: async (call) => {
       if (call.requireEncrypted && call.body.encrypted === false) {
         throw new StoreError(
@@ -101,8 +128,11 @@ export const ROOMS: readonly Route[] = [
           { field: "encrypted" },
         );
       }
-      await demandRoom(call);
-      return { json: await call.store.createRoom(await roomFor(call)) };
+      demandMembers(call, 1 + (call.body.members?.length ?? 0));
+      return await call.turns.take(`owner ${call.endpoint}`, async () => {
+        await demandRoom(call);
+        return { json: await call.store.createRoom(await roomFor(call)) };
+      });
     },
   }),
   route("GET /v1/rooms/{id}", {
@@ -141,10 +171,16 @@ export const ROOMS: readonly Route[] = [
     body: BODY.newMember,
     status: 201,
     answer: ANSWER.member,
-    errors: ["not_found", "member_exists", "conflict"],
-    handle: async ({ store, params, body }) => {
-      const { key, ...member } = body;
-      return { json: await store.addMember(params.id!, member, key) };
+    errors: ["not_found", "member_exists", "conflict", "quota_exceeded"],
+    handle: async (call) => {
+      const { store, params, quotas } = call;
+      const { key, ...member } = call.body;
+      return await call.turns.take(`room ${params.id}`, async () => {
+        if (quotas.maxMembersPerRoom !== Infinity) {
+          demandMembers(call, 1 + await store.countMembers(params.id!));
+        }
+        return { json: await store.addMember(params.id!, member, key) };
+      });
     },
   }),
   route("GET /v1/rooms/{id}/members/{endpoint}", {
@@ -183,7 +219,11 @@ export const KEYS: readonly Route[] = [
     maxBytes: 8 * 1024 * 1024,
     answer: ANSWER.room,
     errors: ["not_found", "conflict"],
-    handle: async ({ store, params, body }) => ({ json: await store.rekeyRoom(params.id!, body) }),
+    handle: async (call) => {
+      const json = await call.store.rekeyRoom(call.params.id!, call.body);
+      await pruneKeys(call);
+      return { json };
+    },
   }),
   route("GET /v1/rooms/{id}/key", {
     id: "getSealedKey",
@@ -203,10 +243,12 @@ export const KEYS: readonly Route[] = [
     who: "owner",
     body: BODY.newKey,
     answer: ANSWER.key,
-    errors: ["not_found", "conflict"],
-    handle: async ({ store, params, body }) => ({
-      json: sealedKeyJson(await store.putSealedKey({ roomId: params.id!, ...body })),
-    }),
+    errors: ["not_found", "conflict", "quota_exceeded"],
+    handle: async (call) => {
+      const { store, params, body } = call;
+      await demandKept(call, body.epoch);
+      return { json: sealedKeyJson(await store.putSealedKey({ roomId: params.id!, ...body })) };
+    },
   }),
   route("GET /v1/rooms/{id}/keys", {
     id: "listSealedKeys",

@@ -10,6 +10,7 @@ import type { StoreErrorCode } from "../errors.ts";
 import type { Store } from "../store.ts";
 import type { Operations } from "./operations.ts";
 import type { Who } from "./policy.ts";
+import type { Quotas, Turns } from "./quotas.ts";
 import type { Schema } from "./schema.ts";
 
 /** What a route works with. */
@@ -22,8 +23,12 @@ export interface Call<Q = unknown, B = unknown> {
   readonly maxBlobBytes: number;
   /** Whether rooms must be end-to-end encrypted. */
   readonly requireEncrypted: boolean;
-  /** Most rooms that one user may own. */
-  readonly maxRoomsPerOwner: number;
+  /** How much users and rooms may have. */
+  readonly quotas: Quotas;
+  /** For work that must not run twice at once. */
+  readonly turns: Turns;
+  /** Tells that something failed which the caller need not know of. */
+  readonly tellFailure: (what: string, error: unknown) => void;
   /** What the control plane knows of itself. */
   readonly operations: Operations;
   /** The request. */

@@ -196,6 +196,12 @@ function boundsOf(options: ServeOptions): Bounds {
     minBodyRate: whole("minBodyRate", options.minBodyRate, 8192, time),
     keepAliveTimeout: whole("keepAliveTimeout", options.keepAliveTimeout, 5000, time),
     maxConnections: whole("maxConnections", options.maxConnections, 10_000, time),
+    maxConnectionsPerAddress: whole(
+      "maxConnectionsPerAddress",
+      options.maxConnectionsPerAddress,
+      512,
+      time,
+    ),
   };
 }
 

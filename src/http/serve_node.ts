@@ -15,6 +15,7 @@ import {
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Fetching, ServeOptions } from "./serve_types.ts";
+import { groupOf } from "./limits.ts";
 import { FlowGuard, refuse } from "./serve_flow.ts";
 
 /** The options with every default filled in. */
@@ -39,7 +40,7 @@ export const BACKLOG = 4096;
 
 /** Starts the hardened server. Rejects with the system's error when it cannot listen. */
 export async function serveHardened(plane: Fetching, bounds: Bounds): Promise<Listening> {
-  const { tls, headersTimeout, maxConnections } = bounds;
+  const { tls, headersTimeout } = bounds;
   const serverOptions = {
     maxHeaderSize: bounds.maxHeaderBytes,
     headersTimeout,
@@ -62,7 +63,7 @@ export async function serveHardened(plane: Fetching, bounds: Bounds): Promise<Li
       ? { createServer: createHttpsServer, serverOptions }
       : { createServer: createHttpServer, serverOptions }),
   }) as Server;
-  const connections = new Connections(server, maxConnections, tls ? headersTimeout : null);
+  const connections = new Connections(server, bounds, tls ? headersTimeout : null);
   const flow = new FlowGuard(bounds);
   // Before the listener that answers, which may be done at once.
   server.prependListener("request", (incoming: IncomingMessage, outgoing: ServerResponse) => {
@@ -90,6 +91,8 @@ class Connections {
   readonly #server: Server;
   /** The sockets as they were accepted, under TLS too. */
   readonly #accepted = new Set<Socket>();
+  /** How many there are from each address. */
+  readonly #perAddress = new Map<string, number>();
   /** Those whose TLS handshake is not done, by the other end. */
   readonly #greeting = new Map<string, { socket: Socket; timer: ReturnType<typeof setTimeout> }>();
   /** The sockets that requests come from, with the answers under way. */
@@ -98,12 +101,10 @@ class Connections {
   #closing = false;
   #onIdle = () => {};
 
-  constructor(server: Server, most: number, handshakeTimeout: number | null) {
+  constructor(server: Server, bounds: Bounds, handshakeTimeout: number | null) {
     this.#server = server;
     server.on("connection", (socket: Socket) => {
-      if (this.#accepted.size >= most || this.#closing) return void socket.destroy();
-      this.#accepted.add(socket);
-      socket.once("close", () => this.#accepted.delete(socket));
+      if (!this.#accept(socket, bounds)) return void socket.destroy();
       if (handshakeTimeout === null) this.#ready(socket);
       else this.#greet(socket, handshakeTimeout);
     });
@@ -118,6 +119,23 @@ class Connections {
     });
     // Without a listener a failed handshake is an error of the server in one runtime or the other.
     server.on("tlsClientError", (_: Error, socket: Socket) => void socket.destroy());
+  }
+
+  /** Whether there is room for one more. */
+  #accept(socket: Socket, { maxConnections, maxConnectionsPerAddress }: Bounds): boolean {
+    if (this.#accepted.size >= maxConnections || this.#closing) return false;
+    const address = groupOf(socket.remoteAddress ?? "");
+    const others = this.#perAddress.get(address) ?? 0;
+    if (others >= maxConnectionsPerAddress) return false;
+    this.#accepted.add(socket);
+    this.#perAddress.set(address, others + 1);
+    socket.once("close", () => {
+      this.#accepted.delete(socket);
+      const left = this.#perAddress.get(address)! - 1;
+      if (left === 0) this.#perAddress.delete(address);
+      else this.#perAddress.set(address, left);
+    });
+    return true;
   }
 
   #greet(socket: Socket, timeout: number): void {

@@ -45,6 +45,11 @@ export interface ServeOptions {
   keepAliveTimeout?: number;
   /** Most connections open at once; 10,000 by default. More are closed at once. */
   maxConnections?: number;
+  /**
+   * Most connections open at once from one IPv4 address, or one /64 of IPv6; 512 by default. More are
+   * closed at once, so that one address cannot use up `maxConnections`. A proxy is one address.
+   */
+  maxConnectionsPerAddress?: number;
   /** Closes the server when it is aborted. */
   signal?: AbortSignal;
 }

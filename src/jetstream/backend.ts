@@ -31,6 +31,7 @@ import { Fence } from "./fence.ts";
 import { checkHealth } from "./health.ts";
 import { inviteKey, parseKey, roomKey, userKey } from "./keys.ts";
 import { guardOf, type Marker, readMarker, writeMarker } from "./marker.ts";
+import { countMembers, pruneInvites, pruneSealedKeys } from "./prune.ts";
 import { RoomReads, RoomTransactions } from "./rooms.ts";
 import { Spool } from "./spool.ts";
 import { InviteTransactions, UserTransactions } from "./users.ts";
@@ -117,6 +118,10 @@ export class JetStreamBackend implements Backend {
     return slice(await this.#reads.members(roomId), range, (it, after) => it.endpoint > after);
   }
 
+  countMembers(roomId: string): Promise<number> {
+    return countMembers(this.#context, roomId);
+  }
+
   removeMember(roomId: string, endpoint: string): Promise<void> {
     return this.#rooms.remove(roomId, endpoint);
   }
@@ -154,6 +159,10 @@ export class JetStreamBackend implements Backend {
       (it, after) =>
         it.epoch > after.epoch || (it.epoch === after.epoch && it.endpoint > after.endpoint),
     );
+  }
+
+  pruneSealedKeys(roomId: string, keep: number): Promise<number> {
+    return pruneSealedKeys(this.#context, roomId, keep);
   }
 
   addUser(user: User): Promise<void> {
@@ -216,6 +225,10 @@ export class JetStreamBackend implements Backend {
 
   cancelInvite(id: string, at: string): Promise<Invite> {
     return this.#invites.cancel(id, at);
+  }
+
+  pruneInvites(before: string): Promise<number> {
+    return pruneInvites(this.#context, before);
   }
 
   /** A page of a kind: its ids from the directory, its records in one read. */

@@ -153,6 +153,12 @@ export class Cache {
     return this.#view.members.get(endpoint + roomId) ?? null;
   }
 
+  /** How many members a room has; `undefined` when the cache cannot tell. */
+  countMembers(roomId: string): number | undefined {
+    if (!this.#isReady() || !this.#isFresh() || this.#view.members === null) return undefined;
+    return this.#view.hidden.has(roomId) ? 0 : this.#view.sizes.get(roomId) ?? 0;
+  }
+
   /** Active admins as far as known; `null` when the cache is not warm. */
   admins(): ReadonlySet<string> | null {
     return this.#isReady() ? this.#view.admins : null;

@@ -22,6 +22,8 @@ export class View {
   readonly admins = new Set<string>();
   /** By endpoint and room; `null` above the bound. */
   members: Map<string, Member> | null = new Map();
+  /** How many of {@link members} each room has. */
+  readonly sizes = new Map<string, number>();
   /** Rooms that are not there for readers while a large change is under way. */
   readonly hidden = new Set<string>();
   /** When the stream was made. */
@@ -112,11 +114,19 @@ export class View {
   #setMember({ room, endpoint }: { room: string; endpoint: string }, entry: Entry | null): void {
     if (this.members === null) return;
     const id = endpoint + room;
-    if (entry === null) this.members.delete(id);
-    else {
+    if (entry === null) {
+      if (this.members.delete(id)) this.#resize(room, -1);
+    } else {
+      if (!this.members.has(id)) this.#resize(room, 1);
       this.members.set(id, decodeMember(entry.key, room, endpoint, entry.data));
       if (this.members.size > this.#maxMembers) this.members = null;
     }
+  }
+
+  #resize(room: string, by: number): void {
+    const size = (this.sizes.get(room) ?? 0) + by;
+    if (size === 0) this.sizes.delete(room);
+    else this.sizes.set(room, size);
   }
 
   #setRoom(id: string, entry: Entry | null): AccessChange | null {

@@ -5,7 +5,13 @@
  */
 
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
-import type { Backend, Range, RestoreOptions, SealedKeyCursor } from "../backend.ts";
+import {
+  type Backend,
+  PRUNE_LIMIT,
+  type Range,
+  type RestoreOptions,
+  type SealedKeyCursor,
+} from "../backend.ts";
 import { StoreError } from "../errors.ts";
 import { AccessListeners } from "../listeners.ts";
 import type {
@@ -55,6 +61,7 @@ const SQL = {
   members: `SELECT ${ALL("members")} FROM members WHERE room_id = ? AND endpoint > ?
     ORDER BY endpoint LIMIT ?`,
   endpoints: "SELECT endpoint FROM members WHERE room_id = ?",
+  countMembers: "SELECT count(*) FROM members WHERE room_id = ?",
   deleteMember: "DELETE FROM members WHERE room_id = ? AND endpoint = ?",
 
   putKey: `${insertSql("room_keys")} ON CONFLICT DO UPDATE
@@ -73,6 +80,9 @@ const SQL = {
     WHERE room_id = ? AND (epoch, endpoint) > (?, ?) ORDER BY epoch, endpoint LIMIT ?`,
   keysOfEpoch: `SELECT ${ALL("room_keys")} FROM room_keys
     WHERE room_id = ? AND epoch = ? AND endpoint > ? ORDER BY endpoint LIMIT ?`,
+  pruneKeys: `DELETE FROM room_keys WHERE (room_id, epoch, endpoint) IN (
+    SELECT room_id, epoch, endpoint FROM room_keys WHERE room_id = ? AND epoch <= ?
+    ORDER BY epoch, endpoint LIMIT ?)`,
 
   addUser: `${insertSql("users")} ON CONFLICT DO NOTHING`,
   user: `SELECT ${ALL("users")} FROM users WHERE sign_pub = ?`,
@@ -90,6 +100,7 @@ const SQL = {
   invites: `SELECT ${ALL("invites")} FROM invites WHERE id > ? ORDER BY id LIMIT ?`,
   useInvite: "UPDATE invites SET used_at = ?, used_by = ? WHERE id = ?",
   cancelInvite: "UPDATE invites SET canceled_at = ? WHERE id = ?",
+  pruneInvites: "DELETE FROM invites WHERE coalesce(used_at, canceled_at, expires_at) <= ?",
 } as const;
 
 /** The control plane in an SQLite file, or in memory. */
@@ -189,6 +200,13 @@ export class SqliteBackend implements Backend {
     });
   }
 
+  countMembers(roomId: string): Promise<number> {
+    return this.#read(`Counting members of room ${roomId}`, () => {
+      const [count] = this.#prepare(SQL.countMembers).get(roomId) as unknown as Row;
+      return Number(count);
+    });
+  }
+
   removeMember(roomId: string, endpoint: string): Promise<void> {
     return this.#write(`Removing ${endpoint} from room ${roomId}`, () => {
       const room = this.#requireRoom(roomId);
@@ -253,6 +271,13 @@ export class SqliteBackend implements Backend {
       if (from.epoch > epoch) return [];
       const after = from.epoch === epoch ? from.endpoint : "";
       return this.#all("room_keys", SQL.keysOfEpoch, roomId, epoch, after, range.limit);
+    });
+  }
+
+  pruneSealedKeys(roomId: string, keep: number): Promise<number> {
+    return this.#write(`Pruning sealed keys of room ${roomId}`, () => {
+      const { epoch } = this.#requireRoom(roomId);
+      return this.#run(SQL.pruneKeys, roomId, epoch - keep, PRUNE_LIMIT);
     });
   }
 
@@ -349,6 +374,10 @@ export class SqliteBackend implements Backend {
       this.#run(SQL.cancelInvite, at, id);
       return { ...invite, canceledAt: at };
     });
+  }
+
+  pruneInvites(before: string): Promise<number> {
+    return this.#write("Pruning invites", () => this.#run(SQL.pruneInvites, before));
   }
 
   records(signal?: AbortSignal): AsyncIterable<StoreRecord> {

@@ -31,7 +31,10 @@ if (!await store.hasAdmin()) {
   await store.addUser({ signPub, kexPub, handle: "flooder", role: "admin" });
 }
 const bounds = sheds ? {} : { maxInFlight: Infinity, maxDelay: Infinity };
-await using server = await serve(createControlPlane(store, bounds), { hardened });
+await using server = await serve(createControlPlane(store, bounds), {
+  hardened,
+  maxConnectionsPerAddress: 10_000,
+});
 console.log(server.port);
 // Until it is killed.
 await new Promise(() => {});

@@ -98,6 +98,7 @@ Deno.test("every operation ends within opTimeout on a node that is cut off, whic
     // These tell how it is, or answer from memory as long as that is fresh.
     const telling = [
       "getMember",
+      "countMembers",
       "isAuthorized",
       "hasAdmin",
       "watchAccess",

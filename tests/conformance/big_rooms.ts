@@ -102,4 +102,21 @@ export function bigRooms(it: It): void {
     if (ended[0] === "ok") assert.deepEqual(await collect(store.records()), []);
     assert.deepEqual(await invariantProblems(store), []);
   });
+
+  it("pruneSealedKeys() removes epochs of 1,200 keys", async ({ store }) => {
+    const room = newRoom("big", { members: newMembers(1199) });
+    await store.createRoom(room);
+    assert.equal(await store.countMembers("big"), 1200);
+    for (let epoch = 2; epoch <= 4; epoch++) {
+      await store.rekeyRoom("big", {
+        epoch,
+        sealedKeys: keysFor([room.owner, ...room.members!]),
+      });
+    }
+    assert.equal(await store.pruneSealedKeys("big", 2), 2400);
+    const keys = await everyPage((page) => store.listSealedKeys("big", page));
+    assert.deepEqual([...new Set(keys.map((it) => it.epoch))], [3, 4]);
+    assert.equal(keys.length, 2400);
+    assert.deepEqual(await invariantProblems(store, { everyMemberHasKey: true }), []);
+  });
 }

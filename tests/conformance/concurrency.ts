@@ -162,4 +162,38 @@ export function concurrency(it: It): void {
     assert.deepEqual(left.map((u) => u.signPub), [admins[ended.indexOf("last_admin")]!.signPub]);
     await fails("last_admin", scene.store.revokeUser(left[0]!.signPub));
   });
+
+  it("pruning beside rekeys and claims loses none of them", async (scene) => {
+    const stores = await handles(scene);
+    const { store } = scene;
+    const room = newRoom("r", { members: [newMember()] });
+    const all = [room.owner, ...room.members!];
+    await store.createRoom(room);
+    const made = await Promise.all(Array.from({ length: 24 }, () => invite(store)));
+    const over = `${Number(scene.clock.iso().slice(0, 4)) + 1}-01-01T00:00:00.000Z`;
+    let done = false;
+    const pruning = Promise.all(stores.map(async (it) => {
+      while (!done) {
+        await retrying(() => it.pruneSealedKeys("r", 2));
+        await retrying(() => it.pruneInvites(over));
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    }));
+    const work = (async () => {
+      for (let epoch = 2; epoch <= 14; epoch++) {
+        await retrying(() => store.rekeyRoom("r", { epoch, sealedKeys: keysFor(all) }));
+      }
+      return await outcomes(
+        made.map(({ token }, i) =>
+          retrying(() => stores[i % stores.length]!.consumeInvite(token, claim()))
+        ),
+      );
+    })().finally(() => done = true);
+    const [ended] = await Promise.all([work, pruning]);
+    assert.deepEqual(tally(ended), { ok: 24 });
+    await store.pruneSealedKeys("r", 2);
+    const left = (await store.listSealedKeys("r")).items.map((it) => it.epoch);
+    assert.deepEqual(left, [13, 13, 14, 14]);
+    assert.equal((await store.listUsers()).items.length, 24);
+  });
 }

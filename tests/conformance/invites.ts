@@ -196,4 +196,31 @@ export function invites(it: It): void {
     clock.now += 8 * DAY;
     assert.equal((await store.cancelInvite(expired.invite.id)).canceledAt, clock.iso());
   });
+
+  it("pruneInvites() removes what was over at a time, and nothing that can be claimed", async (scene) => {
+    const { store, clock } = scene;
+    const used = await invite(store);
+    const user = await store.consumeInvite(used.token, claim());
+    const canceled = await invite(store);
+    await store.cancelInvite(canceled.invite.id);
+    const expired = await store.createInvite({ createdBy: "cli", expiresIn: DAY });
+    const before = new Date(clock.now - 1).toISOString();
+    assert.equal(await store.pruneInvites(before), 0);
+    clock.now += DAY - 1;
+    const open = await invite(store);
+    const usedLate = await invite(store);
+    await store.consumeInvite(usedLate.token, claim());
+    assert.equal(await store.pruneInvites(new Date(clock.now - 1).toISOString()), 2);
+    await fails("not_found", store.consumeInvite(used.token, claim()));
+    await fails("not_found", store.getInvite(canceled.invite.id));
+    assert.equal((await store.getInvite(expired.invite.id)).id, expired.invite.id);
+    // A time to come counts as now.
+    assert.equal(await store.pruneInvites("9999-12-31T23:59:59.999Z"), 1);
+    clock.now += 1;
+    assert.equal(await store.pruneInvites(clock.iso()), 1);
+    assert.deepEqual((await store.listInvites()).items.map((it) => it.id), [open.invite.id]);
+    await store.consumeInvite(open.token, claim());
+    assert.equal((await store.getUser(user.signPub)).status, "active");
+    assert.equal(await store.pruneInvites(before), 0);
+  });
 }

@@ -165,4 +165,63 @@ export function keys(it: It): void {
       assert.ok(record?.kind === "room_keys" && hex(record.record.sealedKey) === hex(bytes));
     }
   });
+
+  it("pruneSealedKeys() removes the oldest epochs, and keeps as many as it is told", async (scene) => {
+    const { store } = scene;
+    const input = newRoom("r", { members: [newMember()] });
+    const all = [input.owner, ...input.members!];
+    await store.createRoom(input);
+    await store.createRoom(newRoom("r.other"));
+    assert.equal(await store.pruneSealedKeys("r", 2), 0);
+    for (let epoch = 2; epoch <= 12; epoch++) {
+      await store.rekeyRoom("r", { epoch, sealedKeys: keysFor(all) });
+    }
+    // One of an old epoch that was stored again is as old as before.
+    await store.putSealedKey({
+      roomId: "r",
+      epoch: 1,
+      endpoint: input.owner.endpoint,
+      sealedKey: sealed(),
+    });
+    assert.equal(await store.pruneSealedKeys("r", 12), 0);
+    const before = await snapshot(store);
+    assert.equal(await store.pruneSealedKeys("r", 9), 6);
+    const left = (await store.listSealedKeys("r")).items.map((it) => it.epoch);
+    assert.deepEqual(left, [4, 5, 6, 7, 8, 9, 10, 11, 12].flatMap((it) => [it, it]));
+    assert.equal(await store.pruneSealedKeys("r", 9), 0);
+    const gone = (it: unknown) => {
+      const { kind, roomId, epoch } = it as Record<string, unknown>;
+      return kind === "room_keys" && roomId === "r" && Number(epoch) < 4;
+    };
+    assert.deepEqual(await snapshot(store), before.filter((it) => !gone(it)));
+    await fails("not_found", store.getSealedKey("r", input.owner.endpoint, 3));
+    assert.equal((await store.getSealedKey("r", input.owner.endpoint)).epoch, 12);
+    assert.equal(await store.pruneSealedKeys("r", 2), 14);
+    assert.equal((await store.listSealedKeys("r")).items.length, 4);
+    await store.rekeyRoom("r", { epoch: 13, sealedKeys: keysFor(all) });
+    assert.equal((await store.getRoom("r")).epoch, 13);
+    await fails("not_found", store.pruneSealedKeys("none", 2));
+  });
+
+  it("pruneSealedKeys() of a room that is made again leaves the new room's keys", async ({ store }) => {
+    const old = newRoom("r");
+    await store.createRoom(old);
+    for (let epoch = 2; epoch <= 4; epoch++) {
+      await store.rekeyRoom("r", { epoch, sealedKeys: keysFor([old.owner]) });
+    }
+    assert.equal(await store.pruneSealedKeys("r", 2), 2);
+    await store.deleteRoom("r");
+    const next = newRoom("r", { members: [newMember()] });
+    await store.createRoom(next);
+    assert.equal(await store.pruneSealedKeys("r", 2), 0);
+    assert.equal((await store.listSealedKeys("r")).items.length, 2);
+    for (let epoch = 2; epoch <= 3; epoch++) {
+      await store.rekeyRoom("r", {
+        epoch,
+        sealedKeys: keysFor([next.owner, ...next.members!]),
+      });
+    }
+    assert.equal(await store.pruneSealedKeys("r", 2), 2);
+    assert.equal((await store.listSealedKeys("r")).items.length, 4);
+  });
 }

@@ -5,7 +5,17 @@
  */
 
 import assert from "node:assert/strict";
-import { fails, hex, hexKey, keysFor, newMember, newRoom, sealed, snapshot } from "./kit.ts";
+import {
+  eventually,
+  fails,
+  hex,
+  hexKey,
+  keysFor,
+  newMember,
+  newRoom,
+  sealed,
+  snapshot,
+} from "./kit.ts";
 import type { It } from "./suite.ts";
 
 /** Registers the tests of members. */
@@ -145,5 +155,28 @@ export function members(it: It): void {
     await fails("not_found", store.getMember("a", who.endpoint));
     assert.equal((await store.getMember("a.b", who.endpoint)).roomId, "a.b");
     assert.equal((await store.getMember("b", who.endpoint)).roomId, "b");
+  });
+
+  it("countMembers() counts members as they come and go", async ({ store }) => {
+    assert.equal(await store.countMembers("r"), 0);
+    await store.createRoom(newRoom("r", { members: [newMember(), newMember()] }));
+    await store.createRoom(newRoom("r.other"));
+    assert.equal(await store.countMembers("r"), 3);
+    const who = newMember();
+    await store.addMember("r", who);
+    assert.equal(await store.countMembers("r"), 4);
+    await store.addMember("r.other", who);
+    await store.removeMember("r", who.endpoint);
+    assert.equal(await store.countMembers("r"), 3);
+    assert.equal(await store.countMembers("r.other"), 2);
+    // The same where memberships come from memory.
+    await store.addUser({ signPub: who.endpoint, kexPub: who.kexPub, handle: "who" });
+    await eventually("the user is known", () => store.isAuthorized(who.endpoint));
+    assert.equal(await store.countMembers("r"), 3);
+    await store.addMember("r", who);
+    assert.equal(await store.countMembers("r"), 4);
+    await store.deleteRoom("r");
+    assert.equal(await store.countMembers("r"), 0);
+    assert.equal(await store.countMembers("r.other"), 2);
   });
 }

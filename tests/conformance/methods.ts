@@ -72,6 +72,7 @@ export const METHODS: readonly Method[] = [
   writes("addMember", (s) => s.addMember(ROOM, newMember(), { epoch: 2, sealedKey: sealed() })),
   reads("getMember", (s, seed) => s.getMember(ROOM, seed.member.endpoint)),
   reads("listMembers", (s) => s.listMembers(ROOM)),
+  reads("countMembers", (s) => s.countMembers(ROOM)),
   writes("removeMember", (s, seed) => s.removeMember(ROOM, seed.member.endpoint)),
   writes(
     "rekeyRoom",
@@ -92,6 +93,11 @@ export const METHODS: readonly Method[] = [
     const { items } = await s.listSealedKeys(ROOM);
     return plain(items.map((record): StoreRecord => ({ kind: "room_keys", record })));
   }),
+  writes("pruneSealedKeys", async (s, seed) => {
+    // Of two epochs both are kept.
+    await s.rekeyRoom(ROOM, { epoch: 3, sealedKeys: keysFor([seed.owner, seed.member]) });
+    return await s.pruneSealedKeys(ROOM, 2);
+  }),
   writes("addUser", (s) => s.addUser(newUser())),
   reads("getUser", (s, seed) => s.getUser(seed.revoked)),
   reads("listUsers", (s) => s.listUsers()),
@@ -106,6 +112,7 @@ export const METHODS: readonly Method[] = [
   reads("listInvites", (s) => s.listInvites()),
   writes("consumeInvite", (s, seed) => s.consumeInvite(seed.open.token, claim())),
   writes("cancelInvite", (s, seed) => s.cancelInvite(seed.open.invite.id)),
+  writes("pruneInvites", (s) => s.pruneInvites("9999-12-31T23:59:59.999Z")),
   reads("records", async (s) => plain(await collect(s.records()))),
   writes("restore", (s) => {
     const record = {

@@ -129,6 +129,8 @@ export function validation(it: It): void {
         bad.BAD_EPOCHS,
         (epoch) => store.addMember("seed", newMember(), { epoch, sealedKey }),
       ],
+      ["keep", [1, 0, -1, 2.5, NaN, "2", null], (keep) => store.pruneSealedKeys("seed", keep)],
+      ["before", ["", "2026", "2026-01-01", 5, null], (before) => store.pruneInvites(before)],
       ["force", ["yes", 1, {}], (force) => store.revokeUser(endpoint, { force })],
       ["force", ["yes", 1, {}], (force) => store.setUserRole(endpoint, "user", { force })],
       ["force", ["yes", 1, {}], (force) => store.deleteUser(endpoint, { force })],
