@@ -4,6 +4,7 @@
  * @module
  */
 
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { EXIT } from "./failure.ts";
 import { type Output, OutputClosed } from "./io.ts";
@@ -50,6 +51,17 @@ function messages(stream: NodeJS.WriteStream): Output {
  */
 const SAME_MS = 100;
 
+/** Whether SIGHUP was to be ignored when we were started, as `nohup` does. */
+function ignoresHangup(): boolean {
+  try {
+    const ignored = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"));
+    // SIGHUP is 1, the lowest bit.
+    return ignored !== null && (parseInt(ignored[1]!.slice(-1), 16) & 1) === 1;
+  } catch {
+    return false; // No such file on this system.
+  }
+}
+
 /**
  * Runs the program with this process's arguments, streams and signals.
  *
@@ -58,11 +70,15 @@ const SAME_MS = 100;
 export async function runProcess(exit: (code: number) => never): Promise<never> {
   const controller = new AbortController();
   let first = Infinity;
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  const isDetached = ignoresHangup();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
-      // The first asks for an orderly end, the second does not wait for it.
+      // Deno takes the signal itself as soon as any is listened for, so it is ignored here.
+      if (signal === "SIGHUP" && isDetached) return;
+      // The first asks for an orderly end, the second does not wait for it. A terminal that is closed
+      // may tell so more than once.
       const now = performance.now();
-      if (now - first > SAME_MS) exit(EXIT.interrupted);
+      if (signal !== "SIGHUP" && now - first > SAME_MS) exit(EXIT.interrupted);
       first = Math.min(first, now);
       controller.abort(new Error(`Interrupted by ${signal}`));
     });

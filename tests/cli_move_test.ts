@@ -145,14 +145,18 @@ Deno.test("doctor tells of a bucket's server, disk, replicas, mark and index", (
     const nats = ["--nats-url", server.url];
     await ok(["migrate-to-kv", "--db", db, ...nats, "--no-backup"]);
     const monitor = ["--monitor-url", server.monitoringUrl!];
-    const { findings, healthy } = documentOf(await ok(["doctor", ...nats, ...monitor, "--json"]));
+    const { findings, healthy } = documentOf(
+      await ok(["doctor", ...nats, ...monitor, "--store-dir", `${dir}/blobs`, "--json"]),
+    );
     assert.equal(healthy, true);
     const checks = findings.map((it: { check: string; level: string }) =>
       `${it.check} ${it.level}`
     );
     assert.deepEqual(
       checks.sort(),
-      ["fsync", "index", "marker", "replicas", "rooms", "server"].map((it) => `${it} ok`),
+      ["blobs", "copies", "fsync", "index", "marker", "replicas", "rooms", "server"].map((it) =>
+        `${it} ok`
+      ),
     );
     await ok(["doctor", ...nats, "--repair"]);
     assert.match((await ok(["doctor", ...nats])).stdout, /^unknown +fsync/m);

@@ -32,6 +32,9 @@ Deno.test("three nodes with one command each keep the store on all of them", asy
       const flags = [...keys, "--kex-pub", "b2".repeat(32), "--nats-url", nodes[0]!.nats];
       const added = await cliProcess([...add, ...flags]).ended;
       assert.equal(added.code, 0, added.stderr);
+      // membershipd answers on each of them, with the same keys.
+      const look = ["cluster", "status", "--nats-url", nodes[0]!.nats, ...keys, "--json"];
+      await until(async () => (await cliProcess(look).ended).code === 0, "health", 30_000);
       // One dies; the others go on.
       await nodes[0]!.stop("SIGKILL");
       await until(() => !isAlive(nodes[0]!.natsPid()), "end of the nats-server");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdir, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { cli, cliProcess } from "./helpers/cli.ts";
 import { freePorts, natsBinary } from "./helpers/nats.ts";
@@ -93,12 +93,15 @@ Deno.test("a start that fails half-way undoes what it began, and says why", () =
       return stderr;
     };
     const http = await start(["--http-port", `${port.port}`]);
-    assert.match(http, /"nats\.started"/);
-    assert.match(http, new RegExp(`\nerror: .*${port.port}: another program`));
+    // Nothing was begun: a file made here would be taken for a store.
+    assert.doesNotMatch(http, /"nats\.started"/);
+    assert.deepEqual(await readdir(dir), []);
+    assert.match(http, new RegExp(`^error: .*${port.port}: another program`));
     assert.match(http, /\nhint: stop the program that listens there, or choose --http-port/);
 
     const nats = await start(["--nats-port", `${port.port}`]);
-    assert.match(nats, /error: Starting .*address already in use/);
+    assert.match(nats, new RegExp(`error: .*${port.port}: another program`));
+    assert.deepEqual(await readdir(dir), []);
     assert.match(nats, /\nhint: stop the program that listens there, or choose .*--nats-port/);
 
     await writeFile(
@@ -110,6 +113,7 @@ Deno.test("a start that fails half-way undoes what it began, and says why", () =
 
     const none = await start([], { UNIBUS_NATS_SERVER: `${dir}/no-such-program` });
     assert.match(none, /error: .*no-such-program/);
+    assert.equal(existsSync(`${dir}/a.db`), false);
     const nowhere = { PATH: "/nowhere", XDG_CACHE_HOME: dir, HOME: dir };
     const lost = await cli(filesIn(dir), { env: nowhere });
     assert.deepEqual([lost.code, lost.stdout], [1, ""]);

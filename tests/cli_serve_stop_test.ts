@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdir } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import process from "node:process";
-import { freePorts } from "./helpers/nats.ts";
-import { type Daemon, daemon, isAlive, launch, readyz, until } from "./helpers/serve.ts";
+import { freePorts, natsBinary } from "./helpers/nats.ts";
+import { type Daemon, daemon, filesIn, isAlive, launch, readyz, until } from "./helpers/serve.ts";
 import { inDir } from "./helpers/sqlite.ts";
 
 const DIGEST = createHash("sha256").update("helloworld").digest("base64");
@@ -43,6 +44,34 @@ async function gone(server: Daemon): Promise<void> {
   assert.equal(isAlive(server.process.pid), false);
   await until(() => !isAlive(server.natsPid()), "end of the nats-server");
 }
+
+Deno.test("SIGHUP ends the server in order; one that nohup started goes on", () =>
+  inDir(async (dir) => {
+    {
+      await using server = await daemon(dir);
+      process.kill(server.process.pid, "SIGHUP");
+      const { code, stderr } = await server.process.ended;
+      assert.equal(code, 0, stderr);
+      assert.match(stderr, /"stopping".*Interrupted by SIGHUP[^]*"stopped"/);
+      await gone(server);
+    }
+    const { path } = await natsBinary();
+    const ports = ["--http-port", "0", "--nats-port", "0"];
+    const main = new URL("../cli/main.ts", import.meta.url).pathname;
+    const child = spawn("nohup", [
+      ...[Deno.execPath(), "run", "-A", main, ...filesIn(dir), ...ports],
+    ], { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, UNIBUS_NATS_SERVER: path } });
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => stderr += text);
+    const ended = once(child, "close");
+    await until(() => / ready http=/.test(stderr), "start");
+    const http = / ready http=(\S+)/.exec(stderr)![1]!;
+    process.kill(child.pid!, "SIGHUP");
+    assert.equal((await readyz(http))?.status, 200);
+    process.kill(child.pid!, "SIGTERM");
+    assert.equal((await ended)[0], 0);
+    assert.match(stderr, /Interrupted by SIGTERM/);
+  }));
 
 Deno.test("SIGTERM: nothing new is accepted, what is in flight is finished, the end is in order", () =>
   inDir(async (dir) => {

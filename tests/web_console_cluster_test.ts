@@ -12,6 +12,7 @@ import { createIdentity, exportIdentity } from "@unibus/membership/client";
 import { cli } from "./helpers/cli.ts";
 import { CLUSTER } from "./cluster/kit.ts";
 import { testCluster } from "./helpers/nats.ts";
+import { present } from "./helpers/presence.ts";
 import { daemon } from "./helpers/serve.ts";
 import { inDir } from "./helpers/sqlite.ts";
 import { assertAccessible, assertFits, browserTest, LOOKS, shoot, visit } from "./web/browser.ts";
@@ -70,6 +71,8 @@ async function threeNodes(): Promise<void> {
         blobs,
         cluster: () => clusterStatus(connection, system, "UNIBUS", signal),
       });
+      await using beside = new AsyncDisposableStack();
+      for (const url of cluster.urls) beside.use(await present(url, keys.service.seed));
       const ada = await person(store, "ada", "admin");
       const visits = [];
       for (const look of LOOKS) {

@@ -4,7 +4,9 @@
  * @module
  */
 
-import { StoreError } from "../../src/errors.ts";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { isStoreError, StoreError } from "../../src/errors.ts";
+import { askStream, copiesOf, findStream } from "../../src/jetstream/cluster.ts";
 import { command, type CommandUnknownOpts, type Context } from "../command.ts";
 import { UsageError } from "../failure.ts";
 import { print, printJson } from "../output.ts";
@@ -27,7 +29,9 @@ export function removeCommand(context: Context): CommandUnknownOpts {
       [
         "membershipd cluster remove n3 --nats-url nats://n1:4250 --service-keys keys.json",
       ],
-    ).argument("<node>", "its name, as cluster status shows it"),
+    )
+      .argument("<node>", "its name, as cluster status shows it")
+      .option("--force", "also when streams without a copy elsewhere are lost by it"),
   ).action(async (node, flags) => {
     const { signal } = context.io;
     await using it = await reach(context, flags);
@@ -46,8 +50,62 @@ export function removeCommand(context: Context): CommandUnknownOpts {
     if (nodes.filter(({ reachable }) => reachable).length < needed) {
       throw new StoreError("unavailable", `Removing ${node}: the cluster has no quorum for it`);
     }
+    if (!flags.force) await demandCopies(it.service, node, signal);
     await removeNode(it.system, node, Date.now() + PATIENCE_MS, signal);
     if (flags.json) return await printJson(context, { removed: node, size: size - 1 });
     await print(context, `removed ${node}; the cluster has ${size - 1} nodes`);
   });
+}
+
+/** How long a stream's leader may take to answer, milliseconds: without one there is no answer. */
+const ANSWER_MS = 5_000;
+
+/**
+ * Refuses when a stream has no current copy elsewhere: a removed node's copy is made anew from the
+ * others, and from none it is made empty.
+ */
+async function demandCopies(
+  service: NatsConnection,
+  node: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const deadline = Date.now() + PATIENCE_MS;
+  const lost: string[] = [];
+  for (const stream of await namesOf(service, deadline, signal)) {
+    const info = await findStream(service, stream, Date.now() + ANSWER_MS, signal).catch(
+      (error) => {
+        if (isStoreError(error, "unavailable")) return "no answer" as const;
+        throw error;
+      },
+    );
+    const isElsewhere = info === null || (info !== "no answer" &&
+      copiesOf(info).some((it) => it.node !== node && it.current && it.reachable));
+    if (!isElsewhere) lost.push(stream);
+  }
+  if (lost.length === 0) return;
+  throw new StoreError(
+    "refused",
+    `Removing ${node}: no current copy of ${lost.join(", ")} was found on another node; start ` +
+      `${node} again and run cluster scale first, or lose what only it has with --force`,
+  );
+}
+
+/** All streams of the account; the cluster's leader knows them without theirs. */
+async function namesOf(
+  service: NatsConnection,
+  deadline: number,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const names: string[] = [];
+  for (;;) {
+    const { streams, total } = await askStream<{ streams: string[] | null; total: number }>(
+      service,
+      "STREAM.NAMES",
+      { offset: names.length },
+      deadline,
+      signal,
+    );
+    names.push(...streams ?? []);
+    if (names.length >= total || !streams?.length) return names;
+  }
 }

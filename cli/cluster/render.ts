@@ -24,19 +24,21 @@ export function render(status: ClusterStatus): string[] {
     ...buckets.length === 0 ? ["no bucket"] : table([
       ["BUCKET", "COPIES", "ON", "CURRENT", "LAG", "MESSAGES", "BYTES"],
       ...buckets.flatMap((it) =>
-        it.copies.map((copy, i) => [
-          i === 0 ? it.bucket : "",
-          i === 0 ? String(it.replicas) : "",
-          copy.node === ""
-            ? "-"
-            : copy.leads && cluster !== null
-            ? `${copy.node} leads`
-            : copy.node,
-          copy.current && copy.reachable ? "yes" : "NO",
-          String(copy.lag),
-          i === 0 ? String(it.messages ?? "-") : "",
-          i === 0 ? String(it.bytes ?? "-") : "",
-        ])
+        it.replicas === null
+          ? [[it.bucket, "-", "not known", "-", "-", "-", "-"]]
+          : it.copies.map((copy, i) => [
+            i === 0 ? it.bucket : "",
+            i === 0 ? String(it.replicas) : "",
+            copy.node === ""
+              ? "-"
+              : copy.leads && cluster !== null
+              ? `${copy.node} leads`
+              : copy.node,
+            copy.current && copy.reachable ? "yes" : "NO",
+            String(copy.lag),
+            i === 0 ? String(it.messages ?? "-") : "",
+            i === 0 ? String(it.bytes ?? "-") : "",
+          ])
       ),
     ]),
     "",

@@ -75,9 +75,17 @@ async function copy(
   const connection = await connectNats(target);
   stack.defer(() => connection.close());
   await requireSource();
+  // As safe as the control plane they belong to.
+  const control = await findStream(connection, `KV_${bucket}`, Date.now() + 10_000, signal);
+  const replicas = control?.config.num_replicas;
   const disk = stack.use(await openDiskBlobs(storeDir));
   const objects = stack.use(
-    await openObjectBlobs({ connection, bucket: `${bucket}_BLOBS`, signal }),
+    await openObjectBlobs({
+      connection,
+      bucket: `${bucket}_BLOBS`,
+      ...name === "to-disk" || replicas === undefined ? {} : { replicas, resize: false },
+      signal,
+    }),
   );
   const [from, to]: BlobStore[] = name === "to-kv" ? [disk, objects] : [objects, disk];
 

@@ -8,6 +8,7 @@ import type { Finding } from "../../src/jetstream/doctor.ts";
 import { orAbort } from "../abort.ts";
 import { chosenStore } from "../chosen.ts";
 import { command, type CommandUnknownOpts, type Context, withJson, withStore } from "../command.ts";
+import type { ClusterFinding } from "../cluster/findings.ts";
 import type { FileFinding } from "../../src/sqlite/doctor.ts";
 import { EXIT, UsageError } from "../failure.ts";
 import { checkStoreFlags, natsTarget } from "../open.ts";
@@ -29,6 +30,10 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
       ],
     )
       .option("--repair", "put right what can be put right (bucket)")
+      .option(
+        "--store-dir <directory>",
+        "where a server with a file as its store had its blobs",
+      )
       .option("--monitor-url <url>", "the server's monitoring port, which tells whether it syncs"),
   )).action(async (given) => {
     const flags = await chosenStore(context, given);
@@ -41,7 +46,7 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
       throw new UsageError("--monitor-url must be an http:// or https:// URL");
     }
     const { signal } = context.io;
-    const findings: (Finding | FileFinding)[] = natsUrl === undefined
+    const findings: (Finding | FileFinding | ClusterFinding)[] = natsUrl === undefined
       ? await (await import("../../src/sqlite/doctor.ts")).diagnoseFile(db, signal)
       : await orAbort(
         (await import("../../src/jetstream/doctor.ts")).diagnose({
@@ -51,6 +56,10 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
         }),
         signal,
       );
+    if (natsUrl !== undefined) {
+      const { clusterFindings } = await import("../cluster/findings.ts");
+      findings.push(...await clusterFindings(context, { ...flags, natsUrl }));
+    }
     const open = findings.filter((it) => it.level === "problem" && !isRepaired(it)).length;
     if (open > 0) context.exitCode = EXIT.failed;
     if (json) return await printJson(context, { healthy: open === 0, findings });
@@ -59,11 +68,11 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
   });
 }
 
-function isRepaired(it: Finding | FileFinding): boolean {
+function isRepaired(it: Finding | FileFinding | ClusterFinding): boolean {
   return "repaired" in it && it.repaired === true;
 }
 
-function lineOf(it: Finding | FileFinding): string {
+function lineOf(it: Finding | FileFinding | ClusterFinding): string {
   const level = isRepaired(it) ? "repaired" : it.level;
   return `${level.padEnd(8)} ${it.check.padEnd(9)} ${printable(it.message)}`;
 }

@@ -36,6 +36,7 @@ export function serveCommand(context: Context): CommandUnknownOpts {
   return it
     .option("--config <file>", "TOML file with settings")
     .option("--nats-only", "run the nats-server alone, to move a store into it or mend it")
+    .option("--new", "begin an empty store even where another one lies beside it")
     .action(async (flags: Record<string, unknown>) => {
       const { readConfig } = await import("../serve/resolve.ts");
       const { runServer } = await import("../serve/run.ts");
@@ -45,7 +46,10 @@ export function serveCommand(context: Context): CommandUnknownOpts {
       const texts = Object.fromEntries(
         Object.entries(flags).map(([name, value]) => [name, textOf(value)]),
       );
-      await runServer(context, { flags: texts, env, file }, { natsOnly: flags.natsOnly === true });
+      await runServer(context, { flags: texts, env, file }, {
+        natsOnly: flags.natsOnly === true,
+        isNew: flags.new === true,
+      });
     }) as CommandUnknownOpts;
 }
 

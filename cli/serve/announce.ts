@@ -9,7 +9,8 @@ import { DEFAULT_DB } from "../command.ts";
 import { VERSION } from "../version.ts";
 import { publicUrl } from "../link.ts";
 import { hasConsole, hasTls, isClustered, isManaged, isPublic } from "./guards.ts";
-import type { Log } from "./log.ts";
+import type { NextStep } from "./beside.ts";
+import type { Fields, Log } from "./log.ts";
 import { serviceKeysPath, type Settings } from "./settings.ts";
 
 /** Where the server is reached. */
@@ -93,10 +94,30 @@ export interface Announcement {
   places: Places;
   /** What was missing before this start. */
   missing: readonly string[];
-  /** Whether there is an active admin. */
-  hasAdmin: boolean;
+  /** Whether there is an active admin; null when that is not known. */
+  hasAdmin: boolean | null;
   /** Milliseconds the start took. */
   took: number;
+  /** What to do while the nats-server runs alone. */
+  next: NextStep | null;
+}
+
+/** The commands to go on with while the nats-server runs alone. */
+function movesOf(next: NextStep | null, settings: Settings, places: Places): Fields {
+  const reach = storeFlags({ ...settings, store: "jetstream" }, places);
+  const file = storeFlags({ ...settings, store: "sqlite" }, places);
+  const then = "membershipd serve --store jetstream";
+  switch (next?.kind) {
+    case undefined:
+      return {};
+    case "serve":
+      return { then, back: `membershipd migrate-to-sqlite${file}${reach}` };
+    case "import":
+      return { move: `membershipd cluster import ${shellWord(next!.from)}${reach}`, then };
+    case "migrate":
+      // Without the keys one would be in the clients' account, whose bucket nobody reads.
+      return { move: `membershipd migrate-to-kv${file}${reach}`, then };
+  }
 }
 
 /**
@@ -106,22 +127,15 @@ export interface Announcement {
  * @param say For what people read at the first start; null where machines read
  */
 export function announce(
-  { settings, places, missing, hasAdmin, took }: Announcement,
+  { settings, places, missing, hasAdmin, took, next }: Announcement,
   log: Log,
   say: ((text: string) => void) | null,
 ): void {
   const { busAuth, store } = settings;
   const { http } = places;
   if (http === undefined) {
-    // Without the keys one would be in the clients' account, whose bucket nobody reads.
-    const move = store === "sqlite"
-      ? {
-        move: "membershipd migrate-to-kv" + storeFlags(settings, places) +
-          storeFlags({ ...settings, store: "jetstream" }, places),
-        then: "membershipd serve --store jetstream",
-      }
-      : {};
-    return log("info", "ready", { ...places, note: "the nats-server only", ...move });
+    const moves = movesOf(next, settings, places);
+    return log("info", "ready", { ...places, note: "the nats-server only", ...moves });
   }
   const made = filesOf(settings).filter(([path]) => missing.includes(path) && existsSync(path));
   const add = `membershipd user add --admin --handle NAME --identity me.json` +
@@ -146,7 +160,7 @@ export function announce(
       ...columns(listens),
       ...offOf(settings).length === 0 ? [] : ["Off, and how to turn it on"],
       ...offOf(settings).map((it) => `  ${it}`),
-      ...hasAdmin ? [] : [
+      ...hasAdmin !== false ? [] : [
         "Make the first admin, then an invitation for everybody else",
         "  membershipd identity create me.json",
         `  ${add}`,
@@ -157,5 +171,5 @@ export function announce(
     ].join("\n"));
     return;
   }
-  if (!hasAdmin) log("warn", "no_admin", { hint: add });
+  if (hasAdmin === false) log("warn", "no_admin", { hint: add });
 }

@@ -30,6 +30,10 @@ export interface Bus {
   system: NatsConnection | null;
   /** Seed of the key that signs admissions, where the bus looks at who connects. */
   issuerSeed: string | null;
+  /** The nats-server that is ours; null where it is somebody else's. */
+  node: string | null;
+  /** Fingerprint of our service keys, null without a file of them. */
+  fingerprint: string | null;
   /** Whether it works. */
   check(): Promise<ReadinessCheck>;
   /** How often our nats-server was started again. */
@@ -76,6 +80,8 @@ export async function startBus(options: BusOptions): Promise<Bus> {
     connection,
     system,
     issuerSeed: keys.issuerSeed,
+    node: server === null ? null : connection.info?.server_name ?? null,
+    fingerprint: keys.fingerprint,
     check: () => check(server, connection),
     restarts: () => server?.status().restarts ?? 0,
   };
@@ -103,6 +109,7 @@ async function external(settings: Settings): Promise<{ keys: Keys; target: Targe
         ? { nkeySeed: await text(systemSeedFile) }
         : keys?.system ?? null,
       issuerSeed: issuerSeedFile !== null ? await text(issuerSeedFile) : keys?.issuerSeed ?? null,
+      fingerprint: keys?.fingerprint ?? null,
     },
   };
 }

@@ -15,8 +15,7 @@ import {
   superviseNatsServer,
   type SupervisorEvent,
 } from "../../src/nats/mod.ts";
-import { misuseOf } from "../cluster/directory.ts";
-import { UsageError } from "../failure.ts";
+import { fingerprint } from "../cluster/presence.ts";
 import { natsServer } from "../nats_server.ts";
 import { lockStore } from "./lock.ts";
 import type { Log } from "./log.ts";
@@ -45,11 +44,15 @@ export interface Keys {
   system: Partial<NatsOptions> | null;
   /** Seed of the key that signs admissions, null where none is given. */
   issuerSeed: string | null;
+  /** Fingerprint of the file they are from, null where there is none. */
+  fingerprint: string | null;
 }
 
 /** The parts of a file of keys. */
-export function keysOf({ service, system, issuer }: ServiceKeys): Keys {
+export function keysOf(keys: ServiceKeys): Keys {
+  const { service, system, issuer } = keys;
   return {
+    fingerprint: fingerprint(keys),
     service: { nkeySeed: service.seed },
     system: { nkeySeed: system.seed },
     issuerSeed: issuer.seed,
@@ -66,8 +69,6 @@ export async function manage(
   const { settings, undo } = options;
   const { tlsCert, ca } = settings;
   const { path: binary } = await natsServer({ env: options.env, signal: options.signal });
-  const misuse = await misuseOf(settings.natsStore, settings.routes.length > 0);
-  if (misuse !== null) throw new UsageError(misuse);
   const lock = await lockStore(settings.natsStore, options);
   undo.add("lock", () => Promise.resolve(lock.release()));
   const keys = await loadServiceKeys(serviceKeysPath(settings), { create: true });

@@ -12,6 +12,7 @@ import type { ClusterStatus } from "../../src/operations.ts";
 import type { Store } from "../../src/store.ts";
 import { orAbort } from "../abort.ts";
 import { authoritiesOf } from "./authorities.ts";
+import { besides, isEmpty, refuseEmpty, wasMoved } from "./beside.ts";
 import type { Bus } from "./bus.ts";
 import type { Inspection } from "./certificates.ts";
 import { calloutEvents, httpEvents } from "./events.ts";
@@ -57,18 +58,30 @@ export async function openLocal({ settings, undo }: Surroundings): Promise<Stora
 /** How often a wait for the cluster is told, milliseconds. */
 const WAITING_MS = 5_000;
 
+/** How long a cluster may take until it has a leader, milliseconds. */
+const MAKE_MS = 120_000;
+/** How long the bucket may take to tell of its copies, milliseconds. */
+const FIND_MS = 30_000;
+
 /** Opens the store and the blobs in JetStream. */
 export async function openReplicated(
   { settings, undo, log, signal }: Surroundings,
   { connection }: Bus,
+  isNew: boolean,
 ): Promise<Storage> {
   const bucket = settings.bucket ?? "UNIBUS";
   // Only for what is made: a start must not undo a `cluster scale`.
   const replicas = settings.replicas === null ? {} : { replicas: settings.replicas, resize: false };
   const { openJetStream } = await import("../../src/jetstream/mod.ts");
   const { openObjectBlobs } = await import("../../src/blobs/mod.ts");
+  const { findStream } = await import("../../src/jetstream/cluster.ts");
   const waiting = setInterval(() => log("info", "store.waiting", { bucket }), WAITING_MS);
+  const beside = isNew ? [] : await besides(settings);
   try {
+    if (beside.length > 0) {
+      const there = await findStream(connection, `KV_${bucket}`, Date.now() + MAKE_MS, signal);
+      if (there === null) refuseEmpty(settings, beside);
+    }
     const store = await orAbort(
       openJetStream({
         connection,
@@ -85,10 +98,17 @@ export async function openReplicated(
       (late) => void late.close(),
     );
     undo.add("store", () => store.close());
+    // Other nodes, beside which nothing lies, may have made it already.
+    if (beside.length > 0 && await isEmpty(store) && !await wasMoved(connection, bucket)) {
+      refuseEmpty(settings, beside);
+    }
+    // What is made now is as safe as the control plane it belongs to.
+    const control = await findStream(connection, `KV_${bucket}`, Date.now() + FIND_MS, signal);
     const blobs = await openObjectBlobs({
       connection,
       bucket: `${bucket}_BLOBS`,
-      ...replicas,
+      replicas: control?.config.num_replicas ?? settings.replicas ?? 1,
+      resize: false,
       signal,
     });
     undo.add("blobs", () => blobs.close());

@@ -5,14 +5,18 @@
  */
 
 import { isStoreError } from "../../src/errors.ts";
+import { answerPresence } from "../cluster/presence.ts";
 import type { Context } from "../command.ts";
 import { UsageError } from "../failure.ts";
+import { knowsAdmin } from "./admin.ts";
 import { announce, missingOf, type Places } from "./announce.ts";
+import { forgottenBlobs, type NextStep, nextStep } from "./beside.ts";
 import { inspect } from "./certificates.ts";
 import { isClustered, isManaged, problemsOf, warningsOf } from "./guards.ts";
 import { createLog } from "./log.ts";
 import type { BusOptions } from "./managed.ts";
 import { openLocal, openReplicated, startCallout, startHttp, type Surroundings } from "./parts.ts";
+import { preflight, type StartOptions } from "./preflight.ts";
 import { type Given, resolve } from "./resolve.ts";
 import { routeSecret } from "./secret.ts";
 import { serviceKeysPath, type Settings } from "./settings.ts";
@@ -24,14 +28,15 @@ import { startUpkeep } from "./upkeep.ts";
  *
  * @param context The world
  * @param given What the flags, the environment and the file say
- * @param options `natsOnly`: the nats-server alone, so that its store can be moved or mended
+ * @param options How it is started
  * @throws {UsageError} The settings leave a door open, or contradict each other
  */
 export async function runServer(
   { io }: Context,
   given: Given,
-  { natsOnly }: { natsOnly: boolean },
+  options: StartOptions,
 ): Promise<void> {
+  const { natsOnly } = options;
   const began = performance.now();
   const resolved = resolve(given);
   const { settings } = resolved;
@@ -60,7 +65,8 @@ export async function runServer(
   const missing = missingOf(settings);
   try {
     const bus = { settings, clusterPass, debug, env: io.env, signal, log, undo };
-    const { hasAdmin, places } = await start(around, bus, failed, natsOnly);
+    await preflight(bus, options, missing);
+    const { hasAdmin, places, next } = await start(around, bus, failed, options);
     if (isClustered(settings) && missing.includes(serviceKeysPath(settings))) {
       const warning =
         `${serviceKeysPath(settings)} was made anew; copy one such file to every node ` +
@@ -69,7 +75,7 @@ export async function runServer(
     }
     const took = performance.now() - began;
     const say = format === "text" ? write : null;
-    announce({ settings, places, missing, hasAdmin, took }, log, say);
+    announce({ settings, places, missing, hasAdmin, took, next }, log, say);
     await aborted(io.signal);
     log("info", "stopping", { reason: io.signal.reason });
   } catch (error) {
@@ -86,14 +92,15 @@ export async function runServer(
 
 interface Started {
   places: Places;
-  hasAdmin: boolean;
+  hasAdmin: boolean | null;
+  next: NextStep | null;
 }
 
 async function start(
   around: Surroundings,
   options: BusOptions,
   failed: AbortController,
-  natsOnly: boolean,
+  { natsOnly, isNew }: StartOptions,
 ): Promise<Started> {
   const begun = import("./bus.ts").then(({ startBus }) => startBus(options));
   const [bus, local] = await together(
@@ -109,14 +116,30 @@ async function start(
     nats: named(bus.url, names),
     ...monitoringUrl === undefined ? {} : { monitoring: monitoringUrl },
   };
-  if (natsOnly) return { places, hasAdmin: true };
-  const storage = local ?? await openReplicated(around, bus);
+  const present = (bucket: string | null) =>
+    answerPresence(bus.connection, { node: bus.node, bucket, keys: bus.fingerprint });
+  if (natsOnly) {
+    present(null);
+    const next = await nextStep(around.settings, bus.connection, around.signal);
+    return { places, hasAdmin: null, next };
+  }
+  const storage = local ?? await openReplicated(around, bus, isNew);
   around.signal.throwIfAborted();
   startUpkeep(around, storage.store);
   const callout = await startCallout(around, bus, storage.store);
   around.signal.throwIfAborted();
   const http = named(await startHttp(around, bus, storage, callout), names);
-  return { places: { http, ...places }, hasAdmin: await storage.store.hasAdmin() };
+  const { store, bucket } = around.settings;
+  present(store === "jetstream" ? bucket ?? "UNIBUS" : null);
+  const forgotten = await forgottenBlobs(around.settings, bus.connection, around.signal);
+  if (forgotten !== null) {
+    around.log("warn", "blobs.forgotten", {
+      message: "The blobs were not moved with the store and cannot be read",
+      hint: `${forgotten}, with the flags that reach the NATS server`,
+    });
+  }
+  const hasAdmin = await knowsAdmin(storage.store);
+  return { places: { http, ...places }, hasAdmin, next: null };
 }
 
 /** A URL with a name of the certificate, without which nobody could connect to it. */

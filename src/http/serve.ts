@@ -58,7 +58,7 @@ export async function serve(plane: Fetching, options: ServeOptions = {}): Promis
   try {
     listening = bare ? serveDeno(deno, plane, bounds) : await serveHardened(plane, bounds);
   } catch (error) {
-    throw explained(error, hostname, port);
+    throw listenError(error, hostname, port);
   }
   const endWatch = watchLoopDelay();
   let closing: Promise<void> | undefined;
@@ -224,7 +224,8 @@ function checkTls({ cert, key }: { cert: string; key: string }): void {
   if (!isPair) throw fail("The TLS key is not that of the certificate");
 }
 
-function explained(error: unknown, hostname: string, port: number): StoreError {
+/** Why a server cannot listen somewhere. */
+export function listenError(error: unknown, hostname: string, port: number): StoreError {
   const { code, name, message } = error as { code?: string; name?: string; message?: string };
   const where = `Listening on ${hostname}, port ${port}`;
   const why = code === "EADDRINUSE" || name === "AddrInUse"

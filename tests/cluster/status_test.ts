@@ -12,6 +12,7 @@ import { openJetStream } from "../../src/jetstream/mod.ts";
 import { cli, cliProcess, documentOf } from "../helpers/cli.ts";
 import { populate } from "../helpers/move.ts";
 import { testCluster, testServer } from "../helpers/nats.ts";
+import { present } from "../helpers/presence.ts";
 import { until } from "../helpers/serve.ts";
 import { CLUSTER } from "./kit.ts";
 import { inDir } from "../helpers/sqlite.ts";
@@ -44,6 +45,10 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
     });
     const [n1, n2, n3] = cluster.servers;
     await fill(cluster.urls, keys.service.seed);
+    await using beside = new AsyncDisposableStack();
+    const [p1, , p3] = await Promise.all(
+      cluster.urls.map((url) => present(url, keys.service.seed)),
+    ).then((all) => all.map((it) => beside.use(it)));
     const flags = [
       // All of them: that any one is down keeps no command from its work.
       ...["--nats-url", cluster.urls.join(",")],
@@ -55,9 +60,16 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
     };
     const scale = (...args: string[]) => cli(["cluster", "scale", ...flags, ...args]);
 
-    await t.step("one copy on three nodes is healthy, and told in full", async () => {
+    await t.step("one copy on three nodes is not healthy, and told in full", async () => {
       const it = await status();
-      assert.deepEqual([it.code, it.healthy, it.cluster, it.problems], [0, true, "test", []]);
+      assert.deepEqual([it.code, it.healthy, it.cluster], [1, false, "test"]);
+      assert.deepEqual(
+        it.problems,
+        ["UNIBUS", "UNIBUS_BLOBS"].map((bucket) =>
+          `${bucket} has 1 copy on 3 nodes: losing or replacing a node can destroy it; ` +
+          "membershipd cluster scale --replicas 3"
+        ),
+      );
       assert.deepEqual(it.quorum, { ok: true, size: 3, reachable: 3, needed: 2 });
       // deno-lint-ignore no-explicit-any
       const nodes = it.nodes.map((it: any) => [it.name, it.reachable, it.syncs]);
@@ -67,9 +79,9 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
       const buckets = it.buckets.map((it: Record<string, unknown>) => [it.bucket, it.replicas]);
       assert.deepEqual(buckets, [["UNIBUS", 1], ["UNIBUS_BLOBS", 1]]);
       const text = await cli(["cluster", "status", ...flags]);
-      assert.equal(text.code, 0, text.stderr);
+      assert.equal(text.code, 1, text.stderr);
       assert.match(text.stdout, /quorum {3}yes, 3 of 3 nodes, 2 needed/);
-      assert.match(text.stdout, /\nhealthy\n$/);
+      assert.doesNotMatch(text.stdout, /^healthy/m);
     });
 
     await t.step(
@@ -78,7 +90,8 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
         await Deno.writeTextFile(`${dir}/seed`, keys.service.seed);
         const alone = ["--nats-url", n1!.url, "--nkey-seed-file", `${dir}/seed`];
         const { code, stdout } = await cli(["cluster", "status", ...alone]);
-        assert.equal(code, 0);
+        assert.equal(code, 1);
+        assert.match(stdout, /problem {2}UNIBUS has 1 copy; --service-keys tells whether/);
         assert.match(stdout, /quorum {3}not known: --service-keys or --system-seed-file/);
       },
     );
@@ -113,6 +126,70 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
       const it = await status();
       assert.equal(it.code, 0, JSON.stringify(it.problems));
       for (const { copies } of it.buckets) assert.equal(copies.length, 3);
+      const text = await cli(["cluster", "status", ...flags]);
+      assert.match(text.stdout, /\nhealthy\n$/);
+    });
+
+    await t.step("blobs to-kv makes as many copies as the store has", async () => {
+      const connection = await connectNats({ servers: n1!.url, nkeySeed: keys.service.seed });
+      try {
+        await connection.request("$JS.API.STREAM.DELETE.OBJ_UNIBUS_BLOBS");
+      } finally {
+        await connection.close();
+      }
+      await Deno.mkdir(`${dir}/blobs`);
+      const copy = await cli(["blobs", "to-kv", "--store-dir", `${dir}/blobs`, ...flags]);
+      assert.equal(copy.code, 0, copy.stderr);
+      const { buckets } = await status();
+      assert.deepEqual(buckets.map((it: { replicas: number }) => it.replicas), [3, 3]);
+      await until(async () => (await status()).code === 0, "health", 30_000);
+    });
+
+    await t.step("membershipd must answer on each node, with the same keys", async () => {
+      await p1![Symbol.asyncDispose]();
+      assert.deepEqual((await status()).problems, [
+        "membershipd does not answer on n1; start it, or look at its log",
+      ]);
+      {
+        await using _ = await present(n1!.url, keys.service.seed, { bucket: null });
+        assert.match((await status()).problems.join(), /^membershipd serves no bucket on n1 /);
+      }
+      {
+        await using _ = await present(n1!.url, keys.service.seed, { bucket: "OTHER" });
+        assert.match((await status()).problems.join(), /another bucket than UNIBUS on n1$/);
+      }
+      {
+        await using _ = await present(n1!.url, keys.service.seed, { keys: "other" });
+        assert.match((await status()).problems.join(), /different service keys \(n1 \| n\d n\d\)/);
+      }
+      beside.use(await present(n1!.url, keys.service.seed));
+      assert.equal((await status()).code, 0);
+    });
+
+    await t.step("a node that holds the only copy is not removed, unless forced", async () => {
+      assert.equal((await scale("--replicas", "1", "--keep", "n3")).code, 0);
+      await n3!.stop();
+      let seen = await status();
+      await until(async () => {
+        seen = await status();
+        return /n3 is not reachable/.test(seen.problems.join());
+      }, "n3 missed");
+      assert.match(seen.problems.join("\n"), /n3 is not reachable; start it on its own directory/);
+      assert.match(seen.problems.join("\n"), /^UNIBUS: no leader answers for it/m);
+      const text = await cli(["cluster", "status", ...flags]);
+      assert.doesNotMatch(text.stdout, /no bucket/);
+      assert.match(text.stdout, /^UNIBUS +- +not known/m);
+      const { code, stderr } = await cli(["cluster", "remove", "n3", ...flags]);
+      assert.equal(code, 1, stderr);
+      assert.match(
+        stderr,
+        /Removing n3: no current copy of KV_UNIBUS, OBJ_UNIBUS_BLOBS was found on another node/,
+      );
+      await n3!.restart();
+      await until(async () => (await scale("--replicas", "3")).code === 0, "three copies", 60_000);
+      await p3![Symbol.asyncDispose]();
+      beside.use(await present(n3!.url, keys.service.seed));
+      await until(async () => (await status()).code === 0, "health", 30_000);
     });
 
     await t.step("--keep says which node keeps the last copy", async () => {
@@ -179,7 +256,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
         assert.equal(removed.code, 0, removed.stderr);
         assert.match(removed.stdout, /removed n3; the cluster has 2 nodes/);
         await until(async () => (await status()).quorum.size === 2, "two nodes");
-        assert.equal((await scale("--replicas", "1")).code, 0);
+        assert.equal((await scale("--replicas", "2")).code, 0);
         await until(async () => (await status()).code === 0, "health with two nodes", 30_000);
         watch.kill("SIGINT");
         const { code, stdout } = await watch.ended;
@@ -199,6 +276,9 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
         assert.equal(it.code, 1);
         assert.match(it.problems.join("\n"), /No quorum: 1 of 2 nodes are reachable, 2 are needed/);
         assert.deepEqual(it.quorum, { ok: false, size: 2, reachable: 1, needed: 2 });
+        const { stdout } = await cli(["cluster", "status", ...flags]);
+        assert.doesNotMatch(stdout, /no bucket/i);
+        assert.match(stdout, /^UNIBUS +(-|2) /m);
       },
     });
   });
@@ -214,6 +294,13 @@ Deno.test("status and scale of one server by itself", async () => {
     const flags = ["--nats-url", server.url, "--service-keys", `${dir}/keys.json`];
     const empty = await cli(["cluster", "scale", "--replicas", "1", ...flags]);
     assert.match(empty.stderr, /No bucket UNIBUS on this server/);
+    const none = await cli(["cluster", "status", ...flags]);
+    assert.equal(none.code, 1);
+    assert.match(none.stdout, /problem {2}There is no bucket UNIBUS$/m);
+    await using _ = await present(server.url, keys.service.seed);
+    const vanished = await cli(["cluster", "status", ...flags]);
+    assert.match(vanished.stdout, /no bucket UNIBUS, and a running membershipd serves it/);
+    assert.match(vanished.stdout, /no bucket UNIBUS_BLOBS, and a running membershipd/);
     await fill([server.url], keys.service.seed);
     const { code, stdout } = await cli(["cluster", "status", ...flags]);
     assert.equal(code, 0, stdout);

@@ -1,0 +1,27 @@
+/**
+ * Whether somebody may administer the store.
+ *
+ * @module
+ */
+
+import type { Store } from "../../src/store.ts";
+
+/**
+ * Whether there is an active admin; null when the store cannot tell. `hasAdmin()` says no as well
+ * while it does not know, as when other nodes of a cluster have just started.
+ */
+export async function knowsAdmin(
+  store: Pick<Store, "hasAdmin" | "listUsers">,
+): Promise<boolean | null> {
+  if (await store.hasAdmin()) return true;
+  try {
+    for (let after: string | null = null;;) {
+      const { items, next } = await store.listUsers({ after });
+      if (items.some((it) => it.role === "admin" && it.status === "active")) return true;
+      if (next === null) return false;
+      after = next;
+    }
+  } catch {
+    return null;
+  }
+}
