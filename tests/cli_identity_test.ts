@@ -2,9 +2,13 @@
 
 import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
-import { importIdentity } from "@unibus/membership/client";
+import { execFileSync } from "node:child_process";
+import { importIdentity, readIdentity } from "@unibus/membership/client";
+import { loadServiceKeys } from "../src/nats/service_keys.ts";
 import { cli } from "./helpers/cli.ts";
 import { inDir } from "./helpers/sqlite.ts";
+
+const isWindows = Deno.build.os === "windows";
 
 Deno.test("identity create keeps the keys in a file for its owner and shows the public ones", async () => {
   await inDir(async (dir) => {
@@ -28,6 +32,24 @@ Deno.test("identity create keeps the keys in a file for its owner and shows the 
     assert.equal(readFileSync(file, "utf8"), text);
   });
 });
+
+Deno.test(
+  "identity show does not wait for a pipe that nobody writes to",
+  { ignore: isWindows },
+  () =>
+    inDir(async (dir) => {
+      const pipe = `${dir}/pipe`;
+      execFileSync("mkfifo", ["-m", "600", pipe]);
+      for (const args of [["identity", "show"], ["user", "add", "--handle", "a", "--identity"]]) {
+        const { code, stderr } = await cli([...args, pipe]);
+        assert.notEqual(code, 0);
+        assert.match(stderr, /pipe: it is not a regular file/);
+      }
+      // It does not open the keys of the services from there either.
+      await assert.rejects(loadServiceKeys(pipe), { code: "refused" });
+      await assert.rejects(readIdentity(dir), { code: "invalid" });
+    }),
+);
 
 Deno.test("a user is added, and an invite redeemed, by the file of an identity", async () => {
   await inDir(async (dir) => {

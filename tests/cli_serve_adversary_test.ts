@@ -238,7 +238,10 @@ Deno.test({
       const { code, stderr } = await server.stop();
       assert.equal(code, 0);
       const lines = stderr.split("\n").slice(0, -1).map((it) => JSON.parse(it));
-      assert.equal(lines.filter((it) => it.event === "bus.refused").length, 9 * rounds);
+      // 90 and more refusals for one reason are a few lines, and one that counts the rest.
+      const refused = lines.filter((it) => it.event === "bus.refused");
+      const windows = refused.filter((it) => it.left_out > 0).length;
+      assert.ok(refused.length >= 5 && refused.length <= 6 * (windows + 1), `${refused.length}`);
       assert.ok(!lines.some((it) => it.event === "forged"));
       // deno-lint-ignore no-control-regex
       assert.doesNotMatch(stderr, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028]/);

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { chmod, readdir, writeFile } from "node:fs/promises";
 import { authoritiesOf } from "../cli/serve/authorities.ts";
+import { databaseProblems } from "../cli/serve/database.ts";
 import { inspect } from "../cli/serve/certificates.ts";
 import { isLoopback, isPublic, problemsOf } from "../cli/serve/guards.ts";
 import { createLog } from "../cli/serve/log.ts";
 import { resolve } from "../cli/serve/resolve.ts";
 import type { Settings } from "../cli/serve/settings.ts";
+import { openSqlite } from "../src/sqlite/mod.ts";
 import { cli } from "./helpers/cli.ts";
 import { inDir } from "./helpers/sqlite.ts";
 import { testAuthority, testTls } from "./helpers/tls.ts";
@@ -200,6 +202,32 @@ Deno.test("a certificate and its key must be there, be readable, and belong toge
     assert.deepEqual((await later(-0.9)).problems, []);
   });
 });
+
+Deno.test("a database that others may write is refused, and one that they may read is not", () =>
+  inDir(async (dir) => {
+    const db = `${dir}/a.db`;
+    await openSqlite(db).close();
+    const problems = () => databaseProblems(settingsOf("--db", db));
+    assert.deepEqual(await problems(), []);
+    for (const mode of [0o600, 0o640, 0o644, 0o755]) {
+      await chmod(db, mode);
+      assert.deepEqual(await problems(), [], mode.toString(8));
+    }
+    for (const mode of [0o602, 0o620, 0o666]) {
+      await chmod(db, mode);
+      const [problem, ...more] = await problems();
+      assert.match(problem!, new RegExp(`has mode 0${mode.toString(8)}, .*chmod go-w ${db}, `));
+      assert.deepEqual(more, []);
+    }
+    const { code, stderr } = await cli(["serve", "--db", db]);
+    assert.equal(code, 2);
+    assert.match(stderr, /--db .*a\.db has mode 0666/);
+    assert.deepEqual(await databaseProblems(settingsOf("--db", db, "--store", "jetstream")), []);
+    await chmod(db, 0o600);
+    await writeFile(`${db}-wal`, "", { mode: 0o600 });
+    await chmod(`${db}-wal`, 0o622);
+    assert.match((await problems()).join(), /a\.db-wal has mode 0622/);
+  }));
 
 Deno.test("the route secret's file must hold it, for membershipd only", () =>
   inDir(async (dir) => {

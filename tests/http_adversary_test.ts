@@ -347,6 +347,27 @@ for (const hardened of [false, true]) {
     assert.deepEqual(it.events.filter(({ event }) => event === "failed"), []);
   });
 
+  Deno.test(`${name}: a path is judged and answered as it was sent, or refused`, async () => {
+    await using it = await testPlane({ busAuth: "enforce" });
+    await using server = await serve(it.plane, { port: 0, hardened });
+    const ada = await it.user();
+    const url = `http://127.0.0.1:${server.port}/v1/me`;
+    const ask = async (target: string) => {
+      const fields = Object.entries(await signRequest({ method: "GET", url }, ada));
+      const headers = fields.map(([name, value]) => `${name}: ${value}\r\n`).join("");
+      const host = `Host: 127.0.0.1:${server.port}\r\n`;
+      const bytes = `GET ${target} HTTP/1.1\r\n${host}Connection: close\r\n${headers}\r\n`;
+      return await raw(server.port, bytes, () => false);
+    };
+    assert.match(await ask("/v1/me"), /^HTTP\/1\.1 200 /);
+    assert.match(await ask(url), /^HTTP\/1\.1 200 /);
+    // Signed for /v1/me, and sent to where a proxy may have let it pass as something else.
+    const forms = ["/v1/x/../me", "/v1/./me", "/v1/x/%2e%2e/me", "/v1/x/%2E./me", "/../v1/me"];
+    for (const target of [...forms, ...forms.map((it) => `http://127.0.0.1:${server.port}${it}`)]) {
+      assert.match(await ask(target), /^HTTP\/1\.1 40[014] /, target);
+    }
+  });
+
   Deno.test(`${name}: an upload that is cut off leaves no file, and is no failure of ours`, async () => {
     const dir = await mkdtemp(join(tmpdir(), "unibus-adversary-"));
     const blobs = await openDiskBlobs(dir);

@@ -12,6 +12,7 @@ import { knowsAdmin } from "./admin.ts";
 import { announce, missingOf, type Places } from "./announce.ts";
 import { forgottenBlobs, type NextStep, nextStep } from "./beside.ts";
 import { inspect } from "./certificates.ts";
+import { databaseProblems } from "./database.ts";
 import { isClustered, isManaged, problemsOf, warningsOf } from "./guards.ts";
 import { createLog } from "./log.ts";
 import type { BusOptions } from "./managed.ts";
@@ -42,7 +43,11 @@ export async function runServer(
   const { settings } = resolved;
   const found = await inspect(settings);
   const clusterPass = await routeSecret(resolved, given.file);
-  const problems = [...problemsOf(settings), ...found.problems];
+  const problems = [
+    ...problemsOf(settings),
+    ...found.problems,
+    ...await databaseProblems(settings),
+  ];
   if (natsOnly && !isManaged(settings)) {
     problems.push("--nats-only and --nats-url contradict each other; leave one of the two away");
   }

@@ -5,6 +5,7 @@
  */
 
 import { randomBytes } from "node:crypto";
+import { constants } from "node:fs";
 import { link, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
@@ -42,10 +43,13 @@ export async function readIdentity(
 /** The text of a file that may be an identity's, and its mode. */
 export async function readIdentityText(path: string): Promise<{ text: string; mode: number }> {
   try {
-    const file = await open(path, "r");
+    // A pipe that nobody writes to would keep us for ever.
+    const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
       // Of the open file, not of whatever has its name a moment later.
-      const { mode } = await file.stat();
+      const found = await file.stat();
+      const { mode } = found;
+      if (!found.isFile()) throw new StoreError("invalid", `${path}: it is not a regular file`);
       const buffer = new Uint8Array(MOST_BYTES + 1);
       let length = 0;
       for (let read = -1; read !== 0 && length < buffer.length; length += read) {

@@ -16,6 +16,7 @@ import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Fetching, ServeOptions } from "./serve_types.ts";
 import { groupOf } from "./limits.ts";
+import { targetOf } from "../signature/base.ts";
 import { FlowGuard, refuse } from "./serve_flow.ts";
 
 /** The options with every default filled in. */
@@ -55,6 +56,9 @@ export async function serveHardened(plane: Fetching, bounds: Bounds): Promise<Li
       const { socket } = env.incoming;
       const { remoteAddress: address } = socket;
       const isGone = () => socket.destroyed;
+      if (isRewritten(env.incoming.url ?? "", request.url)) {
+        return new Response("The path must be in its shortest form", { status: 400 });
+      }
       return plane.fetch(request, address === undefined ? undefined : { address, isGone });
     },
     // The program we run in may use its own.
@@ -84,6 +88,23 @@ export async function serveHardened(plane: Fetching, bounds: Bounds): Promise<Li
       flow.stop();
     },
   };
+}
+
+/**
+ * Whether the library has shortened the path (`/v1/x/../me`). A signature is over the path as it was
+ * sent, and what judged the request on its way, such as a proxy, has seen that one.
+ */
+function isRewritten(sent: string, url: string): boolean {
+  const target = targetOf("", url);
+  if (target === null) return false;
+  const read = target.path + target.query;
+  return sent.startsWith("/") ? sent !== read : pathOf(sent) !== read;
+}
+
+/** Path and query of a whole URL as it was sent. */
+function pathOf(sent: string): string {
+  const it = targetOf("", sent.replace(/^https?:/i, (scheme) => scheme.toLowerCase()));
+  return it === null ? sent : it.path + it.query;
 }
 
 /** Who is connected, and which of them are being answered. */

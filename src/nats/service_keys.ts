@@ -6,6 +6,7 @@
  */
 
 import { randomUUID } from "node:crypto";
+import { constants } from "node:fs";
 import { type FileHandle, link, mkdir, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
@@ -79,7 +80,8 @@ export async function loadServiceKeys(
 async function read(path: string): Promise<ServiceKeys | null> {
   let file: FileHandle;
   try {
-    file = await open(path, "r");
+    // A pipe that nobody writes to would keep us for ever.
+    file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw unavailable("Read", path, error);
