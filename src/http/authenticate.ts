@@ -11,8 +11,11 @@ import { type Limit, limitOf } from "./limits.ts";
 import type { BusAuth, ControlPlaneOptions } from "./options.ts";
 import { Refusal } from "./problem.ts";
 
-/** How far a signature's `created` may be from our clock to either side, milliseconds. */
+/** How long ago a signature's `created` may be by our clock, milliseconds. */
 export const WINDOW_MS = 60_000;
+
+/** How far it may be ahead of our clock, milliseconds: the request then waits for its time. */
+export const AHEAD_MS = 5_000;
 
 /** Requests of users remembered at most, about 285 MB; above it new ones wait until old ones lapse. */
 const MAX_OF_USERS = 1_000_000;
@@ -39,8 +42,12 @@ export interface Authenticator {
   /**
    * Throws when the request was seen before. To be asked when it is known that whoever sent it may:
    * else anybody could fill the memory.
+   *
+   * Gives the milliseconds until its time, to be waited for before it is obeyed. So whatever this
+   * process has obeyed was created before the next one starts, which remembers nothing of it and
+   * refuses what is older than itself.
    */
-  demandUnseen(proof: Proof, by: "user" | "newcomer"): void;
+  demandUnseen(proof: Proof, by: "user" | "newcomer"): number;
   /** A refusal as it is answered; throws `rate_limited` when there were too many from there. */
   refusal(error: StoreError, address: string): Promise<StoreError>;
 }
@@ -64,7 +71,12 @@ export function authenticator(busAuth: BusAuth, options: ControlPlaneOptions): A
       const claimed = () => ({ endpoint: claimedKey(request.headers), digest: null, proof: null });
       if (busAuth === "off") return { ...claimed(), fault: null };
       try {
-        const proof = verifyRequest(request, { now, windowMs: WINDOW_MS, ...authorities });
+        const proof = verifyRequest(request, {
+          now,
+          windowMs: WINDOW_MS,
+          aheadMs: AHEAD_MS,
+          ...authorities,
+        });
         return { endpoint: proof.signPub, digest: proof.digest, proof, fault: null };
       } catch (error) {
         if (!isStoreError(error, "unauthenticated")) throw error;
@@ -74,7 +86,7 @@ export function authenticator(busAuth: BusAuth, options: ControlPlaneOptions): A
     demandUnseen({ signPub, nonce, created }, by) {
       switch (guards[by].check(signPub, nonce, created.getTime())) {
         case "fresh":
-          return;
+          return Math.max(0, created.getTime() - now().getTime());
         case "repeated":
           throw unauthenticated("nonce", "The request was seen before; sign each with a new nonce");
         case "too_old":

@@ -15,7 +15,7 @@ import { PROBLEM } from "./shapes.ts";
 const SIGNING = "Requests are signed by RFC 9421 with Ed25519 over `@method`, `@authority`, " +
   "`@request-target` and, where there is a body, `content-digest` (RFC 9530), with the parameters " +
   "`created`, `nonce` (new for each request), `keyid` (the public key, 64 hex digits) and " +
-  '`alg="ed25519"`. `created` may be 60 seconds off.';
+  '`alg="ed25519"`. `created` may be 60 seconds old and 5 ahead.';
 
 /** The document. `now` never enters it: the same version gives the same bytes. */
 export function openApi(routes: readonly Route[]): Record<string, unknown> {

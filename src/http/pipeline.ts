@@ -4,6 +4,7 @@
  * @module
  */
 
+import { setTimeout as delay } from "node:timers/promises";
 import { StoreError } from "../errors.ts";
 import type { BlobStore } from "../blobs/types.ts";
 import type { Store } from "../store.ts";
@@ -120,7 +121,12 @@ export class Pipeline {
     if (isJudged) {
       isAllowed = await judge(mayDo);
       const by = route.who === "newcomer" ? "newcomer" : "user";
-      if (proof !== null) await judge(() => this.#senders.demandUnseen(proof, by));
+      let early = 0;
+      if (proof !== null) await judge(() => void (early = this.#senders.demandUnseen(proof, by)));
+      if (early > 0) {
+        await it.slot.waitFor(() => delay(early));
+        isAllowed = await judge(mayDo);
+      }
       if (route.streams && request.method === "PUT") await judge(() => demandDigest(digest));
     }
     const query = read(route.query ?? NO_QUERY, given);

@@ -6,7 +6,7 @@
 
 /** What {@link ReplayGuard} takes. */
 export interface ReplayGuardOptions {
-  /** How far from the server's clock `created` may be to either side, milliseconds. */
+  /** How long ago `created` may be, milliseconds. */
   windowMs: number;
   /** Most requests remembered; about 250 bytes each. Then `full`: nothing is accepted unseen. */
   maxEntries: number;

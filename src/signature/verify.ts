@@ -27,8 +27,10 @@ export interface SignedRequest {
 export interface VerifyOptions {
   /** The server's clock. */
   now: () => Date;
-  /** How far `created` may be from it to either side, milliseconds. */
+  /** How long ago `created` may be, milliseconds. */
   windowMs: number;
+  /** How far ahead of the server's clock it may be, milliseconds. Default `windowMs`. */
+  aheadMs?: number;
   /**
    * The names the server goes by (host and port, lower-case, no default port). A request signed for
    * another is refused: else whoever runs another control plane could pass on what was signed for it.
@@ -158,13 +160,14 @@ function times(created: unknown, expires: unknown, options: VerifyOptions): Date
     throw refuse("created", "The time created must be given, in whole seconds");
   }
   const age = now - created * 1000;
+  const most = age > 0 ? options.windowMs : options.aheadMs ?? options.windowMs;
   // Said with the server's own time: a client whose clock is off cannot know otherwise.
-  if (Math.abs(age) > options.windowMs) {
+  if (Math.abs(age) > most) {
     throw refuse(
       "created",
       `The request was created ${Math.abs(Math.round(age / 1000))} s ${
         age > 0 ? "before" : "after"
-      } the server's time, at most ${Math.floor(options.windowMs / 1000)} s is accepted`,
+      } the server's time, at most ${Math.floor(most / 1000)} s is accepted`,
     );
   }
   if (expires !== undefined) {

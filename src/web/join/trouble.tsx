@@ -114,8 +114,8 @@ const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
     title: "Your clock is wrong",
     text: (
       <p>
-        The time of this device is more than a minute off, and requests are signed with their time.
-        Set the clock to automatic in the device's settings, then try again.
+        The time of this device is too far off, and requests are signed with their time. Set the
+        clock to automatic in the device's settings, then try again.
       </p>
     ),
     offer: "retry",
