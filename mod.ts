@@ -30,6 +30,7 @@ export {
   isActiveAdmin,
   lastAdmin,
   notFound,
+  ownerChangeProblem,
   rekeyProblem,
   sealedKeyProblem,
 } from "./src/rules.ts";

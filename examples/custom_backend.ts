@@ -20,7 +20,9 @@ import {
   type Kind,
   KINDS,
   lastAdmin,
+  type Member,
   notFound,
+  ownerChangeProblem,
   type Range,
   type RecordOf,
   rekeyProblem,
@@ -52,6 +54,8 @@ export class Memory {
     const tables = () => this.#tables;
     const room = (id: string): Room => found(tables().rooms.get(id), "room", id);
     const user = (id: string): User => found(tables().users.get(id), "user", id);
+    const member = (roomId: string, endpoint: string): Member =>
+      found(tables().members.get(join(room(roomId).id, endpoint)), "member", endpoint);
     const membersOf = (id: string) =>
       [...tables().members.values()].filter((it) => it.roomId === id);
     const tell = (...changes: AccessChange[]) => {
@@ -86,9 +90,12 @@ export class Memory {
         }),
       getRoom: (id) => now(() => copy(tables().rooms.get(id))),
       listRooms: (range) => now(() => page(tables().rooms.values(), range, (it) => it.id)),
-      listRoomsForEndpoint: (endpoint, range) =>
+      listRoomsForEndpoint: (endpoint, range, accepted) =>
         now(() => {
-          const isIn = (it: Room) => tables().members.has(join(it.id, endpoint));
+          const isIn = (it: Room) => {
+            const own = tables().members.get(join(it.id, endpoint));
+            return own !== undefined && (accepted ?? own.accepted) === own.accepted;
+          };
           return page([...tables().rooms.values()].filter(isIn), range, (it) => it.id);
         }),
       deleteRoom: (id) =>
@@ -127,6 +134,28 @@ export class Memory {
       listMembers: (roomId, range) =>
         now(() => page(membersOf(room(roomId).id), range, (it) => it.endpoint)),
       countMembers: (roomId) => now(() => membersOf(roomId).length),
+      joinRoom: (roomId, endpoint) =>
+        now(() => {
+          const next = { ...member(roomId, endpoint), accepted: true };
+          put(tables(), "members", next);
+          tell({ endpoint });
+          return next;
+        }),
+      changeRoomOwner: (roomId, endpoint) =>
+        now(() => {
+          const before = room(roomId);
+          const next = member(roomId, endpoint);
+          if (before.owner === endpoint) return { ...before };
+          const owner = tables().users.get(before.owner) ?? null;
+          const hasKey = tables().room_keys.has(join(roomId, padded(before.epoch), endpoint));
+          const problem = ownerChangeProblem(before, owner, next, hasKey);
+          if (problem !== null) throw problem;
+          put(tables(), "rooms", { ...before, owner: endpoint });
+          put(tables(), "members", { ...next, role: "owner" });
+          tables().members.delete(join(roomId, before.owner));
+          tell({ roomId }, { endpoint }, { endpoint: before.owner });
+          return { ...before, owner: endpoint };
+        }),
       removeMember: (roomId, endpoint) =>
         now(() => {
           if (room(roomId).owner === endpoint) {
@@ -151,7 +180,7 @@ export class Memory {
       putSealedKey: (key) =>
         now(() => {
           const to = room(key.roomId);
-          found(tables().members.get(join(key.roomId, key.endpoint)), "member", key.endpoint);
+          member(key.roomId, key.endpoint);
           const problem = sealedKeyProblem(to, key.epoch);
           if (problem !== null) throw problem;
           put(tables(), "room_keys", key);

@@ -8,6 +8,7 @@
 import { migration as rooms } from "./001_rooms.ts";
 import { migration as users } from "./002_users.ts";
 import { migration as invites } from "./003_invites.ts";
+import { migration as accepted } from "./004_accepted.ts";
 
 /** One step of the schema. */
 export interface Migration {
@@ -20,4 +21,4 @@ export interface Migration {
 }
 
 /** Every step, in order. */
-export const MIGRATIONS: readonly Migration[] = [rooms, users, invites];
+export const MIGRATIONS: readonly Migration[] = [rooms, users, invites, accepted];

@@ -65,8 +65,8 @@ export interface Backend {
   getRoom(id: string): Promise<Room | null>;
   /** All rooms. */
   listRooms(range: Range): Promise<Room[]>;
-  /** Rooms that `endpoint` is a member of. */
-  listRoomsForEndpoint(endpoint: string, range: Range): Promise<Room[]>;
+  /** Rooms that `endpoint` is a member of: all, only those accepted (`true`), or only offers (`false`). */
+  listRoomsForEndpoint(endpoint: string, range: Range, accepted: boolean | null): Promise<Room[]>;
   /** Removes the room, its members and its sealed keys; `not_found`. */
   deleteRoom(id: string): Promise<void>;
   /** Adds a member, with a sealed key of the room's current epoch where one is given; `not_found`, `member_exists`, `conflict` (epoch). */
@@ -77,6 +77,13 @@ export interface Backend {
   listMembers(roomId: string, range: Range): Promise<Member[]>;
   /** How many members the room has; 0 when the room is not there. May be a moment old. */
   countMembers(roomId: string): Promise<number>;
+  /** Accepts an offered membership; one that is accepted stays as it is. `not_found`. */
+  joinRoom(roomId: string, endpoint: string): Promise<Member>;
+  /**
+   * Makes an accepted member the owner and ends the former owner's membership, where that is no active
+   * user; the owner itself stays. `not_found`, `conflict` (not accepted, no current key), `refused` (active owner).
+   */
+  changeRoomOwner(roomId: string, endpoint: string): Promise<Room>;
   /** Removes the membership; sealed keys stay. `not_found`, `room_owner`. */
   removeMember(roomId: string, endpoint: string): Promise<void>;
   /** Moves the room to `epoch` with these keys; `not_found`, `conflict`. Returns the room. */

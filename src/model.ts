@@ -40,6 +40,8 @@ export interface Member {
   kexPub: string;
   /** When the member was added. */
   joinedAt: string;
+  /** `false` for an offer: added by somebody else, and not accepted yet. The owner's is always `true`. */
+  accepted: boolean;
 }
 
 /** A room key of one epoch, sealed for one member. The control plane cannot open it. */
@@ -134,6 +136,12 @@ export interface NewMember {
   kexPub: string;
 }
 
+/** What {@link Store.addMember} takes. */
+export interface AddedMember extends NewMember {
+  /** Default `true`; `false` makes it an offer, which the member accepts with {@link Store.joinRoom}. */
+  accepted?: boolean;
+}
+
 /** A room key sealed for one endpoint. */
 export interface KeyFor {
   /** Who it is sealed for. */
@@ -153,7 +161,7 @@ export interface NewRoom {
   /** The owner, first member of the room. */
   owner: NewMember;
   /** Members from the start besides the owner. */
-  members?: NewMember[];
+  members?: AddedMember[];
   /** The first room key (epoch 1), sealed for the owner and every member. */
   sealedKeys?: KeyFor[];
 }

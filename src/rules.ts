@@ -5,7 +5,7 @@
  */
 
 import { StoreError } from "./errors.ts";
-import type { Invite, Room, User } from "./model.ts";
+import type { Invite, Member, Room, User } from "./model.ts";
 
 /** Why `invite` cannot be claimed at `now`, or `null` when it can. */
 export function inviteProblem(invite: Invite, now: string): StoreError | null {
@@ -72,6 +72,33 @@ export function sealedKeyProblem(room: Room, epoch: number): StoreError | null {
       "conflict",
       `Sealed key of epoch ${epoch} for room ${room.id}: the room is at epoch ${room.epoch}`,
     );
+  }
+  return null;
+}
+
+/**
+ * Why a room cannot be given to `member`, or `null`.
+ *
+ * @param room The room
+ * @param owner The user record of its owner, `null` where there is none
+ * @param member The member to become its owner
+ * @param hasKey Whether the member has a sealed key of the room's epoch
+ */
+export function ownerChangeProblem(
+  room: Room,
+  owner: User | null,
+  member: Member,
+  hasKey: boolean,
+): StoreError | null {
+  const what = `Changing the owner of room ${room.id} to ${member.endpoint}`;
+  if (owner?.status === "active") {
+    return new StoreError("refused", `${what}: its owner ${room.owner} is an active user`);
+  }
+  if (!member.accepted) {
+    return new StoreError("conflict", `${what}: the member has not accepted its membership`);
+  }
+  if (room.encrypted && !hasKey) {
+    return new StoreError("conflict", `${what}: the member has no key of epoch ${room.epoch}`);
   }
   return null;
 }

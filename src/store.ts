@@ -11,6 +11,7 @@ import { StoreError } from "./errors.ts";
 import { checkedRecords } from "./integrity.ts";
 import type {
   AccessChange,
+  AddedMember,
   Claim,
   Counts,
   CreatedInvite,
@@ -18,7 +19,6 @@ import type {
   KeyFor,
   Member,
   NewInvite,
-  NewMember,
   NewRoom,
   NewSealedKey,
   NewUser,
@@ -66,8 +66,14 @@ export interface Store extends AsyncDisposable {
   getRoom(id: string): Promise<Room>;
   /** Lists rooms by id (UTF-8 bytes). */
   listRooms(page?: PageRequest): Promise<Page<Room>>;
-  /** Lists the rooms an endpoint is a member of, by id; none is an empty page. */
-  listRoomsForEndpoint(endpoint: string, page?: PageRequest): Promise<Page<Room>>;
+  /**
+   * Lists the rooms an endpoint is a member of, by id; none is an empty page. `accepted: true` lists only
+   * those it has accepted, `false` only offers.
+   */
+  listRoomsForEndpoint(
+    endpoint: string,
+    page?: PageRequest & { accepted?: boolean },
+  ): Promise<Page<Room>>;
   /** Removes a room with its members and sealed keys. `not_found` */
   deleteRoom(id: string): Promise<void>;
 
@@ -77,7 +83,7 @@ export interface Store extends AsyncDisposable {
    */
   addMember(
     roomId: string,
-    member: NewMember,
+    member: AddedMember,
     key?: { epoch: number; sealedKey: Uint8Array },
   ): Promise<Member>;
   /** Reads a membership. `not_found` */
@@ -86,6 +92,14 @@ export interface Store extends AsyncDisposable {
   listMembers(roomId: string, page?: PageRequest): Promise<Page<Member>>;
   /** How many members a room has; 0 for a room that does not exist. */
   countMembers(roomId: string): Promise<number>;
+  /** Accepts an offered membership. Idempotent. `not_found` (room or member) */
+  joinRoom(roomId: string, endpoint: string): Promise<Member>;
+  /**
+   * Gives a room whose owner is revoked, or no user, to another member. The former owner's membership
+   * ends; epoch and sealed keys stay as they are. Idempotent. `not_found` (room or member), `conflict`
+   * (the member has not accepted, or lacks the current key), `refused` (the owner is an active user)
+   */
+  changeRoomOwner(roomId: string, endpoint: string): Promise<Room>;
   /**
    * Ends a membership. Sealed keys the member had stay, inert; rekey the room to shut it out of what
    * comes. `not_found`, `room_owner`
@@ -217,13 +231,19 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
     return it;
   }
 
-  const memberOf = (roomId: string, it: NewMember, role: Member["role"], at: string): Member => ({
+  const memberOf = (
+    roomId: string,
+    it: Required<AddedMember>,
+    role: Member["role"],
+    at: string,
+  ): Member => ({
     roomId,
     endpoint: it.endpoint,
     role,
     signPub: it.endpoint,
     kexPub: it.kexPub,
     joinedAt: at,
+    accepted: it.accepted,
   });
   const keyOf = (roomId: string, epoch: number, it: KeyFor, at: string): SealedKey => ({
     roomId,
@@ -246,9 +266,9 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
       const id = check.roomId("id", it.id);
       const subject = check.subject("subject", it.subject);
       const encrypted = check.boolean("encrypted", it.encrypted ?? true);
-      const owner = check.newMember("owner", it.owner);
+      const owner = { ...check.newMember("owner", it.owner), accepted: true };
       const others = check.array("members", it.members ?? []).map((m, i) =>
-        check.newMember(`members[${i}]`, m)
+        check.addedMember(`members[${i}]`, m)
       );
       const keys = check.keysFor("sealedKeys", it.sealedKeys ?? []);
       const endpoints = new Set([owner.endpoint]);
@@ -279,7 +299,10 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
     async listRoomsForEndpoint(endpoint, page) {
       const it = check.signPub("endpoint", endpoint);
       const range = rangeOf(page, check.roomId);
-      const rooms = await open().listRoomsForEndpoint(it, oneMore(range));
+      const accepted = page?.accepted === undefined
+        ? null
+        : check.boolean("accepted", page.accepted);
+      const rooms = await open().listRoomsForEndpoint(it, oneMore(range), accepted);
       return pageOf(range, rooms, (room) => room.id);
     },
     async deleteRoom(id) {
@@ -289,7 +312,7 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
 
     async addMember(roomId, input, key) {
       const id = check.roomId("roomId", roomId);
-      const it = check.newMember("member", input);
+      const it = check.addedMember("member", input);
       const sealed = key === undefined ? null : {
         epoch: check.epoch("key.epoch", check.object("key", key).epoch),
         sealedKey: check.sealedKey("key.sealedKey", key.sealedKey),
@@ -316,6 +339,16 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
     async countMembers(roomId) {
       const id = check.roomId("roomId", roomId);
       return await open().countMembers(id);
+    },
+    async joinRoom(roomId, endpoint) {
+      const id = check.roomId("roomId", roomId);
+      const it = check.signPub("endpoint", endpoint);
+      return await open().joinRoom(id, it);
+    },
+    async changeRoomOwner(roomId, endpoint) {
+      const id = check.roomId("roomId", roomId);
+      const it = check.signPub("endpoint", endpoint);
+      return await open().changeRoomOwner(id, it);
     },
     async removeMember(roomId, endpoint) {
       const id = check.roomId("roomId", roomId);

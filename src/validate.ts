@@ -7,6 +7,7 @@
 import { isSmallOrderEd25519, isSmallOrderX25519 } from "./small_order.ts";
 import { StoreError } from "./errors.ts";
 import type {
+  AddedMember,
   Invite,
   KeyFor,
   Kind,
@@ -285,6 +286,12 @@ export function newMember(field: string, value: unknown): NewMember {
   };
 }
 
+/** The keys of a new member, and whether it has accepted: yes unless told otherwise. */
+export function addedMember(field: string, value: unknown): Required<AddedMember> {
+  const accepted = boolean(`${field}.accepted`, object(field, value).accepted ?? true);
+  return { ...newMember(field, value), accepted };
+}
+
 /** Sealed keys, one an endpoint. */
 export function keysFor(field: string, value: unknown): KeyFor[] {
   const seen = new Set<string>();
@@ -316,13 +323,20 @@ const RECORDS: { [K in Kind]: (value: Record<string, unknown>) => RecordOf[K] } 
     if (signPub("signPub", it.signPub) !== endpoint) {
       throw invalid("signPub", `signPub must equal endpoint, found ${show(it.signPub)}`);
     }
+    const role = oneOf("role", it.role, ["owner", "member"]);
+    // Records of version 0.1 do not have it: nobody was asked then.
+    const accepted = boolean("accepted", it.accepted ?? true);
+    if (role === "owner" && !accepted) {
+      throw invalid("accepted", "accepted of a room's owner must be true, found false");
+    }
     return {
       roomId: roomId("roomId", it.roomId),
       endpoint,
-      role: oneOf("role", it.role, ["owner", "member"]),
+      role,
       signPub: endpoint,
       kexPub: kexPub("kexPub", it.kexPub),
       joinedAt: time("joinedAt", it.joinedAt),
+      accepted,
     };
   },
   room_keys: (it): SealedKey => ({

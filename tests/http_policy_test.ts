@@ -119,6 +119,8 @@ function callOf(route: Route, it: Scene): { line: string; body?: unknown } {
     register: { token: it.token, kexPub: someone().kexPub, handle: "New" },
     createRoom: { id: "another", encrypted: false },
     addMember: { endpoint: outsider.signPub, kexPub: outsider.kexPub },
+    // It owns the room already; the owner of an active user cannot be changed.
+    changeRoomOwner: { endpoint: owner.signPub },
     rekeyRoom: { epoch: 2, sealedKeys: sealedFor(owner, member, revoked) },
     putSealedKey: { epoch: 1, ...key(member) },
     addUser: { signPub: someone().signPub, kexPub: someone().kexPub, handle: "New" },

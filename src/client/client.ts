@@ -117,10 +117,18 @@ export function createClient(options: ClientOptions): Client {
     listMembers: async (roomId, page) =>
       await ask("GET", `${room(roomId)}/members`, { query: page }),
     async addMember(roomId, member, key) {
-      const json = { ...check.newMember("member", member), key: key && sealed("key", key) };
+      const { accepted } = check.object("member", member);
+      const json = {
+        ...check.newMember("member", member),
+        accepted,
+        key: key && sealed("key", key),
+      };
       return await ask("POST", `${room(roomId)}/members`, { json });
     },
     getMember: async (roomId, endpoint) => await ask("GET", memberOf(roomId, endpoint)),
+    joinRoom: async (roomId) => await ask("POST", `${room(roomId)}/join`),
+    changeRoomOwner: async (roomId, endpoint) =>
+      await ask("POST", `${room(roomId)}/owner`, { json: { endpoint } }),
     removeMember: async (roomId, endpoint) =>
       await ask("DELETE", memberOf(roomId, endpoint), { read: nothing }),
 

@@ -5,12 +5,12 @@
  */
 
 import type {
+  AddedMember,
   CreatedInvite,
   Invite,
   KeyFor,
   Member,
   NewInvite,
-  NewMember,
   NewRoom,
   NewSealedKey,
   NewUser,
@@ -182,8 +182,11 @@ export interface Client extends Disposable {
   /** Cancels an invite. `not_found`, `invite_used` */
   cancelInvite(id: string): Promise<Invite>;
 
-  /** Lists the rooms the identity is in, by id; `all`: every room, for admins. */
-  listRooms(page?: PageRequest & { all?: boolean }): Promise<Page<Room>>;
+  /**
+   * Lists the rooms the identity is in, by id; `all`: every room, for admins. `accepted: true` lists only
+   * those it has accepted, `false` only offers.
+   */
+  listRooms(page?: PageRequest & { all?: boolean; accepted?: boolean }): Promise<Page<Room>>;
   /** Makes a room at epoch 1, which the identity owns. `room_exists` */
   createRoom(room: NewOwnRoom): Promise<Room>;
   /** Reads a room. `not_found` */
@@ -193,14 +196,25 @@ export interface Client extends Disposable {
 
   /** Lists a room's members by endpoint. `not_found` */
   listMembers(roomId: string, page?: PageRequest): Promise<Page<Member>>;
-  /** Adds a member, with its sealed key of the room's current epoch. `not_found`, `member_exists`, `conflict` */
+  /**
+   * Adds a member, with its sealed key of the room's current epoch. It is an offer, which the member has
+   * to accept, unless an admin adds it. `not_found`, `member_exists`, `conflict`, `rate_limited` (too many
+   * open offers)
+   */
   addMember(
     roomId: string,
-    member: NewMember,
+    member: AddedMember,
     key?: Omit<KeyFor, "endpoint"> & { epoch: number },
   ): Promise<Member>;
   /** Reads a membership. `not_found` */
   getMember(roomId: string, endpoint: string): Promise<Member>;
+  /** Accepts an offered membership of the identity. Idempotent. `not_found` */
+  joinRoom(roomId: string): Promise<Member>;
+  /**
+   * Gives a room whose owner is revoked or deleted to another member; for admins. `not_found`, `conflict`
+   * (the member has not accepted, or lacks the current key), `refused` (the owner is an active user)
+   */
+  changeRoomOwner(roomId: string, endpoint: string): Promise<Room>;
   /** Ends a membership; rekey the room to shut it out of what comes. `not_found`, `room_owner` */
   removeMember(roomId: string, endpoint: string): Promise<void>;
 

@@ -123,6 +123,22 @@ export const CHANGE_ROWS: Readonly<Record<string, ChangeRow>> = {
     about: (call) => ({ ...aboutRoom(call), user: bodyOf(call).endpoint! }),
     concerns: (call) => [bodyOf(call).endpoint!],
   },
+  joinRoom: {
+    kind: "rooms",
+    about: (call) => ({
+      ...aboutRoom(call),
+      ...call.endpoint === null ? {} : { user: call.endpoint },
+    }),
+    concerns: ({ endpoint }) => endpoint === null ? [] : [endpoint],
+  },
+  changeRoomOwner: {
+    kind: "rooms",
+    about: (call) => ({ ...aboutRoom(call), user: bodyOf(call).endpoint! }),
+    concerns: async (call) => {
+      const { owner } = await call.store.getRoom(call.params.id!);
+      return [owner, bodyOf(call).endpoint!];
+    },
+  },
   removeMember: {
     kind: "rooms",
     about: aboutMember,

@@ -104,6 +104,11 @@ export const ROOMS: readonly Route[] = [
     answer: ANSWER.rooms,
     handle: async (call) => {
       const { all, ...page } = call.query;
+      if (all === true && page.accepted !== undefined) {
+        throw new StoreError("invalid", "accepted must not be given with all", {
+          field: "accepted",
+        });
+      }
       return {
         json: all === true
           ? await call.store.listRooms(page)
@@ -182,6 +187,25 @@ export const ROOMS: readonly Route[] = [
         return { json: await store.addMember(params.id!, member, key) };
       });
     },
+  }),
+  route("POST /v1/rooms/{id}/join", {
+    id: "joinRoom",
+    summary: "Accept an offered membership; idempotent. To decline, remove the membership",
+    who: "member",
+    answer: ANSWER.member,
+    errors: ["not_found"],
+    handle: async (call) => ({ json: await call.store.joinRoom(call.params.id!, call.caller()) }),
+  }),
+  route("POST /v1/rooms/{id}/owner", {
+    id: "changeRoomOwner",
+    summary: "Give a room whose owner is revoked or deleted to another member",
+    who: "admin",
+    body: BODY.roomOwner,
+    answer: ANSWER.room,
+    errors: ["not_found", "conflict", "refused"],
+    handle: async ({ store, params, body }) => ({
+      json: await store.changeRoomOwner(params.id!, body.endpoint),
+    }),
   }),
   route("GET /v1/rooms/{id}/members/{endpoint}", {
     id: "getMember",

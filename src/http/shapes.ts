@@ -83,10 +83,15 @@ const keyFor: Schema<{ endpoint: string; sealedKey: Uint8Array }> = object({
   endpoint: signPub,
   sealedKey,
 });
-const newMember: Schema<{ endpoint: string; kexPub: string }> = object({
+
+/** A member to add, and whether it counts as accepted. */
+const addedMember = {
   endpoint: signPub,
   kexPub,
-});
+  accepted: optional(boolean(
+    "False makes it an offer; default: true where an admin or the member itself adds it",
+  )),
+};
 
 /** Yes or no in a query. */
 export const booleanInQuery: Schema<boolean> = by((field, value) => {
@@ -133,6 +138,10 @@ export const QUERY = {
   rooms: object({
     ...paging,
     all: optional(described(booleanInQuery, "Every room, not only one's own; for admins")),
+    accepted: optional(described(
+      booleanInQuery,
+      "True: only rooms one has accepted; false: only offers. Not with `all`",
+    )),
   }),
   force: object({ force: optional(described(booleanInQuery, "Also the last admin")) }),
   key: object({ epoch: epochInQuery }),
@@ -175,14 +184,14 @@ export const BODY = {
     subject: optional(subject),
     encrypted: optional(boolean("Whether messages are end-to-end encrypted; default true")),
     kexPub: optional(described(kexPub, "The caller's own; default: the registered one")),
-    members: optional(list(newMember)),
+    members: optional(list(object(addedMember))),
     sealedKeys: optional(list(keyFor)),
   }),
   newMember: object({
-    endpoint: signPub,
-    kexPub,
+    ...addedMember,
     key: optional(object({ epoch, sealedKey })),
   }),
+  roomOwner: object({ endpoint: signPub }),
   rekey: object({ epoch, sealedKeys: list(keyFor) }),
   newKey: object({ epoch, endpoint: signPub, sealedKey }),
 } as const;
@@ -219,6 +228,7 @@ const member: Schema<Member> = object({
   signPub,
   kexPub,
   joinedAt: time,
+  accepted: boolean("Whether the member has accepted; false for an offer"),
 }, { title: "Member" });
 const key: Schema<SealedKey> = object({
   roomId,

@@ -96,8 +96,12 @@ export class JetStreamBackend implements Backend {
     });
   }
 
-  async listRoomsForEndpoint(endpoint: string, range: Range): Promise<Room[]> {
-    const rooms = await this.#reads.ofEndpoint(endpoint);
+  async listRoomsForEndpoint(
+    endpoint: string,
+    range: Range,
+    accepted: boolean | null,
+  ): Promise<Room[]> {
+    const rooms = await this.#reads.ofEndpoint(endpoint, accepted);
     rooms.sort((a, b) => compareText(a.id, b.id));
     return slice(rooms, range, (it, after) => compareText(it.id, after) > 0);
   }
@@ -120,6 +124,14 @@ export class JetStreamBackend implements Backend {
 
   countMembers(roomId: string): Promise<number> {
     return countMembers(this.#context, roomId);
+  }
+
+  joinRoom(roomId: string, endpoint: string): Promise<Member> {
+    return this.#rooms.join(roomId, endpoint);
+  }
+
+  changeRoomOwner(roomId: string, endpoint: string): Promise<Room> {
+    return this.#rooms.changeOwner(roomId, endpoint);
   }
 
   removeMember(roomId: string, endpoint: string): Promise<void> {

@@ -18,7 +18,7 @@ import { readMarker } from "./marker.ts";
 import { type JetStreamOptions, openBucket } from "./mod.ts";
 import { RoomTransactions } from "./rooms.ts";
 import { isCurrent, type StreamInfo, streamInfo } from "./stream.ts";
-import { decodeRoom, INDEX_VALUE } from "./values.ts";
+import { decodeMember, decodeRoom, encodeIndex, isAccepted } from "./values.ts";
 import { wait } from "./wire.ts";
 
 /** One thing that was looked at. */
@@ -130,7 +130,8 @@ async function markerFinding(bucket: Bucket): Promise<Finding> {
 interface Content {
   /** Index keys that must be there, and the members they stand for. */
   members: Map<string, string>;
-  index: Set<string>;
+  /** Index keys that are there, and whether they say what the member says. */
+  index: Map<string, boolean>;
   unfinished: Set<string>;
   rooms: Set<string>;
   /** Keys of members and sealed keys by their room, for rooms that are not there. */
@@ -138,14 +139,15 @@ interface Content {
 }
 
 async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
-  const live = new Set<string>();
+  /** Keys, and what members and their index entries say of having accepted. */
+  const live = new Map<string, boolean>();
   const unfinished = new Set<string>();
   await scan(bucket, {
     signal,
     onEntry: ({ key, data }) => {
       const parsed = isData(key) ? parseKey(key) : null;
       if (parsed === null || parsed.space === "users" || parsed.space === "invites") return;
-      if (data.length > 0) live.add(key);
+      if (data.length > 0) live.set(key, saysAccepted(key, data));
       else live.delete(key);
       if (parsed.space !== "rooms") return;
       if (data.length > 0 && decodeRoom(key, parsed.id, data).pending !== null) {
@@ -155,17 +157,20 @@ async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
   });
   const content: Content = {
     members: new Map(),
-    index: new Set(),
+    index: new Map(),
     unfinished,
     rooms: new Set(),
     byRoom: new Map(),
   };
-  for (const key of live) {
+  for (const [key, accepted] of live) {
     const parsed = parseKey(key)!;
     if (parsed.space === "rooms") content.rooms.add(parsed.id);
     else if (parsed.space === "rooms_by_member") {
       // Those of unfinished rooms go with the room.
-      if (!unfinished.has(parsed.room)) content.index.add(key);
+      if (!unfinished.has(parsed.room)) {
+        const member = memberKey(parsed.room, parsed.endpoint);
+        content.index.set(key, (live.get(member) ?? accepted) === accepted);
+      }
     }
     if (parsed.space === "members" || parsed.space === "room_keys") {
       const keys = content.byRoom.get(parsed.room) ?? [];
@@ -183,6 +188,15 @@ async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
   return content;
 }
 
+/** A value that cannot be read is found where it is needed; here it must not hide the rest. */
+function saysAccepted(key: string, data: Uint8Array): boolean {
+  try {
+    return isAccepted(key, data);
+  } catch {
+    return true;
+  }
+}
+
 async function content(
   bucket: Bucket,
   opTimeout: number,
@@ -190,11 +204,11 @@ async function content(
   signal?: AbortSignal,
 ): Promise<Finding[]> {
   const { members, index, unfinished, rooms, byRoom } = await read(bucket, signal);
-  const isThere = async (key: string) =>
-    alive(await bucket.get(key, Date.now() + opTimeout)) !== null;
+  const entryOf = async (key: string) => alive(await bucket.get(key, Date.now() + opTimeout));
+  const isThere = async (key: string) => await entryOf(key) !== null;
   const orphans = [...byRoom].filter(([room]) => !rooms.has(room)).flatMap(([, keys]) => keys);
-  const missing = [...members.keys()].filter((key) => !index.has(key));
-  const extra = [...index].filter((key) => !members.has(key));
+  const wrong = [...members.keys()].filter((key) => index.get(key) !== true);
+  const extra = [...index.keys()].filter((key) => !members.has(key));
   if (repair) {
     if (unfinished.size > 0) {
       const fence = new Fence(bucket, opTimeout);
@@ -211,8 +225,13 @@ async function content(
     }
     await writer.flush();
     // Looked at once more: since the scan, a server may have put right or changed any of them.
-    for (const key of missing) {
-      if (await isThere(members.get(key)!)) await writer.write(key, INDEX_VALUE);
+    for (const key of wrong) {
+      const parsed = parseKey(key);
+      const member = await entryOf(members.get(key)!);
+      if (member === null || parsed?.space !== "rooms_by_member") continue;
+      const { room, endpoint } = parsed;
+      const value = encodeIndex(decodeMember(member.key, room, endpoint, member.data));
+      await writer.write(key, value);
     }
     for (const key of extra) {
       const parsed = parseKey(key);
@@ -234,9 +253,9 @@ async function content(
   return [
     finding(
       "index",
-      missing.length + extra.length,
+      wrong.length + extra.length,
       `The index agrees with all ${members.size} members`,
-      `The index lacks ${missing.length} and has ${extra.length} entries too many; repair mends it`,
+      `The index lacks or contradicts ${wrong.length} and has ${extra.length} entries too many; repair mends it`,
     ),
     finding(
       "rooms",

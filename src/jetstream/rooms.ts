@@ -12,20 +12,30 @@
 
 import { StoreError } from "../errors.ts";
 import type { Member, Room, SealedKey } from "../model.ts";
-import { notFound, rekeyProblem, sealedKeyProblem } from "../rules.ts";
+import { notFound, ownerChangeProblem, rekeyProblem, sealedKeyProblem } from "../rules.ts";
 import { BATCH_LIMIT, type Entry, TooMany, type Write } from "./bucket.ts";
 import { alive, type Context, revisionOf } from "./context.ts";
 import { scan } from "./feed.ts";
 import type { Reads } from "./fence.ts";
-import { encodeToken, indexKey, memberKey, parseKey, roomKey, sealedKeyKey } from "./keys.ts";
+import {
+  encodeToken,
+  indexKey,
+  memberKey,
+  parseKey,
+  roomKey,
+  sealedKeyKey,
+  userKey,
+} from "./keys.ts";
 import {
   decodeMember,
   decodeRoom,
   decodeSealedKey,
+  decodeUser,
+  encodeIndex,
   encodeMember,
   encodeRoom,
   encodeSealedKey,
-  INDEX_VALUE,
+  isAccepted,
   isVisible,
   type Pending,
   type StoredRoom,
@@ -42,10 +52,15 @@ function visible(it: Read): Room | null {
   return it.stored !== null && isVisible(it.stored) ? it.stored.room : null;
 }
 
-function memberWrites(it: Member): Write[] {
+/** @param expect The revision that the member must have; left out, it does not matter */
+function memberWrites(it: Member, expect?: number): Write[] {
   return [
-    { key: memberKey(it.roomId, it.endpoint), value: encodeMember(it) },
-    { key: indexKey(it.endpoint, it.roomId), value: INDEX_VALUE },
+    {
+      key: memberKey(it.roomId, it.endpoint),
+      value: encodeMember(it),
+      ...(expect !== undefined && { expect }),
+    },
+    { key: indexKey(it.endpoint, it.roomId), value: encodeIndex(it) },
   ];
 }
 
@@ -102,7 +117,7 @@ export class RoomTransactions {
         await this.#purge(at, deadline);
         at = await this.#read(id, deadline, reads);
       }
-      const writes = [...members.flatMap(memberWrites), ...keys.map(keyWrite)];
+      const writes = [...members.flatMap((it) => memberWrites(it)), ...keys.map(keyWrite)];
       await this.#large(room, at, { op: "create" }, room, writes, deadline);
     });
   }
@@ -140,6 +155,70 @@ export class RoomTransactions {
         await this.#context.commit(writes, deadline);
       },
     );
+  }
+
+  /** Writes the member at its revision, not the room: many can join a room at once. */
+  join(id: string, endpoint: string): Promise<Member> {
+    const key = memberKey(id, endpoint);
+    return this.#context.transact(`Join room ${id}`, key, async (deadline, reads) => {
+      await this.#readVisible(id, deadline, reads);
+      const { member, revision } = await this.#readMember(id, endpoint, deadline, reads);
+      if (member.accepted) {
+        await this.#context.confirm(reads, deadline);
+        return member;
+      }
+      const joined: Member = { ...member, accepted: true };
+      await this.#context.commit(memberWrites(joined, revision), deadline);
+      return joined;
+    });
+  }
+
+  changeOwner(id: string, endpoint: string): Promise<Room> {
+    return this.#context.transact(
+      `Change owner of room ${id}`,
+      roomKey(id),
+      async (deadline, reads) => {
+        const { room, at } = await this.#readVisible(id, deadline, reads);
+        const { member, revision } = await this.#readMember(id, endpoint, deadline, reads);
+        const former = room.owner;
+        if (former === endpoint) {
+          await this.#context.confirm(reads, deadline);
+          return room;
+        }
+        const key = userKey(former);
+        const entry = await reads.get(key, deadline);
+        const live = alive(entry);
+        const owner = live && decodeUser(key, former, live.data);
+        const sealed = await reads.get(sealedKeyKey(id, room.epoch, endpoint), deadline);
+        const problem = ownerChangeProblem(room, owner, member, alive(sealed) !== null);
+        if (problem !== null) throw problem;
+        const next: Room = { ...room, owner: endpoint };
+        await this.#context.commit([
+          this.#write(id, next, at.stored!.pending, at.revision),
+          ...memberWrites({ ...member, role: "owner" }, revision),
+          // Not if the former owner gets access again meanwhile.
+          {
+            key: memberKey(id, former),
+            value: null,
+            guard: { key, revision: revisionOf(entry) },
+          },
+          { key: indexKey(former, id), value: null },
+        ], deadline);
+        return next;
+      },
+    );
+  }
+
+  async #readMember(
+    id: string,
+    endpoint: string,
+    deadline: number,
+    reads: Reads,
+  ): Promise<{ member: Member; revision: number }> {
+    const key = memberKey(id, endpoint);
+    const entry = alive(await reads.get(key, deadline));
+    if (entry === null) throw notFound("member", `${endpoint} in room ${id}`);
+    return { member: decodeMember(key, id, endpoint, entry.data), revision: entry.revision };
   }
 
   remove(id: string, endpoint: string): Promise<void> {
@@ -396,15 +475,17 @@ export class RoomReads {
     return keys.sort((a, b) => a.epoch - b.epoch || (a.endpoint < b.endpoint ? -1 : 1));
   }
 
-  async ofEndpoint(endpoint: string): Promise<Room[]> {
+  /** Rooms of an endpoint: all, only those accepted, or only offers. */
+  async ofEndpoint(endpoint: string, accepted: boolean | null): Promise<Room[]> {
     const deadline = this.#context.deadline();
     const pattern = `rooms_by_member.${endpoint}.*`;
     const index = await this.#many([pattern], deadline);
     const rooms: Room[] = [];
     const keys: string[] = [];
-    for (const key of index.keys()) {
+    for (const { key, data } of index.values()) {
       const parsed = parseKey(key);
-      if (parsed?.space === "rooms_by_member") keys.push(roomKey(parsed.room));
+      if (parsed?.space !== "rooms_by_member") continue;
+      if (accepted === null || isAccepted(key, data) === accepted) keys.push(roomKey(parsed.room));
     }
     for (let from = 0; from < keys.length; from += BATCH_LIMIT) {
       for (

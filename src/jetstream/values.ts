@@ -20,8 +20,15 @@ import {
 /** The version of every value written today. */
 export const VALUE_VERSION = 1;
 
-/** The value of an entry in the index by endpoint. */
-export const INDEX_VALUE = JSON.stringify({ v: VALUE_VERSION });
+/** The value of an entry in the index by endpoint: like the member's, it says when it is only an offer. */
+export function encodeIndex({ accepted }: Pick<Member, "accepted">): string {
+  return JSON.stringify({ v: VALUE_VERSION, ...offerOnly(accepted) });
+}
+
+/** `accepted` is written only where it is false, so that what version 0.1 wrote stays as it is. */
+function offerOnly(accepted: boolean): { accepted?: false } {
+  return accepted ? {} : { accepted };
+}
 
 /**
  * A change of a room that takes more than one batch and has not been committed. With `create` and
@@ -65,6 +72,7 @@ export function encodeMember(it: Member): string {
     role: it.role,
     kexPub: it.kexPub,
     joinedAt: it.joinedAt,
+    ...offerOnly(it.accepted),
   });
 }
 
@@ -116,7 +124,7 @@ export function entriesOf(it: StoreRecord): [key: string, value: string][] {
       const { roomId, endpoint } = it.record;
       return [
         [memberKey(roomId, endpoint), encodeMember(it.record)],
-        [indexKey(endpoint, roomId), INDEX_VALUE],
+        [indexKey(endpoint, roomId), encodeIndex(it.record)],
       ];
     }
     case "room_keys": {
@@ -162,8 +170,13 @@ export function decodeMember(
   endpoint: string,
   data: Uint8Array,
 ): Member {
-  const { role, kexPub, joinedAt } = parseValue(key, data);
-  return { roomId, endpoint, role, signPub: endpoint, kexPub, joinedAt };
+  const { role, kexPub, joinedAt, accepted = true } = parseValue(key, data);
+  return { roomId, endpoint, role, signPub: endpoint, kexPub, joinedAt, accepted };
+}
+
+/** Whether an entry in the index by endpoint is of an accepted membership. */
+export function isAccepted(key: string, data: Uint8Array): boolean {
+  return parseValue(key, data).accepted ?? true;
 }
 
 /** Reads a sealed key's value. */

@@ -50,8 +50,18 @@ export function encodeRecord(it: StoreRecord): string {
       return JSON.stringify({ kind: "rooms", id, subject, encrypted, owner, epoch, createdAt });
     }
     case "members": {
-      const { roomId, endpoint, role, signPub, kexPub, joinedAt } = it.record;
-      return JSON.stringify({ kind: "members", roomId, endpoint, role, signPub, kexPub, joinedAt });
+      const { roomId, endpoint, role, signPub, kexPub, joinedAt, accepted } = it.record;
+      return JSON.stringify({
+        kind: "members",
+        roomId,
+        endpoint,
+        role,
+        signPub,
+        kexPub,
+        joinedAt,
+        // Left out where true: the lines of version 0.1 stay as they are.
+        ...(accepted ? {} : { accepted }),
+      });
     }
     case "room_keys": {
       const { roomId, epoch, endpoint, sealedKey: bytes, createdAt } = it.record;

@@ -34,6 +34,7 @@ import {
   isActiveAdmin,
   lastAdmin,
   notFound,
+  ownerChangeProblem,
   rekeyProblem,
   sealedKeyProblem,
 } from "../rules.ts";
@@ -54,14 +55,23 @@ const SQL = {
   rooms: `SELECT ${ALL("rooms")} FROM rooms WHERE id > ? ORDER BY id LIMIT ?`,
   roomsOfEndpoint: `SELECT ${columnsOf("rooms", "r")} FROM members m CROSS JOIN rooms r
     ON r.id = m.room_id WHERE m.endpoint = ? AND m.room_id > ? ORDER BY m.room_id LIMIT ?`,
+  acceptedOfEndpoint: `SELECT ${columnsOf("rooms", "r")} FROM members m CROSS JOIN rooms r
+    ON r.id = m.room_id WHERE m.endpoint = ? AND m.accepted = 1 AND m.room_id > ?
+    ORDER BY m.room_id LIMIT ?`,
+  offersToEndpoint: `SELECT ${columnsOf("rooms", "r")} FROM members m CROSS JOIN rooms r
+    ON r.id = m.room_id WHERE m.endpoint = ? AND m.accepted = 0 AND m.room_id > ?
+    ORDER BY m.room_id LIMIT ?`,
   deleteRoom: "DELETE FROM rooms WHERE id = ?",
   setEpoch: "UPDATE rooms SET epoch = ? WHERE id = ?",
+  setOwner: "UPDATE rooms SET owner = ? WHERE id = ?",
 
   member: `SELECT ${ALL("members")} FROM members WHERE room_id = ? AND endpoint = ?`,
   members: `SELECT ${ALL("members")} FROM members WHERE room_id = ? AND endpoint > ?
     ORDER BY endpoint LIMIT ?`,
   endpoints: "SELECT endpoint FROM members WHERE room_id = ?",
   countMembers: "SELECT count(*) FROM members WHERE room_id = ?",
+  accept: "UPDATE members SET accepted = 1 WHERE room_id = ? AND endpoint = ?",
+  makeOwner: "UPDATE members SET role = 'owner' WHERE room_id = ? AND endpoint = ?",
   deleteMember: "DELETE FROM members WHERE room_id = ? AND endpoint = ?",
 
   putKey: `${insertSql("room_keys")} ON CONFLICT DO UPDATE
@@ -147,10 +157,15 @@ export class SqliteBackend implements Backend {
     return this.#read("Listing rooms", () => this.#all("rooms", SQL.rooms, ...bounds(range)));
   }
 
-  listRoomsForEndpoint(endpoint: string, range: Range): Promise<Room[]> {
+  listRoomsForEndpoint(endpoint: string, range: Range, accepted: boolean | null): Promise<Room[]> {
+    const sql = accepted === null
+      ? SQL.roomsOfEndpoint
+      : accepted
+      ? SQL.acceptedOfEndpoint
+      : SQL.offersToEndpoint;
     return this.#read(
       `Listing rooms of ${endpoint}`,
-      () => this.#all("rooms", SQL.roomsOfEndpoint, endpoint, ...bounds(range)),
+      () => this.#all("rooms", sql, endpoint, ...bounds(range)),
     );
   }
 
@@ -207,6 +222,32 @@ export class SqliteBackend implements Backend {
     });
   }
 
+  joinRoom(roomId: string, endpoint: string): Promise<Member> {
+    return this.#write(`Joining room ${roomId} as ${endpoint}`, () => {
+      const member = this.#requireMember(roomId, endpoint);
+      if (!member.accepted) this.#run(SQL.accept, roomId, endpoint);
+      return { ...member, accepted: true };
+    }, () => [{ endpoint }]);
+  }
+
+  changeRoomOwner(roomId: string, endpoint: string): Promise<Room> {
+    return this.#write(`Changing the owner of room ${roomId}`, () => {
+      const room = this.#requireRoom(roomId);
+      const member = this.#requireMember(roomId, endpoint);
+      const former = room.owner;
+      if (former !== endpoint) {
+        const owner = this.#one("users", SQL.user, former);
+        const key = this.#one("room_keys", SQL.key, roomId, room.epoch, endpoint);
+        const problem = ownerChangeProblem(room, owner, member, key !== null);
+        if (problem !== null) throw problem;
+        this.#run(SQL.setOwner, endpoint, roomId);
+        this.#run(SQL.makeOwner, roomId, endpoint);
+        this.#run(SQL.deleteMember, roomId, former);
+      }
+      return { room: { ...room, owner: endpoint }, former };
+    }, ({ former }) => [{ roomId }, { endpoint }, { endpoint: former }]).then(({ room }) => room);
+  }
+
   removeMember(roomId: string, endpoint: string): Promise<void> {
     return this.#write(`Removing ${endpoint} from room ${roomId}`, () => {
       const room = this.#requireRoom(roomId);
@@ -238,9 +279,7 @@ export class SqliteBackend implements Backend {
   putSealedKey(key: SealedKey): Promise<void> {
     return this.#write(`Storing a sealed key of room ${key.roomId}`, () => {
       const room = this.#requireRoom(key.roomId);
-      if (this.#member(key.roomId, key.endpoint) === null) {
-        throw notFound("member", `${key.endpoint} in room ${key.roomId}`);
-      }
+      this.#requireMember(key.roomId, key.endpoint);
       const problem = sealedKeyProblem(room, key.epoch);
       if (problem !== null) throw problem;
       this.#putKey(key);
@@ -439,6 +478,12 @@ export class SqliteBackend implements Backend {
 
   #member(roomId: string, endpoint: string): Member | null {
     return this.#one("members", SQL.member, roomId, endpoint);
+  }
+
+  #requireMember(roomId: string, endpoint: string): Member {
+    const member = this.#member(roomId, endpoint);
+    if (member === null) throw notFound("member", `${endpoint} in room ${roomId}`);
+    return member;
   }
 
   #endpoints(roomId: string): string[] {

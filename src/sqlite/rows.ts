@@ -51,7 +51,7 @@ export const TABLES: { readonly [K in Kind]: Table<K> } = {
     toRow: (it) => [it.id, it.subject, it.encrypted ? 1 : 0, it.owner, it.epoch, it.createdAt],
   },
   members: {
-    columns: "room_id, endpoint, role, kex_pub, joined_at",
+    columns: "room_id, endpoint, role, kex_pub, joined_at, accepted",
     key: "room_id, endpoint",
     fromRow: (row): Member => ({
       roomId: row[0] as string,
@@ -61,8 +61,11 @@ export const TABLES: { readonly [K in Kind]: Table<K> } = {
       signPub: row[1] as string,
       kexPub: row[3] as string,
       joinedAt: row[4] as string,
+      accepted: row[5] === 1,
     }),
-    toRow: (it) => [it.roomId, it.endpoint, it.role, it.kexPub, it.joinedAt],
+    toRow: (
+      it,
+    ) => [it.roomId, it.endpoint, it.role, it.kexPub, it.joinedAt, it.accepted ? 1 : 0],
   },
   room_keys: {
     columns: "room_id, epoch, endpoint, sealed_key, created_at",

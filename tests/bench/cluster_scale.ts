@@ -80,7 +80,7 @@ function recordsOf(count: number): StoreRecord[] {
     for (const endpoint of members) {
       const role = endpoint === owner ? "owner" as const : "member" as const;
       const them = { signPub: endpoint, kexPub: endpoint };
-      const record = { roomId: id, endpoint, role, ...them, joinedAt: at };
+      const record = { roomId: id, endpoint, role, ...them, joinedAt: at, accepted: true };
       records.push({ kind: "members", record });
     }
     for (const endpoint of members) {

@@ -48,6 +48,7 @@ function pairsOf({ id, subject, owner, members = [], sealedKeys = [] }: NewRoom)
         signPub: endpoint,
         kexPub,
         joinedAt: at,
+        accepted: true,
       },
     })),
     ...sealedKeys.map((it): StoreRecord => ({

@@ -66,15 +66,20 @@ async function everyChange(
   await expect("createRoom", { roomId: "r" }, { endpoint: room.owner.endpoint }, {
     endpoint: first,
   });
+  const guest = newMember();
+  await store.addMember("r", { ...guest, accepted: false });
+  await expect("an offer", { endpoint: guest.endpoint });
+  await store.joinRoom("r", guest.endpoint);
+  await expect("joinRoom", { endpoint: guest.endpoint });
+  await store.changeRoomOwner("r", first);
+  await expect("changeRoomOwner", { endpoint: room.owner.endpoint }, { endpoint: first });
   const late = newMember();
   await store.addMember("r", late, { epoch: 1, sealedKey: keysFor([late])[0]!.sealedKey });
   await expect("addMember", { endpoint: late.endpoint });
   await store.removeMember("r", late.endpoint);
   await expect("removeMember", { endpoint: late.endpoint });
   await store.deleteRoom("r");
-  await expect("deleteRoom", { roomId: "r" }, { endpoint: room.owner.endpoint }, {
-    endpoint: first,
-  });
+  await expect("deleteRoom", { roomId: "r" }, { endpoint: guest.endpoint }, { endpoint: first });
   await store.deleteUser(endpoint);
   await expect("deleteUser", { endpoint });
   const records = await collect(store.records());

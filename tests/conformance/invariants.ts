@@ -82,6 +82,7 @@ export async function invariantProblems(
   const problems = recordProblems(records, options);
   const byRoom = new Map<string, string[]>();
   const byEndpoint = new Map<string, string[]>();
+  const offered = new Map<string, string[]>();
   for (const it of records) {
     if (it.kind === "rooms") byRoom.set(it.record.id, []);
     // Who has a user record or a sealed key may be in the index, and must not be without a membership.
@@ -89,7 +90,8 @@ export async function invariantProblems(
       byEndpoint.set(it.record.endpoint, []);
     }
     if (it.kind !== "members") continue;
-    const { roomId, endpoint } = it.record;
+    const { roomId, endpoint, accepted } = it.record;
+    if (!accepted) offered.set(endpoint, [...offered.get(endpoint) ?? [], roomId]);
     byRoom.get(roomId)?.push(endpoint);
     const mine = byEndpoint.get(endpoint);
     if (mine === undefined) byEndpoint.set(endpoint, [roomId]);
@@ -106,6 +108,10 @@ export async function invariantProblems(
   await forEach(byEndpoint, async ([endpoint, ids]) => {
     const list = await everyPage((page) => store.listRoomsForEndpoint(endpoint, page));
     compare(`Rooms of ${endpoint}`, list.map((it) => it.id), ids);
+    const offers = await everyPage((page) =>
+      store.listRoomsForEndpoint(endpoint, { ...page, accepted: false })
+    );
+    compare(`Offers to ${endpoint}`, offers.map((it) => it.id), offered.get(endpoint) ?? []);
   });
   return problems;
 }

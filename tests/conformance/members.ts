@@ -31,6 +31,7 @@ export function members(it: It): void {
       signPub: who.endpoint,
       kexPub: who.kexPub,
       joinedAt: clock.iso(),
+      accepted: true,
     };
     assert.deepEqual(await store.addMember("r", who), expected);
     assert.deepEqual(await store.getMember("r", who.endpoint), expected);

@@ -16,6 +16,8 @@ export interface Seed {
   owner: NewMember;
   /** A member of it. */
   member: NewMember;
+  /** Somebody who was offered a membership of it. */
+  offered: NewMember;
   /** One of two active admins. */
   admin: string;
   /** A revoked user. */
@@ -26,9 +28,10 @@ export interface Seed {
 
 /** Fills an empty store with a record of every kind. */
 export async function seedStore(store: Store): Promise<Seed> {
-  const [owner, member] = [newMember(), newMember()];
-  await store.createRoom(newRoom("seed.room", { owner, members: [member] }));
-  await store.rekeyRoom("seed.room", { epoch: 2, sealedKeys: keysFor([owner, member]) });
+  const [owner, member, offered] = [newMember(), newMember(), newMember()];
+  const members = [member, { ...offered, accepted: false }];
+  await store.createRoom(newRoom("seed.room", { owner, members }));
+  await store.rekeyRoom("seed.room", { epoch: 2, sealedKeys: keysFor([owner, ...members]) });
   await store.createRoom(newRoom("清/clear", { owner: member, encrypted: false }));
   const { signPub: admin } = await store.addUser(newUser({ role: "admin" }));
   await store.addUser(newUser({ role: "admin", handle: "other admin" }));
@@ -38,7 +41,7 @@ export async function seedStore(store: Store): Promise<Seed> {
   await store.consumeInvite(used.token, claim());
   const canceled = await invite(store);
   await store.cancelInvite(canceled.invite.id);
-  return { owner, member, admin, revoked, open: await invite(store, "admin") };
+  return { owner, member, offered, admin, revoked, open: await invite(store, "admin") };
 }
 
 /** A method: whether it only reads, and a call of it that works. */
@@ -70,13 +73,17 @@ export const METHODS: readonly Method[] = [
   reads("listRoomsForEndpoint", (s, seed) => s.listRoomsForEndpoint(seed.member.endpoint)),
   writes("deleteRoom", (s) => s.deleteRoom(ROOM)),
   writes("addMember", (s) => s.addMember(ROOM, newMember(), { epoch: 2, sealedKey: sealed() })),
+  writes("joinRoom", (s, seed) => s.joinRoom(ROOM, seed.offered.endpoint)),
+  // The owner is nobody's user.
+  writes("changeRoomOwner", (s, seed) => s.changeRoomOwner(ROOM, seed.member.endpoint)),
   reads("getMember", (s, seed) => s.getMember(ROOM, seed.member.endpoint)),
   reads("listMembers", (s) => s.listMembers(ROOM)),
   reads("countMembers", (s) => s.countMembers(ROOM)),
   writes("removeMember", (s, seed) => s.removeMember(ROOM, seed.member.endpoint)),
   writes(
     "rekeyRoom",
-    (s, seed) => s.rekeyRoom(ROOM, { epoch: 3, sealedKeys: keysFor([seed.owner, seed.member]) }),
+    (s, { owner, member, offered }) =>
+      s.rekeyRoom(ROOM, { epoch: 3, sealedKeys: keysFor([owner, member, offered]) }),
   ),
   writes("putSealedKey", (s, seed) =>
     s.putSealedKey({
@@ -95,7 +102,10 @@ export const METHODS: readonly Method[] = [
   }),
   writes("pruneSealedKeys", async (s, seed) => {
     // Of two epochs both are kept.
-    await s.rekeyRoom(ROOM, { epoch: 3, sealedKeys: keysFor([seed.owner, seed.member]) });
+    await s.rekeyRoom(ROOM, {
+      epoch: 3,
+      sealedKeys: keysFor([seed.owner, seed.member, seed.offered]),
+    });
     return await s.pruneSealedKeys(ROOM, 2);
   }),
   writes("addUser", (s) => s.addUser(newUser())),

@@ -35,6 +35,8 @@ import { keys } from "./keys.ts";
 import { lifecycle } from "./lifecycle.ts";
 import { lists } from "./lists.ts";
 import { members } from "./members.ts";
+import { offers } from "./offers.ts";
+import { owners } from "./owners.ts";
 import { records } from "./records.ts";
 import { restore } from "./restore.ts";
 import { rooms } from "./rooms.ts";
@@ -55,7 +57,19 @@ export type { Capabilities, ConformanceOptions, Environment, TestFunction } from
  */
 export function runConformance(options: ConformanceOptions): void {
   const it = suite(options);
-  const parts = [rooms, members, keys, users, invites, lists, validation, lifecycle, records];
+  const parts = [
+    rooms,
+    members,
+    offers,
+    owners,
+    keys,
+    users,
+    invites,
+    lists,
+    validation,
+    lifecycle,
+    records,
+  ];
   const more = [restore, access, health, concurrency, contention, bigRooms];
   for (const part of [...parts, ...more]) part(it);
 }

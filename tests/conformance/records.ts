@@ -51,7 +51,7 @@ export function records(it: It): void {
       of("room_keys"),
       plain(keys.map((record) => ({ kind: "room_keys" as const, record }))),
     );
-    assert.deepEqual([members.length, keys.length], [3, 4]);
+    assert.deepEqual([members.length, keys.length], [4, 6]);
     assert.equal(seed.open.invite.usedAt, null);
   });
 

@@ -93,7 +93,9 @@ export function restore(it: It): void {
       [
         "two owners",
         good.map((r) =>
-          r.kind === "members" ? { ...r, record: { ...r.record, role: "owner" as const } } : r
+          r.kind === "members"
+            ? { ...r, record: { ...r.record, role: "owner" as const, accepted: true } }
+            : r
         ),
         "role",
       ],
@@ -108,6 +110,16 @@ export function restore(it: It): void {
       ["bad id", change("rooms", { id: "a b" }), "id"],
       ["bad epoch", change("room_keys", { epoch: 0 }), "epoch"],
       ["no bytes", change("room_keys", { sealedKey: new Uint8Array(0) }), "sealedKey"],
+      [
+        "an owner who was only offered to",
+        good.map((r, i) =>
+          i === owner && r.kind === "members"
+            ? { ...r, record: { ...r.record, accepted: false } }
+            : r
+        ),
+        "accepted",
+      ],
+      ["no boolean", change("members", { accepted: "yes" }), "accepted"],
       ["other key", change("members", { signPub: hexKey() }), "signPub"],
     ];
     for (const [what, records, field] of broken) {

@@ -36,6 +36,7 @@ export function rooms(it: It): void {
       signPub: m.endpoint,
       kexPub: m.kexPub,
       joinedAt: clock.iso(),
+      accepted: true,
     })).sort((a, b) => a.endpoint < b.endpoint ? -1 : 1);
     assert.deepEqual((await store.listMembers("r")).items, expected);
     assert.deepEqual(await store.getMember("r", owner), expected.find((m) => m.role === "owner"));

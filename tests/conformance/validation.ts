@@ -31,6 +31,8 @@ export function validation(it: It): void {
       ["roomId", ids, (id) => store.getMember(id, endpoint)],
       ["roomId", ids, (id) => store.listMembers(id)],
       ["roomId", ids, (id) => store.removeMember(id, endpoint)],
+      ["roomId", ids, (id) => store.joinRoom(id, endpoint)],
+      ["roomId", ids, (id) => store.changeRoomOwner(id, endpoint)],
       ["roomId", ids, (id) => store.rekeyRoom(id, { epoch: 2, sealedKeys: [] })],
       ["roomId", ids, (id) => store.putSealedKey({ roomId: id, epoch: 1, endpoint, sealedKey })],
       ["roomId", ids, (id) => store.getSealedKey(id, endpoint)],
@@ -64,6 +66,8 @@ export function validation(it: It): void {
       ["member.kexPub", kex, (kexPub) => store.addMember("seed", { ...ok, kexPub })],
       ["endpoint", sign, (endpoint) => store.getMember("seed", endpoint)],
       ["endpoint", sign, (endpoint) => store.removeMember("seed", endpoint)],
+      ["endpoint", sign, (endpoint) => store.joinRoom("seed", endpoint)],
+      ["endpoint", sign, (endpoint) => store.changeRoomOwner("seed", endpoint)],
       ["endpoint", sign, (endpoint) => store.listRoomsForEndpoint(endpoint)],
       ["endpoint", sign, (endpoint) => store.getSealedKey("seed", endpoint)],
       [

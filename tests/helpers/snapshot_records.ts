@@ -37,6 +37,7 @@ export function sampleRecords(): StoreRecord[] {
       signPub: endpoint,
       kexPub: hex(`kex ${endpoint}`),
       joinedAt: at(2),
+      accepted: true,
     },
   });
   const key = (roomId: string, epoch: number, endpoint: string): StoreRecord => ({
@@ -185,6 +186,7 @@ export function* manyRecords(total: number): Generator<StoreRecord> {
           signPub: endpoint,
           kexPub: owner,
           joinedAt: at(i),
+          accepted: true,
         },
       };
     }
@@ -246,9 +248,10 @@ const anyRoom = object({
   owner: anyHex,
   epoch: fc.integer({ min: 1, max: 3 }),
   createdAt: anyTime,
-  members: fc.array(object({ endpoint: anyHex, kexPub: anyHex, joinedAt: anyTime }), {
-    maxLength: 3,
-  }),
+  members: fc.array(
+    object({ endpoint: anyHex, kexPub: anyHex, joinedAt: anyTime, accepted: fc.boolean() }),
+    { maxLength: 3 },
+  ),
   sealedKey: fc.uint8Array({ minLength: 1, maxLength: 120 }),
 });
 const anyUser = object({
@@ -283,12 +286,13 @@ export const anyRecords: fc.Arbitrary<StoreRecord[]> = fc.record({
   for (const { members, sealedKey, ...room } of rooms) {
     records.push({ kind: "rooms", record: room });
     const all = new Map(members.map((it) => [it.endpoint, it]));
-    all.set(room.owner, { endpoint: room.owner, kexPub: room.owner, joinedAt: room.createdAt });
-    for (const { endpoint, kexPub, joinedAt } of all.values()) {
+    const { owner, createdAt } = room;
+    all.set(owner, { endpoint: owner, kexPub: owner, joinedAt: createdAt, accepted: true });
+    for (const { endpoint, kexPub, joinedAt, accepted } of all.values()) {
       const role = endpoint === room.owner ? "owner" : "member";
       records.push({
         kind: "members",
-        record: { roomId: room.id, endpoint, role, signPub: endpoint, kexPub, joinedAt },
+        record: { roomId: room.id, endpoint, role, signPub: endpoint, kexPub, joinedAt, accepted },
       });
       for (let epoch = 1; room.encrypted && epoch <= room.epoch; epoch++) {
         records.push({

@@ -18,11 +18,20 @@ export type Write =
     encrypted: boolean;
     owner: Peer;
     members: Peer[];
+    accepted?: boolean;
     keys: Peer[];
     salt: number;
   }
   | { op: "deleteRoom"; id: string }
-  | { op: "addMember"; id: string; who: Peer; key?: { epoch: number; salt: number } }
+  | {
+    op: "addMember";
+    id: string;
+    who: Peer;
+    accepted?: boolean;
+    key?: { epoch: number; salt: number };
+  }
+  | { op: "joinRoom"; id: string; who: Peer }
+  | { op: "changeRoomOwner"; id: string; who: Peer }
   | { op: "removeMember"; id: string; who: Peer }
   | { op: "rekeyRoom"; id: string; epoch: number; keys: Peer[]; salt: number }
   | { op: "putSealedKey"; id: string; who: Peer; epoch: number; salt: number }
@@ -40,7 +49,7 @@ export type Write =
 export type Read =
   | { op: "getRoom"; id: string }
   | { op: "listRooms"; limit: number }
-  | { op: "listRoomsForEndpoint"; who: Peer; limit: number }
+  | { op: "listRoomsForEndpoint"; who: Peer; limit: number; accepted?: boolean }
   | { op: "getMember"; id: string; who: Peer }
   | { op: "listMembers"; id: string; limit: number }
   | { op: "getSealedKey"; id: string; who: Peer; epoch?: number }

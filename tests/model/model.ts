@@ -70,9 +70,13 @@ export class Model {
     return this.rooms.get(id) ?? refuse("not_found");
   }
 
-  #member(roomId: string, who: { endpoint: string; kexPub: string }, role: Member["role"]): Member {
-    const { endpoint, kexPub } = who;
-    return { roomId, endpoint, role, signPub: endpoint, kexPub, joinedAt: this.#at() };
+  #member(
+    roomId: string,
+    who: { endpoint: string; kexPub: string; accepted?: boolean },
+    role: Member["role"],
+  ): Member {
+    const { endpoint, kexPub, accepted = true } = who;
+    return { roomId, endpoint, role, signPub: endpoint, kexPub, joinedAt: this.#at(), accepted };
   }
 
   #putKey(state: RoomState, epoch: number, endpoint: string, sealedKey: Uint8Array): SealedKey {
@@ -87,7 +91,7 @@ export class Model {
     subject: string,
     encrypted: boolean,
     owner: { endpoint: string; kexPub: string },
-    others: { endpoint: string; kexPub: string }[],
+    others: { endpoint: string; kexPub: string; accepted?: boolean }[],
     keys: { endpoint: string; sealedKey: Uint8Array }[],
   ): Room {
     const named = [owner, ...others].map((it) => it.endpoint);
@@ -116,8 +120,11 @@ export class Model {
     return sorted([...this.rooms.values()].map((it) => ({ ...it.room })), (it) => it.id);
   }
 
-  listRoomsForEndpoint(endpoint: string): Room[] {
-    return this.listRooms().filter((it) => this.#room(it.id).members.has(endpoint));
+  listRoomsForEndpoint(endpoint: string, accepted?: boolean): Room[] {
+    return this.listRooms().filter((it) => {
+      const member = this.#room(it.id).members.get(endpoint);
+      return member !== undefined && (accepted === undefined || member.accepted === accepted);
+    });
   }
 
   deleteRoom(id: string): void {
@@ -127,7 +134,7 @@ export class Model {
 
   addMember(
     id: string,
-    who: { endpoint: string; kexPub: string },
+    who: { endpoint: string; kexPub: string; accepted?: boolean },
     key?: { epoch: number; sealedKey: Uint8Array },
   ): Member {
     const state = this.#room(id);
@@ -148,6 +155,27 @@ export class Model {
 
   listMembers(id: string): Member[] {
     return sorted(this.#room(id).members.values(), (it) => it.endpoint);
+  }
+
+  joinRoom(id: string, endpoint: string): Member {
+    const { members } = this.#room(id);
+    const joined = { ...(members.get(endpoint) ?? refuse("not_found")), accepted: true };
+    members.set(endpoint, joined);
+    return { ...joined };
+  }
+
+  changeRoomOwner(id: string, endpoint: string): Room {
+    const { room, members, keys } = this.#room(id);
+    const member = members.get(endpoint) ?? refuse("not_found");
+    if (room.owner !== endpoint) {
+      if (this.isAuthorized(room.owner)) refuse("refused");
+      if (!member.accepted) refuse("conflict");
+      if (room.encrypted && !keys.get(room.epoch)?.has(endpoint)) refuse("conflict");
+      members.delete(room.owner);
+      members.set(endpoint, { ...member, role: "owner" });
+      room.owner = endpoint;
+    }
+    return { ...room };
   }
 
   removeMember(id: string, endpoint: string): void {

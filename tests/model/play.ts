@@ -5,7 +5,7 @@
  */
 
 import { StoreError } from "../../src/errors.ts";
-import type { StoreRecord, User } from "../../src/model.ts";
+import type { AddedMember, StoreRecord, User } from "../../src/model.ts";
 import { inviteId, type Store } from "../../src/store.ts";
 import { collect, everyPage, hex } from "../conformance/kit.ts";
 import {
@@ -91,13 +91,17 @@ function callModel(model: Model, it: Command, made?: Made): unknown {
         subjectOf(it.id),
         it.encrypted,
         memberOf(it.owner),
-        it.members.map(memberOf),
+        it.members.map((who) => addedOf(who, it)),
         keysOf(it.keys, it.salt),
       );
     case "deleteRoom":
       return model.deleteRoom(it.id);
     case "addMember":
-      return model.addMember(it.id, memberOf(it.who), keyOf(it));
+      return model.addMember(it.id, addedOf(it.who, it), keyOf(it));
+    case "joinRoom":
+      return model.joinRoom(it.id, endpointOf(it.who));
+    case "changeRoomOwner":
+      return model.changeRoomOwner(it.id, endpointOf(it.who));
     case "removeMember":
       return model.removeMember(it.id, endpointOf(it.who));
     case "rekeyRoom":
@@ -133,7 +137,7 @@ function callModel(model: Model, it: Command, made?: Made): unknown {
     case "listRooms":
       return model.listRooms();
     case "listRoomsForEndpoint":
-      return model.listRoomsForEndpoint(endpointOf(it.who));
+      return model.listRoomsForEndpoint(endpointOf(it.who), it.accepted);
     case "getMember":
       return model.getMember(it.id, endpointOf(it.who));
     case "listMembers":
@@ -167,13 +171,17 @@ function callStore(store: Store, it: Exclude<Command, { op: "createInvite" }>): 
         subject: subjectOf(it.id),
         encrypted: it.encrypted,
         owner: memberOf(it.owner),
-        members: it.members.map(memberOf),
+        members: it.members.map((who) => addedOf(who, it)),
         sealedKeys: keysOf(it.keys, it.salt),
       });
     case "deleteRoom":
       return store.deleteRoom(it.id);
     case "addMember":
-      return store.addMember(it.id, memberOf(it.who), keyOf(it));
+      return store.addMember(it.id, addedOf(it.who, it), keyOf(it));
+    case "joinRoom":
+      return store.joinRoom(it.id, endpointOf(it.who));
+    case "changeRoomOwner":
+      return store.changeRoomOwner(it.id, endpointOf(it.who));
     case "removeMember":
       return store.removeMember(it.id, endpointOf(it.who));
     case "rekeyRoom":
@@ -217,7 +225,14 @@ function callStore(store: Store, it: Exclude<Command, { op: "createInvite" }>): 
     case "listRooms":
       return everyPage((page) => store.listRooms(page), it.limit);
     case "listRoomsForEndpoint":
-      return everyPage((p) => store.listRoomsForEndpoint(endpointOf(it.who), p), it.limit);
+      return everyPage(
+        (p) =>
+          store.listRoomsForEndpoint(
+            endpointOf(it.who),
+            it.accepted === undefined ? p : { ...p, accepted: it.accepted },
+          ),
+        it.limit,
+      );
     case "getMember":
       return store.getMember(it.id, endpointOf(it.who));
     case "listMembers":
@@ -244,6 +259,10 @@ function callStore(store: Store, it: Exclude<Command, { op: "createInvite" }>): 
     case "records":
       return collect(store.records());
   }
+}
+
+function addedOf(who: Peer, { accepted }: { accepted?: boolean }): AddedMember {
+  return { ...memberOf(who), ...(accepted !== undefined && { accepted }) };
 }
 
 const roleOf = (admin: boolean) => admin ? "admin" as const : "user" as const;

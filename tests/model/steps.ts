@@ -39,6 +39,7 @@ const who = fc.nat({ max: PEERS - 1 });
 const salt = fc.nat({ max: 1000 });
 const limit = fc.constantFrom(1, 2, 3, 1000);
 const force = fc.boolean();
+const accepted = fc.boolean();
 const encrypted = fc.constantFrom(true, true, true, false);
 const peers = fc.uniqueArray(who, { maxLength: PEERS });
 /** Mostly what fits, sometimes what does not. */
@@ -94,7 +95,7 @@ function weighted(makers: Maker[], weights: number[]): fc.Arbitrary<Step> {
 }
 
 const writes = weighted([
-  command({ id: room, encrypted, owner: who, members: peers, keys: fitting, salt }, (
+  command({ id: room, encrypted, owner: who, members: peers, accepted, keys: fitting, salt }, (
     { keys, ...it },
   ) => {
     const members = it.members.filter((peer) => peer !== it.owner);
@@ -102,11 +103,13 @@ const writes = weighted([
     return { op: "createRoom", ...it, members, keys: keys === "fitting" ? fit : keys };
   }),
   command({ id: room }, (it) => ({ op: "deleteRoom", ...it })),
-  command({ id: room, who }, (it) => ({ op: "addMember", ...it })),
-  command({ id: room, who, shift: epochShift, salt }, ({ id, who, shift, salt }, known) => {
-    const epoch = Math.max(1, epochOf(known, id) + shift);
-    return { op: "addMember", id, who, key: { epoch, salt } };
+  command({ id: room, who, accepted }, (it) => ({ op: "addMember", ...it })),
+  command({ id: room, who, accepted, shift: epochShift, salt }, ({ shift, salt, ...it }, known) => {
+    const epoch = Math.max(1, epochOf(known, it.id) + shift);
+    return { op: "addMember", ...it, key: { epoch, salt } };
   }),
+  command({ id: room, who }, (it) => ({ op: "joinRoom", ...it })),
+  command({ id: room, who }, (it) => ({ op: "changeRoomOwner", ...it })),
   command({ id: room, who }, (it) => ({ op: "removeMember", ...it })),
   command({ id: room, shift: epochShift, keys: fitting, salt }, (it, known) => {
     const { id, shift, keys, salt } = it;
@@ -141,12 +144,13 @@ const writes = weighted([
   command({ nth: nthInvite }, ({ nth }, known) => {
     return { op: "cancelInvite", invite: digest(tokenOf(known, nth)) };
   }),
-], [8, 1, 2, 4, 2, 5, 4, 4, 2, 3, 2, 1, 2, 3, 1]);
+], [8, 1, 2, 4, 4, 4, 2, 5, 4, 4, 2, 3, 2, 1, 2, 3, 1]);
 
 const reads = weighted([
   command({ id: room }, (it) => ({ op: "getRoom", ...it })),
   command({ limit }, (it) => ({ op: "listRooms", ...it })),
   command({ who, limit }, (it) => ({ op: "listRoomsForEndpoint", ...it })),
+  command({ who, limit, accepted }, (it) => ({ op: "listRoomsForEndpoint", ...it })),
   command({ id: room, who }, (it) => ({ op: "getMember", ...it })),
   command({ id: room, limit }, (it) => ({ op: "listMembers", ...it })),
   command({ id: room, who }, (it) => ({ op: "getSealedKey", ...it })),

@@ -142,6 +142,7 @@ function* roomRecords(random: Random, people: User[], plans: Plan[]): Generator<
           signPub,
           kexPub,
           joinedAt: time(owner ? created : created + random.integer(0, 60 * DAY)),
+          accepted: true,
         },
       };
     }
