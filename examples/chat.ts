@@ -7,12 +7,14 @@
  *     deno run -A examples/chat.ts --identity bob.json --room lounge --owner ADAS-KEY
  *
  * `--url` and `--nats` say where the servers are: `http://127.0.0.1:8470` and `nats://127.0.0.1:4250`.
+ * An identity under a passphrase asks for it; on a terminal it is not shown.
  *
  * @module
  */
 
 import process from "node:process";
-import { createInterface } from "node:readline/promises";
+import { createInterface } from "node:readline";
+import { Writable } from "node:stream";
 import { parseArgs } from "node:util";
 import {
   createClient,
@@ -39,7 +41,26 @@ if (values.identity === undefined || values.room === undefined) {
   process.exit(2);
 }
 
-const identity = await readIdentity(values.identity);
+let isHidden = false;
+const echo = new Writable({
+  write: (chunk, _, done) => isHidden ? done() : void process.stdout.write(chunk, () => done()),
+});
+const terminal = process.stdin.isTTY === true;
+// Read from now on, so that no line that comes early is lost.
+const typed = createInterface({ input: process.stdin, output: echo, terminal })
+  [Symbol.asyncIterator]();
+
+/** Asks without showing the answer. */
+async function passphrase(): Promise<string> {
+  process.stderr.write(`Passphrase of ${values.identity}: `);
+  isHidden = true;
+  const { value = "" } = await typed.next();
+  isHidden = false;
+  process.stderr.write("\n");
+  return value;
+}
+
+const identity = await readIdentity(values.identity, { passphrase });
 using client = createClient({ url: values.url, identity });
 await using rooms = await openRooms({
   client,
@@ -59,7 +80,7 @@ const reading = (async () => {
     console.log(`${message.sender.slice(0, 8)}: ${message.text()}`);
   }
 })();
-for await (const line of createInterface({ input: process.stdin })) {
+for await (const line of { [Symbol.asyncIterator]: () => typed }) {
   if (line !== "") await room.send(line);
 }
 await room.close();

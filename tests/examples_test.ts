@@ -11,7 +11,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Memory } from "../examples/custom_backend.ts";
 import { openSqlite, verifySnapshot } from "../mod.ts";
-import { cardOf, createIdentity, exportIdentity } from "../src/client/mod.ts";
+import { cardOf, createIdentity, exportIdentity, lockIdentity } from "../src/client/mod.ts";
 import { runConformance } from "./conformance/mod.ts";
 import { newUser } from "./conformance/kit.ts";
 import { testServer } from "./helpers/nats.ts";
@@ -149,7 +149,8 @@ Deno.test("examples/chat.ts: two users talk in an encrypted room", async () => {
       }
     }
     await writeFile(`${dir}/ada.json`, exportIdentity(ada), { mode: 0o600 });
-    await writeFile(`${dir}/bob.json`, exportIdentity(bob), { mode: 0o600 });
+    // As /join recommends it.
+    await writeFile(`${dir}/bob.json`, await lockIdentity(bob, "open sesame"), { mode: 0o600 });
     const where = ["--url", server.http, "--nats", server.nats, "--room", "lounge"];
     const chat = (...args: string[]) => {
       const running = start("chat", [...where, ...args], dir);
@@ -161,6 +162,8 @@ Deno.test("examples/chat.ts: two users talk in an encrypted room", async () => {
     const adas = chat("--identity", "ada.json", "--with", cardOf(bob));
     await adas.in();
     const bobs = chat("--identity", "bob.json", "--owner", ada.signPub);
+    await until(() => /Passphrase of bob\.json: $/.test(bobs.said()), "question", 60_000);
+    bobs.type("open sesame\n");
     await bobs.in();
     adas.type("hello bob\n");
     await until(() => bobs.said().includes("hello bob"), "her words", 60_000);

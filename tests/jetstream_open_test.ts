@@ -3,6 +3,7 @@ import { connect } from "@nats-io/transport-node";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { diagnose, openJetStream, StoreError, type StoreWarning } from "../mod.ts";
+import { connectNats } from "../src/nats/connect.ts";
 import { type TestServer, testServer } from "./helpers/nats.ts";
 import { tampered } from "./helpers/tamper.ts";
 import { testTls } from "./helpers/tls.ts";
@@ -80,6 +81,16 @@ Deno.test("bad options are invalid, naming the field, before anything is connect
       return true;
     });
   }
+});
+
+Deno.test("a URL at which nobody listens is told within seconds when nothing is said of patience", async () => {
+  const began = performance.now();
+  const servers = "nats://127.0.0.1:1";
+  await Promise.all([
+    assert.rejects(openJetStream({ servers }), fails("unavailable", /^Connect to nats:.*refused/i)),
+    assert.rejects(connectNats({ servers }), fails("unavailable", /^Connect to nats:.*refused/i)),
+  ]);
+  assert.ok(performance.now() - began < 20_000);
 });
 
 Deno.test("nobody listening: unavailable once bootstrapTimeout has passed, naming the server", async () => {

@@ -58,6 +58,14 @@ Deno.test("a time is told as seen from now, and one that cannot be read is told 
   assert.equal(format.moment("soon"), "soon");
 });
 
+Deno.test("what has happened is never told as ahead, however the clocks differ", () => {
+  const now = Date.parse("2026-11-21T12:00:00.000Z");
+  const since = (ms: number): string => format.since(new Date(now + ms).toISOString(), now);
+  for (const ms of [0, 6_000, 3_600_000]) assert.equal(since(ms), "just now");
+  assert.equal(since(-45_000), "45 seconds ago");
+  assert.equal(format.since("soon", now), "at an unreadable time");
+});
+
 Deno.test("marks that would hide or turn a name are shown, those of emoji are left", () => {
   assert.equal(format.visible("a\u202Eb"), "a⟨202E⟩b");
   assert.equal(format.visible("a\u200Bb\u2066c\u0000d\u00AD"), "a⟨200B⟩b⟨2066⟩c⟨0000⟩d⟨00AD⟩");

@@ -57,7 +57,10 @@ export interface JetStreamOptions extends Omit<NatsOptions, "servers">, StoreOpt
   create?: boolean;
   /** How long one operation may take, milliseconds. Default 5,000. */
   opTimeout?: number;
-  /** How long opening may take while a cluster is coming up, milliseconds. Default 120,000. */
+  /**
+   * How long opening may take, milliseconds. Default: 5,000 until a server answers, so that a wrong URL
+   * is told soon, and 120,000 for the cluster behind it to come up.
+   */
   bootstrapTimeout?: number;
   /**
    * Age, in milliseconds, beyond which what is known is too old to say yes. At least 500; a cluster
@@ -90,14 +93,15 @@ export async function openBucket(options: JetStreamOptions): Promise<OpenBucket>
   const replicas = options.replicas === undefined
     ? undefined
     : integer("replicas", options.replicas, 1, 5);
-  const timeout = integer("bootstrapTimeout", options.bootstrapTimeout ?? 120_000, 1, 3_600_000);
+  const { bootstrapTimeout } = options;
+  const timeout = integer("bootstrapTimeout", bootstrapTimeout ?? 120_000, 1, 3_600_000);
   const deadline = Date.now() + timeout;
   const { connection, servers, signal } = options;
   if (connection === undefined && servers === undefined) {
     throw new StoreError("invalid", "servers or connection must be given", { field: "servers" });
   }
   const nc = connection as NatsConnection | undefined ??
-    await connectNats({ ...options, servers: servers!, bootstrapTimeout: timeout });
+    await connectNats({ ...options, servers: servers! });
   const end = async () => {
     if (connection !== undefined || nc.isClosed()) return;
     await flushed(nc);

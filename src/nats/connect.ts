@@ -53,7 +53,7 @@ export interface NatsOptions {
   credentials?: string;
   /** Name shown in the server's connection list. Default `unibus-membership`. */
   name?: string;
-  /** How long to keep trying when no server listens, milliseconds. Default 120,000. */
+  /** How long to keep trying when no server listens, milliseconds. Default 5,000. */
   bootstrapTimeout?: number;
   /**
    * Whether to come back however often the server refuses us once we were in. By default the second
@@ -314,6 +314,9 @@ function explain(error: unknown, options: NatsOptions): StoreError | null {
   return null;
 }
 
+/** How long nobody may answer by default, milliseconds: a wrong URL is told soon. */
+const PATIENCE_MS = 5_000;
+
 /**
  * Connects, and keeps trying while nothing listens, within `bootstrapTimeout`. What another try
  * cannot mend (credentials, TLS, no such host) is said at once.
@@ -321,7 +324,7 @@ function explain(error: unknown, options: NatsOptions): StoreError | null {
 export async function connectNats(options: NatsOptions): Promise<NatsConnection> {
   const proof = new Proof(options);
   const settings = connectionOptions(options, proof.authenticator);
-  const deadline = Date.now() + (options.bootstrapTimeout ?? 120_000);
+  const deadline = Date.now() + (options.bootstrapTimeout ?? PATIENCE_MS);
   for (let attempt = 1;; attempt++) {
     throwIfAborted(options.signal);
     /** What the socket said, where the library only says that time has run out. */

@@ -77,6 +77,14 @@ export function ago(time: string, now: number): string {
   return RELATIVE.format(Math.round(away / unit), name);
 }
 
+/**
+ * A time that has passed, as seen from `now`. The server's clock may be ahead of ours, and `now` a while
+ * old: what seems to lie ahead has happened just now.
+ */
+export function since(time: string, now: number): string {
+  return ago(time, Math.max(now, Date.parse(time)));
+}
+
 /** How long something lasts: `7 days`, `36 hours`, `5 minutes`. */
 export function lasts(ms: number): string {
   if (ms >= 2 * 86_400_000) return counted(Math.round(ms / 86_400_000), "day");

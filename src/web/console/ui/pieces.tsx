@@ -11,7 +11,7 @@ import { useContext } from "preact/hooks";
 import { Button, Heading } from "../../shared/page.tsx";
 import type { Failure } from "../failure.ts";
 import { wordsOf } from "../failure.ts";
-import { ago, moment, shortKey } from "../format.ts";
+import { ago, moment, shortKey, since } from "../format.ts";
 import { hrefOf } from "../route.ts";
 import { SessionContext, useName, useSession } from "../session.ts";
 import { CopyButton, Name } from "./key.tsx";
@@ -73,9 +73,15 @@ export function Trouble(
   );
 }
 
-/** A time as seen from now, with the exact one to point at. */
-export function When({ time, now }: { time: string; now: number }): JSX.Element {
-  return <time dateTime={time} title={moment(time)}>{ago(time, now)}</time>;
+/** A time as seen from now, with the exact one to point at: one that has passed, or is `ahead`. */
+export function When(
+  { time, now, ahead = false }: { time: string; now: number; ahead?: boolean },
+): JSX.Element {
+  return (
+    <time dateTime={time} title={moment(time)}>
+      {ahead ? ago(time, now) : since(time, now)}
+    </time>
+  );
 }
 
 /** A user by key: the name where there is one, and the key, for names are not unique. */

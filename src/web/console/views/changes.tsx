@@ -8,7 +8,7 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import type { Change } from "../../../operations.ts";
-import { ago, clock, date, moment, number, shortKey } from "../format.ts";
+import { clock, date, moment, number, shortKey, since } from "../format.ts";
 import { hrefOf } from "../route.ts";
 import { Name } from "../ui/key.tsx";
 import { Badge, Who } from "../ui/pieces.tsx";
@@ -26,7 +26,7 @@ export function ChangeList(
               {now - Date.parse(it.at) > 86_400_000 ? `${date(it.at)} ` : ""}
               {clock(it.at)}:{it.at.slice(17, 19)}
             </span>{" "}
-            <span class="change-ago">{ago(it.at, now)}</span>
+            <span class="change-ago">{since(it.at, now)}</span>
           </time>
           <span class={it.outcome === "done" ? "change" : "change change-failed"}>
             <Sentence it={it} />

@@ -232,7 +232,7 @@ function Outcome({ it, now }: { it: Invite; now: number }): JSX.Element {
     case "open":
       return (
         <span title={moment(it.expiresAt)}>
-          expires <When time={it.expiresAt} now={now} />
+          expires <When time={it.expiresAt} now={now} ahead />
         </span>
       );
   }

@@ -8,7 +8,7 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import type { ServerStatus, Usage } from "../../../operations.ts";
-import { ago, bytes, number } from "../format.ts";
+import { bytes, number, since } from "../format.ts";
 import { type Loaded, useLive, useLoad, useTicks } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useServerNow, useSession } from "../session.ts";
@@ -146,7 +146,7 @@ function Figures(
       >
         {blobs != null &&
           `${number(blobs.count)} ${blobs.count === 1 ? "blob" : "blobs"}, counted ${
-            ago(blobs.at, now)
+            since(blobs.at, now)
           }`}
       </Figure>
     </dl>
