@@ -117,6 +117,7 @@ function callOf(route: Route, it: Scene): { line: string; body?: unknown } {
   const key = (who: { signPub: string }) => sealedFor(who)[0]!;
   const bodies: Record<string, unknown> = {
     register: { token: it.token, kexPub: someone().kexPub, handle: "New" },
+    checkInvite: { token: it.token },
     createRoom: { id: "another", encrypted: false },
     addMember: { endpoint: outsider.signPub, kexPub: outsider.kexPub },
     // It owns the room already; the owner of an active user cannot be changed.

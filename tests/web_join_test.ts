@@ -82,9 +82,12 @@ browserTest("a new user goes from link to registered key", async () => {
   assert.deepEqual([user.handle, user.role, user.kexPub], ["Ada", "user", identity.kexPub]);
   assert.equal((await it.store.getInvite(id)).usedBy, identity.signPub);
   assertInside(one.sent, identity);
-  // The token goes to the server in the body of the claim, and nowhere else.
+  // The token goes to the server in the bodies of the question and the claim, and nowhere else.
   const withToken = one.sent.filter((sent) => JSON.stringify(sent).includes(token));
-  assert.deepEqual(withToken.map((sent) => new URL(sent.url).pathname), ["/v1/register"]);
+  assert.deepEqual(withToken.map((sent) => new URL(sent.url).pathname), [
+    "/v1/register/check",
+    "/v1/register",
+  ]);
   await one.assertClean(it.url);
 });
 

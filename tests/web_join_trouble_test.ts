@@ -45,24 +45,60 @@ browserTest(
         [canceled.link, "This invite was canceled", "x-canceled"],
       ];
       const { page } = one;
-      await page.goto(cases[0]![0]);
-      await goThrough(page);
-      await heading(page, cases[0]![1]);
-      await assertLooks(page, cases[0]![2]);
-      for (const [link, title, shot] of cases.slice(1)) {
-        // The keys are there from the first time, and no second file has to be saved.
+      for (const [link, title, shot] of cases) {
         await page.goto("about:blank");
         await page.goto(link);
-        await heading(page, "Go on where you were");
-        if (shot === "x-used") await assertLooks(page, "5-resume");
-        await page.getByRole("button", { name: "Join as Ada" }).click();
         await heading(page, title);
         await assertLooks(page, shot);
       }
+      // It was asked before anything was made, and nothing else was.
+      const asked = one.sent.filter(({ method }) => method === "POST");
+      assert.deepEqual(asked.map(({ url }) => new URL(url).pathname), [
+        ...cases.map(() => "/v1/register/check"),
+      ]);
+    }),
+);
+
+browserTest(
+  "an invite that somebody else uses meanwhile is told, and the keys that were made are kept",
+  () =>
+    scene(async (it, _, page) => {
+      const { link, token } = await it.invite();
+      await page.goto(link);
+      await heading(page, "You are invited to unibus");
+      const { signPub, kexPub } = createIdentity();
+      await it.store.consumeInvite(token, { signPub, kexPub, handle: "Eve" });
+      await goThrough(page);
+      await heading(page, "This invite has been used");
       await page.goto("about:blank");
       await page.goto((await it.invite()).link);
+      // No second file has to be saved.
+      await heading(page, "Go on where you were");
+      await assertLooks(page, "5-resume");
       await page.getByRole("button", { name: "Join as Ada" }).click();
       await heading(page, "Welcome, Ada");
+    }),
+);
+
+browserTest(
+  "the arrival page names the file with the keys, also after a reload",
+  () =>
+    scene(async (it, _, page) => {
+      await page.goto((await it.invite()).link);
+      await page.getByRole("button", { name: "I have a key file already" }).click();
+      await page.getByLabel("Key file").setInputFiles({
+        name: "my-keys.json",
+        mimeType: "application/json",
+        buffer: Buffer.from(exportIdentity(createIdentity())),
+      });
+      await page.getByRole("button", { name: "Continue" }).click();
+      await page.getByLabel("Your name").fill("Ada");
+      await page.getByRole("button", { name: "Join" }).click();
+      await heading(page, "Welcome, Ada");
+      await page.getByText("chmod 600 my-keys.json").waitFor();
+      await page.reload();
+      await heading(page, "Welcome, Ada");
+      await page.getByText("chmod 600 my-keys.json").waitFor();
     }),
 );
 

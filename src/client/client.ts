@@ -61,12 +61,13 @@ export function createClient(options: ClientOptions): Client {
   function ask<T>(
     method: Call<T>["method"],
     path: string,
-    more: { query?: object; json?: object; read?: (answer: unknown) => T } = {},
+    more: { query?: object; json?: object; signed?: false; read?: (answer: unknown) => T } = {},
   ): Promise<T> {
-    const { query, json, read } = more;
+    const { query, json, read, ...how } = more;
     return caller.call<T>({
       method,
       path: `/v1/${path}`,
+      ...how,
       ...(query && { query: query as Record<string, unknown> }),
       ...(json && {
         body: new TextEncoder().encode(JSON.stringify(json)),
@@ -88,6 +89,8 @@ export function createClient(options: ClientOptions): Client {
       const kexPub = options.identity?.kexPub;
       return await ask("POST", "register", { json: { token, kexPub, handle } });
     },
+    checkInvite: async (token) =>
+      await ask("POST", "register/check", { json: { token }, signed: false }),
     me: () => ask("GET", "me"),
 
     listUsers: (page) => ask("GET", "users", { query: page }),

@@ -142,6 +142,14 @@ export interface HttpFailure {
   serverTime?: string;
 }
 
+/** An invite that can be redeemed. */
+export interface OpenInvite {
+  /** What the new user may do. */
+  role: UserRole;
+  /** Until when, ISO 8601. */
+  expiresAt: string;
+}
+
 /**
  * A control plane, over HTTP. Methods reject with a `StoreError` that has the server's code, message
  * and field, and a {@link HttpFailure} as cause; besides the codes each one names, any may reject with
@@ -155,6 +163,11 @@ export interface HttpFailure {
 export interface Client extends Disposable {
   /** Redeems an invite: the identity becomes a user. `not_found`, `invite_used`, `invite_expired`, `invite_canceled`, `user_exists` */
   register(token: string, handle: string): Promise<User>;
+  /**
+   * Whether an invite can still be redeemed; spends nothing, and needs no identity. `not_found`,
+   * `invite_used`, `invite_expired`, `invite_canceled`
+   */
+  checkInvite(token: string): Promise<OpenInvite>;
   /** Who the identity is. */
   me(): Promise<Me>;
 

@@ -22,6 +22,8 @@ export interface Operations {
   readonly users: UserIndex;
   /** Counts answers. */
   readonly recorder: Recorder;
+  /** The time. */
+  now(): Date;
   /** The last hour. */
   history(): History;
   /** How the server does. */
@@ -51,6 +53,7 @@ export function operationsOf(
     changes,
     users,
     recorder,
+    now,
     history: recorder.read,
     usage: usageOf(options.blobs ?? null, now),
     async status() {

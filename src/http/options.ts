@@ -79,7 +79,10 @@ export interface ControlPlaneOptions {
    * more, less is let in. Bodies that clients send do not count. Default 500, `Infinity` for no bound.
    */
   maxDelay?: number;
-  /** Most registrations from one address a minute. Default 60. */
+  /**
+   * Most registrations from one address a minute, and as often it may ask whether an invite is good.
+   * Default 60.
+   */
   registrationsPerMinute?: number;
   /** Most failed authentications from one address a minute that are answered as such. Default 120. */
   failuresPerMinute?: number;

@@ -8,7 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { StoreError } from "../errors.ts";
 import type { BlobStore } from "../blobs/types.ts";
 import type { Store } from "../store.ts";
-import { type Authenticator, authenticator } from "./authenticate.ts";
+import { type Authenticator, authenticator, type Sender } from "./authenticate.ts";
 import { checkLength, hasBody, hasDigest, jsonOf } from "./body.ts";
 import { BodyBudget, type BodyShare, isLarge } from "./body_budget.ts";
 import type { ControlPlaneEvent } from "./events.ts";
@@ -57,12 +57,16 @@ const STREAM_BYTES = 1024 * 1024;
 /** Codes of a no; anything else is no answer at all. */
 const REFUSALS = new Set(["unauthenticated", "forbidden", "not_found"]);
 
+/** Who asks where nobody looks at a signature. */
+const NOBODY: Sender = { endpoint: null, digest: null, fault: null, proof: null };
+
 /** Takes requests to their routes. */
 export class Pipeline {
   readonly #around: Surroundings;
   readonly #options: ControlPlaneOptions;
   readonly #senders: Authenticator;
   readonly #registrations: Limit;
+  readonly #questions: Limit;
   readonly #blobs: BlobStore | null;
   readonly #budget: BodyBudget;
   readonly #quotas: Quotas;
@@ -73,7 +77,9 @@ export class Pipeline {
     this.#around = around;
     this.#options = options;
     this.#senders = authenticator(around.busAuth, options);
-    this.#registrations = limitOf(options.registrationsPerMinute ?? 60, "registrations");
+    const perMinute = options.registrationsPerMinute ?? 60;
+    this.#registrations = limitOf(perMinute, "registrations");
+    this.#questions = limitOf(perMinute, "unsigned requests");
     this.#blobs = options.blobs ?? null;
     this.#quotas = quotasOf(options, around.busAuth);
     this.#budget = new BodyBudget(options.maxBodyMemory ?? 64 * 1024 * 1024);
@@ -102,11 +108,13 @@ export class Pipeline {
     const { route, request, params } = it;
     if (this.#around.busAuth !== "enforce") demandOwnName(request, this.#options.authorities);
     if (route.who === "newcomer") await this.#registrations.take(it.address);
-    const { endpoint, digest, fault, proof } = this.#senders.sender(request);
+    const isOpen = route.who === "anyone";
+    if (isOpen) await this.#questions.take(it.address);
+    const { endpoint, digest, fault, proof } = isOpen ? NOBODY : this.#senders.sender(request);
     // A right that is missing: thrown under `enforce`, told under `soft`; else the answer is yes.
     const judge = (check: () => void | Promise<void>) => this.#judge(it, endpoint, check);
     // Of who is not proved nothing more is asked: what `enforce` would have done has been told.
-    const isJudged = this.#around.busAuth !== "off" && fault === null;
+    const isJudged = !isOpen && this.#around.busAuth !== "off" && fault === null;
     if (fault !== null) {
       await judge(() => {
         throw fault;
@@ -130,9 +138,10 @@ export class Pipeline {
       if (route.streams && request.method === "PUT") await judge(() => demandDigest(digest));
     }
     const query = read(route.query ?? NO_QUERY, given);
-    // Anybody can make new keys; whose are not proved could be anybody's.
+    // Anybody can make new keys, or sign nothing; whose are not proved could be anybody's.
+    const isUnknown = isOpen || route.who === "newcomer";
     const address = it.address === "" ? null : groupOf(it.address);
-    const share = openShare(route.who === "newcomer" ? address : isAllowed ? endpoint : null);
+    const share = openShare(isUnknown ? address : isAllowed ? endpoint : null);
     const body = await this.#body(it, share, async (bytes) => {
       // Also where none came: one that was signed must not be taken away.
       if (isJudged && (bytes.length > 0 || digest !== null)) {

@@ -148,20 +148,19 @@ export const QUERY = {
   keys: object({ ...paging, epoch: epochInQuery }),
 } as const;
 
+const token = by(
+  (field, value) => {
+    if (typeof value === "string" && /^[0-9a-fA-F]{64}$/.test(value)) return value;
+    // Never shown: a token with a typing error is still nearly a token.
+    throw new StoreError("invalid", `${field} must be 64 hex digits`, { field });
+  },
+  { ...HEX64, writeOnly: true, description: "The invite's token" },
+);
+
 /** Bodies. */
 export const BODY = {
-  register: object({
-    token: by(
-      (field, value) => {
-        if (typeof value === "string" && /^[0-9a-fA-F]{64}$/.test(value)) return value;
-        // Never shown: a token with a typing error is still nearly a token.
-        throw new StoreError("invalid", `${field} must be 64 hex digits`, { field });
-      },
-      { ...HEX64, writeOnly: true, description: "The invite's token" },
-    ),
-    kexPub,
-    handle,
-  }),
+  register: object({ token, kexPub, handle }),
+  token: object({ token }),
   newUser: object({ signPub, kexPub, handle, role: optional(role) }),
   force: object({ force: optional(boolean("Also the last admin")) }),
   role: object({ role, force: optional(boolean("Also the last admin")) }),
@@ -273,6 +272,7 @@ export const ANSWER = {
   key,
   user,
   invite,
+  openInvite: object({ role, expiresAt: text() }),
   rooms: page(room),
   members: page(member),
   keys: page(key),

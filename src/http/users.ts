@@ -4,6 +4,8 @@
  * @module
  */
 
+import { inviteProblem } from "../rules.ts";
+import { inviteId } from "../store.ts";
 import * as check from "../validate.ts";
 import { invitesOf } from "./invite_search.ts";
 import { userOf } from "./lookup.ts";
@@ -32,6 +34,22 @@ export const ME: readonly Route[] = [
       const { token, kexPub, handle } = call.body;
       const claim = { signPub: call.caller(), kexPub, handle };
       return { json: await call.store.consumeInvite(token, claim) };
+    },
+  }),
+  route("POST /v1/register/check", {
+    id: "checkInvite",
+    summary: "Whether an invite can still be redeemed; spends nothing",
+    who: "anyone",
+    body: BODY.token,
+    maxBytes: 4096,
+    answer: ANSWER.openInvite,
+    errors: ["not_found", "invite_used", "invite_expired", "invite_canceled", "rate_limited"],
+    handle: async ({ store, body: { token }, operations }) => {
+      const invite = await store.getInvite(inviteId(token));
+      const problem = inviteProblem(invite, operations.now().toISOString());
+      if (problem !== null) throw problem;
+      const { role, expiresAt } = invite;
+      return { json: { role, expiresAt } };
     },
   }),
   route("GET /v1/me", {

@@ -13,7 +13,7 @@ import { drop, keep, kept } from "../shared/keep.ts";
 import { createSecrets, forget, type Keys, keysOf, lackOf, type Secrets } from "../shared/keys.ts";
 import { Heading } from "../shared/page.tsx";
 import { AlreadyPage, DonePage, ResumePage } from "./arrived.tsx";
-import { claim, type Trouble, type TroubleKind, troubleOf, whoAmI } from "./claim.ts";
+import { checkInvite, claim, type Trouble, type TroubleKind, troubleOf, whoAmI } from "./claim.ts";
 import { FileForm, NameForm, SaveForm } from "./forms.tsx";
 import { takeToken } from "./token.ts";
 import { TroublePage } from "./trouble.tsx";
@@ -76,20 +76,24 @@ export function App(): JSX.Element {
     await attempt("Opening your invite", async () => {
       const lack = await lackOf();
       if (lack !== null) return stopped(lack);
-      for (const { keys, handle, registered, at } of await kept()) {
+      for (const { keys, handle, file = null, registered, at } of await kept()) {
         const user = await whoAmI(createApi(keys));
         if (user !== null) {
-          if (!registered) await keep({ keys, handle: user.handle, registered: true, at });
+          memory.file = file;
+          if (!registered) await keep({ keys, handle: user.handle, file, registered: true, at });
           return found.is === "none"
             ? { is: "done", user, keys, isKept: true }
             : { is: "already", user, keys };
         }
         if (registered || found.is !== "token") continue;
+        await checkInvite(createApi(null), found.token);
         memory.handle = handle;
+        memory.file = file;
         return { is: "resume", keys };
       }
       if (found.is === "none") return stopped("no_link");
       if (found.is === "mistyped") return stopped("mistyped");
+      await checkInvite(createApi(null), found.token);
       return { is: "name", keys: null };
     });
   }
@@ -101,10 +105,10 @@ export function App(): JSX.Element {
   }
 
   /** Kept from now on, so that one who closes the page here goes on with the file that was written. */
-  async function written(secrets: Secrets): Promise<void> {
+  async function written(secrets: Secrets, file: string): Promise<void> {
     const at = new Date().toISOString();
     const { handle } = memory;
-    await keep({ keys: await keysOf(secrets), handle, registered: false, at });
+    await keep({ keys: await keysOf(secrets), handle, file, registered: false, at });
   }
 
   /** From here on the bytes of the private keys are in the file, and in no script's reach. */
@@ -121,7 +125,8 @@ export function App(): JSX.Element {
   }
 
   /** A key that is registered would spend the invite for nothing, so that is asked first. */
-  function read(keys: Keys): void {
+  function read(keys: Keys, file: string | null): void {
+    memory.file = file;
     void attempt("Looking for your keys", async () => {
       const user = await whoAmI(createApi(keys));
       return user === null ? { is: "name", keys } : { is: "already", user, keys };
@@ -129,15 +134,15 @@ export function App(): JSX.Element {
   }
 
   async function join(keys: Keys): Promise<View> {
-    const { handle, token } = memory;
+    const { handle, token, file } = memory;
     if (token === null) return stopped("no_link");
     const at = new Date().toISOString();
     // Before it is asked: whatever happens then, the keys are there to ask again.
-    const isKept = await keep({ keys, handle, registered: false, at });
+    const isKept = await keep({ keys, handle, file, registered: false, at });
     try {
       const user = await claim(createApi(keys), keys, token, handle);
       memory.token = null;
-      if (isKept) await keep({ keys, handle: user.handle, registered: true, at });
+      if (isKept) await keep({ keys, handle: user.handle, file, registered: true, at });
       return { is: "done", user, keys, isKept };
     } catch (error) {
       if (!(error instanceof ApiError) || error.field !== "handle") throw error;
@@ -147,6 +152,7 @@ export function App(): JSX.Element {
 
   function anew(): void {
     memory.handle = "";
+    memory.file = null;
     setView({ is: "name", keys: null });
   }
 
@@ -180,7 +186,7 @@ export function App(): JSX.Element {
         <SaveForm
           handle={memory.handle}
           secrets={view.secrets}
-          onWritten={() => void written(view.secrets)}
+          onWritten={(file) => void written(view.secrets, file)}
           onSaved={(file) => saved(view.secrets, file)}
           onBack={() => {
             forget(view.secrets);
@@ -214,6 +220,7 @@ export function App(): JSX.Element {
       return (
         <TroublePage
           trouble={view.trouble}
+          hasFile={memory.file !== null}
           onRetry={view.retry}
           onToken={(token) => {
             memory.token = token;

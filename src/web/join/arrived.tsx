@@ -11,6 +11,7 @@ import { formatCard } from "../../client/identity_format.ts";
 import type { User } from "../../model.ts";
 import { fingerprint, type Keys } from "../shared/keys.ts";
 import { Button, copy, Heading, Notice } from "../shared/page.tsx";
+import { fileName } from "./forms.tsx";
 
 const SITE = "unibus";
 
@@ -18,13 +19,13 @@ const SITE = "unibus";
 export function DonePage(props: {
   user: User;
   keys: Keys;
-  /** The name of the file that was saved just now; null where it was before. */
+  /** The name of the file with the keys; null where it is not known. */
   file: string | null;
   /** Whether this browser keeps the keys; false where it would not. */
   isKept: boolean;
 }): JSX.Element {
   const { user, keys, isKept } = props;
-  const file = props.file ?? "unibus-identity.json";
+  const file = props.file ?? fileName(user.handle);
   return (
     <>
       <Heading title={`Welcome, ${user.handle}`} site={SITE}>Welcome, {user.handle}</Heading>

@@ -71,6 +71,11 @@ export function troubleOf(error: unknown): Trouble {
   return { kind, detail: message, requestId, retryAfter };
 }
 
+/** Throws what redeeming the invite would: before anybody chooses a name or saves a file for it. */
+export async function checkInvite(api: Api, token: string): Promise<void> {
+  await api.post("register/check", { token });
+}
+
 /** The active user that the signing key is; null when it is none. */
 export async function whoAmI(api: Api): Promise<User | null> {
   try {

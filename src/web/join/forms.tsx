@@ -85,8 +85,8 @@ function faultOf(handle: string): string | null {
   }
 }
 
-/** A name as a part of a file's. */
-function fileName(handle: string): string {
+/** The name of the file for somebody's keys. */
+export function fileName(handle: string): string {
   const plain = handle.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replace(
     /[^a-z0-9]+/g,
     "-",
@@ -100,8 +100,8 @@ const SHORTEST = 8;
 export function SaveForm(props: {
   handle: string;
   secrets: Secrets;
-  /** The file was written. */
-  onWritten: () => void;
+  /** The file was written, with this name. */
+  onWritten: (file: string) => void;
   /** The person has the file, of this name. */
   onSaved: (file: string) => void;
   onBack: () => void;
@@ -129,7 +129,7 @@ export function SaveForm(props: {
     try {
       const text = await writeIdentity(props.secrets, locked ? passphrase : null, showProgress);
       download(name, text);
-      props.onWritten();
+      props.onWritten(name);
       setSaved({ text, locked });
       setTimeout(() => confirm.current?.focus());
     } catch (error) {
@@ -266,9 +266,10 @@ export function SaveForm(props: {
 
 /** Reads a key file that one has. */
 export function FileForm(
-  props: { onKeys: (keys: Keys) => void; onBack: () => void },
+  props: { onKeys: (keys: Keys, file: string | null) => void; onBack: () => void },
 ): JSX.Element {
   const [text, setText] = useState<string | null>(null);
+  const [name, setName] = useState<string | null>(null);
   const [locked, setLocked] = useState(false);
   const [passphrase, setPassphrase] = useState("");
   const [error, setError] = useState<string | null>(null);
@@ -283,6 +284,8 @@ export function FileForm(
       const found = file.size > 16_384 ? "" : await file.text();
       setLocked(peek(found).locked);
       setText(found);
+      // It is shown in a command to copy.
+      setName(/^[\w.-]+$/.test(file.name) ? file.name : null);
     } catch (error) {
       setError(said(error));
     }
@@ -297,7 +300,7 @@ export function FileForm(
     try {
       const { secrets, keys } = await readIdentity(text, locked ? passphrase : null, showProgress);
       forget(secrets);
-      props.onKeys(keys);
+      props.onKeys(keys, name);
     } catch (error) {
       setProgress(null);
       setError(said(error));

@@ -21,6 +21,9 @@ interface Page {
 const ASK = "Ask whoever invited you for a new link.";
 const KEPT = "Your keys are kept in this browser, and the file you saved stays good.";
 
+/** What the keys outlive. */
+const KEEPING: ReadonlySet<TroubleKind> = new Set(["expired", "unreachable"]);
+
 const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
   no_link: {
     title: "Open your invite link",
@@ -66,7 +69,7 @@ const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
   },
   expired: {
     title: "This invite has expired",
-    text: <p>Invites are good for some days only. {ASK} {KEPT}</p>,
+    text: <p>Invites are good for some days only. {ASK}</p>,
   },
   canceled: {
     title: "This invite was canceled",
@@ -87,8 +90,8 @@ const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
     title: "The server does not answer",
     text: (
       <p>
-        Your connection may be down, or the server. Nothing is lost: your keys are made and kept,
-        and it is safe to try again, also when the first try got through.
+        Your connection may be down, or the server. Nothing is lost: it is safe to try again, also
+        when the first try got through.
       </p>
     ),
     offer: "retry",
@@ -168,15 +171,20 @@ export interface TroublePageProps {
   trouble: Trouble;
   onToken: (token: string) => void;
   onRetry: () => void;
+  /** Keys were made and saved before it went wrong. */
+  hasFile: boolean;
 }
 
 /** A page for trouble; `already` has one of its own. */
-export function TroublePage({ trouble, onToken, onRetry }: TroublePageProps): JSX.Element {
+export function TroublePage(
+  { trouble, hasFile, onToken, onRetry }: TroublePageProps,
+): JSX.Element {
   const page = PAGES[trouble.kind as keyof typeof PAGES];
   return (
     <>
       <Heading title={page.title} site="unibus">{page.title}</Heading>
       {page.text}
+      {hasFile && KEEPING.has(trouble.kind) && <p>{KEPT}</p>}
       {page.offer === "paste" && <Paste onToken={onToken} />}
       {page.offer === "retry" && <Retry after={trouble.retryAfter ?? 0} onRetry={onRetry} />}
       {trouble.requestId && (

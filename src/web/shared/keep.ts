@@ -14,6 +14,8 @@ export interface Kept {
   readonly keys: Keys;
   /** The name it registered with, or wants to. */
   readonly handle: string;
+  /** The name of the file that was saved; null or not there where it is not known. */
+  readonly file?: string | null;
   /** Whether the control plane is known to have it. */
   readonly registered: boolean;
   /** When it was kept. */
@@ -42,8 +44,9 @@ export async function keep({ keys, ...rest }: Kept): Promise<boolean> {
 export async function kept(): Promise<Kept[]> {
   try {
     const rows = await ask<Row[]>("readonly", (store) => store.getAll());
-    return rows.map(({ handle, registered, at, ...keys }) => ({
+    return rows.map(({ handle, file = null, registered, at, ...keys }) => ({
       handle,
+      file,
       registered,
       at,
       keys: keysFrom(keys),
