@@ -180,6 +180,7 @@ browserTest(
     });
     assert.deepEqual(found.fields, [
       "at",
+      "file",
       "handle",
       "kexKey",
       "kexPub",
