@@ -22,11 +22,26 @@ if [ -z "$base" ]; then
   [ -n "$base" ] || die "Nowhere to unpack to: set HOME or UNIBUS_CACHE_DIR"
   base=$base/unibus
 fi
+
+# A directory, not a link to one, that is ours and that nobody else writes to.
+ours() {
+  case $(ls -ld "$1") in
+  d????-??-?*) [ -O "$1" ] ;;
+  *) false ;;
+  esac
+}
+
+old=$(umask)
+umask 077
+mkdir -p "$base" || die "Cannot unpack to $base: set UNIBUS_CACHE_DIR to a directory of yours"
+# Where it leads may be on another disk, and must be ours there.
+base=$(cd "$base" && pwd -P) || die "Cannot unpack to $base: it cannot be entered"
+# What runs must be ours: a cache that others write to would run their code.
+hint="set UNIBUS_CACHE_DIR to a directory of yours, or chmod go-w it if it is"
+ours "$base" || die "Other users may write to $base: $hint"
 place=$base/@ID@
 
-if [ ! -d "$place" ]; then
-  umask 077
-  mkdir -p "$base" || die "Cannot unpack to $base: set UNIBUS_CACHE_DIR to a directory of yours"
+if [ ! -e "$place" ] && [ ! -L "$place" ]; then
   temporary=$(mktemp -d "$base/.unpack.XXXXXX")
   trap 'rm -rf "$temporary"' EXIT
   trap 'exit 130' INT TERM HUP
@@ -36,14 +51,16 @@ if [ ! -d "$place" ]; then
   mkdir "$temporary/it"
   { tail -c +@OFFSET@ "$0" | gzip -dc | tar -xf - -C "$temporary/it"; } 2>/dev/null ||
     die "Cannot unpack to $base: is the disk full?"
+  # For root tar keeps the modes of the machine that packed it.
+  chmod 700 "$temporary/it"
   sync
   # Another start may have been quicker: then ours went into it, and is removed again.
   mv "$temporary/it" "$place" || [ -d "$place" ] || die "Cannot unpack to $place"
   rm -rf "$temporary" "$place/it"
   trap - EXIT INT TERM HUP
 fi
-# What runs must be ours: a cache that others write to would run their code.
-[ -O "$place" ] || die "$place belongs to somebody else: set UNIBUS_CACHE_DIR to a directory of yours"
+ours "$place" || die "$place is not a directory of yours alone: remove it; it is made again"
+umask "$old"
 
 export DENO_DIR="$place/deno-dir" DENO_NO_UPDATE_CHECK=1
 exec "$place/deno" run --quiet --allow-all --no-config --no-lock "$place/main.js" "$@"
