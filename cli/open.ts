@@ -9,6 +9,7 @@ import type { Store } from "../mod.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
 import type { NatsOptions, TlsOptions } from "../src/nats/connect.ts";
 import { show } from "../src/validate.ts";
+import { audited } from "./audit.ts";
 import { chosenStore } from "./chosen.ts";
 import type { Context, NatsFlags, StoreFlags } from "./command.ts";
 import { orAbort } from "./abort.ts";
@@ -137,7 +138,7 @@ export async function withOpenStore(
     : await openNats(context, { ...flags, natsUrl }, create && !read, alone);
   try {
     if (read && natsUrl === undefined) await warnOfMove(context, db);
-    await work(store, flags);
+    await work(read ? store : await audited(store, context), flags);
   } finally {
     await store.close();
   }

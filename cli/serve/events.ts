@@ -7,28 +7,34 @@
 import type { ControlPlaneEvent } from "../../src/http/events.ts";
 import type { CalloutEvent } from "../../src/nats/types.ts";
 import type { Log } from "./log.ts";
+import { often } from "./often.ts";
 import { sparing } from "./sparing.ts";
 
 /** Writes what the control plane tells. */
 export function httpEvents(log: Log): (event: ControlPlaneEvent) => void {
   const warn = sparing(log);
+  const unavailable = often(log, "error", "http.failed");
   return ({ level, event, ...fields }) => {
-    if (event !== "refused" && event !== "would_refuse") {
-      return log(level, `http.${event}`, fields);
+    if (event === "refused" || event === "would_refuse") {
+      const source = { host: String(fields.address), reason: String(fields.code) };
+      return warn(`http.${event}`, source, fields);
     }
-    const source = { host: String(fields.address), reason: String(fields.code) };
-    warn(`http.${event}`, source, fields);
+    // Each is an answer of 503 while the store is away; a fault of ours is told each time.
+    if (event === "failed" && fields.code === "unavailable") return unavailable(fields);
+    // Commands write the same line.
+    log(level, event === "audit" ? event : `http.${event}`, fields);
   };
 }
 
 /** Writes what the auth callout tells. */
 export function calloutEvents(log: Log): (event: CalloutEvent) => void {
   const warn = sparing(log);
+  const admitted = often(log, "info", "bus.admitted");
   return (event) => {
     switch (event.kind) {
       case "admitted": {
         const { endpoint, rooms, client: { host, name } } = event;
-        return log("info", "bus.admitted", { endpoint, rooms, host, name });
+        return admitted({ endpoint, rooms, host, name });
       }
       case "refused":
       case "would_refuse": {

@@ -16,6 +16,8 @@ import { userOf } from "./lookup.ts";
 export interface ChangeRow {
   /** The kind of record. */
   readonly kind: Exclude<Change["kind"], "elsewhere">;
+  /** Whether each is told as `audit`; by default those of users and invites are. */
+  readonly audited?: boolean;
   /** What it is about, as far as the request says; may look first at what will be gone. */
   about(call: Call): ChangeSubject | Promise<ChangeSubject>;
   /** What the answer adds. */
@@ -117,7 +119,7 @@ export const CHANGE_ROWS: Readonly<Record<string, ChangeRow>> = {
       return [...call.endpoint === null ? [] : [call.endpoint], ...members.map(endpointOf)];
     },
   },
-  deleteRoom: { kind: "rooms", about: aboutRoom, concerns: members },
+  deleteRoom: { kind: "rooms", audited: true, about: aboutRoom, concerns: members },
   addMember: {
     kind: "rooms",
     about: (call) => ({ ...aboutRoom(call), user: bodyOf(call).endpoint! }),

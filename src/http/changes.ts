@@ -11,6 +11,7 @@ import type { AccessChange } from "../model.ts";
 import type { Change, Changes, ChangeSubject } from "../operations.ts";
 import type { Store } from "../store.ts";
 import { CHANGE_ROWS, type ChangeRow } from "./change_rows.ts";
+import type { ControlPlaneEvent } from "./events.ts";
 import { OwnChanges } from "./own_changes.ts";
 import { Refusal, STATUS } from "./problem.ts";
 import { Ring } from "./ring.ts";
@@ -71,6 +72,7 @@ export class ChangeLog {
   readonly #store: Store;
   readonly #now: () => Date;
   readonly #touched: (signPub: string) => void;
+  readonly #tell: (event: ControlPlaneEvent) => void;
   /** Names this process: numbers begin anew in the next one. */
   readonly #run = randomBytes(8).toString("hex");
   readonly #rings = {
@@ -88,8 +90,17 @@ export class ChangeLog {
   #gathering: ReturnType<typeof setTimeout> | null = null;
   #closed = false;
 
-  /** @param touched Told of users that a request of here may have changed */
-  constructor(store: Store, now: () => Date, touched: (signPub: string) => void) {
+  /**
+   * @param touched Told of users that a request of here may have changed
+   * @param tell Told of changes that are audited
+   */
+  constructor(
+    store: Store,
+    now: () => Date,
+    touched: (signPub: string) => void,
+    tell: (event: ControlPlaneEvent) => void = () => {},
+  ) {
+    this.#tell = tell;
     this.#store = store;
     this.#now = now;
     this.#touched = touched;
@@ -255,6 +266,13 @@ export class ChangeLog {
   }
 
   #note(row: ChangeRow, it: Pick<Change, "action" | "by" | "about" | "outcome">): void {
+    const { action, by, about, outcome } = it;
+    if (row.audited ?? row.kind !== "rooms") {
+      // Names are what people call themselves; keys and ids are what can be relied on.
+      const { handle: _, ...ids } = about;
+      const who = { by: by?.signPub ?? null, proved: by?.proved ?? false };
+      this.#tell({ level: "info", event: "audit", action, ...who, ...ids, outcome });
+    }
     const ring = it.outcome !== "done" ? "failed" : row.kind === "rooms" ? "rooms" : "people";
     this.#add(this.#rings[ring], { kind: row.kind, ...it }, 1);
   }

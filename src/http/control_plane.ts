@@ -233,7 +233,8 @@ const PASSED_ON = ["forwarded", "via", "x-forwarded-for", "x-real-ip"] as const;
 /** Whether this machine asks, for itself: a proxy on it may ask for anybody. */
 function isOfThisMachine(c: Context<Env>): boolean {
   const { headers } = c.req.raw;
-  return isLoopback(c.env.peer?.address) && !PASSED_ON.some((it) => headers.has(it));
+  const { address, isLocal } = c.env.peer ?? {};
+  return (isLoopback(address) || isLocal === true) && !PASSED_ON.some((it) => headers.has(it));
 }
 
 /** Whether a host is no name that somebody else can make lead here. */

@@ -46,7 +46,7 @@ export function operationsOf(
   const now = options.clock ?? (() => new Date());
   const startedAt = now().toISOString();
   const users = new UserIndex(store);
-  const changes = new ChangeLog(store, now, (signPub) => users.touch(signPub));
+  const changes = new ChangeLog(store, now, (signPub) => users.touch(signPub), options.onEvent);
   const recorder = recorderOf(now);
   const cluster = looked(options.cluster);
   return {

@@ -88,7 +88,7 @@ export interface ControlPlaneOptions {
   failuresPerMinute?: number;
   /**
    * Who may read `/metrics` and the particulars of `/readyz`, which name files and servers: `anyone`,
-   * or peers on `loopback` but proxies that say so (`Forwarded`, `Via`, `X-Forwarded-For`,
+   * or peers on this machine (`loopback`) but proxies that say so (`Forwarded`, `Via`, `X-Forwarded-For`,
    * `X-Real-IP`). Default: `loopback` under `enforce`, and where there are `authorities` only by one
    * of them or by an address.
    */
@@ -105,6 +105,8 @@ export interface ControlPlaneOptions {
 export interface Peer {
   /** Its IP address. */
   address: string;
+  /** Whether it is on the server's own machine, though it does not come from loopback. */
+  isLocal?: boolean;
   /** Whether it has gone, for requests that wait; without it they wait to their end. */
   isGone?: () => boolean;
 }

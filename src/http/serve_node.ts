@@ -54,12 +54,20 @@ export async function serveHardened(plane: Fetching, bounds: Bounds): Promise<Li
   const server = createAdaptorServer({
     fetch: (request, env) => {
       const { socket } = env.incoming;
-      const { remoteAddress: address } = socket;
+      const { remoteAddress: address, localAddress } = socket;
       const isGone = () => socket.destroyed;
       if (isRewritten(env.incoming.url ?? "", request.url)) {
         return new Response("The path must be in its shortest form", { status: 400 });
       }
-      return plane.fetch(request, address === undefined ? undefined : { address, isGone });
+      return plane.fetch(
+        request,
+        address === undefined ? undefined : {
+          address,
+          // Whoever on this machine connects to one of its addresses comes from that address.
+          isLocal: address === localAddress,
+          isGone,
+        },
+      );
     },
     // The program we run in may use its own.
     overrideGlobalObjects: false,

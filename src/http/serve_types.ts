@@ -9,7 +9,7 @@ export interface Fetching {
   /** Answers one request; `peer` is who is at the other end of the connection. */
   fetch(
     request: Request,
-    peer?: { address: string; isGone?: () => boolean },
+    peer?: { address: string; isLocal?: boolean; isGone?: () => boolean },
   ): Promise<Response> | Response;
 }
 
