@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { migrateSqliteToKv, openJetStream, StoreError } from "../mod.ts";
-import { kvSnapshot, type Place, sqliteSnapshot, withPlace } from "./helpers/move.ts";
+import { childArgs, kvSnapshot, type Place, sqliteSnapshot, withPlace } from "./helpers/move.ts";
 import { testServer } from "./helpers/nats.ts";
 import { writeDataset } from "./tools/dataset.ts";
 import { Random } from "./tools/random.ts";
@@ -16,16 +16,7 @@ const RECORDS = 20_000;
 
 function child(db: string, nats: Place["nats"]): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "-A",
-      "--no-check",
-      "--config",
-      new URL("../deno.json", import.meta.url).pathname,
-      new URL("./helpers/move_child.ts", import.meta.url).pathname,
-      db,
-      JSON.stringify(nats),
-    ],
+    args: childArgs(db, nats),
     stdout: "null",
     stderr: "null",
   }).spawn();

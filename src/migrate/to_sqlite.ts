@@ -4,9 +4,8 @@
  * @module
  */
 
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from "node:fs";
-import { dirname, resolve } from "node:path";
-import process from "node:process";
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
 import { StoreError } from "../errors.ts";
 import type { Bucket } from "../jetstream/bucket.ts";
 import { compare } from "../jetstream/compare.ts";
@@ -20,7 +19,8 @@ import { noCounts } from "../order.ts";
 import { SnapshotDigest } from "../snapshot/mod.ts";
 import { openSource } from "../sqlite/source.ts";
 import { createTarget } from "../sqlite/target.ts";
-import { digestsOf, reader, soon, stamp, Steps } from "./steps.ts";
+import { clearLeftovers, partialOf, putInPlace, removeFile } from "./place.ts";
+import { digestsOf, reader, soon, Steps } from "./steps.ts";
 import type { MoveOptions, MoveReport, TargetState } from "./types.ts";
 
 /** Key in the file's `meta` table: digest of all records that the way back brought. */
@@ -35,7 +35,8 @@ interface InTheWay {
 /**
  * Moves a control plane from a JetStream bucket back to a SQLite file. The bucket is only read; the
  * file is written beside its place, compared with the bucket record by record, and renamed into place
- * when it is whole, so a killed run leaves nothing but a `.partial` file that the next run removes.
+ * when it is whole. At every moment its path names a whole file, or none if there was none before; what
+ * a killed run leaves beside it the next run removes, and until then `openSqlite` creates nothing there.
  *
  * A file that stands there already is kept under another name. It is `refused`, unless `replace` is
  * set, when it holds something that is in neither the bucket nor any earlier state of this move: when
@@ -95,13 +96,18 @@ export async function migrateKvToSqlite(options: MoveOptions): Promise<MoveRepor
     if (dryRun) {
       report.counts = await countRecords(bucket, signal);
     } else {
-      const partial = `${path}.partial`;
-      removeFile(partial);
+      const partial = partialOf(path);
+      clearLeftovers(path);
       const storeId = found.storeId ?? read.marker?.source ?? undefined;
-      await fill(bucket, partial, storeId, report, guess, steps, signal);
-      await verify(bucket, partial, report, steps, signal);
-      steps.check();
-      putInPlace(partial, path, report);
+      try {
+        await fill(bucket, partial, storeId, report, guess, steps, signal);
+        await verify(bucket, partial, report, steps, signal);
+        steps.check();
+        report.backup = putInPlace(path);
+      } catch (error) {
+        removeFile(partial);
+        throw error;
+      }
     }
     steps.finish(Object.values(report.counts).reduce((a, b) => a + b));
     return report;
@@ -165,6 +171,7 @@ async function fill(
   const summary = digest.summary();
   report.digests = digestsOf(summary);
   target.setMeta(BROUGHT, summary.digest);
+  target.close();
   steps.tell(guess, guess);
 }
 
@@ -206,34 +213,4 @@ async function verify(
   if (found.length > 0 || digest.summary().digest !== report.digests?.all) {
     throw new StoreError("mismatch", `Verification found differences: ${found.join(", ")}`);
   }
-}
-
-function putInPlace(partial: string, path: string, report: MoveReport): void {
-  try {
-    if (existsSync(path)) {
-      // Opened and closed alone, a file has its log folded in: one name is the whole of it.
-      openSource(path, { check: false }).close();
-      report.backup = `${path}.backup-${stamp()}`;
-      renameSync(path, report.backup);
-    }
-    renameSync(partial, path);
-    syncDirectory(dirname(path));
-  } catch (error) {
-    if (error instanceof StoreError) throw error;
-    throw new StoreError("unavailable", `Renaming ${partial} to ${path} failed`, { cause: error });
-  }
-}
-
-function syncDirectory(path: string): void {
-  if (process.platform === "win32") return;
-  const fd = openSync(path, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function removeFile(path: string): void {
-  for (const suffix of ["", "-wal", "-shm", "-journal"]) rmSync(path + suffix, { force: true });
 }

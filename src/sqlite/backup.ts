@@ -4,7 +4,7 @@
  * @module
  */
 
-import { closeSync, fsyncSync, openSync, rmSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import process from "node:process";
 import type { DatabaseSync } from "node:sqlite";
@@ -22,16 +22,20 @@ export function backup(db: DatabaseSync, path: string, to: string): void {
   const target = absolute(to);
   const attempt = `Backing up ${path} to ${target}`;
   if (target === MEMORY) throw new StoreError("refused", `${attempt}: it is not a file`);
-  // Made first, empty and for its owner's eyes only: VACUUM INTO fills an empty file.
-  if (!makeFile(target)) {
-    throw new StoreError("refused", `${attempt}: there is a file of that name already`);
-  }
+  if (exists(target)) throw taken(attempt);
+  // It has its name when it is whole: a run that is killed leaves nothing that looks like a backup.
+  const partial = `${target}.tmp`;
   try {
-    db.prepare("VACUUM INTO ?").run(target);
-    sync(target, "r+");
+    rmSync(partial, { force: true });
+    // Made first, empty and for its owner's eyes only: VACUUM INTO fills an empty file.
+    makeFile(partial);
+    db.prepare("VACUUM INTO ?").run(partial);
+    sync(partial, "r+");
+    if (exists(target)) throw taken(attempt);
+    renameSync(partial, target);
     syncDirectory(dirname(target));
   } catch (error) {
-    rmSync(target, { force: true });
+    rmSync(partial, { force: true });
     if (error instanceof Error && error.message.includes("too many attached databases")) {
       throw new StoreError(
         "refused",
@@ -90,7 +94,12 @@ export function checkBackup(path: string, expected: Expected): void {
   }
 }
 
-function sync(path: string, flags: string): void {
+function taken(attempt: string): StoreError {
+  return new StoreError("refused", `${attempt}: there is a file of that name already`);
+}
+
+/** Makes a file's content durable. */
+export function sync(path: string, flags: string): void {
   const fd = openSync(path, flags);
   try {
     fsyncSync(fd);
@@ -100,7 +109,7 @@ function sync(path: string, flags: string): void {
 }
 
 /** Makes a file's name as durable as its content, where the system can. */
-function syncDirectory(path: string): void {
+export function syncDirectory(path: string): void {
   if (process.platform === "win32") return;
   sync(path, "r");
 }

@@ -18,6 +18,7 @@ import {
   value,
 } from "./connect.ts";
 import { causeOf, isBusy, isReadOnly, toStoreError } from "./errors.ts";
+import { missing } from "./leftovers.ts";
 import { refuseMoved } from "./moved.ts";
 import { migrate, type NewFile, SCHEMA_VERSION, schemaVersion } from "./schema.ts";
 
@@ -41,9 +42,8 @@ export function absolute(path: unknown): string {
 export function openDatabase(path: string, options: FileOptions): DatabaseSync {
   if (path === MEMORY) return ready(connect(path, options), path, options);
   if (!exists(path)) {
-    if (options.readOnly || !options.create) {
-      throw new StoreError("not_found", `Opening ${path}: there is no such file`);
-    }
+    const error = missing(path, options.create && !options.readOnly);
+    if (error !== null) throw error;
     makeFile(path);
   }
   requireHeader(path);

@@ -22,6 +22,7 @@ import {
   tryWriting,
 } from "./file.ts";
 import { checkHealth } from "./health.ts";
+import { missing } from "./leftovers.ts";
 import { allRecords, asArrays, countRecords, type Row, type Table, TABLES } from "./rows.ts";
 import { formatMoved, type Moved, MOVED_KEY, readMoved } from "./moved.ts";
 import { getMeta, SCHEMA_VERSION, schemaVersion, setMeta } from "./schema.ts";
@@ -69,9 +70,8 @@ export interface SqliteSource extends Disposable {
  */
 export function openSource(path: string, options: SourceOptions = {}): SqliteSource {
   const file = absolute(path);
-  if (file === MEMORY || !exists(file)) {
-    throw new StoreError("not_found", `Opening ${file}: there is no such file`);
-  }
+  const error = file !== MEMORY && exists(file) ? null : missing(file, false);
+  if (error !== null) throw error;
   const { busyTimeout = 500, check = true } = options;
   let db: DatabaseSync | null = null;
   try {

@@ -43,7 +43,7 @@ export interface SqliteTarget extends Disposable {
   getMeta(key: string): string | null;
   /** Sets a value of the `meta` table; `null` removes it. */
   setMeta(key: string, value: string | null): void;
-  /** Ends with everything in the one file, on disk; it may be renamed then. */
+  /** Ends with everything in the one file, on disk; it may be renamed then. Disposing only lets go of it. */
   close(): void;
 }
 
@@ -64,6 +64,10 @@ export function createTarget(path: string, options: TargetOptions = {}): SqliteT
   };
   const close = () => {
     if (db.isOpen) guarded(() => finish(db));
+  };
+  // What made the work fail is the error to tell; closed before, there is nothing to do.
+  const dispose = () => {
+    if (db.isOpen) db.close();
   };
   return {
     path: file,
@@ -92,7 +96,7 @@ export function createTarget(path: string, options: TargetOptions = {}): SqliteT
     getMeta: (key) => guarded(() => getMeta(db, key)),
     setMeta: (key, value) => guarded(() => setMeta(db, key, value)),
     close,
-    [Symbol.dispose]: close,
+    [Symbol.dispose]: dispose,
   };
 }
 

@@ -48,6 +48,21 @@ export function code(expected: string): (error: unknown) => boolean {
   return (error) => error instanceof StoreError && error.code === expected;
 }
 
+/** Arguments of `deno` for a process that moves, see move_child.ts. */
+export function childArgs(db: string, nats: Place["nats"], options: object = {}): string[] {
+  return [
+    "run",
+    "-A",
+    "--no-check",
+    "--config",
+    new URL("../../deno.json", import.meta.url).pathname,
+    new URL("./move_child.ts", import.meta.url).pathname,
+    db,
+    JSON.stringify(nats),
+    JSON.stringify(options),
+  ];
+}
+
 /** A store's snapshot as text. */
 export async function snapshot(store: Store): Promise<string> {
   return await new Response(exportSnapshot(store)).text();
