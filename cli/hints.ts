@@ -68,6 +68,11 @@ const HINTS: readonly Hint[] = [
     /^nkeySeed is not/,
     "--nkey-seed-file takes a file with a seed, which begins with SU",
   ],
+  [
+    "unavailable",
+    /storage of nats-server is full/,
+    "then run the same command again; a move or an import continues",
+  ],
   ["any", /no space left|disk is full/i, "make room on the disk, then run it again"],
   [
     "unsupported",

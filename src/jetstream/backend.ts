@@ -30,10 +30,11 @@ import { scan } from "./feed.ts";
 import { Fence } from "./fence.ts";
 import { checkHealth } from "./health.ts";
 import { inviteKey, parseKey, roomKey, userKey } from "./keys.ts";
-import { guardOf, type Marker, readMarker, writeMarker } from "./marker.ts";
+import { claimBucket, guardOf, type Marker, readMarker, writeMarker } from "./marker.ts";
 import { countMembers, pruneInvites, pruneSealedKeys } from "./prune.ts";
 import { RoomReads, RoomTransactions } from "./rooms.ts";
 import { Spool } from "./spool.ts";
+import { streamInfo } from "./stream.ts";
 import { InviteTransactions, UserTransactions } from "./users.ts";
 import { decodeInvite, decodeRoom, decodeUser, isVisible } from "./values.ts";
 import { aborted } from "./wire.ts";
@@ -315,8 +316,10 @@ export class JetStreamBackend implements Backend {
       spool.add(it);
       counts[it.kind]++;
     }
-    const before = await readMarker(this.#bucket, this.#context.deadline());
-    const again = before.marker?.state === "in_progress" && before.marker.by === "import";
+    const info = await streamInfo(this.#bucket, this.#context.deadline());
+    const sequence = info?.state.last_seq ?? 0;
+    const read = await readMarker(this.#bucket, this.#context.deadline());
+    const again = read.marker?.state === "in_progress" && read.marker.by === "import";
     if (!replace && !again && !await isEmpty(this.#bucket, signal)) {
       throw new StoreError(
         "refused",
@@ -329,16 +332,16 @@ export class JetStreamBackend implements Backend {
       source: null,
       startedAt: new Date().toISOString(),
     };
-    let revision = await writeMarker(
+    let revision = await claimBucket(
       this.#bucket,
       marker,
-      before.revision,
+      { read, sequence },
       this.#context.deadline(),
     );
     const diffs = () => compare(this.#bucket, () => spool.records(), { signal });
     await applyDiffs(this.#bucket, diffs, {
       signal,
-      ...guardOf(this.#bucket, revision),
+      ...guardOf(revision),
       ...(onProgress === undefined ? {} : { onProgress }),
     });
     revision = await writeMarker(

@@ -66,6 +66,18 @@ export interface Write {
   expect?: number;
   /** Another key and the revision it must have, instead of this one's. */
   guard?: { key: string; revision: number };
+  /** The sequence that the stream must end at now. */
+  lastSequence?: number;
+}
+
+/** What {@link Bucket.commit} takes besides writes and deadline. */
+export interface CommitOptions {
+  /** Ends the tries. */
+  signal?: AbortSignal | undefined;
+  /** A guarded single message may be tried again: while the guard holds no other client writes its key. */
+  alone?: boolean;
+  /** Called when the outcome of a try is open, before the next; what it throws ends the tries. */
+  onOpen?: () => Promise<void>;
 }
 
 /** More keys match than one batched get returns. */
@@ -252,7 +264,11 @@ export class Bucket {
    * @returns The sequence of the last message
    * @throws {WrongRevision} When an expectation does not hold
    */
-  async commit(writes: Write[], deadline: number, signal?: AbortSignal): Promise<number> {
+  async commit(
+    writes: Write[],
+    deadline: number,
+    { signal, alone = false, onOpen }: CommitOptions = {},
+  ): Promise<number> {
     const first = writes[0]!;
     const txn = nuid.next();
     const what = `Write ${first.key}`;
@@ -269,10 +285,11 @@ export class Bucket {
       } catch (error) {
         if (error instanceof Transient && !(error instanceof InFlight)) {
           // Not tried again: a late first try could undo what others write in the meantime.
-          if (writes.length === 1 && first.guard !== undefined) {
+          if (writes.length === 1 && first.guard !== undefined && !alone) {
             throw new Ambiguous("", { cause: error });
           }
           open = true;
+          await onOpen?.();
         }
         if (error instanceof WrongRevision) error.txn = txn;
         if (!(error instanceof WrongRevision) || !open) throw error;
@@ -360,6 +377,9 @@ export class Bucket {
         `Nats-Expected-Last-Subject-Sequence-Subject: ${this.subject(write.guard.key)}\r\n`;
     } else if (write.expect !== undefined) {
       lines += `Nats-Expected-Last-Subject-Sequence: ${write.expect}\r\n`;
+    }
+    if (write.lastSequence !== undefined) {
+      lines += `Nats-Expected-Last-Sequence: ${write.lastSequence}\r\n`;
     }
     if (write.value === null) {
       lines += `KV-Operation: DEL\r\nNats-TTL: ${MARKER_TTL_SECONDS}s\r\n`;

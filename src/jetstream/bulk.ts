@@ -7,6 +7,7 @@
 
 import { BATCH_LIMIT, type Bucket, type Write } from "./bucket.ts";
 import { takenOver } from "./marker.ts";
+import { whenStuck } from "./stuck.ts";
 import { aborted, WrongRevision } from "./wire.ts";
 
 /** How a bulk write goes about it. */
@@ -71,7 +72,11 @@ export class BulkWriter {
     this.#batch = [];
     this.#weight = 0;
     if (this.#guard !== undefined) batch[0] = { ...batch[0]!, guard: this.#guard };
-    const run = this.#bucket.commit(batch, Date.now() + this.#batchTimeout, this.#signal).then(
+    const run = this.#bucket.commit(batch, Date.now() + this.#batchTimeout, {
+      signal: this.#signal,
+      alone: true,
+      onOpen: whenStuck(this.#bucket),
+    }).then(
       () => {
         this.#done += weight;
       },

@@ -170,6 +170,8 @@ export interface Since {
   until?: number;
   /** Of these keys. Default: all. */
   pattern?: string;
+  /** But not of this key. */
+  except?: string;
 }
 
 /**
@@ -178,13 +180,13 @@ export interface Since {
  */
 export async function isWrittenSince(
   bucket: Bucket,
-  { sequence, until = Infinity, pattern = ">" }: Since,
+  { sequence, until = Infinity, pattern = ">", except }: Since,
   deadline: number,
 ): Promise<boolean> {
   for (let from = sequence + 1;;) {
     const entry = await bucket.next(pattern, from, deadline);
     if (entry === null || entry.revision >= until) return false;
-    if (entry.key !== FENCE_KEY) return true;
+    if (entry.key !== FENCE_KEY && entry.key !== except) return true;
     from = entry.revision + 1;
   }
 }

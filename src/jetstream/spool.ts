@@ -6,6 +6,7 @@
  */
 
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { StoreError } from "../errors.ts";
 import type { StoreRecord } from "../model.ts";
 import { parseKey, placeOf } from "./keys.ts";
 import { decodeRecord, entriesOf } from "./values.ts";
@@ -47,8 +48,12 @@ export class Spool implements Disposable {
   /** Takes a message of the bucket in: a value, or no bytes for a delete marker. */
   take(key: string, data: Uint8Array): void {
     const place = placeOf(key);
-    if (data.length === 0) this.#remove.run(...place);
-    else this.#put.run(...place, key, data);
+    try {
+      if (data.length === 0) this.#remove.run(...place);
+      else this.#put.run(...place, key, data);
+    } catch (cause) {
+      throw failed(cause);
+    }
   }
 
   /** Takes a record in. */
@@ -76,4 +81,14 @@ export class Spool implements Disposable {
   [Symbol.dispose](): void {
     this.#db.close();
   }
+}
+
+function failed(cause: unknown): StoreError {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  return new StoreError(
+    "unavailable",
+    `Sorting records in a temporary file: ${text}; make room in the system's temporary directory, ` +
+      "or name another with SQLITE_TMPDIR",
+    { cause },
+  );
 }

@@ -165,6 +165,16 @@ export function ofConnection(nc: NatsConnection, cause: unknown): Error {
   return new Transient(text, { cause });
 }
 
+/** The error for a server that has no room to store anything. */
+export function storageFull(what: string, found: string, cause?: unknown): StoreError {
+  return new StoreError(
+    "unavailable",
+    `${what}: the storage of nats-server is full: ${found}; make room on its disk, or raise ` +
+      "max_file_store, and restart nats-server",
+    { cause },
+  );
+}
+
 /** What an error answer means; `what` says what was attempted. */
 export function ofApi(error: ApiError, what: string): Error {
   const { err_code: code = 0, description = "no description" } = error;
@@ -177,10 +187,10 @@ export function ofApi(error: ApiError, what: string): Error {
     code === CODE.streamCreateFailed ||
     error.code === 503 || error.code === 408
   ) {
-    return new Transient(text);
+    return new Transient(text, { cause: error });
   }
   if ((CODE.memoryOrStorageFull as readonly number[]).includes(code)) {
-    return new StoreError("unavailable", `${what}: the server's storage is full: ${text}`);
+    return storageFull(what, text, error);
   }
   return new StoreError("unavailable", `${what}: ${text}`, { cause: error });
 }

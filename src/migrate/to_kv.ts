@@ -4,41 +4,24 @@
  * @module
  */
 
-import { createWriteStream } from "node:fs";
-import { rm } from "node:fs/promises";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import { StoreError } from "../errors.ts";
-import { applyDiffs, isEmpty } from "../jetstream/backend.ts";
+import { applyDiffs } from "../jetstream/backend.ts";
 import { type BulkOptions, BulkWriter } from "../jetstream/bulk.ts";
 import type { Bucket } from "../jetstream/bucket.ts";
 import { compare, type Diff } from "../jetstream/compare.ts";
 import { isWrittenSince } from "../jetstream/fence.ts";
-import {
-  guardOf,
-  type Marker,
-  type ReadMarker,
-  readMarker,
-  writeMarker,
-} from "../jetstream/marker.ts";
-import { type OpenBucket, openBucket } from "../jetstream/mod.ts";
+import { guardOf, writeMarker } from "../jetstream/marker.ts";
 import { streamInfo } from "../jetstream/stream.ts";
 import { entriesOf } from "../jetstream/values.ts";
 import type { Counts } from "../model.ts";
-import { exportSnapshot, SnapshotDigest, type SnapshotSummary } from "../snapshot/mod.ts";
+import { SnapshotDigest, type SnapshotSummary } from "../snapshot/mod.ts";
 import { checkBackup } from "../sqlite/backup.ts";
 import { openSource, type SqliteSource } from "../sqlite/source.ts";
+import { claimTarget } from "./claim.ts";
 import { noteMove } from "./note.ts";
-import { digestsOf, reader, soon, stamp, Steps } from "./steps.ts";
-import type { MoveReport, SqliteToKvOptions, TargetState } from "./types.ts";
-
-/** What the preflight found. */
-interface Plan {
-  state: TargetState;
-  /** The target holds records; they are compared instead of written blindly. */
-  occupied: boolean;
-  marker: ReadMarker;
-}
+import { digestsOf, soon, stamp, Steps } from "./steps.ts";
+import { judge, openTarget, type Plan } from "./target.ts";
+import type { MoveReport, SqliteToKvOptions } from "./types.ts";
 
 /**
  * Moves a control plane from a SQLite file to a JetStream bucket: checked before, backed up, marked
@@ -48,7 +31,8 @@ interface Plan {
  * nothing. What the file does not have is removed from the bucket.
  *
  * The target must be empty, or hold what an earlier run of this very move left and nobody has written
- * since; anything else is `refused` unless `replace` is set, and then saved to a snapshot file first.
+ * since; anything else is `refused` unless `replace` is set, and then saved to a snapshot file before
+ * it is overwritten. `conflict` when it is written between the check and the mark.
  *
  * @param options The file, the servers, how to go about it
  * @returns What was done, with counts, digests and seconds
@@ -77,8 +61,8 @@ export async function migrateSqliteToKv(options: SqliteToKvOptions): Promise<Mov
   const target = await openTarget(options);
   try {
     const plan: Plan = target === null
-      ? { state: "absent", occupied: false, marker: { marker: null, revision: 0 } }
-      : await judge(target.bucket, source, options.replace === true, options.signal);
+      ? { state: "absent", occupied: false, read: { marker: null, revision: 0 }, sequence: 0 }
+      : await judge(target, source, options);
     const report: MoveReport = {
       version: 1,
       direction: "sqlite-to-kv",
@@ -101,10 +85,6 @@ export async function migrateSqliteToKv(options: SqliteToKvOptions): Promise<Mov
       return report;
     }
     report.backup = backUp(source, counts, total, steps, options);
-    if (plan.state === "replaced") {
-      report.saved = `${source.path}.replaced-${stamp()}.ndjson`;
-      await save(target.bucket, report.saved, options.signal);
-    }
     await move(target.bucket, source, plan, report, steps, options);
     noteMove(source, target.bucket, options.nats);
     steps.finish(total);
@@ -112,73 +92,6 @@ export async function migrateSqliteToKv(options: SqliteToKvOptions): Promise<Mov
   } finally {
     await target?.end();
   }
-}
-
-/** The bucket, made when it is not there; `null` in a dry run when it is not. */
-async function openTarget(options: SqliteToKvOptions): Promise<OpenBucket | null> {
-  const { nats, replicas, dryRun = false, signal } = options;
-  try {
-    return await openBucket({
-      ...nats,
-      create: !dryRun,
-      ...(replicas === undefined || dryRun ? {} : { replicas }),
-      signal: signal ?? nats.signal,
-    });
-  } catch (error) {
-    if (dryRun && error instanceof StoreError && error.code === "not_found") return null;
-    throw error;
-  }
-}
-
-/** Decides whether the target may be written; `refused` when not. */
-async function judge(
-  bucket: Bucket,
-  source: SqliteSource,
-  replace: boolean,
-  signal?: AbortSignal,
-): Promise<Plan> {
-  const read = await readMarker(bucket, soon());
-  const { marker } = read;
-  const occupied = !await isEmpty(bucket, signal);
-  const ours = marker?.by === "migration" && marker.source === source.storeId;
-  const plan = (state: TargetState): Plan => ({ state, occupied, marker: read });
-  if (ours && marker.state === "in_progress") return plan("resumed");
-  if (ours && marker.state === "complete") {
-    if (!await isChanged(bucket, marker, read.revision, signal)) return plan("repeated");
-  } else if (!occupied) return plan("empty");
-  if (replace) return plan("replaced");
-  throw new StoreError(
-    "refused",
-    `Bucket ${bucket.name} ${reason(marker, ours)}; replace overrides, after saving it to a file`,
-  );
-}
-
-/** Whether the bucket was written since a move into it completed. */
-async function isChanged(
-  bucket: Bucket,
-  marker: Marker,
-  revision: number,
-  signal?: AbortSignal,
-): Promise<boolean> {
-  // The mark was the last thing that the move wrote.
-  const info = await streamInfo(bucket, soon());
-  if (info?.state.last_seq === revision) return false;
-  if (await isWrittenSince(bucket, { sequence: revision }, soon())) return true;
-  // Behind it are fences only, as reads leave them, or deletions of which nothing is left but a gap.
-  const digest = new SnapshotDigest();
-  for await (const it of reader(bucket).records(signal)) digest.add(it);
-  return digest.summary().digest !== marker.digests?.all;
-}
-
-function reason(marker: Marker | null, ours: boolean): string {
-  if (marker === null) return "holds a control plane that did not come from this file";
-  if (ours) {
-    return `was written after this move completed at ${marker.completedAt}: moving again would undo that`;
-  }
-  if (marker.state === "in_progress") {
-    return `holds the beginning of another ${marker.by}, of ${marker.startedAt}`;
-  }
-  return `holds what another ${marker.by} brought, of ${marker.startedAt}`;
 }
 
 function backUp(
@@ -197,25 +110,6 @@ function backUp(
   return path;
 }
 
-/** Saves what the bucket holds before it is replaced. */
-async function save(bucket: Bucket, path: string, signal?: AbortSignal): Promise<void> {
-  const backend = reader(bucket);
-  const records = (options?: { signal?: AbortSignal }) => backend.records(options?.signal);
-  const stream = exportSnapshot({ records }, { signal });
-  try {
-    await pipeline(
-      Readable.fromWeb(stream as Parameters<typeof Readable.fromWeb>[0]),
-      createWriteStream(path, { flags: "wx", mode: 0o600, flush: true }),
-    );
-  } catch (error) {
-    await rm(path, { force: true });
-    if (error instanceof StoreError) throw error;
-    throw new StoreError("unavailable", `Saving bucket ${bucket.name} to ${path} failed`, {
-      cause: error,
-    });
-  }
-}
-
 async function move(
   bucket: Bucket,
   source: SqliteSource,
@@ -225,16 +119,12 @@ async function move(
   { signal }: SqliteToKvOptions,
 ): Promise<void> {
   const total = Object.values(report.counts).reduce((a, b) => a + b);
-  const marker: Marker = {
-    state: "in_progress",
-    by: "migration",
-    source: source.storeId,
-    startedAt: new Date().toISOString(),
-  };
   steps.check();
-  let revision = await writeMarker(bucket, marker, plan.marker.revision, soon());
+  const { storeId, path } = source;
+  let { marker, revision } = await claimTarget(bucket, plan, { source: storeId, path, signal });
+  report.saved = marker.saved ?? null;
 
-  const guard = guardOf(bucket, revision);
+  const guard = guardOf(revision);
   /** Where the stream must still end after the verification: else somebody else wrote. */
   let last = revision;
   const lastSequence = async () => (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;

@@ -29,8 +29,8 @@ export interface MoveOptions {
   /** Check everything and say what would be done; write nothing. */
   dryRun?: boolean;
   /**
-   * Go on although the target holds something else or newer: it is saved first, to a file that the
-   * report names.
+   * Continue although the target holds something else or newer: it is saved before it is overwritten,
+   * to a file that the report names.
    */
   replace?: boolean;
   /** Called as the move goes on; the last time with `done`. */
