@@ -34,6 +34,7 @@ export {
   rekeyProblem,
   sealedKeyProblem,
 } from "./src/rules.ts";
+export { removeUser } from "./src/remove_user.ts";
 export { compareRecords } from "./src/order.ts";
 export { LIMITS } from "./src/validate.ts";
 export {

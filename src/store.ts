@@ -141,7 +141,10 @@ export interface Store extends AsyncDisposable {
   restoreUser(signPub: string): Promise<User>;
   /** Makes a user an admin, or no more; again changes nothing. `not_found`, `last_admin` (unless `force`) */
   setUserRole(signPub: string, role: UserRole, options?: { force?: boolean }): Promise<User>;
-  /** Removes a user; memberships stay, inert. `not_found`, `last_admin` (unless `force`) */
+  /**
+   * Removes a user. Its memberships stay: inert, and good again when a user with the same key is added.
+   * `removeUser` ends them too. `not_found`, `last_admin` (unless `force`)
+   */
   deleteUser(signPub: string, options?: { force?: boolean }): Promise<void>;
   /** Whether the key belongs to an active user. Never rejects: on any error or doubt the answer is no. */
   isAuthorized(signPub: string): Promise<boolean>;

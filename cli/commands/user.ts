@@ -6,6 +6,7 @@
 
 import { Option } from "@commander-js/extra-typings";
 import type { Store, User } from "../../mod.ts";
+import { removeUser } from "../../src/remove_user.ts";
 import * as check from "../../src/validate.ts";
 import {
   command,
@@ -145,14 +146,16 @@ function restore(context: Context): CommandUnknownOpts {
 
 function remove(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    lastAdminToo(ofUser(context, "delete", "Remove a user; memberships stay, without effect", [
-      "membershipd user delete KEY",
-      "membershipd user delete KEY --force",
-    ])),
+    lastAdminToo(
+      ofUser(context, "delete", "Remove a user and end its memberships; rooms it owns stay", [
+        "membershipd user delete KEY",
+        "membershipd user delete KEY --force",
+      ]),
+    ),
   )).action((key, flags) =>
     change(context, flags, "deleted", async (store) => {
       const user = await store.getUser(key);
-      await store.deleteUser(key, force(flags));
+      await removeUser(store, key, force(flags));
       return user;
     })
   );

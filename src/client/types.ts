@@ -183,8 +183,14 @@ export interface Client extends Disposable {
   restoreUser(signPub: string): Promise<User>;
   /** Makes a user an admin, or no more. `not_found`, `last_admin` (unless `force`) */
   setUserRole(signPub: string, role: UserRole, options?: { force?: boolean }): Promise<User>;
-  /** Removes a user. `not_found`, `last_admin` (unless `force`) */
-  deleteUser(signPub: string, options?: { force?: boolean }): Promise<void>;
+  /**
+   * Removes a user and ends its memberships, unless `keepMemberships`. Rooms it owns stay with it.
+   * `not_found`, `last_admin` (unless `force`)
+   */
+  deleteUser(
+    signPub: string,
+    options?: { force?: boolean; keepMemberships?: boolean },
+  ): Promise<void>;
 
   /** Lists invites by id: all, or those of one state. With a state a page may be short of `limit`. */
   listInvites(page?: PageRequest & { state?: InviteState }): Promise<Page<Invite>>;

@@ -143,7 +143,13 @@ export const QUERY = {
       "True: only rooms one has accepted; false: only offers. Not with `all`",
     )),
   }),
-  force: object({ force: optional(described(booleanInQuery, "Also the last admin")) }),
+  deleteUser: object({
+    force: optional(described(booleanInQuery, "Also the last admin")),
+    keepMemberships: optional(described(
+      booleanInQuery,
+      "Leave its memberships, which are good again when a user with the same key is added",
+    )),
+  }),
   key: object({ epoch: epochInQuery }),
   keys: object({ ...paging, epoch: epochInQuery }),
 } as const;

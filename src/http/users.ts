@@ -6,6 +6,7 @@
 
 import { inviteProblem } from "../rules.ts";
 import { inviteId } from "../store.ts";
+import { removeUser } from "../remove_user.ts";
 import * as check from "../validate.ts";
 import { invitesOf } from "./invite_search.ts";
 import { userOf } from "./lookup.ts";
@@ -131,12 +132,13 @@ export const USERS: readonly Route[] = [
   }),
   route("DELETE /v1/users/{signPub}", {
     id: "deleteUser",
-    summary: "Remove a user; its memberships stay, inert",
+    summary: "Remove a user and end its memberships; rooms it owns stay with it",
     who: "admin",
-    query: QUERY.force,
+    query: QUERY.deleteUser,
     errors: ["not_found", "last_admin"],
-    handle: async ({ store, params, query }) => {
-      await store.deleteUser(params.signPub!, query);
+    handle: async ({ store, params, query: { keepMemberships = false, ...options } }) => {
+      if (keepMemberships) await store.deleteUser(params.signPub!, options);
+      else await removeUser(store, params.signPub!, options);
       return {};
     },
   }),

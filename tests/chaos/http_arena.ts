@@ -123,7 +123,7 @@ function storeOver(url: string, people: People, admin: Identity, timeout: number
     getUser: (signPub) => client.getUser(signPub),
     revokeUser: (signPub) => client.revokeUser(signPub),
     restoreUser: (signPub) => client.restoreUser(signPub),
-    deleteUser: (signPub) => client.deleteUser(signPub),
+    deleteUser: (signPub) => client.deleteUser(signPub, { keepMemberships: true }),
     createInvite: ({ createdBy: _, ...invite }) => client.createInvite(invite),
     getInvite: (id) => client.getInvite(id),
     cancelInvite: (id) => client.cancelInvite(id),

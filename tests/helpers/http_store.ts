@@ -73,7 +73,8 @@ export async function overHttp(store: Store, clock?: () => Date): Promise<Store>
     revokeUser: (signPub, options) => anyone.revokeUser(signPub, options),
     restoreUser: (signPub) => anyone.restoreUser(signPub),
     setUserRole: (signPub, role, options) => anyone.setUserRole(signPub, role, options),
-    deleteUser: (signPub, options) => anyone.deleteUser(signPub, options),
+    deleteUser: (signPub, options) =>
+      anyone.deleteUser(signPub, { ...options, keepMemberships: true }),
     createInvite: ({ createdBy: _, ...invite }) => anyone.createInvite(invite),
     getInvite: (id) => anyone.getInvite(id),
     listInvites: (page) => anyone.listInvites(page),

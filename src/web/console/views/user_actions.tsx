@@ -120,7 +120,7 @@ function Consequence(
         <p>
           The user is removed from the allowlist.{" "}
           <strong>This cannot be undone</strong>: to come back, it needs a new invite. Its
-          memberships stay and mean nothing until then. To shut somebody out for a while, revoke
+          memberships end; rooms it owns stay with it. To shut somebody out for a while, revoke
           instead.
         </p>
       );
