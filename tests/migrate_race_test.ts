@@ -22,7 +22,7 @@ import {
   sqliteSnapshot,
   withPlace,
 } from "./helpers/move.ts";
-import { type TestServer, testServer } from "./helpers/nats.ts";
+import { testCluster, type TestServer, testServer } from "./helpers/nats.ts";
 import { person } from "./helpers/sqlite.ts";
 import { writeDataset } from "./tools/dataset.ts";
 
@@ -121,6 +121,23 @@ test("the same for a target that was moved to before, and for one that is to be 
   await assert.rejects(moveWhileWritten(place, true), code("conflict"));
   assert.match(await kvSnapshot(nats), late);
   assert.equal((await readdir(place.dir)).find((it) => it.includes("replaced")), undefined);
+});
+
+Deno.test("on three servers: fences are no obstacle to the mark, a write is", async () => {
+  await using cluster = await testCluster(3);
+  await withPlace(cluster.urls[0]!, async (place) => {
+    const { db, nats } = place;
+    await populated(db);
+    await migrateSqliteToKv({ db, nats, replicas: 3, backup: false });
+    {
+      // Leaves a fence behind the mark: the answer is confirmed.
+      await using store = await openJetStream(nats);
+      await store.getUser(person("ada").signPub);
+    }
+    assert.equal((await migrateSqliteToKv({ db, nats, backup: false })).target, "repeated");
+    await assert.rejects(moveWhileWritten(place), code("conflict"));
+    assert.match(await kvSnapshot(nats), new RegExp(person("late").signPub));
+  });
 });
 
 test("what is replaced is saved behind the mark: a run killed at that is continued, and all is saved", async ({ db, dir, nats }) => {
