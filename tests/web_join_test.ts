@@ -10,7 +10,7 @@ import {
   lockIdentity,
 } from "@unibus/membership/client";
 import { assertLooks, browserTest, visit } from "./web/browser.ts";
-import { heading } from "./web/join.ts";
+import { goThrough, heading } from "./web/join.ts";
 import { type Site, site } from "./web/site.ts";
 import { assertInside, tracesOf } from "./web/traces.ts";
 
@@ -103,6 +103,21 @@ Deno.test("the search for private keys finds them in every form", () => {
       assert.throws(() => assertInside([{ ...claim, body }, leak], identity), /left/, form);
     }
   }
+});
+
+browserTest("the page works below a path of another server", async () => {
+  await using it = await site({ basePath: "/bus" });
+  await using one = await visit();
+  const { page } = one;
+  const { token } = await it.invite();
+  await page.goto(`${it.url}/bus/join#${token}`);
+  await goThrough(page);
+  await heading(page, "Welcome, Ada");
+  await page.getByText(`url: "${it.url}/bus"`).waitFor();
+  await page.getByRole("link", { name: "description of this server" }).click();
+  await page.getByRole("link", { name: "openapi.json" }).click();
+  assert.equal(new URL(page.url()).pathname, "/bus/openapi.json");
+  await one.assertClean(it.url);
 });
 
 browserTest(

@@ -14,6 +14,7 @@ import { readinessOf } from "./health.ts";
 import { isLoopback } from "./limits.ts";
 import { loopDelay } from "./loop_delay.ts";
 import { metricsOf } from "./metrics.ts";
+import { mountOf } from "./mount.ts";
 import { openApi } from "./openapi.ts";
 import { operationsOf } from "./operations.ts";
 import type { ControlPlane, ControlPlaneOptions, Peer } from "./options.ts";
@@ -132,7 +133,8 @@ export function createControlPlane(
     return response;
   }
 
-  const app = new Hono<Env>();
+  const mount = mountOf(options.basePath);
+  const app = new Hono<Env>({ getPath: mount.pathOf });
   for (const route of ROUTES) {
     app.on(
       route.method,
@@ -172,7 +174,7 @@ export function createControlPlane(
     },
     "/openapi.json": () => new Response(openApiText(), { headers: JSON_HEADERS }),
     "/docs": async () => new Response(await docsPage(ROUTES), { headers: PAGE_HEADERS }),
-    "/": () => new Response(null, { status: 302, headers: { location: "/docs" } }),
+    "/": () => new Response(null, { status: 302, headers: { location: `${mount.base}/docs` } }),
   };
   if (shown.join) pages["/join"] = (c) => pageOf("join", c.req.raw);
   if (shown.console) {
@@ -221,7 +223,9 @@ export function createControlPlane(
   );
 
   return {
-    fetch: async (request, peer) => await app.fetch(request, peer === undefined ? {} : { peer }),
+    fetch: async (request, peer) =>
+      // What mounts us may call us with something else of its own.
+      await app.fetch(mount.whole(request), typeof peer?.address === "string" ? { peer } : {}),
     gauge: metrics.gauge,
     close: operations.close,
   };

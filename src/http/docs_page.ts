@@ -34,7 +34,7 @@ export async function docsPage(routes: readonly Route[]): Promise<string> {
       </head>
       <body>
         <h1>unibus control plane</h1>
-        <p>The same for machines: <a href="/openapi.json">openapi.json</a>. Requests are signed by RFC 9421
+        <p>The same for machines: <a href="openapi.json">openapi.json</a>. Requests are signed by RFC 9421
     with Ed25519 over <code>@method</code>, <code>@authority</code>, <code>@request-target</code> and, where
     there is a body, <code>content-digest</code>; with <code>created</code> (at most 60 seconds old, 5 ahead),
     <code>nonce</code> (new each time), <code>keyid</code> (the public key in hex).</p>

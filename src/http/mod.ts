@@ -20,6 +20,7 @@
 export { createControlPlane } from "./control_plane.ts";
 export type * from "./events.ts";
 export type * from "./options.ts";
+export { type NodeListener, nodeListener } from "./node_listener.ts";
 export type { PagesOptions } from "./pages.ts";
 export { serve } from "./serve.ts";
 export type * from "./serve_types.ts";

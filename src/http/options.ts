@@ -93,6 +93,11 @@ export interface ControlPlaneOptions {
    * of them or by an address.
    */
   detailsFor?: "anyone" | "loopback";
+  /**
+   * The path below which another server mounts this control plane, such as `/bus`. Clients sign the
+   * whole path, so without it no signature fits. Requests may come with the base on or taken off.
+   */
+  basePath?: string;
   /** Which pages for people are served: `/join` and `/console`. Default both. */
   pages?: PagesOptions;
   /** Called with what happens. Default: nothing is said. */

@@ -94,7 +94,9 @@ export function verifyRequest(request: SignedRequest, options: VerifyOptions): P
   const digest = covered.has('"content-digest"') ? signedDigest(headers) : null;
 
   if (!verify(null, Buffer.from(base), keyOf(keyid), signature)) {
-    throw refuse("signature", "The signature does not fit the request and the key");
+    // Tells whether something in between changed the path.
+    const path = check.show(target.path);
+    throw refuse("signature", `The signature does not fit the key and a request for ${path}`);
   }
   return { signPub: keyid, created, nonce, authority: target.authority, digest };
 }

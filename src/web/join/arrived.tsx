@@ -9,6 +9,7 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { formatCard } from "../../client/identity_format.ts";
 import type { User } from "../../model.ts";
+import { siteUrl } from "../shared/api.ts";
 import { fingerprint, type Keys } from "../shared/keys.ts";
 import { Button, copy, Heading, Notice } from "../shared/page.tsx";
 import { fileName } from "./forms.tsx";
@@ -64,7 +65,7 @@ export function DonePage(props: {
           <pre class="program" tabIndex={0} aria-label="Program"><code>{program(file)}</code></pre>
           <p class="small muted">
             <code>natsAuthenticator(identity)</code> connects to NATS itself. More is in the{" "}
-            <a href="/docs">description of this server</a>.
+            <a href="docs">description of this server</a>.
           </p>
         </li>
       </ol>
@@ -78,7 +79,7 @@ function program(file: string): string {
 const identity = await readIdentity("${file}", {
   passphrase: () => prompt("Passphrase:") ?? "",
 });
-const client = createClient({ url: "${location.origin}", identity });
+const client = createClient({ url: "${siteUrl().replace(/\/$/, "")}", identity });
 console.log(await client.me());`;
 }
 
@@ -106,7 +107,7 @@ function ConsoleItem(): JSX.Element | null {
   const [isThere, setThere] = useState(false);
   useEffect(() => {
     const init = { method: "HEAD", credentials: "omit" } as const;
-    fetch("/console", init).then((it) => setThere(it.ok), () => setThere(false));
+    fetch("console", init).then((it) => setThere(it.ok), () => setThere(false));
   }, []);
   if (!isThere) return null;
   return (
@@ -115,7 +116,7 @@ function ConsoleItem(): JSX.Element | null {
         <strong>Look after the server.</strong> As an admin you invite others and see what goes on.
       </p>
       <div class="actions">
-        <a class="button" href="/console">Open the console</a>
+        <a class="button" href="console">Open the console</a>
       </div>
     </li>
   );

@@ -81,6 +81,11 @@ export interface Api {
   readonly clockOffset: number;
 }
 
+/** Where this page's control plane is, with a slash at the end: it may be mounted below a path. */
+export function siteUrl(): string {
+  return new URL(".", location.href).href;
+}
+
 const TIMEOUT_MS = 15_000;
 const TRIES = 3;
 const FIRST_WAIT_MS = 200;
@@ -89,15 +94,16 @@ const FIRST_WAIT_MS = 200;
  * Makes a caller.
  *
  * @param signer Who signs; null: nobody, for what anyone may read
- * @param origin Where the control plane is. Default: where the page came from
+ * @param site Where the control plane is. Default: where the page came from
  */
-export function createApi(signer: Signer | null, origin: string = location.origin): Api {
+export function createApi(signer: Signer | null, site: string = siteUrl()): Api {
+  const base = new URL("v1/", site);
   let clockOffset = 0;
 
   async function once<T>(method: string, path: string, options: CallOptions): Promise<T> {
-    const url = new URL(`/v1/${path}`, origin);
+    const url = new URL(base.pathname + path, base);
     // A key out of an address that somebody was sent must not lead to something else than it says.
-    if (url.pathname !== `/v1/${path}`) {
+    if (url.pathname !== base.pathname + path) {
       throw new ApiError("not_found", "There is nothing at this path", 404);
     }
     for (const [name, value] of Object.entries(options.query ?? {})) {

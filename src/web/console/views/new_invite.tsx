@@ -9,6 +9,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { CreatedInvite, UserRole } from "../../../model.ts";
+import { siteUrl } from "../../shared/api.ts";
 import { Button, Field } from "../../shared/page.tsx";
 import { lasts, moment } from "../format.ts";
 import { useLive, useLoad, useTask } from "../hooks.ts";
@@ -92,7 +93,7 @@ function Made({ made, onClose }: { made: CreatedInvite; onClose: () => void }): 
   const { api, live } = useSession();
   const { invites: revision } = useLive(live);
   const { invite, token } = made;
-  const link = `${location.origin}/join#${token}`;
+  const link = `${siteUrl()}join#${token}`;
   const field = useFocus<HTMLInputElement>();
   const { data } = useLoad((signal) => api.invite(invite.id, signal), invite.id, revision);
   const usedBy = data?.usedBy ?? null;
