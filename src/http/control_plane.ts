@@ -176,14 +176,14 @@ export function createControlPlane(
     "/docs": async () => new Response(await docsPage(ROUTES), { headers: PAGE_HEADERS }),
     "/": () => new Response(null, { status: 302, headers: { location: `${mount.base}/docs` } }),
   };
-  if (shown.join) pages["/join"] = (c) => pageOf("join", c.req.raw);
+  if (shown.join) pages["/join"] = (c) => pageOf("join", c.req.raw, mount.base);
   if (shown.console) {
     pages["/console"] = (c) => {
       // Where nobody's signature is demanded, it would be everybody's.
       if (busAuth !== "enforce" && !isOfThisMachine(c)) {
         throw new StoreError("forbidden", "Without enforce the console is for this machine only");
       }
-      return pageOf("console", c.req.raw);
+      return pageOf("console", c.req.raw, mount.base);
     };
   }
   if (shown.join || shown.console) {

@@ -72,9 +72,14 @@ const DOCUMENT_HEADERS: Readonly<Record<string, string>> = {
   "x-frame-options": "DENY",
 };
 
-/** Answers a request for a page. */
-export async function pageOf(name: keyof typeof DOCUMENTS, request: Request): Promise<Response> {
-  return answerOf(await served(`page ${name}`, DOCUMENTS[name], DOCUMENT_HEADERS), request);
+/** Answers a request for a page of a control plane that is mounted below `base`. */
+export async function pageOf(
+  name: keyof typeof DOCUMENTS,
+  request: Request,
+  base: string,
+): Promise<Response> {
+  const text = DOCUMENTS[name]!.replaceAll('="/assets/', `="${base}/assets/`);
+  return answerOf(await served(`page ${base}/${name}`, text, DOCUMENT_HEADERS), request);
 }
 
 /** Answers a request for a script or a style. */

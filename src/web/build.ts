@@ -61,7 +61,7 @@ export async function build(): Promise<string> {
       const style = await readFile(join(directory, page, `${page}.css`), "utf8");
       names.style = keep(page, style, "css");
       const html = await read(`${page}/index.html`);
-      documents[page] = html.replace(/\{\{(\w+)\}\}/g, (_, slot) => `assets/${names[slot]}`);
+      documents[page] = html.replace(/\{\{(\w+)\}\}/g, (_, slot) => `/assets/${names[slot]}`);
     }
     return `${HEAD}${literal(documents)};\n${ASSETS}${literal(assets)};\n`;
   } finally {
