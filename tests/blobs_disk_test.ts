@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { openDiskBlobs } from "../src/blobs/mod.ts";
 import { type BlobBed, bodyOf, bytesOf, chunks, idOf, spawn } from "./blobs/kit.ts";
+import { owner, putBy, testHolders } from "./blobs/holders.ts";
 import { testPromises } from "./blobs/promises.ts";
 import { failsWith, inDir } from "./helpers/sqlite.ts";
 
@@ -26,6 +27,49 @@ async function diskBed(): Promise<BlobBed> {
 }
 
 testPromises("disk", diskBed);
+testHolders("disk", diskBed);
+
+Deno.test("disk: a blob of 0.1, with nobody noted beside it, is never taken by its later owners", async () => {
+  await using bed = await diskBed();
+  await using blobs = await bed.open();
+  const bytes = bytesOf(100);
+  const id = idOf(bytes);
+  const path = `${bed.address[1]}/${id.slice(0, 2)}/${id.slice(2, 4)}`;
+  await Deno.mkdir(path, { recursive: true });
+  await Deno.writeFile(`${path}/${id}`, bytes);
+  assert.deepEqual(await blobs.holders(id), { owners: [], unowned: true });
+  const by = owner();
+  await failsWith("forbidden", () => blobs.delete(id, by));
+  assert.equal((await putBy(blobs, bytes, by)).created, false);
+  assert.deepEqual(await blobs.holders(id), { owners: [by], unowned: true });
+  assert.equal(await blobs.delete(id, by), false);
+  await (await bed.open()).close();
+  assert.equal(idOf(await bodyOf(await blobs.get(id))), id);
+  assert.equal(await blobs.delete(id), true);
+  assert.deepEqual([...Deno.readDirSync(path)], []);
+});
+
+Deno.test("disk: blobs leave the bytes free that are reserved", () =>
+  inDir(async (dir) => {
+    await using disk = await smallDisk(dir);
+    if (disk === null) return console.warn("skipped: only root may make a small disk");
+    await using blobs = await openDiskBlobs(dir, { reserve: 4 * MB });
+    const kept = bytesOf(2 * MB);
+    await blobs.put(chunks(kept), { maxBytes: 2 * MB });
+    const large = bytesOf(3 * MB);
+    await failsWith(
+      "unavailable",
+      () => blobs.put(chunks(large), { maxBytes: 3 * MB }),
+      /4194304 are reserved for the control plane/,
+    );
+    assert.equal([...Deno.readDirSync(`${dir}/tmp`)].length, 0);
+    // What is reserved is there for others.
+    await Deno.writeFile(`${dir}/store.db`, new Uint8Array(4 * MB));
+    assert.equal(Deno.statSync(`${dir}/store.db`).size, 4 * MB);
+    await failsWith("unavailable", () => blobs.put(chunks(bytesOf(1)), { maxBytes: 1 }));
+    assert.equal(idOf(await bodyOf(await blobs.get(idOf(kept)))), idOf(kept));
+    assert.match((await blobs.health()).detail, /MiB free, 4 reserved/);
+  }));
 
 /** How many files of a directory this process holds open. */
 function openFiles(directory: string): number {

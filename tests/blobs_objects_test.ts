@@ -6,10 +6,12 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { Objm } from "@nats-io/obj";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { openObjectBlobs } from "../src/blobs/mod.ts";
+import { Accounts } from "../src/blobs/object_holders.ts";
 import { ObjectStream } from "../src/blobs/object_stream.ts";
 import { sweepChunks } from "../src/blobs/object_sweep.ts";
 import { connectNats } from "../src/nats/connect.ts";
 import { type BlobBed, bodyOf, bytesOf, chunks, idOf, spawn } from "./blobs/kit.ts";
+import { owner, putBy, testHolders } from "./blobs/holders.ts";
 import { testPromises } from "./blobs/promises.ts";
 import { type TestServer, testServer } from "./helpers/nats.ts";
 import { failsWith } from "./helpers/sqlite.ts";
@@ -75,6 +77,60 @@ async function objectBed(): Promise<ObjectBed> {
 }
 
 testPromises("objects", objectBed);
+testHolders("objects", objectBed);
+
+Deno.test("objects: a blob of 0.1, or of another tool, is never taken by its later owners", async () => {
+  await using bed = await objectBed();
+  await using blobs = await bed.open();
+  const library = await new Objm(connection).open(bed.bucket);
+  const bytes = bytesOf(200_000);
+  const id = idOf(bytes);
+  await library.putBlob({ name: id }, bytes);
+  const by = owner();
+  assert.deepEqual(await blobs.holders(id), { owners: [], unowned: true });
+  await failsWith("forbidden", () => blobs.delete(id, by));
+  assert.equal((await putBy(blobs, bytes, by)).created, false);
+  assert.deepEqual(await blobs.holders(id), { owners: [by], unowned: true });
+  assert.equal(await blobs.delete(id, by), false);
+  assert.equal(idOf(await bodyOf(await blobs.get(id))), id);
+  assert.deepEqual(await library.getBlob(id), new Uint8Array(bytes));
+  assert.equal(await blobs.delete(id), true);
+  assert.equal(await library.getBlob(id), null);
+});
+
+Deno.test("objects: a count of what an owner keeps that is too high is mended before it refuses", async () => {
+  await using bed = await objectBed();
+  await using blobs = await bed.open();
+  const by = owner();
+  const stream = new ObjectStream(connection, bed.bucket);
+  // As if processes had been killed between the charge and the blob.
+  const accounts = new Accounts(stream, 5000, () => Promise.resolve(0));
+  await accounts.charge(by, 9 * MB, Infinity);
+  assert.equal(await blobs.usage(by), 9 * MB);
+  await putBy(blobs, bytesOf(MB), by, 10 * MB);
+  assert.equal(await blobs.usage(by), 10 * MB);
+  await putBy(blobs, bytesOf(MB), by, 10 * MB);
+  assert.equal(await blobs.usage(by), 2 * MB);
+  await failsWith("quota_exceeded", () => putBy(blobs, bytesOf(9 * MB), by, 10 * MB));
+});
+
+Deno.test("objects: the bucket takes no more bytes than it may, and the stream beside it goes on", async () => {
+  await using bed = await objectBed();
+  await using blobs = await openObjectBlobs({ connection, bucket: bed.bucket, maxBytes: 2 * MB });
+  const kept = await blobs.put(chunks(bytesOf(MB)), { maxBytes: MB });
+  const large = bytesOf(2 * MB);
+  await failsWith(
+    "unavailable",
+    () => blobs.put(chunks(large), { maxBytes: 2 * MB }),
+    /reserved for the control plane/,
+  );
+  assert.equal(await bed.leftovers(), 0);
+  assert.equal(await blobs.stat(idOf(large)), null);
+  const small = await blobs.put(chunks(bytesOf(MB / 2)), { maxBytes: MB });
+  assert.equal(await blobs.delete(kept.id), true);
+  await blobs.put(chunks(bytesOf(MB)), { maxBytes: MB });
+  assert.equal((await blobs.stat(small.id))?.size, MB / 2);
+});
 
 Deno.test("objects: the library of the object store reads what we store", async () => {
   await using bed = await objectBed();

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import type { Store } from "../mod.ts";
 import { createControlPlane } from "../src/http/control_plane.ts";
-import { Turns } from "../src/http/quotas.ts";
+import { Turns } from "../src/turns.ts";
 import { openSqlite } from "../src/sqlite/mod.ts";
 import { isProblem, sealedFor, type Someone, someone, testPlane } from "./helpers/http.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { StoreError } from "../errors.ts";
-import type { BlobRange, PutBlobOptions } from "./types.ts";
+import type { BlobHolders, BlobRange, PutBlobOptions } from "./types.ts";
 
 /** 64 hex digits, lower case; the only thing that ever becomes part of a path or a subject. */
 const ID = /^[0-9a-f]{64}$/;
@@ -16,10 +16,25 @@ export function checkId(id: string): string {
   throw invalid("id", "A blob's id is the SHA-256 of its bytes, 64 hex digits in lower case");
 }
 
+/** Returns the key of an owner, or throws `invalid`: it too becomes part of a path. */
+export function checkOwner(owner: string): string {
+  if (typeof owner === "string" && ID.test(owner)) return owner;
+  throw invalid("owner", "An owner of a blob is a signing key, 64 hex digits in lower case");
+}
+
+/** Returns a copy without repetitions, in order, or throws `invalid`. */
+export function checkHolders({ owners, unowned }: BlobHolders): BlobHolders {
+  return { owners: [...new Set(owners.map(checkOwner))].sort(), unowned: unowned === true };
+}
+
 /** What {@link checkPut} returns. */
 export interface CheckedPut {
   /** The most bytes. */
   maxBytes: number;
+  /** Who puts it. */
+  holders: BlobHolders;
+  /** The most bytes of each owner. */
+  quota: number;
   /** The expected id, in lower case. */
   expected: string | undefined;
   /** The caller's signal. */
@@ -27,7 +42,9 @@ export interface CheckedPut {
 }
 
 /** Returns a copy of the options, or throws `invalid`. */
-export function checkPut({ maxBytes, expected, signal }: PutBlobOptions): CheckedPut {
+export function checkPut(options: PutBlobOptions): CheckedPut {
+  const { maxBytes, expected, signal, quota = Infinity } = options;
+  const holders = checkHolders(options.holders ?? { owners: [], unowned: true });
   if (!Number.isSafeInteger(maxBytes) || maxBytes < 0) {
     throw invalid("maxBytes", `maxBytes must be a whole number of bytes, found ${maxBytes}`);
   }
@@ -35,7 +52,10 @@ export function checkPut({ maxBytes, expected, signal }: PutBlobOptions): Checke
   if (digest !== undefined && (typeof digest !== "string" || !ID.test(digest))) {
     throw invalid("expected", "expected must be a SHA-256, 64 hex digits");
   }
-  return { maxBytes, expected: digest, signal };
+  if (Number.isNaN(quota) || quota < 0) {
+    throw invalid("quota", `quota must be a number of bytes, found ${quota}`);
+  }
+  return { maxBytes, holders, quota, expected: digest, signal };
 }
 
 /** Returns the range with its end inside the blob, or throws `invalid`. */

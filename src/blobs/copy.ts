@@ -30,7 +30,7 @@ export interface CopyBlobsReport {
 const TOGETHER = 4;
 
 /**
- * Copies every blob of `from` that `to` has not.
+ * Copies every blob of `from` that `to` has not, and who put each.
  *
  * @throws {StoreError} `corrupt` when a blob has not the SHA-256 that its id says, `aborted`, and what
  * either store rejects with
@@ -43,11 +43,16 @@ export async function copyBlobs(
   const report = { count: 0, bytes: 0, copied: 0 };
   let looked = 0;
   const copy = async ({ id, size }: BlobInfo) => {
-    if ((await to.stat(id))?.size !== size) {
+    const holders = await from.holders(id);
+    // Removed since it was listed.
+    if (holders === null) return;
+    const isThere = (await to.stat(id))?.size === size && await to.addHolders(id, holders);
+    if (!isThere) {
       const blob = await from.get(id);
       // Removed since it was listed.
       if (blob === null) return;
-      await to.put(blob.body, { maxBytes: size, expected: id, ...signal ? { signal } : {} });
+      const options = { maxBytes: size, expected: id, holders, ...signal ? { signal } : {} };
+      await to.put(blob.body, options);
       report.copied++;
     }
     report.count++;

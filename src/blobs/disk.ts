@@ -22,9 +22,12 @@ import {
 } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { isStoreError, StoreError } from "../errors.ts";
-import { checkId } from "./checks.ts";
+import { Turns } from "../turns.ts";
+import { checkHolders, checkId, checkOwner } from "./checks.ts";
 import { codeOf, toStoreError } from "./disk_errors.ts";
+import { DiskHolders } from "./disk_holders.ts";
 import { listDisk } from "./disk_list.ts";
+import { costOf, demandQuota, isNobody, missingIn, noBlob, notOwner } from "./holders.ts";
 import { type Sink, takeIn } from "./intake.ts";
 import { Lifetime } from "./lifetime.ts";
 import { type Block, type Blocks, Proofs, WholeCheck } from "./proofs.ts";
@@ -32,6 +35,7 @@ import { handOut } from "./reading.ts";
 import { sweep, temporaryName } from "./temporary.ts";
 import type {
   BlobHealth,
+  BlobHolders,
   BlobInfo,
   BlobRange,
   BlobStore,
@@ -47,13 +51,22 @@ const BLOCK = 256 * 1024;
 const DIRECTORY_MODE = 0o700;
 const FILE_MODE = 0o600;
 
+/** How {@link openDiskBlobs} goes about it. */
+export interface DiskBlobsOptions {
+  /** Bytes of the disk that blobs leave free for others, such as the store; none by default. */
+  reserve?: number;
+}
+
 /**
  * Opens a store of blobs in a directory, which is made where there is none. Several processes may
  * use it at once. What killed writers left in it is removed.
  *
  * `unavailable` when the directory cannot be made or written.
  */
-export async function openDiskBlobs(directory: string): Promise<BlobStore> {
+export async function openDiskBlobs(
+  directory: string,
+  { reserve = 0 }: DiskBlobsOptions = {},
+): Promise<BlobStore> {
   const root = resolve(directory);
   const temporary = join(root, "tmp");
   try {
@@ -64,7 +77,7 @@ export async function openDiskBlobs(directory: string): Promise<BlobStore> {
   } catch (error) {
     throw toStoreError(error, `Opening the blobs in ${root}`);
   }
-  const blobs = new DiskBlobs(root, temporary);
+  const blobs = new DiskBlobs(root, temporary, reserve);
   const { ok, detail } = await blobs.health();
   if (!ok) throw new StoreError("unavailable", `Opening the blobs in ${root}: ${detail}`);
   return blobs;
@@ -77,10 +90,16 @@ class DiskBlobs implements BlobStore {
   readonly #proofs = new Proofs();
   /** Shards whose own directory entries this process has synced; 65,536 at most. */
   readonly #synced = new Set<string>();
+  readonly #reserve: number;
+  readonly #holders: DiskHolders;
+  /** What changes who holds a blob, by owner: a quota is counted before it is used. */
+  readonly #turns = new Turns();
 
-  constructor(root: string, temporary: string) {
+  constructor(root: string, temporary: string, reserve: number) {
     this.#root = root;
     this.#temporary = temporary;
+    this.#reserve = reserve;
+    this.#holders = new DiskHolders(root, temporary);
   }
 
   async put(source: AsyncIterable<Uint8Array>, options: PutBlobOptions): Promise<StoredBlob> {
@@ -115,6 +134,68 @@ class DiskBlobs implements BlobStore {
     }
   }
 
+  holders(id: string): Promise<BlobHolders | null> {
+    return attempt("Reading who put a blob", async () => {
+      if (await this.stat(id) === null) return null;
+      return await this.#holders.read(this.#path(id)) ?? { owners: [], unowned: true };
+    });
+  }
+
+  addHolders(id: string, given: BlobHolders): Promise<boolean> {
+    return attempt("Noting who put a blob", async () => {
+      const info = await this.stat(id);
+      if (info === null) return false;
+      await this.#holders.add(this.#path(id), id, info.size, checkHolders(given));
+      return await this.stat(id) !== null;
+    });
+  }
+
+  delete(id: string, owner?: string): Promise<boolean> {
+    return attempt("Deleting a blob", async () => {
+      const target = this.#path(checkId(id));
+      const by = owner === undefined ? null : checkOwner(owner);
+      this.#lifetime.check();
+      const leave = async () => {
+        const info = await this.stat(id);
+        if (info === null) throw noBlob();
+        const all = await this.#holders.read(target) ?? { owners: [], unowned: true };
+        if (by !== null && !all.owners.includes(by)) throw notOwner(id);
+        const leaving = by === null ? all : { owners: [by], unowned: false };
+        await this.#holders.remove(target, id, info.size, leaving);
+        // Read again: another may have left at the same time, and not have been the last either.
+        const left = await this.#holders.read(target);
+        return (left === null || isNobody(left)) && await this.#removeBytes(target);
+      };
+      return await this.#lifetime.run(() => by === null ? leave() : this.#turns.take(by, leave));
+    });
+  }
+
+  /**
+   * Removes bytes that nobody holds. They are put aside before it is looked whether somebody has been
+   * noted meanwhile, who is given them back: whoever is noted later finds them gone, and places its own.
+   */
+  async #removeBytes(target: string): Promise<boolean> {
+    const aside = join(this.#temporary, temporaryName());
+    try {
+      await rename(target, aside);
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return false;
+      throw error;
+    }
+    const isEnded = await this.#holders.end(target);
+    if (!isEnded && !await this.#link(aside, target) && await sizeOf(target) === null) {
+      await rename(aside, target);
+    } else await unlink(aside);
+    return isEnded;
+  }
+
+  usage(owner: string): Promise<number> {
+    return attempt("Counting the blobs of an owner", async () => {
+      this.#lifetime.check();
+      return await this.#holders.usage(checkOwner(owner));
+    });
+  }
+
   async health(): Promise<BlobHealth> {
     if (this.#lifetime.closed) return { ok: false, detail: "The store of blobs is closed" };
     try {
@@ -126,7 +207,8 @@ class DiskBlobs implements BlobStore {
         await unlink(path);
       }
       const { bavail, bsize } = await statfs(this.#root);
-      return { ok: true, detail: `${Math.floor(bavail * bsize / 2 ** 20)} MiB free` };
+      const reserved = this.#reserve > 0 ? `, ${Math.floor(this.#reserve / 2 ** 20)} reserved` : "";
+      return { ok: true, detail: `${Math.floor(bavail * bsize / 2 ** 20)} MiB free${reserved}` };
     } catch (error) {
       return { ok: false, detail: toStoreError(error, "Writing a file").message };
     }
@@ -153,21 +235,26 @@ class DiskBlobs implements BlobStore {
 
   async #sink(): Promise<Sink> {
     const what = `Storing a blob in ${this.#root}`;
+    await attempt(what, () => this.#demandRoom(0));
     const { handle, path } = await attempt(what, () => this.#createTemporary());
     let writing: Promise<void> = Promise.resolve();
     let closing: Promise<void> | undefined;
-    const place = (id: string, size: number) => this.#place(path, id, size);
+    const place = (...it: [string, number, BlobHolders, number]) => this.#hold(path, ...it);
+    const demandRoom = (bytes: number) => this.#demandRoom(bytes);
     return {
       write(block) {
-        writing = attempt(what, () => writeAll(handle, block));
+        writing = attempt(what, async () => {
+          await demandRoom(block.length);
+          await writeAll(handle, block);
+        });
         return writing;
       },
-      commit(id, size) {
+      commit(id, size, holders, quota) {
         return attempt(what, async () => {
           await handle.sync();
           closing = handle.close();
           await closing;
-          const created = await place(id, size);
+          const created = await place(id, size, holders, quota);
           await unlink(path).catch(() => {});
           return created;
         });
@@ -178,6 +265,58 @@ class DiskBlobs implements BlobStore {
         await unlink(path).catch(() => {});
       },
     };
+  }
+
+  /** Throws where the bytes would go into what is reserved. */
+  async #demandRoom(bytes: number): Promise<void> {
+    if (this.#reserve === 0) return;
+    const { bavail, bsize } = await statfs(this.#root);
+    if (bavail * bsize - bytes >= this.#reserve) return;
+    throw new StoreError(
+      "unavailable",
+      `Storing a blob in ${this.#root}: ${bavail * bsize} bytes are free, and the last ` +
+        `${this.#reserve} are reserved for the control plane`,
+    );
+  }
+
+  /** Notes who puts a blob, within the quota of each, and gives it its place. */
+  async #hold(
+    path: string,
+    id: string,
+    size: number,
+    holders: BlobHolders,
+    quota: number,
+  ): Promise<boolean> {
+    const target = this.#path(id);
+    const hold = async () => {
+      if (quota !== Infinity) await this.#demandQuota(target, size, holders, quota);
+      const added = await this.#holders.add(target, id, size, holders);
+      try {
+        return await this.#place(path, id, size);
+      } catch (error) {
+        // Where the bytes are there, whoever has put them holds them.
+        if (await sizeOf(target).catch(() => 0) === null) {
+          await this.#holders.remove(target, id, size, added).catch(() => {});
+          await this.#holders.end(target).catch(() => {});
+        }
+        throw error;
+      }
+    };
+    // One after another of one owner. Several owners at once are only in copies, which have no quota.
+    const [owner] = holders.owners;
+    return await (owner === undefined ? hold() : this.#turns.take(owner, hold));
+  }
+
+  async #demandQuota(
+    target: string,
+    size: number,
+    holders: BlobHolders,
+    quota: number,
+  ): Promise<void> {
+    const before = await this.#holders.read(target) ?? { owners: [], unowned: false };
+    for (const owner of missingIn(before, holders).owners) {
+      demandQuota(await this.#holders.usage(owner), costOf(size), quota);
+    }
   }
 
   /** Gives a synced temporary file its place; false when a good copy is there. */
@@ -229,6 +368,10 @@ class DiskBlobs implements BlobStore {
 
   /** Makes a new entry survive a power cut: its directory, and those above where they may be new. */
   async #syncDirectories(id: string): Promise<void> {
+    // Not there where an admin has deleted the blob meanwhile.
+    await syncDirectory(`${this.#path(id)}.by`).catch((error) => {
+      if (codeOf(error) !== "ENOENT") throw error;
+    });
     const shard = id.slice(0, 4);
     const upper = join(this.#root, id.slice(0, 2));
     await syncDirectory(join(upper, id.slice(2, 4)));

@@ -9,14 +9,14 @@ import { createHash } from "node:crypto";
 import { StoreError } from "../errors.ts";
 import { checkPut } from "./checks.ts";
 import type { Lifetime } from "./lifetime.ts";
-import type { PutBlobOptions, StoredBlob } from "./types.ts";
+import type { BlobHolders, PutBlobOptions, StoredBlob } from "./types.ts";
 
 /** Where the blocks of one blob go. Nothing is visible before the commit. */
 export interface Sink {
   /** Takes one block; all but the last are of full size. The bytes are the sink's from now on. */
   write(block: Uint8Array): Promise<void>;
-  /** Makes the blob visible; false when it was there already. */
-  commit(id: string, size: number): Promise<boolean>;
+  /** Makes the blob visible and notes who put it, within their quota; false when it was there already. */
+  commit(id: string, size: number, holders: BlobHolders, quota: number): Promise<boolean>;
   /** Removes what was written. Called once when anything failed, the commit included. Never rejects. */
   discard(): Promise<void>;
 }
@@ -32,7 +32,7 @@ export async function takeIn(
   blockSize: number,
   open: () => Promise<Sink>,
 ): Promise<StoredBlob> {
-  const { maxBytes, expected, signal } = checkPut(options);
+  const { maxBytes, expected, signal, holders, quota } = checkPut(options);
   const interrupt = new Interrupt(signal, lifetime);
   let sink: Sink | null = null;
   try {
@@ -58,7 +58,7 @@ export async function takeIn(
         field: "content-digest",
       });
     }
-    return { id, size, created: await sink.commit(id, size) };
+    return { id, size, created: await sink.commit(id, size, holders, quota) };
   } catch (error) {
     await sink?.discard();
     throw error;

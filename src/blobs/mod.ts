@@ -6,10 +6,11 @@
 
 export type { Connection } from "../jetstream/mod.ts";
 export { copyBlobs, type CopyBlobsOptions, type CopyBlobsReport } from "./copy.ts";
-export { openDiskBlobs } from "./disk.ts";
+export { type DiskBlobsOptions, openDiskBlobs } from "./disk.ts";
 export { type ObjectBlobsOptions, openObjectBlobs } from "./objects.ts";
 export type {
   BlobHealth,
+  BlobHolders,
   BlobInfo,
   BlobRange,
   BlobStore,

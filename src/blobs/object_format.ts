@@ -27,6 +27,8 @@ export interface ObjectInfo {
   mtime: string;
   /** Whether it was deleted. */
   deleted?: boolean;
+  /** Who put it, and other tools' own. */
+  metadata?: Record<string, string>;
   /** Bytes of each chunk but the last. */
   options?: { max_chunk_size?: number };
 }

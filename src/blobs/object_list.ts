@@ -22,11 +22,19 @@ export interface ListOptions {
   check: () => void;
 }
 
-/** The objects, as they were stored: all that were there when it began. */
+/** The blobs, as they were stored: all that were there when it began. */
 export async function* listObjects(
   stream: ObjectStream,
-  { opTimeout, check }: ListOptions,
+  options: ListOptions,
 ): AsyncGenerator<BlobInfo> {
+  for await (const { name, size } of listInfos(stream, options)) yield { id: name, size };
+}
+
+/** The descriptions of the blobs. */
+export async function* listInfos(
+  stream: ObjectStream,
+  { opTimeout, check }: ListOptions,
+): AsyncGenerator<ObjectInfo> {
   const { metas } = stream.subjects;
   const deadline = () => Date.now() + opTimeout;
   const last = await lastSequence(stream, deadline());
@@ -58,15 +66,14 @@ async function lastSequence(stream: ObjectStream, deadline: number): Promise<num
   }
 }
 
-/** What a description tells; `null` for that of a deleted object, and for what is no blob. */
-function blobOf(description: Uint8Array): BlobInfo | null {
+/** A description; `null` for that of a deleted object, and for what is no blob. */
+function blobOf(description: Uint8Array): ObjectInfo | null {
   try {
-    const { name, size, deleted } = JSON.parse(
-      Buffer.from(description).toString("utf8"),
-    ) as ObjectInfo;
+    const info = JSON.parse(Buffer.from(description).toString("utf8")) as ObjectInfo;
+    const { name, size, deleted } = info;
     const isBlob = deleted !== true && /^[0-9a-f]{64}$/.test(name) && Number.isSafeInteger(size) &&
       size >= 0;
-    return isBlob ? { id: name, size } : null;
+    return isBlob ? info : null;
   } catch {
     return null;
   }

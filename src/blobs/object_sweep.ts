@@ -54,7 +54,8 @@ export async function sweepChunks(stream: ObjectStream, options: SweepOptions): 
 
 function nuidIn(description: Uint8Array): string {
   try {
-    return (JSON.parse(Buffer.from(description).toString("utf8")) as ObjectInfo).nuid;
+    const { nuid, deleted } = JSON.parse(Buffer.from(description).toString("utf8")) as ObjectInfo;
+    return deleted === true ? "" : nuid;
   } catch {
     return "";
   }

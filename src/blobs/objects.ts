@@ -12,20 +12,23 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 import { isStoreError, StoreError } from "../errors.ts";
 import type { Connection } from "../jetstream/mod.ts";
-import { checkId } from "./checks.ts";
+import { checkHolders, checkId, checkOwner } from "./checks.ts";
+import { costOf, isNobody, merged, missingIn, noBlob, notOwner } from "./holders.ts";
 import { takeIn } from "./intake.ts";
 import { Lifetime } from "./lifetime.ts";
 import type { ObjectInfo } from "./object_format.ts";
-import { isSound, isThere, readInfo } from "./object_info.ts";
+import { Accounts, holdersOf, replaceInfo, withHolders } from "./object_holders.ts";
+import { type Found, isSound, isThere, readInfo } from "./object_info.ts";
 import { ObjectBlocks } from "./object_read.ts";
 import { ObjectSink } from "./object_sink.ts";
 import { ObjectStream } from "./object_stream.ts";
 import { sweepChunks } from "./object_sweep.ts";
-import { listObjects } from "./object_list.ts";
+import { listInfos, listObjects } from "./object_list.ts";
 import { damaged, Proofs } from "./proofs.ts";
 import { handOut } from "./reading.ts";
 import type {
   BlobHealth,
+  BlobHolders,
   BlobInfo,
   BlobRange,
   BlobStore,
@@ -36,6 +39,9 @@ import type {
 
 /** Bytes of a chunk, as the library has them. */
 const CHUNK = 128 * 1024;
+/** Tries to change a description while others change it. */
+const TRIES = 32;
+
 /** Where {@link openObjectBlobs} keeps the blobs. */
 export interface ObjectBlobsOptions {
   /** The connection; it stays the caller's, and open. */
@@ -50,6 +56,11 @@ export interface ObjectBlobsOptions {
   opTimeout?: number;
   /** Milliseconds to wait for a server that can make the bucket; 120,000 by default. */
   bootstrapTimeout?: number;
+  /**
+   * Most bytes that the bucket may hold, so that the rest of the server's room stays for other streams,
+   * such as the store; no bound by default. More is `unavailable`.
+   */
+  maxBytes?: number;
   /** Ends the opening. */
   signal?: AbortSignal;
 }
@@ -84,20 +95,30 @@ export async function openObjectBlobs(options: ObjectBlobsOptions): Promise<Blob
   const stream = new ObjectStream(connection, bucket);
   const deadline = Date.now() + (options.bootstrapTimeout ?? 120_000);
   await stream.ensure({ replicas, resize: options.resize ?? true, deadline, signal });
-  const blobs = new ObjectBlobs(stream, options.opTimeout ?? 5000);
+  const blobs = new ObjectBlobs(
+    stream,
+    options.opTimeout ?? 5000,
+    options.maxBytes ?? Infinity,
+  );
   blobs.sweep();
   return blobs;
 }
+
+const NOBODY: BlobHolders = { owners: [], unowned: false };
 
 class ObjectBlobs implements BlobStore {
   readonly #stream: ObjectStream;
   readonly #opTimeout: number;
   readonly #lifetime = new Lifetime("store of blobs");
   readonly #proofs = new Proofs();
+  readonly #maxBytes: number;
+  readonly #accounts: Accounts;
 
-  constructor(stream: ObjectStream, opTimeout: number) {
+  constructor(stream: ObjectStream, opTimeout: number, maxBytes: number) {
     this.#stream = stream;
     this.#opTimeout = opTimeout;
+    this.#maxBytes = maxBytes;
+    this.#accounts = new Accounts(stream, opTimeout, (owner) => this.#count(owner));
   }
 
   /** Removes what killed writers left, in the background; the next opening does what this does not. */
@@ -110,11 +131,109 @@ class ObjectBlobs implements BlobStore {
     const { max_payload: most = CHUNK } = this.#stream.nc.info ?? {};
     const chunkSize = Math.min(CHUNK, most);
     return await this.#lifetime.run(() =>
-      takeIn(source, options, this.#lifetime, chunkSize, () => {
-        const isGood = (info: ObjectInfo) => this.#isGood(info);
-        return Promise.resolve(new ObjectSink(this.#stream, chunkSize, this.#opTimeout, isGood));
+      takeIn(source, options, this.#lifetime, chunkSize, async () => {
+        return new ObjectSink(this.#stream, {
+          chunkSize,
+          opTimeout: this.#opTimeout,
+          isGood: (info) => this.#isGood(info),
+          accounts: this.#accounts,
+          room: await this.#room(),
+        });
       })
     );
+  }
+
+  /** Bytes that the bucket may still take. */
+  async #room(): Promise<number> {
+    if (this.#maxBytes === Infinity) return Infinity;
+    const info = await this.#stream.info(this.#deadline());
+    return this.#maxBytes - (info?.state.bytes ?? 0);
+  }
+
+  async holders(id: string): Promise<BlobHolders | null> {
+    this.#lifetime.check();
+    const found = await readInfo(this.#stream, checkId(id), this.#deadline());
+    return isThere(found) ? holdersOf(found.info) : null;
+  }
+
+  async addHolders(id: string, given: BlobHolders): Promise<boolean> {
+    const holders = checkHolders(given);
+    let added: BlobHolders = { owners: [], unowned: false };
+    const found = await this.#change(id, "Noting who put a blob", ({ info }) => {
+      const before = holdersOf(info);
+      added = missingIn(before, holders);
+      return isNobody(added) ? null : withHolders(info, merged(before, holders));
+    });
+    if (found === null) return false;
+    for (const owner of added.owners) {
+      await this.#accounts.charge(owner, costOf(found.info.size), Infinity);
+    }
+    return true;
+  }
+
+  async delete(id: string, owner?: string): Promise<boolean> {
+    const by = owner === undefined ? null : checkOwner(owner);
+    let left: BlobHolders = { owners: [], unowned: false };
+    let leaving: readonly string[] = [];
+    const found = await this.#change(id, "Deleting a blob", ({ info }, tries) => {
+      const all = holdersOf(info);
+      if (by !== null && !all.owners.includes(by)) {
+        if (tries === 1) throw notOwner(id);
+        // Done by the try before, whose answer was lost; what it counts for is found when it matters.
+        leaving = [];
+        left = all;
+        return null;
+      }
+      leaving = by === null ? all.owners : [by];
+      left = by === null ? NOBODY : { ...all, owners: all.owners.filter((it) => it !== by) };
+      // As the library of the object store describes what it deletes.
+      return isNobody(left)
+        ? { ...info, size: 0, chunks: 0, digest: "", deleted: true, metadata: {} }
+        : withHolders(info, left);
+    });
+    if (found === null) throw noBlob();
+    const { size, nuid } = found.info;
+    for (const it of leaving) await this.#accounts.refund(it, costOf(size));
+    if (!isNobody(left)) return false;
+    // What cannot be removed now is invisible, and swept later.
+    const chunks = this.#stream.subjects.chunksOf(nuid);
+    await this.#stream.purge(chunks, this.#deadline()).catch(() => {});
+    return true;
+  }
+
+  async usage(owner: string): Promise<number> {
+    this.#lifetime.check();
+    return await this.#accounts.usage(checkOwner(owner));
+  }
+
+  /** Changes a description; returns what it was, `null` where there is none. */
+  async #change(
+    id: string,
+    what: string,
+    next: (found: Found, tries: number) => ObjectInfo | null,
+  ): Promise<Found | null> {
+    this.#lifetime.check();
+    checkId(id);
+    return await this.#lifetime.run(async () => {
+      for (let tries = 1; tries <= TRIES; tries++) {
+        const found = await readInfo(this.#stream, id, this.#deadline());
+        if (!isThere(found)) return null;
+        const info = next(found, tries);
+        if (info === null) return found;
+        if (await replaceInfo(this.#stream, info, found.revision, this.#deadline())) return found;
+      }
+      throw new StoreError("conflict", `${what}: lost ${TRIES} races in a row`);
+    });
+  }
+
+  /** What an owner keeps, by the descriptions. */
+  async #count(owner: string): Promise<number> {
+    const check = () => this.#lifetime.check();
+    let bytes = 0;
+    for await (const info of listInfos(this.#stream, { opTimeout: this.#opTimeout, check })) {
+      if (holdersOf(info).owners.includes(owner)) bytes += costOf(info.size);
+    }
+    return bytes;
   }
 
   async stat(id: string): Promise<BlobInfo | null> {

@@ -4,12 +4,30 @@
  * @module
  */
 
+/** Who put a blob: several may have put the same bytes. */
+export interface BlobHolders {
+  /** Their signing keys, 64 hex digits, in lower case and in order. */
+  readonly owners: readonly string[];
+  /**
+   * Whether it was also put by somebody who was not named, as all blobs of version 0.1 were. Such a blob
+   * stays when its owners delete it.
+   */
+  readonly unowned: boolean;
+}
+
 /** How a blob is taken in. */
 export interface PutBlobOptions {
   /** The most bytes it may have. One more is `too_large`. */
   maxBytes: number;
   /** The SHA-256 the bytes must have, 64 hex digits; another is `invalid`, field `content-digest`. */
   expected?: string;
+  /** Who puts it; somebody who is not named by default. */
+  holders?: BlobHolders;
+  /**
+   * The most bytes that each of the owners may keep; above it is `quota_exceeded`. A blob counts as
+   * 4 KiB at least, and in full for each of its owners.
+   */
+  quota?: number;
   /** Ends it; it then rejects with `aborted` and nothing is stored. */
   signal?: AbortSignal;
 }
@@ -62,7 +80,7 @@ export interface BlobHealth {
  *
  * Errors: `invalid` (field `id`, `range`, `maxBytes`, `expected` or `content-digest`), `too_large`,
  * `corrupt` (what is stored has not the SHA-256 that its id says), `unavailable` (disk full, no
- * server), `aborted`, `closed`.
+ * server), `quota_exceeded`, `aborted`, `closed`.
  */
 export interface BlobStore extends AsyncDisposable {
   /** Stores what `source` yields, once it has all been taken in. An error of `source` is passed on. */
@@ -82,6 +100,19 @@ export interface BlobStore extends AsyncDisposable {
    * is, so it takes its time where there is much.
    */
   list(): AsyncIterable<BlobInfo>;
+  /** Who put a blob; null when there is none. */
+  holders(id: string): Promise<BlobHolders | null>;
+  /** Notes more who put a blob that is there; false when there is none. No quota counts. */
+  addHolders(id: string, holders: BlobHolders): Promise<boolean>;
+  /**
+   * Ends what `owner` holds of a blob; the bytes go when nobody else put them. Without an owner the blob
+   * is removed, whoever put it. `not_found`, `forbidden` (the owner has not put it)
+   *
+   * @returns Whether the bytes were removed
+   */
+  delete(id: string, owner?: string): Promise<boolean>;
+  /** Bytes that an owner keeps, as a quota counts them. May be a minute old. */
+  usage(owner: string): Promise<number>;
   /** Whether it can work now. Never rejects. */
   health(): Promise<BlobHealth>;
   /** Ends it. What is under way ends with `closed`. */

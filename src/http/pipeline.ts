@@ -16,10 +16,11 @@ import { groupOf, type Limit, limitOf } from "./limits.ts";
 import type { Operations } from "./operations.ts";
 import type { BusAuth, ControlPlaneOptions } from "./options.ts";
 import { authorize } from "./policy.ts";
-import { type Quotas, quotasOf, Turns } from "./quotas.ts";
+import { type Quotas, quotasOf } from "./quotas.ts";
 import type { Call, Reply, Route } from "./route.ts";
 import { object, type Schema } from "./schema.ts";
 import type { Slot } from "./shed.ts";
+import { Turns } from "../turns.ts";
 import { targetOf } from "../signature/base.ts";
 import { show } from "../validate.ts";
 

@@ -45,20 +45,3 @@ function checked(field: keyof Quotas, value: number, least: number): number {
 export function quotaExceeded(name: keyof Quotas, message: string): StoreError {
   return new StoreError("quota_exceeded", `${message} (${name})`, { field: name });
 }
-
-/** Work about the same thing, one after another. */
-export class Turns {
-  readonly #last = new Map<string, Promise<unknown>>();
-
-  /** Runs `work` when all that was given before under `key` has ended. */
-  async take<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const turn = (this.#last.get(key) ?? Promise.resolve()).then(work);
-    const ended = turn.catch(() => {});
-    this.#last.set(key, ended);
-    try {
-      return await turn;
-    } finally {
-      if (this.#last.get(key) === ended) this.#last.delete(key);
-    }
-  }
-}

@@ -8,9 +8,10 @@
 import type { BlobStore } from "../blobs/types.ts";
 import type { StoreErrorCode } from "../errors.ts";
 import type { Store } from "../store.ts";
+import type { Turns } from "../turns.ts";
 import type { Operations } from "./operations.ts";
 import type { Who } from "./policy.ts";
-import type { Quotas, Turns } from "./quotas.ts";
+import type { Quotas } from "./quotas.ts";
 import type { Schema } from "./schema.ts";
 
 /** What a route works with. */
