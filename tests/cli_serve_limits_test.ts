@@ -1,9 +1,11 @@
 /** The server's settings of limits and quotas, as they take effect. */
 
 import assert from "node:assert/strict";
+import { mkdir, open, statfs } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { openSqlite, type StoreRecord } from "@unibus/membership";
 import { createClient, createIdentity, type Identity } from "@unibus/membership/client";
+import { maxBlobStore, maxFileStore } from "../cli/serve/room.ts";
 import { isStoreError } from "../mod.ts";
 import { daemon } from "./helpers/serve.ts";
 import { inDir, person } from "./helpers/sqlite.ts";
@@ -101,4 +103,49 @@ Deno.test("--max-connections-per-address bounds the connections on loopback too"
     const other = await open("127.0.0.3");
     assert.notEqual(other, null);
     for (const it of [...held, other]) it?.destroy();
+  }));
+
+Deno.test("blobs cannot fill what our nats-server may keep: the control plane goes on", () =>
+  inDir(async (dir) => {
+    const flags = ["--nats-max-store=48MiB", "--disk-reserve=8MiB"];
+    await using server = await daemon(dir, ["--store", "jetstream", ...flags]);
+    const put = async () => {
+      const body = new Uint8Array(12 * 2 ** 20);
+      for (let at = 0; at < body.length; at += 65_536) {
+        crypto.getRandomValues(body.subarray(at, at + 65_536));
+      }
+      const response = await fetch(`${server.http}/v1/blobs`, { method: "PUT", body });
+      await response.body?.cancel();
+      return response.status;
+    };
+    const found: number[] = [];
+    while (found.length < 6 && found.at(-1) !== 503) found.push(await put());
+    assert.deepEqual(found, [201, 201, 201, 503]);
+    for (let i = 0; i < 50; i++) {
+      const response = await fetch(`${server.http}/v1/invites`, { method: "POST" });
+      assert.equal(response.status, 201, await response.text());
+    }
+  }));
+
+Deno.test("the nats-server is told what it may keep, and by default that is what the disk has", () =>
+  inDir(async (dir) => {
+    const natsStore = `${dir}/js`;
+    assert.equal(await maxFileStore({ natsStore, natsMaxStore: 5 }), 5);
+    const free = async () => {
+      const { bavail, bsize } = await statfs(dir);
+      return bavail * bsize;
+    };
+    const before = await free();
+    const empty = await maxFileStore({ natsStore, natsMaxStore: null });
+    // Others use the disk meanwhile.
+    assert.ok(Math.abs(empty - before) < 2 ** 30, `${empty} of ${before}`);
+    await mkdir(`${natsStore}/a/b`, { recursive: true });
+    await using file = await open(`${natsStore}/a/b/c`, "w");
+    await file.truncate(2 ** 40);
+    // What is there counts, which a sparse file shows.
+    const full = await maxFileStore({ natsStore, natsMaxStore: null });
+    assert.ok(full - empty > 2 ** 40 - 2 ** 30, `${full} after ${empty}`);
+    assert.equal(maxBlobStore(100, { diskReserve: 30 }), 70);
+    assert.equal(maxBlobStore(50, { diskReserve: 30 }), 25);
+    assert.equal(maxBlobStore(Infinity, { diskReserve: 30 }), Infinity);
   }));

@@ -48,6 +48,7 @@ const LET_IN: Record<Who, Kind[]> = {
   owner: ["owner"],
   // What is about the member itself.
   "owner or oneself": ["member", "owner"],
+  "who put it": ["owner", "admin"],
 };
 
 interface Scene extends TestPlane {
@@ -87,7 +88,10 @@ async function scene(dir: string): Promise<Scene> {
   await it.store.revokeUser(people.revoked.signPub);
   await it.store.revokeUser(people["lapsed admin"].signPub);
   const { invite, token } = await it.store.createInvite({ createdBy: "cli" });
-  const { id: blobId } = await blobs.put(bytes("a blob"), { maxBytes: 100 });
+  const { id: blobId } = await blobs.put(bytes("a blob"), {
+    maxBytes: 100,
+    holders: { owners: [people.owner.signPub], unowned: false },
+  });
   return {
     ...it,
     people,

@@ -23,20 +23,22 @@ import { UsageError } from "../failure.ts";
 import { natsTarget } from "../open.ts";
 import { print, printJson } from "../output.ts";
 import { Progress } from "../progress.ts";
-
-const DEFAULT_DIR = "./local_files/blobs";
+import { DEFAULT_DIR, deleteBlob, showBlob } from "./blobs_place.ts";
 
 /** Makes the command. */
 export function blobsCommand(context: Context): CommandUnknownOpts {
   return command(
     context,
     "blobs",
-    "Blobs: copy those of a directory to NATS when the store moves there, and back",
+    "Blobs: show and delete one; copy those of a directory to NATS when the store moves, and back",
     [
+      "membershipd blobs delete ID",
       "membershipd blobs to-kv --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
       "membershipd blobs to-disk --store-dir ./blobs --nats-url nats://127.0.0.1:4250",
     ],
   )
+    .addCommand(showBlob(context))
+    .addCommand(deleteBlob(context))
     .addCommand(direction(context, "to-kv"))
     .addCommand(direction(context, "to-disk"));
 }

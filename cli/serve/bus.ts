@@ -34,6 +34,8 @@ export interface Bus {
   node: string | null;
   /** Fingerprint of our service keys, null without a file of them. */
   fingerprint: string | null;
+  /** The most bytes that our nats-server keeps; `Infinity` where it is not ours. */
+  fileStore: number;
   /** Whether it works. */
   check(): Promise<ReadinessCheck>;
   /** How often our nats-server was started again. */
@@ -46,9 +48,9 @@ const WAITING_MS = 5_000;
 /** Starts the nats-server where it is ours, and connects. */
 export async function startBus(options: BusOptions): Promise<Bus> {
   const { settings, signal, undo, log } = options;
-  const { server, keys, target } = isManaged(settings)
+  const { server, keys, target, fileStore } = isManaged(settings)
     ? await manage(options)
-    : { server: null, ...await external(settings) };
+    : { server: null, fileStore: Infinity, ...await external(settings) };
   const connect = async (name: string, user: Partial<NatsOptions>) => {
     const connection = await connectNats({
       ...target,
@@ -79,6 +81,7 @@ export async function startBus(options: BusOptions): Promise<Bus> {
     ...(monitoringUrl === undefined ? {} : { monitoringUrl }),
     connection,
     system,
+    fileStore,
     issuerSeed: keys.issuerSeed,
     node: server === null ? null : connection.info?.server_name ?? null,
     fingerprint: keys.fingerprint,

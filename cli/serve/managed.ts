@@ -19,6 +19,7 @@ import { fingerprint } from "../cluster/presence.ts";
 import { natsServer } from "../nats_server.ts";
 import { lockStore } from "./lock.ts";
 import type { Log } from "./log.ts";
+import { maxFileStore } from "./room.ts";
 import { serviceKeysPath, type Settings } from "./settings.ts";
 import type { Undo } from "./undo.ts";
 
@@ -65,7 +66,7 @@ export type Target = Pick<NatsOptions, "servers" | "tls">;
 /** Starts it, and keeps it up. */
 export async function manage(
   options: BusOptions,
-): Promise<{ server: SupervisedNatsServer; keys: Keys; target: Target }> {
+): Promise<{ server: SupervisedNatsServer; keys: Keys; target: Target; fileStore: number }> {
   const { settings, undo } = options;
   const { tlsCert, ca } = settings;
   const { path: binary } = await natsServer({ env: options.env, signal: options.signal });
@@ -75,8 +76,9 @@ export async function manage(
   const tls = tlsCert === null
     ? null
     : await localTls({ cert: tlsCert, ...ca === null ? {} : { ca } });
+  const fileStore = await maxFileStore(settings);
   const server = await superviseNatsServer({
-    ...serverOptions(options, keys),
+    ...serverOptions(options, keys, fileStore),
     binary,
     onSpawn: (pid) => lock.usedBy(pid),
   }, { onEvent: (event) => tell(options.log, event) });
@@ -85,6 +87,7 @@ export async function manage(
   return {
     server,
     keys: keysOf(keys),
+    fileStore,
     target: { servers: server.url, ...tls === null ? {} : { tls } },
   };
 }
@@ -92,12 +95,13 @@ export async function manage(
 function serverOptions(
   { settings, clusterPass, debug, signal, log }: BusOptions,
   keys: ServiceKeys,
+  fileStore: number,
 ): NatsServerOptions {
   const { bind, natsPort, natsStore, tlsCert, tlsKey, serverName, busAuth } = settings;
   return {
     host: bind,
     port: natsPort === 0 ? -1 : natsPort,
-    jetstream: { storeDir: natsStore },
+    jetstream: { storeDir: natsStore, maxFileStore: fileStore },
     signal,
     ...busAccounts({ mode: busAuth, keys }),
     ...serverName === null ? {} : { serverName },

@@ -18,6 +18,7 @@ import type { Inspection } from "./certificates.ts";
 import { calloutEvents, httpEvents } from "./events.ts";
 import { hasConsole, isManaged, isPublic } from "./guards.ts";
 import type { Log } from "./log.ts";
+import { maxBlobStore } from "./room.ts";
 import type { Settings } from "./settings.ts";
 import type { Undo } from "./undo.ts";
 
@@ -50,7 +51,7 @@ export async function openLocal({ settings, undo }: Surroundings): Promise<Stora
   const store = openSqlite(settings.db);
   undo.add("store", () => store.close());
   const { openDiskBlobs } = await import("../../src/blobs/mod.ts");
-  const blobs = await openDiskBlobs(settings.storeDir);
+  const blobs = await openDiskBlobs(settings.storeDir, { reserve: settings.diskReserve });
   undo.add("blobs", () => blobs.close());
   return { store, blobs };
 }
@@ -66,7 +67,7 @@ const FIND_MS = 30_000;
 /** Opens the store and the blobs in JetStream. */
 export async function openReplicated(
   { settings, undo, log, signal }: Surroundings,
-  { connection }: Bus,
+  { connection, fileStore }: Bus,
   isNew: boolean,
 ): Promise<Storage> {
   const bucket = settings.bucket ?? "UNIBUS";
@@ -107,6 +108,7 @@ export async function openReplicated(
     const blobs = await openObjectBlobs({
       connection,
       bucket: `${bucket}_BLOBS`,
+      maxBytes: maxBlobStore(fileStore, settings),
       replicas: control?.config.num_replicas ?? settings.replicas ?? 1,
       resize: false,
       signal,
@@ -193,7 +195,7 @@ async function makePlane(
   port: number,
 ): Promise<ControlPlane> {
   const { createControlPlane } = await import("../../src/http/mod.ts");
-  const { busAuth, maxBlobBytes, maxBodyMemory } = settings;
+  const { busAuth, maxBlobBytes, maxBlobBytesPerUser, maxBodyMemory } = settings;
   const { maxRoomsPerOwner, maxMembersPerRoom, maxEpochsKept } = settings;
   const authorities = authoritiesOf(settings, found.names, port);
   if (authorities === null && busAuth === "enforce") {
@@ -207,6 +209,7 @@ async function makePlane(
     busAuth,
     blobs,
     maxBlobBytes,
+    maxBlobBytesPerUser,
     maxBodyMemory,
     maxRoomsPerOwner,
     maxMembersPerRoom,

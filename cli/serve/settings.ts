@@ -162,6 +162,22 @@ export const SPECS = {
     read.whole(1, 5),
   ),
 
+  maxBlobBytesPerUser: spec(
+    LIMITS,
+    "--max-blob-bytes-per-user <size>",
+    "bytes of blobs that one user may keep",
+    read.bytes,
+    2 ** 30,
+    "1GiB",
+  ),
+  diskReserve: spec(
+    LIMITS,
+    "--disk-reserve <size>",
+    "disk that blobs leave free for the control plane",
+    read.bytes,
+    256 * 2 ** 20,
+    "256MiB",
+  ),
   maxRoomsPerOwner: spec(
     LIMITS,
     "--max-rooms-per-owner <n>",
@@ -212,6 +228,13 @@ export const SPECS = {
     "where our nats-server keeps its streams",
     read.text,
     "./local_files/jetstream",
+  ),
+
+  natsMaxStore: optional(
+    NATS,
+    "--nats-max-store <size>",
+    "most bytes of those streams (default: what the disk has for them)",
+    read.bytes,
   ),
 
   natsUrl: spec(

@@ -193,6 +193,8 @@ export function createClient(options: ClientOptions): Client {
       const path = `/v1/blobs/${hex}`;
       return await caller.call({ method: "HEAD", path, read: (it) => sizeOf(hex, it) });
     },
+    deleteBlob: async (id, options) =>
+      await ask("DELETE", `blobs/${check.hashId("id", id)}`, { query: options, read: nothing }),
 
     roomRoster: async (roomId, options) =>
       await ask("GET", `${room(roomId)}/roster`, { query: options }),

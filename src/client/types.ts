@@ -249,7 +249,7 @@ export interface Client extends Disposable {
     options?: PageRequest & { epoch?: number },
   ): Promise<Page<SealedKey>>;
 
-  /** Stores a blob; the same bytes again change nothing. `too_large` */
+  /** Stores a blob; the same bytes again change nothing. `too_large`, `quota_exceeded` */
   putBlob(source: BlobSource, options?: BlobCallOptions): Promise<StoredBlob>;
   /** Reads a blob, or its bytes from `start` to `end` (inclusive). `not_found` */
   getBlob(
@@ -258,6 +258,12 @@ export interface Client extends Disposable {
   ): Promise<ReadBlob>;
   /** Whether a blob is there, and its size. `not_found` */
   statBlob(id: string): Promise<StoredBlob>;
+  /**
+   * Deletes a blob that the identity has put: the bytes go when nobody else has put them. An admin
+   * deletes those of others, and with `all` also one's own that others have put too. `not_found`,
+   * `forbidden`
+   */
+  deleteBlob(id: string, options?: { all?: boolean }): Promise<void>;
 
   /** A room with its members' names, and which of them lack its current key; for admins. `not_found` */
   roomRoster(roomId: string, options?: PageRequest & { lacking?: boolean }): Promise<RoomRoster>;

@@ -9,9 +9,10 @@ import { StoreError } from "../errors.ts";
 import { hashId } from "../validate.ts";
 import type { BlobRange, BlobStore } from "../blobs/types.ts";
 import { bodyOf, checkLength } from "./body.ts";
+import { authorize } from "./policy.ts";
 import { Refusal } from "./problem.ts";
 import { type Call, type Reply, type Route, route } from "./route.ts";
-import { ANSWER } from "./shapes.ts";
+import { ANSWER, QUERY } from "./shapes.ts";
 
 function blobsOf({ blobs }: Call): BlobStore {
   if (blobs !== null) return blobs;
@@ -76,13 +77,17 @@ export const BLOBS: readonly Route[] = [
     streams: true,
     also: { 201: "Stored; 200 when it was there already" },
     answer: ANSWER.blob,
-    errors: ["too_large"],
+    errors: ["too_large", "quota_exceeded"],
     handle: async (call) => {
       const blobs = blobsOf(call);
-      const { request, maxBlobBytes, digest } = call;
+      const { request, maxBlobBytes, digest, endpoint, quotas } = call;
       checkLength(request.headers, maxBlobBytes);
       const { id, size, created } = await blobs.put(bodyOf(request, maxBlobBytes), {
         maxBytes: maxBlobBytes,
+        holders: endpoint === null
+          ? { owners: [], unowned: true }
+          : { owners: [endpoint], unowned: false },
+        quota: quotas.maxBlobBytesPerUser,
         ...(digest === null ? {} : { expected: Buffer.from(digest).toString("hex") }),
       });
       return {
@@ -104,5 +109,24 @@ export const BLOBS: readonly Route[] = [
     },
     errors: ["not_found"],
     handle: read,
+  }),
+  route("DELETE /v1/blobs/{id}", {
+    id: "deleteBlob",
+    summary:
+      "Delete what one has put; the bytes go when nobody else put them, or an admin deletes them",
+    who: "who put it",
+    query: QUERY.blob,
+    errors: ["not_found"],
+    handle: async (call) => {
+      const { store, endpoint, query: { all = false } } = call;
+      const blobs = blobsOf(call);
+      const id = hashId("id", call.params.id);
+      const holders = await blobs.holders(id);
+      if (holders === null) throw new StoreError("not_found", "There is no such blob");
+      const isOwn = !all && endpoint !== null && holders.owners.includes(endpoint);
+      if (!isOwn) await call.demand(() => authorize("admin", { store, endpoint }));
+      await (isOwn ? blobs.delete(id, endpoint) : blobs.delete(id));
+      return {};
+    },
   }),
 ];

@@ -150,6 +150,9 @@ export const QUERY = {
       "Leave its memberships, which are good again when a user with the same key is added",
     )),
   }),
+  blob: object({
+    all: optional(described(booleanInQuery, "Whoever else put it; for admins")),
+  }),
   key: object({ epoch: epochInQuery }),
   keys: object({ ...paging, epoch: epochInQuery }),
 } as const;
