@@ -47,7 +47,9 @@ Deno.test("import --replace into an empty or new store saves nothing", () =>
 
 Deno.test("import --replace is refused while a server uses the file, and changes nothing", () =>
   inDir(async (dir) => {
-    const { db, mine, other } = await two(dir);
+    const { db, other } = await two(dir);
+    const users = async () => (await cli(["user", "list", "--db", db])).stdout;
+    const before = await users();
     await using server = await daemon(dir);
     const args = ["snapshot", "import", other, "--db", db, "--replace", "--json"];
     const refused = await cli(args);
@@ -55,7 +57,9 @@ Deno.test("import --replace is refused while a server uses the file, and changes
     assert.equal(documentOf(refused).error.code, "refused");
     assert.match(refused.stderr, /in use by another process.*stop the server first/);
     await server.stop();
-    assert.equal((await cli(["snapshot", "diff", db, mine])).code, 0);
+    // Of invites the server itself removes those that are long over.
+    assert.equal(await users(), before);
+    assert.deepEqual(readdirSync(dir).filter((it) => it.includes("replaced")), []);
     assert.equal((await cli(args)).code, 0);
   }));
 
@@ -93,6 +97,9 @@ Deno.test("a file that is opened alone lets nobody in, and works like any other"
       assert.equal(kind, "users");
     }
     await using idle = openSqlite(path);
+    // There is a log that is not written back yet: it is looked at before the file is.
+    await idle.addUser(person("bob"));
+    assert.ok(statSync(`${path}-wal`).size > 0);
     const alone = { exclusive: true, busyTimeout: 0 };
     await failsWith("refused", () => openSqlite(path, alone), /in use by another/);
     assert.equal((await idle.getUser(person("ada").signPub)).handle, "user ada");

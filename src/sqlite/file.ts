@@ -47,7 +47,7 @@ export function openDatabase(path: string, options: FileOptions): DatabaseSync {
     makeFile(path);
   }
   requireHeader(path);
-  inspectLeftovers(path, options);
+  inspectLeftovers(path, { busyTimeout: options.busyTimeout });
   if (!options.readOnly) requireWritable(path);
   try {
     const db = ready(connect(path, options), path, options);
