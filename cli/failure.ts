@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isStoreError, type StoreError } from "../src/errors.ts";
+import { isStoreError, type RecordProblem, type StoreError } from "../src/errors.ts";
 import { hintOf } from "./hints.ts";
 import { OutputClosed } from "./io.ts";
 
@@ -26,6 +26,8 @@ export interface Failure {
   message: string;
   /** The input at fault. */
   field?: string;
+  /** The stored records at fault, the first hundred. */
+  problems?: readonly RecordProblem[];
   /** What to do next. */
   hint?: string;
 }
@@ -65,7 +67,7 @@ export function failureOf(
 }
 
 function ofStore(error: StoreError): Failure {
-  const { code, message, field } = error;
+  const { code, message, field, problems } = error;
   const hint = hintOf(error);
   return {
     exit: code === "invalid"
@@ -78,6 +80,7 @@ function ofStore(error: StoreError): Failure {
     code,
     message,
     ...(field === undefined ? {} : { field }),
+    ...(problems === undefined ? {} : { problems }),
     ...(hint === null ? {} : { hint }),
   };
 }

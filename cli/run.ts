@@ -137,8 +137,13 @@ async function fail(context: Context, error: unknown, json: boolean): Promise<nu
 
 /** Writes the error as JSON, into the document that was begun or as one of its own. */
 async function printFailure(context: Context, failure: Failure): Promise<void> {
-  const { code, message, field } = failure;
-  const error = { code, message, ...(field === undefined ? {} : { field }) };
+  const { code, message, field, problems } = failure;
+  const error = {
+    code,
+    message,
+    ...(field === undefined ? {} : { field }),
+    ...(problems === undefined ? {} : { problems }),
+  };
   if (context.document !== null) await context.document.end({ error });
   else await context.io.stdout.write(`${JSON.stringify({ error })}\n`);
 }

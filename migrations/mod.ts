@@ -9,6 +9,7 @@ import { migration as rooms } from "./001_rooms.ts";
 import { migration as users } from "./002_users.ts";
 import { migration as invites } from "./003_invites.ts";
 import { migration as accepted } from "./004_accepted.ts";
+import { migration as recordChecks } from "./005_record_checks.ts";
 
 /** One step of the schema. */
 export interface Migration {
@@ -21,4 +22,4 @@ export interface Migration {
 }
 
 /** Every step, in order. */
-export const MIGRATIONS: readonly Migration[] = [rooms, users, invites, accepted];
+export const MIGRATIONS: readonly Migration[] = [rooms, users, invites, accepted, recordChecks];

@@ -56,12 +56,30 @@ export type StoreErrorCode =
   | "rate_limited"
   | "quota_exceeded";
 
+/** One stored record that breaks a rule. */
+export interface RecordProblem {
+  /** The kind of the record, or the first part of a bucket key that cannot be read. */
+  kind: string;
+  /** The record's key as people read it, such as `room_keys r1 2 ab…`, or the bucket's key. */
+  key: string;
+  /** The field at fault; `key` for the bucket's key, `value` for a value that cannot be read at all. */
+  field: string;
+  /** What was found there, shortened. */
+  value: string;
+  /** The rule, and what was found. */
+  message: string;
+  /** Whether `doctor --repair` can correct it without losing anything. */
+  repairable: boolean;
+}
+
 /** What a {@link StoreError} carries besides its code and message. */
 export interface StoreErrorOptions {
   /** The backend's own error. */
   cause?: unknown;
   /** The input field at fault, for `invalid`. */
   field?: string;
+  /** The stored records at fault, the first hundred. */
+  problems?: readonly RecordProblem[];
 }
 
 /**
@@ -86,6 +104,8 @@ export class StoreError extends Error {
   readonly code: StoreErrorCode;
   /** The input field at fault, for `invalid`. */
   readonly field?: string;
+  /** The stored records at fault (the first hundred), where stored records are why. */
+  readonly problems?: readonly RecordProblem[];
 
   /**
    * Makes one.
@@ -98,6 +118,7 @@ export class StoreError extends Error {
     super(message, "cause" in options ? { cause: options.cause } : undefined);
     this.code = code;
     if (options.field !== undefined) this.field = options.field;
+    if (options.problems !== undefined) this.problems = options.problems;
   }
 }
 

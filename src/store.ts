@@ -301,7 +301,7 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
     },
     async listRoomsForEndpoint(endpoint, page) {
       const it = check.signPub("endpoint", endpoint);
-      const range = rangeOf(page, check.roomId);
+      const range = rangeOf(page, check.roomId, "accepted");
       const accepted = page?.accepted === undefined
         ? null
         : check.boolean("accepted", page.accepted);
@@ -388,9 +388,8 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
     },
     async listSealedKeys(roomId, options) {
       const id = check.roomId("roomId", roomId);
-      const it = check.object("page", options ?? {});
-      const epoch = it.epoch === undefined ? null : check.epoch("epoch", it.epoch);
-      const range = rangeOf(options, sealedKeyCursor);
+      const range = rangeOf(options, sealedKeyCursor, "epoch");
+      const epoch = options?.epoch === undefined ? null : check.epoch("epoch", options.epoch);
       const keys = await open().listSealedKeys(id, epoch, oneMore(range));
       return pageOf(range, keys, (it) => `${it.epoch}/${it.endpoint}`);
     },
@@ -414,7 +413,7 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
     },
     async revokeUser(signPub, options) {
       const it = check.signPub("signPub", signPub);
-      const force = check.boolean("force", check.object("options", options ?? {}).force ?? false);
+      const force = forceOf(options);
       return await open().setUserStatus(it, "revoked", now(), force);
     },
     async restoreUser(signPub) {
@@ -424,12 +423,12 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
     async setUserRole(signPub, role, options) {
       const it = check.signPub("signPub", signPub);
       const next = check.userRole("role", role);
-      const force = check.boolean("force", check.object("options", options ?? {}).force ?? false);
+      const force = forceOf(options);
       return await open().setUserRole(it, next, force);
     },
     async deleteUser(signPub, options) {
       const it = check.signPub("signPub", signPub);
-      const force = check.boolean("force", check.object("options", options ?? {}).force ?? false);
+      const force = forceOf(options);
       await open().deleteUser(it, force);
     },
     isAuthorized(signPub) {
@@ -491,10 +490,12 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
       return await open().pruneInvites(it < now() ? it : now());
     },
 
-    async *records(options = {}) {
-      yield* open().records(options.signal);
+    async *records(options) {
+      check.options("options", options, ["signal"]);
+      yield* open().records(options?.signal);
     },
-    async restore(records, options = {}) {
+    async restore(records, options) {
+      check.options("options", options, ["replace", "signal", "onProgress"]);
       return await open().restore(checkedRecords(records), { ...options });
     },
 
@@ -568,12 +569,18 @@ function newUser(input: unknown, role: unknown, at: string): User {
   };
 }
 
+function forceOf(options: unknown): boolean {
+  return check.boolean("force", check.options("options", options, ["force"]).force ?? false);
+}
+
 function rangeOf<K>(
-  page: PageRequest | undefined,
+  page: unknown,
   after: (field: string, value: unknown) => K,
-): Range<K> {
-  const it = check.object("page", page ?? {});
+  ...more: string[]
+): Range<K> & { parse: (field: string, value: unknown) => K } {
+  const it = check.options("page", page, ["limit", "after", ...more]);
   return {
+    parse: after,
     limit: check.integer(
       "limit",
       it.limit ?? check.LIMITS.pageDefault,
@@ -589,10 +596,31 @@ function oneMore<K>(range: Range<K>): Range<K> {
   return { ...range, limit: range.limit + 1 };
 }
 
-function pageOf<K, T>(range: Range<K>, items: T[], cursor: (it: T) => string): Page<T> {
+function pageOf<K, T>(
+  range: Range<K> & { parse: (field: string, value: unknown) => K },
+  items: T[],
+  cursor: (it: T) => string,
+): Page<T> {
   if (items.length <= range.limit) return { items, next: null };
   const shown = items.slice(0, range.limit);
-  return { items: shown, next: cursor(shown[shown.length - 1]!) };
+  const next = cursor(shown[shown.length - 1]!);
+  requireReadable(next, range.parse);
+  return { items: shown, next };
+}
+
+/** Behind a key that reads as another one the next page would repeat records or leave some out. */
+function requireReadable(next: string, parse: (field: string, value: unknown) => unknown): void {
+  let cause: unknown;
+  try {
+    if (typeof parse("next", next) !== "string" || parse("next", next) === next) return;
+  } catch (error) {
+    cause = error;
+  }
+  throw new StoreError(
+    "corrupt",
+    `Listing found the invalid key ${check.show(next, 400)}; doctor lists all such records`,
+    { cause, field: "key" },
+  );
 }
 
 function sealedKeyCursor(field: string, value: unknown): SealedKeyCursor {

@@ -61,13 +61,13 @@ function invalid(field: string, message: string): StoreError {
 }
 
 /** Shows a rejected value in a message: short, on one line, quotes and control characters escaped. */
-export function show(value: unknown): string {
+export function show(value: unknown, max = 60): string {
   if (typeof value === "string") {
-    const text = JSON.stringify(value.length > 60 ? value.slice(0, 60) : value).replace(
+    const text = JSON.stringify(value.length > max ? value.slice(0, max) : value).replace(
       /[\u007f-\u009f\u2028\u2029]/g,
       (it) => "\\u" + it.charCodeAt(0).toString(16).padStart(4, "0"),
     );
-    return value.length > 60 ? `${text}… (${value.length} characters)` : text;
+    return value.length > max ? `${text}… (${value.length} characters)` : text;
   }
   if (value instanceof Uint8Array) return `${value.length} bytes`;
   if (value === null || value === undefined || typeof value !== "object") return String(value);
@@ -380,4 +380,32 @@ const RECORDS: { [K in Kind]: (value: Record<string, unknown>) => RecordOf[K] } 
 export function record(kind: Kind, value: unknown): StoreRecord {
   if (!Object.hasOwn(RECORDS, kind)) throw invalid("kind", `No kind of record ${show(kind)}`);
   return { kind, record: RECORDS[kind](object(kind, value)) } as StoreRecord;
+}
+
+/** A record as a backend stored it, where {@link record} accepts hex of either case and this does not. */
+export function storedRecord(kind: Kind, value: unknown): StoreRecord {
+  const it = record(kind, value);
+  const checked = it.record as unknown as Record<string, unknown>;
+  const stored = value as Record<string, unknown>;
+  for (const field in checked) {
+    if (typeof stored[field] === "string" && stored[field] !== checked[field]) {
+      throw invalid(field, `${field} must be lower-case hex, found ${show(stored[field])}`);
+    }
+  }
+  return it;
+}
+
+/** The options of a call: an object, or nothing, and nothing in it that the call does not know. */
+export function options(
+  field: string,
+  value: unknown,
+  known: readonly string[],
+): Record<string, unknown> {
+  const it = object(field, value ?? {});
+  for (const name of Object.keys(it)) {
+    if (!known.includes(name)) {
+      throw invalid(name, `${field} has no option ${show(name)}, only ${known.join(", ")}`);
+    }
+  }
+  return it;
 }

@@ -154,8 +154,8 @@ Deno.test("doctor tells of a bucket's server, disk, replicas, mark and index", (
     );
     assert.deepEqual(
       checks.sort(),
-      ["blobs", "copies", "fsync", "index", "marker", "replicas", "rooms", "server"].map((it) =>
-        `${it} ok`
+      ["blobs", "copies", "fsync", "index", "marker", "records", "replicas", "rooms", "server"].map(
+        (it) => `${it} ok`,
       ),
     );
     await ok(["doctor", ...nats, "--repair"]);

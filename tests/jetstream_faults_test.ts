@@ -161,7 +161,10 @@ Deno.test("the doctor finds and mends an index that disagrees, and what a killed
   // Its room is deleted, which a marker tells for a day.
   await kv.put("rooms.lost", "{}");
   await kv.delete("rooms.lost");
-  await kv.put(`members.lost.${bob}`, `{"v":1,"role":"member","kexPub":"${bob}","joinedAt":"x"}`);
+  await kv.put(
+    `members.lost.${bob}`,
+    `{"v":1,"role":"member","kexPub":"${bob}","joinedAt":"2026-11-20T08:00:00.000Z"}`,
+  );
   const half = {
     v: 1,
     subject: "half",
@@ -174,11 +177,17 @@ Deno.test("the doctor finds and mends an index that disagrees, and what a killed
   await kv.put("rooms.half", JSON.stringify(half));
   await kv.put(`members.half.${ada}`, `{"v":1,"role":"owner","kexPub":"${ada}","joinedAt":"x"}`);
   const found = await diagnose(options);
-  assert.deepEqual(found.filter((it) => it.level === "problem").map((it) => it.check), [
+  const problems = found.filter((it) => it.level === "problem");
+  assert.deepEqual(problems.map((it) => it.check), [
     "index",
     "rooms",
+    "rooms",
+    "records",
+    "records",
   ]);
-  await diagnose({ ...options, repair: true });
+  assert.match(problems[2]!.message, new RegExp(`members\\.lost\\.${bob}`), "named before removed");
+  const repaired = await diagnose({ ...options, repair: true });
+  assert.ok(repaired.every((it) => it.level !== "problem" || it.repaired));
   assert.deepEqual((await diagnose(options)).filter((it) => it.level === "problem"), []);
   await using store = await openJetStream(options);
   assert.deepEqual((await store.listRoomsForEndpoint(ada)).items.map((it) => it.id), ["general"]);

@@ -183,10 +183,15 @@ Deno.test("an export fails rather than write what could not be read back", async
         ...records[at]!,
         record: { ...records[at]!.record, handle: "a\u0007" },
       } as StoreRecord),
-      /damaged record, "users .*": handle must not hold control/,
+      /1 record is invalid \(1 users\).*"users .*": handle must not hold control/,
     ],
-    [[...records].reverse(), /out of order/],
-    [records.toSpliced(at, 0, records[at]!), /out of order/],
+    [[...records].reverse(), /does not come behind/],
+    [records.toSpliced(at, 0, records[at]!), /does not come behind/],
+    [records.filter((it) => it.kind !== "members"), /has no member who is its owner/],
+    [
+      records.map((it) => it.kind === "rooms" ? { ...it, record: { ...it.record, epoch: 1 } } : it),
+      /is ahead of the room, which is at epoch 1/,
+    ],
   ];
   for (const [damaged, reason] of cases) {
     const reader = exportSnapshot(storeOf(damaged)).getReader();

@@ -20,16 +20,18 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
     command(
       context,
       "doctor",
-      "Look a store over. A bucket: the server's version and whether it syncs to disk, replicas, the " +
-        "mark of a move, whether index and members agree. A file: schema, integrity, whether the " +
-        "records fit together. Exit code 1 when there is a problem",
+      "Check a store for problems. A bucket: the server's version and whether it syncs to disk, " +
+        "replicas, the mark of a move, whether index and members agree, whether every key and " +
+        "record is valid. A file: schema, integrity, whether every record is valid. Exit code 1 " +
+        "when there is a problem",
       [
         "membershipd doctor --db ./local_files/unibus.db",
+        "membershipd doctor --db ./local_files/unibus.db --repair",
         "membershipd doctor --nats-url nats://127.0.0.1:4222 --monitor-url http://127.0.0.1:8222",
         "membershipd doctor --nats-url nats://127.0.0.1:4222 --repair",
       ],
     )
-      .option("--repair", "put right what can be put right (bucket)")
+      .option("--repair", "correct what can be corrected without losing a record")
       .option(
         "--store-dir <directory>",
         "where a server with a file as its store had its blobs",
@@ -39,15 +41,18 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
     const flags = await chosenStore(context, given);
     checkStoreFlags(flags);
     const { natsUrl, db = "", repair, monitorUrl, json } = flags;
-    if (natsUrl === undefined && (repair || monitorUrl !== undefined)) {
-      throw new UsageError(`${repair ? "--repair" : "--monitor-url"} needs --nats-url`);
+    if (natsUrl === undefined && monitorUrl !== undefined) {
+      throw new UsageError("--monitor-url needs --nats-url");
     }
     if (monitorUrl !== undefined && !/^https?:$/.test(URL.parse(monitorUrl)?.protocol ?? "")) {
       throw new UsageError("--monitor-url must be an http:// or https:// URL");
     }
     const { signal } = context.io;
     const findings: (Finding | FileFinding | ClusterFinding)[] = natsUrl === undefined
-      ? await (await import("../../src/sqlite/doctor.ts")).diagnoseFile(db, signal)
+      ? await (await import("../../src/sqlite/doctor.ts")).diagnoseFile(db, {
+        signal,
+        repair: repair === true,
+      })
       : await orAbort(
         (await import("../../src/jetstream/doctor.ts")).diagnose({
           ...await natsTarget(context, { ...flags, natsUrl }),

@@ -20,6 +20,7 @@ import type {
   UserStatus,
 } from "../model.ts";
 import { compareText, noCounts } from "../order.ts";
+import { Unreadable, unreadable } from "../problems.ts";
 import { type BulkOptions, BulkWriter } from "./bulk.ts";
 import { BATCH_LIMIT, type Bucket, type Entry } from "./bucket.ts";
 import { Cache, type CacheOptions } from "./cache.ts";
@@ -29,12 +30,13 @@ import { Directory } from "./directory.ts";
 import { scan } from "./feed.ts";
 import { Fence } from "./fence.ts";
 import { checkHealth } from "./health.ts";
-import { inviteKey, parseKey, roomKey, userKey } from "./keys.ts";
+import { inviteKey, roomKey, userKey } from "./keys.ts";
 import { claimBucket, guardOf, type Marker, readMarker, writeMarker } from "./marker.ts";
 import { countMembers, pruneInvites, pruneSealedKeys } from "./prune.ts";
 import { RoomReads, RoomTransactions } from "./rooms.ts";
 import { Spool } from "./spool.ts";
 import { streamInfo } from "./stream.ts";
+import { BucketRecords } from "./stored.ts";
 import { InviteTransactions, UserTransactions } from "./users.ts";
 import { decodeInvite, decodeRoom, decodeUser, isVisible } from "./values.ts";
 import { aborted } from "./wire.ts";
@@ -69,16 +71,10 @@ export class JetStreamBackend implements Backend {
     this.#reads = new RoomReads(this.#context);
     this.#users = new UserTransactions(this.#context);
     this.#invites = new InviteTransactions(this.#context);
-    const directory = (space: string) =>
-      new Directory(bucket, `${space}.*`, (key) => {
-        const parsed = parseKey(key);
-        if (parsed === null) return key;
-        return parsed.space === "users" ? parsed.signPub : "id" in parsed ? parsed.id : key;
-      });
     this.#directories = {
-      rooms: directory("rooms"),
-      users: directory("users"),
-      invites: directory("invites"),
+      rooms: new Directory(bucket, "rooms", roomKey),
+      users: new Directory(bucket, "users", userKey),
+      invites: new Directory(bucket, "invites", inviteKey),
     };
   }
 
@@ -271,35 +267,10 @@ export class JetStreamBackend implements Backend {
   }
 
   async *records(signal?: AbortSignal): AsyncGenerator<StoreRecord> {
-    using spool = new Spool();
-    /** Rooms in the middle of a large change: hidden altogether, or from an epoch on. */
-    const epochs = new Map<string, number>();
-    await scan(this.#bucket, {
-      signal,
-      onEntry: ({ key, data }) => {
-        const parsed = parseKey(key);
-        if (parsed === null || parsed.space === "rooms_by_member" || parsed.space === "meta") {
-          return;
-        }
-        spool.take(key, data);
-        if (parsed.space !== "rooms") return;
-        const stored = data.length > 0 ? decodeRoom(key, parsed.id, data) : null;
-        if (stored === null || stored.pending === null) epochs.delete(parsed.id);
-        else epochs.set(parsed.id, isVisible(stored) ? stored.room.epoch : 0);
-      },
-    });
-    for (const it of spool.records()) {
+    using stored = await BucketRecords.read(this.#bucket, signal);
+    for (const it of stored.all()) {
       if (signal?.aborted) throw aborted(signal);
-      if (epochs.size > 0) {
-        const room = it.kind === "rooms"
-          ? it.record.id
-          : it.kind === "members" || it.kind === "room_keys"
-          ? it.record.roomId
-          : null;
-        const epoch = room === null ? undefined : epochs.get(room);
-        if (epoch === 0) continue;
-        if (epoch !== undefined && it.kind === "room_keys" && it.record.epoch > epoch) continue;
-      }
+      if (it instanceof Unreadable) throw unreadable(it, `Reading bucket ${this.#bucket.name}`);
       yield it;
     }
   }

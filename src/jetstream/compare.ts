@@ -79,7 +79,10 @@ class Wanted {
 }
 
 function isSame(data: Uint8Array, value: string): boolean {
-  return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("utf8") === value;
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  // Bytes that are not UTF-8 are read as replacement characters, which a value may hold itself.
+  return bytes.toString("utf8") === value &&
+    (!value.includes("\ufffd") || bytes.equals(Buffer.from(value)));
 }
 
 class OutOfPlace extends Error {}

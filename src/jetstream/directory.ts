@@ -5,10 +5,12 @@
  * @module
  */
 
-import { compareText } from "../order.ts";
 import type { Range } from "../backend.ts";
+import { compareText } from "../order.ts";
 import { type Bucket, type Entry, MARKER_TTL_SECONDS } from "./bucket.ts";
 import { scan } from "./feed.ts";
+import { parseKey } from "./keys.ts";
+import { unknownKey } from "./values.ts";
 
 /** Changes read one by one before a scan is the quicker way. */
 const STEPS = 32;
@@ -16,8 +18,11 @@ const STEPS = 32;
 /** The ordered keys that match one pattern. */
 export class Directory {
   readonly #bucket: Bucket;
+  readonly #space: string;
   readonly #pattern: string;
-  readonly #idOf: (key: string) => string;
+  readonly #keyOf: (id: string) => string;
+  /** Keys that no id is written as. A list without them would leave records out. */
+  readonly #unreadable = new Set<string>();
   #ids: string[] | null = null;
   #sequence = 0;
   #readAt = 0;
@@ -25,13 +30,14 @@ export class Directory {
 
   /**
    * @param bucket Where the keys are
-   * @param pattern Which keys
-   * @param idOf The id in a key; lists are ordered by it
+   * @param space The kind: the first part of the keys
+   * @param keyOf The key of an id; lists are ordered by the id
    */
-  constructor(bucket: Bucket, pattern: string, idOf: (key: string) => string) {
+  constructor(bucket: Bucket, space: "rooms" | "users" | "invites", keyOf: (id: string) => string) {
     this.#bucket = bucket;
-    this.#pattern = pattern;
-    this.#idOf = idOf;
+    this.#space = space;
+    this.#pattern = `${space}.>`;
+    this.#keyOf = keyOf;
   }
 
   /** The sequence up to which changes are in. */
@@ -39,11 +45,14 @@ export class Directory {
     return this.#sequence;
   }
 
-  /** Ids behind `range.after`, up to date as of this call. */
+  /** Ids behind `range.after`, up to date as of this call; `corrupt` when a key cannot be read. */
   async list(range: Range, deadline: number): Promise<string[]> {
     const turn = this.#turn.then(() => this.#refresh(deadline));
     this.#turn = turn.catch(() => {});
     const ids = await turn;
+    for (const key of this.#unreadable) {
+      throw unknownKey(key, `Listing ${this.#space}`);
+    }
     const from = range.after === null ? 0 : upperBound(ids, range.after);
     return ids.slice(from, from + range.limit);
   }
@@ -67,15 +76,16 @@ export class Directory {
 
   async #read(deadline: number): Promise<string[]> {
     const ids = new Set<string>();
+    this.#unreadable.clear();
     let sequence = 0;
     const readAt = Date.now();
     await scan(this.#bucket, {
       pattern: this.#pattern,
       deadline,
       onEntry: (entry) => {
-        const id = this.#idOf(entry.key);
-        if (entry.data.length > 0) ids.add(id);
-        else ids.delete(id);
+        const id = this.#idOf(entry);
+        if (id !== null && entry.data.length > 0) ids.add(id);
+        else if (id !== null) ids.delete(id);
         sequence = entry.revision;
       },
     });
@@ -86,13 +96,24 @@ export class Directory {
   }
 
   #apply(ids: string[], entry: Entry): void {
-    const id = this.#idOf(entry.key);
+    this.#sequence = entry.revision;
+    const id = this.#idOf(entry);
+    if (id === null) return;
     const at = upperBound(ids, id);
     const there = ids[at - 1] === id;
     if (entry.data.length > 0) {
       if (!there) ids.splice(at, 0, id);
     } else if (there) ids.splice(at - 1, 1);
-    this.#sequence = entry.revision;
+  }
+
+  /** The id in a key; `null`, noted, when it is not the key of that id. */
+  #idOf({ key, data }: Entry): string | null {
+    const parsed = parseKey(key);
+    const id = parsed?.space === "users" ? parsed.signPub : parsed && "id" in parsed && parsed.id;
+    if (id && this.#keyOf(id) === key) return id;
+    if (data.length > 0) this.#unreadable.add(key);
+    else this.#unreadable.delete(key);
+    return null;
   }
 }
 

@@ -1,10 +1,12 @@
 /**
- * Looks a bucket over, and puts right what can be put right without a decision: the index by
- * endpoint, and what a killed process left of an unfinished change.
+ * Checks a bucket, and corrects what can be corrected without a decision: the index by endpoint, what
+ * a killed process left of an unfinished change, and records under a key that no reader looks for.
  *
  * @module
  */
 
+import { isStoreError, type RecordProblem } from "../errors.ts";
+import { recordFindings } from "../findings.ts";
 import type { Bucket } from "./bucket.ts";
 import { BulkWriter } from "./bulk.ts";
 import { isData } from "./compare.ts";
@@ -15,20 +17,25 @@ import { Fence } from "./fence.ts";
 import { fsyncState } from "./fsync.ts";
 import { indexKey, memberKey, parseKey, roomKey } from "./keys.ts";
 import { readMarker } from "./marker.ts";
+import { mendRecords } from "./mend.ts";
 import { type JetStreamOptions, openBucket } from "./mod.ts";
 import { RoomTransactions } from "./rooms.ts";
 import { isCurrent, type StreamInfo, streamInfo } from "./stream.ts";
-import { decodeMember, decodeRoom, encodeIndex, isAccepted } from "./values.ts";
+import { BucketRecords } from "./stored.ts";
+import { decodeRoom, encodeIndex, isAccepted } from "./values.ts";
 import { wait } from "./wire.ts";
+import { show } from "../validate.ts";
 
 /** One thing that was looked at. */
 export interface Finding {
   /** What was looked at. */
-  check: "server" | "fsync" | "replicas" | "marker" | "index" | "rooms";
+  check: "server" | "fsync" | "replicas" | "marker" | "index" | "rooms" | "records";
   /** `problem` wants mending; `unknown` could not be told. */
   level: "ok" | "warning" | "problem" | "unknown";
   /** What was found, and what to do. */
   message: string;
+  /** The record at fault. */
+  record?: RecordProblem;
   /** It was put right. */
   repaired?: boolean;
 }
@@ -40,8 +47,8 @@ export interface DiagnoseOptions extends JetStreamOptions {
 }
 
 /**
- * Looks a bucket over: the server's version and whether it syncs, replicas, the mark of a move, the
- * index by endpoint against the members, and unfinished changes of rooms.
+ * Checks a bucket: the server's version and whether it syncs, replicas, the mark of a move, the
+ * index by endpoint against the members, unfinished changes of rooms, and every key and record.
  *
  * @param options As for `openJetStream`; `monitorUrl` to see whether the server syncs
  * @returns One finding a check, or more where something is wrong
@@ -56,7 +63,12 @@ export async function diagnose(options: DiagnoseOptions): Promise<Finding[]> {
     findings.push(await fsyncFinding(options.monitorUrl));
     findings.push(await replicasFinding(bucket, info, signal));
     findings.push(await markerFinding(bucket));
-    findings.push(...await content(bucket, options.opTimeout ?? 5000, repair, signal));
+    const opTimeout = options.opTimeout ?? 5000;
+    // First: correcting a key changes what the index must hold.
+    if (repair) findings.push(...await mend(bucket, opTimeout, signal));
+    findings.push(...await content(bucket, opTimeout, repair, signal));
+    using stored = await BucketRecords.read(bucket, signal);
+    findings.push(...await recordFindings(stored, signal));
     return findings;
   } finally {
     await end();
@@ -127,6 +139,9 @@ async function markerFinding(bucket: Bucket): Promise<Finding> {
   };
 }
 
+/** How many records a message names. */
+const NAMED = 10;
+
 interface Content {
   /** Index keys that must be there, and the members they stand for. */
   members: Map<string, string>;
@@ -136,23 +151,29 @@ interface Content {
   rooms: Set<string>;
   /** Keys of members and sealed keys by their room, for rooms that are not there. */
   byRoom: Map<string, string[]>;
+  /** Whether there is a room under a key that cannot be read: what seems to belong to no room may be its. */
+  isRoomUnread: boolean;
 }
 
 async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
   /** Keys, and what members and their index entries say of having accepted. */
   const live = new Map<string, boolean>();
   const unfinished = new Set<string>();
+  const unread = new Set<string>();
   await scan(bucket, {
     signal,
     onEntry: ({ key, data }) => {
       const parsed = isData(key) ? parseKey(key) : null;
+      if (parsed === null && key.startsWith("rooms.")) {
+        if (data.length > 0) unread.add(key);
+        else unread.delete(key);
+      }
       if (parsed === null || parsed.space === "users" || parsed.space === "invites") return;
       if (data.length > 0) live.set(key, saysAccepted(key, data));
       else live.delete(key);
       if (parsed.space !== "rooms") return;
-      if (data.length > 0 && decodeRoom(key, parsed.id, data).pending !== null) {
-        unfinished.add(parsed.id);
-      } else unfinished.delete(parsed.id);
+      if (data.length > 0 && isPending(key, parsed.id, data)) unfinished.add(parsed.id);
+      else unfinished.delete(parsed.id);
     },
   });
   const content: Content = {
@@ -161,6 +182,7 @@ async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
     unfinished,
     rooms: new Set(),
     byRoom: new Map(),
+    isRoomUnread: unread.size > 0,
   };
   for (const [key, accepted] of live) {
     const parsed = parseKey(key)!;
@@ -197,13 +219,32 @@ function saysAccepted(key: string, data: Uint8Array): boolean {
   }
 }
 
+function isPending(key: string, id: string, data: Uint8Array): boolean {
+  try {
+    return decodeRoom(key, id, data).pending !== null;
+  } catch (error) {
+    // Named by the check of the records.
+    if (isStoreError(error, "corrupt")) return false;
+    throw error;
+  }
+}
+
+/** Corrects the records that readers do not find under their keys. */
+async function mend(bucket: Bucket, opTimeout: number, signal?: AbortSignal): Promise<Finding[]> {
+  using stored = await BucketRecords.read(bucket, signal);
+  const count = await mendRecords(bucket, stored, opTimeout, signal);
+  if (count === 0) return [];
+  const message = `${count} records were written in another form than readers look for`;
+  return [{ check: "records", level: "problem", message, repaired: true }];
+}
+
 async function content(
   bucket: Bucket,
   opTimeout: number,
   repair: boolean,
   signal?: AbortSignal,
 ): Promise<Finding[]> {
-  const { members, index, unfinished, rooms, byRoom } = await read(bucket, signal);
+  const { members, index, unfinished, rooms, byRoom, isRoomUnread } = await read(bucket, signal);
   const entryOf = async (key: string) => alive(await bucket.get(key, Date.now() + opTimeout));
   const isThere = async (key: string) => await entryOf(key) !== null;
   const orphans = [...byRoom].filter(([room]) => !rooms.has(room)).flatMap(([, keys]) => keys);
@@ -220,18 +261,16 @@ async function content(
     }
     const writer = new BulkWriter(bucket, { signal });
     for (const [room, keys] of byRoom) {
-      if (rooms.has(room) || await isThere(roomKey(room))) continue;
+      if (isRoomUnread || rooms.has(room) || await isThere(roomKey(room))) continue;
       for (const key of keys) await writer.write(key, null);
     }
     await writer.flush();
     // Looked at once more: since the scan, a server may have put right or changed any of them.
     for (const key of wrong) {
-      const parsed = parseKey(key);
       const member = await entryOf(members.get(key)!);
-      if (member === null || parsed?.space !== "rooms_by_member") continue;
-      const { room, endpoint } = parsed;
-      const value = encodeIndex(decodeMember(member.key, room, endpoint, member.data));
-      await writer.write(key, value);
+      if (member === null) continue;
+      const accepted = saysAccepted(member.key, member.data);
+      await writer.write(key, encodeIndex({ accepted }));
     }
     for (const key of extra) {
       const parsed = parseKey(key);
@@ -246,10 +285,13 @@ async function content(
     count: number,
     good: string,
     bad: string,
+    repaired = repair,
   ): Finding =>
     count === 0
       ? { check, level: "ok", message: good }
-      : { check, level: "problem", message: bad, ...(repair ? { repaired: true } : {}) };
+      : { check, level: "problem", message: bad, ...(repaired ? { repaired: true } : {}) };
+  const named = orphans.slice(0, NAMED).map((it) => show(it, 400)).join(", ");
+  const more = orphans.length > NAMED ? `, and ${orphans.length - NAMED} more` : "";
   return [
     finding(
       "index",
@@ -259,9 +301,19 @@ async function content(
     ),
     finding(
       "rooms",
-      unfinished.size + orphans.length,
+      unfinished.size,
       `No room is unfinished, all ${rooms.size} are whole`,
-      `${unfinished.size} rooms are unfinished, ${orphans.length} records belong to no room; repair removes them`,
+      `${unfinished.size} rooms are unfinished; repair completes or removes them`,
     ),
+    ...(orphans.length === 0 ? [] : [finding(
+      "rooms",
+      orphans.length,
+      "",
+      `${orphans.length} records belong to no room (${named}${more}); ` +
+        (isRoomUnread
+          ? "they are kept, as the key of a room cannot be read"
+          : "repair removes them"),
+      repair && !isRoomUnread,
+    )]),
   ];
 }

@@ -39,6 +39,7 @@ import {
   isVisible,
   type Pending,
   type StoredRoom,
+  unknownKey,
 } from "./values.ts";
 import { Ambiguous, WrongRevision } from "./wire.ts";
 
@@ -445,13 +446,12 @@ export class RoomReads {
   }
 
   async members(id: string): Promise<Member[]> {
-    const found = await this.#under(id, [`members.${encodeToken(id)}.*`]);
+    const found = await this.#under(id, [`members.${encodeToken(id)}.>`]);
     const members: Member[] = [];
     for (const { key, data } of found.values()) {
       const parsed = parseKey(key);
-      if (parsed?.space === "members") {
-        members.push(decodeMember(key, id, parsed.endpoint, data));
-      }
+      if (parsed?.space !== "members") throw unknownKey(key, `Listing members of room ${id}`);
+      members.push(decodeMember(key, id, parsed.endpoint, data));
     }
     return members.sort((a, b) => a.endpoint < b.endpoint ? -1 : 1);
   }
@@ -468,9 +468,10 @@ export class RoomReads {
     const keys: SealedKey[] = [];
     for (const { key, data } of found.values()) {
       const parsed = parseKey(key);
-      if (parsed?.space === "room_keys" && parsed.epoch <= room.epoch) {
-        keys.push(decodeSealedKey(key, parsed, data));
+      if (parsed?.space !== "room_keys") {
+        throw unknownKey(key, `Reading sealed keys of room ${id}`);
       }
+      if (parsed.epoch <= room.epoch) keys.push(decodeSealedKey(key, parsed, data));
     }
     return keys.sort((a, b) => a.epoch - b.epoch || (a.endpoint < b.endpoint ? -1 : 1));
   }

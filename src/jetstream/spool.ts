@@ -19,11 +19,15 @@ export interface SpoolEntry {
   value: Uint8Array;
 }
 
+// Two spellings of an id have one place, so the key is a part of it.
+const AT = "rank = ? AND a = ? AND n = ? AND b = ? AND i = ? AND key = ?";
+
 /** Entries in canonical order, the later replacing the earlier. */
 export class Spool implements Disposable {
   readonly #db: DatabaseSync;
   readonly #put: StatementSync;
   readonly #remove: StatementSync;
+  readonly #find: StatementSync;
   readonly #encoder = new TextEncoder();
 
   constructor() {
@@ -35,21 +39,22 @@ export class Spool implements Disposable {
       CREATE TABLE spool (
         rank INTEGER NOT NULL, a TEXT NOT NULL, n INTEGER NOT NULL, b TEXT NOT NULL,
         i INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
-        PRIMARY KEY (rank, a, n, b, i)
+        PRIMARY KEY (rank, a, n, b, i, key)
       ) STRICT, WITHOUT ROWID;
       BEGIN;
     `);
     this.#put = this.#db.prepare("INSERT OR REPLACE INTO spool VALUES (?, ?, ?, ?, ?, ?, ?)");
     this.#remove = this.#db.prepare(
-      "DELETE FROM spool WHERE rank = ? AND a = ? AND n = ? AND b = ? AND i = ?",
+      `DELETE FROM spool WHERE ${AT}`,
     );
+    this.#find = this.#db.prepare(`SELECT 1 FROM spool WHERE ${AT}`);
   }
 
   /** Takes a message of the bucket in: a value, or no bytes for a delete marker. */
   take(key: string, data: Uint8Array): void {
     const place = placeOf(key);
     try {
-      if (data.length === 0) this.#remove.run(...place);
+      if (data.length === 0) this.#remove.run(...place, key);
       else this.#put.run(...place, key, data);
     } catch (cause) {
       throw failed(cause);
@@ -62,9 +67,14 @@ export class Spool implements Disposable {
     this.take(key, this.#encoder.encode(value));
   }
 
+  /** Whether there is an entry of this key. */
+  has(key: string): boolean {
+    return this.#find.get(...placeOf(key), key) !== undefined;
+  }
+
   /** All entries in canonical order. */
   entries(): IterableIterator<SpoolEntry> {
-    const all = this.#db.prepare("SELECT key, value FROM spool ORDER BY rank, a, n, b, i");
+    const all = this.#db.prepare("SELECT key, value FROM spool ORDER BY rank, a, n, b, i, key");
     return all.iterate() as unknown as IterableIterator<SpoolEntry>;
   }
 

@@ -7,6 +7,7 @@
 import { Buffer } from "node:buffer";
 import { StoreError } from "../errors.ts";
 import type { Invite, Member, Room, SealedKey, StoreRecord, User } from "../model.ts";
+import { show } from "../validate.ts";
 import {
   indexKey,
   inviteKey,
@@ -138,6 +139,17 @@ export function entriesOf(it: StoreRecord): [key: string, value: string][] {
   }
 }
 
+/** The error for a key that is not written like this by this program. */
+export function unknownKey(key: string, attempt: string): StoreError {
+  return new StoreError(
+    "corrupt",
+    `${attempt}: key ${
+      show(key, 400)
+    } is not one this program writes; doctor lists all such records`,
+    { field: "key" },
+  );
+}
+
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
 /** Parses a value and checks its version. Throws `corrupt` or `unsupported`, naming the key. */
@@ -150,11 +162,14 @@ export function parseValue(key: string, data: Uint8Array): any {
   } catch (cause) {
     throw new StoreError("corrupt", `Value of ${key} is not JSON`, { cause });
   }
-  if (value?.v !== VALUE_VERSION) {
-    const found = JSON.stringify(value?.v) ?? "none";
-    throw new StoreError("unsupported", `Value of ${key} has version ${found}, this code reads 1`);
+  if (value?.v === VALUE_VERSION) return value;
+  if (Number.isInteger(value?.v) && value.v > VALUE_VERSION) {
+    throw new StoreError(
+      "unsupported",
+      `Value of ${key} has version ${value.v}, this code reads 1`,
+    );
   }
-  return value;
+  throw new StoreError("corrupt", `Value of ${key} has no version`, { field: "v" });
 }
 
 /** Reads a room's value. */
@@ -186,11 +201,17 @@ export function decodeSealedKey(
   data: Uint8Array,
 ): SealedKey {
   const { sealedKey, createdAt } = parseValue(key, data);
+  const bytes = Buffer.from(String(sealedKey), "base64url");
+  // Buffer skips what is not base64url, and the bytes would be others than were stored.
+  if (bytes.toString("base64url") !== sealedKey) {
+    const message = `Value of ${key} has a sealedKey that is not base64url`;
+    throw new StoreError("corrupt", message, { field: "sealedKey" });
+  }
   return {
     roomId: at.room,
     epoch: at.epoch,
     endpoint: at.endpoint,
-    sealedKey: new Uint8Array(Buffer.from(sealedKey, "base64url")),
+    sealedKey: new Uint8Array(bytes),
     createdAt,
   };
 }

@@ -22,6 +22,7 @@ import { noteMove } from "./note.ts";
 import { digestsOf, soon, stamp, Steps } from "./steps.ts";
 import { judge, openTarget, type Plan } from "./target.ts";
 import type { MoveReport, SqliteToKvOptions } from "./types.ts";
+import { requireValid } from "./valid.ts";
 
 /**
  * Moves a control plane from a SQLite file to a JetStream bucket: checked before, backed up, marked
@@ -36,7 +37,8 @@ import type { MoveReport, SqliteToKvOptions } from "./types.ts";
  *
  * @param options The file, the servers, how to go about it
  * @returns What was done, with counts, digests and seconds
- * @throws {StoreError} `refused` (source in use, target not ours or written since), `not_found`,
+ * @throws {StoreError} `refused` (source in use, invalid records in it, which `problems` lists, target not
+ * ours or written since), `not_found`,
  * `corrupt` or `unsupported` (source), `unavailable` (server, disk full), `mismatch` (verification),
  * `conflict` (somebody else wrote into the target meanwhile), `aborted`, `invalid`
  *
@@ -58,6 +60,7 @@ export async function migrateSqliteToKv(options: SqliteToKvOptions): Promise<Mov
   using source = openSource(options.db);
   const counts = source.counts();
   const total = Object.values(counts).reduce((a, b) => a + b);
+  await requireValid(source.stored, source.path, total, steps);
   const target = await openTarget(options);
   try {
     const plan: Plan = target === null

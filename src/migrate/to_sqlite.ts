@@ -6,22 +6,27 @@
 
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { StoreError } from "../errors.ts";
+import { validRecords } from "../integrity.ts";
 import type { Bucket } from "../jetstream/bucket.ts";
 import { compare } from "../jetstream/compare.ts";
 import { isWrittenSince } from "../jetstream/fence.ts";
 import { refuseInUse } from "../jetstream/in_use.ts";
 import { type Marker, readMarker, refuseInProgress } from "../jetstream/marker.ts";
 import { openBucket } from "../jetstream/mod.ts";
+import { BucketRecords } from "../jetstream/stored.ts";
 import { streamInfo } from "../jetstream/stream.ts";
 import type { Counts, StoreRecord } from "../model.ts";
 import { noCounts } from "../order.ts";
+import { Problems } from "../problems.ts";
 import { SnapshotDigest } from "../snapshot/mod.ts";
 import { openSource } from "../sqlite/source.ts";
 import { createTarget } from "../sqlite/target.ts";
 import { clearLeftovers, partialOf, putInPlace, removeFile } from "./place.ts";
-import { digestsOf, reader, soon, Steps } from "./steps.ts";
+import { digestsOf, soon, Steps } from "./steps.ts";
 import type { MoveOptions, MoveReport, TargetState } from "./types.ts";
+import { refuseInvalid } from "./valid.ts";
 
 /** Key in the file's `meta` table: digest of all records that the way back brought. */
 const BROUGHT = "moved_back_digest";
@@ -44,7 +49,8 @@ interface InTheWay {
  *
  * @param options The bucket, the file, how to go about it
  * @returns What was done, with counts, digests and seconds
- * @throws {StoreError} `refused` (bucket in use, file not ours or changed), `in_progress` (a move into
+ * @throws {StoreError} `refused` (bucket in use, invalid records in it, which `problems` lists, file not
+ * ours or changed), `in_progress` (a move into
  * the bucket did not complete), `not_found` (bucket), `conflict` (the bucket was written meanwhile),
  * `mismatch` (verification), `unavailable`, `aborted`
  *
@@ -142,7 +148,10 @@ function inspect(path: string, marker: Marker | null, replace: boolean): InTheWa
 
 async function countRecords(bucket: Bucket, signal?: AbortSignal): Promise<Counts> {
   const counts = noCounts();
-  for await (const { kind } of reader(bucket).records(signal)) counts[kind]++;
+  const problems = new Problems();
+  using stored = await BucketRecords.read(bucket, signal);
+  for (const { kind } of validRecords(stored, problems)) counts[kind]++;
+  refuseInvalid(problems, `bucket ${bucket.name}`);
   return counts;
 }
 
@@ -160,11 +169,19 @@ async function fill(
   const digest = new SnapshotDigest();
   async function* observed(): AsyncGenerator<StoreRecord> {
     let done = 0;
-    for await (const it of reader(bucket).records(signal)) {
+    const problems = new Problems();
+    using stored = await BucketRecords.read(bucket, signal);
+    for (const it of validRecords(stored, problems)) {
+      // From the first invalid record on, all that is left to do is to name the others.
+      if (problems.total > 0) continue;
       digest.add(it);
       yield it;
-      if (++done % 1000 === 0) steps.tell(done, guess);
+      if (++done % 1000 !== 0) continue;
+      steps.check();
+      steps.tell(done, guess);
+      await setImmediate();
     }
+    refuseInvalid(problems, `bucket ${bucket.name}`);
   }
   report.counts = await target.insertAll(observed());
   report.written = Object.values(report.counts).reduce((a, b) => a + b);

@@ -4,11 +4,10 @@
  * @module
  */
 
-import { isStoreError, StoreError } from "../errors.ts";
-import type { StoreRecord } from "../model.ts";
-import { compareRecords, keyText } from "../order.ts";
+import { StoreError } from "../errors.ts";
+import { StoredCheck } from "../integrity.ts";
+import { Problems } from "../problems.ts";
 import type { Store } from "../store.ts";
-import { record as checkRecord } from "../validate.ts";
 import {
   CHUNK_LENGTH,
   encodeRecord,
@@ -28,8 +27,8 @@ export interface ExportOptions {
  * snapshots, whatever the backend.
  *
  * Nothing is read before the first chunk is asked for, and only as fast as chunks (of about 64 KiB)
- * are taken. The stream fails with `corrupt` when a record could not be read back, with `aborted`,
- * and as `records()` does. Canceling the stream frees what the store holds for it.
+ * are taken. The stream fails with `corrupt` when records are invalid (the message lists them), with
+ * `aborted`, and as `records()` does. Canceling the stream frees what the store holds for it.
  *
  * @param store Where the records come from
  * @param options A signal
@@ -94,12 +93,16 @@ async function* chunksOf(
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
   const encoder = new TextEncoder();
   const digest = new SnapshotDigest();
-  let previous: StoreRecord | null = null;
+  // A snapshot that cannot be read back is worth nothing, and is better not written.
+  const check = new StoredCheck(() => false);
+  const problems = new Problems();
   let text = HEADER_LINE + "\n";
-  for await (const raw of store.records({ signal })) {
+  for await (const it of store.records({ signal })) {
     if (signal?.aborted) throw aborted(signal);
-    const it: StoreRecord = readable(raw, previous);
-    previous = it;
+    const problem = check.take(it);
+    if (problem !== null) problems.add(problem);
+    // From the first one on, all that is left to do is to name the others.
+    if (problems.total > 0) continue;
     const line = encodeRecord(it);
     digest.add(it, line);
     text += line + "\n";
@@ -108,30 +111,9 @@ async function* chunksOf(
       text = "";
     }
   }
+  for (const problem of check.end()) problems.add(problem);
+  if (problems.total > 0) throw problems.error("corrupt", "Exporting a snapshot");
   yield encoder.encode(text + encodeTrailer(digest.summary()) + "\n");
-}
-
-/** A snapshot that cannot be read back is worth nothing, and is better not written. */
-function readable(raw: StoreRecord, previous: StoreRecord | null): StoreRecord {
-  let it: StoreRecord;
-  try {
-    it = checkRecord(raw.kind, raw.record);
-  } catch (cause) {
-    if (!isStoreError(cause)) throw cause;
-    throw new StoreError(
-      "corrupt",
-      `Export found a damaged record, ${JSON.stringify(keyText(raw))}: ${cause.message}`,
-      { cause, field: cause.field },
-    );
-  }
-  if (previous !== null && compareRecords(previous, it) >= 0) {
-    throw new StoreError(
-      "corrupt",
-      `Export found ${JSON.stringify(keyText(it))} out of order: ` +
-        `it does not come behind ${JSON.stringify(keyText(previous))}`,
-    );
-  }
-  return it;
 }
 
 function aborted(signal: AbortSignal | undefined): StoreError {

@@ -50,6 +50,9 @@ import { watchCommits } from "./watch.ts";
 /** The columns of a kind; the SQL below reads like SQL with it. */
 const ALL = (kind: Kind) => TABLES[kind].columns;
 
+/** The epoch of the room that a statement's first parameter names. */
+const EPOCH = "(SELECT epoch FROM rooms WHERE id = ?1)";
+
 const SQL = {
   room: `SELECT ${ALL("rooms")} FROM rooms WHERE id = ?`,
   rooms: `SELECT ${ALL("rooms")} FROM rooms WHERE id > ? ORDER BY id LIMIT ?`,
@@ -76,20 +79,22 @@ const SQL = {
 
   putKey: `${insertSql("room_keys")} ON CONFLICT DO UPDATE
     SET sealed_key = excluded.sealed_key, created_at = excluded.created_at`,
-  key: `SELECT ${ALL("room_keys")} FROM room_keys WHERE room_id = ? AND epoch = ? AND endpoint = ?`,
+  // A sealed key ahead of its room's epoch is not there for readers, as in a bucket.
+  key: `SELECT ${ALL("room_keys")} FROM room_keys
+    WHERE room_id = ? AND epoch = ? AND endpoint = ? AND epoch <= ${EPOCH}`,
   // Steps down from one epoch that has keys to the next, each a seek in the primary key; an index
   // by endpoint would double the table.
   latestKey: `WITH RECURSIVE epochs (n) AS (
-      SELECT max(epoch) FROM room_keys WHERE room_id = ?1
+      SELECT max(epoch) FROM room_keys WHERE room_id = ?1 AND epoch <= ${EPOCH}
       UNION ALL
       SELECT (SELECT max(epoch) FROM room_keys WHERE room_id = ?1 AND epoch < n)
         FROM epochs WHERE n IS NOT NULL)
     SELECT ${columnsOf("room_keys", "k")} FROM epochs CROSS JOIN room_keys k
       ON k.room_id = ?1 AND k.epoch = n AND k.endpoint = ?2 LIMIT 1`,
   keys: `SELECT ${ALL("room_keys")} FROM room_keys
-    WHERE room_id = ? AND (epoch, endpoint) > (?, ?) ORDER BY epoch, endpoint LIMIT ?`,
+    WHERE room_id = ? AND (epoch, endpoint) > (?, ?) AND epoch <= ${EPOCH} ORDER BY epoch, endpoint LIMIT ?`,
   keysOfEpoch: `SELECT ${ALL("room_keys")} FROM room_keys
-    WHERE room_id = ? AND epoch = ? AND endpoint > ? ORDER BY endpoint LIMIT ?`,
+    WHERE room_id = ? AND epoch = ? AND endpoint > ? AND epoch <= ${EPOCH} ORDER BY endpoint LIMIT ?`,
   pruneKeys: `DELETE FROM room_keys WHERE (room_id, epoch, endpoint) IN (
     SELECT room_id, epoch, endpoint FROM room_keys WHERE room_id = ? AND epoch <= ?
     ORDER BY epoch, endpoint LIMIT ?)`,

@@ -1,19 +1,20 @@
 /**
- * Looks a SQLite file over, without writing to it.
+ * Checks a SQLite file, and writes to it only to correct what can be corrected safely.
  *
  * @module
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import { isStoreError } from "../errors.ts";
-import { checkedRecords } from "../integrity.ts";
-import type { StoreRecord } from "../model.ts";
-import { connect, value } from "./connect.ts";
+import { isStoreError, type RecordProblem } from "../errors.ts";
+import { recordFindings } from "../findings.ts";
+import { connect, run, value } from "./connect.ts";
 import { toStoreError } from "./errors.ts";
 import { checkHealth } from "./health.ts";
+import { lowerKeys } from "./lower_keys.ts";
 import { openSqlite } from "./mod.ts";
 import { readMoved, showMoved } from "./moved.ts";
 import { SCHEMA_VERSION, schemaVersion } from "./schema.ts";
+import { storedIn } from "./source.ts";
 
 /** One thing that was looked at. */
 export interface FileFinding {
@@ -23,6 +24,10 @@ export interface FileFinding {
   level: "ok" | "warning" | "problem";
   /** What was found, and what to do. */
   message: string;
+  /** The record at fault. */
+  record?: RecordProblem;
+  /** It was put right. */
+  repaired?: boolean;
 }
 
 const LACKING = `
@@ -33,54 +38,85 @@ WHERE k.room_id IS NULL`;
 
 const ADMINS = "SELECT count(*) FROM users WHERE role = 'admin' AND status = 'active'";
 
+/** How {@link diagnoseFile} goes about it. */
+export interface FileDiagnosis {
+  /** Ends it. */
+  signal: AbortSignal;
+  /** Correct what can be corrected without losing anything. Default `false`: only read. */
+  repair?: boolean;
+}
+
 /**
- * Looks a file over: schema version, every page and reference, that the records are within their
+ * Checks a file: schema version, every page and reference, that the records are within their
  * limits and fit together, members without their room's current key, and that there is an admin.
- * Rejects as `openSqlite` does for what is no control plane.
+ *
+ * @returns One finding a check, or one for each invalid record
+ * @throws {StoreError} As `openSqlite` does for what is no control plane
  */
-export async function diagnoseFile(path: string, signal: AbortSignal): Promise<FileFinding[]> {
-  await using store = openSqlite(path, { readOnly: true, create: false });
-  const db = connect(path, { busyTimeout: 5000, readOnly: true });
+export async function diagnoseFile(
+  path: string,
+  { signal, repair = false }: FileDiagnosis,
+): Promise<FileFinding[]> {
+  // Opened as a store first: that tells what is wrong with the file as a whole.
+  await using _store = openSqlite(path, { readOnly: !repair, create: false });
+  const db = connect(path, { busyTimeout: 5000, readOnly: !repair });
   try {
     const version = schemaVersion(db, path);
+    const mended = repair ? lowerKeys(db) : 0;
+    run(db, "BEGIN");
     return [
       { check: "schema", level: "ok", message: `Schema version ${version} of ${SCHEMA_VERSION}` },
       ...moved(db),
-      await found("integrity", () => {
+      found("integrity", () => {
         checkHealth(db, path);
         return "Every page, index and reference is sound";
       }),
-      await found("records", async () => {
-        const count = await countFitting(store.records({ signal }));
-        return `${count} records are within their limits and fit together`;
-      }),
-      await found("keys", () => keys(db)),
-      await found("admin", () => admin(db)),
+      ...mendedFinding(mended),
+      ...await records(db, path, signal),
+      found("keys", () => keys(db)),
+      found("admin", () => admin(db)),
     ];
+  } catch (error) {
+    throw toStoreError(error, `Checking ${path}`);
   } finally {
     db.close();
   }
 }
 
-/** Damage is a finding; that the file cannot be read now is not. */
-async function found(
+function mendedFinding(count: number): FileFinding[] {
+  if (count === 0) return [];
+  const message = `${count} keys in upper-case hex were changed to lower case`;
+  return [{ check: "records", level: "problem", message, repaired: true }];
+}
+
+function found(
   check: FileFinding["check"],
-  look: () => string | FileFinding | Promise<string>,
-): Promise<FileFinding> {
+  look: () => string | FileFinding,
+): FileFinding {
   try {
-    const it = await look();
+    const it = look();
     return typeof it === "string" ? { check, level: "ok", message: it } : it;
   } catch (error) {
-    const it = toStoreError(error, `Looking at the ${check}`);
-    if (!isStoreError(it, "corrupt") && !isStoreError(it, "invalid")) throw it;
-    return { check, level: "problem", message: it.message };
+    return damage(check, error);
   }
 }
 
-async function countFitting(records: AsyncIterable<StoreRecord>): Promise<number> {
-  let count = 0;
-  for await (const _ of checkedRecords(records)) count++;
-  return count;
+async function records(
+  db: DatabaseSync,
+  path: string,
+  signal: AbortSignal,
+): Promise<FileFinding[]> {
+  try {
+    return await recordFindings(storedIn(db, path), signal);
+  } catch (error) {
+    return [damage("records", error)];
+  }
+}
+
+/** Damage is a finding; that the file cannot be read now is not. */
+function damage(check: FileFinding["check"], error: unknown): FileFinding {
+  if (!isStoreError(toStoreError(error, ""), "corrupt")) throw error;
+  return { check, level: "problem", message: toStoreError(error, `Checking the ${check}`).message };
 }
 
 function moved(db: DatabaseSync): FileFinding[] {

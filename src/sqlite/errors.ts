@@ -96,6 +96,10 @@ export function toCallersError(error: unknown, attempt: string): unknown {
 export function toStoreError(error: unknown, attempt: string): StoreError {
   if (error instanceof StoreError) return error;
   const code = sqliteCode(error);
+  if (error instanceof Error && "code" in error && error.code === "ERR_OUT_OF_RANGE") {
+    const message = `${attempt}: a number is too large; doctor names the record`;
+    return new StoreError("corrupt", message, { cause: error });
+  }
   const [known, what] = (code === null ? undefined : MEANING[code] ?? MEANING[code & 0xff]) ??
     ["unavailable", "it failed"];
   const detail = error instanceof Error ? error.message : String(error);

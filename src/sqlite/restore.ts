@@ -13,6 +13,7 @@ import { noCounts } from "../order.ts";
 import { connect, run, transaction } from "./connect.ts";
 import { toCallersError } from "./errors.ts";
 import { inserter, isEmpty, TABLES } from "./rows.ts";
+import { liftChecks } from "./schema.ts";
 import { type Ending, type Place, throwIfAborted, TURN } from "./stream.ts";
 
 let staged = 0;
@@ -93,6 +94,7 @@ function store(
     } else {
       requireEmpty(db, attempt);
     }
+    const restoreChecks = liftChecks(db);
     for (const kind of KINDS) {
       const { columns } = TABLES[kind];
       run(
@@ -100,6 +102,7 @@ function store(
         `INSERT INTO ${kind} (${columns}) SELECT ${columns} FROM ${table(kind)} ORDER BY rowid`,
       );
     }
+    restoreChecks();
   });
 }
 

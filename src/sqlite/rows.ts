@@ -141,31 +141,6 @@ export function insertSql(kind: Kind, into: string = kind): string {
   return `INSERT INTO ${into} (${columns}) VALUES (${columns.replaceAll(/\w+/g, "?")})`;
 }
 
-/** Rows read at once: a call a page costs half of a call a row, and a page is small. */
-const PAGE = 500;
-
-/**
- * Everything in a database in canonical order, a page of rows in memory at a time. The database must
- * not change meanwhile: held exclusively, or in a transaction.
- */
-export function* allRecords(db: DatabaseSync): Generator<StoreRecord> {
-  for (const kind of KINDS) {
-    const { columns, key, fromRow } = TABLES[kind];
-    // The key is the first columns of every table.
-    const width = key.split(", ").length;
-    const behind = `(${key}) > (${Array(width).fill("?").join(", ")})`;
-    const select = (where: string) =>
-      asArrays(db.prepare(`SELECT ${columns} FROM ${kind} ${where} ORDER BY ${key} LIMIT ${PAGE}`));
-    let rows = select("").all() as unknown as Row[];
-    const next = select(`WHERE ${behind}`);
-    while (rows.length > 0) {
-      for (const row of rows) yield { kind, record: fromRow(row) } as StoreRecord;
-      if (rows.length < PAGE) break;
-      rows = next.all(...rows.at(-1)!.slice(0, width) as SQLInputValue[]) as unknown as Row[];
-    }
-  }
-}
-
 /** Inserts records of any kind with statements prepared once. */
 export function inserter(
   db: DatabaseSync,

@@ -6,8 +6,10 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../errors.ts";
+import type { StoredRecords } from "../integrity.ts";
 import type { Counts, Kind, StoreRecord } from "../model.ts";
-import type { RecordKey } from "../order.ts";
+import { keyOf, type RecordKey } from "../order.ts";
+import { allRecords, allRows } from "./all_rows.ts";
 import { backup } from "./backup.ts";
 import { connect, MEMORY } from "./connect.ts";
 import { causeOf, isBusy, isReadOnly, toStoreError } from "./errors.ts";
@@ -23,7 +25,7 @@ import {
 } from "./file.ts";
 import { checkHealth } from "./health.ts";
 import { missing } from "./leftovers.ts";
-import { allRecords, asArrays, countRecords, type Row, type Table, TABLES } from "./rows.ts";
+import { asArrays, countRecords, type Row, type Table, TABLES } from "./rows.ts";
 import { formatMoved, type Moved, MOVED_KEY, readMoved } from "./moved.ts";
 import { getMeta, SCHEMA_VERSION, schemaVersion, setMeta } from "./schema.ts";
 
@@ -45,8 +47,10 @@ export interface SqliteSource extends Disposable {
   readonly schemaVersion: number;
   /** How many records of each kind there are. */
   counts(): Counts;
-  /** All records in canonical order, one in memory at a time. */
+  /** All records in canonical order, one in memory at a time; `corrupt` for one that cannot be read. */
   records(): Iterable<StoreRecord>;
+  /** What is stored as it is stored, to be checked. */
+  readonly stored: StoredRecords;
   /** One record by its key as `keyOf` gives it, `null` when there is none. */
   get(kind: Kind, key: RecordKey): StoreRecord | null;
   /** A value of the `meta` table, `null` when there is none. */
@@ -132,6 +136,7 @@ function source(db: DatabaseSync, path: string, version: number): SqliteSource {
         throw toStoreError(error, attempt);
       }
     },
+    stored: storedIn(db, path),
     get: (kind, key) => guarded(() => get(kind, key)),
     getMeta: (key) => guarded(() => getMeta(db, key)),
     getMoved: () => guarded(() => readMoved(db)),
@@ -139,6 +144,22 @@ function source(db: DatabaseSync, path: string, version: number): SqliteSource {
     backupTo: (to) => backup(db, path, to),
     close,
     [Symbol.dispose]: close,
+  };
+}
+
+/** What a database holds as it holds it. It must not change meanwhile. */
+export function storedIn(db: DatabaseSync, path: string): StoredRecords {
+  const get = pointReader(db);
+  const attempt = `Reading ${path}`;
+  return {
+    *all() {
+      try {
+        yield* allRows(db);
+      } catch (error) {
+        throw toStoreError(error, attempt);
+      }
+    },
+    has: (it) => get(it.kind, keyOf(it)) !== null,
   };
 }
 

@@ -10,7 +10,7 @@ import { StoreError } from "../errors.ts";
 import type { StoreRecord } from "../model.ts";
 import { connect, MEMORY, run } from "./connect.ts";
 import { toStoreError } from "./errors.ts";
-import { allRecords } from "./rows.ts";
+import { allRecords } from "./all_rows.ts";
 
 /** Ends some work at once; what waits on it gets `closed`. */
 export type Ending = () => void;

@@ -13,7 +13,7 @@ import { MEMORY, rollback, run, value } from "./connect.ts";
 import { toCallersError, toStoreError } from "./errors.ts";
 import { absolute, makeFile, openDatabase } from "./file.ts";
 import { countRecords, inserter } from "./rows.ts";
-import { getMeta, setMeta } from "./schema.ts";
+import { getMeta, liftChecks, setMeta } from "./schema.ts";
 import { storeIdOf } from "./source.ts";
 
 /** What {@link createTarget} takes besides the path. */
@@ -31,8 +31,8 @@ export interface SqliteTarget extends Disposable {
   /** Identity of the control plane. */
   readonly storeId: string;
   /**
-   * Inserts records as they come, in one transaction: all or none. Their rooms must come before
-   * members and keys, as in canonical order.
+   * Inserts records as they come, in one transaction: all or none. They must have been checked, and
+   * rooms must come before members and keys, as in canonical order.
    */
   insertAll(records: Iterable<StoreRecord> | AsyncIterable<StoreRecord>): Promise<Counts>;
   /** The same, from records that need no waiting. */
@@ -119,6 +119,7 @@ function openNew(file: string, options: TargetOptions): DatabaseSync {
 
 function beginInsertion(db: DatabaseSync) {
   run(db, "BEGIN IMMEDIATE");
+  const restoreChecks = liftChecks(db);
   const insert = inserter(db);
   const counts = noCounts();
   return {
@@ -127,6 +128,7 @@ function beginInsertion(db: DatabaseSync) {
       counts[it.kind]++;
     },
     commit(): Counts {
+      restoreChecks();
       run(db, "COMMIT");
       return counts;
     },

@@ -44,6 +44,30 @@ export function validation(it: It): void {
     ]);
   }, "anyValue");
 
+  it("an option that a call does not know is invalid, and named", async ({ store }) => {
+    const { endpoint } = newMember();
+    const page = { limt: 3 } as object;
+    const force = { forse: true } as object;
+    const calls: [field: string, call: () => Promise<unknown>][] = [
+      ["limt", () => store.listRooms(page)],
+      ["limt", () => store.listRoomsForEndpoint(endpoint, page)],
+      ["limt", () => store.listMembers("r", page)],
+      ["limt", () => store.listSealedKeys("r", page)],
+      ["limt", () => store.listUsers(page)],
+      ["limt", () => store.listInvites(page)],
+      ["accepted", () => store.listUsers({ accepted: true } as object)],
+      ["epoch", () => store.listUsers({ epoch: 1 } as object)],
+      ["forse", () => store.revokeUser(endpoint, force)],
+      ["forse", () => store.setUserRole(endpoint, "user", force)],
+      ["forse", () => store.deleteUser(endpoint, force)],
+      ["sinal", () => store.records({ sinal: null } as object)[Symbol.asyncIterator]().next()],
+      ["replce", () => store.restore([], { replce: true } as object)],
+    ];
+    for (const [field, call] of calls) {
+      await fails("invalid", call, field);
+    }
+  }, "anyValue");
+
   it("keys that are not 64 hex digits or are small-order points are invalid", async (scene) => {
     const { store } = scene;
     const ok = newMember();
