@@ -120,7 +120,8 @@ Deno.test("a control plane cannot slip somebody into a room, nor its own key und
     await assert.rejects((await again.join("kitchen")).rekey(), named("key_changed"), what);
     await again.close();
   }
-  assert.deepEqual(it.writes.slice(before), [], "nothing was sealed for it");
+  const written = it.writes.slice(before).filter((line) => !line.endsWith("/join"));
+  assert.deepEqual(written, [], "nothing was sealed for it");
   ada.lie(null);
   assert.equal(await room.rekey(), 2);
 });
@@ -297,4 +298,25 @@ Deno.test("answers that are odd end nothing but the question: no wildcard is pub
   ada.lie(null);
   await room.send("still here");
   await heard.heard("still here");
+});
+
+Deno.test("join() accepts a membership when owner and key are right, and not before", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  await (await ada.rooms()).createRoom({ id: "kitchen", members: [cardOf(bob.identity)] });
+  const isAccepted = async () =>
+    (await it.store.getMember("kitchen", bob.identity.signPub)).accepted;
+  const rooms = await bob.rooms();
+  const other = createIdentity().signPub;
+  const before = await bob.rooms({ memory: new Map() });
+  await assert.rejects(before.join("kitchen", { owner: other }), named("wrong_sealer"));
+  bob.lie(({ path }, answer) => path.endsWith("/key") ? { ...answer, sealedKey: "AAAA" } : answer);
+  await assert.rejects(rooms.join("kitchen"), (error) => isSealingError(error));
+  assert.equal(await isAccepted(), false);
+  bob.lie(null);
+  it.writes.length = 0;
+  await using room = await rooms.join("kitchen", { owner: ada.identity.signPub });
+  assert.deepEqual(it.writes, ["POST /v1/rooms/kitchen/join"]);
+  assert.equal(await isAccepted(), true);
+  assert.equal(room.epoch, 1);
 });

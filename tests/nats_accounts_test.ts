@@ -81,7 +81,10 @@ Deno.test("isDataPlaneSubject() takes plain subjects only", () => {
 
 Deno.test("a grant's id says what it allows: equal for equal subjects, in whatever order and rooms", () => {
   const of = (...subjects: string[]) =>
-    grantOf(subjects.map((subject, i) => ({ id: `r${i}`, subject, createdAt: "" })));
+    grantOf(
+      "me",
+      subjects.map((subject, i) => ({ id: `r${i}`, subject, owner: "", createdAt: "" })),
+    );
   assert.equal(of("a", "b").id, of("b", "a").id);
   assert.equal(of("a", "b").id, of("a", "b", "a", "b.c").id);
   const ids = [of(), of("a"), of("b"), of("a", "b"), of("a.b"), of("ab")].map((it) => it.id);
@@ -92,20 +95,23 @@ Deno.test("a grant's id says what it allows: equal for equal subjects, in whatev
   assert.deepEqual([pub.allow, sub.allow], [["_INBOX.>"], ["_INBOX.UX.>"]]);
 });
 
-Deno.test("of more rooms than fit the oldest count, so that nobody is shut out by being put into rooms", () => {
+Deno.test("of more rooms than fit one's own count first, then the oldest", () => {
   const room = (i: number) => ({
     id: `r${i}`,
     subject: `${"x".repeat(240)}${i}`,
+    owner: "other",
     createdAt: new Date(1e12 + i).toISOString(),
   });
-  const own = { id: "own", subject: "mine", createdAt: new Date(1e12 - 1).toISOString() };
+  // The newest of all.
+  const own = { ...room(9999), id: "own", subject: "mine", owner: "me" };
   const rooms = Array.from({ length: 3000 }, (_, i) => room(i));
-  const grant = grantOf([...rooms, own]);
+  const grant = grantOf("me", [...rooms, own]);
   assert.ok(grant.subjects.includes("mine"));
   assert.ok(grant.leftOut.length > 2000 && grant.leftOut.includes("r2999"));
   assert.ok(!grant.leftOut.includes("r0"));
+  assert.ok(!grantOf("other", [...rooms, own]).subjects.includes("mine"));
   // Encoded twice it fits into a message of the server's usual size.
   const { length } = JSON.stringify(permissionsOf("U".repeat(56), grant));
   assert.ok(length * 16 / 9 < 1_000_000, `${length}`);
-  assert.equal(grantOf([own, ...rooms.toReversed()]).id, grant.id);
+  assert.equal(grantOf("me", [own, ...rooms.toReversed()]).id, grant.id);
 });

@@ -155,7 +155,9 @@ export async function openRooms(options: RoomsOptions): Promise<Rooms> {
       if (owner !== undefined) await trust.owner(roomId, check.signPub("owner", owner));
       return await once(roomId, async () => {
         const keyring = new Keyring(client, identity, trust, roomId);
+        // Owner and key are right: only then the membership is accepted.
         await keyring.refresh();
+        await client.joinRoom(roomId);
         return await begin(keyring);
       });
     },

@@ -165,8 +165,9 @@ export interface Rooms extends AsyncDisposable {
   /** Makes a room with a fresh key, sealed for its members. `room_exists`, `key_changed` */
   createRoom(room: NewEncryptedRoom): Promise<OpenRoom>;
   /**
-   * Opens a room one is in: gets its key, and makes sure that it is sealed by the owner, for us. With
-   * `owner`, it must be that one; else the control plane is believed the first time. `not_found`,
+   * Opens a room one is in, or was offered: gets its key, makes sure that it is sealed by the owner, for
+   * us, and accepts the membership. With `owner`, it must be that one; else the control plane is believed
+   * the first time. `not_found`,
    * `wrong_sealer`, `rolled_back`, `tampered`, `unknown_epoch` (there is no key for us yet)
    */
   join(roomId: string, options?: { owner?: string }): Promise<OpenRoom>;

@@ -15,7 +15,7 @@ import type { ControlPlaneEvent } from "./events.ts";
 import { groupOf, type Limit, limitOf } from "./limits.ts";
 import type { Operations } from "./operations.ts";
 import type { BusAuth, ControlPlaneOptions } from "./options.ts";
-import { authorize } from "./policy.ts";
+import { authorize, isAdmin } from "./policy.ts";
 import { type Quotas, quotasOf } from "./quotas.ts";
 import type { Call, Reply, Route } from "./route.ts";
 import { object, type Schema } from "./schema.ts";
@@ -178,6 +178,11 @@ export class Pipeline {
       caller: () => {
         if (endpoint !== null) return endpoint;
         throw new StoreError("unauthenticated", "The request must be signed, to tell whose it is");
+      },
+      mayAccept: async (member) => {
+        if (this.#around.busAuth === "off") return true;
+        if (proof === null || endpoint === null) return false;
+        return member === endpoint || await isAdmin(store, endpoint);
       },
       demand: async (check) => {
         if (isJudged) await judge(check);

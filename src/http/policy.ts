@@ -73,6 +73,17 @@ export async function authorize(who: Who, question: Question): Promise<void> {
   }
 }
 
+/** Whether a key is an active admin's. Rejects where that cannot be told. */
+export async function isAdmin(store: Question["store"], endpoint: string): Promise<boolean> {
+  try {
+    await authorize("admin", { store, endpoint });
+    return true;
+  } catch (error) {
+    if (isStoreError(error, "forbidden")) return false;
+    throw error;
+  }
+}
+
 /** A no that is certain is `forbidden`; one out of doubt must not look like a revocation. */
 async function refusalOf(store: Question["store"], endpoint: string): Promise<StoreError> {
   const user = await userOf(store, endpoint);

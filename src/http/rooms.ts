@@ -7,7 +7,8 @@
 import { isStoreError, StoreError } from "../errors.ts";
 import type { NewRoom, Page, Room } from "../model.ts";
 import { LIMITS } from "../validate.ts";
-import { authorize } from "./policy.ts";
+import { membersFor, withOffers } from "./offers.ts";
+import { isAdmin } from "./policy.ts";
 import { quotaExceeded } from "./quotas.ts";
 import { type Call, type Route, route } from "./route.ts";
 import type { Read } from "./schema.ts";
@@ -42,11 +43,7 @@ async function roomFor(call: Call<unknown, NewRoomBody>): Promise<NewRoom> {
   if (body.subject !== undefined && body.subject !== subject) {
     const asked = body.subject;
     await call.demand(async () => {
-      const mayChoose = await authorize("admin", { store, endpoint }).then(() => true, (error) => {
-        if (isStoreError(error, "forbidden")) return false;
-        throw error;
-      });
-      chooseSubject(body.id, asked, mayChoose);
+      chooseSubject(body.id, asked, await isAdmin(store, endpoint));
     });
     subject = asked;
   }
@@ -123,7 +120,7 @@ export const ROOMS: readonly Route[] = [
     body: BODY.newRoom,
     status: 201,
     answer: ANSWER.room,
-    errors: ["room_exists", "refused", "quota_exceeded"],
+    errors: ["room_exists", "refused", "quota_exceeded", "rate_limited"],
     handle: async (call) => {
       if (call.requireEncrypted && call.body.encrypted === false) {
         throw new StoreError(
@@ -136,7 +133,14 @@ export const ROOMS: readonly Route[] = [
       demandMembers(call, 1 + (call.body.members?.length ?? 0));
       return await call.turns.take(`owner ${call.endpoint}`, async () => {
         await demandRoom(call);
-        return { json: await call.store.createRoom(await roomFor(call)) };
+        const room = await roomFor(call);
+        const members = await membersFor(call, call.body.members ?? []);
+        return await withOffers(
+          call,
+          room.owner.endpoint,
+          members,
+          async () => ({ json: await call.store.createRoom({ ...room, members }) }),
+        );
       });
     },
   }),
@@ -171,20 +175,29 @@ export const ROOMS: readonly Route[] = [
   }),
   route("POST /v1/rooms/{id}/members", {
     id: "addMember",
-    summary: "Add a member, with the room's current key sealed for it where one is given",
+    summary:
+      "Add a member, with the room's current key sealed for it where one is given; an offer " +
+      "that it has to accept, unless an admin adds it",
     who: "owner",
     body: BODY.newMember,
     status: 201,
     answer: ANSWER.member,
-    errors: ["not_found", "member_exists", "conflict", "quota_exceeded"],
+    errors: ["not_found", "member_exists", "conflict", "quota_exceeded", "rate_limited"],
     handle: async (call) => {
       const { store, params, quotas } = call;
-      const { key, ...member } = call.body;
+      const { key, ...given } = call.body;
+      const members = await membersFor(call, [given]);
       return await call.turns.take(`room ${params.id}`, async () => {
         if (quotas.maxMembersPerRoom !== Infinity) {
           demandMembers(call, 1 + await store.countMembers(params.id!));
         }
-        return { json: await store.addMember(params.id!, member, key) };
+        const { owner } = await store.getRoom(params.id!);
+        return await withOffers(
+          call,
+          owner,
+          members,
+          async () => ({ json: await store.addMember(params.id!, members[0]!, key) }),
+        );
       });
     },
   }),

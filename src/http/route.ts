@@ -49,6 +49,11 @@ export interface Call<Q = unknown, B = unknown> {
   /** Who asks; `unauthenticated` when nobody is named. */
   caller(): string;
   /**
+   * Whether a membership of `endpoint` that the caller makes counts as accepted: of an admin, who is
+   * proved, of the member itself, and where nobody is authenticated.
+   */
+  mayAccept(endpoint: string): Promise<boolean>;
+  /**
    * A right beyond those of the route's `who`. Under `enforce` a refusal is thrown, under `soft` it
    * is told, under `off` nobody looks.
    */

@@ -309,7 +309,7 @@ class Callout implements AuthCallout {
       if (await store.isAuthorized(endpoint) !== true) {
         return { ok: false, reason: "not_authorized", detail: "No active user has this key" };
       }
-      return { ok: true, endpoint, grant: grantOf(await roomsOf(store, endpoint)) };
+      return { ok: true, endpoint, grant: grantOf(endpoint, await roomsOf(store, endpoint)) };
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
       const reason = isStoreError(error, "too_large") ? "too_large" : "unavailable";

@@ -34,7 +34,7 @@ export interface Grant {
   readonly subjects: readonly string[];
   /** Ids of rooms whose subject is not of the data plane, which gives nothing. */
   readonly withheld: readonly string[];
-  /** Ids of the newest rooms, which no longer fit. */
+  /** Ids of rooms that no longer fit. */
   readonly leftOut: readonly string[];
 }
 
@@ -61,15 +61,18 @@ export function inboxPrefixOf(nkey: string): string {
 }
 
 /**
- * What an endpoint in these rooms may do. Nobody is asked before being put into a room, so those that
- * are one too many must not shut it out: the oldest that fit count.
+ * What an endpoint in these rooms may do. Those that are too many are left out: first come the rooms
+ * that it owns, then the oldest.
  */
-export function grantOf(rooms: readonly Pick<Room, "id" | "subject" | "createdAt">[]): Grant {
+export function grantOf(
+  endpoint: string,
+  rooms: readonly Pick<Room, "id" | "subject" | "owner" | "createdAt">[],
+): Grant {
   const withheld: string[] = [];
   const leftOut: string[] = [];
   const all = new Set<string>();
   let bytes = 0;
-  for (const { id, subject } of rooms.toSorted(byAge)) {
+  for (const { id, subject } of rooms.toSorted(inOrder(endpoint))) {
     if (!isDataPlaneSubject(subject)) {
       withheld.push(id);
       continue;
@@ -89,9 +92,15 @@ export function grantOf(rooms: readonly Pick<Room, "id" | "subject" | "createdAt
   };
 }
 
-function byAge(a: { id: string; createdAt: string }, b: { id: string; createdAt: string }): number {
-  if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1;
-  return a.id < b.id ? -1 : 1;
+type Place = Pick<Room, "id" | "owner" | "createdAt">;
+
+function inOrder(endpoint: string): (a: Place, b: Place) => number {
+  return (a, b) => {
+    const owns = Number(b.owner === endpoint) - Number(a.owner === endpoint);
+    if (owns !== 0) return owns;
+    if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1;
+    return a.id < b.id ? -1 : 1;
+  };
 }
 
 /** What a subject takes in {@link permissionsOf}, as JSON: itself and all below it, in two lists. */

@@ -291,7 +291,7 @@ export class Reconciler {
       return null;
     }
     try {
-      return grantOf(await roomsOf(store, endpoint));
+      return grantOf(endpoint, await roomsOf(store, endpoint));
     } catch (error) {
       if (isStoreError(error, "too_large")) return null;
       throw error;

@@ -1,5 +1,5 @@
 /**
- * All rooms of an endpoint.
+ * All rooms that an endpoint has accepted.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { CalloutStore } from "./types.ts";
 /** More rooms than this never fit into an admission, whatever their subjects. */
 const MOST_ROOMS = 30_000;
 
-/** Reads all pages. `too_large` when there are more than could be granted. */
+/** Reads all pages; offers are not among them. `too_large` when there are more than could be granted. */
 export async function roomsOf(
   store: Pick<CalloutStore, "listRoomsForEndpoint">,
   endpoint: string,
@@ -19,7 +19,11 @@ export async function roomsOf(
   const rooms: Room[] = [];
   let after: string | null = null;
   do {
-    const page = await store.listRoomsForEndpoint(endpoint, { limit: 10_000, after });
+    const page = await store.listRoomsForEndpoint(endpoint, {
+      accepted: true,
+      limit: 10_000,
+      after,
+    });
     rooms.push(...page.items);
     after = page.next;
     if (rooms.length > MOST_ROOMS) {

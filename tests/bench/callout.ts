@@ -82,7 +82,7 @@ async function measure(
       users: pairs.map(({ publicKey: nkey }, i) => {
         const { pub, sub } = permissionsOf(
           nkey,
-          grantOf(rooms(i).map((it) => ({ ...it, createdAt: "" }))),
+          grantOf(nkey, rooms(i).map((it) => ({ ...it, owner: "", createdAt: "" }))),
         );
         return { nkey, permissions: { publish: { ...pub }, subscribe: { ...sub } } };
       }),

@@ -78,6 +78,7 @@ export async function load(options: LoadOptions): Promise<void> {
   const scene: Scene = { ...options, admin, person };
   const bus = await crew("bus");
   await bus[0]!.client.createRoom({ id: "bus", encrypted: false, members: bus.slice(1).map(keys) });
+  await Promise.all(bus.slice(1).map(({ client }) => client.joinRoom("bus")));
   const [east, west] = await Promise.all([crew("east"), crew("west")]);
   const workers: [name: string, story: (round: number) => Promise<void>][] = [
     ["users a", (i) => userStory(scene, `a ${i % POOL}`)],

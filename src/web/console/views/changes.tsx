@@ -98,6 +98,10 @@ function Sentence({ it }: { it: Change }): JSX.Element {
       return said("deleted the room ", room);
     case "addMember":
       return said("added ", user, " to ", room);
+    case "joinRoom":
+      return said("joined ", room);
+    case "changeRoomOwner":
+      return said("made ", user, " the owner of ", room);
     case "removeMember":
       return about.user === by?.signPub
         ? said("left ", room)
