@@ -50,6 +50,7 @@ Deno.test("every command of the issue is there", async () => {
     ..."status scale remove import".split(" ").map((it) => `cluster ${it}`),
     ..."serve migrate-to-kv migrate-to-sqlite verify doctor version".split(" "),
     "room list",
+    "room owner",
     "room show",
   ];
   assert.deepEqual(wanted.filter((it) => !found.includes(it)), []);

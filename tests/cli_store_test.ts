@@ -170,7 +170,7 @@ onBoth("a room is shown with its members and who lacks its current key", async (
   await store.createRoom({ ...newRoom(id, 3), subject: "unibus.office" });
   await store.createRoom({ ...newRoom("open"), encrypted: false, sealedKeys: [] });
   const { signPub, kexPub } = person("late");
-  await store.addMember(id, { endpoint: signPub, kexPub });
+  await store.addMember(id, { endpoint: signPub, kexPub, accepted: false });
   await store.close();
   assert.ok(existsSync(dir));
 
@@ -180,13 +180,33 @@ onBoth("a room is shown with its members and who lacks its current key", async (
   assert.equal(doc.room.epoch, 1);
   const human = (await ok(["room", "show", id, ...flags])).stdout;
   assert.match(human, /^lack the key +1$/m);
-  assert.match(human, new RegExp(`^${signPub} .* lacking$`, "m"));
+  assert.match(human, new RegExp(`^${signPub} .* offered .* lacking$`, "m"));
+  assert.equal(human.match(/ accepted /g)?.length, 3);
   assert.deepEqual(documentOf(await ok(["room", "show", "open", "--json", ...flags])).lacking, []);
 
   const rooms = documentOf(await ok(["room", "list", "--json", ...flags])).rooms;
   assert.deepEqual(rooms.map((it: { id: string }) => it.id), [id, "open"]);
   const mine = await ok(["room", "list", "--member", signPub, "--json", ...flags]);
   assert.deepEqual(documentOf(mine).rooms.map((it: { id: string }) => it.id), [id]);
+  const offered = (who: string) =>
+    ok(["room", "list", "--member", who, "--offered", "--json", ...flags])
+      .then((it) => documentOf(it).rooms.length);
+  const heir = doc.members.find((it: { role: string; accepted: boolean }) =>
+    it.role === "member" && it.accepted
+  ).endpoint;
+  assert.deepEqual([await offered(signPub), await offered(heir)], [1, 0]);
+  const alone = await cli(["room", "list", "--offered", ...flags]);
+  assert.deepEqual([alone.code, alone.stdout], [2, ""]);
+  assert.match(alone.stderr, /--offered needs --member/);
+
+  // The owner of this room is no user.
+  const given = documentOf(await ok(["room", "owner", id, heir, "--json", ...flags]));
+  assert.deepEqual(given.room, { ...doc.room, owner: heir });
+  assert.match((await ok(["room", "owner", id, heir, ...flags])).stdout, new RegExp(heir));
+  const refused = await cli(["room", "owner", id, signPub, ...flags]);
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /has not accepted its membership/);
+
   const none = await cli(["room", "show", "nowhere", ...flags]);
   assert.deepEqual([none.code, none.stdout], [1, ""]);
   assert.match(none.stderr, /^error: No room nowhere$/m);

@@ -182,6 +182,47 @@ Deno.test("a member ends its own membership and nobody else's", async () => {
   await Deno.remove(dir, { recursive: true });
 });
 
+Deno.test("the list of members says who may connect; an admin changes a gone owner and gets no key", async () => {
+  const dir = await Deno.makeTempDir();
+  await using it = await scene(dir);
+  const { owner, member, revoked, admin } = it.people;
+  const statuses = async () => {
+    const { json } = await it.ask("GET /v1/rooms/r/members", { as: member });
+    return Object.fromEntries(
+      json.items.map((entry: { endpoint: string; status: string | null }) => [
+        entry.endpoint,
+        entry.status,
+      ]),
+    );
+  };
+  const stranger = someone();
+  await it.store.addMember("r", { endpoint: stranger.signPub, kexPub: stranger.kexPub });
+  assert.deepEqual(await statuses(), {
+    [owner.signPub]: "active",
+    [member.signPub]: "active",
+    [revoked.signPub]: "revoked",
+    [stranger.signPub]: null,
+  });
+  const give = (as: Ask["as"]) =>
+    it.ask("POST /v1/rooms/r/owner", { as, body: { endpoint: member.signPub } } as Ask);
+  isProblem(await give(admin), 409, "refused");
+  await it.store.revokeUser(owner.signPub);
+  isProblem(await give(member), 403, "forbidden");
+  const given = await give(admin);
+  assert.deepEqual([given.status, given.json.owner], [200, member.signPub]);
+  isProblem(await it.ask("GET /v1/rooms/r/key", { as: admin }), 404, "not_found");
+  assert.equal((await it.store.listSealedKeys("r")).items.length, 2);
+  assert.equal((await statuses())[owner.signPub], undefined);
+  // The new owner does what owners do.
+  const sealedKeys = sealedFor(member, revoked, stranger);
+  const rekey = { epoch: 2, sealedKeys };
+  assert.equal((await it.ask("POST /v1/rooms/r/rekey", { as: member, body: rekey })).status, 200);
+  const { json } = await it.ask("GET /v1/changes", { as: admin });
+  const change = json.items.find(({ action }: { action: string }) => action === "changeRoomOwner");
+  assert.deepEqual([change.about.room, change.about.user], ["r", member.signPub]);
+  await Deno.remove(dir, { recursive: true });
+});
+
 Deno.test("only an admin lists every room", async () => {
   const dir = await Deno.makeTempDir();
   await using it = await scene(dir);

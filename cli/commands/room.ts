@@ -1,5 +1,5 @@
 /**
- * `room list|show`
+ * `room list|show|owner`
  *
  * @module
  */
@@ -13,6 +13,7 @@ import {
   withPaging,
   withStore,
 } from "../command.ts";
+import { UsageError } from "../failure.ts";
 import { withOpenStore } from "../open.ts";
 import { fields, print, printJson, printList } from "../output.ts";
 
@@ -21,9 +22,11 @@ export function roomCommand(context: Context): CommandUnknownOpts {
   return command(context, "room", "Rooms and who is in them", [
     "membershipd room list",
     "membershipd room show ROOM",
+    "membershipd room owner ROOM KEY",
   ])
     .addCommand(list(context))
-    .addCommand(show(context));
+    .addCommand(show(context))
+    .addCommand(owner(context));
 }
 
 function list(context: Context): CommandUnknownOpts {
@@ -31,16 +34,22 @@ function list(context: Context): CommandUnknownOpts {
     command(context, "list", "List rooms by id", [
       "membershipd room list",
       "membershipd room list --member KEY --json",
-    ]).option("--member <key>", "only rooms that this endpoint is in"),
+    ])
+      .option("--member <key>", "only rooms that this endpoint is in")
+      .option("--offered", "with --member: only rooms it was offered and has not accepted"),
   ))).action(async (flags) => {
-    const { member } = flags;
+    const { member, offered } = flags;
+    if (offered && member === undefined) {
+      throw new UsageError("--offered needs --member");
+    }
     await withOpenStore(context, flags, { read: true }, async (store) => {
       await printList(context, flags, {
         name: "rooms",
         page: (request) =>
-          member === undefined
-            ? store.listRooms(request)
-            : store.listRoomsForEndpoint(member, request),
+          member === undefined ? store.listRooms(request) : store.listRoomsForEndpoint(
+            member,
+            offered ? { ...request, accepted: false } : request,
+          ),
         columns: {
           ID: (it) => it.id,
           EPOCH: (it) => it.epoch,
@@ -50,6 +59,22 @@ function list(context: Context): CommandUnknownOpts {
           SUBJECT: (it) => it.subject,
         },
       });
+    });
+  });
+}
+
+function owner(context: Context): CommandUnknownOpts {
+  return withJson(withStore(
+    command(context, "owner", "Give a room whose owner is revoked or deleted to another member", [
+      "membershipd room owner ROOM KEY",
+    ])
+      .argument("<room>", "the room's id")
+      .argument("<key>", "the signing key of a member who has accepted and has the current key"),
+  )).action(async (id, key, flags) => {
+    await withOpenStore(context, flags, {}, async (store) => {
+      const room = await store.changeRoomOwner(id, key);
+      if (flags.json) return await printJson(context, { room });
+      await print(context, ...fields({ ...room }));
     });
   });
 }
@@ -81,6 +106,7 @@ function show(context: Context): CommandUnknownOpts {
         columns: {
           ENDPOINT: (it) => it.endpoint,
           ROLE: (it) => it.role,
+          STATE: (it) => it.accepted ? "accepted" : "offered",
           JOINED: (it) => it.joinedAt,
           KEY: (it) => it.hasKey === null ? "-" : it.hasKey ? `epoch ${room.epoch}` : "lacking",
         },

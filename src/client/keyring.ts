@@ -7,7 +7,7 @@
 import { isStoreError, StoreError } from "../errors.ts";
 import type { Room } from "../model.ts";
 import { SealingError } from "../sealing/error.ts";
-import { openRoomKey } from "../sealing/sealed_key.ts";
+import { openRoomKey, sealerOf } from "../sealing/sealed_key.ts";
 import * as check from "../validate.ts";
 import type { Identity } from "./identity.ts";
 import type { Trust } from "./trust.ts";
@@ -82,13 +82,14 @@ export class Keyring {
         field: "roomId",
       });
     }
-    await this.#trust.owner(id, owner);
+    // A new owner ends at once with its own key what it got from the one before.
+    await this.#trust.owner(id, owner, owner === this.#identity.signPub ? epoch : undefined);
     this.#trust.demandEpoch(id, epoch, atLeast);
     // Two answers may come in another order than they were given.
     if (epoch < this.epoch) return;
     if (epoch > this.epoch) {
       if (!this.#keys.has(epoch)) {
-        const key = await this.#fetch(epoch, owner);
+        const key = await this.#fetch(epoch);
         // Unless we made it ourselves meanwhile.
         if (!this.#keys.has(epoch)) this.#keys.set(epoch, key);
       }
@@ -124,7 +125,7 @@ export class Keyring {
       if ((this.#missing.get(epoch) ?? 0) > performance.now()) {
         throw unknownEpoch(this.roomId, epoch);
       }
-      key = await this.#fetch(epoch, this.room.owner);
+      key = await this.#fetch(epoch);
       this.#keys.set(epoch, key);
       if (this.#keys.size > 2 * KEPT) this.#advanceOver(epoch);
     }
@@ -140,12 +141,12 @@ export class Keyring {
   }
 
   /** Whether the control plane has exactly this key of ours for an epoch. */
-  async holds(epoch: number, roomKey: Uint8Array, owner: string): Promise<boolean> {
-    const found = await this.#fetch(epoch, owner);
+  async holds(epoch: number, roomKey: Uint8Array): Promise<boolean> {
+    const found = await this.#fetch(epoch);
     return found.every((it, i) => it === roomKey[i]);
   }
 
-  async #fetch(epoch: number, owner: string): Promise<Uint8Array> {
+  async #fetch(epoch: number): Promise<Uint8Array> {
     const { roomId } = this;
     let sealed: Uint8Array;
     try {
@@ -156,7 +157,9 @@ export class Keyring {
       this.#missing.set(epoch, performance.now() + MISSING_MS);
       throw unknownEpoch(roomId, epoch, error);
     }
-    return await openRoomKey(this.#identity, { roomId, epoch }, owner, sealed);
+    const [owner, ...former] = await this.#trust.sealers(roomId, epoch);
+    const sealer = former.find((it) => it === sealerOf(sealed)) ?? owner!;
+    return await openRoomKey(this.#identity, { roomId, epoch }, sealer, sealed);
   }
 }
 

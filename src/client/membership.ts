@@ -14,7 +14,7 @@ import { readCard } from "./card.ts";
 import type { Identity } from "./identity.ts";
 import type { Invitee } from "./rooms_types.ts";
 import type { Trust } from "./trust.ts";
-import type { Client } from "./types.ts";
+import type { Client, ListedMember } from "./types.ts";
 
 /** More pages, and more items, than any list here has: a control plane can go on for ever. */
 const MOST_PAGES = 1000;
@@ -56,10 +56,20 @@ function readItem<T>(read: (item: unknown) => T, item: unknown): T {
 }
 
 /** Who is in a room, as the control plane says. */
-export function membersOf(client: Pick<Client, "listMembers">, roomId: string): Promise<Member[]> {
+export function membersOf(
+  client: Pick<Client, "listMembers">,
+  roomId: string,
+): Promise<ListedMember[]> {
   return all(
     (page) => client.listMembers(roomId, page),
-    (it) => check.record("members", it).record as Member,
+    (it) => {
+      const { status = null } = check.object("members", it);
+      return {
+        ...check.record("members", it).record as Member,
+        // A server of version 0.1 does not say.
+        status: status === null ? null : check.oneOf("status", status, ["active", "revoked"]),
+      };
+    },
   );
 }
 
@@ -117,20 +127,20 @@ export async function sealForAll(
 }
 
 /**
- * Makes sure that the owner itself let each of these members in, with this key: its own signature on
- * what it sealed for them says so. The control plane keeps the list, and could put somebody on it; the
+ * Makes sure that the owner itself, or the one before it, let each of these members in, with this key:
+ * a signature on what was sealed for them says so. The control plane keeps the list, and could put somebody on it; the
  * next key must not be sealed for whoever that is.
  *
  * @throws {SealingError} `key_changed`
  */
 export async function demandLetIn(
-  owner: string,
+  sealers: readonly string[],
   { roomId, epoch }: { roomId: string; epoch: number },
   members: readonly Member[],
   keys: readonly SealedKey[],
   trust: Trust,
 ): Promise<void> {
-  const unknown = new Set(await notLetIn(owner, { roomId, epoch }, members, keys));
+  const unknown = new Set(await notLetIn(sealers, { roomId, epoch }, members, keys));
   const out = await Promise.all(members.map((it) => trust.isOut(roomId, it.endpoint, epoch)));
   for (const [i, { endpoint, kexPub }] of members.entries()) {
     if (out[i]) {
@@ -151,9 +161,9 @@ export async function demandLetIn(
   await rememberAll(members, trust);
 }
 
-/** The members for whom the owner sealed no key of this epoch, or with another X25519 key. */
+/** The members for whom none of these sealed a key of this epoch, or with another X25519 key. */
 export async function notLetIn(
-  owner: string,
+  sealers: readonly string[],
   { roomId, epoch }: { roomId: string; epoch: number },
   members: readonly Member[],
   keys: readonly SealedKey[],
@@ -164,7 +174,8 @@ export async function notLetIn(
     // Signatures are checked in this thread: of a large room they would hold up everything else.
     if (i % AT_A_TIME === AT_A_TIME - 1) await setImmediate();
     const key = sealed.get(endpoint);
-    if (key === undefined || !isSealedBy(owner, { roomId, epoch, endpoint, kexPub }, key)) {
+    const place = { roomId, epoch, endpoint, kexPub };
+    if (key === undefined || !sealers.some((it) => isSealedBy(it, place, key))) {
       found.push(endpoint);
     }
   }

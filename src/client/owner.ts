@@ -21,7 +21,7 @@ import {
 } from "./membership.ts";
 import type { Invitee, NewEncryptedRoom } from "./rooms_types.ts";
 import type { Trust } from "./trust.ts";
-import type { Client } from "./types.ts";
+import type { Client, ListedMember } from "./types.ts";
 
 /** Tries of what another change of the room got in the way of. */
 const TRIES = 10;
@@ -55,6 +55,10 @@ export async function makeRoom(
   // Else we would talk in a room of others as if it were this one.
   if (room?.id === id && room.owner === endpoint && room.encrypted) return { room, roomKey };
   throw new StoreError("unsupported", `Asked for a new room ${id}, found another`);
+}
+
+function isNotRevoked({ status }: Pick<ListedMember, "status">): boolean {
+  return status !== "revoked";
 }
 
 function newRoomKey(): Uint8Array {
@@ -137,8 +141,10 @@ export class Owner {
     // The keys first: whoever is invited meanwhile must not look like one who left.
     const keys = await this.#keys();
     const members = await this.#members();
-    const staying = new Set(members.map((it) => it.endpoint));
-    if (keys.every((it) => staying.has(it.endpoint))) return false;
+    const staying = new Set(members.filter(isNotRevoked).map((it) => it.endpoint));
+    if (staying.size === members.length && keys.every((it) => staying.has(it.endpoint))) {
+      return false;
+    }
     await this.#rekey();
     return true;
   }
@@ -147,12 +153,33 @@ export class Owner {
   async lacking(): Promise<string[]> {
     const members = await this.#members();
     const keys = await this.#keys();
-    const { signPub } = this.#options.identity;
-    return await notLetIn(signPub, this.#keyring, members, keys);
+    const { roomId, epoch } = this.#keyring;
+    const sealers = await this.#options.trust.sealers(roomId, epoch);
+    return await notLetIn(sealers, { roomId, epoch }, members, keys);
   }
 
-  #members(): Promise<Member[]> {
+  #members(): Promise<ListedMember[]> {
     return membersOf(this.#options.client, this.#keyring.roomId);
+  }
+
+  /** The members, after those whose access was revoked have been taken out: no new key is for them. */
+  async #membersToSealFor(): Promise<Member[]> {
+    const { client, identity, trust } = this.#options;
+    const { roomId, epoch } = this.#keyring;
+    const staying: Member[] = [];
+    for (const it of await this.#members()) {
+      if (isNotRevoked(it) || it.endpoint === identity.signPub) {
+        staying.push(it);
+        continue;
+      }
+      await trust.takenOut(roomId, it.endpoint, epoch);
+      try {
+        await client.removeMember(roomId, it.endpoint);
+      } catch (error) {
+        if (!isStoreError(error, "not_found")) throw error;
+      }
+    }
+    return staying;
   }
 
   #keys(epoch: number = this.#keyring.epoch): Promise<SealedKey[]> {
@@ -167,9 +194,10 @@ export class Owner {
       // Another program of ours may have sealed a key for it meanwhile.
       if (without !== undefined) await trust.takenOut(roomId, without, before);
       // The members first: whoever is among them had its key before.
-      const members = await this.#members();
+      const members = await this.#membersToSealFor();
       const keys = await this.#keys(before);
-      await demandLetIn(identity.signPub, { roomId, epoch: before }, members, keys, trust);
+      const sealers = await trust.sealers(roomId, before);
+      await demandLetIn(sealers, { roomId, epoch: before }, members, keys, trust);
       const epoch = before + 1;
       const roomKey = newRoomKey();
       const sealedKeys = await sealForAll(identity, { roomId, epoch }, roomKey, members);
@@ -179,9 +207,7 @@ export class Owner {
       } catch (error) {
         // It may have been done: then it is not to be done again.
         if (!isStoreError(error, "unavailable")) throw error;
-        if (!await this.#keyring.holds(epoch, roomKey, identity.signPub).catch(() => false)) {
-          throw error;
-        }
+        if (!await this.#keyring.holds(epoch, roomKey).catch(() => false)) throw error;
         room = { ...this.#keyring.room, epoch };
       }
       await this.#keyring.put(room, epoch, roomKey);

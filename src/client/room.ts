@@ -48,7 +48,6 @@ export type RoomSettings =
 export class LiveRoom implements OpenRoom {
   readonly id: string;
   readonly subject: string;
-  readonly owner: string;
   readonly ended: Promise<Error | null>;
   readonly #settings: RoomSettings;
   readonly #keyring: Keyring;
@@ -78,7 +77,6 @@ export class LiveRoom implements OpenRoom {
     this.#keyring = keyring;
     this.id = room.id;
     this.subject = room.subject;
-    this.owner = room.owner;
     this.ended = new Promise((resolve) => this.#end = resolve);
     this.#owner = new Owner({ client, identity, trust }, keyring);
     const { signal } = this.#closing;
@@ -110,6 +108,10 @@ export class LiveRoom implements OpenRoom {
     });
     this.#working = this.#work();
     this.#schedule();
+  }
+
+  get owner(): string {
+    return this.#keyring.room.owner;
   }
 
   get epoch(): number {
@@ -233,7 +235,8 @@ export class LiveRoom implements OpenRoom {
     this.#finish(null);
     await this.#channel.close();
     await this.#working;
-    await this.#refreshing;
+    // A person takes their time to answer.
+    if (!this.#settings.trust.isAsking(this.id)) await this.#refreshing;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

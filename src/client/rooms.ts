@@ -47,7 +47,8 @@ export async function openRooms(options: RoomsOptions): Promise<Rooms> {
     queueBytes = 64 * 1024 * 1024,
     onProblem = () => {},
   } = options;
-  const trust = new Trust(memory);
+  const ending = new AbortController();
+  const trust = new Trust(memory, { acceptOwner: options.acceptOwner, signal: ending.signal });
   // What is remembered of ourselves comes from nobody else.
   await trust.kexPub(identity.signPub, identity.kexPub);
   const isOurs = !("connection" in nats);
@@ -113,9 +114,10 @@ export async function openRooms(options: RoomsOptions): Promise<Rooms> {
   async function close(): Promise<void> {
     closing ??= (async () => {
       signal?.removeEventListener("abort", abort);
-      const ending: Promise<void>[] = [];
-      await each((room) => void ending.push(room.close()));
-      await Promise.all(ending);
+      ending.abort(new StoreError("closed", "The rooms are closed"));
+      const closed: Promise<void>[] = [];
+      await each((room) => void closed.push(room.close()));
+      await Promise.all(closed);
       if (isOurs) await connection.close();
     })();
     await closing;

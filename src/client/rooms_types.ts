@@ -28,6 +28,16 @@ export interface RoomMemory {
   set(key: string, value: string): unknown;
 }
 
+/** Another owner of a room than the one that was known. */
+export interface OwnerChange {
+  /** The room. */
+  roomId: string;
+  /** The owner that was known. */
+  from: string;
+  /** The owner that the control plane names. */
+  to: string;
+}
+
 /** What {@link openRooms} takes. */
 export interface RoomsOptions {
   /** The control plane; its identity must be the same. */
@@ -41,6 +51,12 @@ export interface RoomsOptions {
    * long as these rooms are open.
    */
   memory?: RoomMemory;
+  /**
+   * Asked before a room's new owner is trusted: an admin can give a room whose owner is revoked to another
+   * member, and a control plane that lies could say so too. Ask the person, who asks the others. Only
+   * `true` is yes. A no stands as long as these rooms are open: `wrong_sealer`. Default: no.
+   */
+  acceptOwner?: (change: OwnerChange) => boolean | Promise<boolean>;
   /** How long messages under a replaced key are taken, milliseconds. Default 30 s. */
   oldEpochGrace?: number;
   /** How old, or ahead of our clock, a message may be, milliseconds. Default 5 minutes. */
@@ -107,7 +123,7 @@ export interface OpenRoom extends AsyncDisposable {
   readonly id: string;
   /** The NATS subject of its messages. */
   readonly subject: string;
-  /** The endpoint that owns it, and seals its keys. */
+  /** The endpoint that owns it now, and seals its keys. */
   readonly owner: string;
   /** The epoch of the newest key we have. */
   readonly epoch: number;

@@ -87,6 +87,12 @@ export type NewOwnRoom = Omit<NewRoom, "owner" | "subject"> & {
   kexPub?: string;
 };
 
+/** A member as a list of them shows it. */
+export interface ListedMember extends Member {
+  /** Whether its user may connect; `null` when it is no user. */
+  status: UserStatus | null;
+}
+
 /** Which users to list; what is left out does not matter. */
 export interface UserFilter {
   /** Contained in the handle, in any case, or what the signing key begins with: 1 to 64 characters. */
@@ -213,8 +219,8 @@ export interface Client extends Disposable {
   /** Removes a room with its members and sealed keys. `not_found` */
   deleteRoom(id: string): Promise<void>;
 
-  /** Lists a room's members by endpoint. `not_found` */
-  listMembers(roomId: string, page?: PageRequest): Promise<Page<Member>>;
+  /** Lists a room's members by endpoint, each with the status of its user. `not_found` */
+  listMembers(roomId: string, page?: PageRequest): Promise<Page<ListedMember>>;
   /**
    * Adds a member, with its sealed key of the room's current epoch. It is an offer, which the member has
    * to accept, unless an admin adds it. `not_found`, `member_exists`, `conflict`, `rate_limited` (too many

@@ -7,6 +7,7 @@
 import { isStoreError, StoreError } from "../errors.ts";
 import type { NewRoom, Page, Room } from "../model.ts";
 import { LIMITS } from "../validate.ts";
+import { withStatus } from "./lookup.ts";
 import { membersFor, withOffers } from "./offers.ts";
 import { isAdmin } from "./policy.ts";
 import { quotaExceeded } from "./quotas.ts";
@@ -164,14 +165,15 @@ export const ROOMS: readonly Route[] = [
   }),
   route("GET /v1/rooms/{id}/members", {
     id: "listMembers",
-    summary: "List a room's members by endpoint",
+    summary: "List a room's members by endpoint, each with the status of its user",
     who: "member",
     query: QUERY.page,
     answer: ANSWER.members,
     errors: ["not_found"],
-    handle: async ({ store, params, query }) => ({
-      json: await store.listMembers(params.id!, query),
-    }),
+    handle: async ({ store, params, query }) => {
+      const { items, next } = await store.listMembers(params.id!, query);
+      return { json: { items: await withStatus(store, items), next } };
+    },
   }),
   route("POST /v1/rooms/{id}/members", {
     id: "addMember",

@@ -227,7 +227,7 @@ const room: Schema<Room> = object({
   epoch,
   createdAt: time,
 }, { title: "Room" });
-const member: Schema<Member> = object({
+const memberFields = {
   roomId,
   endpoint: signPub,
   role: by((field, value) => check.oneOf(field, value, ["owner", "member"]), {
@@ -237,7 +237,15 @@ const member: Schema<Member> = object({
   kexPub,
   joinedAt: time,
   accepted: boolean("Whether the member has accepted; false for an offer"),
-}, { title: "Member" });
+};
+const member: Schema<Member> = object(memberFields, { title: "Member" });
+const listedMember = object({
+  ...memberFields,
+  status: nullable(by((field, value) => check.oneOf(field, value, ["active", "revoked"]), {
+    enum: ["active", "revoked"],
+    description: "Whether its user may connect; null when it is no user",
+  })),
+}, { title: "ListedMember" });
 const key: Schema<SealedKey> = object({
   roomId,
   epoch,
@@ -283,7 +291,7 @@ export const ANSWER = {
   invite,
   openInvite: object({ role, expiresAt: text() }),
   rooms: page(room),
-  members: page(member),
+  members: page(listedMember),
   keys: page(key),
   users: page(user),
   invites: page(invite),

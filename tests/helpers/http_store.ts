@@ -59,7 +59,10 @@ export async function overHttp(store: Store, clock?: () => Date): Promise<Store>
     deleteRoom: (id) => anyone.deleteRoom(id),
     addMember: (roomId, member, key) => anyone.addMember(roomId, member, key),
     getMember: (roomId, endpoint) => anyone.getMember(roomId, endpoint),
-    listMembers: (roomId, page) => anyone.listMembers(roomId, page),
+    listMembers: async (roomId, page) => {
+      const { items, next } = await anyone.listMembers(roomId, page);
+      return { items: items.map(({ status: _, ...member }) => member), next };
+    },
     joinRoom: (roomId, endpoint) => as(endpoint).joinRoom(roomId),
     changeRoomOwner: (roomId, endpoint) => anyone.changeRoomOwner(roomId, endpoint),
     removeMember: (roomId, endpoint) => anyone.removeMember(roomId, endpoint),
