@@ -299,6 +299,11 @@ Deno.test({
       },
     });
     assert.equal((await installNatsServer(place.options)).path, place.path);
+    await using plain = await site({
+      archive: (response) =>
+        response.writeHead(200, { location: "./elsewhere" }).end(plain.release.bytes),
+    });
+    assert.equal((await installNatsServer(plain.options)).path, plain.path);
     hops = 10;
     await assert.rejects(installNatsServer(place.options), /redirected more than 5 times/);
   },

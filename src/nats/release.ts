@@ -23,6 +23,7 @@ const RELEASES = "https://github.com/nats-io/nats-server/releases/download";
 const CONNECT_TIMEOUT = 5_000;
 const STALL_TIMEOUT = 30_000;
 
+const REDIRECTS = [301, 302, 303, 307, 308];
 /** Redirects that are followed. */
 const MOST_HOPS = 5;
 
@@ -132,7 +133,7 @@ async function follow(start: string, signal: AbortSignal): Promise<Response> {
     }
     const response = await fetch(url, { signal, redirect: "manual" });
     const location = response.headers.get("location");
-    if (response.status < 300 || response.status >= 400 || location === null) return response;
+    if (!REDIRECTS.includes(response.status) || location === null) return response;
     await response.body?.cancel();
     url = new URL(location, url);
   }
