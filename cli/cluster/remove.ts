@@ -98,14 +98,14 @@ async function namesOf(
 ): Promise<string[]> {
   const names: string[] = [];
   for (;;) {
-    const { streams, total } = await askStream<{ streams: string[] | null; total: number }>(
+    const { streams } = await askStream<{ streams: string[] | null }>(
       service,
       "STREAM.NAMES",
       { offset: names.length },
       deadline,
       signal,
     );
-    names.push(...streams ?? []);
-    if (names.length >= total || !streams?.length) return names;
+    if (!streams?.length) return names;
+    names.push(...streams);
   }
 }

@@ -166,7 +166,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
       assert.equal((await status()).code, 0);
     });
 
-    await t.step("a node that holds the only copy is not removed, unless forced", async () => {
+    await t.step("a node that holds the only copy is not removed", async () => {
       assert.equal((await scale("--replicas", "1", "--keep", "n3")).code, 0);
       await n3!.stop();
       let seen = await status();
