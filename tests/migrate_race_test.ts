@@ -246,7 +246,7 @@ test("an import is a conflict too when the target is written between check and m
 
 async function* none(): AsyncGenerator<StoreRecord> {}
 
-test("the last batch of a bulk write, of one message, is tried again as any other", async ({ nats }) => {
+test("the last batch of a bulk write, of one message, is tried again; a server that pauses is not taken for one whose disk is full", async ({ nats }) => {
   const { bucket, end } = await openBucket(nats);
   try {
     const soon = () => Date.now() + 5000;
@@ -256,7 +256,7 @@ test("the last batch of a bulk write, of one message, is tried again as any othe
     writer.write("users.a", "{}");
     server.kill("SIGSTOP");
     const flushed = writer.flush();
-    setTimeout(() => server.kill("SIGCONT"), 2000);
+    setTimeout(() => server.kill("SIGCONT"), 8000);
     await flushed;
     assert.notEqual(await bucket.get("users.a", soon()), null);
   } finally {
