@@ -9,6 +9,7 @@ import type { Bucket } from "./bucket.ts";
 import { scan } from "./feed.ts";
 import { parseKey } from "./keys.ts";
 import { decodeUser } from "./values.ts";
+import { left } from "./wire.ts";
 
 /** The keys of active admins, `enough` of them at most; reads all users when there are not so many. */
 export async function activeAdmins(
@@ -19,7 +20,7 @@ export async function activeAdmins(
   const found = new Set<string>();
   await scan(bucket, {
     pattern: "users.*",
-    deadline,
+    patience: left(deadline),
     onEntry: ({ key, data }) => {
       const parsed = parseKey(key);
       if (parsed?.space !== "users") return;

@@ -13,9 +13,25 @@ import { wait, WrongRevision } from "./wire.ts";
 /** Tries of one operation before its caller hears `conflict`. */
 const TRIES = 64;
 
+/** The time an operation has, which grows with each step that a large one has come further. */
+export interface Budget {
+  /** By when the next step must be made. */
+  readonly deadline: number;
+  /** A step was made. */
+  renew(): void;
+}
+
+/** One caller's place in the queue of a lock. */
+interface Turn {
+  /** When it is over. */
+  readonly over: Promise<void>;
+  /** By when the long operations of this turn, and of those before, had to be one step on. */
+  until: number;
+}
+
 /** Shared by the parts of one store. */
 export class Context {
-  readonly #locks = new Map<string, Promise<void>>();
+  readonly #locks = new Map<string, Turn>();
   readonly #fence: Fence;
 
   /** The bucket. */
@@ -85,23 +101,29 @@ export class Context {
    * Runs a read-modify-write, anew when its compare-and-set lost. Callers of this process with the
    * same `lock` wait for each other instead of racing; other processes are raced. What it reads
    * through `reads` is confirmed when the operation refuses; one that returns without a write has to
-   * {@link confirm} that itself.
+   * {@link confirm} that itself. It has `opTimeout`, and so long again for each step of a large one.
    */
   async transact<T>(
     what: string,
     lock: string,
-    operation: (deadline: number, reads: Reads) => Promise<T>,
+    operation: (deadline: number, reads: Reads, budget: Budget) => Promise<T>,
   ): Promise<T> {
-    const deadline = this.deadline();
+    const begun = this.deadline();
     const lost = new Set<string>();
-    return await this.#locked(lock, async () => {
+    return await this.#locked(lock, async (turn) => {
+      // Time spent behind a large operation that was getting on is none of this one's.
+      const budget = {
+        deadline: Math.max(begun, turn.until),
+        renew: () => void (turn.until = budget.deadline = this.deadline()),
+      };
       for (let tries = 1;; tries++) {
+        const { deadline } = budget;
         if (Date.now() >= deadline) {
           throw new StoreError("unavailable", `${what}: not done in ${this.opTimeout} ms`);
         }
         const reads = new Reads(this.bucket, lost);
         try {
-          return await this.#confirmed(reads, deadline, () => operation(deadline, reads));
+          return await this.#confirmed(reads, budget, () => operation(deadline, reads, budget));
         } catch (error) {
           if (!(error instanceof WrongRevision)) throw error;
           reads.noteLost(error);
@@ -118,25 +140,26 @@ export class Context {
 
   async #confirmed<T>(
     reads: Reads,
-    deadline: number,
+    budget: Budget,
     operation: () => Promise<T>,
   ): Promise<T> {
     try {
       return await operation();
     } catch (error) {
-      if (isDecision(error)) await this.confirm(reads, deadline);
+      if (isDecision(error)) await this.confirm(reads, budget.deadline);
       throw error;
     }
   }
 
-  async #locked<T>(lock: string, run: () => Promise<T>): Promise<T> {
+  async #locked<T>(lock: string, run: (turn: Turn) => Promise<T>): Promise<T> {
     const before = this.#locks.get(lock);
     let release!: () => void;
-    const mine = new Promise<void>((resolve) => release = resolve);
+    const mine: Turn = { over: new Promise<void>((resolve) => release = resolve), until: 0 };
     this.#locks.set(lock, mine);
     try {
-      await before;
-      return await run();
+      await before?.over;
+      mine.until = before?.until ?? 0;
+      return await run(mine);
     } finally {
       if (this.#locks.get(lock) === mine) this.#locks.delete(lock);
       release();

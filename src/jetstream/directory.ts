@@ -11,6 +11,7 @@ import { type Bucket, type Entry, MARKER_TTL_SECONDS } from "./bucket.ts";
 import { scan } from "./feed.ts";
 import { parseKey } from "./keys.ts";
 import { unknownKey } from "./values.ts";
+import { left } from "./wire.ts";
 
 /** Changes read one by one before a scan is the quicker way. */
 const STEPS = 32;
@@ -81,7 +82,7 @@ export class Directory {
     const readAt = Date.now();
     await scan(this.#bucket, {
       pattern: this.#pattern,
-      deadline,
+      patience: left(deadline),
       onEntry: (entry) => {
         const id = this.#idOf(entry);
         if (id !== null && entry.data.length > 0) ids.add(id);

@@ -254,10 +254,8 @@ async function content(
     if (unfinished.size > 0) {
       const fence = new Fence(bucket, opTimeout);
       const cache = new Cache(bucket, fence, { maxStaleness: 5000, opTimeout, maxMembers: 0 });
-      const transactions = new RoomTransactions(
-        new Context(bucket, fence, cache, Math.max(opTimeout, 30_000)),
-      );
-      for (const id of unfinished) await transactions.purgeHidden(id);
+      const transactions = new RoomTransactions(new Context(bucket, fence, cache, opTimeout));
+      for (const id of unfinished) await transactions.cleanUp(id);
     }
     const writer = new BulkWriter(bucket, { signal });
     for (const [room, keys] of byRoom) {

@@ -11,9 +11,10 @@
 import { PRUNE_LIMIT } from "../backend.ts";
 import { inviteEnd, notFound } from "../rules.ts";
 import { type Entry, TooMany, type Write } from "./bucket.ts";
+import { scanLive } from "./claims.ts";
 import { alive, type Context, revisionOf } from "./context.ts";
 import { encodeToken, parseKey, roomKey } from "./keys.ts";
-import { scanLive } from "./rooms.ts";
+
 import { decodeInvite, decodeRoom, isVisible } from "./values.ts";
 import { Ambiguous, WrongRevision } from "./wire.ts";
 
@@ -67,11 +68,11 @@ export async function pruneSealedKeys(
 /** Removes invites that were over at a time; returns how many. */
 export async function pruneInvites(context: Context, before: string): Promise<number> {
   let removed = 0;
-  await context.transact("Prune invites", "invites", async (deadline) => {
+  await context.transact("Prune invites", "invites", async (_, __, budget) => {
     const writes: Write[] = [];
-    for (
-      const { key, data, revision } of (await scanLive(context, ["invites.*"], deadline)).values()
-    ) {
+    const invites = await scanLive(context, ["invites.*"]);
+    budget.renew();
+    for (const { key, data, revision } of invites.values()) {
       const parsed = parseKey(key);
       if (parsed?.space !== "invites") continue;
       if (inviteEnd(decodeInvite(key, parsed.id, data)) > before) continue;
@@ -79,7 +80,8 @@ export async function pruneInvites(context: Context, before: string): Promise<nu
     }
     for (let from = 0; from < writes.length; from += BATCH) {
       const batch = writes.slice(from, from + BATCH);
-      await commit(context, batch, deadline);
+      await commit(context, batch, budget.deadline);
+      budget.renew();
       removed += batch.length;
     }
   });
@@ -123,6 +125,6 @@ async function keysUnder(
     return await context.bucket.getMany([pattern], context.floor, deadline);
   } catch (error) {
     if (!(error instanceof TooMany)) throw error;
-    return await scanLive(context, [pattern], deadline);
+    return await scanLive(context, [pattern]);
   }
 }

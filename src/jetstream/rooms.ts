@@ -3,9 +3,7 @@
  *
  * The room's own message is its lock: whatever changes the room, its members or its epoch writes it
  * with compare-and-set, and a single sealed key is written under the condition that it has not
- * changed. A change too large for one batch claims the room first (`pending`), writes in batches
- * that each demand the claim, and takes effect with the last one; readers see nothing of it before.
- * Whoever changes the room meanwhile takes the claim away, and the large change fails as a lost race.
+ * changed. A change too large for one batch claims the room first: see claims.ts.
  *
  * @module
  */
@@ -14,8 +12,8 @@ import { StoreError } from "../errors.ts";
 import type { Member, Room, SealedKey } from "../model.ts";
 import { notFound, ownerChangeProblem, rekeyProblem, sealedKeyProblem } from "../rules.ts";
 import { BATCH_LIMIT, type Entry, TooMany, type Write } from "./bucket.ts";
-import { alive, type Context, revisionOf } from "./context.ts";
-import { scan } from "./feed.ts";
+import { Claims, type Read, scanLive, visible } from "./claims.ts";
+import { alive, type Budget, type Context, revisionOf } from "./context.ts";
 import type { Reads } from "./fence.ts";
 import {
   encodeToken,
@@ -37,20 +35,13 @@ import {
   encodeSealedKey,
   isAccepted,
   isVisible,
-  type Pending,
   type StoredRoom,
   unknownKey,
 } from "./values.ts";
 import { Ambiguous, WrongRevision } from "./wire.ts";
 
-/** A room as it was read, and the revision to write it at. */
-interface Read {
-  stored: StoredRoom | null;
-  revision: number;
-}
-
-function visible(it: Read): Room | null {
-  return it.stored !== null && isVisible(it.stored) ? it.stored.room : null;
+function isUnclaimed(it: StoredRoom): boolean {
+  return it.pending === null;
 }
 
 /** @param expect The revision that the member must have; left out, it does not matter */
@@ -72,19 +63,11 @@ function keyWrite(it: SealedKey): Write {
 /** The writing side of rooms. */
 export class RoomTransactions {
   readonly #context: Context;
+  readonly #claims: Claims;
 
   constructor(context: Context) {
     this.#context = context;
-  }
-
-  async #read(id: string, deadline: number, reads: Pick<Reads, "get">): Promise<Read> {
-    const key = roomKey(id);
-    const entry = await reads.get(key, deadline);
-    const live = alive(entry);
-    return {
-      stored: live && decodeRoom(key, id, live.data),
-      revision: revisionOf(entry),
-    };
+    this.#claims = new Claims(context);
   }
 
   async #readVisible(
@@ -92,41 +75,43 @@ export class RoomTransactions {
     deadline: number,
     reads: Reads,
   ): Promise<{ room: Room; at: Read }> {
-    const at = await this.#read(id, deadline, reads);
+    const at = await this.#claims.read(id, deadline, reads);
     const room = visible(at);
     if (room === null) throw notFound("room", id);
     return { room, at };
   }
 
-  #write(id: string, room: Room, pending: Pending | null, revision: number): Write {
-    return { key: roomKey(id), value: encodeRoom(room, pending), expect: revision };
-  }
-
-  /** Writes the room as it is: takes the lock, and any claim on it becomes void. */
-  #touch(at: Read): Write {
-    const { room, pending } = at.stored!;
-    return this.#write(room.id, room, pending, at.revision);
+  /** Writes the room, as it is unless `next` is given: takes the lock, and any claim on it becomes void. */
+  #touch({ stored, revision }: Read, next: Room = stored!.room): Write {
+    return { key: roomKey(next.id), value: encodeRoom(next, stored!.pending), expect: revision };
   }
 
   create(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
     const { id } = room;
-    return this.#context.transact(`Create room ${id}`, roomKey(id), async (deadline, reads) => {
-      let at = await this.#read(id, deadline, reads);
+    const what = `Create room ${id}`;
+    return this.#context.transact(what, roomKey(id), async (_, reads, budget) => {
+      const at = await this.#claims.settled(id, reads, budget, isVisible);
       if (visible(at) !== null) throw new StoreError("room_exists", `Room ${id} exists already`);
       // The rest of a change that was never finished.
-      if (at.stored !== null) {
-        await this.#purge(at, deadline);
-        at = await this.#read(id, deadline, reads);
-      }
+      const revision = at.stored === null ? at.revision : await this.#claims.purge(at, budget);
+      if (revision === null) throw new WrongRevision(`Somebody else cleans up room ${id}`);
+      const claim = encodeRoom(room, { op: "create" });
       const writes = [...members.flatMap((it) => memberWrites(it)), ...keys.map(keyWrite)];
-      await this.#large(room, at, { op: "create" }, room, writes, deadline);
+      await this.#claims.write(id, revision, claim, encodeRoom(room), writes, budget);
     });
   }
 
   delete(id: string): Promise<void> {
-    return this.#context.transact(`Delete room ${id}`, roomKey(id), async (deadline, reads) => {
-      const { at } = await this.#readVisible(id, deadline, reads);
-      await this.#purge(at, deadline, true);
+    const what = `Delete room ${id}`;
+    return this.#context.transact(what, roomKey(id), async (_, reads, budget) => {
+      const at = await this.#claims.settled(id, reads, budget, isVisible);
+      if (at.stored === null) throw notFound("room", id);
+      await this.#claims.purge(at, budget);
+      if (at.stored.pending?.op === "delete") {
+        // Readers have not seen the room since the deletion began that is complete now.
+        reads.forget();
+        throw notFound("room", id);
+      }
     });
   }
 
@@ -195,7 +180,7 @@ export class RoomTransactions {
         if (problem !== null) throw problem;
         const next: Room = { ...room, owner: endpoint };
         await this.#context.commit([
-          this.#write(id, next, at.stored!.pending, at.revision),
+          this.#touch(at, next),
           ...memberWrites({ ...member, role: "owner" }, revision),
           // Not if the former owner gets access again meanwhile.
           {
@@ -243,28 +228,35 @@ export class RoomTransactions {
   }
 
   rekey(id: string, epoch: number, keys: SealedKey[]): Promise<Room> {
-    return this.#context.transact(`Rekey room ${id}`, roomKey(id), async (deadline, reads) => {
-      const { room, at } = await this.#readVisible(id, deadline, reads);
+    return this.#context.transact(`Rekey room ${id}`, roomKey(id), async (_, reads, budget) => {
+      const at = await this.#claims.settled(id, reads, budget, isUnclaimed);
+      const room = visible(at);
+      if (room === null) throw notFound("room", id);
       const members = new Set<string>();
-      for (const key of await this.#keysUnder([`members.${encodeToken(id)}.*`], at, deadline)) {
+      const pattern = `members.${encodeToken(id)}.*`;
+      for (const key of await this.#claims.keysUnder([pattern], at.revision, budget)) {
         const parsed = parseKey(key);
         if (parsed?.space === "members") members.add(parsed.endpoint);
       }
       const problem = rekeyProblem(room, members, epoch, keys.map((it) => it.endpoint));
       if (problem !== null) throw problem;
       const next: Room = { ...room, epoch };
-      const writes = keys.map(keyWrite);
-      if (at.stored!.pending !== null) {
-        // An unfinished rekey left sealed keys of this epoch behind; some may be of ex-members.
-        const written = new Set(writes.map((it) => it.key));
-        const pattern = `room_keys.${encodeToken(id)}.${epoch}.*`;
-        for (const key of await this.#keysUnder([pattern], at, deadline)) {
-          if (!written.has(key)) writes.push({ key, value: null });
-        }
-      }
-      await this.#large(next, at, { op: "rekey" }, room, writes, deadline);
+      await this.#rekey(room, next, at, keys.map(keyWrite), budget);
       return next;
     });
+  }
+
+  /** Writes `next`, its sealed keys, and removes those that an unfinished rekey left; some may be of ex-members. */
+  async #rekey(room: Room, next: Room, at: Read, writes: Write[], budget: Budget): Promise<void> {
+    if (at.stored!.pending !== null) {
+      const written = new Set(writes.map((it) => it.key));
+      const pattern = `room_keys.${encodeToken(room.id)}.${room.epoch + 1}.*`;
+      for (const key of await this.#claims.keysUnder([pattern], at.revision, budget)) {
+        if (!written.has(key)) writes.push({ key, value: null });
+      }
+    }
+    const claim = encodeRoom(room, { op: "rekey" });
+    await this.#claims.write(room.id, at.revision, claim, encodeRoom(next), writes, budget);
   }
 
   putKey(key: SealedKey): Promise<void> {
@@ -296,125 +288,16 @@ export class RoomTransactions {
     );
   }
 
-  /** Removes a room and all that belongs to it, also what an unfinished change has left. */
-  async purgeHidden(id: string): Promise<void> {
-    await this.#context.transact(`Clean up room ${id}`, roomKey(id), async (deadline, reads) => {
-      const at = await this.#read(id, deadline, reads);
-      if (at.stored === null || at.stored.pending === null) return;
-      if (!isVisible(at.stored)) return await this.#purge(at, deadline);
+  /** Undoes an unfinished change, once nothing more comes of it; finishes it where that was a deletion. */
+  async cleanUp(id: string): Promise<void> {
+    await this.#context.transact(`Clean up room ${id}`, roomKey(id), async (_, reads, budget) => {
+      const at = await this.#claims.settled(id, reads, budget, isUnclaimed);
+      if (at.stored === null || isUnclaimed(at.stored)) return;
       const { room } = at.stored;
-      const pattern = `room_keys.${encodeToken(id)}.${room.epoch + 1}.*`;
-      const keys = await this.#keysUnder([pattern], at, deadline);
-      const writes: Write[] = keys.map((key) => ({ key, value: null }));
-      await this.#large(room, at, { op: "rekey" }, room, writes, deadline);
+      if (isVisible(at.stored)) await this.#rekey(room, room, at, [], budget);
+      else await this.#claims.purge(at, budget);
     });
   }
-
-  async #purge(at: Read, deadline: number, others = false): Promise<void> {
-    const { room } = at.stored!;
-    const token = encodeToken(room.id);
-    // From here on the room is gone for readers, and nothing more can be written under it.
-    const claim = await this.#context.commit(
-      [this.#write(room.id, room, { op: "delete" }, at.revision)],
-      deadline,
-    );
-    const claimed: Read = { stored: at.stored, revision: claim };
-    const patterns = [`members.${token}.*`, `room_keys.${token}.*.*`];
-    const writes: Write[] = [];
-    for (const key of await this.#keysUnder(patterns, claimed, deadline)) {
-      writes.push({ key, value: null });
-      const parsed = parseKey(key);
-      if (parsed?.space === "members") {
-        writes.push({ key: indexKey(parsed.endpoint, room.id), value: null });
-      }
-    }
-    try {
-      await this.#inBatches(room.id, claim, writes, {
-        key: roomKey(room.id),
-        value: null,
-        expect: claim,
-      }, deadline);
-    } catch (error) {
-      // Only who makes the room anew takes this claim away, and cleans up first: ours is done.
-      if (!(others && error instanceof WrongRevision)) throw error;
-    }
-  }
-
-  /** Writes `next` and all of `writes` in one transaction, through a claim where one batch is too small. */
-  async #large(
-    next: Room,
-    at: Read,
-    pending: Pending,
-    until: Room,
-    writes: Write[],
-    deadline: number,
-  ): Promise<void> {
-    if (writes.length < BATCH_LIMIT) {
-      await this.#context.commit(
-        [this.#write(next.id, next, null, at.revision), ...writes],
-        deadline,
-      );
-      return;
-    }
-    const claim = await this.#context.commit(
-      [this.#write(next.id, until, pending, at.revision)],
-      deadline,
-    );
-    await this.#inBatches(
-      next.id,
-      claim,
-      writes,
-      this.#write(next.id, next, null, claim),
-      deadline,
-    );
-  }
-
-  async #inBatches(
-    id: string,
-    claim: number,
-    writes: Write[],
-    final: Write,
-    deadline: number,
-  ): Promise<void> {
-    const guard = { key: roomKey(id), revision: claim };
-    let from = 0;
-    for (; writes.length - from >= BATCH_LIMIT; from += BATCH_LIMIT) {
-      const [first, ...rest] = writes.slice(from, from + BATCH_LIMIT);
-      await this.#context.commit([{ ...first!, guard }, ...rest], deadline);
-    }
-    await this.#context.commit([final, ...writes.slice(from)], deadline);
-  }
-
-  /** Live keys that match, as of the room's revision or later. */
-  async #keysUnder(patterns: string[], at: Read, deadline: number): Promise<string[]> {
-    const { bucket } = this.#context;
-    try {
-      return [...(await bucket.getMany(patterns, at.revision, deadline)).keys()];
-    } catch (error) {
-      if (!(error instanceof TooMany)) throw error;
-      return [...(await scanLive(this.#context, patterns, deadline)).keys()];
-    }
-  }
-}
-
-/** Everything that matches, however much: reads by a scan where a batched get is too small. */
-export async function scanLive(
-  context: Context,
-  patterns: string[],
-  deadline: number,
-): Promise<Map<string, Entry>> {
-  const found = new Map<string, Entry>();
-  for (const pattern of patterns) {
-    await scan(context.bucket, {
-      pattern,
-      deadline,
-      onEntry: (entry) => {
-        if (entry.data.length > 0) found.set(entry.key, entry);
-        else found.delete(entry.key);
-      },
-    });
-  }
-  return found;
 }
 
 function visibleRoom(id: string, entry: Entry | null): Room | null {
@@ -478,9 +361,7 @@ export class RoomReads {
 
   /** Rooms of an endpoint: all, only those accepted, or only offers. */
   async ofEndpoint(endpoint: string, accepted: boolean | null): Promise<Room[]> {
-    const deadline = this.#context.deadline();
-    const pattern = `rooms_by_member.${endpoint}.*`;
-    const index = await this.#many([pattern], deadline);
+    const index = await this.#many([`rooms_by_member.${endpoint}.*`]);
     const rooms: Room[] = [];
     const keys: string[] = [];
     for (const { key, data } of index.values()) {
@@ -489,9 +370,7 @@ export class RoomReads {
       if (accepted === null || isAccepted(key, data) === accepted) keys.push(roomKey(parsed.room));
     }
     for (let from = 0; from < keys.length; from += BATCH_LIMIT) {
-      for (
-        const it of (await this.#many(keys.slice(from, from + BATCH_LIMIT), deadline)).values()
-      ) {
+      for (const it of (await this.#many(keys.slice(from, from + BATCH_LIMIT))).values()) {
         const parsed = parseKey(it.key);
         if (parsed?.space !== "rooms") continue;
         const stored = decodeRoom(it.key, parsed.id, it.data);
@@ -508,21 +387,27 @@ export class RoomReads {
     into: { epoch: number } = { epoch: 0 },
   ): Promise<Map<string, Entry>> {
     const key = roomKey(id);
-    const found = await this.#many([key, ...patterns], this.#context.deadline());
-    const entry = found.get(key);
-    const stored = entry && decodeRoom(key, id, entry.data);
-    if (stored === undefined || !isVisible(stored)) throw notFound("room", id);
-    into.epoch = stored.room.epoch;
+    const found = await this.#many([key, ...patterns]);
+    const room = visibleRoom(id, found.get(key) ?? null);
+    if (room === null) throw notFound("room", id);
+    if (found.size > BATCH_LIMIT) {
+      // Perhaps a scan, in which the room may have been deleted, and made again.
+      const now = visibleRoom(id, (await this.#many([key])).get(key) ?? null);
+      if (now === null) throw notFound("room", id);
+      if (now.createdAt !== room.createdAt) return await this.#under(id, patterns, into);
+    }
+    into.epoch = room.epoch;
     found.delete(key);
     return found;
   }
 
-  async #many(patterns: string[], deadline: number): Promise<Map<string, Entry>> {
+  async #many(patterns: string[]): Promise<Map<string, Entry>> {
+    const { bucket, floor } = this.#context;
     try {
-      return await this.#context.bucket.getMany(patterns, this.#context.floor, deadline);
+      return await bucket.getMany(patterns, floor, this.#context.deadline());
     } catch (error) {
       if (!(error instanceof TooMany)) throw error;
-      return await scanLive(this.#context, patterns, deadline);
+      return await scanLive(this.#context, patterns);
     }
   }
 }
