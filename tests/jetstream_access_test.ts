@@ -3,7 +3,7 @@ import { connect } from "@nats-io/transport-node";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { openJetStream, type Store } from "../mod.ts";
 import type { AccessChange, StoreHealth } from "../src/model.ts";
-import { eventually, keysFor, newMember, newRoom, newUser } from "./conformance/kit.ts";
+import { eventually, fails, keysFor, newMember, newRoom, newUser } from "./conformance/kit.ts";
 import { person } from "./helpers/sqlite.ts";
 import { testServer } from "./helpers/nats.ts";
 
@@ -96,15 +96,21 @@ Deno.test("changes made while the server was away are told when it is back", asy
   await healthy(here);
 });
 
-Deno.test("a bucket that was lost and made anew is told of, loaded again by itself and watched on", async () => {
+Deno.test("a bucket that vanished under a store: told of, unhealthy, nobody is let in, whatever a new one holds", async () => {
   await using server = await testServer();
-  await using here = await openJetStream({ servers: server.url, maxStaleness: 1000 });
+  const { url: servers } = server;
+  await using here = await openJetStream({ servers, maxStaleness: 1000, opTimeout: 2000 });
+  const admin = newUser({ role: "admin" });
   // High sequences: those of the new bucket lie below them.
   for (let i = 0; i < 30; i++) await here.addUser(person(i));
+  await here.addUser(admin);
+  // Has asked nothing yet, and so knows nothing.
+  await using silent = await openJetStream({ servers, maxStaleness: 1000, opTimeout: 2000 });
   const { told } = listen(here);
   await healthy(here);
   await eventually("told that it is loaded", () => Promise.resolve(told.length > 0));
-  const nc = await connect({ servers: server.url });
+  assert.deepEqual([await here.isAuthorized(admin.signPub), await here.hasAdmin()], [true, true]);
+  const nc = await connect({ servers });
   const manager = await jetstreamManager(nc);
   told.length = 0;
   await manager.streams.delete("KV_UNIBUS");
@@ -112,21 +118,39 @@ Deno.test("a bucket that was lost and made anew is told of, loaded again by itse
     "told that all may have changed",
     () => Promise.resolve(told.some((it) => Object.keys(it).length === 0)),
   );
-  assert.deepEqual(names(await here.health(), false).sort(), ["cache", "replicas", "stream"]);
+  /** Nobody is let in, and health says why. */
+  const lost = async (store: Store, why: RegExp) => {
+    assert.deepEqual([await store.isAuthorized(admin.signPub), await store.hasAdmin()], [
+      false,
+      false,
+    ]);
+    const health = await store.health();
+    assert.deepEqual(names(health, false).sort(), ["cache", "replicas", "stream"]);
+    assert.match(health.checks.find((it) => it.name === "stream")!.detail, why);
+    await fails("unavailable", store.addUser(newUser()));
+    await fails("unavailable", store.getUser(admin.signPub));
+  };
+  const deleted = /^Bucket UNIBUS was deleted while the store was open; restore /;
+  await lost(here, deleted);
+  await lost(silent, deleted);
 
-  await using there = await openJetStream({ servers: server.url });
-  // Nobody asks anything of the first handle: who listens is enough.
-  await eventually("loaded again", async () => {
-    told.length = 0;
-    await there.addUser(newUser());
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    return told.some((it) => it.endpoint !== undefined);
-  }, 15_000);
-  await healthy(here);
-  const room = newRoom("r");
-  await there.createRoom(room);
-  assert.equal((await here.listMembers("r")).items.length, 1, "reads ask for no old sequence");
-  assert.equal((await here.listRoomsForEndpoint(room.owner.endpoint)).items.length, 1);
+  // The same records: it is another bucket all the same.
+  await using there = await openJetStream({ servers });
+  await there.addUser(admin);
+  const again =
+    /^Bucket UNIBUS was deleted and created again \(20\S+Z\) while the store was open; /;
+  await using late = await openJetStream({ servers });
+  await eventually("never warm again", async () => !(await here.health()).ok);
+  await lost(here, again);
+  await lost(silent, again);
+  assert.equal((await there.listUsers()).items.length, 1, "nothing was written into it");
+  await healthy(late);
+  assert.equal(await late.isAuthorized(admin.signPub), true);
+  await manager.streams.delete("KV_UNIBUS");
+  await using last = await openJetStream({ servers });
+  await last.addUser(admin);
+  // The first question since.
+  assert.equal(await there.isAuthorized(admin.signPub), false);
   await nc.close();
 });
 

@@ -91,6 +91,10 @@ export class Bucket {
   readonly name: string;
   /** The stream's name. */
   readonly stream: string;
+  /** When the stream was made on which the bucket was opened; empty when nobody noted it. */
+  created = "";
+  /** Set when the stream was found to be another one than that: nothing is read or written then. */
+  loss: string | null = null;
   readonly #prefix: string;
   #batches = 0;
   readonly #waiting: (() => void)[] = [];
@@ -147,6 +151,7 @@ export class Bucket {
   #read(what: string, query: unknown, deadline: number): Promise<Entry | null> {
     const body = JSON.stringify(query);
     return retry(what, deadline, async () => {
+      this.#refuseLost();
       const timeout = Math.min(left(deadline), TRY_TIMEOUT);
       const msg = await request(
         this.nc,
@@ -198,6 +203,7 @@ export class Bucket {
   getLast(patterns: string[], minimum: number, deadline: number): Promise<Map<string, Entry>> {
     const body = JSON.stringify({ multi_last: patterns.map((it) => this.subject(it)) });
     return retry(`Read ${patterns[0]}`, deadline, async () => {
+      this.#refuseLost();
       const found = new Map<string, Entry>();
       let upTo = await this.#collect(body, Math.min(left(deadline), TRY_TIMEOUT), found);
       // What was acknowledged this moment a replica has the next.
@@ -314,6 +320,7 @@ export class Bucket {
   }
 
   async #publish(write: Write, txn: string, timeout: number, what: string): Promise<number> {
+    this.#refuseLost();
     const headers = new RawHeaders(`Unibus-Txn: ${txn}\r\n${this.#lines(write)}`);
     const msg = await request(
       this.nc,
@@ -331,6 +338,7 @@ export class Bucket {
     timeout: number,
     what: string,
   ): Promise<number> {
+    this.#refuseLost();
     const deadline = Date.now() + timeout;
     await this.#enter();
     try {
@@ -368,6 +376,10 @@ export class Bucket {
     } finally {
       this.#leave();
     }
+  }
+
+  #refuseLost(): void {
+    if (this.loss !== null) throw new StoreError("unavailable", this.loss);
   }
 
   #lines(write: Write): string {

@@ -10,6 +10,9 @@
  * When the leader last heard from a quorum would tell the same without a write, but not exactly: a
  * leader that was paused, or whose network was, counts what had been on its way to it as heard just now.
  *
+ * A stream that was deleted, or deleted and made again, is not the one the store was opened on: then
+ * the answer is no, whatever the new one holds.
+ *
  * @module
  */
 
@@ -19,11 +22,11 @@ import { AccessListeners } from "../listeners.ts";
 import type { AccessChange, Member, User } from "../model.ts";
 import { isActiveAdmin } from "../rules.ts";
 import { activeAdmins } from "./admins.ts";
-import { type Bucket, MARKER_TTL_SECONDS } from "./bucket.ts";
+import { BATCH_LIMIT, type Bucket, MARKER_TTL_SECONDS } from "./bucket.ts";
 import { Feed } from "./feed.ts";
 import type { Fence } from "./fence.ts";
 import { FENCE_KEY, userKey } from "./keys.ts";
-import { quorumAge, streamInfo } from "./stream.ts";
+import { isStillOpened, lossOf, quorumAge, streamInfo } from "./stream.ts";
 import { decodeUser } from "./values.ts";
 import { View } from "./view.ts";
 import { wait } from "./wire.ts";
@@ -58,6 +61,10 @@ export interface CacheStatus {
 const FEED_PATIENCE = 300;
 /** How long changes are gathered before they are told: a transaction's come together, and once each. */
 const GATHER = 10;
+/** How soon a probe follows when a part of a batch is missing, milliseconds. */
+const MEND = 20;
+/** While more messages are waiting, a loading does not look at where batches end, which takes half its time again. */
+const NEAR = 2 * BATCH_LIMIT;
 /** Pauses before the cache is loaded again while somebody listens, milliseconds. */
 const RELOAD = { first: 100, longest: 5000 };
 
@@ -132,7 +139,9 @@ export class Cache {
     if (this.#isReady()) return this.#view.users.get(signPub) === true && this.#isFresh();
     return this.#ask(
       (view) => view.users.get(signPub) === true,
-      async (deadline) => (await this.#read(signPub, deadline))?.status === "active",
+      async (deadline) =>
+        (await this.#read(signPub, deadline))?.status === "active" &&
+        await isStillOpened(this.#bucket, deadline),
     );
   }
 
@@ -142,21 +151,21 @@ export class Cache {
     return this.#ask((view) => view.admins.size > 0, async (deadline) => {
       const [admin] = await activeAdmins(this.#bucket, deadline, 1);
       const user = admin === undefined ? null : await this.#read(admin, deadline);
-      return user !== null && isActiveAdmin(user);
+      return user !== null && isActiveAdmin(user) &&
+        await isStillOpened(this.#bucket, deadline);
     });
   }
 
   /** A membership; `undefined` when the cache cannot tell and the leader must be asked. */
   member(roomId: string, endpoint: string): Member | null | undefined {
-    if (!this.#isReady() || !this.#isFresh() || this.#view.members === null) return undefined;
-    if (this.#view.hidden.has(roomId)) return null;
-    return this.#view.members.get(endpoint + roomId) ?? null;
+    if (!this.#knowsMembers()) return undefined;
+    return this.#view.isHidden(roomId) ? null : this.#view.members!.get(endpoint + roomId) ?? null;
   }
 
   /** How many members a room has; `undefined` when the cache cannot tell. */
   countMembers(roomId: string): number | undefined {
-    if (!this.#isReady() || !this.#isFresh() || this.#view.members === null) return undefined;
-    return this.#view.hidden.has(roomId) ? 0 : this.#view.sizes.get(roomId) ?? 0;
+    if (!this.#knowsMembers()) return undefined;
+    return this.#view.isHidden(roomId) ? 0 : this.#view.sizes.get(roomId) ?? 0;
   }
 
   /** Active admins as far as known; `null` when the cache is not warm. */
@@ -190,6 +199,11 @@ export class Cache {
 
   #isReady(): boolean {
     return !this.#isCold() && this.#view.upTo >= this.#floor;
+  }
+
+  #knowsMembers(): boolean {
+    const { members, isTorn } = this.#view;
+    return this.#isReady() && this.#isFresh() && members !== null && !isTorn;
   }
 
   #isFresh(): boolean {
@@ -238,7 +252,7 @@ export class Cache {
       this.#pause = RELOAD.first;
       // What had happened until now was not told.
       this.#tell({});
-    });
+    }, (change) => this.#tell(change));
     this.#view = view;
     let probed = false;
     const feed = new Feed(this.#bucket, {
@@ -247,9 +261,9 @@ export class Cache {
       heartbeat: Math.max(100, Math.min(500, Math.floor(this.#options.maxStaleness / 4))),
       opTimeout: this.#options.opTimeout,
       onEntry: (entry, pending) => {
-        const change = view.take(entry);
-        // What a loading brings is no news, but for its end.
-        if (change !== null && view.isWarm) this.#tell(change);
+        const wasTorn = view.isTorn;
+        view.take(entry, view.isWarm || pending < NEAR ? feed.part : null);
+        if (view.isWarm && view.isTorn && !wasTorn) this.#probeIn(MEND, view);
         // All there was has come: only a probe can tell so, and the next would be a while.
         if (pending === 0 && !view.isWarm && !probed) {
           probed = true;
@@ -261,6 +275,8 @@ export class Cache {
     });
     this.#feed = feed;
     try {
+      const deadline = Date.now() + this.#options.opTimeout;
+      if (!await isStillOpened(this.#bucket, deadline)) throw new Error("not the bucket it was");
       await feed.start();
     } catch (error) {
       feed.stop();
@@ -340,7 +356,7 @@ export class Cache {
   async #probe(view: View): Promise<void> {
     const interval = Math.max(50, Math.min(1000, this.#options.maxStaleness / 4));
     const isCurrent = () => !this.#closed && this.#view === view;
-    const seen = view.upTo;
+    const seen = view.received;
     const sent = performance.now();
     const sentWall = Date.now();
     const deadline = Date.now() + Math.max(interval, 500);
@@ -350,8 +366,7 @@ export class Cache {
       if (!isCurrent()) return;
       const last = info?.state.last_seq ?? -1;
       const silence = Math.max(sent - view.freshAt, sentWall - view.freshWall);
-      view.created ||= info?.created ?? "";
-      if (info === null || info.created !== view.created || last < seen) {
+      if (info === null || lossOf(this.#bucket, info) !== null || last < seen) {
         // The stream is gone, was made anew or was put back to an earlier state.
         return this.#giveUp(view, true);
       }
@@ -360,8 +375,8 @@ export class Cache {
         return this.#giveUp(view);
       }
       const age = fence === null ? quorumAge(info) : 0;
-      view.await(fence ?? last, sent - age, sentWall - age);
-      if (view.upTo === seen && seen < last) {
+      view.await({ sequence: fence ?? last, seen, at: sent - age, wall: sentWall - age });
+      if (view.received === seen && seen < last) {
         // Nothing came meanwhile. What stood between may be gone: expired delete markers.
         const next = await this.#bucket.next(">", seen + 1, deadline);
         if (!isCurrent()) return;
@@ -371,12 +386,14 @@ export class Cache {
     } catch {
       // Not heard: `freshAt` stays where it is, and the answer turns to no in time.
     } finally {
-      if (isCurrent()) {
-        // One may be set already by a probe that began while this one was under way.
-        clearTimeout(this.#timer);
-        this.#timer = setTimeout(() => void this.#probe(view), interval);
-      }
+      if (isCurrent()) this.#probeIn(view.isTorn ? MEND : interval, view);
     }
+  }
+
+  #probeIn(ms: number, view: View): void {
+    // One may be set already, also by a probe that began while another was under way.
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#probe(view), ms);
   }
 }
 

@@ -7,7 +7,7 @@
 import type { HealthCheck } from "../model.ts";
 import type { Bucket } from "./bucket.ts";
 import type { Cache, CacheOptions } from "./cache.ts";
-import { isCurrentReplica, quorumAge, type StreamInfo, streamInfo } from "./stream.ts";
+import { isCurrentReplica, lossOf, quorumAge, type StreamInfo, streamInfo } from "./stream.ts";
 
 /** How long one look may take, milliseconds: who asks whether we are well does not wait for long. */
 const LOOK = 2000;
@@ -29,8 +29,8 @@ export async function checkHealth(
     streamInfo(bucket, deadline).catch((error: unknown) => error as Error),
   ]);
   const checks = [connection];
-  if (found === null || found instanceof Error) {
-    const detail = found?.message ?? `There is no bucket ${bucket.name}`;
+  if (found === null || found instanceof Error || lossOf(bucket, found) !== null) {
+    const detail = found instanceof Error ? found.message : lossOf(bucket, found)!;
     checks.push(check("stream", false, detail));
     checks.push(check("replicas", false, "Not known without the stream"));
   } else {

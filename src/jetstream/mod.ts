@@ -55,7 +55,10 @@ export interface JetStreamOptions extends Omit<NatsOptions, "servers">, StoreOpt
   resize?: boolean;
   /** Make the bucket when there is none (default), or reject with `not_found`. */
   create?: boolean;
-  /** How long one operation may take, milliseconds. Default 5,000. */
+  /**
+   * How long one operation may go without progress, milliseconds. Default 5,000. One of up to 1,000
+   * messages is a single step; a larger one has this long for each further 1,000.
+   */
   opTimeout?: number;
   /**
    * How long opening may take, milliseconds. Default: 5,000 until a server answers, so that a wrong URL
@@ -117,6 +120,7 @@ export async function openBucket(options: JetStreamOptions): Promise<OpenBucket>
       resize: options.resize ?? true,
       signal,
     });
+    bucket.created = info.created;
     const { num_replicas: found } = info.config;
     if (replicas !== undefined && found !== replicas) {
       options.onWarning?.({

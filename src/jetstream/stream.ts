@@ -90,6 +90,25 @@ export async function streamInfo(
   }
 }
 
+/** What became of the stream that the bucket was opened on; `null` where it is still there. */
+export function lossOf(bucket: Bucket, info: StreamInfo | null): string | null {
+  const restore = "restore what it held from a snapshot or a backup, then open the store again";
+  if (info === null) {
+    return `Bucket ${bucket.name} was deleted while the store was open; ${restore}`;
+  }
+  if (info.created !== bucket.created) {
+    bucket.loss =
+      `Bucket ${bucket.name} was deleted and created again (${info.created}) while the ` +
+      `store was open; ${restore}`;
+  }
+  return bucket.loss;
+}
+
+/** Asks the server for {@link lossOf}. */
+export async function isStillOpened(bucket: Bucket, deadline: number): Promise<boolean> {
+  return lossOf(bucket, await streamInfo(bucket, deadline)) === null;
+}
+
 function causeCode(error: unknown): number {
   const cause = error instanceof Error
     ? error.cause as { err_code?: number } | undefined

@@ -8,11 +8,24 @@
 import type { AccessChange, Member, User } from "../model.ts";
 import { isActiveAdmin } from "../rules.ts";
 import type { Entry } from "./bucket.ts";
+import type { Part } from "./feed.ts";
 import { FENCE_KEY, parseKey } from "./keys.ts";
 import { decodeMember, decodeRoom, decodeUser, isVisible } from "./values.ts";
 
 /** Probes remembered while the feed catches up. */
 const AWAITED = 100;
+
+/** A probe under way. */
+export interface Probe {
+  /** What the feed must have brought: the fence, or the stream's last message. */
+  sequence: number;
+  /** What it had brought when the probe began. */
+  seen: number;
+  /** When it began, by the clock of the process. */
+  at: number;
+  /** The same by the system's clock. */
+  wall: number;
+}
 
 /** What one loading has brought; given up as a whole when it cannot be continued. */
 export class View {
@@ -24,11 +37,9 @@ export class View {
   members: Map<string, Member> | null = new Map();
   /** How many of {@link members} each room has. */
   readonly sizes = new Map<string, number>();
-  /** Rooms that are not there for readers while a large change is under way. */
-  readonly hidden = new Set<string>();
-  /** When the stream was made. */
-  created = "";
-  /** Everything up to this sequence has been seen. */
+  /** The sequence of the last message that came. */
+  received = 0;
+  /** Everything up to this sequence is in; behind it stands at most a part of a batch. */
   upTo = 0;
   /** When that was known to be everything, by the clock of the process. */
   freshAt = -Infinity;
@@ -37,18 +48,33 @@ export class View {
   /** The stream's last sequence at that time: a replica that has not come so far knows less. */
   freshUpTo = 0;
   /** Sequences and times of probes, oldest first, that wait for the feed to catch up. */
-  readonly #awaited: { sequence: number; at: number; wall: number }[] = [];
+  readonly #awaited: Probe[] = [];
+  /** What has come of the batch whose end has not. */
+  #gathered: Entry[] = [];
+  #batch = "";
+  #index = 0;
+  /** The last message by which parts of a batch were found missing; 0 once their replacements came. */
+  #torn = 0;
+  /** Rooms that a large change has claimed, and whether readers see them meanwhile. */
+  readonly #claims = new Map<string, boolean>();
 
   readonly #maxMembers: number;
   readonly #onWarm: () => void;
+  readonly #onChange: (change: AccessChange) => void;
 
   /**
    * @param maxMembers Memberships held at most
    * @param onWarm Called once, when everything there was has been seen
+   * @param onChange Called with whose access a message may have changed
    */
-  constructor(maxMembers: number, onWarm: () => void = () => {}) {
+  constructor(
+    maxMembers: number,
+    onWarm: () => void = () => {},
+    onChange: (change: AccessChange) => void = () => {},
+  ) {
     this.#maxMembers = maxMembers;
     this.#onWarm = onWarm;
+    this.#onChange = onChange;
   }
 
   /** Whether everything there was has been seen. */
@@ -56,19 +82,69 @@ export class View {
     return this.freshAt !== -Infinity;
   }
 
-  /** Takes in what is next in the stream; says whose access it may have changed. */
-  take(entry: Entry): AccessChange | null {
-    const change = this.#apply(entry);
-    this.advance(entry.revision);
-    return change;
+  /** Whether a large change is under way that hides the room from readers. */
+  isHidden(roomId: string): boolean {
+    return this.#claims.get(roomId) === false;
   }
 
-  /** Everything up to `sequence` has been seen. */
+  /**
+   * Whether a part of a batch is missing: it was replaced before it was sent, and what replaced it has
+   * not come yet. Each record by itself is as it was or newer, but two of them may never have been so
+   * together.
+   */
+  get isTorn(): boolean {
+    return this.#torn > 0;
+  }
+
+  /**
+   * Takes in what is next in the stream. The messages of a batch count together, when its end has come.
+   *
+   * @param part Where the message stands in its batch; `null` to count it by itself
+   */
+  take(entry: Entry, part: Part | null): void {
+    if (this.#batch !== (part?.batch ?? "")) this.#cut();
+    // As long as something is missing, what replaced it may be missing too.
+    if (this.isTorn && entry.revision !== this.received + 1) this.#torn = entry.revision;
+    this.received = entry.revision;
+    this.#gathered.push(entry);
+    if (part !== null) {
+      if (part.index !== this.#index + 1) this.#torn = entry.revision;
+      this.#batch = part.batch;
+      this.#index = part.index;
+      if (!part.last) return;
+    }
+    this.#count();
+  }
+
+  /** Nothing stands in the stream between what has come and this sequence. */
   advance(sequence: number): void {
-    if (sequence > this.upTo) this.upTo = sequence;
+    this.#cut();
+    if (sequence > this.received) this.received = sequence;
+    this.#count();
+  }
+
+  /** Ends a batch whose last message was replaced or has expired. */
+  #cut(): void {
+    if (this.#gathered.length === 0) return;
+    this.#torn = this.received;
+    this.#count();
+  }
+
+  #count(): void {
+    for (const it of this.#gathered) this.#apply(it);
+    this.#gathered = [];
+    this.#batch = "";
+    this.#index = 0;
+    this.upTo = this.received;
+    this.#settle();
+  }
+
+  #settle(): void {
     const wasWarm = this.isWarm;
     while (this.#awaited.length > 0 && this.#awaited[0]!.sequence <= this.upTo) {
-      const { sequence: known, at, wall } = this.#awaited.shift()!;
+      const { sequence: known, seen, at, wall } = this.#awaited.shift()!;
+      // Whatever replaced what had been missing then stood before the probe.
+      if (this.#torn <= seen) this.#torn = 0;
       if (at < this.freshAt) continue;
       this.freshUpTo = Math.max(this.freshUpTo, known);
       this.freshAt = at;
@@ -77,15 +153,21 @@ export class View {
     if (this.isWarm && !wasWarm) this.#onWarm();
   }
 
-  /** Once `sequence` has been seen, everything acknowledged before `at` is known. */
-  await(sequence: number, at: number, wall: number): void {
-    this.#awaited.push({ sequence, at, wall });
+  /** Once its sequence has been seen, everything acknowledged before a probe began is known. */
+  await(probe: Probe): void {
+    this.#awaited.push(probe);
     // A feed that lags for long: the oldest it will reach first, of the rest some may go.
     if (this.#awaited.length > AWAITED) this.#awaited.splice(1, 1);
-    this.advance(this.upTo);
+    this.#settle();
   }
 
-  #apply(entry: Entry): AccessChange | null {
+  #apply(entry: Entry): void {
+    const change = this.#changed(entry);
+    // What a loading brings is no news, but for its end.
+    if (change !== null && this.isWarm) this.#onChange(change);
+  }
+
+  #changed(entry: Entry): AccessChange | null {
     // Most are sealed keys; what the rest means is looked at more closely.
     if (entry.key.startsWith("room_keys.") || entry.key.startsWith("invites.")) return null;
     const parsed = parseKey(entry.key);
@@ -131,11 +213,17 @@ export class View {
 
   #setRoom(id: string, entry: Entry | null): AccessChange | null {
     const stored = entry && decodeRoom(entry.key, id, entry.data);
-    const wasHidden = this.hidden.delete(id);
-    if (stored !== null && !isVisible(stored)) this.hidden.add(id);
+    const claim = this.#claims.get(id);
+    if (stored !== null && stored.pending !== null) {
+      const visible = isVisible(stored);
+      this.#claims.set(id, visible);
+      // A large change renews its claim with each batch.
+      return visible === claim ? null : { roomId: id };
+    }
+    this.#claims.delete(id);
     // A rekey in one transaction leaves who may do what as it is.
-    const rekeyed = stored !== null && stored.pending === null && stored.room.epoch > 1;
-    return rekeyed && !wasHidden ? null : { roomId: id };
+    const rekeyed = stored !== null && stored.room.epoch > 1;
+    return rekeyed && claim !== false ? null : { roomId: id };
   }
 
   #setUser(signPub: string, user: User | null): void {
