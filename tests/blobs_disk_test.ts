@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { openDiskBlobs } from "../src/blobs/mod.ts";
+import { DiskHolders } from "../src/blobs/disk_holders.ts";
 import { type BlobBed, bodyOf, bytesOf, chunks, idOf, spawn } from "./blobs/kit.ts";
 import { owner, putBy, testHolders } from "./blobs/holders.ts";
 import { testPromises } from "./blobs/promises.ts";
@@ -48,6 +49,22 @@ Deno.test("disk: a blob of 0.1, with nobody noted beside it, is never taken by i
   assert.equal(await blobs.delete(id), true);
   assert.deepEqual([...Deno.readDirSync(path)], []);
 });
+
+Deno.test("disk: bytes stay where somebody is noted while they are being removed", () =>
+  inDir(async (dir) => {
+    await Deno.mkdir(`${dir}/tmp`);
+    const holders = new DiskHolders(dir, `${dir}/tmp`);
+    const [id, by] = ["0".repeat(64), owner()];
+    const target = `${dir}/${id}`;
+    const mine = { owners: [by], unowned: false };
+    assert.deepEqual(await holders.add(target, id, 10, mine), mine);
+    assert.equal(await holders.end(target), false);
+    assert.deepEqual(await holders.read(target), mine);
+    await holders.remove(target, id, 10, mine);
+    assert.equal(await holders.end(target), true);
+    assert.equal(await holders.read(target), null);
+    assert.equal(await holders.usage(by), 0);
+  }));
 
 Deno.test("disk: blobs leave the bytes free that are reserved", () =>
   inDir(async (dir) => {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { openDiskBlobs } from "../src/blobs/mod.ts";
-import { BodyBudget } from "../src/http/body_budget.ts";
+import { BodyBudget, isLarge } from "../src/http/body_budget.ts";
 import { digestOf, type Signer, signRequest } from "../src/signature/mod.ts";
 import { answerOf, isProblem, ORIGIN, someone, type TestPlane, testPlane } from "./helpers/http.ts";
 
@@ -174,6 +174,12 @@ Deno.test("a blob on its way is a large body", async () => {
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
+});
+
+Deno.test("a body of exactly 256 KiB is not large yet", () => {
+  const of = (length: number) => isLarge(new Headers({ "content-length": String(length) }));
+  assert.deepEqual([of(256 * KB), of(256 * KB + 1)], [false, true]);
+  assert.equal(isLarge(new Headers()), false);
 });
 
 Deno.test("what is held is given back once, and counted where nobody is known", () => {
