@@ -12,11 +12,15 @@ import { show } from "./validate.ts";
 
 /** A stored record that cannot be read as it is stored. */
 export class Unreadable {
-  /**
-   * @param problem What is wrong
-   * @param read What of it could be read, where that is enough for a record; not as it is stored
-   */
-  constructor(readonly problem: RecordProblem, readonly read: StoreRecord | null = null) {}
+  /** What is wrong. */
+  readonly problem: RecordProblem;
+  /** What of it could be read, where that is enough for a record; not as it is stored. */
+  readonly read: StoreRecord | null;
+
+  constructor(problem: RecordProblem, read: StoreRecord | null = null) {
+    this.problem = problem;
+    this.read = read;
+  }
 }
 
 /** How many problems are kept with their details. */
