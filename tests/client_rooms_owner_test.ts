@@ -41,6 +41,9 @@ Deno.test("who was revoked is taken out before the next key is sealed", async ()
   await assert.rejects(room.rekey(), (error) => isSealingError(error, "key_changed"));
   await room.invite(cardOf(eve.identity));
   assert.equal(await room.rekey(), 3);
+  const stranger = (await it.person()).identity.signPub;
+  await assert.rejects(room.removeMember(stranger), (error) => isStoreError(error, "not_found"));
+  assert.equal(room.epoch, 3);
 });
 
 Deno.test("the owner's program notices a revocation and makes a new key by itself", async () => {

@@ -194,3 +194,37 @@ Deno.test("the doctor finds and mends an index that disagrees, and what a killed
   assert.deepEqual(await invariantProblems(store), []);
   await nc.close();
 });
+
+Deno.test("doctor finds an index that takes an offer for accepted, and repairs it", async () => {
+  await using server = await testServer();
+  const options = { servers: server.url, bucket: "OFFERS" };
+  const [ada, bob] = [person("ada").signPub, person("bob").signPub];
+  {
+    await using store = await openJetStream(options);
+    await store.createRoom({
+      id: "r",
+      subject: "room.r",
+      encrypted: false,
+      owner: { endpoint: ada, kexPub: ada },
+      members: [{ endpoint: bob, kexPub: bob, accepted: false }],
+    });
+  }
+  assert.deepEqual((await diagnose(options)).filter((it) => it.level === "problem"), []);
+  const nc = await connect({ servers: server.url });
+  const kv = await new Kvm(nc).open(options.bucket);
+  const value = async (key: string) => (await kv.get(key))!.json();
+  assert.deepEqual(await value(`rooms_by_member.${bob}.r`), { v: 1, accepted: false });
+  // What has been accepted is written as version 0.1 did.
+  assert.deepEqual(await value(`rooms_by_member.${ada}.r`), { v: 1 });
+  await kv.put(`rooms_by_member.${bob}.r`, '{"v":1}');
+  await kv.put(`rooms_by_member.${ada}.r`, '{"v":1,"accepted":false}');
+  const [problem] = (await diagnose(options)).filter((it) => it.level === "problem");
+  assert.match(problem!.message, /^The index lacks or contradicts 2 and has 0/);
+  await diagnose({ ...options, repair: true });
+  assert.deepEqual((await diagnose(options)).filter((it) => it.level === "problem"), []);
+  await nc.close();
+  await using store = await openJetStream(options);
+  assert.deepEqual((await store.listRoomsForEndpoint(bob, { accepted: true })).items, []);
+  assert.equal((await store.listRoomsForEndpoint(ada, { accepted: true })).items.length, 1);
+  assert.deepEqual(await invariantProblems(store), []);
+});
