@@ -37,7 +37,11 @@ async function waiting({ plane }: TestPlane): Promise<number> {
 }
 
 Deno.test("every route that changes the control plane has its row", () => {
-  const changing = ROUTES.filter((it) => it.method !== "GET" && !it.streams).map(({ id }) => id);
+  // The first changes nothing: it is a POST because it sends a token. The log has nothing of blobs.
+  const others = ["checkInvite", "deleteBlob"];
+  const changing = ROUTES.filter((it) =>
+    it.method !== "GET" && !it.streams && !others.includes(it.id)
+  ).map(({ id }) => id);
   assert.deepEqual(Object.keys(CHANGE_ROWS).sort(), changing.sort());
 });
 
