@@ -176,3 +176,17 @@ Deno.test("text longer than one piece keeps its surrogate pairs", async () => {
   }
   assert.ok(cutPairs > 0, "no cut fell into a pair");
 });
+
+Deno.test("a member's line says accepted only where it is false, so lines of version 0.1 stay as they are", () => {
+  const member = sampleRecords().find((it) => it.kind === "members" && it.record.role === "member");
+  assert.ok(member?.kind === "members");
+  const accepted = encodeRecord(member);
+  assert.ok(!accepted.includes("accepted"));
+  assert.deepEqual(decodeRecord(accepted), member);
+  const offer = { kind: "members" as const, record: { ...member.record, accepted: false } };
+  const line = encodeRecord(offer);
+  assert.equal(line, accepted.replace(/}$/, ',"accepted":false}'));
+  assert.deepEqual(decodeRecord(line), offer);
+  const spelledOut = line.replace("false}", "true}");
+  assert.throws(() => decodeRecord(spelledOut), { code: "corrupt" });
+});
