@@ -13,7 +13,7 @@ import { createLog } from "./serve/log.ts";
 /** What a change was about: ids and public keys, never a token. */
 type About = Readonly<Record<string, string>>;
 
-/** The store with a line for each change of users and invites and each room that is deleted. */
+/** The store with a line for each change of users and invites, and of who owns a room or that it ends. */
 export async function audited(store: Store, { io }: Context): Promise<Store> {
   // A command that names its store works whatever the server's settings are.
   const server = await serverSettings(io.env).catch(() => null);
@@ -45,6 +45,10 @@ export async function audited(store: Store, { io }: Context): Promise<Store> {
     })),
     cancelInvite: noting("cancelInvite", store.cancelInvite, ({ id }) => ({ invite: id })),
     consumeInvite: noting("register", store.consumeInvite, ofUser),
+    changeRoomOwner: noting("changeRoomOwner", store.changeRoomOwner, (_, room, user) => ({
+      room,
+      user,
+    })),
     deleteRoom: noting("deleteRoom", store.deleteRoom, (_, room) => ({ room })),
   };
 }

@@ -7,11 +7,12 @@
 
 import assert from "node:assert/strict";
 import { userInfo } from "node:os";
+import { openSqlite } from "../mod.ts";
 import { cli, documentOf } from "./helpers/cli.ts";
 import { type Someone, someone, testPlane } from "./helpers/http.ts";
 import { inDir, person } from "./helpers/sqlite.ts";
 
-Deno.test("requests: who did what to whom, at level info, and nothing of rooms but their end", async () => {
+Deno.test("requests: who did what to whom, at level info, and of rooms only a new owner and their end", async () => {
   await using it = await testPlane();
   const admin = await it.user("admin");
   const ask = async (line: string, as: Someone, body?: unknown) =>
@@ -30,6 +31,14 @@ Deno.test("requests: who did what to whom, at level info, and nothing of rooms b
   const made = await ask("POST /v1/rooms", guest, { id: "r", encrypted: true, sealedKeys });
   assert.equal(made.id, "r");
   await ask("DELETE /v1/rooms/r", guest);
+  await it.store.createRoom({
+    id: "left",
+    subject: "left",
+    encrypted: false,
+    owner: { endpoint: someone().signPub, kexPub },
+    members: [{ endpoint: user, kexPub }],
+  });
+  await ask("POST /v1/rooms/left/owner", admin, { endpoint: user });
   await ask(`DELETE /v1/users/${user}`, admin);
   const { signPub: added } = someone();
   await ask("POST /v1/users", admin, { signPub: added, kexPub, handle: "added" });
@@ -56,6 +65,7 @@ Deno.test("requests: who did what to whom, at level info, and nothing of rooms b
     event("revokeUser", by, { user }),
     event("restoreUser", by, { user }),
     event("deleteRoom", user, { room: "r" }),
+    event("changeRoomOwner", by, { room: "left", user }),
     event("deleteUser", by, { user }),
     event("addUser", by, { user: added, role: "user" }),
     event("revokeUser", by, { user: by }, "last_admin"),
@@ -82,6 +92,13 @@ Deno.test("commands: the same line on stderr, with the user of the system, in th
     await run("user", "restore", user);
     const { token, invite: { id: invite } } = await run("invite", "create");
     await run("invite", "cancel", invite);
+    {
+      await using store = openSqlite(`${dir}/a.db`);
+      const owner = { endpoint: person(2).signPub, kexPub };
+      const members = [{ endpoint: user, kexPub }];
+      await store.createRoom({ id: "r", subject: "r", encrypted: false, owner, members });
+    }
+    await run("room", "owner", "r", user);
     await run("user", "delete", user);
     await run("user", "list");
     const by = `command:${userInfo().username}`;
@@ -102,6 +119,9 @@ Deno.test("commands: the same line on stderr, with the user of the system, in th
       event("restoreUser", { user, role: "user" }),
       event("createInvite", { invite, role: "user" }),
       event("cancelInvite", { invite }),
+      event("changeRoomOwner", { room: "r", user }),
+      // Access ends first, then memberships, then the user.
+      event("revokeUser", { user, role: "user" }),
       event("deleteUser", { user }),
     ]);
     assert.ok(!lines.join().includes(token));

@@ -135,6 +135,7 @@ export const CHANGE_ROWS: Readonly<Record<string, ChangeRow>> = {
   },
   changeRoomOwner: {
     kind: "rooms",
+    audited: true,
     about: (call) => ({ ...aboutRoom(call), user: bodyOf(call).endpoint! }),
     concerns: async (call) => {
       const { owner } = await call.store.getRoom(call.params.id!);
