@@ -36,7 +36,7 @@ Commands:
   room                         Rooms and who is in them
   blobs                        Blobs
   snapshot                     The whole control plane in one file, whatever the store
-  doctor [options]             Look a store over
+  doctor [options]             Check a store for problems
   cluster                      Look after a cluster of servers with --store jetstream
   nats                         Find or get a nats-server, 2.12 or later
   completion <shell>           Show the script with which a shell completes commands, flags, choices

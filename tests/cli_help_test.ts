@@ -141,7 +141,6 @@ Deno.test("two stores at once, and flags that need another, are wrong usage", as
     [["doctor", "--db", "a.db", ...url], /name two stores/],
     [["user", "list", "--bucket", "B"], /--bucket needs --nats-url/],
     [["user", "list", "--ca", "ca.pem"], /--ca needs --nats-url/],
-    [["doctor", "--repair"], /--repair needs --nats-url/],
     [["doctor", "--monitor-url", "http://127.0.0.1:1"], /--monitor-url needs --nats-url/],
     [["doctor", ...url, "--monitor-url", "x"], /http:\/\//],
     [["snapshot", "diff", "-", "-"], /stdin/],

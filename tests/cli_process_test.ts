@@ -10,7 +10,8 @@ Deno.test("a process: the result on stdout, messages on stderr, the exit code", 
     const { signPub, kexPub, handle } = person(1);
     const flags = ["--sign-pub", signPub, "--kex-pub", kexPub, "--handle", handle, "--db", db];
     const added = await cliProcess(["user", "add", ...flags]).ended;
-    assert.deepEqual(added, { code: 0, stdout: `added user ${handle} ${signPub}\n`, stderr: "" });
+    assert.deepEqual([added.code, added.stdout], [0, `added user ${handle} ${signPub}\n`]);
+    assert.match(added.stderr, /^\S+ INFO {2}audit [^\n]*\n$/);
     const again = await cliProcess(["user", "add", ...flags, "--json"]).ended;
     assert.equal(again.code, 1);
     assert.equal(documentOf(again).error.code, "user_exists");
