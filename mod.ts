@@ -20,10 +20,10 @@
  * @module
  */
 
-export * from "./src/errors.ts";
-export * from "./src/model.ts";
-export { createStore, inviteId, type Store, type StoreOptions } from "./src/store.ts";
-export type { Backend, Range, RestoreOptions, SealedKeyCursor } from "./src/backend.ts";
+export * from "./src/core/errors.ts";
+export * from "./src/core/model.ts";
+export { createStore, inviteId, type Store, type StoreOptions } from "./src/core/store.ts";
+export type { Backend, Range, RestoreOptions, SealedKeyCursor } from "./src/core/backend.ts";
 export {
   inviteEnd,
   inviteProblem,
@@ -33,19 +33,19 @@ export {
   ownerChangeProblem,
   rekeyProblem,
   sealedKeyProblem,
-} from "./src/rules.ts";
-export { removeUser } from "./src/remove_user.ts";
-export { compareRecords } from "./src/order.ts";
-export { LIMITS } from "./src/validate.ts";
+} from "./src/core/rules.ts";
+export { removeUser } from "./src/core/remove_user.ts";
+export { compareRecords } from "./src/core/order.ts";
+export { LIMITS } from "./src/core/validate.ts";
 export {
   type Connection,
   type JetStreamOptions,
   openJetStream,
   type StoreWarning,
 } from "./src/jetstream/mod.ts";
-export type { NatsOptions, TlsOptions } from "./src/nats/connect.ts";
+export type { NatsOptions, TlsOptions } from "./src/nats/connection/connect.ts";
 export { openSqlite, type SqliteOptions } from "./src/sqlite/mod.ts";
 export * from "./src/snapshot/mod.ts";
-export { migrateKvToSqlite, migrateSqliteToKv } from "./src/migrate/mod.ts";
-export type * from "./src/migrate/types.ts";
-export { diagnose, type DiagnoseOptions, type Finding } from "./src/jetstream/doctor.ts";
+export { migrateKvToSqlite, migrateSqliteToKv } from "./src/move/mod.ts";
+export type * from "./src/move/types.ts";
+export { diagnose, type DiagnoseOptions, type Finding } from "./src/jetstream/repair/doctor.ts";

@@ -12,8 +12,8 @@ import {
   type OutputConfiguration,
 } from "@commander-js/extra-typings";
 import { seconds, urls, wholeNumber } from "./flags.ts";
-import type { Io } from "./io.ts";
-import type { JsonList } from "./output.ts";
+import type { Io } from "./terminal/io.ts";
+import type { JsonList } from "./terminal/output.ts";
 
 export type { CommandUnknownOpts };
 

@@ -1,6 +1,6 @@
 /**
  * The help of the program as a whole, as the parser writes it. Do not edit the text: a test compares
- * it with the parser's, and `deno test -A tests/cli_help_test.ts -- --update` writes it anew.
+ * it with the parser's, and `deno test -A tests/cli/terminal/help_test.ts -- --update` writes it anew.
  *
  * @module
  */

@@ -6,9 +6,9 @@
 
 import { Option } from "@commander-js/extra-typings";
 import type { Context } from "./command.ts";
-import { UsageError } from "./failure.ts";
-import { hasTls, isLoopback } from "./serve/guards.ts";
-import type { Settings } from "./serve/settings.ts";
+import { UsageError } from "./terminal/failure.ts";
+import { hasTls, isLoopback } from "./serve/settings/guards.ts";
+import type { Settings } from "./serve/settings/settings.ts";
 
 /** `--url`. */
 export function urlOption(): Option<"--url <url>"> {
@@ -26,7 +26,7 @@ export async function baseOf(
 ): Promise<string | null> {
   if (url !== undefined) return originOf("--url", url);
   if (env.UNIBUS_URL) return originOf("UNIBUS_URL", env.UNIBUS_URL);
-  const { serverSettings } = await import("./chosen.ts");
+  const { serverSettings } = await import("./store/chosen.ts");
   try {
     const { settings, sources } = await serverSettings(env);
     const isSaid = TELLING.some((it) => sources[it] !== "default");

@@ -11,6 +11,6 @@ import { fitsHelp, HELP } from "./help.ts";
 if (Deno.args.length === 1 && ["--help", "-h", "help"].includes(Deno.args[0]!) && fitsHelp()) {
   console.log(HELP);
 } else {
-  const { runProcess } = await import("./process.ts");
+  const { runProcess } = await import("./terminal/process.ts");
   await runProcess(Deno.exit);
 }

@@ -7,7 +7,7 @@
 import { DEFAULT_DB } from "./command.ts";
 import { type Arg, type Flag, type Node, nodesOf, type Values } from "./completion/tree.ts";
 import { CODES } from "./program.ts";
-import { KEYS, SPECS, variableOf } from "./serve/settings.ts";
+import { KEYS, SPECS, variableOf } from "./serve/settings/settings.ts";
 import { VERSION } from "./version.ts";
 
 /** Variables that are no flags of the server; those have their flags' names. */

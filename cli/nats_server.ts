@@ -14,14 +14,14 @@ import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
-import { StoreError } from "../src/errors.ts";
+import { StoreError } from "../src/core/errors.ts";
 import {
   findNatsServer,
   type FindOptions,
   type NatsBinary,
   natsServerCacheDir,
   PROGRAM,
-} from "../src/nats/binary.ts";
+} from "../src/nats/server/binary.ts";
 
 /** What `shipped/manifest.json` says. */
 export interface ShippedManifest {

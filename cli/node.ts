@@ -16,5 +16,5 @@ if (Number(process.versions.node.split(".")[0]) < OLDEST) {
   );
   process.exit(1);
 }
-const { runProcess } = await import("./process.ts");
+const { runProcess } = await import("./terminal/process.ts");
 await runProcess(process.exit);

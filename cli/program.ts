@@ -6,7 +6,7 @@
  */
 
 import { command, type CommandUnknownOpts, type Context } from "./command.ts";
-import { EXIT } from "./failure.ts";
+import { EXIT } from "./terminal/failure.ts";
 import { VERSION } from "./version.ts";
 
 /**
@@ -16,22 +16,23 @@ import { VERSION } from "./version.ts";
 const COMMANDS: Record<string, (context: Context) => Promise<CommandUnknownOpts>> = {
   serve: async (it) => (await import("./commands/serve.ts")).serveCommand(it),
   "migrate-to-kv": async (it) =>
-    (await import("./commands/migrate_to_kv.ts")).migrateToKvCommand(it),
+    (await import("./commands/move/migrate_to_kv.ts")).migrateToKvCommand(it),
   "migrate-to-sqlite": async (it) =>
-    (await import("./commands/migrate_to_sqlite.ts")).migrateToSqliteCommand(it),
-  verify: async (it) => (await import("./commands/verify.ts")).verifyCommand(it),
-  identity: async (it) => (await import("./commands/identity.ts")).identityCommand(it),
-  user: async (it) => (await import("./commands/user.ts")).userCommand(it),
-  invite: async (it) => (await import("./commands/invite.ts")).inviteCommand(it),
-  room: async (it) => (await import("./commands/room.ts")).roomCommand(it),
-  blobs: async (it) => (await import("./commands/blobs.ts")).blobsCommand(it),
-  snapshot: async (it) => (await import("./commands/snapshot.ts")).snapshotCommand(it),
+    (await import("./commands/move/migrate_to_sqlite.ts")).migrateToSqliteCommand(it),
+  verify: async (it) => (await import("./commands/move/verify.ts")).verifyCommand(it),
+  identity: async (it) => (await import("./commands/records/identity.ts")).identityCommand(it),
+  user: async (it) => (await import("./commands/records/user.ts")).userCommand(it),
+  invite: async (it) => (await import("./commands/records/invite.ts")).inviteCommand(it),
+  room: async (it) => (await import("./commands/records/room.ts")).roomCommand(it),
+  blobs: async (it) => (await import("./commands/blobs/blobs.ts")).blobsCommand(it),
+  snapshot: async (it) => (await import("./commands/snapshot/snapshot.ts")).snapshotCommand(it),
   doctor: async (it) => (await import("./commands/doctor.ts")).doctorCommand(it),
   cluster: async (it) => (await import("./commands/cluster.ts")).clusterCommand(it),
   nats: async (it) => (await import("./commands/nats.ts")).natsCommand(it),
-  completion: async (it) => (await import("./commands/completion.ts")).completionCommand(it),
-  man: async (it) => (await import("./commands/man.ts")).manCommand(it),
-  version: async (it) => (await import("./commands/version.ts")).versionCommand(it),
+  completion: async (it) =>
+    (await import("./commands/program/completion.ts")).completionCommand(it),
+  man: async (it) => (await import("./commands/program/man.ts")).manCommand(it),
+  version: async (it) => (await import("./commands/program/version.ts")).versionCommand(it),
 };
 
 /** The exit codes and what they mean, as help and manual show them. */

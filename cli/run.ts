@@ -6,8 +6,8 @@
 
 import { CommanderError } from "@commander-js/extra-typings";
 import type { CommandUnknownOpts, Context } from "./command.ts";
-import { EXIT, type Failure, failureOf } from "./failure.ts";
-import type { Io } from "./io.ts";
+import { EXIT, type Failure, failureOf } from "./terminal/failure.ts";
+import type { Io } from "./terminal/io.ts";
 import { HELP_WIDTH } from "./help.ts";
 import { program } from "./program.ts";
 
@@ -46,7 +46,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     try {
       if (!(error instanceof CommanderError)) return await fail(context, error, json);
       if (error.code === "commander.version") {
-        const { printVersion } = await import("./commands/version.ts");
+        const { printVersion } = await import("./commands/program/version.ts");
         await printVersion(context, { json });
       } else if (error.exitCode === 0) await io.stdout.write(out);
       else return await refuse(context, error, withoutSecrets(complaint), json);

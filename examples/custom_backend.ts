@@ -1,6 +1,6 @@
 /**
  * A backend of your own, here in the memory of the process: what `createStore` needs, and nothing
- * else. Inputs arrive validated, so a backend is transactions only. `tests/examples_test.ts` runs
+ * else. Inputs arrive validated, so a backend is transactions only. `tests/package/examples_test.ts` runs
  * the conformance suite on it; run it on yours.
  *
  *     deno run examples/custom_backend.ts

@@ -26,10 +26,10 @@ import {
   type StoreRecord,
   verifySnapshot,
 } from "@unibus/membership";
-import type { Io } from "../cli/io.ts";
-import { Progress } from "../cli/progress.ts";
-import { ensureNatsServer } from "../src/nats/binary.ts";
-import { startNatsServer } from "../src/nats/server.ts";
+import type { Io } from "../cli/terminal/io.ts";
+import { Progress } from "../cli/terminal/progress.ts";
+import { ensureNatsServer } from "../src/nats/server/binary.ts";
+import { startNatsServer } from "../src/nats/server/server.ts";
 import { writeDataset } from "../tests/tools/dataset.ts";
 
 /** Enough for 10,000 records of every kind. */

@@ -70,7 +70,7 @@ END;
 /**
  * The limits of records in the file itself, for what other programs write. Triggers and not
  * constraints, because a file that holds invalid records must still open; `doctor` names those. The
- * whole of the limits is in `src/validate.ts`: SQL can say only a part of them.
+ * whole of the limits is in `src/core/validate.ts`: SQL can say only a part of them.
  */
 export const migration: Migration = {
   version: 5,

@@ -6,7 +6,7 @@
 
 import type { Command, OptionValues } from "@commander-js/extra-typings";
 import { withJson, withNats } from "../command.ts";
-import type { ClusterFlags } from "./connect.ts";
+import type { ClusterFlags } from "./reach/connect.ts";
 
 /** Where the cluster is, and who we are there. */
 export function withCluster<A extends unknown[], O extends OptionValues>(

@@ -5,14 +5,14 @@
  */
 
 import type { NatsConnection } from "@nats-io/transport-node";
-import { isStoreError, StoreError } from "../../src/errors.ts";
-import { askStream, copiesOf, findStream } from "../../src/jetstream/cluster.ts";
+import { isStoreError, StoreError } from "../../src/core/errors.ts";
+import { askStream, copiesOf, findStream } from "../../src/jetstream/cluster/copies.ts";
 import { command, type CommandUnknownOpts, type Context } from "../command.ts";
-import { UsageError } from "../failure.ts";
-import { print, printJson } from "../output.ts";
-import { reach } from "./connect.ts";
+import { UsageError } from "../terminal/failure.ts";
+import { print, printJson } from "../terminal/output.ts";
+import { reach } from "./reach/connect.ts";
 import { withCluster } from "./flags.ts";
-import { askNodes, removeNode } from "./nodes.ts";
+import { askNodes, removeNode } from "./reach/nodes.ts";
 
 /** How long a change of the members may take, milliseconds: another may be under way. */
 const PATIENCE_MS = 30_000;

@@ -4,17 +4,17 @@
  * @module
  */
 
-import { StoreError } from "../../src/errors.ts";
-import { copiesOf, findStream, scaleStream } from "../../src/jetstream/cluster.ts";
+import { StoreError } from "../../src/core/errors.ts";
+import { copiesOf, findStream, scaleStream } from "../../src/jetstream/cluster/copies.ts";
 import { command, type CommandUnknownOpts, type Context, withProgress } from "../command.ts";
-import { UsageError } from "../failure.ts";
+import { UsageError } from "../terminal/failure.ts";
 import { seconds, wholeNumber } from "../flags.ts";
-import { print, printJson, say } from "../output.ts";
-import { Progress } from "../progress.ts";
-import { reach, type Reached } from "./connect.ts";
+import { print, printJson, say } from "../terminal/output.ts";
+import { Progress } from "../terminal/progress.ts";
+import { reach, type Reached } from "./reach/connect.ts";
 import { withCluster } from "./flags.ts";
-import { askNodes } from "./nodes.ts";
-import { streamsOf } from "./status.ts";
+import { askNodes } from "./reach/nodes.ts";
+import { streamsOf } from "./status/status.ts";
 
 /** Makes the command. */
 export function scaleCommand(context: Context): CommandUnknownOpts {

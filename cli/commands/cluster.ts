@@ -8,7 +8,7 @@ import { command, type CommandUnknownOpts, type Context } from "../command.ts";
 import { importCommand } from "../cluster/import.ts";
 import { removeCommand } from "../cluster/remove.ts";
 import { scaleCommand } from "../cluster/scale.ts";
-import { statusCommand } from "../cluster/watch.ts";
+import { statusCommand } from "../cluster/status/watch.ts";
 
 /** Makes the command. */
 export function clusterCommand(context: Context): CommandUnknownOpts {

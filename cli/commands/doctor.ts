@@ -4,15 +4,15 @@
  * @module
  */
 
-import type { Finding } from "../../src/jetstream/doctor.ts";
-import { orAbort } from "../abort.ts";
-import { chosenStore } from "../chosen.ts";
+import type { Finding } from "../../src/jetstream/repair/doctor.ts";
+import { orAbort } from "../terminal/abort.ts";
+import { chosenStore } from "../store/chosen.ts";
 import { command, type CommandUnknownOpts, type Context, withJson, withStore } from "../command.ts";
-import type { ClusterFinding } from "../cluster/findings.ts";
-import type { FileFinding } from "../../src/sqlite/doctor.ts";
-import { EXIT, UsageError } from "../failure.ts";
-import { checkStoreFlags, natsTarget } from "../open.ts";
-import { print, printable, printJson, say } from "../output.ts";
+import type { ClusterFinding } from "../cluster/status/findings.ts";
+import type { FileFinding } from "../../src/sqlite/repair/doctor.ts";
+import { EXIT, UsageError } from "../terminal/failure.ts";
+import { checkStoreFlags, natsTarget } from "../store/open.ts";
+import { print, printable, printJson, say } from "../terminal/output.ts";
 
 /** Makes the command. */
 export function doctorCommand(context: Context): CommandUnknownOpts {
@@ -49,12 +49,12 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
     }
     const { signal } = context.io;
     const findings: (Finding | FileFinding | ClusterFinding)[] = natsUrl === undefined
-      ? await (await import("../../src/sqlite/doctor.ts")).diagnoseFile(db, {
+      ? await (await import("../../src/sqlite/repair/doctor.ts")).diagnoseFile(db, {
         signal,
         repair: repair === true,
       })
       : await orAbort(
-        (await import("../../src/jetstream/doctor.ts")).diagnose({
+        (await import("../../src/jetstream/repair/doctor.ts")).diagnose({
           ...await natsTarget(context, { ...flags, natsUrl }),
           repair: repair === true,
           ...(monitorUrl === undefined ? {} : { monitorUrl }),
@@ -62,7 +62,7 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
         signal,
       );
     if (natsUrl !== undefined) {
-      const { clusterFindings } = await import("../cluster/findings.ts");
+      const { clusterFindings } = await import("../cluster/status/findings.ts");
       findings.push(...await clusterFindings(context, { ...flags, natsUrl }));
     }
     const open = findings.filter((it) => it.level === "problem" && !isRepaired(it)).length;

@@ -5,10 +5,14 @@
  */
 
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
-import { installNatsServer, MIN_NATS_SERVER, type NatsBinary } from "../../src/nats/binary.ts";
+import {
+  installNatsServer,
+  MIN_NATS_SERVER,
+  type NatsBinary,
+} from "../../src/nats/server/binary.ts";
 import { command, type CommandUnknownOpts, type Context, withJson } from "../command.ts";
 import { natsServer } from "../nats_server.ts";
-import { print, printJson, say } from "../output.ts";
+import { print, printJson, say } from "../terminal/output.ts";
 
 /** Makes the command. */
 export function natsCommand(context: Context): CommandUnknownOpts {
@@ -74,8 +78,8 @@ function accounts(context: Context): CommandUnknownOpts {
         .choices(["off", "soft", "enforce"] as const).default("enforce" as const),
     )
     .action(async (file, { busAuth }) => {
-      const { formatBusAccounts } = await import("../../src/nats/accounts.ts");
-      const { loadServiceKeys } = await import("../../src/nats/service_keys.ts");
+      const { formatBusAccounts } = await import("../../src/nats/callout/accounts.ts");
+      const { loadServiceKeys } = await import("../../src/nats/connection/service_keys.ts");
       const keys = await loadServiceKeys(file, { create: true });
       await print(context, formatBusAccounts({ mode: busAuth, keys }).trimEnd());
     });

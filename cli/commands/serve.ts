@@ -6,7 +6,7 @@
 
 import { Option } from "@commander-js/extra-typings";
 import { command, type CommandUnknownOpts, type Context } from "../command.ts";
-import { KEYS, type Spec, SPECS, variableOf } from "../serve/settings.ts";
+import { KEYS, type Spec, SPECS, variableOf } from "../serve/settings/settings.ts";
 
 const MORE = `
 Every flag may stand in the file of --config instead, in camel case (httpPort = 8470), or in the
@@ -38,7 +38,7 @@ export function serveCommand(context: Context): CommandUnknownOpts {
     .option("--nats-only", "run the nats-server alone, to move a store into it or mend it")
     .option("--new", "begin an empty store even where another one lies beside it")
     .action(async (flags: Record<string, unknown>) => {
-      const { readConfig } = await import("../serve/resolve.ts");
+      const { readConfig } = await import("../serve/settings/resolve.ts");
       const { runServer } = await import("../serve/run.ts");
       const { env } = context.io;
       const path = flags.config as string | undefined ?? (env.UNIBUS_CONFIG || undefined);

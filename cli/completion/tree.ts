@@ -6,7 +6,7 @@
  */
 
 import { type CommandUnknownOpts, examplesOf } from "../command.ts";
-import { KEYS, SPECS } from "../serve/settings.ts";
+import { KEYS, SPECS } from "../serve/settings/settings.ts";
 
 /** What a flag or an argument takes. */
 export interface Values {

@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { chmod, copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ensureNatsServer, natsServerVersion } from "../../src/nats/binary.ts";
+import { ensureNatsServer, natsServerVersion } from "../../src/nats/server/binary.ts";
 import type { ShippedManifest } from "../nats_server.ts";
 import { run } from "./run.ts";
 

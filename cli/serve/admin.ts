@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Store } from "../../src/store.ts";
+import type { Store } from "../../src/core/store.ts";
 
 /**
  * Whether there is an active admin; null when the store cannot tell. `hasAdmin()` says no as well

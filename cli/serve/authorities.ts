@@ -4,8 +4,8 @@
  * @module
  */
 
-import { isLoopback } from "./guards.ts";
-import type { Settings } from "./settings.ts";
+import { isLoopback } from "./settings/guards.ts";
+import type { Settings } from "./settings/settings.ts";
 
 /**
  * The authorities (`host:port`, without the port where it is the scheme's own) that requests may be

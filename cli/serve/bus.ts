@@ -12,11 +12,11 @@ import {
   type NatsOptions,
   type SupervisedNatsServer,
 } from "../../src/nats/mod.ts";
-import { connectNats } from "../../src/nats/connect.ts";
-import { isManaged } from "./guards.ts";
-import type { Log } from "./log.ts";
+import { connectNats } from "../../src/nats/connection/connect.ts";
+import { isManaged } from "./settings/guards.ts";
+import type { Log } from "./log/log.ts";
 import { type BusOptions, type Keys, keysOf, manage, type Target } from "./managed.ts";
-import type { Settings } from "./settings.ts";
+import type { Settings } from "./settings/settings.ts";
 
 /** The bus, reached. */
 export interface Bus {

@@ -7,7 +7,7 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import process from "node:process";
-import { flagOf, type Key, type Settings } from "./settings.ts";
+import { flagOf, type Key, type Settings } from "./settings/settings.ts";
 
 /** What was found. */
 export interface Inspection {

@@ -9,10 +9,10 @@ import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
-import { isStoreError, StoreError } from "../../src/errors.ts";
-import { connect, run, value } from "../../src/sqlite/connect.ts";
-import { isBusy } from "../../src/sqlite/errors.ts";
-import type { Log } from "./log.ts";
+import { isStoreError, StoreError } from "../../src/core/errors.ts";
+import { connect, run, value } from "../../src/sqlite/file/connect.ts";
+import { isBusy } from "../../src/sqlite/file/errors.ts";
+import type { Log } from "./log/log.ts";
 
 /** A directory that is ours. */
 export interface StoreLock {

@@ -6,20 +6,20 @@
 
 import type { BlobStore } from "../../src/blobs/types.ts";
 import type { ControlPlane } from "../../src/http/options.ts";
-import type { Fetching } from "../../src/http/serve_types.ts";
+import type { Fetching } from "../../src/http/serve/types.ts";
 import type { AuthCallout } from "../../src/nats/types.ts";
-import type { ClusterStatus } from "../../src/operations.ts";
-import type { Store } from "../../src/store.ts";
-import { orAbort } from "../abort.ts";
+import type { ClusterStatus } from "../../src/core/operations.ts";
+import type { Store } from "../../src/core/store.ts";
+import { orAbort } from "../terminal/abort.ts";
 import { authoritiesOf } from "./authorities.ts";
-import { besides, isEmpty, refuseEmpty, wasMoved } from "./beside.ts";
+import { besides, isEmpty, refuseEmpty, wasMoved } from "./checks/beside.ts";
 import type { Bus } from "./bus.ts";
 import type { Inspection } from "./certificates.ts";
-import { calloutEvents, httpEvents } from "./events.ts";
-import { hasConsole, isManaged, isPublic } from "./guards.ts";
-import type { Log } from "./log.ts";
-import { maxBlobStore } from "./room.ts";
-import type { Settings } from "./settings.ts";
+import { calloutEvents, httpEvents } from "./log/events.ts";
+import { hasConsole, isManaged, isPublic } from "./settings/guards.ts";
+import type { Log } from "./log/log.ts";
+import { maxBlobStore } from "./checks/room.ts";
+import type { Settings } from "./settings/settings.ts";
 import type { Undo } from "./undo.ts";
 
 /** What the parts are made with. */
@@ -75,7 +75,7 @@ export async function openReplicated(
   const replicas = settings.replicas === null ? {} : { replicas: settings.replicas, resize: false };
   const { openJetStream } = await import("../../src/jetstream/mod.ts");
   const { openObjectBlobs } = await import("../../src/blobs/mod.ts");
-  const { findStream } = await import("../../src/jetstream/cluster.ts");
+  const { findStream } = await import("../../src/jetstream/cluster/copies.ts");
   const waiting = setInterval(() => log("info", "store.waiting", { bucket }), WAITING_MS);
   const beside = isNew ? [] : await besides(settings);
   try {
@@ -183,7 +183,7 @@ async function look(
   { bucket }: Settings,
   signal: AbortSignal,
 ): Promise<ClusterStatus> {
-  const { clusterStatus } = await import("../cluster/status.ts");
+  const { clusterStatus } = await import("../cluster/status/status.ts");
   return await clusterStatus(connection, system, bucket ?? "UNIBUS", signal);
 }
 

@@ -4,23 +4,23 @@
  * @module
  */
 
-import { isStoreError } from "../../src/errors.ts";
-import { answerPresence } from "../cluster/presence.ts";
+import { isStoreError } from "../../src/core/errors.ts";
+import { answerPresence } from "../cluster/reach/presence.ts";
 import type { Context } from "../command.ts";
-import { UsageError } from "../failure.ts";
+import { UsageError } from "../terminal/failure.ts";
 import { knowsAdmin } from "./admin.ts";
-import { announce, missingOf, type Places } from "./announce.ts";
-import { forgottenBlobs, type NextStep, nextStep } from "./beside.ts";
+import { announce, missingOf, type Places } from "./log/announce.ts";
+import { forgottenBlobs, type NextStep, nextStep } from "./checks/beside.ts";
 import { inspect } from "./certificates.ts";
-import { databaseProblems } from "./database.ts";
-import { isClustered, isManaged, problemsOf, warningsOf } from "./guards.ts";
-import { createLog } from "./log.ts";
+import { databaseProblems } from "./checks/database.ts";
+import { isClustered, isManaged, problemsOf, warningsOf } from "./settings/guards.ts";
+import { createLog } from "./log/log.ts";
 import type { BusOptions } from "./managed.ts";
 import { openLocal, openReplicated, startCallout, startHttp, type Surroundings } from "./parts.ts";
-import { preflight, type StartOptions } from "./preflight.ts";
-import { type Given, resolve } from "./resolve.ts";
-import { routeSecret } from "./secret.ts";
-import { serviceKeysPath, type Settings } from "./settings.ts";
+import { preflight, type StartOptions } from "./checks/preflight.ts";
+import { type Given, resolve } from "./settings/resolve.ts";
+import { routeSecret } from "./settings/secret.ts";
+import { serviceKeysPath, type Settings } from "./settings/settings.ts";
 import { Undo } from "./undo.ts";
 import { startUpkeep } from "./upkeep.ts";
 

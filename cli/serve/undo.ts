@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Log } from "./log.ts";
+import type { Log } from "./log/log.ts";
 
 interface Step {
   what: string;

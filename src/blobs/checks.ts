@@ -4,7 +4,7 @@
  * @module
  */
 
-import { StoreError } from "../errors.ts";
+import { StoreError } from "../core/errors.ts";
 import type { BlobHolders, BlobRange, PutBlobOptions } from "./types.ts";
 
 /** 64 hex digits, lower case; the only thing that ever becomes part of a path or a subject. */

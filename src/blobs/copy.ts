@@ -5,7 +5,7 @@
  * @module
  */
 
-import { StoreError } from "../errors.ts";
+import { StoreError } from "../core/errors.ts";
 import type { BlobInfo, BlobStore } from "./types.ts";
 
 /** What {@link copyBlobs} takes besides the stores. */

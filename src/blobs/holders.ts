@@ -4,7 +4,7 @@
  * @module
  */
 
-import { StoreError } from "../errors.ts";
+import { StoreError } from "../core/errors.ts";
 import type { BlobHolders } from "./types.ts";
 
 /** A blob counts as so many bytes at least: small ones take room by their number. */

@@ -6,7 +6,7 @@
 
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import { StoreError } from "../errors.ts";
+import { StoreError } from "../core/errors.ts";
 import { checkPut } from "./checks.ts";
 import type { Lifetime } from "./lifetime.ts";
 import type { BlobHolders, PutBlobOptions, StoredBlob } from "./types.ts";

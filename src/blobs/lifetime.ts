@@ -4,7 +4,7 @@
  * @module
  */
 
-import { StoreError } from "../errors.ts";
+import { StoreError } from "../core/errors.ts";
 
 /** The work of one store, from its opening to its end. */
 export class Lifetime {

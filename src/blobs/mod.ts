@@ -6,8 +6,8 @@
 
 export type { Connection } from "../jetstream/mod.ts";
 export { copyBlobs, type CopyBlobsOptions, type CopyBlobsReport } from "./copy.ts";
-export { type DiskBlobsOptions, openDiskBlobs } from "./disk.ts";
-export { type ObjectBlobsOptions, openObjectBlobs } from "./objects.ts";
+export { type DiskBlobsOptions, openDiskBlobs } from "./disk/disk.ts";
+export { type ObjectBlobsOptions, openObjectBlobs } from "./objects/objects.ts";
 export type {
   BlobHealth,
   BlobHolders,

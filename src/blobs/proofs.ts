@@ -7,7 +7,7 @@
  */
 
 import { createHash, type Hash } from "node:crypto";
-import { StoreError } from "../errors.ts";
+import { StoreError } from "../core/errors.ts";
 
 /** One block as it is stored. */
 export interface Block {

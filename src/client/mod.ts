@@ -9,35 +9,35 @@
  * @module
  */
 
-export { createClient } from "./client.ts";
+export { createClient } from "./http/client.ts";
 export {
   createIdentity,
   exportIdentity,
   type Identity,
   identityFromSeed,
   importIdentity,
-} from "./identity.ts";
-export { cardOf, readCard } from "./card.ts";
+} from "../keys/identity.ts";
+export { cardOf, readCard } from "../keys/card.ts";
 export {
   readIdentity,
   type ReadIdentityOptions,
   writeIdentity,
   type WriteIdentityOptions,
-} from "./identity_file.ts";
+} from "../keys/identity_file.ts";
 export {
   type NatsAuthenticator,
   natsAuthenticator,
   type NatsAuthenticatorOptions,
   type NonceSigner,
-} from "../nats/authenticator.ts";
-export { fileMemory } from "./memory.ts";
-export { lockIdentity, type Passphrase, unlockIdentity } from "./passphrase.ts";
-export { openRooms } from "./rooms.ts";
-export type * from "./rooms_types.ts";
+} from "../nats/connection/authenticator.ts";
+export { fileMemory } from "./rooms/memory.ts";
+export { lockIdentity, type Passphrase, unlockIdentity } from "../keys/passphrase.ts";
+export { openRooms } from "./rooms/rooms.ts";
+export type * from "./rooms/types.ts";
 export { isSealingError, SealingError, type SealingReason } from "../sealing/error.ts";
 export type { MessageHeader, MessageKind } from "../sealing/message.ts";
 export type * from "./types.ts";
-export * from "../errors.ts";
-export type * from "../model.ts";
-export type * from "../operations.ts";
+export * from "../core/errors.ts";
+export type * from "../core/model.ts";
+export type * from "../core/operations.ts";
 export type { Signer } from "../signature/sign.ts";

@@ -22,9 +22,9 @@ import type {
   User,
   UserRole,
   UserStatus,
-} from "../model.ts";
-import type { Changes, History, RoomRoster, ServerStatus, Usage } from "../operations.ts";
-import type { Identity } from "./identity.ts";
+} from "../core/model.ts";
+import type { Changes, History, RoomRoster, ServerStatus, Usage } from "../core/operations.ts";
+import type { Identity } from "../keys/identity.ts";
 
 /** Sends a request. */
 export type Fetch = (request: Request) => Promise<Response>;

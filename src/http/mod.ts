@@ -20,10 +20,10 @@
 export { createControlPlane } from "./control_plane.ts";
 export type * from "./events.ts";
 export type * from "./options.ts";
-export { type NodeListener, nodeListener } from "./node_listener.ts";
-export type { PagesOptions } from "./pages.ts";
-export { serve } from "./serve.ts";
-export type * from "./serve_types.ts";
-export { subjectOf } from "./subject.ts";
-export type * from "../operations.ts";
+export { type NodeListener, nodeListener } from "./serve/node_listener.ts";
+export type { PagesOptions } from "./pages/pages.ts";
+export { serve } from "./serve/serve.ts";
+export type * from "./serve/types.ts";
+export { subjectOf } from "./routes/subject.ts";
+export type * from "../core/operations.ts";
 export * from "../blobs/mod.ts";

@@ -5,9 +5,9 @@
  */
 
 import type { BlobStore } from "../blobs/types.ts";
-import type { ClusterStatus } from "../operations.ts";
+import type { ClusterStatus } from "../core/operations.ts";
 import type { ControlPlaneEvent } from "./events.ts";
-import type { PagesOptions } from "./pages.ts";
+import type { PagesOptions } from "./pages/pages.ts";
 
 /**
  * Whether signatures are demanded. `off` does not look: whoever reaches the server may do everything.

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Backend, Range, RestoreOptions, SealedKeyCursor } from "../backend.ts";
-import { StoreError } from "../errors.ts";
+import type { Backend, Range, RestoreOptions, SealedKeyCursor } from "../core/backend.ts";
+import { StoreError } from "../core/errors.ts";
 import type {
   AccessChange,
   Counts,
@@ -18,28 +18,28 @@ import type {
   User,
   UserRole,
   UserStatus,
-} from "../model.ts";
-import { compareText, noCounts } from "../order.ts";
-import { Unreadable, unreadable } from "../problems.ts";
-import { type BulkOptions, BulkWriter } from "./bulk.ts";
-import { BATCH_LIMIT, type Bucket, type Entry } from "./bucket.ts";
-import { Cache, type CacheOptions } from "./cache.ts";
-import { compare, type Diff, isData } from "./compare.ts";
-import { Context } from "./context.ts";
-import { Directory } from "./directory.ts";
-import { scan } from "./feed.ts";
-import { Fence } from "./fence.ts";
+} from "../core/model.ts";
+import { compareText, noCounts } from "../core/order.ts";
+import { Unreadable, unreadable } from "../core/checks/problems.ts";
+import { type BulkOptions, BulkWriter } from "./log/bulk.ts";
+import { BATCH_LIMIT, type Bucket, type Entry } from "./log/bucket.ts";
+import { Cache, type CacheOptions } from "./cache/cache.ts";
+import { compare, type Diff, isData } from "./records/compare.ts";
+import { Context } from "./transactions/context.ts";
+import { Directory } from "./cache/directory.ts";
+import { scan } from "./log/feed.ts";
+import { Fence } from "./log/fence.ts";
 import { checkHealth } from "./health.ts";
-import { inviteKey, roomKey, userKey } from "./keys.ts";
-import { claimBucket, guardOf, type Marker, readMarker, writeMarker } from "./marker.ts";
-import { countMembers, pruneInvites, pruneSealedKeys } from "./prune.ts";
-import { RoomReads, RoomTransactions } from "./rooms.ts";
-import { Spool } from "./spool.ts";
-import { streamInfo } from "./stream.ts";
-import { BucketRecords } from "./stored.ts";
-import { InviteTransactions, UserTransactions } from "./users.ts";
-import { decodeInvite, decodeRoom, decodeUser, isVisible } from "./values.ts";
-import { aborted } from "./wire.ts";
+import { inviteKey, roomKey, userKey } from "./records/keys.ts";
+import { claimBucket, guardOf, type Marker, readMarker, writeMarker } from "./log/marker.ts";
+import { countMembers, pruneInvites, pruneSealedKeys } from "./transactions/prune.ts";
+import { RoomReads, RoomTransactions } from "./transactions/rooms.ts";
+import { Spool } from "./records/spool.ts";
+import { streamInfo } from "./log/stream.ts";
+import { BucketRecords } from "./records/stored.ts";
+import { InviteTransactions, UserTransactions } from "./transactions/users.ts";
+import { decodeInvite, decodeRoom, decodeUser, isVisible } from "./records/values.ts";
+import { aborted } from "./log/wire.ts";
 
 /** The backend on one bucket. */
 export class JetStreamBackend implements Backend {

@@ -4,10 +4,10 @@
  * @module
  */
 
-import type { HealthCheck } from "../model.ts";
-import type { Bucket } from "./bucket.ts";
-import type { Cache, CacheOptions } from "./cache.ts";
-import { isCurrentReplica, lossOf, quorumAge, type StreamInfo, streamInfo } from "./stream.ts";
+import type { HealthCheck } from "../core/model.ts";
+import type { Bucket } from "./log/bucket.ts";
+import type { Cache, CacheOptions } from "./cache/cache.ts";
+import { isCurrentReplica, lossOf, quorumAge, type StreamInfo, streamInfo } from "./log/stream.ts";
 
 /** How long one look may take, milliseconds: who asks whether we are well does not wait for long. */
 const LOOK = 2000;

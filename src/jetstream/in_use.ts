@@ -4,9 +4,9 @@
  * @module
  */
 
-import { StoreError } from "../errors.ts";
-import type { Bucket } from "./bucket.ts";
-import { FEED_PREFIX } from "./feed.ts";
+import { StoreError } from "../core/errors.ts";
+import type { Bucket } from "./log/bucket.ts";
+import { FEED_PREFIX } from "./log/feed.ts";
 
 /** `refused` for a bucket that a server listens to: what it writes later would be lost. */
 export async function refuseInUse(bucket: Bucket, deadline: number): Promise<void> {

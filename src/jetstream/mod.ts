@@ -5,16 +5,16 @@
  */
 
 import type { NatsConnection } from "@nats-io/transport-node";
-import { StoreError } from "../errors.ts";
-import { connectNats, type NatsOptions } from "../nats/connect.ts";
-import { createStore, type Store, type StoreOptions } from "../store.ts";
-import { integer } from "../validate.ts";
+import { StoreError } from "../core/errors.ts";
+import { connectNats, type NatsOptions } from "../nats/connection/connect.ts";
+import { createStore, type Store, type StoreOptions } from "../core/store.ts";
+import { integer } from "../core/validate.ts";
 import { JetStreamBackend } from "./backend.ts";
-import { Bucket } from "./bucket.ts";
-import { fsyncState } from "./fsync.ts";
-import { readMarker, refuseInProgress } from "./marker.ts";
-import { checkServer, ensureStream, type StreamInfo } from "./stream.ts";
-import { wait } from "./wire.ts";
+import { Bucket } from "./log/bucket.ts";
+import { fsyncState } from "./log/fsync.ts";
+import { readMarker, refuseInProgress } from "./log/marker.ts";
+import { checkServer, ensureStream, type StreamInfo } from "./log/stream.ts";
+import { wait } from "./log/wire.ts";
 
 /**
  * A connection that the caller made: the `NatsConnection` of any NATS transport, such as

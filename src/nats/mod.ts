@@ -21,19 +21,19 @@ export {
   CONTROL_ACCOUNT,
   formatBusAccounts,
   SYSTEM_ACCOUNT,
-} from "./accounts.ts";
+} from "./callout/accounts.ts";
 export {
   type NatsAuthenticator,
   natsAuthenticator,
   type NatsAuthenticatorOptions,
   type NonceSigner,
-} from "./authenticator.ts";
-export { startAuthCallout } from "./callout.ts";
-export type { NatsOptions, TlsOptions } from "./connect.ts";
+} from "./connection/authenticator.ts";
+export { startAuthCallout } from "./callout/callout.ts";
+export type { NatsOptions, TlsOptions } from "./connection/connect.ts";
 export type { Connection } from "../jetstream/mod.ts";
-export type { Store } from "../store.ts";
-export { inboxPrefixOf, isDataPlaneSubject } from "./grant.ts";
-export { localTls, type LocalTlsOptions } from "./local_tls.ts";
+export type { Store } from "../core/store.ts";
+export { inboxPrefixOf, isDataPlaneSubject } from "./callout/grant.ts";
+export { localTls, type LocalTlsOptions } from "./connection/local_tls.ts";
 export {
   createNkey,
   natsUserOf,
@@ -41,7 +41,11 @@ export {
   type NkeyKind,
   type NkeyPair,
   signPubOf,
-} from "./nkey.ts";
-export { loadServiceKeys, type LoadServiceKeysOptions, type ServiceKeys } from "./service_keys.ts";
-export * from "./server.ts";
-export * from "./supervise.ts";
+} from "./connection/nkey.ts";
+export {
+  loadServiceKeys,
+  type LoadServiceKeysOptions,
+  type ServiceKeys,
+} from "./connection/service_keys.ts";
+export * from "./server/server.ts";
+export * from "./server/supervise.ts";

@@ -5,7 +5,7 @@
  */
 
 import type { Connection } from "../jetstream/mod.ts";
-import type { Store } from "../store.ts";
+import type { Store } from "../core/store.ts";
 
 /** How strictly the bus looks at who connects: not at all, reporting only, or refusing. */
 export type BusAuth = "off" | "soft" | "enforce";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { StoreError, type StoreErrorCode, type StoreErrorOptions } from "../errors.ts";
+import { StoreError, type StoreErrorCode, type StoreErrorOptions } from "../core/errors.ts";
 
 /**
  * Why something sealed was not taken. Stable: branch on it.

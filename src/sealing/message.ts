@@ -10,12 +10,12 @@
  */
 
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
-import type { Identity } from "../client/identity.ts";
-import { FIRST_BYTES } from "../signature/forms.ts";
-import * as check from "../validate.ts";
-import { concat, fromHex, sized, toHex, uint, utf8 } from "./bytes.ts";
+import type { Identity } from "../keys/identity.ts";
+import { FIRST_BYTES } from "../keys/forms.ts";
+import * as check from "../core/validate.ts";
+import { concat, fromHex, sized, toHex, uint, utf8 } from "../keys/bytes.ts";
 import { SealingError } from "./error.ts";
-import { verifies } from "./verifies.ts";
+import { verifies } from "../keys/verifies.ts";
 
 const VERSION = 1;
 const SESSION_BYTES = 16;

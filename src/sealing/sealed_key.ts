@@ -5,13 +5,13 @@
  * @module
  */
 
-import { type Identity, secretsOf } from "../client/identity.ts";
-import { FIRST_BYTES } from "../signature/forms.ts";
-import * as check from "../validate.ts";
-import { concat, fromHex, sized, toHex, uint, utf8 } from "./bytes.ts";
+import { type Identity, secretsOf } from "../keys/identity.ts";
+import { FIRST_BYTES } from "../keys/forms.ts";
+import * as check from "../core/validate.ts";
+import { concat, fromHex, sized, toHex, uint, utf8 } from "../keys/bytes.ts";
 import { SealingError } from "./error.ts";
 import { ENC_BYTES, type HpkeKey, hpkeKey, hpkeOpen, hpkeSeal, TAG_BYTES } from "./hpke.ts";
-import { verifies } from "./verifies.ts";
+import { verifies } from "../keys/verifies.ts";
 
 /** Bytes of a room key. */
 export const ROOM_KEY_BYTES = 32;

@@ -1,4 +1,4 @@
-import { StoreError } from "../errors.ts";
+import { StoreError } from "../core/errors.ts";
 
 /** The one error of a request whose sender is not proved; `field` names the part at fault. */
 export function refuse(field: string, message: string, cause?: unknown): StoreError {

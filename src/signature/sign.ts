@@ -4,7 +4,7 @@
  * @module
  */
 
-import { toBase64url } from "../sealing/bytes.ts";
+import { toBase64url } from "../keys/bytes.ts";
 import { signatureBase, targetOf } from "./base.ts";
 import { base64 } from "./digest_field.ts";
 

@@ -6,11 +6,11 @@
 
 import { Buffer } from "node:buffer";
 import { type KeyObject, verify } from "node:crypto";
-import * as check from "../validate.ts";
+import * as check from "../core/validate.ts";
 import { type Fields, signatureBase, targetOf } from "./base.ts";
 import { parseInput, parseSignature, type SignatureInput } from "./fields.ts";
 import { parseDigest } from "./digest.ts";
-import { publicKey } from "./keys.ts";
+import { publicKey } from "../keys/ed25519.ts";
 import { refuse } from "./refuse.ts";
 
 /** A request as a server has it; a Fetch `Request` is one. */

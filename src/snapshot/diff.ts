@@ -4,9 +4,9 @@
  * @module
  */
 
-import { StoreError } from "../errors.ts";
-import type { Kind, StoreRecord } from "../model.ts";
-import { compareRecords, keyText } from "../order.ts";
+import { StoreError } from "../core/errors.ts";
+import type { Kind, StoreRecord } from "../core/model.ts";
+import { compareRecords, keyText } from "../core/order.ts";
 
 /** One difference between two states. */
 export interface Difference {

@@ -7,10 +7,10 @@
 
 import { Buffer } from "node:buffer";
 import { createHash, type Hash } from "node:crypto";
-import { StoreError } from "../errors.ts";
-import { type Counts, type Kind, KINDS, type StoreRecord } from "../model.ts";
-import { noCounts } from "../order.ts";
-import { record as checkRecord, show } from "../validate.ts";
+import { StoreError } from "../core/errors.ts";
+import { type Counts, type Kind, KINDS, type StoreRecord } from "../core/model.ts";
+import { noCounts } from "../core/order.ts";
+import { record as checkRecord, show } from "../core/validate.ts";
 
 /** The header's `format`. */
 export const SNAPSHOT_FORMAT = "unibus-membership-snapshot";

@@ -5,8 +5,8 @@
  */
 
 import { Buffer } from "node:buffer";
-import { StoreError } from "../errors.ts";
-import { show } from "../validate.ts";
+import { StoreError } from "../core/errors.ts";
+import { show } from "../core/validate.ts";
 import { MAX_LINE_BYTES } from "./format.ts";
 
 /** Where a snapshot comes from: a stream or other source of bytes, or the whole of it. */

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { isStoreError, StoreError } from "../errors.ts";
-import { checkedRecords } from "../integrity.ts";
-import { KINDS, type StoreRecord } from "../model.ts";
-import { compareRecords, keyText } from "../order.ts";
-import type { RestoreOptions, Store } from "../store.ts";
+import { isStoreError, StoreError } from "../core/errors.ts";
+import { checkedRecords } from "../core/checks/integrity.ts";
+import { KINDS, type StoreRecord } from "../core/model.ts";
+import { compareRecords, keyText } from "../core/order.ts";
+import type { RestoreOptions, Store } from "../core/store.ts";
 import {
   decodeRecord,
   HEADER_LINE,

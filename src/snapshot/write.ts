@@ -4,10 +4,10 @@
  * @module
  */
 
-import { StoreError } from "../errors.ts";
-import { StoredCheck } from "../integrity.ts";
-import { Problems } from "../problems.ts";
-import type { Store } from "../store.ts";
+import { StoreError } from "../core/errors.ts";
+import { StoredCheck } from "../core/checks/integrity.ts";
+import { Problems } from "../core/checks/problems.ts";
+import type { Store } from "../core/store.ts";
 import {
   CHUNK_LENGTH,
   encodeRecord,

@@ -11,9 +11,9 @@ import {
   type Range,
   type RestoreOptions,
   type SealedKeyCursor,
-} from "../backend.ts";
-import { StoreError } from "../errors.ts";
-import { AccessListeners } from "../listeners.ts";
+} from "../core/backend.ts";
+import { StoreError } from "../core/errors.ts";
+import { AccessListeners } from "../core/listeners.ts";
 import type {
   AccessChange,
   Counts,
@@ -28,7 +28,7 @@ import type {
   User,
   UserRole,
   UserStatus,
-} from "../model.ts";
+} from "../core/model.ts";
 import {
   inviteProblem,
   isActiveAdmin,
@@ -37,10 +37,10 @@ import {
   ownerChangeProblem,
   rekeyProblem,
   sealedKeyProblem,
-} from "../rules.ts";
-import { MEMORY, transaction } from "./connect.ts";
-import { toStoreError } from "./errors.ts";
-import { type FileOptions, openDatabase } from "./file.ts";
+} from "../core/rules.ts";
+import { MEMORY, transaction } from "./file/connect.ts";
+import { toStoreError } from "./file/errors.ts";
+import { type FileOptions, openDatabase } from "./file/file.ts";
 import { checkUse, fileIdentity } from "./health.ts";
 import { restoreRecords } from "./restore.ts";
 import { asArrays, columnsOf, insertSql, type Row, type Table, TABLES } from "./rows.ts";

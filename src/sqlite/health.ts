@@ -6,12 +6,12 @@
 
 import { statSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
-import { StoreError } from "../errors.ts";
-import type { HealthCheck } from "../model.ts";
-import { MEMORY } from "./connect.ts";
-import { toStoreError } from "./errors.ts";
-import { probeWritable } from "./file.ts";
-import { schemaVersion } from "./schema.ts";
+import { StoreError } from "../core/errors.ts";
+import type { HealthCheck } from "../core/model.ts";
+import { MEMORY } from "./file/connect.ts";
+import { toStoreError } from "./file/errors.ts";
+import { probeWritable } from "./file/file.ts";
+import { schemaVersion } from "./file/schema.ts";
 
 /**
  * Reads every page and row: structure, order, indexes, constraints, references. About a second

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { StoreError } from "../errors.ts";
-import { createStore, type Store, type StoreOptions } from "../store.ts";
+import { StoreError } from "../core/errors.ts";
+import { createStore, type Store, type StoreOptions } from "../core/store.ts";
 import { SqliteBackend } from "./backend.ts";
-import { absolute } from "./file.ts";
+import { absolute } from "./file/file.ts";
 
 /** How {@link openSqlite} opens. */
 export interface SqliteOptions extends StoreOptions {

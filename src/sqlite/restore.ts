@@ -6,14 +6,14 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { setImmediate } from "node:timers/promises";
-import type { RestoreOptions } from "../backend.ts";
-import { StoreError } from "../errors.ts";
-import { type Counts, type Kind, KINDS, type StoreRecord } from "../model.ts";
-import { noCounts } from "../order.ts";
-import { connect, run, transaction } from "./connect.ts";
-import { toCallersError } from "./errors.ts";
+import type { RestoreOptions } from "../core/backend.ts";
+import { StoreError } from "../core/errors.ts";
+import { type Counts, type Kind, KINDS, type StoreRecord } from "../core/model.ts";
+import { noCounts } from "../core/order.ts";
+import { connect, run, transaction } from "./file/connect.ts";
+import { toCallersError } from "./file/errors.ts";
 import { inserter, isEmpty, TABLES } from "./rows.ts";
-import { liftChecks } from "./schema.ts";
+import { liftChecks } from "./file/schema.ts";
 import { type Ending, type Place, throwIfAborted, TURN } from "./stream.ts";
 
 let staged = 0;

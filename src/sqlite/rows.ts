@@ -17,8 +17,8 @@ import {
   type SealedKey,
   type StoreRecord,
   type User,
-} from "../model.ts";
-import { noCounts } from "../order.ts";
+} from "../core/model.ts";
+import { noCounts } from "../core/order.ts";
 
 /** A row as an array, in the order of the table's columns. */
 export type Row = SQLOutputValue[];

@@ -6,11 +6,11 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { setImmediate } from "node:timers/promises";
-import { StoreError } from "../errors.ts";
-import type { StoreRecord } from "../model.ts";
-import { connect, MEMORY, run } from "./connect.ts";
-import { toStoreError } from "./errors.ts";
-import { allRecords } from "./all_rows.ts";
+import { StoreError } from "../core/errors.ts";
+import type { StoreRecord } from "../core/model.ts";
+import { connect, MEMORY, run } from "./file/connect.ts";
+import { toStoreError } from "./file/errors.ts";
+import { allRecords } from "./file/all_rows.ts";
 
 /** Ends some work at once; what waits on it gets `closed`. */
 export type Ending = () => void;

@@ -1,5 +1,5 @@
 /**
- * Builds the pages: bundles the sources beside this file into `src/http/web_assets.ts`, which is part
+ * Builds the pages: bundles the sources beside this file into `src/http/pages/web_assets.ts`, which is part
  * of the package and of the one binary. `deno task web` writes it; a test compares it.
  *
  * @module
@@ -17,7 +17,7 @@ import { promisify } from "node:util";
 const PAGES = ["console", "join"] as const;
 
 /** The file that is made. */
-export const GENERATED: URL = new URL("../http/web_assets.ts", import.meta.url);
+export const GENERATED: URL = new URL("../http/pages/web_assets.ts", import.meta.url);
 
 const HEAD = `\
 // Made by \`deno task web\` from src/web: do not change it here.

@@ -7,7 +7,7 @@
 import { Kvm } from "@nats-io/kv";
 import { openJetStream } from "../../src/jetstream/mod.ts";
 import { openSqlite } from "../../src/sqlite/mod.ts";
-import type { Store } from "../../src/store.ts";
+import type { Store } from "../../src/core/store.ts";
 import { bareConnection } from "./bare.ts";
 import { rate } from "./measure.ts";
 import { type Row, whole } from "./table.ts";

@@ -6,8 +6,8 @@
 
 import { randomBytes } from "node:crypto";
 import { openJetStream } from "../../src/jetstream/mod.ts";
-import { entriesOf } from "../../src/jetstream/values.ts";
-import type { NewRoom, StoreRecord } from "../../src/model.ts";
+import { entriesOf } from "../../src/jetstream/records/values.ts";
+import type { NewRoom, StoreRecord } from "../../src/core/model.ts";
 import { testCluster } from "../helpers/nats.ts";
 import { bareBucket, bareConnection, batchBucket, type Pair, putBatch } from "./bare.ts";
 import { alternate, median, type Times } from "./measure.ts";

@@ -6,8 +6,8 @@
 
 import { randomBytes } from "node:crypto";
 import { openJetStream } from "../../src/jetstream/mod.ts";
-import type { NewMember } from "../../src/model.ts";
-import type { Store } from "../../src/store.ts";
+import type { NewMember } from "../../src/core/model.ts";
+import type { Store } from "../../src/core/store.ts";
 import { alternate, median } from "./measure.ts";
 import { type Row, whole } from "./table.ts";
 import type { World } from "./world.ts";

@@ -6,7 +6,7 @@
  */
 
 import { jetstreamManager } from "@nats-io/jetstream";
-import type { Counts } from "../../src/model.ts";
+import type { Counts } from "../../src/core/model.ts";
 import { bareBucket, bareConnection, batchBucket, putAll, putBatches } from "./bare.ts";
 import { timed } from "./measure.ts";
 import { type Row, whole } from "./table.ts";

@@ -7,7 +7,7 @@
 
 import { readFileSync } from "node:fs";
 import process from "node:process";
-import { migrateSqliteToKv } from "../../src/migrate/mod.ts";
+import { migrateSqliteToKv } from "../../src/move/mod.ts";
 
 const [db, servers, bucket] = process.argv.slice(2) as [string, string, string];
 const report = await migrateSqliteToKv({ db, nats: { servers, bucket }, backup: false });

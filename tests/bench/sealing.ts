@@ -16,8 +16,8 @@ import {
   sign,
   verify,
 } from "node:crypto";
-import { createIdentity } from "../../src/client/identity.ts";
-import { sealForAll } from "../../src/client/membership.ts";
+import { createIdentity } from "../../src/keys/identity.ts";
+import { sealForAll } from "../../src/client/rooms/membership.ts";
 import { Arrivals } from "../../src/sealing/arrivals.ts";
 import { MessageSealer, openMessage, readHeader, sessionKey } from "../../src/sealing/message.ts";
 import { openRoomKey, sealRoomKey } from "../../src/sealing/sealed_key.ts";

@@ -7,7 +7,7 @@
 import { openJetStream } from "../../src/jetstream/mod.ts";
 import { exportSnapshot } from "../../src/snapshot/mod.ts";
 import { openSqlite } from "../../src/sqlite/mod.ts";
-import type { Store } from "../../src/store.ts";
+import type { Store } from "../../src/core/store.ts";
 import { timed } from "./measure.ts";
 import { type Row, whole } from "./table.ts";
 import type { World } from "./world.ts";

@@ -11,7 +11,7 @@
 
 import { Buffer } from "node:buffer";
 import { type BlobStore, openDiskBlobs, openObjectBlobs } from "../../src/blobs/mod.ts";
-import { connectNats } from "../../src/nats/connect.ts";
+import { connectNats } from "../../src/nats/connection/connect.ts";
 
 const [kind, ...rest] = Deno.args;
 

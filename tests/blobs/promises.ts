@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import type { BlobStore } from "../../src/blobs/mod.ts";
-import { isStoreError } from "../../src/errors.ts";
+import { isStoreError } from "../../src/core/errors.ts";
 import { failsWith } from "../helpers/sqlite.ts";
 import { type BlobBed, bodyOf, bytesOf, chunks, idOf, spawn, until } from "./kit.ts";
 

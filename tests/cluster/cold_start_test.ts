@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { rm } from "node:fs/promises";
 import { writeFile } from "node:fs/promises";
-import { eventsOf, launch, until } from "../helpers/serve.ts";
+import { eventsOf, launch, until } from "../cli/serve/kit.ts";
 import {
   CLUSTER,
   foreignTls,

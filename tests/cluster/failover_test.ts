@@ -6,14 +6,14 @@
 
 import assert from "node:assert/strict";
 import { connect } from "@nats-io/transport-node";
-import type { Member } from "../../src/model.ts";
+import type { Member } from "../../src/core/model.ts";
 import { openJetStream } from "../../src/jetstream/mod.ts";
-import type { StreamInfo } from "../../src/jetstream/stream.ts";
-import type { Store } from "../../src/store.ts";
-import { StoreError } from "../../src/errors.ts";
+import type { StreamInfo } from "../../src/jetstream/log/stream.ts";
+import type { Store } from "../../src/core/store.ts";
+import { StoreError } from "../../src/core/errors.ts";
 import { invariantProblems } from "../conformance/mod.ts";
-import { eventually, hexKey, keysFor, newMember, newMembers } from "../conformance/kit.ts";
-import { newRoom, newUser, snapshot } from "../conformance/kit.ts";
+import { eventually, hexKey, keysFor, newMember, newMembers } from "../conformance/kit/kit.ts";
+import { newRoom, newUser, snapshot } from "../conformance/kit/kit.ts";
 import { type TestCluster, testCluster, type TestServer } from "../helpers/nats.ts";
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

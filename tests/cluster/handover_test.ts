@@ -7,10 +7,10 @@
 import assert from "node:assert/strict";
 import { connect } from "@nats-io/transport-node";
 import { openJetStream } from "../../src/jetstream/mod.ts";
-import type { StreamInfo } from "../../src/jetstream/stream.ts";
-import { hexKey } from "../conformance/kit.ts";
+import type { StreamInfo } from "../../src/jetstream/log/stream.ts";
+import { hexKey } from "../conformance/kit/kit.ts";
 import { testCluster, type TestServer } from "../helpers/nats.ts";
-import { until } from "../helpers/serve.ts";
+import { until } from "../cli/serve/kit.ts";
 import { CLUSTER } from "./kit.ts";
 
 const BUCKET = "HANDOVER";

@@ -5,12 +5,12 @@
  */
 
 import assert from "node:assert/strict";
-import type { AccessChange } from "../../src/model.ts";
+import type { AccessChange } from "../../src/core/model.ts";
 import { connect } from "@nats-io/transport-node";
 import { openObjectBlobs } from "../../src/blobs/mod.ts";
-import { findStream } from "../../src/jetstream/cluster.ts";
+import { findStream } from "../../src/jetstream/cluster/copies.ts";
 import { openJetStream, type StoreWarning } from "../../src/jetstream/mod.ts";
-import { eventually, newUser } from "../conformance/kit.ts";
+import { eventually, newUser } from "../conformance/kit/kit.ts";
 import { testCluster } from "../helpers/nats.ts";
 
 Deno.test("a store opened with fewer replicas shrinks what is there, unless it must not", async () => {

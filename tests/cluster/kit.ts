@@ -12,10 +12,10 @@ import { join } from "node:path";
 import process from "node:process";
 import { openJetStream } from "../../src/jetstream/mod.ts";
 import { loadServiceKeys, type ServiceKeys } from "../../src/nats/mod.ts";
-import type { Store } from "../../src/store.ts";
-import { cli, documentOf, type Result } from "../helpers/cli.ts";
+import type { Store } from "../../src/core/store.ts";
+import { cli, documentOf, type Result } from "../cli/kit.ts";
 import { freePorts, natsBinary } from "../helpers/nats.ts";
-import { type Daemon, daemon, isAlive, readyz, until } from "../helpers/serve.ts";
+import { type Daemon, daemon, isAlive, readyz, until } from "../cli/serve/kit.ts";
 import { testAuthority, type TestTls, testTls } from "../helpers/tls.ts";
 
 /** A node; its process may be down. */

@@ -9,12 +9,12 @@ import assert from "node:assert/strict";
 import { rename, rm } from "node:fs/promises";
 import { connect, type NatsConnection, nkeyAuthenticator } from "@nats-io/transport-node";
 import { openObjectBlobs } from "../../src/blobs/mod.ts";
-import { connectNats } from "../../src/nats/connect.ts";
+import { connectNats } from "../../src/nats/connection/connect.ts";
 import { openSqlite } from "../../src/sqlite/mod.ts";
-import { newUser } from "../conformance/kit.ts";
-import { enrol, newPeer, openRoom, type Peer } from "../helpers/bus.ts";
-import { populate } from "../helpers/move.ts";
-import { launch, until } from "../helpers/serve.ts";
+import { newUser } from "../conformance/kit/kit.ts";
+import { enrol, newPeer, openRoom, type Peer } from "../nats/callout/bus.ts";
+import { populate } from "../move/kit.ts";
+import { launch, until } from "../cli/serve/kit.ts";
 import {
   CLUSTER,
   digestOf,

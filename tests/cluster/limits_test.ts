@@ -6,11 +6,11 @@
 
 import assert from "node:assert/strict";
 import { openObjectBlobs } from "../../src/blobs/mod.ts";
-import { StoreError } from "../../src/errors.ts";
+import { StoreError } from "../../src/core/errors.ts";
 import { openJetStream } from "../../src/jetstream/mod.ts";
-import { connectNats } from "../../src/nats/connect.ts";
-import { METHODS, seedStore } from "../conformance/methods.ts";
-import { eventually } from "../conformance/kit.ts";
+import { connectNats } from "../../src/nats/connection/connect.ts";
+import { METHODS, seedStore } from "../conformance/kit/methods.ts";
+import { eventually } from "../conformance/kit/kit.ts";
 import { type TestCluster, testCluster, type TestServer } from "../helpers/nats.ts";
 
 const OP_TIMEOUT = 1200;

@@ -8,9 +8,9 @@
 import assert from "node:assert/strict";
 import { copyFile, mkdir, readFile, rename } from "node:fs/promises";
 import { openObjectBlobs } from "../../src/blobs/mod.ts";
-import { connectNats } from "../../src/nats/connect.ts";
-import { type CliProcess, cliProcess } from "../helpers/cli.ts";
-import { populate } from "../helpers/move.ts";
+import { connectNats } from "../../src/nats/connection/connect.ts";
+import { type CliProcess, cliProcess } from "../cli/kit.ts";
+import { populate } from "../move/kit.ts";
 import { natsBinary } from "../helpers/nats.ts";
 import { digestOf, ready, testNodes } from "./kit.ts";
 

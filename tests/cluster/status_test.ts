@@ -7,13 +7,13 @@
 import assert from "node:assert/strict";
 import { busAccounts, loadServiceKeys } from "../../src/nats/mod.ts";
 import { openObjectBlobs } from "../../src/blobs/mod.ts";
-import { connectNats } from "../../src/nats/connect.ts";
+import { connectNats } from "../../src/nats/connection/connect.ts";
 import { openJetStream } from "../../src/jetstream/mod.ts";
-import { cli, cliProcess, documentOf } from "../helpers/cli.ts";
-import { populate } from "../helpers/move.ts";
+import { cli, cliProcess, documentOf } from "../cli/kit.ts";
+import { populate } from "../move/kit.ts";
 import { testCluster, testServer } from "../helpers/nats.ts";
-import { present } from "../helpers/presence.ts";
-import { until } from "../helpers/serve.ts";
+import { present } from "./presence.ts";
+import { until } from "../cli/serve/kit.ts";
 import { CLUSTER } from "./kit.ts";
 import { inDir } from "../helpers/sqlite.ts";
 

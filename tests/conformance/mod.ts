@@ -25,28 +25,28 @@
  * @module
  */
 
-import { access } from "./access.ts";
-import { bigRooms } from "./big_rooms.ts";
-import { concurrency } from "./concurrency.ts";
-import { contention } from "./contention.ts";
-import { health } from "./health.ts";
-import { invites } from "./invites.ts";
-import { keys } from "./keys.ts";
-import { lifecycle } from "./lifecycle.ts";
-import { lists } from "./lists.ts";
-import { members } from "./members.ts";
-import { offers } from "./offers.ts";
-import { owners } from "./owners.ts";
-import { records } from "./records.ts";
-import { restore } from "./restore.ts";
-import { rooms } from "./rooms.ts";
+import { access } from "./promises/access.ts";
+import { bigRooms } from "./promises/big_rooms.ts";
+import { concurrency } from "./promises/concurrency.ts";
+import { contention } from "./promises/contention.ts";
+import { health } from "./promises/health.ts";
+import { invites } from "./records/invites.ts";
+import { keys } from "./records/keys.ts";
+import { lifecycle } from "./promises/lifecycle.ts";
+import { lists } from "./promises/lists.ts";
+import { members } from "./records/members.ts";
+import { offers } from "./records/offers.ts";
+import { owners } from "./records/owners.ts";
+import { records } from "./promises/records.ts";
+import { restore } from "./promises/restore.ts";
+import { rooms } from "./records/rooms.ts";
 import { type ConformanceOptions, suite } from "./suite.ts";
-import { users } from "./users.ts";
-import { validation } from "./validation.ts";
+import { users } from "./records/users.ts";
+import { validation } from "./promises/validation.ts";
 
-export type * from "../../src/model.ts";
-export type { RestoreOptions, Store } from "../../src/store.ts";
-export { type InvariantOptions, invariantProblems, recordProblems } from "./invariants.ts";
+export type * from "../../src/core/model.ts";
+export type { RestoreOptions, Store } from "../../src/core/store.ts";
+export { type InvariantOptions, invariantProblems, recordProblems } from "./kit/invariants.ts";
 export type { Capabilities, ConformanceOptions, Environment, TestFunction } from "./suite.ts";
 
 /**

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Store } from "../../src/store.ts";
+import type { Store } from "../../src/core/store.ts";
 
 /** One empty place to keep a control plane, isolated from every other. */
 export interface Environment {

@@ -6,7 +6,7 @@
 
 import { openJetStream } from "../../src/jetstream/mod.ts";
 import { openSqlite } from "../../src/sqlite/mod.ts";
-import type { Store } from "../../src/store.ts";
+import type { Store } from "../../src/core/store.ts";
 import { type TestServer, testServer } from "./nats.ts";
 import { inDir } from "./sqlite.ts";
 

@@ -9,14 +9,14 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { isStoreError } from "../../src/errors.ts";
-import { ensureNatsServer, type NatsBinary } from "../../src/nats/binary.ts";
+import { isStoreError } from "../../src/core/errors.ts";
+import { ensureNatsServer, type NatsBinary } from "../../src/nats/server/binary.ts";
 import {
   type NatsCluster,
   type NatsServer,
   type NatsServerOptions,
   startNatsServer,
-} from "../../src/nats/server.ts";
+} from "../../src/nats/server/server.ts";
 
 let binary: Promise<NatsBinary> | undefined;
 

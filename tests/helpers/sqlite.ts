@@ -8,8 +8,8 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { TextLineStream } from "./lines.ts";
-import { isStoreError, type StoreErrorCode } from "../../src/errors.ts";
-import type { StoreRecord } from "../../src/model.ts";
+import { isStoreError, type StoreErrorCode } from "../../src/core/errors.ts";
+import type { StoreRecord } from "../../src/core/model.ts";
 
 /** 64 hex digits that depend on nothing but the name. */
 export function hex(name: string | number): string {
@@ -88,7 +88,7 @@ export async function gather(
   return all;
 }
 
-const CHILD = new URL("./sqlite_child.ts", import.meta.url).pathname;
+const CHILD = new URL("../sqlite/child.ts", import.meta.url).pathname;
 
 /** Another process at work on a file; see `sqlite_child.ts` for what it can do. */
 export class Child implements AsyncDisposable {

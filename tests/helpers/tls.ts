@@ -17,7 +17,7 @@ import { isIPv4 } from "node:net";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { NatsTls } from "../../src/nats/config.ts";
+import type { NatsTls } from "../../src/nats/server/config.ts";
 
 /** A certificate and its private key, as PEM. */
 export interface PemPair {

@@ -6,10 +6,10 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { invariantProblems } from "../conformance/invariants.ts";
+import { invariantProblems } from "../conformance/kit/invariants.ts";
 import type { Environment } from "../conformance/suite.ts";
-import type { Store } from "../../src/store.ts";
-import { collect } from "../conformance/kit.ts";
+import type { Store } from "../../src/core/store.ts";
+import { collect } from "../conformance/kit/kit.ts";
 import type { Command } from "./commands.ts";
 import { Model } from "./model.ts";
 import { onModel, onStore, type Outcome } from "./play.ts";

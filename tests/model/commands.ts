@@ -5,7 +5,7 @@
  */
 
 import { createHash } from "node:crypto";
-import type { KeyFor, NewMember } from "../../src/model.ts";
+import type { KeyFor, NewMember } from "../../src/core/model.ts";
 
 /** A peer by number: its keys follow from it. */
 export type Peer = number;

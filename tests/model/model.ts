@@ -5,8 +5,8 @@
  * @module
  */
 
-import type { StoreErrorCode } from "../../src/errors.ts";
-import type { Invite, Member, Room, SealedKey, StoreRecord, User } from "../../src/model.ts";
+import type { StoreErrorCode } from "../../src/core/errors.ts";
+import type { Invite, Member, Room, SealedKey, StoreRecord, User } from "../../src/core/model.ts";
 import { digest } from "./commands.ts";
 
 /** How the model says no. */

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { StoreError } from "../../src/errors.ts";
-import type { AddedMember, StoreRecord, User } from "../../src/model.ts";
-import { inviteId, type Store } from "../../src/store.ts";
-import { collect, everyPage, hex } from "../conformance/kit.ts";
+import { StoreError } from "../../src/core/errors.ts";
+import type { AddedMember, StoreRecord, User } from "../../src/core/model.ts";
+import { inviteId, type Store } from "../../src/core/store.ts";
+import { collect, everyPage, hex } from "../conformance/kit/kit.ts";
 import {
   type Command,
   endpointOf,

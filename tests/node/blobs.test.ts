@@ -1,4 +1,4 @@
-/** Blobs under Node; run by tests/node_test.ts. */
+/** Blobs under Node; run by tests/package/node_test.ts. */
 
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type BlobStore, openDiskBlobs, openObjectBlobs } from "../../src/blobs/mod.ts";
-import { isStoreError } from "../../src/errors.ts";
-import { connectNats } from "../../src/nats/connect.ts";
+import { isStoreError } from "../../src/core/errors.ts";
+import { connectNats } from "../../src/nats/connection/connect.ts";
 import { testServer } from "../helpers/nats.ts";
 
 const SIZE = 3_000_001;

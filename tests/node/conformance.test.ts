@@ -1,4 +1,4 @@
-/** The conformance suite under Node's own test runner, on both backends; run by tests/node_test.ts. */
+/** The conformance suite under Node's own test runner, on both backends; run by tests/package/node_test.ts. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

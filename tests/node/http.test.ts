@@ -1,4 +1,4 @@
-/** The conformance suite through the HTTP client, server and client on Node; run by tests/node_test.ts. */
+/** The conformance suite through the HTTP client, server and client on Node; run by tests/package/node_test.ts. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { openSqlite } from "@unibus/membership";
 import { runConformance } from "../conformance/mod.ts";
-import { overHttp } from "../helpers/http_store.ts";
+import { overHttp } from "../http/store.ts";
 
 runConformance({
   name: "node, http, sqlite",

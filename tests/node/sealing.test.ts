@@ -1,4 +1,4 @@
-/** The tests of sealing and of rooms, on Node; run by tests/node_test.ts. */
+/** The tests of sealing and of rooms, on Node; run by tests/package/node_test.ts. */
 
 import { test } from "node:test";
 

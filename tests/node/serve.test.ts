@@ -1,12 +1,12 @@
-/** The hardened server under Node; run by tests/node_test.ts. */
+/** The hardened server under Node; run by tests/package/node_test.ts. */
 
 import assert from "node:assert/strict";
 import { request } from "node:https";
 import { test } from "node:test";
 import { connect } from "node:tls";
-import { isStoreError } from "../../src/errors.ts";
-import { serve } from "../../src/http/serve.ts";
-import { authorities, echo, held, pause, rawClient, until } from "../serve/kit.ts";
+import { isStoreError } from "../../src/core/errors.ts";
+import { serve } from "../../src/http/serve/serve.ts";
+import { authorities, echo, held, pause, rawClient, until } from "../http/serve/kit.ts";
 
 const certificates = authorities();
 const tls = () => certificates().pair;

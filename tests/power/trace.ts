@@ -10,7 +10,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { run } from "../../src/nats/exec.ts";
+import { run } from "../../src/nats/server/exec.ts";
 
 /** What was done to a file, a directory, or a stream such as a socket. */
 export type Deed =

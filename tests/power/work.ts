@@ -5,10 +5,10 @@
  */
 
 import assert from "node:assert/strict";
-import type { StoreRecord } from "../../src/model.ts";
-import type { Store } from "../../src/store.ts";
-import { collect, plain } from "../conformance/kit.ts";
-import { invariantProblems } from "../conformance/invariants.ts";
+import type { StoreRecord } from "../../src/core/model.ts";
+import type { Store } from "../../src/core/store.ts";
+import { collect, plain } from "../conformance/kit/kit.ts";
+import { invariantProblems } from "../conformance/kit/invariants.ts";
 import { endpointOf, type Peer, type Write } from "../model/commands.ts";
 import { Model } from "../model/model.ts";
 import { onModel } from "../model/play.ts";

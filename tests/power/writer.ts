@@ -8,7 +8,7 @@
  */
 
 import { DatabaseSync } from "node:sqlite";
-import type { Store } from "../../src/store.ts";
+import type { Store } from "../../src/core/store.ts";
 import { onStore } from "../model/play.ts";
 import { NOW, workOf } from "./work.ts";
 

@@ -14,8 +14,8 @@ import {
   type Identity,
   identityFromSeed,
 } from "../../src/client/mod.ts";
-import { subjectOf } from "../../src/http/subject.ts";
-import { connectNats } from "../../src/nats/connect.ts";
+import { subjectOf } from "../../src/http/routes/subject.ts";
+import { connectNats } from "../../src/nats/connection/connect.ts";
 import type { Meter, Pace } from "./meter.ts";
 
 /** What the load is made with. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isStoreError } from "../../src/errors.ts";
+import { isStoreError } from "../../src/core/errors.ts";
 
 /** What happened since the last look. */
 export interface Tally {

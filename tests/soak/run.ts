@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { openJetStream } from "../../src/jetstream/mod.ts";
 import { loadServiceKeys } from "../../src/nats/mod.ts";
-import { daemon } from "../helpers/serve.ts";
+import { daemon } from "../cli/serve/kit.ts";
 import { identityOf, load } from "./load.ts";
 import { Meter, Pace } from "./meter.ts";
 import { childrenOf, type Look, look, quantile } from "./sample.ts";

@@ -11,10 +11,10 @@
 import { rmSync, statSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import type { Counts, Invite, Room, StoreRecord, User } from "../../src/model.ts";
-import { KINDS } from "../../src/model.ts";
-import { compareText } from "../../src/order.ts";
-import { createTarget } from "../../src/sqlite/target.ts";
+import type { Counts, Invite, Room, StoreRecord, User } from "../../src/core/model.ts";
+import { KINDS } from "../../src/core/model.ts";
+import { compareText } from "../../src/core/order.ts";
+import { createTarget } from "../../src/sqlite/file/target.ts";
 import { Random } from "./random.ts";
 
 /** How much to write: a number of each of these, or about so many records altogether. */

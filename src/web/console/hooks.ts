@@ -7,8 +7,8 @@
  */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { type Failure, failureOf, isAborted } from "./failure.ts";
-import type { Live, LiveState } from "./live.ts";
+import { type Failure, failureOf, isAborted } from "./data/failure.ts";
+import type { Live, LiveState } from "./data/live.ts";
 
 /** Something that is read. */
 export interface Loaded<T> {

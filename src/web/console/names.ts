@@ -5,9 +5,9 @@
  * @module
  */
 
-import type { User } from "../../model.ts";
-import type { Api } from "./api.ts";
-import { failureOf } from "./failure.ts";
+import type { User } from "../../core/model.ts";
+import type { Api } from "./data/api.ts";
+import { failureOf } from "./data/failure.ts";
 
 /** Look-ups under way at once. */
 const AT_ONCE = 4;

@@ -8,14 +8,14 @@
 
 import type { JSX } from "preact";
 import { useEffect, useId, useState } from "preact/hooks";
-import type { User } from "../../model.ts";
+import type { User } from "../../core/model.ts";
 import { createApi } from "../shared/api.ts";
 import { peek, readIdentity } from "../shared/identity.ts";
 import { type Kept, kept } from "../shared/keep.ts";
 import { forget, type Keys, type Lack, lackOf } from "../shared/keys.ts";
 import { Button, Field, Heading } from "../shared/page.tsx";
-import { type Api, apiOf } from "./api.ts";
-import { Failure, failureOf } from "./failure.ts";
+import { type Api, apiOf } from "./data/api.ts";
+import { Failure, failureOf } from "./data/failure.ts";
 import { shortKey, visible } from "./format.ts";
 import { useTask } from "./hooks.ts";
 import { useFocus } from "./ui/dialog.tsx";

@@ -7,7 +7,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { User } from "../../model.ts";
+import type { User } from "../../core/model.ts";
 import { ApiError, createApi } from "../shared/api.ts";
 import { drop, keep, kept } from "../shared/keep.ts";
 import { createSecrets, forget, type Keys, keysOf, lackOf, type Secrets } from "../shared/keys.ts";

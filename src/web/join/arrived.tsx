@@ -7,8 +7,8 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { formatCard } from "../../client/identity_format.ts";
-import type { User } from "../../model.ts";
+import { formatCard } from "../../keys/identity_format.ts";
+import type { User } from "../../core/model.ts";
 import { siteUrl } from "../shared/api.ts";
 import { fingerprint, type Keys } from "../shared/keys.ts";
 import { Button, copy, Heading, Notice } from "../shared/page.tsx";

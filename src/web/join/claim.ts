@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { User } from "../../model.ts";
+import type { User } from "../../core/model.ts";
 import { type Api, ApiError } from "../shared/api.ts";
 import type { Keys } from "../shared/keys.ts";
 

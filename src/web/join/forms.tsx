@@ -8,8 +8,8 @@
 
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import { StoreError } from "../../errors.ts";
-import * as check from "../../validate.ts";
+import { StoreError } from "../../core/errors.ts";
+import * as check from "../../core/validate.ts";
 import { peek, readIdentity, writeIdentity } from "../shared/identity.ts";
 import { forget, type Keys, type Secrets } from "../shared/keys.ts";
 import { Button, copy, download, Field, Heading, Notice } from "../shared/page.tsx";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { hex64 } from "../../validate.ts";
+import { hex64 } from "../../core/validate.ts";
 
 /** What was in the address: nothing, something that is no token, or a token. */
 export type Found = { is: "none" } | { is: "mistyped" } | { is: "token"; token: string };

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { utf8 } from "../../sealing/bytes.ts";
+import { utf8 } from "../../keys/bytes.ts";
 import { digestField } from "../../signature/digest_field.ts";
 import { type Signer, signRequest } from "../../signature/sign.ts";
 

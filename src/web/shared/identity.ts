@@ -16,9 +16,9 @@ import {
   parseIdentity,
   passphraseBytes,
   type PublicKeys,
-} from "../../client/identity_format.ts";
-import { StoreError } from "../../errors.ts";
-import { concat, fromBase64url, toBase64url } from "../../sealing/bytes.ts";
+} from "../../keys/identity_format.ts";
+import { StoreError } from "../../core/errors.ts";
+import { concat, fromBase64url, toBase64url } from "../../keys/bytes.ts";
 import { type Keys, keysOf, type Secrets } from "./keys.ts";
 
 const SEED_BYTES = 32;

@@ -6,9 +6,9 @@
  * @module
  */
 
-import { fromBase64url, toHex } from "../../sealing/bytes.ts";
-import { bindingOf } from "../../client/identity_format.ts";
-import { demandKind, type SignedKind } from "../../signature/forms.ts";
+import { fromBase64url, toHex } from "../../keys/bytes.ts";
+import { bindingOf } from "../../keys/identity_format.ts";
+import { demandKind, type SignedKind } from "../../keys/forms.ts";
 import type { Signer } from "../../signature/sign.ts";
 
 /** The private keys of one peer as bytes: only as long as they are written to a file or read from one. */

@@ -8,7 +8,7 @@
 
 import type { JSX } from "preact";
 import { Button } from "../../shared/page.tsx";
-import type { Page } from "../../../model.ts";
+import type { Page } from "../../../core/model.ts";
 import { counted, number } from "../format.ts";
 
 /** Where one is in a list: the cursors of the pages so far, the last one that of the page shown. */

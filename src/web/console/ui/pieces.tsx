@@ -9,11 +9,11 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useContext } from "preact/hooks";
 import { Button, Heading } from "../../shared/page.tsx";
-import type { Failure } from "../failure.ts";
-import { wordsOf } from "../failure.ts";
+import type { Failure } from "../data/failure.ts";
+import { wordsOf } from "../data/failure.ts";
 import { ago, moment, shortKey, since } from "../format.ts";
 import { hrefOf } from "../route.ts";
-import { SessionContext, useName, useSession } from "../session.ts";
+import { SessionContext, useName, useSession } from "../data/session.ts";
 import { CopyButton, Name } from "./key.tsx";
 
 /** A kind of {@link Badge}. */

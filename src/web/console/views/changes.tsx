@@ -7,7 +7,7 @@
  */
 
 import type { ComponentChildren, JSX } from "preact";
-import type { Change } from "../../../operations.ts";
+import type { Change } from "../../../core/operations.ts";
 import { clock, date, moment, number, shortKey, since } from "../format.ts";
 import { hrefOf } from "../route.ts";
 import { Name } from "../ui/key.tsx";

@@ -7,7 +7,7 @@
  */
 
 import type { JSX } from "preact";
-import type { History } from "../../../operations.ts";
+import type { History } from "../../../core/operations.ts";
 import { clock, counted, millis, moment, number } from "../format.ts";
 import { Chart } from "../ui/chart.tsx";
 

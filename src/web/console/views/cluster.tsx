@@ -7,7 +7,12 @@
  */
 
 import type { JSX } from "preact";
-import type { BucketCopy, BucketStatus, ClusterNode, ClusterStatus } from "../../../operations.ts";
+import type {
+  BucketCopy,
+  BucketStatus,
+  ClusterNode,
+  ClusterStatus,
+} from "../../../core/operations.ts";
 import { bytes, counted, number } from "../format.ts";
 import { Badge, Empty } from "../ui/pieces.tsx";
 import { type Column, Table } from "../ui/table.tsx";

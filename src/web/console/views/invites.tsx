@@ -8,13 +8,13 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { Invite } from "../../../model.ts";
+import type { Invite } from "../../../core/model.ts";
 import { Button } from "../../shared/page.tsx";
-import { type InviteState, stateOf } from "../api.ts";
+import { type InviteState, stateOf } from "../data/api.ts";
 import { moment, shortKey, visible } from "../format.ts";
 import { useLive, useLoad } from "../hooks.ts";
 import { hrefOf, leaveFor } from "../route.ts";
-import { useKept, useServerNow, useSession } from "../session.ts";
+import { useKept, useServerNow, useSession } from "../data/session.ts";
 import { Confirm } from "../ui/confirm.tsx";
 import { Listing } from "../ui/listing.tsx";
 import { filled, START, type Trail } from "../ui/pager.tsx";

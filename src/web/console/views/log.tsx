@@ -9,11 +9,11 @@
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { Button } from "../../shared/page.tsx";
-import type { Change } from "../../../operations.ts";
+import type { Change } from "../../../core/operations.ts";
 import { counted } from "../format.ts";
 import { useLive } from "../hooks.ts";
-import { KEPT } from "../live.ts";
-import { useKept, useServerNow, useSession } from "../session.ts";
+import { KEPT } from "../data/live.ts";
+import { useKept, useServerNow, useSession } from "../data/session.ts";
 import { Badge, Choice, Empty, ViewHead, Waiting } from "../ui/pieces.tsx";
 import { ChangeList } from "./changes.tsx";
 

@@ -8,12 +8,12 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { CreatedInvite, UserRole } from "../../../model.ts";
+import type { CreatedInvite, UserRole } from "../../../core/model.ts";
 import { siteUrl } from "../../shared/api.ts";
 import { Button, Field } from "../../shared/page.tsx";
 import { lasts, moment } from "../format.ts";
 import { useLive, useLoad, useTask } from "../hooks.ts";
-import { useSession } from "../session.ts";
+import { useSession } from "../data/session.ts";
 import { Dialog, useFocus } from "../ui/dialog.tsx";
 import { CopyButton } from "../ui/key.tsx";
 import { Badge, Choice, Trouble, Who } from "../ui/pieces.tsx";

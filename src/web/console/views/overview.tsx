@@ -7,11 +7,11 @@
  */
 
 import type { ComponentChildren, JSX } from "preact";
-import type { ServerStatus, Usage } from "../../../operations.ts";
+import type { ServerStatus, Usage } from "../../../core/operations.ts";
 import { bytes, number, since } from "../format.ts";
 import { type Loaded, useLive, useLoad, useTicks } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
-import { useServerNow, useSession } from "../session.ts";
+import { useServerNow, useSession } from "../data/session.ts";
 import { filled } from "../ui/pager.tsx";
 import { Badge, Trouble, ViewHead, Waiting, When } from "../ui/pieces.tsx";
 import { ChangeList } from "./changes.tsx";

@@ -8,11 +8,11 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { RosterEntry } from "../../../operations.ts";
+import type { RosterEntry } from "../../../core/operations.ts";
 import { counted, moment, number, visible } from "../format.ts";
 import { useLive, useLoad } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
-import { useServerNow, useSession } from "../session.ts";
+import { useServerNow, useSession } from "../data/session.ts";
 import { Key, Name } from "../ui/key.tsx";
 import { Listing } from "../ui/listing.tsx";
 import { START, type Trail } from "../ui/pager.tsx";

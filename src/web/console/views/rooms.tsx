@@ -9,13 +9,13 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Button } from "../../shared/page.tsx";
-import type { Page, Room } from "../../../model.ts";
-import type { RoomRoster } from "../../../operations.ts";
-import type { Api } from "../api.ts";
+import type { Page, Room } from "../../../core/model.ts";
+import type { RoomRoster } from "../../../core/operations.ts";
+import type { Api } from "../data/api.ts";
 import { counted, date, moment, number } from "../format.ts";
 import { useLive, useLoad, useSettled, useThrottled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
-import { useKept, useSession } from "../session.ts";
+import { useKept, useSession } from "../data/session.ts";
 import { Name } from "../ui/key.tsx";
 import { Listing } from "../ui/listing.tsx";
 import { filled, START, type Trail } from "../ui/pager.tsx";

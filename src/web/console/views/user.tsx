@@ -12,7 +12,7 @@ import { Button } from "../../shared/page.tsx";
 import { moment, visible } from "../format.ts";
 import { useLive, useLoad } from "../hooks.ts";
 import { hrefOf, leaveFor } from "../route.ts";
-import { useServerNow, useSession } from "../session.ts";
+import { useServerNow, useSession } from "../data/session.ts";
 import { focusHeading } from "../ui/dialog.tsx";
 import { Key, Name } from "../ui/key.tsx";
 import { Badge, Empty, Trouble, ViewHead, Waiting, When } from "../ui/pieces.tsx";

@@ -7,9 +7,9 @@
  */
 
 import type { JSX } from "preact";
-import type { User } from "../../../model.ts";
+import type { User } from "../../../core/model.ts";
 import { visible } from "../format.ts";
-import { type Session, useSession } from "../session.ts";
+import { type Session, useSession } from "../data/session.ts";
 import { Confirm } from "../ui/confirm.tsx";
 import { Name } from "../ui/key.tsx";
 

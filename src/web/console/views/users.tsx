@@ -9,11 +9,11 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { Button } from "../../shared/page.tsx";
-import type { User, UserRole, UserStatus } from "../../../model.ts";
+import type { User, UserRole, UserStatus } from "../../../core/model.ts";
 import { date, moment, visible } from "../format.ts";
 import { useLive, useLoad, useSettled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
-import { useKept, useSession } from "../session.ts";
+import { useKept, useSession } from "../data/session.ts";
 import { Key, Name } from "../ui/key.tsx";
 import { Listing } from "../ui/listing.tsx";
 import { filled, START, type Trail } from "../ui/pager.tsx";

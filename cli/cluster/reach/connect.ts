@@ -1,0 +1,78 @@
+/**
+ * The two connections that administer a cluster: as the control plane, and as the system.
+ *
+ * @module
+ */
+
+import type { NatsConnection } from "@nats-io/transport-node";
+import { readFile } from "node:fs/promises";
+import { StoreError } from "../../../src/core/errors.ts";
+import { connectNats } from "../../../src/nats/connection/connect.ts";
+import { orAbort } from "../../terminal/abort.ts";
+import type { Context, NatsFlags } from "../../command.ts";
+import { natsTarget } from "../../store/open.ts";
+
+/** Flags of the commands about a cluster. */
+export type ClusterFlags = NatsFlags & { natsUrl?: string[]; systemSeedFile?: string };
+
+/** The connections; closed together. */
+export interface Reached extends AsyncDisposable {
+  /** In the account of the control plane. */
+  service: NatsConnection;
+  /** In the system account; null without its key. */
+  system: NatsConnection | null;
+  /** The bucket's name. */
+  bucket: string;
+}
+
+/** Connects with what the flags say. */
+export async function reach(context: Context, flags: ClusterFlags): Promise<Reached> {
+  const { bucket = "UNIBUS", ...target } = await natsTarget(context, {
+    ...flags,
+    natsUrl: flags.natsUrl!,
+  });
+  const seed = await systemSeed(flags);
+  const { credentials: _, ...anonymous } = target;
+  const open: NatsConnection[] = [];
+  const connect = async (options: Parameters<typeof connectNats>[0]) => {
+    const { signal } = context.io;
+    const it = await orAbort(connectNats(options), signal, (late) => void late.close());
+    open.push(it);
+    return it;
+  };
+  const close = async () => {
+    await Promise.all(open.map((it) => it.isClosed() ? null : it.close()));
+  };
+  const [service, system] = await Promise.allSettled([
+    connect(target),
+    seed === null ? null : connect({ ...anonymous, nkeySeed: seed }),
+  ]);
+  if (service.status === "fulfilled" && system.status === "fulfilled") {
+    return {
+      service: service.value,
+      system: system.value,
+      bucket,
+      [Symbol.asyncDispose]: close,
+    };
+  }
+  await close();
+  throw service.status === "rejected" ? service.reason : (system as { reason: unknown }).reason;
+}
+
+async function systemSeed(
+  { systemSeedFile, serviceKeys }: ClusterFlags,
+): Promise<string | null> {
+  if (systemSeedFile !== undefined) {
+    try {
+      return (await readFile(systemSeedFile, "utf8")).trim();
+    } catch (cause) {
+      throw new StoreError("invalid", `--system-seed-file ${systemSeedFile}: cannot be read`, {
+        field: "system-seed-file",
+        cause,
+      });
+    }
+  }
+  if (serviceKeys === undefined) return null;
+  const { loadServiceKeys } = await import("../../../src/nats/connection/service_keys.ts");
+  return (await loadServiceKeys(serviceKeys)).system.seed;
+}

@@ -1,0 +1,147 @@
+/**
+ * What the nodes of a cluster say of themselves, asked in the system account.
+ *
+ * @module
+ */
+
+import { createInbox, type NatsConnection } from "@nats-io/transport-node";
+import { StoreError } from "../../../src/core/errors.ts";
+import { retry, Transient } from "../../../src/jetstream/log/wire.ts";
+import type { ClusterNode } from "../../../src/core/operations.ts";
+
+/** The nodes together. */
+export interface Nodes {
+  /** The cluster's name; null for a server that is in none. */
+  cluster: string | null;
+  /** The node that leads. */
+  leader: string | null;
+  /** How many there are, reachable or not. */
+  size: number;
+  /** How many of them must be there for a decision. */
+  needed: number;
+  /** All of them, by name. */
+  nodes: ClusterNode[];
+}
+
+/** What we read of a server's answer to `JSZ`. */
+interface Answer {
+  server: { name: string; ver: string };
+  data: {
+    disabled?: boolean;
+    config?: { sync_always?: boolean };
+    meta_cluster?: {
+      name?: string;
+      leader?: string;
+      cluster_size?: number;
+      quorum_needed?: number;
+      replicas?: { name: string; current?: boolean; offline?: boolean }[];
+    };
+  };
+}
+
+/** How long the nodes may take to answer, milliseconds. */
+const PATIENCE_MS = 2_000;
+/** How long to wait for more when nobody is known to be missing. */
+const REST_MS = 150;
+
+/** Asks all nodes. `unavailable` when none answers. */
+export async function askNodes(system: NatsConnection): Promise<Nodes> {
+  const answers = await ping(system);
+  if (answers.length === 0) {
+    throw new StoreError("unavailable", "No node answers in the system account");
+  }
+  const views = answers.map((it) => it.data.meta_cluster).filter((it) => it !== undefined);
+  const leaderName = views.find((it) => it.leader)?.leader ?? null;
+  // Only the leader hears of all the others.
+  const leader = answers.find((it) => it.server.name === leaderName)?.data.meta_cluster;
+  const names = new Set([
+    ...answers.filter((it) => it.data.disabled !== true).map((it) => it.server.name),
+    ...members(views),
+  ]);
+  const nodes = [...names].sort().map((name): ClusterNode => {
+    const answer = answers.find((it) => it.server.name === name);
+    const seen = leader?.replicas?.find((it) => it.name === name);
+    return {
+      name,
+      version: answer?.server.ver ?? null,
+      reachable: answer !== undefined,
+      leads: views.length > 0 && name === leaderName,
+      current: name === leaderName ? true : seen?.current ?? null,
+      syncs: answer === undefined ? null : answer.data.config?.sync_always === true,
+    };
+  });
+  const size = Math.max(1, leader?.cluster_size ?? views[0]?.cluster_size ?? nodes.length);
+  return {
+    cluster: views[0]?.name ?? null,
+    leader: views.length === 0 ? null : leaderName,
+    size,
+    needed: leader?.quorum_needed ?? views[0]?.quorum_needed ?? Math.floor(size / 2) + 1,
+    nodes,
+  };
+}
+
+function members(views: readonly NonNullable<Answer["data"]["meta_cluster"]>[]): string[] {
+  return views.flatMap((it) => it.replicas?.map(({ name }) => name) ?? []);
+}
+
+/** Whether all the members that one of the answers names have answered, or are known to be gone. */
+function isComplete(answers: readonly Answer[]): boolean {
+  const views = answers.map((it) => it.data.meta_cluster).filter((it) => it !== undefined);
+  const known = new Set(answers.map((it) => it.server.name));
+  for (const { replicas = [] } of views) {
+    for (const { name, offline } of replicas) if (offline) known.add(name);
+  }
+  return answers.length > 0 && members(views).every((it) => known.has(it));
+}
+
+async function ping(system: NatsConnection): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  const { promise: complete, resolve } = Promise.withResolvers<void>();
+  let rest: ReturnType<typeof setTimeout> | undefined;
+  const inbox = createInbox();
+  const sub = system.subscribe(inbox, {
+    callback: (error, msg) => {
+      if (error) return resolve();
+      answers.push(msg.json<Answer>());
+      clearTimeout(rest);
+      if (isComplete(answers)) rest = setTimeout(resolve, REST_MS);
+    },
+  });
+  const timer = setTimeout(resolve, PATIENCE_MS);
+  try {
+    system.publish("$SYS.REQ.SERVER.PING.JSZ", "{}", { reply: inbox });
+    await complete;
+    return answers;
+  } finally {
+    clearTimeout(timer);
+    clearTimeout(rest);
+    if (!system.isClosed()) sub.unsubscribe();
+  }
+}
+
+/** Another change of the members is under way. */
+const CHANGE_IN_PROGRESS = 10202;
+const NO_MEMBER = 10044;
+
+/** Takes a node out of the cluster for good: its copies are made anew elsewhere. */
+export function removeNode(
+  system: NatsConnection,
+  name: string,
+  deadline: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const what = `Removing ${name}`;
+  return retry(what, deadline, async () => {
+    const body = JSON.stringify({ peer: name });
+    const timeout = { timeout: 3_000 };
+    const answer = await system.request("$JS.API.SERVER.REMOVE", body, timeout)
+      .catch((cause) => {
+        throw new Transient("the cluster's leader does not answer", { cause });
+      });
+    const { error } = answer.json<{ error?: { err_code: number; description: string } }>();
+    if (error === undefined) return;
+    if (error.err_code === CHANGE_IN_PROGRESS) throw new Transient(error.description);
+    const code = error.err_code === NO_MEMBER ? "not_found" : "unavailable";
+    throw new StoreError(code, `${what}: ${error.description}`, { cause: error });
+  }, signal);
+}

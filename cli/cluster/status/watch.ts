@@ -1,0 +1,61 @@
+/**
+ * `cluster status`
+ *
+ * @module
+ */
+
+import { setTimeout } from "node:timers/promises";
+import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
+import { EXIT } from "../../terminal/failure.ts";
+import { seconds } from "../../flags.ts";
+import { print, printJson } from "../../terminal/output.ts";
+import { reach } from "../reach/connect.ts";
+import { withCluster } from "../flags.ts";
+import { render } from "./render.ts";
+import { clusterStatus } from "./status.ts";
+
+/** Makes the command. */
+export function statusCommand(context: Context): CommandUnknownOpts {
+  return withCluster(
+    command(
+      context,
+      "status",
+      "Show how a cluster does: its nodes with version and fsync, whether they are a quorum, the " +
+        "copies of the control plane and of the blobs, who leads, who lags, who is missing. Exit " +
+        "code 1 when something is wrong",
+      [
+        "membershipd cluster status --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
+        "membershipd cluster status --nats-url tls://n1:4250,tls://n2:4250 --service-keys keys.json --watch",
+        "membershipd cluster status --nats-url nats://n1:4250 --service-keys keys.json --json | jq .problems",
+      ],
+    )
+      .option("--watch", "show it again and again until Ctrl-C; with --json a line each time")
+      .option("--interval <seconds>", "how often, with --watch", seconds, 2),
+  ).action(async (flags) => {
+    const { io } = context;
+    const { json, watch, interval } = flags;
+    await using it = await reach(context, flags);
+    const look = () => clusterStatus(it.service, it.system, it.bucket, io.signal);
+    if (!watch) {
+      const status = await look();
+      if (!status.healthy) context.exitCode = EXIT.failed;
+      return json ? await printJson(context, status) : await print(context, ...render(status));
+    }
+    while (!io.signal.aborted) {
+      const status = await look().catch((error) => {
+        if (io.signal.aborted) return null;
+        throw error;
+      });
+      if (status === null) break;
+      const at = new Date().toISOString();
+      if (json) await print(context, JSON.stringify({ at, ...status }));
+      else {
+        // A terminal shows one state, in place; elsewhere each follows the one before.
+        if (io.stdout.isTTY) await io.stdout.write("\x1b[H\x1b[2J");
+        await print(context, at, ...render(status), ...io.stdout.isTTY ? [] : [""]);
+      }
+      await setTimeout(interval * 1000, null, { signal: io.signal }).catch(() => {});
+    }
+    // Ctrl-C is how it is meant to end.
+  });
+}

@@ -1,0 +1,123 @@
+/**
+ * `blobs to-kv|to-disk`: the blobs that go with a move of the store.
+ *
+ * @module
+ */
+
+import { existsSync } from "node:fs";
+import type { BlobStore, CopyBlobsReport } from "../../../src/blobs/mod.ts";
+import { StoreError } from "../../../src/core/errors.ts";
+import { refuseClientsAccount } from "../../store/account.ts";
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  type JsonFlag,
+  type NatsFlags,
+  type ProgressFlag,
+  withJson,
+  withNats,
+  withProgress,
+} from "../../command.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { natsTarget } from "../../store/open.ts";
+import { print, printJson } from "../../terminal/output.ts";
+import { Progress } from "../../terminal/progress.ts";
+import { DEFAULT_DIR, deleteBlob, showBlob } from "./place.ts";
+
+/** Makes the command. */
+export function blobsCommand(context: Context): CommandUnknownOpts {
+  return command(
+    context,
+    "blobs",
+    "Blobs: show and delete one; copy those of a directory to NATS when the store moves, and back",
+    [
+      "membershipd blobs delete ID",
+      "membershipd blobs to-kv --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
+      "membershipd blobs to-disk --store-dir ./blobs --nats-url nats://127.0.0.1:4250",
+    ],
+  )
+    .addCommand(showBlob(context))
+    .addCommand(deleteBlob(context))
+    .addCommand(direction(context, "to-kv"))
+    .addCommand(direction(context, "to-disk"));
+}
+
+type Direction = "to-kv" | "to-disk";
+
+function direction(context: Context, name: Direction): CommandUnknownOpts {
+  const text = name === "to-kv"
+    ? "Copy the blobs of a directory to a NATS object store. What is there already is left; each one " +
+      "is checked by its SHA-256. Ended half-way, run it again"
+    : "Copy the blobs of a NATS object store to a directory. What is there already is left; each one " +
+      "is checked by its SHA-256. Ended half-way, run it again";
+  const example = `membershipd blobs ${name} --nats-url nats://127.0.0.1:4250`;
+  return withJson(withProgress(withNats(
+    command(context, name, text, [example, `${example} --store-dir /var/lib/membershipd/blobs`])
+      .option("--store-dir <directory>", `the directory (default: ${DEFAULT_DIR})`),
+    { required: true },
+  ))).action((flags) => copy(context, name, flags));
+}
+
+async function copy(
+  context: Context,
+  name: Direction,
+  flags: NatsFlags & JsonFlag & ProgressFlag & { storeDir?: string },
+): Promise<void> {
+  const { storeDir = DEFAULT_DIR, natsUrl, bucket = "UNIBUS" } = flags;
+  if (natsUrl === undefined) throw new UsageError("--nats-url is required");
+  context.resume = "run the same command again to continue";
+  const { copyBlobs, openDiskBlobs, openObjectBlobs } = await import("../../../src/blobs/mod.ts");
+  const { findStream } = await import("../../../src/jetstream/cluster/copies.ts");
+  const { connectNats } = await import("../../../src/nats/connection/connect.ts");
+  const { signal } = context.io;
+  await using stack = new AsyncDisposableStack();
+  const target = await natsTarget(context, { ...flags, natsUrl });
+  if (name === "to-kv") await refuseClientsAccount(target, signal);
+  const connection = await connectNats(target);
+  stack.defer(() => connection.close());
+  await requireSource();
+  // As safe as the control plane they belong to.
+  const control = await findStream(connection, `KV_${bucket}`, Date.now() + 10_000, signal);
+  const replicas = control?.config.num_replicas;
+  const disk = stack.use(await openDiskBlobs(storeDir));
+  const objects = stack.use(
+    await openObjectBlobs({
+      connection,
+      bucket: `${bucket}_BLOBS`,
+      ...name === "to-disk" || replicas === undefined ? {} : { replicas, resize: false },
+      signal,
+    }),
+  );
+  const [from, to]: BlobStore[] = name === "to-kv" ? [disk, objects] : [objects, disk];
+
+  /** A slip in a name must not make an empty place, and then say that all is done. */
+  async function requireSource(): Promise<void> {
+    if (name === "to-kv") {
+      if (existsSync(storeDir)) return;
+      throw new StoreError("not_found", `No directory ${storeDir}`, { field: "storeDir" });
+    }
+    const deadline = Date.now() + 10_000;
+    if (await findStream(connection, `OBJ_${bucket}_BLOBS`, deadline, signal) !== null) return;
+    throw new StoreError("not_found", `No bucket ${bucket}_BLOBS on this server`);
+  }
+
+  const report = await copied(context, flags, from!, to!, copyBlobs);
+  if (flags.json) return await printJson(context, report);
+  const { count, bytes, copied: news } = report;
+  await print(context, `${count} blobs, ${bytes} bytes; ${news} copied, the rest was there`);
+}
+
+async function copied(
+  { io }: Context,
+  flags: ProgressFlag,
+  from: BlobStore,
+  to: BlobStore,
+  copyBlobs: typeof import("../../../src/blobs/mod.ts").copyBlobs,
+): Promise<CopyBlobsReport> {
+  using progress = new Progress(io, flags);
+  const onProgress = (done: number) => progress.show({ phase: "copy", done, total: null });
+  const report = await copyBlobs(from, to, { signal: io.signal, onProgress });
+  progress.show({ phase: "done", done: report.count, total: report.count });
+  return report;
+}

@@ -1,0 +1,78 @@
+/**
+ * `migrate-to-kv`
+ *
+ * @module
+ */
+
+import { Option } from "@commander-js/extra-typings";
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  DB_HELP,
+  withJson,
+  withNats,
+  withProgress,
+} from "../../command.ts";
+import { chosenFile } from "../../store/chosen.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { wholeNumber } from "../../flags.ts";
+import { tellMove } from "../../store/move.ts";
+import { natsTarget } from "../../store/open.ts";
+
+/** Makes the command. */
+export function migrateToKvCommand(context: Context): CommandUnknownOpts {
+  return withJson(withProgress(withNats(
+    command(
+      context,
+      "migrate-to-kv",
+      "Move a control plane from a SQLite file to a NATS JetStream bucket: checked, backed up, " +
+        "copied, read back record by record. Stop the server first. Ended half-way, it is " +
+        "continued by running it again; run again when done, it changes nothing",
+      [
+        "membershipd migrate-to-kv --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222 --dry-run",
+        "membershipd migrate-to-kv --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222",
+        "membershipd migrate-to-kv --nats-url tls://n1:4222,tls://n2:4222,tls://n3:4222 --replicas 3 --ca ca.pem",
+      ],
+    )
+      .option("--db <path>", DB_HELP)
+      .option(
+        "--replicas <n>",
+        "copies of the stream, 1 to 5 (default: 1, or as it is)",
+        wholeNumber(1, 5),
+      )
+      .option("--backup <path>", "where to back the file up (default: beside it)")
+      .addOption(new Option("--no-backup", "make no backup"))
+      .option("--dry-run", "check everything and show the plan; write nothing")
+      .option("--replace", "replace what the bucket holds, after saving it to a file"),
+    { required: true },
+  ))).action(async (flags) => {
+    const { natsUrl, replicas, backup, dryRun, replace } = flags;
+    if (natsUrl === undefined) throw new UsageError("--nats-url is required");
+    const db = await chosenFile(context, flags.db);
+    const nats = await natsTarget(context, { ...flags, natsUrl });
+    const { migrateSqliteToKv } = await import("../../../mod.ts");
+    const { refuseClientsAccount } = await import("../../store/account.ts");
+    await tellMove(
+      context,
+      flags,
+      async (onProgress) => {
+        await refuseClientsAccount(nats, context.io.signal);
+        return await migrateSqliteToKv({
+          db,
+          nats,
+          onProgress,
+          signal: context.io.signal,
+          dryRun: dryRun === true,
+          replace: replace === true,
+          ...(replicas === undefined ? {} : { replicas }),
+          ...(backup === undefined ? {} : { backup }),
+        });
+      },
+      (report) =>
+        report.backup === null
+          ? `migrate-to-sqlite moves it back to ${report.db}; no backup was made`
+          : `restore ${report.backup} if needed`,
+    );
+  });
+}

@@ -1,0 +1,62 @@
+/**
+ * `migrate-to-sqlite`
+ *
+ * @module
+ */
+
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  DB_HELP,
+  withJson,
+  withNats,
+  withProgress,
+} from "../../command.ts";
+import { chosenFile } from "../../store/chosen.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { tellMove } from "../../store/move.ts";
+import { natsTarget } from "../../store/open.ts";
+
+/** Makes the command. */
+export function migrateToSqliteCommand(context: Context): CommandUnknownOpts {
+  return withJson(withProgress(withNats(
+    command(
+      context,
+      "migrate-to-sqlite",
+      "Move a control plane from a NATS JetStream bucket back to a SQLite file. The bucket is only " +
+        "read. A file that is in the way is kept under another name. Stop the servers first",
+      [
+        "membershipd migrate-to-sqlite --nats-url nats://127.0.0.1:4222 --db ./local_files/unibus.db",
+        "membershipd migrate-to-sqlite --nats-url nats://127.0.0.1:4222 --db ./new.db --dry-run --json",
+      ],
+    )
+      .option("--db <path>", DB_HELP)
+      .option("--dry-run", "check everything and show the plan; write nothing")
+      .option("--replace", "also when the file holds something else or newer"),
+    { required: true },
+  ))).action(async (flags) => {
+    const { natsUrl, dryRun, replace } = flags;
+    if (natsUrl === undefined) throw new UsageError("--nats-url is required");
+    const db = await chosenFile(context, flags.db);
+    const nats = await natsTarget(context, { ...flags, natsUrl });
+    const { migrateKvToSqlite } = await import("../../../mod.ts");
+    await tellMove(
+      context,
+      flags,
+      (onProgress) =>
+        migrateKvToSqlite({
+          db,
+          nats,
+          onProgress,
+          signal: context.io.signal,
+          dryRun: dryRun === true,
+          replace: replace === true,
+        }),
+      (report) =>
+        report.backup === null
+          ? `bucket ${report.bucket} is as it was`
+          : `bucket ${report.bucket} is as it was; restore ${report.backup} if needed`,
+    );
+  });
+}

@@ -1,0 +1,52 @@
+/**
+ * `verify`
+ *
+ * @module
+ */
+
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  DB_HELP,
+  withJson,
+  withNats,
+  withProgress,
+} from "../../command.ts";
+import { chosenFile } from "../../store/chosen.ts";
+import { tellDifferences } from "../../store/compare.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { openFile, openNats } from "../../store/open.ts";
+
+/** Makes the command. */
+export function verifyCommand(context: Context): CommandUnknownOpts {
+  return withJson(withProgress(withNats(
+    command(
+      context,
+      "verify",
+      "Compare a SQLite file with a NATS JetStream bucket, record by record, and list what differs " +
+        "by key. Writes nothing. Exit code 3 when they differ",
+      [
+        "membershipd verify --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222",
+        "membershipd verify --nats-url nats://127.0.0.1:4222 --json | jq .equal",
+      ],
+    ).option("--db <path>", DB_HELP),
+    { required: true },
+  ))).action(async (flags) => {
+    const { natsUrl } = flags;
+    if (natsUrl === undefined) throw new UsageError("--nats-url is required");
+    const db = await chosenFile(context, flags.db);
+    await using file = await openFile(db, { readOnly: true, create: false });
+    await using bucket = await openNats(context, { ...flags, natsUrl }, false);
+    const { signal } = context.io;
+    await tellDifferences(context, flags, {
+      name: db,
+      word: "sqlite",
+      records: file.records({ signal }),
+    }, {
+      name: `bucket ${flags.bucket ?? "UNIBUS"}`,
+      word: "kv",
+      records: bucket.records({ signal }),
+    });
+  });
+}

@@ -1,0 +1,40 @@
+/**
+ * `completion bash|zsh|fish`
+ *
+ * @module
+ */
+
+import { Argument } from "@commander-js/extra-typings";
+import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
+import type { Node } from "../../completion/tree.ts";
+
+/** Each shell's script. */
+const SCRIPTS: Record<string, () => Promise<(root: Node) => string>> = {
+  bash: async () => (await import("../../completion/bash.ts")).bashCompletion,
+  zsh: async () => (await import("../../completion/zsh.ts")).zshCompletion,
+  fish: async () => (await import("../../completion/fish.ts")).fishCompletion,
+};
+
+/** Makes the command. */
+export function completionCommand(context: Context): CommandUnknownOpts {
+  return command(
+    context,
+    "completion",
+    "Show the script with which a shell completes commands, flags, choices and files. Put it where the " +
+      "shell looks for it, and open a new one",
+    [
+      "membershipd completion bash >~/.local/share/bash-completion/completions/membershipd",
+      'membershipd completion zsh >"${fpath[1]}/_membershipd"',
+      "membershipd completion fish >~/.config/fish/completions/membershipd.fish",
+    ],
+  )
+    .addArgument(
+      new Argument("<shell>", "whose script").choices(["bash", "zsh", "fish"] as const),
+    )
+    .action(async (shell) => {
+      const { treeOf } = await import("../../completion/tree.ts");
+      const { program } = await import("../../program.ts");
+      const script = await SCRIPTS[shell]!();
+      await context.io.stdout.write(script(treeOf(await program(context, undefined))));
+    });
+}

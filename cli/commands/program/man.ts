@@ -1,0 +1,20 @@
+/**
+ * `man`: the manual page.
+ *
+ * @module
+ */
+
+import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
+
+/** Makes the command. */
+export function manCommand(context: Context): CommandUnknownOpts {
+  return command(context, "man", "Show the manual page, as the source that man reads", [
+    "membershipd man | man -l -",
+    "membershipd man >/usr/local/share/man/man8/membershipd.8",
+  ]).action(async () => {
+    const { treeOf } = await import("../../completion/tree.ts");
+    const { manual } = await import("../../manual.ts");
+    const { program } = await import("../../program.ts");
+    await context.io.stdout.write(manual(treeOf(await program(context, undefined))));
+  });
+}

@@ -1,0 +1,239 @@
+/**
+ * `invite create|list|show|cancel|redeem`: single-use invitations.
+ *
+ * @module
+ */
+
+import { Option } from "@commander-js/extra-typings";
+import type { Invite } from "../../../mod.ts";
+import { isStoreError, StoreError } from "../../../src/core/errors.ts";
+import * as check from "../../../src/core/validate.ts";
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  withJson,
+  withPaging,
+  withStore,
+} from "../../command.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { bytesOf } from "../../store/files.ts";
+import { duration } from "../../flags.ts";
+import { baseOf, isSecure, linkOf, qrLines, urlOption } from "../../link.ts";
+import { withOpenStore } from "../../store/open.ts";
+import { fields, print, printJson, printList, say } from "../../terminal/output.ts";
+import { keysOf } from "./identity.ts";
+import { printUser } from "./user.ts";
+
+/** Makes the command. */
+export function inviteCommand(context: Context): CommandUnknownOpts {
+  return command(context, "invite", "Single-use invitations; only a hash of the token is stored", [
+    "membershipd invite create --note 'for the build machine'",
+    "membershipd invite list",
+  ])
+    .addCommand(create(context))
+    .addCommand(list(context))
+    .addCommand(show(context))
+    .addCommand(cancel(context))
+    .addCommand(redeem(context));
+}
+
+function create(context: Context): CommandUnknownOpts {
+  return withJson(withStore(
+    command(
+      context,
+      "create",
+      "Make an invitation and show its link or token, this once; makes the file or the bucket when " +
+        "there is none",
+      [
+        "membershipd invite create --role admin",
+        "membershipd invite create --url https://bus.example.org --qr",
+        "membershipd invite create --expires 12h --note 'new laptop' --by ada",
+        "membershipd invite create --json | jq -r .token",
+      ],
+    )
+      .addOption(
+        new Option("--role <role>", "the role the new user gets")
+          .choices(["admin", "user"] as const).default("user" as const),
+      )
+      .option("--note <text>", "for the admins to read")
+      .option(
+        "--expires <time>",
+        "how long it is good for: 90m, 12h, 7d, 2w (default: 7d)",
+        duration,
+      )
+      .option("--by <name>", "who makes it: a user's key, or a name", "cli")
+      .addOption(urlOption())
+      .addOption(
+        new Option("--qr", "show the link as a QR code too, for a phone").conflicts("json"),
+      ),
+  )).action(async (flags) => {
+    // Before anything is made: a token that nobody saw would be good for a week.
+    const base = await baseOf(context, flags);
+    if (flags.qr && base === null) throw new UsageError(`--qr needs a link: ${HOW_TO_LINK}`);
+    const input = {
+      createdBy: check.createdBy("by", flags.by),
+      role: flags.role,
+      note: check.note("note", flags.note ?? ""),
+      expiresIn: expires(flags.expires),
+    };
+    await withOpenStore(context, flags, { create: true }, async (store) => {
+      const created = await store.createInvite(input);
+      const { token, invite } = created;
+      const link = base === null ? null : linkOf(base, token);
+      if (flags.json) return await printJson(context, { ...created, link });
+      const { id, role, expiresAt } = invite;
+      await print(
+        context,
+        ...fields({ ...link !== null && { link }, token, id, role, expires: expiresAt }),
+      );
+      if (flags.qr && link !== null) await printQr(context, link);
+      await say(context, "The token is not stored and cannot be shown again");
+      if (base === null) await say(context, `For a link that opens in a browser: ${HOW_TO_LINK}`);
+      else if (!isSecure(base)) {
+        await say(context, "Browsers make keys only over HTTPS: the page of this link will refuse");
+      }
+    });
+  });
+}
+
+const HOW_TO_LINK = "give --url https://HOST, or set UNIBUS_URL";
+
+async function printQr(context: Context, link: string): Promise<void> {
+  const { isTTY, columns = Infinity } = context.io.stdout;
+  const lines = await qrLines(link, isTTY);
+  const width = (await qrLines(link, false))[0]!.length;
+  if (isTTY && columns < width) {
+    return await say(context, `The QR code needs a terminal of ${width} columns`);
+  }
+  await print(context, "", ...lines, "");
+}
+
+function expires(ms: number = check.LIMITS.inviteDefaultMs): number {
+  if (ms <= check.LIMITS.inviteMaxMs) return ms;
+  const days = check.LIMITS.inviteMaxMs / 86_400_000;
+  throw new StoreError("invalid", `--expires must be at most ${days}d`, { field: "expires" });
+}
+
+function list(context: Context): CommandUnknownOpts {
+  return withJson(withPaging(withStore(
+    command(context, "list", "List invitations by id", [
+      "membershipd invite list",
+      "membershipd invite list --limit 20 --json",
+    ]),
+  ))).action(async (flags) => {
+    const now = new Date();
+    await withOpenStore(context, flags, { read: true }, async (store) => {
+      await printList(context, flags, {
+        name: "invites",
+        page: async (request) => {
+          const { items, next } = await store.listInvites(request);
+          return { items: items.map((it) => ({ ...it, state: stateOf(it, now) })), next };
+        },
+        columns: {
+          ID: (it) => it.id,
+          STATE: (it) => it.state,
+          ROLE: (it) => it.role,
+          EXPIRES: (it) => it.expiresAt,
+          NOTE: (it) => it.note,
+        },
+      });
+    });
+  });
+}
+
+function show(context: Context): CommandUnknownOpts {
+  return withJson(withStore(
+    command(context, "show", "Show an invitation", ["membershipd invite show ID"])
+      .argument("<id>", "the invitation's id, not its token"),
+  )).action(async (id, flags) => {
+    await withOpenStore(context, flags, { read: true }, async (store) => {
+      const invite = await byId(store.getInvite(id));
+      const shown = { ...invite, state: stateOf(invite, new Date()) };
+      if (flags.json) await printJson(context, shown);
+      else await print(context, ...fields(shown));
+    });
+  });
+}
+
+function cancel(context: Context): CommandUnknownOpts {
+  return withJson(withStore(
+    command(context, "cancel", "Cancel an invitation that was not used", [
+      "membershipd invite cancel ID",
+    ]).argument("<id>", "the invitation's id, not its token"),
+  )).action(async (id, flags) => {
+    await withOpenStore(context, flags, {}, async (store) => {
+      const invite = await byId(store.cancelInvite(id));
+      if (flags.json) await printJson(context, { ...invite, state: stateOf(invite, new Date()) });
+      else await print(context, `canceled ${invite.id}`);
+    });
+  });
+}
+
+/** A token may be given where the id belongs, so what was not found is not repeated. */
+async function byId(found: Promise<Invite>): Promise<Invite> {
+  try {
+    return await found;
+  } catch (error) {
+    if (!isStoreError(error, "not_found")) throw error;
+    throw new StoreError("not_found", "No such invitation; give its id, not its token");
+  }
+}
+
+function redeem(context: Context): CommandUnknownOpts {
+  return withJson(withStore(
+    command(context, "redeem", "Claim an invitation: adds the user with the invitation's role", [
+      "membershipd invite redeem --token-file - --identity ada.json --handle ada <token.txt",
+      "membershipd invite redeem --token-file token.txt --sign-pub KEY --kex-pub KEY --handle ada",
+    ])
+      .argument("[token]", "the token; others on this machine may see it here, so prefer a file")
+      .option("--token-file <file>", "file that holds the token; - reads stdin")
+      .option("--sign-pub <key>", "Ed25519 public key, 64 hex digits")
+      .option("--kex-pub <key>", "X25519 public key, 64 hex digits")
+      .addOption(
+        new Option("--identity <file>", "take the public keys from what identity create has made")
+          .conflicts(["signPub", "kexPub"]),
+      )
+      .requiredOption("--handle <name>", "name to show"),
+  )).action(async (argument, flags) => {
+    const keys = await keysOf(flags);
+    const claim = {
+      signPub: check.signPub("sign-pub", keys.signPub),
+      kexPub: check.kexPub("kex-pub", keys.kexPub),
+      handle: check.handle("handle", flags.handle),
+    };
+    const token = await readToken(context, argument, flags.tokenFile);
+    await withOpenStore(context, flags, {}, async (store) => {
+      await printUser(context, flags, await store.consumeInvite(token, claim), "added");
+    });
+  });
+}
+
+async function readToken(
+  { io }: Context,
+  argument: string | undefined,
+  file: string | undefined,
+): Promise<string> {
+  if ((argument === undefined) === (file === undefined)) {
+    throw new UsageError("Give the token as --token-file FILE (- for stdin) or as an argument");
+  }
+  if (file === undefined) return argument!;
+  if (check.hex64(file) !== null) {
+    throw new UsageError("--token-file takes the path of a file that holds the token");
+  }
+  let text = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of bytesOf(io, file)) {
+    text += decoder.decode(chunk, { stream: true });
+    // A token is 64 characters; whatever this is, it is not one.
+    if (text.length > 1024) break;
+  }
+  return text.trim();
+}
+
+/** What can be done with an invitation. */
+export function stateOf(it: Invite, now: Date): "used" | "canceled" | "expired" | "open" {
+  if (it.usedAt !== null) return "used";
+  if (it.canceledAt !== null) return "canceled";
+  return Date.parse(it.expiresAt) > now.getTime() ? "open" : "expired";
+}

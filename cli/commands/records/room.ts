@@ -1,0 +1,134 @@
+/**
+ * `room list|show|owner`
+ *
+ * @module
+ */
+
+import type { Member, Page, PageRequest, Store } from "../../../mod.ts";
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  withJson,
+  withPaging,
+  withStore,
+} from "../../command.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { withOpenStore } from "../../store/open.ts";
+import { fields, print, printJson, printList } from "../../terminal/output.ts";
+
+/** Makes the command. */
+export function roomCommand(context: Context): CommandUnknownOpts {
+  return command(context, "room", "Rooms and who is in them", [
+    "membershipd room list",
+    "membershipd room show ROOM",
+    "membershipd room owner ROOM KEY",
+  ])
+    .addCommand(list(context))
+    .addCommand(show(context))
+    .addCommand(owner(context));
+}
+
+function list(context: Context): CommandUnknownOpts {
+  return withJson(withPaging(withStore(
+    command(context, "list", "List rooms by id", [
+      "membershipd room list",
+      "membershipd room list --member KEY --json",
+    ])
+      .option("--member <key>", "only rooms that this endpoint is in")
+      .option("--offered", "with --member: only rooms it was offered and has not accepted"),
+  ))).action(async (flags) => {
+    const { member, offered } = flags;
+    if (offered && member === undefined) {
+      throw new UsageError("--offered needs --member");
+    }
+    await withOpenStore(context, flags, { read: true }, async (store) => {
+      await printList(context, flags, {
+        name: "rooms",
+        page: (request) =>
+          member === undefined ? store.listRooms(request) : store.listRoomsForEndpoint(
+            member,
+            offered ? { ...request, accepted: false } : request,
+          ),
+        columns: {
+          ID: (it) => it.id,
+          EPOCH: (it) => it.epoch,
+          KIND: (it) => it.encrypted ? "encrypted" : "cleartext",
+          CREATED: (it) => it.createdAt,
+          OWNER: (it) => it.owner,
+          SUBJECT: (it) => it.subject,
+        },
+      });
+    });
+  });
+}
+
+function owner(context: Context): CommandUnknownOpts {
+  return withJson(withStore(
+    command(context, "owner", "Give a room whose owner is revoked or deleted to another member", [
+      "membershipd room owner ROOM KEY",
+    ])
+      .argument("<room>", "the room's id")
+      .argument("<key>", "the signing key of a member who has accepted and has the current key"),
+  )).action(async (id, key, flags) => {
+    await withOpenStore(context, flags, {}, async (store) => {
+      const room = await store.changeRoomOwner(id, key);
+      if (flags.json) return await printJson(context, { room });
+      await print(context, ...fields({ ...room }));
+    });
+  });
+}
+
+function show(context: Context): CommandUnknownOpts {
+  return withJson(withStore(
+    command(context, "show", "Show a room, its members, and who lacks its current key", [
+      "membershipd room show ROOM",
+      "membershipd room show ROOM --json | jq .lacking",
+    ]).argument("<room>", "the room's id"),
+  )).action(async (id, flags) => {
+    await withOpenStore(context, flags, { read: true }, async (store) => {
+      const room = await store.getRoom(id);
+      const holders = room.encrypted ? await holdersOf(store, id, room.epoch) : null;
+      const members: (Member & { hasKey: boolean | null })[] = [];
+      for await (const it of all((request) => store.listMembers(id, request))) {
+        members.push({ ...it, hasKey: holders?.has(it.endpoint) ?? null });
+      }
+      const lacking = members.filter((it) => it.hasKey === false).map((it) => it.endpoint);
+      if (flags.json) return await printJson(context, { room, members, lacking });
+      await print(
+        context,
+        ...fields({ ...room, members: members.length, "lack the key": lacking.length }),
+        "",
+      );
+      await printList(context, {}, {
+        name: "members",
+        page: () => Promise.resolve({ items: members, next: null }),
+        columns: {
+          ENDPOINT: (it) => it.endpoint,
+          ROLE: (it) => it.role,
+          STATE: (it) => it.accepted ? "accepted" : "offered",
+          JOINED: (it) => it.joinedAt,
+          KEY: (it) => it.hasKey === null ? "-" : it.hasKey ? `epoch ${room.epoch}` : "lacking",
+        },
+      });
+    });
+  });
+}
+
+async function holdersOf(store: Store, id: string, epoch: number): Promise<Set<string>> {
+  const holders = new Set<string>();
+  for await (const it of all((request) => store.listSealedKeys(id, { ...request, epoch }))) {
+    holders.add(it.endpoint);
+  }
+  return holders;
+}
+
+/** All items of a list, page by page. */
+async function* all<T>(page: (request: PageRequest) => Promise<Page<T>>): AsyncGenerator<T> {
+  let after: string | null = null;
+  do {
+    const { items, next }: Page<T> = await page({ after });
+    yield* items;
+    after = next;
+  } while (after !== null);
+}

@@ -1,0 +1,101 @@
+/**
+ * `snapshot export`
+ *
+ * @module
+ */
+
+import type { Store } from "../../../mod.ts";
+import { exportSnapshot } from "../../../src/snapshot/mod.ts";
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  withJson,
+  withProgress,
+  withStore,
+} from "../../command.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { writeWhole } from "../../store/files.ts";
+import { withOpenStore } from "../../store/open.ts";
+import { countsText, digestLines, print, printJson, say } from "../../terminal/output.ts";
+import { Progress } from "../../terminal/progress.ts";
+import type { Counts } from "../../../src/core/model.ts";
+
+/** The last line of a snapshot, as docs/snapshot-format.md has it. */
+interface Trailer {
+  counts: Counts;
+  sha256: Record<string, string>;
+}
+
+/** Makes the command. */
+export function exportCommand(context: Context): CommandUnknownOpts {
+  return withJson(withProgress(withStore(
+    command(
+      context,
+      "export",
+      "Write everything, as of one point in time, to a file (readable by its owner only) or stdout",
+      [
+        "membershipd snapshot export backup.ndjson",
+        "membershipd snapshot export - --nats-url nats://127.0.0.1:4222 | gzip >backup.ndjson.gz",
+      ],
+    )
+      .argument("<file>", "where to; - is stdout")
+      .option("--force", "replace a file that is there"),
+  ))).action(async (file, flags) => {
+    if (file === "-" && flags.json) {
+      throw new UsageError("--json and - both want stdout; name a file");
+    }
+    await withOpenStore(context, flags, { read: true }, async (store) => {
+      const { io } = context;
+      const last = new LastLine();
+      {
+        using progress = new Progress(io, flags);
+        const chunks = last.watch(exportSnapshot(counted(store, progress), { signal: io.signal }));
+        if (file === "-") { for await (const chunk of chunks) await io.stdout.write(chunk); }
+        else await writeWhole(file, chunks, { force: flags.force === true, signal: io.signal });
+      }
+      const { counts, sha256 } = JSON.parse(last.text()) as Trailer;
+      if (flags.json) {
+        return await printJson(context, { file, bytes: last.bytes, counts, digests: sha256 });
+      }
+      const summary = `exported ${countsText(counts)} -> ${file === "-" ? "stdout" : file}`;
+      if (file === "-") await say(context, [summary, ...digestLines(sha256)].join("\n"));
+      else await print(context, summary, ...digestLines(sha256));
+    });
+  });
+}
+
+function counted(store: Store, progress: Progress): Pick<Store, "records"> {
+  return {
+    async *records(options) {
+      let done = 0;
+      for await (const it of store.records(options)) {
+        yield it;
+        if (++done % 1000 === 0) progress.show({ phase: "export", done, total: null });
+      }
+      progress.show({ phase: "done", done, total: done });
+    },
+  };
+}
+
+/** Keeps the last line of what goes by. */
+class LastLine {
+  bytes = 0;
+  #kept = new Uint8Array();
+
+  async *watch(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunks) {
+      this.bytes += chunk.length;
+      // A trailer is a few hundred bytes, and a chunk holds it whole or is followed by its rest.
+      const joined = new Uint8Array(this.#kept.length + chunk.length);
+      joined.set(this.#kept);
+      joined.set(chunk, this.#kept.length);
+      this.#kept = joined.subarray(-4096);
+      yield chunk;
+    }
+  }
+
+  text(): string {
+    return new TextDecoder().decode(this.#kept).trimEnd().split("\n").at(-1)!;
+  }
+}

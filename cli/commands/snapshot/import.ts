@@ -1,0 +1,91 @@
+/**
+ * `snapshot import`
+ *
+ * @module
+ */
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { importSnapshot } from "../../../src/snapshot/mod.ts";
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  withJson,
+  withProgress,
+  withStore,
+} from "../../command.ts";
+import { chosenStore } from "../../store/chosen.ts";
+import { bytesOf, writeWhole } from "../../store/files.ts";
+import { checkStoreFlags, withOpenStore } from "../../store/open.ts";
+import { countsText, digestLines, print, printJson, totalOf } from "../../terminal/output.ts";
+import { Progress } from "../../terminal/progress.ts";
+import { saveBefore } from "../../store/saved.ts";
+import { checkSnapshot } from "./verify.ts";
+
+/** Makes the command. */
+export function importCommand(context: Context): CommandUnknownOpts {
+  return withJson(withProgress(withStore(
+    command(
+      context,
+      "import",
+      "Put a snapshot into an empty store, with its epochs, statuses and times; makes the file or " +
+        "the bucket when there is none. The snapshot is checked before anything is written. " +
+        "--replace needs the server stopped",
+      [
+        "membershipd snapshot import backup.ndjson --db ./restored.db",
+        "gunzip <backup.ndjson.gz | membershipd snapshot import - --nats-url nats://127.0.0.1:4222",
+      ],
+    )
+      .argument("<file>", "the snapshot; - is stdin")
+      .option("--replace", "replace what the store holds, after saving it to a file"),
+  ))).action(async (given, flags) => {
+    checkStoreFlags(await chosenStore(context, flags));
+    const { io } = context;
+    await using file = given === "-" ? await fromStdin(context) : named(given);
+    using progress = new Progress(io, flags);
+    const { counts } = await checkSnapshot(context, progress, file.path);
+    const total = totalOf(counts);
+    const replace = flags.replace === true;
+    await withOpenStore(context, flags, { create: true, alone: replace }, async (store, chosen) => {
+      const saved = replace ? await saveBefore(context, chosen, store) : null;
+      // Said at once: it is needed most where the import then fails.
+      if (saved !== null && !flags.json) await print(context, `saved what was there -> ${saved}`);
+      const onProgress = (done: number) => progress.show({ phase: "import", done, total });
+      onProgress(0);
+      const { digests, digest } = await importSnapshot(store, bytesOf(io, file.path), {
+        replace,
+        signal: io.signal,
+        onProgress,
+      });
+      progress.show({ phase: "done", done: total, total });
+      const all = { ...digests, all: digest };
+      if (flags.json) return await printJson(context, { file: given, saved, counts, digests: all });
+      const from = given === "-" ? "stdin" : given;
+      await print(context, `imported ${countsText(counts)} from ${from}`, ...digestLines(all));
+    });
+  });
+}
+
+interface Source extends AsyncDisposable {
+  path: string;
+}
+
+function named(path: string): Source {
+  return { path, [Symbol.asyncDispose]: () => Promise.resolve() };
+}
+
+/** It is read twice, to check and to import, so what is piped in is kept for the second time. */
+async function fromStdin({ io }: Context): Promise<Source> {
+  const directory = await mkdtemp(join(tmpdir(), "membershipd-"));
+  const remove = () => rm(directory, { recursive: true, force: true });
+  const path = join(directory, "snapshot.ndjson");
+  try {
+    await writeWhole(path, bytesOf(io, "-"), { force: false, signal: io.signal });
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+  return { path, [Symbol.asyncDispose]: remove };
+}

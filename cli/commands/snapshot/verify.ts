@@ -1,0 +1,66 @@
+/**
+ * `snapshot verify`
+ *
+ * @module
+ */
+
+import { isStoreError, StoreError } from "../../../src/core/errors.ts";
+import { type SnapshotSummary, verifySnapshot } from "../../../src/snapshot/mod.ts";
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  type ProgressFlag,
+  withJson,
+  withProgress,
+} from "../../command.ts";
+import { bytesOf, sizeOf } from "../../store/files.ts";
+import { countsText, digestLines, print, printJson, totalOf } from "../../terminal/output.ts";
+import { Progress } from "../../terminal/progress.ts";
+
+/** Makes the command. */
+export function verifySnapshotCommand(context: Context): CommandUnknownOpts {
+  return withJson(withProgress(
+    command(context, "verify", "Check that a snapshot is whole, undamaged, and fits together", [
+      "membershipd snapshot verify backup.ndjson",
+      "gunzip <backup.ndjson.gz | membershipd snapshot verify -",
+    ]).argument("<file>", "the snapshot; - is stdin"),
+  )).action(async (file, flags) => {
+    const { version, counts, digests, digest } = await check(context, flags, file);
+    const all = { ...digests, all: digest };
+    if (flags.json) return await printJson(context, { file, version, counts, digests: all });
+    await print(context, `whole: ${countsText(counts)}`, ...digestLines(all));
+  });
+}
+
+async function check(
+  context: Context,
+  flags: ProgressFlag,
+  file: string,
+): Promise<SnapshotSummary> {
+  using progress = new Progress(context.io, flags);
+  const summary = await checkSnapshot(context, progress, file);
+  const done = totalOf(summary.counts);
+  progress.show({ phase: "done", done, total: done });
+  return summary;
+}
+
+/** Reads a whole snapshot and says what is in it, or what is wrong with it. */
+export async function checkSnapshot(
+  { io }: Context,
+  progress: Progress,
+  file: string,
+): Promise<SnapshotSummary> {
+  const total = await sizeOf(file);
+  const show = (done: number) => progress.show({ phase: "check", done, total, unit: "bytes" });
+  try {
+    return await verifySnapshot(bytesOf(io, file, show));
+  } catch (error) {
+    // What does not fit is the file's contents, not the way we were called.
+    if (!isStoreError(error, "invalid")) throw error;
+    throw new StoreError("corrupt", `Snapshot does not fit together: ${error.message}`, {
+      cause: error,
+      ...(error.field === undefined ? {} : { field: error.field }),
+    });
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * What can be known to fail before anything is made: a start that fails must leave no files that the
+ * next one, or its operator, would take for a store.
+ *
+ * @module
+ */
+
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { createServer } from "node:net";
+import { listenError } from "../../../src/http/serve/serve.ts";
+import { misuseOf } from "../../cluster/reach/directory.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { natsServer } from "../../nats_server.ts";
+import { besides, refuseEmpty } from "./beside.ts";
+import { isManaged } from "../settings/guards.ts";
+import type { BusOptions } from "../managed.ts";
+
+/** How a server is started, besides its settings. */
+export interface StartOptions {
+  /** The nats-server alone. */
+  natsOnly: boolean;
+  /** Begin an empty store even where another lies beside it. */
+  isNew: boolean;
+}
+
+/**
+ * Looks before anything is made.
+ *
+ * @throws {UsageError} The directory of streams is of another kind, or an empty file would be begun
+ * @throws {StoreError} `unavailable` a port is in use; what {@link natsServer} throws
+ */
+export async function preflight(
+  { settings, env, signal }: Pick<BusOptions, "settings" | "env" | "signal">,
+  { natsOnly, isNew }: StartOptions,
+  missing: readonly string[],
+): Promise<void> {
+  const { store, db, bind, httpPort, natsPort, natsStore, routes } = settings;
+  if (isManaged(settings)) {
+    const misuse = await misuseOf(natsStore, routes.length > 0);
+    if (misuse !== null) throw new UsageError(misuse);
+  }
+  if (!natsOnly && !isNew && store === "sqlite" && !existsSync(db)) {
+    refuseEmpty(settings, await besides(settings));
+  }
+  if (missing.length === 0) return;
+  if (isManaged(settings)) {
+    await natsServer({ env, signal });
+    // Where there are streams, the nats-server of a killed membershipd may have to be waited for.
+    if (missing.includes(natsStore)) await demandFree(bind, natsPort);
+  }
+  if (!natsOnly) await demandFree(bind, httpPort);
+}
+
+async function demandFree(host: string, port: number): Promise<void> {
+  const server = createServer();
+  try {
+    server.listen({ host, port, exclusive: true });
+    await once(server, "listening");
+  } catch (error) {
+    throw listenError(error, host, port);
+  } finally {
+    server.close();
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * Who changed what with a command: the line that the server logs for a request, on stderr.
+ *
+ * @module
+ */
+
+import { userInfo } from "node:os";
+import type { Store } from "../../mod.ts";
+import type { Context } from "../command.ts";
+import { serverSettings } from "./chosen.ts";
+import { createLog } from "../serve/log/log.ts";
+
+/** What a change was about: ids and public keys, never a token. */
+type About = Readonly<Record<string, string>>;
+
+/** The store with a line for each change of users and invites, and of who owns a room or that it ends. */
+export async function audited(store: Store, { io }: Context): Promise<Store> {
+  // A command that names its store works whatever the server's settings are.
+  const server = await serverSettings(io.env).catch(() => null);
+  const format = server?.settings.logFormat ?? "text";
+  const write = (line: string) => void io.stderr.write(`${line}\n`);
+  const log = createLog({ format, level: "info", secrets: [], write });
+  const by = `command:${osUser()}`;
+  const noting = <A extends unknown[], R>(
+    action: string,
+    work: (...args: A) => Promise<R>,
+    about: (result: R, ...args: A) => About,
+  ) =>
+  async (...args: A): Promise<R> => {
+    const result = await work(...args);
+    log("info", "audit", { action, by, ...about(result, ...args), outcome: "done" });
+    return result;
+  };
+  const ofUser = ({ signPub: user, role }: { signPub: string; role: string }) => ({ user, role });
+  return {
+    ...store,
+    addUser: noting("addUser", store.addUser, ofUser),
+    revokeUser: noting("revokeUser", store.revokeUser, ofUser),
+    restoreUser: noting("restoreUser", store.restoreUser, ofUser),
+    setUserRole: noting("setUserRole", store.setUserRole, ofUser),
+    deleteUser: noting("deleteUser", store.deleteUser, (_, user) => ({ user })),
+    createInvite: noting("createInvite", store.createInvite, ({ invite: { id, role } }) => ({
+      invite: id,
+      role,
+    })),
+    cancelInvite: noting("cancelInvite", store.cancelInvite, ({ id }) => ({ invite: id })),
+    consumeInvite: noting("register", store.consumeInvite, ofUser),
+    changeRoomOwner: noting("changeRoomOwner", store.changeRoomOwner, (_, room, user) => ({
+      room,
+      user,
+    })),
+    deleteRoom: noting("deleteRoom", store.deleteRoom, (_, room) => ({ room })),
+  };
+}
+
+function osUser(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return "unknown";
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * Two states compared record by record, and what differs told by key.
+ *
+ * @module
+ */
+
+import type { StoreRecord } from "../../src/core/model.ts";
+import { type Difference, diffRecords, SnapshotDigest } from "../../src/snapshot/mod.ts";
+import { type Context, type JsonFlag, type ProgressFlag } from "../command.ts";
+import { EXIT } from "../terminal/failure.ts";
+import { JsonList, print, printable, totalOf } from "../terminal/output.ts";
+import { Progress } from "../terminal/progress.ts";
+
+/** One of the two states. */
+export interface Side {
+  /** Name for people, such as a file's path. */
+  name: string;
+  /** Word for machines, such as `left` or `sqlite`. */
+  word: string;
+  /** Its records in canonical order. */
+  records: AsyncIterable<StoreRecord>;
+}
+
+/** Compares, tells every difference as it is found, and sets the exit code. */
+export async function tellDifferences(
+  context: Context,
+  flags: JsonFlag & ProgressFlag,
+  left: Side,
+  right: Side,
+): Promise<void> {
+  using progress = new Progress(context.io, flags);
+  const a = new Counted(left);
+  const b = new Counted(right);
+  const list = flags.json ? new JsonList(context, "differences") : null;
+  let found = 0;
+  const tell = () => progress.show({ phase: "compare", done: a.count + b.count, total: null });
+  for await (const it of diffRecords(a.records(context, tell), b.records(context, tell))) {
+    found++;
+    if (list === null) await print(context, lineOf(it, left, right));
+    else await list.add({ ...it, change: wordOf(it, left, right) });
+  }
+  progress.show({ phase: "done", done: a.count + b.count, total: a.count + b.count });
+  const equal = found === 0;
+  if (list !== null) {
+    await list.end({ equal, [left.word]: a.summary(), [right.word]: b.summary() });
+  } else if (equal) {
+    const { counts, digest } = a.summary();
+    await print(context, `equal: ${totalOf(counts)} records, sha256 ${digest}`);
+  } else {
+    const sides = `${left.name} has ${a.count} records, ${right.name} has ${b.count}`;
+    await print(context, `different: ${found} differences; ${printable(sides)}`);
+  }
+  if (!equal) context.exitCode = EXIT.different;
+}
+
+class Counted {
+  count = 0;
+  readonly #digest = new SnapshotDigest();
+  readonly #side: Side;
+
+  constructor(side: Side) {
+    this.#side = side;
+  }
+
+  async *records({ io }: Context, tell: () => void): AsyncGenerator<StoreRecord> {
+    for await (const it of this.#side.records) {
+      this.#digest.add(it);
+      if (++this.count % 1000 === 0) {
+        tell();
+        io.signal.throwIfAborted();
+      }
+      yield it;
+    }
+  }
+
+  summary() {
+    return this.#digest.summary();
+  }
+}
+
+function wordOf({ change }: Difference, left: Side, right: Side): string {
+  if (change === "different") return change;
+  return `only-${change === "only-left" ? left.word : right.word}`;
+}
+
+function lineOf(it: Difference, left: Side, right: Side): string {
+  const key = printable(it.key);
+  if (it.change === "different") return `different: ${key} (${it.fields?.join(", ")})`;
+  return `only in ${printable(it.change === "only-left" ? left.name : right.name)}: ${key}`;
+}

@@ -1,0 +1,83 @@
+/**
+ * What both directions of the move share: running it, and telling what it did.
+ *
+ * @module
+ */
+
+import type { MoveProgress, MoveReport } from "../../mod.ts";
+import { type Context, type JsonFlag, type ProgressFlag } from "../command.ts";
+import { countsText, digestLines, print, printJson, totalOf } from "../terminal/output.ts";
+import { Progress } from "../terminal/progress.ts";
+
+/** Runs a move and tells what it did. */
+export async function tellMove(
+  context: Context,
+  flags: JsonFlag & ProgressFlag & { dryRun?: true },
+  move: (onProgress: (progress: MoveProgress) => void) => Promise<MoveReport>,
+  rollback: (report: MoveReport) => string,
+): Promise<void> {
+  if (!flags.dryRun) context.resume = "run the same command again to continue";
+  const report = await moved(context, flags, move);
+  const records = totalOf(report.counts);
+  const recordsPerSecond = Math.round(records / Math.max(0.001, report.seconds.total));
+  if (flags.json) {
+    const rate = report.dryRun ? {} : { recordsPerSecond };
+    return await printJson(context, { ...report, ...rate });
+  }
+  await print(
+    context,
+    ...report.dryRun
+      ? planned(report)
+      : [...done(report, recordsPerSecond), `rollback: ${rollback(report)}`],
+  );
+}
+
+async function moved(
+  { io }: Context,
+  flags: ProgressFlag,
+  move: (onProgress: (progress: MoveProgress) => void) => Promise<MoveReport>,
+): Promise<MoveReport> {
+  using progress = new Progress(io, flags);
+  return await move(progress.show);
+}
+
+function planned(report: MoveReport): string[] {
+  return [
+    "dry run: nothing was written",
+    `would be ${headline(report)}`,
+    `target: ${TARGETS[report.target]}`,
+  ];
+}
+
+function done(report: MoveReport, rate: number): string[] {
+  const { backup, saved, db, written, removed, seconds } = report;
+  const toKv = report.direction === "sqlite-to-kv";
+  const lines: string[] = [];
+  if (backup !== null) lines.push(`backed up ${db} -> ${backup}`);
+  if (saved !== null) lines.push(`saved what was there -> ${saved}`);
+  lines.push(headline(report), ...digestLines(report.digests ?? {}));
+  const changed = written + removed === 0
+    ? "nothing to change"
+    : `${written} entries written, ${removed} removed`;
+  const { preflight, backup: backing, copy, verify, total } = seconds;
+  lines.push(
+    `target: ${TARGETS[report.target]}; ${changed}`,
+    `took ${total.toFixed(2)} s, ${rate} records/s (preflight ${preflight.toFixed(2)} s, ` +
+      `${toKv ? `backup ${backing.toFixed(2)} s, ` : ""}copy ${copy.toFixed(2)} s, ` +
+      `verify ${verify.toFixed(2)} s)`,
+  );
+  return lines;
+}
+
+function headline({ direction, replicas, counts }: MoveReport): string {
+  const where = direction === "sqlite-to-kv" ? `KV (replicas=${replicas})` : "SQLite";
+  return `migrated to ${where}: ${countsText(counts)}`;
+}
+
+const TARGETS: Record<MoveReport["target"], string> = {
+  absent: "was not there",
+  empty: "was empty",
+  resumed: "held the beginning of this move, which was continued",
+  repeated: "held what this move brought before",
+  replaced: "held something else, which was replaced",
+};

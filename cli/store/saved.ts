@@ -1,0 +1,31 @@
+/**
+ * What a store held before it is replaced, in a snapshot file.
+ *
+ * @module
+ */
+
+import type { Store } from "../../mod.ts";
+import { exportSnapshot } from "../../src/snapshot/mod.ts";
+import type { Context, StoreFlags } from "../command.ts";
+import { writeWhole } from "./files.ts";
+
+/**
+ * Saves what a store holds: beside its SQLite file, or of a bucket in the working directory. Gives the
+ * file's path; `null` for a store that holds nothing.
+ */
+export async function saveBefore(
+  { io: { signal } }: Context,
+  { db, natsUrl, bucket = "UNIBUS" }: StoreFlags,
+  store: Store,
+): Promise<string | null> {
+  if (await isEmpty(store, signal)) return null;
+  const { stamp } = await import("../../src/move/steps.ts");
+  const path = `${natsUrl === undefined ? db : `../${bucket}`}.replaced-${stamp()}.ndjson`;
+  await writeWhole(path, exportSnapshot(store, { signal }), { force: false, signal });
+  return path;
+}
+
+async function isEmpty(store: Store, signal: AbortSignal): Promise<boolean> {
+  for await (const _ of store.records({ signal })) return false;
+  return true;
+}

@@ -1,0 +1,86 @@
+/**
+ * What went wrong, as an exit code, a line for people, and a JSON document.
+ *
+ * @module
+ */
+
+import { isStoreError, type RecordProblem, type StoreError } from "../../src/core/errors.ts";
+import { hintOf } from "./hints.ts";
+import { OutputClosed } from "./io.ts";
+
+/** The exit codes, stable. */
+export const EXIT = { done: 0, failed: 1, usage: 2, different: 3, interrupted: 130 } as const;
+
+/** The command line cannot be used as it is; exit code 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** What a failure means. */
+export interface Failure {
+  /** The exit code. */
+  exit: number;
+  /** Stable code, a `StoreError`'s or `usage` or `internal`. */
+  code: string;
+  /** What was attempted and what was found. */
+  message: string;
+  /** The input at fault. */
+  field?: string;
+  /** The stored records at fault, the first hundred. */
+  problems?: readonly RecordProblem[];
+  /** What to do next. */
+  hint?: string;
+}
+
+/**
+ * Judges an error; `null` when there is nobody left to tell.
+ *
+ * @param error What was thrown
+ * @param signal The signal of an interruption, in whose wake anything may fail
+ * @param resume What to do after one
+ */
+export function failureOf(
+  error: unknown,
+  signal: AbortSignal,
+  resume: string | null,
+): Failure | null {
+  if (error instanceof OutputClosed) return null;
+  if (signal.aborted) {
+    return {
+      exit: EXIT.interrupted,
+      code: "aborted",
+      message: "Interrupted",
+      ...(resume === null ? {} : { hint: resume }),
+    };
+  }
+  if (error instanceof UsageError) {
+    return { exit: EXIT.usage, code: "usage", message: error.message };
+  }
+  if (isStoreError(error)) return ofStore(error);
+  const message = error instanceof Error ? error.message : String(error);
+  return {
+    exit: EXIT.failed,
+    code: "internal",
+    message: `Unexpected: ${message}`,
+    hint: "UNIBUS_DEBUG=1 shows where it arose; report that, with membershipd version --json",
+  };
+}
+
+function ofStore(error: StoreError): Failure {
+  const { code, message, field, problems } = error;
+  const hint = hintOf(error);
+  return {
+    exit: code === "invalid"
+      ? EXIT.usage
+      : code === "mismatch"
+      ? EXIT.different
+      : code === "aborted"
+      ? EXIT.interrupted
+      : EXIT.failed,
+    code,
+    message,
+    ...(field === undefined ? {} : { field }),
+    ...(problems === undefined ? {} : { problems }),
+    ...(hint === null ? {} : { hint }),
+  };
+}

@@ -1,0 +1,160 @@
+/**
+ * Results: tables and fields for people, one JSON document for machines.
+ *
+ * @module
+ */
+
+import type { Context } from "../command.ts";
+import type { Counts, Page, PageRequest } from "../../src/core/model.ts";
+
+/** How much is collected before it is written. */
+const CHUNK = 32_768;
+const PAGE = 1000;
+
+// What a terminal would take for more than text: control characters, and marks that reorder it.
+// deno-lint-ignore no-control-regex
+const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]|\p{Cf}/gu;
+
+/** Text that a terminal shows as it is. */
+export function printable(text: string): string {
+  return text.replace(UNSAFE, (it) => `\\u{${it.codePointAt(0)!.toString(16)}}`);
+}
+
+/** Writes lines to stdout. */
+export async function print({ io }: Context, ...lines: string[]): Promise<void> {
+  await io.stdout.write(lines.map((it) => `${it}\n`).join(""));
+}
+
+/** Writes a line to stderr. */
+export async function say({ io }: Context, line: string): Promise<void> {
+  await io.stderr.write(`${line}\n`);
+}
+
+/** Writes the one JSON document. */
+export async function printJson(context: Context, value: unknown): Promise<void> {
+  await print(context, JSON.stringify(value, null, 2));
+}
+
+/** Lines of names and values, aligned. */
+export function fields(values: Record<string, string | number | boolean | null>): string[] {
+  const width = Math.max(...Object.keys(values).map((it) => it.length));
+  return Object.entries(values).map(([name, value]) =>
+    `${name.padEnd(width)}  ${value === null ? "-" : printable(String(value))}`
+  );
+}
+
+/** `2 rooms, 4 members, 6 keys, 3 users, 1 invites`. */
+export function countsText(counts: Counts): string {
+  const { rooms, members, room_keys, users, invites } = counts;
+  return `${rooms} rooms, ${members} members, ${room_keys} keys, ${users} users, ${invites} invites`;
+}
+
+/** Lines that name the digest of every kind and of all. */
+export function digestLines(digests: Record<string, string>): string[] {
+  return Object.entries(digests).map(([kind, it]) => `sha256 ${kind.padEnd(9)} ${it}`);
+}
+
+/** All records of counts. */
+export function totalOf(counts: Counts): number {
+  return Object.values(counts).reduce((a, b) => a + b, 0);
+}
+
+/** A JSON document with one long array, written as its items come. */
+export class JsonList {
+  readonly #context: Context;
+  readonly #name: string;
+  #text = "";
+  #begun = false;
+
+  constructor(context: Context, name: string) {
+    this.#context = context;
+    this.#name = name;
+  }
+
+  /** Adds an item. */
+  async add(item: unknown): Promise<void> {
+    const separator = this.#begin() ? "" : ",";
+    this.#text += `${separator}\n  ${JSON.stringify(item)}`;
+    if (this.#text.length >= CHUNK) await this.#flush();
+  }
+
+  /** Ends the document with these fields behind the array. */
+  async end(rest: Record<string, unknown> = {}): Promise<void> {
+    const empty = this.#begin();
+    const fields = Object.entries(rest).map(([name, it]) =>
+      `,\n${JSON.stringify(name)}: ${JSON.stringify(it)}`
+    );
+    this.#text += `${empty ? "" : "\n"}]${fields.join("")}}\n`;
+    this.#context.document = null;
+    await this.#flush();
+  }
+
+  /** Begins the document at the last moment: an error before that has one of its own. */
+  #begin(): boolean {
+    if (this.#begun) return false;
+    this.#begun = true;
+    this.#context.document = this;
+    this.#text += `{${JSON.stringify(this.#name)}: [`;
+    return true;
+  }
+
+  async #flush(): Promise<void> {
+    const text = this.#text;
+    this.#text = "";
+    await this.#context.io.stdout.write(text);
+  }
+}
+
+/** A list and how to show it. */
+export interface Listing<T> {
+  /** Name of the array in the JSON document, such as `users`. */
+  name: string;
+  /** Reads a page. */
+  page: (request: PageRequest) => Promise<Page<T>>;
+  /** The table's columns: heading and cell. */
+  columns: Record<string, (item: T) => string | number | null>;
+}
+
+/** Writes a list, page by page: all of it, or `limit` items. */
+export async function printList<T>(
+  context: Context,
+  { limit = Infinity, after = null, json }: { limit?: number; after?: string | null; json?: true },
+  listing: Listing<T>,
+): Promise<void> {
+  const list = json ? new JsonList(context, listing.name) : null;
+  let widths: number[] | null = null;
+  let shown = 0;
+  let next: string | null = after;
+  do {
+    context.io.signal.throwIfAborted();
+    const page: Page<T> = await listing.page({
+      limit: Math.min(PAGE, limit - shown),
+      after: next,
+    });
+    for (const item of page.items) await list?.add(item);
+    if (list === null && page.items.length > 0) {
+      const rows = page.items.map((item) => cells(listing, item));
+      if (widths === null) {
+        rows.unshift(Object.keys(listing.columns));
+        widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+      }
+      await print(context, ...rows.map((row) => line(row, widths!)));
+    }
+    shown += page.items.length;
+    next = page.next;
+  } while (next !== null && shown < limit);
+  if (list !== null) return await list.end({ next });
+  if (shown === 0) await say(context, `no ${listing.name}`);
+  if (next !== null) await say(context, `there are more: --after ${printable(next)}`);
+}
+
+function cells<T>({ columns }: Listing<T>, item: T): string[] {
+  return Object.values(columns).map((cell) => {
+    const it = cell(item);
+    return it === null || it === "" ? "-" : printable(String(it));
+  });
+}
+
+function line(row: string[], widths: number[]): string {
+  return row.map((it, i) => i === row.length - 1 ? it : it.padEnd(widths[i]!)).join("  ");
+}

@@ -1,0 +1,54 @@
+/**
+ * The blobs on a disk: every shard is read, so it is for those who ask now and then.
+ *
+ * @module
+ */
+
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { codeOf } from "./errors.ts";
+import type { BlobInfo } from "../types.ts";
+
+/** Directories, and files, looked at together: others wait for the disk as well. */
+const TOGETHER = 16;
+
+/** The blobs below `root`, by id. `check` is called between shards and ends it by throwing. */
+export async function* listDisk(root: string, check: () => void): AsyncGenerator<BlobInfo> {
+  for (const first of await shards(root)) {
+    for (const second of await shards(join(root, first))) {
+      check();
+      const directory = join(root, first, second);
+      const names = (await entries(directory)).filter((it) => /^[0-9a-f]{64}$/.test(it)).sort();
+      for (let i = 0; i < names.length; i += TOGETHER) {
+        const found = await Promise.all(
+          names.slice(i, i + TOGETHER)
+            .map(async (id) => ({ id, size: await sizeOf(join(directory, id)) })),
+        );
+        for (const { id, size } of found) if (size !== null) yield { id, size };
+      }
+    }
+  }
+}
+
+async function shards(directory: string): Promise<string[]> {
+  return (await entries(directory)).filter((it) => /^[0-9a-f]{2}$/.test(it)).sort();
+}
+
+async function entries(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes(codeOf(error) ?? "")) return [];
+    throw error;
+  }
+}
+
+async function sizeOf(path: string): Promise<number | null> {
+  try {
+    const it = await stat(path);
+    return it.isFile() ? it.size : null;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return null;
+    throw error;
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * The description of an object: read, and judged.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { StoreError } from "../../core/errors.ts";
+import { digestOfId, type ObjectInfo } from "./format.ts";
+import type { ObjectStream } from "./stream.ts";
+
+/** The description of an object, with the sequence of its message. */
+export interface Found {
+  /** What it says. */
+  info: ObjectInfo;
+  /** The sequence of its message. */
+  revision: number;
+}
+
+/** Reads the description of a blob at the leader, or `null` when there is none. */
+export async function readInfo(
+  stream: ObjectStream,
+  id: string,
+  deadline: number,
+): Promise<Found | null> {
+  const message = await stream.read({ last_by_subj: stream.subjects.metaOf(id) }, deadline);
+  if (message === null) return null;
+  try {
+    const info = JSON.parse(Buffer.from(message.data).toString("utf8")) as ObjectInfo;
+    return { info, revision: message.sequence };
+  } catch (cause) {
+    throw new StoreError("corrupt", `Blob ${id} is damaged: its description is not JSON`, {
+      cause,
+    });
+  }
+}
+
+/** Whether there is an object: some tools leave the description of one they delete. */
+export function isThere(found: Found | null): found is Found {
+  return found !== null && found.info.deleted !== true;
+}
+
+/** Whether a description is of the bytes its name says. */
+export function isSound({ name, digest, size, nuid }: ObjectInfo, id: string): boolean {
+  return name === id && digest === digestOfId(id) && Number.isSafeInteger(size) && size >= 0 &&
+    typeof nuid === "string" && /^\w+$/.test(nuid);
+}

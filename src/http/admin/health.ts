@@ -1,0 +1,69 @@
+/**
+ * `/readyz`: whether requests are welcome.
+ *
+ * @module
+ */
+
+import type { BlobStore } from "../../blobs/types.ts";
+import type { Store } from "../../core/store.ts";
+import type { ControlPlaneOptions, ReadinessCheck } from "../options.ts";
+
+/** What `/readyz` answers. */
+export interface Readiness {
+  /** Whether every check is. */
+  ok: boolean;
+  /** What was looked at. */
+  checks: readonly ReadinessCheck[];
+}
+
+/** An answer is good for so long, milliseconds: whoever asks all the time costs no more than that. */
+const GOOD_FOR_MS = 200;
+
+/** A check takes at most this long, milliseconds: no answer is an answer. */
+const PATIENCE_MS = 2_000;
+
+/** Makes the question. */
+export function readinessOf(
+  store: Pick<Store, "health">,
+  blobs: BlobStore | null,
+  more: ControlPlaneOptions["readiness"],
+): () => Promise<Readiness> {
+  let last: { at: number; answer: Promise<Readiness> } | null = null;
+
+  async function look(): Promise<Readiness> {
+    const found = await Promise.all([
+      inTime("store", async () => (await store.health()).checks),
+      blobs === null
+        ? []
+        : inTime("blobs", async () => [{ name: "blobs", ...await blobs.health() }]),
+      more === undefined ? [] : inTime("surroundings", more),
+    ]);
+    const checks = found.flat();
+    return { ok: checks.every((it) => it.ok), checks };
+  }
+
+  return () => {
+    const now = performance.now();
+    if (last === null || now - last.at > GOOD_FOR_MS) last = { at: now, answer: look() };
+    return last.answer;
+  };
+}
+
+/** What a check finds; one that fails or hangs has found that it is not so. */
+async function inTime(
+  name: string,
+  check: () => Promise<readonly ReadinessCheck[]>,
+): Promise<readonly ReadinessCheck[]> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<readonly ReadinessCheck[]>((resolve) => {
+    const detail = `No answer within ${PATIENCE_MS} ms`;
+    timer = setTimeout(() => resolve([{ name, ok: false, detail }]), PATIENCE_MS);
+  });
+  try {
+    return await Promise.race([check(), late]);
+  } catch {
+    return [{ name, ok: false, detail: "It could not be looked at" }];
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * What is counted, in the Prometheus text format.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { exposeLoopDelay } from "./loop_delay.ts";
+import type { Gate } from "../pipeline/shed.ts";
+
+/** The counts of one control plane. */
+export interface Metrics {
+  /** Notes an answered request; `route` is its pattern, never the path itself. */
+  request(method: string, route: string, status: number, seconds: number): void;
+  /** Notes a refusal of a signature or a right. */
+  refusal(reason: string): void;
+  /** Shows how much is let in. */
+  gate(gate: Gate): void;
+  /** Adds a count of the surroundings. */
+  gauge(name: string, help: string, read: () => number): void;
+  /** Everything as text. */
+  text(): Promise<string>;
+  /** The content type of the text. */
+  readonly contentType: string;
+}
+
+/** The methods that are counted by name: a caller may make up as many as it likes. */
+const METHODS = new Set(["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"]);
+
+/** Makes counts that start at nothing. */
+export function metricsOf(): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const requests = new Counter({
+    name: "unibus_http_requests_total",
+    help: "Answered requests",
+    labelNames: ["method", "route", "status"],
+    registers,
+  });
+  const seconds = new Histogram({
+    name: "unibus_http_request_seconds",
+    help: "Time until the answer's head was ready",
+    labelNames: ["route"],
+    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
+    registers,
+  });
+  const refusals = new Counter({
+    name: "unibus_http_refusals_total",
+    help: "Refused signatures and rights, by the part at fault; under soft they were let pass",
+    labelNames: ["reason"],
+    registers,
+  });
+  const gauge: Metrics["gauge"] = (name, help, read) => {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
+  };
+  gauge("process_resident_memory_bytes", "Resident memory", () => process.memoryUsage().rss);
+  gauge("process_uptime_seconds", "Time since the start", () => process.uptime());
+  new Counter({
+    name: "process_cpu_seconds_total",
+    help: "Processor time used, by user and system",
+    registers,
+    collect() {
+      const { user, system } = process.cpuUsage();
+      this.reset();
+      this.inc((user + system) / 1e6);
+    },
+  });
+  gauge("nodejs_heap_size_used_bytes", "Heap in use", () => process.memoryUsage().heapUsed);
+  gauge("nodejs_heap_size_total_bytes", "Heap taken", () => process.memoryUsage().heapTotal);
+  gauge(
+    "nodejs_external_memory_bytes",
+    "Memory of buffers outside the heap",
+    () => process.memoryUsage().external,
+  );
+  exposeLoopDelay(registry);
+  return {
+    request: (method, route, status, took) => {
+      requests.inc({ method: METHODS.has(method) ? method : "other", route, status });
+      seconds.observe({ route }, took);
+    },
+    refusal: (reason) => refusals.inc({ reason }),
+    gate: (it) => {
+      new Counter({
+        name: "unibus_http_shed_total",
+        help: "Requests refused because there was too much to do",
+        registers,
+        collect() {
+          this.reset();
+          this.inc(it.shed);
+        },
+      });
+      gauge("unibus_http_in_flight", "Requests in flight", () => it.inFlight);
+      gauge("unibus_http_in_flight_limit", "How many there may be now", () => it.limit);
+    },
+    gauge,
+    text: () => registry.metrics(),
+    contentType: registry.contentType,
+  };
+}

@@ -1,0 +1,91 @@
+/**
+ * What a control plane knows of itself, for its admins.
+ *
+ * @module
+ */
+
+import config from "../../../deno.json" with { type: "json" };
+import type { ClusterStatus, History, ServerStatus, Usage } from "../../core/operations.ts";
+import type { Store } from "../../core/store.ts";
+import { ChangeLog } from "./changes.ts";
+import type { Readiness } from "./health.ts";
+import { type Recorder, recorderOf } from "./history.ts";
+import type { ControlPlaneOptions } from "../options.ts";
+import { usageOf } from "./usage.ts";
+import { UserIndex } from "../routes/user_index.ts";
+
+/** What the routes of admins work with. */
+export interface Operations {
+  /** What was changed. */
+  readonly changes: ChangeLog;
+  /** The users, to be searched. */
+  readonly users: UserIndex;
+  /** Counts answers. */
+  readonly recorder: Recorder;
+  /** The time. */
+  now(): Date;
+  /** The last hour. */
+  history(): History;
+  /** How the server does. */
+  status(): Promise<ServerStatus>;
+  /** How much is kept. */
+  usage(): Promise<Usage>;
+  /** Ends what waits, and lets go of the store. */
+  close(): void;
+}
+
+/** A look at the cluster is good for so long, milliseconds: it asks every node. */
+const GOOD_FOR_MS = 1_000;
+
+/** Makes it. */
+export function operationsOf(
+  store: Store,
+  readiness: () => Promise<Readiness>,
+  options: ControlPlaneOptions,
+): Operations {
+  const now = options.clock ?? (() => new Date());
+  const startedAt = now().toISOString();
+  const users = new UserIndex(store);
+  const changes = new ChangeLog(store, now, (signPub) => users.touch(signPub), options.onEvent);
+  const recorder = recorderOf(now);
+  const cluster = looked(options.cluster);
+  return {
+    changes,
+    users,
+    recorder,
+    now,
+    history: recorder.read,
+    usage: usageOf(options.blobs ?? null, now),
+    async status() {
+      const [{ ok, checks }, found] = await Promise.all([readiness(), cluster()]);
+      return {
+        version: config.version,
+        busAuth: options.busAuth ?? "enforce",
+        startedAt,
+        backend: store.backend,
+        ok,
+        checks: [...checks],
+        cluster: found,
+      };
+    },
+    close() {
+      changes.close();
+      users.close();
+    },
+  };
+}
+
+/** Looks at the cluster once, however many ask. */
+function looked(look: ControlPlaneOptions["cluster"]): () => Promise<ClusterStatus | null> {
+  let last: { at: number; answer: Promise<ClusterStatus> } | null = null;
+  return async () => {
+    if (look === undefined) return null;
+    if (last === null || performance.now() - last.at > GOOD_FOR_MS) {
+      const it = last = { at: Infinity, answer: look() };
+      // Counted from its end: one look takes as long as the slowest node.
+      const done = () => void (it.at = performance.now());
+      it.answer.then(done, done);
+    }
+    return await last.answer;
+  };
+}

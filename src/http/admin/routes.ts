@@ -1,0 +1,75 @@
+/**
+ * Routes for admins: how the server does, what was done, and by whom.
+ *
+ * @module
+ */
+
+import { authorize } from "../routes/policy.ts";
+import { rosterOf } from "../routes/roster.ts";
+import { type Route, route } from "../pipeline/route.ts";
+import { OPERATION_ANSWER, OPERATION_QUERY } from "./shapes.ts";
+
+/** Changes of an answer when nobody says. */
+const CHANGES_DEFAULT = 100;
+
+/** Rooms, as admins see them. */
+export const ROSTERS: readonly Route[] = [
+  route("GET /v1/rooms/{id}/roster", {
+    id: "roomRoster",
+    summary: "List a room's members with their names, and whether each has the current key",
+    who: "admin",
+    query: OPERATION_QUERY.roster,
+    answer: OPERATION_ANSWER.roster,
+    errors: ["not_found"],
+    handle: async ({ store, params, query }) => ({
+      json: await rosterOf(store, params.id!, query),
+    }),
+  }),
+];
+
+/** The server itself. */
+export const OPERATIONS: readonly Route[] = [
+  route("GET /v1/status", {
+    id: "status",
+    summary: "How the server does, and the cluster behind it",
+    who: "admin",
+    answer: OPERATION_ANSWER.status,
+    handle: async ({ operations }) => ({ json: await operations.status() }),
+  }),
+  route("GET /v1/usage", {
+    id: "usage",
+    summary: "How many blobs there are, and how many bytes; counted at most once a minute",
+    who: "admin",
+    answer: OPERATION_ANSWER.usage,
+    handle: async ({ operations }) => ({ json: await operations.usage() }),
+  }),
+  route("GET /v1/history", {
+    id: "history",
+    summary: "Requests, refusals and latency of this process in the last hour",
+    who: "admin",
+    answer: OPERATION_ANSWER.history,
+    handle: ({ operations }) => Promise.resolve({ json: operations.history() }),
+  }),
+  route("GET /v1/changes", {
+    id: "listChanges",
+    summary: "What was changed through this process, newest first; with `wait`, once there is more",
+    who: "admin",
+    query: OPERATION_QUERY.changes,
+    waits: true,
+    answer: OPERATION_ANSWER.changes,
+    handle: async (call) => {
+      const { store, endpoint, isGone, query, operations } = call;
+      const { after, limit = CHANGES_DEFAULT, wait = 0 } = query;
+      return {
+        json: await operations.changes.poll({
+          endpoint,
+          after,
+          limit,
+          wait: wait * 1000,
+          isGone,
+          demand: () => call.demand(() => authorize("admin", { store, endpoint })),
+        }),
+      };
+    },
+  }),
+];

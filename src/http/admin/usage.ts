@@ -1,0 +1,62 @@
+/**
+ * How much is kept in blobs: counted when somebody asks, and not again for a while.
+ *
+ * @module
+ */
+
+import { StoreError } from "../../core/errors.ts";
+import type { BlobStore } from "../../blobs/types.ts";
+import type { Usage } from "../../core/operations.ts";
+
+/** A count is good for so long, milliseconds, */
+const GOOD_FOR_MS = 60_000;
+/** and for so many times as long as it took: counting is at most a twentieth of the work. */
+const REST = 20;
+/** Who asks waits so long for a first count, milliseconds. */
+const PATIENCE_MS = 8_000;
+
+/** Makes the question. */
+export function usageOf(
+  blobs: Pick<BlobStore, "list"> | null,
+  now: () => Date,
+): () => Promise<Usage> {
+  let last: { until: number; answer: Usage } | null = null;
+  let counting: Promise<Usage> | null = null;
+
+  async function count(store: Pick<BlobStore, "list">): Promise<Usage> {
+    const began = performance.now();
+    const found = { count: 0, bytes: 0 };
+    for await (const { size } of store.list()) {
+      found.count++;
+      found.bytes += size;
+    }
+    const answer = { blobs: { ...found, at: now().toISOString() } };
+    const ended = performance.now();
+    last = { until: ended + Math.max(GOOD_FOR_MS, REST * (ended - began)), answer };
+    return answer;
+  }
+
+  return async () => {
+    if (blobs === null) return { blobs: null };
+    if (last !== null && performance.now() < last.until) return last.answer;
+    counting ??= count(blobs).finally(() => counting = null);
+    // What was counted before says more than a wait.
+    const answer = await inTime(counting, last === null ? PATIENCE_MS : 500);
+    if (answer !== null) return answer;
+    if (last !== null) return last.answer;
+    throw new StoreError("unavailable", "The blobs are still being counted; ask again");
+  };
+}
+
+/** What it gives, or `null` when that takes longer. */
+async function inTime<T>(work: Promise<T>, ms: number): Promise<T | null> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<null>((resolve) => timer = setTimeout(resolve, ms, null));
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+    // Where it is late, whoever asks next hears of its failure.
+    work.catch(() => {});
+  }
+}

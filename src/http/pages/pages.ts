@@ -1,0 +1,141 @@
+/**
+ * The pages for people: `/join`, `/console`, and the scripts and styles they are made of. All of it is
+ * in this program; nothing comes from elsewhere, and a browser is told to fetch nothing from elsewhere.
+ *
+ * @module
+ */
+
+import { createHash } from "node:crypto";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
+import { StoreError } from "../../core/errors.ts";
+import { ASSETS, DOCUMENTS } from "./web_assets.ts";
+
+/** Which pages are there. */
+export interface PagesOptions {
+  /** The page that an invite's link opens, `/join`. Default true. */
+  join?: boolean;
+  /**
+   * The admins' console, `/console`. Default true under `enforce`. Where nobody's signature is demanded
+   * it is for this machine only, also when this is true.
+   */
+  console?: boolean;
+}
+
+/** One thing to serve, ready in both forms. */
+interface Served {
+  plain: Uint8Array<ArrayBuffer>;
+  packed: Uint8Array<ArrayBuffer>;
+  etag: string;
+  headers: Readonly<Record<string, string>>;
+}
+
+/** Where scripts and styles are. */
+export const ASSET_PATH = "/assets/{name}";
+
+const TYPES: Readonly<Record<string, string>> = {
+  css: "text/css; charset=utf-8",
+  js: "text/javascript; charset=utf-8",
+  svg: "image/svg+xml",
+};
+
+/**
+ * What a page may do: run its own script and style, and ask its own server. A script that was slipped in
+ * would find no way out, and text can nowhere become markup (Trusted Types).
+ */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+  "trusted-types 'none'",
+].join("; ");
+
+/** Nothing of a machine is needed but the clipboard, to copy a link. */
+const PERMISSIONS = ["camera", "geolocation", "microphone", "payment", "usb"]
+  .map((it) => `${it}=()`).join(", ");
+
+const DOCUMENT_HEADERS: Readonly<Record<string, string>> = {
+  "content-type": "text/html; charset=utf-8",
+  // The names of its scripts change with their content, so the document itself must be asked for.
+  "cache-control": "no-cache",
+  "content-security-policy": POLICY,
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-resource-policy": "same-origin",
+  "permissions-policy": PERMISSIONS,
+  "referrer-policy": "no-referrer",
+  "x-frame-options": "DENY",
+};
+
+/** Answers a request for a page of a control plane that is mounted below `base`. */
+export async function pageOf(
+  name: keyof typeof DOCUMENTS,
+  request: Request,
+  base: string,
+): Promise<Response> {
+  const text = DOCUMENTS[name]!.replaceAll('="/assets/', `="${base}/assets/`);
+  return answerOf(await served(`page ${base}/${name}`, text, DOCUMENT_HEADERS), request);
+}
+
+/** Answers a request for a script or a style. */
+export async function assetOf(name: string, request: Request): Promise<Response> {
+  const text = Object.hasOwn(ASSETS, name) ? ASSETS[name] : undefined;
+  if (text === undefined) throw new StoreError("not_found", "There is nothing at this path");
+  const headers = {
+    "content-type": TYPES[name.slice(name.lastIndexOf(".") + 1)]!,
+    "cache-control": "public, max-age=31536000, immutable",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+  };
+  return answerOf(await served(`asset ${name}`, text, headers), request);
+}
+
+const ready = new Map<string, Promise<Served>>();
+
+/** Packs once, at the first request. */
+function served(key: string, text: string, headers: Served["headers"]): Promise<Served> {
+  let found = ready.get(key);
+  if (found === undefined) {
+    const plain = new TextEncoder().encode(text);
+    const etag = createHash("sha256").update(plain).digest("base64url").slice(0, 22);
+    const work = promisify(gzip)(plain, { level: 9 });
+    found = work.then((it) => ({ plain, packed: new Uint8Array(it), etag, headers }));
+    ready.set(key, found);
+  }
+  return found;
+}
+
+function answerOf({ plain, packed, etag, headers }: Served, request: Request): Response {
+  const isPacked = takesGzip(request.headers.get("accept-encoding"));
+  // Two forms of one thing are two representations, each with a tag of its own.
+  const tag = isPacked ? `"${etag}-gzip"` : `"${etag}"`;
+  const own = { ...headers, etag: tag, vary: "accept-encoding" };
+  if (tags(request.headers.get("if-none-match")).includes(tag)) {
+    return new Response(null, { status: 304, headers: own });
+  }
+  const body = isPacked ? packed : plain;
+  return new Response(body, {
+    headers: {
+      ...own,
+      "content-length": String(body.byteLength),
+      ...isPacked && { "content-encoding": "gzip" },
+    },
+  });
+}
+
+function tags(field: string | null): string[] {
+  return (field ?? "").split(",").map((it) => it.trim().replace(/^W\//, ""));
+}
+
+/** Whether `Accept-Encoding` takes gzip, by its name, with a weight above zero. */
+function takesGzip(field: string | null): boolean {
+  return (field ?? "").split(",").some((it) => {
+    const [coding, ...params] = it.split(";").map((part) => part.trim().toLowerCase());
+    return coding === "gzip" && !params.some((param) => /^q=0(\.0*)?$/.test(param));
+  });
+}

@@ -1,0 +1,119 @@
+/**
+ * Bodies of requests, never longer than allowed.
+ *
+ * @module
+ */
+
+import { createHash, timingSafeEqual } from "node:crypto";
+import { StoreError } from "../../core/errors.ts";
+import type { BodyShare } from "./body_budget.ts";
+import { Refusal } from "./problem.ts";
+
+/** Whether a request comes with a body, by what its headers say. */
+export function hasBody(headers: Headers): boolean {
+  const length = headers.get("content-length");
+  return headers.has("transfer-encoding") || (length !== null && length !== "0");
+}
+
+/** Refuses a length over `max` before a byte of it is read. */
+export function checkLength(headers: Headers, max: number): void {
+  const length = headers.get("content-length");
+  if (length === null) return;
+  if (!/^\d{1,16}$/.test(length)) {
+    throw new StoreError("invalid", "content-length must be a number", { field: "content-length" });
+  }
+  if (Number(length) > max) {
+    throw new StoreError("too_large", `The body must be at most ${max} bytes, found ${length}`);
+  }
+}
+
+/** The bytes of a body as they come; `too_large` when there are more than `max`. */
+export async function* bodyOf(request: Request, max: number): AsyncGenerator<Uint8Array> {
+  checkLength(request.headers, max);
+  if (request.body === null) return;
+  let length = 0;
+  const reader = request.body.getReader();
+  try {
+    while (true) {
+      const { done, value } = await readFrom(reader);
+      if (done) return;
+      length += value.length;
+      if (length > max) {
+        throw new StoreError("too_large", `The body must be at most ${max} bytes, found more`);
+      }
+      yield value;
+    }
+  } finally {
+    // What was not read is not wanted; it must not wait for us.
+    void reader.cancel().catch(() => {});
+  }
+}
+
+async function readFrom(reader: ReadableStreamDefaultReader<Uint8Array>) {
+  try {
+    return await reader.read();
+  } catch (cause) {
+    // The caller went away or was too slow: nothing of ours failed, and nobody reads the answer.
+    throw new Refusal("aborted", "The body did not arrive whole", { status: 400, cause });
+  }
+}
+
+/**
+ * A whole body. Its parts are copied together as they come: in Deno each part, be it one byte, holds
+ * the 64 KiB it was read into.
+ */
+async function bytesOf(request: Request, max: number, share: BodyShare): Promise<Uint8Array> {
+  let bytes = new Uint8Array();
+  let length = 0;
+  for await (const it of bodyOf(request, max)) {
+    const needed = length + it.length;
+    if (needed > bytes.length) {
+      const size = Math.min(max, Math.max(4096, needed, 2 * bytes.length));
+      share.hold(size);
+      const larger = new Uint8Array(size);
+      larger.set(bytes.subarray(0, length));
+      bytes = larger;
+    }
+    bytes.set(it, length);
+    length = needed;
+  }
+  return bytes.subarray(0, length);
+}
+
+/**
+ * A JSON body as a value, `undefined` where there is none. `checkBytes` sees the bytes first: what was
+ * not signed is not parsed.
+ */
+export async function jsonOf(
+  request: Request,
+  max: number,
+  share: BodyShare,
+  checkBytes: (bytes: Uint8Array) => Promise<void>,
+): Promise<unknown> {
+  const bytes = await bytesOf(request, max, share);
+  await checkBytes(bytes);
+  if (bytes.length === 0) return undefined;
+  const type = request.headers.get("content-type") ?? "";
+  if (!/^application\/json\s*(;|$)/i.test(type)) {
+    const field = "content-type";
+    throw new Refusal("invalid", `${field} must be application/json`, { status: 415, field });
+  }
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new StoreError("invalid", "The body must be UTF-8", { cause });
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    // The parser's message quotes the body, which may hold a token.
+    throw new StoreError("invalid", "The body must be JSON");
+  }
+}
+
+/** Whether the bytes of a body have the digest that was signed for them. */
+export function hasDigest(bytes: Uint8Array, digest: Uint8Array): boolean {
+  const actual = createHash("sha256").update(bytes).digest();
+  return actual.length === digest.length && timingSafeEqual(actual, digest);
+}

@@ -1,0 +1,81 @@
+/**
+ * Memberships that somebody else makes: offers until their receivers accept them, and not too many.
+ *
+ * @module
+ */
+
+import { StoreError } from "../../core/errors.ts";
+import type { AddedMember } from "../../core/model.ts";
+import type { Call } from "./route.ts";
+
+/** Open offers of one owner to one receiver. */
+const MOST_OF_OWNER = 20;
+/** Open offers to one receiver. */
+const MOST = 1_000;
+/** Receivers that are looked up at once. */
+const AT_ONCE = 16;
+
+/**
+ * The members to add: accepted where the caller may accept for them, else offers.
+ *
+ * @throws {StoreError} `forbidden` when `accepted: true` is asked for and the caller may not
+ */
+export async function membersFor<T extends { accepted?: boolean | undefined; endpoint: string }>(
+  call: Pick<Call, "mayAccept">,
+  given: readonly T[],
+): Promise<(T & { accepted: boolean })[]> {
+  const members: (T & { accepted: boolean })[] = [];
+  for (const it of given) {
+    const may = await call.mayAccept(it.endpoint);
+    if (it.accepted === true && !may) {
+      throw new StoreError(
+        "forbidden",
+        "accepted must not be true: only an admin or the member itself accepts a membership",
+        { field: "accepted" },
+      );
+    }
+    members.push({ ...it, accepted: it.accepted ?? may });
+  }
+  return members;
+}
+
+/**
+ * Does `work`, which adds `members` to a room of `owner`, unless one of them has too many open offers.
+ *
+ * @throws {StoreError} `rate_limited`
+ */
+export async function withOffers<T>(
+  { store, turns }: Pick<Call, "store" | "turns">,
+  owner: string,
+  members: readonly AddedMember[],
+  work: () => Promise<T>,
+): Promise<T> {
+  const offered = members.filter((it) => it.accepted === false);
+  // Each once and sorted: neither one request nor two with the same receivers wait for themselves.
+  const receivers = [...new Set(offered.map((it) => it.endpoint))].sort();
+  const demandOffer = async (receiver: string) => {
+    const { items } = await store.listRoomsForEndpoint(receiver, { accepted: false, limit: MOST });
+    if (items.length >= MOST) {
+      throw new StoreError(
+        "rate_limited",
+        `${receiver} has ${MOST} open offers, the most possible`,
+      );
+    }
+    if (items.filter((it) => it.owner === owner).length >= MOST_OF_OWNER) {
+      throw new StoreError(
+        "rate_limited",
+        `${receiver} has ${MOST_OF_OWNER} open offers of this owner, the most possible`,
+      );
+    }
+  };
+  const checked = async () => {
+    for (let from = 0; from < receivers.length; from += AT_ONCE) {
+      await Promise.all(receivers.slice(from, from + AT_ONCE).map(demandOffer));
+    }
+    return await work();
+  };
+  return await receivers.reduceRight<() => Promise<T>>(
+    (inner, receiver) => () => turns.take(`offers ${receiver}`, inner),
+    checked,
+  )();
+}

@@ -1,0 +1,313 @@
+/**
+ * What every request under `/v1` goes through: who sent it, whether they may, what they ask, the work.
+ *
+ * @module
+ */
+
+import { setTimeout as delay } from "node:timers/promises";
+import { StoreError } from "../../core/errors.ts";
+import type { BlobStore } from "../../blobs/types.ts";
+import type { Store } from "../../core/store.ts";
+import { type Authenticator, authenticator, type Sender } from "./authenticate.ts";
+import { checkLength, hasBody, hasDigest, jsonOf } from "./body.ts";
+import { BodyBudget, type BodyShare, isLarge } from "./body_budget.ts";
+import type { ControlPlaneEvent } from "../events.ts";
+import { groupOf, type Limit, limitOf } from "./limits.ts";
+import type { Operations } from "../admin/operations.ts";
+import type { BusAuth, ControlPlaneOptions } from "../options.ts";
+import { authorize, isAdmin } from "../routes/policy.ts";
+import { type Quotas, quotasOf } from "./quotas.ts";
+import type { Call, Reply, Route } from "./route.ts";
+import { object, type Schema } from "./schema.ts";
+import type { Slot } from "./shed.ts";
+import { Turns } from "./turns.ts";
+import { targetOf } from "../../signature/base.ts";
+import { show } from "../../core/validate.ts";
+
+/** What {@link Pipeline} needs besides the options. */
+export interface Surroundings {
+  store: Store;
+  busAuth: BusAuth;
+  operations: Operations;
+  tell(event: ControlPlaneEvent): void;
+  /** Counts a refusal. */
+  count(reason: string): void;
+}
+
+/** A request on its way. */
+export interface Incoming {
+  route: Route;
+  request: Request;
+  params: Readonly<Record<string, string>>;
+  /** The peer's address, empty when it is not known. */
+  address: string;
+  /** Whether the peer has gone, as far as can be told. */
+  isGone(): boolean;
+  requestId: string;
+  /** Its place among those in flight. */
+  slot: Slot;
+}
+
+const NO_QUERY = object({});
+
+/** Most bytes of a body from somebody who is no user yet. */
+const NEWCOMER_BYTES = 16 * 1024;
+/** What a body takes that is streamed: its blocks on their way to where they are kept. */
+const STREAM_BYTES = 1024 * 1024;
+
+/** Codes of a no; anything else is no answer at all. */
+const REFUSALS = new Set(["unauthenticated", "forbidden", "not_found"]);
+
+/** Who asks where nobody looks at a signature. */
+const NOBODY: Sender = { endpoint: null, digest: null, fault: null, proof: null };
+
+/** Takes requests to their routes. */
+export class Pipeline {
+  readonly #around: Surroundings;
+  readonly #options: ControlPlaneOptions;
+  readonly #senders: Authenticator;
+  readonly #registrations: Limit;
+  readonly #questions: Limit;
+  readonly #blobs: BlobStore | null;
+  readonly #budget: BodyBudget;
+  readonly #quotas: Quotas;
+  readonly #turns = new Turns();
+
+  /** Makes one; what it remembers of requests begins now. */
+  constructor(around: Surroundings, options: ControlPlaneOptions) {
+    this.#around = around;
+    this.#options = options;
+    this.#senders = authenticator(around.busAuth, options);
+    const perMinute = options.registrationsPerMinute ?? 60;
+    this.#registrations = limitOf(perMinute, "registrations");
+    this.#questions = limitOf(perMinute, "unsigned requests");
+    this.#blobs = options.blobs ?? null;
+    this.#quotas = quotasOf(options, around.busAuth);
+    this.#budget = new BodyBudget(options.maxBodyMemory ?? 64 * 1024 * 1024);
+  }
+
+  /** Bytes that request bodies take in memory now. */
+  get bodyBytes(): number {
+    return this.#budget.bytes;
+  }
+
+  /** Answers a request, or throws the error it met. */
+  async run(it: Incoming): Promise<Response> {
+    const shares: BodyShare[] = [];
+    try {
+      return await this.#run(it, (key) => {
+        const share = this.#budget.open(key);
+        shares.push(share);
+        return share;
+      });
+    } finally {
+      for (const share of shares) share.close();
+    }
+  }
+
+  async #run(it: Incoming, openShare: (key: string | null) => BodyShare): Promise<Response> {
+    const { route, request, params } = it;
+    if (this.#around.busAuth !== "enforce") demandOwnName(request, this.#options.authorities);
+    if (route.who === "newcomer") await this.#registrations.take(it.address);
+    const isOpen = route.who === "anyone";
+    if (isOpen) await this.#questions.take(it.address);
+    const { endpoint, digest, fault, proof } = isOpen ? NOBODY : this.#senders.sender(request);
+    // A right that is missing: thrown under `enforce`, told under `soft`; else the answer is yes.
+    const judge = (check: () => void | Promise<void>) => this.#judge(it, endpoint, check);
+    // Of who is not proved nothing more is asked: what `enforce` would have done has been told.
+    const isJudged = !isOpen && this.#around.busAuth !== "off" && fault === null;
+    if (fault !== null) {
+      await judge(() => {
+        throw fault;
+      });
+    }
+    const given = queryOf(request.url);
+    const { store, operations } = this.#around;
+    const all = given.all === "true";
+    const mayDo = () =>
+      authorize(route.who, { store, endpoint, roomId: params.id, about: params.endpoint, all });
+    let isAllowed = false;
+    if (isJudged) {
+      isAllowed = await judge(mayDo);
+      const by = route.who === "newcomer" ? "newcomer" : "user";
+      let early = 0;
+      if (proof !== null) await judge(() => void (early = this.#senders.demandUnseen(proof, by)));
+      if (early > 0) {
+        await it.slot.waitFor(() => delay(early));
+        isAllowed = await judge(mayDo);
+      }
+      if (route.streams && request.method === "PUT") await judge(() => demandDigest(digest));
+    }
+    const query = read(route.query ?? NO_QUERY, given);
+    // Anybody can make new keys, or sign nothing; whose are not proved could be anybody's.
+    const isUnknown = isOpen || route.who === "newcomer";
+    const address = it.address === "" ? null : groupOf(it.address);
+    const share = openShare(isUnknown ? address : isAllowed ? endpoint : null);
+    const body = await this.#body(it, share, async (bytes) => {
+      // Also where none came: one that was signed must not be taken away.
+      if (isJudged && (bytes.length > 0 || digest !== null)) {
+        await judge(() => checkDigest(bytes, digest));
+      }
+    });
+    // Who sends a body decides when it ends, and may by then have been revoked, or own that room no more.
+    if (isAllowed && route.body !== null) await judge(mayDo);
+    const call: Call = {
+      store,
+      blobs: this.#blobs,
+      maxBlobBytes: this.#options.maxBlobBytes ?? 64 * 1024 * 1024,
+      requireEncrypted: this.#options.requireEncrypted ?? false,
+      quotas: this.#quotas,
+      turns: this.#turns,
+      tellFailure: (what, error) =>
+        this.#around.tell({
+          level: "warn",
+          event: "failed",
+          requestId: it.requestId,
+          route: route.id,
+          code: error instanceof StoreError ? error.code : "internal",
+          reason: `${what}: ${error instanceof Error ? error.message : String(error)}`,
+        }),
+      operations,
+      isGone: it.isGone,
+      request,
+      endpoint,
+      params,
+      query,
+      digest,
+      body,
+      caller: () => {
+        if (endpoint !== null) return endpoint;
+        throw new StoreError("unauthenticated", "The request must be signed, to tell whose it is");
+      },
+      mayAccept: async (member) => {
+        if (this.#around.busAuth === "off") return true;
+        if (proof === null || endpoint === null) return false;
+        return member === endpoint || await isAdmin(store, endpoint);
+      },
+      demand: async (check) => {
+        if (isJudged) await judge(check);
+      },
+    };
+    // Who sends a stream, or waits for something to happen, is not waited for by others.
+    const takesTime = route.waits || (route.streams && request.method === "PUT");
+    const handle = () => route.handle(call);
+    const work = () => takesTime ? it.slot.waitFor(handle) : handle();
+    return respond(
+      await operations.changes.record(route, call, proof !== null, work),
+      route.status,
+    );
+  }
+
+  async #body(
+    { route, request, slot }: Incoming,
+    share: BodyShare,
+    checkBytes: (bytes: Uint8Array) => Promise<void>,
+  ): Promise<unknown> {
+    if (route.body !== null) {
+      const usual = this.#options.maxJsonBytes ?? route.maxBytes ?? 1024 * 1024;
+      const max = route.who === "newcomer" ? Math.min(usual, NEWCOMER_BYTES) : usual;
+      checkLength(request.headers, max);
+      if (isLarge(request.headers)) share.large();
+      const value = await slot.waitForBody(() => jsonOf(request, max, share, checkBytes));
+      return read(route.body, value === undefined ? {} : value);
+    }
+    if (route.streams && request.method === "PUT") {
+      share.hold(STREAM_BYTES);
+      return undefined;
+    }
+    if (!route.streams && hasBody(request.headers)) {
+      throw new StoreError("invalid", "This request takes no body");
+    }
+    return undefined;
+  }
+
+  async #judge(
+    { route, address, requestId }: Incoming,
+    endpoint: string | null,
+    check: () => void | Promise<void>,
+  ): Promise<boolean> {
+    try {
+      await check();
+      return true;
+    } catch (error) {
+      // No answer from the store is none under `soft` either.
+      if (!(error instanceof StoreError) || !REFUSALS.has(error.code)) throw error;
+      const { busAuth, tell, count } = this.#around;
+      const enforced = busAuth === "enforce";
+      // Counted before it is told, so that a flood of refusals is none of lines.
+      const answer = enforced ? await this.#senders.refusal(error, address) : error;
+      count(error.field ?? error.code);
+      tell({
+        level: "warn",
+        event: enforced ? "refused" : "would_refuse",
+        requestId,
+        route: route.id,
+        address,
+        endpoint,
+        code: error.code,
+        reason: error.message,
+      });
+      if (enforced) throw answer;
+      return false;
+    }
+  }
+}
+
+/**
+ * Where no signature is demanded, whatever a browser runs could reach us: by a name that its page has
+ * made lead here, or from a page of elsewhere. Programs send no `Origin`.
+ */
+function demandOwnName(
+  { method, url, headers }: Request,
+  names: readonly string[] | undefined,
+): void {
+  const host = targetOf(method, url, headers.get("host"))?.authority ?? "";
+  if (names !== undefined && !names.includes(host)) {
+    throw new StoreError("forbidden", `This server is not ${show(host)}`, { field: "host" });
+  }
+  const origin = headers.get("origin");
+  if (origin !== null && URL.parse(origin)?.host !== host) {
+    throw new StoreError("forbidden", "Pages of another origin may not ask", { field: "origin" });
+  }
+}
+
+function demandDigest(digest: Uint8Array | null): asserts digest is Uint8Array {
+  if (digest !== null) return;
+  const field = "content-digest";
+  throw new StoreError("unauthenticated", "The signature must cover content-digest", { field });
+}
+
+function checkDigest(bytes: Uint8Array, digest: Uint8Array | null): void {
+  demandDigest(digest);
+  if (hasDigest(bytes, digest)) return;
+  const field = "content-digest";
+  throw new StoreError("unauthenticated", "The body is not the one that was signed", { field });
+}
+
+function read(schema: Schema<unknown>, value: unknown): unknown {
+  return schema.read("", value);
+}
+
+/** The query as an object of texts. */
+function queryOf(url: string): Record<string, string> {
+  const at = url.indexOf("?");
+  const found: Record<string, string> = Object.create(null);
+  if (at < 0) return found;
+  for (const [name, value] of new URLSearchParams(url.slice(at))) {
+    if (Object.hasOwn(found, name)) {
+      const field = name.slice(0, 64);
+      throw new StoreError("invalid", "The query names a parameter twice", { field });
+    }
+    found[name] = value;
+  }
+  return found;
+}
+
+function respond({ status, json, body, headers }: Reply, usual: number): Response {
+  const code = status ?? usual;
+  if (json === undefined) return new Response(body ?? null, { status: code, headers });
+  return new Response(JSON.stringify(json), {
+    status: code,
+    headers: { "content-type": "application/json", ...headers },
+  });
+}

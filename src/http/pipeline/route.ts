@@ -1,0 +1,141 @@
+/**
+ * What a route is: one entry says how it is called, who may, what it takes and answers, and does it.
+ * The server, the documentation and the tests all go through the same list.
+ *
+ * @module
+ */
+
+import type { BlobStore } from "../../blobs/types.ts";
+import type { StoreErrorCode } from "../../core/errors.ts";
+import type { Store } from "../../core/store.ts";
+import type { Turns } from "./turns.ts";
+import type { Operations } from "../admin/operations.ts";
+import type { Who } from "../routes/policy.ts";
+import type { Quotas } from "./quotas.ts";
+import type { Schema } from "./schema.ts";
+
+/** What a route works with. */
+export interface Call<Q = unknown, B = unknown> {
+  /** The store. */
+  readonly store: Store;
+  /** Where blobs are kept. */
+  readonly blobs: BlobStore | null;
+  /** Most bytes of a blob. */
+  readonly maxBlobBytes: number;
+  /** Whether rooms must be end-to-end encrypted. */
+  readonly requireEncrypted: boolean;
+  /** How much users and rooms may have. */
+  readonly quotas: Quotas;
+  /** For work that must not run twice at once. */
+  readonly turns: Turns;
+  /** Tells that something failed which the caller need not know of. */
+  readonly tellFailure: (what: string, error: unknown) => void;
+  /** What the control plane knows of itself. */
+  readonly operations: Operations;
+  /** The request. */
+  readonly request: Request;
+  /** Who asks: proved under `enforce`, else as claimed; null when nobody is named. */
+  readonly endpoint: string | null;
+  /** The parts of the path. */
+  readonly params: Readonly<Record<string, string>>;
+  /** The query, checked. */
+  readonly query: Q;
+  /** The body, checked. */
+  readonly body: B;
+  /** The SHA-256 that was signed for the body, where one was. */
+  readonly digest: Uint8Array | null;
+  /** Whether the client has gone, as far as can be told. */
+  isGone(): boolean;
+  /** Who asks; `unauthenticated` when nobody is named. */
+  caller(): string;
+  /**
+   * Whether a membership of `endpoint` that the caller makes counts as accepted: of an admin, who is
+   * proved, of the member itself, and where nobody is authenticated.
+   */
+  mayAccept(endpoint: string): Promise<boolean>;
+  /**
+   * A right beyond those of the route's `who`. Under `enforce` a refusal is thrown, under `soft` it
+   * is told, under `off` nobody looks.
+   */
+  demand(check: () => void | Promise<void>): Promise<void>;
+}
+
+/** What a route answers. */
+export interface Reply {
+  /** The HTTP status; default the route's own. */
+  status?: number;
+  /** A value to be written as JSON. */
+  json?: unknown;
+  /** Anything else. */
+  body?: ReadableStream<Uint8Array> | null;
+  /** Headers. */
+  headers?: Record<string, string>;
+}
+
+/** A route. */
+export interface Route {
+  readonly method: "GET" | "PUT" | "POST" | "DELETE";
+  /** The path, with `{name}` for parts that vary. */
+  readonly path: string;
+  /** Its name in the documentation. */
+  readonly id: string;
+  readonly summary: string;
+  readonly who: Who;
+  readonly query: Schema<unknown> | null;
+  readonly body: Schema<unknown> | null;
+  /** Most bytes of its JSON body, where that is more than others need. */
+  readonly maxBytes: number | null;
+  /** Whether the body is bytes that the route reads itself. */
+  readonly streams: boolean;
+  /** Whether it may wait for something to happen: its time says nothing of how we do. */
+  readonly waits: boolean;
+  readonly status: number;
+  /** Other statuses it may answer, and what they mean. */
+  readonly also: Readonly<Record<number, string>>;
+  readonly answer: Schema<unknown> | null;
+  /** Codes it may answer besides `invalid`, `unauthenticated`, `forbidden` and `unavailable`. */
+  readonly errors: readonly StoreErrorCode[];
+  handle(call: Call): Promise<Reply>;
+}
+
+/** What {@link route} takes: what is left out is nothing. */
+export interface RouteParts<Q, B> {
+  id: string;
+  summary: string;
+  who: Who;
+  query?: Schema<Q>;
+  body?: Schema<B>;
+  maxBytes?: number;
+  streams?: boolean;
+  waits?: boolean;
+  status?: number;
+  also?: Readonly<Record<number, string>>;
+  answer?: Schema<unknown>;
+  errors?: readonly StoreErrorCode[];
+  handle(call: Call<Q, B>): Promise<Reply>;
+}
+
+/** Makes a route, as `route("GET /v1/me", …)`. */
+export function route<Q = Record<string, never>, B = undefined>(
+  line: `${Route["method"]} /${string}`,
+  parts: RouteParts<Q, B>,
+): Route {
+  const [method, path] = line.split(" ") as [Route["method"], string];
+  return {
+    method,
+    path,
+    id: parts.id,
+    summary: parts.summary,
+    who: parts.who,
+    query: parts.query ?? null,
+    body: parts.body ?? null,
+    maxBytes: parts.maxBytes ?? null,
+    streams: parts.streams ?? false,
+    waits: parts.waits ?? false,
+    status: parts.status ?? (parts.answer === undefined && parts.streams !== true ? 204 : 200),
+    also: parts.also ?? {},
+    answer: parts.answer ?? null,
+    errors: parts.errors ?? [],
+    handle: (call) => parts.handle(call as Call<Q, B>),
+  };
+}

@@ -1,0 +1,104 @@
+/**
+ * What a request must look like: a reader that judges a value, together with the JSON Schema that
+ * tells of it. The readers are the store's own validators, so a limit is written once and a message
+ * is the same whoever finds the fault.
+ *
+ * @module
+ */
+
+import { StoreError } from "../../core/errors.ts";
+import * as check from "../../core/validate.ts";
+
+/** A JSON Schema (2020-12), as OpenAPI 3.1 takes it. */
+export type JsonSchema = { readonly [keyword: string]: unknown };
+
+/** Reads a value of a request. */
+export interface Schema<T> {
+  /** What the documentation shows. */
+  readonly json: JsonSchema;
+  /** Whether a field of it may be absent. */
+  readonly optional: boolean;
+  /** The value, checked; throws `invalid` naming `field` and what was found. */
+  read(field: string, value: unknown): T;
+}
+
+/** The type a schema reads. */
+export type Read<S> = S extends Schema<infer T> ? T : never;
+
+/** A value that a validator of the store judges. */
+export function by<T>(
+  read: (field: string, value: unknown) => T,
+  json: JsonSchema,
+): Schema<T> {
+  return { json, optional: false, read };
+}
+
+/** The same, with another description. */
+export function described<T>(it: Schema<T>, description: string): Schema<T> {
+  return { ...it, json: { ...it.json, description } };
+}
+
+/** A field that may be absent. */
+export function optional<T>(it: Schema<T>): Schema<T | undefined> {
+  return {
+    json: it.json,
+    optional: true,
+    read: (field, value) => value === undefined ? undefined : it.read(field, value),
+  };
+}
+
+/** A field of an answer that may be null. */
+export function nullable<T>(it: Schema<T>): Schema<T | null> {
+  return {
+    json: { anyOf: [it.json, { type: "null" }] },
+    optional: it.optional,
+    read: (field, value) => value === null ? null : it.read(field, value),
+  };
+}
+
+/** A list. */
+export function list<T>(it: Schema<T>): Schema<T[]> {
+  return {
+    json: { type: "array", items: it.json },
+    optional: false,
+    read: (field, value) => check.array(field, value).map((v, i) => it.read(`${field}[${i}]`, v)),
+  };
+}
+
+type Fields = Record<string, Schema<unknown>>;
+
+/** An object of these fields and no others: a misspelt one would be a wish that nobody hears. */
+export function object<F extends Fields>(
+  fields: F,
+  json: JsonSchema = {},
+): Schema<{ [K in keyof F]: Read<F[K]> }> {
+  const entries = Object.entries(fields);
+  return {
+    json: {
+      type: "object",
+      properties: Object.fromEntries(entries.map(([name, it]) => [name, it.json])),
+      required: entries.filter(([, it]) => !it.optional).map(([name]) => name),
+      additionalProperties: false,
+      ...json,
+    },
+    optional: false,
+    read: (field, value) => {
+      const given = check.object(field === "" ? "body" : field, value);
+      const inside = (name: string) => field === "" ? name : `${field}.${name}`;
+      for (const name of Object.keys(given)) {
+        if (Object.hasOwn(fields, name)) continue;
+        const known = entries.map(([it]) => it).join(", ");
+        const message = known === ""
+          ? `There is no field ${check.show(name)}; none is known here`
+          : `There is no field ${check.show(name)}; known are ${known}`;
+        throw new StoreError("invalid", message, { field: inside(name.slice(0, 64)) });
+      }
+      const found: Record<string, unknown> = {};
+      for (const [name, it] of entries) {
+        const value = it.read(inside(name), Object.hasOwn(given, name) ? given[name] : undefined);
+        if (value !== undefined) found[name] = value;
+      }
+      return found as { [K in keyof F]: Read<F[K]> };
+    },
+  };
+}

@@ -1,0 +1,132 @@
+/**
+ * Routes of blobs: bytes under their own SHA-256. Who knows an id may read the blob; what is in it is
+ * for its sender to encrypt.
+ *
+ * @module
+ */
+
+import { StoreError } from "../../core/errors.ts";
+import { hashId } from "../../core/validate.ts";
+import type { BlobRange, BlobStore } from "../../blobs/types.ts";
+import { bodyOf, checkLength } from "../pipeline/body.ts";
+import { authorize } from "./policy.ts";
+import { Refusal } from "../pipeline/problem.ts";
+import { type Call, type Reply, type Route, route } from "../pipeline/route.ts";
+import { ANSWER, QUERY } from "./shapes.ts";
+
+function blobsOf({ blobs }: Call): BlobStore {
+  if (blobs !== null) return blobs;
+  throw new StoreError("not_found", "This control plane keeps no blobs");
+}
+
+/** The one range of a `Range` header (RFC 9110); null where the whole is to be sent. */
+function rangeOf(header: string | null, size: number): BlobRange | null {
+  const [, from, to] = /^bytes=(\d*)-(\d*)$/.exec(header ?? "") ?? [];
+  // Several ranges and other units may be answered with the whole.
+  if (from === undefined || (from === "" && to === "")) return null;
+  const start = from === "" ? Math.max(0, size - Number(to)) : Number(from);
+  const end = from === "" || to === "" ? size - 1 : Math.min(Number(to), size - 1);
+  if (from !== "" && to !== "" && Number(to) < start) return null;
+  if (start >= size || (from === "" && Number(to) === 0)) {
+    throw new Refusal("invalid", `The range must begin before the end at ${size} bytes`, {
+      status: 416,
+      field: "range",
+      headers: { "content-range": `bytes */${size}` },
+    });
+  }
+  return { start, end };
+}
+
+async function read(call: Call): Promise<Reply> {
+  const blobs = blobsOf(call);
+  const id = hashId("id", call.params.id);
+  const info = await blobs.stat(id);
+  if (info === null) throw new StoreError("not_found", "There is no such blob");
+  const { headers: asked, method } = call.request;
+  const headers: Record<string, string> = {
+    etag: `"${id}"`,
+    "accept-ranges": "bytes",
+    // Its name is its content: it never changes.
+    "cache-control": "private, max-age=31536000, immutable",
+    "content-type": "application/octet-stream",
+    "content-disposition": "attachment",
+  };
+  const known = (asked.get("if-none-match") ?? "").split(",").map((it) => it.trim());
+  if (known.some((it) => it === "*" || it.replace(/^W\//, "") === headers.etag)) {
+    return { status: 304, headers };
+  }
+  const ifRange = asked.get("if-range");
+  const whole = method === "HEAD" || (ifRange !== null && ifRange !== headers.etag);
+  const range = whole ? null : rangeOf(asked.get("range"), info.size);
+  headers["content-length"] = String(range === null ? info.size : range.end - range.start + 1);
+  if (range !== null) {
+    headers["content-range"] = `bytes ${range.start}-${range.end}/${info.size}`;
+  }
+  if (method === "HEAD") return { headers, body: null };
+  const blob = await blobs.get(id, range ?? undefined);
+  if (blob === null) throw new StoreError("not_found", "There is no such blob");
+  return { status: range === null ? 200 : 206, headers, body: blob.body };
+}
+
+/** Blobs. */
+export const BLOBS: readonly Route[] = [
+  route("PUT /v1/blobs", {
+    id: "putBlob",
+    summary: "Store bytes; their SHA-256, which `content-digest` must say, is the id",
+    who: "user",
+    streams: true,
+    also: { 201: "Stored; 200 when it was there already" },
+    answer: ANSWER.blob,
+    errors: ["too_large", "quota_exceeded"],
+    handle: async (call) => {
+      const blobs = blobsOf(call);
+      const { request, maxBlobBytes, digest, endpoint, quotas } = call;
+      checkLength(request.headers, maxBlobBytes);
+      const { id, size, created } = await blobs.put(bodyOf(request, maxBlobBytes), {
+        maxBytes: maxBlobBytes,
+        holders: endpoint === null
+          ? { owners: [], unowned: true }
+          : { owners: [endpoint], unowned: false },
+        quota: quotas.maxBlobBytesPerUser,
+        ...(digest === null ? {} : { expected: Buffer.from(digest).toString("hex") }),
+      });
+      return {
+        status: created ? 201 : 200,
+        json: { id, size },
+        headers: { location: `/v1/blobs/${id}` },
+      };
+    },
+  }),
+  route("GET /v1/blobs/{id}", {
+    id: "getBlob",
+    summary: "Read a blob or a range of it",
+    who: "user",
+    streams: true,
+    also: {
+      206: "The one range that `Range` asks for",
+      304: "`If-None-Match` names it",
+      416: "`invalid`: the range begins behind the end",
+    },
+    errors: ["not_found"],
+    handle: read,
+  }),
+  route("DELETE /v1/blobs/{id}", {
+    id: "deleteBlob",
+    summary:
+      "Delete what one has put; the bytes go when nobody else put them, or an admin deletes them",
+    who: "who put it",
+    query: QUERY.blob,
+    errors: ["not_found"],
+    handle: async (call) => {
+      const { store, endpoint, query: { all = false } } = call;
+      const blobs = blobsOf(call);
+      const id = hashId("id", call.params.id);
+      const holders = await blobs.holders(id);
+      if (holders === null) throw new StoreError("not_found", "There is no such blob");
+      const isOwn = !all && endpoint !== null && holders.owners.includes(endpoint);
+      if (!isOwn) await call.demand(() => authorize("admin", { store, endpoint }));
+      await (isOwn ? blobs.delete(id, endpoint) : blobs.delete(id));
+      return {};
+    },
+  }),
+];

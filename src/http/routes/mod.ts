@@ -1,0 +1,23 @@
+/**
+ * Every route of the control plane.
+ *
+ * @module
+ */
+
+import { OPERATIONS, ROSTERS } from "../admin/routes.ts";
+import { BLOBS } from "./blobs.ts";
+import { KEYS, ROOMS } from "./rooms.ts";
+import type { Route } from "../pipeline/route.ts";
+import { INVITES, ME, USERS } from "./users.ts";
+
+/** Every route under `/v1`, in the order of the documentation. */
+export const ROUTES: readonly Route[] = [
+  ...ME,
+  ...ROOMS,
+  ...KEYS,
+  ...ROSTERS,
+  ...USERS,
+  ...INVITES,
+  ...BLOBS,
+  ...OPERATIONS,
+];

@@ -1,0 +1,116 @@
+/**
+ * Who may what: the one place in the code. `docs/http.md` has the same table for people, and
+ * `/openapi.json` names the row of every operation.
+ *
+ * @module
+ */
+
+import { isStoreError, StoreError } from "../../core/errors.ts";
+import type { Member } from "../../core/model.ts";
+import { signPub as checkSignPub } from "../../core/validate.ts";
+import type { Store } from "../../core/store.ts";
+import { userOf } from "./lookup.ts";
+
+/** Who may call a route. */
+export const WHO = {
+  anyone: "Anyone, without a signature",
+  newcomer: "Whoever signs, also one who is no user yet",
+  user: "Active users",
+  admin: "Active admins",
+  "user, admin for all": "Active users their own; active admins every one, with `all=true`",
+  member: "Active users who are members of the room",
+  owner: "The active user who owns the room",
+  "who put it": "Active users who put the blob; active admins, whoever put it",
+  "owner or oneself": "The active user who owns the room; a member for itself",
+} as const;
+
+/** A row of {@link WHO}. */
+export type Who = keyof typeof WHO;
+
+/** What a decision is made of. */
+export interface Question {
+  /** The store. */
+  store: Pick<Store, "isAuthorized" | "getUser" | "getMember">;
+  /** Who asks: a signing key, proved under `enforce`. */
+  endpoint: string | null;
+  /** The room it is about. */
+  roomId?: string | undefined;
+  /** The endpoint it is about. */
+  about?: string | undefined;
+  /** Whether it asks for everybody's. */
+  all?: boolean | undefined;
+}
+
+/** Lets pass, or throws `unauthenticated`, `forbidden` or `not_found`. Any error is a no. */
+export async function authorize(who: Who, question: Question): Promise<void> {
+  if (who === "anyone") return;
+  const { store, endpoint, about } = question;
+  if (endpoint === null) {
+    throw new StoreError("unauthenticated", "The request must be signed");
+  }
+  if (who === "newcomer") return;
+  // Asked of every request: who was revoked is refused from the next one on.
+  if (!await store.isAuthorized(endpoint)) throw await refusalOf(store, endpoint);
+  switch (who) {
+    case "user":
+    // The route looks at the blob.
+    case "who put it":
+      return;
+    case "user, admin for all":
+      if (question.all === true) await demandAdmin(store, endpoint);
+      return;
+    case "admin":
+      return await demandAdmin(store, endpoint);
+    case "member":
+      return void await membership(question, endpoint);
+    case "owner":
+    case "owner or oneself": {
+      const { role } = await membership(question, endpoint);
+      if (role === "owner") return;
+      if (who === "owner or oneself" && isSame(about, endpoint)) return;
+      throw new StoreError("forbidden", "Only the room's owner may do that");
+    }
+  }
+}
+
+/** Whether a key is an active admin's. Rejects where that cannot be told. */
+export async function isAdmin(store: Question["store"], endpoint: string): Promise<boolean> {
+  try {
+    await authorize("admin", { store, endpoint });
+    return true;
+  } catch (error) {
+    if (isStoreError(error, "forbidden")) return false;
+    throw error;
+  }
+}
+
+/** A no that is certain is `forbidden`; one out of doubt must not look like a revocation. */
+async function refusalOf(store: Question["store"], endpoint: string): Promise<StoreError> {
+  const user = await userOf(store, endpoint);
+  return user?.status === "active"
+    ? new StoreError("unavailable", "Whether the key is an active user's cannot be told now")
+    : new StoreError("forbidden", "The key that signed belongs to no active user", {
+      field: "keyid",
+    });
+}
+
+async function demandAdmin(store: Question["store"], endpoint: string): Promise<void> {
+  const user = await userOf(store, endpoint);
+  if (user?.role !== "admin" || user.status !== "active") {
+    throw new StoreError("forbidden", "Only an active admin may do that");
+  }
+}
+
+/** Who is not in a room is not told whether it exists. */
+async function membership({ store, roomId }: Question, endpoint: string): Promise<Member> {
+  try {
+    return await store.getMember(roomId!, endpoint);
+  } catch (error) {
+    if (!isStoreError(error, "not_found")) throw error;
+    throw new StoreError("not_found", "There is no such room, or whoever asks is not in it");
+  }
+}
+
+function isSame(about: string | undefined, endpoint: string): boolean {
+  return about !== undefined && checkSignPub("endpoint", about) === endpoint;
+}

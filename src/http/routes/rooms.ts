@@ -1,0 +1,305 @@
+/**
+ * Routes of rooms, members and sealed keys.
+ *
+ * @module
+ */
+
+import { isStoreError, StoreError } from "../../core/errors.ts";
+import type { NewRoom, Page, Room } from "../../core/model.ts";
+import { LIMITS } from "../../core/validate.ts";
+import { withStatus } from "./lookup.ts";
+import { membersFor, withOffers } from "../pipeline/offers.ts";
+import { isAdmin } from "./policy.ts";
+import { quotaExceeded } from "../pipeline/quotas.ts";
+import { type Call, type Route, route } from "../pipeline/route.ts";
+import type { Read } from "../pipeline/schema.ts";
+import { ANSWER, BODY, QUERY, sealedKeyJson } from "./shapes.ts";
+import { chooseSubject } from "./subject.ts";
+
+type NewRoomBody = Read<typeof BODY.newRoom>;
+
+/** The room to make: who asks owns it, with the key it is registered with. */
+async function roomFor(call: Call<unknown, NewRoomBody>): Promise<NewRoom> {
+  const { store, body } = call;
+  const { kexPub: given, ...rest } = body;
+  const endpoint = call.caller();
+  let registered: string | undefined;
+  try {
+    registered = (await store.getUser(endpoint)).kexPub;
+  } catch (error) {
+    if (!isStoreError(error, "not_found")) throw error;
+  }
+  const kexPub = registered ?? given;
+  if (kexPub === undefined) {
+    throw new StoreError("invalid", "kexPub must be given: whoever asks is not registered", {
+      field: "kexPub",
+    });
+  }
+  if (given !== undefined && given !== kexPub) {
+    throw new StoreError("invalid", "kexPub must be the one the caller is registered with", {
+      field: "kexPub",
+    });
+  }
+  let subject = chooseSubject(body.id, undefined, false);
+  if (body.subject !== undefined && body.subject !== subject) {
+    const asked = body.subject;
+    await call.demand(async () => {
+      chooseSubject(body.id, asked, await isAdmin(store, endpoint));
+    });
+    subject = asked;
+  }
+  return { ...rest, subject, owner: { endpoint, kexPub } };
+}
+
+/** Refuses one room too many. */
+async function demandRoom({ store, endpoint, quotas }: Call): Promise<void> {
+  const { maxRoomsPerOwner: most } = quotas;
+  if (endpoint === null || most === Infinity) return;
+  let owned = 0;
+  let after: string | null = null;
+  do {
+    const page: Page<Room> = await store.listRoomsForEndpoint(endpoint, { after });
+    owned += page.items.filter(({ owner }) => owner === endpoint).length;
+    if (owned >= most) {
+      throw quotaExceeded("maxRoomsPerOwner", `One user may own at most ${most} rooms`);
+    }
+    after = page.next;
+  } while (after !== null);
+}
+
+/** Refuses members above the quota. */
+function demandMembers({ quotas }: Call, count: number): void {
+  const { maxMembersPerRoom: most } = quotas;
+  if (count <= most) return;
+  throw quotaExceeded("maxMembersPerRoom", `A room may have at most ${most} members`);
+}
+
+/** Removes the keys of epochs that are too old. The room has its new key whatever comes of it. */
+async function pruneKeys({ store, params, quotas, tellFailure }: Call): Promise<void> {
+  const { maxEpochsKept } = quotas;
+  if (maxEpochsKept === Infinity) return;
+  try {
+    await store.pruneSealedKeys(params.id!, maxEpochsKept);
+  } catch (error) {
+    tellFailure("Pruning sealed keys", error);
+  }
+}
+
+/** Refuses a key of an epoch that is no longer kept. */
+async function demandKept({ store, params, quotas }: Call, epoch: number): Promise<void> {
+  const { maxEpochsKept: most } = quotas;
+  if (epoch + most > (await store.getRoom(params.id!)).epoch) return;
+  throw quotaExceeded("maxEpochsKept", `Sealed keys of the newest ${most} epochs are kept`);
+}
+
+/** Rooms. */
+export const ROOMS: readonly Route[] = [
+  route("GET /v1/rooms", {
+    id: "listRooms",
+    summary: "List the rooms one is in, by id",
+    who: "user, admin for all",
+    query: QUERY.rooms,
+    answer: ANSWER.rooms,
+    handle: async (call) => {
+      const { all, ...page } = call.query;
+      if (all === true && page.accepted !== undefined) {
+        throw new StoreError("invalid", "accepted must not be given with all", {
+          field: "accepted",
+        });
+      }
+      return {
+        json: all === true
+          ? await call.store.listRooms(page)
+          : await call.store.listRoomsForEndpoint(call.caller(), page),
+      };
+    },
+  }),
+  route("POST /v1/rooms", {
+    id: "createRoom",
+    summary: "Make a room at epoch 1; who asks owns it",
+    who: "user",
+    body: BODY.newRoom,
+    status: 201,
+    answer: ANSWER.room,
+    errors: ["room_exists", "refused", "quota_exceeded", "rate_limited"],
+    handle: async (call) => {
+      if (call.requireEncrypted && call.body.encrypted === false) {
+        throw new StoreError(
+          "refused",
+          "encrypted must be true: this control plane serves a public address and takes no " +
+            "cleartext rooms",
+          { field: "encrypted" },
+        );
+      }
+      demandMembers(call, 1 + (call.body.members?.length ?? 0));
+      return await call.turns.take(`owner ${call.endpoint}`, async () => {
+        await demandRoom(call);
+        const room = await roomFor(call);
+        const members = await membersFor(call, call.body.members ?? []);
+        return await withOffers(
+          call,
+          room.owner.endpoint,
+          members,
+          async () => ({ json: await call.store.createRoom({ ...room, members }) }),
+        );
+      });
+    },
+  }),
+  route("GET /v1/rooms/{id}", {
+    id: "getRoom",
+    summary: "Read a room",
+    who: "member",
+    answer: ANSWER.room,
+    errors: ["not_found"],
+    handle: async ({ store, params }) => ({ json: await store.getRoom(params.id!) }),
+  }),
+  route("DELETE /v1/rooms/{id}", {
+    id: "deleteRoom",
+    summary: "Remove a room with its members and sealed keys",
+    who: "owner",
+    errors: ["not_found"],
+    handle: async ({ store, params }) => {
+      await store.deleteRoom(params.id!);
+      return {};
+    },
+  }),
+  route("GET /v1/rooms/{id}/members", {
+    id: "listMembers",
+    summary: "List a room's members by endpoint, each with the status of its user",
+    who: "member",
+    query: QUERY.page,
+    answer: ANSWER.members,
+    errors: ["not_found"],
+    handle: async ({ store, params, query }) => {
+      const { items, next } = await store.listMembers(params.id!, query);
+      return { json: { items: await withStatus(store, items), next } };
+    },
+  }),
+  route("POST /v1/rooms/{id}/members", {
+    id: "addMember",
+    summary:
+      "Add a member, with the room's current key sealed for it where one is given; an offer " +
+      "that it has to accept, unless an admin adds it",
+    who: "owner",
+    body: BODY.newMember,
+    status: 201,
+    answer: ANSWER.member,
+    errors: ["not_found", "member_exists", "conflict", "quota_exceeded", "rate_limited"],
+    handle: async (call) => {
+      const { store, params, quotas } = call;
+      const { key, ...given } = call.body;
+      const members = await membersFor(call, [given]);
+      return await call.turns.take(`room ${params.id}`, async () => {
+        if (quotas.maxMembersPerRoom !== Infinity) {
+          demandMembers(call, 1 + await store.countMembers(params.id!));
+        }
+        const { owner } = await store.getRoom(params.id!);
+        return await withOffers(
+          call,
+          owner,
+          members,
+          async () => ({ json: await store.addMember(params.id!, members[0]!, key) }),
+        );
+      });
+    },
+  }),
+  route("POST /v1/rooms/{id}/join", {
+    id: "joinRoom",
+    summary: "Accept an offered membership; idempotent. To decline, remove the membership",
+    who: "member",
+    answer: ANSWER.member,
+    errors: ["not_found"],
+    handle: async (call) => ({ json: await call.store.joinRoom(call.params.id!, call.caller()) }),
+  }),
+  route("POST /v1/rooms/{id}/owner", {
+    id: "changeRoomOwner",
+    summary: "Give a room whose owner is revoked or deleted to another member",
+    who: "admin",
+    body: BODY.roomOwner,
+    answer: ANSWER.room,
+    errors: ["not_found", "conflict", "refused"],
+    handle: async ({ store, params, body }) => ({
+      json: await store.changeRoomOwner(params.id!, body.endpoint),
+    }),
+  }),
+  route("GET /v1/rooms/{id}/members/{endpoint}", {
+    id: "getMember",
+    summary: "Read a membership",
+    who: "member",
+    answer: ANSWER.member,
+    errors: ["not_found"],
+    handle: async ({ store, params }) => ({
+      json: await store.getMember(params.id!, params.endpoint!),
+    }),
+  }),
+  route("DELETE /v1/rooms/{id}/members/{endpoint}", {
+    id: "removeMember",
+    summary: "End a membership; rekey the room to shut it out of what comes",
+    who: "owner or oneself",
+    errors: ["not_found", "room_owner"],
+    handle: async ({ store, params }) => {
+      await store.removeMember(params.id!, params.endpoint!);
+      return {};
+    },
+  }),
+];
+
+/** Most sealed keys of a page: 10,000 of the longest would be an answer of 57 MB. */
+const MOST_KEYS = 2000;
+
+/** Room keys, sealed. */
+export const KEYS: readonly Route[] = [
+  route("POST /v1/rooms/{id}/rekey", {
+    id: "rekeyRoom",
+    summary: "Move a room to its next epoch, with the new key sealed for every member",
+    who: "owner",
+    body: BODY.rekey,
+    // A room grows by one member at a time; one that is too large to be rekeyed could shut nobody out.
+    maxBytes: 8 * 1024 * 1024,
+    answer: ANSWER.room,
+    errors: ["not_found", "conflict"],
+    handle: async (call) => {
+      const json = await call.store.rekeyRoom(call.params.id!, call.body);
+      await pruneKeys(call);
+      return { json };
+    },
+  }),
+  route("GET /v1/rooms/{id}/key", {
+    id: "getSealedKey",
+    summary: "Read one's own sealed key: of an epoch, or the latest there is",
+    who: "member",
+    query: QUERY.key,
+    answer: ANSWER.key,
+    errors: ["not_found"],
+    handle: async (call) => {
+      const key = await call.store.getSealedKey(call.params.id!, call.caller(), call.query.epoch);
+      return { json: sealedKeyJson(key) };
+    },
+  }),
+  route("PUT /v1/rooms/{id}/keys", {
+    id: "putSealedKey",
+    summary: "Store or replace a member's sealed key",
+    who: "owner",
+    body: BODY.newKey,
+    answer: ANSWER.key,
+    errors: ["not_found", "conflict", "quota_exceeded"],
+    handle: async (call) => {
+      const { store, params, body } = call;
+      await demandKept(call, body.epoch);
+      return { json: sealedKeyJson(await store.putSealedKey({ roomId: params.id!, ...body })) };
+    },
+  }),
+  route("GET /v1/rooms/{id}/keys", {
+    id: "listSealedKeys",
+    summary: "List a room's sealed keys, of one epoch or all",
+    who: "owner",
+    query: QUERY.keys,
+    answer: ANSWER.keys,
+    errors: ["not_found"],
+    handle: async ({ store, params, query }) => {
+      const page = { ...query, limit: Math.min(query.limit ?? LIMITS.pageDefault, MOST_KEYS) };
+      const { items, next } = await store.listSealedKeys(params.id!, page);
+      return { json: { items: items.map(sealedKeyJson), next } };
+    },
+  }),
+];

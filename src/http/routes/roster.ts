@@ -1,0 +1,97 @@
+/**
+ * A room as admins see it: who is in it, and who lacks the current key.
+ *
+ * @module
+ */
+
+import { setImmediate } from "node:timers/promises";
+import { StoreError } from "../../core/errors.ts";
+import type { Member, Page, PageRequest, Room } from "../../core/model.ts";
+import type { RoomRoster } from "../../core/operations.ts";
+import type { Store } from "../../core/store.ts";
+import { LIMITS } from "../../core/validate.ts";
+import { userOf } from "./lookup.ts";
+
+/** Most members of a page, each of which is looked up. */
+export const ROSTER_MAX = 1_000;
+/** Members of a page when nobody says. */
+const ROSTER_DEFAULT = 200;
+/** Tries to see one state of a room that is being rekeyed. */
+const TRIES = 5;
+
+/** What is asked. */
+export interface RosterRequest extends PageRequest {
+  /** Only those without the current key. */
+  lacking?: boolean | undefined;
+}
+
+/** Reads a room's roster. `not_found` */
+export async function rosterOf(
+  store: Store,
+  roomId: string,
+  { lacking = false, limit = ROSTER_DEFAULT, after = null }: RosterRequest,
+): Promise<RoomRoster> {
+  const { room, members, holders } = await stateOf(store, roomId);
+  const hasKey = (it: Member) => holders === null ? null : holders.has(it.endpoint);
+  const without = members.filter((it) => hasKey(it) === false);
+  const rest = (lacking ? without : members).filter((it) => after === null || it.endpoint > after);
+  const shown = rest.slice(0, limit);
+  const items = await Promise.all(shown.map(async (it) => {
+    const user = await userOf(store, it.endpoint);
+    return {
+      endpoint: it.endpoint,
+      role: it.role,
+      joinedAt: it.joinedAt,
+      handle: user?.handle ?? null,
+      status: user?.status ?? null,
+      hasKey: hasKey(it),
+    };
+  }));
+  return {
+    room,
+    members: members.length,
+    lacking: without.length,
+    items,
+    next: rest.length > shown.length ? shown.at(-1)!.endpoint : null,
+  };
+}
+
+interface State {
+  room: Room;
+  members: Member[];
+  /** Who has a key of the current epoch; `null` in a cleartext room. */
+  holders: ReadonlySet<string> | null;
+}
+
+/** Everything from the same epoch: those added behind a rekey would else seem to lack the key. */
+async function stateOf(store: Store, roomId: string): Promise<State> {
+  let room = await store.getRoom(roomId);
+  for (let tries = 1;; tries++) {
+    const { epoch } = room;
+    const members = await whole((page) => store.listMembers(roomId, page));
+    // After the members: who is added meanwhile is not among them, and seems to lack nothing.
+    const keys = room.encrypted
+      ? await whole((page) => store.listSealedKeys(roomId, { ...page, epoch }))
+      : null;
+    room = await store.getRoom(roomId);
+    if (room.epoch === epoch) {
+      return { room, members, holders: keys && new Set(keys.map((it) => it.endpoint)) };
+    }
+    if (tries >= TRIES) {
+      throw new StoreError("unavailable", `Reading room ${room.id}: it is rekeyed all the time`);
+    }
+  }
+}
+
+async function whole<T>(list: (page: PageRequest) => Promise<Page<T>>): Promise<T[]> {
+  const found: T[] = [];
+  let after: string | null = null;
+  do {
+    const page: Page<T> = await list({ limit: LIMITS.pageMax, after });
+    for (const it of page.items) found.push(it);
+    after = page.next;
+    // SQLite holds the thread meanwhile.
+    await setImmediate();
+  } while (after !== null);
+  return found;
+}

@@ -1,0 +1,332 @@
+/**
+ * The shapes of requests and answers, each once: they validate, and `/openapi.json` shows them.
+ *
+ * @module
+ */
+
+import { StoreError } from "../../core/errors.ts";
+import type { Invite, Member, Room, SealedKey, User } from "../../core/model.ts";
+import * as check from "../../core/validate.ts";
+import { LIMITS } from "../../core/validate.ts";
+import {
+  by,
+  described,
+  type JsonSchema,
+  list,
+  nullable,
+  object,
+  optional,
+  type Schema,
+} from "../pipeline/schema.ts";
+
+const HEX64 = { type: "string", pattern: "^[0-9a-fA-F]{64}$" } as const;
+
+/** An Ed25519 public key. */
+export const signPub: Schema<string> = by(check.signPub, {
+  ...HEX64,
+  description: "Ed25519 public key, hex: who somebody is, and the key id of what they sign",
+});
+/** An X25519 public key. */
+export const kexPub: Schema<string> = by(check.kexPub, {
+  ...HEX64,
+  description: "X25519 public key, hex: room keys are sealed to it",
+});
+const roomId: Schema<string> = by(check.roomId, {
+  type: "string",
+  minLength: 1,
+  maxLength: LIMITS.roomIdBytes,
+  description: "Room id: 1 to 256 bytes of UTF-8 without spaces, control characters, * and >",
+});
+const subject: Schema<string> = by(check.subject, {
+  type: "string",
+  minLength: 1,
+  maxLength: LIMITS.subjectBytes,
+  description: "NATS subject of the room's messages; left out, it is made from the id",
+});
+const handle: Schema<string> = by(check.handle, {
+  type: "string",
+  minLength: 1,
+  maxLength: LIMITS.handleChars,
+  description: "Name to show",
+});
+/** What a user may do. */
+export const role: Schema<User["role"]> = by(check.userRole, { enum: ["admin", "user"] });
+const epoch: Schema<number> = by(check.epoch, {
+  type: "integer",
+  minimum: 1,
+  maximum: LIMITS.epoch,
+  description: "Number of the room key",
+});
+/** A time. */
+export const time: Schema<string> = by(check.time, { type: "string", format: "date-time" });
+/** Yes or no. */
+export const boolean = (description: string): Schema<boolean> =>
+  by(check.boolean, { type: "boolean", description });
+
+const BASE64URL = /^[A-Za-z0-9_-]*$/;
+
+/** Bytes of a sealed key as JSON carries them: base64url without padding. */
+const sealedKey: Schema<Uint8Array> = by((field, value) => {
+  if (typeof value !== "string" || !BASE64URL.test(value) || value.length % 4 === 1) {
+    // What was sent is not shown: it may be a key somebody forgot to seal.
+    throw new StoreError("invalid", `${field} must be base64url without padding`, { field });
+  }
+  return check.sealedKey(field, new Uint8Array(Buffer.from(value, "base64url")));
+}, {
+  type: "string",
+  contentEncoding: "base64url",
+  maxLength: Math.ceil(LIMITS.sealedKeyBytes * 4 / 3),
+  description: "The room key sealed for one endpoint: 1 to 4,096 bytes, base64url",
+});
+
+const keyFor: Schema<{ endpoint: string; sealedKey: Uint8Array }> = object({
+  endpoint: signPub,
+  sealedKey,
+});
+
+/** A member to add, and whether it counts as accepted. */
+const addedMember = {
+  endpoint: signPub,
+  kexPub,
+  accepted: optional(boolean(
+    "False makes it an offer; default: true where an admin or the member itself adds it",
+  )),
+};
+
+/** Yes or no in a query. */
+export const booleanInQuery: Schema<boolean> = by((field, value) => {
+  if (value === "true" || value === "false") return value === "true";
+  throw new StoreError("invalid", `${field} must be true or false, found ${check.show(value)}`, {
+    field,
+  });
+}, { type: "boolean" });
+
+/** A number in a query. */
+export function numberInQuery(
+  min: number,
+  max: number,
+  json: JsonSchema,
+): Schema<number> {
+  return by((field, value) => {
+    const it = typeof value === "string" && /^\d{1,10}$/.test(value) ? Number(value) : value;
+    return check.integer(field, it, min, max);
+  }, { type: "integer", minimum: min, maximum: max, ...json });
+}
+
+/** Which page of a list. */
+export const paging: {
+  limit: Schema<number | undefined>;
+  after: Schema<string | undefined>;
+} = {
+  limit: optional(numberInQuery(1, LIMITS.pageMax, {
+    default: LIMITS.pageDefault,
+    description: "Most items of this page; fewer may come, and `next` then says so",
+  })),
+  after: optional(by(
+    (field, value) => {
+      if (typeof value === "string") return value;
+      throw new StoreError("invalid", `${field} must be text`, { field });
+    },
+    { type: "string", description: "The `next` of the page before" },
+  )),
+};
+const epochInQuery = optional(numberInQuery(1, LIMITS.epoch, { description: "Of this epoch" }));
+
+/** Queries. */
+export const QUERY = {
+  page: object(paging),
+  rooms: object({
+    ...paging,
+    all: optional(described(booleanInQuery, "Every room, not only one's own; for admins")),
+    accepted: optional(described(
+      booleanInQuery,
+      "True: only rooms one has accepted; false: only offers. Not with `all`",
+    )),
+  }),
+  deleteUser: object({
+    force: optional(described(booleanInQuery, "Also the last admin")),
+    keepMemberships: optional(described(
+      booleanInQuery,
+      "Leave its memberships, which are good again when a user with the same key is added",
+    )),
+  }),
+  blob: object({
+    all: optional(described(booleanInQuery, "Whoever else put it; for admins")),
+  }),
+  key: object({ epoch: epochInQuery }),
+  keys: object({ ...paging, epoch: epochInQuery }),
+} as const;
+
+const token = by(
+  (field, value) => {
+    if (typeof value === "string" && /^[0-9a-fA-F]{64}$/.test(value)) return value;
+    // Never shown: a token with a typing error is still nearly a token.
+    throw new StoreError("invalid", `${field} must be 64 hex digits`, { field });
+  },
+  { ...HEX64, writeOnly: true, description: "The invite's token" },
+);
+
+/** Bodies. */
+export const BODY = {
+  register: object({ token, kexPub, handle }),
+  token: object({ token }),
+  newUser: object({ signPub, kexPub, handle, role: optional(role) }),
+  force: object({ force: optional(boolean("Also the last admin")) }),
+  role: object({ role, force: optional(boolean("Also the last admin")) }),
+  newInvite: object({
+    role: optional(role),
+    note: optional(by(check.note, { type: "string", maxLength: LIMITS.noteChars })),
+    expiresIn: optional(by(
+      (field, value) => check.integer(field, value, 1, LIMITS.inviteMaxMs),
+      {
+        type: "integer",
+        minimum: 1,
+        maximum: LIMITS.inviteMaxMs,
+        default: LIMITS.inviteDefaultMs,
+        description: "Its life in milliseconds",
+      },
+    )),
+  }),
+  newRoom: object({
+    id: roomId,
+    subject: optional(subject),
+    encrypted: optional(boolean("Whether messages are end-to-end encrypted; default true")),
+    kexPub: optional(described(kexPub, "The caller's own; default: the registered one")),
+    members: optional(list(object(addedMember))),
+    sealedKeys: optional(list(keyFor)),
+  }),
+  newMember: object({
+    ...addedMember,
+    key: optional(object({ epoch, sealedKey })),
+  }),
+  roomOwner: object({ endpoint: signPub }),
+  rekey: object({ epoch, sealedKeys: list(keyFor) }),
+  newKey: object({ epoch, endpoint: signPub, sealedKey }),
+} as const;
+
+/** A sealed key as JSON carries it. */
+export type SealedKeyJson = Omit<SealedKey, "sealedKey"> & { sealedKey: string };
+
+/** The JSON form of a sealed key. */
+export function sealedKeyJson(it: SealedKey): SealedKeyJson {
+  return { ...it, sealedKey: Buffer.from(it.sealedKey).toString("base64url") };
+}
+
+/** Any text, in an answer. */
+export const text = (json: JsonSchema = {}): Schema<string> =>
+  by((field, value) => {
+    if (typeof value === "string") return value;
+    throw new StoreError("invalid", `${field} must be a string`, { field });
+  }, { type: "string", ...json });
+
+const room: Schema<Room> = object({
+  id: roomId,
+  subject,
+  encrypted: boolean("Whether messages are end-to-end encrypted"),
+  owner: signPub,
+  epoch,
+  createdAt: time,
+}, { title: "Room" });
+const memberFields = {
+  roomId,
+  endpoint: signPub,
+  role: by((field, value) => check.oneOf(field, value, ["owner", "member"]), {
+    enum: ["owner", "member"],
+  }),
+  signPub,
+  kexPub,
+  joinedAt: time,
+  accepted: boolean("Whether the member has accepted; false for an offer"),
+};
+const member: Schema<Member> = object(memberFields, { title: "Member" });
+const listedMember = object({
+  ...memberFields,
+  status: nullable(by((field, value) => check.oneOf(field, value, ["active", "revoked"]), {
+    enum: ["active", "revoked"],
+    description: "Whether its user may connect; null when it is no user",
+  })),
+}, { title: "ListedMember" });
+const key: Schema<SealedKey> = object({
+  roomId,
+  epoch,
+  endpoint: signPub,
+  sealedKey,
+  createdAt: time,
+}, { title: "SealedKey" });
+const user: Schema<User> = object({
+  signPub,
+  kexPub,
+  handle,
+  role,
+  status: by((field, value) => check.oneOf(field, value, ["active", "revoked"]), {
+    enum: ["active", "revoked"],
+  }),
+  createdAt: time,
+  revokedAt: nullable(time),
+}, { title: "User" });
+const invite: Schema<Invite> = object({
+  id: by(check.hashId, { ...HEX64, description: "SHA-256 of the token" }),
+  createdBy: text(),
+  role,
+  note: text(),
+  createdAt: time,
+  expiresAt: text(),
+  usedAt: nullable(time),
+  usedBy: nullable(signPub),
+  canceledAt: nullable(time),
+}, { title: "Invite" });
+
+const page = <T>(it: Schema<T>): Schema<{ items: T[]; next: string | null }> =>
+  object({
+    items: list(it),
+    next: nullable(text({ description: "`after` of the next page; null on the last" })),
+  });
+
+/** Answers. */
+export const ANSWER = {
+  room,
+  member,
+  key,
+  user,
+  invite,
+  openInvite: object({ role, expiresAt: text() }),
+  rooms: page(room),
+  members: page(listedMember),
+  keys: page(key),
+  users: page(user),
+  invites: page(invite),
+  createdInvite: object({
+    invite,
+    token: text({ description: "In this answer and nowhere else" }),
+  }),
+  me: object({
+    endpoint: signPub,
+    user: nullable(user),
+  }),
+  blob: object({
+    id: by(check.hashId, { ...HEX64, description: "SHA-256 of the bytes" }),
+    size: by((field, value) => check.integer(field, value, 0, Number.MAX_SAFE_INTEGER), {
+      type: "integer",
+      minimum: 0,
+      description: "Bytes",
+    }),
+  }),
+} as const;
+
+/** Problem details (RFC 9457) as errors are answered. */
+export const PROBLEM: JsonSchema = {
+  title: "Problem",
+  type: "object",
+  properties: {
+    type: { type: "string", description: "Where the code is explained" },
+    title: { type: "string" },
+    status: { type: "integer" },
+    detail: { type: "string" },
+    code: { type: "string", description: "Stable; branch on it" },
+    field: { type: "string", description: "The field at fault" },
+    reason: { type: "string", description: "Why a signature was refused" },
+    requestId: { type: "string", description: "Names this request in the log" },
+    retryAfter: { type: "integer", description: "Seconds to wait" },
+  },
+  required: ["type", "title", "status", "detail", "code", "requestId"],
+};

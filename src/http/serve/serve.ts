@@ -1,0 +1,239 @@
+/**
+ * Listening: `Deno.serve` where only this machine can reach us, a server with bounds elsewhere.
+ *
+ * The one file of the library that uses `Deno`.
+ *
+ * @module
+ */
+
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { StoreError } from "../../core/errors.ts";
+import { watchLoopDelay } from "../admin/loop_delay.ts";
+import { BACKLOG, type Bounds, type Listening, serveHardened } from "./node.ts";
+import type { Fetching, HttpServer, ServeOptions } from "./types.ts";
+
+export type { Fetching, HttpServer, ServeOptions } from "./types.ts";
+
+/** Headers above this are never read. */
+const MOST_HEADER_BYTES = 65_536;
+const GRACE_MS = 5000;
+/** How long connections may take to end once nothing is under way on them. */
+const CUT_MS = 250;
+
+/** The parts of `Deno` used here; absent in Node. */
+interface DenoServe {
+  serve(
+    options: {
+      hostname: string;
+      port: number;
+      tcpBacklog: number;
+      cert?: string;
+      key?: string;
+      onListen(): void;
+      onError(error: unknown): Response;
+    },
+    handler: (
+      request: Request,
+      info: { remoteAddr: { hostname?: string }; completed: Promise<void> },
+    ) => Promise<Response> | Response,
+  ): { addr: { port: number }; finished: Promise<void>; shutdown(): Promise<void> };
+}
+
+/**
+ * Listens and answers with what `plane` answers.
+ *
+ * `unavailable` when it cannot listen there (the port is in use, no permission, no such address),
+ * `invalid` for options that make no sense and for a certificate or key that cannot be used.
+ */
+export async function serve(plane: Fetching, options: ServeOptions = {}): Promise<HttpServer> {
+  const bounds = boundsOf(options);
+  const { hostname, port, tls } = bounds;
+  const { signal } = options;
+  if (signal?.aborted) {
+    throw new StoreError("aborted", "Listening was ended by its signal", { cause: signal.reason });
+  }
+  const deno = (globalThis as { Deno?: DenoServe }).Deno;
+  const bare = options.hardened !== true && deno !== undefined;
+  let listening: Listening;
+  try {
+    listening = bare ? serveDeno(deno, plane, bounds) : await serveHardened(plane, bounds);
+  } catch (error) {
+    throw listenError(error, hostname, port);
+  }
+  const endWatch = watchLoopDelay();
+  let closing: Promise<void> | undefined;
+  const close = (graceMs = GRACE_MS) => closing ??= listening.close(graceMs).finally(endWatch);
+  const onAbort = () => void close();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  const shown = hostname.includes(":") ? `[${hostname}]` : hostname;
+  const server: HttpServer = {
+    url: `${tls ? "https" : "http"}://${shown}:${listening.port}`,
+    hostname,
+    port: listening.port,
+    async close(graceMs) {
+      signal?.removeEventListener("abort", onAbort);
+      await close(graceMs);
+    },
+    [Symbol.asyncDispose]: () => server.close(),
+  };
+  return server;
+}
+
+function serveDeno(deno: DenoServe, plane: Fetching, bounds: Bounds): Listening {
+  const { hostname, port, tls } = bounds;
+  const inFlight = new InFlight();
+  const taking = new InFlight();
+  let isClosing = false;
+  // Each waits by itself: a promise that all of them raced against would keep every answer for good.
+  const waiting = new Set<(answer: Response) => void>();
+  const server = deno.serve(
+    {
+      hostname,
+      port,
+      tcpBacklog: BACKLOG,
+      ...tls,
+      onListen() {},
+      // Of what went wrong nothing is told.
+      onError: () => new Response("Internal Server Error", { status: 500 }),
+    },
+    (request, { remoteAddr: { hostname: address }, completed }) => {
+      if (isClosing) return stopping();
+      if (tls) inFlight.add(completed);
+      // Whether the client goes is not listened for: the signal of a request is aborted by every answer
+      // that succeeds, and Deno says so on stderr.
+      const answer = plane.fetch(request, address === undefined ? undefined : { address });
+      if (!(answer instanceof Promise)) return answer;
+      if (request.body !== null) taking.add(answer);
+      return new Promise((resolve, reject) => {
+        waiting.add(resolve);
+        answer.then(resolve, reject).finally(() => waiting.delete(resolve));
+      });
+    },
+  );
+  return {
+    port: server.addr.port,
+    async close(graceMs) {
+      const began = performance.now();
+      isClosing = true;
+      // Not told to stop before: it then takes what has not come of a body away from those who wait
+      // for it.
+      await within(graceMs, taking.empty());
+      const left = Math.max(1, graceMs - (performance.now() - began));
+      const ended = server.shutdown().then(() => server.finished);
+      // It also waits for handshakes, those too that nobody will end.
+      const answered = tls ? inFlight.empty().then(() => within(CUT_MS, ended)) : ended;
+      if (await within(left, Promise.race([ended, answered]))) return;
+      // Once it shuts down it cannot be told to cut: what waits for an answer gets one, and what
+      // still hangs then (a client that does not read) is left behind.
+      for (const answer of waiting) answer(stopping());
+      await within(CUT_MS, ended);
+    },
+  };
+}
+
+function stopping(): Response {
+  const headers = { connection: "close", "retry-after": "1" };
+  return new Response("The server is stopping", { status: 503, headers });
+}
+
+/** Counts what is under way. */
+class InFlight {
+  #count = 0;
+  #onEmpty = () => {};
+
+  add(work: Promise<unknown>): void {
+    this.#count++;
+    const done = () => {
+      if (--this.#count === 0) this.#onEmpty();
+    };
+    work.then(done, done);
+  }
+
+  /** Resolves when nothing is. */
+  empty(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onEmpty = resolve;
+      if (this.#count === 0) resolve();
+    });
+  }
+}
+
+/** Whether it settled in time. */
+async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<boolean>((resolve) => timer = setTimeout(() => resolve(false), ms));
+  const inTime = await Promise.race([work.then(() => true), late]);
+  clearTimeout(timer);
+  return inTime;
+}
+
+function boundsOf(options: ServeOptions): Bounds {
+  const whole = (name: keyof ServeOptions, value: unknown, fallback: number, most: number) => {
+    const number = value ?? fallback;
+    const least = name === "port" ? 0 : 1;
+    if (Number.isInteger(number) && number as number >= least && number as number <= most) {
+      return number as number;
+    }
+    throw new StoreError("invalid", `${name} must be ${least} to ${most}, found ${value}`, {
+      field: name,
+    });
+  };
+  const time = 2 ** 31 - 1;
+  const { tls } = options;
+  if (tls !== undefined) checkTls(tls);
+  return {
+    hostname: options.hostname ?? "127.0.0.1",
+    port: whole("port", options.port, 0, 65_535),
+    ...(tls === undefined ? {} : { tls: { cert: tls.cert, key: tls.key } }),
+    maxHeaderBytes: whole(
+      "maxHeaderBytes",
+      options.maxHeaderBytes,
+      MOST_HEADER_BYTES,
+      MOST_HEADER_BYTES,
+    ),
+    headersTimeout: whole("headersTimeout", options.headersTimeout, 10_000, time),
+    requestTimeout: whole("requestTimeout", options.requestTimeout, 30_000, time),
+    minBodyRate: whole("minBodyRate", options.minBodyRate, 8192, time),
+    keepAliveTimeout: whole("keepAliveTimeout", options.keepAliveTimeout, 5000, time),
+    maxConnections: whole("maxConnections", options.maxConnections, 10_000, time),
+    maxConnectionsPerAddress: whole(
+      "maxConnectionsPerAddress",
+      options.maxConnectionsPerAddress,
+      512,
+      time,
+    ),
+  };
+}
+
+/** Here and not at the first handshake; the messages never hold the key. */
+function checkTls({ cert, key }: { cert: string; key: string }): void {
+  const fail = (what: string, cause?: unknown) =>
+    new StoreError("invalid", what, { field: "tls", ...(cause === undefined ? {} : { cause }) });
+  let certificate: X509Certificate;
+  try {
+    certificate = new X509Certificate(cert);
+  } catch (cause) {
+    throw fail("The TLS certificate is no certificate in PEM", cause);
+  }
+  let isPair: boolean;
+  try {
+    isPair = certificate.checkPrivateKey(createPrivateKey(key));
+  } catch {
+    throw fail("The TLS key is no private key in PEM");
+  }
+  if (!isPair) throw fail("The TLS key is not that of the certificate");
+}
+
+/** Why a server cannot listen somewhere. */
+export function listenError(error: unknown, hostname: string, port: number): StoreError {
+  const { code, name, message } = error as { code?: string; name?: string; message?: string };
+  const where = `Listening on ${hostname}, port ${port}`;
+  const why = code === "EADDRINUSE" || name === "AddrInUse"
+    ? "another program listens there"
+    : code === "EACCES" || name === "PermissionDenied"
+    ? "permission denied"
+    : ["EADDRNOTAVAIL", "EINVAL"].includes(code ?? "") || name === "AddrNotAvailable"
+    ? "this machine has no such address"
+    : message || code;
+  return new StoreError("unavailable", `${where}: ${why}`, { cause: error });
+}

@@ -1,0 +1,169 @@
+/**
+ * Copying a stream from one server to another, message for message, with sequences and times as they
+ * are: nats-server's own backup, handed on to its restore piece by piece.
+ *
+ * @module
+ */
+
+import { createInbox, type Msg, type NatsConnection } from "@nats-io/transport-node";
+import { StoreError } from "../../core/errors.ts";
+import { askStream, findStream, type StreamInfo } from "./copies.ts";
+import { COPYING_KEY } from "../log/stream.ts";
+import {
+  aborted,
+  left,
+  ofConnection,
+  parseAnswer,
+  publish,
+  request,
+  subscribe,
+} from "../log/wire.ts";
+
+/** Bytes of a piece. */
+const PIECE = 128 * 1024;
+/** How long the next piece, or the answer to one, may take, milliseconds. */
+const PATIENCE = 30_000;
+
+/** What {@link copyStream} takes. */
+export interface CopyOptions {
+  /** Copies the stream shall have. */
+  replicas: number;
+  /** Ends it; the target is then without the stream. */
+  signal?: AbortSignal;
+  /** Told how many bytes, packed as they are, have been handed on. */
+  onProgress?: (bytes: number) => void;
+}
+
+/** Whether a stream is a copy that was begun and not completed. */
+export function isHalf(info: StreamInfo): boolean {
+  return info.config.metadata?.[COPYING_KEY] !== undefined;
+}
+
+/**
+ * Copies a stream. Interrupted, it may be there in part, which {@link isHalf} tells; delete it then.
+ *
+ * `not_found` without a source, `unavailable` when a server went away, `mismatch` when the copy has
+ * other numbers than the source.
+ */
+export async function copyStream(
+  source: NatsConnection,
+  target: NatsConnection,
+  stream: string,
+  { replicas, signal, onProgress }: CopyOptions,
+): Promise<StreamInfo> {
+  const deadline = Date.now() + PATIENCE;
+  const inbox = createInbox();
+  const pieces = new Pieces();
+  const sub = subscribe(source, inbox, {
+    callback: (error, msg) => error ? pieces.fail(error) : pieces.push(msg),
+  });
+  try {
+    const query = { deliver_subject: inbox, no_consumers: true, chunk_size: PIECE, jsck: true };
+    const { config, state } = await askStream<Pick<StreamInfo, "config" | "state">>(
+      source,
+      `STREAM.SNAPSHOT.${stream}`,
+      query,
+      deadline,
+      signal,
+    );
+    const { [COPYING_KEY]: _, ...metadata } = config.metadata ?? {};
+    const { deliver_subject: to } = await askStream<{ deliver_subject: string }>(
+      target,
+      `STREAM.RESTORE.${stream}`,
+      {
+        config: {
+          ...config,
+          num_replicas: replicas,
+          metadata: { ...metadata, [COPYING_KEY]: "1" },
+        },
+        state,
+      },
+      deadline,
+      signal,
+    );
+    for (let bytes = 0;;) {
+      if (signal?.aborted) throw aborted(signal);
+      const piece = await pieces.next(signal);
+      const status = piece.headers?.code ?? 0;
+      if (status !== 0 && status !== 204) throw ended(stream, piece.headers!.description);
+      const answer = await request(target, to, piece.data, PATIENCE);
+      if (piece.data.length === 0) {
+        parseAnswer(answer, `Restore ${stream}`);
+        break;
+      }
+      if (answer.data.length > 0) parseAnswer(answer, `Restore ${stream}`);
+      // The source waits for this before it sends more.
+      if (piece.reply) publish(source, piece.reply, "");
+      onProgress?.(bytes += piece.data.length);
+    }
+    const copy = await compared(target, stream, state, signal);
+    const whole = { ...copy.config, metadata };
+    await askStream(target, `STREAM.UPDATE.${stream}`, whole, Date.now() + PATIENCE, signal);
+    return copy;
+  } catch (error) {
+    throw error instanceof StoreError
+      ? error
+      : new StoreError("unavailable", `Copying ${stream}: ${(error as Error).message}`, {
+        cause: ofConnection(target, error),
+      });
+  } finally {
+    if (!source.isClosed()) sub.unsubscribe();
+  }
+}
+
+function ended(stream: string, why: string): StoreError {
+  return new StoreError("unavailable", `Copying ${stream}: the source ended it: ${why}`);
+}
+
+/** The numbers that tell whether two streams hold the same. */
+export function numbersOf(state: StreamInfo["state"]): Record<string, unknown> {
+  const { messages, last_seq, num_subjects = 0 } = state;
+  return { messages, last_seq, num_subjects };
+}
+
+async function compared(
+  target: NatsConnection,
+  stream: string,
+  state: StreamInfo["state"],
+  signal: AbortSignal | undefined,
+): Promise<StreamInfo> {
+  const info = await findStream(target, stream, Date.now() + PATIENCE, signal);
+  const [wanted, got] = [state, info?.state].map((it) => it && JSON.stringify(numbersOf(it)));
+  if (info !== null && wanted === got) return info;
+  throw new StoreError("mismatch", `Copying ${stream}: ${wanted} came out as ${got ?? "nothing"}`);
+}
+
+/** Pieces that have come and were not yet taken. */
+class Pieces {
+  readonly #come: Msg[] = [];
+  #error: Error | null = null;
+  #wake: () => void = () => {};
+
+  push(msg: Msg): void {
+    this.#come.push(msg);
+    this.#wake();
+  }
+
+  fail(error: Error): void {
+    this.#error ??= error;
+    this.#wake();
+  }
+
+  async next(signal: AbortSignal | undefined): Promise<Msg> {
+    const deadline = Date.now() + PATIENCE;
+    for (;;) {
+      const msg = this.#come.shift();
+      if (msg !== undefined) return msg;
+      if (this.#error !== null) throw this.#error;
+      if (signal?.aborted) throw aborted(signal);
+      if (Date.now() >= deadline) throw new Error("the source sends nothing more");
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, Math.min(left(deadline), 250));
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+  }
+}

@@ -1,0 +1,428 @@
+/**
+ * One KV bucket as the transactions need it: reads at the leader, many keys in one read, and
+ * writes that are one message or one atomic batch, compared and set on revisions.
+ *
+ * Sources: NATS ADR-8 (key-value layout), ADR-31 (direct and batched get), ADR-50 (atomic batch).
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { createInbox, type NatsConnection, nuid } from "@nats-io/transport-node";
+import { StoreError } from "../../core/errors.ts";
+import { FENCE_KEY } from "../records/keys.ts";
+import {
+  Ambiguous,
+  type ApiError,
+  CODE,
+  InFlight,
+  left,
+  ofApi,
+  parseAnswer,
+  publish,
+  RawHeaders,
+  request,
+  retry,
+  subscribe,
+  Transient,
+  wait,
+  WrongRevision,
+} from "./wire.ts";
+
+/** Most messages of one atomic batch; the server's limit. */
+export const BATCH_LIMIT = 1000;
+/** Most subjects one batched get may match; the server's limit. */
+export const MULTI_LIMIT = 1024;
+/** How long a delete marker stays. Who has not listened for longer must read everything anew. */
+export const MARKER_TTL_SECONDS = 24 * 3600;
+
+/** Batches under way at once; the server takes 50 a stream, from all clients together. */
+const BATCHES_AT_ONCE = 12;
+/** How long one try may take before the next: a request sent while there is no leader is dropped. */
+const TRY_TIMEOUT = 1500;
+const LARGE_TRY_TIMEOUT = 5000;
+/** The longest of the short pauses in which a replica that is behind is asked again, milliseconds. */
+const SETTLING = 16;
+
+/** A key's last message. */
+export interface Entry {
+  /** The key, without the bucket's prefix. */
+  key: string;
+  /** The stream's sequence of the message. */
+  revision: number;
+  /** The value; empty for a delete marker. */
+  data: Uint8Array;
+  /** The id of the transaction, where the message was the first of one. */
+  txn?: string;
+}
+
+/** One message of a transaction. */
+export interface Write {
+  /** The key. */
+  key: string;
+  /** The new value; `null` deletes. */
+  value: string | null;
+  /** The revision the key must have now; 0 for none. */
+  expect?: number;
+  /** Another key and the revision it must have, instead of this one's. */
+  guard?: { key: string; revision: number };
+  /** The sequence that the stream must end at now. */
+  lastSequence?: number;
+}
+
+/** What {@link Bucket.commit} takes besides writes and deadline. */
+export interface CommitOptions {
+  /** Ends the tries. */
+  signal?: AbortSignal | undefined;
+  /** A guarded single message may be tried again: while the guard holds no other client writes its key. */
+  alone?: boolean;
+  /** Called when the outcome of a try is open, before the next; what it throws ends the tries. */
+  onOpen?: () => Promise<void>;
+}
+
+/** More keys match than one batched get returns. */
+export class TooMany extends Error {}
+
+/** A bucket on a connection. */
+export class Bucket {
+  /** The connection. */
+  readonly nc: NatsConnection;
+  /** The bucket's name. */
+  readonly name: string;
+  /** The stream's name. */
+  readonly stream: string;
+  /** When the stream was made on which the bucket was opened; empty when nobody noted it. */
+  created = "";
+  /** Set when the stream was found to be another one than that: nothing is read or written then. */
+  loss: string | null = null;
+  readonly #prefix: string;
+  #batches = 0;
+  readonly #waiting: (() => void)[] = [];
+  #isClustered = true;
+
+  constructor(nc: NatsConnection, name: string) {
+    this.nc = nc;
+    this.name = name;
+    this.stream = `KV_${name}`;
+    this.#prefix = `$KV.${name}.`;
+  }
+
+  /** Whether there are other servers: one that is alone has nobody to be cut off from. */
+  get isClustered(): boolean {
+    // While there is no connection nothing is known of a server; the next will be like the last.
+    const { info } = this.nc;
+    if (info !== undefined) this.#isClustered = "cluster" in info && Boolean(info.cluster);
+    return this.#isClustered;
+  }
+
+  /** The subject of a key or of a pattern. */
+  subject(key: string): string {
+    return this.#prefix + key;
+  }
+
+  /** The key of a subject. */
+  key(subject: string): string {
+    return subject.slice(this.#prefix.length);
+  }
+
+  /** Sends a JetStream API request, retried until `deadline`. */
+  api<T>(name: string, payload: unknown, deadline: number, signal?: AbortSignal): Promise<T> {
+    const body = payload === undefined ? "" : JSON.stringify(payload);
+    const what = `JetStream ${name}`;
+    return retry(what, deadline, async () => {
+      // What only reads answers at once or never; a change may take its time.
+      const longest = name.includes(".INFO.") ? TRY_TIMEOUT : LARGE_TRY_TIMEOUT;
+      const timeout = Math.min(left(deadline), longest);
+      return parseAnswer<T>(await request(this.nc, `$JS.API.${name}`, body, timeout), what);
+    }, signal);
+  }
+
+  /** Reads a key's last message at the leader, of a pattern the newest; `null` when there is none. */
+  get(key: string, deadline: number): Promise<Entry | null> {
+    return this.#read(`Read ${key}`, { last_by_subj: this.subject(key) }, deadline);
+  }
+
+  /** Reads at the leader the first message that matches `pattern` from `sequence` on. */
+  next(pattern: string, sequence: number, deadline: number): Promise<Entry | null> {
+    const query = { seq: sequence, next_by_subj: this.subject(pattern) };
+    return this.#read(`Read ${pattern}`, query, deadline);
+  }
+
+  #read(what: string, query: unknown, deadline: number): Promise<Entry | null> {
+    const body = JSON.stringify(query);
+    return retry(what, deadline, async () => {
+      this.#refuseLost();
+      const timeout = Math.min(left(deadline), TRY_TIMEOUT);
+      const msg = await request(
+        this.nc,
+        `$JS.API.STREAM.MSG.GET.${this.stream}`,
+        body,
+        timeout,
+      );
+      const answer = parseJson<{ error?: ApiError; message?: StoredMessage }>(msg.data);
+      if (answer?.error?.err_code === CODE.noMessage) return null;
+      if (answer?.message === undefined) {
+        throw answer?.error ? ofApi(answer.error, what) : new Transient("no answer");
+      }
+      const { subject, seq, data, hdrs } = answer.message;
+      const txn = hdrs &&
+        /^Unibus-Txn: (\S+)/m.exec(Buffer.from(hdrs, "base64").toString("latin1"));
+      return {
+        key: this.key(subject),
+        revision: seq,
+        data: data ? Buffer.from(data, "base64") : new Uint8Array(),
+        ...(txn ? { txn: txn[1]! } : {}),
+      };
+    });
+  }
+
+  /**
+   * Reads the last messages of all keys that match, as of one sequence which is at least `minimum`
+   * (any replica may answer, a slow one is asked again). Delete markers are left out.
+   *
+   * @throws {TooMany} Above {@link MULTI_LIMIT} matches
+   */
+  async getMany(
+    patterns: string[],
+    minimum: number,
+    deadline: number,
+  ): Promise<Map<string, Entry>> {
+    const found = await this.getLast(patterns, minimum, deadline);
+    for (const { key, data } of found.values()) if (data.length === 0) found.delete(key);
+    return found;
+  }
+
+  /** Reads a key's last message as of a moment of this call, whoever led before. */
+  async #getNow(key: string, deadline: number): Promise<Entry | null> {
+    if (!this.isClustered) return await this.get(key, deadline);
+    const sequence = await this.put(FENCE_KEY, nuid.next(), deadline);
+    return (await this.getLast([key, FENCE_KEY], sequence, deadline)).get(key) ?? null;
+  }
+
+  /** As {@link getMany}, with delete markers. */
+  getLast(patterns: string[], minimum: number, deadline: number): Promise<Map<string, Entry>> {
+    const body = JSON.stringify({ multi_last: patterns.map((it) => this.subject(it)) });
+    return retry(`Read ${patterns[0]}`, deadline, async () => {
+      this.#refuseLost();
+      const found = new Map<string, Entry>();
+      let upTo = await this.#collect(body, Math.min(left(deadline), TRY_TIMEOUT), found);
+      // What was acknowledged this moment a replica has the next.
+      for (let pause = 1; upTo !== null && upTo < minimum && pause <= SETTLING; pause *= 2) {
+        await wait(Math.min(pause, left(deadline)));
+        found.clear();
+        upTo = await this.#collect(body, Math.min(left(deadline), TRY_TIMEOUT), found);
+      }
+      if (upTo !== null) {
+        if (upTo < minimum) throw new Transient(`replica at sequence ${upTo}, not yet ${minimum}`);
+        return found;
+      }
+      // No match, and no word of the replica's sequence: ask the leader, one pattern at a time.
+      for (const pattern of patterns) {
+        const entry = await this.next(pattern, 1, deadline);
+        if (entry !== null) throw new Transient("replica behind");
+      }
+      return found;
+    });
+  }
+
+  #collect(body: string, timeout: number, into: Map<string, Entry>): Promise<number | null> {
+    return new Promise((resolve, reject) => {
+      const inbox = createInbox();
+      const end = (settle: () => void) => {
+        sub.unsubscribe();
+        clearTimeout(timer);
+        settle();
+      };
+      const sub = subscribe(this.nc, inbox, {
+        callback: (error, msg) => {
+          if (error) return end(() => reject(new Transient(error.message)));
+          const headers = msg.headers;
+          const subject = headers?.get("Nats-Subject");
+          if (headers && subject) {
+            const key = this.key(subject);
+            const revision = Number(headers.get("Nats-Sequence"));
+            const txn = headers.get("Unibus-Txn");
+            into.set(key, { key, revision, data: msg.data, ...(txn ? { txn } : {}) });
+            return;
+          }
+          const status = headers?.code ?? 0;
+          if (status === 204) {
+            end(() => resolve(Number(headers!.get("Nats-UpTo-Sequence"))));
+          } else if (status === 404 && headers?.description === "No Results") {
+            end(() => resolve(null));
+          } else if (status === 413) end(() => reject(new TooMany()));
+          else end(() => reject(new Transient(`status ${status} ${headers?.description ?? ""}`)));
+        },
+      });
+      const timer = setTimeout(() => end(() => reject(new Transient("timeout"))), timeout);
+      try {
+        publish(this.nc, `$JS.API.DIRECT.GET.${this.stream}`, body, { reply: inbox });
+      } catch (error) {
+        end(() => reject(error));
+      }
+    });
+  }
+
+  /**
+   * Writes all or nothing: one message by itself, more as an atomic batch. Tries again when the
+   * outcome of a try is open, and tells by the transaction's id whether an earlier try did it.
+   *
+   * @returns The sequence of the last message
+   * @throws {WrongRevision} When an expectation does not hold
+   */
+  async commit(
+    writes: Write[],
+    deadline: number,
+    { signal, alone = false, onOpen }: CommitOptions = {},
+  ): Promise<number> {
+    const first = writes[0]!;
+    const txn = nuid.next();
+    const what = `Write ${first.key}`;
+    let open = false;
+    return await retry(what, deadline, async () => {
+      const timeout = Math.min(
+        left(deadline),
+        writes.length > 100 ? LARGE_TRY_TIMEOUT : TRY_TIMEOUT,
+      );
+      try {
+        return writes.length === 1
+          ? await this.#publish(first, txn, timeout, what)
+          : await this.#publishBatch(writes, txn, timeout, what);
+      } catch (error) {
+        if (error instanceof Transient && !(error instanceof InFlight)) {
+          // Not tried again: a late first try could undo what others write in the meantime.
+          if (writes.length === 1 && first.guard !== undefined && !alone) {
+            throw new Ambiguous("", { cause: error });
+          }
+          open = true;
+          await onOpen?.();
+        }
+        if (error instanceof WrongRevision) error.txn = txn;
+        if (!(error instanceof WrongRevision) || !open) throw error;
+        // Not asked of the leader only: one that was replaced would not know of the try that was made.
+        const now = await this.#getNow(first.key, deadline);
+        if (now?.txn === txn) return now.revision + writes.length - 1;
+        if (now !== null && now.revision > (first.expect ?? now.revision)) {
+          // Somebody wrote behind us; whether behind our write or instead of it cannot be told.
+          throw new StoreError("unavailable", `${what}: interrupted, the outcome is unknown`, {
+            cause: error,
+          });
+        }
+        throw error;
+      }
+    }, signal);
+  }
+
+  /** Writes one message over whatever is there, in one try; rejects with `Transient` when it may or may not be made. */
+  put(key: string, value: string, deadline: number): Promise<number> {
+    const timeout = Math.min(left(deadline), TRY_TIMEOUT);
+    return this.#publish({ key, value }, nuid.next(), timeout, `Write ${key}`);
+  }
+
+  async #publish(write: Write, txn: string, timeout: number, what: string): Promise<number> {
+    this.#refuseLost();
+    const headers = new RawHeaders(`Unibus-Txn: ${txn}\r\n${this.#lines(write)}`);
+    const msg = await request(
+      this.nc,
+      this.subject(write.key),
+      write.value ?? "",
+      timeout,
+      headers,
+    );
+    return parseAnswer<{ seq: number }>(msg, what).seq;
+  }
+
+  async #publishBatch(
+    writes: Write[],
+    txn: string,
+    timeout: number,
+    what: string,
+  ): Promise<number> {
+    this.#refuseLost();
+    const deadline = Date.now() + timeout;
+    await this.#enter();
+    try {
+      if (Date.now() >= deadline) throw new InFlight("too many batches at once");
+      const id = nuid.next();
+      const last = writes.length - 1;
+      for (let i = 0; i < last; i++) {
+        const write = writes[i]!;
+        const lines = `${i === 0 ? `Unibus-Txn: ${txn}\r\n` : ""}Nats-Batch-Id: ${id}\r\n` +
+          `Nats-Batch-Sequence: ${i + 1}\r\n${this.#lines(write)}`;
+        publish(this.nc, this.subject(write.key), write.value ?? "", {
+          headers: new RawHeaders(lines),
+        });
+      }
+      const write = writes[last]!;
+      const lines = `Nats-Batch-Id: ${id}\r\nNats-Batch-Sequence: ${last + 1}\r\n` +
+        `Nats-Batch-Commit: 1\r\n${this.#lines(write)}`;
+      const msg = await request(
+        this.nc,
+        this.subject(write.key),
+        write.value ?? "",
+        left(deadline),
+        new RawHeaders(lines),
+      );
+      const ack = parseAnswer<{ seq: number; count?: number }>(msg, what);
+      if (ack.count !== writes.length) {
+        throw new StoreError(
+          "unavailable",
+          `${what}: the server took ${
+            ack.count ?? 1
+          } of ${writes.length} messages; is allow_atomic on?`,
+        );
+      }
+      return ack.seq;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  #refuseLost(): void {
+    if (this.loss !== null) throw new StoreError("unavailable", this.loss);
+  }
+
+  #lines(write: Write): string {
+    let lines = "";
+    if (write.guard !== undefined) {
+      lines += `Nats-Expected-Last-Subject-Sequence: ${write.guard.revision}\r\n` +
+        `Nats-Expected-Last-Subject-Sequence-Subject: ${this.subject(write.guard.key)}\r\n`;
+    } else if (write.expect !== undefined) {
+      lines += `Nats-Expected-Last-Subject-Sequence: ${write.expect}\r\n`;
+    }
+    if (write.lastSequence !== undefined) {
+      lines += `Nats-Expected-Last-Sequence: ${write.lastSequence}\r\n`;
+    }
+    if (write.value === null) {
+      lines += `KV-Operation: DEL\r\nNats-TTL: ${MARKER_TTL_SECONDS}s\r\n`;
+    }
+    return lines;
+  }
+
+  async #enter(): Promise<void> {
+    if (this.#batches >= BATCHES_AT_ONCE) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    } else this.#batches++;
+  }
+
+  #leave(): void {
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#batches--;
+  }
+}
+
+interface StoredMessage {
+  subject: string;
+  seq: number;
+  data?: string;
+  hdrs?: string;
+}
+
+function parseJson<T>(data: Uint8Array): T | null {
+  try {
+    return JSON.parse(Buffer.from(data).toString("utf8"));
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,322 @@
+/**
+ * The stream under the bucket: made, recognised as ours, grown and shrunk in place.
+ *
+ * @module
+ */
+
+import { StoreError } from "../../core/errors.ts";
+import type { Bucket } from "./bucket.ts";
+import { CODE, wait } from "./wire.ts";
+
+/** The version of the layout described in keys.ts and values.ts. */
+export const LAYOUT_VERSION = 1;
+const LAYOUT_KEY = "unibus.membership.layout";
+/** Stands in the configuration of a copy that is not whole yet. */
+export const COPYING_KEY = "unibus.membership.copying";
+
+/** Lowest server version: atomic batches came with it. */
+export const MIN_SERVER = [2, 12] as const;
+
+/** What the server says of the stream; the parts we use. */
+export interface StreamInfo {
+  /** The configuration. */
+  config: Record<string, unknown> & {
+    num_replicas: number;
+    allow_atomic?: boolean;
+    allow_direct?: boolean;
+    allow_msg_ttl?: boolean;
+    metadata?: Record<string, string>;
+  };
+  /** Numbers of the stored messages. */
+  state: {
+    messages: number;
+    bytes: number;
+    last_seq: number;
+    num_subjects?: number;
+  };
+  /** The Raft group, where there is one. */
+  cluster?: {
+    name?: string;
+    leader?: string;
+    replicas?: {
+      name: string;
+      current: boolean;
+      active: number;
+      offline?: boolean;
+      lag?: number;
+    }[];
+  };
+  /** When the stream was made. */
+  created: string;
+}
+
+/** Throws `unsupported` for a server that cannot hold the store, saying why. */
+export function checkServer(bucket: Bucket): void {
+  const info = bucket.nc.info as { version?: string; jetstream?: boolean } | undefined;
+  const version = info?.version ?? "unknown";
+  const [major = 0, minor = 0] = version.split(".").map((it) => parseInt(it));
+  if (major < MIN_SERVER[0] || (major === MIN_SERVER[0] && minor < MIN_SERVER[1])) {
+    throw new StoreError(
+      "unsupported",
+      `The nats-server is version ${version}; at least ${
+        MIN_SERVER.join(".")
+      } is needed (atomic batches)`,
+    );
+  }
+  if (info?.jetstream !== true) {
+    throw new StoreError(
+      "unsupported",
+      "The nats-server runs without JetStream; start it with a jetstream block or -js",
+    );
+  }
+}
+
+/** Reads the stream's information; `null` when there is no such stream. */
+export async function streamInfo(
+  bucket: Bucket,
+  deadline: number,
+  signal?: AbortSignal,
+): Promise<StreamInfo | null> {
+  try {
+    return await bucket.api<StreamInfo>(
+      `STREAM.INFO.${bucket.stream}`,
+      undefined,
+      deadline,
+      signal,
+    );
+  } catch (error) {
+    if (causeCode(error) === CODE.streamNotFound) return null;
+    throw explained(error, bucket, 1);
+  }
+}
+
+/** What became of the stream that the bucket was opened on; `null` where it is still there. */
+export function lossOf(bucket: Bucket, info: StreamInfo | null): string | null {
+  const restore = "restore what it held from a snapshot or a backup, then open the store again";
+  if (info === null) {
+    return `Bucket ${bucket.name} was deleted while the store was open; ${restore}`;
+  }
+  if (info.created !== bucket.created) {
+    bucket.loss =
+      `Bucket ${bucket.name} was deleted and created again (${info.created}) while the ` +
+      `store was open; ${restore}`;
+  }
+  return bucket.loss;
+}
+
+/** Asks the server for {@link lossOf}. */
+export async function isStillOpened(bucket: Bucket, deadline: number): Promise<boolean> {
+  return lossOf(bucket, await streamInfo(bucket, deadline)) === null;
+}
+
+function causeCode(error: unknown): number {
+  const cause = error instanceof Error
+    ? error.cause as { err_code?: number } | undefined
+    : undefined;
+  return cause?.err_code ?? 0;
+}
+
+function explained(error: unknown, bucket: Bucket, replicas: number): unknown {
+  const code = causeCode(error);
+  if (code === CODE.notEnabledForAccount) {
+    return new StoreError("unsupported", "JetStream is not enabled for this account", {
+      cause: error,
+    });
+  }
+  if (code === CODE.replicasNotSupported) {
+    return new StoreError(
+      "invalid",
+      `replicas ${replicas} needs a cluster of at least that many servers, found one server`,
+      { field: "replicas", cause: error },
+    );
+  }
+  if (code === CODE.noPeers || code === CODE.insufficientResources) {
+    return new StoreError(
+      "unavailable",
+      `Bucket ${bucket.name} with ${replicas} replicas: the cluster has not enough servers for it`,
+      { cause: error },
+    );
+  }
+  return error;
+}
+
+function configOf(bucket: Bucket, replicas: number): Record<string, unknown> {
+  return {
+    name: bucket.stream,
+    subjects: [bucket.subject(">")],
+    retention: "limits",
+    storage: "file",
+    num_replicas: replicas,
+    max_msgs_per_subject: 1,
+    max_consumers: -1,
+    max_msgs: -1,
+    max_bytes: -1,
+    max_age: 0,
+    max_msg_size: -1,
+    discard: "new",
+    allow_direct: true,
+    allow_rollup_hdrs: true,
+    deny_delete: true,
+    allow_msg_ttl: true,
+    allow_atomic: true,
+    metadata: { [LAYOUT_KEY]: String(LAYOUT_VERSION) },
+  };
+}
+
+/** How the stream is wanted. */
+export interface EnsureOptions {
+  /** Copies of the stream; left as it is when not named. */
+  replicas?: number;
+  /** Bring one that is there to `replicas` too. */
+  resize: boolean;
+  /** Make it when there is none; else `not_found`. */
+  create: boolean;
+  /** When to give up. */
+  deadline: number;
+  /** Ends the wait. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Makes the stream, or recognises it as ours and brings it to the number of replicas if it may. Retries while
+ * a cold cluster has no leader or not yet all its servers, until the deadline.
+ */
+export async function ensureStream(bucket: Bucket, options: EnsureOptions): Promise<StreamInfo> {
+  const { replicas, deadline, signal } = options;
+  const clustered = Boolean((bucket.nc.info as { cluster?: string } | undefined)?.cluster);
+  if (replicas !== undefined && replicas > 1 && !clustered) {
+    throw new StoreError(
+      "invalid",
+      `replicas ${replicas} needs a cluster of at least that many servers, found one server`,
+      { field: "replicas" },
+    );
+  }
+  let changed = false;
+  for (;;) {
+    let info = await streamInfo(bucket, deadline, signal);
+    if (info === null) {
+      if (!options.create) {
+        throw new StoreError("not_found", `No bucket ${bucket.name} on this server`);
+      }
+      info = await attempt("CREATE", configOf(bucket, replicas ?? 1), replicas ?? 1);
+      if (info === null) continue;
+      changed = true;
+    }
+    const ours = recognise(bucket, info);
+    // What was made a moment ago has the number already.
+    const { num_replicas: found } = info.config;
+    const wanted = options.resize ? replicas ?? found : found;
+    if (ours && found === wanted) {
+      // A node that is down is no reason not to open: only a change waits.
+      return changed ? await waitCurrent(bucket, info, deadline, signal) : info;
+    }
+    changed = true;
+    const { num_replicas: _, metadata, ...rest } = info.config;
+    const config = {
+      ...rest,
+      allow_atomic: true,
+      allow_direct: true,
+      allow_msg_ttl: true,
+      num_replicas: wanted,
+      metadata: { ...metadata, [LAYOUT_KEY]: String(LAYOUT_VERSION) },
+    };
+    await attempt("UPDATE", config, wanted);
+  }
+
+  /** `null` when it is worth another try. */
+  async function attempt(
+    action: "CREATE" | "UPDATE",
+    config: Record<string, unknown>,
+    wanted: number,
+  ): Promise<StreamInfo | null> {
+    try {
+      return await bucket.api<StreamInfo>(
+        `STREAM.${action}.${bucket.stream}`,
+        config,
+        deadline,
+        signal,
+      );
+    } catch (error) {
+      const code = causeCode(error);
+      // Another process was quicker.
+      if (code === CODE.streamNameInUse) return null;
+      // Servers of a cold cluster may still be on their way.
+      const scarce = code === CODE.noPeers || code === CODE.insufficientResources;
+      if (!scarce || Date.now() + 500 > deadline) throw explained(error, bucket, wanted);
+      await wait(500, signal);
+      return null;
+    }
+  }
+}
+
+/** Whether the stream carries our mark; `refused` when it is somebody else's. */
+function recognise(bucket: Bucket, info: StreamInfo): boolean {
+  if (info.config.metadata?.[COPYING_KEY] !== undefined) {
+    throw new StoreError(
+      "in_progress",
+      `Bucket ${bucket.name} is a copy that was not completed; run cluster import again`,
+    );
+  }
+  const layout = info.config.metadata?.[LAYOUT_KEY];
+  if (layout === undefined) {
+    const { max_msgs_per_subject: history, max_age: age, storage } = info.config;
+    if (info.state.messages === 0 && history === 1 && !age && storage === "file") return false;
+    throw new StoreError(
+      "refused",
+      `Bucket ${bucket.name} was not made by unibus membership (it holds ${info.state.messages} messages); name another with bucket`,
+    );
+  }
+  if (layout !== String(LAYOUT_VERSION)) {
+    throw new StoreError(
+      "unsupported",
+      `Bucket ${bucket.name} has layout ${layout}, this code reads ${LAYOUT_VERSION}`,
+    );
+  }
+  return info.config.allow_atomic === true && info.config.allow_direct === true &&
+    info.config.allow_msg_ttl === true;
+}
+
+async function waitCurrent(
+  bucket: Bucket,
+  info: StreamInfo,
+  deadline: number,
+  signal?: AbortSignal,
+): Promise<StreamInfo> {
+  let now: StreamInfo | null = info;
+  for (;;) {
+    if (now !== null && isCurrent(now)) return now;
+    if (Date.now() + 100 > deadline) {
+      throw new StoreError(
+        "unavailable",
+        `Bucket ${bucket.name}: not all of its ${info.config.num_replicas} replicas are current`,
+      );
+    }
+    await wait(100, signal);
+    now = await streamInfo(bucket, deadline, signal);
+  }
+}
+
+/** Whether there is a leader and every replica has what the leader has. */
+export function isCurrent(info: StreamInfo): boolean {
+  const replicas = info.cluster?.replicas ?? [];
+  if (info.config.num_replicas <= 1) return replicas.length === 0;
+  return Boolean(info.cluster?.leader) && replicas.length === info.config.num_replicas - 1 &&
+    replicas.every(isCurrentReplica);
+}
+
+/** Whether a replica has what the leader has. */
+export function isCurrentReplica(it: { current: boolean; offline?: boolean }): boolean {
+  return it.current && it.offline !== true;
+}
+
+/**
+ * How long ago, in milliseconds, the leader last heard from enough replicas to be sure that nobody
+ * else led. With one replica that is now.
+ */
+export function quorumAge(info: StreamInfo): number {
+  const others = (info.cluster?.replicas ?? [])
+    // A peer that this leader has never heard of is said to be active 0 ns ago.
+    .map((it) => it.active > 0 ? it.active / 1e6 : Infinity).sort((a, b) => a - b);
+  const needed = Math.floor((others.length + 1) / 2);
+  return needed === 0 ? 0 : others[needed - 1]!;
+}

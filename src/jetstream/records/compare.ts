@@ -1,0 +1,233 @@
+/**
+ * Compares records in canonical order with the bucket, entry by entry, in flat memory.
+ *
+ * A bucket that was filled by us delivers its messages in nearly the same order, so both sides walk
+ * together; what one side has out of place is held until the other shows it. When too much is out
+ * of place the bucket is sorted on disk first.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import type { StoreRecord } from "../../core/model.ts";
+import type { Bucket } from "../log/bucket.ts";
+import { scan } from "../log/feed.ts";
+import { comparePlaces, placeOf } from "./keys.ts";
+import { Spool } from "./spool.ts";
+import { entriesOf } from "./values.ts";
+
+/** One entry that is not alike on both sides. */
+export type Diff =
+  | { change: "missing" | "different"; key: string; value: string }
+  | { change: "extra"; key: string };
+
+/** What a comparison takes besides both sides. */
+export interface CompareOptions {
+  /** Called when a walk begins; what it answers is called for each record, in canonical order. */
+  observe?: () => (it: StoreRecord) => void;
+  /** Called with the number of the bucket's entries seen so far. */
+  onProgress?: (done: number) => void;
+  /** Ends it. */
+  signal?: AbortSignal;
+  /** Entries held out of place at most. Default 50,000. */
+  limit?: number;
+}
+
+/** Whether the key holds data of the control plane, not a note of ours. */
+export function isData(key: string): boolean {
+  return !key.startsWith("meta.");
+}
+
+interface Expected {
+  key: string;
+  value: string;
+}
+
+/** The entries that the bucket should hold, in canonical order, a member's index entry behind it. */
+class Wanted {
+  readonly #records: Iterator<StoreRecord>;
+  readonly #onRecord: ((it: StoreRecord) => void) | undefined;
+  #rest: Expected[] = [];
+  current: Expected | null = null;
+
+  constructor(records: Iterable<StoreRecord>, onRecord?: (it: StoreRecord) => void) {
+    this.#records = records[Symbol.iterator]();
+    this.#onRecord = onRecord;
+    this.advance();
+  }
+
+  advance(): void {
+    const more = this.#rest.pop();
+    if (more !== undefined) {
+      this.current = more;
+      return;
+    }
+    const next = this.#records.next();
+    if (next.done) {
+      this.current = null;
+      return;
+    }
+    this.#onRecord?.(next.value);
+    const [first, second] = entriesOf(next.value);
+    this.current = { key: first![0], value: first![1] };
+    if (second) this.#rest.push({ key: second[0], value: second[1] });
+  }
+
+  close(): void {
+    this.#records.return?.();
+  }
+}
+
+function isSame(data: Uint8Array, value: string): boolean {
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  // Bytes that are not UTF-8 are read as replacement characters, which a value may hold itself.
+  return bytes.toString("utf8") === value &&
+    (!value.includes("\ufffd") || bytes.equals(Buffer.from(value)));
+}
+
+class OutOfPlace extends Error {}
+
+/** Walks both sides; what is out of place is kept in `missing` until it turns up. */
+class Walk {
+  readonly missing = new Map<string, string>();
+  readonly different = new Map<string, string>();
+  readonly extra = new Set<string>();
+  readonly wanted: Wanted;
+  readonly #limit: number;
+  #seen = 0;
+
+  constructor(wanted: Wanted, limit: number) {
+    this.wanted = wanted;
+    this.#limit = limit;
+  }
+
+  get seen(): number {
+    return this.#seen;
+  }
+
+  take(key: string, data: Uint8Array): void {
+    this.#seen++;
+    if (data.length === 0) return;
+    const { wanted } = this;
+    if (wanted.current?.key === key) {
+      if (!isSame(data, wanted.current.value)) this.#set(this.different, key, wanted.current.value);
+      wanted.advance();
+      return;
+    }
+    const held = this.missing.get(key);
+    if (held !== undefined) {
+      this.missing.delete(key);
+      if (!isSame(data, held)) this.#set(this.different, key, held);
+      return;
+    }
+    const place = placeOf(key);
+    while (
+      wanted.current !== null && comparePlaces(placeOf(wanted.current.key), place) < 0
+    ) {
+      this.#set(this.missing, wanted.current.key, wanted.current.value);
+      wanted.advance();
+    }
+    if (wanted.current?.key === key) return this.#again(key, data);
+    this.extra.add(key);
+    this.#check();
+  }
+
+  #again(key: string, data: Uint8Array): void {
+    this.#seen--;
+    this.take(key, data);
+  }
+
+  #set(map: Map<string, string>, key: string, value: string): void {
+    map.set(key, value);
+    this.#check();
+  }
+
+  #check(): void {
+    if (this.missing.size + this.different.size + this.extra.size > this.#limit) {
+      throw new OutOfPlace();
+    }
+  }
+
+  *diffs(): Generator<Diff> {
+    for (const key of this.extra) yield { change: "extra", key };
+    for (const [key, value] of this.different) yield { change: "different", key, value };
+    for (const [key, value] of this.missing) yield { change: "missing", key, value };
+    for (; this.wanted.current !== null; this.wanted.advance()) {
+      yield { change: "missing", ...this.wanted.current };
+    }
+  }
+}
+
+/**
+ * Yields what must change in the bucket so that it holds exactly these records. The bucket is read
+ * to its end before the first difference comes, so acting on them does not disturb the reading.
+ *
+ * @param records Canonical order; must give the same records each time it is iterated
+ */
+export async function* compare(
+  bucket: Bucket,
+  records: () => Iterable<StoreRecord>,
+  options: CompareOptions = {},
+): AsyncGenerator<Diff> {
+  const { signal, onProgress, limit = 50_000 } = options;
+  const wanted = new Wanted(records(), options.observe?.());
+  try {
+    const walk = new Walk(wanted, limit);
+    await scan(bucket, {
+      signal,
+      onEntry: (entry) => {
+        if (!isData(entry.key)) return;
+        walk.take(entry.key, entry.data);
+        if (walk.seen % 1000 === 0) onProgress?.(walk.seen);
+      },
+    });
+    yield* walk.diffs();
+    return;
+  } catch (error) {
+    if (!(error instanceof OutOfPlace)) throw error;
+  } finally {
+    wanted.close();
+  }
+  yield* compareSorted(bucket, records, options);
+}
+
+/** The same with the bucket sorted on disk: slower, whatever the order. */
+async function* compareSorted(
+  bucket: Bucket,
+  records: () => Iterable<StoreRecord>,
+  { signal, onProgress, observe }: CompareOptions,
+): AsyncGenerator<Diff> {
+  using spool = new Spool();
+  let seen = 0;
+  await scan(bucket, {
+    signal,
+    onEntry: ({ key, data }) => {
+      if (!isData(key)) return;
+      spool.take(key, data);
+      if (++seen % 1000 === 0) onProgress?.(seen);
+    },
+  });
+  const wanted = new Wanted(records(), observe?.());
+  try {
+    for (const { key, value } of spool.entries()) {
+      const place = placeOf(key);
+      while (
+        wanted.current !== null && wanted.current.key !== key &&
+        comparePlaces(placeOf(wanted.current.key), place) < 0
+      ) {
+        yield { change: "missing", ...wanted.current };
+        wanted.advance();
+      }
+      if (wanted.current?.key !== key) yield { change: "extra", key };
+      else {
+        if (!isSame(value, wanted.current.value)) yield { change: "different", ...wanted.current };
+        wanted.advance();
+      }
+    }
+    for (; wanted.current !== null; wanted.advance()) {
+      yield { change: "missing", ...wanted.current };
+    }
+  } finally {
+    wanted.close();
+  }
+}

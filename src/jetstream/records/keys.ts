@@ -1,0 +1,115 @@
+/**
+ * The bucket's keys, both ways. One token of a key is one part of a record's key; an id that is not
+ * a plain token is written as `=` and its UTF-8 bytes in base64url, which no plain token begins with.
+ *
+ * | key space | key |
+ * |---|---|
+ * | rooms | `rooms.<id>` |
+ * | members | `members.<room>.<endpoint>` |
+ * | rooms_by_member | `rooms_by_member.<endpoint>.<room>`, an index of `members` |
+ * | room_keys | `room_keys.<room>.<epoch>.<endpoint>` |
+ * | users | `users.<signPub>` |
+ * | invites | `invites.<id>` |
+ * | meta | `meta.*`, ours |
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { compareText } from "../../core/order.ts";
+
+const PLAIN = /^[-/_0-9A-Za-z]+$/;
+
+/** Writes an id as one token of a key. */
+export function encodeToken(id: string): string {
+  return PLAIN.test(id) ? id : "=" + Buffer.from(id, "utf8").toString("base64url");
+}
+
+/** Reads what {@link encodeToken} wrote. */
+export function decodeToken(token: string): string {
+  return token.startsWith("=") ? Buffer.from(token.slice(1), "base64url").toString("utf8") : token;
+}
+
+/** Key of a room. */
+export const roomKey = (id: string): string => `rooms.${encodeToken(id)}`;
+/** Key of a member. */
+export const memberKey = (room: string, endpoint: string): string =>
+  `members.${encodeToken(room)}.${endpoint}`;
+/** Key of a member's entry in the index by endpoint. */
+export const indexKey = (endpoint: string, room: string): string =>
+  `rooms_by_member.${endpoint}.${encodeToken(room)}`;
+/** Key of a sealed key. */
+export const sealedKeyKey = (room: string, epoch: number, endpoint: string): string =>
+  `room_keys.${encodeToken(room)}.${epoch}.${endpoint}`;
+/** Key of a user. */
+export const userKey = (signPub: string): string => `users.${signPub}`;
+/** Key of an invite. */
+export const inviteKey = (id: string): string => `invites.${id}`;
+/** Key of the mark that a move or an import leaves. */
+export const MARKER_KEY = "meta.migration";
+/** Key of what is written only to learn that whoever leads still has a majority. */
+export const FENCE_KEY = "meta.fence";
+
+/** A key taken apart. */
+export type ParsedKey =
+  | { space: "rooms"; id: string }
+  | { space: "members"; room: string; endpoint: string }
+  | { space: "rooms_by_member"; endpoint: string; room: string }
+  | { space: "room_keys"; room: string; epoch: number; endpoint: string }
+  | { space: "users"; signPub: string }
+  | { space: "invites"; id: string }
+  | { space: "meta"; name: string };
+
+/** Takes a key apart; `null` when it is none of ours. */
+export function parseKey(key: string): ParsedKey | null {
+  const [space, a, b, c, ...more] = key.split(".");
+  if (!a || more.length > 0) return null;
+  if (space === "room_keys") {
+    const epoch = Number(b);
+    return c && /^[1-9]\d{0,9}$/.test(b ?? "")
+      ? { space, room: decodeToken(a), epoch, endpoint: c }
+      : null;
+  }
+  if (c !== undefined) return null;
+  if (space === "members") return b ? { space, room: decodeToken(a), endpoint: b } : null;
+  if (space === "rooms_by_member") return b ? { space, endpoint: a, room: decodeToken(b) } : null;
+  if (b !== undefined) return null;
+  if (space === "rooms") return { space, id: decodeToken(a) };
+  if (space === "users") return { space, signPub: a };
+  if (space === "invites") return { space, id: a };
+  if (space === "meta") return { space, name: a };
+  return null;
+}
+
+/**
+ * Where a key stands in canonical order: kind, text, epoch, text, and 1 for a member's entry in the
+ * index, which stands right behind the member.
+ */
+export type Place = [rank: number, text: string, epoch: number, rest: string, index: number];
+
+/** The place of a key; what is not ours comes last. */
+export function placeOf(key: string): Place {
+  const it = parseKey(key);
+  switch (it?.space) {
+    case "rooms":
+      return [0, it.id, 0, "", 0];
+    case "members":
+      return [1, it.room, 0, it.endpoint, 0];
+    case "rooms_by_member":
+      return [1, it.room, 0, it.endpoint, 1];
+    case "room_keys":
+      return [2, it.room, it.epoch, it.endpoint, 0];
+    case "users":
+      return [3, it.signPub, 0, "", 0];
+    case "invites":
+      return [4, it.id, 0, "", 0];
+    default:
+      return [9, key, 0, "", 0];
+  }
+}
+
+/** Compares two places. */
+export function comparePlaces(a: Place, b: Place): number {
+  return a[0] - b[0] || compareText(a[1], b[1]) || a[2] - b[2] || compareText(a[3], b[3]) ||
+    a[4] - b[4];
+}

@@ -1,0 +1,130 @@
+/**
+ * What the bucket holds as it holds it: every key of ours is a record, part of the index, or named as
+ * one that cannot be read. Nothing is left out.
+ *
+ * @module
+ */
+
+import { isStoreError } from "../../core/errors.ts";
+import { lowerCase, type StoredRecords } from "../../core/checks/integrity.ts";
+import type { StoreRecord } from "../../core/model.ts";
+import { Unreadable } from "../../core/checks/problems.ts";
+import { show } from "../../core/validate.ts";
+import type { Bucket } from "../log/bucket.ts";
+import { isData } from "./compare.ts";
+import { scan } from "../log/feed.ts";
+import { parseKey } from "./keys.ts";
+import { Spool } from "./spool.ts";
+import { decodeRecord, decodeRoom, entriesOf, isVisible } from "./values.ts";
+
+const UNKNOWN = "is not a key that this program writes";
+
+/**
+ * Reads one entry of a key space that holds records.
+ *
+ * @throws {StoreError} `unsupported` for a value of a newer version
+ */
+export function readEntry(key: string, data: Uint8Array): StoreRecord | Unreadable {
+  const parsed = parseKey(key);
+  if (parsed === null) return bad(key, "key", show(key), UNKNOWN);
+  let it: StoreRecord | null;
+  try {
+    it = decodeRecord(key, parsed, data);
+  } catch (error) {
+    if (!isStoreError(error, "corrupt")) throw error;
+    return bad(key, error.field ?? "value", `${data.length} bytes`, error.message);
+  }
+  if (it === null) return bad(key, "key", show(key), UNKNOWN);
+  const canonical = entriesOf(it)[0]![0];
+  if (canonical === key) return it;
+  // Another spelling of the same id: a lookup of the record does not find it.
+  return bad(key, "key", show(key), `must be written as ${show(canonical, 400)}`, it);
+}
+
+function bad(
+  key: string,
+  field: string,
+  value: string,
+  message: string,
+  read: StoreRecord | null = null,
+): Unreadable {
+  const kind = key.split(".", 1)[0]!;
+  const problem = { kind, key: show(key, 400), field, value, message, repairable: false };
+  return new Unreadable(problem, read);
+}
+
+/** All records of a bucket as of one point in time, sorted on disk. */
+export class BucketRecords implements StoredRecords, Disposable {
+  readonly #spool = new Spool();
+  /** Rooms in the middle of a large change: hidden altogether (0), or from an epoch on. */
+  readonly #pending = new Map<string, number>();
+
+  private constructor() {}
+
+  /** Reads a bucket. */
+  static async read(bucket: Bucket, signal?: AbortSignal): Promise<BucketRecords> {
+    const it = new BucketRecords();
+    try {
+      await scan(bucket, { signal, onEntry: ({ key, data }) => it.#take(key, data) });
+      return it;
+    } catch (error) {
+      it[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  #take(key: string, data: Uint8Array): void {
+    if (!isData(key)) return;
+    const parsed = parseKey(key);
+    if (parsed?.space === "rooms_by_member") return;
+    this.#spool.take(key, data);
+    if (parsed?.space !== "rooms") return;
+    this.#pending.delete(parsed.id);
+    if (data.length === 0) return;
+    try {
+      const stored = decodeRoom(key, parsed.id, data);
+      if (stored.pending === null) return;
+      this.#pending.set(parsed.id, isVisible(stored) ? stored.room.epoch : 0);
+    } catch (error) {
+      // Named when the records are read.
+      if (!isStoreError(error, "corrupt")) throw error;
+    }
+  }
+
+  *all(): Generator<StoreRecord | Unreadable> {
+    for (const { it } of this.entries()) yield it;
+  }
+
+  /** The same with their keys in the bucket. */
+  *entries(): Generator<{ key: string; it: StoreRecord | Unreadable }> {
+    for (const { key, value } of this.#spool.entries()) {
+      const it = this.#read(key, value);
+      if (it instanceof Unreadable || !this.#isHidden(it)) yield { key, it };
+    }
+  }
+
+  #read(key: string, value: Uint8Array): StoreRecord | Unreadable {
+    const it = readEntry(key, value);
+    if (!(it instanceof Unreadable) || it.read === null) return it;
+    const mended = lowerCase(it.read);
+    const repairable = mended !== null && !this.has(mended);
+    return new Unreadable({ ...it.problem, repairable }, it.read);
+  }
+
+  has(it: StoreRecord): boolean {
+    return this.#spool.has(entriesOf(it)[0]![0]);
+  }
+
+  /** Whether a record belongs to a large change that has not been committed. */
+  #isHidden(it: StoreRecord): boolean {
+    if (this.#pending.size === 0 || it.kind === "users" || it.kind === "invites") return false;
+    const epoch = this.#pending.get(it.kind === "rooms" ? it.record.id : it.record.roomId);
+    return epoch === 0 ||
+      epoch !== undefined && it.kind === "room_keys" && it.record.epoch > epoch;
+  }
+
+  /** Frees it. */
+  [Symbol.dispose](): void {
+    this.#spool[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * Removing what is over: sealed keys of old epochs, and invites nobody can claim.
+ *
+ * Each batch of deletions is atomic and demands what it rests on: that the room is as it was read (a
+ * room that was deleted and made again begins at epoch 1), that an invite is. A call that ends half-way
+ * has removed a part of what it may remove, and the next continues.
+ *
+ * @module
+ */
+
+import { PRUNE_LIMIT } from "../../core/backend.ts";
+import { inviteEnd, notFound } from "../../core/rules.ts";
+import { type Entry, TooMany, type Write } from "../log/bucket.ts";
+import { scanLive } from "./claims.ts";
+import { alive, type Context, revisionOf } from "./context.ts";
+import { encodeToken, parseKey, roomKey } from "../records/keys.ts";
+
+import { decodeInvite, decodeRoom, isVisible } from "../records/values.ts";
+import { Ambiguous, WrongRevision } from "../log/wire.ts";
+
+/** Deletions of one batch. */
+const BATCH = 500;
+/** Delete markers looked past for the oldest key that is there. */
+const MOST_MARKERS = 32;
+
+/** How many members a room has; from memory where that is loaded. */
+export async function countMembers(context: Context, roomId: string): Promise<number> {
+  const known = context.cache.countMembers(roomId);
+  if (known !== undefined) return known;
+  const entry = await context.readOne(roomKey(roomId));
+  if (entry === null || !isVisible(decodeRoom(entry.key, roomId, entry.data))) return 0;
+  const found = await keysUnder(context, `members.${encodeToken(roomId)}.*`, context.deadline());
+  return found.size;
+}
+
+/** Removes sealed keys of epochs up to the room's own minus `keep`; returns how many. */
+export async function pruneSealedKeys(
+  context: Context,
+  roomId: string,
+  keep: number,
+): Promise<number> {
+  const key = roomKey(roomId);
+  let removed = 0;
+  await context.transact(`Prune sealed keys of room ${roomId}`, key, async (deadline, reads) => {
+    const entry = await reads.get(key, deadline);
+    const live = alive(entry);
+    const stored = live && decodeRoom(key, roomId, live.data);
+    if (stored === null || !isVisible(stored)) throw notFound("room", roomId);
+    const guard = { key, revision: revisionOf(entry) };
+    while (removed < PRUNE_LIMIT) {
+      const epoch = await oldestEpoch(context, roomId, deadline);
+      if (epoch === null || epoch > stored.room.epoch - keep) return;
+      const pattern = `room_keys.${encodeToken(roomId)}.${epoch}.*`;
+      const keys = [...(await keysUnder(context, pattern, deadline)).keys()];
+      // A replica that is behind, or somebody else was quicker: the next call goes on.
+      if (keys.length === 0) return;
+      for (let from = 0; from < keys.length && removed < PRUNE_LIMIT; from += BATCH) {
+        const most = Math.min(BATCH, PRUNE_LIMIT - removed);
+        const writes = keys.slice(from, from + most).map((it): Write => ({ key: it, value: null }));
+        await commit(context, [{ ...writes[0]!, guard }, ...writes.slice(1)], deadline);
+        removed += writes.length;
+      }
+    }
+  });
+  return removed;
+}
+
+/** Removes invites that were over at a time; returns how many. */
+export async function pruneInvites(context: Context, before: string): Promise<number> {
+  let removed = 0;
+  await context.transact("Prune invites", "invites", async (_, __, budget) => {
+    const writes: Write[] = [];
+    const invites = await scanLive(context, ["invites.*"]);
+    budget.renew();
+    for (const { key, data, revision } of invites.values()) {
+      const parsed = parseKey(key);
+      if (parsed?.space !== "invites") continue;
+      if (inviteEnd(decodeInvite(key, parsed.id, data)) > before) continue;
+      writes.push({ key, value: null, expect: revision });
+    }
+    for (let from = 0; from < writes.length; from += BATCH) {
+      const batch = writes.slice(from, from + BATCH);
+      await commit(context, batch, budget.deadline);
+      budget.renew();
+      removed += batch.length;
+    }
+  });
+  return removed;
+}
+
+/** A deletion may be tried again: what has been deleted stays deleted. */
+async function commit(context: Context, writes: Write[], deadline: number): Promise<void> {
+  try {
+    await context.commit(writes, deadline);
+  } catch (error) {
+    if (!(error instanceof Ambiguous)) throw error;
+    throw new WrongRevision("outcome open", { cause: error });
+  }
+}
+
+/** The epoch of the oldest sealed key that is there, `null` where none is found soon. */
+async function oldestEpoch(
+  context: Context,
+  roomId: string,
+  deadline: number,
+): Promise<number | null> {
+  const pattern = `room_keys.${encodeToken(roomId)}.*.*`;
+  for (let from = 1, step = 0; step < MOST_MARKERS; step++) {
+    const entry = await context.bucket.next(pattern, from, deadline);
+    if (entry === null) return null;
+    const parsed = parseKey(entry.key);
+    if (entry.data.length > 0 && parsed?.space === "room_keys") return parsed.epoch;
+    from = entry.revision + 1;
+  }
+  return null;
+}
+
+/** Live keys that match, as of this store's last write or later. */
+async function keysUnder(
+  context: Context,
+  pattern: string,
+  deadline: number,
+): Promise<Map<string, Entry>> {
+  try {
+    return await context.bucket.getMany([pattern], context.floor, deadline);
+  } catch (error) {
+    if (!(error instanceof TooMany)) throw error;
+    return await scanLive(context, [pattern]);
+  }
+}

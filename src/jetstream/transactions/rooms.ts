@@ -1,0 +1,413 @@
+/**
+ * Transactions of rooms, members and sealed keys.
+ *
+ * The room's own message is its lock: whatever changes the room, its members or its epoch writes it
+ * with compare-and-set, and a single sealed key is written under the condition that it has not
+ * changed. A change too large for one batch claims the room first: see claims.ts.
+ *
+ * @module
+ */
+
+import { StoreError } from "../../core/errors.ts";
+import type { Member, Room, SealedKey } from "../../core/model.ts";
+import { notFound, ownerChangeProblem, rekeyProblem, sealedKeyProblem } from "../../core/rules.ts";
+import { BATCH_LIMIT, type Entry, TooMany, type Write } from "../log/bucket.ts";
+import { Claims, type Read, scanLive, visible } from "./claims.ts";
+import { alive, type Budget, type Context, revisionOf } from "./context.ts";
+import type { Reads } from "../log/fence.ts";
+import {
+  encodeToken,
+  indexKey,
+  memberKey,
+  parseKey,
+  roomKey,
+  sealedKeyKey,
+  userKey,
+} from "../records/keys.ts";
+import {
+  decodeMember,
+  decodeRoom,
+  decodeSealedKey,
+  decodeUser,
+  encodeIndex,
+  encodeMember,
+  encodeRoom,
+  encodeSealedKey,
+  isAccepted,
+  isVisible,
+  type StoredRoom,
+  unknownKey,
+} from "../records/values.ts";
+import { Ambiguous, WrongRevision } from "../log/wire.ts";
+
+function isUnclaimed(it: StoredRoom): boolean {
+  return it.pending === null;
+}
+
+/** @param expect The revision that the member must have; left out, it does not matter */
+function memberWrites(it: Member, expect?: number): Write[] {
+  return [
+    {
+      key: memberKey(it.roomId, it.endpoint),
+      value: encodeMember(it),
+      ...(expect !== undefined && { expect }),
+    },
+    { key: indexKey(it.endpoint, it.roomId), value: encodeIndex(it) },
+  ];
+}
+
+function keyWrite(it: SealedKey): Write {
+  return { key: sealedKeyKey(it.roomId, it.epoch, it.endpoint), value: encodeSealedKey(it) };
+}
+
+/** The writing side of rooms. */
+export class RoomTransactions {
+  readonly #context: Context;
+  readonly #claims: Claims;
+
+  constructor(context: Context) {
+    this.#context = context;
+    this.#claims = new Claims(context);
+  }
+
+  async #readVisible(
+    id: string,
+    deadline: number,
+    reads: Reads,
+  ): Promise<{ room: Room; at: Read }> {
+    const at = await this.#claims.read(id, deadline, reads);
+    const room = visible(at);
+    if (room === null) throw notFound("room", id);
+    return { room, at };
+  }
+
+  /** Writes the room, as it is unless `next` is given: takes the lock, and any claim on it becomes void. */
+  #touch({ stored, revision }: Read, next: Room = stored!.room): Write {
+    return { key: roomKey(next.id), value: encodeRoom(next, stored!.pending), expect: revision };
+  }
+
+  create(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
+    const { id } = room;
+    const what = `Create room ${id}`;
+    return this.#context.transact(what, roomKey(id), async (_, reads, budget) => {
+      const at = await this.#claims.settled(id, reads, budget, isVisible);
+      if (visible(at) !== null) throw new StoreError("room_exists", `Room ${id} exists already`);
+      // The rest of a change that was never finished.
+      const revision = at.stored === null ? at.revision : await this.#claims.purge(at, budget);
+      if (revision === null) throw new WrongRevision(`Somebody else cleans up room ${id}`);
+      const claim = encodeRoom(room, { op: "create" });
+      const writes = [...members.flatMap((it) => memberWrites(it)), ...keys.map(keyWrite)];
+      await this.#claims.write(id, revision, claim, encodeRoom(room), writes, budget);
+    });
+  }
+
+  delete(id: string): Promise<void> {
+    const what = `Delete room ${id}`;
+    return this.#context.transact(what, roomKey(id), async (_, reads, budget) => {
+      const at = await this.#claims.settled(id, reads, budget, isVisible);
+      if (at.stored === null) throw notFound("room", id);
+      await this.#claims.purge(at, budget);
+      if (at.stored.pending?.op === "delete") {
+        // Readers have not seen the room since the deletion began that is complete now.
+        reads.forget();
+        throw notFound("room", id);
+      }
+    });
+  }
+
+  add(member: Member, key: SealedKey | null): Promise<void> {
+    const { roomId: id, endpoint } = member;
+    return this.#context.transact(
+      `Add member to room ${id}`,
+      roomKey(id),
+      async (deadline, reads) => {
+        const { room, at } = await this.#readVisible(id, deadline, reads);
+        const there = await reads.get(memberKey(id, endpoint), deadline);
+        if (alive(there) !== null) {
+          throw new StoreError("member_exists", `${endpoint} is a member of room ${id} already`);
+        }
+        if (key !== null) {
+          const problem = sealedKeyProblem(room, key.epoch);
+          if (problem !== null) throw problem;
+          if (key.epoch !== room.epoch) {
+            throw new StoreError(
+              "conflict",
+              `Sealed key of epoch ${key.epoch} for room ${id}: the room is at epoch ${room.epoch}`,
+            );
+          }
+        }
+        const writes = [this.#touch(at), ...memberWrites(member)];
+        if (key !== null) writes.push(keyWrite(key));
+        await this.#context.commit(writes, deadline);
+      },
+    );
+  }
+
+  /** Writes the member at its revision, not the room: many can join a room at once. */
+  join(id: string, endpoint: string): Promise<Member> {
+    const key = memberKey(id, endpoint);
+    return this.#context.transact(`Join room ${id}`, key, async (deadline, reads) => {
+      await this.#readVisible(id, deadline, reads);
+      const { member, revision } = await this.#readMember(id, endpoint, deadline, reads);
+      if (member.accepted) {
+        await this.#context.confirm(reads, deadline);
+        return member;
+      }
+      const joined: Member = { ...member, accepted: true };
+      await this.#context.commit(memberWrites(joined, revision), deadline);
+      return joined;
+    });
+  }
+
+  changeOwner(id: string, endpoint: string): Promise<Room> {
+    return this.#context.transact(
+      `Change owner of room ${id}`,
+      roomKey(id),
+      async (deadline, reads) => {
+        const { room, at } = await this.#readVisible(id, deadline, reads);
+        const { member, revision } = await this.#readMember(id, endpoint, deadline, reads);
+        const former = room.owner;
+        if (former === endpoint) {
+          await this.#context.confirm(reads, deadline);
+          return room;
+        }
+        const key = userKey(former);
+        const entry = await reads.get(key, deadline);
+        const live = alive(entry);
+        const owner = live && decodeUser(key, former, live.data);
+        const sealed = await reads.get(sealedKeyKey(id, room.epoch, endpoint), deadline);
+        const problem = ownerChangeProblem(room, owner, member, alive(sealed) !== null);
+        if (problem !== null) throw problem;
+        const next: Room = { ...room, owner: endpoint };
+        await this.#context.commit([
+          this.#touch(at, next),
+          ...memberWrites({ ...member, role: "owner" }, revision),
+          // Not if the former owner gets access again meanwhile.
+          {
+            key: memberKey(id, former),
+            value: null,
+            guard: { key, revision: revisionOf(entry) },
+          },
+          { key: indexKey(former, id), value: null },
+        ], deadline);
+        return next;
+      },
+    );
+  }
+
+  async #readMember(
+    id: string,
+    endpoint: string,
+    deadline: number,
+    reads: Reads,
+  ): Promise<{ member: Member; revision: number }> {
+    const key = memberKey(id, endpoint);
+    const entry = alive(await reads.get(key, deadline));
+    if (entry === null) throw notFound("member", `${endpoint} in room ${id}`);
+    return { member: decodeMember(key, id, endpoint, entry.data), revision: entry.revision };
+  }
+
+  remove(id: string, endpoint: string): Promise<void> {
+    return this.#context.transact(
+      `Remove member of room ${id}`,
+      roomKey(id),
+      async (deadline, reads) => {
+        const { room, at } = await this.#readVisible(id, deadline, reads);
+        const there = await reads.get(memberKey(id, endpoint), deadline);
+        if (alive(there) === null) throw notFound("member", `${endpoint} in room ${id}`);
+        if (room.owner === endpoint) {
+          throw new StoreError("room_owner", `${endpoint} owns room ${id} and cannot be removed`);
+        }
+        await this.#context.commit([
+          this.#touch(at),
+          { key: memberKey(id, endpoint), value: null },
+          { key: indexKey(endpoint, id), value: null },
+        ], deadline);
+      },
+    );
+  }
+
+  rekey(id: string, epoch: number, keys: SealedKey[]): Promise<Room> {
+    return this.#context.transact(`Rekey room ${id}`, roomKey(id), async (_, reads, budget) => {
+      const at = await this.#claims.settled(id, reads, budget, isUnclaimed);
+      const room = visible(at);
+      if (room === null) throw notFound("room", id);
+      const members = new Set<string>();
+      const pattern = `members.${encodeToken(id)}.*`;
+      for (const key of await this.#claims.keysUnder([pattern], at.revision, budget)) {
+        const parsed = parseKey(key);
+        if (parsed?.space === "members") members.add(parsed.endpoint);
+      }
+      const problem = rekeyProblem(room, members, epoch, keys.map((it) => it.endpoint));
+      if (problem !== null) throw problem;
+      const next: Room = { ...room, epoch };
+      await this.#rekey(room, next, at, keys.map(keyWrite), budget);
+      return next;
+    });
+  }
+
+  /** Writes `next`, its sealed keys, and removes those that an unfinished rekey left; some may be of ex-members. */
+  async #rekey(room: Room, next: Room, at: Read, writes: Write[], budget: Budget): Promise<void> {
+    if (at.stored!.pending !== null) {
+      const written = new Set(writes.map((it) => it.key));
+      const pattern = `room_keys.${encodeToken(room.id)}.${room.epoch + 1}.*`;
+      for (const key of await this.#claims.keysUnder([pattern], at.revision, budget)) {
+        if (!written.has(key)) writes.push({ key, value: null });
+      }
+    }
+    const claim = encodeRoom(room, { op: "rekey" });
+    await this.#claims.write(room.id, at.revision, claim, encodeRoom(next), writes, budget);
+  }
+
+  putKey(key: SealedKey): Promise<void> {
+    const { roomId: id, endpoint, epoch } = key;
+    let touch = false;
+    return this.#context.transact(
+      `Put sealed key of room ${id}`,
+      roomKey(id),
+      async (deadline, reads) => {
+        const { room, at } = await this.#readVisible(id, deadline, reads);
+        const there = await reads.get(memberKey(id, endpoint), deadline);
+        if (alive(there) === null) throw notFound("member", `${endpoint} in room ${id}`);
+        const problem = sealedKeyProblem(room, epoch);
+        if (problem !== null) throw problem;
+        if (touch) {
+          await this.#context.commit([this.#touch(at), keyWrite(key)], deadline);
+          return;
+        }
+        const guard = { key: roomKey(id), revision: at.revision };
+        try {
+          await this.#context.commit([{ ...keyWrite(key), guard }], deadline);
+        } catch (error) {
+          if (!(error instanceof Ambiguous)) throw error;
+          // From now on the room is written along: that voids the first try, should it still come.
+          touch = true;
+          throw new WrongRevision("outcome open", { cause: error });
+        }
+      },
+    );
+  }
+
+  /** Undoes an unfinished change, once nothing more comes of it; finishes it where that was a deletion. */
+  async cleanUp(id: string): Promise<void> {
+    await this.#context.transact(`Clean up room ${id}`, roomKey(id), async (_, reads, budget) => {
+      const at = await this.#claims.settled(id, reads, budget, isUnclaimed);
+      if (at.stored === null || isUnclaimed(at.stored)) return;
+      const { room } = at.stored;
+      if (isVisible(at.stored)) await this.#rekey(room, room, at, [], budget);
+      else await this.#claims.purge(at, budget);
+    });
+  }
+}
+
+function visibleRoom(id: string, entry: Entry | null): Room | null {
+  const stored = entry && decodeRoom(entry.key, id, entry.data);
+  return stored !== null && isVisible(stored) ? stored.room : null;
+}
+
+/** The reading side of rooms. */
+export class RoomReads {
+  readonly #context: Context;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  async get(id: string): Promise<Room | null> {
+    return visibleRoom(id, await this.#context.readOne(roomKey(id)));
+  }
+
+  async member(roomId: string, endpoint: string): Promise<Member | null> {
+    const cached = this.#context.cache.member(roomId, endpoint);
+    if (cached !== undefined) return cached;
+    const key = memberKey(roomId, endpoint);
+    const found = await this.#context.read([roomKey(roomId), key]);
+    const entry = found.get(key);
+    const room = visibleRoom(roomId, found.get(roomKey(roomId)) ?? null);
+    if (room === null || entry === undefined) return null;
+    return decodeMember(key, roomId, endpoint, entry.data);
+  }
+
+  async members(id: string): Promise<Member[]> {
+    const found = await this.#under(id, [`members.${encodeToken(id)}.>`]);
+    const members: Member[] = [];
+    for (const { key, data } of found.values()) {
+      const parsed = parseKey(key);
+      if (parsed?.space !== "members") throw unknownKey(key, `Listing members of room ${id}`);
+      members.push(decodeMember(key, id, parsed.endpoint, data));
+    }
+    return members.sort((a, b) => a.endpoint < b.endpoint ? -1 : 1);
+  }
+
+  /** Sealed keys, by epoch and endpoint; those ahead of the room are part of an unfinished rekey. */
+  async sealedKeys(
+    id: string,
+    epoch: number | null,
+    endpoint: string | null,
+  ): Promise<SealedKey[]> {
+    const room = { epoch: 0 };
+    const pattern = `room_keys.${encodeToken(id)}.${epoch ?? "*"}.${endpoint ?? "*"}`;
+    const found = await this.#under(id, [pattern], room);
+    const keys: SealedKey[] = [];
+    for (const { key, data } of found.values()) {
+      const parsed = parseKey(key);
+      if (parsed?.space !== "room_keys") {
+        throw unknownKey(key, `Reading sealed keys of room ${id}`);
+      }
+      if (parsed.epoch <= room.epoch) keys.push(decodeSealedKey(key, parsed, data));
+    }
+    return keys.sort((a, b) => a.epoch - b.epoch || (a.endpoint < b.endpoint ? -1 : 1));
+  }
+
+  /** Rooms of an endpoint: all, only those accepted, or only offers. */
+  async ofEndpoint(endpoint: string, accepted: boolean | null): Promise<Room[]> {
+    const index = await this.#many([`rooms_by_member.${endpoint}.*`]);
+    const rooms: Room[] = [];
+    const keys: string[] = [];
+    for (const { key, data } of index.values()) {
+      const parsed = parseKey(key);
+      if (parsed?.space !== "rooms_by_member") continue;
+      if (accepted === null || isAccepted(key, data) === accepted) keys.push(roomKey(parsed.room));
+    }
+    for (let from = 0; from < keys.length; from += BATCH_LIMIT) {
+      for (const it of (await this.#many(keys.slice(from, from + BATCH_LIMIT))).values()) {
+        const parsed = parseKey(it.key);
+        if (parsed?.space !== "rooms") continue;
+        const stored = decodeRoom(it.key, parsed.id, it.data);
+        if (isVisible(stored)) rooms.push(stored.room);
+      }
+    }
+    return rooms;
+  }
+
+  /** What matches, as of one point in time with the room; `not_found` for the room. */
+  async #under(
+    id: string,
+    patterns: string[],
+    into: { epoch: number } = { epoch: 0 },
+  ): Promise<Map<string, Entry>> {
+    const key = roomKey(id);
+    const found = await this.#many([key, ...patterns]);
+    const room = visibleRoom(id, found.get(key) ?? null);
+    if (room === null) throw notFound("room", id);
+    if (found.size > BATCH_LIMIT) {
+      // Perhaps a scan, in which the room may have been deleted, and made again.
+      const now = visibleRoom(id, (await this.#many([key])).get(key) ?? null);
+      if (now === null) throw notFound("room", id);
+      if (now.createdAt !== room.createdAt) return await this.#under(id, patterns, into);
+    }
+    into.epoch = room.epoch;
+    found.delete(key);
+    return found;
+  }
+
+  async #many(patterns: string[]): Promise<Map<string, Entry>> {
+    const { bucket, floor } = this.#context;
+    try {
+      return await bucket.getMany(patterns, floor, this.#context.deadline());
+    } catch (error) {
+      if (!(error instanceof TooMany)) throw error;
+      return await scanLive(this.#context, patterns);
+    }
+  }
+}

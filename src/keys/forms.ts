@@ -1,0 +1,72 @@
+/**
+ * What a key may sign. Each kind has a form that no other kind can have, and a signer checks the form
+ * before it signs: a signature that was given for one purpose is worth nothing for another.
+ * `docs/security.md` has the table. Without `node:` modules: the browser's pages sign too.
+ *
+ * @module
+ */
+
+import { StoreError } from "../core/errors.ts";
+import { utf8 } from "./bytes.ts";
+
+/** What is signed. */
+export type SignedKind = "request" | "nonce" | "message" | "sealed key" | "endpoint" | "token";
+
+/** The first bytes of each kind but nonces, which have none in common. */
+export const FIRST_BYTES = {
+  request: '"',
+  message: "signature of unibus message v1\0",
+  "sealed key": "signature of unibus sealed key v1\0",
+  endpoint: "unibus endpoint v1\0",
+  token: "eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ.",
+} as const;
+
+const FIRST = Object.entries(FIRST_BYTES).map(([kind, text]) =>
+  [kind as keyof typeof FIRST_BYTES, utf8(text)] as const
+);
+const NONCE = /^[A-Za-z0-9_-]{15,64}$/;
+/** Lines of printable ASCII, the last of which says what is covered (RFC 9421, 2.5). */
+const BASE = /^"[\x20-\x7e\t\n]*"@signature-params": \([\x20-\x7e]*$/;
+const TOKEN = /^[\w-]+\.[\w-]+$/;
+/** The text in front, and both public keys. */
+const ENDPOINT_BYTES = FIRST_BYTES.endpoint.length + 64;
+
+/** Whether a text has the form of a NATS server's nonce: 15 to 64 characters of base64url. */
+export function isNonce(nonce: unknown): nonce is string {
+  return typeof nonce === "string" && NONCE.test(nonce);
+}
+
+/** What these bytes are, `null` when they are nothing that is signed. */
+export function kindOf(data: Uint8Array): SignedKind | null {
+  const [kind] = FIRST.find(([, first]) => first.every((byte, i) => data[i] === byte)) ?? [];
+  switch (kind) {
+    case "request":
+      return BASE.test(latin1(data)) ? kind : null;
+    case "token":
+      return TOKEN.test(latin1(data)) ? kind : null;
+    case "endpoint":
+      return data.length === ENDPOINT_BYTES ? kind : null;
+    case undefined:
+      return data.length <= 64 && isNonce(latin1(data)) ? "nonce" : null;
+    default:
+      return kind;
+  }
+}
+
+/**
+ * Checks what is about to be signed.
+ *
+ * @throws {StoreError} `refused` when it does not have the form of its kind
+ */
+export function demandKind(kind: SignedKind, data: Uint8Array): void {
+  if (kindOf(data) === kind) return;
+  throw new StoreError(
+    "refused",
+    `Signing a ${kind}: the ${data.length} bytes do not have the form of one`,
+  );
+}
+
+/** One character a byte, so that nothing but ASCII passes for it. */
+function latin1(data: Uint8Array): string {
+  return new TextDecoder("latin1").decode(data);
+}

@@ -1,0 +1,180 @@
+/**
+ * Identities: the keys of one peer, and the form in which they are kept.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import {
+  createPrivateKey,
+  createPublicKey,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+} from "node:crypto";
+import { StoreError } from "../core/errors.ts";
+import type { NonceSigner } from "../nats/connection/authenticator.ts";
+import { natsUserOf, pairOf } from "../nats/connection/nkey.ts";
+import { fromBase64url, toBase64url, utf8 } from "./bytes.ts";
+import { demandKind, type SignedKind } from "./forms.ts";
+import type { Signer } from "../signature/sign.ts";
+import { bindingOf, formatPlain, parseIdentity } from "./identity_format.ts";
+
+/**
+ * The keys of one peer. Its secrets are in none of its fields, so in no log and no JSON by mistake.
+ *
+ * There is one signer for each kind of thing that is signed. Each throws a `StoreError` with the code
+ * `refused` for bytes that do not have the form of its kind, so that nobody can have one thing signed
+ * as another.
+ */
+export interface Identity extends Signer, NonceSigner {
+  /** Ed25519 public key, hex: who it is. */
+  readonly signPub: string;
+  /** X25519 public key, hex: room keys are sealed to it. */
+  readonly kexPub: string;
+  /** The NATS user nkey (`U…`): the same Ed25519 key. */
+  readonly nkey: string;
+  /** Signs the signature base of an HTTP request (RFC 9421). */
+  signRequest(base: Uint8Array): Uint8Array;
+  /** Signs the nonce of a NATS server: 15 to 64 characters of base64url. */
+  signNonce(nonce: string): Uint8Array;
+  /** Signs a sealed message of a room; {@link openRooms} does so. */
+  signMessage(data: Uint8Array): Uint8Array;
+  /** Signs a room key that was sealed for a member. */
+  signSealedKey(data: Uint8Array): Uint8Array;
+  /** Signs that `kexPub` belongs to this identity, for its card and its file. */
+  signEndpoint(): Uint8Array;
+  /**
+   * The seed of {@link Identity.nkey} (`SU…`), for programs that take nothing else. A secret. To
+   * connect to NATS use {@link natsAuthenticator}: the `nkeyAuthenticator` of nats.js signs whatever a
+   * server sends, also a request in this identity's name.
+   */
+  natsSeed(): Uint8Array;
+}
+
+/** Private keys. */
+export interface Secrets {
+  signSeed: Uint8Array;
+  kexSeed: Uint8Array;
+}
+
+const secrets = new WeakMap<Identity, Secrets>();
+
+// The fixed DER in front of a private key (RFC 8410).
+const PKCS8 = {
+  ed25519: Buffer.from("302e020100300506032b657004220420", "hex"),
+  x25519: Buffer.from("302e020100300506032b656e04220420", "hex"),
+};
+const SEED_BYTES = 32;
+
+/** Makes an identity of fresh random keys. */
+export function createIdentity(): Identity {
+  return identityOf(randomBytes(SEED_BYTES), randomBytes(SEED_BYTES));
+}
+
+/**
+ * Makes the identity of a seed: always the same one.
+ *
+ * @param seed The 32 bytes of an Ed25519 private key. The X25519 key is derived from it (HKDF-SHA-256)
+ */
+export function identityFromSeed(seed: Uint8Array): Identity {
+  if (!(seed instanceof Uint8Array) || seed.length !== SEED_BYTES) {
+    throw new StoreError("invalid", `seed must be ${SEED_BYTES} bytes`, { field: "seed" });
+  }
+  const kexSeed = hkdfSync("sha256", seed, new Uint8Array(), "unibus x25519 v1", SEED_BYTES);
+  return identityOf(seed, new Uint8Array(kexSeed));
+}
+
+/**
+ * Writes an identity with its private keys, as JSON for a file that only its owner may read (mode
+ * 0600). `lockIdentity` writes it under a passphrase, `writeIdentity` the file.
+ */
+export function exportIdentity(identity: Identity): string {
+  const own = secretsOf(identity);
+  const { signPub, kexPub } = identity;
+  return formatPlain({
+    signPub,
+    kexPub,
+    signSeed: toBase64url(own.signSeed),
+    kexSeed: toBase64url(own.kexSeed),
+  });
+}
+
+/**
+ * Reads what {@link exportIdentity} wrote; `unlockIdentity` reads what is under a passphrase too.
+ *
+ * @throws {StoreError} `invalid` when it is not that, or its keys do not belong together; `unsupported`
+ * when it has a newer version, or is under a passphrase
+ */
+export function importIdentity(text: string): Identity {
+  const it = parseIdentity(text);
+  if (it.version !== 1) {
+    throw new StoreError(
+      "unsupported",
+      "The identity has version 2, under a passphrase: unlockIdentity reads it",
+    );
+  }
+  return identityOfSecrets(it, {
+    signSeed: fromBase64url(it.signSeed, SEED_BYTES)!,
+    kexSeed: fromBase64url(it.kexSeed, SEED_BYTES)!,
+  });
+}
+
+/** The private keys of an identity, for this package only. */
+export function secretsOf(identity: Identity): Readonly<Secrets> {
+  const own = secrets.get(identity);
+  if (own === undefined) {
+    throw new StoreError("invalid", "identity must be one made by this module", {
+      field: "identity",
+    });
+  }
+  return own;
+}
+
+/** The identity of private keys that must be those of the public ones. */
+export function identityOfSecrets(
+  { signPub, kexPub }: { signPub: string; kexPub: string },
+  { signSeed, kexSeed }: Secrets,
+): Identity {
+  const identity = identityOf(signSeed, kexSeed);
+  if (signPub !== identity.signPub || kexPub !== identity.kexPub) {
+    throw new StoreError(
+      "invalid",
+      "The public keys of the identity are not those of its private keys",
+      { field: "identity" },
+    );
+  }
+  return identity;
+}
+
+function identityOf(signSeed: Uint8Array, kexSeed: Uint8Array): Identity {
+  const own: Secrets = { signSeed: new Uint8Array(signSeed), kexSeed: new Uint8Array(kexSeed) };
+  const signKey = privateKey(PKCS8.ed25519, own.signSeed);
+  const kexKey = privateKey(PKCS8.x25519, own.kexSeed);
+  const keys = { signPub: publicHex(signKey), kexPub: publicHex(kexKey) };
+  const signAs = (kind: SignedKind, data: Uint8Array) => {
+    demandKind(kind, data);
+    return new Uint8Array(sign(null, data, signKey));
+  };
+  const identity: Identity = Object.freeze({
+    ...keys,
+    nkey: natsUserOf(keys.signPub),
+    signRequest: (base: Uint8Array) => signAs("request", base),
+    signNonce: (nonce: string) => signAs("nonce", utf8(nonce)),
+    signMessage: (data: Uint8Array) => signAs("message", data),
+    signSealedKey: (data: Uint8Array) => signAs("sealed key", data),
+    signEndpoint: () => signAs("endpoint", bindingOf(keys)),
+    natsSeed: () => utf8(pairOf("user", own.signSeed).seed),
+  });
+  secrets.set(identity, own);
+  return identity;
+}
+
+function privateKey(prefix: Uint8Array, seed: Uint8Array): KeyObject {
+  return createPrivateKey({ key: Buffer.concat([prefix, seed]), format: "der", type: "pkcs8" });
+}
+
+function publicHex(key: KeyObject): string {
+  return createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-32).toString("hex");
+}

@@ -1,0 +1,233 @@
+/**
+ * The way back: from a JetStream bucket to a SQLite file.
+ *
+ * @module
+ */
+
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { StoreError } from "../core/errors.ts";
+import { validRecords } from "../core/checks/integrity.ts";
+import type { Bucket } from "../jetstream/log/bucket.ts";
+import { compare } from "../jetstream/records/compare.ts";
+import { isWrittenSince } from "../jetstream/log/fence.ts";
+import { refuseInUse } from "../jetstream/in_use.ts";
+import { type Marker, readMarker, refuseInProgress } from "../jetstream/log/marker.ts";
+import { openBucket } from "../jetstream/mod.ts";
+import { BucketRecords } from "../jetstream/records/stored.ts";
+import { streamInfo } from "../jetstream/log/stream.ts";
+import type { Counts, StoreRecord } from "../core/model.ts";
+import { noCounts } from "../core/order.ts";
+import { Problems } from "../core/checks/problems.ts";
+import { SnapshotDigest } from "../snapshot/mod.ts";
+import { openSource } from "../sqlite/file/source.ts";
+import { createTarget } from "../sqlite/file/target.ts";
+import { clearLeftovers, partialOf, putInPlace, removeFile } from "./place.ts";
+import { digestsOf, soon, Steps } from "./steps.ts";
+import type { MoveOptions, MoveReport, TargetState } from "./types.ts";
+import { refuseInvalid } from "./valid.ts";
+
+/** Key in the file's `meta` table: digest of all records that the way back brought. */
+const BROUGHT = "moved_back_digest";
+
+/** What stands at the target's path. */
+interface InTheWay {
+  state: TargetState;
+  storeId: string | null;
+}
+
+/**
+ * Moves a control plane from a JetStream bucket back to a SQLite file. The bucket is only read; the
+ * file is written beside its place, compared with the bucket record by record, and renamed into place
+ * when it is whole. At every moment its path names a whole file, or none if there was none before; what
+ * a killed run leaves beside it the next run removes, and until then `openSqlite` creates nothing there.
+ *
+ * A file that stands there already is kept under another name. It is `refused`, unless `replace` is
+ * set, when it holds something that is in neither the bucket nor any earlier state of this move: when
+ * it is another control plane, or was changed since it was moved.
+ *
+ * @param options The bucket, the file, how to go about it
+ * @returns What was done, with counts, digests and seconds
+ * @throws {StoreError} `refused` (bucket in use, invalid records in it, which `problems` lists, file not
+ * ours or changed), `in_progress` (a move into
+ * the bucket did not complete), `not_found` (bucket), `conflict` (the bucket was written meanwhile),
+ * `mismatch` (verification), `unavailable`, `aborted`
+ *
+ * @example
+ * ```ts ignore
+ * import { migrateKvToSqlite } from "@unibus/membership";
+ *
+ * const report = await migrateKvToSqlite({
+ *   nats: { servers: "nats://127.0.0.1:4222" },
+ *   db: "./local_files/unibus.db",
+ * });
+ * console.log(report.counts, report.digests);
+ * ```
+ */
+export async function migrateKvToSqlite(options: MoveOptions): Promise<MoveReport> {
+  const { signal, dryRun = false } = options;
+  const steps = new Steps(options);
+  steps.begin("preflight", 0);
+  const { bucket, info, end } = await openBucket({
+    ...options.nats,
+    create: false,
+    signal: signal ?? options.nats.signal,
+  });
+  try {
+    await refuseInUse(bucket, soon());
+    const read = await readMarker(bucket, soon());
+    refuseInProgress(bucket, read);
+    const path = resolve(options.db);
+    const found = inspect(path, read.marker, options.replace === true);
+    const report: MoveReport = {
+      version: 1,
+      direction: "kv-to-sqlite",
+      dryRun,
+      db: path,
+      bucket: bucket.name,
+      replicas: info.config.num_replicas,
+      target: found.state,
+      backup: null,
+      saved: null,
+      counts: noCounts(),
+      digests: null,
+      written: 0,
+      removed: 0,
+      sequence: info.state.last_seq,
+      seconds: steps.seconds,
+    };
+    // Entries, of which a member takes two, so an upper bound: the bucket does not count records.
+    const guess = info.state.messages;
+    if (dryRun) {
+      report.counts = await countRecords(bucket, signal);
+    } else {
+      const partial = partialOf(path);
+      clearLeftovers(path);
+      const storeId = found.storeId ?? read.marker?.source ?? undefined;
+      try {
+        await fill(bucket, partial, storeId, report, guess, steps, signal);
+        await verify(bucket, partial, report, steps, signal);
+        steps.check();
+        report.backup = putInPlace(path);
+      } catch (error) {
+        removeFile(partial);
+        throw error;
+      }
+    }
+    steps.finish(Object.values(report.counts).reduce((a, b) => a + b));
+    return report;
+  } finally {
+    await end();
+  }
+}
+
+/** Decides whether what stands at `path` may go; `refused` when not. */
+function inspect(path: string, marker: Marker | null, replace: boolean): InTheWay {
+  if (!existsSync(path)) return { state: "absent", storeId: null };
+  using file = openSource(path);
+  const { storeId } = file;
+  if (replace) return { state: "replaced", storeId: marker?.source ?? storeId };
+  if (marker?.source !== undefined && marker.source !== null && marker.source !== storeId) {
+    throw new StoreError(
+      "refused",
+      `${path} is another control plane than the one in the bucket; replace overrides, and keeps it under another name`,
+    );
+  }
+  const digest = new SnapshotDigest();
+  for (const it of file.records()) digest.add(it);
+  const { digest: now, counts } = digest.summary();
+  const known = [file.getMeta(BROUGHT), marker?.digests?.all];
+  if (known.includes(now)) return { state: "repeated", storeId };
+  if (Object.values(counts).every((count) => count === 0)) return { state: "empty", storeId };
+  throw new StoreError(
+    "refused",
+    `${path} was changed since it was moved, or never was; replace overrides, and keeps it under another name`,
+  );
+}
+
+async function countRecords(bucket: Bucket, signal?: AbortSignal): Promise<Counts> {
+  const counts = noCounts();
+  const problems = new Problems();
+  using stored = await BucketRecords.read(bucket, signal);
+  for (const { kind } of validRecords(stored, problems)) counts[kind]++;
+  refuseInvalid(problems, `bucket ${bucket.name}`);
+  return counts;
+}
+
+async function fill(
+  bucket: Bucket,
+  partial: string,
+  storeId: string | undefined,
+  report: MoveReport,
+  guess: number,
+  steps: Steps,
+  signal?: AbortSignal,
+): Promise<void> {
+  steps.begin("copy", guess);
+  using target = createTarget(partial, storeId === undefined ? {} : { storeId });
+  const digest = new SnapshotDigest();
+  async function* observed(): AsyncGenerator<StoreRecord> {
+    let done = 0;
+    const problems = new Problems();
+    using stored = await BucketRecords.read(bucket, signal);
+    for (const it of validRecords(stored, problems)) {
+      // From the first invalid record on, all that is left to do is to name the others.
+      if (problems.total > 0) continue;
+      digest.add(it);
+      yield it;
+      if (++done % 1000 !== 0) continue;
+      steps.check();
+      steps.tell(done, guess);
+      await setImmediate();
+    }
+    refuseInvalid(problems, `bucket ${bucket.name}`);
+  }
+  report.counts = await target.insertAll(observed());
+  report.written = Object.values(report.counts).reduce((a, b) => a + b);
+  const summary = digest.summary();
+  report.digests = digestsOf(summary);
+  target.setMeta(BROUGHT, summary.digest);
+  target.close();
+  steps.tell(guess, guess);
+}
+
+/** Reads the new file again and compares it with the bucket, which must not have changed. */
+async function verify(
+  bucket: Bucket,
+  partial: string,
+  report: MoveReport,
+  steps: Steps,
+  signal?: AbortSignal,
+): Promise<void> {
+  const total = report.written;
+  steps.begin("verify", total);
+  using file = openSource(partial);
+  let digest = new SnapshotDigest();
+  const found: string[] = [];
+  const diffs = compare(bucket, () => file.records(), {
+    signal,
+    observe: () => {
+      digest = new SnapshotDigest();
+      let seen = 0;
+      return (it) => {
+        digest.add(it);
+        if (++seen % 1000 === 0) steps.tell(seen, total);
+      };
+    },
+  });
+  for await (const { change, key } of diffs) {
+    if (found.push(`${change} ${key}`) >= 5) break;
+  }
+  const last = (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;
+  const since = { sequence: report.sequence };
+  if (last < report.sequence || await isWrittenSince(bucket, since, soon())) {
+    throw new StoreError(
+      "conflict",
+      `Bucket ${bucket.name} was written during the move; stop the servers, and run the move again`,
+    );
+  }
+  if (found.length > 0 || digest.summary().digest !== report.digests?.all) {
+    throw new StoreError("mismatch", `Verification found differences: ${found.join(", ")}`);
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * NATS keys as text: base32 of a prefix byte, an Ed25519 key and a checksum. The prefix makes the
+ * first letter tell what it is: `U` a user, `A` an account, `N` a server; a seed is `S` and that letter.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import {
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  randomBytes,
+  sign,
+  verify,
+} from "node:crypto";
+import { StoreError } from "../../core/errors.ts";
+import { utf8 } from "../../keys/bytes.ts";
+import { demandKind, type SignedKind } from "../../keys/forms.ts";
+import { isSmallOrderEd25519 } from "../../keys/small_order.ts";
+import { signPub as checkSignPub } from "../../core/validate.ts";
+
+/** What a key belongs to. */
+export type NkeyKind = "user" | "account" | "server";
+
+/**
+ * A key pair. Its seed is a secret. Each signer throws a `StoreError` with the code `refused` for what
+ * does not have the form of its kind.
+ */
+export interface NkeyPair {
+  /** What it belongs to. */
+  readonly kind: NkeyKind;
+  /** The public key as text, such as `U…`. */
+  readonly publicKey: string;
+  /** The seed as text, such as `SU…`: a secret. */
+  readonly seed: string;
+  /** Signs the nonce of a NATS server: 15 to 64 characters of base64url. */
+  signNonce(nonce: string): Uint8Array;
+  /** Signs the header and claims of a JSON web token, as they stand before its last dot. */
+  signToken(text: string): Uint8Array;
+}
+
+const PREFIX: Record<NkeyKind, number> = { user: 20 << 3, account: 0, server: 13 << 3 };
+const KINDS = Object.keys(PREFIX) as NkeyKind[];
+const SEED = 18 << 3;
+const KEY_BYTES = 32;
+
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+const DIGIT = new Map([...ALPHABET].map((it, i) => [it, i]));
+
+/** Base32 of RFC 4648 in upper case, without padding. */
+function base32(bytes: Uint8Array): string {
+  let text = "";
+  let bits = 0;
+  let value = 0;
+  for (const byte of bytes) {
+    value = (value << 8) | byte;
+    bits += 8;
+    while (bits >= 5) {
+      text += ALPHABET[(value >>> (bits - 5)) & 31];
+      bits -= 5;
+    }
+    value &= 31;
+  }
+  return bits === 0 ? text : text + ALPHABET[(value << (5 - bits)) & 31];
+}
+
+/** Reads base32; `null` when it is not that, or not the one way to write these bytes. */
+function unbase32(text: string): Uint8Array | null {
+  const bytes = new Uint8Array(Math.floor(text.length * 5 / 8));
+  let at = 0;
+  let bits = 0;
+  let value = 0;
+  for (const letter of text) {
+    const digit = DIGIT.get(letter);
+    if (digit === undefined) return null;
+    value = (value << 5) | digit;
+    bits += 5;
+    if (bits >= 8) {
+      bytes[at++] = value >>> (bits - 8);
+      bits -= 8;
+    }
+    value &= (1 << bits) - 1;
+  }
+  // Bits left over must be zero and less than a letter, else two texts would be one key.
+  return bits < 5 && value === 0 ? bytes : null;
+}
+
+const CRC_TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte << 8;
+  for (let i = 0; i < 8; i++) crc = crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1;
+  return crc;
+});
+
+/** CRC-16/XMODEM. */
+function crc16(bytes: Uint8Array): number {
+  let crc = 0;
+  for (const byte of bytes) crc = ((crc << 8) & 0xffff) ^ CRC_TABLE[(crc >> 8) ^ byte]!;
+  return crc;
+}
+
+function encode(prefix: readonly number[], key: Uint8Array): string {
+  const raw = new Uint8Array(prefix.length + key.length + 2);
+  raw.set(prefix);
+  raw.set(key, prefix.length);
+  const crc = crc16(raw.subarray(0, -2));
+  raw.set([crc & 0xff, crc >> 8], raw.length - 2);
+  return base32(raw);
+}
+
+/** The bytes before the checksum; `null` when the text is no nkey of this length. */
+function decode(text: string, length: number): Uint8Array | null {
+  if (text.length !== Math.ceil((length + 2) * 8 / 5)) return null;
+  const raw = unbase32(text);
+  if (raw === null) return null;
+  const body = raw.subarray(0, -2);
+  const crc = raw[raw.length - 2]! | raw[raw.length - 1]! << 8;
+  return crc === crc16(body) ? body : null;
+}
+
+/** A 32-byte Ed25519 public key as nkey text. */
+export function encodePublic(kind: NkeyKind, key: Uint8Array): string {
+  if (key.length !== KEY_BYTES) {
+    throw new StoreError("invalid", `An nkey is made of 32 bytes, found ${key.length}`);
+  }
+  return encode([PREFIX[kind]], key);
+}
+
+/** The 32 bytes of a public nkey of this kind; `null` when the text is something else. */
+export function decodePublic(kind: NkeyKind, text: string): Uint8Array | null {
+  const body = decode(text, 1 + KEY_BYTES);
+  return body !== null && body[0] === PREFIX[kind] ? body.subarray(1) : null;
+}
+
+/** The user nkey (`U…`) of a `signPub`: the same 32 bytes. `invalid` when it is no `signPub`. */
+export function natsUserOf(signPub: string): string {
+  return encodePublic("user", Buffer.from(checkSignPub("signPub", signPub), "hex"));
+}
+
+/** The `signPub` of a user nkey; `null` when it is none, or a small-order point. */
+export function signPubOf(nkey: string): string | null {
+  const key = decodePublic("user", nkey);
+  if (key === null) return null;
+  const hex = Buffer.from(key).toString("hex");
+  return isSmallOrderEd25519(hex) ? null : hex;
+}
+
+// The fixed DER in front of an Ed25519 key (RFC 8410).
+const SPKI = Buffer.from("302a300506032b6570032100", "hex");
+const PKCS8 = Buffer.from("302e020100300506032b657004220420", "hex");
+
+/** The key that verifies, of 32 bytes. */
+export function verifyingKey(key: Uint8Array): KeyObject {
+  return createPublicKey({ key: Buffer.concat([SPKI, key]), format: "der", type: "spki" });
+}
+
+/** Whether a signature over `data` is the key's; false whatever is wrong with it. */
+export function verifies(key: KeyObject, data: Uint8Array, signature: Uint8Array): boolean {
+  if (signature.length !== 64) return false;
+  try {
+    return verify(null, data, key, signature);
+  } catch {
+    return false;
+  }
+}
+
+/** The key pair of a 32-byte secret. */
+export function pairOf(kind: NkeyKind, secret: Uint8Array): NkeyPair {
+  const key = createPrivateKey({
+    key: Buffer.concat([PKCS8, secret]),
+    format: "der",
+    type: "pkcs8",
+  });
+  const spki = createPublicKey(key).export({ format: "der", type: "spki" });
+  const prefix = PREFIX[kind];
+  // Two prefixes in two bytes, shifted so that each comes out as one letter.
+  const seed = encode([SEED | prefix >> 5, (prefix & 31) << 3], secret);
+  const signAs = (as: SignedKind, text: string) => {
+    const data = utf8(text);
+    demandKind(as, data);
+    return new Uint8Array(sign(null, data, key));
+  };
+  const pair = {
+    kind,
+    publicKey: encodePublic(kind, spki.subarray(-KEY_BYTES)),
+    signNonce: (nonce: string) => signAs("nonce", nonce),
+    signToken: (text: string) => signAs("token", text),
+  };
+  // Not enumerable, so that it is in no log or JSON by mistake.
+  Object.defineProperty(pair, "seed", { value: seed });
+  return Object.freeze(pair as typeof pair & { seed: string });
+}
+
+/** Makes a key pair of fresh random bytes. */
+export function createNkey(kind: NkeyKind): NkeyPair {
+  return pairOf(kind, randomBytes(KEY_BYTES));
+}
+
+/** Reads a seed (`SU…`, `SA…`, `SN…`). `invalid` when it is none; the message does not hold it. */
+export function nkeyFromSeed(seed: string, field = "seed"): NkeyPair {
+  const body = decode(seed, 2 + KEY_BYTES);
+  if (body !== null && (body[0]! & 0xf8) === SEED && (body[1]! & 7) === 0) {
+    const prefix = (body[0]! & 7) << 5 | body[1]! >> 3;
+    const kind = KINDS.find((it) => PREFIX[it] === prefix);
+    if (kind !== undefined) return pairOf(kind, body.subarray(2));
+  }
+  throw new StoreError("invalid", `${field} is not the seed of an nkey`, { field });
+}

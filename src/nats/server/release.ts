@@ -1,0 +1,170 @@
+/**
+ * The nats-server project's official release archives.
+ *
+ * @module
+ */
+
+import { createHash } from "node:crypto";
+import { open } from "node:fs/promises";
+import { endianness } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { StoreError } from "../../core/errors.ts";
+import { messageOf, run } from "./exec.ts";
+import type { UnpackOptions } from "./install.ts";
+import { RELEASE_DIGESTS } from "./release_digests.ts";
+
+/** The official release we install. */
+export const NATS_SERVER_RELEASE = "2.15.1";
+
+const RELEASES = "https://github.com/nats-io/nats-server/releases/download";
+
+/** Milliseconds until the first byte, and between two pieces, before a download is given up. */
+const CONNECT_TIMEOUT = 5_000;
+const STALL_TIMEOUT = 30_000;
+
+const REDIRECTS = [301, 302, 303, 307, 308];
+/** Redirects that are followed. */
+const MOST_HOPS = 5;
+
+/**
+ * Downloads the release archive for this platform, checks its SHA-256 and unpacks it. Gives the
+ * program's path. The default release must have the digest in our source; another one that of the
+ * caller, or else the published one. Throws `mismatch` when it has another.
+ */
+export async function unpackRelease(options: UnpackOptions): Promise<string> {
+  const { directory, version, log, signal } = options;
+  const base = (options.env.UNIBUS_NATS_RELEASES || RELEASES).replace(/\/+$/, "");
+  const stem = `nats-server-v${version}-${platform()}`;
+  const archive = `${stem}.tar.gz`;
+  const url = `${base}/v${version}/${archive}`;
+  const expected = options.sha256?.toLowerCase() ??
+    (version === NATS_SERVER_RELEASE
+      ? pinned(archive)
+      : await published(`${base}/v${version}/SHA256SUMS`, archive, signal));
+  log(`Downloading ${url}`);
+  const path = join(directory, archive);
+  const actual = await save(url, path, signal);
+  if (actual !== expected) {
+    throw new StoreError(
+      "mismatch",
+      `Refusing ${url}: its SHA-256 is ${actual}, it must be ${expected}`,
+    );
+  }
+  await run("tar", ["-xzf", path, "-C", directory], {
+    timeout: 60_000,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return join(directory, stem, process.platform === "win32" ? "nats-server.exe" : "nats-server");
+}
+
+/** The platform as release archives name it. */
+function platform(): string {
+  const system = { linux: "linux", darwin: "darwin", win32: "windows", freebsd: "freebsd" };
+  const machine: Record<string, string> = {
+    x64: "amd64",
+    arm64: "arm64",
+    arm: "arm7",
+    ia32: "386",
+    s390x: "s390x",
+    ...(endianness() === "LE" ? { ppc64: "ppc64le" } : {}),
+  };
+  const [os, arch] = [system[process.platform as keyof typeof system], machine[process.arch]];
+  if (os !== undefined && arch !== undefined) return `${os}-${arch}`;
+  throw new Error(`There is no release for ${process.platform} on ${process.arch}`);
+}
+
+/** The digest that this program was made with. */
+function pinned(archive: string): string {
+  const digest = RELEASE_DIGESTS[archive];
+  if (digest !== undefined) return digest;
+  throw new Error(
+    `This program has no SHA-256 of ${archive} to compare with; give it with --digest`,
+  );
+}
+
+/** The digest that the release's own list says. */
+async function published(url: string, archive: string, signal?: AbortSignal): Promise<string> {
+  const digest = checksum(await text(url, signal), archive);
+  if (digest === undefined) throw new Error(`${url} does not list ${archive}`);
+  return digest;
+}
+
+/** Finds a file's line in the output of sha256sum. */
+function checksum(sums: string, file: string): string | undefined {
+  for (const line of sums.split("\n")) {
+    const match = /^([0-9a-fA-F]{64}) [ *](.+?)\r?$/.exec(line);
+    if (match?.[2] === file) return match[1]!.toLowerCase();
+  }
+  return undefined;
+}
+
+async function text(url: string, signal?: AbortSignal): Promise<string> {
+  const decoder = new TextDecoder();
+  let result = "";
+  for await (const piece of download(url, signal)) {
+    result += decoder.decode(piece, { stream: true });
+    if (result.length > 1_000_000) throw new Error(`Downloading ${url} failed: it is too large`);
+  }
+  return result;
+}
+
+/** Saves a download and gives its SHA-256. */
+async function save(url: string, path: string, signal?: AbortSignal): Promise<string> {
+  const hash = createHash("sha256");
+  const file = await open(path, "wx");
+  try {
+    for await (const piece of download(url, signal)) {
+      hash.update(piece);
+      await file.writeFile(piece);
+    }
+  } finally {
+    await file.close();
+  }
+  return hash.digest("hex");
+}
+
+/** Fetches, also from where it is redirected to; never over what others on the way can change. */
+async function follow(start: string, signal: AbortSignal): Promise<Response> {
+  let url = new URL(start);
+  for (let hops = 0; hops <= MOST_HOPS; hops++) {
+    if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback(url.hostname))) {
+      throw new Error(`Only https is downloaded from, found ${url.protocol}//${url.host}`);
+    }
+    const response = await fetch(url, { signal, redirect: "manual" });
+    const location = response.headers.get("location");
+    if (!REDIRECTS.includes(response.status) || location === null) return response;
+    await response.body?.cancel();
+    url = new URL(location, url);
+  }
+  throw new Error(`It is redirected more than ${MOST_HOPS} times`);
+}
+
+function isLoopback(hostname: string): boolean {
+  return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
+}
+
+/** A download's bytes; given up when the server does not answer or stalls. */
+async function* download(url: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+  const giveUp = new AbortController();
+  const within = (ms: number) =>
+    setTimeout(() => giveUp.abort(new Error(`Nothing came for ${ms / 1000} s`)), ms);
+  let timer = within(CONNECT_TIMEOUT);
+  try {
+    const signals = signal === undefined ? [giveUp.signal] : [giveUp.signal, signal];
+    const response = await follow(url, AbortSignal.any(signals));
+    if (!response.ok || response.body === null) {
+      await response.body?.cancel();
+      throw new Error(`The server answered ${response.status}`);
+    }
+    for await (const piece of response.body) {
+      clearTimeout(timer);
+      yield piece;
+      timer = within(STALL_TIMEOUT);
+    }
+  } catch (error) {
+    throw new Error(`Downloading ${url} failed: ${messageOf(error)}`, { cause: error });
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,259 @@
+/**
+ * Running a nats-server as a child process.
+ *
+ * @module
+ */
+
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { StoreError } from "../../core/errors.ts";
+import { findNatsServer } from "./binary.ts";
+import { configSecrets, formatNatsConfig, type NatsServerConfig } from "./config.ts";
+import { type Ports, removePorts, waitForPorts } from "./ports.ts";
+import { type GuardedChild, spawnGuarded } from "./watchdog.ts";
+
+export type * from "./config.ts";
+
+/** How {@link startNatsServer} starts a server. */
+export interface NatsServerOptions extends NatsServerConfig {
+  /** The nats-server program; by default the one `findNatsServer` finds. */
+  binary?: string;
+  /** Milliseconds it may take until it serves; 10,000 by default. */
+  startTimeout?: number;
+  /** Milliseconds it may take to stop before it is killed; 5,000 by default. */
+  stopTimeout?: number;
+  /** Called with its process id as soon as it has one, at each start; it serves later. */
+  onSpawn?: (pid: number) => void;
+  /** Called with each piece of its log. */
+  onLog?: (text: string) => void;
+  /** Ends the start; it then rejects with `aborted`. */
+  signal?: AbortSignal;
+}
+
+/** How a server ended. */
+export interface NatsExit {
+  /** Its exit code, or null when a signal ended it. */
+  code: number | null;
+  /** The signal that ended it, or null. */
+  signal: string | null;
+}
+
+/** A nats-server that we run. */
+export interface NatsServer extends AsyncDisposable {
+  /** What clients connect to. */
+  readonly url: string;
+  /** The address it listens on. */
+  readonly host: string;
+  /** The port it listens on. */
+  readonly port: number;
+  /** Its process id; another one after a restart. */
+  readonly pid: number;
+  /** Its monitoring address, where it has one. */
+  readonly monitoringUrl?: string;
+  /** The port it accepts routes on, where it is clustered. */
+  readonly clusterPort?: number;
+  /** Its configuration file. */
+  readonly configPath: string;
+  /** Whether its process runs. */
+  readonly running: boolean;
+  /** Settles when its process has ended, for whatever reason; a restart makes a new one. */
+  readonly exited: Promise<NatsExit>;
+  /** The end of its log, 64 KiB at most. */
+  logs(): string;
+  /** Sends a signal, SIGKILL by default; false when the process has ended. */
+  kill(signal?: NodeJS.Signals): boolean;
+  /** Stops it in order and waits; kills it when that takes too long. Does nothing when it has ended. */
+  stop(): Promise<void>;
+  /** Starts it again, on the same ports and store, after it was stopped or has ended. */
+  restart(): Promise<void>;
+}
+
+const LOG_LIMIT = 64 * 1024;
+
+/**
+ * Starts a nats-server and waits until it serves. It ends with this process, whatever ends that.
+ *
+ * Rejects with `unavailable` when it exits (the message holds the end of its log) or does not serve
+ * in time, with `aborted` when `signal` ends it; the process is then gone.
+ */
+export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsServer> {
+  const binary = options.binary ?? (await findNatsServer(
+    options.signal === undefined ? {} : { signal: options.signal },
+  )).path;
+  const directory = await mkdtemp(join(tmpdir(), "unibus-nats-"));
+  const server = new ManagedServer(binary, directory, options);
+  try {
+    await server.start();
+    return server;
+  } catch (error) {
+    await server[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+class ManagedServer implements NatsServer {
+  readonly host: string;
+  readonly configPath: string;
+  readonly #binary: string;
+  readonly #directory: string;
+  readonly #secrets: readonly string[];
+  #options: NatsServerOptions;
+  #ports: Ports = { client: -1 };
+  #child?: GuardedChild;
+  #exited: Promise<NatsExit> = Promise.resolve({ code: null, signal: null });
+  #running = false;
+  #log = "";
+
+  constructor(binary: string, directory: string, options: NatsServerOptions) {
+    this.#binary = binary;
+    this.#directory = directory;
+    this.#options = Object.freeze({ ...options });
+    this.#secrets = configSecrets(options);
+    this.host = options.host ?? "127.0.0.1";
+    this.configPath = join(directory, "nats.conf");
+  }
+
+  get url(): string {
+    return `nats://${reachable(this.host)}:${this.port}`;
+  }
+
+  get port(): number {
+    return this.#ports.client;
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? -1;
+  }
+
+  get monitoringUrl(): string | undefined {
+    const port = this.#ports.monitoring;
+    return port === undefined ? undefined : `http://127.0.0.1:${port}`;
+  }
+
+  get clusterPort(): number | undefined {
+    return this.#ports.cluster;
+  }
+
+  get running(): boolean {
+    return this.#running;
+  }
+
+  get exited(): Promise<NatsExit> {
+    return this.#exited;
+  }
+
+  logs(): string {
+    return this.#secrets.reduce((text, secret) => text.replaceAll(secret, "***"), this.#log);
+  }
+
+  kill(signal: NodeJS.Signals = "SIGKILL"): boolean {
+    if (!this.#running) return false;
+    try {
+      // Not `child.kill`: in Deno it works only once.
+      return process.kill(this.pid, signal);
+    } catch (error) {
+      // It has ended and we have not heard of it yet.
+      if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    if (!this.kill("SIGTERM")) return void await this.#exited;
+    const timer = setTimeout(() => this.kill("SIGKILL"), this.#options.stopTimeout ?? 5_000);
+    await this.#exited.finally(() => clearTimeout(timer));
+  }
+
+  async restart(): Promise<void> {
+    if (this.#running) throw new StoreError("invalid", "The nats-server is still running");
+    await this.#exited;
+    const { signal: _, ...options } = this.#options;
+    const { client, monitoring, cluster } = this.#ports;
+    this.#options = Object.freeze({
+      ...options,
+      port: client,
+      ...(monitoring === undefined ? {} : { monitoringPort: monitoring }),
+      ...(cluster === undefined ? {} : { cluster: { ...options.cluster!, port: cluster } }),
+    });
+    await this.start();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+
+  async start(): Promise<void> {
+    const text = formatNatsConfig(this.#options, this.#directory);
+    await writeFile(this.configPath, text, { mode: 0o600 });
+    await removePorts(this.#directory);
+    this.#spawn();
+    const { signal, startTimeout = 10_000 } = this.#options;
+    const { promise: stopped, reject } = Promise.withResolvers<never>();
+    stopped.catch(() => {});
+    const fail = (code: "aborted" | "unavailable", found: string, cause?: unknown) => {
+      reject(new StoreError(code, `Starting ${this.#binary} failed: ${found}`, { cause }));
+    };
+    const abort = () => fail("aborted", "it was aborted", signal?.reason);
+    const timer = setTimeout(() => {
+      fail("unavailable", `it did not serve within ${startTimeout} ms${this.#last()}`);
+    }, startTimeout);
+    signal?.addEventListener("abort", abort);
+    if (signal?.aborted) abort();
+    this.#exited.then(({ code, signal: by }) => {
+      const how = by === null ? `it exited with code ${code}` : `${by} ended it`;
+      fail("unavailable", `${how}${this.#last()}`);
+    });
+    try {
+      this.#ports = await waitForPorts(this.#directory, this.pid, stopped);
+    } catch (error) {
+      this.kill();
+      await this.#exited;
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  #spawn(): void {
+    this.#log = "";
+    const child = spawnGuarded(this.#directory, this.#binary, ["-c", this.configPath]);
+    this.#child = child;
+    this.#running = child.pid !== undefined;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        this.#log = (this.#log + text).slice(-LOG_LIMIT);
+        this.#options.onLog?.(text);
+      });
+    }
+    const { promise, resolve } = Promise.withResolvers<NatsExit>();
+    child.once("error", (error) => {
+      this.#log += `${error.message}\n`;
+      if (this.#running) return;
+      resolve({ code: null, signal: null });
+    });
+    child.once("exit", () => this.#running = false);
+    // Not `exit`: the log is complete only when the pipes have ended too.
+    child.once("close", (code, signal) => resolve({ code, signal }));
+    this.#exited = promise;
+    if (child.pid !== undefined) this.#options.onSpawn?.(child.pid);
+  }
+
+  /** What the server said last: its errors, or else its last lines. */
+  #last(): string {
+    const lines = this.logs().split("\n").filter((line) => line.trim() !== "");
+    const errors = lines.filter((line) => /\[(FTL|ERR)\]/.test(line));
+    const last = (errors.length > 0 ? errors : lines).slice(-3);
+    return last.length === 0 ? "" : `: ${last.join("; ")}`;
+  }
+}
+
+/** The address to connect to for a listener: one that listens everywhere is reached on loopback. */
+function reachable(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  if (host === "::" || host === "[::]") return "[::1]";
+  return host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
+}

@@ -1,0 +1,107 @@
+/**
+ * SQLite's errors as {@link StoreError}s.
+ *
+ * @module
+ */
+
+import { StoreError, type StoreErrorCode } from "../../core/errors.ts";
+
+// Primary result codes, https://www.sqlite.org/rescode.html
+const BUSY = 5;
+const LOCKED = 6;
+const READONLY = 8;
+const IOERR = 10;
+const CORRUPT = 11;
+const FULL = 13;
+const CANTOPEN = 14;
+const TOOBIG = 18;
+const CONSTRAINT = 19;
+const NOTADB = 26;
+
+/** Extended code: the file was moved or removed while it was open. */
+const READONLY_DBMOVED = 1032;
+
+const MEANING: Record<number, [StoreErrorCode, string]> = {
+  [BUSY]: ["unavailable", "it is locked by another process or connection"],
+  [LOCKED]: ["unavailable", "it is locked by another connection"],
+  [READONLY]: ["refused", "it is read-only"],
+  [READONLY_DBMOVED]: ["unavailable", "the file was moved or removed while it was open"],
+  [IOERR]: ["unavailable", "the disk cannot be read or written"],
+  [CORRUPT]: ["corrupt", "it is damaged"],
+  [FULL]: ["unavailable", "the disk is full"],
+  [CANTOPEN]: ["unavailable", "the file cannot be opened, or its directory not written"],
+  [TOOBIG]: ["invalid", "a value is too big"],
+  [CONSTRAINT]: ["invalid", "a value breaks a constraint"],
+  [NOTADB]: ["corrupt", "it is not an SQLite file, or it is damaged"],
+};
+
+// Deno gives no code for errors of opening and of exec(), only SQLite's message.
+const BY_MESSAGE: [string, number][] = [
+  ["is locked", BUSY],
+  ["readonly database", READONLY],
+  ["disk I/O error", IOERR],
+  ["malformed", CORRUPT],
+  ["disk is full", FULL],
+  ["unable to open", CANTOPEN],
+  ["constraint failed", CONSTRAINT],
+  ["not a database", NOTADB],
+];
+
+/** SQLite's extended result code of an error, or `null` when it is not SQLite's. */
+function sqliteCode(error: unknown): number | null {
+  if (!(error instanceof Error) || !("code" in error) || error.code !== "ERR_SQLITE_ERROR") {
+    return null;
+  }
+  if ("errcode" in error && typeof error.errcode === "number") return error.errcode;
+  return BY_MESSAGE.find(([text]) => error.message.includes(text))?.[1] ?? null;
+}
+
+/** Whether another connection was in the way. */
+export function isBusy(error: unknown): boolean {
+  const code = primaryCode(error);
+  return code === BUSY || code === LOCKED;
+}
+
+/** Whether the file may only be read. */
+export function isReadOnly(error: unknown): boolean {
+  return primaryCode(error) === READONLY;
+}
+
+/** SQLite's own error, where it is the cause of one of ours. */
+export function causeOf(error: unknown): unknown {
+  return error instanceof StoreError ? error.cause : error;
+}
+
+function primaryCode(error: unknown): number | null {
+  const code = sqliteCode(error);
+  return code === null ? null : code & 0xff;
+}
+
+/**
+ * The error to throw when work fails that also runs the caller's code (its records, its callbacks):
+ * SQLite's become {@link StoreError}s, the caller's pass as they are.
+ */
+export function toCallersError(error: unknown, attempt: string): unknown {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const ours = code === "ERR_SQLITE_ERROR" || code === "ERR_INVALID_STATE";
+  return ours ? toStoreError(error, attempt) : error;
+}
+
+/**
+ * Turns what a call of `node:sqlite` threw into a {@link StoreError}; those pass as they are.
+ *
+ * @param error What was thrown
+ * @param attempt What was attempted, such as `Opening a.db`
+ */
+export function toStoreError(error: unknown, attempt: string): StoreError {
+  if (error instanceof StoreError) return error;
+  const code = sqliteCode(error);
+  if (error instanceof Error && "code" in error && error.code === "ERR_OUT_OF_RANGE") {
+    const message = `${attempt}: a number is too large; doctor names the record`;
+    return new StoreError("corrupt", message, { cause: error });
+  }
+  const [known, what] = (code === null ? undefined : MEANING[code] ?? MEANING[code & 0xff]) ??
+    ["unavailable", "it failed"];
+  const detail = error instanceof Error ? error.message : String(error);
+  return new StoreError(known, `${attempt}: ${what} (${detail})`, { cause: error });
+}

@@ -1,0 +1,139 @@
+/**
+ * Whose file it is, its schema version, and bringing it up to date.
+ *
+ * @module
+ */
+
+import { createHash, randomUUID } from "node:crypto";
+import type { DatabaseSync } from "node:sqlite";
+import { MIGRATIONS } from "../../../migrations/mod.ts";
+import { StoreError } from "../../core/errors.ts";
+import { run, transaction, value } from "./connect.ts";
+
+/** `PRAGMA application_id` of our files: "UBUS". */
+export const APPLICATION_ID = 0x55425553;
+
+/** The schema version this code reads and writes. */
+export const SCHEMA_VERSION: number = MIGRATIONS.length;
+
+// What the steps are recorded in. Never changes: a newer program's file is judged by it.
+const LEDGER = `
+CREATE TABLE schema_migrations (
+  version    INTEGER PRIMARY KEY,
+  name       TEXT NOT NULL,
+  checksum   TEXT NOT NULL,
+  applied_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE meta (
+  key   TEXT NOT NULL PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+`;
+
+function checksum(sql: string): string {
+  return createHash("sha256").update(sql).digest("hex");
+}
+
+/**
+ * Reads the schema version in one transaction; 0 for a database with nothing in it.
+ * `refused` for somebody else's, `unsupported` for a newer one.
+ */
+export function schemaVersion(db: DatabaseSync, path: string): number {
+  return db.isTransaction
+    ? readVersion(db, path)
+    : transaction(db, "BEGIN", () => readVersion(db, path));
+}
+
+function readVersion(db: DatabaseSync, path: string): number {
+  const owner = Number(value(db, "PRAGMA application_id"));
+  if (owner !== APPLICATION_ID) {
+    if (owner === 0 && value(db, "SELECT count(*) FROM sqlite_schema") === 0) return 0;
+    const id = `0x${(owner >>> 0).toString(16).padStart(8, "0")}`;
+    throw new StoreError(
+      "refused",
+      `Opening ${path}: it is another program's SQLite file (application id ${id}), not a control plane`,
+    );
+  }
+  const version = Number(value(db, "PRAGMA user_version"));
+  if (version > SCHEMA_VERSION) {
+    throw new StoreError(
+      "unsupported",
+      `Opening ${path}: its schema version is ${version}, made by a newer program; ` +
+        `this one knows versions up to ${SCHEMA_VERSION}`,
+    );
+  }
+  const applied = db.prepare("SELECT version, checksum FROM schema_migrations ORDER BY version")
+    .all();
+  for (const [i, step] of applied.entries()) {
+    const ours = MIGRATIONS[i];
+    if (!ours || ours.version !== step.version || checksum(ours.sql) !== step.checksum) {
+      throw new StoreError(
+        "refused",
+        `Opening ${path}: its schema step ${step.version} is not the one this program knows`,
+      );
+    }
+  }
+  if (applied.length !== version) {
+    throw new StoreError(
+      "corrupt",
+      `Opening ${path}: schema version ${version}, but ${applied.length} steps are recorded`,
+    );
+  }
+  return version;
+}
+
+/** What goes into a new file. */
+export interface NewFile {
+  /** Identity of the control plane. Default: a new one. */
+  storeId?: string;
+  /** When, ISO 8601. */
+  at: string;
+}
+
+/** Applies the steps a database lacks, all or none; other processes may do the same at once. */
+export function migrate(db: DatabaseSync, path: string, file: NewFile): void {
+  if (schemaVersion(db, path) === SCHEMA_VERSION) return;
+  transaction(db, "BEGIN IMMEDIATE", () => {
+    const version = schemaVersion(db, path);
+    if (version === 0) {
+      run(db, `PRAGMA application_id = ${APPLICATION_ID}`);
+      db.exec(LEDGER);
+      setMeta(db, "store_id", file.storeId ?? randomUUID());
+    }
+    const record = db.prepare("INSERT INTO schema_migrations VALUES (?, ?, ?, ?)");
+    for (const step of MIGRATIONS.slice(version)) {
+      db.exec(step.sql);
+      record.run(step.version, step.name, checksum(step.sql), file.at);
+    }
+    run(db, `PRAGMA user_version = ${SCHEMA_VERSION}`);
+  });
+}
+
+/** Reads a value of the `meta` table, `null` when there is none. */
+export function getMeta(db: DatabaseSync, key: string): string | null {
+  const row = db.prepare("SELECT value FROM meta WHERE key = ?").get(key);
+  return row === undefined ? null : String(row.value);
+}
+
+/** Sets a value of the `meta` table; `null` removes it. */
+export function setMeta(db: DatabaseSync, key: string, value: string | null): void {
+  if (value === null) db.prepare("DELETE FROM meta WHERE key = ?").run(key);
+  else db.prepare("INSERT OR REPLACE INTO meta VALUES (?, ?)").run(key, value);
+}
+
+/**
+ * Drops the triggers that check inserted records, for many records that were checked already: they
+ * double the time. Only inside a transaction, so that no other connection sees the file without them.
+ *
+ * @returns Makes them again; call it before the transaction is committed
+ */
+export function liftChecks(db: DatabaseSync): () => void {
+  const triggers = db.prepare(
+    "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name GLOB '*_valid_insert'",
+  ).all();
+  for (const { name } of triggers) run(db, `DROP TRIGGER ${name}`);
+  return () => {
+    for (const { sql } of triggers) run(db, String(sql));
+  };
+}

@@ -1,0 +1,64 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * Who is signed in, and what all views share. It lives in memory only: who signs out, or reloads the
+ * page, leaves nothing behind.
+ *
+ * @module
+ */
+
+import { createContext } from "preact";
+import { useContext, useEffect, useState } from "preact/hooks";
+import type { User } from "../../../core/model.ts";
+import type { Api } from "./api.ts";
+import { useNow } from "../hooks.ts";
+import type { Live } from "./live.ts";
+import type { Names } from "../names.ts";
+
+/** A session. */
+export interface Session {
+  /** Asks the server, as whoever is signed in. */
+  readonly api: Api;
+  /** Who that is. */
+  readonly me: User;
+  /** Hears of changes. */
+  readonly live: Live;
+  /** Knows users' names. */
+  readonly names: Names;
+  /** What views keep while others are shown, such as a search. */
+  readonly kept: Map<string, unknown>;
+  /** Says that something was done. */
+  readonly say: (text: string) => void;
+}
+
+/** The session, for the views in it. */
+export const SessionContext = createContext<Session | null>(null);
+
+/** The session. */
+export function useSession(): Session {
+  return useContext(SessionContext)!;
+}
+
+/** The time by the server's clock, told anew every `step` milliseconds. */
+export function useServerNow(step: number): number {
+  const { api } = useSession();
+  return useNow(step) + api.clockOffset();
+}
+
+/** State that outlives its view, for as long as the session. */
+export function useKept<T>(name: string, initial: T): [T, (value: T) => void] {
+  const { kept } = useSession();
+  const [value, set] = useState<T>(kept.has(name) ? kept.get(name) as T : initial);
+  return [value, (it) => {
+    kept.set(name, it);
+    set(it);
+  }];
+}
+
+/** The name of a user: null where there is none, undefined while it is looked up. */
+export function useName(signPub: string): string | null | undefined {
+  const { names } = useSession();
+  const [, draw] = useState(0);
+  useEffect(() => names.ask(signPub, () => draw((it) => it + 1)), [signPub]);
+  return names.get(signPub);
+}

@@ -1,0 +1,231 @@
+/**
+ * Errors end with what to do next.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { mkdir, open, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { DatabaseSync } from "node:sqlite";
+import { failureOf } from "../../../cli/terminal/failure.ts";
+import { hintOf } from "../../../cli/terminal/hints.ts";
+import { OutputClosed } from "../../../cli/terminal/io.ts";
+import { openSqlite } from "../../../mod.ts";
+import { StoreError, type StoreErrorCode } from "../../../src/core/errors.ts";
+import { createNkey } from "../../../src/nats/connection/nkey.ts";
+import { cli } from "../kit.ts";
+import { natsBinary, testServer } from "../../helpers/nats.ts";
+import { inDir, person } from "../../helpers/sqlite.ts";
+
+/** Command lines that fail, and the hint each must end with; `null` for none. */
+type Wrong = [args: string[], hint: RegExp | null];
+
+async function expect(wrong: Wrong[], env: Record<string, string> = {}): Promise<void> {
+  for (const [args, hint] of wrong) {
+    const { code, stderr } = await cli(args, { env });
+    assert.ok(code === 1 || code === 2, `${args.join(" ")}: ${stderr}`);
+    const [, found] = /^error: .*(?:\n {2}.*)*\nhint: (.*)\n$/m.exec(stderr) ?? [];
+    if (hint === null) assert.equal(found, undefined, `${args.join(" ")}: ${stderr}`);
+    else assert.match(found ?? stderr, hint, args.join(" "));
+  }
+}
+
+Deno.test("what is not in the store: the command that lists what is", async () => {
+  await inDir(async (dir) => {
+    const db = ["--db", `${dir}/a.db`];
+    const ada = `${dir}/ada.json`;
+    await cli(["identity", "create", ada]);
+    const add = ["user", "add", "--handle", "ada", "--identity", ada, ...db];
+    assert.equal((await cli(add)).code, 0);
+    const none = person("nobody").signPub;
+    const redeem = (token: string) => [
+      ...["invite", "redeem", token, "--handle", "eve"],
+      ...["--sign-pub", none, "--kex-pub", person("nobody").kexPub, ...db],
+    ];
+    const invite = async () =>
+      JSON.parse((await cli(["invite", "create", "--json", ...db])).stdout);
+    const used = await invite();
+    assert.equal((await cli(redeem(used.token))).code, 0);
+    const canceled = await invite();
+    assert.equal((await cli(["invite", "cancel", canceled.invite.id, ...db])).code, 0);
+    const stranger = person("stranger").signPub;
+    await expect([
+      [["user", "show", stranger, ...db], /user list/],
+      [["user", "revoke", stranger, ...db], /user list/],
+      [["user", "revoke", "ada", ...db], /as user list/],
+      [["room", "show", "none", ...db], /room list/],
+      [["invite", "show", stranger, ...db], /invite list/],
+      [redeem("b".repeat(64)), /mistyped; ask an admin for a new one/],
+      [redeem(used.token), /^ask an admin for a new one/],
+      [redeem(canceled.token), /^ask an admin for a new one/],
+      [add, /user show KEY .* user restore/],
+    ]);
+  });
+});
+
+Deno.test("a file that is not what it should be: what to name instead", async () => {
+  await inDir(async (dir) => {
+    const at = (name: string) => `${dir}/${name}`;
+    await writeFile(at("empty"), "");
+    await writeFile(at("text"), "no database ".repeat(50), { mode: 0o600 });
+    const other = new DatabaseSync(at("other"));
+    other.exec("CREATE TABLE it (a)");
+    other.close();
+    const url = ["--nats-url", "nats://127.0.0.1:1"];
+    await expect([
+      ...["none", "empty", "other", "text"].map((name): Wrong => [
+        ["user", "list", "--db", at(name)],
+        /^name the file with --db, or a server/,
+      ]),
+      [["user", "list", "--db", dir], /^name the file with --db/],
+      [["migrate-to-kv", "--db", at("text"), ...url], /restore a backup where it was one/],
+      [["identity", "show", at("none")], /identity create makes one/],
+      [["identity", "show", at("text")], /identity create has made/],
+      [["snapshot", "verify", at("text")], /take another copy of the snapshot/],
+      [["snapshot", "verify", at("none")], null],
+      [["user", "list", ...url, "--creds", at("text")], /a JWT and its seed/],
+      [["user", "list", ...url, "--nkey-seed-file", at("text")], /begins with SU/],
+      [["user", "list", ...url, "--service-keys", at("none")], /the server makes them beside/],
+      [["user", "list", ...url, "--connect-timeout", "1"], /check --nats-url/],
+    ]);
+  });
+});
+
+Deno.test("a file that another process writes: to wait", async () => {
+  await inDir(async (dir) => {
+    const path = `${dir}/a.db`;
+    {
+      await using store = openSqlite(path);
+      await store.addUser(person(1));
+    }
+    const other = new DatabaseSync(path);
+    other.exec("BEGIN IMMEDIATE");
+    try {
+      await expect([[["invite", "create", "--db", path], /wait for its end/]]);
+    } finally {
+      other.close();
+    }
+  });
+});
+
+Deno.test("damage in a file is a finding of doctor, whatever table it is in", async () => {
+  await inDir(async (dir) => {
+    for (const table of ["users", "members", "rooms"]) {
+      const path = `${dir}/${table}.db`;
+      {
+        await using store = openSqlite(path);
+        await store.addUser(person(1));
+      }
+      const db = new DatabaseSync(path);
+      const { page_size: size } = db.prepare("PRAGMA page_size").get()!;
+      const { rootpage: page } = db.prepare("SELECT rootpage FROM sqlite_schema WHERE name = ?")
+        .get(table)!;
+      db.close();
+      const file = await open(path, "r+");
+      await file.write(
+        new Uint8Array(Number(size)).fill(7),
+        0,
+        Number(size),
+        Number(size) * (Number(page) - 1),
+      );
+      await file.close();
+      const { code, stdout, stderr } = await cli(["doctor", "--db", path]);
+      assert.equal(code, 1);
+      assert.match(stderr, /^\d problems? found\n$/);
+      assert.match(stdout, /^problem .*(damaged|malformed)/m);
+    }
+  });
+});
+
+Deno.test("a server that says no: who one must be there, and how it is reached", async () => {
+  await inDir(async (dir) => {
+    const { path } = await natsBinary();
+    const bare = `${dir}/bare.nk`;
+    await writeFile(bare, createNkey("user").seed, { mode: 0o600 });
+    await using server = await testServer();
+    const url = ["--nats-url", server.url, "--connect-timeout", "5"];
+    const tls = ["--nats-url", server.url.replace("nats:", "tls:"), "--connect-timeout", "1"];
+    await expect([
+      [["user", "list", ...url], /name the bucket with --bucket/],
+      [["user", "list", ...tls], /this port speaks no TLS/],
+    ]);
+    const env = { UNIBUS_NATS_SERVER: path };
+    const own = ["--db", `${dir}/a.db`, "--nats-store", `${dir}/js`, "--store-dir", `${dir}/blobs`];
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
+    const { port } = taken.address() as { port: number };
+    const serve = ["serve", ...own, "--log-level", "error"];
+    const listen = (http: number, nats: number) => [`--http-port=${http}`, `--nats-port=${nats}`];
+    try {
+      await expect([
+        [[...serve, ...listen(port, 0)], /stop the program that listens there/],
+        [[...serve, ...listen(0, port)], /stop the program that listens there/],
+        // An address for documentation, which no machine has.
+        [
+          [...serve, ...listen(0, 0), "--bind", "203.0.113.9", "--bus-auth", "enforce"],
+          /an address of this machine/,
+        ],
+      ], env);
+    } finally {
+      taken.close();
+    }
+    const wrong = { UNIBUS_NATS_SERVER: "/nonexistent/nats-server" };
+    await expect([[[...serve, ...listen(0, 0)], /^set it to a nats-server/]], wrong);
+    await mkdir(`${dir}/empty`);
+    const empty = { PATH: `${dir}/empty`, HOME: `${dir}/empty`, XDG_CACHE_HOME: `${dir}/empty` };
+    await expect([[["nats", "path"], /membershipd nats install/]], empty);
+  });
+});
+
+Deno.test("what only others meet: no rights, no room on the disk, other versions", () => {
+  // As the program printed them for a user without rights, on a full disk, on another's server.
+  const seen: [StoreErrorCode, string, RegExp | null][] = [
+    ["unavailable", "Writing /etc/a.nd: permission denied", /run it as the user whose file it is/],
+    [
+      "unavailable",
+      "Creating /etc/a.db: it failed (EACCES: permission denied, open)",
+      /as the user/,
+    ],
+    ["refused", "Opening /srv/a.db for writing: it is read-only", /run it as the user/],
+    [
+      "unavailable",
+      "Opening /srv/a.db: the file cannot be opened, or its directory not written (unable to open)",
+      /run it as the user/,
+    ],
+    ["unavailable", "Listening on 127.0.0.1, port 80: permission denied", /CAP_NET_BIND_SERVICE/],
+    [
+      "unavailable",
+      'Starting nats-server failed: "listen tcp 127.0.0.1:81: bind: permission denied"',
+      /CAP_NET_BIND_SERVICE/,
+    ],
+    ["unavailable", "Writing s.nd: the disk is full", /make room/],
+    ["unavailable", "Writing a file: the disk is full (No space left on device)", /make room/],
+    [
+      "unavailable",
+      'The server forbids it: Permissions Violation for Publish to "$JS.API.STREAM.INFO.KV_UNIBUS"',
+      /may not use the bucket/,
+    ],
+    ["unavailable", "JetStream INFO: JetStream not enabled for account (10039)", /an account with/],
+    ["unsupported", "The nats-server is version 2.10.27; at least 2.12 is needed", /upgrade/],
+    ["mismatch", "Refusing the nats-server that this program contains: its SHA-256 is 1", /again/],
+    ["mismatch", "Bucket UNIBUS differs from a.db", /verify lists the differences/],
+    ["conflict", "Rekeying lobby: somebody was quicker", /look again, and run it again/],
+    ["invite_expired", "Invite ab expired at 2026-11-21T00:00:00.000Z", /ask an admin/],
+    // A message that says it itself.
+    ["unsupported", "The nats-server runs without JetStream; start it with -js", null],
+  ];
+  for (const [code, message, hint] of seen) {
+    const found = hintOf(new StoreError(code, message));
+    if (hint === null) assert.equal(found, null, message);
+    else assert.match(found ?? "", hint, message);
+  }
+});
+
+Deno.test("what nobody foresaw asks for a report, without what only a debugger needs", () => {
+  const { signal } = new AbortController();
+  const failure = failureOf(new TypeError("x is not a function"), signal, null)!;
+  assert.deepEqual([failure.exit, failure.code], [1, "internal"]);
+  assert.match(failure.hint!, /UNIBUS_DEBUG=1 .* version --json/);
+  assert.equal(failureOf(new OutputClosed("gone"), signal, null), null);
+});

@@ -1,0 +1,261 @@
+/** Rooms over time: keys that change, members that come and go, connections that break, floods. */
+
+import assert from "node:assert/strict";
+import {
+  cardOf,
+  createIdentity,
+  isSealingError,
+  isStoreError,
+  type RoomMessage,
+} from "../../../src/client/mod.ts";
+import { MessageSealer } from "../../../src/sealing/message.ts";
+import { openRoomKey } from "../../../src/sealing/sealed_key.ts";
+import { Heard, until, village } from "./village.ts";
+
+Deno.test("a member that leaves is shut out by the owner's program, without being told to", async () => {
+  await using it = await village();
+  const [ada, bob, eve] = [await it.person(), await it.person(), await it.person()];
+  const members = [cardOf(bob.identity), cardOf(eve.identity)];
+  const room = await (await ada.rooms({ refreshInterval: 50 })).createRoom({
+    id: "kitchen",
+    members,
+  });
+  const bobRoom = await (await bob.rooms()).join("kitchen");
+  const eveRoom = await (await eve.rooms()).join("kitchen");
+  await assert.rejects(room.leave(), (error) => isStoreError(error, "room_owner"));
+  await eveRoom.leave();
+  assert.equal(await eveRoom.ended, null);
+  await until(() => room.epoch === 2 && bobRoom.epoch === 2, "the new key");
+  await assert.rejects(eve.client.getSealedKey("kitchen"));
+  assert.deepEqual(await room.lacking(), []);
+  assert.equal((await it.store.getRoom("kitchen")).epoch, 2);
+});
+
+Deno.test("rekeys at once, from two programs of the owner, and invitations between them: all come through", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const again = await it.person(ada.identity);
+  const one = await (await ada.rooms()).createRoom({ id: "kitchen", members: [] });
+  const two = await (await again.rooms()).join("kitchen");
+  const guests = await Promise.all(Array.from({ length: 4 }, () => it.person()));
+  const work = [
+    one.rekey(),
+    two.rekey(),
+    one.invite(cardOf(bob.identity)),
+    two.rekey(),
+    ...guests.map((guest, i) => (i % 2 ? one : two).invite(cardOf(guest.identity))),
+    one.rekey(),
+  ];
+  const done = await Promise.all(work);
+  const epochs = done.filter((it) => it !== undefined);
+  assert.equal(new Set(epochs).size, 4, `each its own: ${epochs}`);
+  const { epoch } = await it.store.getRoom("kitchen");
+  assert.equal(epoch, 5);
+  await until(() => one.epoch === 5 && two.epoch === 5, "both at the newest key");
+  for (const guest of [bob, ...guests]) {
+    const room = await (await guest.rooms()).join("kitchen");
+    assert.equal(room.epoch, 5);
+  }
+  assert.deepEqual(await one.lacking(), []);
+  const { items } = await it.store.listMembers("kitchen");
+  assert.equal(items.length, 6);
+});
+
+Deno.test("a removal that was cut off before its rekey is finished by whoever comes next", async () => {
+  await using it = await village();
+  const [ada, bob, eve] = [await it.person(), await it.person(), await it.person()];
+  const rooms = await ada.rooms();
+  const members = [cardOf(bob.identity), cardOf(eve.identity)];
+  const room = await rooms.createRoom({ id: "kitchen", members });
+  await ada.client.removeMember("kitchen", eve.identity.signPub);
+  await room.removeMember(eve.identity.signPub);
+  assert.equal(room.epoch, 2);
+  await assert.rejects(
+    room.removeMember(eve.identity.signPub),
+    (error) => isStoreError(error, "not_found"),
+  );
+  assert.equal(room.epoch, 2);
+  await ada.client.removeMember("kitchen", bob.identity.signPub);
+  await rooms.close();
+  const again = await (await ada.rooms()).join("kitchen");
+  await until(() => again.epoch === 3, "the new key");
+});
+
+Deno.test("what is under a replaced key is taken for a while, then named; kept messages open as long as wanted", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const room = await (await ada.rooms()).createRoom({
+    id: "kitchen",
+    members: [cardOf(bob.identity)],
+  });
+  const { sealedKey } = await ada.client.getSealedKey("kitchen", 1);
+  const place = { roomId: "kitchen", epoch: 1 };
+  const old = new MessageSealer(
+    ada.identity,
+    place,
+    await openRoomKey(ada.identity, place, room.owner, sealedKey),
+  );
+  const message = (text: string) => old.seal(new TextEncoder().encode(text)).bytes;
+  const patient = await (await bob.rooms()).join("kitchen");
+  const strict = await (await bob.rooms({ oldEpochGrace: 0 })).join("kitchen");
+  const [heard, strictly] = [new Heard(patient), new Heard(strict)];
+  await room.rekey();
+  await until(() => patient.epoch === 2 && strict.epoch === 2, "the new key");
+  const wire = await it.wire();
+  wire.publish(room.subject, message("late"));
+  assert.equal((await heard.heard("late")).epoch, 1);
+  await until(() => bob.problems.length > 0, "the refusal");
+  assert.ok(isSealingError(bob.problems[0]!.error, "old_epoch"));
+  assert.deepEqual(strictly.texts, []);
+  for (let i = 0; i < 3; i++) await room.rekey();
+  await until(() => strict.epoch === 5, "the newest key");
+  assert.equal((await strict.open(message("kept"))).text(), "kept");
+  // Who came later has no key of before.
+  const eve = await it.person();
+  await room.invite(cardOf(eve.identity));
+  const late = await (await eve.rooms()).join("kitchen");
+  await assert.rejects(
+    late.open(message("kept")),
+    (error) => isSealingError(error, "unknown_epoch"),
+  );
+});
+
+Deno.test("a thousand messages at once come in their order, none twice, none missed", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const room = await (await ada.rooms()).createRoom({
+    id: "kitchen",
+    members: [cardOf(bob.identity)],
+  });
+  const bobRoom = await (await bob.rooms()).join("kitchen");
+  const [heard, back] = [new Heard(bobRoom), new Heard(room)];
+  const texts = Array.from({ length: 1000 }, (_, i) => `message ${i}`);
+  const sent = await Promise.all(texts.map((text) => room.send(text)));
+  assert.deepEqual(sent.map((it) => it.seq), texts.map((_, i) => i));
+  await heard.heard("message 999");
+  assert.deepEqual(heard.texts, texts);
+  assert.ok(heard.all.every(({ missed, late }) => missed === 0 && !late));
+  await bobRoom.send("all of it");
+  await back.heard("all of it");
+  assert.deepEqual(back.texts, ["all of it"], "not what it said itself");
+  assert.deepEqual([...ada.problems, ...bob.problems], []);
+});
+
+Deno.test("who reads too slowly loses the oldest, and is told", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const room = await (await ada.rooms()).createRoom({
+    id: "kitchen",
+    members: [cardOf(bob.identity)],
+  });
+  const bobRoom = await (await bob.rooms({ queueMessages: 10 })).join("kitchen");
+  const messages = bobRoom.messages();
+  for (let i = 0; i < 50; i++) await room.send(`${i}`);
+  await until(() => bob.problems.length >= 40, "the losses");
+  assert.ok(bob.problems.every(({ error }) => isSealingError(error, "overflow")));
+  const got: RoomMessage[] = [];
+  for (let i = 0; i < 10; i++) got.push((await messages.next()).value);
+  assert.deepEqual(got.map((it) => it.text()), [
+    "40",
+    "41",
+    "42",
+    "43",
+    "44",
+    "45",
+    "46",
+    "47",
+    "48",
+    "49",
+  ]);
+  await messages.return!();
+  assert.equal((await messages.next()).done, true);
+});
+
+Deno.test("closing ends what waits, and nothing works after it", async () => {
+  await using it = await village();
+  const ada = await it.person();
+  const controller = new AbortController();
+  const rooms = await ada.rooms({ signal: controller.signal });
+  const room = await rooms.createRoom({ id: "kitchen" });
+  const [heard, stopped] = [new Heard(room), new AbortController()];
+  const messages = room.messages({ signal: stopped.signal });
+  const waiting = messages.next();
+  stopped.abort();
+  assert.equal((await waiting).done, true);
+  const aborted = new AbortController();
+  aborted.abort();
+  await assert.rejects(room.send("x", { signal: aborted.signal }), { code: "aborted" });
+  await assert.rejects(room.send(new Uint8Array(2 ** 21)), { code: "too_large" });
+  controller.abort();
+  assert.equal(await room.ended, null);
+  await heard.done;
+  assert.equal(heard.ended, null);
+  await assert.rejects(room.send("x"), { code: "closed" });
+  await assert.rejects(rooms.join("kitchen"), { code: "closed" });
+  await rooms.close();
+  assert.equal((await room.messages().next()).done, true);
+});
+
+Deno.test("a room that is not there, is cleartext, or is not one's own to change is refused", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const rooms = await ada.rooms();
+  await assert.rejects(rooms.join("nowhere"), (error) => isStoreError(error, "not_found"));
+  await ada.client.createRoom({ id: "open", encrypted: false });
+  await assert.rejects(rooms.join("open"), { code: "invalid" });
+  await rooms.createRoom({ id: "kitchen", members: [cardOf(bob.identity)] });
+  await assert.rejects(rooms.createRoom({ id: "kitchen" }), { code: "room_exists" });
+  const room = await (await bob.rooms()).join("kitchen");
+  for (
+    const change of [
+      () => room.rekey(),
+      () => room.invite(cardOf(createIdentity())),
+      () => room.removeMember(ada.identity.signPub),
+    ]
+  ) await assert.rejects(change(), (error) => isStoreError(error, "forbidden"));
+  // Not even oneself: that is leaving.
+  const oneself = room.removeMember(bob.identity.signPub);
+  await assert.rejects(oneself, (error) => isStoreError(error, "forbidden"));
+  assert.equal((await room.members()).length, 2);
+  await assert.rejects(
+    (await ada.rooms()).createRoom({ id: "x", members: ["00"] }),
+    { code: "invalid" },
+  );
+});
+
+Deno.test("a connection of the caller's is used and left open; when it ends, the rooms end", async () => {
+  await using it = await village();
+  const ada = await it.person();
+  const connection = await it.wire();
+  const first = await ada.rooms({ nats: { connection } });
+  await first.createRoom({ id: "kitchen" });
+  await first.close();
+  assert.ok(!connection.isClosed());
+  const room = await (await ada.rooms({ nats: { connection } })).join("kitchen");
+  const heard = new Heard(room);
+  const sending = room.send("one");
+  await sending;
+  await connection.close();
+  const why = await room.ended;
+  assert.ok(isStoreError(why, "unavailable"), String(why));
+  await heard.done;
+  assert.equal(heard.ended, why);
+  await assert.rejects(room.send("two"), why!);
+});
+
+Deno.test("a room of a thousand members is made, rekeyed and joined", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const members = Array.from({ length: 999 }, () => createIdentity())
+    .map(({ signPub, kexPub }) => ({ endpoint: signPub, kexPub }));
+  const room = await (await ada.rooms()).createRoom({
+    id: "town",
+    members: [...members, cardOf(bob.identity)],
+  });
+  const joined = await (await bob.rooms()).join("town");
+  const heard = new Heard(joined);
+  await room.removeMember(members[0]!.endpoint);
+  await room.send("hear, hear");
+  assert.equal((await heard.heard("hear, hear")).epoch, 2);
+  assert.deepEqual(await room.lacking(), []);
+});

@@ -1,0 +1,96 @@
+/** Messages on their way: in order, again until seen, and never taken for seen by something else. */
+
+import assert from "node:assert/strict";
+import { createIdentity } from "../../../src/client/mod.ts";
+import { Outbox } from "../../../src/client/rooms/outbox.ts";
+import { MessageSealer, readHeader } from "../../../src/sealing/message.ts";
+
+const bytesOf = (text: string) => new TextEncoder().encode(text);
+
+/** An outbox of one sender, and what it published. */
+function outbox(timeout = 60_000) {
+  const place = { roomId: "kitchen", epoch: 1 };
+  const sealer = new MessageSealer(createIdentity(), place, new Uint8Array(32));
+  const published: Uint8Array[] = [];
+  const it = new Outbox({
+    seal: (data) => sealer.seal(data),
+    publish: (bytes) => void published.push(bytes),
+    timeout,
+  });
+  const back = (bytes: Uint8Array) => it.seen(readHeader(bytes), bytes);
+  return { it, published, back, [Symbol.dispose]: () => it.end(new Error("over")) };
+}
+
+/** Lets what is ready happen. */
+const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
+
+Deno.test("a message is sent when it came back, the very same, and not before", async () => {
+  using box = outbox();
+  let sent = false;
+  const sending = box.it.send(bytesOf("soup")).then(() => sent = true);
+  await turn();
+  const [bytes] = box.published;
+  const altered = new Uint8Array(bytes!);
+  altered[altered.length - 1]! ^= 1;
+  assert.equal(box.back(altered), false);
+  const other = outbox();
+  await Promise.all([turn(), void other.it.send(bytesOf("x")).catch(() => {})]);
+  assert.equal(box.back(other.published[0]!), false);
+  other.it.end(new Error("over"));
+  assert.equal(sent, false);
+  assert.equal(box.back(bytes!), true);
+  await sending;
+  assert.equal(box.back(bytes!), false, "only once");
+});
+
+Deno.test("what was not seen is sent again as it was, what was seen is not", async () => {
+  using box = outbox();
+  const sending = ["one", "two", "three"].map((it) => box.it.send(bytesOf(it)));
+  await turn();
+  const [one, two, three] = box.published;
+  box.back(two!);
+  box.it.again();
+  assert.deepEqual(box.published.slice(3), [one, three]);
+  for (const it of [one!, three!]) box.back(it);
+  assert.deepEqual((await Promise.all(sending)).map((it) => it.seq), [0, 1, 2]);
+});
+
+Deno.test("many at once go in the order of their calls, so many at a time", async () => {
+  using box = outbox();
+  const order: number[] = [];
+  const sending = Array.from(
+    { length: 1000 },
+    (_, i) => box.it.send(bytesOf(`${i}`)).then(({ seq }) => order.push(seq)),
+  );
+  let most = 0;
+  for (let at = 0; at < 1000;) {
+    await turn();
+    most = Math.max(most, box.published.length - at);
+    // In any order, as long as there are some.
+    for (const it of box.published.slice(at).reverse()) box.back(it), at++;
+  }
+  await Promise.all(sending);
+  assert.deepEqual(box.published.map((it) => readHeader(it).seq), order.map((_, i) => i));
+  assert.ok(most <= 256, String(most));
+});
+
+Deno.test("it gives up in time, when told to, and at its end; a place that was waited for is passed on", async () => {
+  using box = outbox(300);
+  const controller = new AbortController();
+  const first = box.it.send(bytesOf("one"), controller.signal);
+  const rest = Array.from({ length: 300 }, () => box.it.send(bytesOf("more")));
+  const waiting = new AbortController();
+  const last = box.it.send(bytesOf("last"), waiting.signal);
+  for (const it of [...rest, last]) it.catch(() => {});
+  await turn();
+  waiting.abort();
+  controller.abort();
+  await assert.rejects(first, { code: "aborted" });
+  await assert.rejects(rest[0]!, { code: "unavailable" });
+  await assert.rejects(last, { code: "aborted" });
+  const another = box.it.send(bytesOf("another"));
+  await turn();
+  box.it.end(new Error("over"));
+  await assert.rejects(another, /over/);
+  await assert.rejects(box.it.send(bytesOf("late")), /over/);
+});

@@ -1,0 +1,203 @@
+/** Revocation reaches sealing: revoked members get no new key, and a revoked owner's room goes on. */
+
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import {
+  cardOf,
+  isSealingError,
+  isStoreError,
+  type OwnerChange,
+  type RoomsOptions,
+} from "../../src/client/mod.ts";
+import { Trust } from "../../src/client/rooms/trust.ts";
+import { isSealedBy, sealRoomKey } from "../../src/sealing/sealed_key.ts";
+import { Heard, type Person, until, village } from "./rooms/village.ts";
+
+const wrongSealer = (error: unknown) => isSealingError(error, "wrong_sealer");
+
+Deno.test("who was revoked is taken out before the next key is sealed", async () => {
+  await using it = await village();
+  const [ada, bob, eve] = [await it.person(), await it.person(), await it.person()];
+  const rooms = await ada.rooms();
+  const room = await rooms.createRoom({
+    id: "kitchen",
+    members: [cardOf(bob.identity), cardOf(eve.identity)],
+  });
+  await it.store.revokeUser(eve.identity.signPub);
+  const listed = (await room.members()) as { endpoint: string; status?: string | null }[];
+  assert.equal(listed.find((m) => m.endpoint === eve.identity.signPub)!.status, "revoked");
+  assert.equal(await room.rekey(), 2);
+  const endpoints = (items: { endpoint: string }[]) => items.map((m) => m.endpoint).sort();
+  const staying = endpoints([ada, bob].map((p) => ({ endpoint: p.identity.signPub })));
+  assert.deepEqual(endpoints((await it.store.listMembers("kitchen")).items), staying);
+  assert.deepEqual(
+    endpoints((await it.store.listSealedKeys("kitchen", { epoch: 2 })).items),
+    staying,
+  );
+  // Put onto the list again by the control plane, it still gets no key.
+  await it.store.restoreUser(eve.identity.signPub);
+  const { signPub: endpoint, kexPub } = eve.identity;
+  await it.store.addMember("kitchen", { endpoint, kexPub });
+  await assert.rejects(room.rekey(), (error) => isSealingError(error, "key_changed"));
+  await room.invite(cardOf(eve.identity));
+  assert.equal(await room.rekey(), 3);
+  const stranger = (await it.person()).identity.signPub;
+  await assert.rejects(room.removeMember(stranger), (error) => isStoreError(error, "not_found"));
+  assert.equal(room.epoch, 3);
+});
+
+Deno.test("the owner's program notices a revocation and makes a new key by itself", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const rooms = await ada.rooms({ refreshInterval: 50 });
+  const room = await rooms.createRoom({ id: "kitchen", members: [cardOf(bob.identity)] });
+  await it.store.revokeUser(bob.identity.signPub);
+  await until(() => room.epoch === 2, "a new key");
+  assert.equal((await it.store.listMembers("kitchen")).items.length, 1);
+  assert.deepEqual(ada.problems, []);
+});
+
+/** A room of ada, whom bob and cy have joined; ada is then revoked, and the room given to bob. */
+async function orphaned(it: Awaited<ReturnType<typeof village>>) {
+  const [ada, bob, cy] = [await it.person(), await it.person(), await it.person()];
+  const owner = ada.identity.signPub;
+  const members = [cardOf(bob.identity), cardOf(cy.identity)];
+  const adas = await ada.rooms();
+  await adas.createRoom({ id: "kitchen", members });
+  const join = async (who: Person, options: Partial<RoomsOptions> = {}) =>
+    await (await who.rooms({ refreshInterval: 50, ...options })).join("kitchen", { owner });
+  return {
+    ada,
+    bob,
+    cy,
+    join,
+    async handOver() {
+      await bob.client.joinRoom("kitchen");
+      await it.store.revokeUser(owner);
+      await it.store.changeRoomOwner("kitchen", bob.identity.signPub);
+    },
+  };
+}
+
+Deno.test("a room of a revoked owner goes on for those whose person trusts the new one", async () => {
+  await using it = await village();
+  const { ada, bob, cy, join, handOver } = await orphaned(it);
+  const asked: OwnerChange[] = [];
+  const acceptOwner = (change: OwnerChange) => {
+    asked.push(change);
+    return Promise.resolve(true);
+  };
+  const bobs = await join(bob, { acceptOwner });
+  const cys = await join(cy);
+  await handOver();
+  // The new owner's program makes a key of its own, without the former owner.
+  await until(() => bobs.epoch === 2, "a new key");
+  const change = { roomId: "kitchen", from: ada.identity.signPub, to: bob.identity.signPub };
+  assert.deepEqual(asked, [change]);
+  assert.equal(bobs.owner, bob.identity.signPub);
+  const { items } = await it.store.listSealedKeys("kitchen", { epoch: 2 });
+  assert.equal(items.length, 2);
+  const { signPub: endpoint, kexPub } = cy.identity;
+  const cysKey = items.find((key) => key.endpoint === endpoint)!.sealedKey;
+  const place = { roomId: "kitchen", epoch: 2, endpoint, kexPub };
+  assert.ok(isSealedBy(bob.identity.signPub, place, cysKey));
+  // By default nobody is asked, and the answer is no.
+  await until(() => cy.problems.some(({ error }) => wrongSealer(error)), "the refusal");
+  assert.deepEqual([cys.epoch, cys.owner], [1, ada.identity.signPub]);
+  await cys.close();
+  await assert.rejects(join(cy), wrongSealer);
+  const refusing = await cy.rooms({ acceptOwner: () => false });
+  await assert.rejects(refusing.join("kitchen"), wrongSealer);
+  // A yes is remembered, and both talk again.
+  const again = await cy.rooms({ acceptOwner, refreshInterval: 50 });
+  const room = await again.join("kitchen");
+  assert.deepEqual(asked, [change, change]);
+  assert.equal(room.epoch, 2);
+  const heard = new Heard(room);
+  await bobs.send("who cooks?");
+  await heard.heard("who cooks?");
+  await room.close();
+  const later = await (await cy.rooms()).join("kitchen", { owner: bob.identity.signPub });
+  assert.equal(later.epoch, 2);
+  // What was said under the key of before can still be read.
+  assert.deepEqual(await new Trust(cy.memory).sealers("kitchen", 1), [
+    bob.identity.signPub,
+    ada.identity.signPub,
+  ]);
+  assert.deepEqual(await bobs.lacking(), []);
+  const dan = await it.person();
+  await bobs.invite(cardOf(dan.identity));
+  const dans = await (await dan.rooms()).join("kitchen", { owner: bob.identity.signPub });
+  assert.equal(dans.epoch, 2);
+});
+
+Deno.test("a former owner seals no key that comes after it, even with the control plane's help", async () => {
+  await using it = await village();
+  const { ada, bob, cy, join, handOver } = await orphaned(it);
+  await (await join(cy)).close();
+  await handOver();
+  const rooms = await cy.rooms({ acceptOwner: () => true });
+  // The key that both held stays good until the new owner makes one.
+  const room = await rooms.join("kitchen");
+  assert.deepEqual([room.owner, room.epoch], [bob.identity.signPub, 1]);
+  await room.close();
+  const roomKey = new Uint8Array(randomBytes(32));
+  const sealedKeys = await Promise.all([bob, cy].map(async ({ identity }) => {
+    const { signPub: endpoint, kexPub } = identity;
+    const place = { roomId: "kitchen", epoch: 2, endpoint, kexPub };
+    return { endpoint, sealedKey: await sealRoomKey(ada.identity, place, roomKey) };
+  }));
+  await it.store.rekeyRoom("kitchen", { epoch: 2, sealedKeys });
+  await assert.rejects(rooms.join("kitchen"), wrongSealer);
+});
+
+Deno.test("rooms can be closed while a person is being asked", async () => {
+  await using it = await village();
+  const { cy, join, handOver } = await orphaned(it);
+  let asking = 0;
+  const acceptOwner = () => {
+    asking++;
+    return new Promise<boolean>(() => {});
+  };
+  const rooms = await cy.rooms({ acceptOwner, refreshInterval: 50 });
+  const room = await rooms.join("kitchen");
+  await handOver();
+  await until(() => asking > 0, "the question");
+  await room.close();
+  await rooms.close();
+  assert.equal(asking, 1);
+  const others = await cy.rooms({ acceptOwner });
+  const joining = others.join("kitchen");
+  await until(() => asking > 1, "the question");
+  await Promise.all([
+    others.close(),
+    assert.rejects(joining, (error) => isStoreError(error, "closed")),
+  ]);
+  await assert.rejects(join(cy), wrongSealer);
+});
+
+Deno.test("a new owner that was refused is not asked about again, another one is", async () => {
+  const asked: string[] = [];
+  const memory = new Map([["epoch r", "4"]]);
+  const acceptOwner = ({ to }: OwnerChange) => {
+    asked.push(to);
+    return to === "cc".repeat(32);
+  };
+  const trust = new Trust(memory, { acceptOwner });
+  const [a, b, c] = ["aa", "bb", "cc"].map((it) => it.repeat(32)) as [string, string, string];
+  await trust.owner("r", a);
+  await assert.rejects(trust.owner("r", b), wrongSealer);
+  await assert.rejects(trust.owner("r", b), wrongSealer);
+  await Promise.all([trust.owner("r", c), trust.owner("r", c)]);
+  assert.deepEqual(asked, [b, c]);
+  assert.deepEqual(await trust.sealers("r", 4), [c, a]);
+  assert.deepEqual(await trust.sealers("r", 5), [c]);
+  // Of what is no boolean, nothing is a yes.
+  const careless = new Trust(memory, { acceptOwner: () => "no" as unknown as boolean });
+  await assert.rejects(careless.owner("r", a), wrongSealer);
+  await assert.rejects(new Trust(memory).owner("r", a), wrongSealer);
+  for (const text of ["", "{}", `[{"owner":"x","until":1}]`, `[{"owner":"${a}","until":-1}]`]) {
+    const damaged = new Trust(new Map([["former r", text], ["owner r", c]]));
+    await assert.rejects(damaged.sealers("r", 1), { code: "corrupt" });
+  }
+});

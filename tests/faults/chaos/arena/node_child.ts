@@ -1,0 +1,46 @@
+/**
+ * A node's client: a process with a store of its own, that does what it is told on stdin, line by
+ * line, and answers on stdout.
+ *
+ * @module
+ */
+
+import { diagnose, openJetStream } from "../../../../mod.ts";
+import { TextLineStream } from "../../../helpers/lines.ts";
+import { BREAKS } from "../breaks.ts";
+import { type Ending, endingOf } from "../judge/history.ts";
+import { perform } from "../ops.ts";
+
+const { broken, ...options } = JSON.parse(Deno.args[0]!);
+const store = await openJetStream(options);
+const used = broken ? BREAKS[broken]!(store) : store;
+const encoder = new TextEncoder();
+
+function say(line: unknown): void {
+  const bytes = encoder.encode(`${JSON.stringify(line)}\n`);
+  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+}
+
+async function answer(id: number, op: string, args: unknown): Promise<void> {
+  let ending: Ending;
+  try {
+    const found = op === "health"
+      ? await used.health()
+      : op === "doctor" || op === "repair"
+      ? await diagnose({ ...options, create: false, repair: op === "repair" })
+      : await perform(used, op, args);
+    ending = { answer: found ?? null };
+  } catch (error) {
+    ending = endingOf(error);
+  }
+  say({ id, ending });
+}
+
+say({ ready: true });
+const lines = Deno.stdin.readable.pipeThrough(new TextDecoderStream())
+  .pipeThrough(new TextLineStream());
+for await (const line of lines) {
+  const { id, op, args } = JSON.parse(line);
+  void answer(id, op, args);
+}
+await store.close();

@@ -1,0 +1,127 @@
+/**
+ * What clients ask of a store, by name and with arguments that JSON can hold.
+ *
+ * @module
+ */
+
+import { createHash } from "node:crypto";
+import { isStoreError } from "../../../src/core/errors.ts";
+import type { KeyFor, StoreRecord, User } from "../../../src/core/model.ts";
+import { SnapshotDigest } from "../../../src/snapshot/mod.ts";
+import type { Store } from "../../../src/core/store.ts";
+import { invariantProblems, recordProblems } from "../../conformance/kit/invariants.ts";
+import type { Json } from "./judge/history.ts";
+import { statesOf } from "./judge/models.ts";
+
+/** 64 hex digits that depend on nothing but the name. */
+export function hexOf(name: string): string {
+  return createHash("sha256").update(name).digest("hex");
+}
+
+const kexOf = (signPub: string) => hexOf(`kex ${signPub}`);
+const memberOf = (endpoint: string) => ({ endpoint, kexPub: kexOf(endpoint) });
+const keyFor = (endpoint: string, epoch: number): KeyFor => ({
+  endpoint,
+  sealedKey: new TextEncoder().encode(`key of ${epoch} for ${endpoint}`),
+});
+const shown = ({ status, role, handle }: User) => ({ status, role, handle });
+
+/** Does one thing. */
+export async function perform(store: Store, op: string, args: Json): Promise<Json> {
+  switch (op) {
+    case "isAuthorized":
+      return await store.isAuthorized(args.signPub);
+    case "addUser": {
+      const { signPub, role, handle } = args;
+      await store.addUser({ signPub, kexPub: kexOf(signPub), role, handle });
+      return null;
+    }
+    case "getUser":
+      return shown(await store.getUser(args.signPub));
+    case "revokeUser":
+      return shown(await store.revokeUser(args.signPub));
+    case "restoreUser":
+      return shown(await store.restoreUser(args.signPub));
+    case "deleteUser":
+      return await store.deleteUser(args.signPub);
+    case "createInvite": {
+      const { role, expiresIn } = args;
+      const { invite, token } = await store.createInvite({ createdBy: "chaos", role, expiresIn });
+      return { id: invite.id, expiresAt: invite.expiresAt, token };
+    }
+    case "consumeInvite": {
+      const { token, signPub, handle } = args;
+      await store.consumeInvite(token, { signPub, kexPub: kexOf(signPub), handle });
+      return null;
+    }
+    case "cancelInvite":
+      await store.cancelInvite(args.id);
+      return null;
+    case "getInvite": {
+      const { usedBy, canceledAt } = await store.getInvite(args.id);
+      return { usedBy, canceledAt };
+    }
+    case "createRoom": {
+      const { id, subject, members } = args;
+      const [owner, ...others] = members.map(memberOf);
+      await store.createRoom({
+        id,
+        subject,
+        owner: owner!,
+        members: others,
+        sealedKeys: members.map((it: string) => keyFor(it, 1)),
+      });
+      return null;
+    }
+    case "rekeyRoom": {
+      const { id, epoch } = args;
+      const sealedKeys = (await membersOf(store, id)).map((it) => keyFor(it, epoch));
+      const room = await store.rekeyRoom(id, { epoch, sealedKeys });
+      return { epoch: room.epoch, subject: room.subject };
+    }
+    case "getRoom": {
+      const { epoch, subject } = await store.getRoom(args.id);
+      return { epoch, subject };
+    }
+    case "deleteRoom":
+      return await store.deleteRoom(args.id);
+    case "addMember": {
+      const { epoch } = await store.getRoom(args.id);
+      const { sealedKey } = keyFor(args.endpoint, epoch);
+      await store.addMember(args.id, memberOf(args.endpoint), { epoch, sealedKey });
+      return null;
+    }
+    case "removeMember":
+      return await store.removeMember(args.id, args.endpoint);
+    case "audit":
+      return { problems: recordProblems(await recordsOf(store), { everyMemberHasKey: true }) };
+    case "snapshot":
+      return await snapshotOf(store);
+    default:
+      throw new Error(`No such call: ${op}`);
+  }
+}
+
+/** The members as a list has them, which may be a while old; what is done with them decides. */
+async function membersOf(store: Store, id: string): Promise<string[]> {
+  try {
+    return (await store.listMembers(id)).items.map((it) => it.endpoint);
+  } catch (error) {
+    if (isStoreError(error, "not_found")) return [hexOf(`owner of ${id}`)];
+    throw error;
+  }
+}
+
+async function recordsOf(store: Store): Promise<StoreRecord[]> {
+  const records: StoreRecord[] = [];
+  for await (const it of store.records()) records.push(it);
+  return records;
+}
+
+async function snapshotOf(store: Store): Promise<Json> {
+  const records = await recordsOf(store);
+  const digest = new SnapshotDigest();
+  for (const it of records) digest.add(it);
+  const problems = await invariantProblems(store, { everyMemberHasKey: true });
+  return { digest: digest.summary().digest, problems, ...statesOf(records) };
+}

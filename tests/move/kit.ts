@@ -1,0 +1,147 @@
+/**
+ * What the tests of the move share: one server a file, a directory and a bucket a test.
+ *
+ * @module
+ */
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect } from "@nats-io/transport-node";
+import { exportSnapshot, type Store, StoreError } from "../../mod.ts";
+import { openJetStream } from "../../src/jetstream/mod.ts";
+import { openSqlite } from "../../src/sqlite/mod.ts";
+import { person } from "../helpers/sqlite.ts";
+
+/** A place for one test: a directory, a database path in it, and a bucket's options. */
+export interface Place {
+  /** The directory. */
+  dir: string;
+  /** Path for a SQLite file. */
+  db: string;
+  /** Options for `openJetStream` and the move. */
+  nats: { servers: string; bucket: string; opTimeout: number; bootstrapTimeout: number };
+}
+
+let buckets = 0;
+
+/** Gives a test its place, removed afterwards; the bucket goes with the test's server. */
+export async function withPlace(
+  servers: string,
+  work: (place: Place) => Promise<void>,
+): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), "unibus-move-"));
+  const bucket = `MOVE_${Deno.pid}_${++buckets}`;
+  try {
+    await work({
+      dir,
+      db: join(dir, "unibus.db"),
+      nats: { servers, bucket, opTimeout: 20_000, bootstrapTimeout: 20_000 },
+    });
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+/** For `assert.rejects`: a `StoreError` of this code. */
+export function code(expected: string): (error: unknown) => boolean {
+  return (error) => error instanceof StoreError && error.code === expected;
+}
+
+/** Arguments of `deno` for a process that moves, see move_child.ts. */
+export function childArgs(db: string, nats: Place["nats"], options: object = {}): string[] {
+  return [
+    "run",
+    "-A",
+    "--no-check",
+    "--config",
+    new URL("../../deno.json", import.meta.url).pathname,
+    new URL("./kit_child.ts", import.meta.url).pathname,
+    db,
+    JSON.stringify(nats),
+    JSON.stringify(options),
+  ];
+}
+
+/** A store's snapshot as text. */
+export async function snapshot(store: Store): Promise<string> {
+  return await new Response(exportSnapshot(store)).text();
+}
+
+/** Snapshot of a SQLite file. */
+export async function sqliteSnapshot(path: string): Promise<string> {
+  await using store = openSqlite(path, { readOnly: true });
+  return await snapshot(store);
+}
+
+/** Snapshot of a bucket. */
+export async function kvSnapshot(nats: Place["nats"], allowInProgress = false): Promise<string> {
+  await using store = await openJetStream({ ...nats, create: false, allowInProgress });
+  return await snapshot(store);
+}
+
+/** Every message of a bucket but the mark: key, revision, value. */
+export async function kvState(nats: Place["nats"]): Promise<string[]> {
+  const nc = await connect({ servers: nats.servers });
+  try {
+    const { Kvm } = await import("@nats-io/kv");
+    const kv = await new Kvm(nc).open(nats.bucket);
+    const state: string[] = [];
+    const watch = await kv.history({ key: ">" });
+    for await (const it of watch) {
+      if (!it.key.startsWith("meta.")) state.push(`${it.key} ${it.revision} ${it.string()}`);
+    }
+    return state.sort();
+  } finally {
+    await nc.close();
+  }
+}
+
+const key = (name: string, byte: number) => {
+  const { signPub, kexPub } = person(name);
+  return { member: { endpoint: signPub, kexPub }, sealedKey: new Uint8Array(80).fill(byte) };
+};
+
+/** The original's control plane: two rooms, one rekeyed, members, a revoked user, invites. */
+export async function populate(store: Store): Promise<void> {
+  const [a, b, c] = ["ada", "bob", "cy"].map((name, i) => key(name, i + 1)) as [
+    ReturnType<typeof key>,
+    ReturnType<typeof key>,
+    ReturnType<typeof key>,
+  ];
+  const sealed = (it: ReturnType<typeof key>) => ({
+    endpoint: it.member.endpoint,
+    sealedKey: it.sealedKey,
+  });
+  await store.createRoom({
+    id: "general",
+    subject: "chat.general",
+    owner: a.member,
+    sealedKeys: [sealed(a)],
+  });
+  await store.addMember("general", b.member, { epoch: 1, sealedKey: b.sealedKey });
+  await store.addMember("general", c.member);
+  await store.removeMember("general", c.member.endpoint);
+  await store.rekeyRoom("general", { epoch: 2, sealedKeys: [sealed(a), sealed(b)] });
+  await store.createRoom({
+    id: "città/öffentlich.1",
+    subject: "chat.public",
+    encrypted: false,
+    owner: b.member,
+  });
+  await store.addUser({ ...person("ada"), role: "admin" });
+  await store.addUser(person("bob"));
+  await store.addUser(person("cy"));
+  await store.revokeUser(person("cy").signPub);
+  await store.createInvite({ createdBy: "cli", note: "open" });
+  const used = await store.createInvite({ createdBy: person("ada").signPub, role: "admin" });
+  await store.consumeInvite(used.token, person("dee"));
+  const canceled = await store.createInvite({ createdBy: "cli", expiresIn: 1 });
+  await store.cancelInvite(canceled.invite.id);
+}
+
+/** Makes a SQLite file with {@link populate}. */
+export async function populated(path: string): Promise<void> {
+  await using store = openSqlite(path);
+  await populate(store);
+}

@@ -1,0 +1,265 @@
+/** Two at once: a mover that was stopped and goes on later, and writers between check and mark. */
+
+import assert from "node:assert/strict";
+import { copyFile, readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { migrateSqliteToKv, openJetStream, type StoreRecord } from "../../mod.ts";
+import { JetStreamBackend } from "../../src/jetstream/backend.ts";
+import { BulkWriter } from "../../src/jetstream/log/bulk.ts";
+import { Bucket } from "../../src/jetstream/log/bucket.ts";
+import { FENCE_KEY, MARKER_KEY } from "../../src/jetstream/records/keys.ts";
+import { claimBucket, guardOf, readMarker, writeMarker } from "../../src/jetstream/log/marker.ts";
+import { openBucket } from "../../src/jetstream/mod.ts";
+import { TextLineStream } from "../helpers/lines.ts";
+import {
+  childArgs,
+  code,
+  kvSnapshot,
+  kvState,
+  type Place,
+  populated,
+  sqliteSnapshot,
+  withPlace,
+} from "./kit.ts";
+import { testCluster, type TestServer, testServer } from "../helpers/nats.ts";
+import { person } from "../helpers/sqlite.ts";
+import { writeDataset } from "../tools/dataset.ts";
+
+let server: TestServer;
+Deno.test.beforeAll(async () => void (server = await testServer()));
+Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
+
+function test(name: string, work: (place: Place) => Promise<void>): void {
+  Deno.test(name, () => withPlace(server.url, work));
+}
+
+/** A mover in a process of its own, and the lines that it prints. */
+function mover(args: string[]) {
+  const child = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "null" })
+    .spawn();
+  const lines = child.stdout.pipeThrough(new TextDecoderStream())
+    .pipeThrough(new TextLineStream()).getReader();
+  return {
+    child,
+    async until(wanted: RegExp): Promise<string> {
+      for (;;) {
+        const { done, value } = await lines.read();
+        if (done) throw new Error(`The mover ended without ${wanted}`);
+        if (wanted.test(value)) return value;
+      }
+    },
+  };
+}
+
+/** Adds a user as another process does; ends before it returns, so that it happens right here. */
+function addUserElsewhere(nats: Place["nats"], name: string): void {
+  const script = `
+    import { openJetStream } from ${JSON.stringify(new URL("../../mod.ts", import.meta.url).href)};
+    const store = await openJetStream(${JSON.stringify(nats)});
+    await store.addUser(${JSON.stringify(person(name))});
+    await store.close();`;
+  const { success, stderr } = new Deno.Command(Deno.execPath(), { args: ["eval", script] })
+    .outputSync();
+  assert.ok(success, new TextDecoder().decode(stderr));
+}
+
+/** Moves, and adds a user to the target when all checks are done and nothing is marked. */
+function moveWhileWritten({ db, nats }: Place, replace = false) {
+  return migrateSqliteToKv({
+    db,
+    nats,
+    replace,
+    onProgress: ({ phase, done }) => {
+      if (phase === "backup" && done === 0) addUserElsewhere(nats, "late");
+    },
+  });
+}
+
+test("a mover that was stopped in its copy and goes on when others serve changes nothing", async ({ db, dir, nats }) => {
+  writeDataset(db, { records: 60_000 });
+  // The one that is stopped holds its file; whoever goes on has a copy of it.
+  const copy = join(dir, "copy.db");
+  await copyFile(db, copy);
+  const { child, until } = mover(childArgs(db, nats));
+  await until(/^copy [1-9]/);
+  child.kill("SIGSTOP");
+  assert.equal((await migrateSqliteToKv({ db: copy, nats, backup: false })).target, "resumed");
+  {
+    await using store = await openJetStream(nats);
+    const { items } = await store.listUsers({ limit: 1000 });
+    const active = items.filter((it) => it.status === "active" && it.role === "user");
+    for (const { signPub } of active.slice(-50)) await store.revokeUser(signPub);
+  }
+  const served = await kvState(nats);
+  child.kill("SIGCONT");
+  assert.match(await until(/^failed/), /^failed conflict: Another move or import works on this/);
+  assert.equal((await child.status).code, 1);
+  assert.deepEqual(await kvState(nats), served);
+});
+
+test("a target written between check and mark is a conflict: whoever wrote keeps it", async (place) => {
+  const { db, nats } = place;
+  await populated(db);
+  await assert.rejects(moveWhileWritten(place), code("conflict"));
+  const late = await kvSnapshot(nats);
+  assert.match(late, new RegExp(person("late").signPub));
+  assert.deepEqual((await kvState(nats)).length, 1, "no mark, and nothing moved");
+});
+
+test("the same for a target that was moved to before, and for one that is to be replaced", async (place) => {
+  const { db, nats } = place;
+  await populated(db);
+  await migrateSqliteToKv({ db, nats, backup: false });
+  await assert.rejects(moveWhileWritten(place), code("conflict"));
+  const late = new RegExp(person("late").signPub);
+  assert.match(await kvSnapshot(nats), late);
+  {
+    await using store = await openJetStream(nats);
+    await store.deleteUser(person("late").signPub);
+  }
+  await assert.rejects(moveWhileWritten(place, true), code("conflict"));
+  assert.match(await kvSnapshot(nats), late);
+  assert.equal((await readdir(place.dir)).find((it) => it.includes("replaced")), undefined);
+});
+
+Deno.test("on three servers: fences are no obstacle to the mark, a write is", async () => {
+  await using cluster = await testCluster(3);
+  await withPlace(cluster.urls[0]!, async (place) => {
+    const { db, nats } = place;
+    await populated(db);
+    await migrateSqliteToKv({ db, nats, replicas: 3, backup: false });
+    {
+      // Leaves a fence behind the mark: the answer is confirmed.
+      await using store = await openJetStream(nats);
+      await store.getUser(person("ada").signPub);
+    }
+    assert.equal((await migrateSqliteToKv({ db, nats, backup: false })).target, "repeated");
+    await assert.rejects(moveWhileWritten(place), code("conflict"));
+    assert.match(await kvSnapshot(nats), new RegExp(person("late").signPub));
+  });
+});
+
+test("what is replaced is saved behind the mark: a run killed at that is continued, and all is saved", async ({ db, dir, nats }) => {
+  await populated(db);
+  const other = join(dir, "other.db");
+  writeDataset(other, { records: 40_000 });
+  await migrateSqliteToKv({ db: other, nats, backup: false });
+  const before = await kvSnapshot(nats);
+  const watcher = Deno.watchFs(dir);
+  const { child } = mover(childArgs(db, nats, { replace: true }));
+  for await (const { paths } of watcher) {
+    if (paths.some((it) => it.includes(".replaced-"))) break;
+  }
+  child.kill("SIGKILL");
+  await child.status;
+  await assert.rejects(openJetStream(nats), code("in_progress"));
+  await assert.rejects(migrateSqliteToKv({ db, nats, dryRun: true }), code("refused"));
+  await assert.rejects(openJetStream(nats), code("in_progress"));
+  const report = await migrateSqliteToKv({ db, nats, backup: false, replace: true });
+  assert.equal(report.target, "replaced");
+  assert.equal(await readFile(report.saved!, "utf8"), before);
+  assert.equal(await kvSnapshot(nats), await sqliteSnapshot(db));
+});
+
+test("a replacement that ended before it had saved anything is called off by a run without replace", async ({ db, nats }) => {
+  await populated(db);
+  await migrateSqliteToKv({ db, nats, backup: false });
+  addUserElsewhere(nats, "late");
+  const before = await kvSnapshot(nats);
+  {
+    const { bucket, info, end } = await openBucket(nats);
+    const read = await readMarker(bucket, Date.now() + 5000);
+    const marker = {
+      ...{ state: "in_progress", by: "migration" } as const,
+      source: read.marker!.source,
+      startedAt: new Date().toISOString(),
+      replaces: read.marker,
+    };
+    const seen = { read, sequence: info.state.last_seq };
+    await claimBucket(bucket, marker, seen, Date.now() + 5000);
+    await end();
+  }
+  await assert.rejects(openJetStream(nats), code("in_progress"));
+  await assert.rejects(migrateSqliteToKv({ db, nats }), code("refused"));
+  assert.equal(await kvSnapshot(nats), before);
+  // The mark is back, and does not hide what was written before it was.
+  await assert.rejects(migrateSqliteToKv({ db, nats }), code("refused"));
+  assert.equal(await kvSnapshot(nats), before);
+});
+
+test("fences, which reads leave, are no change; anything else is", async ({ nats }) => {
+  const { bucket, end } = await openBucket(nats);
+  try {
+    const soon = () => Date.now() + 5000;
+    const marker = { state: "in_progress", by: "import", source: null, startedAt: "" } as const;
+    const empty = { read: await readMarker(bucket, soon()), sequence: 0 };
+    for (let i = 0; i < 3; i++) await bucket.put(FENCE_KEY, `${i}`, soon());
+    const revision = await claimBucket(bucket, marker, empty, soon());
+    assert.deepEqual((await readMarker(bucket, soon())).marker, marker);
+    await assert.rejects(claimBucket(bucket, marker, empty, soon()), code("conflict"));
+    await writeMarker(bucket, null, revision, soon());
+    await bucket.put("users.a", "{}", soon());
+    const read = await readMarker(bucket, soon());
+    const stale = { read, sequence: read.revision };
+    await assert.rejects(claimBucket(bucket, marker, stale, soon()), code("conflict"));
+    assert.equal((await readMarker(bucket, soon())).marker, null);
+  } finally {
+    await end();
+  }
+});
+
+test("an import is a conflict too when the target is written between check and mark", async ({ nats }) => {
+  const { bucket, end } = await openBucket(nats);
+  try {
+    let written = false;
+    const request: NatsConnection["request"] = async (subject, payload, options) => {
+      const answer = await bucket.nc.request(subject, payload, options);
+      if (!written && String(payload).includes(MARKER_KEY)) {
+        written = true;
+        await bucket.put("users.a", "{}", Date.now() + 5000);
+      }
+      return answer;
+    };
+    const connection = new Proxy(bucket.nc, {
+      get(target, name) {
+        const found = Reflect.get(target, name);
+        return name === "request"
+          ? request
+          : typeof found === "function"
+          ? found.bind(target)
+          : found;
+      },
+    });
+    const backend = new JetStreamBackend(
+      new Bucket(connection, nats.bucket),
+      { opTimeout: 5000, maxStaleness: 5000, maxMembers: 0 },
+      () => Promise.resolve(),
+    );
+    await assert.rejects(backend.restore(none(), { replace: true }), code("conflict"));
+    assert.notEqual(await bucket.get("users.a", Date.now() + 5000), null);
+    assert.equal((await readMarker(bucket, Date.now() + 5000)).marker, null);
+  } finally {
+    await end();
+  }
+});
+
+async function* none(): AsyncGenerator<StoreRecord> {}
+
+test("the last batch of a bulk write, of one message, is tried again; a server that pauses is not taken for one whose disk is full", async ({ nats }) => {
+  const { bucket, end } = await openBucket(nats);
+  try {
+    const soon = () => Date.now() + 5000;
+    const marker = { state: "in_progress", by: "import", source: null, startedAt: "" } as const;
+    const revision = await writeMarker(bucket, marker, 0, soon());
+    const writer = new BulkWriter(bucket, guardOf(revision));
+    writer.write("users.a", "{}");
+    server.kill("SIGSTOP");
+    const flushed = writer.flush();
+    setTimeout(() => server.kill("SIGCONT"), 8000);
+    await flushed;
+    assert.notEqual(await bucket.get("users.a", soon()), null);
+  } finally {
+    await end();
+  }
+});

@@ -1,0 +1,146 @@
+/**
+ * What the console makes of values, addresses and failures.
+ */
+
+import assert from "node:assert/strict";
+import { STATUS } from "../../../src/http/pipeline/problem.ts";
+import { type Api as Caller, ApiError } from "../../../src/web/shared/api.ts";
+import { apiOf, stateOf } from "../../../src/web/console/data/api.ts";
+import { Failure, skewWords, wordsOf } from "../../../src/web/console/data/failure.ts";
+import * as format from "../../../src/web/console/format.ts";
+import { hrefOf, placeOf } from "../../../src/web/console/route.ts";
+import { ceiling } from "../../../src/web/console/ui/chart.tsx";
+import { HOSTILE } from "../console.ts";
+
+Deno.test("values are short and never of a larger unit than they are", () => {
+  for (
+    const [value, text] of [
+      [0, "0 B"],
+      [999, "999 B"],
+      [1000, "1.00 KB"],
+      [9_994, "9.99 KB"],
+      [9_996, "10.0 KB"],
+      [99_960, "100 KB"],
+      [999_499, "999 KB"],
+      [999_500, "1.00 MB"],
+      [1_234_567, "1.23 MB"],
+      [Number.MAX_SAFE_INTEGER, "9.01 PB"],
+    ] as const
+  ) assert.equal(format.bytes(value), text);
+  for (
+    const [ms, text] of [
+      [0, "0 ms"],
+      [0.04, "0 ms"],
+      [0.31, "0.3 ms"],
+      [2, "2 ms"],
+      [9.96, "10 ms"],
+      [994, "994 ms"],
+      [996, "1.0 s"],
+      [12_345, "12 s"],
+    ] as const
+  ) assert.equal(format.millis(ms), text);
+  assert.equal(format.counted(1, "user"), "1 user");
+  assert.equal(format.counted(10_000, "user"), "10,000 users");
+  assert.equal(format.shortKey("0123456789abcdef".repeat(4)), "01234567…abcdef");
+});
+
+Deno.test("a time is told as seen from now, and one that cannot be read is told as that", () => {
+  const now = Date.parse("2026-11-21T12:00:00.000Z");
+  const at = (ms: number): string => format.ago(new Date(now + ms).toISOString(), now);
+  assert.equal(at(0), "just now");
+  assert.equal(at(-45_000), "45 seconds ago");
+  assert.equal(at(3_600_000 - 1_000), "in 60 minutes");
+  assert.equal(at(-7_200_000), "2 hours ago");
+  assert.equal(at(7 * 86_400_000 - 5_000), "in 7 days");
+  assert.equal(at(-40 * 86_400_000), "40 days ago");
+  assert.equal(at(365 * 86_400_000), "in 12 months");
+  assert.equal(format.ago("soon", now), "at an unreadable time");
+  assert.equal(format.moment("soon"), "soon");
+});
+
+Deno.test("what has happened is never told as ahead, however the clocks differ", () => {
+  const now = Date.parse("2026-11-21T12:00:00.000Z");
+  const since = (ms: number): string => format.since(new Date(now + ms).toISOString(), now);
+  for (const ms of [0, 6_000, 3_600_000]) assert.equal(since(ms), "just now");
+  assert.equal(since(-45_000), "45 seconds ago");
+  assert.equal(format.since("soon", now), "at an unreadable time");
+});
+
+Deno.test("marks that would hide or turn a name are shown, those of emoji are left", () => {
+  assert.equal(format.visible("a\u202Eb"), "a⟨202E⟩b");
+  assert.equal(format.visible("a\u200Bb\u2066c\u0000d\u00AD"), "a⟨200B⟩b⟨2066⟩c⟨0000⟩d⟨00AD⟩");
+  for (const text of [HOSTILE[0]!, HOSTILE[2]!, HOSTILE[3]!, "مرحبا", "plain"]) {
+    assert.equal(format.visible(text), text);
+  }
+});
+
+Deno.test("every address leads somewhere, and every id comes back from its address", () => {
+  for (const id of ["ops", "a/b", "设计", "100%", "<svg/onload=x", "..", "#?&=", "new"]) {
+    assert.deepEqual(placeOf(hrefOf("rooms", id)), { view: "rooms", id });
+  }
+  for (const it of ["", "#", "#/", "#/nothing", "#/nothing/x", "#users", "#/Users", "#/../v1/me"]) {
+    assert.deepEqual(placeOf(it), { view: "overview", id: null });
+  }
+  assert.deepEqual(placeOf("#/rooms/%E0%A4%A"), { view: "rooms", id: null });
+  assert.deepEqual(placeOf("#/users/"), { view: "users", id: null });
+});
+
+Deno.test("an invite is in one state, and one whose expiry cannot be read is expired", () => {
+  const it = {
+    id: "0",
+    createdBy: "cli",
+    role: "user" as const,
+    note: "",
+    createdAt: "2026-11-21T00:00:00.000Z",
+    expiresAt: "2026-11-22T00:00:00.000Z",
+    usedAt: null,
+    usedBy: null,
+    canceledAt: null,
+  };
+  const now = Date.parse("2026-11-21T12:00:00.000Z");
+  assert.equal(stateOf(it, now), "open");
+  assert.equal(stateOf(it, Date.parse(it.expiresAt)), "expired");
+  assert.equal(stateOf({ ...it, expiresAt: "never" }, now), "expired");
+  assert.equal(stateOf({ ...it, canceledAt: it.createdAt }, now), "canceled");
+  assert.equal(stateOf({ ...it, usedAt: it.createdAt, canceledAt: it.createdAt }, now), "used");
+});
+
+Deno.test("every code that the server knows has words, and none of them is the code", () => {
+  for (const code of Object.keys(STATUS)) {
+    const words = wordsOf(new Failure("problem", "detail", { code, detail: "The value is wrong" }));
+    assert.match(words, /^[A-Z].*\.$|The value is wrong/, code);
+    assert.equal(words.includes("_"), false, words);
+  }
+  assert.match(skewWords(600_000), /10 minutes ahead of/);
+  assert.match(skewWords(-95_000), /2 minutes behind/);
+  assert.match(skewWords(-90_000 * 1000), /25 hours behind/);
+});
+
+Deno.test("only a no to the caller ends the session", async () => {
+  for (
+    const [error, kind, ends] of [
+      [new ApiError("forbidden", "no", 403, { field: "keyid" }), "ended", true],
+      [new ApiError("forbidden", "no", 403), "ended", true],
+      [new ApiError("forbidden", "not this host", 403, { field: "host" }), "problem", false],
+      [new ApiError("forbidden", "another origin", 403, { field: "origin" }), "problem", false],
+      [new ApiError("unauthenticated", "old", 401, { reason: "created" }), "clock", false],
+      [new ApiError("unauthenticated", "no", 401, { reason: "nonce" }), "problem", false],
+      [new ApiError("unavailable", "later", 503), "problem", false],
+      [new ApiError("unreachable", "gone"), "unreachable", false],
+      [new ApiError("foreign", "a proxy", 502), "unreachable", false],
+    ] as const
+  ) {
+    let ended = false;
+    const reject = () => Promise.reject(error);
+    const caller: Caller = { get: reject, post: reject, delete: reject, clockOffset: 0 };
+    const api = apiOf(caller, () => ended = true);
+    await assert.rejects(api.me(), (it) => it instanceof Failure && it.kind === kind);
+    assert.equal(ended, ends, error.message);
+  }
+});
+
+Deno.test("a chart ends a little above its highest value", () => {
+  for (const [value, top] of [[0, 1], [0.3, 0.4], [1, 1], [1.5, 2], [4, 4], [5, 10], [41, 100]]) {
+    assert.equal(ceiling(value!), top);
+  }
+});

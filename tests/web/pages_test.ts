@@ -1,0 +1,139 @@
+/** The pages as they are served: what is built in, how it is protected, how it is kept by browsers. */
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { gzipSync } from "node:zlib";
+import { hasConsole } from "../../cli/serve/settings/guards.ts";
+import { resolve } from "../../cli/serve/settings/resolve.ts";
+import { ASSETS, DOCUMENTS } from "../../src/http/pages/web_assets.ts";
+import { build, GENERATED } from "../../src/web/build.ts";
+import { testPlane } from "../http/kit.ts";
+
+Deno.test("src/http/pages/web_assets.ts is what `deno task web` makes of the sources", async () => {
+  assert.ok(await readFile(GENERATED, "utf8") === await build(), "`deno task web` makes it anew");
+});
+
+Deno.test("all pages together are under 60 KB compressed", () => {
+  const sizes = [...Object.entries(DOCUMENTS), ...Object.entries(ASSETS)]
+    .map(([name, text]) => ({ name, size: gzipSync(text, { level: 9 }).length }));
+  const total = sizes.reduce((sum, it) => sum + it.size, 0);
+  assert.ok(total < 60_000, JSON.stringify(sizes));
+});
+
+Deno.test("no page has a script or style in it, and none names another host", () => {
+  for (const [page, html] of Object.entries(DOCUMENTS)) {
+    assert.doesNotMatch(html, /<script(?![^>]* src=)|<style| style=| on\w+=|https?:/i, page);
+  }
+  for (const [name, text] of Object.entries(ASSETS)) {
+    const hosts = [...text.matchAll(/https?:\/\/[\w.-]+/g)].map(([it]) => it);
+    // The name of a markup language, and loopback in a text: no addresses of others.
+    const fine = ["http://www.w3.org", "http://127.0.0.1"];
+    assert.deepEqual(hosts.filter((it) => !fine.includes(it.replace(/\.$/, ""))), [], name);
+  }
+});
+
+Deno.test("a page is served with a strict policy, and its parts for ever", async () => {
+  await using it = await testPlane();
+  for (const page of ["join", "console"]) {
+    const answer = await it.ask(`GET /${page}`);
+    assert.equal(answer.status, 200);
+    const policy = answer.headers.get("content-security-policy")!;
+    for (
+      const part of [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "require-trusted-types-for 'script'",
+      ]
+    ) assert.ok(policy.split("; ").includes(part), part);
+    assert.doesNotMatch(policy, /unsafe|\*|https?:|data:/);
+    assert.equal(answer.headers.get("referrer-policy"), "no-referrer");
+    assert.equal(answer.headers.get("cross-origin-opener-policy"), "same-origin");
+    assert.equal(answer.headers.get("cross-origin-resource-policy"), "same-origin");
+    assert.equal(answer.headers.get("x-content-type-options"), "nosniff");
+    assert.equal(answer.headers.get("cache-control"), "no-cache");
+    assert.equal(answer.headers.get("set-cookie"), null);
+    const parts = [...answer.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, url]) => url!);
+    assert.equal(parts.length, 4);
+    for (const url of parts) {
+      const part = await it.ask(`GET ${url}`);
+      assert.equal(part.status, 200, url);
+      assert.equal(part.headers.get("cache-control"), "public, max-age=31536000, immutable");
+      assert.equal(part.headers.get("x-content-type-options"), "nosniff");
+      assert.match(part.headers.get("content-type")!, /javascript|css|svg/);
+    }
+  }
+});
+
+Deno.test("a browser that has a page is told so, in the form that it has", async () => {
+  await using it = await testPlane();
+  const plain = await it.ask("GET /join");
+  const packed = await it.ask("GET /join", { headers: { "accept-encoding": "br, gzip;q=0.5" } });
+  const refused = await it.ask("GET /join", { headers: { "accept-encoding": "gzip;q=0" } });
+  assert.equal(packed.headers.get("content-encoding"), "gzip");
+  assert.equal(plain.headers.get("content-encoding"), null);
+  assert.equal(refused.headers.get("content-encoding"), null);
+  assert.equal(plain.headers.get("vary"), "accept-encoding");
+  const [one, other] = [plain, packed].map((it) => it.headers.get("etag")!);
+  assert.notEqual(one, other);
+  const again = (tag: string) => it.ask("GET /join", { headers: { "if-none-match": tag } });
+  for (const tag of [one!, `W/${one}`, `"x", ${one}`]) {
+    const { status, text, headers } = await again(tag);
+    assert.deepEqual([status, text, headers.get("etag")], [304, "", one]);
+  }
+  assert.equal((await again(other!)).status, 200);
+  assert.equal((await again('"x"')).status, 200);
+});
+
+Deno.test("HEAD tells what GET would, other methods and other names are refused", async () => {
+  await using it = await testPlane();
+  const head = await it.ask("HEAD /join");
+  assert.deepEqual([head.status, head.text], [200, ""]);
+  const [get] = Object.keys(ASSETS);
+  assert.equal((await it.ask(`HEAD /assets/${get}`)).status, 200);
+  assert.equal((await it.ask("POST /join")).status, 405);
+  for (const name of ["nothing.js", "constructor", "__proto__", "..%2Fjoin", "%00", ""]) {
+    assert.equal((await it.ask(`GET /assets/${name}`)).status, 404, name);
+  }
+});
+
+Deno.test("pages can be left out; their parts stay while one is there", async () => {
+  const [asset] = Object.keys(ASSETS);
+  const statuses = async (pages: { join?: boolean; console?: boolean }) => {
+    await using it = await testPlane({ pages });
+    const paths = ["/join", "/console", `/assets/${asset}`];
+    return await Promise.all(paths.map(async (path) => (await it.ask(`GET ${path}`)).status));
+  };
+  assert.deepEqual(await statuses({}), [200, 200, 200]);
+  assert.deepEqual(await statuses({ console: false }), [200, 404, 200]);
+  assert.deepEqual(await statuses({ join: false }), [404, 200, 200]);
+  assert.deepEqual(await statuses({ join: false, console: false }), [404, 404, 404]);
+});
+
+Deno.test("where nobody's signature is demanded, the console is for this machine only", async () => {
+  for (const busAuth of ["off", "soft"] as const) {
+    await using it = await testPlane({ busAuth });
+    const from = async (address: string) => (await it.ask("GET /console", { address })).status;
+    assert.equal(await from("127.0.0.1"), 200);
+    assert.equal(await from("::1"), 200);
+    assert.equal(await from("10.0.0.9"), 403);
+    assert.equal((await it.ask("GET /join", { address: "10.0.0.9" })).status, 200);
+  }
+});
+
+Deno.test("the program serves the console where it must be, and nowhere else", () => {
+  const of = (flags: Record<string, string>) =>
+    hasConsole(resolve({ flags, env: {}, file: null }).settings);
+  const far = { bind: "0.0.0.0" };
+  assert.equal(of({}), true);
+  assert.equal(of({ ...far, busAuth: "enforce" }), true);
+  assert.equal(of({ busAuth: "soft" }), true);
+  // The server does not start like that; and if it did, there would be no console.
+  assert.equal(of({ ...far, busAuth: "off" }), false);
+  assert.equal(of({ ...far, busAuth: "soft" }), false);
+  assert.equal(of({ console: "false", busAuth: "enforce" }), false);
+});
