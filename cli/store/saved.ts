@@ -20,7 +20,7 @@ export async function saveBefore(
 ): Promise<string | null> {
   if (await isEmpty(store, signal)) return null;
   const { stamp } = await import("../../src/move/steps.ts");
-  const path = `${natsUrl === undefined ? db : `../${bucket}`}.replaced-${stamp()}.ndjson`;
+  const path = `${natsUrl === undefined ? db : `./${bucket}`}.replaced-${stamp()}.ndjson`;
   await writeWhole(path, exportSnapshot(store, { signal }), { force: false, signal });
   return path;
 }

@@ -10,14 +10,14 @@ Object.assign(globalThis, {
 });
 for (
   const file of [
-    "sealing_hpke",
-    "sealing_key",
-    "sealing_message",
-    "sealing_fixtures",
-    "client_locked_identity",
-    "client_memory",
-    "client_outbox",
-    "client_rooms_hostile",
-    "client_rooms_life",
+    "sealing/hpke",
+    "sealing/key",
+    "sealing/message",
+    "sealing/fixtures",
+    "keys/locked_identity",
+    "client/rooms/memory",
+    "client/rooms/outbox",
+    "client/rooms/hostile_bus_and_server",
+    "client/rooms/life",
   ]
 ) await import(`../${file}_test.ts`);

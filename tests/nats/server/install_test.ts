@@ -299,7 +299,7 @@ Deno.test({
     await using place = await site({
       archive: (response) => {
         if (hops++ === 3) response.end(place.release.bytes);
-        else response.writeHead(302, { location: `../../${place.release.name}` }).end();
+        else response.writeHead(302, { location: `./${place.release.name}` }).end();
       },
     });
     assert.equal((await installNatsServer(place.options)).path, place.path);

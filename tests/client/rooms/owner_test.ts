@@ -8,10 +8,10 @@ import {
   isStoreError,
   type OwnerChange,
   type RoomsOptions,
-} from "../../src/client/mod.ts";
-import { Trust } from "../../src/client/rooms/trust.ts";
-import { isSealedBy, sealRoomKey } from "../../src/sealing/sealed_key.ts";
-import { Heard, type Person, until, village } from "./rooms/village.ts";
+} from "../../../src/client/mod.ts";
+import { Trust } from "../../../src/client/rooms/trust.ts";
+import { isSealedBy, sealRoomKey } from "../../../src/sealing/sealed_key.ts";
+import { Heard, type Person, until, village } from "./village.ts";
 
 const wrongSealer = (error: unknown) => isSealingError(error, "wrong_sealer");
 
