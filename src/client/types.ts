@@ -8,6 +8,7 @@ import type {
   AddedMember,
   CreatedInvite,
   Invite,
+  InviteState,
   KeyFor,
   Member,
   NewInvite,
@@ -103,8 +104,7 @@ export interface UserFilter {
   status?: UserStatus;
 }
 
-/** What has become of an invite. */
-export type InviteState = "open" | "used" | "expired" | "canceled";
+export type { InviteState };
 
 /** Which changes to read. */
 export interface ChangesRequest {

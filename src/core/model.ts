@@ -103,6 +103,9 @@ export interface Invite {
   canceledAt: string | null;
 }
 
+/** What has become of an invite. */
+export type InviteState = "open" | "used" | "expired" | "canceled";
+
 /** The kinds of record, in canonical order. SQLite tables and KV key spaces bear these names. */
 export const KINDS = ["rooms", "members", "room_keys", "users", "invites"] as const;
 /** One of {@link KINDS}. */

@@ -5,24 +5,29 @@
  */
 
 import { StoreError } from "./errors.ts";
-import type { Invite, Member, Room, User } from "./model.ts";
+import type { Invite, InviteState, Member, Room, User } from "./model.ts";
+
+/** The state of `invite` at `now`, milliseconds since 1970. */
+export function inviteState(invite: Invite, now: number): InviteState {
+  if (invite.usedAt !== null) return "used";
+  if (invite.canceledAt !== null) return "canceled";
+  // Written so that NaN (an expiry that cannot be read) counts as expired.
+  return Date.parse(invite.expiresAt) > now ? "open" : "expired";
+}
 
 /** Why `invite` cannot be claimed at `now`, or `null` when it can. */
 export function inviteProblem(invite: Invite, now: string): StoreError | null {
-  if (invite.usedAt !== null) {
-    return new StoreError("invite_used", `Invite ${invite.id} was used at ${invite.usedAt}`);
+  const { id, usedAt, canceledAt, expiresAt } = invite;
+  switch (inviteState(invite, Date.parse(now))) {
+    case "open":
+      return null;
+    case "used":
+      return new StoreError("invite_used", `Invite ${id} was used at ${usedAt}`);
+    case "canceled":
+      return new StoreError("invite_canceled", `Invite ${id} was canceled at ${canceledAt}`);
+    case "expired":
+      return new StoreError("invite_expired", `Invite ${id} expired at ${expiresAt}`);
   }
-  if (invite.canceledAt !== null) {
-    return new StoreError(
-      "invite_canceled",
-      `Invite ${invite.id} was canceled at ${invite.canceledAt}`,
-    );
-  }
-  // Written so that NaN (an expiry that cannot be read) counts as expired.
-  if (!(Date.parse(invite.expiresAt) > Date.parse(now))) {
-    return new StoreError("invite_expired", `Invite ${invite.id} expired at ${invite.expiresAt}`);
-  }
-  return null;
 }
 
 /** When an invite was over or will be: used, canceled or expired. Times compare as text. */

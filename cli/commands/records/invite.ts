@@ -7,6 +7,7 @@
 import { Option } from "@commander-js/extra-typings";
 import type { Invite } from "../../../mod.ts";
 import { isStoreError, StoreError } from "../../../src/core/errors.ts";
+import { inviteState } from "../../../src/core/rules.ts";
 import * as check from "../../../src/core/validate.ts";
 import {
   command,
@@ -122,13 +123,13 @@ function list(context: Context): CommandUnknownOpts {
       "membershipd invite list --limit 20 --json",
     ]),
   ))).action(async (flags) => {
-    const now = new Date();
+    const now = Date.now();
     await withOpenStore(context, flags, { read: true }, async (store) => {
       await printList(context, flags, {
         name: "invites",
         page: async (request) => {
           const { items, next } = await store.listInvites(request);
-          return { items: items.map((it) => ({ ...it, state: stateOf(it, now) })), next };
+          return { items: items.map((it) => ({ ...it, state: inviteState(it, now) })), next };
         },
         columns: {
           ID: (it) => it.id,
@@ -149,7 +150,7 @@ function show(context: Context): CommandUnknownOpts {
   )).action(async (id, flags) => {
     await withOpenStore(context, flags, { read: true }, async (store) => {
       const invite = await byId(store.getInvite(id));
-      const shown = { ...invite, state: stateOf(invite, new Date()) };
+      const shown = { ...invite, state: inviteState(invite, Date.now()) };
       if (flags.json) await printJson(context, shown);
       else await print(context, ...fields(shown));
     });
@@ -164,8 +165,9 @@ function cancel(context: Context): CommandUnknownOpts {
   )).action(async (id, flags) => {
     await withOpenStore(context, flags, {}, async (store) => {
       const invite = await byId(store.cancelInvite(id));
-      if (flags.json) await printJson(context, { ...invite, state: stateOf(invite, new Date()) });
-      else await print(context, `canceled ${invite.id}`);
+      if (flags.json) {
+        await printJson(context, { ...invite, state: inviteState(invite, Date.now()) });
+      } else await print(context, `canceled ${invite.id}`);
     });
   });
 }
@@ -229,11 +231,4 @@ async function readToken(
     if (text.length > 1024) break;
   }
   return text.trim();
-}
-
-/** What can be done with an invitation. */
-export function stateOf(it: Invite, now: Date): "used" | "canceled" | "expired" | "open" {
-  if (it.usedAt !== null) return "used";
-  if (it.canceledAt !== null) return "canceled";
-  return Date.parse(it.expiresAt) > now.getTime() ? "open" : "expired";
 }

@@ -4,20 +4,9 @@
  * @module
  */
 
-import { StoreError, type StoreErrorCode } from "../../core/errors.ts";
-import { STATUS } from "../../http/pipeline/problem.ts";
+import { StoreError } from "../../core/errors.ts";
+import { codeOf } from "../../core/status.ts";
 import type { HttpFailure } from "../types.ts";
-
-/** Codes of answers that do not say one: those without a body, and those of servers in between. */
-const BY_STATUS: Readonly<Record<number, StoreErrorCode>> = {
-  400: "invalid",
-  401: "unauthenticated",
-  403: "forbidden",
-  404: "not_found",
-  409: "conflict",
-  413: "too_large",
-  429: "rate_limited",
-};
 
 /** Most bytes of an answer that is read whole: the largest page of sealed keys has 57 MB. */
 const MOST_BYTES = 64 * 1024 * 1024;
@@ -73,12 +62,6 @@ function problemOf(body: string): Record<string, unknown> {
   } catch {
     return {};
   }
-}
-
-function codeOf(status: number, code: unknown): StoreErrorCode {
-  if (typeof code === "string" && Object.hasOwn(STATUS, code)) return code as StoreErrorCode;
-  // A redirect, or what nobody of ours answers: whatever is there, it is no control plane.
-  return BY_STATUS[status] ?? (status >= 500 ? "unavailable" : "unsupported");
 }
 
 function text(value: unknown): string | null {

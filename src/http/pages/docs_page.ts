@@ -6,7 +6,8 @@
 
 import { html, raw } from "hono/html";
 import { WHO } from "../routes/policy.ts";
-import { STATUS, TITLE } from "../pipeline/problem.ts";
+import { STATUS } from "../../core/status.ts";
+import { TITLE } from "../pipeline/problem.ts";
 import type { Route } from "../pipeline/route.ts";
 import type { JsonSchema } from "../pipeline/schema.ts";
 

@@ -7,7 +7,8 @@
 import config from "../../../deno.json" with { type: "json" };
 import type { StoreErrorCode } from "../../core/errors.ts";
 import { WHO } from "../routes/policy.ts";
-import { STATUS, TITLE } from "../pipeline/problem.ts";
+import { STATUS } from "../../core/status.ts";
+import { TITLE } from "../pipeline/problem.ts";
 import type { Route } from "../pipeline/route.ts";
 import { type JsonSchema, type Schema } from "../pipeline/schema.ts";
 import { PROBLEM } from "../routes/shapes.ts";

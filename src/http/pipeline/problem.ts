@@ -5,34 +5,7 @@
  */
 
 import { StoreError, type StoreErrorCode } from "../../core/errors.ts";
-
-/** The HTTP status of each code. */
-export const STATUS: Readonly<Record<StoreErrorCode, number>> = Object.freeze({
-  invalid: 400,
-  unauthenticated: 401,
-  forbidden: 403,
-  not_found: 404,
-  room_exists: 409,
-  member_exists: 409,
-  user_exists: 409,
-  room_owner: 409,
-  last_admin: 409,
-  conflict: 409,
-  refused: 409,
-  invite_used: 410,
-  invite_expired: 410,
-  invite_canceled: 410,
-  too_large: 413,
-  quota_exceeded: 413,
-  rate_limited: 429,
-  unavailable: 503,
-  closed: 503,
-  aborted: 503,
-  in_progress: 503,
-  unsupported: 500,
-  corrupt: 500,
-  mismatch: 500,
-});
+import { STATUS } from "../../core/status.ts";
 
 /** What each code means, for people; the title of the problem. */
 export const TITLE: Readonly<Record<StoreErrorCode, string>> = Object.freeze({

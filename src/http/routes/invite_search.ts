@@ -4,23 +4,13 @@
  * @module
  */
 
-import type { Invite, Page, PageRequest } from "../../core/model.ts";
+import type { Invite, InviteState, Page, PageRequest } from "../../core/model.ts";
+import { inviteState } from "../../core/rules.ts";
 import type { Store } from "../../core/store.ts";
 import { LIMITS } from "../../core/validate.ts";
 
-/** What has become of an invite. */
-export type InviteState = "open" | "used" | "expired" | "canceled";
-
 /** Most invites looked at for one request. */
 const MOST_LOOKED_AT = 20_000;
-
-/** What has become of an invite by now. */
-export function stateOf(it: Invite, now: number): InviteState {
-  if (it.usedAt !== null) return "used";
-  if (it.canceledAt !== null) return "canceled";
-  // An expiry that cannot be read counts as expired.
-  return Date.parse(it.expiresAt) > now ? "open" : "expired";
-}
 
 /** Invites in this state, by id. A page may be short, and `next` says so. */
 export async function invitesOf(
@@ -35,7 +25,7 @@ export async function invitesOf(
   do {
     const page: Page<Invite> = await store.listInvites({ after: last });
     for (const invite of page.items) {
-      if (stateOf(invite, now) === state) {
+      if (inviteState(invite, now) === state) {
         if (items.length === limit) return { items, next: last };
         items.push(invite);
       }

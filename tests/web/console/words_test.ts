@@ -3,9 +3,9 @@
  */
 
 import assert from "node:assert/strict";
-import { STATUS } from "../../../src/http/pipeline/problem.ts";
+import { STATUS } from "../../../src/core/status.ts";
 import { type Api as Caller, ApiError } from "../../../src/web/shared/api.ts";
-import { apiOf, stateOf } from "../../../src/web/console/data/api.ts";
+import { apiOf } from "../../../src/web/console/data/api.ts";
 import { Failure, skewWords, wordsOf } from "../../../src/web/console/data/failure.ts";
 import * as format from "../../../src/web/console/format.ts";
 import { hrefOf, placeOf } from "../../../src/web/console/route.ts";
@@ -83,26 +83,6 @@ Deno.test("every address leads somewhere, and every id comes back from its addre
   }
   assert.deepEqual(placeOf("#/rooms/%E0%A4%A"), { view: "rooms", id: null });
   assert.deepEqual(placeOf("#/users/"), { view: "users", id: null });
-});
-
-Deno.test("an invite is in one state, and one whose expiry cannot be read is expired", () => {
-  const it = {
-    id: "0",
-    createdBy: "cli",
-    role: "user" as const,
-    note: "",
-    createdAt: "2026-11-21T00:00:00.000Z",
-    expiresAt: "2026-11-22T00:00:00.000Z",
-    usedAt: null,
-    usedBy: null,
-    canceledAt: null,
-  };
-  const now = Date.parse("2026-11-21T12:00:00.000Z");
-  assert.equal(stateOf(it, now), "open");
-  assert.equal(stateOf(it, Date.parse(it.expiresAt)), "expired");
-  assert.equal(stateOf({ ...it, expiresAt: "never" }, now), "expired");
-  assert.equal(stateOf({ ...it, canceledAt: it.createdAt }, now), "canceled");
-  assert.equal(stateOf({ ...it, usedAt: it.createdAt, canceledAt: it.createdAt }, now), "used");
 });
 
 Deno.test("every code that the server knows has words, and none of them is the code", () => {

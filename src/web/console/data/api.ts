@@ -6,7 +6,15 @@
  * @module
  */
 
-import type { CreatedInvite, Invite, Page, Room, User, UserRole } from "../../../core/model.ts";
+import type {
+  CreatedInvite,
+  Invite,
+  InviteState,
+  Page,
+  Room,
+  User,
+  UserRole,
+} from "../../../core/model.ts";
 import type {
   Changes,
   History,
@@ -16,9 +24,6 @@ import type {
 } from "../../../core/operations.ts";
 import { type Api as Caller, ApiError } from "../../shared/api.ts";
 import { Failure } from "./failure.ts";
-
-/** The states of an invite. */
-export type InviteState = "open" | "used" | "expired" | "canceled";
 
 /** Which part of a list. */
 export interface Part {
@@ -138,12 +143,4 @@ function failureIn(error: ApiError, clockOffset: number): Failure {
   if (reason === "created") return new Failure("clock", message, particulars);
   const isEnd = code === "forbidden" && !NOT_STANDING.has(error.field ?? "");
   return new Failure(isEnd ? "ended" : "problem", message, particulars);
-}
-
-/** The state of an invite now. */
-export function stateOf(it: Invite, now: number): InviteState {
-  if (it.usedAt !== null) return "used";
-  if (it.canceledAt !== null) return "canceled";
-  // A time that cannot be read counts as past.
-  return Date.parse(it.expiresAt) > now ? "open" : "expired";
 }

@@ -8,9 +8,9 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { Invite } from "../../../core/model.ts";
+import type { Invite, InviteState } from "../../../core/model.ts";
+import { inviteState } from "../../../core/rules.ts";
 import { Button } from "../../shared/page.tsx";
-import { type InviteState, stateOf } from "../data/api.ts";
 import { moment, shortKey, visible } from "../format.ts";
 import { useLive, useLoad } from "../hooks.ts";
 import { hrefOf, leaveFor } from "../route.ts";
@@ -73,7 +73,7 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
       ),
     },
     { head: "Role", cell: (it) => <RoleBadge role={it.role} /> },
-    { head: "State", cell: (it) => <StateBadge state={stateOf(it, now)} /> },
+    { head: "State", cell: (it) => <StateBadge state={inviteState(it, now)} /> },
     {
       head: "Made",
       cell: (it) => (
@@ -89,7 +89,7 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
       head: "Actions",
       actions: true,
       cell: (it) =>
-        stateOf(it, now) === "open" && (
+        inviteState(it, now) === "open" && (
           <Button
             label={`Cancel the invite ${visible(it.note) || shortKey(it.id)}`}
             onClick={() => cancel(it)}
@@ -209,7 +209,7 @@ function StateBadge({ state }: { state: InviteState }): JSX.Element {
 }
 
 function Outcome({ it, now }: { it: Invite; now: number }): JSX.Element {
-  switch (stateOf(it, now)) {
+  switch (inviteState(it, now)) {
     case "used":
       return (
         <>

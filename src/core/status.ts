@@ -1,0 +1,53 @@
+/**
+ * Error codes over HTTP, for the server that answers with them and the client that reads them.
+ *
+ * @module
+ */
+
+import type { StoreErrorCode } from "./errors.ts";
+
+/** The HTTP status of each code. */
+export const STATUS: Readonly<Record<StoreErrorCode, number>> = Object.freeze({
+  invalid: 400,
+  unauthenticated: 401,
+  forbidden: 403,
+  not_found: 404,
+  room_exists: 409,
+  member_exists: 409,
+  user_exists: 409,
+  room_owner: 409,
+  last_admin: 409,
+  conflict: 409,
+  refused: 409,
+  invite_used: 410,
+  invite_expired: 410,
+  invite_canceled: 410,
+  too_large: 413,
+  quota_exceeded: 413,
+  rate_limited: 429,
+  unavailable: 503,
+  closed: 503,
+  aborted: 503,
+  in_progress: 503,
+  unsupported: 500,
+  corrupt: 500,
+  mismatch: 500,
+});
+
+/** The code of an answer that does not say one: without a body, or from a server in between. */
+const BY_STATUS: Readonly<Record<number, StoreErrorCode>> = {
+  400: "invalid",
+  401: "unauthenticated",
+  403: "forbidden",
+  404: "not_found",
+  409: "conflict",
+  413: "too_large",
+  429: "rate_limited",
+};
+
+/** The error code of an answer: the one it says, if it is known, else one that fits the status. */
+export function codeOf(status: number, said: unknown): StoreErrorCode {
+  if (typeof said === "string" && Object.hasOwn(STATUS, said)) return said as StoreErrorCode;
+  // A redirect, or a status no control plane answers with: whatever is there, it is no control plane.
+  return BY_STATUS[status] ?? (status >= 500 ? "unavailable" : "unsupported");
+}
