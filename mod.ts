@@ -22,20 +22,9 @@
 
 export * from "./src/core/errors.ts";
 export * from "./src/core/model.ts";
-export { createStore, inviteId, type Store, type StoreOptions } from "./src/core/store.ts";
-export type { Backend, Range, RestoreOptions, SealedKeyCursor } from "./src/core/backend.ts";
-export {
-  inviteEnd,
-  inviteProblem,
-  isActiveAdmin,
-  lastAdmin,
-  notFound,
-  ownerChangeProblem,
-  rekeyProblem,
-  sealedKeyProblem,
-} from "./src/core/rules.ts";
+export { inviteId, type Store, type StoreOptions } from "./src/core/store.ts";
+export type { RestoreOptions } from "./src/core/backend.ts";
 export { removeUser } from "./src/core/remove_user.ts";
-export { compareRecords } from "./src/core/order.ts";
 export { LIMITS } from "./src/core/validate.ts";
 export {
   type Connection,

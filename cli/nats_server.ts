@@ -23,6 +23,11 @@ import {
   PROGRAM,
 } from "../src/nats/server/binary.ts";
 
+/** Where a nats-server is that was shipped; `null` where this program runs from no file. */
+const SHIPPED = import.meta.url.startsWith("file:")
+  ? fileURLToPath(new URL("./shipped", import.meta.url))
+  : null;
+
 /** What `shipped/manifest.json` says. */
 export interface ShippedManifest {
   /** The nats-server's version, such as `2.15.1`. */
@@ -49,9 +54,10 @@ export async function natsServer(options: Required<FindOptions>): Promise<NatsBi
  */
 export async function shippedServer(
   env: FindOptions["env"],
-  directory: string = fileURLToPath(new URL("./shipped", import.meta.url)),
+  directory: string | null = SHIPPED,
   isPacked: boolean = isStandalone(),
 ): Promise<string | null> {
+  if (directory === null) return null;
   let manifest: ShippedManifest;
   try {
     manifest = JSON.parse(await readFile(join(directory, "manifest.json"), "utf8"));

@@ -33,7 +33,7 @@ import {
   type StoreOptions,
   type StoreRecord,
   type User,
-} from "@unibus/membership";
+} from "@unibus/membership/backend";
 
 /** Records by key, kind by kind. */
 type Tables = { [K in Kind]: Map<string, RecordOf[K]> };

@@ -85,12 +85,14 @@ export interface ProcessWorld {
   env?: Record<string, string>;
   /** Its working directory; ours by default. */
   cwd?: string;
+  /** What Deno is called with before the arguments; by default it runs this checkout with `-A`. */
+  program?: string[];
 }
 
 /** Runs the program as a process. */
 export function cliProcess(args: string[], world: ProcessWorld = {}): CliProcess {
-  const { stdin = "", env = {}, cwd } = world;
-  const child = spawn(Deno.execPath(), ["run", "-A", MAIN, ...args], {
+  const { stdin = "", env = {}, cwd, program = ["run", "-A", MAIN] } = world;
+  const child = spawn(Deno.execPath(), [...program, ...args], {
     stdio: "pipe",
     env: { ...process.env, ...env },
     ...(cwd === undefined ? {} : { cwd }),

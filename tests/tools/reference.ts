@@ -140,6 +140,7 @@ async function library(name: string, file: string): Promise<string> {
 export async function pages(): Promise<Map<string, string>> {
   const found = new Map([["docs/reference/http.md", http()]]);
   for (const [name, file] of Object.entries(config.exports)) {
+    if (name === "./cli") continue; // It exports nothing: docs/cli.md is its page.
     const page = name === "." ? "library" : name.slice(2);
     found.set(
       `docs/reference/${page === "http" ? "http-library" : page}.md`,

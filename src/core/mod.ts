@@ -1,0 +1,25 @@
+/**
+ * For writing a backend: what it implements ({@link Backend}), what turns it into a store
+ * ({@link createStore}), and the rules and the order that every backend shares. Run the suite of
+ * `@unibus/membership/testing` on yours. `examples/custom_backend.ts` is a whole one.
+ *
+ * It needs no permission in Deno.
+ *
+ * @module
+ */
+
+export { StoreError, type StoreErrorCode } from "./errors.ts";
+export * from "./model.ts";
+export { createStore, type Store, type StoreOptions } from "./store.ts";
+export type { Backend, Range, RestoreOptions, SealedKeyCursor } from "./backend.ts";
+export {
+  inviteEnd,
+  inviteProblem,
+  isActiveAdmin,
+  lastAdmin,
+  notFound,
+  ownerChangeProblem,
+  rekeyProblem,
+  sealedKeyProblem,
+} from "./rules.ts";
+export { compareRecords } from "./order.ts";
