@@ -45,7 +45,7 @@ export async function membersFor<T extends { accepted?: boolean | undefined; end
  * @throws {StoreError} `rate_limited`
  */
 export async function withOffers<T>(
-  { store, turns }: Pick<Call, "store" | "turns">,
+  { store, inTurn }: Pick<Call, "store" | "inTurn">,
   owner: string,
   members: readonly AddedMember[],
   work: () => Promise<T>,
@@ -75,7 +75,7 @@ export async function withOffers<T>(
     return await work();
   };
   return await receivers.reduceRight<() => Promise<T>>(
-    (inner, receiver) => () => turns.take(`offers ${receiver}`, inner),
+    (inner, receiver) => () => inTurn(`offers ${receiver}`, inner),
     checked,
   )();
 }

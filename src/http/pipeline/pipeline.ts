@@ -17,6 +17,7 @@ import type { Operations } from "../admin/operations.ts";
 import type { BusAuth, ControlPlaneOptions } from "../options.ts";
 import { authorize, isAdmin } from "../routes/policy.ts";
 import { type Quotas, quotasOf } from "./quotas.ts";
+import { Refusal } from "./problem.ts";
 import type { Call, Reply, Route } from "./route.ts";
 import { object, type Schema } from "./schema.ts";
 import type { Slot } from "./shed.ts";
@@ -157,7 +158,10 @@ export class Pipeline {
       maxBlobBytes: this.#options.maxBlobBytes ?? 64 * 1024 * 1024,
       requireEncrypted: this.#options.requireEncrypted ?? false,
       quotas: this.#quotas,
-      turns: this.#turns,
+      inTurn: (key, work) =>
+        this.#inTurn(it, key, work, async () => {
+          if (isAllowed) await judge(mayDo);
+        }),
       tellFailure: (what, error) =>
         this.#around.tell({
           level: "warn",
@@ -196,6 +200,27 @@ export class Pipeline {
       await operations.changes.record(route, call, proof !== null, work),
       route.status,
     );
+  }
+
+  /** Does `work` in its turn; after a wait only if the client is still there and `mayDo` passes. */
+  async #inTurn<T>(
+    { slot, isGone }: Incoming,
+    key: string,
+    work: () => Promise<T>,
+    mayDo: () => Promise<void>,
+  ): Promise<T> {
+    const { promise: turn, resolve: begin } = Promise.withResolvers<void>();
+    const waits = this.#turns.isTaken(key);
+    const done = this.#turns.take(key, async () => {
+      begin();
+      if (waits) {
+        if (isGone()) throw new Refusal("aborted", "The client has gone", { status: 400 });
+        await mayDo();
+      }
+      return await work();
+    });
+    const [found] = await Promise.all([done, slot.waitForTurn(turn)]);
+    return found;
   }
 
   async #body(

@@ -8,7 +8,6 @@
 import type { BlobStore } from "../../blobs/types.ts";
 import type { StoreErrorCode } from "../../core/errors.ts";
 import type { Store } from "../../core/store.ts";
-import type { Turns } from "./turns.ts";
 import type { Operations } from "../admin/operations.ts";
 import type { Who } from "../routes/policy.ts";
 import type { Quotas } from "./quotas.ts";
@@ -26,8 +25,8 @@ export interface Call<Q = unknown, B = unknown> {
   readonly requireEncrypted: boolean;
   /** How much users and rooms may have. */
   readonly quotas: Quotas;
-  /** For work that must not run twice at once. */
-  readonly turns: Turns;
+  /** Runs work that must not run twice at once, when all that was given before under `key` has ended. */
+  inTurn<T>(key: string, work: () => Promise<T>): Promise<T>;
   /** Tells that something failed which the caller need not know of. */
   readonly tellFailure: (what: string, error: unknown) => void;
   /** What the control plane knows of itself. */

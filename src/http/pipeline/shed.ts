@@ -33,6 +33,11 @@ export interface Slot {
    * keep all out. Throws {@link Overloaded} when by its end others have taken the place.
    */
   waitForBody<T>(work: () => Promise<T>): Promise<T>;
+  /**
+   * Waits for the work of other requests that comes first. It counts as in flight again when its turn
+   * has come: one user's queue must not keep the others out.
+   */
+  waitForTurn(turn: Promise<void>): Promise<void>;
   /** Notes that it has been answered. */
   leave(): void;
 }
@@ -120,6 +125,7 @@ export class Gate {
         takeBack();
         return found;
       },
+      waitForTurn: (turn) => lendAfter(0, () => turn).finally(takeBack),
       leave: () => {
         if (isOver) return;
         isOver = true;

@@ -8,6 +8,11 @@
 export class Turns {
   readonly #last = new Map<string, Promise<unknown>>();
 
+  /** Whether work under `key` would have to wait. */
+  isTaken(key: string): boolean {
+    return this.#last.has(key);
+  }
+
   /** Runs `work` when all that was given before under `key` has ended. */
   async take<T>(key: string, work: () => Promise<T>): Promise<T> {
     const turn = (this.#last.get(key) ?? Promise.resolve()).then(work);

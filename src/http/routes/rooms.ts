@@ -132,7 +132,7 @@ export const ROOMS: readonly Route[] = [
         );
       }
       demandMembers(call, 1 + (call.body.members?.length ?? 0));
-      return await call.turns.take(`owner ${call.endpoint}`, async () => {
+      return await call.inTurn(`owner ${call.endpoint}`, async () => {
         await demandRoom(call);
         const room = await roomFor(call);
         const members = await membersFor(call, call.body.members ?? []);
@@ -189,7 +189,7 @@ export const ROOMS: readonly Route[] = [
       const { store, params, quotas } = call;
       const { key, ...given } = call.body;
       const members = await membersFor(call, [given]);
-      return await call.turns.take(`room ${params.id}`, async () => {
+      return await call.inTurn(`room ${params.id}`, async () => {
         if (quotas.maxMembersPerRoom !== Infinity) {
           demandMembers(call, 1 + await store.countMembers(params.id!));
         }

@@ -5,7 +5,37 @@ import type { Store } from "../../../mod.ts";
 import { createControlPlane } from "../../../src/http/control_plane.ts";
 import { Turns } from "../../../src/http/pipeline/turns.ts";
 import { openSqlite } from "../../../src/sqlite/mod.ts";
-import { isProblem, sealedFor, type Someone, someone, testPlane } from "../kit.ts";
+import { isProblem, requestOf, sealedFor, type Someone, someone, testPlane } from "../kit.ts";
+
+/** A store whose method `name` waits, and what tells when so many requests have passed authorization. */
+function heldAt(name: "addMember" | "createRoom") {
+  const sqlite = openSqlite(":memory:");
+  const held = Promise.withResolvers<void>();
+  let asked = 0;
+  const done: unknown[] = [];
+  const store = {
+    ...sqlite,
+    isAuthorized: (signPub: string) => {
+      asked++;
+      return sqlite.isAuthorized(signPub);
+    },
+    [name]: async (...given: unknown[]) => {
+      done.push(given);
+      await held.promise;
+      // deno-lint-ignore no-explicit-any
+      return await (sqlite[name] as any)(...given);
+    },
+  } as Store;
+  return {
+    store,
+    done,
+    release: () => held.resolve(),
+    /** Each is asked for before its body and after it. */
+    async passed(requests: number): Promise<void> {
+      do await new Promise((resolve) => setTimeout(resolve, 1)); while (asked < 2 * requests);
+    },
+  };
+}
 
 const memberOf = ({ signPub, kexPub }: Someone) => ({ endpoint: signPub, kexPub });
 
@@ -105,6 +135,49 @@ Deno.test("quotas that make no sense are invalid; off has none", async () => {
   assert.equal((await it.ask("POST /v1/rooms", { as: user, body })).status, 201);
 });
 
+Deno.test("requests that wait for their turn keep nobody out, and are refused once revoked", async () => {
+  const { store, done, release, passed } = heldAt("addMember");
+  await using it = await testPlane({ store, maxInFlight: 4 });
+  const [eve, bob] = [await it.user(), await it.user()];
+  await it.ask("POST /v1/rooms", { as: eve, body: { id: "a", encrypted: false } });
+  const adds = Array.from(
+    { length: 4 },
+    () => it.ask("POST /v1/rooms/a/members", { as: eve, body: memberOf(someone()) }),
+  );
+  await passed(5);
+  const until = performance.now() + 5000;
+  let me = await it.ask("GET /v1/me", { as: bob });
+  while (me.status === 503 && performance.now() < until) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    me = await it.ask("GET /v1/me", { as: bob });
+  }
+  assert.equal(me.status, 200, me.text);
+  assert.equal(done.length, 1);
+  await it.store.revokeUser(eve.signPub);
+  release();
+  const statuses = (await Promise.all(adds)).map(({ status }) => status);
+  assert.deepEqual(statuses.sort(), [201, 403, 403, 403]);
+  assert.equal(done.length, 1);
+});
+
+Deno.test("what waited for its turn is not done for a client that has gone", async () => {
+  const { store, release, passed } = heldAt("createRoom");
+  await using it = await testPlane({ store });
+  const user = await it.user();
+  const make = async (id: string, isGone: () => boolean) => {
+    const request = await requestOf("POST /v1/rooms", { as: user, body: { id, encrypted: false } });
+    return await it.plane.fetch(request, { address: "127.0.0.1", isGone });
+  };
+  const first = make("a", () => true);
+  await passed(1);
+  const others = [make("b", () => true), make("c", () => false)];
+  await passed(3);
+  release();
+  // What has begun is finished.
+  const answers = await Promise.all([first, ...others]);
+  assert.deepEqual(answers.map(({ status }) => status), [201, 400, 201]);
+});
+
 Deno.test("turns: one after another under a key, also after a failure; others do not wait", async () => {
   const turns = new Turns();
   const seen: string[] = [];
@@ -120,4 +193,21 @@ Deno.test("turns: one after another under a key, also after a failure; others do
   await assert.rejects(first, /no/);
   await second;
   assert.deepEqual(seen, ["other", "first", "second"]);
+  await turns.take("a", () => Promise.resolve());
+  assert.equal(turns.isTaken("a"), false);
+});
+
+Deno.test("turns: who comes after the first has ended waits for the second", async () => {
+  const turns = new Turns();
+  const { promise: held, resolve: release } = Promise.withResolvers<void>();
+  const first = turns.take("a", () => Promise.resolve());
+  const seen: string[] = [];
+  const second = turns.take("a", () => held.then(() => void seen.push("second")));
+  await first;
+  assert.equal(turns.isTaken("a"), true);
+  const third = turns.take("a", () => Promise.resolve(void seen.push("third")));
+  await Promise.resolve();
+  release();
+  await Promise.all([second, third]);
+  assert.deepEqual(seen, ["second", "third"]);
 });
