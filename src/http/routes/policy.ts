@@ -14,14 +14,14 @@ import { userOf } from "./lookup.ts";
 /** Who may call a route. */
 export const WHO = {
   anyone: "Anyone, without a signature",
-  newcomer: "Whoever signs, also one who is no user yet",
+  newcomer: "Anyone who signs the request, also if not yet a user",
   user: "Active users",
   admin: "Active admins",
-  "user, admin for all": "Active users their own; active admins every one, with `all=true`",
+  "user, admin for all": "Active users, their own rooms; active admins, all rooms with `all=true`",
   member: "Active users who are members of the room",
   owner: "The active user who owns the room",
-  "who put it": "Active users who put the blob; active admins, whoever put it",
-  "owner or oneself": "The active user who owns the room; a member for itself",
+  "who put it": "Active users who uploaded the blob; active admins, any blob",
+  "owner or oneself": "The active user who owns the room; a member, for itself",
 } as const;
 
 /** A row of {@link WHO}. */
