@@ -26,13 +26,8 @@ export { inviteId, type Store, type StoreOptions } from "./src/core/store.ts";
 export type { RestoreOptions } from "./src/core/backend.ts";
 export { removeUser } from "./src/core/remove_user.ts";
 export { LIMITS } from "./src/core/validate.ts";
-export {
-  type Connection,
-  type JetStreamOptions,
-  openJetStream,
-  type StoreWarning,
-} from "./src/jetstream/mod.ts";
-export type { NatsOptions, TlsOptions } from "./src/nats/connection/connect.ts";
+export { type JetStreamOptions, openJetStream, type StoreWarning } from "./src/jetstream/mod.ts";
+export type { Connection, NatsOptions, TlsOptions } from "./src/nats/connection/connect.ts";
 export { openSqlite, type SqliteOptions } from "./src/sqlite/mod.ts";
 export * from "./src/snapshot/mod.ts";
 export { migrateKvToSqlite, migrateSqliteToKv } from "./src/move/mod.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-export type { Connection } from "../jetstream/mod.ts";
+export type { Connection } from "../nats/connection/connect.ts";
 export { copyBlobs, type CopyBlobsOptions, type CopyBlobsReport } from "./copy.ts";
 export { type DiskBlobsOptions, openDiskBlobs } from "./disk/disk.ts";
 export { type ObjectBlobsOptions, openObjectBlobs } from "./objects/objects.ts";

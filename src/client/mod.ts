@@ -28,7 +28,6 @@ export {
   type NatsAuthenticator,
   natsAuthenticator,
   type NatsAuthenticatorOptions,
-  type NonceSigner,
 } from "../nats/connection/authenticator.ts";
 export { fileMemory } from "./rooms/memory.ts";
 export { lockIdentity, type Passphrase, unlockIdentity } from "../keys/passphrase.ts";
@@ -40,4 +39,4 @@ export type * from "./types.ts";
 export * from "../core/errors.ts";
 export type * from "../core/model.ts";
 export type * from "../core/operations.ts";
-export type { Signer } from "../signature/sign.ts";
+export type { NonceSigner, Signer } from "../keys/signers.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isSmallOrderEd25519, isSmallOrderX25519 } from "../keys/small_order.ts";
+import { isSmallOrderEd25519, isSmallOrderX25519 } from "./checks/small_order.ts";
 import { StoreError } from "./errors.ts";
 import type {
   AddedMember,

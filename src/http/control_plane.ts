@@ -12,16 +12,16 @@ import type { Store } from "../core/store.ts";
 import { docsPage } from "./pages/docs_page.ts";
 import { readinessOf } from "./admin/health.ts";
 import { isLoopback } from "./pipeline/limits.ts";
-import { loopDelay } from "./admin/loop_delay.ts";
+import { loopDelay } from "./pipeline/loop_delay.ts";
 import { metricsOf } from "./admin/metrics.ts";
 import { mountOf } from "./serve/mount.ts";
 import { openApi } from "./pages/openapi.ts";
 import { operationsOf } from "./admin/operations.ts";
 import type { ControlPlane, ControlPlaneOptions, Peer } from "./options.ts";
 import { ASSET_PATH, assetOf, pageOf } from "./pages/pages.ts";
-import { Pipeline } from "./pipeline/pipeline.ts";
+import { Pipeline, type Surroundings } from "./pipeline/pipeline.ts";
 import { problemOf, Refusal } from "./pipeline/problem.ts";
-import { ROUTES } from "./routes/mod.ts";
+import { ROUTES } from "./routes.ts";
 import { Gate, Overloaded } from "./pipeline/shed.ts";
 import { targetOf } from "../signature/base.ts";
 
@@ -60,7 +60,8 @@ export function createControlPlane(
     metrics.refusal(reason);
     operations.recorder.denial();
   };
-  const pipeline = new Pipeline({ store, busAuth, operations, tell, count }, options);
+  const record: Surroundings["record"] = (...work) => changes.record(...work);
+  const pipeline = new Pipeline({ store, busAuth, operations, record, tell, count }, options);
   metrics.gauge(
     "unibus_http_body_bytes",
     "Bytes of memory that request bodies take",

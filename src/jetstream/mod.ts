@@ -6,7 +6,7 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../core/errors.ts";
-import { connectNats, type NatsOptions } from "../nats/connection/connect.ts";
+import { type Connection, connectNats, type NatsOptions } from "../nats/connection/connect.ts";
 import { createStore, type Store, type StoreOptions } from "../core/store.ts";
 import { integer } from "../core/validate.ts";
 import { JetStreamBackend } from "./backend.ts";
@@ -15,19 +15,6 @@ import { fsyncState } from "./log/fsync.ts";
 import { readMarker, refuseInProgress } from "./log/marker.ts";
 import { checkServer, ensureStream, type StreamInfo } from "./log/stream.ts";
 import { wait } from "./log/wire.ts";
-
-/**
- * A connection that the caller made: the `NatsConnection` of any NATS transport, such as
- * `@nats-io/transport-node` or `@nats-io/transport-deno`. Only the parts to tell it by are named here.
- */
-export interface Connection {
-  /** What the server said of itself. */
-  readonly info?: object;
-  /** Whether it was closed. */
-  isClosed(): boolean;
-  /** Closes it. */
-  close(): Promise<void>;
-}
 
 /** Something an operator should know, which does not stop the store. */
 export interface StoreWarning {

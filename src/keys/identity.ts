@@ -14,11 +14,10 @@ import {
   sign,
 } from "node:crypto";
 import { StoreError } from "../core/errors.ts";
-import type { NonceSigner } from "../nats/connection/authenticator.ts";
-import { natsUserOf, pairOf } from "../nats/connection/nkey.ts";
+import { natsUserOf, pairOf } from "./nkey.ts";
 import { fromBase64url, toBase64url, utf8 } from "./bytes.ts";
 import { demandKind, type SignedKind } from "./forms.ts";
-import type { Signer } from "../signature/sign.ts";
+import type { NonceSigner, Signer } from "./signers.ts";
 import { bindingOf, formatPlain, parseIdentity } from "./identity_format.ts";
 
 /**

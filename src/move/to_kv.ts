@@ -8,7 +8,7 @@ import { StoreError } from "../core/errors.ts";
 import { applyDiffs } from "../jetstream/backend.ts";
 import { type BulkOptions, BulkWriter } from "../jetstream/log/bulk.ts";
 import type { Bucket } from "../jetstream/log/bucket.ts";
-import { compare, type Diff } from "../jetstream/records/compare.ts";
+import { compare, type Diff } from "../jetstream/contents/compare.ts";
 import { isWrittenSince } from "../jetstream/log/fence.ts";
 import { guardOf, writeMarker } from "../jetstream/log/marker.ts";
 import { streamInfo } from "../jetstream/log/stream.ts";

@@ -26,11 +26,10 @@ export {
   type NatsAuthenticator,
   natsAuthenticator,
   type NatsAuthenticatorOptions,
-  type NonceSigner,
 } from "./connection/authenticator.ts";
+export type { NonceSigner } from "../keys/signers.ts";
 export { startAuthCallout } from "./callout/callout.ts";
-export type { NatsOptions, TlsOptions } from "./connection/connect.ts";
-export type { Connection } from "../jetstream/mod.ts";
+export type { Connection, NatsOptions, TlsOptions } from "./connection/connect.ts";
 export type { Store } from "../core/store.ts";
 export { inboxPrefixOf, isDataPlaneSubject } from "./callout/grant.ts";
 export { localTls, type LocalTlsOptions } from "./connection/local_tls.ts";
@@ -41,7 +40,7 @@ export {
   type NkeyKind,
   type NkeyPair,
   signPubOf,
-} from "./connection/nkey.ts";
+} from "../keys/nkey.ts";
 export {
   loadServiceKeys,
   type LoadServiceKeysOptions,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Connection } from "../jetstream/mod.ts";
+import type { Connection } from "./connection/connect.ts";
 import type { Store } from "../core/store.ts";
 
 /** How strictly the bus looks at who connects: not at all, reporting only, or refusing. */

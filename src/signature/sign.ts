@@ -7,14 +7,9 @@
 import { toBase64url } from "../keys/bytes.ts";
 import { signatureBase, targetOf } from "./base.ts";
 import { base64 } from "./digest_field.ts";
+import type { Signer } from "../keys/signers.ts";
 
-/** Signs requests. */
-export interface Signer {
-  /** Ed25519 public key, hex: the key id. */
-  readonly signPub: string;
-  /** The 64 bytes of an Ed25519 signature over a request's signature base (RFC 9421). */
-  signRequest(base: Uint8Array): Uint8Array | Promise<Uint8Array>;
-}
+export type { Signer };
 
 /** A request that is to be signed. */
 export interface Signable {

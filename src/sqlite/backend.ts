@@ -13,7 +13,7 @@ import {
   type SealedKeyCursor,
 } from "../core/backend.ts";
 import { StoreError } from "../core/errors.ts";
-import { AccessListeners } from "../core/listeners.ts";
+import { AccessListeners } from "../core/async/listeners.ts";
 import type {
   AccessChange,
   Counts,

@@ -11,6 +11,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { openJetStream } from "../../src/jetstream/mod.ts";
+import { answerPresence, type Presence } from "../../cli/cluster/reach/presence.ts";
+import { connectNats } from "../../src/nats/connection/connect.ts";
 import { loadServiceKeys, type ServiceKeys } from "../../src/nats/mod.ts";
 import type { Store } from "../../src/core/store.ts";
 import { cli, documentOf, type Result } from "../cli/kit.ts";
@@ -211,3 +213,16 @@ export async function foreignTls(dir: string): Promise<{ cert: string; key: stri
 export const LONG = Boolean(process.env.UNIBUS_LONG);
 /** Whether what needs more of the machine is asked for. */
 export const CLUSTER = LONG || Boolean(process.env.UNIBUS_CLUSTER);
+
+/** Answers as `membershipd` beside the node at `url` does, until it is disposed of. */
+export async function present(
+  url: string,
+  nkeySeed: string,
+  answer: Partial<Presence> = {},
+): Promise<AsyncDisposable> {
+  const connection = await connectNats({ servers: url, nkeySeed, bootstrapTimeout: 30_000 });
+  const node = connection.info!.server_name;
+  answerPresence(connection, { node, bucket: "UNIBUS", keys: "same", ...answer });
+  await connection.flush();
+  return { [Symbol.asyncDispose]: () => connection.close() };
+}

@@ -12,9 +12,8 @@ import { openJetStream } from "../../src/jetstream/mod.ts";
 import { cli, cliProcess, documentOf } from "../cli/kit.ts";
 import { populate } from "../move/kit.ts";
 import { testCluster, testServer } from "../helpers/nats.ts";
-import { present } from "./presence.ts";
 import { until } from "../cli/serve/kit.ts";
-import { CLUSTER } from "./kit.ts";
+import { CLUSTER, present } from "./kit.ts";
 import { inDir } from "../helpers/sqlite.ts";
 
 /** Makes a bucket and blobs, one copy of each. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { compareText } from "../../src/core/order.ts";
 import { Bucket } from "../../src/jetstream/log/bucket.ts";
-import { compare, type Diff } from "../../src/jetstream/records/compare.ts";
+import { compare, type Diff } from "../../src/jetstream/contents/compare.ts";
 import {
   decodeToken,
   encodeToken,
@@ -13,7 +13,7 @@ import {
 import { entriesOf } from "../../src/jetstream/records/values.ts";
 import { openBucket } from "../../src/jetstream/mod.ts";
 import { BulkWriter } from "../../src/jetstream/log/bulk.ts";
-import { isSmallOrderEd25519, isSmallOrderX25519 } from "../../src/keys/small_order.ts";
+import { isSmallOrderEd25519, isSmallOrderX25519 } from "../../src/core/checks/small_order.ts";
 import { sampleRecords } from "../snapshot/records.ts";
 import { testServer } from "../helpers/nats.ts";
 

@@ -10,7 +10,7 @@ import {
   importIdentity,
   isStoreError,
 } from "../../src/client/mod.ts";
-import { natsUserOf } from "../../src/nats/connection/nkey.ts";
+import { natsUserOf } from "../../src/keys/nkey.ts";
 
 const NONCE = "AAAAAAAAAAAAAAA";
 

@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { cardOf, createIdentity, lockIdentity } from "../../src/client/mod.ts";
 import { bindingOf } from "../../src/keys/identity_format.ts";
 import { encodeJwt } from "../../src/nats/callout/jwt.ts";
-import { createNkey } from "../../src/nats/connection/nkey.ts";
+import { createNkey } from "../../src/keys/nkey.ts";
 import { MessageSealer } from "../../src/sealing/message.ts";
 import { sealRoomKey } from "../../src/sealing/sealed_key.ts";
 import { FIRST_BYTES, isNonce, kindOf, type SignedKind } from "../../src/keys/forms.ts";

@@ -10,7 +10,7 @@ import { createHash } from "node:crypto";
 import type { StoreRecord } from "../../src/core/model.ts";
 import { compareRecords } from "../../src/core/order.ts";
 import { exportSnapshot } from "../../src/snapshot/mod.ts";
-import { isSmallOrderEd25519, isSmallOrderX25519 } from "../../src/keys/small_order.ts";
+import { isSmallOrderEd25519, isSmallOrderX25519 } from "../../src/core/checks/small_order.ts";
 import * as check from "../../src/core/validate.ts";
 
 /** 64 hex digits that depend on nothing but the name. */

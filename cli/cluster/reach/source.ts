@@ -7,7 +7,7 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 import { CONTROL_ACCOUNT, SYSTEM_ACCOUNT } from "../../../src/nats/callout/accounts.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
-import { createNkey } from "../../../src/nats/connection/nkey.ts";
+import { createNkey } from "../../../src/keys/nkey.ts";
 import { startNatsServer } from "../../../src/nats/server/server.ts";
 import { natsServer } from "../../nats_server.ts";
 import { lockStore } from "../../serve/lock.ts";

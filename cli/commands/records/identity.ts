@@ -12,7 +12,7 @@ import {
   publicIdentity,
   unlockIdentity,
 } from "../../../src/keys/passphrase.ts";
-import { natsUserOf } from "../../../src/nats/connection/nkey.ts";
+import { natsUserOf } from "../../../src/keys/nkey.ts";
 import { command, type CommandUnknownOpts, type Context, withJson } from "../../command.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import { writeWhole } from "../../store/files.ts";

@@ -22,7 +22,7 @@ import {
 } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { isStoreError, StoreError } from "../../core/errors.ts";
-import { Turns } from "../../http/pipeline/turns.ts";
+import { Turns } from "../../core/async/turns.ts";
 import { checkHolders, checkId, checkOwner } from "../checks.ts";
 import { codeOf, toStoreError } from "./errors.ts";
 import { DiskHolders } from "./holders.ts";

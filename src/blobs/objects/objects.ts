@@ -11,7 +11,7 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import { isStoreError, StoreError } from "../../core/errors.ts";
-import type { Connection } from "../../jetstream/mod.ts";
+import type { Connection } from "../../nats/connection/connect.ts";
 import { checkHolders, checkId, checkOwner } from "../checks.ts";
 import { costOf, isNobody, merged, missingIn, noBlob, notOwner } from "../holders.ts";
 import { takeIn } from "../intake.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Connection } from "../../jetstream/mod.ts";
+import type { Connection } from "../../nats/connection/connect.ts";
 import type { Member, NewMember } from "../../core/model.ts";
 import type { NatsOptions, TlsOptions } from "../../nats/connection/connect.ts";
 import type { MessageHeader } from "../../sealing/message.ts";

@@ -10,7 +10,7 @@ import type { Change, ChangeSubject } from "../../core/operations.ts";
 import { inviteId } from "../../core/store.ts";
 import { signPub as checkSignPub } from "../../core/validate.ts";
 import type { Call } from "../pipeline/route.ts";
-import { userOf } from "../routes/lookup.ts";
+import { userOf } from "../rights/lookup.ts";
 
 /** What is noted of a route's changes. */
 export interface ChangeRow {

@@ -12,12 +12,13 @@ import type { Change, Changes, ChangeSubject } from "../../core/operations.ts";
 import type { Store } from "../../core/store.ts";
 import { CHANGE_ROWS, type ChangeRow } from "./change_rows.ts";
 import type { ControlPlaneEvent } from "../events.ts";
+import type { Poll } from "../operations.ts";
 import { OwnChanges } from "./own_changes.ts";
 import { STATUS } from "../../core/status.ts";
 import { Refusal } from "../pipeline/problem.ts";
 import { Ring } from "./ring.ts";
 import type { Call, Reply, Route } from "../pipeline/route.ts";
-import { userOf } from "../routes/lookup.ts";
+import { userOf } from "../rights/lookup.ts";
 
 /** Changes of one kind that are kept. What one kind of caller can make many of pushes out no other. */
 const KEPT = 500;
@@ -44,22 +45,6 @@ const UNTOLD: ReadonlySet<string> = new Set([
   "rate_limited",
   "too_large",
 ]);
-
-/** Who a poll is for, and what ends its wait. */
-export interface Poll {
-  /** Whose it is. */
-  endpoint: string | null;
-  /** The `next` of the answer before. */
-  after?: string | undefined;
-  /** Most changes. */
-  limit: number;
-  /** Most milliseconds to wait for the first. */
-  wait: number;
-  /** Whether the client has gone. */
-  isGone(): boolean;
-  /** Throws when whoever asks may no more. */
-  demand(): Promise<void>;
-}
 
 interface Waiter {
   endpoint: string | null;

@@ -6,7 +6,7 @@
 
 import process from "node:process";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import { exposeLoopDelay } from "./loop_delay.ts";
+import { exposeLoopDelay } from "../pipeline/loop_delay.ts";
 import type { Gate } from "../pipeline/shed.ts";
 
 /** The counts of one control plane. */

@@ -5,31 +5,22 @@
  */
 
 import config from "../../../deno.json" with { type: "json" };
-import type { ClusterStatus, History, ServerStatus, Usage } from "../../core/operations.ts";
+import type { ClusterStatus } from "../../core/operations.ts";
 import type { Store } from "../../core/store.ts";
 import { ChangeLog } from "./changes.ts";
 import type { Readiness } from "./health.ts";
 import { type Recorder, recorderOf } from "./history.ts";
+import type { Operations } from "../operations.ts";
 import type { ControlPlaneOptions } from "../options.ts";
 import { usageOf } from "./usage.ts";
 import { UserIndex } from "../routes/user_index.ts";
 
-/** What the routes of admins work with. */
-export interface Operations {
+/** The same, with what feeds it. */
+export interface OwnOperations extends Operations {
   /** What was changed. */
   readonly changes: ChangeLog;
-  /** The users, to be searched. */
-  readonly users: UserIndex;
   /** Counts answers. */
   readonly recorder: Recorder;
-  /** The time. */
-  now(): Date;
-  /** The last hour. */
-  history(): History;
-  /** How the server does. */
-  status(): Promise<ServerStatus>;
-  /** How much is kept. */
-  usage(): Promise<Usage>;
   /** Ends what waits, and lets go of the store. */
   close(): void;
 }
@@ -42,7 +33,7 @@ export function operationsOf(
   store: Store,
   readiness: () => Promise<Readiness>,
   options: ControlPlaneOptions,
-): Operations {
+): OwnOperations {
   const now = options.clock ?? (() => new Date());
   const startedAt = now().toISOString();
   const users = new UserIndex(store);

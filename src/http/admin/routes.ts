@@ -4,7 +4,7 @@
  * @module
  */
 
-import { authorize } from "../routes/policy.ts";
+import { authorize } from "../rights/policy.ts";
 import { rosterOf } from "../routes/roster.ts";
 import { type Route, route } from "../pipeline/route.ts";
 import { OPERATION_ANSWER, OPERATION_QUERY } from "./shapes.ts";

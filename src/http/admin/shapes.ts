@@ -20,7 +20,6 @@ import {
 import {
   by,
   described,
-  type JsonSchema,
   list,
   nullable,
   object,
@@ -28,24 +27,12 @@ import {
   type Schema,
 } from "../pipeline/schema.ts";
 import { ROSTER_MAX } from "../routes/roster.ts";
+import { oneOf, textUpTo, userStatus } from "../routes/search_shapes.ts";
 
-/** Most characters that are searched for. */
-const SEARCH_CHARS = 64;
 /** Most changes of an answer. */
 const CHANGES_MAX = 1_500;
 /** Most seconds that a poll waits. */
 const WAIT_MAX = 25;
-
-function oneOf<const T extends string>(values: readonly T[], json: JsonSchema = {}): Schema<T> {
-  return by((field, value) => check.oneOf(field, value, values), { enum: values, ...json });
-}
-
-function textUpTo(most: number, json: JsonSchema): Schema<string> {
-  return by((field, value) => {
-    if (typeof value === "string" && value !== "" && value.length <= most) return value;
-    throw new StoreError("invalid", `${field} must be 1 to ${most} characters`, { field });
-  }, { type: "string", minLength: 1, maxLength: most, ...json });
-}
 
 const count = (description?: string): Schema<number> =>
   by((field, value) => check.integer(field, value, 0, Number.MAX_SAFE_INTEGER), {
@@ -53,22 +40,9 @@ const count = (description?: string): Schema<number> =>
     minimum: 0,
     ...description === undefined ? {} : { description },
   });
-const status = oneOf(["active", "revoked"]);
 
 /** Queries. */
 export const OPERATION_QUERY = {
-  users: object({
-    ...paging,
-    search: optional(textUpTo(SEARCH_CHARS, {
-      description: "Only whose handle contains this, in any case, or whose key begins with it",
-    })),
-    role: optional(role),
-    status: optional(status),
-  }),
-  invites: object({
-    ...paging,
-    state: optional(oneOf(["open", "used", "expired", "canceled"])),
-  }),
   roster: object({
     ...paging,
     limit: optional(numberInQuery(1, ROSTER_MAX, { default: 200 })),
@@ -162,7 +136,7 @@ export const OPERATION_ANSWER = {
       role: oneOf(["owner", "member"]),
       joinedAt: time,
       handle: nullable(text()),
-      status: nullable(status),
+      status: nullable(userStatus),
       hasKey: nullable(boolean("Whether it has the current key; null in a cleartext room")),
     }, { title: "RosterEntry" })),
     next: nullable(text({ description: "`after` of the next page; null on the last" })),

@@ -5,7 +5,7 @@
  */
 
 import { html, raw } from "hono/html";
-import { WHO } from "../routes/policy.ts";
+import { WHO } from "../rights/policy.ts";
 import { STATUS } from "../../core/status.ts";
 import { TITLE } from "../pipeline/problem.ts";
 import type { Route } from "../pipeline/route.ts";

@@ -6,7 +6,7 @@
 
 import config from "../../../deno.json" with { type: "json" };
 import type { StoreErrorCode } from "../../core/errors.ts";
-import { WHO } from "../routes/policy.ts";
+import { WHO } from "../rights/policy.ts";
 import { STATUS } from "../../core/status.ts";
 import { TITLE } from "../pipeline/problem.ts";
 import type { Route } from "../pipeline/route.ts";

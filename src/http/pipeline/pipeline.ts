@@ -13,15 +13,15 @@ import { checkLength, hasBody, hasDigest, jsonOf } from "./body.ts";
 import { BodyBudget, type BodyShare, isLarge } from "./body_budget.ts";
 import type { ControlPlaneEvent } from "../events.ts";
 import { groupOf, type Limit, limitOf } from "./limits.ts";
-import type { Operations } from "../admin/operations.ts";
+import type { Operations } from "../operations.ts";
 import type { BusAuth, ControlPlaneOptions } from "../options.ts";
-import { authorize, isAdmin } from "../routes/policy.ts";
+import { authorize, isAdmin } from "../rights/policy.ts";
 import { type Quotas, quotasOf } from "./quotas.ts";
 import { Refusal } from "./problem.ts";
 import type { Call, Reply, Route } from "./route.ts";
 import { object, type Schema } from "./schema.ts";
 import type { Slot } from "./shed.ts";
-import { Turns } from "./turns.ts";
+import { Turns } from "../../core/async/turns.ts";
 import { targetOf } from "../../signature/base.ts";
 import { show } from "../../core/validate.ts";
 
@@ -30,6 +30,8 @@ export interface Surroundings {
   store: Store;
   busAuth: BusAuth;
   operations: Operations;
+  /** Does a route's work, and notes what it changed. */
+  record(route: Route, call: Call, proved: boolean, work: () => Promise<Reply>): Promise<Reply>;
   tell(event: ControlPlaneEvent): void;
   /** Counts a refusal. */
   count(reason: string): void;
@@ -197,7 +199,7 @@ export class Pipeline {
     const handle = () => route.handle(call);
     const work = () => takesTime ? it.slot.waitFor(handle) : handle();
     return respond(
-      await operations.changes.record(route, call, proof !== null, work),
+      await this.#around.record(route, call, proof !== null, work),
       route.status,
     );
   }

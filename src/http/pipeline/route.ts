@@ -8,8 +8,8 @@
 import type { BlobStore } from "../../blobs/types.ts";
 import type { StoreErrorCode } from "../../core/errors.ts";
 import type { Store } from "../../core/store.ts";
-import type { Operations } from "../admin/operations.ts";
-import type { Who } from "../routes/policy.ts";
+import type { Operations } from "../operations.ts";
+import type { Who } from "../rights/policy.ts";
 import type { Quotas } from "./quotas.ts";
 import type { Schema } from "./schema.ts";
 

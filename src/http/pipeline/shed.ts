@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { Lateness } from "../admin/loop_delay.ts";
+import type { Lateness } from "./loop_delay.ts";
 
 /** How much is too much. */
 export interface GateOptions {

@@ -9,7 +9,7 @@ import { StoreError } from "../../core/errors.ts";
 import { hashId } from "../../core/validate.ts";
 import type { BlobRange, BlobStore } from "../../blobs/types.ts";
 import { bodyOf, checkLength } from "../pipeline/body.ts";
-import { authorize } from "./policy.ts";
+import { authorize } from "../rights/policy.ts";
 import { Refusal } from "../pipeline/problem.ts";
 import { type Call, type Reply, type Route, route } from "../pipeline/route.ts";
 import { ANSWER, QUERY } from "./shapes.ts";

@@ -7,9 +7,9 @@
 import { isStoreError, StoreError } from "../../core/errors.ts";
 import type { NewRoom, Page, Room } from "../../core/model.ts";
 import { LIMITS } from "../../core/validate.ts";
-import { withStatus } from "./lookup.ts";
+import { withStatus } from "../rights/lookup.ts";
 import { membersFor, withOffers } from "../pipeline/offers.ts";
-import { isAdmin } from "./policy.ts";
+import { isAdmin } from "../rights/policy.ts";
 import { quotaExceeded } from "../pipeline/quotas.ts";
 import { type Call, type Route, route } from "../pipeline/route.ts";
 import type { Read } from "../pipeline/schema.ts";

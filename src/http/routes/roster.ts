@@ -10,7 +10,7 @@ import type { Member, Page, PageRequest, Room } from "../../core/model.ts";
 import type { RoomRoster } from "../../core/operations.ts";
 import type { Store } from "../../core/store.ts";
 import { LIMITS } from "../../core/validate.ts";
-import { userOf } from "./lookup.ts";
+import { userOf } from "../rights/lookup.ts";
 
 /** Most members of a page, each of which is looked up. */
 export const ROSTER_MAX = 1_000;

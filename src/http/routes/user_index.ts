@@ -6,20 +6,11 @@
  */
 
 import { setImmediate } from "node:timers/promises";
-import type { Page, PageRequest, User, UserRole, UserStatus } from "../../core/model.ts";
+import type { Page, PageRequest, User } from "../../core/model.ts";
 import type { Store } from "../../core/store.ts";
 import { LIMITS } from "../../core/validate.ts";
-import { userOf } from "./lookup.ts";
-
-/** Which users are wanted; what is left out does not matter. */
-export interface UserFilter {
-  /** Contained in the handle, in any case, or what the signing key begins with. */
-  search?: string | undefined;
-  /** Of this role. */
-  role?: UserRole | undefined;
-  /** Of this status. */
-  status?: UserStatus | undefined;
-}
+import type { UserFilter } from "../operations.ts";
+import { userOf } from "../rights/lookup.ts";
 
 /** What of the store is needed. */
 type Users = Pick<Store, "listUsers" | "getUser" | "watchAccess">;

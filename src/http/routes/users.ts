@@ -9,9 +9,9 @@ import { inviteId } from "../../core/store.ts";
 import { removeUser } from "../../core/remove_user.ts";
 import * as check from "../../core/validate.ts";
 import { invitesOf } from "./invite_search.ts";
-import { userOf } from "./lookup.ts";
-import { OPERATION_QUERY } from "../admin/shapes.ts";
+import { userOf } from "../rights/lookup.ts";
 import { type Route, route } from "../pipeline/route.ts";
+import { SEARCH } from "./search_shapes.ts";
 import { ANSWER, BODY, QUERY } from "./shapes.ts";
 
 /** Who one is, and joining. */
@@ -72,7 +72,7 @@ export const USERS: readonly Route[] = [
     id: "listUsers",
     summary: "List users by signing key, all or those that match; a page may be short of `limit`",
     who: "admin",
-    query: OPERATION_QUERY.users,
+    query: SEARCH.users,
     answer: ANSWER.users,
     handle: async ({ store, query, operations }) => {
       const { limit, after, ...filter } = query;
@@ -150,7 +150,7 @@ export const INVITES: readonly Route[] = [
     id: "listInvites",
     summary: "List invites by id, all or those of one state; a page may be short of `limit`",
     who: "admin",
-    query: OPERATION_QUERY.invites,
+    query: SEARCH.invites,
     answer: ANSWER.invites,
     handle: async ({ store, query: { state, ...page } }) => ({
       json: state === undefined

@@ -8,7 +8,7 @@
 
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { StoreError } from "../../core/errors.ts";
-import { watchLoopDelay } from "../admin/loop_delay.ts";
+import { watchLoopDelay } from "../pipeline/loop_delay.ts";
 import { BACKLOG, type Bounds, type Listening, serveHardened } from "./node.ts";
 import type { Fetching, HttpServer, ServeOptions } from "./types.ts";
 

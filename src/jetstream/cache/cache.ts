@@ -18,10 +18,10 @@
 
 import { nuid } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
-import { AccessListeners } from "../../core/listeners.ts";
+import { AccessListeners } from "../../core/async/listeners.ts";
 import type { AccessChange, Member, User } from "../../core/model.ts";
 import { isActiveAdmin } from "../../core/rules.ts";
-import { activeAdmins } from "../transactions/admins.ts";
+import { activeAdmins } from "./admins.ts";
 import { BATCH_LIMIT, type Bucket, MARKER_TTL_SECONDS } from "../log/bucket.ts";
 import { Feed } from "../log/feed.ts";
 import type { Fence } from "../log/fence.ts";

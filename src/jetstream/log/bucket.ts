@@ -426,3 +426,13 @@ function parseJson<T>(data: Uint8Array): T | null {
     return null;
   }
 }
+
+/** The revision to expect of a key as it was read: 0 for one that never was. */
+export function revisionOf(entry: Entry | null): number {
+  return entry?.revision ?? 0;
+}
+
+/** The entry, or `null` for none and for a delete marker. */
+export function alive(entry: Entry | null): Entry | null {
+  return entry !== null && entry.data.length > 0 ? entry : null;
+}

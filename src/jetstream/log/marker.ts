@@ -7,8 +7,7 @@
 
 import { StoreError } from "../../core/errors.ts";
 import type { Counts, Kind } from "../../core/model.ts";
-import type { Bucket } from "./bucket.ts";
-import { alive, revisionOf } from "../transactions/context.ts";
+import { alive, type Bucket, revisionOf } from "./bucket.ts";
 import { isWrittenSince } from "./fence.ts";
 import { MARKER_KEY } from "../records/keys.ts";
 import { streamInfo } from "./stream.ts";

@@ -7,11 +7,11 @@
 
 import { isStoreError, type RecordProblem } from "../../core/errors.ts";
 import { recordFindings } from "../../core/checks/findings.ts";
-import type { Bucket } from "../log/bucket.ts";
+import { alive, type Bucket } from "../log/bucket.ts";
 import { BulkWriter } from "../log/bulk.ts";
-import { isData } from "../records/compare.ts";
+import { isData } from "../contents/compare.ts";
 import { Cache } from "../cache/cache.ts";
-import { alive, Context } from "../transactions/context.ts";
+import { Context } from "../transactions/context.ts";
 import { scan } from "../log/feed.ts";
 import { Fence } from "../log/fence.ts";
 import { fsyncState } from "../log/fsync.ts";
@@ -21,7 +21,7 @@ import { mendRecords } from "./mend.ts";
 import { type JetStreamOptions, openBucket } from "../mod.ts";
 import { RoomTransactions } from "../transactions/rooms.ts";
 import { isCurrent, type StreamInfo, streamInfo } from "../log/stream.ts";
-import { BucketRecords } from "../records/stored.ts";
+import { BucketRecords } from "../contents/stored.ts";
 import { decodeRoom, encodeIndex, isAccepted } from "../records/values.ts";
 import { wait } from "../log/wire.ts";
 import { show } from "../../core/validate.ts";

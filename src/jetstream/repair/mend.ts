@@ -8,9 +8,8 @@
 import { lowerCase } from "../../core/checks/integrity.ts";
 import type { StoreRecord } from "../../core/model.ts";
 import { Unreadable } from "../../core/checks/problems.ts";
-import type { Bucket, Write } from "../log/bucket.ts";
-import { alive, revisionOf } from "../transactions/context.ts";
-import type { BucketRecords } from "../records/stored.ts";
+import { alive, type Bucket, revisionOf, type Write } from "../log/bucket.ts";
+import type { BucketRecords } from "../contents/stored.ts";
 import { decodeRoom, entriesOf } from "../records/values.ts";
 import { WrongRevision } from "../log/wire.ts";
 

@@ -11,8 +11,8 @@
  */
 
 import type { Room } from "../../core/model.ts";
-import { BATCH_LIMIT, type Entry, TooMany, type Write } from "../log/bucket.ts";
-import { alive, type Budget, type Context, revisionOf } from "./context.ts";
+import { alive, BATCH_LIMIT, type Entry, revisionOf, TooMany, type Write } from "../log/bucket.ts";
+import type { Budget, Context } from "./context.ts";
 import { scan } from "../log/feed.ts";
 import type { Reads } from "../log/fence.ts";
 import { encodeToken, indexKey, parseKey, roomKey } from "../records/keys.ts";

@@ -10,9 +10,9 @@
 
 import { PRUNE_LIMIT } from "../../core/backend.ts";
 import { inviteEnd, notFound } from "../../core/rules.ts";
-import { type Entry, TooMany, type Write } from "../log/bucket.ts";
+import { alive, type Entry, revisionOf, TooMany, type Write } from "../log/bucket.ts";
 import { scanLive } from "./claims.ts";
-import { alive, type Context, revisionOf } from "./context.ts";
+import type { Context } from "./context.ts";
 import { encodeToken, parseKey, roomKey } from "../records/keys.ts";
 
 import { decodeInvite, decodeRoom, isVisible } from "../records/values.ts";

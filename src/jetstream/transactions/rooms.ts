@@ -11,9 +11,9 @@
 import { StoreError } from "../../core/errors.ts";
 import type { Member, Room, SealedKey } from "../../core/model.ts";
 import { notFound, ownerChangeProblem, rekeyProblem, sealedKeyProblem } from "../../core/rules.ts";
-import { BATCH_LIMIT, type Entry, TooMany, type Write } from "../log/bucket.ts";
+import { alive, BATCH_LIMIT, type Entry, revisionOf, TooMany, type Write } from "../log/bucket.ts";
 import { Claims, type Read, scanLive, visible } from "./claims.ts";
-import { alive, type Budget, type Context, revisionOf } from "./context.ts";
+import type { Budget, Context } from "./context.ts";
 import type { Reads } from "../log/fence.ts";
 import {
   encodeToken,

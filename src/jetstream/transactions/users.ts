@@ -9,9 +9,9 @@
 import { StoreError } from "../../core/errors.ts";
 import type { Invite, User, UserRole, UserStatus } from "../../core/model.ts";
 import { inviteProblem, isActiveAdmin, lastAdmin, notFound } from "../../core/rules.ts";
-import { activeAdmins } from "./admins.ts";
-import type { Entry, Write } from "../log/bucket.ts";
-import { alive, type Context, revisionOf } from "./context.ts";
+import { activeAdmins } from "../cache/admins.ts";
+import { alive, type Entry, revisionOf, type Write } from "../log/bucket.ts";
+import type { Context } from "./context.ts";
 import type { Reads } from "../log/fence.ts";
 import { inviteKey, userKey } from "../records/keys.ts";
 import { decodeInvite, decodeUser, encodeInvite, encodeUser } from "../records/values.ts";

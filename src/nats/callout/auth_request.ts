@@ -6,13 +6,7 @@
 
 import { Buffer } from "node:buffer";
 import { type Claims, decodeJwt, encodeJwt } from "./jwt.ts";
-import {
-  decodePublic,
-  type NkeyPair,
-  signPubOf,
-  verifies,
-  verifyingKey,
-} from "../connection/nkey.ts";
+import { decodePublic, type NkeyPair, signPubOf, verifies, verifyingKey } from "../../keys/nkey.ts";
 import type { ClientInfo, RefusalReason } from "../types.ts";
 
 /** A question that one of our servers asked. */

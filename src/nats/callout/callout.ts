@@ -20,7 +20,7 @@ import {
 } from "./auth_request.ts";
 import { CLIENT_ACCOUNT } from "./accounts.ts";
 import { formatTag, type Grant, grantOf, permissionsOf } from "./grant.ts";
-import { nkeyFromSeed, type NkeyPair } from "../connection/nkey.ts";
+import { nkeyFromSeed, type NkeyPair } from "../../keys/nkey.ts";
 import { Reconciler } from "./reconcile.ts";
 import { roomsOf } from "./rooms.ts";
 import type {

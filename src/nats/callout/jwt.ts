@@ -13,7 +13,7 @@ import {
   type NkeyPair,
   verifies,
   verifyingKey,
-} from "../connection/nkey.ts";
+} from "../../keys/nkey.ts";
 
 /** `{"typ":"JWT","alg":"ed25519-nkey"}` */
 const HEADER = FIRST_BYTES.token.slice(0, -1);

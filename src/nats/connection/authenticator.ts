@@ -10,14 +10,7 @@
 import { Buffer } from "node:buffer";
 import { StoreError } from "../../core/errors.ts";
 import { isNonce } from "../../keys/forms.ts";
-
-/** A NATS user key that signs nonces; an identity is one. */
-export interface NonceSigner {
-  /** The public key (`U…`). */
-  readonly nkey: string;
-  /** Signs the nonce of a server; throws for what does not have the form of one. */
-  signNonce(nonce: string): Uint8Array;
-}
+import type { NonceSigner } from "../../keys/signers.ts";
 
 /** How {@link natsAuthenticator} works. */
 export interface NatsAuthenticatorOptions {

@@ -20,8 +20,22 @@ import {
 } from "@nats-io/transport-node";
 import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
 import { StoreError } from "../../core/errors.ts";
-import { type NatsAuthenticator, natsAuthenticator, type NonceSigner } from "./authenticator.ts";
-import { nkeyFromSeed } from "./nkey.ts";
+import type { NonceSigner } from "../../keys/signers.ts";
+import { type NatsAuthenticator, natsAuthenticator } from "./authenticator.ts";
+import { nkeyFromSeed } from "../../keys/nkey.ts";
+
+/**
+ * A connection that the caller made: the `NatsConnection` of any NATS transport, such as
+ * `@nats-io/transport-node` or `@nats-io/transport-deno`. Only the parts to tell it by are named here.
+ */
+export interface Connection {
+  /** What the server said of itself. */
+  readonly info?: object;
+  /** Whether it was closed. */
+  isClosed(): boolean;
+  /** Closes it. */
+  close(): Promise<void>;
+}
 
 /** TLS towards the servers. Naming any of these demands TLS. */
 export interface TlsOptions {

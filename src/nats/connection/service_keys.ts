@@ -11,7 +11,7 @@ import { type FileHandle, link, mkdir, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
 import { StoreError } from "../../core/errors.ts";
-import { createNkey, nkeyFromSeed, type NkeyKind, type NkeyPair } from "./nkey.ts";
+import { createNkey, nkeyFromSeed, type NkeyKind, type NkeyPair } from "../../keys/nkey.ts";
 
 /** The control plane's own keys. Whoever has them has the bus. */
 export interface ServiceKeys {

@@ -9,8 +9,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { messageOf, run } from "./exec.ts";
-import type { UnpackOptions } from "./install.ts";
+import { messageOf, run, type UnpackOptions } from "./exec.ts";
 
 /** Debian releases that have a nats-server new enough, the steadiest first. */
 const SUITES = ["forky", "testing", "sid"];

@@ -10,6 +10,17 @@ import process from "node:process";
 /** Environment variables, as in `process.env`. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
+/** What a source needs to unpack a nats-server. */
+export interface UnpackOptions {
+  /** An empty directory of its own, beside the cache entry. */
+  directory: string;
+  env: Env;
+  version: string;
+  sha256?: string;
+  log: (line: string) => void;
+  signal?: AbortSignal;
+}
+
 /** How {@link run} runs a program. */
 export interface RunOptions {
   /** Its working directory; ours by default. */

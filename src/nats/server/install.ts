@@ -31,17 +31,6 @@ export interface InstallOptions {
   sha256?: string;
 }
 
-/** What a source needs to unpack a nats-server. */
-export interface UnpackOptions {
-  /** An empty directory of its own, beside the cache entry. */
-  directory: string;
-  env: Env;
-  version: string;
-  sha256?: string;
-  log: (line: string) => void;
-  signal?: AbortSignal;
-}
-
 interface Internal extends InstallOptions {
   env: Env;
   /** Rejects unless the program at `path` can be used, else gives its version. */

@@ -10,8 +10,7 @@ import { endianness } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { StoreError } from "../../core/errors.ts";
-import { messageOf, run } from "./exec.ts";
-import type { UnpackOptions } from "./install.ts";
+import { messageOf, run, type UnpackOptions } from "./exec.ts";
 import { RELEASE_DIGESTS } from "./release_digests.ts";
 
 /** The official release we install. */

@@ -13,7 +13,7 @@ import { hintOf } from "../../../cli/terminal/hints.ts";
 import { OutputClosed } from "../../../cli/terminal/io.ts";
 import { openSqlite } from "../../../mod.ts";
 import { StoreError, type StoreErrorCode } from "../../../src/core/errors.ts";
-import { createNkey } from "../../../src/nats/connection/nkey.ts";
+import { createNkey } from "../../../src/keys/nkey.ts";
 import { cli } from "../kit.ts";
 import { natsBinary, testServer } from "../../helpers/nats.ts";
 import { inDir, person } from "../../helpers/sqlite.ts";

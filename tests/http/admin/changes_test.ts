@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Changes, createClient, createIdentity } from "@unibus/membership/client";
 import { CHANGE_ROWS } from "../../../src/http/admin/change_rows.ts";
-import { ROUTES } from "../../../src/http/routes/mod.ts";
+import { ROUTES } from "../../../src/http/routes.ts";
 import { serve } from "../../../src/http/serve/serve.ts";
 import {
   type Answer,

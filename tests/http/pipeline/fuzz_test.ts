@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { openDiskBlobs } from "../../../src/blobs/mod.ts";
-import { ROUTES } from "../../../src/http/routes/mod.ts";
+import { ROUTES } from "../../../src/http/routes.ts";
 import { requestOf, sealedFor, type Someone, someone, testPlane } from "../kit.ts";
 
 const RUNS = Deno.env.get("UNIBUS_LONG") === "1" ? 100_000 : 3_000;

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import type { Store } from "../../../mod.ts";
 import { createControlPlane } from "../../../src/http/control_plane.ts";
-import { Turns } from "../../../src/http/pipeline/turns.ts";
+import { Turns } from "../../../src/core/async/turns.ts";
 import { openSqlite } from "../../../src/sqlite/mod.ts";
 import { isProblem, requestOf, sealedFor, type Someone, someone, testPlane } from "../kit.ts";
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createSigner, httpbis } from "http-message-signatures";
 import { openSqlite, StoreError } from "@unibus/membership";
 import { groupOf } from "../../../src/http/pipeline/limits.ts";
-import { ROUTES } from "../../../src/http/routes/mod.ts";
+import { ROUTES } from "../../../src/http/routes.ts";
 import { subjectOf } from "../../../src/http/routes/subject.ts";
 import { digestOf } from "../../../src/signature/mod.ts";
 import {

@@ -9,7 +9,7 @@ import { createPublicKey, verify } from "node:crypto";
 import fc from "fast-check";
 import { flawOf, Nonces, readAuthRequest } from "../../../src/nats/callout/auth_request.ts";
 import { encodeJwt } from "../../../src/nats/callout/jwt.ts";
-import { createNkey, natsUserOf, signPubOf } from "../../../src/nats/connection/nkey.ts";
+import { createNkey, natsUserOf, signPubOf } from "../../../src/keys/nkey.ts";
 
 const RUNS = Deno.env.get("UNIBUS_LONG") === "1" ? 100_000 : 3_000;
 const issuer = createNkey("account");

@@ -16,7 +16,7 @@ import {
 import type { StoreError } from "../../../src/core/errors.ts";
 import { createControlPlane, serve } from "../../../src/http/mod.ts";
 import { connectNats, type NatsOptions } from "../../../src/nats/connection/connect.ts";
-import { createNkey } from "../../../src/nats/connection/nkey.ts";
+import { createNkey } from "../../../src/keys/nkey.ts";
 import { openSqlite } from "../../../src/sqlite/mod.ts";
 import { signatureBase, targetOf } from "../../../src/signature/base.ts";
 import { eventually } from "../callout/bus.ts";

@@ -3,7 +3,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { createClient, createIdentity, type Identity } from "../../../../src/client/mod.ts";
 import { isStoreError, type StoreErrorCode } from "../../../../src/core/errors.ts";
 import { connectNats } from "../../../../src/nats/connection/connect.ts";
-import { createNkey } from "../../../../src/nats/connection/nkey.ts";
+import { createNkey } from "../../../../src/keys/nkey.ts";
 import { cliProcess } from "../../kit.ts";
 import { freePorts } from "../../../helpers/nats.ts";
 import { daemon, until } from "../kit.ts";

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { OPERATIONS, ROSTERS } from "../admin/routes.ts";
-import { BLOBS } from "./blobs.ts";
-import { KEYS, ROOMS } from "./rooms.ts";
-import type { Route } from "../pipeline/route.ts";
-import { INVITES, ME, USERS } from "./users.ts";
+import { OPERATIONS, ROSTERS } from "./admin/routes.ts";
+import { BLOBS } from "./routes/blobs.ts";
+import { KEYS, ROOMS } from "./routes/rooms.ts";
+import type { Route } from "./pipeline/route.ts";
+import { INVITES, ME, USERS } from "./routes/users.ts";
 
 /** Every route under `/v1`, in the order of the documentation. */
 export const ROUTES: readonly Route[] = [

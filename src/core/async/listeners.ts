@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { AccessChange } from "./model.ts";
+import type { AccessChange } from "../model.ts";
 
 /** What a caller of `watchAccess` gives. */
 export type AccessListener = (change: AccessChange) => void;

@@ -8,8 +8,8 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
 import type { StoreRecord } from "../../core/model.ts";
-import { parseKey, placeOf } from "./keys.ts";
-import { decodeRecord, entriesOf } from "./values.ts";
+import { parseKey, placeOf } from "../records/keys.ts";
+import { decodeRecord, entriesOf } from "../records/values.ts";
 
 /** One entry of the bucket. */
 export interface SpoolEntry {

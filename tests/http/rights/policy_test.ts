@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { openDiskBlobs } from "../../../src/blobs/mod.ts";
-import { WHO, type Who } from "../../../src/http/routes/policy.ts";
+import { WHO, type Who } from "../../../src/http/rights/policy.ts";
 import type { Route } from "../../../src/http/pipeline/route.ts";
-import { ROUTES } from "../../../src/http/routes/mod.ts";
+import { ROUTES } from "../../../src/http/routes.ts";
 import { type Ask, isProblem, sealedFor, someone, type TestPlane, testPlane } from "../kit.ts";
 
 /** Everybody there is to a room. */

@@ -12,9 +12,9 @@ import { Buffer } from "node:buffer";
 import type { StoreRecord } from "../../core/model.ts";
 import type { Bucket } from "../log/bucket.ts";
 import { scan } from "../log/feed.ts";
-import { comparePlaces, placeOf } from "./keys.ts";
+import { comparePlaces, placeOf } from "../records/keys.ts";
 import { Spool } from "./spool.ts";
-import { entriesOf } from "./values.ts";
+import { entriesOf } from "../records/values.ts";
 
 /** One entry that is not alike on both sides. */
 export type Diff =

@@ -13,9 +13,9 @@ import { show } from "../../core/validate.ts";
 import type { Bucket } from "../log/bucket.ts";
 import { isData } from "./compare.ts";
 import { scan } from "../log/feed.ts";
-import { parseKey } from "./keys.ts";
+import { parseKey } from "../records/keys.ts";
 import { Spool } from "./spool.ts";
-import { decodeRecord, decodeRoom, entriesOf, isVisible } from "./values.ts";
+import { decodeRecord, decodeRoom, entriesOf, isVisible } from "../records/values.ts";
 
 const UNKNOWN = "is not a key that this program writes";
 

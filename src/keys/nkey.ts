@@ -14,11 +14,11 @@ import {
   sign,
   verify,
 } from "node:crypto";
-import { StoreError } from "../../core/errors.ts";
-import { utf8 } from "../../keys/bytes.ts";
-import { demandKind, type SignedKind } from "../../keys/forms.ts";
-import { isSmallOrderEd25519 } from "../../keys/small_order.ts";
-import { signPub as checkSignPub } from "../../core/validate.ts";
+import { StoreError } from "../core/errors.ts";
+import { utf8 } from "./bytes.ts";
+import { demandKind, type SignedKind } from "./forms.ts";
+import { isSmallOrderEd25519 } from "../core/checks/small_order.ts";
+import { signPub as checkSignPub } from "../core/validate.ts";
 
 /** What a key belongs to. */
 export type NkeyKind = "user" | "account" | "server";
