@@ -11,28 +11,37 @@
 import {
   type AccessChange,
   type Backend,
+  cancelProblem,
   compareRecords,
   type Counts,
   createStore,
   inviteEnd,
+  inviteExists,
   inviteProblem,
   isActiveAdmin,
   type Kind,
   KINDS,
   lastAdmin,
   type Member,
+  memberExists,
+  newMemberKeyProblem,
+  noMember,
+  notEmpty,
   notFound,
   ownerChangeProblem,
   type Range,
   type RecordOf,
   rekeyProblem,
+  removalProblem,
   type Room,
+  roomExists,
   sealedKeyProblem,
   type Store,
   StoreError,
   type StoreOptions,
   type StoreRecord,
   type User,
+  userExists,
 } from "@unibus/membership/backend";
 
 /** Records by key, kind by kind. */
@@ -55,7 +64,7 @@ export class Memory {
     const room = (id: string): Room => found(tables().rooms.get(id), "room", id);
     const user = (id: string): User => found(tables().users.get(id), "user", id);
     const member = (roomId: string, endpoint: string): Member =>
-      found(tables().members.get(join(room(roomId).id, endpoint)), "member", endpoint);
+      tables().members.get(join(room(roomId).id, endpoint)) ?? raise(noMember(roomId, endpoint));
     const membersOf = (id: string) =>
       [...tables().members.values()].filter((it) => it.roomId === id);
     const tell = (...changes: AccessChange[]) => {
@@ -80,9 +89,7 @@ export class Memory {
 
       createRoom: (it, members, keys) =>
         now(() => {
-          if (tables().rooms.has(it.id)) {
-            throw new StoreError("room_exists", `Room ${it.id} is there already`);
-          }
+          if (tables().rooms.has(it.id)) throw roomExists(it.id);
           put(tables(), "rooms", it);
           for (const member of members) put(tables(), "members", member);
           for (const key of keys) put(tables(), "room_keys", key);
@@ -115,17 +122,10 @@ export class Memory {
         now(() => {
           const { roomId, endpoint } = member;
           const to = room(roomId);
-          if (tables().members.has(join(roomId, endpoint))) {
-            throw new StoreError("member_exists", `${endpoint} is a member of ${roomId} already`);
-          }
-          if (key !== null) {
-            const problem = sealedKeyProblem(to, key.epoch);
-            if (problem !== null) throw problem;
-            if (key.epoch !== to.epoch) {
-              throw new StoreError("conflict", `The room is at epoch ${to.epoch}`);
-            }
-            put(tables(), "room_keys", key);
-          }
+          if (tables().members.has(join(roomId, endpoint))) throw memberExists(roomId, endpoint);
+          const problem = key && newMemberKeyProblem(to, key);
+          if (problem !== null) throw problem;
+          if (key !== null) put(tables(), "room_keys", key);
           put(tables(), "members", member);
           tell({ endpoint });
         }),
@@ -158,12 +158,9 @@ export class Memory {
         }),
       removeMember: (roomId, endpoint) =>
         now(() => {
-          if (room(roomId).owner === endpoint) {
-            throw new StoreError("room_owner", `${endpoint} owns room ${roomId}`);
-          }
-          if (!tables().members.delete(join(roomId, endpoint))) {
-            throw notFound("member", `${endpoint} in room ${roomId}`);
-          }
+          const problem = removalProblem(room(roomId), endpoint);
+          if (problem !== null) throw problem;
+          if (!tables().members.delete(join(roomId, endpoint))) throw noMember(roomId, endpoint);
           tell({ endpoint });
         }),
 
@@ -212,7 +209,7 @@ export class Memory {
 
       addUser: (it) =>
         now(() => {
-          if (tables().users.has(it.signPub)) throw userExists(it);
+          if (tables().users.has(it.signPub)) throw userExists(it.signPub);
           put(tables(), "users", it);
           tell({ endpoint: it.signPub });
         }),
@@ -248,7 +245,7 @@ export class Memory {
 
       createInvite: (it) =>
         now(() => {
-          if (tables().invites.has(it.id)) throw new StoreError("conflict", "The id is taken");
+          if (tables().invites.has(it.id)) throw inviteExists(it.id);
           put(tables(), "invites", it);
         }),
       getInvite: (id) => now(() => copy(tables().invites.get(id))),
@@ -259,7 +256,7 @@ export class Memory {
           const problem = inviteProblem(invite, claim.createdAt);
           if (problem !== null) throw problem;
           put(tables(), "invites", { ...invite, usedAt: claim.createdAt, usedBy: claim.signPub });
-          if (tables().users.has(claim.signPub)) throw userExists(claim);
+          if (tables().users.has(claim.signPub)) throw userExists(claim.signPub);
           const joined = { ...claim, role: invite.role };
           put(tables(), "users", joined);
           tell({ endpoint: joined.signPub });
@@ -268,9 +265,8 @@ export class Memory {
       cancelInvite: (id, at) =>
         now(() => {
           const invite = found(tables().invites.get(id), "invite", id);
-          if (invite.usedAt !== null) {
-            throw new StoreError("invite_used", `Invite ${id} was used at ${invite.usedAt}`);
-          }
+          const problem = cancelProblem(invite);
+          if (problem !== null) throw problem;
           const next = { ...invite, canceledAt: invite.canceledAt ?? at };
           put(tables(), "invites", next);
           return { ...next };
@@ -299,8 +295,7 @@ export class Memory {
         };
         check();
         const isEmpty = () => KINDS.every((kind) => tables()[kind].size === 0);
-        const refused = () => new StoreError("refused", "The store is not empty");
-        if (!replace && !isEmpty()) throw refused();
+        if (!replace && !isEmpty()) throw notEmpty("Restoring into memory");
         const next = emptyTables();
         let done = 0;
         for await (const it of records) {
@@ -309,7 +304,7 @@ export class Memory {
           onProgress?.(++done);
         }
         check();
-        if (!replace && !isEmpty()) throw refused();
+        if (!replace && !isEmpty()) throw notEmpty("Restoring into memory");
         this.#tables = next;
         tell({});
         return Object.fromEntries(KINDS.map((kind) => [kind, next[kind].size])) as Counts;
@@ -355,13 +350,13 @@ function copy<T>(it: T | undefined): T | null {
   return it === undefined ? null : structuredClone(it);
 }
 
+function raise(error: StoreError): never {
+  throw error;
+}
+
 function found<T>(it: T | undefined, what: string, key: string): T {
   if (it === undefined) throw notFound(what, key);
   return it;
-}
-
-function userExists(it: User): StoreError {
-  return new StoreError("user_exists", `User ${it.signPub} is there already`);
 }
 
 const bytes = new TextEncoder();

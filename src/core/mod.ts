@@ -13,13 +13,22 @@ export * from "./model.ts";
 export { createStore, type Store, type StoreOptions } from "./store.ts";
 export type { Backend, Range, RestoreOptions, SealedKeyCursor } from "./backend.ts";
 export {
+  cancelProblem,
   inviteEnd,
+  inviteExists,
   inviteProblem,
   isActiveAdmin,
   lastAdmin,
+  memberExists,
+  newMemberKeyProblem,
+  noMember,
+  notEmpty,
   notFound,
   ownerChangeProblem,
   rekeyProblem,
+  removalProblem,
+  roomExists,
   sealedKeyProblem,
+  userExists,
 } from "./rules.ts";
 export { compareRecords } from "./order.ts";

@@ -5,7 +5,7 @@
  */
 
 import { StoreError } from "./errors.ts";
-import type { Invite, InviteState, Member, Room, User } from "./model.ts";
+import type { Invite, InviteState, Member, Room, SealedKey, User } from "./model.ts";
 
 /** The state of `invite` at `now`, milliseconds since 1970. */
 export function inviteState(invite: Invite, now: number): InviteState {
@@ -28,6 +28,11 @@ export function inviteProblem(invite: Invite, now: string): StoreError | null {
     case "expired":
       return new StoreError("invite_expired", `Invite ${id} expired at ${expiresAt}`);
   }
+}
+
+/** Why `invite` cannot be canceled, or `null` when it can, or is canceled already. */
+export function cancelProblem(invite: Invite): StoreError | null {
+  return invite.usedAt === null ? null : inviteProblem(invite, invite.usedAt);
 }
 
 /** When an invite was over or will be: used, canceled or expired. Times compare as text. */
@@ -81,6 +86,23 @@ export function sealedKeyProblem(room: Room, epoch: number): StoreError | null {
   return null;
 }
 
+/** Why a member cannot be added to `room` with `key`, or `null`. */
+export function newMemberKeyProblem(room: Room, key: SealedKey): StoreError | null {
+  const problem = sealedKeyProblem(room, key.epoch);
+  if (problem !== null || key.epoch === room.epoch) return problem;
+  return new StoreError(
+    "conflict",
+    `Adding ${key.endpoint} to room ${room.id} with a key of epoch ${key.epoch}: ` +
+      `the room is at epoch ${room.epoch}`,
+  );
+}
+
+/** Why the membership of `endpoint` cannot be ended, or `null`. */
+export function removalProblem(room: Room, endpoint: string): StoreError | null {
+  if (room.owner !== endpoint) return null;
+  return new StoreError("room_owner", `${endpoint} owns room ${room.id} and cannot be removed`);
+}
+
 /**
  * Why a room cannot be given to `member`, or `null`.
  *
@@ -124,4 +146,37 @@ export function lastAdmin(user: User): StoreError {
 /** The error for a record that is not there. */
 export function notFound(what: string, key: string): StoreError {
   return new StoreError("not_found", `No ${what} ${key}`);
+}
+
+/** The error for a member that is not there. */
+export function noMember(roomId: string, endpoint: string): StoreError {
+  return notFound("member", `${endpoint} in room ${roomId}`);
+}
+
+/** The error for a room whose id is taken. */
+export function roomExists(id: string): StoreError {
+  return new StoreError("room_exists", `Room ${id} exists already`);
+}
+
+/** The error for an endpoint that is a member already. */
+export function memberExists(roomId: string, endpoint: string): StoreError {
+  return new StoreError("member_exists", `${endpoint} is already a member of room ${roomId}`);
+}
+
+/** The error for a key that is registered already. */
+export function userExists(signPub: string): StoreError {
+  return new StoreError("user_exists", `User ${signPub} exists already`);
+}
+
+/** The error for an invite whose id is taken. */
+export function inviteExists(id: string, cause?: unknown): StoreError {
+  return new StoreError("conflict", `Invite ${id} exists already`, { cause });
+}
+
+/** The error for a restore into a store that is not empty. */
+export function notEmpty(attempt: string): StoreError {
+  return new StoreError(
+    "refused",
+    `${attempt}: it is not empty; replace overrides, and what is there is lost`,
+  );
 }

@@ -5,7 +5,7 @@
  */
 
 import type { Backend, Range, RestoreOptions, SealedKeyCursor } from "../core/backend.ts";
-import { StoreError } from "../core/errors.ts";
+import { isStoreError } from "../core/errors.ts";
 import type {
   AccessChange,
   Counts,
@@ -20,6 +20,7 @@ import type {
   UserStatus,
 } from "../core/model.ts";
 import { compareText, noCounts } from "../core/order.ts";
+import { notEmpty } from "../core/rules.ts";
 import { Unreadable, unreadable } from "../core/checks/problems.ts";
 import { type BulkOptions, BulkWriter } from "./log/bulk.ts";
 import { BATCH_LIMIT, type Bucket, type Entry } from "./log/bucket.ts";
@@ -151,7 +152,7 @@ export class JetStreamBackend implements Backend {
     try {
       return (await this.#reads.sealedKeys(roomId, epoch, endpoint)).at(-1) ?? null;
     } catch (error) {
-      if (error instanceof StoreError && error.code === "not_found") return null;
+      if (isStoreError(error, "not_found")) return null;
       throw error;
     }
   }
@@ -292,10 +293,7 @@ export class JetStreamBackend implements Backend {
     const read = await readMarker(this.#bucket, this.#context.deadline());
     const again = read.marker?.state === "in_progress" && read.marker.by === "import";
     if (!replace && !again && !await isEmpty(this.#bucket, signal)) {
-      throw new StoreError(
-        "refused",
-        `Bucket ${this.#bucket.name} is not empty; replace overrides, and what is there is lost`,
-      );
+      throw notEmpty(`Restoring into bucket ${this.#bucket.name}`);
     }
     const marker: Marker = {
       state: "in_progress",

@@ -12,7 +12,6 @@ import {
   type RestoreOptions,
   type SealedKeyCursor,
 } from "../core/backend.ts";
-import { StoreError } from "../core/errors.ts";
 import { AccessListeners } from "../core/async/listeners.ts";
 import type {
   AccessChange,
@@ -30,13 +29,21 @@ import type {
   UserStatus,
 } from "../core/model.ts";
 import {
+  cancelProblem,
+  inviteExists,
   inviteProblem,
   isActiveAdmin,
   lastAdmin,
+  memberExists,
+  newMemberKeyProblem,
+  noMember,
   notFound,
   ownerChangeProblem,
   rekeyProblem,
+  removalProblem,
+  roomExists,
   sealedKeyProblem,
+  userExists,
 } from "../core/rules.ts";
 import { MEMORY, transaction } from "./file/connect.ts";
 import { toStoreError } from "./file/errors.ts";
@@ -145,9 +152,7 @@ export class SqliteBackend implements Backend {
 
   createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
     return this.#write(`Creating room ${room.id}`, () => {
-      if (this.#room(room.id) !== null) {
-        throw new StoreError("room_exists", `Room ${room.id} is there already`);
-      }
+      if (this.#room(room.id) !== null) throw roomExists(room.id);
       this.#insert("rooms", room);
       for (const member of members) this.#insert("members", member);
       for (const key of keys) this.#putKey(key);
@@ -188,20 +193,11 @@ export class SqliteBackend implements Backend {
     const { roomId, endpoint } = member;
     return this.#write(`Adding ${endpoint} to room ${roomId}`, () => {
       const room = this.#requireRoom(roomId);
-      if (this.#member(roomId, endpoint) !== null) {
-        throw new StoreError("member_exists", `${endpoint} is a member of room ${roomId} already`);
-      }
+      if (this.#member(roomId, endpoint) !== null) throw memberExists(roomId, endpoint);
       this.#insert("members", member);
       if (key === null) return;
-      const problem = sealedKeyProblem(room, key.epoch);
+      const problem = newMemberKeyProblem(room, key);
       if (problem !== null) throw problem;
-      if (key.epoch !== room.epoch) {
-        throw new StoreError(
-          "conflict",
-          `Adding ${endpoint} to room ${roomId} with a key of epoch ${key.epoch}: ` +
-            `the room is at epoch ${room.epoch}`,
-        );
-      }
       this.#putKey(key);
     }, () => [{ endpoint }]);
   }
@@ -229,6 +225,7 @@ export class SqliteBackend implements Backend {
 
   joinRoom(roomId: string, endpoint: string): Promise<Member> {
     return this.#write(`Joining room ${roomId} as ${endpoint}`, () => {
+      this.#requireRoom(roomId);
       const member = this.#requireMember(roomId, endpoint);
       if (!member.accepted) this.#run(SQL.accept, roomId, endpoint);
       return { ...member, accepted: true };
@@ -256,12 +253,9 @@ export class SqliteBackend implements Backend {
   removeMember(roomId: string, endpoint: string): Promise<void> {
     return this.#write(`Removing ${endpoint} from room ${roomId}`, () => {
       const room = this.#requireRoom(roomId);
-      if (room.owner === endpoint) {
-        throw new StoreError("room_owner", `${endpoint} owns room ${roomId} and stays its member`);
-      }
-      if (this.#run(SQL.deleteMember, roomId, endpoint) === 0) {
-        throw notFound("member", `${endpoint} in room ${roomId}`);
-      }
+      const problem = removalProblem(room, endpoint);
+      if (problem !== null) throw problem;
+      if (this.#run(SQL.deleteMember, roomId, endpoint) === 0) throw noMember(roomId, endpoint);
     }, () => [{ endpoint }]);
   }
 
@@ -327,7 +321,7 @@ export class SqliteBackend implements Backend {
 
   addUser(user: User): Promise<void> {
     return this.#write(`Adding user ${user.signPub}`, () => {
-      if (!this.#insertNew("users", SQL.addUser, user)) throw userExists(user);
+      if (!this.#insertNew("users", SQL.addUser, user)) throw userExists(user.signPub);
     }, () => [{ endpoint: user.signPub }]);
   }
 
@@ -380,9 +374,7 @@ export class SqliteBackend implements Backend {
 
   createInvite(invite: Invite): Promise<void> {
     return this.#write(`Creating invite ${invite.id}`, () => {
-      if (!this.#insertNew("invites", SQL.addInvite, invite)) {
-        throw new StoreError("conflict", `Invite ${invite.id} is there already`);
-      }
+      if (!this.#insertNew("invites", SQL.addInvite, invite)) throw inviteExists(invite.id);
     });
   }
 
@@ -404,16 +396,15 @@ export class SqliteBackend implements Backend {
       return this.#insertNew("users", SQL.addUser, joined) ? joined : null;
     }, (joined) => joined === null ? [] : [{ endpoint: joined.signPub }]);
     // Told only now that it is stored: the invite is spent all the same.
-    if (added === null) throw userExists(user);
+    if (added === null) throw userExists(user.signPub);
     return added;
   }
 
   cancelInvite(id: string, at: string): Promise<Invite> {
     return this.#write(`Canceling invite ${id}`, () => {
       const invite = this.#requireInvite(id);
-      if (invite.usedAt !== null) {
-        throw new StoreError("invite_used", `Invite ${id} was used at ${invite.usedAt}`);
-      }
+      const problem = cancelProblem(invite);
+      if (problem !== null) throw problem;
       if (invite.canceledAt !== null) return invite;
       this.#run(SQL.cancelInvite, at, id);
       return { ...invite, canceledAt: at };
@@ -487,7 +478,7 @@ export class SqliteBackend implements Backend {
 
   #requireMember(roomId: string, endpoint: string): Member {
     const member = this.#member(roomId, endpoint);
-    if (member === null) throw notFound("member", `${endpoint} in room ${roomId}`);
+    if (member === null) throw noMember(roomId, endpoint);
     return member;
   }
 
@@ -584,8 +575,4 @@ export class SqliteBackend implements Backend {
 function bounds(range: Range): [string, number] {
   // No key is empty, so everything is behind the empty text.
   return [range.after ?? "", range.limit];
-}
-
-function userExists(user: User): StoreError {
-  return new StoreError("user_exists", `User ${user.signPub} is there already`);
 }

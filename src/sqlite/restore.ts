@@ -10,6 +10,7 @@ import type { RestoreOptions } from "../core/backend.ts";
 import { StoreError } from "../core/errors.ts";
 import { type Counts, type Kind, KINDS, type StoreRecord } from "../core/model.ts";
 import { noCounts } from "../core/order.ts";
+import { notEmpty } from "../core/rules.ts";
 import { connect, run, transaction } from "./file/connect.ts";
 import { toCallersError } from "./file/errors.ts";
 import { inserter, isEmpty, TABLES } from "./rows.ts";
@@ -107,7 +108,5 @@ function store(
 }
 
 function requireEmpty(db: DatabaseSync, attempt: string): void {
-  if (!isEmpty(db)) {
-    throw new StoreError("refused", `${attempt}: it is not empty; replace what is there to go on`);
-  }
+  if (!isEmpty(db)) throw notEmpty(attempt);
 }

@@ -8,9 +8,18 @@
  * @module
  */
 
-import { StoreError } from "../../core/errors.ts";
 import type { Member, Room, SealedKey } from "../../core/model.ts";
-import { notFound, ownerChangeProblem, rekeyProblem, sealedKeyProblem } from "../../core/rules.ts";
+import {
+  memberExists,
+  newMemberKeyProblem,
+  noMember,
+  notFound,
+  ownerChangeProblem,
+  rekeyProblem,
+  removalProblem,
+  roomExists,
+  sealedKeyProblem,
+} from "../../core/rules.ts";
 import { alive, BATCH_LIMIT, type Entry, revisionOf, TooMany, type Write } from "../log/bucket.ts";
 import { Claims, type Read, scanLive, visible } from "./claims.ts";
 import type { Budget, Context } from "./context.ts";
@@ -91,7 +100,7 @@ export class RoomTransactions {
     const what = `Create room ${id}`;
     return this.#context.transact(what, roomKey(id), async (_, reads, budget) => {
       const at = await this.#claims.settled(id, reads, budget, isVisible);
-      if (visible(at) !== null) throw new StoreError("room_exists", `Room ${id} exists already`);
+      if (visible(at) !== null) throw roomExists(id);
       // The rest of a change that was never finished.
       const revision = at.stored === null ? at.revision : await this.#claims.purge(at, budget);
       if (revision === null) throw new WrongRevision(`Somebody else cleans up room ${id}`);
@@ -123,19 +132,9 @@ export class RoomTransactions {
       async (deadline, reads) => {
         const { room, at } = await this.#readVisible(id, deadline, reads);
         const there = await reads.get(memberKey(id, endpoint), deadline);
-        if (alive(there) !== null) {
-          throw new StoreError("member_exists", `${endpoint} is a member of room ${id} already`);
-        }
-        if (key !== null) {
-          const problem = sealedKeyProblem(room, key.epoch);
-          if (problem !== null) throw problem;
-          if (key.epoch !== room.epoch) {
-            throw new StoreError(
-              "conflict",
-              `Sealed key of epoch ${key.epoch} for room ${id}: the room is at epoch ${room.epoch}`,
-            );
-          }
-        }
+        if (alive(there) !== null) throw memberExists(id, endpoint);
+        const problem = key && newMemberKeyProblem(room, key);
+        if (problem !== null) throw problem;
         const writes = [this.#touch(at), ...memberWrites(member)];
         if (key !== null) writes.push(keyWrite(key));
         await this.#context.commit(writes, deadline);
@@ -203,7 +202,7 @@ export class RoomTransactions {
   ): Promise<{ member: Member; revision: number }> {
     const key = memberKey(id, endpoint);
     const entry = alive(await reads.get(key, deadline));
-    if (entry === null) throw notFound("member", `${endpoint} in room ${id}`);
+    if (entry === null) throw noMember(id, endpoint);
     return { member: decodeMember(key, id, endpoint, entry.data), revision: entry.revision };
   }
 
@@ -213,11 +212,10 @@ export class RoomTransactions {
       roomKey(id),
       async (deadline, reads) => {
         const { room, at } = await this.#readVisible(id, deadline, reads);
+        const problem = removalProblem(room, endpoint);
+        if (problem !== null) throw problem;
         const there = await reads.get(memberKey(id, endpoint), deadline);
-        if (alive(there) === null) throw notFound("member", `${endpoint} in room ${id}`);
-        if (room.owner === endpoint) {
-          throw new StoreError("room_owner", `${endpoint} owns room ${id} and cannot be removed`);
-        }
+        if (alive(there) === null) throw noMember(id, endpoint);
         await this.#context.commit([
           this.#touch(at),
           { key: memberKey(id, endpoint), value: null },
@@ -268,7 +266,7 @@ export class RoomTransactions {
       async (deadline, reads) => {
         const { room, at } = await this.#readVisible(id, deadline, reads);
         const there = await reads.get(memberKey(id, endpoint), deadline);
-        if (alive(there) === null) throw notFound("member", `${endpoint} in room ${id}`);
+        if (alive(there) === null) throw noMember(id, endpoint);
         const problem = sealedKeyProblem(room, epoch);
         if (problem !== null) throw problem;
         if (touch) {

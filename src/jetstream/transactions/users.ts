@@ -6,9 +6,16 @@
  * @module
  */
 
-import { StoreError } from "../../core/errors.ts";
 import type { Invite, User, UserRole, UserStatus } from "../../core/model.ts";
-import { inviteProblem, isActiveAdmin, lastAdmin, notFound } from "../../core/rules.ts";
+import {
+  cancelProblem,
+  inviteExists,
+  inviteProblem,
+  isActiveAdmin,
+  lastAdmin,
+  notFound,
+  userExists,
+} from "../../core/rules.ts";
 import { activeAdmins } from "../cache/admins.ts";
 import { alive, type Entry, revisionOf, type Write } from "../log/bucket.ts";
 import type { Context } from "./context.ts";
@@ -40,7 +47,7 @@ export class UserTransactions {
         reads.noteLost(error);
         // There, or deleted earlier: then its marker's revision is the one to expect.
         const entry = await reads.get(key, deadline);
-        if (alive(entry) !== null) throw exists(user);
+        if (alive(entry) !== null) throw userExists(user.signPub);
         expect = revisionOf(entry);
         throw error;
       }
@@ -154,7 +161,7 @@ export class InviteTransactions {
       await this.#context.commit([{ key, value: encodeInvite(invite), expect: 0 }], deadline);
     } catch (error) {
       if (!(error instanceof WrongRevision)) throw error;
-      throw new StoreError("conflict", `Invite ${invite.id} exists already`, { cause: error });
+      throw inviteExists(invite.id, error);
     }
   }
 
@@ -180,7 +187,7 @@ export class InviteTransactions {
         await this.#context.confirm(reads, deadline);
         await this.#context.commit([used], deadline);
         reads.forget();
-        throw exists(user);
+        throw userExists(user.signPub);
       }
       const added: Write = { key, value: encodeUser(claimed), expect: revisionOf(there) };
       await this.#context.commit([used, added], deadline);
@@ -190,12 +197,11 @@ export class InviteTransactions {
 
   cancel(id: string, at: string): Promise<Invite> {
     return this.#change(`Cancel invite ${id}`, id, async (invite, expect, deadline, reads) => {
+      const problem = cancelProblem(invite);
+      if (problem !== null) throw problem;
       if (invite.canceledAt !== null) {
         await this.#context.confirm(reads, deadline);
         return invite;
-      }
-      if (invite.usedAt !== null) {
-        throw new StoreError("invite_used", `Invite ${id} was used at ${invite.usedAt}`);
       }
       const next: Invite = { ...invite, canceledAt: at };
       const key = inviteKey(id);
@@ -221,8 +227,4 @@ export class InviteTransactions {
 function decode(signPub: string, entry: Entry | null): User | null {
   const live = alive(entry);
   return live && decodeUser(live.key, signPub, live.data);
-}
-
-function exists(user: User): StoreError {
-  return new StoreError("user_exists", `User ${user.signPub} exists already`);
 }
