@@ -44,7 +44,9 @@ export interface CheckedPut {
 /** Returns a copy of the options, or throws `invalid`. */
 export function checkPut(options: PutBlobOptions): CheckedPut {
   const { maxBytes, expected, signal, quota = Infinity } = options;
-  const holders = checkHolders(options.holders ?? { owners: [], unowned: true });
+  const given = checkHolders(options.holders ?? { owners: [], unowned: true });
+  // Of nobody, as where its last owner deletes it while it is copied: kept like one of version 0.1.
+  const holders = { ...given, unowned: given.unowned || given.owners.length === 0 };
   if (!Number.isSafeInteger(maxBytes) || maxBytes < 0) {
     throw invalid("maxBytes", `maxBytes must be a whole number of bytes, found ${maxBytes}`);
   }

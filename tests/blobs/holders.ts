@@ -57,6 +57,15 @@ export function testHolders(name: string, make: () => Promise<BlobBed>): void {
     },
   );
 
+  test("a blob that is put for nobody is kept for somebody unnamed", async (blobs) => {
+    const bytes = bytesOf(300 * KB);
+    const holders = { owners: [], unowned: false };
+    const { id } = await blobs.put(chunks(bytes), { maxBytes: 1e7, holders });
+    assert.deepEqual(await blobs.holders(id), { owners: [], unowned: true });
+    assert.equal(idOf(await bodyOf(await blobs.get(id))), id);
+    await failsWith("forbidden", () => blobs.delete(id, a));
+  });
+
   test("a blob goes when the last of its owners deletes it", async (blobs, bed) => {
     const bytes = bytesOf(300 * KB);
     const { id } = await putBy(blobs, bytes, a);

@@ -20,7 +20,7 @@ import {
   statfs,
   unlink,
 } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { isStoreError, StoreError } from "../../core/errors.ts";
 import { Turns } from "../../core/async/turns.ts";
 import { checkHolders, checkId, checkOwner } from "../checks.ts";
@@ -335,20 +335,16 @@ class DiskBlobs implements BlobStore {
 
   /** Whether the file is now at `target` by our doing; false when one is there, or may be. */
   async #link(path: string, target: string): Promise<boolean> {
-    for (let shardMade = false;; shardMade = true) {
-      try {
-        await link(path, target);
-        return true;
-      } catch (error) {
-        const code = codeOf(error);
-        if (code === "ENOENT" && !shardMade) {
-          await mkdir(dirname(target), { recursive: true, mode: DIRECTORY_MODE });
-          continue;
-        }
-        // The last ones: a file system without links, where two at once may both rename.
-        if (["EEXIST", "EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(code)) return false;
-        throw error;
+    try {
+      // Its directory is there: who holds the blob has been noted in it.
+      await link(path, target);
+      return true;
+    } catch (error) {
+      // The last ones: a file system without links, where two at once may both rename.
+      if (["EEXIST", "EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(codeOf(error))) {
+        return false;
       }
+      throw error;
     }
   }
 

@@ -104,7 +104,8 @@ export async function serveHardened(plane: Fetching, bounds: Bounds): Promise<Li
  */
 function isRewritten(sent: string, url: string): boolean {
   const target = targetOf("", url);
-  if (target === null) return false;
+  // It has a fragment, which no request has.
+  if (target === null) return true;
   const read = target.path + target.query;
   return sent.startsWith("/") ? sent !== read : pathOf(sent) !== read;
 }

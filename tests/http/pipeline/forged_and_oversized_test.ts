@@ -366,6 +366,9 @@ for (const hardened of [false, true]) {
     for (const target of [...forms, ...forms.map((it) => `http://127.0.0.1:${server.port}${it}`)]) {
       assert.match(await ask(target), /^HTTP\/1\.1 40[014] /, target);
     }
+    // A fragment, which no request has, does not hide what was shortened.
+    const hidden = await ask("/v1/x/../me#x");
+    assert.match(hidden, hardened ? /^HTTP\/1\.1 400 / : /^HTTP\/1\.1 40[014] /);
   });
 
   Deno.test(`${name}: an upload that is cut off leaves no file, and is no failure of ours`, async () => {

@@ -169,6 +169,27 @@ for (const tls of [false, true]) {
     assert.match(client.text(), /done/);
   });
 
+  Deno.test(`${name}: an answer that we give in pieces, far apart, is not cut off`, async () => {
+    const plane = {
+      fetch: () => {
+        let left = 8;
+        const body = new ReadableStream({
+          async pull(controller) {
+            await pause(100);
+            if (left-- > 0) controller.enqueue(new TextEncoder().encode("piece "));
+            else controller.close();
+          },
+        }, { highWaterMark: 0 });
+        return new Response(body);
+      },
+    };
+    await using server = await open({ requestTimeout: 200 }, plane);
+    const client = await rawClient(server.port, ca());
+    client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    await client.closed;
+    assert.equal(client.text().match(/piece/g)?.length, 8);
+  });
+
   Deno.test(`${name}: a connection that waits too long for its next request is closed`, async () => {
     await using server = await open({ keepAliveTimeout: 300 });
     const client = await rawClient(server.port, ca());

@@ -271,6 +271,58 @@ Deno.test("changes missed while the store did not answer are made good when it d
   await open.until(() => open.ended, 3000);
 });
 
+Deno.test("while the store hangs, few connections wait for it, and the others are compared later", async () => {
+  await using store = openSqlite(":memory:");
+  const peers = await Promise.all(Array.from({ length: 40 }, () => enrol(store)));
+  let [hangs, asked] = [false, 0];
+  const faulty = storeWith(store, {
+    isAuthorized: (it) => {
+      if (!hangs) return store.isAuthorized(it);
+      asked++;
+      return NEVER;
+    },
+  });
+  await using bus = await testBus({ callout: { store: faulty } });
+  const clients: RawClient[] = [];
+  try {
+    for (const it of peers) clients.push(await admitted(bus.server.port, it));
+    hangs = true;
+    await bus.callout.sweep();
+    assert.equal(asked, 16);
+    hangs = false;
+    await store.revokeUser(peers[39]!.signPub);
+    await clients[39]!.until(() => clients[39]!.ended, 5000);
+    assert.ok(await clients[0]!.flush());
+  } finally {
+    for (const it of clients) await it[Symbol.asyncDispose]();
+  }
+});
+
+Deno.test("stop() waits for clients that are being judged", async () => {
+  await using store = openSqlite(":memory:");
+  const peer = await enrol(store);
+  const asked = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  const slow = storeWith(store, {
+    isAuthorized: async (it) => {
+      asked.resolve();
+      await held.promise;
+      return await store.isAuthorized(it);
+    },
+  });
+  await using bus = await testBus({ callout: { store: slow } });
+  const entering = enter(bus.server.port, peer);
+  await asked.promise;
+  let stopped = false;
+  const stopping = bus.callout.stop().then(() => stopped = true);
+  await (await bus.connect("service")).flush();
+  assert.ok(!stopped);
+  held.resolve();
+  await stopping;
+  await using client = await entering;
+  assert.ok(client !== null, "was let in");
+});
+
 Deno.test("a callout that does not answer: refused when the server's time is up, control plane in", async () => {
   await using bus = await testBus();
   const peer = await enrol(bus.store);

@@ -37,13 +37,21 @@ Deno.test("a change takes effect on an open connection within a second", async (
   const ada = await enrol(store);
   await openRoom(store, "base", ada);
 
-  /** Makes a change and measures how soon it ends a client's connection. */
+  /** Makes a change that ends a client's connection soon, for the right reason. */
   async function ends(peer: Peer, change: () => Promise<unknown>): Promise<void> {
+    const kicks = () =>
+      bus.events.flatMap((it) =>
+        it.kind === "kicked" && it.endpoint === peer.signPub ? [it.reason] : []
+      );
+    const before = kicks().length;
     await using client = await admitted(port, peer);
     // A client that heard something before: the change is not merely what its first grant was.
     assert.ok(await client.flush());
     await change();
     await client.until(() => client.ended, SOON);
+    await eventually(() => kicks().length > before);
+    const isUser = await store.isAuthorized(peer.signPub);
+    assert.deepEqual(kicks().slice(before), [isUser ? "rooms_changed" : "not_authorized"]);
   }
   const may = async (peer: Peer, subject: string) => {
     await using client = await admitted(port, peer);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import {
   chmodSync,
+  chownSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -87,6 +88,30 @@ Deno.test({
       }
       chmodSync(path, 0o400);
       await loadServiceKeys(path);
+    });
+  },
+});
+
+Deno.test({
+  name: "a file of another user is refused, one of root is not",
+  ignore: !unix,
+  async fn() {
+    await inDir(async (dir) => {
+      const path = join(dir, "service.keys");
+      await loadServiceKeys(path, create);
+      const { getuid } = process;
+      const own = getuid!();
+      process.getuid = () => own + 1;
+      try {
+        if (own === 0) await loadServiceKeys(path);
+        else await failsWith("refused", () => loadServiceKeys(path), /belongs to another user/);
+        if (own === 0) {
+          chownSync(path, 2, 2);
+          await failsWith("refused", () => loadServiceKeys(path), /belongs to another user/);
+        }
+      } finally {
+        process.getuid = getuid!;
+      }
     });
   },
 });

@@ -7,6 +7,7 @@ import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import {
   ensureNatsServer,
   findNatsServer,
@@ -217,10 +218,13 @@ Deno.test({
         response.write(new Uint8Array(1000), () => controller.abort());
       },
     });
+    const began = performance.now();
     await assert.rejects(
       installNatsServer({ ...place.options, signal: controller.signal }),
       { code: "aborted" },
     );
+    // At once, not when the download would have been given up.
+    assert.ok(performance.now() - began < 15_000);
     assert.deepEqual(await place.cached(), []);
   },
 });
@@ -262,6 +266,18 @@ Deno.test({
     const { path } = await installNatsServer({ ...place.options, sha256: sha256.toUpperCase() });
     assert.equal(path, place.path);
   },
+});
+
+Deno.test("a machine that no release is made for is named, and nothing is downloaded", async () => {
+  await using place = await site();
+  const arch = Object.getOwnPropertyDescriptor(process, "arch")!;
+  Object.defineProperty(process, "arch", { value: "mips", configurable: true });
+  try {
+    await assert.rejects(installNatsServer(place.options), /There is no release for \w+ on mips/);
+  } finally {
+    Object.defineProperty(process, "arch", arch);
+  }
+  assert.deepEqual(place.asked, []);
 });
 
 Deno.test("digests in the source are of archives of the default release", () => {
