@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { StoreError } from "../src/core/errors.ts";
+import { GET_AGAIN } from "../src/core/hints.ts";
 import {
   findNatsServer,
   type FindOptions,
@@ -92,6 +93,7 @@ async function unpack(from: string, to: string, sha256: string): Promise<void> {
       throw new StoreError(
         "mismatch",
         `Refusing the nats-server that this program contains: its SHA-256 is ${found}, not ${sha256}`,
+        { hint: GET_AGAIN },
       );
     }
     await chmod(temporary, 0o700);

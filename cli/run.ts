@@ -116,10 +116,11 @@ async function refuse(
     }
     return EXIT.usage;
   }
-  await io.stderr.write(`${complaint.trimEnd()}\nhint: --help shows how to use the command\n`);
+  const hint = "--help shows how to use the command";
+  await io.stderr.write(`${complaint.trimEnd()}\nhint: ${hint}\n`);
   if (json) {
     const [message = ""] = complaint.replace(/^error: /, "").split("\n");
-    await printFailure(context, { exit: EXIT.usage, code: "usage", message });
+    await printFailure(context, { exit: EXIT.usage, code: "usage", message, hint });
   }
   return EXIT.usage;
 }
@@ -137,12 +138,13 @@ async function fail(context: Context, error: unknown, json: boolean): Promise<nu
 
 /** Writes the error as JSON, into the document that was begun or as one of its own. */
 async function printFailure(context: Context, failure: Failure): Promise<void> {
-  const { code, message, field, problems } = failure;
+  const { code, message, field, problems, hint } = failure;
   const error = {
     code,
     message,
     ...(field === undefined ? {} : { field }),
     ...(problems === undefined ? {} : { problems }),
+    ...(hint === undefined ? {} : { hint }),
   };
   if (context.document !== null) await context.document.end({ error });
   else await context.io.stdout.write(`${JSON.stringify({ error })}\n`);

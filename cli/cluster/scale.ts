@@ -81,7 +81,9 @@ export function scaleCommand(context: Context): CommandUnknownOpts {
       progress.show({ phase: "done", done: total, total, unit: "copies" });
     }
     if (changed.length === 0) {
-      throw new StoreError("not_found", `No bucket ${it.bucket} on this server`);
+      throw new StoreError("not_found", `No bucket ${it.bucket} on this server`, {
+        field: "bucket",
+      });
     }
     if (json) return await printJson(context, { replicas, buckets: changed });
     await print(

@@ -28,6 +28,10 @@ export async function refuseClientsAccount(
     "refused",
     `Connect to ${where}: it is a membershipd's, and without its keys this is the account of its ` +
       "clients, where the control plane is not",
+    {
+      hint:
+        "--service-keys names the file membershipd made, ./local_files/service-keys.json by default",
+    },
   );
 }
 

@@ -9,6 +9,7 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, link, lstat, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { isStoreError, StoreError } from "../../src/core/errors.ts";
+import { fileHint } from "../../src/core/hints.ts";
 import { orAbort } from "../terminal/abort.ts";
 import type { Io } from "../terminal/io.ts";
 
@@ -24,10 +25,10 @@ function failed(attempt: string, cause: unknown): StoreError {
     return new StoreError("refused", `${attempt}: it is a directory`, { cause });
   }
   if (code === "EACCES" || code === "EPERM" || code === "EROFS") {
-    return new StoreError("refused", `${attempt}: permission denied`, { cause });
+    return new StoreError("refused", `${attempt}: permission denied`, { cause, ...fileHint(code) });
   }
   const why = code === "ENOSPC" ? "the disk is full" : code || String(cause);
-  return new StoreError("unavailable", `${attempt}: ${why}`, { cause });
+  return new StoreError("unavailable", `${attempt}: ${why}`, { cause, ...fileHint(code) });
 }
 
 /** The bytes of a file, or of stdin for `-`. */

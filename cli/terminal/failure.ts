@@ -81,6 +81,6 @@ function ofStore(error: StoreError): Failure {
     message,
     ...(field === undefined ? {} : { field }),
     ...(problems === undefined ? {} : { problems }),
-    ...(hint === null ? {} : { hint }),
+    ...(hint === undefined ? {} : { hint }),
   };
 }

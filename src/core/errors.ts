@@ -76,8 +76,10 @@ export interface RecordProblem {
 export interface StoreErrorOptions {
   /** The backend's own error. */
   cause?: unknown;
-  /** The input field at fault, for `invalid`. */
+  /** What is at fault: for `invalid` the input field, else what is missing or the option to change. */
   field?: string;
+  /** What to do next, where the message does not say it. For people; may change. */
+  hint?: string;
   /** The stored records at fault, the first hundred. */
   problems?: readonly RecordProblem[];
 }
@@ -102,8 +104,10 @@ export class StoreError extends Error {
   override readonly name = "StoreError";
   /** The stable code; see {@link StoreErrorCode}. */
   readonly code: StoreErrorCode;
-  /** The input field at fault, for `invalid`. */
+  /** What is at fault: for `invalid` the input field, else what is missing or the option to change. */
   readonly field?: string;
+  /** What to do next, where the message does not say it. For people; may change. */
+  readonly hint?: string;
   /** The stored records at fault (the first hundred), where stored records are why. */
   readonly problems?: readonly RecordProblem[];
 
@@ -112,12 +116,13 @@ export class StoreError extends Error {
    *
    * @param code The stable code
    * @param message What was attempted and what was found
-   * @param options The cause and the field at fault
+   * @param options The cause, the field at fault and a hint
    */
   constructor(code: StoreErrorCode, message: string, options: StoreErrorOptions = {}) {
     super(message, "cause" in options ? { cause: options.cause } : undefined);
     this.code = code;
     if (options.field !== undefined) this.field = options.field;
+    if (options.hint !== undefined) this.hint = options.hint;
     if (options.problems !== undefined) this.problems = options.problems;
   }
 }

@@ -145,7 +145,7 @@ export function lastAdmin(user: User): StoreError {
 
 /** The error for a record that is not there. */
 export function notFound(what: string, key: string): StoreError {
-  return new StoreError("not_found", `No ${what} ${key}`);
+  return new StoreError("not_found", `No ${what} ${key}`, { field: what });
 }
 
 /** The error for a member that is not there. */
@@ -178,5 +178,6 @@ export function notEmpty(attempt: string): StoreError {
   return new StoreError(
     "refused",
     `${attempt}: it is not empty; replace overrides, and what is there is lost`,
+    { field: "replace" },
   );
 }

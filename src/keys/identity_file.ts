@@ -10,6 +10,7 @@ import { link, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { StoreError } from "../core/errors.ts";
+import { fileHint } from "../core/hints.ts";
 import { exportIdentity, type Identity } from "./identity.ts";
 import { lockIdentity, type Passphrase, unlockIdentity } from "./passphrase.ts";
 
@@ -64,9 +65,14 @@ export async function readIdentityText(path: string): Promise<{ text: string; mo
     }
   } catch (cause) {
     if (cause instanceof StoreError) throw cause;
-    const missing = (cause as { code?: string }).code === "ENOENT";
+    const { code } = cause as { code?: string };
+    const missing = code === "ENOENT";
     const why = missing ? "no such file" : "it cannot be read";
-    throw new StoreError(missing ? "not_found" : "invalid", `${path}: ${why}`, { cause });
+    throw new StoreError(missing ? "not_found" : "invalid", `${path}: ${why}`, {
+      cause,
+      field: "identity",
+      ...missing ? { hint: "createIdentity() and writeIdentity() make one" } : fileHint(code),
+    });
   }
 }
 

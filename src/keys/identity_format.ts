@@ -6,6 +6,7 @@
  */
 
 import { StoreError } from "../core/errors.ts";
+import { NEWER } from "../core/hints.ts";
 import { concat, fromBase64url, fromHex, toBase64url, toHex, utf8 } from "./bytes.ts";
 import { FIRST_BYTES } from "./forms.ts";
 import * as check from "../core/validate.ts";
@@ -108,6 +109,7 @@ export function parseIdentity(text: string): ParsedIdentity {
     throw new StoreError(
       "unsupported",
       `The identity has version ${check.show(it.version)}, this program reads 1 and 2`,
+      { hint: NEWER },
     );
   }
   if (it.version === 1) {

@@ -67,6 +67,7 @@ export async function judge(
   throw new StoreError(
     "refused",
     `Bucket ${bucket.name} ${reason(marker, ours)}; replace overrides, after saving it to a file`,
+    { field: "replace" },
   );
 }
 

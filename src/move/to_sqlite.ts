@@ -132,6 +132,7 @@ function inspect(path: string, marker: Marker | null, replace: boolean): InTheWa
     throw new StoreError(
       "refused",
       `${path} is another control plane than the one in the bucket; replace overrides, and keeps it under another name`,
+      { field: "replace" },
     );
   }
   const digest = new SnapshotDigest();
@@ -143,6 +144,7 @@ function inspect(path: string, marker: Marker | null, replace: boolean): InTheWa
   throw new StoreError(
     "refused",
     `${path} was changed since it was moved, or never was; replace overrides, and keeps it under another name`,
+    { field: "replace" },
   );
 }
 

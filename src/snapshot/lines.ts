@@ -20,12 +20,18 @@ const NEWLINE = 10;
 /** Input is worked through in pieces of this size, however large the source's chunks are. */
 const PIECE = 65_536;
 
+/** What to do about a damaged snapshot. */
+export const TAKE_ANOTHER = "take another copy of the snapshot; this one cannot be mended";
+
 /** A damaged snapshot: which line, and what is wrong with it. */
 export function damaged(line: number, problem: string, cause?: StoreError): StoreError {
   const message = line === 1
     ? `Source is not a membership snapshot: line 1 ${problem}`
     : `Snapshot line ${line} ${problem}`;
-  return new StoreError("corrupt", message, cause && { cause, field: cause.field });
+  return new StoreError("corrupt", message, {
+    ...cause && { cause, field: cause.field },
+    hint: TAKE_ANOTHER,
+  });
 }
 
 /** Splits a source into lines. For one source, read once. */

@@ -5,6 +5,7 @@
  */
 
 import { isStoreError, StoreError } from "../core/errors.ts";
+import { NEWER } from "../core/hints.ts";
 import { checkedRecords } from "../core/checks/integrity.ts";
 import { KINDS, type StoreRecord } from "../core/model.ts";
 import { compareRecords, keyText } from "../core/order.ts";
@@ -20,7 +21,7 @@ import {
   type SnapshotSummary,
   trailerProblem,
 } from "./format.ts";
-import { damaged, LineReader, type SnapshotSource } from "./lines.ts";
+import { damaged, LineReader, type SnapshotSource, TAKE_ANOTHER } from "./lines.ts";
 
 /**
  * Reads a snapshot record by record and returns its summary at the end. Memory stays flat whatever
@@ -75,10 +76,14 @@ async function* read(
     }
   }
   if (lines.number === 0) {
-    throw new StoreError("corrupt", "Source is not a membership snapshot: it is empty");
+    throw new StoreError("corrupt", "Source is not a membership snapshot: it is empty", {
+      hint: TAKE_ANOTHER,
+    });
   }
   if (summary === null) {
-    throw new StoreError("corrupt", `Snapshot ends at line ${lines.number} without its trailer`);
+    throw new StoreError("corrupt", `Snapshot ends at line ${lines.number} without its trailer`, {
+      hint: TAKE_ANOTHER,
+    });
   }
   onSummary(summary);
   return summary;
@@ -168,6 +173,7 @@ function checkHeader(line: string): void {
     throw new StoreError(
       "unsupported",
       `Snapshot has version ${version}, this code reads version ${SNAPSHOT_VERSION}`,
+      { hint: NEWER },
     );
   }
   throw damaged(1, "is not its header in canonical form");

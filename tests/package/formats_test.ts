@@ -172,7 +172,7 @@ Deno.test("a bucket of a newer layout is refused and left alone", async () => {
 });
 
 /** What the program says to do about what a newer one made. */
-const NEWER = /\nhint: a newer membershipd made it; use that version or a later one\n$/;
+const NEWER = /\nhint: a newer version made it; use that version or a later one\n$/;
 
 Deno.test("identities, service keys and settings of each version are read", async () => {
   await inDir(async (dir) => {

@@ -99,7 +99,9 @@ async function copy(
     }
     const deadline = Date.now() + 10_000;
     if (await findStream(connection, `OBJ_${bucket}_BLOBS`, deadline, signal) !== null) return;
-    throw new StoreError("not_found", `No bucket ${bucket}_BLOBS on this server`);
+    throw new StoreError("not_found", `No bucket ${bucket}_BLOBS on this server`, {
+      field: "bucket",
+    });
   }
 
   const report = await copied(context, flags, from!, to!, copyBlobs);

@@ -88,7 +88,7 @@ async function withBlobs(
   const name = `${bucket}_BLOBS`;
   // A slip in a name must not make an empty place.
   if (await findStream(connection, `OBJ_${name}`, Date.now() + 10_000, signal) === null) {
-    throw new StoreError("not_found", `No bucket ${name} on this server`);
+    throw new StoreError("not_found", `No bucket ${name} on this server`, { field: "bucket" });
   }
   await work(stack.use(await openObjectBlobs({ connection, bucket: name, signal })));
 }

@@ -178,7 +178,9 @@ async function byId(found: Promise<Invite>): Promise<Invite> {
     return await found;
   } catch (error) {
     if (!isStoreError(error, "not_found")) throw error;
-    throw new StoreError("not_found", "No such invitation; give its id, not its token");
+    throw new StoreError("not_found", "No such invitation; give its id, not its token", {
+      hint: "membershipd invite list shows the ids",
+    });
   }
 }
 

@@ -5,6 +5,7 @@
  */
 
 import { isStoreError, StoreError } from "../../../src/core/errors.ts";
+import { TAKE_ANOTHER } from "../../../src/snapshot/lines.ts";
 import { type SnapshotSummary, verifySnapshot } from "../../../src/snapshot/mod.ts";
 import {
   command,
@@ -61,6 +62,7 @@ export async function checkSnapshot(
     throw new StoreError("corrupt", `Snapshot does not fit together: ${error.message}`, {
       cause: error,
       ...(error.field === undefined ? {} : { field: error.field }),
+      hint: TAKE_ANOTHER,
     });
   }
 }

@@ -5,6 +5,7 @@
  */
 
 import { StoreError } from "../../core/errors.ts";
+import { fileHint } from "../../core/hints.ts";
 
 const FULL = "the disk is full";
 const FORBIDDEN = "this may not be done there (owner, mode or a read-only disk)";
@@ -39,5 +40,8 @@ export function toStoreError(error: unknown, attempt: string): StoreError {
   const detail = error instanceof Error ? error.message : String(error);
   const meaning = MEANING[codeOf(error)];
   const text = meaning === undefined ? detail : `${meaning} (${detail})`;
-  return new StoreError("unavailable", `${attempt}: ${text}`, { cause: error });
+  return new StoreError("unavailable", `${attempt}: ${text}`, {
+    cause: error,
+    ...fileHint(codeOf(error)),
+  });
 }

@@ -90,6 +90,7 @@ export async function openObjectBlobs(options: ObjectBlobsOptions): Promise<Blob
     throw new StoreError(
       "unsupported",
       `The nats-server is version ${version}; at least 2.12 is needed`,
+      { hint: "upgrade that nats-server" },
     );
   }
   const stream = new ObjectStream(connection, bucket);

@@ -42,11 +42,12 @@ export async function failureOf(response: Response, what: string): Promise<Store
   };
   const field = text(problem.field);
   const message = text(problem.detail) ?? `${what} was answered with status ${status}`;
-  return new StoreError(
-    codeOf(status, problem.code),
-    message,
-    field === null ? { cause } : { cause, field },
-  );
+  const hint = text(problem.hint);
+  return new StoreError(codeOf(status, problem.code), message, {
+    cause,
+    ...(field !== null && { field }),
+    ...(hint !== null && { hint }),
+  });
 }
 
 /** What the server answered, where the error is its answer. */

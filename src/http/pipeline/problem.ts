@@ -97,6 +97,7 @@ export function problemOf(error: unknown, requestId: string): {
         : known.message,
       code,
       ...(hidden || known?.field === undefined ? {} : { field: known.field }),
+      ...(hidden || known?.hint === undefined ? {} : { hint: known.hint }),
       ...(extras.reason === undefined ? {} : { reason: extras.reason }),
       requestId,
       ...(retryAfter === undefined ? {} : { retryAfter }),

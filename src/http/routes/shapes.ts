@@ -324,6 +324,7 @@ export const PROBLEM: JsonSchema = {
     detail: { type: "string" },
     code: { type: "string", description: "Stable; branch on it" },
     field: { type: "string", description: "The field at fault" },
+    hint: { type: "string", description: "What to do next; for people" },
     reason: { type: "string", description: "Why a signature was refused" },
     requestId: { type: "string", description: "Names this request in the log" },
     retryAfter: { type: "integer", description: "Seconds to wait" },

@@ -8,6 +8,7 @@
 
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { StoreError } from "../../core/errors.ts";
+import { listenHint } from "../../core/hints.ts";
 import { watchLoopDelay } from "../pipeline/loop_delay.ts";
 import { BACKLOG, type Bounds, type Listening, serveHardened } from "./node.ts";
 import type { Fetching, HttpServer, ServeOptions } from "./types.ts";
@@ -224,16 +225,25 @@ function checkTls({ cert, key }: { cert: string; key: string }): void {
   if (!isPair) throw fail("The TLS key is not that of the certificate");
 }
 
+const LISTEN_FAULTS: Readonly<Record<string, string>> = {
+  EADDRINUSE: "another program listens there",
+  EACCES: "permission denied",
+  EADDRNOTAVAIL: "this machine has no such address",
+  EINVAL: "this machine has no such address",
+};
+
+/** The system's codes, where Deno gives its own error without one. */
+const DENO_CODES: Readonly<Record<string, string>> = {
+  AddrInUse: "EADDRINUSE",
+  PermissionDenied: "EACCES",
+  AddrNotAvailable: "EADDRNOTAVAIL",
+};
+
 /** Why a server cannot listen somewhere. */
 export function listenError(error: unknown, hostname: string, port: number): StoreError {
   const { code, name, message } = error as { code?: string; name?: string; message?: string };
   const where = `Listening on ${hostname}, port ${port}`;
-  const why = code === "EADDRINUSE" || name === "AddrInUse"
-    ? "another program listens there"
-    : code === "EACCES" || name === "PermissionDenied"
-    ? "permission denied"
-    : ["EADDRNOTAVAIL", "EINVAL"].includes(code ?? "") || name === "AddrNotAvailable"
-    ? "this machine has no such address"
-    : message || code;
-  return new StoreError("unavailable", `${where}: ${why}`, { cause: error });
+  const system = code ?? DENO_CODES[name ?? ""] ?? "";
+  const why = LISTEN_FAULTS[system] ?? (message || code);
+  return new StoreError("unavailable", `${where}: ${why}`, { cause: error, ...listenHint(system) });
 }

@@ -5,8 +5,9 @@
  */
 
 import { StoreError } from "../../core/errors.ts";
+import { NEWER } from "../../core/hints.ts";
 import type { Bucket } from "./bucket.ts";
-import { CODE, wait } from "./wire.ts";
+import { CODE, NO_ACCOUNT, wait } from "./wire.ts";
 
 /** The version of the layout described in keys.ts and values.ts. */
 export const LAYOUT_VERSION = 1;
@@ -61,6 +62,7 @@ export function checkServer(bucket: Bucket): void {
       `The nats-server is version ${version}; at least ${
         MIN_SERVER.join(".")
       } is needed (atomic batches)`,
+      { hint: "upgrade that nats-server" },
     );
   }
   if (info?.jetstream !== true) {
@@ -121,6 +123,7 @@ function explained(error: unknown, bucket: Bucket, replicas: number): unknown {
   if (code === CODE.notEnabledForAccount) {
     return new StoreError("unsupported", "JetStream is not enabled for this account", {
       cause: error,
+      hint: NO_ACCOUNT,
     });
   }
   if (code === CODE.replicasNotSupported) {
@@ -196,7 +199,10 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
     let info = await streamInfo(bucket, deadline, signal);
     if (info === null) {
       if (!options.create) {
-        throw new StoreError("not_found", `No bucket ${bucket.name} on this server`);
+        throw new StoreError("not_found", `No bucket ${bucket.name} on this server`, {
+          field: "bucket",
+          hint: "check the name; `create: true` makes a new bucket",
+        });
       }
       info = await attempt("CREATE", configOf(bucket, replicas ?? 1), replicas ?? 1);
       if (info === null) continue;
@@ -270,6 +276,7 @@ function recognise(bucket: Bucket, info: StreamInfo): boolean {
     throw new StoreError(
       "unsupported",
       `Bucket ${bucket.name} has layout ${layout}, this code reads ${LAYOUT_VERSION}`,
+      { hint: NEWER },
     );
   }
   return info.config.allow_atomic === true && info.config.allow_direct === true &&

@@ -152,6 +152,10 @@ export function publish(
   }
 }
 
+/** What to do where the server does not let the connection use JetStream. */
+export const NO_ACCOUNT =
+  "these credentials may not use the bucket: connect with the service keys, or to an account with JetStream";
+
 /** What an error of the connection means. */
 export function ofConnection(nc: NatsConnection, cause: unknown): Error {
   const inner = cause instanceof errors.RequestError && cause.cause ? cause.cause : cause;
@@ -159,7 +163,10 @@ export function ofConnection(nc: NatsConnection, cause: unknown): Error {
     return new StoreError("closed", "The connection is closed", { cause });
   }
   if (inner instanceof errors.PermissionViolationError) {
-    return new StoreError("unavailable", `The server forbids it: ${inner.message}`, { cause });
+    return new StoreError("unavailable", `The server forbids it: ${inner.message}`, {
+      cause,
+      hint: NO_ACCOUNT,
+    });
   }
   const text = inner instanceof Error ? inner.message || inner.name : String(inner);
   return new Transient(text, { cause });
@@ -171,7 +178,7 @@ export function storageFull(what: string, found: string, cause?: unknown): Store
     "unavailable",
     `${what}: the storage of nats-server is full: ${found}; make room on its disk, or raise ` +
       "max_file_store, and restart nats-server",
-    { cause },
+    { cause, hint: "then run the same command again; a move or an import continues" },
   );
 }
 
@@ -192,7 +199,10 @@ export function ofApi(error: ApiError, what: string): Error {
   if ((CODE.memoryOrStorageFull as readonly number[]).includes(code)) {
     return storageFull(what, text, error);
   }
-  return new StoreError("unavailable", `${what}: ${text}`, { cause: error });
+  return new StoreError("unavailable", `${what}: ${text}`, {
+    cause: error,
+    ...code === CODE.notEnabledForAccount && { hint: NO_ACCOUNT },
+  });
 }
 
 /** Parses a JetStream answer; throws what its error means. */

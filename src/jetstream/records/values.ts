@@ -6,6 +6,7 @@
 
 import { Buffer } from "node:buffer";
 import { StoreError } from "../../core/errors.ts";
+import { NEWER } from "../../core/hints.ts";
 import type { Invite, Member, Room, SealedKey, StoreRecord, User } from "../../core/model.ts";
 import { show } from "../../core/validate.ts";
 import {
@@ -167,6 +168,7 @@ export function parseValue(key: string, data: Uint8Array): any {
     throw new StoreError(
       "unsupported",
       `Value of ${key} has version ${value.v}, this code reads 1`,
+      { hint: NEWER },
     );
   }
   throw new StoreError("corrupt", `Value of ${key} has no version`, { field: "v" });

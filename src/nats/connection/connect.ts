@@ -19,7 +19,7 @@ import {
   setTransportFactory,
 } from "@nats-io/transport-node";
 import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
-import { StoreError } from "../../core/errors.ts";
+import { StoreError, type StoreErrorOptions } from "../../core/errors.ts";
 import type { NonceSigner } from "../../keys/signers.ts";
 import { type NatsAuthenticator, natsAuthenticator } from "./authenticator.ts";
 import { nkeyFromSeed } from "../../keys/nkey.ts";
@@ -297,15 +297,24 @@ function falseServer(options: NatsOptions, cause: StoreError): StoreError {
   });
 }
 
+/** What to do where nobody answers. */
+const UNREACHABLE = {
+  field: "servers",
+  hint: "check `servers` and that the server runs; `bootstrapTimeout` makes it wait longer",
+};
+
 /** What a failed attempt means: worth another one (`null`), or an answer to hand on. */
 function explain(error: unknown, options: NatsOptions): StoreError | null {
   const where = showServers(options.servers);
   const code = codeOf(error);
   const text = error instanceof Error ? error.message : String(error);
-  const fail = (why: string) =>
-    new StoreError("unavailable", `Connect to ${where}: ${why}`, { cause: error });
+  const fail = (why: string, more: StoreErrorOptions = UNREACHABLE) =>
+    new StoreError("unavailable", `Connect to ${where}: ${why}`, { cause: error, ...more });
   if (error instanceof errors.AuthorizationError || /authorization violation/i.test(text)) {
-    return fail("the server does not accept these credentials");
+    return fail("the server does not accept these credentials", {
+      field: "credentials",
+      hint: "give `signer`, `nkeySeed` or `credentials` of a user that it knows",
+    });
   }
   if (error instanceof errors.UserAuthenticationExpiredError) {
     return fail("the credentials have expired");
@@ -320,6 +329,9 @@ function explain(error: unknown, options: NatsOptions): StoreError | null {
   ) {
     return fail(
       `TLS failed (${text || code}); check the CA and the host name in the server's certificate`,
+      text.includes("server does not support 'tls'")
+        ? { field: "tls", hint: "this port speaks no TLS: connect without `tls`" }
+        : { field: "tls.ca" },
     );
   }
   if (/invalid url|invalid port|protocol|unexpected response/i.test(text)) {
@@ -366,7 +378,7 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnection>
         throw new StoreError(
           "unavailable",
           `Connect to ${showServers(options.servers)}: ${text || "no answer"} (${attempt} tries)`,
-          { cause: error },
+          { cause: error, ...UNREACHABLE },
         );
       }
     }

@@ -11,6 +11,7 @@ import { type FileHandle, link, mkdir, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
 import { StoreError } from "../../core/errors.ts";
+import { fileHint, NEWER } from "../../core/hints.ts";
 import { createNkey, nkeyFromSeed, type NkeyKind, type NkeyPair } from "../../keys/nkey.ts";
 
 /** The control plane's own keys. Whoever has them has the bus. */
@@ -64,7 +65,9 @@ export async function loadServiceKeys(
   const found = await read(path);
   if (found !== null) return found;
   if (options.create !== true) {
-    throw new StoreError("not_found", `Read the service keys: there is no file ${path}`);
+    throw new StoreError("not_found", `Read the service keys: there is no file ${path}`, {
+      hint: "the server makes them beside its database file",
+    });
   }
   try {
     await create(path);
@@ -133,6 +136,7 @@ function parse(text: string, path: string): ServiceKeys {
     throw new StoreError(
       "unsupported",
       `Read the service keys: ${path} has version ${Number(value.version)}, known is ${VERSION}`,
+      { hint: NEWER },
     );
   }
   const pairs = NAMES.map((name) => {
@@ -182,5 +186,8 @@ async function create(path: string): Promise<void> {
 
 function unavailable(what: string, path: string, cause: unknown): StoreError {
   const why = cause instanceof Error ? cause.message : String(cause);
-  return new StoreError("unavailable", `${what} the service keys in ${path}: ${why}`, { cause });
+  return new StoreError("unavailable", `${what} the service keys in ${path}: ${why}`, {
+    cause,
+    ...fileHint((cause as NodeJS.ErrnoException).code),
+  });
 }

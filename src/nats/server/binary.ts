@@ -9,7 +9,7 @@ import { access, readdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, isAbsolute, join } from "node:path";
 import process from "node:process";
-import { StoreError } from "../../core/errors.ts";
+import { StoreError, type StoreErrorOptions } from "../../core/errors.ts";
 import { type Env, messageOf, run } from "./exec.ts";
 import { install, type InstallOptions } from "./install.ts";
 
@@ -47,7 +47,10 @@ export type { InstallOptions, InstallSource } from "./install.ts";
 export async function findNatsServer(options: FindOptions = {}): Promise<NatsBinary> {
   const { binary, tried } = await search(options);
   if (binary !== undefined) return binary;
-  throw nowhere(`No nats-server ${MIN_NATS_SERVER} or later was found`, tried);
+  throw nowhere(`No nats-server ${MIN_NATS_SERVER} or later was found`, tried, {
+    field: "natsServer",
+    hint: "installNatsServer() gets one",
+  });
 }
 
 /**
@@ -119,7 +122,12 @@ async function search(options: FindOptions): Promise<{ binary?: NatsBinary; trie
   if (env.UNIBUS_NATS_SERVER) {
     const path = env.UNIBUS_NATS_SERVER;
     const version = await natsServerVersion(path, probe).catch((error) => {
-      throw failure("UNIBUS_NATS_SERVER names a server that cannot be used", error, signal);
+      throw failure(
+        "UNIBUS_NATS_SERVER names a server that cannot be used",
+        error,
+        signal,
+        SET_ANOTHER,
+      );
     });
     if (isSupportedNatsServer(version)) {
       return { binary: { path, version, source: "env" }, tried: [] };
@@ -127,6 +135,7 @@ async function search(options: FindOptions): Promise<{ binary?: NatsBinary; trie
     throw new StoreError(
       "unsupported",
       `UNIBUS_NATS_SERVER names ${path}, which is ${version}; ${MIN_NATS_SERVER} or later is needed`,
+      { hint: SET_ANOTHER },
     );
   }
   const tried = ["UNIBUS_NATS_SERVER: not set"];
@@ -209,18 +218,34 @@ async function installed(
   }
 }
 
-function failure(attempted: string, error: unknown, signal?: AbortSignal): StoreError {
+function failure(
+  attempted: string,
+  error: unknown,
+  signal?: AbortSignal,
+  hint?: string,
+): StoreError {
   if (signal?.aborted) {
     return new StoreError("aborted", "Looking for a nats-server was aborted", {
       cause: signal.reason,
     });
   }
   if (error instanceof StoreError && error.code !== "unavailable") return error;
-  return new StoreError("unavailable", `${attempted}: ${messageOf(error)}`, { cause: error });
+  return new StoreError("unavailable", `${attempted}: ${messageOf(error)}`, {
+    cause: error,
+    ...hint !== undefined && { hint },
+  });
 }
 
-function nowhere(summary: string, tried: readonly string[]): StoreError {
+/** What to do where the server that the environment names cannot be used. */
+const SET_ANOTHER =
+  `set it to a nats-server ${MIN_NATS_SERVER} or later, or to nothing: one is then looked for`;
+
+function nowhere(
+  summary: string,
+  tried: readonly string[],
+  more: StoreErrorOptions = {},
+): StoreError {
   const advice = `Put nats-server ${MIN_NATS_SERVER} or later on the PATH, ` +
     "or set UNIBUS_NATS_SERVER to its path";
-  return new StoreError("unavailable", [`${summary}:`, ...tried, advice].join("\n  "));
+  return new StoreError("unavailable", [`${summary}:`, ...tried, advice].join("\n  "), more);
 }

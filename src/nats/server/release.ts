@@ -10,6 +10,7 @@ import { endianness } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { StoreError } from "../../core/errors.ts";
+import { GET_AGAIN } from "../../core/hints.ts";
 import { messageOf, run, type UnpackOptions } from "./exec.ts";
 import { RELEASE_DIGESTS } from "./release_digests.ts";
 
@@ -48,6 +49,7 @@ export async function unpackRelease(options: UnpackOptions): Promise<string> {
     throw new StoreError(
       "mismatch",
       `Refusing ${url}: its SHA-256 is ${actual}, it must be ${expected}`,
+      { hint: GET_AGAIN },
     );
   }
   await run("tar", ["-xzf", path, "-C", directory], {

@@ -8,7 +8,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { StoreError } from "../../core/errors.ts";
+import { StoreError, type StoreErrorOptions } from "../../core/errors.ts";
+import { fileHint, listenHint } from "../../core/hints.ts";
 import { findNatsServer } from "./binary.ts";
 import { configSecrets, formatNatsConfig, type NatsServerConfig } from "./config.ts";
 import { type Ports, removePorts, waitForPorts } from "./ports.ts";
@@ -194,7 +195,12 @@ class ManagedServer implements NatsServer {
     const { promise: stopped, reject } = Promise.withResolvers<never>();
     stopped.catch(() => {});
     const fail = (code: "aborted" | "unavailable", found: string, cause?: unknown) => {
-      reject(new StoreError(code, `Starting ${this.#binary} failed: ${found}`, { cause }));
+      reject(
+        new StoreError(code, `Starting ${this.#binary} failed: ${found}`, {
+          cause,
+          ...logHint(found),
+        }),
+      );
     };
     const abort = () => fail("aborted", "it was aborted", signal?.reason);
     const timer = setTimeout(() => {
@@ -249,6 +255,15 @@ class ManagedServer implements NatsServer {
     const last = (errors.length > 0 ? errors : lines).slice(-3);
     return last.length === 0 ? "" : `: ${last.join("; ")}`;
   }
+}
+
+/** What to do about what the server says of its sockets and its disk, in the words of its Go runtime. */
+function logHint(text: string): StoreErrorOptions {
+  if (text.includes("address already in use")) return listenHint("EADDRINUSE");
+  if (text.includes("cannot assign requested address")) return listenHint("EADDRNOTAVAIL");
+  if (text.includes("bind: permission denied")) return listenHint("EACCES");
+  if (text.includes("permission denied")) return fileHint("EACCES");
+  return text.includes("no space left") ? fileHint("ENOSPC") : {};
 }
 
 /** The address to connect to for a listener: one that listens everywhere is reached on loopback. */

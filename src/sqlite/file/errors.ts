@@ -4,7 +4,8 @@
  * @module
  */
 
-import { StoreError, type StoreErrorCode } from "../../core/errors.ts";
+import { StoreError, type StoreErrorCode, type StoreErrorOptions } from "../../core/errors.ts";
+import { DISK_FULL, fileHint, NO_RIGHTS } from "../../core/hints.ts";
 
 // Primary result codes, https://www.sqlite.org/rescode.html
 const BUSY = 5;
@@ -21,18 +22,26 @@ const NOTADB = 26;
 /** Extended code: the file was moved or removed while it was open. */
 const READONLY_DBMOVED = 1032;
 
-const MEANING: Record<number, [StoreErrorCode, string]> = {
-  [BUSY]: ["unavailable", "it is locked by another process or connection"],
-  [LOCKED]: ["unavailable", "it is locked by another connection"],
-  [READONLY]: ["refused", "it is read-only"],
+const WAIT = "another process is writing for long, such as a move or an import: wait for its end";
+
+type Meaning = [code: StoreErrorCode, what: string, more?: StoreErrorOptions];
+
+const MEANING: Record<number, Meaning> = {
+  [BUSY]: ["unavailable", "it is locked by another process or connection", { hint: WAIT }],
+  [LOCKED]: ["unavailable", "it is locked by another connection", { hint: WAIT }],
+  [READONLY]: ["refused", "it is read-only", { hint: NO_RIGHTS }],
   [READONLY_DBMOVED]: ["unavailable", "the file was moved or removed while it was open"],
   [IOERR]: ["unavailable", "the disk cannot be read or written"],
   [CORRUPT]: ["corrupt", "it is damaged"],
-  [FULL]: ["unavailable", "the disk is full"],
-  [CANTOPEN]: ["unavailable", "the file cannot be opened, or its directory not written"],
+  [FULL]: ["unavailable", "the disk is full", { hint: DISK_FULL }],
+  [CANTOPEN]: [
+    "unavailable",
+    "the file cannot be opened, or its directory not written",
+    { hint: NO_RIGHTS },
+  ],
   [TOOBIG]: ["invalid", "a value is too big"],
   [CONSTRAINT]: ["invalid", "a value breaks a constraint"],
-  [NOTADB]: ["corrupt", "it is not an SQLite file, or it is damaged"],
+  [NOTADB]: ["corrupt", "it is not an SQLite file, or it is damaged", { field: "path" }],
 };
 
 // Deno gives no code for errors of opening and of exec(), only SQLite's message.
@@ -96,12 +105,14 @@ export function toCallersError(error: unknown, attempt: string): unknown {
 export function toStoreError(error: unknown, attempt: string): StoreError {
   if (error instanceof StoreError) return error;
   const code = sqliteCode(error);
-  if (error instanceof Error && "code" in error && error.code === "ERR_OUT_OF_RANGE") {
+  const system = error instanceof Error && "code" in error ? error.code : undefined;
+  if (system === "ERR_OUT_OF_RANGE") {
     const message = `${attempt}: a number is too large; doctor names the record`;
     return new StoreError("corrupt", message, { cause: error });
   }
-  const [known, what] = (code === null ? undefined : MEANING[code] ?? MEANING[code & 0xff]) ??
-    ["unavailable", "it failed"];
+  const [known, what, more]: Meaning =
+    (code === null ? undefined : MEANING[code] ?? MEANING[code & 0xff]) ??
+      ["unavailable", "it failed", fileHint(system)];
   const detail = error instanceof Error ? error.message : String(error);
-  return new StoreError(known, `${attempt}: ${what} (${detail})`, { cause: error });
+  return new StoreError(known, `${attempt}: ${what} (${detail})`, { ...more, cause: error });
 }

@@ -8,6 +8,7 @@ import { accessSync, closeSync, constants, mkdirSync, openSync, readSync, statSy
 import { dirname, resolve } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
+import { NO_RIGHTS } from "../../core/hints.ts";
 import {
   connect,
   type ConnectOptions,
@@ -111,12 +112,15 @@ function ready(db: DatabaseSync, path: string, options: FileOptions): DatabaseSy
 /** The error for a file that holds nothing yet, or whose schema must be brought up to date first. */
 export function tooOld(path: string, version: number): StoreError {
   if (version === 0) {
-    return new StoreError("refused", `Opening ${path}: it is empty, not a control plane`);
+    return new StoreError("refused", `Opening ${path}: it is empty, not a control plane`, {
+      field: "path",
+    });
   }
   return new StoreError(
     "unsupported",
     `Opening ${path}: its schema version is ${version}, this program needs ` +
       `${SCHEMA_VERSION}; open it once for writing`,
+    { field: "path" },
   );
 }
 
@@ -130,14 +134,16 @@ export function exists(path: string): boolean {
   }
   if (stat === undefined) return false;
   if (stat.isFile()) return true;
-  throw new StoreError("refused", `Opening ${path}: it is not a file`);
+  throw new StoreError("refused", `Opening ${path}: it is not a file`, { field: "path" });
 }
 
 /** Refuses what is too short to be an SQLite file: SQLite takes a file of one byte for an empty one. */
 export function requireHeader(path: string): void {
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   if (size > 0 && size < 100) {
-    throw new StoreError("corrupt", `Opening ${path}: ${size} bytes are not an SQLite file`);
+    throw new StoreError("corrupt", `Opening ${path}: ${size} bytes are not an SQLite file`, {
+      field: "path",
+    });
   }
 }
 
@@ -191,7 +197,10 @@ export function tryWriting(db: DatabaseSync, begin: string): void {
 }
 
 function readOnlyFile(path: string, cause: unknown): StoreError {
-  return new StoreError("refused", `Opening ${path} for writing: it is read-only`, { cause });
+  return new StoreError("refused", `Opening ${path} for writing: it is read-only`, {
+    cause,
+    hint: NO_RIGHTS,
+  });
 }
 
 /**

@@ -19,7 +19,11 @@ export const LEFTOVERS = { partial: ".partial", previous: ".previous" } as const
 export function missing(path: string, create: boolean): StoreError | null {
   const left = Object.values(LEFTOVERS).map((it) => path + it).filter((it) => existsSync(it));
   if (left.length === 0) {
-    return create ? null : new StoreError("not_found", `Opening ${path}: there is no such file`);
+    if (create) return null;
+    return new StoreError("not_found", `Opening ${path}: there is no such file`, {
+      field: "path",
+      hint: "check the path; `create: true` makes a new file",
+    });
   }
   const backup = newestBackup(path);
   return new StoreError(

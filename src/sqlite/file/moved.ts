@@ -73,5 +73,8 @@ export function movedOf(path: string): Moved | null {
 export function refuseMoved(db: DatabaseSync, path: string): void {
   const moved = readMoved(db);
   if (moved === null) return;
-  throw new StoreError("refused", `Opening ${path} for writing: ${showMoved(moved)}`);
+  throw new StoreError("refused", `Opening ${path} for writing: ${showMoved(moved)}`, {
+    field: "moved",
+    hint: "open that bucket, or move it back with migrateKvToSqlite",
+  });
 }

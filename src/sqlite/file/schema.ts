@@ -8,6 +8,7 @@ import { createHash, randomUUID } from "node:crypto";
 import type { DatabaseSync } from "node:sqlite";
 import { MIGRATIONS } from "../../../migrations/mod.ts";
 import { StoreError } from "../../core/errors.ts";
+import { NEWER } from "../../core/hints.ts";
 import { run, transaction, value } from "./connect.ts";
 
 /** `PRAGMA application_id` of our files: "UBUS". */
@@ -53,6 +54,7 @@ function readVersion(db: DatabaseSync, path: string): number {
     throw new StoreError(
       "refused",
       `Opening ${path}: it is another program's SQLite file (application id ${id}), not a control plane`,
+      { field: "path" },
     );
   }
   const version = Number(value(db, "PRAGMA user_version"));
@@ -61,6 +63,7 @@ function readVersion(db: DatabaseSync, path: string): number {
       "unsupported",
       `Opening ${path}: its schema version is ${version}, made by a newer program; ` +
         `this one knows versions up to ${SCHEMA_VERSION}`,
+      { hint: NEWER },
     );
   }
   const applied = db.prepare("SELECT version, checksum FROM schema_migrations ORDER BY version")

@@ -6,6 +6,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
+import { NO_RIGHTS } from "../../core/hints.ts";
 import type { StoredRecords } from "../../core/checks/integrity.ts";
 import type { Counts, Kind, StoreRecord } from "../../core/model.ts";
 import { keyOf, type RecordKey } from "../../core/order.ts";
@@ -106,7 +107,7 @@ function notOurs(path: string, error: unknown): StoreError {
   return new StoreError(
     "refused",
     `Opening ${path}: it is read-only, so nobody can be kept from using it; move a copy of it`,
-    { cause: causeOf(error) },
+    { cause: causeOf(error), hint: NO_RIGHTS },
   );
 }
 

@@ -11,8 +11,15 @@ import { DatabaseSync } from "node:sqlite";
 import { failureOf } from "../../../cli/terminal/failure.ts";
 import { hintOf } from "../../../cli/terminal/hints.ts";
 import { OutputClosed } from "../../../cli/terminal/io.ts";
-import { openSqlite } from "../../../mod.ts";
-import { StoreError, type StoreErrorCode } from "../../../src/core/errors.ts";
+import { type Invite, openSqlite } from "../../../mod.ts";
+import { errors, type NatsConnection } from "@nats-io/transport-node";
+import { toStoreError as ofDisk } from "../../../src/blobs/disk/errors.ts";
+import { StoreError } from "../../../src/core/errors.ts";
+import { inviteProblem } from "../../../src/core/rules.ts";
+import { listenError } from "../../../src/http/serve/serve.ts";
+import { CODE, ofApi, ofConnection } from "../../../src/jetstream/log/wire.ts";
+import { damaged } from "../../../src/snapshot/lines.ts";
+import { toStoreError } from "../../../src/sqlite/file/errors.ts";
 import { createNkey } from "../../../src/keys/nkey.ts";
 import { cli } from "../kit.ts";
 import { natsBinary, testServer } from "../../helpers/nats.ts";
@@ -179,46 +186,56 @@ Deno.test("a server that says no: who one must be there, and how it is reached",
 });
 
 Deno.test("what only others meet: no rights, no room on the disk, other versions", () => {
-  // As the program printed them for a user without rights, on a full disk, on another's server.
-  const seen: [StoreErrorCode, string, RegExp | null][] = [
-    ["unavailable", "Writing /etc/a.nd: permission denied", /run it as the user whose file it is/],
-    [
-      "unavailable",
-      "Creating /etc/a.db: it failed (EACCES: permission denied, open)",
-      /as the user/,
-    ],
-    ["refused", "Opening /srv/a.db for writing: it is read-only", /run it as the user/],
-    [
-      "unavailable",
-      "Opening /srv/a.db: the file cannot be opened, or its directory not written (unable to open)",
-      /run it as the user/,
-    ],
-    ["unavailable", "Listening on 127.0.0.1, port 80: permission denied", /CAP_NET_BIND_SERVICE/],
-    [
-      "unavailable",
-      'Starting nats-server failed: "listen tcp 127.0.0.1:81: bind: permission denied"',
-      /CAP_NET_BIND_SERVICE/,
-    ],
-    ["unavailable", "Writing s.nd: the disk is full", /make room/],
-    ["unavailable", "Writing a file: the disk is full (No space left on device)", /make room/],
-    [
-      "unavailable",
-      'The server forbids it: Permissions Violation for Publish to "$JS.API.STREAM.INFO.KV_UNIBUS"',
-      /may not use the bucket/,
-    ],
-    ["unavailable", "JetStream INFO: JetStream not enabled for account (10039)", /an account with/],
-    ["unsupported", "The nats-server is version 2.10.27; at least 2.12 is needed", /upgrade/],
-    ["mismatch", "Refusing the nats-server that this program contains: its SHA-256 is 1", /again/],
-    ["mismatch", "Bucket UNIBUS differs from a.db", /verify lists the differences/],
-    ["conflict", "Rekeying lobby: somebody was quicker", /look again, and run it again/],
-    ["invite_expired", "Invite ab expired at 2026-11-21T00:00:00.000Z", /ask an admin/],
-    // A message that says it itself.
-    ["unsupported", "The nats-server runs without JetStream; start it with -js", null],
+  const system = (code: string) => Object.assign(new Error(code), { code });
+  const sqlite = (errcode: number) =>
+    toStoreError(Object.assign(system("ERR_SQLITE_ERROR"), { errcode }), "Opening a.db");
+  const api = (err_code: number) => ofApi({ code: 500, err_code }, "JetStream INFO") as StoreError;
+  const open = { isClosed: () => false } as NatsConnection;
+  const denied = new errors.PermissionViolationError("no", "publish", "$JS.API");
+  const invite: Invite = {
+    ...{ id: "ab", createdBy: "", role: "user", note: "", createdAt: "2026-11-20T00:00:00.000Z" },
+    ...{ expiresAt: "2026-11-21T00:00:00.000Z", usedAt: null, usedBy: null, canceledAt: null },
+  };
+  const seen: [StoreError, RegExp | undefined][] = [
+    [toStoreError(system("EACCES"), "Creating /etc/a.db"), /run it as the user whose file it is/],
+    [ofDisk(system("EROFS"), "Storing a blob"), /as the user/],
+    [sqlite(8), /as the user/],
+    [sqlite(14), /as the user/],
+    [sqlite(13), /make room/],
+    [ofDisk(system("ENOSPC"), "Storing a blob"), /make room/],
+    [ofDisk(system("EIO"), "Storing a blob"), undefined],
+    [listenError(system("EACCES"), "127.0.0.1", 80), /CAP_NET_BIND_SERVICE/],
+    [ofConnection(open, denied) as StoreError, /may not use the bucket/],
+    [api(CODE.notEnabledForAccount), /an account with/],
+    [api(CODE.insufficientResources), undefined],
+    [inviteProblem(invite, "2026-11-22T00:00:00.000Z")!, /ask an admin/],
+    [damaged(3, "is not UTF-8"), /take another copy/],
+    // Where only the code is known.
+    [new StoreError("mismatch", "Bucket UNIBUS differs"), /verify lists the differences/],
+    [new StoreError("conflict", "Rekeying lobby"), /look again, and run it again/],
+    [new StoreError("unsupported", "The nats-server runs without JetStream"), undefined],
   ];
-  for (const [code, message, hint] of seen) {
-    const found = hintOf(new StoreError(code, message));
-    if (hint === null) assert.equal(found, null, message);
-    else assert.match(found ?? "", hint, message);
+  for (const [error, hint] of seen) {
+    if (hint === undefined) assert.equal(hintOf(error), undefined, error.message);
+    else assert.match(hintOf(error) ?? "", hint, error.message);
+  }
+});
+
+Deno.test("a hint is chosen by code and field, whatever the message says", () => {
+  const misleading = "No bucket, permission denied: the disk is full, No user ab, TLS failed";
+  for (const code of ["invalid", "not_found", "unavailable", "refused", "corrupt"] as const) {
+    assert.equal(hintOf(new StoreError(code, misleading)), undefined, code);
+    assert.equal(hintOf(new StoreError(code, misleading, { hint: "wait" })), "wait");
+  }
+  const error = new StoreError("not_found", "?", { field: "user", hint: "listUsers() has them" });
+  assert.match(hintOf(error)!, /^membershipd user list/);
+});
+
+Deno.test("--json has the hint that is shown, also of a wrong command line", async () => {
+  for (const args of [["user", "list", "--db", "/nonexistent/a.db"], ["user", "list", "--jsn"]]) {
+    const { stdout, stderr } = await cli([...args, "--json"]);
+    const [, hint] = /\nhint: (.*)\n$/.exec(stderr)!;
+    assert.equal(JSON.parse(stdout).error.hint, hint);
   }
 });
 
