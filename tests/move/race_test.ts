@@ -64,6 +64,33 @@ function addUserElsewhere(nats: Place["nats"], name: string): void {
   assert.ok(success, new TextDecoder().decode(stderr));
 }
 
+/** The connection, with something done once, before or after the first request that `when` picks. */
+function interposed(
+  nc: NatsConnection,
+  when: (payload: string) => boolean,
+  { before, after }: { before?: () => Promise<unknown>; after?: () => Promise<unknown> },
+): NatsConnection {
+  let done = false;
+  const request: NatsConnection["request"] = async (subject, payload, options) => {
+    const now = !done && when(String(payload));
+    done ||= now;
+    if (now) await before?.();
+    const answer = await nc.request(subject, payload, options);
+    if (now) await after?.();
+    return answer;
+  };
+  return new Proxy(nc, {
+    get(target, name) {
+      const found = Reflect.get(target, name);
+      return name === "request"
+        ? request
+        : typeof found === "function"
+        ? found.bind(target)
+        : found;
+    },
+  });
+}
+
 /** Moves, and adds a user to the target when all checks are done and nothing is marked. */
 function moveWhileWritten({ db, nats }: Place, replace = false) {
   return migrateSqliteToKv({
@@ -209,27 +236,43 @@ test("fences, which reads leave, are no change; anything else is", async ({ nats
   }
 });
 
+for (const state of ["empty", "repeated"] as const) {
+  test(`a target (${state}) written between verification and mark is a conflict, fences are none`, async ({ db, nats }) => {
+    await populated(db);
+    if (state === "repeated") await migrateSqliteToKv({ db, nats, backup: false });
+    const { bucket, end } = await openBucket(nats);
+    const move = (key: string) =>
+      migrateSqliteToKv({
+        db,
+        nats: {
+          ...nats,
+          connection: interposed(bucket.nc, (it) => it.includes('"state":"complete"'), {
+            before: () => bucket.put(key, "{}", Date.now() + 5000),
+          }),
+        },
+        backup: false,
+      });
+    try {
+      await assert.rejects(
+        move("users.late"),
+        (error: unknown) =>
+          code("conflict")(error) && /^Somebody else writes/.test(`${(error as Error).message}`),
+      );
+      assert.notEqual(await bucket.get("users.late", Date.now() + 5000), null);
+      await assert.rejects(openJetStream(nats), code("in_progress"));
+      assert.equal((await move(FENCE_KEY)).target, "resumed");
+      assert.equal(await kvSnapshot(nats), await sqliteSnapshot(db));
+    } finally {
+      await end();
+    }
+  });
+}
+
 test("an import is a conflict too when the target is written between check and mark", async ({ nats }) => {
   const { bucket, end } = await openBucket(nats);
   try {
-    let written = false;
-    const request: NatsConnection["request"] = async (subject, payload, options) => {
-      const answer = await bucket.nc.request(subject, payload, options);
-      if (!written && String(payload).includes(MARKER_KEY)) {
-        written = true;
-        await bucket.put("users.a", "{}", Date.now() + 5000);
-      }
-      return answer;
-    };
-    const connection = new Proxy(bucket.nc, {
-      get(target, name) {
-        const found = Reflect.get(target, name);
-        return name === "request"
-          ? request
-          : typeof found === "function"
-          ? found.bind(target)
-          : found;
-      },
+    const connection = interposed(bucket.nc, (payload) => payload.includes(MARKER_KEY), {
+      after: () => bucket.put("users.a", "{}", Date.now() + 5000),
     });
     const backend = new JetStreamBackend(
       new Bucket(connection, nats.bucket),
