@@ -147,6 +147,17 @@ Deno.test("three replicas on one server are invalid, naming the field", async ()
   );
 });
 
+Deno.test("one server is asked for one replica, and refused three also of a bucket that is not resized", async () => {
+  const options = fresh();
+  await (await openJetStream({ ...options, replicas: 1 })).close();
+  for (const resize of [true, false]) {
+    await assert.rejects(
+      openJetStream({ ...options, replicas: 3, resize }),
+      fails("invalid", /replicas 3/, "replicas"),
+    );
+  }
+});
+
 Deno.test("a bucket made by somebody else is refused and left as it is", async () => {
   const options = fresh();
   const nc = await connect({ servers: server.url });
