@@ -173,6 +173,22 @@ Deno.test("a bucket made by somebody else is refused and left as it is", async (
   }
 });
 
+Deno.test("an empty bucket that any KV client made is taken, and gets what the store needs", async () => {
+  const options = fresh();
+  const nc = await connect({ servers: server.url });
+  try {
+    await new Kvm(nc).create(options.bucket);
+    await (await openJetStream(options)).close();
+    const { config } = await (await jetstreamManager(nc)).streams.info(`KV_${options.bucket}`);
+    assert.deepEqual(
+      [config.allow_atomic, config.allow_msg_ttl, config.metadata?.["unibus.membership.layout"]],
+      [true, true, "1"],
+    );
+  } finally {
+    await nc.close();
+  }
+});
+
 Deno.test("a bucket of a newer layout is unsupported", async () => {
   const options = fresh();
   await (await openJetStream(options)).close();
