@@ -4,6 +4,7 @@
  * @module
  */
 
+import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -95,6 +96,18 @@ export async function kvState(nats: Place["nats"]): Promise<string[]> {
   } finally {
     await nc.close();
   }
+}
+
+/** Adds a user as another process does; ends before it returns, so that it happens right here. */
+export function addUserElsewhere(nats: Place["nats"], name: string): void {
+  const script = `
+    import { openJetStream } from ${JSON.stringify(new URL("../../mod.ts", import.meta.url).href)};
+    const store = await openJetStream(${JSON.stringify(nats)});
+    await store.addUser(${JSON.stringify(person(name))});
+    await store.close();`;
+  const { success, stderr } = new Deno.Command(Deno.execPath(), { args: ["eval", script] })
+    .outputSync();
+  assert.ok(success, new TextDecoder().decode(stderr));
 }
 
 const key = (name: string, byte: number) => {

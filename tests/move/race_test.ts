@@ -13,6 +13,7 @@ import { claimBucket, guardOf, readMarker, writeMarker } from "../../src/jetstre
 import { openBucket } from "../../src/jetstream/mod.ts";
 import { TextLineStream } from "../helpers/lines.ts";
 import {
+  addUserElsewhere,
   childArgs,
   code,
   kvSnapshot,
@@ -50,18 +51,6 @@ function mover(args: string[]) {
       }
     },
   };
-}
-
-/** Adds a user as another process does; ends before it returns, so that it happens right here. */
-function addUserElsewhere(nats: Place["nats"], name: string): void {
-  const script = `
-    import { openJetStream } from ${JSON.stringify(new URL("../../mod.ts", import.meta.url).href)};
-    const store = await openJetStream(${JSON.stringify(nats)});
-    await store.addUser(${JSON.stringify(person(name))});
-    await store.close();`;
-  const { success, stderr } = new Deno.Command(Deno.execPath(), { args: ["eval", script] })
-    .outputSync();
-  assert.ok(success, new TextDecoder().decode(stderr));
 }
 
 /** The connection, with something done once, before or after the first request that `when` picks. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readdir, writeFile } from "node:fs/promises";
 import { migrateKvToSqlite, migrateSqliteToKv, openJetStream, openSqlite } from "../../mod.ts";
 import {
+  addUserElsewhere,
   code,
   kvSnapshot,
   kvState,
@@ -80,6 +81,24 @@ test("a bucket that somebody listens to is refused", async ({ db, nats }) => {
   await populate(store);
   assert.equal(await store.isAuthorized(person("ada").signPub), true);
   await assert.rejects(migrateKvToSqlite({ db, nats }), code("refused"));
+});
+
+test("a bucket that is written while the file is filled is a conflict, and leaves no file", async ({ db, dir, nats }) => {
+  {
+    await using store = await openJetStream(nats);
+    await populate(store);
+  }
+  await assert.rejects(
+    migrateKvToSqlite({
+      db,
+      nats,
+      onProgress: ({ phase, done }) => {
+        if (phase === "verify" && done === 0) addUserElsewhere(nats, "late");
+      },
+    }),
+    code("conflict"),
+  );
+  assert.deepEqual(await readdir(dir), []);
 });
 
 test("half a move into the bucket does not come back", async ({ db, dir, nats }) => {

@@ -92,6 +92,8 @@ Deno.test("what is no path, and no number of milliseconds, is invalid", async ()
   await failsWith("invalid", () => openSqlite(5 as unknown as string));
   await failsWith("invalid", () => openSqlite(":memory:", { busyTimeout: -1 }));
   await failsWith("invalid", () => openSqlite(":memory:", { busyTimeout: NaN }));
+  await failsWith("invalid", () => openSqlite(":memory:", { busyTimeout: 2 ** 31 }));
+  for (const busyTimeout of [0, 2 ** 31 - 1]) await openSqlite(":memory:", { busyTimeout }).close();
 });
 
 Deno.test("a directory is refused", async () => {
