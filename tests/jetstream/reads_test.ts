@@ -8,10 +8,18 @@
 import assert from "node:assert/strict";
 import { migrateKvToSqlite, migrateSqliteToKv, openJetStream } from "../../mod.ts";
 import { Fence, Reads } from "../../src/jetstream/log/fence.ts";
-import { userKey } from "../../src/jetstream/records/keys.ts";
+import { FENCE_KEY, userKey } from "../../src/jetstream/records/keys.ts";
 import { openBucket } from "../../src/jetstream/mod.ts";
 import { streamInfo } from "../../src/jetstream/log/stream.ts";
-import { code, kvSnapshot, type Place, populated, sqliteSnapshot, withPlace } from "../move/kit.ts";
+import {
+  code,
+  kvSnapshot,
+  kvState,
+  type Place,
+  populated,
+  sqliteSnapshot,
+  withPlace,
+} from "../move/kit.ts";
 import { type TestCluster, testCluster, testServer } from "../helpers/nats.ts";
 import { until } from "../cli/serve/kit.ts";
 import { person } from "../helpers/sqlite.ts";
@@ -43,6 +51,45 @@ test("who reads at the same time shares one fence, and each is told what is its 
   await assert.rejects(store.getUser(person("nobody").signPub), code("not_found"));
   const fences = await lastSequence(nats) - before;
   assert.ok(fences > 0 && fences < 20, `${fences} fences for 301 reads`);
+});
+
+test("an answer that changes nothing, because it is so already, is confirmed by a fence", async ({ nats }) => {
+  await using store = await openJetStream(nats);
+  const { kexPub } = await store.addUser(person("ada"));
+  const room = { id: "a", subject: "a", encrypted: false };
+  await store.createRoom({ ...room, owner: { endpoint: ada, kexPub } });
+  const { invite } = await store.createInvite({ createdBy: "cli" });
+  await store.cancelInvite(invite.id);
+  const calls: Record<string, () => Promise<unknown>> = {
+    joinRoom: () => store.joinRoom("a", ada),
+    changeRoomOwner: () => store.changeRoomOwner("a", ada),
+    restoreUser: () => store.restoreUser(ada),
+    setUserRole: () => store.setUserRole(ada, "user"),
+    cancelInvite: () => store.cancelInvite(invite.id),
+  };
+  const { bucket, end } = await openBucket(nats);
+  try {
+    for (const [name, call] of Object.entries(calls)) {
+      const before = await lastSequence(nats);
+      await call();
+      const next = await bucket.next(">", before + 1, Date.now() + 20_000);
+      assert.equal(next?.key, FENCE_KEY, name);
+    }
+  } finally {
+    await end();
+  }
+});
+
+test("a sealed key is written alone: the revision of its room stays", async ({ nats }) => {
+  await using store = await openJetStream(nats);
+  const { endpoint, kexPub } = { endpoint: ada, kexPub: person("ada").kexPub };
+  const sealedKey = new Uint8Array(80);
+  const sealedKeys = [{ endpoint, sealedKey }];
+  await store.createRoom({ id: "a", subject: "a", owner: { endpoint, kexPub }, sealedKeys });
+  const ofRoom = async () => (await kvState(nats)).find((it) => it.startsWith("rooms.a "));
+  const before = await ofRoom();
+  await store.putSealedKey({ roomId: "a", epoch: 1, endpoint, sealedKey });
+  assert.equal(await ofRoom(), before);
 });
 
 test("more reads at once than one read of the server takes are answered, each", async ({ nats }) => {
