@@ -312,6 +312,25 @@ test("a bucket filled in any order is compared and mended", async ({ db, nats })
   assert.equal(await kvSnapshot(nats), await sqliteSnapshot(db));
 });
 
+test("a replacement that ended in its copy is resumed, and still names the file it saved", async ({ db, nats }) => {
+  {
+    await using store = await openJetStream(nats);
+    await populate(store);
+  }
+  const before = await kvSnapshot(nats);
+  writeDataset(db, { records: 5000 });
+  const controller = new AbortController();
+  const aborted = migrateSqliteToKv({
+    ...{ db, nats, replace: true, backup: false, signal: controller.signal },
+    onProgress: (it) => it.phase === "copy" && controller.abort(),
+  });
+  await assert.rejects(aborted, code("aborted"));
+  const report = await migrateSqliteToKv({ db, nats, backup: false });
+  assert.equal(report.target, "resumed");
+  assert.equal(await readFile(report.saved!, "utf8"), before);
+  assert.equal(await kvSnapshot(nats), await sqliteSnapshot(db));
+});
+
 test("a bulk write ends with conflict when another run has taken the mark over", async ({ nats }) => {
   const { bucket, end } = await openBucket(nats);
   try {
