@@ -4,24 +4,11 @@
  * @module
  */
 
-import { isIP, type Socket } from "node:net";
-import {
-  checkServerIdentity,
-  connect as connectTls,
-  type ConnectionOptions as ConnectionOptionsTls,
-  type TLSSocket,
-} from "node:tls";
-import {
-  type ConnectionOptions,
-  errors,
-  type NatsConnection,
-  NatsConnectionImpl,
-  setTransportFactory,
-} from "@nats-io/transport-node";
-import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
+import { errors, type NatsConnection, NatsConnectionImpl } from "@nats-io/transport-node";
 import { StoreError, type StoreErrorOptions } from "../../core/errors.ts";
 import type { NonceSigner } from "../../keys/signers.ts";
 import { type NatsAuthenticator, natsAuthenticator } from "./authenticator.ts";
+import { type SocketOptions, useSocketTransport } from "./transport.ts";
 import { nkeyFromSeed } from "../../keys/nkey.ts";
 
 /**
@@ -82,87 +69,6 @@ export interface NatsOptions {
   onProblem?: (error: StoreError) => void;
   /** Ends the attempt. */
   signal?: AbortSignal;
-}
-
-/**
- * Keeps one error listener on a socket for good. The library takes all listeners away between its
- * steps, and an error just then (`ECONNRESET` after a failed authentication, a TLS alert after the
- * handshake) would end the process.
- */
-function guard<T extends Socket>(socket: T, onError: (error: Error) => void): T {
-  const removeAllListeners = socket.removeAllListeners.bind(socket);
-  // The arguments as they came: `undefined` would mean an event of that name, and remove nothing.
-  socket.removeAllListeners = (...events: [event?: string | symbol]) => {
-    removeAllListeners(...events);
-    if (!socket.listeners("error").includes(onError)) socket.on("error", onError);
-    return socket;
-  };
-  socket.on("error", onError);
-  return socket;
-}
-
-/** The library's transport on guarded sockets; it makes the TLS socket out of reach, so that is done here. */
-class GuardedTransport extends NodeTransport {
-  readonly #onError: (error: Error) => void;
-  /** Where we dialled: a name, or an address. */
-  #host = "";
-
-  constructor(onError: (error: Error) => void) {
-    super();
-    this.#onError = onError;
-  }
-
-  override async dial(...args: Parameters<NodeTransport["dial"]>): Promise<Socket> {
-    this.#host = args[0].hostname;
-    return guard(await super.dial(...args) as Socket, this.#onError);
-  }
-
-  override startTLS(): Promise<TLSSocket> {
-    return this.#secure({ socket: this.socket as Socket });
-  }
-
-  override tlsFirst(hp: Parameters<NodeTransport["tlsFirst"]>[0]): Promise<TLSSocket> {
-    this.#host = hp.hostname;
-    return this.#secure(
-      this.socket ? { socket: this.socket as Socket } : { host: hp.hostname, port: hp.port },
-    );
-  }
-
-  async #secure(where: ConnectionOptionsTls): Promise<TLSSocket> {
-    const given = typeof this.options.tls === "object" ? this.options.tls : null;
-    const certificates = given === null ? {} : await this.loadClientCerts();
-    return await new Promise((resolve, reject) => {
-      const socket = guard(
-        connectTls({
-          ...where,
-          rejectUnauthorized: true,
-          ...(certificates as ConnectionOptionsTls),
-          // The library has no name for an address; Node would then want the one of localhost.
-          ...named((given as TlsOptions | null)?.serverName ?? (this.tlsName || this.#host)),
-        }),
-        this.#onError,
-      );
-      socket.setNoDelay(true);
-      socket.once("secureConnect", () => {
-        socket.removeAllListeners();
-        resolve(socket);
-      });
-      socket.once("error", reject);
-      socket.once(
-        "close",
-        () => reject(new Error("TLS handshake: the server closed the connection")),
-      );
-    });
-  }
-}
-
-/** Verifies the server by this name, wherever it was found. */
-function named(serverName: string): ConnectionOptionsTls {
-  return {
-    // An address has no place in the greeting.
-    servername: isIP(serverName) === 0 ? serverName : "",
-    checkServerIdentity: (_, certificate) => checkServerIdentity(serverName, certificate),
-  };
 }
 
 function authenticatorOf(
@@ -237,7 +143,7 @@ class Proof {
 function connectionOptions(
   options: NatsOptions,
   authenticator: NatsAuthenticator | undefined,
-): ConnectionOptions {
+): SocketOptions {
   // The library does not look at the scheme: `tls://` must not end in cleartext.
   const secure = [options.servers].flat().some((it) => /^tls:\/\//i.test(it));
   const tls = options.tls ?? (secure ? {} : undefined);
@@ -355,14 +261,10 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnection>
     throwIfAborted(options.signal);
     /** What the socket said, where the library only says that time has run out. */
     let socketError: Error | undefined;
-    setTransportFactory(
-      {
-        factory: () => new GuardedTransport((error) => socketError = error),
-        dnsResolveFn: nodeResolveHost,
-      } as unknown as Parameters<typeof setTransportFactory>[0],
-    );
+    settings.onSocketError = (error) => socketError = error;
+    useSocketTransport();
     try {
-      const connection = await NatsConnectionImpl.connect(settings) as unknown as NatsConnection;
+      const connection = await NatsConnectionImpl.connect(settings);
       if (proof.problem === null) {
         proof.isIn = true;
         return connection;

@@ -19,7 +19,7 @@ import {
   signPubOf,
   verifies,
   verifyingKey,
-} from "../../../src/keys/nkey.ts";
+} from "../../src/keys/nkey.ts";
 
 const MAKERS: Record<NkeyKind, () => KeyPair> = {
   user: createUser,

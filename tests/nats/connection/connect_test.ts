@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import { connect } from "@nats-io/transport-node";
+import { writeFile } from "node:fs/promises";
+import { connectNats } from "../../../src/nats/connection/connect.ts";
+import { testServer } from "../../helpers/nats.ts";
+import { failsWith, inDir } from "../../helpers/sqlite.ts";
+import { testAuthority } from "../../helpers/tls.ts";
+
+/** Takes connections, and says nothing or ends them. */
+async function listener(onSocket: (socket: Socket) => void) {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {}).once("close", () => sockets.delete(socket));
+    socket.resume();
+    onSocket(socket);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    url: `nats://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    sockets,
+    async [Symbol.asyncDispose]() {
+      for (const it of sockets) it.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+Deno.test("of connections made at once, none reports the error of another", async () => {
+  await inDir(async (dir) => {
+    const { cert, key } = testAuthority("CA").issue("n1", ["127.0.0.1"]);
+    const tls = { cert: `${dir}/n1.pem`, key: `${dir}/n1.key` };
+    await writeFile(tls.cert, cert);
+    await writeFile(tls.key, key, { mode: 0o600 });
+    await using untrusted = await testServer({ jetstream: false, tls });
+    await using good = await testServer({ jetstream: false });
+    await using silent = await listener(() => {});
+    const atOnce = { bootstrapTimeout: 0 };
+    const [, connection] = await Promise.all([
+      failsWith(
+        "unavailable",
+        () => connectNats({ servers: untrusted.url.replace("nats:", "tls:"), ...atOnce }),
+        /TLS failed/,
+      ),
+      connectNats({ servers: good.url, ...atOnce }),
+      failsWith("unavailable", () => connectNats({ servers: silent.url, ...atOnce }), /timeout/),
+    ]);
+    await connection.flush();
+    await connection.close();
+    // An attempt that was given up holds no socket.
+    for (const it of silent.sockets) await once(it, "close");
+  });
+});
+
+Deno.test("a server that ends the connection without a word is said to have done so", async () => {
+  await using mute = await listener((socket) => socket.end());
+  await failsWith(
+    "unavailable",
+    () => connectNats({ servers: mute.url, bootstrapTimeout: 0 }),
+    /the server closed the connection before it said anything/,
+  );
+});
+
+Deno.test("a connection of the library's own, made in between, takes nothing away", async () => {
+  await using server = await testServer({ jetstream: false });
+  const theirs = connect({ servers: server.url });
+  const ours = connectNats({ servers: server.url });
+  const both = await Promise.all([theirs, ours]);
+  for (const it of both) {
+    const found = it.subscribe("a", { max: 1 });
+    it.publish("a", "b");
+    for await (const message of found) assert.equal(message.string(), "b");
+    const events = it.status()[Symbol.asyncIterator]();
+    await it.reconnect();
+    while ((await events.next()).value?.type !== "reconnect");
+    await it.flush();
+    await it.close();
+  }
+});
