@@ -9,7 +9,7 @@
  * @module
  */
 
-export { createClient } from "./http/client.ts";
+export { createClient } from "./node/client.ts";
 export {
   createIdentity,
   exportIdentity,

@@ -138,6 +138,8 @@ export interface Readiness {
 export interface HttpFailure {
   /** The HTTP status. */
   status: number;
+  /** The code in the answer; `null` where it has none and may be a proxy's. */
+  code: string | null;
   /** Names the request in the server's log. */
   requestId: string | null;
   /** Why a signature was refused. */

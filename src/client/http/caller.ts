@@ -4,11 +4,9 @@
  * @module
  */
 
-import { setTimeout as delay } from "node:timers/promises";
 import { isStoreError, StoreError } from "../../core/errors.ts";
-import { digestOf, signRequest } from "../../signature/mod.ts";
+import { type Signer, signRequest } from "../../signature/sign.ts";
 import { answerOf, failureOf } from "./failure.ts";
-import type { Identity } from "../../keys/identity.ts";
 import type { Fetch } from "../types.ts";
 
 /** What to ask. */
@@ -44,9 +42,14 @@ export interface Upload {
 export interface CallerOptions {
   /** Where the control plane is; its path ends with a slash. */
   base: URL;
-  identity: Identity | null;
+  /** Signs the calls; null: only those that need no signature can be made. */
+  signer: Signer | null;
+  /** The value of `Content-Digest` for a body. */
+  digest(body: Uint8Array): string | Promise<string>;
   fetch: Fetch;
+  /** Milliseconds of a call with all its retries. */
   timeout: number;
+  /** Most retries of a call. */
   retries: number;
 }
 
@@ -69,6 +72,16 @@ export class Caller {
     // Who sits between could have us sign for a time to come, and use it then.
     this.#trustsClock = protocol === "https:" ||
       /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
+  }
+
+  /** Milliseconds of a call that does not set its own. */
+  get timeout(): number {
+    return this.#options.timeout;
+  }
+
+  /** How far the server's clock is ahead of ours, milliseconds, where a refusal told. */
+  get clockOffset(): number {
+    return this.#clockOffset;
   }
 
   /** Refuses later calls. */
@@ -100,7 +113,7 @@ export class Caller {
           tried++;
           // A wait that ends too late is none: the error says more than a time-out would.
           if (wait === null || performance.now() + wait >= deadline) throw error;
-          await delay(wait, undefined, { signal }).catch((cause) => {
+          await pause(wait, signal).catch((cause) => {
             throw unanswered(call, signal, cause, timeout);
           });
         }
@@ -125,26 +138,23 @@ export class Caller {
   }
 
   async #request(call: Call<unknown>, signal: AbortSignal): Promise<Request> {
-    const { base, identity } = this.#options;
+    const { base, signer } = this.#options;
     const url = new URL(`.${call.path}`, base);
     for (const [name, value] of Object.entries(call.query ?? {})) {
       if (value !== undefined && value !== null) url.searchParams.set(name, String(value));
     }
     const { method, body } = call;
     const upload = body && "open" in body ? body : null;
-    const digest = upload?.digest ?? (body && digestOf(body as Uint8Array));
     const headers = new Headers(call.headers);
     if (call.signed !== false) {
-      if (identity === null) {
+      if (signer === null) {
         throw new StoreError("unauthenticated", `${nameOf(call)} needs an identity to sign it`);
       }
+      const digest = upload?.digest ?? (body && await this.#options.digest(body as Uint8Array));
       const created = new Date(Date.now() + this.#clockOffset);
       const signed = { method, url, ...(digest && { digest }) };
-      for (
-        const [name, value] of Object.entries(await signRequest(signed, identity, { created }))
-      ) {
-        headers.set(name, value);
-      }
+      const fields = await signRequest(signed, signer, { created });
+      for (const [name, value] of Object.entries(fields)) headers.set(name, value);
     }
     const init: RequestInit & { duplex: "half" } = {
       method,
@@ -198,6 +208,12 @@ function unanswered(
     ? `within ${timeout} ms`
     : `: ${cause instanceof Error ? cause.message : String(cause)}`;
   return new StoreError("unavailable", `${nameOf(call)} got no answer ${why}`, { cause });
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  let timer: ReturnType<typeof setTimeout>;
+  const over = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+  return until(signal, over).finally(() => clearTimeout(timer));
 }
 
 /** The promise's outcome, or the signal's; also where who made the promise does not heed it. */

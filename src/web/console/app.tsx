@@ -8,7 +8,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { createApi } from "../shared/api.ts";
+import { callerOf } from "../shared/api.ts";
 import { Button } from "../shared/page.tsx";
 import { type Api, apiOf } from "./data/api.ts";
 import { skewWords, wordsOf } from "./data/failure.ts";
@@ -66,7 +66,7 @@ function Inside(
   const [toast, say] = useToast();
   const isOver = useRef(false);
   const session = useMemo((): Session => {
-    const api: Api = apiOf(createApi(who.keys), () => {
+    const api: Api = apiOf(callerOf(who.keys), () => {
       // An answer that comes late must not end the session of who signed in since.
       if (isOver.current) return;
       leave(

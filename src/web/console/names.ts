@@ -16,14 +16,14 @@ const KEPT = 5_000;
 
 /** The names. */
 export class Names {
-  readonly #api: Pick<Api, "user">;
+  readonly #api: Pick<Api, "getUser">;
   readonly #known = new Map<string, string | null>();
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #queue: string[] = [];
   #under = 0;
 
   /** Makes one that knows nobody. */
-  constructor(api: Pick<Api, "user">) {
+  constructor(api: Pick<Api, "getUser">) {
     this.#api = api;
   }
 
@@ -62,7 +62,7 @@ export class Names {
         continue;
       }
       this.#under++;
-      this.#api.user(signPub).then(
+      this.#api.getUser(signPub).then(
         ({ handle }) => this.#set(signPub, handle),
         (error) => {
           if (failureOf(error).particulars.code === "not_found") this.#set(signPub, null);

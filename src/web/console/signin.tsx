@@ -9,7 +9,7 @@
 import type { JSX } from "preact";
 import { useEffect, useId, useState } from "preact/hooks";
 import type { User } from "../../core/model.ts";
-import { createApi } from "../shared/api.ts";
+import { callerOf } from "../shared/api.ts";
 import { peek, readIdentity } from "../shared/identity.ts";
 import { type Kept, kept } from "../shared/keep.ts";
 import { forget, type Keys, type Lack, lackOf } from "../shared/keys.ts";
@@ -103,7 +103,7 @@ export function SignIn(
 
 /** Who the keys belong to, when that is an admin. */
 async function adminOf(keys: Keys): Promise<User> {
-  const { user } = await refusedInWords(keys, apiOf(createApi(keys), () => {}).me());
+  const { user } = await refusedInWords(keys, apiOf(callerOf(keys), () => {}).me());
   if (user === null) {
     throw new Failure(
       "problem",

@@ -8,12 +8,13 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { User } from "../../core/model.ts";
-import { ApiError, createApi } from "../shared/api.ts";
+import { isStoreError } from "../../core/errors.ts";
+import { clientOf } from "../shared/api.ts";
 import { drop, keep, kept } from "../shared/keep.ts";
 import { createSecrets, forget, type Keys, keysOf, lackOf, type Secrets } from "../shared/keys.ts";
 import { Heading } from "../shared/page.tsx";
 import { AlreadyPage, DonePage, ResumePage } from "./arrived.tsx";
-import { checkInvite, claim, type Trouble, type TroubleKind, troubleOf, whoAmI } from "./claim.ts";
+import { claim, type Trouble, type TroubleKind, troubleOf, whoAmI } from "./claim.ts";
 import { FileForm, NameForm, SaveForm } from "./forms.tsx";
 import { takeToken } from "./token.ts";
 import { TroublePage } from "./trouble.tsx";
@@ -77,7 +78,7 @@ export function App(): JSX.Element {
       const lack = await lackOf();
       if (lack !== null) return stopped(lack);
       for (const { keys, handle, file = null, registered, at } of await kept()) {
-        const user = await whoAmI(createApi(keys));
+        const user = await whoAmI(clientOf(keys));
         if (user !== null) {
           memory.file = file;
           if (!registered) await keep({ keys, handle: user.handle, file, registered: true, at });
@@ -86,14 +87,14 @@ export function App(): JSX.Element {
             : { is: "already", user, keys };
         }
         if (registered || found.is !== "token") continue;
-        await checkInvite(createApi(null), found.token);
+        await clientOf(null).checkInvite(found.token);
         memory.handle = handle;
         memory.file = file;
         return { is: "resume", keys };
       }
       if (found.is === "none") return stopped("no_link");
       if (found.is === "mistyped") return stopped("mistyped");
-      await checkInvite(createApi(null), found.token);
+      await clientOf(null).checkInvite(found.token);
       return { is: "name", keys: null };
     });
   }
@@ -128,7 +129,7 @@ export function App(): JSX.Element {
   function read(keys: Keys, file: string | null): void {
     memory.file = file;
     void attempt("Looking for your keys", async () => {
-      const user = await whoAmI(createApi(keys));
+      const user = await whoAmI(clientOf(keys));
       return user === null ? { is: "name", keys } : { is: "already", user, keys };
     });
   }
@@ -140,12 +141,12 @@ export function App(): JSX.Element {
     // Before it is asked: whatever happens then, the keys are there to ask again.
     const isKept = await keep({ keys, handle, file, registered: false, at });
     try {
-      const user = await claim(createApi(keys), keys, token, handle);
+      const user = await claim(clientOf(keys), token, handle);
       memory.token = null;
       if (isKept) await keep({ keys, handle: user.handle, file, registered: true, at });
       return { is: "done", user, keys, isKept };
     } catch (error) {
-      if (!(error instanceof ApiError) || error.field !== "handle") throw error;
+      if (!isStoreError(error) || error.field !== "handle") throw error;
       return { is: "name", keys, error: "The server does not take this name" };
     }
   }

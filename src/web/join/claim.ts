@@ -6,9 +6,11 @@
  * @module
  */
 
+import type { Calls } from "../../client/http/client.ts";
+import { answerOf } from "../../client/http/failure.ts";
+import { isStoreError } from "../../core/errors.ts";
 import type { User } from "../../core/model.ts";
-import { type Api, ApiError } from "../shared/api.ts";
-import type { Keys } from "../shared/keys.ts";
+import { reasonOf } from "../shared/api.ts";
 
 /** Why one cannot go on; each has a page of its own. */
 export type TroubleKind =
@@ -57,31 +59,26 @@ const KIND_OF: Readonly<Record<string, TroubleKind>> = {
 
 /** What to show for an error. */
 export function troubleOf(error: unknown): Trouble {
-  if (!(error instanceof ApiError)) {
+  if (!isStoreError(error)) {
     return { kind: "refused", detail: error instanceof Error ? error.message : String(error) };
   }
-  const { code, message, requestId, retryAfter, reason, field } = error;
+  const { reason, requestId = null, retryAfter = null } = answerOf(error) ?? {};
   const kind = reason === "created"
     ? "clock"
     : reason === "authority"
     ? "address"
-    : field === "token"
+    : error.field === "token"
     ? "mistyped"
-    : KIND_OF[code] ?? "refused";
-  return { kind, detail: message, requestId, retryAfter };
-}
-
-/** Throws what redeeming the invite would: before anybody chooses a name or saves a file for it. */
-export async function checkInvite(api: Api, token: string): Promise<void> {
-  await api.post("register/check", { token });
+    : KIND_OF[reasonOf(error)] ?? "refused";
+  return { kind, detail: error.message, requestId, retryAfter };
 }
 
 /** The active user that the signing key is; null when it is none. */
-export async function whoAmI(api: Api): Promise<User | null> {
+export async function whoAmI(client: Calls): Promise<User | null> {
   try {
-    return (await api.get<{ user: User | null }>("me")).user;
+    return (await client.me()).user;
   } catch (error) {
-    if (error instanceof ApiError && error.code === "forbidden") return null;
+    if (isStoreError(error, "forbidden")) return null;
     throw error;
   }
 }
@@ -90,20 +87,15 @@ export async function whoAmI(api: Api): Promise<User | null> {
  * Claims the invite. When no answer came, or one that says the invite or the key is taken, the claim may
  * be the one that did it: whether this key is a user now decides.
  */
-export async function claim(
-  api: Api,
-  { kexPub }: Keys,
-  token: string,
-  handle: string,
-): Promise<User> {
+export async function claim(client: Calls, token: string, handle: string): Promise<User> {
   try {
-    return await api.post<User>("register", { token, kexPub, handle });
+    return await client.register(token, handle);
   } catch (error) {
-    const isUnclear = error instanceof ApiError &&
-      (error.code === "unreachable" || error.code === "foreign" || error.status >= 500 ||
-        error.code === "user_exists" || error.code === "invite_used");
+    const isUnclear = isStoreError(error) &&
+      (["unreachable", "foreign", "user_exists", "invite_used"].includes(reasonOf(error)) ||
+        (answerOf(error)?.status ?? 0) >= 500);
     if (!isUnclear) throw error;
-    const user = await whoAmI(api).catch(() => null);
+    const user = await whoAmI(client).catch(() => null);
     if (user === null) throw error;
     return user;
   }

@@ -10,7 +10,8 @@ import { serve } from "../../../src/http/serve/serve.ts";
 import { Gate, Overloaded, type Slot } from "../../../src/http/pipeline/shed.ts";
 import { UserIndex } from "../../../src/http/routes/user_index.ts";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
-import { createApi } from "../../../src/web/shared/api.ts";
+import { callsOf } from "../../../src/client/http/client.ts";
+import { callerOf } from "../../../src/web/shared/api.ts";
 import { sealedFor, someone, testPlane } from "../kit.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { until } from "../../cli/serve/kit.ts";
@@ -71,9 +72,9 @@ Deno.test("what a page asks for by a key out of an address is that, and nothing 
   await using listening = await serve(it.plane, { hardened: true });
   const [admin, victim] = [await it.user("admin"), await it.user("admin")];
   const id = createHash("sha256").update("x").digest("hex");
-  const api = createApi(admin, listening.url);
+  const api = callsOf(callerOf(admin, listening.url));
   const { signPub } = victim;
-  assert.equal((await api.get<{ signPub: string }>(`users/${signPub}`)).signPub, signPub);
+  assert.equal((await api.getUser(signPub)).signPub, signPub);
   const hostile = [
     `../blobs/${id}`,
     `..\\blobs\\${id}`,
@@ -87,23 +88,21 @@ Deno.test("what a page asks for by a key out of an address is that, and nothing 
   const asked = () => it.events.filter((it) => it.event === "request").length;
   const before = asked();
   for (const key of hostile) {
-    await assert.rejects(api.get(`users/${key}`), { code: "not_found" }, key);
-    await assert.rejects(
-      api.post(`users/${key}/role`, { role: "user" }),
-      { code: "not_found" },
-      key,
-    );
-    await assert.rejects(api.delete(`users/${key}`), { code: "not_found" }, key);
+    await assert.rejects(api.getUser(key), { code: "invalid" }, key);
+    await assert.rejects(api.setUserRole(key, "user"), { code: "invalid" }, key);
+    await assert.rejects(api.deleteUser(key), { code: "invalid" }, key);
+    await assert.rejects(api.getInvite(key), { code: "invalid" }, key);
+  }
+  for (const room of [".", "..", "../users"]) {
+    await assert.rejects(api.deleteRoom(room), { code: "invalid" }, room);
+    await assert.rejects(api.roomRoster(room), { code: "invalid" }, room);
   }
   assert.equal(asked(), before, "none of it was sent");
   // A room's id may be nearly anything.
   const room = "ops/ü's~room!(#1)?&%2f.;x";
   const body = { id: room, sealedKeys: sealedFor(admin) };
   assert.equal((await it.ask("POST /v1/rooms", { as: admin, body })).status, 201);
-  const roster = await api.get<{ room: { id: string } }>(
-    `rooms/${encodeURIComponent(room)}/roster`,
-  );
-  assert.equal(roster.room.id, room);
+  assert.equal((await api.roomRoster(room)).room.id, room);
 });
 
 Deno.test("a user who makes and fails to make rooms hides from admins nothing that is done elsewhere", async () => {

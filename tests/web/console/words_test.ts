@@ -3,9 +3,11 @@
  */
 
 import assert from "node:assert/strict";
+import { failureOf } from "../../../src/client/http/failure.ts";
+import { StoreError } from "../../../src/core/errors.ts";
 import { STATUS } from "../../../src/core/status.ts";
-import { type Api as Caller, ApiError } from "../../../src/web/shared/api.ts";
 import { apiOf } from "../../../src/web/console/data/api.ts";
+import * as told from "../../../src/web/console/data/failure.ts";
 import { Failure, skewWords, wordsOf } from "../../../src/web/console/data/failure.ts";
 import * as format from "../../../src/web/console/format.ts";
 import { hrefOf, placeOf } from "../../../src/web/console/route.ts";
@@ -97,26 +99,39 @@ Deno.test("every code that the server knows has words, and none of them is the c
 });
 
 Deno.test("only a no to the caller ends the session", async () => {
+  const date = new Date(Date.now() - 600_000).toUTCString();
+  const answer = (status: number, body: object | string): Promise<StoreError> => {
+    const text = typeof body === "string" ? body : JSON.stringify(body);
+    return failureOf(new Response(text, { status, headers: { date } }), "GET /v1/me");
+  };
   for (
     const [error, kind, ends] of [
-      [new ApiError("forbidden", "no", 403, { field: "keyid" }), "ended", true],
-      [new ApiError("forbidden", "no", 403), "ended", true],
-      [new ApiError("forbidden", "not this host", 403, { field: "host" }), "problem", false],
-      [new ApiError("forbidden", "another origin", 403, { field: "origin" }), "problem", false],
-      [new ApiError("unauthenticated", "old", 401, { reason: "created" }), "clock", false],
-      [new ApiError("unauthenticated", "no", 401, { reason: "nonce" }), "problem", false],
-      [new ApiError("unavailable", "later", 503), "problem", false],
-      [new ApiError("unreachable", "gone"), "unreachable", false],
-      [new ApiError("foreign", "a proxy", 502), "unreachable", false],
+      [await answer(403, { code: "forbidden", field: "keyid" }), "ended", true],
+      [await answer(403, { code: "forbidden" }), "ended", true],
+      [await answer(403, { code: "forbidden", field: "host" }), "problem", false],
+      [await answer(403, { code: "forbidden", field: "origin" }), "problem", false],
+      [await answer(403, "<h1>Forbidden</h1>"), "unreachable", false],
+      [await answer(401, { code: "unauthenticated", reason: "created" }), "clock", false],
+      [await answer(401, { code: "unauthenticated", reason: "nonce" }), "problem", false],
+      [await answer(503, { code: "unavailable" }), "problem", false],
+      [await answer(500, { code: "internal" }), "problem", false],
+      [await answer(502, "<h1>Bad gateway</h1>"), "unreachable", false],
+      [new StoreError("unavailable", "GET /v1/me got no answer"), "unreachable", false],
     ] as const
   ) {
     let ended = false;
-    const reject = () => Promise.reject(error);
-    const caller: Caller = { get: reject, post: reject, delete: reject, clockOffset: 0 };
-    const api = apiOf(caller, () => ended = true);
-    await assert.rejects(api.me(), (it) => it instanceof Failure && it.kind === kind);
+    const call = () => Promise.reject(error);
+    const api = apiOf({ call, timeout: 0, clockOffset: 0 }, () => ended = true);
+    await assert.rejects(api.me(), (it) => it === error && told.failureOf(it).kind === kind);
     assert.equal(ended, ends, error.message);
   }
+  const words = async (status: number, body: object): Promise<string> =>
+    wordsOf(told.failureOf(await answer(status, body)));
+  assert.match(await words(500, { code: "internal" }), /^The server failed/);
+  assert.match(
+    await words(401, { code: "unauthenticated", reason: "created" }),
+    /10 minutes ahead/,
+  );
 });
 
 Deno.test("a chart ends a little above its highest value", () => {

@@ -6,6 +6,10 @@
  * @module
  */
 
+import { answerOf } from "../../../client/http/failure.ts";
+import { isStoreError } from "../../../core/errors.ts";
+import { reasonOf } from "../../shared/api.ts";
+
 /** What a failure is, beyond its words. */
 export type FailureKind =
   /** The server refused or failed. */
@@ -46,14 +50,37 @@ export class Failure extends Error {
   }
 }
 
+/** Fields whose fault is not the caller's standing. */
+const NOT_STANDING = new Set(["host", "origin"]);
+
 /** A failure of anything that was thrown. */
 export function failureOf(error: unknown): Failure {
-  return error instanceof Failure ? error : new Failure("problem", String(error));
+  if (error instanceof Failure) return error;
+  if (!isStoreError(error)) return new Failure("problem", String(error));
+  const { message, field } = error;
+  const answer = answerOf(error);
+  const code = reasonOf(error);
+  const particulars = {
+    code,
+    detail: message,
+    requestId: answer?.requestId ?? undefined,
+    field,
+    retryAfter: answer?.retryAfter,
+    skew: Date.now() - Date.parse(answer?.serverTime ?? ""),
+  };
+  const kind = code === "unreachable" || code === "foreign"
+    ? "unreachable"
+    : answer?.reason === "created"
+    ? "clock"
+    : code === "forbidden" && !NOT_STANDING.has(field ?? "")
+    ? "ended"
+    : "problem";
+  return new Failure(kind, message, particulars);
 }
 
 /** Whether somebody here ended it, so that nothing is to be said. */
 export function isAborted(error: unknown): boolean {
-  return error instanceof DOMException && error.name === "AbortError";
+  return isStoreError(error, "aborted") && answerOf(error) === null;
 }
 
 const WORDS: Readonly<Record<string, string>> = {
@@ -83,7 +110,7 @@ export function wordsOf({ kind, message, particulars: it }: Failure): string {
     case "unreachable":
       return "The server does not answer.";
     case "clock":
-      return skewWords(it.skew ?? 0);
+      return skewWords(it.skew || 0);
     case "ended":
       return "You are no admin here any more.";
   }

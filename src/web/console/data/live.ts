@@ -27,6 +27,8 @@ export interface LiveState {
   readonly rooms: number;
 }
 
+/** How long the server holds a poll for changes, seconds. */
+const WAIT_S = 25;
 /** Changes that are kept. */
 export const KEPT = 500;
 /** Shortest and longest wait before it is tried again, milliseconds. */
@@ -105,12 +107,13 @@ export class Live {
     let wait = RETRY.first;
     while (!signal.aborted) {
       try {
-        const { items, next, reset } = await this.#api.changes(
-          after,
+        const { items, next, reset } = await this.#api.changes({
+          ...after !== null && { after },
+          limit: 200,
           // The first answer comes at once: it says that the server is there.
-          this.#state.connection === "live",
+          wait: this.#state.connection === "live" ? WAIT_S : 0,
           signal,
-        );
+        });
         if (signal.aborted) return;
         const isFirst = after === null;
         after = next;
@@ -162,7 +165,7 @@ export class Live {
     }
     // What takes this session away is asked after at once, not at the next click.
     if (items.some((it) => this.#isAboutSelf(it))) {
-      void this.#api.me(this.#stop.signal).catch(() => {});
+      void this.#api.with(this.#stop.signal).me().catch(() => {});
     }
   }
 

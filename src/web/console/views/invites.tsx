@@ -50,7 +50,7 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
     async (signal) => {
       const filter = state === "" ? {} : { state };
       const { items, next } = await filled(
-        (part) => api.invites({ ...filter, ...part }, signal),
+        (part) => api.with(signal).listInvites({ ...filter, ...part }),
         MOST,
         null,
       );

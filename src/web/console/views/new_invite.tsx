@@ -46,7 +46,11 @@ function Form(
         onSubmit={(event) => {
           event.preventDefault();
           run(async () => {
-            const made = await api.makeInvite({ role, note: note.trim(), expiresIn: Number(life) });
+            const made = await api.createInvite({
+              role,
+              note: note.trim(),
+              expiresIn: Number(life),
+            });
             live.touch("invites");
             onMade(made);
           });
@@ -95,7 +99,7 @@ function Made({ made, onClose }: { made: CreatedInvite; onClose: () => void }): 
   const { invite, token } = made;
   const link = `${siteUrl()}join#${token}`;
   const field = useFocus<HTMLInputElement>();
-  const { data } = useLoad((signal) => api.invite(invite.id, signal), invite.id, revision);
+  const { data } = useLoad((signal) => api.with(signal).getInvite(invite.id), invite.id, revision);
   const usedBy = data?.usedBy ?? null;
   return (
     <Dialog title="The invite is ready" onClose={onClose}>

@@ -28,11 +28,12 @@ export function Overview(): JSX.Element {
   const { api, live } = useSession();
   const { changes, invites } = useLive(live);
   const now = useServerNow(5_000);
-  const status = useLoad((signal) => api.status(signal), "status", useTicks(STATUS_MS));
-  const history = useLoad((signal) => api.history(signal), "history", useTicks(HISTORY_MS));
-  const usage = useLoad((signal) => api.usage(signal), "usage", useTicks(USAGE_MS));
+  const status = useLoad((signal) => api.with(signal).status(), "status", useTicks(STATUS_MS));
+  const history = useLoad((signal) => api.with(signal).history(), "history", useTicks(HISTORY_MS));
+  const usage = useLoad((signal) => api.with(signal).usage(), "usage", useTicks(USAGE_MS));
   const open = useLoad(
-    (signal) => filled((part) => api.invites({ state: "open", ...part }, signal), 1000, null),
+    (signal) =>
+      filled((part) => api.with(signal).listInvites({ state: "open", ...part }), 1000, null),
     "open",
     invites,
   );

@@ -35,7 +35,12 @@ export function RoomView({ id }: { id: string }): JSX.Element {
   const after = trail.at(-1) ?? null;
   const what = JSON.stringify([id, which, after]);
   const { data, failure, loading, of, reload } = useLoad(
-    (signal) => api.roster(id, { lacking: which === "lacking", limit: SIZE, after }, signal),
+    (signal) =>
+      api.with(signal).roomRoster(id, {
+        ...(which === "lacking" && { lacking: true }),
+        limit: SIZE,
+        after,
+      }),
     what,
     revision,
   );

@@ -36,7 +36,7 @@ export function Rooms(): JSX.Element {
   const { data, failure, loading, of, reload } = useLoad(
     (signal) =>
       search === ""
-        ? filled((part) => api.rooms(part, signal), SIZE, after)
+        ? filled((part) => api.with(signal).listRooms({ all: true, ...part }), SIZE, after)
         : found(api, search, Number(after), signal),
     what,
     revision,
@@ -138,7 +138,7 @@ async function found(
   const items: Room[] = [];
   let after: string | null = null;
   do {
-    const page: Page<Room> = await api.rooms({ limit: 10_000, after }, signal);
+    const page: Page<Room> = await api.with(signal).listRooms({ all: true, limit: 10_000, after });
     items.push(...page.items.filter(({ id }) => id.toLowerCase().includes(lower)));
     after = page.next;
   } while (after !== null && items.length <= from + SIZE);
@@ -161,7 +161,7 @@ function useRosters(
     const work = async (): Promise<void> => {
       for (let room = queue.shift(); room && !stop.signal.aborted; room = queue.shift()) {
         const { id } = room;
-        const summary = await api.roster(id, { limit: 1 }, stop.signal).catch(() => null);
+        const summary = await api.with(stop.signal).roomRoster(id, { limit: 1 }).catch(() => null);
         if (!stop.signal.aborted) set((old) => new Map(old).set(id, summary));
       }
     };

@@ -30,7 +30,7 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
   const [asked, ask] = useState<UserAction | null>(null);
   const { data: user, failure, loading, reload } = useLoad(
     async (signal) => {
-      const it = await api.user(signPub, signal);
+      const it = await api.with(signal).getUser(signPub);
       names.learn([it]);
       return it;
     },

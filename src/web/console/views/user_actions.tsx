@@ -62,15 +62,15 @@ export function UserDialog(
 function perform({ api }: Session, action: UserAction, { signPub }: User): Promise<User | null> {
   switch (action) {
     case "revoke":
-      return api.revoke(signPub);
+      return api.revokeUser(signPub);
     case "restore":
-      return api.restore(signPub);
+      return api.restoreUser(signPub);
     case "promote":
-      return api.setRole(signPub, "admin");
+      return api.setUserRole(signPub, "admin");
     case "demote":
-      return api.setRole(signPub, "user");
+      return api.setUserRole(signPub, "user");
     case "delete":
-      return api.remove(signPub).then(() => null);
+      return api.deleteUser(signPub).then(() => null);
   }
 }
 

@@ -49,7 +49,13 @@ export function Users(): JSX.Element {
     async (signal) => {
       const { status, role } = filter;
       const page = await filled(
-        (part) => api.users({ search, status, role, ...part }, signal),
+        (part) =>
+          api.with(signal).listUsers({
+            search: search || undefined,
+            status: status || undefined,
+            role: role || undefined,
+            ...part,
+          }),
         SIZE,
         after,
       );

@@ -1,0 +1,58 @@
+/** What the client imports: its core runs in browsers, Deno and Node. */
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const ROOT = new URL("../../../", import.meta.url);
+
+interface Module {
+  specifier: string;
+  dependencies?: { specifier: string; code?: { specifier?: string } }[];
+}
+
+/** What runs when `entry` is imported, by paths from the root and names of others; types are left out. */
+async function importsOf(entry: string): Promise<string[]> {
+  const args = ["info", "--json", fileURLToPath(new URL(entry, ROOT))];
+  const { stdout } = await promisify(execFile)(Deno.execPath(), args, { maxBuffer: 1e8 });
+  const { modules } = JSON.parse(stdout) as { modules: Module[] };
+  const all = new Map(modules.map((it) => [it.specifier, it]));
+  const seen = new Set<string>();
+  const follow = (specifier: string): void => {
+    if (seen.has(specifier)) return;
+    seen.add(specifier);
+    for (const { specifier: written, code } of all.get(specifier)?.dependencies ?? []) {
+      if (code !== undefined) follow(code.specifier ?? written);
+    }
+  };
+  follow(new URL(entry, ROOT).href);
+  return [...seen].map((it) => it.replace(ROOT.href, "")).sort();
+}
+
+Deno.test("the client's core imports no node: module, no package and nothing of the server", async () => {
+  const own = /^src\/(client\/http|core|keys|signature)\//;
+  const found = await importsOf("src/client/http/client.ts");
+  found.push(...await importsOf("src/client/http/caller.ts"));
+  found.push(...await importsOf("src/client/http/keys.ts"));
+  assert.deepEqual(found.filter((it) => !own.test(it)), []);
+  assert.ok(found.includes("src/signature/sign.ts"), found.join());
+});
+
+Deno.test("no page imports a node: module or anything of the server", async () => {
+  for (const page of ["join", "console"]) {
+    const found = await importsOf(`src/web/${page}/main.tsx`);
+    assert.deepEqual(
+      found.filter((it) => /^node:|^src\/(?!web|client\/http|core|keys|signature)/.test(it)),
+      [],
+    );
+    // One client: the pages' requests are made where those of programs are.
+    assert.ok(found.includes("src/client/http/caller.ts"), page);
+  }
+});
+
+Deno.test("the client in Deno and Node imports nothing of the server", async () => {
+  const found = await importsOf("src/client/node/client.ts");
+  assert.deepEqual(found.filter((it) => it.startsWith("src/http/")), []);
+  assert.ok(found.some((it) => it.startsWith("node:")), "the walk sees node: modules");
+});
