@@ -124,7 +124,10 @@ export async function writeIdentity(
     if ((cause as { code?: string }).code === "EEXIST") {
       throw new StoreError("refused", `Writing ${path}: there is such a file`);
     }
-    throw new StoreError("unavailable", `Writing ${path} failed`, { cause });
+    throw new StoreError("unavailable", `Writing ${path} failed`, {
+      cause,
+      ...fileHint((cause as { code?: string }).code),
+    });
   } finally {
     await rm(temp, { force: true });
   }

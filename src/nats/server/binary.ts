@@ -10,6 +10,7 @@ import { homedir } from "node:os";
 import { delimiter, isAbsolute, join } from "node:path";
 import process from "node:process";
 import { StoreError, type StoreErrorOptions } from "../../core/errors.ts";
+import { fileHint } from "../../core/hints.ts";
 import { type Env, messageOf, run } from "./exec.ts";
 import { install, type InstallOptions } from "./install.ts";
 
@@ -232,7 +233,7 @@ function failure(
   if (error instanceof StoreError && error.code !== "unavailable") return error;
   return new StoreError("unavailable", `${attempted}: ${messageOf(error)}`, {
     cause: error,
-    ...hint !== undefined && { hint },
+    ...hint === undefined ? fileHint((error as { code?: string }).code) : { hint },
   });
 }
 
