@@ -59,7 +59,9 @@ export function natsAuthenticator(
       const sig = Buffer.from(signer.signNonce(nonce)).toString("base64");
       return { ...unsigned, sig };
     } catch (error) {
-      onProblem(problemOf(error));
+      try {
+        onProblem(problemOf(error));
+      } catch { /* A server must not be able to end the connection for good by it. */ }
       return unsigned;
     }
   };

@@ -52,10 +52,7 @@ export async function unpackRelease(options: UnpackOptions): Promise<string> {
       { hint: GET_AGAIN },
     );
   }
-  await run("tar", ["-xzf", path, "-C", directory], {
-    timeout: 60_000,
-    ...(signal === undefined ? {} : { signal }),
-  });
+  await run("tar", ["-xzf", path, "-C", directory], { timeout: 60_000 });
   return join(directory, stem, process.platform === "win32" ? "nats-server.exe" : "nats-server");
 }
 

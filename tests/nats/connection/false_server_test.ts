@@ -215,6 +215,12 @@ Deno.test("natsAuthenticator() is what the NATS library takes, shows a token, an
   }, { onProblem });
   assert.equal(broken("AAAAAAAAAAAAAAA").sig, "");
   assert.equal((problems[0]!.cause as Error).message, "the key is gone");
+  const loud = natsAuthenticator(identity, {
+    onProblem: () => {
+      throw new Error("loud");
+    },
+  });
+  assert.equal(loud("not a nonce").sig, "");
 });
 
 Deno.test("a .creds file is read as the NATS tools write it, and its parts are never shown", async () => {
