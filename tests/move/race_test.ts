@@ -257,6 +257,25 @@ for (const state of ["empty", "repeated"] as const) {
   });
 }
 
+test("a target that is written while it is saved keeps its mark, and is not replaced", async ({ db, nats }) => {
+  await populated(db);
+  addUserElsewhere(nats, "late");
+  const before = await kvSnapshot(nats);
+  const { bucket, end } = await openBucket(nats);
+  const connection = interposed(bucket.nc, (it) => it.includes('"replaces"'), {
+    after: () => bucket.put("meta.other", "{}", Date.now() + 5000),
+  });
+  try {
+    await assert.rejects(
+      migrateSqliteToKv({ db, nats: { ...nats, connection }, replace: true, backup: false }),
+      /was written while it was saved/,
+    );
+    assert.equal(await kvSnapshot(nats), before);
+  } finally {
+    await end();
+  }
+});
+
 test("an import is a conflict too when the target is written between check and mark", async ({ nats }) => {
   const { bucket, end } = await openBucket(nats);
   try {
