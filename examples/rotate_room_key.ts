@@ -35,19 +35,16 @@ export async function rotate(
   for (;;) {
     const { epoch } = await store.getRoom(roomId);
     const sealedKeys: { endpoint: string; sealedKey: Uint8Array }[] = [];
-    let after: string | null = null;
-    do {
-      const page = await store.listMembers(roomId, { after });
-      for (const it of page.items) {
-        sealedKeys.push({ endpoint: it.endpoint, sealedKey: seal(it) });
-      }
-      after = page.next;
-    } while (after !== null);
+    for await (const member of store.members(roomId)) {
+      sealedKeys.push({ endpoint: member.endpoint, sealedKey: seal(member) });
+    }
     try {
       return (await store.rekeyRoom(roomId, { epoch: epoch + 1, sealedKeys })).epoch;
     } catch (error) {
       // Somebody else rotated, joined or left meanwhile: look again.
-      if (!(error instanceof StoreError && error.code === "conflict")) throw error;
+      const isChanged = error instanceof StoreError &&
+        (error.code === "conflict" || error.code === "missing_key");
+      if (!isChanged) throw error;
     }
   }
 }

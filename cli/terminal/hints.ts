@@ -21,6 +21,7 @@ const HINTS: Readonly<Record<string, string>> = {
   invite_canceled: ASK_FOR_INVITE,
   user_exists: "user show KEY shows it; user restore gives a revoked one access again",
   last_admin: "--force overrides",
+  missing_key: "seal a key for the members that are named, and run it again",
   conflict: "somebody else changed it at the same time: look again, and run it again",
   mismatch: "run the command again; verify lists the differences by key",
 

@@ -5,12 +5,12 @@
  */
 
 import type {
-  AddedMember,
   CreatedInvite,
   Invite,
   InviteState,
   KeyFor,
   Member,
+  MemberToAdd,
   NewInvite,
   NewRoom,
   NewSealedKey,
@@ -169,10 +169,10 @@ export interface OpenInvite {
  * `timeout`.
  */
 export interface Client extends Disposable {
-  /** Redeems an invite: the identity becomes a user. `not_found`, `invite_used`, `invite_expired`, `invite_canceled`, `user_exists` */
+  /** Redeems an invite, by its token or its link (`…#token`, of which only the token is sent): the identity becomes a user. `not_found`, `invite_used`, `invite_expired`, `invite_canceled`, `user_exists` */
   register(token: string, handle: string): Promise<User>;
   /**
-   * Whether an invite can still be redeemed; spends nothing, and needs no identity. `not_found`,
+   * Whether an invite, by its token or its link, can still be redeemed; spends nothing, and needs no identity. `not_found`,
    * `invite_used`, `invite_expired`, `invite_canceled`
    */
   checkInvite(token: string): Promise<OpenInvite>;
@@ -181,6 +181,8 @@ export interface Client extends Disposable {
 
   /** Lists users by signPub: all, or those that match. With a filter a page may be short of `limit`. */
   listUsers(page?: PageRequest & UserFilter): Promise<Page<User>>;
+  /** Iterates over users as {@link listUsers} lists them, reading a page at a time. */
+  users(page?: PageRequest & UserFilter): AsyncIterable<User>;
   /** Adds an active user. `user_exists` */
   addUser(user: NewUser): Promise<User>;
   /** Reads a user. `not_found` */
@@ -202,6 +204,8 @@ export interface Client extends Disposable {
 
   /** Lists invites by id: all, or those of one state. With a state a page may be short of `limit`. */
   listInvites(page?: PageRequest & { state?: InviteState }): Promise<Page<Invite>>;
+  /** Iterates over invites as {@link listInvites} lists them, reading a page at a time. */
+  invites(page?: PageRequest & { state?: InviteState }): AsyncIterable<Invite>;
   /** Makes a single-use invite. The token is in the answer and nowhere else. */
   createInvite(invite?: Omit<NewInvite, "createdBy">): Promise<CreatedInvite>;
   /** Reads an invite. `not_found` */
@@ -214,6 +218,8 @@ export interface Client extends Disposable {
    * those it has accepted, `false` only offers.
    */
   listRooms(page?: PageRequest & { all?: boolean; accepted?: boolean }): Promise<Page<Room>>;
+  /** Iterates over rooms as {@link listRooms} lists them, reading a page at a time. */
+  rooms(page?: PageRequest & { all?: boolean; accepted?: boolean }): AsyncIterable<Room>;
   /** Makes a room at epoch 1, which the identity owns. `room_exists` */
   createRoom(room: NewOwnRoom): Promise<Room>;
   /** Reads a room. `not_found` */
@@ -223,6 +229,8 @@ export interface Client extends Disposable {
 
   /** Lists a room's members by endpoint, each with the status of its user. `not_found` */
   listMembers(roomId: string, page?: PageRequest): Promise<Page<ListedMember>>;
+  /** Iterates over a room's members as {@link listMembers} lists them, reading a page at a time. */
+  members(roomId: string, page?: PageRequest): AsyncIterable<ListedMember>;
   /**
    * Adds a member, with its sealed key of the room's current epoch. It is an offer, which the member has
    * to accept, unless an admin adds it. `not_found`, `member_exists`, `conflict`, `rate_limited` (too many
@@ -230,7 +238,7 @@ export interface Client extends Disposable {
    */
   addMember(
     roomId: string,
-    member: AddedMember,
+    member: MemberToAdd,
     key?: Omit<KeyFor, "endpoint"> & { epoch: number },
   ): Promise<Member>;
   /** Reads a membership. `not_found` */
@@ -245,7 +253,7 @@ export interface Client extends Disposable {
   /** Ends a membership; rekey the room to shut it out of what comes. `not_found`, `room_owner` */
   removeMember(roomId: string, endpoint: string): Promise<void>;
 
-  /** Moves a room to its next epoch with the new key sealed for every member. `not_found`, `conflict` */
+  /** Moves a room to its next epoch with the new key sealed for every member. `not_found`, `conflict`, `missing_key` */
   rekeyRoom(roomId: string, rekey: Rekey): Promise<Room>;
   /** Reads the identity's sealed key: of `epoch`, or of the latest there is. `not_found` */
   getSealedKey(roomId: string, epoch?: number): Promise<SealedKey>;
@@ -256,6 +264,11 @@ export interface Client extends Disposable {
     roomId: string,
     options?: PageRequest & { epoch?: number },
   ): Promise<Page<SealedKey>>;
+  /** Iterates over a room's sealed keys, of one epoch or all, reading a page at a time. `not_found` */
+  sealedKeys(
+    roomId: string,
+    options?: PageRequest & { epoch?: number },
+  ): AsyncIterable<SealedKey>;
 
   /** Stores a blob; the same bytes again change nothing. `too_large`, `quota_exceeded` */
   putBlob(source: BlobSource, options?: BlobCallOptions): Promise<StoredBlob>;

@@ -59,6 +59,8 @@ export interface RestoreOptions {
 export interface Backend {
   /** Short name for messages, such as `sqlite`. */
   readonly name: string;
+  /** Whether opening created the file or bucket. Default `false`. */
+  readonly created?: boolean;
   /** Stores a new room; `room_exists`. */
   createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void>;
   /** `null` when there is none. */
@@ -86,7 +88,7 @@ export interface Backend {
   changeRoomOwner(roomId: string, endpoint: string): Promise<Room>;
   /** Removes the membership; sealed keys stay. `not_found`, `room_owner`. */
   removeMember(roomId: string, endpoint: string): Promise<void>;
-  /** Moves the room to `epoch` with these keys; `not_found`, `conflict`. Returns the room. */
+  /** Moves the room to `epoch` with these keys; `not_found`, `conflict`, `missing_key`. Returns the room. */
   rekeyRoom(roomId: string, epoch: number, keys: SealedKey[]): Promise<Room>;
   /** Stores or replaces one sealed key of a member; `not_found`, `conflict` (epoch ahead). */
   putSealedKey(key: SealedKey): Promise<void>;

@@ -15,6 +15,7 @@
  * | `room_owner` | the owner of a room cannot be removed from it |
  * | `last_admin` | would leave no active admin; `force` overrides |
  * | `invite_used` `invite_expired` `invite_canceled` | the invite can no longer be claimed |
+ * | `missing_key` | a rekey has no key for a member; `missing` lists who. Seal one for each and try again |
  * | `conflict` | a race was lost: what the caller read has changed. Read again and decide again |
  * | `unavailable` | the backend cannot answer now (no server, no quorum, locked, disk full) or did not in `opTimeout`; the outcome of a write may be unknown |
  * | `closed` | the store was closed |
@@ -41,6 +42,7 @@ export type StoreErrorCode =
   | "invite_used"
   | "invite_expired"
   | "invite_canceled"
+  | "missing_key"
   | "conflict"
   | "unavailable"
   | "closed"
@@ -82,6 +84,8 @@ export interface StoreErrorOptions {
   hint?: string;
   /** The stored records at fault, the first hundred. */
   problems?: readonly RecordProblem[];
+  /** Signing keys of the members without a key, the first hundred, for `missing_key`. */
+  missing?: readonly string[];
 }
 
 /**
@@ -111,6 +115,9 @@ export class StoreError extends Error {
   /** The stored records at fault (the first hundred), where stored records are why. */
   readonly problems?: readonly RecordProblem[];
 
+  /** Signing keys of the members without a key (the first hundred), for `missing_key`. */
+  readonly missing?: readonly string[];
+
   /**
    * Makes one.
    *
@@ -124,6 +131,7 @@ export class StoreError extends Error {
     if (options.field !== undefined) this.field = options.field;
     if (options.hint !== undefined) this.hint = options.hint;
     if (options.problems !== undefined) this.problems = options.problems;
+    if (options.missing !== undefined) this.missing = options.missing;
   }
 }
 

@@ -131,7 +131,15 @@ export type StoreRecord = { [K in Kind]: { kind: K; record: RecordOf[K] } }[Kind
 /** A number for each kind. */
 export type Counts = Record<Kind, number>;
 
-/** An endpoint that becomes a member. */
+/** The public keys of somebody: a `User`, an `Identity`, a `Member`, or any other object with both. */
+export interface PublicKeys {
+  /** Ed25519 public key, hex. */
+  signPub: string;
+  /** X25519 public key, hex. */
+  kexPub: string;
+}
+
+/** Public keys, the signing key called `endpoint` as in the records of rooms. */
 export interface NewMember {
   /** Ed25519 public key, hex. */
   endpoint: string;
@@ -139,7 +147,13 @@ export interface NewMember {
   kexPub: string;
 }
 
+/** Who becomes a member: a user, or any other public keys. */
+export type MemberKeys = PublicKeys | NewMember;
+
 /** What {@link Store.addMember} takes. */
+export type MemberToAdd = MemberKeys & Pick<AddedMember, "accepted">;
+
+/** A member to add, the signing key called `endpoint`. */
 export interface AddedMember extends NewMember {
   /** Default `true`; `false` makes it an offer, which the member accepts with {@link Store.joinRoom}. */
   accepted?: boolean;
@@ -162,9 +176,9 @@ export interface NewRoom {
   /** Default `true`. A cleartext room takes no sealed keys. */
   encrypted?: boolean;
   /** The owner, first member of the room. */
-  owner: NewMember;
+  owner: MemberKeys;
   /** Members from the start besides the owner. */
-  members?: AddedMember[];
+  members?: MemberToAdd[];
   /** The first room key (epoch 1), sealed for the owner and every member. */
   sealedKeys?: KeyFor[];
 }

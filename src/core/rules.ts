@@ -64,8 +64,13 @@ export function rekeyProblem(
   }
   if (endpoints.length < members.size) {
     const given = new Set(endpoints);
-    const missing = [...members].find((it) => !given.has(it));
-    return new StoreError("conflict", `Rekey of room ${room.id}: no sealed key for ${missing}`);
+    const missing = [...members].filter((member) => !given.has(member)).sort();
+    const others = missing.length > 1 ? ` and ${missing.length - 1} other members` : "";
+    return new StoreError(
+      "missing_key",
+      `Rekey of room ${room.id}: no sealed key for ${missing[0]}${others}`,
+      { missing: missing.slice(0, 100) },
+    );
   }
   return null;
 }
@@ -141,6 +146,17 @@ export function lastAdmin(user: User): StoreError {
     "last_admin",
     `${user.signPub} (${user.handle}) is the last active admin`,
   );
+}
+
+/** What was read, or `not_found`. */
+export async function requireFound<T>(
+  read: Promise<T | null>,
+  what: string,
+  key: string,
+): Promise<T> {
+  const found = await read;
+  if (found === null) throw notFound(what, key);
+  return found;
 }
 
 /** The error for a record that is not there. */

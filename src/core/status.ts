@@ -17,6 +17,7 @@ export const STATUS: Readonly<Record<StoreErrorCode, number>> = Object.freeze({
   user_exists: 409,
   room_owner: 409,
   last_admin: 409,
+  missing_key: 409,
   conflict: 409,
   refused: 409,
   invite_used: 410,

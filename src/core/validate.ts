@@ -56,7 +56,8 @@ const FORMAT = /\p{Cf}/u;
 const SPACE = /\s/;
 const encoder = new TextEncoder();
 
-function invalid(field: string, message: string): StoreError {
+/** The error for a value that breaks a limit. */
+export function invalid(field: string, message: string): StoreError {
   return new StoreError("invalid", message, { field });
 }
 
@@ -116,6 +117,25 @@ function key(field: string, value: unknown): string {
   const it = hex64(value);
   if (it === null) throw invalid(field, `${field} must be 64 hex digits, found ${show(value)}`);
   return it;
+}
+
+/** The token of an invite, by itself or at the end of its link (`…#token`); `null` when it is neither. */
+export function tokenIn(text: unknown): string | null {
+  if (typeof text !== "string") return null;
+  const fragment = text.slice(text.lastIndexOf("#") + 1);
+  return hex64(fragment.replace(/^(%20|\s)+|(%20|\s)+$/g, ""));
+}
+
+/** The token of an invite, or of its link. The message does not show it: a token with a typing error is nearly one. */
+export function inviteToken(field: string, value: unknown): string {
+  const token = tokenIn(value);
+  if (token === null) {
+    throw invalid(
+      field,
+      `${field} must be 64 hex digits, or a link that ends in # and 64 hex digits`,
+    );
+  }
+  return token;
 }
 
 /** An id made by hashing (an invite's), 64 hex digits. */
@@ -277,13 +297,15 @@ export function array(field: string, value: unknown): unknown[] {
   throw invalid(field, `${field} must be an array, found ${show(value)}`);
 }
 
-/** The keys of a new member. */
+/** The public keys of a new member: its signing key is called `signPub`, or `endpoint` as in records. */
 export function newMember(field: string, value: unknown): NewMember {
-  const it = object(field, value);
-  return {
-    endpoint: signPub(`${field}.endpoint`, it.endpoint),
-    kexPub: kexPub(`${field}.kexPub`, it.kexPub),
-  };
+  const keys = object(field, value);
+  const name = keys.signPub === undefined ? "endpoint" : "signPub";
+  const endpoint = signPub(`${field}.${name}`, keys[name]);
+  if (keys.endpoint !== undefined && signPub(`${field}.endpoint`, keys.endpoint) !== endpoint) {
+    throw invalid(`${field}.endpoint`, `${field}.endpoint must equal ${field}.signPub`);
+  }
+  return { endpoint, kexPub: kexPub(`${field}.kexPub`, keys.kexPub) };
 }
 
 /** The keys of a new member, and whether it has accepted: yes unless told otherwise. */

@@ -45,6 +45,7 @@ import { aborted } from "./log/wire.ts";
 /** The backend on one bucket. */
 export class JetStreamBackend implements Backend {
   readonly name = "jetstream";
+  readonly created: boolean;
   readonly #bucket: Bucket;
   readonly #options: CacheOptions;
   readonly #cache: Cache;
@@ -63,6 +64,7 @@ export class JetStreamBackend implements Backend {
    */
   constructor(bucket: Bucket, options: CacheOptions, end: () => Promise<void>) {
     this.#bucket = bucket;
+    this.created = bucket.isNew;
     this.#options = options;
     this.#end = end;
     const fence = new Fence(bucket, options.opTimeout);

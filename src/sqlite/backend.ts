@@ -128,6 +128,7 @@ const SQL = {
 /** The control plane in an SQLite file, or in memory. */
 export class SqliteBackend implements Backend {
   readonly name = "sqlite";
+  readonly created: boolean;
   readonly #path: string;
   readonly #options: FileOptions;
   readonly #db: DatabaseSync;
@@ -145,7 +146,9 @@ export class SqliteBackend implements Backend {
   constructor(path: string, options: FileOptions) {
     this.#path = path;
     this.#options = { ...options };
-    this.#db = openDatabase(path, this.#options);
+    const { db, created } = openDatabase(path, this.#options);
+    this.#db = db;
+    this.created = created;
     this.#identity = fileIdentity(path);
     this.#authorized = this.#prepare(SQL.authorized);
   }

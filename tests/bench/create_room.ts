@@ -7,7 +7,7 @@
 import { randomBytes } from "node:crypto";
 import { openJetStream } from "../../src/jetstream/mod.ts";
 import { entriesOf } from "../../src/jetstream/records/values.ts";
-import type { NewRoom, StoreRecord } from "../../src/core/model.ts";
+import type { StoreRecord } from "../../src/core/model.ts";
 import { testCluster } from "../helpers/nats.ts";
 import { bareBucket, bareConnection, batchBucket, type Pair, putBatch } from "./bare.ts";
 import { alternate, median, type Times } from "./measure.ts";
@@ -19,7 +19,7 @@ const ROUNDS = 300;
 const key = () => randomBytes(32).toString("hex");
 
 let made = 0;
-function newRoom(): NewRoom {
+function newRoom() {
   const people = [{ endpoint: key(), kexPub: key() }, { endpoint: key(), kexPub: key() }];
   const id = `bench-${++made}`;
   return {
@@ -32,7 +32,7 @@ function newRoom(): NewRoom {
 }
 
 /** The entries that `createRoom` writes for the room. */
-function pairsOf({ id, subject, owner, members = [], sealedKeys = [] }: NewRoom): Pair[] {
+function pairsOf({ id, subject, owner, members, sealedKeys }: ReturnType<typeof newRoom>): Pair[] {
   const at = new Date().toISOString();
   const all: StoreRecord[] = [
     {

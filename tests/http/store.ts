@@ -5,6 +5,7 @@
 
 import type { Store } from "@unibus/membership";
 import { type Client, createClient, createIdentity } from "@unibus/membership/client";
+import { iterables } from "../../src/core/store/iterables.ts";
 import { createControlPlane } from "../../src/http/control_plane.ts";
 import { serve } from "../../src/http/serve/serve.ts";
 
@@ -49,10 +50,11 @@ export async function overHttp(store: Store, clock?: () => Date): Promise<Store>
   }
 
   const anyone = as(createIdentity().signPub);
-  return {
+  const records: Store = {
     ...store,
     createRoom: ({ owner, ...room }) =>
-      as(owner.endpoint).createRoom({ ...room, kexPub: owner.kexPub }),
+      as("endpoint" in owner ? owner.endpoint : owner.signPub)
+        .createRoom({ ...room, kexPub: owner.kexPub }),
     getRoom: (id) => anyone.getRoom(id),
     listRooms: (page) => anyone.listRooms({ ...page, all: true }),
     listRoomsForEndpoint: (endpoint, page) => as(endpoint).listRooms(page),
@@ -87,4 +89,5 @@ export async function overHttp(store: Store, clock?: () => Date): Promise<Store>
     close,
     [Symbol.asyncDispose]: close,
   };
+  return { ...records, ...iterables(records) };
 }

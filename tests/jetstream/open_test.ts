@@ -30,6 +30,14 @@ function fails(code: string, message: RegExp, field?: string) {
   };
 }
 
+Deno.test("a store tells whether opening created its bucket", async () => {
+  const options = fresh();
+  for (const created of [true, false]) {
+    await using store = await openJetStream(options);
+    assert.equal(store.created, created);
+  }
+});
+
 Deno.test("the bucket is a KV bucket that the KV library reads", async () => {
   const options = fresh();
   await using store = await openJetStream(options);

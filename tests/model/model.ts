@@ -191,8 +191,8 @@ export class Model {
     const state = this.#room(id);
     if (!state.room.encrypted) refuse("invalid");
     if (epoch !== state.room.epoch + 1) refuse("conflict");
-    if (given.size !== state.members.size) refuse("conflict");
     if ([...given].some((it) => !state.members.has(it))) refuse("conflict");
+    if (given.size !== state.members.size) refuse("missing_key");
     state.room.epoch = epoch;
     for (const it of keys) this.#putKey(state, epoch, it.endpoint, it.sealedKey);
     return { ...state.room };

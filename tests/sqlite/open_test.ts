@@ -37,6 +37,22 @@ async function refusedUnaltered(
   assert.deepEqual(filesOf(dir), before);
 }
 
+Deno.test("a store tells whether opening created it, and an empty file is none", async () => {
+  await inDir(async (dir) => {
+    const path = `${dir}/it.db`;
+    writeFileSync(path, "", { mode: 0o600 });
+    const before = filesOf(dir);
+    await failsWith("refused", () => openSqlite(path, { create: false }), /it is empty/);
+    assert.deepEqual(filesOf(dir), before);
+    for (const created of [true, false]) {
+      await using store = openSqlite(path);
+      assert.equal(store.created, created);
+    }
+    await using memory = openSqlite(":memory:");
+    assert.equal(memory.created, true);
+  });
+});
+
 Deno.test("a new file and its directory are their owner's only, and ours", async () => {
   await inDir(async (dir) => {
     const path = `${dir}/a/b/it.db`;

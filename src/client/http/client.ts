@@ -6,6 +6,7 @@
  */
 
 import type { Changes } from "../../core/operations.ts";
+import { each } from "../../core/store/iterables.ts";
 import * as check from "../../core/validate.ts";
 import { askOf, nothing, room } from "./ask.ts";
 import type { Caller } from "./caller.ts";
@@ -33,13 +34,17 @@ export function callsOf(caller: Pick<Caller, "call" | "timeout">, kexPub?: strin
   const get = (path: string): Promise<string> =>
     caller.call({ method: "GET", path, signed: false, read: textOf });
 
-  return {
+  const calls: Calls = {
     // Methods are async so that a value that is refused here rejects as one refused there does.
-    async register(token, handle) {
+    async register(tokenOrLink, handle) {
+      // Of a link only the token is sent.
+      const token = check.inviteToken("token", tokenOrLink);
       return await ask("POST", "register", { json: { token, kexPub, handle } });
     },
-    checkInvite: async (token) =>
-      await ask("POST", "register/check", { json: { token }, signed: false }),
+    async checkInvite(tokenOrLink) {
+      const token = check.inviteToken("token", tokenOrLink);
+      return await ask("POST", "register/check", { json: { token }, signed: false });
+    },
     me: () => ask("GET", "me"),
 
     listUsers: (page) => ask("GET", "users", { query: page }),
@@ -98,7 +103,13 @@ export function callsOf(caller: Pick<Caller, "call" | "timeout">, kexPub?: strin
       }),
     metrics: () => get("/metrics"),
     openApi: async () => JSON.parse(await get("/openapi.json")),
+
+    users: (page) => each(calls.listUsers, page),
+    invites: (page) => each(calls.listInvites, page),
+    rooms: (page) => each(calls.listRooms, page),
+    members: (roomId, page) => each((next) => calls.listMembers(roomId, next), page),
   };
+  return calls;
 }
 
 const user = (signPub: unknown): string => `users/${check.signPub("signPub", signPub)}`;

@@ -54,6 +54,7 @@ export async function failureOf(response: Response, what: string): Promise<Store
     cause,
     ...(field !== null && { field }),
     ...(hint !== null && { hint }),
+    ...(isTexts(problem.missing) && { missing: problem.missing }),
   });
 }
 
@@ -88,6 +89,10 @@ function problemOf(body: string): Record<string, unknown> {
 
 function text(value: unknown): string | null {
   return typeof value === "string" ? value : null;
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((text) => typeof text === "string");
 }
 
 function secondsOf(value: string | null): number | null {

@@ -6,6 +6,7 @@
 
 import { StoreError } from "../../core/errors.ts";
 import type { SealedKey } from "../../core/model.ts";
+import { each } from "../../core/store/iterables.ts";
 import * as check from "../../core/validate.ts";
 import { fromBase64url, toBase64url } from "../../keys/bytes.ts";
 import type { Client } from "../types.ts";
@@ -15,24 +16,32 @@ import type { Caller } from "./caller.ts";
 /** The methods. */
 export type KeyCalls = Pick<
   Client,
-  "createRoom" | "addMember" | "rekeyRoom" | "getSealedKey" | "putSealedKey" | "listSealedKeys"
+  | "createRoom"
+  | "addMember"
+  | "rekeyRoom"
+  | "getSealedKey"
+  | "putSealedKey"
+  | "listSealedKeys"
+  | "sealedKeys"
 >;
 
 /** Makes the methods. */
 export function keyCallsOf(caller: Pick<Caller, "call">): KeyCalls {
   const ask = askOf(caller);
-  return {
+  const calls: KeyCalls = {
     async createRoom(input) {
-      const { sealedKeys, ...rest } = check.object("room", input);
-      return await ask("POST", "rooms", { json: { ...rest, sealedKeys: keys(sealedKeys) } });
+      const { sealedKeys, members = [], ...rest } = check.object("room", input);
+      const json = {
+        ...rest,
+        members: check.array("members", members).map((member, i) =>
+          memberTo(`members[${i}]`, member)
+        ),
+        sealedKeys: keys(sealedKeys),
+      };
+      return await ask("POST", "rooms", { json });
     },
     async addMember(roomId, member, key) {
-      const { accepted } = check.object("member", member);
-      const json = {
-        ...check.newMember("member", member),
-        accepted,
-        key: key && sealed("key", key),
-      };
+      const json = { ...memberTo("member", member), key: key && sealed("key", key) };
       return await ask("POST", `${room(roomId)}/members`, { json });
     },
     async rekeyRoom(roomId, rekey) {
@@ -55,7 +64,15 @@ export function keyCallsOf(caller: Pick<Caller, "call">): KeyCalls {
           return { items: items.map(unsealed), next };
         },
       }),
+    sealedKeys: (roomId, page) => each((next) => calls.listSealedKeys(roomId, next), page),
   };
+  return calls;
+}
+
+/** A member to add, as JSON carries it. */
+function memberTo(field: string, value: unknown): Record<string, unknown> {
+  const { accepted } = check.object(field, value);
+  return { ...check.newMember(field, value), accepted };
 }
 
 /** Sealed keys as JSON carries them; left out where there are none. */

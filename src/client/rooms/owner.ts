@@ -222,7 +222,8 @@ export class Owner {
       try {
         return await work();
       } catch (error) {
-        if (!isStoreError(error, "conflict") || left === 0) throw error;
+        const isChanged = isStoreError(error, "conflict") || isStoreError(error, "missing_key");
+        if (!isChanged || left === 0) throw error;
         await this.#keyring.refresh();
       }
     }

@@ -5,7 +5,7 @@
  */
 
 import { isStoreError, StoreError } from "../../core/errors.ts";
-import type { NewRoom, Page, Room } from "../../core/model.ts";
+import type { NewMember, NewRoom, Page, Room } from "../../core/model.ts";
 import { LIMITS } from "../../core/validate.ts";
 import { withStatus } from "../rights/lookup.ts";
 import { membersFor, withOffers } from "../pipeline/offers.ts";
@@ -19,7 +19,7 @@ import { chooseSubject } from "./subject.ts";
 type NewRoomBody = Read<typeof BODY.newRoom>;
 
 /** The room to make: who asks owns it, with the key it is registered with. */
-async function roomFor(call: Call<unknown, NewRoomBody>): Promise<NewRoom> {
+async function roomFor(call: Call<unknown, NewRoomBody>): Promise<NewRoom & { owner: NewMember }> {
   const { store, body } = call;
   const { kexPub: given, ...rest } = body;
   const endpoint = call.caller();

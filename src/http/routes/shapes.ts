@@ -157,14 +157,12 @@ export const QUERY = {
   keys: object({ ...paging, epoch: epochInQuery }),
 } as const;
 
-const token = by(
-  (field, value) => {
-    if (typeof value === "string" && /^[0-9a-fA-F]{64}$/.test(value)) return value;
-    // Never shown: a token with a typing error is still nearly a token.
-    throw new StoreError("invalid", `${field} must be 64 hex digits`, { field });
-  },
-  { ...HEX64, writeOnly: true, description: "The invite's token" },
-);
+const token = by(check.inviteToken, {
+  type: "string",
+  pattern: "[0-9a-fA-F]{64}\\s*$",
+  writeOnly: true,
+  description: "The invite's token, or its link, which ends in # and the token",
+});
 
 /** Bodies. */
 export const BODY = {
@@ -325,6 +323,12 @@ export const PROBLEM: JsonSchema = {
     code: { type: "string", description: "Stable; branch on it" },
     field: { type: "string", description: "The field at fault" },
     hint: { type: "string", description: "What to do next; for people" },
+    missing: {
+      type: "array",
+      items: { type: "string" },
+      description:
+        "Signing keys of the members without a key, the first hundred, for `missing_key`",
+    },
     reason: { type: "string", description: "Why a signature was refused" },
     requestId: { type: "string", description: "Names this request in the log" },
     retryAfter: { type: "integer", description: "Seconds to wait" },

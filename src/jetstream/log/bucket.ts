@@ -93,6 +93,8 @@ export class Bucket {
   readonly stream: string;
   /** When the stream was made on which the bucket was opened; empty when nobody noted it. */
   created = "";
+  /** Whether opening created it. */
+  isNew = false;
   /** Set when the stream was found to be another one than that: nothing is read or written then. */
   loss: string | null = null;
   readonly #prefix: string;

@@ -49,6 +49,8 @@ export interface StreamInfo {
   };
   /** When the stream was made. */
   created: string;
+  /** In the answer to a request to create it: whether that created it. */
+  did_create?: boolean;
 }
 
 /** Throws `unsupported` for a server that cannot hold the store, saying why. */
@@ -206,6 +208,8 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
       }
       info = await attempt("CREATE", configOf(bucket, replicas ?? 1), replicas ?? 1);
       if (info === null) continue;
+      // Another process may have created the same one at the same time.
+      bucket.isNew = info.did_create === true;
       changed = true;
     }
     const ours = recognise(bucket, info);

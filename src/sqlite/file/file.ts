@@ -39,8 +39,15 @@ export function absolute(path: unknown): string {
   return path === MEMORY ? path : resolve(path);
 }
 
+/** An open database. */
+interface Opened {
+  db: DatabaseSync;
+  /** Whether opening created the control plane in it. */
+  created: boolean;
+}
+
 /** Opens the database at an absolute path, its schema up to date. */
-export function openDatabase(path: string, options: FileOptions): DatabaseSync {
+export function openDatabase(path: string, options: FileOptions): Opened {
   if (path === MEMORY) return ready(connect(path, options), path, options);
   if (!exists(path)) {
     const error = missing(path, options.create && !options.readOnly);
@@ -51,9 +58,9 @@ export function openDatabase(path: string, options: FileOptions): DatabaseSync {
   inspectLeftovers(path, { busyTimeout: options.busyTimeout });
   if (!options.readOnly) requireWritable(path);
   try {
-    const db = ready(connect(path, options), path, options);
-    if (options.exclusive) holdAlone(db);
-    return db;
+    const opened = ready(connect(path, options), path, options);
+    if (options.exclusive) holdAlone(opened.db);
+    return opened;
   } catch (error) {
     if (options.exclusive && isBusy(causeOf(error))) throw inUse(path, error);
     throw toStoreError(error, `Opening ${path}`);
@@ -81,14 +88,16 @@ export function inUse(path: string, error: unknown): StoreError {
 }
 
 /** Reads first, so that a file that is not ours is closed without a byte written. */
-function ready(db: DatabaseSync, path: string, options: FileOptions): DatabaseSync {
+function ready(db: DatabaseSync, path: string, options: FileOptions): Opened {
   try {
     const version = schemaVersion(db, path);
     if (options.readOnly) {
       if (version < SCHEMA_VERSION) throw tooOld(path, version);
-      return db;
+      return { db, created: false };
     }
     if (path !== MEMORY) {
+      // An empty file is no control plane either.
+      if (version === 0 && !options.create) throw tooOld(path, version);
       if (version > 0 && !options.allowMoved) refuseMoved(db, path);
       if (version > 0) probeWritable(db, path, options.busyTimeout);
       const mode = enableWal(db, options.busyTimeout);
@@ -101,8 +110,7 @@ function ready(db: DatabaseSync, path: string, options: FileOptions): DatabaseSy
       // After a large transaction the log shrinks back to this.
       db.exec(`PRAGMA journal_size_limit = ${16 * 1024 * 1024}`);
     }
-    migrate(db, path, options);
-    return db;
+    return { db, created: migrate(db, path, options) };
   } catch (error) {
     db.close();
     throw toStoreError(error, `Opening ${path}`);

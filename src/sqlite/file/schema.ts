@@ -94,10 +94,14 @@ export interface NewFile {
   at: string;
 }
 
-/** Applies the steps a database lacks, all or none; other processes may do the same at once. */
-export function migrate(db: DatabaseSync, path: string, file: NewFile): void {
-  if (schemaVersion(db, path) === SCHEMA_VERSION) return;
-  transaction(db, "BEGIN IMMEDIATE", () => {
+/**
+ * Applies the steps a database lacks, all or none; other processes may do the same at once.
+ *
+ * @returns Whether there was nothing in it
+ */
+export function migrate(db: DatabaseSync, path: string, file: NewFile): boolean {
+  if (schemaVersion(db, path) === SCHEMA_VERSION) return false;
+  return transaction(db, "BEGIN IMMEDIATE", () => {
     const version = schemaVersion(db, path);
     if (version === 0) {
       run(db, `PRAGMA application_id = ${APPLICATION_ID}`);
@@ -110,6 +114,7 @@ export function migrate(db: DatabaseSync, path: string, file: NewFile): void {
       record.run(step.version, step.name, checksum(step.sql), file.at);
     }
     run(db, `PRAGMA user_version = ${SCHEMA_VERSION}`);
+    return version === 0;
   });
 }
 

@@ -103,7 +103,7 @@ export function createTarget(path: string, options: TargetOptions = {}): SqliteT
 function openNew(file: string, options: TargetOptions): DatabaseSync {
   const { storeId, at = new Date().toISOString() } = options;
   try {
-    return openDatabase(file, {
+    const { db } = openDatabase(file, {
       busyTimeout: 500,
       create: true,
       exclusive: true,
@@ -111,6 +111,7 @@ function openNew(file: string, options: TargetOptions): DatabaseSync {
       at,
       ...(storeId === undefined ? {} : { storeId }),
     });
+    return db;
   } catch (error) {
     rmSync(file, { force: true });
     throw error;

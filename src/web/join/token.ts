@@ -5,7 +5,7 @@
  * @module
  */
 
-import { hex64 } from "../../core/validate.ts";
+import { tokenIn as tokenOf } from "../../core/validate.ts";
 
 /** What was in the address: nothing, something that is no token, or a token. */
 export type Found = { is: "none" } | { is: "mistyped" } | { is: "token"; token: string };
@@ -19,8 +19,9 @@ export function takeToken(): Found {
 
 /** The token in a link or by itself, as people paste it. */
 export function tokenIn(text: string): Found {
-  const fragment = text.slice(text.lastIndexOf("#") + 1).replace(/^(%20|\s)+|(%20|\s)+$/g, "");
-  if (fragment === "") return { is: "none" };
-  const token = hex64(fragment);
+  const token = tokenOf(text);
+  if (token === null && /^(%20|\s)*$/.test(text.slice(text.lastIndexOf("#") + 1))) {
+    return { is: "none" };
+  }
   return token === null ? { is: "mistyped" } : { is: "token", token };
 }

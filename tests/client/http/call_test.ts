@@ -18,6 +18,8 @@ import {
 } from "../../../src/client/mod.ts";
 import { verifyRequest } from "../../../src/signature/mod.ts";
 
+const TOKEN = "7".repeat(64);
+
 type Answer = (request: IncomingMessage, response: ServerResponse, nth: number) => void;
 
 /** A server that answers as a test says, and counts. */
@@ -104,7 +106,7 @@ for (const [name, ahead] of [["ahead", 3_600_000], ["behind", -3_600_000]] as co
     await it.client.me();
     assert.equal(it.requests.length, 2);
     // Also what must not be done twice: the refused one was not done. And the offset is kept.
-    await it.client.register("token", "ada");
+    await it.client.register(TOKEN, "ada");
     assert.equal(it.requests.length, 3);
   });
 }
@@ -152,7 +154,7 @@ Deno.test("a rate limit is waited for, also by what must not be done twice", asy
       : json(response, { ok: true })
   );
   const began = performance.now();
-  await it.client.register("token", "ada");
+  await it.client.register(TOKEN, "ada");
   assert.ok(performance.now() - began >= 1000);
   assert.equal(it.requests.length, 2);
 });
@@ -179,7 +181,7 @@ Deno.test("what cannot be answered now is asked again only where nothing is done
     "unavailable",
   );
   assert.equal(it.requests.length, 6);
-  await fails(it.client.register("token", "ada"), "unavailable");
+  await fails(it.client.register(TOKEN, "ada"), "unavailable");
   await fails(it.client.deleteUser(endpoint), "unavailable");
   await fails(it.client.restoreUser(endpoint), "unavailable");
   assert.deepEqual(it.requests.slice(6).map((line) => line.split(" ")[0]), [
@@ -194,7 +196,7 @@ Deno.test("a connection that breaks before the answer is unavailable, and asked 
   await fails(it.client.me(), "unavailable", /^GET \/v1\/me got no answer/);
   const reads = it.requests.length;
   assert.ok(reads >= 3, `${reads}`);
-  await fails(it.client.register("token", "ada"), "unavailable", /^POST/);
+  await fails(it.client.register(TOKEN, "ada"), "unavailable", /^POST/);
   assert.equal(it.requests.length - reads, 1);
 });
 
@@ -287,7 +289,7 @@ Deno.test("errors keep the server's code, field and message; unknown codes go by
     problem(response, status, "", more);
   }, { retries: 0 });
   for (const [status, more, code] of answers) {
-    const found = it.client.register("token", "ada");
+    const found = it.client.register(TOKEN, "ada");
     await assert.rejects(found, (error) => {
       assert.ok(isStoreError(error, code), String(error));
       assert.equal(error.field, more.field);

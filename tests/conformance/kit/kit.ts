@@ -7,6 +7,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import type {
+  AddedMember,
   CreatedInvite,
   KeyFor,
   NewMember,
@@ -53,8 +54,14 @@ export function keysFor(endpoints: Iterable<string | NewMember>): KeyFor[] {
   }));
 }
 
+/** A room whose members are called by their endpoints. */
+export type RoomOf = Omit<NewRoom, "owner" | "members"> & {
+  owner: NewMember;
+  members?: AddedMember[];
+};
+
 /** A room with everything it needs: sealed keys for its owner and members unless it is cleartext. */
-export function newRoom(id: string, part: Partial<NewRoom> = {}): NewRoom & { owner: NewMember } {
+export function newRoom(id: string, part: Partial<RoomOf> = {}): RoomOf {
   const owner = part.owner ?? newMember();
   const members = part.members ?? [];
   const keys = part.encrypted === false ? [] : keysFor([owner, ...members]);

@@ -47,7 +47,7 @@ export async function seedStore(store: Store): Promise<Seed> {
 /** A method: whether it only reads, and a call of it that works. */
 export interface Method {
   /** Name of the method. */
-  name: Exclude<keyof Store, "backend" | "close" | symbol>;
+  name: Exclude<keyof Store, "backend" | "created" | "close" | symbol>;
   /** Whether the call changes nothing. */
   reads: boolean;
   /** Whether it answers no in place of rejecting. */
@@ -70,6 +70,8 @@ export const METHODS: readonly Method[] = [
   writes("createRoom", (s) => s.createRoom(newRoom("new"))),
   reads("getRoom", (s) => s.getRoom(ROOM)),
   reads("listRooms", (s) => s.listRooms({ limit: 1 })),
+  reads("rooms", (s) => collect(s.rooms({ limit: 1 }))),
+  reads("roomsForEndpoint", (s, seed) => collect(s.roomsForEndpoint(seed.member.endpoint))),
   reads("listRoomsForEndpoint", (s, seed) => s.listRoomsForEndpoint(seed.member.endpoint)),
   writes("deleteRoom", (s) => s.deleteRoom(ROOM)),
   writes("addMember", (s) => s.addMember(ROOM, newMember(), { epoch: 2, sealedKey: sealed() })),
@@ -78,6 +80,7 @@ export const METHODS: readonly Method[] = [
   writes("changeRoomOwner", (s, seed) => s.changeRoomOwner(ROOM, seed.member.endpoint)),
   reads("getMember", (s, seed) => s.getMember(ROOM, seed.member.endpoint)),
   reads("listMembers", (s) => s.listMembers(ROOM)),
+  reads("members", (s) => collect(s.members(ROOM, { limit: 1 }))),
   reads("countMembers", (s) => s.countMembers(ROOM)),
   writes("removeMember", (s, seed) => s.removeMember(ROOM, seed.member.endpoint)),
   writes(
@@ -100,6 +103,10 @@ export const METHODS: readonly Method[] = [
     const { items } = await s.listSealedKeys(ROOM);
     return plain(items.map((record): StoreRecord => ({ kind: "room_keys", record })));
   }),
+  reads("sealedKeys", async (s) => {
+    const keys = await collect(s.sealedKeys(ROOM, { limit: 1 }));
+    return plain(keys.map((record): StoreRecord => ({ kind: "room_keys", record })));
+  }),
   writes("pruneSealedKeys", async (s, seed) => {
     // Of two epochs both are kept.
     await s.rekeyRoom(ROOM, {
@@ -111,6 +118,7 @@ export const METHODS: readonly Method[] = [
   writes("addUser", (s) => s.addUser(newUser())),
   reads("getUser", (s, seed) => s.getUser(seed.revoked)),
   reads("listUsers", (s) => s.listUsers()),
+  reads("users", (s) => collect(s.users({ limit: 1 }))),
   writes("revokeUser", (s, seed) => s.revokeUser(seed.admin)),
   writes("restoreUser", (s, seed) => s.restoreUser(seed.revoked)),
   writes("setUserRole", (s, seed) => s.setUserRole(seed.admin, "user")),
@@ -120,6 +128,7 @@ export const METHODS: readonly Method[] = [
   writes("createInvite", (s) => invite(s)),
   reads("getInvite", (s, seed) => s.getInvite(seed.open.invite.id)),
   reads("listInvites", (s) => s.listInvites()),
+  reads("invites", (s) => collect(s.invites({ limit: 1 }))),
   writes("consumeInvite", (s, seed) => s.consumeInvite(seed.open.token, claim())),
   writes("cancelInvite", (s, seed) => s.cancelInvite(seed.open.invite.id)),
   writes("pruneInvites", (s) => s.pruneInvites("9999-12-31T23:59:59.999Z")),

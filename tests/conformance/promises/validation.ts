@@ -113,7 +113,11 @@ export function validation(it: It): void {
       ["signPub", sign, (signPub) => store.deleteUser(signPub)],
       ["id", keys, (id) => store.getInvite(id)],
       ["id", keys, (id) => store.cancelInvite(id)],
-      ["token", keys, (token) => store.consumeInvite(token, claim())],
+      [
+        "token",
+        keys.filter((key) => !/^\s|\s$/.test(`${key}`)),
+        (token) => store.consumeInvite(token, claim()),
+      ],
       ["after", bad.NOT_HEX, (after) => store.listMembers("seed", { after })],
       ["after", bad.NOT_HEX, (after) => store.listUsers({ after })],
       ["after", bad.NOT_HEX, (after) => store.listInvites({ after })],

@@ -14,6 +14,17 @@ const DAY = 24 * 3600 * 1000;
 
 /** Registers the tests of invites. */
 export function invites(it: It): void {
+  it("consumeInvite() takes a pasted link, and no other text", async ({ store }) => {
+    const { token } = await invite(store);
+    const call = (text: string) => store.consumeInvite(text, claim());
+    for (const text of ["https://bus.example/join#", `${token}#x`, `#${token}0`, "#"]) {
+      await fails("invalid", call(text), "token");
+    }
+    const link = ` https://bus.example/join#${token.toUpperCase()}\n`;
+    assert.equal((await call(link)).status, "active");
+    await fails("invite_used", call(token));
+  });
+
   it("createInvite() lives 7 days by default, and is found by its id", async ({ store, clock }) => {
     const { invite, token } = await store.createInvite({ createdBy: "cli" });
     assert.match(token, /^[0-9a-f]{64}$/);

@@ -6,6 +6,7 @@
 
 import assert from "node:assert/strict";
 import {
+  collect,
   eventually,
   fails,
   hex,
@@ -13,6 +14,7 @@ import {
   keysFor,
   newMember,
   newRoom,
+  newUser,
   sealed,
   snapshot,
 } from "../kit/kit.ts";
@@ -20,6 +22,28 @@ import type { It } from "../suite.ts";
 
 /** Registers the tests of members. */
 export function members(it: It): void {
+  it("createRoom() and addMember() take users", async ({ store }) => {
+    const [ada, bob, eve] = [
+      await store.addUser(newUser({ role: "admin" })),
+      await store.addUser(newUser()),
+      await store.addUser(newUser()),
+    ];
+    const sealedKeys = keysFor([ada.signPub, bob.signPub]);
+    const room = { id: "r", subject: "unibus.r", owner: ada, members: [bob], sealedKeys };
+    assert.equal((await store.createRoom(room)).owner, ada.signPub);
+    const added = await store.addMember("r", eve);
+    assert.deepEqual([added.endpoint, added.kexPub, added.role], [
+      eve.signPub,
+      eve.kexPub,
+      "member",
+    ]);
+    const all = [ada, bob, eve].map(({ signPub }) => signPub).sort();
+    assert.deepEqual((await collect(store.members("r"))).map((it) => it.endpoint), all);
+    const { endpoint, kexPub } = newMember();
+    const two = { signPub: bob.signPub, endpoint, kexPub };
+    await fails("invalid", store.addMember("r", two), "member.endpoint");
+  });
+
   it("addMember() adds a member, without a key where none is given", async ({ store, clock }) => {
     await store.createRoom(newRoom("r"));
     const who = newMember();

@@ -89,7 +89,7 @@ export function offers(it: It): void {
     assert.equal((await store.getSealedKey("r", late.endpoint)).epoch, 1);
     const rekey = (them: { endpoint: string }[]) =>
       store.rekeyRoom("r", { epoch: 2, sealedKeys: keysFor(them.map((it) => it.endpoint)) });
-    await fails("conflict", rekey([room.owner]));
+    await fails("missing_key", rekey([room.owner]));
     await rekey([room.owner, offered, late]);
     await store.putSealedKey({
       roomId: "r",

@@ -303,7 +303,15 @@ function* stillConnected(history: History, looked: Record<string, number>): Iter
 
 /** Over HTTP a node that cannot tell who asks refuses whoever it is. */
 const OVER_HTTP = ["unauthenticated", "forbidden", "rate_limited"];
-const EVERYWHERE = ["unavailable", "closed", "lost", "unreachable", "conflict", ...OVER_HTTP];
+const EVERYWHERE = [
+  "unavailable",
+  "closed",
+  "lost",
+  "unreachable",
+  "conflict",
+  "missing_key",
+  ...OVER_HTTP,
+];
 const ERRORS: Record<string, string[]> = {
   addUser: ["user_exists"],
   getUser: ["not_found"],

@@ -35,7 +35,7 @@ const SPENT = "user_exists";
 
 /** What a refused call leaves as it is, and tells nothing of. */
 const SILENT = new Set([
-  ...["conflict", "last_admin", "room_owner"],
+  ...["conflict", "missing_key", "last_admin", "room_owner"],
   // Never sent.
   "unreachable",
   // Over HTTP: who asks was not known, or asked too often.

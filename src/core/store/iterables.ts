@@ -1,0 +1,44 @@
+/**
+ * Lists as iterables, each derived from the method that reads a page of it.
+ *
+ * @module
+ */
+
+import type { Page, PageRequest } from "../model.ts";
+import type { Store } from "./types.ts";
+
+/** Iterates over every item of a list, reading a page at a time. */
+export async function* each<T, P extends PageRequest>(
+  list: (page: P) => Promise<Page<T>>,
+  page: P | undefined,
+): AsyncGenerator<T, void, undefined> {
+  let after = page?.after ?? null;
+  do {
+    const { items, next }: Page<T> = await list({ ...page, after } as P);
+    yield* items;
+    after = next;
+  } while (after !== null);
+}
+
+/** The iterables of a store that has these lists. */
+export function iterables(
+  store: Pick<
+    Store,
+    | "listRooms"
+    | "listRoomsForEndpoint"
+    | "listMembers"
+    | "listSealedKeys"
+    | "listUsers"
+    | "listInvites"
+  >,
+) {
+  return {
+    rooms: (page) => each(store.listRooms, page),
+    roomsForEndpoint: (endpoint, page) =>
+      each((next) => store.listRoomsForEndpoint(endpoint, next), page),
+    members: (roomId, page) => each((next) => store.listMembers(roomId, next), page),
+    sealedKeys: (roomId, page) => each((next) => store.listSealedKeys(roomId, next), page),
+    users: (page) => each(store.listUsers, page),
+    invites: (page) => each(store.listInvites, page),
+  } satisfies Partial<Store>;
+}
