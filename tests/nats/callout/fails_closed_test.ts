@@ -287,9 +287,11 @@ Deno.test("while the store hangs, few connections wait for it, and the others ar
   try {
     for (const it of peers) clients.push(await admitted(bus.server.port, it));
     hangs = true;
-    await bus.callout.sweep();
+    const sweep = bus.callout.sweep();
+    await eventually(() => bus.events.some((it) => it.kind === "trouble"), 12_000);
     assert.equal(asked, 16);
     hangs = false;
+    await sweep;
     await store.revokeUser(peers[39]!.signPub);
     await clients[39]!.until(() => clients[39]!.ended, 5000);
     assert.ok(await clients[0]!.flush());
