@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { StoreError } from "../../src/core/errors.ts";
 import { compareText } from "../../src/core/order.ts";
 import { Bucket } from "../../src/jetstream/log/bucket.ts";
 import { compare, type Diff } from "../../src/jetstream/contents/compare.ts";
@@ -11,6 +12,7 @@ import {
   sealedKeyKey,
 } from "../../src/jetstream/records/keys.ts";
 import { entriesOf } from "../../src/jetstream/records/values.ts";
+import { Spool } from "../../src/jetstream/contents/spool.ts";
 import { openBucket } from "../../src/jetstream/mod.ts";
 import { BulkWriter } from "../../src/jetstream/log/bulk.ts";
 import { isSmallOrderEd25519, isSmallOrderX25519 } from "../../src/core/checks/small_order.ts";
@@ -154,5 +156,17 @@ Deno.test("compare: finds exactly what is missing, different and extra, in any o
       assert.deepEqual(await compared(bucket, order, limit), expected, `${name}, limit ${limit}`);
       await end();
     }
+  }
+});
+
+Deno.test("spool: what cannot be kept is an error, never left out", () => {
+  const spool = new Spool();
+  // Stands for a temporary directory without room.
+  spool[Symbol.dispose]();
+  for (const bytes of [2, 0]) {
+    assert.throws(
+      () => spool.take("users.a", new Uint8Array(bytes)),
+      (error) => error instanceof StoreError && error.code === "unavailable",
+    );
   }
 });

@@ -257,6 +257,23 @@ for (const state of ["empty", "repeated"] as const) {
   });
 }
 
+test("a target written between mark and verification is a mismatch, and stays marked", async ({ db, nats }) => {
+  await populated(db);
+  const { bucket, end } = await openBucket(nats);
+  const connection = interposed(bucket.nc, (it) => it.includes('"state":"in_progress"'), {
+    after: () => bucket.put(`users.${person("late").signPub}`, "{}", Date.now() + 5000),
+  });
+  try {
+    await assert.rejects(
+      migrateSqliteToKv({ db, nats: { ...nats, connection }, backup: false }),
+      code("mismatch"),
+    );
+    await assert.rejects(openJetStream(nats), code("in_progress"));
+  } finally {
+    await end();
+  }
+});
+
 test("a target that is written while it is saved keeps its mark, and is not replaced", async ({ db, nats }) => {
   await populated(db);
   addUserElsewhere(nats, "late");
