@@ -55,7 +55,7 @@ export function createControlPlane(
   const readiness = readinessOf(store, options.blobs ?? null, options.readiness);
   const operations = operationsOf(store, readiness, options);
   const { changes } = operations;
-  metrics.gauge("unibus_http_waiting", "Requests that wait for changes", () => changes.waiting);
+  metrics.gauge("unibus_http_waiting", "Requests waiting for changes", () => changes.waiting);
   const count = (reason: string) => {
     metrics.refusal(reason);
     operations.recorder.denial();
@@ -64,7 +64,7 @@ export function createControlPlane(
   const pipeline = new Pipeline({ store, busAuth, operations, record, tell, count }, options);
   metrics.gauge(
     "unibus_http_body_bytes",
-    "Bytes of memory that request bodies take",
+    "Memory used by request bodies, in bytes",
     () => pipeline.bodyBytes,
   );
 
@@ -92,7 +92,7 @@ export function createControlPlane(
       shed.count = 0;
       shed.toldAt = now;
     }
-    const detail = "More is asked of the control plane than it can do; nothing was done";
+    const detail = "The control plane is overloaded; the request had no effect";
     return new Response(JSON.stringify({ ...body, detail }), {
       status,
       headers: { ...headers, ...PLAIN, "x-request-id": requestId },
@@ -168,7 +168,7 @@ export function createControlPlane(
     },
     "/metrics": async (c) => {
       if (!isNear(c)) {
-        throw new StoreError("forbidden", "The metrics are for this machine only");
+        throw new StoreError("forbidden", "Metrics are available on this machine only");
       }
       const headers = { "content-type": metrics.contentType };
       return new Response(await metrics.text(), { headers });
@@ -182,7 +182,10 @@ export function createControlPlane(
     pages["/console"] = (c) => {
       // Where nobody's signature is demanded, it would be everybody's.
       if (busAuth !== "enforce" && !isOfThisMachine(c)) {
-        throw new StoreError("forbidden", "Without enforce the console is for this machine only");
+        throw new StoreError(
+          "forbidden",
+          "Without bus auth enforce the console is available on this machine only",
+        );
       }
       return pageOf("console", c.req.raw, mount.base);
     };
@@ -213,7 +216,7 @@ export function createControlPlane(
   app.notFound((c) =>
     answer(c, "none", () => {
       const methods = paths.filter((it) => it.pattern.test(c.req.path)).map((it) => it.method);
-      if (methods.length === 0) throw new StoreError("not_found", "There is nothing at this path");
+      if (methods.length === 0) throw new StoreError("not_found", "No route or page at this path");
       const allow = [...new Set(methods.flatMap((it) => it === "GET" ? [it, "HEAD"] : [it]))];
       throw new Refusal("invalid", `The method must be ${allow.join(" or ")}`, {
         status: 405,
@@ -259,7 +262,10 @@ const PLAIN = { "x-content-type-options": "nosniff", "cache-control": "no-store"
 
 /** Of what was refused for too much load nothing was done, so that anything may be tried again. */
 const OVERLOADED = [1, 2, 3].map((retryAfter) =>
-  new Refusal("unavailable", "Too much is asked", { reason: "overloaded", retryAfter })
+  new Refusal("unavailable", "The control plane is overloaded", {
+    reason: "overloaded",
+    retryAfter,
+  })
 );
 
 const JSON_HEADERS = { "content-type": "application/json" };

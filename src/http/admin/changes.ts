@@ -143,7 +143,7 @@ export class ChangeLog {
     if (from !== null && this.#last <= from && poll.wait > 0) {
       await this.#waited(poll, from);
       // Nothing of ours failed, and nobody reads the answer.
-      if (poll.isGone()) throw new Refusal("aborted", "The client has gone", { status: 400 });
+      if (poll.isGone()) throw new Refusal("aborted", "The client disconnected", { status: 400 });
     }
     return await this.#read(from, poll.limit);
   }
@@ -168,7 +168,7 @@ export class ChangeLog {
     let ofOne = 0;
     for (const it of this.#waiters) if (it.endpoint === endpoint) ofOne++;
     if (ofOne >= MOST_OF_ONE || this.#waiters.size >= MOST) {
-      const whose = ofOne >= MOST_OF_ONE ? "by this key" : "in all";
+      const whose = ofOne >= MOST_OF_ONE ? "by this key" : "in total";
       throw new Refusal("rate_limited", `Too many requests wait for changes ${whose}`, {
         retryAfter: 5,
       });

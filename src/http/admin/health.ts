@@ -62,7 +62,7 @@ async function inTime(
   try {
     return await Promise.race([check(), late]);
   } catch {
-    return [{ name, ok: false, detail: "It could not be looked at" }];
+    return [{ name, ok: false, detail: "The check failed" }];
   } finally {
     clearTimeout(timer);
   }

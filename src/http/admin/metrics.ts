@@ -34,20 +34,21 @@ export function metricsOf(): Metrics {
   const registers = [registry];
   const requests = new Counter({
     name: "unibus_http_requests_total",
-    help: "Answered requests",
+    help: "Requests answered",
     labelNames: ["method", "route", "status"],
     registers,
   });
   const seconds = new Histogram({
     name: "unibus_http_request_seconds",
-    help: "Time until the answer's head was ready",
+    help: "Time until the response head was ready",
     labelNames: ["route"],
     buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
     registers,
   });
   const refusals = new Counter({
     name: "unibus_http_refusals_total",
-    help: "Refused signatures and rights, by the part at fault; under soft they were let pass",
+    help:
+      "Requests refused for their signature or permissions, by the part at fault; accepted under soft",
     labelNames: ["reason"],
     registers,
   });
@@ -90,7 +91,7 @@ export function metricsOf(): Metrics {
     gate: (it) => {
       new Counter({
         name: "unibus_http_shed_total",
-        help: "Requests refused because there was too much to do",
+        help: "Requests refused because of overload",
         registers,
         collect() {
           this.reset();
@@ -98,7 +99,7 @@ export function metricsOf(): Metrics {
         },
       });
       gauge("unibus_http_in_flight", "Requests in flight", () => it.inFlight);
-      gauge("unibus_http_in_flight_limit", "How many there may be now", () => it.limit);
+      gauge("unibus_http_in_flight_limit", "Current limit of requests in flight", () => it.limit);
     },
     gauge,
     text: () => registry.metrics(),

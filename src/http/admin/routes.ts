@@ -16,7 +16,7 @@ const CHANGES_DEFAULT = 100;
 export const ROSTERS: readonly Route[] = [
   route("GET /v1/rooms/{id}/roster", {
     id: "roomRoster",
-    summary: "List a room's members with their names, and whether each has the current key",
+    summary: "List a room's members with their names and whether each has the current key",
     who: "admin",
     query: OPERATION_QUERY.roster,
     answer: OPERATION_ANSWER.roster,
@@ -31,28 +31,28 @@ export const ROSTERS: readonly Route[] = [
 export const OPERATIONS: readonly Route[] = [
   route("GET /v1/status", {
     id: "status",
-    summary: "How the server does, and the cluster behind it",
+    summary: "Show the status of the server and its cluster",
     who: "admin",
     answer: OPERATION_ANSWER.status,
     handle: async ({ operations }) => ({ json: await operations.status() }),
   }),
   route("GET /v1/usage", {
     id: "usage",
-    summary: "How many blobs there are, and how many bytes; counted at most once a minute",
+    summary: "Show the number and total size of blobs; counted at most once a minute",
     who: "admin",
     answer: OPERATION_ANSWER.usage,
     handle: async ({ operations }) => ({ json: await operations.usage() }),
   }),
   route("GET /v1/history", {
     id: "history",
-    summary: "Requests, refusals and latency of this process in the last hour",
+    summary: "Show the requests, refusals and latency of this process in the last hour",
     who: "admin",
     answer: OPERATION_ANSWER.history,
     handle: ({ operations }) => Promise.resolve({ json: operations.history() }),
   }),
   route("GET /v1/changes", {
     id: "listChanges",
-    summary: "What was changed through this process, newest first; with `wait`, once there is more",
+    summary: "List changes made through this process, newest first; `wait` waits for new ones",
     who: "admin",
     query: OPERATION_QUERY.changes,
     waits: true,

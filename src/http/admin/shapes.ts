@@ -46,33 +46,33 @@ export const OPERATION_QUERY = {
   roster: object({
     ...paging,
     limit: optional(numberInQuery(1, ROSTER_MAX, { default: 200 })),
-    lacking: optional(described(booleanInQuery, "Only those without the current key")),
+    lacking: optional(described(booleanInQuery, "Only members without the current key")),
   }),
   changes: object({
     after: optional(textUpTo(64, {
-      description: "The `next` of the answer before; left out: the newest there are",
+      description: "The `next` of the previous response; default: return the newest changes",
     })),
     limit: optional(numberInQuery(1, CHANGES_MAX, { default: 100 })),
     wait: optional(numberInQuery(0, WAIT_MAX, {
       default: 0,
-      description: "Most seconds to wait for the first change behind `after`",
+      description: "Maximum number of seconds to wait for the first change after `after`",
     })),
   }),
 } as const;
 
 const copy = object({
   node: text(),
-  leads: boolean("Whether it leads"),
-  current: boolean("Whether it has what the leader has"),
-  reachable: boolean("Whether the leader hears from it"),
-  lag: count("Operations it is behind"),
+  leads: boolean("Whether this node is the leader"),
+  current: boolean("Whether it is current with the leader"),
+  reachable: boolean("Whether the leader can reach it"),
+  lag: count("Number of operations it is behind"),
 }, { title: "BucketCopy" });
 
 const cluster = object({
   cluster: nullable(text()),
-  healthy: boolean("Whether nothing is wrong"),
+  healthy: boolean("Whether there are no problems"),
   quorum: nullable(object({
-    ok: boolean("Whether enough nodes are there"),
+    ok: boolean("Whether enough nodes are reachable"),
     size: count(),
     reachable: count(),
     needed: count(),
@@ -80,17 +80,17 @@ const cluster = object({
   nodes: list(object({
     name: text(),
     version: nullable(text()),
-    reachable: boolean("Whether it answers"),
-    leads: boolean("Whether it leads the cluster"),
-    current: nullable(boolean("Whether it knows what the leader knows")),
-    syncs: nullable(boolean("Whether each write is on its disk before it is acknowledged")),
+    reachable: boolean("Whether it responds"),
+    leads: boolean("Whether it is the leader of the cluster"),
+    current: nullable(boolean("Whether it is current with the leader")),
+    syncs: nullable(boolean("Whether each write is synced to disk before it is acknowledged")),
   }, { title: "ClusterNode" })),
   buckets: list(object({
     bucket: text(),
     holds: oneOf(["control plane", "blobs"]),
     replicas: nullable(count()),
     leader: nullable(text()),
-    whole: boolean("Whether all copies are there and current"),
+    whole: boolean("Whether all copies exist and are current"),
     copies: list(copy),
     messages: nullable(count()),
     bytes: nullable(count()),
@@ -99,14 +99,16 @@ const cluster = object({
 }, { title: "ClusterStatus" });
 
 const change = object({
-  n: count("A later one is greater"),
+  n: count("Sequence number; later changes have greater ones"),
   at: time,
   kind: oneOf(["users", "invites", "rooms", "elsewhere"]),
-  action: text({ description: "The id of the operation; `elsewhere`: not through this process" }),
+  action: text({
+    description: "The id of the operation; `elsewhere` if it was not made through this process",
+  }),
   by: nullable(object({
     signPub: nullable(signPub),
     handle: nullable(text()),
-    proved: boolean("Whether the key was proved by a signature"),
+    proved: boolean("Whether a signature proved the key"),
   })),
   about: object({
     user: optional(text()),
@@ -115,50 +117,52 @@ const change = object({
     invite: optional(text()),
     room: optional(text()),
     epoch: optional(count()),
-  }, { description: "Only what applies; empty for anything" }),
-  outcome: text({ description: "`done`, or the code of the error" }),
-  count: count("How many alike this stands for"),
+  }, { description: "What was changed; only fields that apply. Empty: anything may have changed" }),
+  outcome: text({ description: "`done`, or an error code" }),
+  count: count("Number of identical changes combined in this entry"),
 }, { title: "Change" });
 
 const ms = nullable(by((field, value) => {
   if (typeof value === "number") return value;
   throw new StoreError("invalid", `${field} must be a number`, { field });
-}, { type: "number", description: "Milliseconds; null without requests" }));
+}, { type: "number", description: "Milliseconds; null if there were no requests" }));
 
 /** Answers. */
 export const OPERATION_ANSWER = {
   roster: object({
     room: ANSWER.room,
-    members: count("Of the whole room"),
-    lacking: count("Of the whole room"),
+    members: count("Number of members of the whole room"),
+    lacking: count("Number of members without the current key in the whole room"),
     items: list(object({
       endpoint: signPub,
       role: oneOf(["owner", "member"]),
       joinedAt: time,
       handle: nullable(text()),
       status: nullable(userStatus),
-      hasKey: nullable(boolean("Whether it has the current key; null in a cleartext room")),
+      hasKey: nullable(boolean("Whether the member has the current key; null in a cleartext room")),
     }, { title: "RosterEntry" })),
-    next: nullable(text({ description: "`after` of the next page; null on the last" })),
+    next: nullable(
+      text({ description: "Pass it as `after` to get the next page; null on the last page" }),
+    ),
   }),
   status: object({
     version: text(),
     busAuth: oneOf(["off", "soft", "enforce"]),
     startedAt: time,
     backend: text(),
-    ok: boolean("Whether every check is"),
-    checks: list(object({ name: text(), ok: boolean("Whether it is so"), detail: text() })),
+    ok: boolean("Whether every check is ok"),
+    checks: list(object({ name: text(), ok: boolean("Whether the check passed"), detail: text() })),
     cluster: nullable(cluster),
   }),
   usage: object({ blobs: nullable(object({ count: count(), bytes: count(), at: time })) }),
   history: object({
-    seconds: count("How long a stretch is"),
+    seconds: count("Length of an interval in seconds"),
     now: time,
     buckets: list(object({
       at: time,
       requests: count(),
-      denied: count("Refused signatures and rights"),
-      failed: count("Answers of 5xx"),
+      denied: count("Requests refused for their signature or permissions"),
+      failed: count("5xx responses"),
       p50: ms,
       p95: ms,
       p99: ms,
@@ -166,7 +170,7 @@ export const OPERATION_ANSWER = {
   }),
   changes: object({
     items: list(change),
-    next: text({ description: "`after` of the next request" }),
-    reset: boolean("Whether these do not join on to what was asked for"),
+    next: text({ description: "Pass it as `after` in the next request" }),
+    reset: boolean("Whether changes between `after` and these were missed"),
   }),
 } as const;

@@ -44,7 +44,7 @@ export function usageOf(
     const answer = await inTime(counting, last === null ? PATIENCE_MS : 500);
     if (answer !== null) return answer;
     if (last !== null) return last.answer;
-    throw new StoreError("unavailable", "The blobs are still being counted; ask again");
+    throw new StoreError("unavailable", "Blobs are still being counted; retry later");
   };
 }
 

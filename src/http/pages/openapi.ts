@@ -13,8 +13,9 @@ import type { Route } from "../pipeline/route.ts";
 import { type JsonSchema, type Schema } from "../pipeline/schema.ts";
 import { PROBLEM } from "../routes/shapes.ts";
 
-const SIGNING = "Requests are signed by RFC 9421 with Ed25519 over `@method`, `@authority`, " +
-  "`@request-target` and, where there is a body, `content-digest` (RFC 9530), with the parameters " +
+const SIGNING =
+  "Requests are signed according to RFC 9421 with Ed25519 over `@method`, `@authority`, " +
+  "`@request-target` and, if there is a body, `content-digest` (RFC 9530), with the parameters " +
   "`created`, `nonce` (new for each request), `keyid` (the public key, 64 hex digits) and " +
   '`alg="ed25519"`. `created` may be 60 seconds old and 5 ahead.';
 
@@ -27,7 +28,7 @@ export function openApi(routes: readonly Route[]): Record<string, unknown> {
     info: {
       title: "unibus control plane",
       version: config.version,
-      description: `Who may connect, which rooms exist, who is in them. ${SIGNING}`,
+      description: `Manages users, rooms and memberships. ${SIGNING}`,
       license: { name: config.license, identifier: config.license },
     },
     paths,
@@ -66,7 +67,7 @@ function operation(it: Route): Record<string, unknown> {
   return {
     operationId: it.id,
     summary: it.summary,
-    description: `Who may: ${WHO[it.who]}.`,
+    description: `Allowed for: ${WHO[it.who]}.`,
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === null ? {} : { requestBody: { required: true, content: body } }),
     responses: {

@@ -85,7 +85,7 @@ export async function pageOf(
 /** Answers a request for a script or a style. */
 export async function assetOf(name: string, request: Request): Promise<Response> {
   const text = Object.hasOwn(ASSETS, name) ? ASSETS[name] : undefined;
-  if (text === undefined) throw new StoreError("not_found", "There is nothing at this path");
+  if (text === undefined) throw new StoreError("not_found", "No route or page at this path");
   const headers = {
     "content-type": TYPES[name.slice(name.lastIndexOf(".") + 1)]!,
     "cache-control": "public, max-age=31536000, immutable",

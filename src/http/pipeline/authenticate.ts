@@ -88,12 +88,18 @@ export function authenticator(busAuth: BusAuth, options: ControlPlaneOptions): A
         case "fresh":
           return Math.max(0, created.getTime() - now().getTime());
         case "repeated":
-          throw unauthenticated("nonce", "The request was seen before; sign each with a new nonce");
+          throw unauthenticated(
+            "nonce",
+            "The nonce was used before; sign each request with a new nonce",
+          );
         case "too_old":
           // Nobody knows whether the process before us has seen it.
           throw unauthenticated("created", "The request was created before this server started");
         case "full":
-          throw new StoreError("unavailable", "More requests in a minute than can be remembered");
+          throw new StoreError(
+            "unavailable",
+            "Too many requests in a minute to remember their nonces",
+          );
       }
     },
     async refusal(error, address) {

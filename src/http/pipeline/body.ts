@@ -54,7 +54,7 @@ async function readFrom(reader: ReadableStreamDefaultReader<Uint8Array>) {
     return await reader.read();
   } catch (cause) {
     // The caller went away or was too slow: nothing of ours failed, and nobody reads the answer.
-    throw new Refusal("aborted", "The body did not arrive whole", { status: 400, cause });
+    throw new Refusal("aborted", "The body was incomplete", { status: 400, cause });
   }
 }
 

@@ -76,13 +76,17 @@ export class BodyBudget {
         if (bytes > LARGE_BYTES) large();
         const mine = this.#most * PART_OF_ONE;
         if (holder !== null && holder.bytes + more > mine) {
-          throw tooMuch(`The bodies that one key sends at once may have ${mine} bytes`);
+          throw tooMuch(`The bodies that one key sends at once must be at most ${mine} bytes`);
         }
         if (this.#bytes + more > this.#most) {
-          throw new Refusal("unavailable", `Request bodies take ${this.#most} bytes already`, {
-            reason: "overloaded",
-            retryAfter: 1,
-          });
+          throw new Refusal(
+            "unavailable",
+            `Request bodies already use the maximum of ${this.#most} bytes`,
+            {
+              reason: "overloaded",
+              retryAfter: 1,
+            },
+          );
         }
         held += more;
         this.#bytes += more;

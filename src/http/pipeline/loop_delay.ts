@@ -21,7 +21,7 @@ const registers: Registry[] = [];
 
 const delays = new Histogram({
   name: "unibus_event_loop_delay_seconds",
-  help: "How late a timer fired that was due every 20 ms",
+  help: "Delay of a timer that fires every 20 ms",
   buckets: [1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000]
     .map((ms) => ms / 1000),
   registers,
@@ -29,7 +29,7 @@ const delays = new Histogram({
 
 const longest = new Gauge({
   name: "unibus_event_loop_delay_max_seconds",
-  help: "The longest delay of the last minute or two",
+  help: "Maximum delay of the last minute or two",
   registers,
   collect() {
     this.set(Math.max(earlier, current) / 1000);

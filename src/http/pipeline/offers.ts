@@ -58,13 +58,13 @@ export async function withOffers<T>(
     if (items.length >= MOST) {
       throw new StoreError(
         "rate_limited",
-        `${receiver} has ${MOST} open offers, the most possible`,
+        `${receiver} has ${MOST} open offers, the maximum`,
       );
     }
     if (items.filter((it) => it.owner === owner).length >= MOST_OF_OWNER) {
       throw new StoreError(
         "rate_limited",
-        `${receiver} has ${MOST_OF_OWNER} open offers of this owner, the most possible`,
+        `${receiver} has ${MOST_OF_OWNER} open offers from this owner, the maximum`,
       );
     }
   };

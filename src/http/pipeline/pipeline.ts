@@ -183,7 +183,7 @@ export class Pipeline {
       body,
       caller: () => {
         if (endpoint !== null) return endpoint;
-        throw new StoreError("unauthenticated", "The request must be signed, to tell whose it is");
+        throw new StoreError("unauthenticated", "The request must be signed to identify its user");
       },
       mayAccept: async (member) => {
         if (this.#around.busAuth === "off") return true;
@@ -216,7 +216,7 @@ export class Pipeline {
     const done = this.#turns.take(key, async () => {
       begin();
       if (waits) {
-        if (isGone()) throw new Refusal("aborted", "The client has gone", { status: 400 });
+        if (isGone()) throw new Refusal("aborted", "The client disconnected", { status: 400 });
         await mayDo();
       }
       return await work();
@@ -243,7 +243,7 @@ export class Pipeline {
       return undefined;
     }
     if (!route.streams && hasBody(request.headers)) {
-      throw new StoreError("invalid", "This request takes no body");
+      throw new StoreError("invalid", "This request must not have a body");
     }
     return undefined;
   }
@@ -290,11 +290,17 @@ function demandOwnName(
 ): void {
   const host = targetOf(method, url, headers.get("host"))?.authority ?? "";
   if (names !== undefined && !names.includes(host)) {
-    throw new StoreError("forbidden", `This server is not ${show(host)}`, { field: "host" });
+    throw new StoreError(
+      "forbidden",
+      `The host must be a name of this server, found ${show(host)}`,
+      { field: "host" },
+    );
   }
   const origin = headers.get("origin");
   if (origin !== null && URL.parse(origin)?.host !== host) {
-    throw new StoreError("forbidden", "Pages of another origin may not ask", { field: "origin" });
+    throw new StoreError("forbidden", "Requests from pages of another origin are not allowed", {
+      field: "origin",
+    });
   }
 }
 
@@ -308,7 +314,9 @@ function checkDigest(bytes: Uint8Array, digest: Uint8Array | null): void {
   demandDigest(digest);
   if (hasDigest(bytes, digest)) return;
   const field = "content-digest";
-  throw new StoreError("unauthenticated", "The body is not the one that was signed", { field });
+  throw new StoreError("unauthenticated", "The body does not match the signed content-digest", {
+    field,
+  });
 }
 
 function read(schema: Schema<unknown>, value: unknown): unknown {
@@ -323,7 +331,7 @@ function queryOf(url: string): Record<string, string> {
   for (const [name, value] of new URLSearchParams(url.slice(at))) {
     if (Object.hasOwn(found, name)) {
       const field = name.slice(0, 64);
-      throw new StoreError("invalid", "The query names a parameter twice", { field });
+      throw new StoreError("invalid", "The query contains a parameter twice", { field });
     }
     found[name] = value;
   }

@@ -9,31 +9,31 @@ import { STATUS } from "../../core/status.ts";
 
 /** What each code means, for people; the title of the problem. */
 export const TITLE: Readonly<Record<StoreErrorCode, string>> = Object.freeze({
-  invalid: "A value breaks a limit",
-  unauthenticated: "Who asks could not be told",
-  forbidden: "Whoever asks may not do that",
-  not_found: "There is no such thing",
-  room_exists: "The room exists",
-  member_exists: "The member exists",
-  user_exists: "The user exists",
-  room_owner: "The owner cannot be removed from the room",
-  last_admin: "It would leave no active admin",
-  missing_key: "A member has no key",
-  conflict: "A race was lost; read again and decide again",
-  refused: "It was refused",
+  invalid: "Invalid value",
+  unauthenticated: "Authentication failed",
+  forbidden: "Permission denied",
+  not_found: "Not found",
+  room_exists: "Room already exists",
+  member_exists: "Member already exists",
+  user_exists: "User already exists",
+  room_owner: "The owner of a room cannot be removed from it",
+  last_admin: "The last active admin cannot be removed",
+  missing_key: "A member has no sealed key",
+  conflict: "A concurrent change won; read again and retry",
+  refused: "The operation was refused",
   invite_used: "The invite has been used",
   invite_expired: "The invite has expired",
   invite_canceled: "The invite was canceled",
-  too_large: "More bytes than the limit",
-  quota_exceeded: "A quota is used up",
+  too_large: "Too many bytes",
+  quota_exceeded: "Quota exceeded",
   rate_limited: "Too many requests",
   unavailable: "The control plane cannot answer now",
   closed: "The control plane is stopping",
-  aborted: "The request was ended",
-  in_progress: "A move into the store has not completed",
-  unsupported: "The control plane failed",
-  corrupt: "The control plane failed",
-  mismatch: "The control plane failed",
+  aborted: "The request was aborted",
+  in_progress: "A migration into the store is not complete",
+  unsupported: "Internal error",
+  corrupt: "Internal error",
+  mismatch: "Internal error",
 });
 
 /** What a refusal may say besides the error. */
@@ -78,7 +78,7 @@ export function problemOf(error: unknown, requestId: string): {
   const extras = known instanceof Refusal ? known.extras : {};
   const code = known?.code ?? "internal";
   const status = extras.status ?? (known === null ? 500 : STATUS[known.code]);
-  const title = known === null ? "The control plane failed" : TITLE[known.code];
+  const title = known === null ? "Internal error" : TITLE[known.code];
   const hidden = status >= 500;
   const retryAfter = extras.retryAfter ?? (status === 503 ? 1 : undefined);
   return {
@@ -94,7 +94,7 @@ export function problemOf(error: unknown, requestId: string): {
       title,
       status,
       detail: hidden || known === null
-        ? `${title}; the log has more under the request id`
+        ? `${title}; see the log for this request id`
         : known.message,
       code,
       ...(hidden || known?.field === undefined ? {} : { field: known.field }),

@@ -89,8 +89,8 @@ export function object<F extends Fields>(
         if (Object.hasOwn(fields, name)) continue;
         const known = entries.map(([it]) => it).join(", ");
         const message = known === ""
-          ? `There is no field ${check.show(name)}; none is known here`
-          : `There is no field ${check.show(name)}; known are ${known}`;
+          ? `Unknown field ${check.show(name)}; no fields are allowed here`
+          : `Unknown field ${check.show(name)}; allowed fields are ${known}`;
         throw new StoreError("invalid", message, { field: inside(name.slice(0, 64)) });
       }
       const found: Record<string, unknown> = {};

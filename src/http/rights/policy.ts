@@ -68,7 +68,7 @@ export async function authorize(who: Who, question: Question): Promise<void> {
       const { role } = await membership(question, endpoint);
       if (role === "owner") return;
       if (who === "owner or oneself" && isSame(about, endpoint)) return;
-      throw new StoreError("forbidden", "Only the room's owner may do that");
+      throw new StoreError("forbidden", "Only the room's owner can do this");
     }
   }
 }
@@ -88,8 +88,11 @@ export async function isAdmin(store: Question["store"], endpoint: string): Promi
 async function refusalOf(store: Question["store"], endpoint: string): Promise<StoreError> {
   const user = await userOf(store, endpoint);
   return user?.status === "active"
-    ? new StoreError("unavailable", "Whether the key is an active user's cannot be told now")
-    : new StoreError("forbidden", "The key that signed belongs to no active user", {
+    ? new StoreError(
+      "unavailable",
+      "Cannot determine now whether the key belongs to an active user",
+    )
+    : new StoreError("forbidden", "The signing key does not belong to an active user", {
       field: "keyid",
     });
 }
@@ -97,7 +100,7 @@ async function refusalOf(store: Question["store"], endpoint: string): Promise<St
 async function demandAdmin(store: Question["store"], endpoint: string): Promise<void> {
   const user = await userOf(store, endpoint);
   if (user?.role !== "admin" || user.status !== "active") {
-    throw new StoreError("forbidden", "Only an active admin may do that");
+    throw new StoreError("forbidden", "Only an active admin can do this");
   }
 }
 
@@ -107,7 +110,7 @@ async function membership({ store, roomId }: Question, endpoint: string): Promis
     return await store.getMember(roomId!, endpoint);
   } catch (error) {
     if (!isStoreError(error, "not_found")) throw error;
-    throw new StoreError("not_found", "There is no such room, or whoever asks is not in it");
+    throw new StoreError("not_found", "The room does not exist, or the caller is not a member");
   }
 }
 

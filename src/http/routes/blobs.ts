@@ -16,7 +16,7 @@ import { ANSWER, QUERY } from "./shapes.ts";
 
 function blobsOf({ blobs }: Call): BlobStore {
   if (blobs !== null) return blobs;
-  throw new StoreError("not_found", "This control plane keeps no blobs");
+  throw new StoreError("not_found", "This control plane does not store blobs");
 }
 
 /** The one range of a `Range` header (RFC 9110); null where the whole is to be sent. */
@@ -28,7 +28,7 @@ function rangeOf(header: string | null, size: number): BlobRange | null {
   const end = from === "" || to === "" ? size - 1 : Math.min(Number(to), size - 1);
   if (from !== "" && to !== "" && Number(to) < start) return null;
   if (start >= size || (from === "" && Number(to) === 0)) {
-    throw new Refusal("invalid", `The range must begin before the end at ${size} bytes`, {
+    throw new Refusal("invalid", `The range must start before the end at ${size} bytes`, {
       status: 416,
       field: "range",
       headers: { "content-range": `bytes */${size}` },
@@ -41,7 +41,7 @@ async function read(call: Call): Promise<Reply> {
   const blobs = blobsOf(call);
   const id = hashId("id", call.params.id);
   const info = await blobs.stat(id);
-  if (info === null) throw new StoreError("not_found", "There is no such blob");
+  if (info === null) throw new StoreError("not_found", "The blob does not exist");
   const { headers: asked, method } = call.request;
   const headers: Record<string, string> = {
     etag: `"${id}"`,
@@ -64,7 +64,7 @@ async function read(call: Call): Promise<Reply> {
   }
   if (method === "HEAD") return { headers, body: null };
   const blob = await blobs.get(id, range ?? undefined);
-  if (blob === null) throw new StoreError("not_found", "There is no such blob");
+  if (blob === null) throw new StoreError("not_found", "The blob does not exist");
   return { status: range === null ? 200 : 206, headers, body: blob.body };
 }
 
@@ -72,10 +72,10 @@ async function read(call: Call): Promise<Reply> {
 export const BLOBS: readonly Route[] = [
   route("PUT /v1/blobs", {
     id: "putBlob",
-    summary: "Store bytes; their SHA-256, which `content-digest` must say, is the id",
+    summary: "Store bytes; the id is their SHA-256, which `content-digest` must contain",
     who: "user",
     streams: true,
-    also: { 201: "Stored; 200 when it was there already" },
+    also: { 201: "Stored; 200 if the blob already existed" },
     answer: ANSWER.blob,
     errors: ["too_large", "quota_exceeded"],
     handle: async (call) => {
@@ -103,9 +103,9 @@ export const BLOBS: readonly Route[] = [
     who: "user",
     streams: true,
     also: {
-      206: "The one range that `Range` asks for",
-      304: "`If-None-Match` names it",
-      416: "`invalid`: the range begins behind the end",
+      206: "The single range in `Range`",
+      304: "`If-None-Match` matches",
+      416: "`invalid`: the range starts after the end",
     },
     errors: ["not_found"],
     handle: read,
@@ -113,7 +113,7 @@ export const BLOBS: readonly Route[] = [
   route("DELETE /v1/blobs/{id}", {
     id: "deleteBlob",
     summary:
-      "Delete what one has put; the bytes go when nobody else put them, or an admin deletes them",
+      "Delete one's own upload; the bytes are deleted if no other user uploaded them, or by an admin",
     who: "who put it",
     query: QUERY.blob,
     errors: ["not_found"],
@@ -122,7 +122,7 @@ export const BLOBS: readonly Route[] = [
       const blobs = blobsOf(call);
       const id = hashId("id", call.params.id);
       const holders = await blobs.holders(id);
-      if (holders === null) throw new StoreError("not_found", "There is no such blob");
+      if (holders === null) throw new StoreError("not_found", "The blob does not exist");
       const isOwn = !all && endpoint !== null && holders.owners.includes(endpoint);
       if (!isOwn) await call.demand(() => authorize("admin", { store, endpoint }));
       await (isOwn ? blobs.delete(id, endpoint) : blobs.delete(id));

@@ -31,12 +31,12 @@ async function roomFor(call: Call<unknown, NewRoomBody>): Promise<NewRoom & { ow
   }
   const kexPub = registered ?? given;
   if (kexPub === undefined) {
-    throw new StoreError("invalid", "kexPub must be given: whoever asks is not registered", {
+    throw new StoreError("invalid", "kexPub must be given because the caller is not registered", {
       field: "kexPub",
     });
   }
   if (given !== undefined && given !== kexPub) {
-    throw new StoreError("invalid", "kexPub must be the one the caller is registered with", {
+    throw new StoreError("invalid", "kexPub must match the caller's registered key", {
       field: "kexPub",
     });
   }
@@ -96,7 +96,7 @@ async function demandKept({ store, params, quotas }: Call, epoch: number): Promi
 export const ROOMS: readonly Route[] = [
   route("GET /v1/rooms", {
     id: "listRooms",
-    summary: "List the rooms one is in, by id",
+    summary: "List the caller's rooms, ordered by id",
     who: "user, admin for all",
     query: QUERY.rooms,
     answer: ANSWER.rooms,
@@ -116,7 +116,7 @@ export const ROOMS: readonly Route[] = [
   }),
   route("POST /v1/rooms", {
     id: "createRoom",
-    summary: "Make a room at epoch 1; who asks owns it",
+    summary: "Create a room at epoch 1, owned by the caller",
     who: "user",
     body: BODY.newRoom,
     status: 201,
@@ -126,7 +126,7 @@ export const ROOMS: readonly Route[] = [
       if (call.requireEncrypted && call.body.encrypted === false) {
         throw new StoreError(
           "refused",
-          "encrypted must be true: this control plane serves a public address and takes no " +
+          "encrypted must be true: this control plane serves a public address and allows no " +
             "cleartext rooms",
           { field: "encrypted" },
         );
@@ -155,7 +155,7 @@ export const ROOMS: readonly Route[] = [
   }),
   route("DELETE /v1/rooms/{id}", {
     id: "deleteRoom",
-    summary: "Remove a room with its members and sealed keys",
+    summary: "Delete a room with its members and sealed keys",
     who: "owner",
     errors: ["not_found"],
     handle: async ({ store, params }) => {
@@ -165,7 +165,7 @@ export const ROOMS: readonly Route[] = [
   }),
   route("GET /v1/rooms/{id}/members", {
     id: "listMembers",
-    summary: "List a room's members by endpoint, each with the status of its user",
+    summary: "List a room's members, ordered by endpoint, with the status of their users",
     who: "member",
     query: QUERY.page,
     answer: ANSWER.members,
@@ -177,9 +177,8 @@ export const ROOMS: readonly Route[] = [
   }),
   route("POST /v1/rooms/{id}/members", {
     id: "addMember",
-    summary:
-      "Add a member, with the room's current key sealed for it where one is given; an offer " +
-      "that it has to accept, unless an admin adds it",
+    summary: "Add a member, optionally with the room's current key sealed for it; it is an offer " +
+      "that the member must accept, unless an admin adds it",
     who: "owner",
     body: BODY.newMember,
     status: 201,
@@ -213,7 +212,7 @@ export const ROOMS: readonly Route[] = [
   }),
   route("POST /v1/rooms/{id}/owner", {
     id: "changeRoomOwner",
-    summary: "Give a room whose owner is revoked or deleted to another member",
+    summary: "Make another member the owner of a room whose owner is revoked or deleted",
     who: "admin",
     body: BODY.roomOwner,
     answer: ANSWER.room,
@@ -234,7 +233,7 @@ export const ROOMS: readonly Route[] = [
   }),
   route("DELETE /v1/rooms/{id}/members/{endpoint}", {
     id: "removeMember",
-    summary: "End a membership; rekey the room to shut it out of what comes",
+    summary: "Remove a member; rekey the room so that it cannot read future messages",
     who: "owner or oneself",
     errors: ["not_found", "room_owner"],
     handle: async ({ store, params }) => {
@@ -251,7 +250,7 @@ const MOST_KEYS = 2000;
 export const KEYS: readonly Route[] = [
   route("POST /v1/rooms/{id}/rekey", {
     id: "rekeyRoom",
-    summary: "Move a room to its next epoch, with the new key sealed for every member",
+    summary: "Rekey a room: starts the next epoch, with the new key sealed for every member",
     who: "owner",
     body: BODY.rekey,
     // A room grows by one member at a time; one that is too large to be rekeyed could shut nobody out.
@@ -266,7 +265,7 @@ export const KEYS: readonly Route[] = [
   }),
   route("GET /v1/rooms/{id}/key", {
     id: "getSealedKey",
-    summary: "Read one's own sealed key: of an epoch, or the latest there is",
+    summary: "Read the caller's sealed key for an epoch, or the latest one",
     who: "member",
     query: QUERY.key,
     answer: ANSWER.key,
@@ -291,7 +290,7 @@ export const KEYS: readonly Route[] = [
   }),
   route("GET /v1/rooms/{id}/keys", {
     id: "listSealedKeys",
-    summary: "List a room's sealed keys, of one epoch or all",
+    summary: "List a room's sealed keys, for one epoch or all",
     who: "owner",
     query: QUERY.keys,
     answer: ANSWER.keys,

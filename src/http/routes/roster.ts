@@ -78,7 +78,10 @@ async function stateOf(store: Store, roomId: string): Promise<State> {
       return { room, members, holders: keys && new Set(keys.map((it) => it.endpoint)) };
     }
     if (tries >= TRIES) {
-      throw new StoreError("unavailable", `Reading room ${room.id}: it is rekeyed all the time`);
+      throw new StoreError(
+        "unavailable",
+        `Reading room ${room.id}: it was rekeyed repeatedly meanwhile`,
+      );
     }
   }
 }

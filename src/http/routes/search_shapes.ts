@@ -37,7 +37,8 @@ export const SEARCH = {
   users: object({
     ...paging,
     search: optional(textUpTo(SEARCH_CHARS, {
-      description: "Only whose handle contains this, in any case, or whose key begins with it",
+      description:
+        "Only users whose handle contains this, ignoring case, or whose key begins with it",
     })),
     role: optional(role),
     status: optional(userStatus),

@@ -24,12 +24,13 @@ const HEX64 = { type: "string", pattern: "^[0-9a-fA-F]{64}$" } as const;
 /** An Ed25519 public key. */
 export const signPub: Schema<string> = by(check.signPub, {
   ...HEX64,
-  description: "Ed25519 public key, hex: who somebody is, and the key id of what they sign",
+  description:
+    "Ed25519 public key, hex: identifies a user, and is the key id of the user's signatures",
 });
 /** An X25519 public key. */
 export const kexPub: Schema<string> = by(check.kexPub, {
   ...HEX64,
-  description: "X25519 public key, hex: room keys are sealed to it",
+  description: "X25519 public key, hex, that room keys are sealed to",
 });
 const roomId: Schema<string> = by(check.roomId, {
   type: "string",
@@ -41,13 +42,13 @@ const subject: Schema<string> = by(check.subject, {
   type: "string",
   minLength: 1,
   maxLength: LIMITS.subjectBytes,
-  description: "NATS subject of the room's messages; left out, it is made from the id",
+  description: "NATS subject of the room's messages; default: derived from the id",
 });
 const handle: Schema<string> = by(check.handle, {
   type: "string",
   minLength: 1,
   maxLength: LIMITS.handleChars,
-  description: "Name to show",
+  description: "Display name",
 });
 /** What a user may do. */
 export const role: Schema<User["role"]> = by(check.userRole, { enum: ["admin", "user"] });
@@ -55,7 +56,7 @@ const epoch: Schema<number> = by(check.epoch, {
   type: "integer",
   minimum: 1,
   maximum: LIMITS.epoch,
-  description: "Number of the room key",
+  description: "Epoch of the room key",
 });
 /** A time. */
 export const time: Schema<string> = by(check.time, { type: "string", format: "date-time" });
@@ -89,7 +90,7 @@ const addedMember = {
   endpoint: signPub,
   kexPub,
   accepted: optional(boolean(
-    "False makes it an offer; default: true where an admin or the member itself adds it",
+    "False makes it an offer; default: true if an admin or the member itself adds it, else false",
   )),
 };
 
@@ -120,38 +121,40 @@ export const paging: {
 } = {
   limit: optional(numberInQuery(1, LIMITS.pageMax, {
     default: LIMITS.pageDefault,
-    description: "Most items of this page; fewer may come, and `next` then says so",
+    description: "Maximum number of items; a page may have fewer, follow `next`",
   })),
   after: optional(by(
     (field, value) => {
       if (typeof value === "string") return value;
       throw new StoreError("invalid", `${field} must be text`, { field });
     },
-    { type: "string", description: "The `next` of the page before" },
+    { type: "string", description: "The `next` of the previous page" },
   )),
 };
-const epochInQuery = optional(numberInQuery(1, LIMITS.epoch, { description: "Of this epoch" }));
+const epochInQuery = optional(
+  numberInQuery(1, LIMITS.epoch, { description: "Only keys of this epoch" }),
+);
 
 /** Queries. */
 export const QUERY = {
   page: object(paging),
   rooms: object({
     ...paging,
-    all: optional(described(booleanInQuery, "Every room, not only one's own; for admins")),
+    all: optional(described(booleanInQuery, "All rooms, not only the caller's; for admins")),
     accepted: optional(described(
       booleanInQuery,
-      "True: only rooms one has accepted; false: only offers. Not with `all`",
+      "True: only rooms the caller has accepted; false: only offers. Not with `all`",
     )),
   }),
   deleteUser: object({
-    force: optional(described(booleanInQuery, "Also the last admin")),
+    force: optional(described(booleanInQuery, "Allow it for the last active admin too")),
     keepMemberships: optional(described(
       booleanInQuery,
-      "Leave its memberships, which are good again when a user with the same key is added",
+      "Keep its memberships; they become valid again if a user with the same key is added",
     )),
   }),
   blob: object({
-    all: optional(described(booleanInQuery, "Whoever else put it; for admins")),
+    all: optional(described(booleanInQuery, "Also delete the uploads of other users; for admins")),
   }),
   key: object({ epoch: epochInQuery }),
   keys: object({ ...paging, epoch: epochInQuery }),
@@ -169,8 +172,8 @@ export const BODY = {
   register: object({ token, kexPub, handle }),
   token: object({ token }),
   newUser: object({ signPub, kexPub, handle, role: optional(role) }),
-  force: object({ force: optional(boolean("Also the last admin")) }),
-  role: object({ role, force: optional(boolean("Also the last admin")) }),
+  force: object({ force: optional(boolean("Allow it for the last active admin too")) }),
+  role: object({ role, force: optional(boolean("Allow it for the last active admin too")) }),
   newInvite: object({
     role: optional(role),
     note: optional(by(check.note, { type: "string", maxLength: LIMITS.noteChars })),
@@ -181,7 +184,7 @@ export const BODY = {
         minimum: 1,
         maximum: LIMITS.inviteMaxMs,
         default: LIMITS.inviteDefaultMs,
-        description: "Its life in milliseconds",
+        description: "Lifetime in milliseconds",
       },
     )),
   }),
@@ -189,7 +192,7 @@ export const BODY = {
     id: roomId,
     subject: optional(subject),
     encrypted: optional(boolean("Whether messages are end-to-end encrypted; default true")),
-    kexPub: optional(described(kexPub, "The caller's own; default: the registered one")),
+    kexPub: optional(described(kexPub, "The caller's own X25519 key; default: the registered one")),
     members: optional(list(object(addedMember))),
     sealedKeys: optional(list(keyFor)),
   }),
@@ -241,7 +244,7 @@ const listedMember = object({
   ...memberFields,
   status: nullable(by((field, value) => check.oneOf(field, value, ["active", "revoked"]), {
     enum: ["active", "revoked"],
-    description: "Whether its user may connect; null when it is no user",
+    description: "Status of the member's user; null if there is no such user",
   })),
 }, { title: "ListedMember" });
 const key: Schema<SealedKey> = object({
@@ -277,7 +280,9 @@ const invite: Schema<Invite> = object({
 const page = <T>(it: Schema<T>): Schema<{ items: T[]; next: string | null }> =>
   object({
     items: list(it),
-    next: nullable(text({ description: "`after` of the next page; null on the last" })),
+    next: nullable(
+      text({ description: "Pass it as `after` to get the next page; null on the last page" }),
+    ),
   });
 
 /** Answers. */
@@ -295,7 +300,7 @@ export const ANSWER = {
   invites: page(invite),
   createdInvite: object({
     invite,
-    token: text({ description: "In this answer and nowhere else" }),
+    token: text({ description: "Returned only in this response" }),
   }),
   me: object({
     endpoint: signPub,
@@ -306,7 +311,7 @@ export const ANSWER = {
     size: by((field, value) => check.integer(field, value, 0, Number.MAX_SAFE_INTEGER), {
       type: "integer",
       minimum: 0,
-      description: "Bytes",
+      description: "Size in bytes",
     }),
   }),
 } as const;
@@ -316,12 +321,12 @@ export const PROBLEM: JsonSchema = {
   title: "Problem",
   type: "object",
   properties: {
-    type: { type: "string", description: "Where the code is explained" },
+    type: { type: "string", description: "URL of the code's documentation" },
     title: { type: "string" },
     status: { type: "integer" },
     detail: { type: "string" },
-    code: { type: "string", description: "Stable; branch on it" },
-    field: { type: "string", description: "The field at fault" },
+    code: { type: "string", description: "Stable error code" },
+    field: { type: "string", description: "The invalid field" },
     hint: { type: "string", description: "What to do next; for people" },
     missing: {
       type: "array",
@@ -329,9 +334,9 @@ export const PROBLEM: JsonSchema = {
       description:
         "Signing keys of the members without a key, the first hundred, for `missing_key`",
     },
-    reason: { type: "string", description: "Why a signature was refused" },
-    requestId: { type: "string", description: "Names this request in the log" },
-    retryAfter: { type: "integer", description: "Seconds to wait" },
+    reason: { type: "string", description: "Why the signature was refused" },
+    requestId: { type: "string", description: "Id of this request in the log" },
+    retryAfter: { type: "integer", description: "Seconds to wait before a retry" },
   },
   required: ["type", "title", "status", "detail", "code", "requestId"],
 };

@@ -49,14 +49,14 @@ export function chooseSubject(
     throw new StoreError(
       "invalid",
       `subject must not be ${SPACE.slice(0, -1)} or below it, where the subjects made from room ` +
-        `ids stand, found ${show(asked)}`,
+        `ids are, found ${show(asked)}`,
       { field },
     );
   }
   if (!isDataPlaneSubject(asked)) {
     throw new StoreError(
       "invalid",
-      `subject must not begin with $ or _, where the bus has its own, found ${show(asked)}`,
+      `subject must not begin with $ or _, which the bus reserves, found ${show(asked)}`,
       { field },
     );
   }

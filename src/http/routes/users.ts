@@ -18,7 +18,7 @@ import { ANSWER, BODY, QUERY } from "./shapes.ts";
 export const ME: readonly Route[] = [
   route("POST /v1/register", {
     id: "register",
-    summary: "Redeem an invite: the key that signs becomes a user",
+    summary: "Redeem an invite: registers the signing key as a user",
     who: "newcomer",
     body: BODY.register,
     status: 201,
@@ -39,7 +39,7 @@ export const ME: readonly Route[] = [
   }),
   route("POST /v1/register/check", {
     id: "checkInvite",
-    summary: "Whether an invite can still be redeemed; spends nothing",
+    summary: "Check whether an invite can be redeemed, without using it",
     who: "anyone",
     body: BODY.token,
     maxBytes: 4096,
@@ -55,7 +55,7 @@ export const ME: readonly Route[] = [
   }),
   route("GET /v1/me", {
     id: "me",
-    summary: "Who the signing key is",
+    summary: "Show the user of the signing key",
     who: "user",
     answer: ANSWER.me,
     handle: async (call) => {
@@ -70,7 +70,7 @@ export const ME: readonly Route[] = [
 export const USERS: readonly Route[] = [
   route("GET /v1/users", {
     id: "listUsers",
-    summary: "List users by signing key, all or those that match; a page may be short of `limit`",
+    summary: "List users, ordered by signing key; a page may have fewer items than `limit`",
     who: "admin",
     query: SEARCH.users,
     answer: ANSWER.users,
@@ -94,7 +94,7 @@ export const USERS: readonly Route[] = [
   }),
   route("GET /v1/users/{signPub}", {
     id: "getUser",
-    summary: "Read a user, as for the key to seal a room key to",
+    summary: "Read a user, for example for the X25519 key to seal a room key to",
     who: "user",
     answer: ANSWER.user,
     errors: ["not_found"],
@@ -102,7 +102,8 @@ export const USERS: readonly Route[] = [
   }),
   route("POST /v1/users/{signPub}/revoke", {
     id: "revokeUser",
-    summary: "Take a user's access, from the next request on; open connections to the bus are cut",
+    summary:
+      "Revoke a user, effective with the next request; closes its bus connections. Idempotent",
     who: "admin",
     body: BODY.force,
     answer: ANSWER.user,
@@ -113,7 +114,7 @@ export const USERS: readonly Route[] = [
   }),
   route("POST /v1/users/{signPub}/restore", {
     id: "restoreUser",
-    summary: "Give a revoked user access again",
+    summary: "Restore a revoked user's access. Idempotent",
     who: "admin",
     answer: ANSWER.user,
     errors: ["not_found"],
@@ -121,7 +122,7 @@ export const USERS: readonly Route[] = [
   }),
   route("POST /v1/users/{signPub}/role", {
     id: "setUserRole",
-    summary: "Make a user an admin, or no more, from the next request on",
+    summary: "Set a user's role, effective with the next request",
     who: "admin",
     body: BODY.role,
     answer: ANSWER.user,
@@ -132,7 +133,7 @@ export const USERS: readonly Route[] = [
   }),
   route("DELETE /v1/users/{signPub}", {
     id: "deleteUser",
-    summary: "Remove a user and end its memberships; rooms it owns stay with it",
+    summary: "Delete a user and its memberships; it stays the owner of its rooms",
     who: "admin",
     query: QUERY.deleteUser,
     errors: ["not_found", "last_admin"],
@@ -148,7 +149,7 @@ export const USERS: readonly Route[] = [
 export const INVITES: readonly Route[] = [
   route("GET /v1/invites", {
     id: "listInvites",
-    summary: "List invites by id, all or those of one state; a page may be short of `limit`",
+    summary: "List invites, ordered by id; a page may have fewer items than `limit`",
     who: "admin",
     query: SEARCH.invites,
     answer: ANSWER.invites,
@@ -160,7 +161,7 @@ export const INVITES: readonly Route[] = [
   }),
   route("POST /v1/invites", {
     id: "createInvite",
-    summary: "Make a single-use invite; its token is in this answer and nowhere else",
+    summary: "Create a single-use invite; its token is returned only in this response",
     who: "admin",
     body: BODY.newInvite,
     status: 201,
@@ -179,7 +180,7 @@ export const INVITES: readonly Route[] = [
   }),
   route("POST /v1/invites/{id}/cancel", {
     id: "cancelInvite",
-    summary: "Cancel an invite; again changes nothing",
+    summary: "Cancel an invite. Idempotent",
     who: "admin",
     answer: ANSWER.invite,
     errors: ["not_found", "invite_used"],

@@ -57,7 +57,7 @@ export async function serveHardened(plane: Fetching, bounds: Bounds): Promise<Li
       const { remoteAddress: address, localAddress } = socket;
       const isGone = () => socket.destroyed;
       if (isRewritten(env.incoming.url ?? "", request.url)) {
-        return new Response("The path must be in its shortest form", { status: 400 });
+        return new Response("The path must not contain . or .. segments", { status: 400 });
       }
       return plane.fetch(
         request,

@@ -51,7 +51,9 @@ export async function serve(plane: Fetching, options: ServeOptions = {}): Promis
   const { hostname, port, tls } = bounds;
   const { signal } = options;
   if (signal?.aborted) {
-    throw new StoreError("aborted", "Listening was ended by its signal", { cause: signal.reason });
+    throw new StoreError("aborted", "Listening was aborted by its signal", {
+      cause: signal.reason,
+    });
   }
   const deno = (globalThis as { Deno?: DenoServe }).Deno;
   const bare = options.hardened !== true && deno !== undefined;
@@ -214,22 +216,22 @@ function checkTls({ cert, key }: { cert: string; key: string }): void {
   try {
     certificate = new X509Certificate(cert);
   } catch (cause) {
-    throw fail("The TLS certificate is no certificate in PEM", cause);
+    throw fail("The TLS certificate is not a PEM certificate", cause);
   }
   let isPair: boolean;
   try {
     isPair = certificate.checkPrivateKey(createPrivateKey(key));
   } catch {
-    throw fail("The TLS key is no private key in PEM");
+    throw fail("The TLS key is not a PEM private key");
   }
-  if (!isPair) throw fail("The TLS key is not that of the certificate");
+  if (!isPair) throw fail("The TLS key does not match the certificate");
 }
 
 const LISTEN_FAULTS: Readonly<Record<string, string>> = {
   EADDRINUSE: "another program listens there",
   EACCES: "permission denied",
-  EADDRNOTAVAIL: "this machine has no such address",
-  EINVAL: "this machine has no such address",
+  EADDRNOTAVAIL: "this machine does not have this address",
+  EINVAL: "this machine does not have this address",
 };
 
 /** The system's codes, where Deno gives its own error without one. */

@@ -70,8 +70,10 @@ function Inside(
       // An answer that comes late must not end the session of who signed in since.
       if (isOver.current) return;
       leave(
-        `You were signed out at ${clock(Date.now())}: ${visible(who.user.handle)} is no active ` +
-          "admin of this server any more. Another admin can tell why, and undo it.",
+        `You were signed out at ${clock(Date.now())}: ${
+          visible(who.user.handle)
+        } is no longer an active ` +
+          "admin of this server. Another admin can tell why, and undo it.",
       );
     });
     return {
@@ -184,7 +186,7 @@ function Connection(): JSX.Element {
       {connection === "lost" && failure && (
         <div class="notice warn banner">
           <p>
-            <strong>{wordsOf(failure)}</strong> What you see may be old.
+            <strong>{wordsOf(failure)}</strong> What you see may be out of date.
           </p>
           <p class="banner-retry">
             <span aria-hidden="true">

@@ -67,7 +67,7 @@ export function SignIn(
           {task.failure && <Trouble failure={task.failure} />}
           {found.length > 0 && (
             <section class="panel" aria-labelledby="browser-key">
-              <h2 id="browser-key">With a key of this browser</h2>
+              <h2 id="browser-key">With a key in this browser</h2>
               <ul class="kept">
                 {found.map((it) => (
                   <li key={it.keys.signPub}>
@@ -92,8 +92,8 @@ export function SignIn(
           )}
           <FromFile enter={enter} busy={task.busy} />
           <p class="muted small">
-            Keys stay in this browser: they sign what you ask for, and are never sent. Signing out,
-            or closing the page, forgets what came from a file.
+            Keys stay in this browser: they sign your requests and are never sent. Signing out, or
+            closing the page, forgets what came from a file.
           </p>
         </>
       )}
@@ -107,7 +107,7 @@ async function adminOf(keys: Keys): Promise<User> {
   if (user === null) {
     throw new Failure(
       "problem",
-      `The key ${shortKey(keys.signPub)} belongs to no user of this server.`,
+      `The key ${shortKey(keys.signPub)} does not belong to a user of this server.`,
     );
   }
   if (user.role !== "admin" || user.status !== "active") {
@@ -115,7 +115,7 @@ async function adminOf(keys: Keys): Promise<User> {
       "problem",
       `${
         visible(user.handle)
-      } is no admin here. The console is for admins: ask one to make you an admin.`,
+      } is not an admin here. The console is for admins: ask one to make you an admin.`,
     );
   }
   return user;
@@ -131,8 +131,8 @@ async function refusedInWords(keys: Keys, me: ReturnType<Api["me"]>): ReturnType
       "problem",
       `The key ${
         shortKey(keys.signPub)
-      } belongs to no active user of this server. Was its access ` +
-        "taken, or is the file one for another server?",
+      } does not belong to an active user of this server. Was its access ` +
+        "revoked, or is the file for another server?",
     );
   }
 }
@@ -169,7 +169,7 @@ function FromFile(
       <div class="field">
         <label for={input}>Identity file</label>
         <div class="hint" id={`${input}-hint`}>
-          The invite page gave you one, or <code>membershipd identity create</code> made it.
+          The invite page or <code>membershipd identity create</code> created it.
         </div>
         <input
           id={input}
@@ -241,15 +241,15 @@ function unreadable(error: unknown): string {
   const { code, field } = (error ?? {}) as { code?: unknown; field?: unknown };
   if (field === "passphrase") return "The passphrase does not open this file.";
   return code === "unsupported"
-    ? "The identity file is of a newer version than this console can read."
-    : "This is no identity file. It is a small JSON file that membershipd or the invite page wrote.";
+    ? "The identity file has a newer version than this console can read."
+    : "This is not an identity file. Choose the small JSON file written by membershipd or the invite page.";
 }
 
 function Lacking({ lack }: { lack: Lack }): JSX.Element {
   return (
     <div class="notice bad" role="alert">
       {lack === "insecure"
-        ? "Browsers sign only on pages that came over HTTPS, or from this machine. Open the console " +
+        ? "Browsers sign only on pages loaded over HTTPS, or from this machine. Open the console " +
           "with https://, or on the server itself as http://127.0.0.1."
         : "This browser is too old: it cannot sign with Ed25519. A current Firefox, Chrome, Edge or " +
           "Safari can."}

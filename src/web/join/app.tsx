@@ -102,7 +102,10 @@ export function App(): JSX.Element {
   function named(handle: string, keys: Keys | null): void {
     memory.handle = handle;
     if (keys !== null) return void attempt("Joining", () => join(keys));
-    void attempt("Making your keys", async () => ({ is: "save", secrets: await createSecrets() }));
+    void attempt(
+      "Creating your keys",
+      async () => ({ is: "save", secrets: await createSecrets() }),
+    );
   }
 
   /** Kept from now on, so that one who closes the page here goes on with the file that was written. */
@@ -147,7 +150,7 @@ export function App(): JSX.Element {
       return { is: "done", user, keys, isKept };
     } catch (error) {
       if (!isStoreError(error) || error.field !== "handle") throw error;
-      return { is: "name", keys, error: "The server does not take this name" };
+      return { is: "name", keys, error: "The server does not accept this name" };
     }
   }
 

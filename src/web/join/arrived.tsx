@@ -36,8 +36,7 @@ export function DonePage(props: {
       </Notice>
       {!isKept && (
         <Notice tone="warn">
-          This browser keeps no keys, as in a private window: the file is the only place where they
-          are.
+          This browser does not store keys, as in a private window: the file is the only copy.
         </Notice>
       )}
       <dl class="facts">
@@ -46,26 +45,26 @@ export function DonePage(props: {
         <dt>Public key</dt>
         <dd class="mono small">{user.signPub}</dd>
       </dl>
-      <h2>What next</h2>
+      <h2>Next steps</h2>
       <ol class="next">
         <li>
           <p>
-            <strong>Get into a room.</strong>{" "}
-            Send your card to whoever runs it. It is public, and signed by you.
+            <strong>Join a room.</strong>{"  "}
+            Send your card to the room's owner. It is public, and signed by you.
           </p>
           <Card keys={keys} />
         </li>
         {user.role === "admin" && <ConsoleItem />}
         <li>
           <p>
-            <strong>Use unibus in a program.</strong> Keep the file for your eyes only:
+            <strong>Use unibus in a program.</strong> Make the file readable only by you:
           </p>
           <pre tabIndex={0} aria-label="Command"><code>chmod 600 {file}</code></pre>
           <p>Then, in Deno or Node:</p>
           <pre class="program" tabIndex={0} aria-label="Program"><code>{program(file)}</code></pre>
           <p class="small muted">
-            <code>natsAuthenticator(identity)</code> connects to NATS itself. More is in the{" "}
-            <a href="docs">description of this server</a>.
+            <code>natsAuthenticator(identity)</code> connects to NATS directly. See the{" "}
+            <a href="docs">API documentation of this server</a>.
           </p>
         </li>
       </ol>
@@ -96,7 +95,7 @@ function Card({ keys }: { keys: Keys }): JSX.Element {
         <Button onClick={async () => setResult(await copy(card, "Your card"))}>
           {result === true ? "Copied" : "Copy your card"}
         </Button>
-        {result === false && <span class="small">Mark the text above and copy it.</span>}
+        {result === false && <span class="small">Select the text above and copy it.</span>}
       </div>
     </div>
   );
@@ -113,7 +112,8 @@ function ConsoleItem(): JSX.Element | null {
   return (
     <li>
       <p>
-        <strong>Look after the server.</strong> As an admin you invite others and see what goes on.
+        <strong>Manage the server.</strong>{" "}
+        As an admin you can invite others and see the server's status.
       </p>
       <div class="actions">
         <a class="button" href="console">Open the console</a>
@@ -131,16 +131,16 @@ export function AlreadyPage(props: {
 }): JSX.Element {
   return (
     <>
-      <Heading title="You are registered already" site={SITE}>You are registered already</Heading>
+      <Heading title="You are already registered" site={SITE}>You are already registered</Heading>
       <p>
         Your keys belong to <strong>{props.user.handle}</strong>{" "}
-        here, who is active. There is nothing to do, and the invite has not been used: somebody else
-        can have the link.
+        here, who is active. There is nothing to do, and the invite has not been used: someone else
+        can use the link.
       </p>
       <div class="actions">
-        <Button look="primary" onClick={props.onDone}>Show what I can do</Button>
+        <Button look="primary" onClick={props.onDone}>Show next steps</Button>
         {props.onAnew !== null && (
-          <Button look="quiet" onClick={props.onAnew}>Join as somebody else</Button>
+          <Button look="quiet" onClick={props.onAnew}>Join as someone else</Button>
         )}
       </div>
     </>
@@ -156,15 +156,15 @@ export function ResumePage(props: {
 }): JSX.Element {
   return (
     <>
-      <Heading title="Go on where you were" site={SITE}>Go on where you were</Heading>
+      <Heading title="Continue where you left off" site={SITE}>Continue where you left off</Heading>
       <p>
-        You have made keys in this browser before, as <strong>{props.handle}</strong>{" "}
+        You have created keys in this browser before, as <strong>{props.handle}</strong>{" "}
         (<span class="mono">{fingerprint(props.keys.signPub)}</span>), and saved them to a file.
         They are not registered yet.
       </p>
       <div class="actions">
         <Button look="primary" onClick={props.onResume}>Join as {props.handle}</Button>
-        <Button look="quiet" onClick={props.onAnew}>Make new keys</Button>
+        <Button look="quiet" onClick={props.onAnew}>Create new keys</Button>
       </div>
     </>
   );

@@ -36,7 +36,7 @@ export function NameForm(props: {
     <>
       {!props.hasKeys && <Step at={1} />}
       <Heading title="Join" site={SITE}>You are invited to unibus</Heading>
-      {props.hasKeys ? <p>Your keys are read. What should others call you here?</p> : (
+      {props.hasKeys ? <p>Your keys have been read. What should others call you here?</p> : (
         <p>
           First, a name. Then this page makes your keys, here in your browser. The private ones
           never leave it, except in a file that you save yourself.
@@ -67,7 +67,7 @@ export function NameForm(props: {
         <div class="actions">
           <Button look="primary">{props.hasKeys ? "Join" : "Continue"}</Button>
           {!props.hasKeys && (
-            <Button look="quiet" onClick={props.onFile}>I have a key file already</Button>
+            <Button look="quiet" onClick={props.onFile}>I already have a key file</Button>
           )}
         </div>
       </form>
@@ -81,7 +81,7 @@ function faultOf(handle: string): string | null {
     check.handle("handle", handle.trim());
     return null;
   } catch {
-    return "A name has at most 64 characters, and no line breaks or invisible ones";
+    return "A name must have at most 64 characters, without line breaks or invisible characters";
   }
 }
 
@@ -144,9 +144,9 @@ export function SaveForm(props: {
       <Step at={2} />
       <Heading title="Save your key file" site={SITE}>Save your key file</Heading>
       <p>
-        This file is you,{" "}
-        <strong>{props.handle}</strong>. With it you use unibus in programs and on other devices.
-        Nobody can make it again: not the admin, not this server.
+        This file is your identity,{" "}
+        <strong>{props.handle}</strong>. Use it to access unibus from programs and other devices. No
+        one can recreate it: not the admin, not this server.
       </p>
       <form
         class="stack"
@@ -168,7 +168,7 @@ export function SaveForm(props: {
         />
         <Field
           label="Passphrase for the file"
-          hint="Recommended: a few random words. Without one, whoever gets the file is you."
+          hint="Recommended: a few random words. Without one, anyone who gets the file can act as you."
           type={shown ? "text" : "password"}
           autoComplete="new-password"
           value={passphrase}
@@ -191,7 +191,7 @@ export function SaveForm(props: {
         <div class="actions">
           <Button look={saved === null ? "primary" : undefined} busy={progress !== null}>
             {progress !== null
-              ? `Locking the file … ${Math.round(progress * 100)} %`
+              ? `Encrypting the file … ${Math.round(progress * 100)} %`
               : saved === null
               ? "Save the file"
               : "Save it again"}
@@ -212,22 +212,22 @@ export function SaveForm(props: {
         >
           <Notice tone={saved.locked ? "good" : "warn"}>
             <p role="status">
-              <strong>{name}</strong> is with your downloads{saved.locked
-                ? ", locked by your passphrase."
+              <strong>{name}</strong> is in your downloads{saved.locked
+                ? ", protected by your passphrase."
                 : ". It has no passphrase: keep it where only you can read it."}
             </p>
             <p class="small">
-              No file there?{" "}
+              No file in your downloads?{" "}
               <button
                 type="button"
                 class="link"
-                onClick={async () => setCopied(await copy(saved.text, "The content of the file"))}
+                onClick={async () => setCopied(await copy(saved.text, "The contents of the file"))}
               >
-                Copy its content
+                Copy its contents
               </button>{" "}
-              and put it into a file of that name, or into your password manager.
+              and paste them into a file of that name, or into your password manager.
               {copied === true && " Copied."}
-              {copied === false && " Your browser did not allow that."}
+              {copied === false && " Your browser did not allow it."}
             </p>
           </Notice>
           <div>
@@ -244,14 +244,14 @@ export function SaveForm(props: {
                 }}
               />
               <span>
-                I have the file{saved.locked && " and the passphrase"}, and know that nobody can
-                restore
+                I have the file{saved.locked && " and the passphrase"}, and understand that no one
+                can restore
                 {saved.locked ? " them." : " it."}
               </span>
             </label>
             {missing && (
               <p class="field error-text" id="confirm-error" role="alert">
-                Look whether the file is there, then tick the box
+                Check that the file was saved, then tick the box
               </p>
             )}
           </div>
@@ -311,8 +311,7 @@ export function FileForm(
     <>
       <Heading title="Use a key file" site={SITE}>Use the key file you have</Heading>
       <p>
-        It is read here in your browser and not sent. Its name often begins with{" "}
-        <code>unibus-</code>.
+        It is read in your browser and not sent. Its name often begins with <code>unibus-</code>.
       </p>
       <form
         class="stack"
@@ -350,7 +349,7 @@ export function FileForm(
           <Button look="primary" busy={progress !== null}>
             {progress === null ? "Continue" : `Opening … ${Math.round(progress * 100)} %`}
           </Button>
-          <Button look="quiet" onClick={props.onBack}>Make new keys instead</Button>
+          <Button look="quiet" onClick={props.onBack}>Create new keys instead</Button>
         </div>
       </form>
     </>
@@ -366,6 +365,6 @@ function said(error: unknown): string {
   if (!(error instanceof StoreError)) return "The file could not be read";
   if (error.field === "passphrase") return "The passphrase does not open this file";
   return error.code === "unsupported"
-    ? "The file is of a newer version than this page reads"
-    : "That is no key file, or it is damaged";
+    ? "The file has a newer version than this page can read"
+    : "This is not a key file, or it is damaged";
 }

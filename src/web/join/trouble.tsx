@@ -18,8 +18,8 @@ interface Page {
   offer?: "paste" | "retry";
 }
 
-const ASK = "Ask whoever invited you for a new link.";
-const KEPT = "Your keys are kept in this browser, and the file you saved stays good.";
+const ASK = "Ask the person who invited you for a new link.";
+const KEPT = "Your keys are stored in this browser, and the file you saved stays valid.";
 
 /** What the keys outlive. */
 const KEEPING: ReadonlySet<TroubleKind> = new Set(["expired", "unreachable"]);
@@ -29,18 +29,18 @@ const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
     title: "Open your invite link",
     text: (
       <p>
-        To join you need a link from an admin. It ends with <code>#</code>{" "}
+        To join, you need a link from an admin. It ends with <code>#</code>{" "}
         and a long code, which this address does not have. Open the link again, or paste it here.
       </p>
     ),
     offer: "paste",
   },
   mistyped: {
-    title: "This link is not complete",
+    title: "This link is incomplete",
     text: (
       <p>
-        The code at its end should have 64 letters and digits. A part may have been lost when the
-        link was copied. Open it again from where you got it, or paste all of it here.
+        The code at the end should have 64 letters and digits. Part of it may have been lost when
+        the link was copied. Open the original link again, or paste all of it here.
       </p>
     ),
     offer: "paste",
@@ -49,7 +49,7 @@ const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
     title: "This server does not know the invite",
     text: (
       <p>
-        The link may be for another server, or a letter of it is wrong. Compare it with the one you
+        The link may be for another server, or contain a typing error. Compare it with the one you
         were sent, or paste it again.
       </p>
     ),
@@ -60,55 +60,55 @@ const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
     text: (
       <>
         <p>
-          Each invite is good for one person, once. If it was you, on another device or in another
-          browser, go on there, or with the file you saved.
+          Each invite works once, for one person. If you used it on another device or in another
+          browser, continue there, or use the file you saved.
         </p>
-        <p>If it was not you, tell the admin: somebody else has used your link. {ASK}</p>
+        <p>If it was not you, tell the admin that someone else has used your link. {ASK}</p>
       </>
     ),
   },
   expired: {
     title: "This invite has expired",
-    text: <p>Invites are good for some days only. {ASK}</p>,
+    text: <p>Invites are valid for a few days only. {ASK}</p>,
   },
   canceled: {
     title: "This invite was canceled",
-    text: (
-      <p>An admin has taken it back. If you think that is a mistake, ask them for a new link.</p>
-    ),
+    text: <p>An admin canceled it. If you think that is a mistake, ask them for a new link.</p>,
   },
   revoked: {
-    title: "These keys have no access any more",
+    title: "These keys no longer have access",
     text: (
       <p>
-        They were registered here before, and an admin has taken their access. An admin can give it
-        back, or invite you anew, with new keys.
+        They were registered here before, and an admin has revoked their access. An admin can
+        restore it, or invite you again with new keys.
       </p>
     ),
   },
   unreachable: {
-    title: "The server does not answer",
+    title: "The server does not respond",
     text: (
       <p>
-        Your connection may be down, or the server. Nothing is lost: it is safe to try again, also
-        when the first try got through.
+        Your connection or the server may be down. Nothing is lost: it is safe to try again, even if
+        the first attempt got through.
       </p>
     ),
     offer: "retry",
   },
   unavailable: {
-    title: "The server cannot do it now",
+    title: "The server is not available",
     text: (
-      <p>It is starting, stopping, or waiting for others. It is safe to try again in a moment.</p>
+      <p>
+        It is starting, stopping, or waiting for other servers. It is safe to try again in a moment.
+      </p>
     ),
     offer: "retry",
   },
   foreign: {
-    title: "Something else answered",
+    title: "Unexpected response",
     text: (
       <p>
-        The answer did not come from the server, but from something in between, such as the login
-        page of a Wi-Fi or a proxy. See to that in another tab, then try again.
+        The response did not come from the server, but from something in between, such as a Wi-Fi
+        login page or a proxy. Resolve that in another tab, then try again.
       </p>
     ),
     offer: "retry",
@@ -117,24 +117,24 @@ const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
     title: "Your clock is wrong",
     text: (
       <p>
-        The time of this device is too far off, and requests are signed with their time. Set the
-        clock to automatic in the device's settings, then try again.
+        The time on this device is too far off, and requests are signed with the time. Set the clock
+        to automatic in the device's settings, then try again.
       </p>
     ),
     offer: "retry",
   },
   busy: {
-    title: "Too many tries",
-    text: <p>There were many requests from your network. Wait a little, then try again.</p>,
+    title: "Too many requests",
+    text: <p>There were too many requests from your network. Wait a moment, then try again.</p>,
     offer: "retry",
   },
   address: {
-    title: "The server does not know its own address",
+    title: "Unknown server address",
     text: (
       <p>
-        It does not go by the name{" "}
-        <code>{location.host}</code>. Whoever runs it can add that name with{" "}
-        <code class="whole">--authority</code>; your invite is still good then.
+        The server does not accept requests for{" "}
+        <code>{location.host}</code>. Its operator can add that name with{" "}
+        <code class="whole">--authority</code>; your invite is still valid.
       </p>
     ),
     offer: "retry",
@@ -143,9 +143,10 @@ const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
     title: "This connection is not secure",
     text: (
       <p>
-        Keys can be made only on a page that came over HTTPS, and this one did not. Open the link
+        Keys can be created only on a page loaded over HTTPS, and this one was not. Open the link
         with <code>https://</code>{" "}
-        at its beginning. If that does not work, tell whoever sent it that the server needs TLS.
+        at the beginning. If that does not work, tell the person who sent it that the server needs
+        TLS.
       </p>
     ),
   },
@@ -153,15 +154,19 @@ const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
     title: "This browser is too old",
     text: (
       <p>
-        It cannot make the keys that are needed (Ed25519 and X25519). Current versions of Firefox,
-        Safari, Chrome and Edge can. Update it, or open the link in another one; the invite has not
-        been used.
+        It cannot create the required keys (Ed25519 and X25519). Current versions of Firefox,
+        Safari, Chrome and Edge can. Update it, or open the link in another browser; the invite has
+        not been used.
       </p>
     ),
   },
   refused: {
     title: "That did not work",
-    text: <p>The server refused, for a reason this page does not know. An admin can look it up.</p>,
+    text: (
+      <p>
+        The server refused the request for an unknown reason. An admin can look it up in the log.
+      </p>
+    ),
     offer: "retry",
   },
 };
@@ -209,7 +214,7 @@ function Paste({ onToken }: { onToken: (token: string) => void }): JSX.Element {
         event.preventDefault();
         const found = tokenIn(text);
         if (found.is === "token") onToken(found.token);
-        else setError("That is not a whole invite link: it ends with 64 letters and digits");
+        else setError("The invite link is incomplete: it must end with 64 letters and digits");
       }}
     >
       <Field

@@ -89,7 +89,7 @@ export async function readIdentity(
   if (keys.signPub !== it.signPub || keys.kexPub !== it.kexPub) {
     throw new StoreError(
       "invalid",
-      "The public keys in the file are not those of its private keys",
+      "The public keys in the file do not match its private keys",
     );
   }
   return { secrets, keys };
@@ -102,7 +102,7 @@ async function unlock(
 ): Promise<Secrets> {
   const field = "passphrase";
   if (passphrase === null) {
-    throw new StoreError("invalid", "The file takes a passphrase", { field });
+    throw new StoreError("invalid", "The file needs a passphrase", { field });
   }
   const key = await keyOf(passphrase, it.kdf, onProgress);
   const sealed = fromBase64url(it.sealed, 2 * SEED_BYTES + 16)!;
@@ -110,7 +110,7 @@ async function unlock(
     const plain = new Uint8Array(await crypto.subtle.decrypt(gcm(it), key, sealed));
     return { signSeed: plain.slice(0, SEED_BYTES), kexSeed: plain.slice(SEED_BYTES) };
   } catch (cause) {
-    const message = "The passphrase is another, or the file was changed";
+    const message = "The passphrase is wrong, or the file was changed";
     throw new StoreError("invalid", message, { field, cause });
   }
 }

@@ -190,7 +190,7 @@ Deno.test("what is held is given back once, and counted where nobody is known", 
   assert.equal(budget.bytes, 500 * KB);
   assert.throws(
     () => budget.open(null).hold(600 * KB),
-    /Request bodies take 1048576 bytes already/,
+    /Request bodies already use the maximum of 1048576 bytes/,
   );
   share.close();
   share.close();

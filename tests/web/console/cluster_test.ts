@@ -40,7 +40,8 @@ browserTest(
       await signIn(page, url, ada);
       await page.getByText("All is well").waitFor();
       await page.getByRole("heading", { name: "Cluster" }).waitFor();
-      await page.getByRole("table", { name: "Nodes" }).getByText("before each answer").waitFor();
+      await page.getByRole("table", { name: "Nodes" }).getByText("before each acknowledgement")
+        .waitFor();
       await page.getByRole("region", { name: "Bucket UNIBUS", exact: true }).getByText("1 copy")
         .waitFor();
       await page.getByText("1.23 MB").waitFor();
@@ -81,7 +82,7 @@ async function threeNodes(): Promise<void> {
         await signIn(page, at.url, ada);
         await page.getByText("All is well").waitFor();
         await page.getByText("3 of 3 nodes reachable, 2 needed").waitFor();
-        await page.getByRole("region", { name: "Bucket UNIBUS", exact: true }).getByText("leads")
+        await page.getByRole("region", { name: "Bucket UNIBUS", exact: true }).getByText("leader")
           .waitFor();
         await assertFits(page);
         await assertAccessible(page);
@@ -93,7 +94,7 @@ async function threeNodes(): Promise<void> {
       const lost = cluster.servers.findIndex((_, i) => !leaders.has(`n${i + 1}`));
       await cluster.servers[lost]!.kill();
       for (const { it: { page, ...it }, look } of visits) {
-        await page.getByText(/(One thing|Something) is wrong/).waitFor({ timeout: 60_000 });
+        await page.getByText(/\d+ problems?$/).waitFor({ timeout: 60_000 });
         await page.getByRole("row", { name: new RegExp(`^n${lost + 1} .*\\bno\\b`) }).first()
           .waitFor({
             timeout: 60_000,

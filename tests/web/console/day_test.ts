@@ -32,9 +32,9 @@ browserTest(
 
     // An invite, and who used it.
     await page.getByRole("link", { name: "Users", exact: true }).first().click();
-    await page.getByRole("link", { name: "Invite somebody" }).click();
+    await page.getByRole("link", { name: "Invite someone" }).click();
     await page.getByLabel("Who is it for?").fill("Bob");
-    await page.getByRole("button", { name: "Make the invite" }).click();
+    await page.getByRole("button", { name: "Create invite" }).click();
     await page.getByRole("button", { name: "Copy the link" }).click();
     await page.getByText("Copied").waitFor();
     const link = await page.evaluate(() => navigator.clipboard.readText());
@@ -48,7 +48,7 @@ browserTest(
     await page.getByText("Used just now by").waitFor();
     await page.getByRole("button", { name: "Done" }).click();
     await dialog.waitFor({ state: "detached" });
-    await page.getByText("No invite is open.").waitFor();
+    await page.getByText("There are no open invites.").waitFor();
     await page.getByLabel("State").selectOption("used");
     await page.getByRole("row", { name: /Bob/ }).getByRole("link", { name: "bob" }).waitFor();
     assert.equal((await page.content()).includes(token), false, "the token is still in the page");
@@ -56,13 +56,13 @@ browserTest(
     // One that is canceled.
     await page.getByRole("link", { name: "New invite" }).click();
     await page.getByLabel("Who is it for?").fill("Mallory");
-    await page.getByRole("button", { name: "Make the invite" }).click();
+    await page.getByRole("button", { name: "Create invite" }).click();
     await page.getByRole("button", { name: "Done" }).click();
     await page.getByLabel("State").selectOption("open");
     await page.getByRole("button", { name: "Cancel the invite Mallory" }).click();
     await dialog.getByText("cannot be undone").waitFor();
     await dialog.getByRole("button", { name: "Cancel the invite" }).click();
-    await page.getByText("No invite is open.").waitFor();
+    await page.getByText("There are no open invites.").waitFor();
 
     // Found, revoked, restored.
     await page.getByRole("link", { name: "Users", exact: true }).first().click();
@@ -83,10 +83,10 @@ browserTest(
     await page.getByRole("heading", { level: 1, name: "bob" }).waitFor();
     await page.getByRole("button", { name: "Make admin" }).click();
     await dialog.getByRole("button", { name: "Make admin" }).click();
-    await page.getByRole("button", { name: "Take admin away" }).waitFor();
+    await page.getByRole("button", { name: "Remove admin role" }).waitFor();
     assert.equal((await store.getUser(bob.identity.signPub)).role, "admin");
     await page.getByRole("button", { name: "Delete" }).click();
-    const sure = dialog.getByRole("button", { name: "Delete for good" });
+    const sure = dialog.getByRole("button", { name: "Delete permanently" });
     assert.equal(await sure.getAttribute("aria-disabled"), "true");
     await sure.click({ force: true });
     await dialog.getByLabel(/Type the name/).fill("bo");
@@ -109,23 +109,23 @@ browserTest(
     await page.getByRole("link", { name: "Rooms", exact: true }).first().click();
     await page.getByText("1 member without").waitFor();
     await page.getByRole("link", { name: "ops" }).click();
-    await page.getByText("1 member cannot read what is new").waitFor();
+    await page.getByText("1 member cannot read new messages").waitFor();
     await page.getByLabel("Show").selectOption("lacking");
     await page.getByRole("row", { name: /ada/ }).getByText("lacks it").waitFor();
     await owner.putSealedKey({ roomId: "ops", epoch: 1, endpoint: signPub, sealedKey });
-    await page.getByText("Everybody has the current key.").waitFor();
+    await page.getByText("All members have the current key.").waitFor();
 
     // The log moves by itself, and knows all of this.
     await page.getByRole("link", { name: "Log", exact: true }).first().click();
     const log = page.getByRole("log");
     for (
       const text of [
-        "bob registered",
+        "bob joined",
         "ada revoked bob",
         "ada restored bob",
-        "ada made bob an admin",
+        "ada changed the role of bob to admin",
         "ada deleted bob",
-        "carol made the room ops",
+        "carol created the room ops",
         "carol gave ada the key of ops",
       ]
     ) await log.getByText(text).waitFor();
@@ -133,7 +133,7 @@ browserTest(
     await owner.deleteRoom("ops");
     await page.getByText(/\d changes? since then/).waitFor();
     assert.equal(await log.getByText("carol deleted the room ops").count(), 0);
-    await page.getByRole("button", { name: "Go on" }).click();
+    await page.getByRole("button", { name: "Resume" }).click();
     await log.getByText("carol deleted the room ops").waitFor();
     // What another process does to the same store is told too.
     await store.addUser({ ...publicOf(createIdentity()), handle: "from-elsewhere" });
@@ -236,10 +236,10 @@ browserTest(
       await page.reload();
       const enter = page.getByRole("button", { name: "Sign in as grace" });
       await enter.click();
-      await page.getByText("belongs to no active user").waitFor();
+      await page.getByText("does not belong to an active user").waitFor();
       await store.addUser({ ...keys, handle: "grace" });
       await enter.click();
-      await page.getByText("grace is no admin here").waitFor();
+      await page.getByText("grace is not an admin here").waitFor();
       await store.setUserRole(keys.signPub, "admin");
       await enter.click();
       await page.getByRole("button", { name: "Sign out" }).waitFor();

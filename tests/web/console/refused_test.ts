@@ -25,16 +25,16 @@ browserTest(
       await giveFile(page, text);
       await page.getByRole("alert").filter({ hasText: words }).waitFor();
     };
-    await tell("hello", /no identity file/);
-    await tell("{}", /no identity file/);
-    await tell("x".repeat(100_000), /no identity file/);
+    await tell("hello", /not an identity file/);
+    await tell("{}", /not an identity file/);
+    await tell("x".repeat(100_000), /not an identity file/);
     await tell(ada.file.replace('"version": 1', '"version": 9'), /newer version/);
     await tell(
       JSON.stringify({ ...JSON.parse(ada.file), kexPub: bob.identity.kexPub }),
-      /no identity file/,
+      /not an identity file/,
     );
     await tell(bob.file, /bob is no admin here/);
-    await tell(eve.file, /belongs to no active user/);
+    await tell(eve.file, /does not belong to an active user/);
     await assertAccessible(page);
 
     const locked = await lockIdentity(ada.identity, "correct horse");
@@ -81,7 +81,7 @@ browserTest(
     await go(page, "#/users/" + "0".repeat(63) + "9", "User");
     await page.getByText("There is no user with this key").waitFor();
     await go(page, "#/rooms/nowhere", "nowhere");
-    await page.getByText("There is no such room").waitFor();
+    await page.getByText("The room does not exist").waitFor();
     for (const place of ["#/rooms/%", "#/users/<script>", "#/../../v1/me", "#/nothing", "#"]) {
       await page.evaluate((it) => void (location.hash = it), place);
       await page.getByRole("navigation", { name: "Console" }).waitFor();

@@ -29,7 +29,7 @@ for (
     if (end === "setUserRole") await boss.setUserRole(signPub, "user");
     else await boss[end](signPub);
     // Nothing is touched here: the page hears of it.
-    await page.getByText(/You were signed out at .* ada is no active admin/).waitFor();
+    await page.getByText(/You were signed out at .* ada is no longer an active admin/).waitFor();
     assert.equal(await page.getByRole("link", { name: "boss" }).count(), 0);
     await assertAccessible(page);
     await shoot(page, `ended-${end}-desktop-light`);
@@ -53,7 +53,7 @@ browserTest("a server that is away is told, tried again, and what was missed app
   isAway = true;
   // Any change ends the poll that waits.
   await at.store.addUser({ ...keys(), handle: "first" });
-  await page.getByText("The server does not answer.").first().waitFor();
+  await page.getByText("The server does not respond.").first().waitFor();
   await page.getByText("No connection").waitFor();
   await assertAccessible(page);
   await shoot(page, "away-desktop-light");
@@ -98,12 +98,12 @@ browserTest("a server that refuses nobody, or is not well, is told on the first 
   const { page } = it;
   await signIn(page, at.url, ada);
   await page.getByText("All is well").waitFor();
-  await page.getByText("Signatures are checked, and nobody is refused").waitFor();
+  await page.getByText("Signatures are checked but not enforced").waitFor();
   isWell = false;
   // It is looked at again and again, and at once by who comes back to the page.
   await until(async () => {
     await page.evaluate(() => void document.dispatchEvent(new Event("visibilitychange")));
-    return await page.getByText("One thing is wrong").isVisible();
+    return await page.getByText("1 problem").isVisible();
   }, "news of the trouble");
   await page.getByText("nats: no server answers").first().waitFor();
   await assertAccessible(page);

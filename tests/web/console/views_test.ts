@@ -130,7 +130,7 @@ for (const look of looks) {
       await go(page, "#/invites/new", "Invites");
       await page.getByLabel("Role").selectOption("admin");
       await lookAt("invite-new");
-      await page.getByRole("button", { name: "Make the invite" }).click();
+      await page.getByRole("button", { name: "Create invite" }).click();
       await page.getByText("As a QR code").click();
       await lookAt("invite-made");
       await page.getByRole("button", { name: "Done" }).click();
@@ -143,7 +143,7 @@ for (const look of looks) {
       await go(page, "#/rooms/lobby", "lobby");
       await lookAt("room-cleartext");
       await go(page, "#/log", "Log");
-      await page.getByText("Carol").or(page.getByText("made the invite")).first().waitFor();
+      await page.getByText("Carol").or(page.getByText("created the invite")).first().waitFor();
       await lookAt("log");
       await it.assertClean(at.url);
     },

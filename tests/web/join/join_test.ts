@@ -70,7 +70,7 @@ browserTest("a new user goes from link to registered key", async () => {
   assert.equal(file.name, "unibus-ada.json");
   await assertLooks(page, "3-saved");
   await page.getByRole("button", { name: "Join" }).click();
-  await page.getByText("Look whether the file is there").waitFor();
+  await page.getByText("Check that the file was saved").waitFor();
   await assertLooks(page, "3-unconfirmed");
   assert.equal((await it.store.getInvite(id)).usedAt, null);
   await join(page);
@@ -114,7 +114,7 @@ browserTest("the page works below a path of another server", async () => {
   await goThrough(page);
   await heading(page, "Welcome, Ada");
   await page.getByText(`url: "${it.url}/bus"`).waitFor();
-  await page.getByRole("link", { name: "description of this server" }).click();
+  await page.getByRole("link", { name: "API documentation of this server" }).click();
   await page.getByRole("link", { name: "openapi.json" }).click();
   assert.equal(new URL(page.url()).pathname, "/bus/openapi.json");
   await one.assertClean(it.url);
@@ -142,7 +142,7 @@ browserTest(
     const { page } = one;
     const { link, id } = await it.invite();
     await page.goto(link);
-    await page.getByRole("button", { name: "I have a key file already" }).click();
+    await page.getByRole("button", { name: "I already have a key file" }).click();
     await page.getByLabel("Key file").setInputFiles({
       name: "my.json",
       mimeType: "application/json",
@@ -155,7 +155,7 @@ browserTest(
     await assertLooks(page, "file-wrong-passphrase");
     await passphrase.fill(PASSPHRASE);
     await page.getByRole("button", { name: "Continue" }).click();
-    await heading(page, "You are registered already");
+    await heading(page, "You are already registered");
     assert.equal((await it.store.getInvite(id)).usedAt, null);
     await one.assertClean(it.url);
   },
@@ -224,7 +224,7 @@ browserTest(
     await page.getByRole("checkbox", { name: /^I have the file/ }).waitFor();
     await page.goto("about:blank");
     await page.goto(link);
-    await heading(page, "Go on where you were");
+    await heading(page, "Continue where you left off");
     await page.getByRole("button", { name: "Join as Dée Ångström" }).click();
     await heading(page, "Welcome, Dée Ångström");
     const { signPub } = importIdentity(text);
@@ -267,7 +267,7 @@ browserTest(
       assert.equal((await it.store.getUser(importIdentity(text).signPub)).handle, handle);
       await page.goto("about:blank");
       await page.goto((await it.invite()).link);
-      await heading(page, "You are registered already");
+      await heading(page, "You are already registered");
       assert.equal(await page.locator("img").count(), 0);
       await one.assertClean(it.url);
     }

@@ -12,12 +12,12 @@ browserTest("the network may die at any point: the next try ends well", async ()
     await page.goto(link);
     lost = "request";
     await goThrough(page);
-    await heading(page, "The server does not answer");
+    await heading(page, "The server does not respond");
     await assertLooks(page, "x-unreachable");
     assert.equal((await it.store.getInvite(id)).usedAt, null);
     lost = "answer";
     await page.getByRole("button", { name: "Try again" }).click();
-    await heading(page, "The server does not answer");
+    await heading(page, "The server does not respond");
     assert.notEqual((await it.store.getInvite(id)).usedAt, null, "the server took the claim");
     lost = null;
     await page.getByRole("button", { name: "Try again" }).click();
@@ -36,12 +36,12 @@ browserTest(
       const { link } = await it.invite();
       await page.goto(link);
       await goThrough(page);
-      await heading(page, "The server does not answer");
+      await heading(page, "The server does not respond");
       isLost = false;
       await page.goto("about:blank");
       await page.goto(link);
-      await heading(page, "You are registered already");
-      await page.getByRole("button", { name: "Show what I can do" }).click();
+      await heading(page, "You are already registered");
+      await page.getByRole("button", { name: "Show next steps" }).click();
       await heading(page, "Welcome, Ada");
     }, { after: (request, response) => isLost && isClaim(request) ? cut() : response });
   },
@@ -89,7 +89,7 @@ browserTest(
       await heading(page, "This server does not know the invite");
       await page.getByLabel("Invite link").fill((await it.invite()).link);
       await page.getByRole("button", { name: "Continue" }).click();
-      await heading(page, "Too many tries");
+      await heading(page, "Too many requests");
       assert.match(await later(page).innerText(), /in \d+ s/);
       assert.equal(await later(page).getAttribute("aria-disabled"), "true");
       await assertLooks(page, "x-busy");
@@ -98,7 +98,7 @@ browserTest(
     await scene(async (it, _, page) => {
       await page.goto((await it.invite()).link);
       await goThrough(page);
-      await heading(page, "The server does not know its own address");
+      await heading(page, "Unknown server address");
       await assertLooks(page, "x-address");
     }, { authorities: ["bus.example.org"] });
 
@@ -108,13 +108,13 @@ browserTest(
       answer = new Response("<html>Log in to the Wi-Fi</html>", { status: 200 });
       await page.goto((await it.invite()).link);
       await goThrough(page);
-      await heading(page, "Something else answered");
+      await heading(page, "Unexpected response");
       await assertLooks(page, "x-foreign");
       const problem = (status: number, code: string) =>
         Response.json({ code, status, title: "t", requestId: "r-1" }, { status });
       answer = problem(503, "unavailable");
       await later(page).click();
-      await heading(page, "The server cannot do it now");
+      await heading(page, "The server is not available");
       await assertLooks(page, "x-unavailable");
       answer = problem(500, "internal");
       await later(page).click();

@@ -16,12 +16,12 @@ browserTest(
       const { link, token } = await it.invite();
       await page.goto("about:blank");
       await page.goto(link.slice(0, -5));
-      await heading(page, "This link is not complete");
+      await heading(page, "This link is incomplete");
       assert.equal(page.url(), `${it.url}/join`);
       await assertLooks(page, "x-mistyped");
       await page.getByLabel("Invite link").fill("hello");
       await page.getByRole("button", { name: "Continue" }).click();
-      await page.getByText("That is not a whole invite link").waitFor();
+      await page.getByText("The invite link is incomplete").waitFor();
       await page.getByLabel("Invite link").fill(`  ${link.replace(token, token.toUpperCase())}\n`);
       await page.keyboard.press("Enter");
       await heading(page, "You are invited to unibus");
@@ -73,7 +73,7 @@ browserTest(
       await page.goto("about:blank");
       await page.goto((await it.invite()).link);
       // No second file has to be saved.
-      await heading(page, "Go on where you were");
+      await heading(page, "Continue where you left off");
       await assertLooks(page, "5-resume");
       await page.getByRole("button", { name: "Join as Ada" }).click();
       await heading(page, "Welcome, Ada");
@@ -85,7 +85,7 @@ browserTest(
   () =>
     scene(async (it, _, page) => {
       await page.goto((await it.invite()).link);
-      await page.getByRole("button", { name: "I have a key file already" }).click();
+      await page.getByRole("button", { name: "I already have a key file" }).click();
       await page.getByLabel("Key file").setInputFiles({
         name: "my-keys.json",
         mimeType: "application/json",
@@ -114,10 +114,10 @@ browserTest(
       const { link, id, token } = await it.invite();
       await page.goto("about:blank");
       await page.goto(link);
-      await heading(page, "You are registered already");
+      await heading(page, "You are already registered");
       await assertLooks(page, "x-already");
       assert.equal((await it.store.getInvite(id)).usedAt, null);
-      await page.getByRole("button", { name: "Join as somebody else" }).click();
+      await page.getByRole("button", { name: "Join as someone else" }).click();
       await heading(page, "You are invited to unibus");
       // Without a link the page tells who one is.
       await page.goto("about:blank");
@@ -125,7 +125,7 @@ browserTest(
       await heading(page, "Welcome, Ada");
       // A link pasted into the same tab is noticed, too.
       await page.evaluate((token) => location.hash = token, token);
-      await heading(page, "You are registered already");
+      await heading(page, "You are already registered");
       assert.equal(page.url(), `${it.url}/join`);
     }),
 );
@@ -140,7 +140,7 @@ browserTest(
       await it.store.addUser({ ...createIdentity(), handle: "Boss", role: "admin" });
       await it.store.revokeUser(identity.signPub);
       await page.goto(link);
-      await page.getByRole("button", { name: "I have a key file already" }).click();
+      await page.getByRole("button", { name: "I already have a key file" }).click();
       const choose = (text: string) =>
         page.getByLabel("Key file").setInputFiles({
           name: "k.json",
@@ -148,15 +148,15 @@ browserTest(
           buffer: Buffer.from(text),
         });
       await choose('{"format":"unibus-identity","version":9}');
-      await page.getByText("of a newer version").waitFor();
+      await page.getByText("has a newer version").waitFor();
       await choose("<html>");
-      await page.getByText("That is no key file").waitFor();
+      await page.getByText("This is not a key file").waitFor();
       await assertLooks(page, "x-no-key-file");
       await choose(exportIdentity(identity));
       await page.getByRole("button", { name: "Continue" }).click();
       await page.getByLabel("Your name").fill("Rex");
       await page.getByRole("button", { name: "Join" }).click();
-      await heading(page, "These keys have no access any more");
+      await heading(page, "These keys no longer have access");
       await assertLooks(page, "x-revoked");
     }),
 );
@@ -206,7 +206,7 @@ browserTest(
       await page.goto((await it.invite()).link);
       await goThrough(page);
       await heading(page, "Welcome, Ada");
-      await page.getByText("This browser keeps no keys").waitFor();
+      await page.getByText("This browser does not store keys").waitFor();
       await assertLooks(page, "4-done-private");
     }),
 );

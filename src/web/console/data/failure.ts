@@ -84,41 +84,41 @@ export function isAborted(error: unknown): boolean {
 }
 
 const WORDS: Readonly<Record<string, string>> = {
-  last_admin: "This is the last active admin. Make somebody else an admin first, so that " +
+  last_admin: "This is the last active admin. Make another user an admin first, so that " +
     "the control plane can still be administered.",
-  not_found: "It is not there any more. Somebody else may have deleted it.",
-  user_exists: "There is a user with this key already.",
+  not_found: "It no longer exists. Someone else may have deleted it.",
+  user_exists: "A user with this key already exists.",
   invite_used: "The invite has been used in the meantime, so it can no longer be canceled.",
   invite_expired: "The invite has expired.",
   invite_canceled: "The invite was canceled.",
-  conflict: "Somebody else changed it at the same moment. Look again, and decide again.",
-  refused: "The server refused it.",
-  too_large: "That is more than the server takes.",
+  conflict: "Someone else changed it at the same time. Check the current state and try again.",
+  refused: "The server refused the operation.",
+  too_large: "The request is larger than the server accepts.",
   rate_limited: "Too many requests came from this address. Wait a moment.",
-  unavailable: "The server cannot reach its store now. Whether a change was made is not known: " +
-    "look again before you repeat it.",
+  unavailable: "The server cannot reach its store now. The change may or may not have been made: " +
+    "check before you repeat it.",
   closed: "The server is stopping.",
-  aborted: "The server ended the request.",
-  in_progress: "A move into the store has not completed. Run it again to complete it.",
+  aborted: "The server aborted the request.",
+  in_progress: "A migration into the store is not complete. Run it again to complete it.",
   unauthenticated: "The server did not accept the signature.",
-  forbidden: "Only an active admin may do that.",
+  forbidden: "Only an active admin can do this.",
 };
 
 /** What happened, in words. */
 export function wordsOf({ kind, message, particulars: it }: Failure): string {
   switch (kind) {
     case "unreachable":
-      return "The server does not answer.";
+      return "The server does not respond.";
     case "clock":
       return skewWords(it.skew || 0);
     case "ended":
-      return "You are no admin here any more.";
+      return "You are no longer an admin here.";
   }
-  if (it.code === "invalid") return it.detail ?? "The server did not take a value.";
+  if (it.code === "invalid") return it.detail ?? "The server did not accept a value.";
   if (it.code !== undefined && Object.hasOwn(WORDS, it.code)) return WORDS[it.code]!;
   return it.code === undefined
     ? message
-    : "The server failed. Its log has more under the request id.";
+    : "Internal server error. Look up the request id in its log.";
 }
 
 /** What to say of a clock that is off. */
@@ -130,5 +130,5 @@ export function skewWords(skew: number): string {
     ? `${minutes} minutes`
     : `${Math.round(minutes / 60)} hours`;
   return `The clock of this device is ${much} ${skew > 0 ? "ahead of" : "behind"} the server's. ` +
-    "Set it right: signatures are good for a minute only.";
+    "Correct it: signatures are valid for only a minute.";
 }

@@ -23,7 +23,7 @@ export function CopyButton(
       await navigator.clipboard.writeText(text);
       say("Copied");
     } catch {
-      say("Not copied: the browser forbids it");
+      say("Not copied: the browser does not allow it");
     }
     timer.current = setTimeout(() => say(""), 2500);
   };

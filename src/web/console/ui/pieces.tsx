@@ -88,7 +88,9 @@ export function When(
 export function Who({ signPub, link = true }: { signPub: string; link?: boolean }): JSX.Element {
   const name = useName(signPub);
   const { me } = useSession();
-  const label = name === null ? <span class="muted">no user now</span> : <Name>{name ?? "…"}</Name>;
+  const label = name === null
+    ? <span class="muted">no longer a user</span>
+    : <Name>{name ?? "…"}</Name>;
   return (
     <span class="who">
       {link && name !== null ? <a href={hrefOf("users", signPub)}>{label}</a> : label}

@@ -55,7 +55,7 @@ function Sentence({ it }: { it: Change }): JSX.Element {
   const who = by === null
     ? "Elsewhere"
     : by.signPub === null
-    ? "Somebody"
+    ? "Someone"
     : <Person signPub={by.signPub} handle={by.handle} />;
   const user = about.user === undefined
     ? "a user"
@@ -68,12 +68,14 @@ function Sentence({ it }: { it: Change }): JSX.Element {
   );
   const said = (...parts: ComponentChildren[]): JSX.Element => <>{who} {parts}</>;
   switch (it.action) {
-    case "register":
-      return by?.handle == null && about.handle === undefined ? said("tried to register") : said(
-        "registered as ",
-        <Name>{about.handle ?? by!.handle!}</Name>,
-        about.role === "admin" ? ", an admin" : "",
-      );
+    case "register": {
+      const handle = about.handle ?? by?.handle ?? null;
+      if (handle === null) return said("tried to register");
+      const user = by?.signPub == null
+        ? <Name>{handle}</Name>
+        : <Person signPub={by.signPub} handle={handle} />;
+      return <>{user} joined{about.role === "admin" ? " as an admin" : ""}</>;
+    }
     case "addUser":
       return said("added ", user, about.role === "admin" ? " as an admin" : "");
     case "revokeUser":
@@ -81,19 +83,19 @@ function Sentence({ it }: { it: Change }): JSX.Element {
     case "restoreUser":
       return said("restored ", user);
     case "setUserRole":
-      return said("made ", user, about.role === "admin" ? " an admin" : " an ordinary user");
+      return said("changed the role of ", user, about.role === "admin" ? " to admin" : " to user");
     case "deleteUser":
       return said("deleted ", user);
     case "createInvite":
       return said(
-        "made ",
+        "created ",
         about.invite === undefined ? "an invite" : invite,
         about.role === "admin" ? " for an admin" : "",
       );
     case "cancelInvite":
       return said("canceled ", invite);
     case "createRoom":
-      return said("made the room ", room);
+      return said("created the room ", room);
     case "deleteRoom":
       return said("deleted the room ", room);
     case "addMember":

@@ -43,7 +43,9 @@ export function Charts({ history }: { history: History }): JSX.Element {
         <Chart
           {...shared}
           title={`Denials ${each}`}
-          summary={`Refused signatures and rights in the last hour: ${number(denied)}`}
+          summary={`Requests refused for their signature or permissions in the last hour: ${
+            number(denied)
+          }`}
           kind="bars"
           format={count}
           series={[{
@@ -55,15 +57,13 @@ export function Charts({ history }: { history: History }): JSX.Element {
         <Chart
           {...shared}
           title="Latency"
-          summary={`Time until an answer in the last hour: 95 of 100 requests took at most ${
-            millis(slowest)
-          }`}
+          summary={`Latency in the last hour: 95 of 100 requests took at most ${millis(slowest)}`}
           kind="lines"
           format={millis}
           series={[
-            { name: "99 %", look: "soft", values: buckets.map((it) => it.p99) },
-            { name: "95 %", look: "warn", values: buckets.map((it) => it.p95) },
-            { name: "half", look: "main", values: buckets.map((it) => it.p50) },
+            { name: "p99", look: "soft", values: buckets.map((it) => it.p99) },
+            { name: "p95", look: "warn", values: buckets.map((it) => it.p95) },
+            { name: "p50", look: "main", values: buckets.map((it) => it.p50) },
           ]}
         />
       </div>
@@ -77,9 +77,9 @@ export function Charts({ history }: { history: History }): JSX.Element {
                 <th scope="col">Requests</th>
                 <th scope="col">Denied</th>
                 <th scope="col">Failed</th>
-                <th scope="col">Half within</th>
-                <th scope="col">95 % within</th>
-                <th scope="col">99 % within</th>
+                <th scope="col">p50</th>
+                <th scope="col">p95</th>
+                <th scope="col">p99</th>
               </tr>
             </thead>
             <tbody>
@@ -105,5 +105,5 @@ export function Charts({ history }: { history: History }): JSX.Element {
 function busiest({ buckets, seconds }: History): string {
   const most = buckets.reduce((a, b) => b.requests > a.requests ? b : a, buckets[0]!);
   if (most === undefined || most.requests === 0) return "";
-  return `The most in ${seconds} seconds: ${number(most.requests)} at ${clock(most.at)}.`;
+  return `Maximum in ${seconds} seconds: ${number(most.requests)} at ${clock(most.at)}.`;
 }

@@ -23,7 +23,7 @@ export function ClusterView({ cluster }: { cluster: ClusterStatus }): JSX.Elemen
   return (
     <>
       <p>
-        {cluster.cluster === null ? "A NATS server that is in no cluster." : (
+        {cluster.cluster === null ? "A NATS server that is not in a cluster." : (
           <>
             Cluster <code>{cluster.cluster}</code>.
           </>
@@ -60,7 +60,7 @@ const NODE_COLUMNS: Column<ClusterNode>[] = [
       it.syncs === null
         ? "not known"
         : it.syncs
-        ? "before each answer"
+        ? "before each acknowledgement"
         : <Badge look="warn">later</Badge>,
   },
   { head: "Version", cell: (it) => it.version ?? "not known" },
@@ -72,13 +72,13 @@ function Current(
   if (current === null) return <>not known</>;
   if (!current) return <Badge look="warn">no</Badge>;
   // A node that is gone is told as it last was.
-  return reachable ? <Badge look="good">yes</Badge> : <span class="muted">when last heard</span>;
+  return reachable ? <Badge look="good">yes</Badge> : <span class="muted">as last reported</span>;
 }
 
 const COPY_COLUMNS: Column<BucketCopy>[] = [
   {
     head: "Copy on",
-    cell: (it) => <>{it.node} {it.leads && <Badge look="accent">leads</Badge>}</>,
+    cell: (it) => <>{it.node} {it.leads && <Badge look="accent">leader</Badge>}</>,
   },
   {
     head: "Reachable",
@@ -93,7 +93,7 @@ function BucketView({ it }: { it: BucketStatus }): JSX.Element {
     <section class="bucket" aria-label={`Bucket ${it.bucket}`}>
       <h3>
         <code>{it.bucket}</code> {it.holds}{" "}
-        {it.whole ? <Badge look="good">whole</Badge> : <Badge look="warn">not whole</Badge>}
+        {it.whole ? <Badge look="good">up to date</Badge> : <Badge look="warn">degraded</Badge>}
       </h3>
       <p class="muted">
         {it.replicas === null ? "Copies not known" : counted(it.replicas, "copy", "copies")}

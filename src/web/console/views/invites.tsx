@@ -131,14 +131,14 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
           <Empty>
             <p role="status">
               {state === "open"
-                ? "No invite is open."
+                ? "There are no open invites."
                 : state === ""
                 ? "There are no invites yet."
                 : `None ${state}.`}
             </p>
             <p class="muted">
               An invite is a link for one person. It registers the keys that their browser or
-              program makes; nobody else sees those.
+              program creates; no one else sees those.
             </p>
           </Empty>
         )
@@ -146,7 +146,7 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
           <>
             {data.next !== null && (
               <p class="notice warn">
-                There are more than {MOST} invites of this kind; these are not the newest of all.
+                There are more than {MOST} matching invites; those shown may not be the newest.
               </p>
             )}
             <Listing
@@ -190,8 +190,8 @@ function CancelInvite({ invite, onClose }: { invite: Invite; onClose: () => void
         </p>
       )}
       <p>
-        Its link stops working at once.{" "}
-        <strong>This cannot be undone</strong>, but you can make another invite.
+        Its link stops working immediately.{" "}
+        <strong>This cannot be undone</strong>, but you can create another invite.
       </p>
     </Confirm>
   );

@@ -49,7 +49,7 @@ export function Log(): JSX.Element {
         }
       >
         <Button onClick={() => pause(paused === null ? changes : null)}>
-          {paused === null ? "Pause" : "Go on"}
+          {paused === null ? "Pause" : "Resume"}
         </Button>
       </ViewHead>
       <div class="filters">
@@ -73,8 +73,8 @@ export function Log(): JSX.Element {
           <Empty>
             <p>
               {which === ""
-                ? "Nothing has changed since this server started. What changes appears here at once."
-                : "Nothing of that kind since this server started."}
+                ? "Nothing has changed since this server started. Changes appear here as they happen."
+                : "No matching changes since this server started."}
             </p>
           </Empty>
         )

@@ -65,7 +65,7 @@ function Form(
           autoComplete="off"
         />
         <Choice
-          label="Good for"
+          label="Valid for"
           value={life}
           options={LIVES.map((
             it,
@@ -80,13 +80,14 @@ function Form(
         />
         {role === "admin" && (
           <p class="notice warn">
-            Whoever opens the link first becomes an admin, who may do everything in this console.
+            The first person to use the link becomes an admin, who can do everything in this
+            console.
           </p>
         )}
         {failure && <Trouble failure={failure} />}
         <div class="actions dialog-actions">
           <Button onClick={onClose} disabled={busy}>Cancel</Button>
-          <Button look="primary" busy={busy}>Make the invite</Button>
+          <Button look="primary" busy={busy}>Create invite</Button>
         </div>
       </form>
     </Dialog>
@@ -113,9 +114,8 @@ function Made({ made, onClose }: { made: CreatedInvite; onClose: () => void }): 
             )
             : (
               <>
-                Send this link to one person, in a way that only they can read. It works once, until
-                {" "}
-                {moment(invite.expiresAt)}. <strong>It is shown only now</strong>: nobody keeps it.
+                Send this link to one person over a private channel. It works once, until{" "}
+                {moment(invite.expiresAt)}. <strong>Copy it now</strong>; it can't be shown again.
               </>
             )}
         </p>

@@ -42,7 +42,7 @@ export function Overview(): JSX.Element {
       <ViewHead title="Overview" />
       {status.failure && <Trouble failure={status.failure} retry={status.reload} />}
       {status.data === null
-        ? status.loading && <Waiting what="Asking the server how it does" />
+        ? status.loading && <Waiting what="Loading the server status" />
         : <State status={status.data} now={now} />}
       <Figures
         usage={usage}
@@ -60,7 +60,7 @@ export function Overview(): JSX.Element {
       <section class="panel" aria-labelledby="latest">
         <div class="section-head">
           <h2 id="latest">Latest changes</h2>
-          <a href={hrefOf("log")}>The whole log</a>
+          <a href={hrefOf("log")}>Full log</a>
         </div>
         {changes.length === 0
           ? <p class="muted">None since this server started.</p>
@@ -83,11 +83,7 @@ function State({ status, now }: { status: ServerStatus; now: number }): JSX.Elem
       <div role="status">
         <h2 id="state">
           <span class="dot" aria-hidden="true" />
-          {isWell
-            ? "All is well"
-            : wrong.length === 1
-            ? "One thing is wrong"
-            : "Something is wrong"}
+          {isWell ? "All is well" : wrong.length === 1 ? "1 problem" : `${wrong.length} problems`}
         </h2>
         {wrong.length > 0 && (
           <ul>
@@ -98,8 +94,9 @@ function State({ status, now }: { status: ServerStatus; now: number }): JSX.Elem
       {busAuth !== "enforce" && (
         <p class="notice warn">
           {busAuth === "off"
-            ? "Signatures are not looked at: whoever reaches this server may do everything."
-            : "Signatures are checked, and nobody is refused: what would be is only logged."}{" "}
+            ? "Authentication is off: anyone who can reach this server can do anything."
+            : "Signatures are checked but not enforced: requests that would be refused are only logged."}
+          {" "}
           Start it with <code>--bus-auth enforce</code>.
         </p>
       )}
@@ -108,11 +105,11 @@ function State({ status, now }: { status: ServerStatus; now: number }): JSX.Elem
         <When time={status.startedAt} now={now} />, signatures: {busAuth}
       </p>
       <details>
-        <summary>What was looked at</summary>
+        <summary>Health checks</summary>
         <ul class="checks">
           {checks.map((it) => (
             <li key={it.name}>
-              {it.ok ? <Badge look="good">ok</Badge> : <Badge look="bad">wrong</Badge>}{" "}
+              {it.ok ? <Badge look="good">ok</Badge> : <Badge look="bad">failed</Badge>}{" "}
               <b>{it.name}</b> <span class="muted">{it.detail}</span>
             </li>
           ))}
@@ -142,7 +139,7 @@ function Figures(
         value={usage.data === null
           ? usage.failure === null ? "…" : "not known"
           : blobs == null
-          ? "none kept"
+          ? "not stored here"
           : bytes(blobs.bytes)}
       >
         {blobs != null &&
@@ -186,7 +183,7 @@ function Kept({ status }: { status: ServerStatus }): JSX.Element {
             to three servers: <code>membershipd migrate-to-kv</code>.
           </p>
         )
-        : <p>NATS JetStream; this server does not know its nodes.</p>}
+        : <p>NATS JetStream; its nodes are not known to this server.</p>}
     </section>
   );
 }

@@ -52,7 +52,7 @@ export function RoomView({ id }: { id: string }): JSX.Element {
       <>
         <ViewHead title={visible(id)} back={BACK} name={<Name>{id}</Name>} />
         {isGone
-          ? <Empty>There is no such room. It may have been deleted.</Empty>
+          ? <Empty>The room does not exist. It may have been deleted.</Empty>
           : failure
           ? <Trouble failure={failure} retry={reload} />
           : loading && <Waiting what="Reading the room" />}
@@ -66,13 +66,13 @@ export function RoomView({ id }: { id: string }): JSX.Element {
       {failure && <Trouble failure={failure} retry={reload} />}
       {!room.encrypted && (
         <p class="notice warn">
-          Messages of this room are not encrypted: whoever runs the NATS servers can read them.
+          Messages of this room are not encrypted: anyone who runs the NATS servers can read them.
         </p>
       )}
       {lacking > 0 && (
         <div class="notice warn">
           <p>
-            <strong>{counted(lacking, "member")} cannot read what is new</strong>: there is no key
+            <strong>{counted(lacking, "member")} cannot read new messages</strong>: there is no key
             of epoch {number(room.epoch)} sealed for {lacking === 1 ? "it" : "them"}.
           </p>
           <p>
@@ -117,7 +117,9 @@ export function RoomView({ id }: { id: string }): JSX.Element {
         {items.length === 0
           ? (
             <Empty>
-              {which === "lacking" ? "Everybody has the current key." : "Nobody is in this room."}
+              {which === "lacking"
+                ? "All members have the current key."
+                : "This room has no members."}
             </Empty>
           )
           : (
@@ -151,7 +153,7 @@ function columnsOf(encrypted: boolean): Column<RosterEntry>[] {
       head: "Name",
       cell: (it) =>
         it.handle === null
-          ? <span class="muted">no user now</span>
+          ? <span class="muted">no longer a user</span>
           : (
             <a href={hrefOf("users", it.endpoint)}>
               <Name>{it.handle}</Name>
@@ -181,7 +183,7 @@ function columnsOf(encrypted: boolean): Column<RosterEntry>[] {
     columns.push({
       head: "Current key",
       cell: (it) =>
-        it.hasKey ? <Badge look="good">has it</Badge> : <Badge look="warn">lacks it</Badge>,
+        it.hasKey ? <Badge look="good">up to date</Badge> : <Badge look="warn">missing</Badge>,
     });
   }
   return columns;

@@ -103,9 +103,9 @@ export function Rooms(): JSX.Element {
         : data.items.length === 0 && trail.length === 1
         ? (
           <Empty>
-            <p role="status">{search === "" ? "There are no rooms yet." : "No room fits."}</p>
+            <p role="status">{search === "" ? "There are no rooms yet." : "No rooms match."}</p>
             {search === ""
-              ? <p class="muted">Users make rooms with their clients; this console shows them.</p>
+              ? <p class="muted">Users create rooms with their clients; this console shows them.</p>
               : <Button onClick={() => want("")}>Show all</Button>}
           </Empty>
         )
@@ -176,6 +176,6 @@ export function Coverage({ roster }: { roster: Summary | null | undefined }): JS
   if (roster === undefined) return <span class="muted">…</span>;
   if (roster === null) return <span class="muted">not known</span>;
   return roster.lacking === 0
-    ? <Badge look="good">all have it</Badge>
+    ? <Badge look="good">up to date</Badge>
     : <Badge look="warn">{counted(roster.lacking, "member")} without</Badge>;
 }

@@ -101,21 +101,21 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
       <section class="panel" aria-labelledby="user-actions">
         <h2 id="user-actions">What you can do</h2>
         <ul class="deeds">
-          <Deed text={isActive ? "Takes access at once. Can be undone." : "Gives access again."}>
+          <Deed text={isActive ? "Revokes access immediately. Can be undone." : "Restores access."}>
             <Button onClick={() => ask(isActive ? "revoke" : "restore")}>
               {isActive ? "Revoke access" : "Restore access"}
             </Button>
           </Deed>
           <Deed
             text={user.role === "admin"
-              ? "Admins may do everything in this console."
+              ? "Admins can do everything in this console."
               : "Lets this user do everything in this console."}
           >
             <Button onClick={() => ask(user.role === "admin" ? "demote" : "promote")}>
-              {user.role === "admin" ? "Take admin away" : "Make admin"}
+              {user.role === "admin" ? "Remove admin role" : "Make admin"}
             </Button>
           </Deed>
-          <Deed text="Removes the user. Cannot be undone.">
+          <Deed text="Deletes the user. Cannot be undone.">
             <Button look="danger" onClick={() => ask("delete")}>Delete</Button>
           </Deed>
         </ul>
@@ -142,7 +142,7 @@ function Recent(
 ): JSX.Element {
   return (
     <section class="panel" aria-labelledby="user-changes">
-      <h2 id="user-changes">Latest changes by or of this user</h2>
+      <h2 id="user-changes">Latest changes by or to this user</h2>
       {changes.length === 0
         ? <p class="muted">None since this server started.</p>
         : <ChangeList changes={changes.slice(0, 20)} now={now} />}

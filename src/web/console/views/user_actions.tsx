@@ -77,9 +77,14 @@ function perform({ api }: Session, action: UserAction, { signPub }: User): Promi
 const WORDS = {
   revoke: { title: "Revoke", button: "Revoke access", danger: true, done: "access revoked" },
   restore: { title: "Restore", button: "Restore access", danger: false, done: "access restored" },
-  promote: { title: "Promote", button: "Make admin", danger: false, done: "is an admin now" },
-  demote: { title: "Demote", button: "Take admin away", danger: true, done: "is no admin now" },
-  delete: { title: "Delete", button: "Delete for good", danger: true, done: "deleted" },
+  promote: { title: "Promote", button: "Make admin", danger: false, done: "is now an admin" },
+  demote: {
+    title: "Demote",
+    button: "Remove admin role",
+    danger: true,
+    done: "is no longer an admin",
+  },
+  delete: { title: "Delete", button: "Delete permanently", danger: true, done: "deleted" },
 } as const;
 
 function Consequence(
@@ -89,23 +94,23 @@ function Consequence(
     case "revoke":
       return (
         <p>
-          Requests are refused from the next one on, and open connections to the bus are cut.{" "}
+          Requests are refused from the next one on, and open bus connections are closed.{" "}
           {!isSelf && (
             <>
               <strong>You can undo this</strong> with Restore.{" "}
             </>
           )}
-          Room keys that were handed out stay known: where that matters, the rooms' owners change
-          them.
+          The user still has the room keys it was given: where that matters, ask the rooms' owners
+          to change them.
         </p>
       );
     case "restore":
-      return <p>The same keys may connect again, to the same rooms as before.</p>;
+      return <p>The same keys can connect again, to the same rooms as before.</p>;
     case "promote":
       return (
         <p>
-          Admins may do everything this console shows: revoke and delete users, make invites, and
-          take admin away from others. You can undo this.
+          Admins can do everything this console shows: revoke and delete users, create invites, and
+          remove the admin role from others. You can undo this.
         </p>
       );
     case "demote":
@@ -118,9 +123,9 @@ function Consequence(
     case "delete":
       return (
         <p>
-          The user is removed from the allowlist.{" "}
+          The user is deleted from the allowlist.{" "}
           <strong>This cannot be undone</strong>: to come back, it needs a new invite. Its
-          memberships end; rooms it owns stay with it. To shut somebody out for a while, revoke
+          memberships are removed, except in rooms it owns. To block someone temporarily, revoke
           instead.
         </p>
       );

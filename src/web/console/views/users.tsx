@@ -112,7 +112,7 @@ export function Users(): JSX.Element {
   return (
     <>
       <ViewHead title="Users">
-        <a class="button primary" href={hrefOf("invites", "new")}>Invite somebody</a>
+        <a class="button primary" href={hrefOf("invites", "new")}>Invite someone</a>
       </ViewHead>
       <search class="filters">
         <label class="choice grow">
@@ -122,7 +122,7 @@ export function Users(): JSX.Element {
             type="search"
             value={filter.search}
             maxLength={64}
-            placeholder="Name, or beginning of the key"
+            placeholder="Name or start of the key"
             autoComplete="off"
             autoCapitalize="none"
             spellcheck={false}
@@ -148,8 +148,8 @@ export function Users(): JSX.Element {
         : data.items.length === 0 && trail.length === 1
         ? (
           <Empty>
-            <p role="status">{isFiltered ? "Nobody fits." : "There are no users yet."}</p>
-            {isFiltered && <Button onClick={() => change(ANYBODY)}>Show everybody</Button>}
+            <p role="status">{isFiltered ? "No users match." : "There are no users yet."}</p>
+            {isFiltered && <Button onClick={() => change(ANYBODY)}>Clear filters</Button>}
           </Empty>
         )
         : (
