@@ -1,7 +1,7 @@
 /**
- * What a backend does. {@link createStore} turns one into a {@link Store}: inputs arrive here
- * validated, normalised (lower-case keys) and complete (times, roles, ids), so a backend holds
- * only transactions.
+ * The backend interface. {@link createStore} turns a backend into a {@link Store}: inputs arrive
+ * validated, normalized (lower-case keys) and complete (times, roles, ids), so a backend implements only
+ * transactions.
  *
  * @module
  */
@@ -20,15 +20,15 @@ import type {
   UserStatus,
 } from "./model.ts";
 
-/** Which items of a list: those behind `after` in the list's order, at most `limit`. */
+/** A page of a list: the items after `after` in the list's order, at most `limit`. */
 export interface Range<K = string> {
   /** At most this many. */
   limit: number;
-  /** The key to continue behind, `null` for the start. */
+  /** The key to continue after, `null` for the first page. */
   after: K | null;
 }
 
-/** The last part of a sealed key's key. */
+/** Identifies a sealed key within its room. */
 export interface SealedKeyCursor {
   /** The epoch. */
   epoch: number;
@@ -36,22 +36,22 @@ export interface SealedKeyCursor {
   endpoint: string;
 }
 
-/** Most sealed keys that one call of {@link Backend.pruneSealedKeys} removes. */
+/** Maximum number of sealed keys that one call of {@link Backend.pruneSealedKeys} removes. */
 export const PRUNE_LIMIT = 20_000;
 
-/** How a restore goes about it. */
+/** Options of {@link Store.restore}. */
 export interface RestoreOptions {
-  /** Replace what is there instead of refusing a store that is not empty. */
+  /** Replace existing records instead of refusing a store that is not empty. */
   replace?: boolean;
-  /** Ends it. What was there before stays, or the target is left marked as in progress. */
+  /** Aborts the restore. The existing records stay, or the target is left marked as in progress. */
   signal?: AbortSignal;
   /** Called with the number of records restored so far. */
   onProgress?: (done: number) => void;
 }
 
 /**
- * A place where the control plane is kept. Every method is one transaction. Errors are
- * `StoreError`s; a backend's own errors become the `cause`.
+ * Storage for the control plane. Every method is one transaction. Errors are `StoreError`s; a
+ * backend's own errors become the `cause`.
  *
  * Lists are ordered by their key as UTF-8 bytes: rooms by `id`, members by `endpoint`, sealed keys
  * by `epoch` then `endpoint`, users by `signPub`, invites by `id`.
@@ -61,40 +61,81 @@ export interface Backend {
   readonly name: string;
   /** Whether opening created the file or bucket. Default `false`. */
   readonly created?: boolean;
-  /** Stores a new room; `room_exists`. */
+  /**
+   * Stores a new room.
+   *
+   * @throws {StoreError} `room_exists`
+   */
   createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void>;
-  /** `null` when there is none. */
+  /** Returns it, or `null` if it does not exist. */
   getRoom(id: string): Promise<Room | null>;
   /** All rooms. */
   listRooms(range: Range): Promise<Room[]>;
-  /** Rooms that `endpoint` is a member of: all, only those accepted (`true`), or only offers (`false`). */
+  /**
+   * Rooms that `endpoint` is a member of: all, only those accepted (`true`), or only offers (`false`).
+   */
   listRoomsForEndpoint(endpoint: string, range: Range, accepted: boolean | null): Promise<Room[]>;
-  /** Removes the room, its members and its sealed keys; `not_found`. */
+  /**
+   * Deletes the room, its members and its sealed keys.
+   *
+   * @throws {StoreError} `not_found`
+   */
   deleteRoom(id: string): Promise<void>;
-  /** Adds a member, with a sealed key of the room's current epoch where one is given; `not_found`, `member_exists`, `conflict` (epoch). */
+  /**
+   * Adds a member, with a sealed key of the room's current epoch if one is given.
+   *
+   * @throws {StoreError} `not_found`; `member_exists`; `conflict`: the key is of another epoch
+   */
   addMember(member: Member, key: SealedKey | null): Promise<void>;
-  /** `null` when the room or the member is not there. */
+  /** Returns it, or `null` if the room or the member does not exist. */
   getMember(roomId: string, endpoint: string): Promise<Member | null>;
-  /** `not_found` for the room. */
+  /**
+   * Lists the room's members.
+   *
+   * @throws {StoreError} `not_found`: no such room
+   */
   listMembers(roomId: string, range: Range): Promise<Member[]>;
-  /** How many members the room has; 0 when the room is not there. May be a moment old. */
+  /** Returns the number of members; 0 if the room does not exist. May be slightly stale. */
   countMembers(roomId: string): Promise<number>;
-  /** Accepts an offered membership; one that is accepted stays as it is. `not_found`. */
+  /**
+   * Accepts an offered membership. Idempotent.
+   *
+   * @throws {StoreError} `not_found`
+   */
   joinRoom(roomId: string, endpoint: string): Promise<Member>;
   /**
-   * Makes an accepted member the owner and ends the former owner's membership, where that is no active
-   * user; the owner itself stays. `not_found`, `conflict` (not accepted, no current key), `refused` (active owner).
+   * Makes an accepted member the owner and removes the former owner's membership, if the former owner
+   * is not an active user. No change if the member is already the owner.
+   *
+   * @throws {StoreError} `not_found`; `conflict`: the member has not accepted, or lacks the current key;
+   * `refused`: the owner is an active user
    */
   changeRoomOwner(roomId: string, endpoint: string): Promise<Room>;
-  /** Removes the membership; sealed keys stay. `not_found`, `room_owner`. */
+  /**
+   * Removes the membership; sealed keys stay.
+   *
+   * @throws {StoreError} `not_found`; `room_owner`
+   */
   removeMember(roomId: string, endpoint: string): Promise<void>;
-  /** Moves the room to `epoch` with these keys; `not_found`, `conflict`, `missing_key`. Returns the room. */
+  /**
+   * Moves the room to `epoch` with these keys and returns it.
+   *
+   * @throws {StoreError} `not_found`; `conflict`; `missing_key`: a member has no key
+   */
   rekeyRoom(roomId: string, epoch: number, keys: SealedKey[]): Promise<Room>;
-  /** Stores or replaces one sealed key of a member; `not_found`, `conflict` (epoch ahead). */
+  /**
+   * Stores or replaces a member's sealed key.
+   *
+   * @throws {StoreError} `not_found`; `conflict`: epoch is ahead of the room's
+   */
   putSealedKey(key: SealedKey): Promise<void>;
-  /** Of `epoch`, or the highest there is for the endpoint; `null` when there is none. */
+  /** Returns the key of `epoch`, or of the endpoint's highest epoch; `null` if there is none. */
   getSealedKey(roomId: string, endpoint: string, epoch: number | null): Promise<SealedKey | null>;
-  /** Of one epoch, or of all; `not_found` for the room. */
+  /**
+   * Lists the sealed keys of one epoch or of all.
+   *
+   * @throws {StoreError} `not_found`: no such room
+   */
   listSealedKeys(
     roomId: string,
     epoch: number | null,
@@ -102,48 +143,88 @@ export interface Backend {
   ): Promise<SealedKey[]>;
   /**
    * Removes up to {@link PRUNE_LIMIT} sealed keys of epochs up to the room's own minus `keep`, oldest
-   * epochs first; returns how many. `not_found` for the room.
+   * epochs first; returns how many.
+   *
+   * @throws {StoreError} `not_found`: no such room
    */
   pruneSealedKeys(roomId: string, keep: number): Promise<number>;
-  /** `user_exists`. */
+  /**
+   * Stores a new user.
+   *
+   * @throws {StoreError} `user_exists`
+   */
   addUser(user: User): Promise<void>;
-  /** `null` when there is none. */
+  /** Returns it, or `null` if it does not exist. */
   getUser(signPub: string): Promise<User | null>;
   /** All users. */
   listUsers(range: Range): Promise<User[]>;
-  /** Sets status and `revokedAt`; the same status again changes nothing. `not_found`, `last_admin` (unless `force`). */
+  /**
+   * Sets status and `revokedAt`. Idempotent.
+   *
+   * @throws {StoreError} `not_found`; `last_admin` without `force`
+   */
   setUserStatus(signPub: string, status: UserStatus, at: string, force: boolean): Promise<User>;
-  /** Sets the role; the same again changes nothing. `not_found`, `last_admin` (unless `force`). */
+  /**
+   * Sets the role. Idempotent.
+   *
+   * @throws {StoreError} `not_found`; `last_admin` without `force`
+   */
   setUserRole(signPub: string, role: UserRole, force: boolean): Promise<User>;
-  /** `not_found`, `last_admin` (unless `force`). Memberships stay. */
+  /**
+   * Deletes the user; memberships stay.
+   *
+   * @throws {StoreError} `not_found`; `last_admin` without `force`
+   */
   deleteUser(signPub: string, force: boolean): Promise<void>;
-  /** May throw: the store answers no then. A plain boolean when no wait is needed. */
+  /**
+   * Returns whether the key belongs to an active user; a plain boolean if no wait is needed. If it
+   * throws, the store answers no.
+   */
   isAuthorized(signPub: string): boolean | Promise<boolean>;
-  /** Whether there is an active admin. May throw: the store answers no then. */
+  /** Returns whether there is an active admin. If it throws, the store answers no. */
   hasAdmin(): boolean | Promise<boolean>;
-  /** `conflict` when the id is taken. */
+  /**
+   * Stores a new invite.
+   *
+   * @throws {StoreError} `conflict`: the id exists
+   */
   createInvite(invite: Invite): Promise<void>;
-  /** `null` when there is none. */
+  /** Returns it, or `null` if it does not exist. */
   getInvite(id: string): Promise<Invite | null>;
   /** All invites. */
   listInvites(range: Range): Promise<Invite[]>;
   /**
-   * Spends the invite and adds the user, whose role becomes the invite's. `not_found`, `invite_*`;
-   * `user_exists` when the user is there already, and the invite is spent all the same.
+   * Uses up the invite and adds the user with the invite's role.
+   *
+   * @throws {StoreError} `not_found`; `invite_used`, `invite_expired`, `invite_canceled`; `user_exists`: the
+   * user exists already, and the invite is used up anyway
    */
   consumeInvite(id: string, user: User): Promise<User>;
-  /** Cancels; canceling again changes nothing. `not_found`, `invite_used`. */
+  /**
+   * Cancels the invite. Idempotent.
+   *
+   * @throws {StoreError} `not_found`; `invite_used`
+   */
   cancelInvite(id: string, at: string): Promise<Invite>;
-  /** Removes the invites that were over at `before` (see `inviteEnd` of the rules); returns how many. */
+  /** Removes the invites that had ended at `before` (see `inviteEnd` of the rules); returns how many. */
   pruneInvites(before: string): Promise<number>;
-  /** Everything as of one point in time, in canonical order: by {@link KINDS}, then by key as the lists are. Sealed keys by room, epoch, endpoint. */
+  /**
+   * Returns all records as of one point in time, in canonical order: by {@link KINDS}, then by key as
+   * the lists are. Sealed keys by room, epoch, endpoint.
+   */
   records(signal?: AbortSignal): AsyncIterable<StoreRecord>;
-  /** Stores records as they are. `refused` when the store is not empty and `replace` is not set. */
+  /**
+   * Stores records unchanged.
+   *
+   * @throws {StoreError} `refused`: the store is not empty and `replace` is not set
+   */
   restore(records: AsyncIterable<StoreRecord>, options: RestoreOptions): Promise<Counts>;
-  /** Tells `listener` of every change of access, by whomever; returns what ends it. See {@link Store.watchAccess}. */
+  /**
+   * Calls `listener` on every change of access rights; returns a function that stops it. See {@link Store.watchAccess}.
+   */
   watchAccess(listener: (change: AccessChange) => void): () => void;
-  /** What the backend looked at to tell whether it can work now. May reject: that is a no. */
+  /** Runs the health checks. A rejection counts as not healthy. */
   health(): Promise<HealthCheck[]>;
-  /** Ends work under way and frees what is held. */
+  /** Aborts operations in progress and releases resources. */
   close(): Promise<void>;
 }

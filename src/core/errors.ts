@@ -16,20 +16,20 @@
  * | `last_admin` | would leave no active admin; `force` overrides |
  * | `invite_used` `invite_expired` `invite_canceled` | the invite can no longer be claimed |
  * | `missing_key` | a rekey has no key for a member; `missing` lists who. Seal one for each and try again |
- * | `conflict` | a race was lost: what the caller read has changed. Read again and decide again |
+ * | `conflict` | a race was lost: the data the caller read has changed. Read it again and retry |
  * | `unavailable` | the backend cannot answer now (no server, no quorum, locked, disk full) or did not in `opTimeout`; the outcome of a write may be unknown |
  * | `closed` | the store was closed |
- * | `aborted` | the caller's `signal` ended it |
+ * | `aborted` | the caller's `signal` was aborted |
  * | `unsupported` | the server or a file has a version this code cannot use |
  * | `corrupt` | stored data is damaged |
- * | `refused` | a guard of the move said no; the message says how to go on |
- * | `in_progress` | the target holds a move or import that has not completed |
+ * | `refused` | a safety check refused the operation; the message says how to continue |
+ * | `in_progress` | the target holds a migration or import that is not complete |
  * | `mismatch` | verification found differences |
  * | `too_large` | more bytes than the limit |
- * | `unauthenticated` | the control plane could not tell who asks: no signature, a wrong, old or repeated one |
- * | `forbidden` | whoever asks may not do that |
- * | `rate_limited` | too many requests; wait before the next |
- * | `quota_exceeded` | a quota of the control plane is used up; `field` names its setting |
+ * | `unauthenticated` | authentication failed: the signature is missing, wrong, old or was used before |
+ * | `forbidden` | permission denied |
+ * | `rate_limited` | too many requests; wait before you retry |
+ * | `quota_exceeded` | a quota of the control plane is exceeded; `field` names its setting |
  */
 export type StoreErrorCode =
   | "invalid"
@@ -64,13 +64,13 @@ export interface RecordProblem {
   kind: string;
   /** The record's key as people read it, such as `room_keys r1 2 ab…`, or the bucket's key. */
   key: string;
-  /** The field at fault; `key` for the bucket's key, `value` for a value that cannot be read at all. */
+  /** The invalid field; `key` for the bucket's key, `value` for a value that cannot be parsed at all. */
   field: string;
-  /** What was found there, shortened. */
+  /** The value found, shortened. */
   value: string;
   /** The rule, and what was found. */
   message: string;
-  /** Whether `doctor --repair` can correct it without losing anything. */
+  /** Whether `doctor --repair` can fix it without losing data. */
   repairable: boolean;
 }
 
@@ -82,7 +82,7 @@ export interface StoreErrorOptions {
   field?: string;
   /** What to do next, where the message does not say it. For people; may change. */
   hint?: string;
-  /** The stored records at fault, the first hundred. */
+  /** The first hundred invalid stored records. */
   problems?: readonly RecordProblem[];
   /** Signing keys of the members without a key, the first hundred, for `missing_key`. */
   missing?: readonly string[];
@@ -112,7 +112,7 @@ export class StoreError extends Error {
   readonly field?: string;
   /** What to do next, where the message does not say it. For people; may change. */
   readonly hint?: string;
-  /** The stored records at fault (the first hundred), where stored records are why. */
+  /** The first hundred invalid stored records, if stored records are the cause. */
   readonly problems?: readonly RecordProblem[];
 
   /** Signing keys of the members without a key (the first hundred), for `missing_key`. */
@@ -135,7 +135,7 @@ export class StoreError extends Error {
   }
 }
 
-/** Whether `error` is a {@link StoreError}, of the given code where one is given. */
+/** Returns whether `error` is a {@link StoreError}, and has the code `code` if one is given. */
 export function isStoreError(error: unknown, code?: StoreErrorCode): error is StoreError {
   return error instanceof StoreError && (code === undefined || error.code === code);
 }

@@ -1,7 +1,7 @@
 /**
- * For writing a backend: what it implements ({@link Backend}), what turns it into a store
- * ({@link createStore}), and the rules and the order that every backend shares. Run the suite of
- * `@unibus/membership/testing` on yours. `examples/custom_backend.ts` is a whole one.
+ * For writing a backend: the interface it implements ({@link Backend}), the function that turns it into
+ * a store ({@link createStore}), and the rules and the order that all backends share. Test yours with the
+ * suite of `@unibus/membership/testing`. `examples/custom_backend.ts` is a complete example.
  *
  * It needs no permission in Deno.
  *

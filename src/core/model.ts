@@ -19,7 +19,7 @@ export interface Room {
   owner: string;
   /** Number of the current room key; starts at 1, each rekey adds 1. */
   epoch: number;
-  /** When the room was made. */
+  /** When the room was created. */
   createdAt: string;
 }
 
@@ -32,15 +32,15 @@ export interface Member {
   roomId: string;
   /** The member's endpoint. */
   endpoint: string;
-  /** `owner` for the room's owner, `member` for everybody else. */
+  /** `owner` for the room's owner, `member` for all others. */
   role: MemberRole;
   /** Ed25519 public key, hex; the same value as `endpoint`. */
   signPub: string;
-  /** X25519 public key, hex: room keys are sealed to it. */
+  /** X25519 public key, hex, that room keys are sealed to. */
   kexPub: string;
   /** When the member was added. */
   joinedAt: string;
-  /** `false` for an offer: added by somebody else, and not accepted yet. The owner's is always `true`. */
+  /** `false` for an offer: added by someone else and not accepted yet. Always `true` for the owner. */
   accepted: boolean;
 }
 
@@ -69,7 +69,7 @@ export interface User {
   signPub: string;
   /** X25519 public key, hex. */
   kexPub: string;
-  /** Name to show. Not unique. */
+  /** Display name. Not unique. */
   handle: string;
   /** `admin` or `user`. */
   role: UserRole;
@@ -81,32 +81,32 @@ export interface User {
   revokedAt: string | null;
 }
 
-/** A single-use invitation. Its token is not stored, only the token's SHA-256, which is the `id`. */
+/** A single-use invite. The token is not stored, only its SHA-256, which is the `id`. */
 export interface Invite {
   /** SHA-256 of the token, hex. */
   id: string;
-  /** Who made it: an admin's `signPub`, or a label such as `cli`. */
+  /** Who created it: an admin's `signPub`, or a label such as `cli`. */
   createdBy: string;
   /** The role the new user gets. */
   role: UserRole;
   /** Free text for the admin. */
   note: string;
-  /** When it was made. */
+  /** When it was created. */
   createdAt: string;
-  /** When it ends. A value that cannot be read counts as expired. */
+  /** When it expires. A value that cannot be parsed counts as expired. */
   expiresAt: string;
   /** When it was claimed, or `null`. */
   usedAt: string | null;
-  /** `signPub` of who claimed it, or `null`. */
+  /** `signPub` of the user who claimed it, or `null`. */
   usedBy: string | null;
   /** When it was canceled, or `null`. */
   canceledAt: string | null;
 }
 
-/** What has become of an invite. */
+/** State of an invite. */
 export type InviteState = "open" | "used" | "expired" | "canceled";
 
-/** The kinds of record, in canonical order. SQLite tables and KV key spaces bear these names. */
+/** The kinds of record, in canonical order. SQLite tables and KV key spaces have these names. */
 export const KINDS = ["rooms", "members", "room_keys", "users", "invites"] as const;
 /** One of {@link KINDS}. */
 export type Kind = typeof KINDS[number];
@@ -161,7 +161,7 @@ export interface AddedMember extends NewMember {
 
 /** A room key sealed for one endpoint. */
 export interface KeyFor {
-  /** Who it is sealed for. */
+  /** The endpoint it is sealed for. */
   endpoint: string;
   /** Opaque bytes, 1 to 4,096. */
   sealedKey: Uint8Array;
@@ -173,11 +173,11 @@ export interface NewRoom {
   id: string;
   /** NATS subject without wildcards. */
   subject: string;
-  /** Default `true`. A cleartext room takes no sealed keys. */
+  /** Default `true`. A cleartext room has no sealed keys. */
   encrypted?: boolean;
   /** The owner, first member of the room. */
   owner: MemberKeys;
-  /** Members from the start besides the owner. */
+  /** Initial members besides the owner. */
   members?: MemberToAdd[];
   /** The first room key (epoch 1), sealed for the owner and every member. */
   sealedKeys?: KeyFor[];
@@ -185,7 +185,7 @@ export interface NewRoom {
 
 /** What {@link Store.rekeyRoom} takes. */
 export interface Rekey {
-  /** The new epoch: the room's current epoch plus 1, else `conflict`. */
+  /** The new epoch: the room's current epoch plus 1, otherwise `conflict`. */
   epoch: number;
   /** The new room key, sealed for exactly the room's members. */
   sealedKeys: KeyFor[];
@@ -209,7 +209,7 @@ export interface NewUser {
   signPub: string;
   /** X25519 public key, hex. */
   kexPub: string;
-  /** Name to show: 1 to 64 characters, no control characters. */
+  /** Display name: 1 to 64 characters, no control characters. */
   handle: string;
   /** Default `user`. */
   role?: UserRole;
@@ -220,21 +220,21 @@ export type Claim = Omit<NewUser, "role">;
 
 /** What {@link Store.createInvite} takes. */
 export interface NewInvite {
-  /** Who makes it: an admin's `signPub`, or a label such as `cli`. */
+  /** Who creates it: an admin's `signPub`, or a label such as `cli`. */
   createdBy: string;
   /** The role the new user gets. Default `user`. */
   role?: UserRole;
   /** Free text for the admin, at most 500 characters. */
   note?: string;
-  /** Life in milliseconds, 1 to 366 days' worth. Default 7 days. */
+  /** Lifetime in milliseconds, from 1 ms to 366 days. Default 7 days. */
   expiresIn?: number;
 }
 
-/** A new invite and its token, which is shown this once and not stored. */
+/** A new invite and its token, which is returned only once and not stored. */
 export interface CreatedInvite {
   /** The stored record. */
   invite: Invite;
-  /** 32 random bytes in hex. Hand it to the new user; it cannot be read again. */
+  /** 32 random bytes in hex. Give it to the new user; it cannot be read again. */
   token: string;
 }
 
@@ -242,43 +242,42 @@ export interface CreatedInvite {
 export interface PageRequest {
   /** At most this many items: 1 to 10,000, default 1,000. */
   limit?: number;
-  /** Continue behind the page whose `next` this is. */
+  /** Continue after the page that returned this as `next`. */
   after?: string | null;
 }
 
-/** A part of a list. */
+/** A page of a list. */
 export interface Page<T> {
   /** The items, in the list's order. */
   items: T[];
-  /** Pass it as `after` to get the next page; `null` at the end. */
+  /** Pass it as `after` to get the next page; `null` on the last page. */
   next: string | null;
 }
 
 /**
- * What may have changed in who may do what. With neither field, anything may have changed: look at
- * everything anew.
+ * A change of access rights. With neither field, anything may have changed: check everything again.
  */
 export interface AccessChange {
-  /** What this endpoint may do: its user record or one of its memberships. */
+  /** The endpoint whose user record or memberships may have changed. */
   endpoint?: string;
-  /** What everybody in this room may do: the room was made, changed or removed. */
+  /** The room that was created, changed or deleted, which may affect all its members. */
   roomId?: string;
 }
 
-/** One thing that was looked at. */
+/** One health check. */
 export interface HealthCheck {
   /** Stable name, such as `file` or `cache`. */
   name: string;
-  /** Whether it is as it should be. */
+  /** Whether the check passed. */
   ok: boolean;
-  /** What was found, for people. */
+  /** What was found, as text for people. */
   detail: string;
 }
 
-/** Whether a store can do its work now. */
+/** Health of a store. */
 export interface StoreHealth {
-  /** Whether every check is. */
+  /** Whether every check is ok. */
   ok: boolean;
-  /** What was looked at. */
+  /** The checks. */
   checks: HealthCheck[];
 }

@@ -1,6 +1,5 @@
 /**
- * What a control plane tells its admins of itself and of what is done in it: its nodes, its charts,
- * its log of changes.
+ * What a control plane reports to admins: its nodes, charts and log of changes.
  *
  * @module
  */
@@ -11,15 +10,15 @@ import type { HealthCheck, MemberRole, Room, UserRole, UserStatus } from "./mode
 export interface ClusterNode {
   /** Its name. */
   name: string;
-  /** The version of its nats-server; null while it does not answer. */
+  /** The version of its nats-server; null while it does not respond. */
   version: string | null;
-  /** Whether it answers. */
+  /** Whether it responds. */
   reachable: boolean;
-  /** Whether it leads the cluster, which is not the same as leading a bucket. */
+  /** Whether it is the leader of the cluster, which need not be the leader of a bucket. */
   leads: boolean;
-  /** Whether it knows what the cluster's leader knows; null when nobody can tell. */
+  /** Whether it is current with the cluster's leader; null if unknown. */
   current: boolean | null;
-  /** Whether each write is on its disk before it is acknowledged; null while it does not answer. */
+  /** Whether each write is synced to disk before it is acknowledged; null while it does not respond. */
   syncs: boolean | null;
 }
 
@@ -27,13 +26,13 @@ export interface ClusterNode {
 export interface BucketCopy {
   /** The node it is on. */
   node: string;
-  /** Whether it leads. */
+  /** Whether this node is the leader. */
   leads: boolean;
-  /** Whether it has what the leader has. */
+  /** Whether it is current with the leader. */
   current: boolean;
-  /** Whether the leader hears from it. */
+  /** Whether the leader can reach it. */
   reachable: boolean;
-  /** How many operations it is behind. */
+  /** Number of operations it is behind. */
   lag: number;
 }
 
@@ -43,65 +42,65 @@ export interface BucketStatus {
   bucket: string;
   /** What is in it. */
   holds: "control plane" | "blobs";
-  /** How many copies there shall be; null when nobody can tell. */
+  /** Configured number of copies; null if unknown. */
   replicas: number | null;
-  /** The node that leads it; null without one, and on a server that is in no cluster. */
+  /** The leader; null if there is none, and on a server that is not in a cluster. */
   leader: string | null;
-  /** Whether all copies are there and current. */
+  /** Whether all copies exist and are current. */
   whole: boolean;
   /** Its copies. */
   copies: BucketCopy[];
-  /** Its messages; null when nobody can tell. */
+  /** Number of messages; null if unknown. */
   messages: number | null;
-  /** The bytes they take; null when nobody can tell. */
+  /** Their size in bytes; null if unknown. */
   bytes: number | null;
 }
 
 /** A cluster. */
 export interface ClusterStatus {
-  /** Its name; null for a server that is in none, and without the key of the system account. */
+  /** Its name; null for a server that is not in a cluster, and without the key of the system account. */
   cluster: string | null;
-  /** Whether nothing is wrong. */
+  /** Whether there are no problems. */
   healthy: boolean;
-  /** Whether enough nodes are there; null without the key of the system account. */
+  /** Whether enough nodes are reachable; null without the key of the system account. */
   quorum: { ok: boolean; size: number; reachable: number; needed: number } | null;
   /** The nodes; without the key of the system account those that have copies. */
   nodes: ClusterNode[];
   /** The buckets. */
   buckets: BucketStatus[];
-  /** What is wrong, each with what to do. */
+  /** Problems, each with what to do. */
   problems: string[];
 }
 
-/** The server that answers, and what it rests on. */
+/** Status of the responding server and its store. */
 export interface ServerStatus {
   /** Its version. */
   version: string;
-  /** Whether signatures are demanded. */
+  /** How signatures are checked. */
   busAuth: "off" | "soft" | "enforce";
   /** When it was started. */
   startedAt: string;
   /** The store's backend: `sqlite` or `jetstream`. */
   backend: string;
-  /** Whether every check is. */
+  /** Whether every check is ok. */
   ok: boolean;
-  /** What was looked at to tell whether requests are welcome. */
+  /** The checks of `/readyz`. */
   checks: HealthCheck[];
-  /** The nodes and buckets; null where nothing is kept in NATS. */
+  /** The nodes and buckets; null if nothing is stored in NATS. */
   cluster: ClusterStatus | null;
 }
 
-/** What is kept besides the control plane's records. */
+/** Storage used besides the control plane's records. */
 export interface Usage {
-  /** The blobs as they were counted `at`; null where none are kept. */
+  /** Number and size of blobs as of `at`; null if blobs are off. */
   blobs: { count: number; bytes: number; at: string } | null;
 }
 
-/** What a change was about; only what applies is there. */
+/** What was changed; only the fields that apply are present. */
 export interface ChangeSubject {
   /** Signing key of the user or member. */
   user?: string;
-  /** Its name to show, where it is known. */
+  /** The display name, if known. */
   handle?: string;
   /** The role given. */
   role?: UserRole;
@@ -113,33 +112,33 @@ export interface ChangeSubject {
   epoch?: number;
 }
 
-/** Something that was done to the control plane, or tried. */
+/** A change of the control plane, or an attempt. */
 export interface Change {
-  /** Its number: a later one is greater. */
+  /** Sequence number; later changes have greater ones. */
   n: number;
   /** When. */
   at: string;
   /** What kind of record. */
   kind: "users" | "invites" | "rooms" | "elsewhere";
   /**
-   * What was done: the id of the route, such as `revokeUser`; `elsewhere` for a change that did not
-   * come through this process, of which only whom it may concern is known.
+   * The operation: the id of the route, such as `revokeUser`; `elsewhere` for a change that was not made
+   * through this process, of which only the affected user or room is known.
    */
   action: string;
-  /** Who did it; null for what was done elsewhere. */
+  /** Who made it; null for changes made elsewhere. */
   by: {
-    /** The key that signed; null where nobody signs. */
+    /** The signing key; null if the request was not signed. */
     signPub: string | null;
-    /** Its user's name to show. */
+    /** The user's display name. */
     handle: string | null;
-    /** Whether the key was proved by a signature. */
+    /** Whether a signature proved the key. */
     proved: boolean;
   } | null;
-  /** What it was about; empty for anything. */
+  /** What was changed; empty if anything may have changed. */
   about: ChangeSubject;
-  /** `done`, or the code of the error. */
+  /** `done`, or an error code. */
   outcome: string;
-  /** How many alike this stands for. */
+  /** Number of identical changes combined in this entry. */
   count: number;
 }
 
@@ -147,41 +146,44 @@ export interface Change {
 export interface Changes {
   /** The changes. */
   items: Change[];
-  /** Pass it as `after` to hear of later ones. */
+  /** Pass it as `after` to get later ones. */
   next: string;
-  /** Whether these do not join on to what was asked for: begin anew with them. */
+  /** Whether changes between `after` and these were missed: start again from these. */
   reset: boolean;
 }
 
-/** What happened in a stretch of time. */
+/** What happened in one interval. */
 export interface HistoryBucket {
-  /** When it began. */
+  /** Start of the interval. */
   at: string;
-  /** Requests answered; those that wait for changes are not counted. */
+  /** Requests answered, except those that wait for changes. */
   requests: number;
-  /** Refused signatures and rights; under `soft` those that `enforce` would have refused. */
+  /**
+   * Requests refused for their signature or permissions; under `soft`, those that `enforce` would have
+   * refused.
+   */
   denied: number;
-  /** Answers of 5xx. */
+  /** 5xx responses. */
   failed: number;
-  /** Milliseconds within which half of the answers were ready; null without requests. */
+  /** Median latency in milliseconds; null if there were no requests. */
   p50: number | null;
-  /** The same of 95 in 100. */
+  /** 95th percentile of the latency. */
   p95: number | null;
-  /** The same of 99 in 100. */
+  /** 99th percentile of the latency. */
   p99: number | null;
 }
 
 /** The last hour, oldest first. */
 export interface History {
-  /** How long a stretch is. */
+  /** Length of an interval, in seconds. */
   seconds: number;
   /** The server's clock. */
   now: string;
-  /** The stretches in which the process ran; the last one is still under way. */
+  /** The intervals in which the process ran; the last one is incomplete. */
   buckets: HistoryBucket[];
 }
 
-/** A member of a room as admins see it: never with its keys. */
+/** A member of a room as admins see it, without its keys. */
 export interface RosterEntry {
   /** Its signing key. */
   endpoint: string;
@@ -189,11 +191,11 @@ export interface RosterEntry {
   role: MemberRole;
   /** When it was added. */
   joinedAt: string;
-  /** Its user's name to show; null when it is no user. */
+  /** The user's display name; null if there is no such user. */
   handle: string | null;
-  /** Whether its user may connect; null when it is no user. */
+  /** Status of its user; null if there is no such user. */
   status: UserStatus | null;
-  /** Whether there is a sealed key of the room's current epoch for it; null in a cleartext room. */
+  /** Whether it has a sealed key of the room's current epoch; null in a cleartext room. */
   hasKey: boolean | null;
 }
 
@@ -201,12 +203,12 @@ export interface RosterEntry {
 export interface RoomRoster {
   /** The room. */
   room: Room;
-  /** How many members it has. */
+  /** Number of members. */
   members: number;
-  /** How many of them lack the current key. */
+  /** Number of members without the current key. */
   lacking: number;
   /** The members of this page, by endpoint. */
   items: RosterEntry[];
-  /** Pass it as `after` to get the next page; null at the end. */
+  /** Pass it as `after` to get the next page; null on the last page. */
   next: string | null;
 }

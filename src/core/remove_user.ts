@@ -1,5 +1,5 @@
 /**
- * Removing a user for good.
+ * Removing a user and its memberships.
  *
  * @module
  */
@@ -9,18 +9,18 @@ import type { Page, Room } from "./model.ts";
 import type { Store } from "./store.ts";
 import { signPub as checkSignPub } from "./validate.ts";
 
-/** Memberships that are ended at the same time. */
+/** Memberships that are removed concurrently. */
 const AT_ONCE = 16;
 
 /**
- * Removes a user and ends its memberships, so that a user with the same key who is added later is in no
- * room. `deleteUser` of the store leaves them. Rooms it owns stay with it, because a room needs an
- * owner: give them to another member with `changeRoomOwner`.
+ * Deletes a user and its memberships, so that a user with the same key who is added later is in no room.
+ * `deleteUser` of the store keeps them. The user stays the owner of its rooms, because a room needs an
+ * owner: use `changeRoomOwner` to change that.
  *
- * The user is revoked first, so it has no access from then on; an interrupted removal is completed by
- * another one.
+ * The user is revoked first, so it has no access from then on. If the call is interrupted, call it again to
+ * complete it.
  *
- * @throws {StoreError} `not_found`; `last_admin` (unless `force`): nothing has changed
+ * @throws {StoreError} `not_found`; `last_admin` without `force`: nothing has changed
  *
  * @example
  * ```ts

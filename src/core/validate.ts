@@ -36,13 +36,13 @@ export const LIMITS = {
   sealedKeyBytes: 4096,
   /** Highest epoch. */
   epoch: 2 ** 31 - 1,
-  /** Default life of an invite, milliseconds. */
+  /** Default lifetime of an invite, milliseconds. */
   inviteDefaultMs: 7 * 24 * 3600 * 1000,
-  /** Longest life of an invite, milliseconds. */
+  /** Maximum lifetime of an invite, milliseconds. */
   inviteMaxMs: 366 * 24 * 3600 * 1000,
-  /** Default items of a page. */
+  /** Default items per page. */
   pageDefault: 1000,
-  /** Most items of a page. */
+  /** Maximum items per page. */
   pageMax: 10_000,
 } as const;
 
@@ -61,7 +61,7 @@ export function invalid(field: string, message: string): StoreError {
   return new StoreError("invalid", message, { field });
 }
 
-/** Shows a rejected value in a message: short, on one line, quotes and control characters escaped. */
+/** Formats a rejected value for a message: short, on one line, quotes and control characters escaped. */
 export function show(value: unknown, max = 60): string {
   if (typeof value === "string") {
     const text = JSON.stringify(value.length > max ? value.slice(0, max) : value).replace(
@@ -143,7 +143,7 @@ export function hashId(field: string, value: unknown): string {
   return key(field, value);
 }
 
-/** An Ed25519 public key; refuses the small-order points, whose signatures anybody can make. */
+/** An Ed25519 public key; refuses small-order points, for which anyone can forge signatures. */
 export function signPub(field: string, value: unknown): string {
   const it = key(field, value);
   if (isSmallOrderEd25519(it)) {
@@ -152,7 +152,7 @@ export function signPub(field: string, value: unknown): string {
   return it;
 }
 
-/** An X25519 public key; refuses the small-order points, whose shared secrets anybody knows. */
+/** An X25519 public key; refuses small-order points, whose shared secrets are known to anyone. */
 export function kexPub(field: string, value: unknown): string {
   const it = key(field, value);
   if (isSmallOrderX25519(it)) {
@@ -161,7 +161,10 @@ export function kexPub(field: string, value: unknown): string {
   return it;
 }
 
-/** A room id: free Unicode, but nothing that NATS, a shell or a log line would read as more than a name. */
+/**
+ * A room id: free Unicode, but nothing that NATS, a shell or a log line would read as more than a
+ * name.
+ */
 export function roomId(field: string, value: unknown): string {
   const it = string(field, value);
   if (it === "") throw invalid(field, `${field} must not be empty`);

@@ -21,7 +21,7 @@ export interface ReadinessCheck {
   name: string;
   /** Whether it is so. */
   ok: boolean;
-  /** What was found, for people. */
+  /** What was found, as text for people. */
   detail: string;
 }
 

@@ -1,13 +1,12 @@
 /**
- * Who listens for changes of access, kept apart from what they do about them: a listener is not
- * waited for, and its errors are its own.
+ * Listeners for changes of access rights. A listener is not awaited, and its errors are ignored.
  *
  * @module
  */
 
 import type { AccessChange } from "../model.ts";
 
-/** What a caller of `watchAccess` gives. */
+/** The listener passed to `watchAccess`. */
 export type AccessListener = (change: AccessChange) => void;
 
 /** The listeners of one store. */
@@ -16,17 +15,20 @@ export class AccessListeners {
   readonly #watch: () => () => void;
   #end: (() => void) | null = null;
 
-  /** @param watch Called when somebody begins to listen; what it returns, when nobody does any more */
+  /**
+   * @param watch Called when the first listener is added; what it returns is called when the last is
+   * removed
+   */
   constructor(watch: () => () => void) {
     this.#watch = watch;
   }
 
-  /** Whether anybody listens. */
+  /** Whether there are listeners. */
   get any(): boolean {
     return this.#listeners.size > 0;
   }
 
-  /** Adds one; returns what takes it away again. One function added twice is two listeners. */
+  /** Adds a listener; returns a function that removes it. A function added twice is two listeners. */
   add(call: AccessListener): () => void {
     this.#end ??= this.#watch();
     const listener = { call };
@@ -36,7 +38,7 @@ export class AccessListeners {
     };
   }
 
-  /** Tells everybody who listens now. */
+  /** Calls all current listeners. */
   emit(change: AccessChange): void {
     for (const listener of [...this.#listeners]) {
       // Taken away by one that was told before it.
@@ -51,7 +53,7 @@ export class AccessListeners {
     }
   }
 
-  /** Takes everybody away. */
+  /** Removes all listeners. */
   clear(): void {
     this.#listeners.clear();
     this.#end?.();

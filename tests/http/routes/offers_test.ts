@@ -113,7 +113,7 @@ Deno.test("one owner has 20 open offers to one receiver, however many it makes a
   const refused = made.filter(({ status }) => status !== 201);
   assert.equal(refused.length, 5);
   for (const answer of refused) isProblem(answer, 429, "rate_limited");
-  assert.match(refused[0]!.json.detail, /20 open offers of this owner/);
+  assert.match(refused[0]!.json.detail, /20 open offers from this owner/);
   const empty = { id: "empty", encrypted: false };
   assert.equal((await it.ask("POST /v1/rooms", { as: owner, body: empty })).status, 201);
   const add = () => it.ask("POST /v1/rooms/empty/members", { as: owner, body: memberOf(who) });

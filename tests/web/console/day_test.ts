@@ -111,7 +111,7 @@ browserTest(
     await page.getByRole("link", { name: "ops" }).click();
     await page.getByText("1 member cannot read new messages").waitFor();
     await page.getByLabel("Show").selectOption("lacking");
-    await page.getByRole("row", { name: /ada/ }).getByText("lacks it").waitFor();
+    await page.getByRole("row", { name: /ada/ }).getByText("missing").waitFor();
     await owner.putSealedKey({ roomId: "ops", epoch: 1, endpoint: signPub, sealedKey });
     await page.getByText("All members have the current key.").waitFor();
 

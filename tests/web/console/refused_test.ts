@@ -33,7 +33,7 @@ browserTest(
       JSON.stringify({ ...JSON.parse(ada.file), kexPub: bob.identity.kexPub }),
       /not an identity file/,
     );
-    await tell(bob.file, /bob is no admin here/);
+    await tell(bob.file, /bob is not an admin here/);
     await tell(eve.file, /does not belong to an active user/);
     await assertAccessible(page);
 

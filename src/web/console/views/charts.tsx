@@ -43,9 +43,7 @@ export function Charts({ history }: { history: History }): JSX.Element {
         <Chart
           {...shared}
           title={`Denials ${each}`}
-          summary={`Requests refused for their signature or permissions in the last hour: ${
-            number(denied)
-          }`}
+          summary={`Denied in the last hour, for their signature or permissions: ${number(denied)}`}
           kind="bars"
           format={count}
           series={[{
