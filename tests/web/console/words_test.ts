@@ -127,7 +127,7 @@ Deno.test("only a no to the caller ends the session", async () => {
   }
   const words = async (status: number, body: object): Promise<string> =>
     wordsOf(told.failureOf(await answer(status, body)));
-  assert.match(await words(500, { code: "internal" }), /^The server failed/);
+  assert.match(await words(500, { code: "internal" }), /^Internal server error/);
   assert.match(
     await words(401, { code: "unauthenticated", reason: "created" }),
     /10 minutes ahead/,
