@@ -5,9 +5,10 @@
  */
 
 import { Option } from "@commander-js/extra-typings";
+import { isLoopback, isLoopbackUrl } from "../src/core/host/loopback.ts";
 import type { Context } from "./command.ts";
 import { UsageError } from "./terminal/failure.ts";
-import { hasTls, isLoopback } from "./serve/settings/guards.ts";
+import { hasTls } from "./serve/settings/guards.ts";
 import type { Settings } from "./serve/settings/settings.ts";
 
 /** `--url`. */
@@ -81,8 +82,8 @@ export function linkOf(base: string, token: string): string {
 
 /** Whether a browser would make keys on a page from there. */
 export function isSecure(base: string): boolean {
-  const { protocol, hostname } = new URL(base);
-  return protocol === "https:" || isLoopback(hostname.replace(/^\[|\]$/g, ""));
+  const url = new URL(base);
+  return url.protocol === "https:" || isLoopbackUrl(url);
 }
 
 /** Light modules around a code, so that readers find it. */

@@ -8,13 +8,15 @@
  * @module
  */
 
-import { createHash, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { StoreError } from "../src/core/errors.ts";
+import { systemCode } from "../src/core/host/system_code.ts";
+import { writeWhole } from "../src/files/write.ts";
 import { GET_AGAIN } from "../src/core/hints.ts";
 import {
   findNatsServer,
@@ -63,7 +65,7 @@ export async function shippedServer(
   try {
     manifest = JSON.parse(await readFile(join(directory, "manifest.json"), "utf8"));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    if (systemCode(error) === "ENOENT") return null;
     throw error;
   }
   const shipped = join(directory, PROGRAM);
@@ -73,34 +75,17 @@ export async function shippedServer(
   const path = join(place, PROGRAM);
   if (await digestOf(path) === sha256) return path;
   await mkdir(place, { recursive: true, mode: 0o700 });
-  await unpack(shipped, path, sha256);
-  return path;
-}
-
-/** Beside its place first, so that nobody runs half of it. */
-async function unpack(from: string, to: string, sha256: string): Promise<void> {
-  const temporary = `${to}.${randomUUID()}`;
-  try {
-    const file = await open(temporary, "wx", 0o700);
-    try {
-      await file.writeFile(await readFile(from));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    const found = await digestOf(temporary);
-    if (found !== sha256) {
-      throw new StoreError(
-        "mismatch",
-        `Refusing the nats-server that this program contains: its SHA-256 is ${found}, not ${sha256}`,
-        { hint: GET_AGAIN },
-      );
-    }
-    await chmod(temporary, 0o700);
-    await rename(temporary, to);
-  } finally {
-    await rm(temporary, { force: true });
+  const bytes = await readFile(shipped);
+  const found = createHash("sha256").update(bytes).digest("hex");
+  if (found !== sha256) {
+    throw new StoreError(
+      "mismatch",
+      `Refusing the nats-server that this program contains: its SHA-256 is ${found}, not ${sha256}`,
+      { hint: GET_AGAIN },
+    );
   }
+  await writeWhole(path, bytes, { replace: true, mode: 0o700 });
+  return path;
 }
 
 async function digestOf(path: string): Promise<string | null> {
@@ -108,7 +93,7 @@ async function digestOf(path: string): Promise<string | null> {
   try {
     await pipeline(createReadStream(path), hash);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    if (systemCode(error) === "ENOENT") return null;
     throw error;
   }
   return hash.digest("hex");

@@ -6,10 +6,10 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../src/core/errors.ts";
-import { askStream, codeOf, findStream } from "../../src/jetstream/cluster/copies.ts";
+import { askStream, findStream } from "../../src/jetstream/cluster/copies.ts";
 import { openJetStream } from "../../src/jetstream/mod.ts";
 import { copyStream, isHalf, numbersOf } from "../../src/jetstream/cluster/transfer.ts";
-import { wait } from "../../src/jetstream/log/wire.ts";
+import { apiCode, wait } from "../../src/jetstream/log/wire.ts";
 import { SnapshotDigest, type SnapshotSummary } from "../../src/snapshot/format.ts";
 import { command, type CommandUnknownOpts, type Context, withProgress } from "../command.ts";
 import { UsageError } from "../terminal/failure.ts";
@@ -147,7 +147,7 @@ async function bring(
       await copy();
       return true;
     } catch (error) {
-      if (codeOf(error) !== STILL_RESTORING || Date.now() > deadline) throw error;
+      if (apiCode(error) !== STILL_RESTORING || Date.now() > deadline) throw error;
       progress.show({ phase: "wait for the end of an earlier copy", done: 0, total: null });
       await wait(250, signal);
     }

@@ -5,7 +5,7 @@
  */
 
 import type { Finding } from "../../src/jetstream/repair/doctor.ts";
-import { orAbort } from "../terminal/abort.ts";
+import { orAbort } from "../../src/core/async/wait.ts";
 import { chosenStore } from "../store/chosen.ts";
 import { command, type CommandUnknownOpts, type Context, withJson, withStore } from "../command.ts";
 import type { ClusterFinding } from "../cluster/status/findings.ts";

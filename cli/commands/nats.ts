@@ -5,6 +5,7 @@
  */
 
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { BUS_AUTH } from "../../src/core/operations.ts";
 import {
   installNatsServer,
   MIN_NATS_SERVER,
@@ -75,7 +76,7 @@ function accounts(context: Context): CommandUnknownOpts {
     .argument("<file>", "the keys, which serve --service-keys takes")
     .addOption(
       new Option("--bus-auth <mode>", "how strictly the server looks at who connects")
-        .choices(["off", "soft", "enforce"] as const).default("enforce" as const),
+        .choices(BUS_AUTH).default("enforce" as const),
     )
     .action(async (file, { busAuth }) => {
       const { formatBusAccounts } = await import("../../src/nats/callout/accounts.ts");

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isLoopback } from "./settings/guards.ts";
+import { isLoopback } from "../../src/core/host/loopback.ts";
 import type { Settings } from "./settings/settings.ts";
 
 /**

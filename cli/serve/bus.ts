@@ -6,6 +6,7 @@
 
 import { errors, type NatsConnection } from "@nats-io/transport-node";
 import { readFile } from "node:fs/promises";
+import { within } from "../../src/core/async/wait.ts";
 import type { ReadinessCheck } from "../../src/http/options.ts";
 import {
   loadServiceKeys,
@@ -120,8 +121,7 @@ async function external(settings: Settings): Promise<{ keys: Keys; target: Targe
 /** Sends what waits to be sent, and closes; a server that has gone must not keep us. */
 async function drain(connection: NatsConnection): Promise<void> {
   if (connection.isClosed()) return;
-  const patience = new Promise<void>((resolve) => setTimeout(resolve, 1_000).unref?.());
-  await Promise.race([connection.drain().catch(() => {}), patience]);
+  await within(1_000, connection.drain(), () => {}).catch(() => {});
   if (!connection.isClosed()) await connection.close();
 }
 
@@ -163,15 +163,11 @@ async function check(
   const name = "nats";
   const status = server?.status();
   if (status?.ok === false) return { name, ok: false, detail: status.detail };
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<null>((resolve) => timer = setTimeout(resolve, PATIENCE_MS, null));
   try {
-    const rtt = await Promise.race([connection.rtt(), late]);
+    const rtt = await within(PATIENCE_MS, connection.rtt(), () => null);
     if (rtt === null) return { name, ok: false, detail: `No answer within ${PATIENCE_MS} ms` };
     return { name, ok: true, detail: status?.detail ?? "connected" };
   } catch {
     return { name, ok: false, detail: "Not connected" };
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -7,6 +7,7 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import process from "node:process";
+import { systemCode } from "../../src/core/host/system_code.ts";
 import { flagOf, type Key, type Settings } from "./settings/settings.ts";
 
 /** What was found. */
@@ -88,7 +89,7 @@ async function read(
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    const { code } = error as { code?: string };
+    const code = systemCode(error);
     const why = code === "ENOENT"
       ? "no such file"
       : code === "EACCES" || code === "EPERM"

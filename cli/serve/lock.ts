@@ -10,6 +10,7 @@ import { readFileSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { isStoreError, StoreError } from "../../src/core/errors.ts";
+import { systemCode } from "../../src/core/host/system_code.ts";
 import { connect, run, value } from "../../src/sqlite/file/connect.ts";
 import { isBusy } from "../../src/sqlite/file/errors.ts";
 import type { Log } from "./log/log.ts";
@@ -135,7 +136,7 @@ async function isNatsServer(pid: number): Promise<boolean> {
       [];
     return name?.startsWith("nats-server") === true && state !== "Z";
   } catch (error) {
-    if ((error as { code?: string }).code !== "ENOENT" || await hasProc()) return false;
+    if (systemCode(error) !== "ENOENT" || await hasProc()) return false;
   }
   try {
     const { stdout } = await promisify(execFile)("ps", ["-o", "comm=", "-p", String(pid)]);

@@ -10,7 +10,7 @@ import type { Fetching } from "../../src/http/serve/types.ts";
 import type { AuthCallout } from "../../src/nats/types.ts";
 import type { ClusterStatus } from "../../src/core/operations.ts";
 import type { Store } from "../../src/core/store.ts";
-import { orAbort } from "../terminal/abort.ts";
+import { orAbort } from "../../src/core/async/wait.ts";
 import { authoritiesOf } from "./authorities.ts";
 import { besides, isEmpty, refuseEmpty, wasMoved } from "./checks/beside.ts";
 import type { Bus } from "./bus.ts";

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { within } from "../../src/core/async/wait.ts";
 import type { Log } from "./log/log.ts";
 
 interface Step {
@@ -31,17 +32,13 @@ export class Undo {
   async end(log: Log): Promise<void> {
     for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
       const { what, limit } = step;
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const late = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new Error(`It took more than ${limit} ms`)), limit);
-      });
       try {
-        await Promise.race([step.end(), late]);
+        await within(limit, step.end(), () => {
+          throw new Error(`It took more than ${limit} ms`);
+        });
         log("debug", "ended", { what });
       } catch (error) {
         log("warn", "end_failed", { what, reason: error });
-      } finally {
-        clearTimeout(timer);
       }
     }
   }

@@ -7,7 +7,7 @@
 import { StoreError } from "../../src/core/errors.ts";
 import { ANYONE, CLIENT_ACCOUNT } from "../../src/nats/callout/accounts.ts";
 import { connectNats, type NatsOptions, showServers } from "../../src/nats/connection/connect.ts";
-import { orAbort } from "../terminal/abort.ts";
+import { orAbort } from "../../src/core/async/wait.ts";
 
 /** Long enough for a busy server; one that is no nats-server 2.10 says at once that nobody listens. */
 const PATIENCE_MS = 2000;

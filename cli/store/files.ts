@@ -4,22 +4,18 @@
  * @module
  */
 
-import { randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { type FileHandle, link, lstat, open, realpath, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { type FileHandle, lstat, open, realpath, stat } from "node:fs/promises";
 import { isStoreError, StoreError } from "../../src/core/errors.ts";
+import { systemCode } from "../../src/core/host/system_code.ts";
+import { orAbort } from "../../src/core/async/wait.ts";
+import { writeWhole as write } from "../../src/files/write.ts";
 import { fileHint } from "../../src/core/hints.ts";
-import { orAbort } from "../terminal/abort.ts";
 import type { Io } from "../terminal/io.ts";
-
-function codeOf(error: unknown): string {
-  return String((error as { code?: unknown } | null)?.code ?? "");
-}
 
 function failed(attempt: string, cause: unknown): StoreError {
   if (isStoreError(cause)) return cause;
-  const code = codeOf(cause);
+  const code = systemCode(cause);
   if (code === "ENOENT") return new StoreError("not_found", `${attempt}: no such file`, { cause });
   if (code === "EISDIR") {
     return new StoreError("refused", `${attempt}: it is a directory`, { cause });
@@ -80,27 +76,12 @@ export async function writeWhole(
 ): Promise<void> {
   const attempt = `Writing ${path}`;
   const target = await place(path, attempt, force);
-  const temp = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString("hex")}.tmp`);
-  let file: FileHandle | null = null;
   try {
-    file = await open(temp, "wx", 0o600);
-    for await (const chunk of chunks) {
-      signal.throwIfAborted();
-      for (let at = 0; at < chunk.length;) {
-        at += (await file.write(chunk, at)).bytesWritten;
-      }
-    }
-    await file.sync();
-    await file.close();
-    file = null;
-    await name(temp, target, force);
-    await syncDirectory(dirname(target));
+    await write(target, chunks, { replace: force, signal });
   } catch (error) {
-    await file?.close().catch(() => {});
-    await rm(temp, { force: true });
     if (signal.aborted) throw error;
-    if (codeOf(error) === "EEXIST") throw exists(path);
-    if (codeOf(error) !== "ENOENT") throw failed(attempt, error);
+    if (systemCode(error) === "EEXIST") throw exists(path);
+    if (systemCode(error) !== "ENOENT") throw failed(attempt, error);
     throw new StoreError("not_found", `${attempt}: there is no such directory`, { cause: error });
   }
 }
@@ -119,31 +100,8 @@ async function place(path: string, attempt: string, force: boolean): Promise<str
     if (!force) throw exists(path);
     return target;
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return path;
+    if (systemCode(error) === "ENOENT") return path;
     throw failed(attempt, error);
-  }
-}
-
-/** Gives a file its name; where the file system can link, never over one that came meanwhile. */
-async function name(temp: string, target: string, force: boolean): Promise<void> {
-  if (!force) {
-    try {
-      await link(temp, target);
-      await rm(temp);
-      return;
-    } catch (error) {
-      if (codeOf(error) === "EEXIST") throw error;
-    }
-  }
-  await rename(temp, target);
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  try {
-    const directory = await open(path, "r");
-    await directory.sync().finally(() => directory.close());
-  } catch {
-    // Not every system lets one open a directory; the file itself is synced.
   }
 }
 

@@ -7,12 +7,13 @@
 import { readFile } from "node:fs/promises";
 import type { Store } from "../../mod.ts";
 import { isStoreError, StoreError } from "../../src/core/errors.ts";
+import { systemCode } from "../../src/core/host/system_code.ts";
 import type { NatsOptions, TlsOptions } from "../../src/nats/connection/connect.ts";
 import { show } from "../../src/core/validate.ts";
 import { audited } from "./audit.ts";
 import { chosenStore } from "./chosen.ts";
 import type { Context, NatsFlags, StoreFlags } from "../command.ts";
-import { orAbort } from "../terminal/abort.ts";
+import { orAbort } from "../../src/core/async/wait.ts";
 import { UsageError } from "../terminal/failure.ts";
 import { printable, say } from "../terminal/output.ts";
 
@@ -101,7 +102,7 @@ async function text(flag: string, path: string): Promise<string> {
   try {
     return (await readFile(path, "utf8")).trim();
   } catch (cause) {
-    const why = (cause as { code?: string }).code === "ENOENT" ? "no such file" : "cannot be read";
+    const why = systemCode(cause) === "ENOENT" ? "no such file" : "cannot be read";
     throw new StoreError("invalid", `${flag} ${path}: ${why}`, { field: flag.slice(2), cause });
   }
 }

@@ -6,6 +6,7 @@
 
 import { readFileSync } from "node:fs";
 import process from "node:process";
+import { systemCode } from "../../src/core/host/system_code.ts";
 import { EXIT } from "./failure.ts";
 import { type Output, OutputClosed } from "./io.ts";
 import { run } from "../run.ts";
@@ -22,7 +23,7 @@ function output(stream: NodeJS.WriteStream): Output {
       new Promise((resolve, reject) =>
         stream.write(data, (error) => {
           if (error == null) return resolve();
-          const gone = (error as NodeJS.ErrnoException).code === "EPIPE";
+          const gone = systemCode(error) === "EPIPE";
           reject(gone ? new OutputClosed("Nobody reads the output", { cause: error }) : error);
         })
       ),

@@ -6,6 +6,15 @@
 
 import type { HealthCheck, MemberRole, Room, UserRole, UserStatus } from "./model.ts";
 
+/**
+ * Whether signatures are demanded. `off` does not look: whoever reaches the server may do everything.
+ * `soft` checks, tells of what `enforce` would refuse, and lets it pass. `enforce` refuses.
+ */
+export type BusAuth = "off" | "soft" | "enforce";
+
+/** Each of them, the weakest first. */
+export const BUS_AUTH: readonly BusAuth[] = ["off", "soft", "enforce"];
+
 /** One node of a cluster. */
 export interface ClusterNode {
   /** Its name. */
@@ -77,7 +86,7 @@ export interface ServerStatus {
   /** Its version. */
   version: string;
   /** How signatures are checked. */
-  busAuth: "off" | "soft" | "enforce";
+  busAuth: BusAuth;
   /** When it was started. */
   startedAt: string;
   /** The store's backend: `sqlite` or `jetstream`. */

@@ -8,10 +8,10 @@ import { randomUUID } from "node:crypto";
 import { isIP } from "node:net";
 import { type Context, Hono } from "hono";
 import { StoreError } from "../core/errors.ts";
+import { isLoopback } from "../core/host/loopback.ts";
 import type { Store } from "../core/store.ts";
 import { docsPage } from "./pages/docs_page.ts";
 import { readinessOf } from "./admin/health.ts";
-import { isLoopback } from "./pipeline/limits.ts";
 import { loopDelay } from "./pipeline/loop_delay.ts";
 import { metricsOf } from "./admin/metrics.ts";
 import { mountOf } from "./serve/mount.ts";
@@ -241,8 +241,9 @@ const PASSED_ON = ["forwarded", "via", "x-forwarded-for", "x-real-ip"] as const;
 /** Whether this machine asks, for itself: a proxy on it may ask for anybody. */
 function isOfThisMachine(c: Context<Env>): boolean {
   const { headers } = c.req.raw;
-  const { address, isLocal } = c.env.peer ?? {};
-  return (isLoopback(address) || isLocal === true) && !PASSED_ON.some((it) => headers.has(it));
+  const { address = "", isLocal } = c.env.peer ?? {};
+  return (isLoopback(address.replace(/^::ffff:/i, "")) || isLocal === true) &&
+    !PASSED_ON.some((it) => headers.has(it));
 }
 
 /** Whether a host is no name that somebody else can make lead here. */

@@ -4,16 +4,13 @@
  * @module
  */
 
+import type { BusAuth } from "../core/operations.ts";
 import type { BlobStore } from "../blobs/types.ts";
 import type { ClusterStatus } from "../core/operations.ts";
 import type { ControlPlaneEvent } from "./events.ts";
 import type { PagesOptions } from "./pages/pages.ts";
 
-/**
- * Whether signatures are demanded. `off` does not look: whoever reaches the server may do everything.
- * `soft` checks, tells of what `enforce` would refuse, and lets it pass. `enforce` refuses.
- */
-export type BusAuth = "off" | "soft" | "enforce";
+export type { BusAuth };
 
 /** One thing that must be so before requests are welcome. */
 export interface ReadinessCheck {

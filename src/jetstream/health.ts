@@ -5,6 +5,7 @@
  */
 
 import type { HealthCheck } from "../core/model.ts";
+import { within } from "../core/async/wait.ts";
 import type { Bucket } from "./log/bucket.ts";
 import type { Cache, CacheOptions } from "./cache/cache.ts";
 import { isCurrentReplica, lossOf, quorumAge, type StreamInfo, streamInfo } from "./log/stream.ts";
@@ -45,17 +46,13 @@ function check(name: string, ok: boolean, detail: string): HealthCheck {
 
 async function checkConnection({ nc }: Bucket, limit: number): Promise<HealthCheck> {
   if (nc.isClosed()) return check("connection", false, "The connection is closed");
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<null>((resolve) => timer = setTimeout(() => resolve(null), limit));
   try {
-    const trip = await Promise.race([nc.rtt(), late]);
+    const trip = await within(limit, nc.rtt(), () => null);
     return trip === null
       ? check("connection", false, `No answer from ${nc.getServer()} in ${limit} ms`)
       : check("connection", true, `${nc.getServer()} answers in ${trip} ms`);
   } catch (error) {
     return check("connection", false, `Not connected: ${(error as Error).message}`);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -7,6 +7,7 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../core/errors.ts";
 import { type Connection, connectNats, type NatsOptions } from "../nats/connection/connect.ts";
+import { within } from "../core/async/wait.ts";
 import { createStore, type Store, type StoreOptions } from "../core/store.ts";
 import { integer } from "../core/validate.ts";
 import { JetStreamBackend } from "./backend.ts";
@@ -14,7 +15,6 @@ import { Bucket } from "./log/bucket.ts";
 import { fsyncState } from "./log/fsync.ts";
 import { readMarker, refuseInProgress } from "./log/marker.ts";
 import { checkServer, ensureStream, type StreamInfo } from "./log/stream.ts";
-import { wait } from "./log/wire.ts";
 
 /** Something an operator should know, which does not stop the store. */
 export interface StoreWarning {
@@ -167,10 +167,7 @@ const FLUSH_MS = 1000;
  * arrived makes the bucket look used for 30 s.
  */
 async function flushed(nc: NatsConnection): Promise<void> {
-  const ended = new AbortController();
-  const late = wait(FLUSH_MS, ended.signal).catch(() => {});
-  await Promise.race([nc.flush().catch(() => {}), late]);
-  ended.abort();
+  await within(FLUSH_MS, nc.flush(), () => {}).catch(() => {});
 }
 
 /** A name that NATS takes for a bucket. */

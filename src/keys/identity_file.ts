@@ -4,12 +4,12 @@
  * @module
  */
 
-import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { link, open, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { open } from "node:fs/promises";
 import process from "node:process";
 import { StoreError } from "../core/errors.ts";
+import { systemCode } from "../core/host/system_code.ts";
+import { writeWhole } from "../files/write.ts";
 import { fileHint } from "../core/hints.ts";
 import { exportIdentity, type Identity } from "./identity.ts";
 import { lockIdentity, type Passphrase, unlockIdentity } from "./passphrase.ts";
@@ -65,7 +65,7 @@ export async function readIdentityText(path: string): Promise<{ text: string; mo
     }
   } catch (cause) {
     if (cause instanceof StoreError) throw cause;
-    const { code } = cause as { code?: string };
+    const code = systemCode(cause);
     const missing = code === "ENOENT";
     const why = missing ? "no such file" : "it cannot be read";
     throw new StoreError(missing ? "not_found" : "invalid", `${path}: ${why}`, {
@@ -108,27 +108,15 @@ export async function writeIdentity(
   const text = passphrase === undefined
     ? exportIdentity(identity)
     : await lockIdentity(identity, passphrase);
-  const temp = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
   try {
-    const file = await open(temp, "wx", 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    // A link fails where there is such a name.
-    if (replace) await rename(temp, path);
-    else await link(temp, path);
+    await writeWhole(path, text, { replace });
   } catch (cause) {
-    if ((cause as { code?: string }).code === "EEXIST") {
+    if (systemCode(cause) === "EEXIST") {
       throw new StoreError("refused", `Writing ${path}: there is such a file`);
     }
     throw new StoreError("unavailable", `Writing ${path} failed`, {
       cause,
-      ...fileHint((cause as { code?: string }).code),
+      ...fileHint(systemCode(cause)),
     });
-  } finally {
-    await rm(temp, { force: true });
   }
 }

@@ -4,18 +4,13 @@
  * @module
  */
 
-import { createWriteStream } from "node:fs";
-import { rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { toStoreError } from "../blobs/disk/errors.ts";
+import { toStoreError } from "../files/errors.ts";
 import { StoreError } from "../core/errors.ts";
+import { writeWhole } from "../files/write.ts";
 import type { Bucket } from "../jetstream/log/bucket.ts";
 import { isWrittenSince } from "../jetstream/log/fence.ts";
 import { claimBucket, type Marker, writeMarker } from "../jetstream/log/marker.ts";
 import { exportSnapshot } from "../snapshot/mod.ts";
-import { syncDirectory } from "../sqlite/file/backup.ts";
 import { reader, soon, stamp } from "./steps.ts";
 import { markBefore, type Plan } from "./target.ts";
 
@@ -71,16 +66,9 @@ async function save(bucket: Bucket, path: string, signal?: AbortSignal): Promise
   const backend = reader(bucket);
   const records = (options?: { signal?: AbortSignal }) => backend.records(options?.signal);
   const stream = exportSnapshot({ records }, { signal });
-  const partial = `${path}.partial`;
   try {
-    await pipeline(
-      Readable.fromWeb(stream as Parameters<typeof Readable.fromWeb>[0]),
-      createWriteStream(partial, { flags: "wx", mode: 0o600, flush: true }),
-    );
-    await rename(partial, path);
-    syncDirectory(dirname(path));
+    await writeWhole(path, stream, { replace: true });
   } catch (error) {
-    await rm(partial, { force: true });
     throw toStoreError(error, `Saving bucket ${bucket.name} to ${path}`);
   }
 }

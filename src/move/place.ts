@@ -6,8 +6,8 @@
 
 import { copyFileSync, existsSync, linkSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { toStoreError } from "../blobs/disk/errors.ts";
-import { sync, syncDirectory } from "../sqlite/file/backup.ts";
+import { toStoreError } from "../files/errors.ts";
+import { syncDirectorySync, syncFileSync } from "../files/write.ts";
 import { openSource } from "../sqlite/file/source.ts";
 import { LEFTOVERS } from "../sqlite/file/leftovers.ts";
 import { stamp } from "./steps.ts";
@@ -27,11 +27,11 @@ export function putInPlace(path: string): string | null {
       // Opened and closed alone, a file has its log folded in: one name is the whole of it.
       openSource(path, { check: false }).close();
       keep(path);
-      syncDirectory(dirname(path));
+      syncDirectorySync(dirname(path));
     }
     renameSync(partial, path);
     const backup = replaces ? nameBackup(path) : null;
-    syncDirectory(dirname(path));
+    syncDirectorySync(dirname(path));
     return backup;
   } catch (error) {
     throw toStoreError(error, `Renaming ${partial} to ${path}`);
@@ -46,7 +46,7 @@ function keep(path: string): void {
   } catch {
     const partial = partialOf(previous);
     copyFileSync(path, partial);
-    sync(partial, "r+");
+    syncFileSync(partial, "r+");
     renameSync(partial, previous);
   }
 }

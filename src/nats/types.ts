@@ -4,11 +4,11 @@
  * @module
  */
 
+import type { BusAuth } from "../core/operations.ts";
 import type { Connection } from "./connection/connect.ts";
 import type { Store } from "../core/store.ts";
 
-/** How strictly the bus looks at who connects: not at all, reporting only, or refusing. */
-export type BusAuth = "off" | "soft" | "enforce";
+export type { BusAuth };
 
 /** What the callout needs of a store. */
 export type CalloutStore = Pick<

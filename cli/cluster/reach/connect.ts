@@ -8,7 +8,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { readFile } from "node:fs/promises";
 import { StoreError } from "../../../src/core/errors.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
-import { orAbort } from "../../terminal/abort.ts";
+import { orAbort } from "../../../src/core/async/wait.ts";
 import type { Context, NatsFlags } from "../../command.ts";
 import { natsTarget } from "../../store/open.ts";
 

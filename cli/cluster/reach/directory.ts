@@ -7,6 +7,7 @@
 
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { systemCode } from "../../../src/core/host/system_code.ts";
 import { SYSTEM_ACCOUNT } from "../../../src/nats/callout/accounts.ts";
 
 /** What was found. */
@@ -26,7 +27,7 @@ export async function lookAt(directory: string): Promise<Found> {
       return found.filter((it) => it.isDirectory()).map((it) => it.name);
     } catch (error) {
       // A file in place of a directory is for the nats-server to complain about.
-      if (["ENOENT", "ENOTDIR"].includes((error as { code?: string }).code ?? "")) return [];
+      if (["ENOENT", "ENOTDIR"].includes(systemCode(error))) return [];
       throw error;
     }
   };

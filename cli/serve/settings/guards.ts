@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isIPv4 } from "node:net";
+import { isLoopback } from "../../../src/core/host/loopback.ts";
 import type { Resolved } from "./resolve.ts";
 import { flagOf, type Key, type Settings } from "./settings.ts";
 
@@ -16,13 +16,6 @@ const CLUSTER = [
   "clusterPassFile",
   ...ROUTE_TLS,
 ] as const;
-
-/** Whether an address is this machine's own: 127.0.0.0/8, ::1 and localhost, and nothing else. */
-export function isLoopback(host: string): boolean {
-  return isIPv4(host)
-    ? host.startsWith("127.")
-    : host === "::1" || host.toLowerCase() === "localhost";
-}
 
 /** Whether others reach what we listen on. */
 export function isPublic({ bind }: Settings): boolean {

@@ -5,6 +5,7 @@
  */
 
 import { readFile } from "node:fs/promises";
+import { systemCode } from "../../../src/core/host/system_code.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import { BadValue } from "./read.ts";
 import { flagOf, type Key, KEYS, type Settings, SPECS, variableOf } from "./settings.ts";
@@ -36,7 +37,7 @@ export async function readConfig(path: string): Promise<Given["file"]> {
   try {
     found = await readFile(path, "utf8");
   } catch (cause) {
-    const why = (cause as { code?: string }).code === "ENOENT" ? "no such file" : "cannot be read";
+    const why = systemCode(cause) === "ENOENT" ? "no such file" : "cannot be read";
     throw new UsageError(`--config ${path}: ${why}`, { cause });
   }
   const { parse, TomlError } = await import("smol-toml");

@@ -6,6 +6,7 @@
 
 import { readFile, stat } from "node:fs/promises";
 import process from "node:process";
+import { systemCode } from "../../../src/core/host/system_code.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import type { Given, Resolved } from "./resolve.ts";
 
@@ -23,7 +24,7 @@ export async function routeSecret(
   try {
     secret = (await readFile(clusterPassFile, "utf8")).trim();
   } catch (cause) {
-    const why = (cause as { code?: string }).code === "ENOENT" ? "no such file" : "cannot be read";
+    const why = systemCode(cause) === "ENOENT" ? "no such file" : "cannot be read";
     throw new UsageError(`--cluster-pass-file ${clusterPassFile}: ${why}`, { cause });
   }
   await refuseOpen("--cluster-pass-file", clusterPassFile);

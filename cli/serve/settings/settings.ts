@@ -5,6 +5,7 @@
  */
 
 import { dirname } from "node:path";
+import { BUS_AUTH } from "../../../src/core/operations.ts";
 import { DEFAULT_DB } from "../../command.ts";
 import * as read from "./read.ts";
 
@@ -115,7 +116,7 @@ export const SPECS = {
     "--bus-auth <mode>",
     "off: everybody who reaches the ports may do everything; soft: as off, but the log tells what " +
       "enforce would refuse; enforce: registered users only, each in their own rooms",
-    read.oneOf("off", "soft", "enforce"),
+    read.oneOf(...BUS_AUTH),
     "off",
   ),
   serviceKeys: optional(

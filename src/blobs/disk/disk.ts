@@ -22,9 +22,11 @@ import {
 } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { isStoreError, StoreError } from "../../core/errors.ts";
+import { systemCode } from "../../core/host/system_code.ts";
+import { toStoreError } from "../../files/errors.ts";
+import { syncDirectory } from "../../files/write.ts";
 import { Turns } from "../../core/async/turns.ts";
 import { checkHolders, checkId, checkOwner } from "../checks.ts";
-import { codeOf, toStoreError } from "./errors.ts";
 import { DiskHolders } from "./holders.ts";
 import { listDisk } from "./list.ts";
 import { costOf, demandQuota, isNobody, missingIn, noBlob, notOwner } from "../holders.ts";
@@ -179,7 +181,7 @@ class DiskBlobs implements BlobStore {
     try {
       await rename(target, aside);
     } catch (error) {
-      if (codeOf(error) === "ENOENT") return false;
+      if (systemCode(error) === "ENOENT") return false;
       throw error;
     }
     const isEnded = await this.#holders.end(target);
@@ -341,7 +343,7 @@ class DiskBlobs implements BlobStore {
       return true;
     } catch (error) {
       // The last ones: a file system without links, where two at once may both rename.
-      if (["EEXIST", "EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(codeOf(error))) {
+      if (["EEXIST", "EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(systemCode(error))) {
         return false;
       }
       throw error;
@@ -366,7 +368,7 @@ class DiskBlobs implements BlobStore {
   async #syncDirectories(id: string): Promise<void> {
     // Not there where an admin has deleted the blob meanwhile.
     await syncDirectory(`${this.#path(id)}.by`).catch((error) => {
-      if (codeOf(error) !== "ENOENT") throw error;
+      if (systemCode(error) !== "ENOENT") throw error;
     });
     const shard = id.slice(0, 4);
     const upper = join(this.#root, id.slice(0, 2));
@@ -426,7 +428,7 @@ async function sizeOf(path: string): Promise<number | null> {
     const status = await stat(path);
     return status.isFile() ? status.size : null;
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return null;
+    if (systemCode(error) === "ENOENT") return null;
     throw error;
   }
 }
@@ -446,13 +448,4 @@ async function readAll(handle: FileHandle, into: Uint8Array, at: number): Promis
     done += bytesRead;
   }
   return done;
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, constants.O_RDONLY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

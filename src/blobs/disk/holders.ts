@@ -21,7 +21,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { codeOf } from "./errors.ts";
+import { systemCode } from "../../core/host/system_code.ts";
 import { costOf } from "../holders.ts";
 import type { BlobHolders } from "../types.ts";
 
@@ -81,7 +81,7 @@ export class DiskHolders {
       await gone(() => rmdir(`${target}.by`));
       return true;
     } catch (error) {
-      if (["ENOTEMPTY", "EEXIST"].includes(codeOf(error))) return false;
+      if (["ENOTEMPTY", "EEXIST"].includes(systemCode(error))) return false;
       throw error;
     }
   }
@@ -113,7 +113,7 @@ export class DiskHolders {
     } catch (error) {
       await rm(made, { recursive: true, force: true });
       // Another process was quicker.
-      if (!["ENOTEMPTY", "EEXIST"].includes(codeOf(error))) throw error;
+      if (!["ENOTEMPTY", "EEXIST"].includes(systemCode(error))) throw error;
     }
   }
 
@@ -124,8 +124,8 @@ export class DiskHolders {
         await writeFile(join(`${target}.by`, name), "", { flag: "wx", mode: FILE_MODE });
         return true;
       } catch (error) {
-        if (codeOf(error) === "EEXIST") return false;
-        if (codeOf(error) !== "ENOENT") throw error;
+        if (systemCode(error) === "EEXIST") return false;
+        if (systemCode(error) !== "ENOENT") throw error;
         await mkdir(`${target}.by`, { recursive: true, mode: DIRECTORY_MODE });
       }
     }
@@ -137,7 +137,7 @@ export class DiskHolders {
     try {
       await writeFile(path, "", { flag: "wx", mode: FILE_MODE });
     } catch (error) {
-      if (codeOf(error) === "EEXIST") return;
+      if (systemCode(error) === "EEXIST") return;
       throw error;
     }
     this.#count(owner, costOf(size));
@@ -159,7 +159,7 @@ async function gone(work: () => Promise<void>): Promise<boolean> {
     await work();
     return true;
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return false;
+    if (systemCode(error) === "ENOENT") return false;
     throw error;
   }
 }
@@ -172,7 +172,7 @@ async function entries(path: string): Promise<string[] | null> {
   try {
     return await readdir(path);
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return null;
+    if (systemCode(error) === "ENOENT") return null;
     throw error;
   }
 }

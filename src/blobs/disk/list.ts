@@ -6,7 +6,7 @@
 
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { codeOf } from "./errors.ts";
+import { systemCode } from "../../core/host/system_code.ts";
 import type { BlobInfo } from "../types.ts";
 
 /** Directories, and files, looked at together: others wait for the disk as well. */
@@ -38,7 +38,7 @@ async function entries(directory: string): Promise<string[]> {
   try {
     return await readdir(directory);
   } catch (error) {
-    if (["ENOENT", "ENOTDIR"].includes(codeOf(error) ?? "")) return [];
+    if (["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "")) return [];
     throw error;
   }
 }
@@ -48,7 +48,7 @@ async function sizeOf(path: string): Promise<number | null> {
     const it = await stat(path);
     return it.isFile() ? it.size : null;
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return null;
+    if (systemCode(error) === "ENOENT") return null;
     throw error;
   }
 }

@@ -9,6 +9,7 @@ import { lstat, readdir, unlink } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { systemCode } from "../../core/host/system_code.ts";
 
 /** A file nobody has written to for this long has no writer, wherever that was. */
 const ABANDONED_MS = 24 * 3600 * 1000;
@@ -60,6 +61,6 @@ function isWriter(pid: number, mtime: number, now: number): boolean {
     return true;
   } catch (error) {
     // It is there, and not ours to signal.
-    return (error as { code?: string }).code === "EPERM";
+    return systemCode(error) === "EPERM";
   }
 }

@@ -6,8 +6,7 @@
 
 import { Buffer } from "node:buffer";
 import { StoreError } from "../../core/errors.ts";
-import { codeOf } from "../../jetstream/cluster/copies.ts";
-import { CODE } from "../../jetstream/log/wire.ts";
+import { apiCode, CODE } from "../../jetstream/log/wire.ts";
 import type { ObjectInfo } from "./format.ts";
 import type { ObjectStream } from "./stream.ts";
 import type { BlobInfo } from "../types.ts";
@@ -61,7 +60,7 @@ async function lastSequence(stream: ObjectStream, deadline: number): Promise<num
     const { message } = await stream.api<{ message: { seq: number } }>("MSG.GET", asked, deadline);
     return message.seq;
   } catch (error) {
-    if (codeOf(error) === CODE.noMessage) return 0;
+    if (apiCode(error) === CODE.noMessage) return 0;
     throw error;
   }
 }

@@ -8,6 +8,7 @@ import { Buffer } from "node:buffer";
 import { createInbox, type NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
 import {
+  apiCode,
   type ApiError,
   CODE,
   left,
@@ -99,7 +100,7 @@ export class ObjectStream {
           await this.api("UPDATE", config, deadline, signal);
         }
       } catch (error) {
-        const code = codeOf(error);
+        const code = apiCode(error);
         // Another process was quicker.
         if (code === CODE.streamNameInUse) continue;
         if (code === CODE.replicasNotSupported) {
@@ -135,7 +136,7 @@ export class ObjectStream {
     try {
       return await this.api<StreamInfo>("INFO", undefined, deadline, signal);
     } catch (error) {
-      if (codeOf(error) === CODE.streamNotFound) return null;
+      if (apiCode(error) === CODE.streamNotFound) return null;
       throw error;
     }
   }
@@ -237,10 +238,4 @@ export class ObjectStream {
       }
     });
   }
-}
-
-/** The server's code of a failed request, or 0. */
-function codeOf(error: unknown): number {
-  if (!(error instanceof StoreError)) return 0;
-  return (error.cause as { err_code?: number } | undefined)?.err_code ?? 0;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isLoopbackUrl } from "../../core/host/loopback.ts";
 import { isStoreError, StoreError } from "../../core/errors.ts";
 import { type Signer, signRequest } from "../../signature/sign.ts";
 import { answerOf, failureOf } from "./failure.ts";
@@ -68,10 +69,8 @@ export class Caller {
   /** Makes one. */
   constructor(options: CallerOptions) {
     this.#options = options;
-    const { protocol, hostname } = options.base;
     // Who sits between could have us sign for a time to come, and use it then.
-    this.#trustsClock = protocol === "https:" ||
-      /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
+    this.#trustsClock = options.base.protocol === "https:" || isLoopbackUrl(options.base);
   }
 
   /** Milliseconds of a call that does not set its own. */

@@ -4,11 +4,10 @@
  * @module
  */
 
-import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { open, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
 import { StoreError } from "../../core/errors.ts";
+import { systemCode } from "../../core/host/system_code.ts";
+import { writeWhole } from "../../files/write.ts";
 import type { RoomMemory } from "./types.ts";
 
 const FORMAT = "unibus-memory";
@@ -66,7 +65,7 @@ function read(path: string): Map<string, string> {
   try {
     text = readFileSync(path, "utf8");
   } catch (cause) {
-    if ((cause as { code?: string }).code === "ENOENT") return new Map();
+    if (systemCode(cause) === "ENOENT") return new Map();
     throw new StoreError("unavailable", `${path}: it cannot be read`, { cause });
   }
   let it: { format?: unknown; version?: unknown; known?: unknown } | null = null;
@@ -92,19 +91,9 @@ async function write(path: string, known: Map<string, string>): Promise<void> {
     null,
     2,
   );
-  const temp = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
   try {
-    const file = await open(temp, "wx", 0o600);
-    try {
-      await file.writeFile(`${text}\n`);
-      // Before it takes the other's name: a power cut must not leave an empty file under it.
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temp, path);
+    await writeWhole(path, `${text}\n`, { replace: true });
   } catch (cause) {
-    await rm(temp, { force: true }).catch(() => {});
     throw new StoreError("unavailable", `${path}: it cannot be written`, { cause });
   }
 }

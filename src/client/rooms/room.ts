@@ -7,6 +7,7 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
 import type { Member } from "../../core/model.ts";
+import { within } from "../../core/async/wait.ts";
 import { isSealingError, SealingError } from "../../sealing/error.ts";
 import { type MessageHeader, messageOverhead, MessageSealer } from "../../sealing/message.ts";
 import { Channel } from "./channel.ts";
@@ -131,18 +132,15 @@ export class LiveRoom implements OpenRoom {
   /** Waits until the bus has us as a subscriber. */
   async ready(): Promise<void> {
     const { sendTimeout } = this.#settings;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<Error>((resolve) => {
-      timer = setTimeout(() =>
-        resolve(
-          new StoreError(
-            "unavailable",
-            `The bus did not let this member into room ${this.id} within ${sendTimeout} ms`,
-          ),
-        ), sendTimeout);
-    });
-    const error = await Promise.race([this.#ready, late, this.ended]);
-    clearTimeout(timer);
+    const error = await within(
+      sendTimeout,
+      Promise.race([this.#ready, this.ended]),
+      () =>
+        new StoreError(
+          "unavailable",
+          `The bus did not let this member into room ${this.id} within ${sendTimeout} ms`,
+        ),
+    );
     if (error) throw error;
     if (this.#closing.signal.aborted) {
       throw this.#error ?? new StoreError("closed", `Room ${this.id} is closed`);

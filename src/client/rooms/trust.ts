@@ -5,6 +5,7 @@
  */
 
 import { StoreError } from "../../core/errors.ts";
+import { orAbort } from "../../core/async/wait.ts";
 import { SealingError } from "../../sealing/error.ts";
 import * as check from "../../core/validate.ts";
 import type { OwnerChange, RoomMemory } from "./types.ts";
@@ -87,7 +88,7 @@ export class Trust {
     if (this.#refused.has(name)) throw refused;
     this.#asking.add(roomId);
     try {
-      if (await unlessAborted(acceptOwner({ ...change }), signal) === true) return;
+      if (await orAbort(acceptOwner({ ...change }), signal) === true) return;
       this.#refused.add(name);
     } finally {
       this.#asking.delete(roomId);
@@ -183,19 +184,6 @@ export class Trust {
     });
     this.#turns.set(key, over);
     return run;
-  }
-}
-
-async function unlessAborted<T>(work: T | Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return await work;
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", abort);
   }
 }
 

@@ -6,6 +6,7 @@
 
 import type { BlobStore } from "../../blobs/types.ts";
 import type { Store } from "../../core/store.ts";
+import { within } from "../../core/async/wait.ts";
 import type { ControlPlaneOptions, ReadinessCheck } from "../options.ts";
 
 /** What `/readyz` answers. */
@@ -54,16 +55,10 @@ async function inTime(
   name: string,
   check: () => Promise<readonly ReadinessCheck[]>,
 ): Promise<readonly ReadinessCheck[]> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<readonly ReadinessCheck[]>((resolve) => {
-    const detail = `No answer within ${PATIENCE_MS} ms`;
-    timer = setTimeout(() => resolve([{ name, ok: false, detail }]), PATIENCE_MS);
-  });
+  const detail = `No answer within ${PATIENCE_MS} ms`;
   try {
-    return await Promise.race([check(), late]);
+    return await within(PATIENCE_MS, check(), () => [{ name, ok: false, detail }]);
   } catch {
     return [{ name, ok: false, detail: "The check failed" }];
-  } finally {
-    clearTimeout(timer);
   }
 }

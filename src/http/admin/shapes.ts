@@ -4,6 +4,7 @@
  * @module
  */
 
+import { BUS_AUTH } from "../../core/operations.ts";
 import { StoreError } from "../../core/errors.ts";
 import * as check from "../../core/validate.ts";
 import {
@@ -147,7 +148,7 @@ export const OPERATION_ANSWER = {
   }),
   status: object({
     version: text(),
-    busAuth: oneOf(["off", "soft", "enforce"]),
+    busAuth: oneOf([...BUS_AUTH]),
     startedAt: time,
     backend: text(),
     ok: boolean("Whether every check is ok"),

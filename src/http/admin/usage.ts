@@ -7,6 +7,7 @@
 import { StoreError } from "../../core/errors.ts";
 import type { BlobStore } from "../../blobs/types.ts";
 import type { Usage } from "../../core/operations.ts";
+import { within } from "../../core/async/wait.ts";
 
 /** A count is good for so long, milliseconds, */
 const GOOD_FOR_MS = 60_000;
@@ -41,22 +42,9 @@ export function usageOf(
     if (last !== null && performance.now() < last.until) return last.answer;
     counting ??= count(blobs).finally(() => counting = null);
     // What was counted before says more than a wait.
-    const answer = await inTime(counting, last === null ? PATIENCE_MS : 500);
+    const answer = await within(last === null ? PATIENCE_MS : 500, counting, () => null);
     if (answer !== null) return answer;
     if (last !== null) return last.answer;
     throw new StoreError("unavailable", "Blobs are still being counted; retry later");
   };
-}
-
-/** What it gives, or `null` when that takes longer. */
-async function inTime<T>(work: Promise<T>, ms: number): Promise<T | null> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<null>((resolve) => timer = setTimeout(resolve, ms, null));
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-    // Where it is late, whoever asks next hears of its failure.
-    work.catch(() => {});
-  }
 }

@@ -4,11 +4,12 @@
  * @module
  */
 
+import type { BusAuth } from "../../core/operations.ts";
 import { isStoreError, StoreError } from "../../core/errors.ts";
 import { type Proof, ReplayGuard, verifyRequest } from "../../signature/mod.ts";
 import { hex64 } from "../../core/validate.ts";
 import { type Limit, limitOf } from "./limits.ts";
-import type { BusAuth, ControlPlaneOptions } from "../options.ts";
+import type { ControlPlaneOptions } from "../options.ts";
 import { Refusal } from "./problem.ts";
 
 /** How long ago a signature's `created` may be by our clock, milliseconds. */

@@ -42,9 +42,3 @@ export function groupOf(address: string): string {
   return [...front, ...zeros, ...back].slice(0, 4).map((it) => parseInt(it, 16).toString(16))
     .join(":");
 }
-
-/** Whether an address is this machine's own. */
-export function isLoopback(address: string | undefined): boolean {
-  return address !== undefined &&
-    (/^(::ffff:)?127\.\d+\.\d+\.\d+$/i.test(address) || address === "::1");
-}

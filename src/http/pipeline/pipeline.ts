@@ -5,6 +5,7 @@
  */
 
 import { setTimeout as delay } from "node:timers/promises";
+import type { BusAuth } from "../../core/operations.ts";
 import { StoreError } from "../../core/errors.ts";
 import type { BlobStore } from "../../blobs/types.ts";
 import type { Store } from "../../core/store.ts";
@@ -14,7 +15,7 @@ import { BodyBudget, type BodyShare, isLarge } from "./body_budget.ts";
 import type { ControlPlaneEvent } from "../events.ts";
 import { groupOf, type Limit, limitOf } from "./limits.ts";
 import type { Operations } from "../operations.ts";
-import type { BusAuth, ControlPlaneOptions } from "../options.ts";
+import type { ControlPlaneOptions } from "../options.ts";
 import { authorize, isAdmin } from "../rights/policy.ts";
 import { type Quotas, quotasOf } from "./quotas.ts";
 import { Refusal } from "./problem.ts";

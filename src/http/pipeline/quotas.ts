@@ -8,8 +8,9 @@
  * @module
  */
 
+import type { BusAuth } from "../../core/operations.ts";
 import { StoreError } from "../../core/errors.ts";
-import type { BusAuth, ControlPlaneOptions } from "../options.ts";
+import type { ControlPlaneOptions } from "../options.ts";
 
 /** The quotas of a control plane; `Infinity` where there is none. */
 export interface Quotas {

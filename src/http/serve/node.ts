@@ -14,6 +14,7 @@ import {
 } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { within } from "../../core/async/wait.ts";
 import type { Fetching, ServeOptions } from "./types.ts";
 import { groupOf } from "../pipeline/limits.ts";
 import { targetOf } from "../../signature/base.ts";
@@ -211,10 +212,7 @@ class Connections {
       this.#onIdle = resolve;
       if (this.#answering === 0) resolve();
     });
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const grace = new Promise<void>((resolve) => timer = setTimeout(resolve, graceMs));
-    await Promise.race([Promise.all([idle, closed]), grace]);
-    clearTimeout(timer);
+    await within(graceMs, Promise.all([idle, closed]), () => {});
     for (const socket of [...this.#serving.keys(), ...this.#accepted]) socket.destroy();
     await closed;
   }

@@ -10,6 +10,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { StoreError } from "../../core/errors.ts";
 import { listenHint } from "../../core/hints.ts";
 import { watchLoopDelay } from "../pipeline/loop_delay.ts";
+import { within } from "../../core/async/wait.ts";
 import { BACKLOG, type Bounds, type Listening, serveHardened } from "./node.ts";
 import type { Fetching, HttpServer, ServeOptions } from "./types.ts";
 
@@ -120,16 +121,16 @@ function serveDeno(deno: DenoServe, plane: Fetching, bounds: Bounds): Listening 
       isClosing = true;
       // Not told to stop before: it then takes what has not come of a body away from those who wait
       // for it.
-      await within(graceMs, taking.empty());
+      await settles(graceMs, taking.empty());
       const left = Math.max(1, graceMs - (performance.now() - began));
       const ended = server.shutdown().then(() => server.finished);
       // It also waits for handshakes, those too that nobody will end.
-      const answered = tls ? inFlight.empty().then(() => within(CUT_MS, ended)) : ended;
-      if (await within(left, Promise.race([ended, answered]))) return;
+      const answered = tls ? inFlight.empty().then(() => settles(CUT_MS, ended)) : ended;
+      if (await settles(left, Promise.race([ended, answered]))) return;
       // Once it shuts down it cannot be told to cut: what waits for an answer gets one, and what
       // still hangs then (a client that does not read) is left behind.
       for (const answer of waiting) answer(stopping());
-      await within(CUT_MS, ended);
+      await settles(CUT_MS, ended);
     },
   };
 }
@@ -162,12 +163,8 @@ class InFlight {
 }
 
 /** Whether it settled in time. */
-async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<boolean>((resolve) => timer = setTimeout(() => resolve(false), ms));
-  const inTime = await Promise.race([work.then(() => true), late]);
-  clearTimeout(timer);
-  return inTime;
+async function settles(ms: number, work: Promise<unknown>): Promise<boolean> {
+  return await within(ms, work.then(() => true), () => false);
 }
 
 function boundsOf(options: ServeOptions): Bounds {

@@ -22,6 +22,7 @@ import { AccessListeners } from "../../core/async/listeners.ts";
 import type { AccessChange, Member, User } from "../../core/model.ts";
 import { isActiveAdmin } from "../../core/rules.ts";
 import { activeAdmins } from "./admins.ts";
+import { within } from "../../core/async/wait.ts";
 import { BATCH_LIMIT, type Bucket, MARKER_TTL_SECONDS } from "../log/bucket.ts";
 import { Feed } from "../log/feed.ts";
 import type { Fence } from "../log/fence.ts";
@@ -227,12 +228,12 @@ export class Cache {
     while (!this.#isReady() && !this.#isCold() && performance.now() < late) {
       const seen = new Promise<void>((resolve) => this.#waiting.push(resolve));
       // Not seen in time: the leader is asked.
-      await within(seen, late).catch(() => {});
+      await inTime(seen, late).catch(() => {});
     }
     if (this.#closed) throw new StoreError("closed", "The store is closed");
     if (this.#isReady()) return this.#isFresh() && answer(this.#view);
     this.warm();
-    return await within(askLeader(Date.now() + deadline - performance.now()), deadline);
+    return await inTime(askLeader(Date.now() + deadline - performance.now()), deadline);
   }
 
   async #read(signPub: string, deadline: number): Promise<User | null> {
@@ -397,17 +398,8 @@ export class Cache {
   }
 }
 
-async function within<T>(promise: Promise<T>, deadline: number): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new StoreError("unavailable", "The cache did not catch up in time")),
-      Math.max(0, deadline - performance.now()),
-    );
+async function inTime<T>(promise: Promise<T>, deadline: number): Promise<T> {
+  return await within(Math.max(0, deadline - performance.now()), promise, () => {
+    throw new StoreError("unavailable", "The cache did not catch up in time");
   });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -7,7 +7,7 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
 import { isCurrentReplica, type StreamInfo as Info } from "../log/stream.ts";
-import { CODE, left, parseAnswer, request, retry, wait } from "../log/wire.ts";
+import { apiCode, CODE, left, parseAnswer, request, retry, wait } from "../log/wire.ts";
 
 /** How long one try may take before the next: a request sent while there is no leader is dropped. */
 const TRY_TIMEOUT = 2000;
@@ -49,12 +49,6 @@ export function askStream<T>(
   }, signal);
 }
 
-/** The server's code of a failed request, or 0. */
-export function codeOf(error: unknown): number {
-  if (!(error instanceof StoreError)) return 0;
-  return (error.cause as { err_code?: number } | undefined)?.err_code ?? 0;
-}
-
 /** Reads a stream's information; `null` when there is no such stream. */
 export async function findStream(
   nc: NatsConnection,
@@ -65,7 +59,7 @@ export async function findStream(
   try {
     return await askStream<StreamInfo>(nc, `STREAM.INFO.${stream}`, undefined, deadline, signal);
   } catch (error) {
-    if (codeOf(error) === CODE.streamNotFound) return null;
+    if (apiCode(error) === CODE.streamNotFound) return null;
     throw error;
   }
 }
@@ -150,7 +144,7 @@ export async function scaleStream(
       const config = { ...info.config, num_replicas: replicas };
       await askStream(nc, `STREAM.UPDATE.${stream}`, config, deadline, signal);
     } catch (error) {
-      const code = codeOf(error);
+      const code = apiCode(error);
       const scarce = code === CODE.noPeers || code === CODE.insufficientResources;
       if (scarce && Date.now() < arrival) return;
       if (!scarce && code !== CODE.replicasNotSupported) throw error;

@@ -12,6 +12,7 @@
 
 import { nuid } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
+import { within } from "../../core/async/wait.ts";
 import { BATCH_LIMIT, type Bucket, type Entry } from "./bucket.ts";
 import { FENCE_KEY } from "../records/keys.ts";
 import { left, retry, Transient, WrongRevision } from "./wire.ts";
@@ -125,7 +126,9 @@ export class Fence {
         group.found = this.#run(group);
       }
       for (const it of keys) group.keys.add(it);
-      return inTime(group.found, left(deadline));
+      return within(left(deadline), group.found, () => {
+        throw new Transient("no word of a majority");
+      });
     });
   }
 
@@ -148,18 +151,6 @@ export class Fence {
 
 function isThere(entry: Entry | null | undefined): entry is Entry {
   return entry !== null && entry !== undefined && entry.data.length > 0;
-}
-
-async function inTime<T>(work: Promise<T>, ms: number): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Transient("no word of a majority")), ms);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** What {@link isWrittenSince} looks at. */

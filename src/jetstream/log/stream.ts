@@ -7,7 +7,7 @@
 import { StoreError } from "../../core/errors.ts";
 import { NEWER } from "../../core/hints.ts";
 import type { Bucket } from "./bucket.ts";
-import { CODE, NO_ACCOUNT, wait } from "./wire.ts";
+import { apiCode, CODE, NO_ACCOUNT, wait } from "./wire.ts";
 
 /** The version of the layout described in keys.ts and values.ts. */
 export const LAYOUT_VERSION = 1;
@@ -89,7 +89,7 @@ export async function streamInfo(
       signal,
     );
   } catch (error) {
-    if (causeCode(error) === CODE.streamNotFound) return null;
+    if (apiCode(error) === CODE.streamNotFound) return null;
     throw explained(error, bucket, 1);
   }
 }
@@ -113,15 +113,8 @@ export async function isStillOpened(bucket: Bucket, deadline: number): Promise<b
   return lossOf(bucket, await streamInfo(bucket, deadline)) === null;
 }
 
-function causeCode(error: unknown): number {
-  const cause = error instanceof Error
-    ? error.cause as { err_code?: number } | undefined
-    : undefined;
-  return cause?.err_code ?? 0;
-}
-
 function explained(error: unknown, bucket: Bucket, replicas: number): unknown {
-  const code = causeCode(error);
+  const code = apiCode(error);
   if (code === CODE.notEnabledForAccount) {
     return new StoreError("unsupported", "JetStream is not enabled for this account", {
       cause: error,
@@ -247,7 +240,7 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
         signal,
       );
     } catch (error) {
-      const code = causeCode(error);
+      const code = apiCode(error);
       // Another process was quicker.
       if (code === CODE.streamNameInUse) return null;
       // Servers of a cold cluster may still be on their way.

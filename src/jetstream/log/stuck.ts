@@ -14,7 +14,7 @@ import { StoreError } from "../../core/errors.ts";
 import type { Bucket } from "./bucket.ts";
 import { FENCE_KEY } from "../records/keys.ts";
 import { quorumAge, streamInfo } from "./stream.ts";
-import { type ApiError, CODE, storageFull, Transient, wait } from "./wire.ts";
+import { apiCode, CODE, storageFull, Transient, wait } from "./wire.ts";
 
 /** How long writing must have failed before it is looked into, milliseconds. */
 const SUSPICIOUS = 1000;
@@ -42,8 +42,9 @@ async function refuseStuck(bucket: Bucket): Promise<void> {
       return;
     } catch (error) {
       if (!(error instanceof Transient)) throw error;
-      const { err_code: code } = (error.cause ?? {}) as Partial<ApiError>;
-      if (code === CODE.insufficientResources) throw storageFull(what, error.message, error);
+      if (apiCode(error) === CODE.insufficientResources) {
+        throw storageFull(what, error.message, error);
+      }
       await wait(100);
     }
   } while (Date.now() < until);

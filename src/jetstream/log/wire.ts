@@ -69,6 +69,12 @@ export interface ApiError {
   description?: string;
 }
 
+/** JetStream's code in an error answer that `error` was made of, or 0. */
+export function apiCode(error: unknown): number {
+  if (!(error instanceof Error)) return 0;
+  return (error.cause as Partial<ApiError> | undefined)?.err_code ?? 0;
+}
+
 const encoder = new TextEncoder();
 
 /** Headers as bytes: the library's own cost a map and three copies a message. */

@@ -8,8 +8,8 @@
  * @module
  */
 
+import type { BusAuth } from "../../core/operations.ts";
 import { formatAccess, type NatsServerConfig } from "../server/config.ts";
-import type { BusAuth } from "../types.ts";
 
 /** The account clients are in. */
 export const CLIENT_ACCOUNT = "APP";

@@ -10,6 +10,7 @@
 
 import type { Msg, NatsConnection } from "@nats-io/transport-node";
 import { isStoreError, StoreError } from "../../core/errors.ts";
+import { within } from "../../core/async/wait.ts";
 import {
   admission,
   type AuthRequest,
@@ -290,17 +291,10 @@ class Callout implements AuthCallout {
     const flaw = flawOf(request, this.#nonces, now);
     if (flaw !== null) return { ok: false, ...flaw };
     const endpoint = request.client.endpoint!;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<Verdict>((resolve) => {
+    return await within(this.#decisionTimeout, this.#lookUp(endpoint), () => {
       const detail = `The store did not answer within ${this.#decisionTimeout} ms`;
-      const verdict: Verdict = { ok: false, reason: "unavailable", detail };
-      timer = setTimeout(() => resolve(verdict), this.#decisionTimeout);
+      return { ok: false, reason: "unavailable", detail };
     });
-    try {
-      return await Promise.race([this.#lookUp(endpoint), late]);
-    } finally {
-      clearTimeout(timer);
-    }
   }
 
   async #lookUp(endpoint: string): Promise<Verdict> {

@@ -7,6 +7,7 @@
  */
 
 import type { NatsConnection } from "@nats-io/transport-node";
+import { within } from "../../core/async/wait.ts";
 import { isStoreError } from "../../core/errors.ts";
 import type { AccessChange } from "../../core/model.ts";
 import { type OpenConnection, OpenConnections } from "./connections.ts";
@@ -300,14 +301,14 @@ export class Reconciler {
 
   /** Rejects with {@link LATE} when it takes too long, or when this is stopped. */
   async #inTime<T>(work: Promise<T>): Promise<T> {
-    const late = Promise.withResolvers<never>();
-    const giveUp = () => late.reject(LATE);
-    const timer = setTimeout(giveUp, PATIENCE_MS);
+    const stopped = Promise.withResolvers<never>();
+    const giveUp = () => stopped.reject(LATE);
     this.#waits.add(giveUp);
     try {
-      return await Promise.race([work, late.promise]);
+      return await within(PATIENCE_MS, Promise.race([work, stopped.promise]), () => {
+        throw LATE;
+      });
     } finally {
-      clearTimeout(timer);
       this.#waits.delete(giveUp);
     }
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { systemCode } from "../../core/host/system_code.ts";
 import { errors, type NatsConnection, NatsConnectionImpl } from "@nats-io/transport-node";
 import { StoreError, type StoreErrorOptions } from "../../core/errors.ts";
 import type { NonceSigner } from "../../keys/signers.ts";
@@ -189,14 +190,6 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   });
 }
 
-function codeOf(error: unknown): string {
-  for (let it = error; it instanceof Error; it = it.cause) {
-    const { code } = it as { code?: unknown };
-    if (typeof code === "string") return code;
-  }
-  return "";
-}
-
 function falseServer(options: NatsOptions, cause: StoreError): StoreError {
   return new StoreError("refused", `Connect to ${showServers(options.servers)}: ${cause.message}`, {
     cause,
@@ -212,7 +205,7 @@ const UNREACHABLE = {
 /** What a failed attempt means: worth another one (`null`), or an answer to hand on. */
 function explain(error: unknown, options: NatsOptions): StoreError | null {
   const where = showServers(options.servers);
-  const code = codeOf(error);
+  const code = systemCode(error);
   const text = error instanceof Error ? error.message : String(error);
   const fail = (why: string, more: StoreErrorOptions = UNREACHABLE) =>
     new StoreError("unavailable", `Connect to ${where}: ${why}`, { cause: error, ...more });

@@ -5,12 +5,13 @@
  * @module
  */
 
-import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { type FileHandle, link, mkdir, open, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
 import { StoreError } from "../../core/errors.ts";
+import { systemCode } from "../../core/host/system_code.ts";
+import { writeWhole } from "../../files/write.ts";
 import { fileHint, NEWER } from "../../core/hints.ts";
 import { createNkey, nkeyFromSeed, type NkeyKind, type NkeyPair } from "../../keys/nkey.ts";
 
@@ -86,7 +87,7 @@ async function read(path: string): Promise<ServiceKeys | null> {
     // A pipe that nobody writes to would keep us for ever.
     file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    if (systemCode(error) === "ENOENT") return null;
     throw unavailable("Read", path, error);
   }
   let text: string;
@@ -157,31 +158,10 @@ function parse(text: string, path: string): ServiceKeys {
 async function create(path: string): Promise<void> {
   const seeds = Object.fromEntries(NAMES.map((name) => [name, createNkey(KINDS[name]).seed]));
   const text = JSON.stringify({ format: FORMAT, version: VERSION, ...seeds }, null, 2) + "\n";
-  const directory = dirname(path);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  const temporary = `${path}.${randomUUID()}`;
-  try {
-    const file = await open(temporary, "wx", 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    // Not `rename`, which would replace the other process's file after it was read.
-    await link(temporary, path).catch((error) => {
-      if (error.code !== "EEXIST") throw error;
-    });
-  } finally {
-    await rm(temporary, { force: true });
-  }
-  if (process.platform === "win32") return;
-  const folder = await open(directory, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await writeWhole(path, text).catch((error) => {
+    if (systemCode(error) !== "EEXIST") throw error;
+  });
 }
 
 function unavailable(what: string, path: string, cause: unknown): StoreError {

@@ -10,6 +10,7 @@ import { endianness } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { StoreError } from "../../core/errors.ts";
+import { isLoopbackUrl } from "../../core/host/loopback.ts";
 import { GET_AGAIN } from "../../core/hints.ts";
 import { messageOf, run, type UnpackOptions } from "./exec.ts";
 import { RELEASE_DIGESTS } from "./release_digests.ts";
@@ -126,7 +127,7 @@ async function save(url: string, path: string, signal?: AbortSignal): Promise<st
 async function follow(start: string, signal: AbortSignal): Promise<Response> {
   let url = new URL(start);
   for (let hops = 0; hops <= MOST_HOPS; hops++) {
-    if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback(url.hostname))) {
+    if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopbackUrl(url))) {
       throw new Error(`Only https is downloaded from, found ${url.protocol}//${url.host}`);
     }
     const response = await fetch(url, { signal, redirect: "manual" });
@@ -136,10 +137,6 @@ async function follow(start: string, signal: AbortSignal): Promise<Response> {
     url = new URL(location, url);
   }
   throw new Error(`It is redirected more than ${MOST_HOPS} times`);
-}
-
-function isLoopback(hostname: string): boolean {
-  return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 }
 
 /** A download's bytes; given up when the server does not answer or stalls. */

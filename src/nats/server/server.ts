@@ -8,6 +8,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { systemCode } from "../../core/host/system_code.ts";
 import { StoreError, type StoreErrorOptions } from "../../core/errors.ts";
 import { fileHint, listenHint } from "../../core/hints.ts";
 import { findNatsServer } from "./binary.ts";
@@ -156,7 +157,7 @@ class ManagedServer implements NatsServer {
       return process.kill(this.pid, signal);
     } catch (error) {
       // It has ended and we have not heard of it yet.
-      if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
+      if (systemCode(error) === "ESRCH") return false;
       throw error;
     }
   }

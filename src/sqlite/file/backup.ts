@@ -4,12 +4,12 @@
  * @module
  */
 
-import { closeSync, fsyncSync, openSync, renameSync, rmSync } from "node:fs";
+import { renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
-import process from "node:process";
 import type { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
 import { type Counts, KINDS } from "../../core/model.ts";
+import { syncDirectorySync, syncFileSync } from "../../files/write.ts";
 import { connect, MEMORY } from "./connect.ts";
 import { toStoreError } from "./errors.ts";
 import { absolute, exists, inspectLeftovers, makeFile } from "./file.ts";
@@ -30,10 +30,10 @@ export function backup(db: DatabaseSync, path: string, to: string): void {
     // Made first, empty and for its owner's eyes only: VACUUM INTO fills an empty file.
     makeFile(partial);
     db.prepare("VACUUM INTO ?").run(partial);
-    sync(partial, "r+");
+    syncFileSync(partial, "r+");
     if (exists(target)) throw taken(attempt);
     renameSync(partial, target);
-    syncDirectory(dirname(target));
+    syncDirectorySync(dirname(target));
   } catch (error) {
     rmSync(partial, { force: true });
     if (error instanceof Error && error.message.includes("too many attached databases")) {
@@ -96,20 +96,4 @@ export function checkBackup(path: string, expected: Expected): void {
 
 function taken(attempt: string): StoreError {
   return new StoreError("refused", `${attempt}: there is a file of that name already`);
-}
-
-/** Makes a file's content durable. */
-export function sync(path: string, flags: string): void {
-  const fd = openSync(path, flags);
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** Makes a file's name as durable as its content, where the system can. */
-export function syncDirectory(path: string): void {
-  if (process.platform === "win32") return;
-  sync(path, "r");
 }

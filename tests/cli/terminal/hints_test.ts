@@ -13,7 +13,7 @@ import { hintOf } from "../../../cli/terminal/hints.ts";
 import { OutputClosed } from "../../../cli/terminal/io.ts";
 import { type Invite, openSqlite } from "../../../mod.ts";
 import { errors, type NatsConnection } from "@nats-io/transport-node";
-import { toStoreError as ofDisk } from "../../../src/blobs/disk/errors.ts";
+import { toStoreError as ofDisk } from "../../../src/files/errors.ts";
 import { StoreError } from "../../../src/core/errors.ts";
 import { inviteProblem } from "../../../src/core/rules.ts";
 import { listenError } from "../../../src/http/serve/serve.ts";

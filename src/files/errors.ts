@@ -4,8 +4,9 @@
  * @module
  */
 
-import { StoreError } from "../../core/errors.ts";
-import { fileHint } from "../../core/hints.ts";
+import { systemCode } from "../core/host/system_code.ts";
+import { StoreError } from "../core/errors.ts";
+import { fileHint } from "../core/hints.ts";
 
 const FULL = "the disk is full";
 const FORBIDDEN = "this may not be done there (owner, mode or a read-only disk)";
@@ -24,12 +25,6 @@ const MEANING: Record<string, string> = {
   EIO: "the disk cannot be read or written",
 };
 
-/** The system's code of an error, or an empty text. */
-export function codeOf(error: unknown): string {
-  const { code } = (error ?? {}) as { code?: unknown };
-  return typeof code === "string" ? code : "";
-}
-
 /**
  * Turns what the file system threw into `unavailable`; a {@link StoreError} passes as it is.
  *
@@ -38,10 +33,10 @@ export function codeOf(error: unknown): string {
 export function toStoreError(error: unknown, attempt: string): StoreError {
   if (error instanceof StoreError) return error;
   const detail = error instanceof Error ? error.message : String(error);
-  const meaning = MEANING[codeOf(error)];
+  const meaning = MEANING[systemCode(error)];
   const text = meaning === undefined ? detail : `${meaning} (${detail})`;
   return new StoreError("unavailable", `${attempt}: ${text}`, {
     cause: error,
-    ...fileHint(codeOf(error)),
+    ...fileHint(systemCode(error)),
   });
 }
