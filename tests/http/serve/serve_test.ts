@@ -151,7 +151,7 @@ for (const { name, tls, options } of KINDS) {
     const again = () => serve(echo, { ...options(), port });
     await failsWith("unavailable", again, new RegExp(`127\\.0\\.0\\.1, port ${port}: another`));
     const elsewhere = () => serve(echo, { ...options(), hostname: "192.0.2.1" });
-    await failsWith("unavailable", elsewhere, /192\.0\.2\.1.*no such address/);
+    await failsWith("unavailable", elsewhere, /192\.0\.2\.1.*does not have this address/);
   });
 
   Deno.test(`${name}: a signal closes it`, async () => {
