@@ -4,6 +4,7 @@
  * @module
  */
 
+import { orAbort } from "../../core/async/wait.ts";
 import { isLoopbackUrl } from "../../core/host/loopback.ts";
 import { isStoreError, StoreError } from "../../core/errors.ts";
 import { type Signer, signRequest } from "../../signature/sign.ts";
@@ -125,11 +126,11 @@ export class Caller {
   async #once<T>(call: Call<T>, signal: AbortSignal): Promise<T> {
     const request = await this.#request(call, signal);
     try {
-      const response = await until(signal, this.#options.fetch(request));
+      const response = await orAbort(this.#options.fetch(request), signal);
       if (!response.ok && call.accept?.includes(response.status) !== true) {
-        throw await until(signal, failureOf(response, nameOf(call)));
+        throw await orAbort(failureOf(response, nameOf(call)), signal);
       }
-      return await until(signal, Promise.resolve(call.read(response)));
+      return await orAbort(call.read(response), signal);
     } catch (error) {
       if (isStoreError(error)) throw error;
       throw unanswered(call, signal, error, call.timeout ?? this.#options.timeout);
@@ -212,15 +213,5 @@ function unanswered(
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   let timer: ReturnType<typeof setTimeout>;
   const over = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
-  return until(signal, over).finally(() => clearTimeout(timer));
-}
-
-/** The promise's outcome, or the signal's; also where who made the promise does not heed it. */
-function until<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
+  return orAbort(over, signal).finally(() => clearTimeout(timer));
 }
