@@ -32,4 +32,11 @@ export { openSqlite, type SqliteOptions } from "./src/sqlite/mod.ts";
 export * from "./src/snapshot/mod.ts";
 export { migrateKvToSqlite, migrateSqliteToKv } from "./src/move/mod.ts";
 export type * from "./src/move/types.ts";
+export { clusterStatus, type ClusterStatusOptions } from "./src/jetstream/cluster/status.ts";
+export type {
+  BucketCopy,
+  BucketStatus,
+  ClusterNode,
+  ClusterStatus,
+} from "./src/core/operations.ts";
 export { diagnose, type DiagnoseOptions, type Finding } from "./src/jetstream/repair/doctor.ts";

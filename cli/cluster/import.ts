@@ -20,7 +20,7 @@ import { reach } from "./reach/connect.ts";
 import { lookAt } from "./reach/directory.ts";
 import { withCluster } from "./flags.ts";
 import { openDirectory } from "./reach/source.ts";
-import { streamsOf } from "./status/status.ts";
+import { streamsOf } from "../../src/jetstream/cluster/status.ts";
 
 /** How long one question may take, milliseconds. */
 const PATIENCE_MS = 20_000;

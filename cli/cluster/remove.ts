@@ -12,7 +12,7 @@ import { UsageError } from "../terminal/failure.ts";
 import { print, printJson } from "../terminal/output.ts";
 import { reach } from "./reach/connect.ts";
 import { withCluster } from "./flags.ts";
-import { askNodes, removeNode } from "./reach/nodes.ts";
+import { askNodes, removeNode } from "../../src/jetstream/cluster/nodes.ts";
 
 /** How long a change of the members may take, milliseconds: another may be under way. */
 const PATIENCE_MS = 30_000;

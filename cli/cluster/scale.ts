@@ -13,8 +13,8 @@ import { print, printJson, say } from "../terminal/output.ts";
 import { Progress } from "../terminal/progress.ts";
 import { reach, type Reached } from "./reach/connect.ts";
 import { withCluster } from "./flags.ts";
-import { askNodes } from "./reach/nodes.ts";
-import { streamsOf } from "./status/status.ts";
+import { askNodes } from "../../src/jetstream/cluster/nodes.ts";
+import { streamsOf } from "../../src/jetstream/cluster/status.ts";
 
 /** Makes the command. */
 export function scaleCommand(context: Context): CommandUnknownOpts {

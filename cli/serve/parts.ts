@@ -183,8 +183,8 @@ async function look(
   { bucket }: Settings,
   signal: AbortSignal,
 ): Promise<ClusterStatus> {
-  const { clusterStatus } = await import("../cluster/status/status.ts");
-  return await clusterStatus(connection, system, bucket ?? "UNIBUS", signal);
+  const { fullStatus } = await import("../cluster/status/status.ts");
+  return await fullStatus(connection, system, bucket ?? "UNIBUS", signal);
 }
 
 async function makePlane(

@@ -64,7 +64,10 @@ export interface ControlPlaneOptions {
   authorities?: readonly string[];
   /** More checks for `/readyz` than the store's and the blobs'. */
   readiness?: () => Promise<readonly ReadinessCheck[]>;
-  /** Looks at the cluster that the store is in, for `/v1/status`. Default: there is none. */
+  /**
+   * Reads the status of the cluster that the store is in, for `/v1/status` and the console: with a store
+   * in JetStream, `clusterStatus` of `@unibus/membership`. Default: no cluster is reported.
+   */
   cluster?: () => Promise<ClusterStatus>;
   /**
    * Most requests in flight at once; more are answered with `unavailable`, `reason` `overloaded`, and

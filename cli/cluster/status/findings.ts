@@ -9,8 +9,9 @@ import { serverSettings } from "../../store/chosen.ts";
 import type { Context } from "../../command.ts";
 import { forgottenBlobs } from "../../serve/checks/beside.ts";
 import { type ClusterFlags, reach } from "../reach/connect.ts";
-import { askNodes } from "../reach/nodes.ts";
-import { fewCopies, streamsOf } from "./status.ts";
+import { askNodes } from "../../../src/jetstream/cluster/nodes.ts";
+import { fewCopies } from "../../../src/jetstream/cluster/problems.ts";
+import { streamsOf } from "../../../src/jetstream/cluster/status.ts";
 
 /** One thing that was looked at. */
 export interface ClusterFinding {

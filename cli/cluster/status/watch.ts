@@ -12,7 +12,7 @@ import { print, printJson } from "../../terminal/output.ts";
 import { reach } from "../reach/connect.ts";
 import { withCluster } from "../flags.ts";
 import { render } from "./render.ts";
-import { clusterStatus } from "./status.ts";
+import { fullStatus } from "./status.ts";
 
 /** Makes the command. */
 export function statusCommand(context: Context): CommandUnknownOpts {
@@ -35,7 +35,7 @@ export function statusCommand(context: Context): CommandUnknownOpts {
     const { io } = context;
     const { json, watch, interval } = flags;
     await using it = await reach(context, flags);
-    const look = () => clusterStatus(it.service, it.system, it.bucket, io.signal);
+    const look = () => fullStatus(it.service, it.system, it.bucket, io.signal);
     if (!watch) {
       const status = await look();
       if (!status.healthy) context.exitCode = EXIT.failed;

@@ -2,14 +2,13 @@
 
 import assert from "node:assert/strict";
 import { connect } from "@nats-io/transport-node";
-import { openSqlite, type Store } from "@unibus/membership";
+import { type ClusterStatus, clusterStatus, openSqlite, type Store } from "@unibus/membership";
 import { type BlobStore, openDiskBlobs, openObjectBlobs } from "../../../src/blobs/mod.ts";
-import { clusterStatus } from "../../../cli/cluster/status/status.ts";
 import { recorderOf } from "../../../src/http/admin/history.ts";
 import { OPERATION_ANSWER } from "../../../src/http/admin/shapes.ts";
 import { usageOf } from "../../../src/http/admin/usage.ts";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
-import type { ClusterStatus, RosterEntry } from "../../../src/core/operations.ts";
+import type { RosterEntry } from "../../../src/core/operations.ts";
 import { isProblem, sealedFor, type Someone, someone, testPlane } from "../kit.ts";
 import { type TestServer, testServer } from "../../helpers/nats.ts";
 import { daemon } from "../../cli/serve/kit.ts";
@@ -243,7 +242,7 @@ Deno.test("many who ask for the status at once are one look at the cluster", asy
   let looks = 0;
   const cluster = (): Promise<ClusterStatus> => {
     looks++;
-    return clusterStatus(connection, null, "LOOK", new AbortController().signal);
+    return clusterStatus({ connection, bucket: "LOOK" });
   };
   await using it = await testPlane({ store, cluster });
   const admin = await it.user("admin");

@@ -3,7 +3,7 @@
  */
 
 import assert from "node:assert/strict";
-import { clusterStatus } from "../../../cli/cluster/status/status.ts";
+import { fullStatus } from "../../../cli/cluster/status/status.ts";
 import { openObjectBlobs } from "../../../src/blobs/mod.ts";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
@@ -69,7 +69,7 @@ async function threeNodes(): Promise<void> {
       await using at = await site({
         store,
         blobs,
-        cluster: () => clusterStatus(connection, system, "UNIBUS", signal),
+        cluster: () => fullStatus(connection, system, "UNIBUS", signal),
       });
       await using beside = new AsyncDisposableStack();
       for (const url of cluster.urls) beside.use(await present(url, keys.service.seed));
@@ -89,7 +89,7 @@ async function threeNodes(): Promise<void> {
         await shoot(page, `cluster-${look.screen}-${look.scheme}`);
       }
       // One that leads nothing, so that what is asked goes on.
-      const status = await clusterStatus(connection, system, "UNIBUS", signal);
+      const status = await fullStatus(connection, system, "UNIBUS", signal);
       const leaders = new Set(status.buckets.map(({ leader }) => leader));
       const lost = cluster.servers.findIndex((_, i) => !leaders.has(`n${i + 1}`));
       await cluster.servers[lost]!.kill();

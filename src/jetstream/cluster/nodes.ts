@@ -5,9 +5,9 @@
  */
 
 import { createInbox, type NatsConnection } from "@nats-io/transport-node";
-import { StoreError } from "../../../src/core/errors.ts";
-import { retry, Transient } from "../../../src/jetstream/log/wire.ts";
-import type { ClusterNode } from "../../../src/core/operations.ts";
+import { StoreError } from "../../core/errors.ts";
+import { retry, Transient } from "../log/wire.ts";
+import type { ClusterNode } from "../../core/operations.ts";
 
 /** The nodes together. */
 export interface Nodes {

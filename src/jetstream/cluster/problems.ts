@@ -1,0 +1,77 @@
+/**
+ * What is wrong with the nodes and buckets of a cluster, as text for operators.
+ *
+ * @module
+ */
+
+import type { BucketStatus } from "../../core/operations.ts";
+import type { StreamInfo } from "./copies.ts";
+import type { Nodes } from "./nodes.ts";
+
+/** A bucket should have this many copies if there are nodes for them. */
+const SAFE_COPIES = 3;
+
+/** Reports a stream with fewer copies than possible: it is lost with its node, or if that is replaced. */
+export function fewCopies(bucket: string, info: StreamInfo, nodes: Nodes | null): string[] {
+  const { num_replicas: replicas } = info.config;
+  const copies = `${replicas} ${replicas === 1 ? "copy" : "copies"}`;
+  if (nodes === null) {
+    if (info.cluster?.name === undefined || replicas >= SAFE_COPIES) return [];
+    return [
+      `${bucket} has ${copies}; whether there are nodes for more is known in the system account ` +
+      "only (--service-keys)",
+    ];
+  }
+  const wanted = Math.min(SAFE_COPIES, nodes.size);
+  if (replicas >= wanted) return [];
+  return [
+    `${bucket} has ${copies} on ${nodes.size} nodes: losing or replacing a node can destroy it; ` +
+    `membershipd cluster scale --replicas ${wanted}`,
+  ];
+}
+
+/** Reports a missing quorum or leader, nodes that do not respond or do not sync, mixed versions. */
+export function nodeProblems(
+  { nodes, cluster, leader, size, needed }: Nodes,
+  buckets: readonly BucketStatus[],
+): string[] {
+  const reachable = nodes.filter((it) => it.reachable);
+  const versions = new Set(reachable.map((it) => it.version));
+  return [
+    ...reachable.length < needed
+      ? [`No quorum: ${reachable.length} of ${size} nodes are reachable, ${needed} are needed`]
+      : cluster !== null && leader === null
+      ? ["The cluster has no leader now"]
+      : [],
+    ...nodes.filter((it) => !it.reachable).map(({ name }) =>
+      `${name} is not reachable; start it` +
+      (buckets.every(isElsewhere)
+        ? ", or an empty node of the same name in its place"
+        : " on its own directory, which may have the only copy of a bucket")
+    ),
+    ...reachable.filter((it) => it.syncs === false).map(({ name }) =>
+      `${name} acknowledges before it syncs to disk; set sync_interval: always`
+    ),
+    ...versions.size > 1
+      ? [
+        `The nodes run different versions (${[...versions].sort().join(", ")}); finish the upgrade`,
+      ]
+      : [],
+  ];
+}
+
+/** Whether a bucket has a current copy on a node that is reachable. */
+function isElsewhere({ copies }: BucketStatus): boolean {
+  return copies.some((it) => it.current && it.reachable);
+}
+
+/** Reports copies of a bucket that are not current. */
+export function bucketProblems({ bucket, copies, replicas, whole }: BucketStatus): string[] {
+  if (whole || replicas === null) return [];
+  const late = copies.filter((it) => !it.current || !it.reachable).map((it) => it.node);
+  const current = copies.length - late.length;
+  return [
+    `${bucket}: ${current} of ${replicas} copies are current` +
+    (late.length === 0 ? "" : `, not ${late.join(", ")}`),
+  ];
+}

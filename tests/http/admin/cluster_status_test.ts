@@ -1,0 +1,115 @@
+/**
+ * The cluster in `/v1/status` of a program that embeds the control plane, by the library alone.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { clusterStatus, type ClusterStatusOptions, openJetStream } from "@unibus/membership";
+import { createClient, createIdentity } from "@unibus/membership/client";
+import { createControlPlane, openObjectBlobs, serve } from "@unibus/membership/http";
+import { busAccounts, loadServiceKeys } from "@unibus/membership/nats";
+import { connect, nkeyAuthenticator } from "@nats-io/transport-node";
+import { testCluster, testServer } from "../../helpers/nats.ts";
+import { until } from "../../cli/serve/kit.ts";
+import { inDir } from "../../helpers/sqlite.ts";
+
+type Places = Required<Pick<ClusterStatusOptions, "connection" | "system">>;
+
+/** A control plane with blobs in NATS, and an admin's client of it. */
+async function embedded({ connection, system }: Places, replicas: number, bucket = "UNIBUS") {
+  await using stack = new AsyncDisposableStack();
+  const store = stack.use(await openJetStream({ connection, bucket, replicas }));
+  const options = { connection, bucket: `${bucket}_BLOBS`, replicas };
+  const blobs = stack.use(await openObjectBlobs(options));
+  const cluster = () => clusterStatus({ connection, system, bucket });
+  const server = await serve(createControlPlane(store, { blobs, cluster }), { port: 0 });
+  stack.defer(() => server.close(100));
+  const identity = createIdentity();
+  const { signPub, kexPub } = identity;
+  await store.addUser({ signPub, kexPub, handle: "ada", role: "admin" });
+  const client = createClient({ url: server.url, identity });
+  stack.defer(() => client.close());
+  const owned = stack.move();
+  return { client, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+Deno.test("/v1/status of an embedded control plane shows three nodes, and one that goes", () =>
+  inDir(async (dir) => {
+    const keys = await loadServiceKeys(join(dir, "keys.json"), { create: true });
+    await using cluster = await testCluster(3, busAccounts({ mode: "off", keys }));
+    const as = (seed: string) =>
+      connect({
+        servers: cluster.urls,
+        authenticator: nkeyAuthenticator(new TextEncoder().encode(seed)),
+        maxReconnectAttempts: -1,
+      });
+    const [connection, system] = await Promise.all([as(keys.service.seed), as(keys.system.seed)]);
+    try {
+      await using it = await embedded({ connection, system }, 3);
+      // The copies of what was just made become current by themselves.
+      const isWhole = async () => (await clusterStatus({ connection, system })).healthy;
+      await until(isWhole, "copies of everything");
+      const { cluster: whole } = await it.client.status();
+      assert.ok(whole !== null);
+      assert.deepEqual(whole.problems, []);
+      assert.deepEqual(whole.nodes.map(({ name, syncs }) => [name, syncs]), [
+        ["n1", true],
+        ["n2", true],
+        ["n3", true],
+      ]);
+      assert.deepEqual(whole.quorum, { ok: true, size: 3, reachable: 3, needed: 2 });
+      assert.deepEqual(
+        whole.buckets.map(({ bucket, holds, replicas, whole }) => [bucket, holds, replicas, whole]),
+        [["UNIBUS", "control plane", 3, true], ["UNIBUS_BLOBS", "blobs", 3, true]],
+      );
+      const leaders = new Set([
+        whole.nodes.find(({ leads }) => leads)?.name,
+        ...whole.buckets.map(({ leader }) => leader),
+      ]);
+      const lost = cluster.servers.findIndex((_, i) => !leaders.has(`n${i + 1}`));
+      // Three leaders may be on three nodes: then one of them goes.
+      await cluster.servers.at(lost)!.kill();
+      const name = `n${lost < 0 ? 3 : lost + 1}`;
+      // The connections may have been to that node, and are made again.
+      let status = whole;
+      const isMissed = async () => {
+        status = await clusterStatus({ connection, system });
+        return status.nodes.some((node) => node.name === name && !node.reachable) &&
+          status.quorum?.reachable === 2;
+      };
+      await until(isMissed, `status without ${name}`);
+      assert.equal(status.healthy, false);
+      assert.ok(status.problems.some((text) => text.startsWith(`${name} is not reachable`)));
+    } finally {
+      await Promise.all([connection.close(), system.close()]);
+    }
+  }));
+
+Deno.test("without the system account the status of one server shows its buckets and nothing of the node", async () => {
+  await using server = await testServer();
+  const connection = await connect({ servers: server.url });
+  try {
+    await using it = await embedded({ connection, system: null }, 1, "ALONE");
+    const { cluster } = await it.client.status();
+    assert.deepEqual([cluster?.cluster, cluster?.quorum], [null, null]);
+    assert.deepEqual(cluster?.nodes.map(({ version, syncs }) => [version, syncs]), [[null, null]]);
+    assert.deepEqual(cluster?.buckets.map(({ bucket, whole }) => [bucket, whole]), [
+      ["ALONE", true],
+      ["ALONE_BLOBS", true],
+    ]);
+    assert.deepEqual(cluster?.problems, []);
+    // Blobs need not be in NATS, nor be kept beside the bucket; a control plane must.
+    const problemsOf = async (options: { bucket: string; blobsBucket?: string }) =>
+      (await clusterStatus({ connection, ...options })).problems;
+    assert.deepEqual(await problemsOf({ bucket: "ALONE", blobsBucket: "NO_BLOBS" }), []);
+    assert.deepEqual(await problemsOf({ bucket: "NONE" }), ["There is no bucket NONE"]);
+    await assert.rejects(
+      clusterStatus({ connection, bucket: "ALONE", signal: AbortSignal.abort() }),
+      { code: "aborted" },
+    );
+  } finally {
+    await connection.close();
+  }
+});
