@@ -1,13 +1,15 @@
 /**
- * NATS for unibus: running a nats-server, and deciding who may connect to it and what they may do.
+ * NATS for unibus: runs a nats-server and controls who can connect to it and which subjects they
+ * can use.
  *
- * - {@link superviseNatsServer} keeps a nats-server up, configured by {@link busAccounts}.
- * - {@link loadServiceKeys} gives the control plane its own keys.
- * - {@link startAuthCallout} lets active users in, onto the subjects of their rooms only, and ends
- *   connections whose user may no longer do what they could.
+ * - {@link superviseNatsServer} runs a nats-server and restarts it when it exits, configured by
+ *   {@link busAccounts}.
+ * - {@link loadServiceKeys} loads the control plane's own keys.
+ * - {@link startAuthCallout} admits active users, limited to the subjects of their rooms, and
+ *   closes connections whose permissions have changed.
  *
- * Permissions in Deno: `--allow-net` and `--allow-env` for the callout; a nats-server of its own takes
- * `--allow-run`, `--allow-read`, `--allow-write` and `--allow-sys` as well.
+ * Deno permissions: `--allow-net` and `--allow-env` for the callout; running a nats-server also
+ * needs `--allow-run`, `--allow-read`, `--allow-write` and `--allow-sys`.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What the NATS side of the control plane takes and gives.
+ * Types of the control plane's NATS side: auth callout options, events and status.
  *
  * @module
  */
@@ -10,70 +10,83 @@ import type { Store } from "../core/store.ts";
 
 export type { BusAuth };
 
-/** What the callout needs of a store. */
+/** The store methods that the auth callout uses. */
 export type CalloutStore = Pick<
   Store,
   "isAuthorized" | "getUser" | "listMembers" | "listRoomsForEndpoint" | "watchAccess"
 >;
 
-/** What {@link startAuthCallout} takes. */
+/** Options of {@link startAuthCallout}. */
 export interface AuthCalloutOptions {
-  /** Who may connect, and which rooms they are in. */
+  /** The store that holds the users and their rooms. */
   store: CalloutStore;
-  /** The service user's connection, in the account the server sends its requests to. */
+  /** The service user's connection, in the account to which the server sends callout requests. */
   connection: Connection;
-  /** The system user's connection, which sees and ends other connections. Needed with `enforce`. */
+  /**
+   * The system user's connection, which lists and closes client connections. Required with
+   * `enforce`.
+   */
   system?: Connection;
-  /** Seed of the account nkey the server trusts to admit clients (`SA…`). */
+  /** Seed of the account nkey that the server accepts as issuer of user JWTs (`SA…`). */
   issuerSeed: string;
-  /** The account clients are put in. Default `APP`. */
+  /** The account that clients are assigned to. Default `APP`. */
   account?: string;
-  /** `enforce` refuses; `soft` says what it would have refused; `off` does not look. */
+  /**
+   * `enforce` rejects unauthorized clients; `soft` admits and reports them; `off` checks nothing.
+   */
   mode: BusAuth;
-  /** How long an admission lasts, milliseconds; the server then ends the connection. Default 1 h. */
+  /**
+   * Lifetime of a user JWT in milliseconds; the server closes the connection when it expires.
+   * Default 1 h.
+   */
   ttl?: number;
-  /** How often all open connections are compared with the store, milliseconds. Default 30,000. */
+  /**
+   * Interval in milliseconds at which all open connections are compared with the store. Default
+   * 30,000.
+   */
   sweepInterval?: number;
-  /** How long one admission may take, milliseconds. Default 1,500: below the server's time-out. */
+  /**
+   * Time limit of one decision in milliseconds. Default 1,500, which is below the server's timeout.
+   */
   decisionTimeout?: number;
-  /** Requests worked on at once. Default 64. */
+  /** Maximum number of requests handled concurrently. Default 64. */
   concurrency?: number;
-  /** Told of each decision and each trouble; must not throw. */
+  /** Called with each decision and each failure; must not throw. */
   onEvent?: (event: CalloutEvent) => void;
 }
 
-/** Why a client was refused, or would have been. Stable: branch on it, and count by it. */
+/** Why a client was rejected, or would have been. Stable: use it in conditions and metrics. */
 export type RefusalReason =
-  /** The request is not one that a server of ours made: malformed, wrong signature, too late. */
+  /** The request did not come from one of our servers: malformed, wrong signature, or expired. */
   | "bad_request"
-  /** Not a plain client connection, such as a leaf node. */
+  /** The connection is not a plain client, but for example a leaf node. */
   | "bad_kind"
-  /** The client showed no user nkey, or no signature. */
+  /** The client presented no user nkey, or no signature. */
   | "no_key"
-  /** The signature over the server's nonce is not the key's. */
+  /** The signature of the server's nonce does not verify with the client's key. */
   | "bad_signature"
   /** The nonce was used before. */
   | "replay"
   /** No active user has this key. */
   | "not_authorized"
-  /** The rooms of this user do not fit into one admission; see {@link MAX_GRANT_BYTES}. */
+  /** The permissions for this user's rooms do not fit into one NATS message. */
   | "too_large"
-  /** The store did not answer, or not in time. */
+  /** The store did not answer in time. */
   | "unavailable";
 
-/** Something the callout did or met. Holds no secrets. */
+/** An event of the auth callout. Contains no secrets. */
 export type CalloutEvent =
-  /** A client may connect. `rooms` is how many it is in. */
+  /** A client was admitted. `rooms` is the number of rooms its endpoint is in. */
   | { kind: "admitted"; endpoint: string | null; client: ClientInfo; rooms: number }
-  /** A client was refused. */
+  /** A client was rejected. */
   | { kind: "refused"; reason: RefusalReason; detail: string; client: ClientInfo }
-  /** `soft`: a client got in that `enforce` refuses. */
+  /** With `soft`: a client was admitted that `enforce` would reject. */
   | { kind: "would_refuse"; reason: RefusalReason; detail: string; client: ClientInfo }
-  /** A room's subject is not one of the data plane, so nobody is let onto it. */
+  /** A room's subject is not a data plane subject, so no permission is granted for it. */
   | { kind: "subject_withheld"; roomId: string; endpoint: string }
-  /** An endpoint is in more rooms than fit: so many of the newest give it nothing. */
+  /** An endpoint is in more rooms than fit: it has no permission for the newest `rooms` of them. */
   | { kind: "rooms_left_out"; rooms: number; endpoint: string }
-  /** An open connection was ended, because what it may do has changed. `null`: let in by `soft`. */
+  /** An open connection was closed because its permissions changed. `null`: admitted by `soft`. */
   | {
     kind: "kicked";
     endpoint: string | null;
@@ -81,55 +94,55 @@ export type CalloutEvent =
     server: string;
     cid: number;
   }
-  /** More requests than can be worked on: this many were left without an answer, so refused. */
+  /** Overloaded: this many requests were dropped without an answer, so the server rejects them. */
   | { kind: "overloaded"; dropped: number }
-  /** Something failed that is tried again: what, and why. */
+  /** An operation failed and will be retried. */
   | { kind: "trouble"; detail: string; error: unknown };
 
-/** Who asked to connect, as the server tells it. */
+/** The client that wants to connect, as reported by the server. */
 export interface ClientInfo {
-  /** The endpoint whose key the client showed, verified or not; `null` when it showed none. */
+  /** The endpoint of the key that the client presented, verified or not; `null` without a key. */
   endpoint: string | null;
   /** Its address. */
   host: string;
-  /** The name it gives itself, cut to 64 characters, without control characters. */
+  /** The client's name for itself: at most 64 characters, without control characters. */
   name: string;
-  /** The server's number for the connection. */
+  /** The server's ID of the connection. */
   cid: number;
-  /** The server's id. */
+  /** The server's ID. */
   server: string;
 }
 
-/** How a part of the bus does. */
+/** Status of a component of the bus. */
 export interface PartStatus {
   /** Whether it works. */
   ok: boolean;
-  /** One line for people. */
+  /** One human-readable line. */
   detail: string;
 }
 
-/** The running callout. */
+/** A running auth callout. */
 export interface AuthCallout extends AsyncDisposable {
-  /** Whether new clients are judged and changes reach open connections. */
+  /** Reports whether requests are answered and permission changes reach open connections. */
   status(): PartStatus;
-  /** How many decisions were made, by outcome, since the start. */
+  /** Returns the number of decisions since the start, by outcome. */
   counts(): CalloutCounts;
-  /** Compares all open connections with the store now. For tests and administration. */
+  /** Compares all open connections with the store now, for tests and administration. */
   sweep(): Promise<void>;
-  /** Stops judging; requests under way are answered first. The connections stay the caller's. */
+  /** Stops the callout after it has answered pending requests. Does not close the connections. */
   stop(): Promise<void>;
 }
 
-/** Numbers of decisions. */
+/** Number of decisions by outcome. */
 export interface CalloutCounts {
-  /** Clients let in. */
+  /** Clients admitted. */
   admitted: number;
-  /** Clients refused. */
+  /** Clients rejected. */
   refused: number;
-  /** Clients let in by `soft` that `enforce` refuses. */
+  /** Clients admitted by `soft` that `enforce` would reject. */
   wouldRefuse: number;
-  /** Open connections ended. */
+  /** Open connections closed. */
   kicked: number;
-  /** Requests left without an answer for want of room. */
+  /** Requests dropped without an answer because of overload. */
   dropped: number;
 }

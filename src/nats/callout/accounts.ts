@@ -1,9 +1,9 @@
 /**
- * Who is who on the bus: the clients' account, the control plane's own, and the system account.
+ * The accounts of the bus: one for clients, one for the control plane, and the system account.
  *
- * Accounts share no subject. What the control plane keeps in JetStream lies in its own account, so that
- * no client can name it, whatever its permissions. The control plane's users are known to the server
- * itself and not asked of the callout, so they get in when the callout is down, and mend it.
+ * Accounts share no subjects. The control plane's JetStream data is in its own account, so that no
+ * client can access it, whatever its permissions. The control plane's users are in the server's
+ * configuration and bypass the callout, so that they can connect and repair it while it is down.
  *
  * @module
  */
@@ -11,40 +11,43 @@
 import type { BusAuth } from "../../core/operations.ts";
 import { formatAccess, type NatsServerConfig } from "../server/config.ts";
 
-/** The account clients are in. */
+/** The account of the clients. */
 export const CLIENT_ACCOUNT = "APP";
 /** The account of the control plane: its bucket, its blobs, and the callout. */
 export const CONTROL_ACCOUNT = "CONTROL";
 /** The system account. */
 export const SYSTEM_ACCOUNT = "SYS";
 
-/** `off`: the user that a client without credentials becomes. Its password keeps nobody out. */
+/** With `off`: the user assigned to clients without credentials. Its password is not a secret. */
 export const ANYONE = "anyone";
 
-/** What {@link busAccounts} takes. */
+/** Options of {@link busAccounts}. */
 export interface BusAccountsOptions {
-  /** How strictly the bus looks at who connects. */
+  /** How the bus authenticates clients. */
   mode: BusAuth;
-  /** The control plane's own keys, as `loadServiceKeys` gives them; their public halves are used. */
+  /** The control plane's own keys from `loadServiceKeys`; only the public keys are used. */
   keys: {
     readonly service: { readonly publicKey: string };
     readonly system: { readonly publicKey: string };
     readonly issuer: { readonly publicKey: string };
   };
-  /** Seconds the server waits for the callout before it refuses. Default 2. */
+  /**
+   * Time in seconds that the server waits for the callout before it rejects a client. Default 2.
+   */
   timeout?: number;
 }
 
-/** The part of a server's configuration that says who is who. */
+/** The accounts and authentication settings of a server's configuration. */
 export type BusAccounts =
   & Required<Pick<NatsServerConfig, "accounts" | "systemAccount" | "authorization">>
   & Pick<NatsServerConfig, "noAuthUser">;
 
 /**
- * Settings for `startNatsServer`, to be spread into its options.
+ * Returns accounts and authentication settings to spread into the options of `startNatsServer`.
  *
- * The callout is set in every mode: with `off` it admits those who come with credentials, and those who
- * come without are in even when it is down. Clients have streams of their own unless `enforce` is set.
+ * The callout is configured in every mode: with `off` it admits clients with credentials, while
+ * clients without credentials can connect even when it is down. Clients can use JetStream unless
+ * the mode is `enforce`.
  */
 export function busAccounts(options: BusAccountsOptions): BusAccounts {
   const { mode, keys: { service, system, issuer }, timeout = 2 } = options;
@@ -71,7 +74,9 @@ export function busAccounts(options: BusAccountsOptions): BusAccounts {
   };
 }
 
-/** The same as text, for the configuration of a nats-server that somebody else runs. */
+/**
+ * Formats the same settings as text, for the configuration of a nats-server that we do not manage.
+ */
 export function formatBusAccounts(options: BusAccountsOptions): string {
   return formatAccess(busAccounts(options));
 }

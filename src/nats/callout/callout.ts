@@ -1,9 +1,9 @@
 /**
- * The auth callout: a nats-server asks it whether a client may connect, and it asks the store.
+ * The auth callout: answers a nats-server's auth requests with the users and rooms of the store.
  *
- * It fails closed. A request that is odd in any way, a store that does not answer or not in time, more
- * requests than can be worked on: all end in a refusal, also by saying nothing, for the server waits
- * only so long. The control plane's own users are not subject to it, see `busAccounts`.
+ * It fails closed. An invalid request, a store that does not answer in time and overload all result
+ * in a rejection, also when no response is sent, because the server's wait is limited. The control
+ * plane's own users bypass it; see `busAccounts`.
  *
  * @module
  */
@@ -34,11 +34,14 @@ import type {
 } from "../types.ts";
 
 const SUBJECT = "$SYS.REQ.USER.AUTH";
-/** Control planes on one bus share the requests. */
+/** The control planes of one bus share the requests through this queue group. */
 const QUEUE = "unibus-callout";
-/** Requests that wait; a server gives up on them after two seconds, so more could not be answered. */
+/**
+ * Maximum number of queued requests; a server times out after two seconds, so more could not be
+ * answered.
+ */
 const WAITING = 4096;
-/** Room for the rest of a message beside the answer. */
+/** Bytes of a message reserved for everything but the response. */
 const OVERHEAD = 1024;
 const MIB = 1024 * 1024;
 
@@ -48,19 +51,21 @@ type Verdict =
   | { ok: false; reason: RefusalReason; detail: string };
 
 /**
- * Begins to judge who may connect, and to end open connections whose endpoint may no longer do what it
- * could. Any number of control planes may run one on the same bus: they share the requests, and each
- * looks after all open connections.
+ * Starts the auth callout: authenticates clients that connect, and closes open connections whose
+ * permissions have changed. Several control planes can run one on the same bus: they share the
+ * requests, and each checks all open connections.
  *
- * A change in the store reaches an open connection as its end: the client connects again and gets what
- * it may do then, or is refused. Clients must set their inbox prefix to `_INBOX.<their nkey>`.
+ * A change of permissions takes effect by closing the connection: the client reconnects and gets
+ * its new permissions or is rejected. Clients must set their inbox prefix to `_INBOX.<their nkey>`.
  *
- * An admission must fit into one message of the server (1 MiB): some 3,500 rooms with subjects of 30
- * characters. Of who is in more, the newest rooms are left out; who is in more than 30,000 is refused
- * (`too_large`).
+ * An admission must fit into one NATS message (1 MiB): about 3,500 rooms with subjects of 30
+ * characters. A user in more rooms gets no permission for the newest ones; a user in more than
+ * 30,000 rooms is rejected (`too_large`).
  *
- * Rejects with `invalid` when the seed is none of an account, `unavailable` when open connections
- * cannot be listed, as when `system` is not in the system account.
+ * @throws {StoreError} invalid: `issuerSeed` is not an account seed, or `enforce` is set without
+ * `system`
+ * @throws {StoreError} unavailable: open connections cannot be listed, for example because
+ * `system` is not in the system account
  */
 export async function startAuthCallout(options: AuthCalloutOptions): Promise<AuthCallout> {
   const callout = new Callout(options);
@@ -113,12 +118,12 @@ class Callout implements AuthCallout {
     this.#decisionTimeout = options.decisionTimeout ?? 1500;
     this.#concurrency = options.concurrency ?? 64;
     if (mode === "enforce" && system === undefined) {
-      throw new StoreError("invalid", "enforce needs a connection in the system account", {
+      throw new StoreError("invalid", "enforce requires a connection in the system account", {
         field: "system",
       });
     }
     this.#links = [new Link("the callout's connection", this.#connection, () => {})];
-    // With `off` and `soft` nobody is limited, so there is nothing to keep up to date.
+    // With `off` and `soft` nothing is restricted, so there are no permissions to update.
     if (mode !== "enforce" || system === undefined) return;
     const reconciler = new Reconciler({
       store,
@@ -128,7 +133,7 @@ class Callout implements AuthCallout {
       onEvent: (event) => this.#tell(event),
     });
     this.#reconciler = reconciler;
-    // When it is back: events were missed while it was away.
+    // After a reconnect: events were missed meanwhile.
     const again = () => void reconciler.sweep().catch(() => {});
     this.#links.push(new Link("the system connection", system, again));
   }
@@ -139,12 +144,12 @@ class Callout implements AuthCallout {
       queue: QUEUE,
       callback: (error, message) => {
         if (error === null) this.#take(message);
-        else this.#tell({ kind: "trouble", detail: "Listen for clients that connect", error });
+        else this.#tell({ kind: "trouble", detail: "Receive auth requests", error });
       },
     });
     this.#unsubscribe = () => subscription.unsubscribe();
     try {
-      // First this, so that who connects while open connections are listed is not missed.
+      // First this, so that clients that connect while open connections are listed are not missed.
       await connection.flush();
       await this.#reconciler?.start();
     } catch (cause) {
@@ -172,7 +177,7 @@ class Callout implements AuthCallout {
     this.#stopping ??= (async () => {
       this.#unsubscribe?.();
       this.#waiting.length = 0;
-      for (const it of this.#links) it.stop();
+      for (const link of this.#links) link.stop();
       await Promise.all([...this.#active, this.#reconciler?.stop()]);
     })();
     return this.#stopping;
@@ -189,7 +194,7 @@ class Callout implements AuthCallout {
       return;
     }
     this.#counts.dropped++;
-    // One event for all that are dropped at a time.
+    // One event for all requests dropped within a second.
     if (this.#dropped++ > 0) return;
     setTimeout(() => {
       this.#tell({ kind: "overloaded", dropped: this.#dropped });
@@ -199,7 +204,7 @@ class Callout implements AuthCallout {
 
   #begin(message: Msg): void {
     const work: Promise<void> = this.#answer(message).catch((error) => {
-      this.#tell({ kind: "trouble", detail: "Answer whether a client may connect", error });
+      this.#tell({ kind: "trouble", detail: "Answer an auth request", error });
     }).finally(() => {
       this.#active.delete(work);
       const next = this.#next();
@@ -208,10 +213,10 @@ class Callout implements AuthCallout {
     this.#active.add(work);
   }
 
-  /** The next that waits; those the server has given up on are left out. */
+  /** Takes the next queued request and drops those that have timed out. */
   #next(): Msg | null {
-    for (let it = this.#waiting.shift(); it !== undefined; it = this.#waiting.shift()) {
-      if (performance.now() - it.at < this.#decisionTimeout) return it.message;
+    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) {
+      if (performance.now() - next.at < this.#decisionTimeout) return next.message;
       this.#counts.dropped++;
     }
     return null;
@@ -221,10 +226,10 @@ class Callout implements AuthCallout {
     const now = Date.now() / 1000;
     const request = readAuthRequest(message.string(), this.#issuer.publicKey, now);
     if (request === null) {
-      // There is nobody to answer: what it says of itself cannot be believed.
+      // No response: nothing in the request can be trusted.
       this.#counts.refused++;
       const client = { endpoint: null, host: "", name: "", cid: 0, server: "" };
-      const detail = "The question was not asked by one of our servers";
+      const detail = "The auth request is not from one of our servers";
       return this.#tell({ kind: "refused", reason: "bad_request", detail, client });
     }
     const { mode } = this.#options;
@@ -273,10 +278,11 @@ class Callout implements AuthCallout {
     }, this.#issuer);
     const room = (this.#connection.info?.max_payload ?? MIB) - OVERHEAD;
     if (text.length > room) {
-      const detail = `${grant.subjects.length} subjects take ${text.length} bytes, of ${room}`;
+      const detail =
+        `${grant.subjects.length} subjects need ${text.length} bytes, the limit is ${room}`;
       return { ok: false, reason: "too_large", detail };
     }
-    // Before the answer: its connection may be there before we go on.
+    // Before the response: the connection may open before the next line runs.
     this.#reconciler?.granted(endpoint, grant);
     message.respond(text);
     this.#counts.admitted++;
@@ -315,11 +321,11 @@ class Callout implements AuthCallout {
     if (event.kind === "kicked") this.#counts.kicked++;
     try {
       this.#options.onEvent?.(event);
-    } catch { /* A listener's trouble is not ours. */ }
+    } catch { /* A throwing listener must not stop the callout. */ }
   }
 }
 
-/** Whether a connection is up. */
+/** Tracks whether a connection is up. */
 class Link {
   readonly what: string;
   readonly #connection: NatsConnection;

@@ -1,6 +1,6 @@
 /**
- * The clients' open connections on all servers: known from the servers' own events, put right by asking
- * them now and then, and ended by asking them to.
+ * Tracks the clients' open connections on all servers by the servers' events, corrects the list by
+ * querying the servers from time to time, and closes connections.
  *
  * @module
  */
@@ -8,24 +8,24 @@
 import type { Msg, NatsConnection, Subscription } from "@nats-io/transport-node";
 import { parseTag } from "./grant.ts";
 
-/** An open connection that a callout admitted. */
+/** An open connection that an auth callout admitted. */
 export interface OpenConnection {
-  /** The id of the server it is on. */
+  /** The ID of its server. */
   readonly server: string;
-  /** The server's number for it. */
+  /** The server's ID of the connection. */
   readonly cid: number;
-  /** Its endpoint, or `null` where that was not verified. */
+  /** Its endpoint, or `null` if it was not verified. */
   readonly endpoint: string | null;
-  /** What it was let do; see `Tag`. */
+  /** Its permissions; see `Tag`. */
   readonly grant: string;
 }
 
 interface Entry extends OpenConnection {
-  /** How many times in a row the servers did not list it. */
+  /** Number of consecutive queries in which the servers did not list it. */
   missed: number;
 }
 
-/** What a server says of one connection, in an event and in a list. */
+/** A server's data about one connection, in an event and in a list. */
 interface EventBody {
   server?: { id?: string };
   client?: { id?: number; user?: string };
@@ -41,10 +41,10 @@ interface ListBody {
 
 const PAGE = 1024;
 const REQUEST_MS = 2000;
-/** A server that ends connections is slow to list them; one that has gone is in nobody's way. */
+/** A server that is closing connections may list them late; a stale entry does no harm. */
 const FORGET_AFTER = 2;
 
-/** All open connections of an account that a callout admitted. */
+/** The open connections of an account that an auth callout admitted. */
 export class OpenConnections {
   readonly #system: NatsConnection;
   readonly #account: string;
@@ -55,8 +55,8 @@ export class OpenConnections {
   readonly #byEndpoint = new Map<string | null, Set<string>>();
 
   /**
-   * Begins to listen. `onOpen` is called for each connection that opens from now on; {@link refresh}
-   * finds those that are open already.
+   * Subscribes to the servers' events. `onOpen` is called for each connection that opens from now
+   * on; {@link refresh} finds those that are already open.
    */
   constructor(
     system: NatsConnection,
@@ -75,35 +75,35 @@ export class OpenConnections {
         },
       });
     this.#subscriptions = [
-      listen("CONNECT", (it) => {
-        this.#add(it);
-        onOpen(it);
+      listen("CONNECT", (entry) => {
+        this.#add(entry);
+        onOpen(entry);
       }),
       listen("DISCONNECT", (it) => this.#remove(it)),
     ];
   }
 
-  /** How many there are. */
+  /** Number of open connections. */
   get size(): number {
     return this.#entries.size;
   }
 
-  /** The endpoints that have any; `null` stands for those not verified. */
+  /** Returns the endpoints with open connections; `null` stands for unverified ones. */
   endpoints(): (string | null)[] {
     return [...this.#byEndpoint.keys()];
   }
 
-  /** Whether an endpoint has any. */
+  /** Reports whether an endpoint has open connections. */
   has(endpoint: string | null): boolean {
     return this.#byEndpoint.has(endpoint);
   }
 
-  /** An endpoint's. */
+  /** Returns an endpoint's open connections. */
   of(endpoint: string | null): OpenConnection[] {
     return [...this.#byEndpoint.get(endpoint) ?? []].map((key) => this.#entries.get(key)!);
   }
 
-  /** Rejects when the connection is not in the system account: the lists would look empty for ever. */
+  /** Rejects if the connection is not in the system account: all lists would be empty. */
   async check(): Promise<void> {
     await this.#system.request("$SYS.REQ.SERVER.PING.IDZ", "", { timeout: REQUEST_MS }).catch(
       (cause) => {
@@ -112,7 +112,9 @@ export class OpenConnections {
     );
   }
 
-  /** Asks all servers for theirs, for events can be lost. Rejects when none answers. */
+  /**
+   * Lists the connections of all servers, because events can be lost. Rejects if no server answers.
+   */
   async refresh(): Promise<void> {
     const seen = new Set<string>();
     const note = (body: ListBody) => {
@@ -123,7 +125,8 @@ export class OpenConnections {
         seen.add(keyOf(entry));
       }
     };
-    // Their number is not known, so the first page ends when no other server has answered for a while.
+    // The number of servers is unknown: the first page ends when no more answers arrive for a
+    // while.
     const answers = await this.#system.requestMany(
       "$SYS.REQ.SERVER.PING.CONNZ",
       this.#page(0),
@@ -148,13 +151,16 @@ export class OpenConnections {
       }
     }
     for (const [key, entry] of this.#entries) {
-      // Between two pages a connection may slip through the list, so once is not enough.
+      // A connection can be missed between two pages, so one miss is not enough.
       entry.missed = seen.has(key) ? 0 : entry.missed + 1;
       if (entry.missed >= FORGET_AFTER) this.#remove(entry);
     }
   }
 
-  /** Ends a connection. False when it had ended already; rejects when the server does not answer. */
+  /**
+   * Closes a connection. Returns false if it was already closed; rejects if the server does not
+   * answer.
+   */
   async kick({ server, cid }: OpenConnection): Promise<boolean> {
     const answer = await this.#system.request(
       `$SYS.REQ.SERVER.${server}.KICK`,
@@ -165,9 +171,9 @@ export class OpenConnections {
     return answer.json<ListBody>().error === undefined;
   }
 
-  /** Stops listening. */
+  /** Unsubscribes from the servers' events. */
   stop(): void {
-    for (const it of this.#subscriptions) it.unsubscribe();
+    for (const subscription of this.#subscriptions) subscription.unsubscribe();
   }
 
   #page(offset: number): string {

@@ -1,13 +1,13 @@
 /**
- * What an endpoint may do on the bus, as of its rooms.
+ * Derives an endpoint's permissions on the bus from its rooms.
  *
- * It may publish and subscribe to the subject of each of its rooms and everything below, subscribe to
- * its own inbox, and publish to inboxes, so that it can answer. A reply's full subject is known only to
- * those who got the request, and subscribing to the inbox of another is not allowed.
+ * An endpoint can publish and subscribe to the subject of each of its rooms and everything below
+ * it, subscribe to its own inbox, and publish to all inboxes, so that it can reply. A reply subject
+ * is known only to the recipients of the request, and no endpoint can subscribe to another's inbox.
  *
- * Answers are not allowed by the server's `allow_responses`: with that, whoever receives a message may
- * publish to the reply subject it names, whatever that is. Two members of one room could so write into
- * any other room. Even a list of denied subjects does not stop it.
+ * Replies are not permitted through the server's `allow_responses`: it lets the recipient of a
+ * message publish to the message's reply subject, whatever that is. Two members of one room could
+ * use it to write into any other room, and a list of denied subjects does not prevent that.
  *
  * @module
  */
@@ -16,31 +16,34 @@ import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import type { Room } from "../../core/model.ts";
 
-/** Lists of subjects, as a user's token holds them. */
+/** Lists of permitted subjects, as in a user JWT. */
 export interface Permissions {
-  /** What may be published to. */
+  /** Subjects to publish to. */
   pub: { allow: string[] };
-  /** What may be subscribed to. */
+  /** Subjects to subscribe to. */
   sub: { allow: string[] };
 }
 
-/** What an endpoint may do. */
+/** An endpoint's permissions. */
 export interface Grant {
-  /** Equal for equal permissions of the same endpoint, and for no others. */
+  /**
+   * A digest: two grants of one endpoint have the same ID if and only if their permissions are
+   * equal.
+   */
   readonly id: string;
   /** The ids of its rooms. */
   readonly rooms: ReadonlySet<string>;
-  /** Its rooms' subjects, sorted, without those another one covers. */
+  /** The subjects of its rooms, sorted, without those that another subject covers. */
   readonly subjects: readonly string[];
-  /** Ids of rooms whose subject is not of the data plane, which gives nothing. */
+  /** IDs of rooms whose subject is not a data plane subject, and so grants no permission. */
   readonly withheld: readonly string[];
-  /** Ids of rooms that no longer fit. */
+  /** IDs of rooms that exceed the size limit. */
   readonly leftOut: readonly string[];
 }
 
 /**
- * What the lists of subjects may take, bytes: encoded twice, that is 0.9 of the 1 MiB which a server
- * takes at most as a message. The same everywhere, so that everybody comes to the same grant.
+ * Size limit of the lists of subjects in bytes: encoded twice, this is 0.9 of the server's maximum
+ * message size of 1 MiB. A constant, so that all control planes compute the same grant.
  */
 const MOST_BYTES = 500_000;
 
@@ -48,21 +51,22 @@ const MOST_BYTES = 500_000;
 const PLAIN = /^(?![$_])[^.*>\s\u0000-\u001f\u007f]+(?:\.[^.*>\s\u0000-\u001f\u007f]+)*$/;
 
 /**
- * Whether a room's subject belongs to the data plane. Not so are wildcards and everything that begins
- * with `$` or `_`: the server's own (`$SYS`, `$JS`, `$KV`, `$O`, `_R_`, …) and inboxes.
+ * Reports whether a room's subject is a data plane subject. Wildcards and subjects that begin with
+ * `$` or `_` are not: those are the server's own (`$SYS`, `$JS`, `$KV`, `$O`, `_R_`, …) and
+ * inboxes.
  */
 export function isDataPlaneSubject(subject: string): boolean {
   return PLAIN.test(subject);
 }
 
-/** The prefix of an endpoint's inboxes: what its client must be told, such as `inboxPrefix`. */
+/** Returns the prefix of an endpoint's inboxes, for the client's option `inboxPrefix`. */
 export function inboxPrefixOf(nkey: string): string {
   return `_INBOX.${nkey}`;
 }
 
 /**
- * What an endpoint in these rooms may do. Those that are too many are left out: first come the rooms
- * that it owns, then the oldest.
+ * Computes the permissions of an endpoint in these rooms. Rooms that exceed the size limit are left
+ * out; rooms that it owns have priority, then the oldest ones.
  */
 export function grantOf(
   endpoint: string,
@@ -103,7 +107,9 @@ function inOrder(endpoint: string): (a: Place, b: Place) => number {
   };
 }
 
-/** What a subject takes in {@link permissionsOf}, as JSON: itself and all below it, in two lists. */
+/**
+ * Size of a subject in {@link permissionsOf} as JSON: the subject and all below it, in two lists.
+ */
 function bytesOf(subject: string): number {
   return 4 * Buffer.byteLength(JSON.stringify(subject)) + 8;
 }
@@ -116,7 +122,8 @@ function isBelowAnother(subject: string, all: ReadonlySet<string>): boolean {
 }
 
 /**
- * The lists for a user's token. Neither is ever empty, which the server would read as everything.
+ * Returns the lists of subjects for a user JWT. Neither is ever empty, because the server treats an
+ * empty list as everything.
  */
 export function permissionsOf(nkey: string, { subjects }: Grant): Permissions {
   const rooms = subjects.flatMap((it) => [it, `${it}.>`]);
@@ -126,14 +133,14 @@ export function permissionsOf(nkey: string, { subjects }: Grant): Permissions {
   };
 }
 
-/** The ids that stand for "everything in the account": not looked at, or only reported. */
+/** Grant IDs that stand for "everything in the account": not checked, or only reported. */
 export type OpenGrant = "off" | "soft";
 
-/** Who a connection is, and what it was let do: the user name we give it. */
+/** The endpoint and permissions of a connection, encoded in its user name. */
 export interface Tag {
-  /** The endpoint, or `null` where it was not verified. */
+  /** The endpoint, or `null` if it was not verified. */
   endpoint: string | null;
-  /** The {@link Grant.id}, or why it may do everything. */
+  /** The {@link Grant.id}, or the mode that permits everything. */
   grant: string;
 }
 
@@ -141,14 +148,14 @@ const UNVERIFIED = "unverified";
 const TAG = /^([0-9a-f]{64}|unverified)\.([0-9a-f]{32}|off|soft)$/;
 
 /**
- * Writes the user name of a connection. It is all that the server shows of one (its token and tags it
- * does not), and so tells every control plane on the bus what the connection was let do.
+ * Formats the user name of a connection. The server lists the user name but not the token or its
+ * tags, so it tells every control plane on the bus the connection's permissions.
  */
 export function formatTag({ endpoint, grant }: Tag): string {
   return `${endpoint ?? UNVERIFIED}.${grant}`;
 }
 
-/** Reads a user name; `null` when we did not give it. */
+/** Parses a user name; returns `null` if no auth callout formatted it. */
 export function parseTag(name: string): Tag | null {
   const [, who, grant] = TAG.exec(name) ?? [];
   if (who === undefined || grant === undefined) return null;

@@ -1,5 +1,6 @@
 /**
- * The tokens that a nats-server and its callout exchange: JSON web tokens signed with an nkey.
+ * Encodes and decodes the JSON web tokens that a nats-server and its auth callout exchange, signed
+ * with an nkey.
  *
  * @module
  */
@@ -18,25 +19,28 @@ import {
 /** `{"typ":"JWT","alg":"ed25519-nkey"}` */
 const HEADER = FIRST_BYTES.token.slice(0, -1);
 
-/** What a token says. */
+/** The claims of a token. */
 export interface Claims {
-  /** Who signed it; set by {@link encodeJwt}. */
+  /** Issuer: the key that signed it; set by {@link encodeJwt}. */
   iss?: string;
-  /** Whom it is about. */
+  /** Subject. */
   sub: string;
-  /** Whom it is for. */
+  /** Audience. */
   aud?: string;
-  /** A name for people. */
+  /** Display name. */
   name?: string;
-  /** When it was made, seconds; set by {@link encodeJwt}. */
+  /** Issue time in seconds; set by {@link encodeJwt}. */
   iat?: number;
-  /** When it ends, seconds. */
+  /** Expiry in seconds. */
   exp?: number;
-  /** What NATS adds. */
+  /** Claims defined by NATS. */
   nats: Record<string, unknown>;
 }
 
-/** Writes and signs a token. Without an id (`jti`): the server looks at none, and none is used twice. */
+/**
+ * Encodes and signs a token. It has no ID (`jti`): the server ignores it, and no token is used
+ * twice.
+ */
 export function encodeJwt(claims: Claims, signer: NkeyPair): string {
   const body = { ...claims, iss: signer.publicKey, iat: Math.floor(Date.now() / 1000) };
   const text = `${HEADER}.${Buffer.from(JSON.stringify(body)).toString("base64url")}`;
@@ -44,8 +48,8 @@ export function encodeJwt(claims: Claims, signer: NkeyPair): string {
 }
 
 /**
- * Reads a token and verifies that who it names as its signer, a key of this kind, signed it. `null`
- * when anything is odd.
+ * Decodes a token and verifies the signature by its issuer, a key of the given kind. Returns `null`
+ * if it is invalid.
  */
 export function decodeJwt(token: string, signer: NkeyKind): Claims | null {
   const parts = token.split(".");
@@ -57,7 +61,7 @@ export function decodeJwt(token: string, signer: NkeyKind): Claims | null {
     const claims = JSON.parse(Buffer.from(body, "base64url").toString());
     if (typeof claims?.iss !== "string" || typeof claims.sub !== "string") return null;
     if (typeof claims.nats !== "object" || claims.nats === null) return null;
-    const key = keyOf(claims.iss, signer);
+    const key = issuerKey(claims.iss, signer);
     const data = Buffer.from(`${header}.${body}`);
     if (key === null || !verifies(key, data, Buffer.from(signature, "base64url"))) return null;
     return claims;
@@ -68,8 +72,8 @@ export function decodeJwt(token: string, signer: NkeyKind): Claims | null {
 
 const keys = new Map<string, KeyObject>();
 
-/** The verifying key of a signer. Those who sign are few and come again and again. */
-function keyOf(nkey: string, kind: NkeyKind): KeyObject | null {
+/** Returns an issuer's public key; cached, because there are only a few issuers. */
+function issuerKey(nkey: string, kind: NkeyKind): KeyObject | null {
   const known = keys.get(`${kind} ${nkey}`);
   if (known !== undefined) return known;
   const raw = decodePublic(kind, nkey);

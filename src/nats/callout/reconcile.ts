@@ -1,7 +1,7 @@
 /**
- * Keeping open connections at what the store says now. A connection bears what it was let do in its
- * user name, so any control plane on the bus can compare and end it, whichever admitted it. A client
- * whose connection was ended connects again, and is judged anew.
+ * Keeps the permissions of open connections up to date with the store. A connection's user name
+ * encodes its permissions, so any control plane on the bus can compare and close it, whichever one
+ * admitted it. The client then reconnects and gets its current permissions.
  *
  * @module
  */
@@ -15,21 +15,22 @@ import { type Grant, grantOf } from "./grant.ts";
 import { roomsOf } from "./rooms.ts";
 import type { AuthCalloutOptions, CalloutEvent, PartStatus } from "../types.ts";
 
-/** Changes this close together are looked at together, milliseconds. */
+/** Changes within this time in milliseconds are processed together. */
 const GATHER_MS = 25;
-/** What could not be looked at is tried again after this, and then twice as long, milliseconds. */
+/** Delays in milliseconds before a failed comparison is retried, doubled each time. */
 const RETRY_MS = { min: 250, max: 4_000 };
 /**
- * A client that was judged before a change may turn up after it: by as much as the server waits for the
- * callout, and the change takes to get here. So who opens this long after a change is looked at again.
+ * A connection admitted before a change can open after it: later by the server's timeout for the
+ * callout plus the change's delay. So connections that open within this time after a change are
+ * checked again.
  */
 const SETTLE_MS = 10_000;
 const CONCURRENCY = 16;
-/** How often the first list of open connections is asked for. */
+/** Number of attempts for the first list of open connections. */
 const START_TRIES = 3;
-/** A store that takes longer than this to answer is given up on for now, milliseconds. */
+/** Time limit for an answer of the store in milliseconds. */
 const PATIENCE_MS = 5_000;
-/** A room with more members than this counts as a change of everybody. */
+/** A change of a room with more members than this is treated as a change of all endpoints. */
 const ROOM_LIMIT = 10_000;
 
 type Options =
@@ -37,9 +38,9 @@ type Options =
   & Required<Pick<AuthCalloutOptions, "account" | "sweepInterval">>
   & { system: NatsConnection; onEvent: (event: CalloutEvent) => void };
 
-/** What is to be looked at. */
+/** Pending comparisons. */
 class Pending {
-  /** Endpoints; `null` stands for connections of endpoints not verified. */
+  /** Endpoints; `null` stands for unverified connections. */
   readonly endpoints = new Set<string | null>();
   readonly rooms = new Set<string>();
   everything = false;
@@ -49,12 +50,15 @@ class Pending {
   }
 }
 
-/** Compares open connections with the store, on changes and now and then. */
+/** Compares open connections with the store, on changes and periodically. */
 export class Reconciler {
   readonly #options: Options;
   readonly #connections: OpenConnections;
   readonly #endings: (() => void)[] = [];
-  /** What each connected endpoint was last found to be allowed: tells whom a room's change concerns. */
+  /**
+   * The last known grant of each connected endpoint, to find the endpoints affected by a room's
+   * change.
+   */
   readonly #known = new Map<string, Grant>();
   #pending = new Pending();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -63,7 +67,7 @@ export class Reconciler {
   #sweepWait = RETRY_MS.min;
   #sweepTimer: ReturnType<typeof setTimeout> | undefined;
   #hangs = false;
-  /** The first failure of this time, so that many are told once. */
+  /** The first failure of a run, so that it is reported only once. */
   #failure: { what: string; error: unknown } | null = null;
   readonly #failed = new Set<string | null>();
   #retryWait = RETRY_MS.min;
@@ -71,14 +75,14 @@ export class Reconciler {
   #changedAt = -Infinity;
   #sweptAt = -Infinity;
   #stopped = false;
-  /** Ends the waits for the store. */
+  /** Callbacks that cancel pending store calls. */
   readonly #waits = new Set<() => void>();
 
-  /** Begins to listen; {@link start} looks at what is open already. */
+  /** Subscribes to changes and connections; {@link start} checks those that are already open. */
   constructor(options: Options) {
     this.#options = options;
     const { store, system, account, sweepInterval } = options;
-    // First the store, which may be closed: nothing is to be undone then.
+    // First the store: if it is closed, this throws and nothing needs to be undone.
     this.#endings.push(store.watchAccess((change) => this.#changed(change)));
     this.#connections = new OpenConnections(system, account, (it) => this.#opened(it));
     this.#endings.push(() => this.#connections.stop());
@@ -86,10 +90,10 @@ export class Reconciler {
     this.#endings.push(() => clearInterval(timer));
   }
 
-  /** The first sweep. Rejects when open connections cannot be listed. */
+  /** Runs the first sweep. Rejects if open connections cannot be listed. */
   async start(): Promise<void> {
     await this.#connections.check();
-    // Servers that come up together are busy, and the others' answers may be late.
+    // Servers that start at the same time are busy and may answer late.
     for (let tries = 1;; tries++) {
       try {
         return await this.sweep();
@@ -99,12 +103,12 @@ export class Reconciler {
     }
   }
 
-  /** Remembers what an endpoint was just granted, which saves asking when its rooms change. */
+  /** Records an endpoint's new grant, which saves a lookup when its rooms change. */
   granted(endpoint: string, grant: Grant): void {
     this.#known.set(endpoint, grant);
   }
 
-  /** Whether changes reach open connections. */
+  /** Reports whether changes reach open connections. */
   status(): PartStatus {
     const age = performance.now() - this.#sweptAt;
     const open = `${this.#connections.size} open connections`;
@@ -113,7 +117,7 @@ export class Reconciler {
     return { ok: false, detail: `${open}, last listed ${Math.round(age / 1000)} s ago` };
   }
 
-  /** Lists all open connections anew and compares them all. Rejects when they cannot be listed. */
+  /** Lists and compares all open connections. Rejects if they cannot be listed. */
   async sweep(): Promise<void> {
     this.#sweeping ??= this.#sweep().finally(() => this.#sweeping = null);
     await this.#sweeping;
@@ -126,7 +130,7 @@ export class Reconciler {
     } catch (error) {
       if (!this.#stopped) {
         this.#trouble("List open connections", error);
-        // Soon: it may have been the one after a reconnect, before which events were missed.
+        // Retry soon: events may have been missed before a reconnect.
         clearTimeout(this.#sweepTimer);
         this.#sweepTimer = setTimeout(() => void this.sweep().catch(() => {}), this.#sweepWait);
         this.#sweepWait = Math.min(2 * this.#sweepWait, this.#options.sweepInterval);
@@ -138,10 +142,12 @@ export class Reconciler {
     this.#sweptAt = performance.now();
     this.#pending.everything = true;
     await this.#run();
-    for (const it of this.#known.keys()) if (!this.#connections.has(it)) this.#known.delete(it);
+    for (const endpoint of this.#known.keys()) {
+      if (!this.#connections.has(endpoint)) this.#known.delete(endpoint);
+    }
   }
 
-  /** Ends; what is under way is waited for. */
+  /** Stops, and waits until the current comparison has ended. */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
@@ -174,7 +180,7 @@ export class Reconciler {
     }, ms);
   }
 
-  /** Works off what is pending, also what comes meanwhile. */
+  /** Processes pending comparisons, including those added meanwhile. */
   async #run(): Promise<void> {
     this.#work ??= this.#drain().finally(() => this.#work = null);
     await this.#work;
@@ -187,10 +193,11 @@ export class Reconciler {
       const targets = [...await this.#targets(pending)];
       this.#hangs = false;
       const work = async () => {
-        for (let it = targets.pop(); it !== undefined && !this.#stopped; it = targets.pop()) {
-          if (await this.#compare(it)) continue;
-          this.#retry(it);
-          // A store that hangs would make the rest wait as long, each.
+        while (targets.length > 0 && !this.#stopped) {
+          const endpoint = targets.pop() ?? null;
+          if (await this.#compare(endpoint)) continue;
+          this.#retry(endpoint);
+          // If the store hangs, each of the others would wait for the time limit too.
           const rest = this.#hangs ? targets.splice(0) : [];
           for (const other of rest) this.#retry(other);
         }
@@ -205,14 +212,14 @@ export class Reconciler {
     if (this.#retryTimer !== undefined || this.#stopped) return;
     this.#retryTimer = setTimeout(() => {
       this.#retryTimer = undefined;
-      for (const it of this.#failed) this.#pending.endpoints.add(it);
+      for (const failed of this.#failed) this.#pending.endpoints.add(failed);
       this.#failed.clear();
       this.#schedule(0);
     }, this.#retryWait);
     this.#retryWait = Math.min(2 * this.#retryWait, RETRY_MS.max);
   }
 
-  /** Whose connections to look at. */
+  /** Returns the endpoints whose connections to compare. */
   async #targets({ everything, endpoints, rooms }: Pending): Promise<Set<string | null>> {
     const connected = this.#connections.endpoints();
     if (everything) return new Set(connected);
@@ -220,18 +227,19 @@ export class Reconciler {
     for (const room of rooms) {
       const members = await this.#membersOf(room);
       if (members === null) return new Set(connected);
-      for (const it of members) if (this.#connections.has(it)) targets.add(it);
+      for (const member of members) if (this.#connections.has(member)) targets.add(member);
     }
     if (rooms.size === 0) return targets;
-    for (const it of connected) {
-      const known = it === null ? undefined : this.#known.get(it);
-      // Whom another control plane admitted, we may not know yet.
-      if (known === undefined || [...rooms].some((room) => known.rooms.has(room))) targets.add(it);
+    for (const endpoint of connected) {
+      const known = endpoint === null ? undefined : this.#known.get(endpoint);
+      // Unknown if another control plane admitted it.
+      const affected = known === undefined || [...rooms].some((room) => known.rooms.has(room));
+      if (affected) targets.add(endpoint);
     }
     return targets;
   }
 
-  /** A room's members, none where it is gone, `null` where they cannot be told. */
+  /** Returns a room's members: none if it does not exist, `null` if they cannot be listed. */
   async #membersOf(roomId: string): Promise<string[] | null> {
     try {
       const { store } = this.#options;
@@ -242,9 +250,11 @@ export class Reconciler {
     }
   }
 
-  /** Ends those connections of an endpoint that may do other than they should; false to try again. */
+  /**
+   * Closes an endpoint's connections with outdated permissions; returns false if a retry is needed.
+   */
   async #compare(endpoint: string | null): Promise<boolean> {
-    // First these, then the store: who opens meanwhile was judged by the store as it is then.
+    // Connections before the store: one that opens meanwhile was admitted with newer data.
     const connections = this.#connections.of(endpoint);
     if (connections.length === 0) {
       if (endpoint !== null) this.#known.delete(endpoint);
@@ -254,7 +264,7 @@ export class Reconciler {
     try {
       grant = endpoint === null ? null : await this.#inTime(this.#allowed(endpoint));
     } catch (error) {
-      // Not ended: a store that does not answer must not take everybody off the bus.
+      // Not closed: a store outage must not disconnect all clients.
       if (error === LATE) this.#hangs = true;
       this.#failure ??= { what: "Compare open connections with the store", error };
       return false;
@@ -263,28 +273,31 @@ export class Reconciler {
     const wrong = connections.filter((it) => it.grant !== grant?.id);
     const reason = grant === null ? "not_authorized" : "rooms_changed";
     let ended = true;
-    await Promise.all(wrong.map(async (it) => {
+    await Promise.all(wrong.map(async (connection) => {
       try {
-        const kicked = await this.#connections.kick(it);
-        const { server, cid } = it;
+        const kicked = await this.#connections.kick(connection);
+        const { server, cid } = connection;
         if (kicked) this.#options.onEvent({ kind: "kicked", endpoint, reason, server, cid });
       } catch (error) {
-        this.#failure ??= { what: "End open connections", error };
+        this.#failure ??= { what: "Close open connections", error };
         ended = false;
       }
     }));
     return ended;
   }
 
-  /** What an endpoint may do now; `null` for nothing at all. Rejects when that cannot be told. */
+  /**
+   * Returns an endpoint's current grant; `null` if it is not authorized. Rejects if that is
+   * unknown.
+   */
   async #allowed(endpoint: string): Promise<Grant | null> {
     const { store } = this.#options;
     if (!await store.isAuthorized(endpoint)) {
-      // That no may mean that the store cannot tell. Now it has to say so.
+      // `isAuthorized` is also false if the store cannot tell; `getUser` throws then.
       try {
         const user = await store.getUser(endpoint);
         if (user.status === "active") {
-          throw new Error("The store does not vouch for an active user");
+          throw new Error("The store cannot confirm that an active user is authorized");
         }
       } catch (error) {
         if (!isStoreError(error, "not_found")) throw error;
@@ -299,7 +312,7 @@ export class Reconciler {
     }
   }
 
-  /** Rejects with {@link LATE} when it takes too long, or when this is stopped. */
+  /** Rejects with {@link LATE} after the time limit or when this is stopped. */
   async #inTime<T>(work: Promise<T>): Promise<T> {
     const stopped = Promise.withResolvers<never>();
     const giveUp = () => stopped.reject(LATE);

@@ -1,5 +1,5 @@
 /**
- * All rooms that an endpoint has accepted.
+ * Lists the rooms that an endpoint has accepted.
  *
  * @module
  */
@@ -9,9 +9,13 @@ import type { Room } from "../../core/model.ts";
 import type { CalloutStore } from "../types.ts";
 
 /** More rooms than this never fit into an admission, whatever their subjects. */
-const MOST_ROOMS = 30_000;
+const MAX_ROOMS = 30_000;
 
-/** Reads all pages; offers are not among them. `too_large` when there are more than could be granted. */
+/**
+ * Lists all rooms of an endpoint, without pending offers.
+ *
+ * @throws {StoreError} too_large: it is in more rooms than an admission can hold
+ */
 export async function roomsOf(
   store: Pick<CalloutStore, "listRoomsForEndpoint">,
   endpoint: string,
@@ -26,8 +30,8 @@ export async function roomsOf(
     });
     rooms.push(...page.items);
     after = page.next;
-    if (rooms.length > MOST_ROOMS) {
-      throw new StoreError("too_large", `The endpoint is in more than ${MOST_ROOMS} rooms`);
+    if (rooms.length > MAX_ROOMS) {
+      throw new StoreError("too_large", `The endpoint is in more than ${MAX_ROOMS} rooms`);
     }
   } while (after !== null);
   return rooms;

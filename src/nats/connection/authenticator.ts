@@ -1,8 +1,9 @@
 /**
- * Proving to a NATS server who we are: the one place where a key of ours answers a server.
+ * Authentication to a NATS server: the only place where our key signs something that a server sent.
  *
- * A server chooses what is signed. The authenticators of the NATS library sign whatever comes, so a
- * false server could have a request to the control plane signed as its "nonce"; ours signs nonces only.
+ * The server chooses what is signed. The authenticators of the NATS library sign any string, so a
+ * malicious server could send a control plane request as its "nonce" and get it signed; ours signs
+ * only strings that have the form of a nonce.
  *
  * @module
  */
@@ -12,25 +13,25 @@ import { StoreError } from "../../core/errors.ts";
 import { isNonce } from "../../keys/forms.ts";
 import type { NonceSigner } from "../../keys/signers.ts";
 
-/** How {@link natsAuthenticator} works. */
+/** Options of {@link natsAuthenticator}. */
 export interface NatsAuthenticatorOptions {
-  /** A token to show along with the key, as a `.creds` file holds one. */
+  /** A user JWT to send along with the key, such as the one in a `.creds` file. */
   jwt?: string;
   /**
-   * Called when a server asks for a signature of what is no nonce. It gets none, and so refuses us
-   * unless it is a false one.
+   * Called when a server asks for a signature of something that is not a nonce. The server gets no
+   * signature; a genuine server then rejects the connection.
    */
   onProblem?: (error: StoreError) => void;
 }
 
-/** What NATS clients for JavaScript take as `authenticator`. */
+/** The `authenticator` option of NATS clients for JavaScript. */
 export type NatsAuthenticator = (
   nonce?: string,
 ) => { nkey: string; sig: string; jwt?: string };
 
 /**
- * Makes the authenticator of a key, for the `connect` of a NATS client. It never throws, because that
- * would end the connection for good.
+ * Creates an authenticator for the `connect` function of a NATS client. The authenticator never
+ * throws, because an exception would close the connection permanently.
  *
  * @example
  * ```ts
@@ -52,7 +53,7 @@ export function natsAuthenticator(
   const { nkey } = signer;
   return (nonce) => {
     const unsigned = { nkey, sig: "", ...(jwt === undefined ? {} : { jwt }) };
-    // A server that asks nobody who they are sends none.
+    // A server without authentication sends no nonce.
     if (nonce === undefined || nonce === "") return unsigned;
     try {
       if (!isNonce(nonce)) throw notANonce(nonce);
@@ -61,7 +62,7 @@ export function natsAuthenticator(
     } catch (error) {
       try {
         onProblem(problemOf(error));
-      } catch { /* A server must not be able to end the connection for good by it. */ }
+      } catch { /* A throwing callback must not close the connection permanently. */ }
       return unsigned;
     }
   };
@@ -71,8 +72,9 @@ function notANonce(nonce: unknown): StoreError {
   const found = typeof nonce === "string" ? `${nonce.length} characters` : typeof nonce;
   return new StoreError(
     "refused",
-    "The server asked for a signature of something that is not a nonce " +
-      `(15 to 64 characters of base64url, found ${found}), and got none: it may be a false server`,
+    "The server asked to sign something that is not a nonce " +
+      `(15 to 64 base64url characters, found ${found}); nothing was signed: ` +
+      "the server may be an impostor",
   );
 }
 

@@ -1,5 +1,5 @@
 /**
- * Connecting to NATS: one set of rules for time-outs and reconnects, errors that say what to do.
+ * Connects to NATS, with one set of timeout and reconnect settings and errors that say what to do.
  *
  * @module
  */
@@ -13,19 +13,20 @@ import { type SocketOptions, useSocketTransport } from "./transport.ts";
 import { nkeyFromSeed } from "../../keys/nkey.ts";
 
 /**
- * A connection that the caller made: the `NatsConnection` of any NATS transport, such as
- * `@nats-io/transport-node` or `@nats-io/transport-deno`. Only the parts to tell it by are named here.
+ * A connection that the caller opened: the `NatsConnection` of any NATS transport, such as
+ * `@nats-io/transport-node` or `@nats-io/transport-deno`. This interface declares only the members
+ * that identify one.
  */
 export interface Connection {
-  /** What the server said of itself. */
+  /** The server's `INFO`. */
   readonly info?: object;
-  /** Whether it was closed. */
+  /** Reports whether it is closed. */
   isClosed(): boolean;
   /** Closes it. */
   close(): Promise<void>;
 }
 
-/** TLS towards the servers. Naming any of these demands TLS. */
+/** TLS options for connections to the servers. Setting any of them requires TLS. */
 export interface TlsOptions {
   /** Path of a PEM file with the certificate authorities to trust instead of the system's. */
   caFile?: string;
@@ -35,40 +36,40 @@ export interface TlsOptions {
   certFile?: string;
   /** Path of a PEM file with the client's private key, for mutual TLS. */
   keyFile?: string;
-  /** The name the server's certificate must bear, instead of the one in the URL. */
+  /** The host name to verify in the server's certificate, instead of the one in the URL. */
   serverName?: string;
-  /** Begin with the TLS handshake, for servers set to `handshake_first`. */
+  /** Start with the TLS handshake, for servers configured with `handshake_first`. */
   handshakeFirst?: boolean;
 }
 
-/** Where the servers are and who we are. */
+/** Options of a NATS connection: servers, TLS and credentials. */
 export interface NatsOptions {
-  /** URL or URLs, such as `nats://127.0.0.1:4222`; user and password may stand in front of the host. */
+  /** URL or URLs, such as `nats://127.0.0.1:4222`, optionally with user and password. */
   servers: string | string[];
-  /** TLS. */
+  /** TLS options. */
   tls?: TlsOptions;
-  /** Our key, such as an identity. */
+  /** The key to authenticate with, such as an identity. */
   signer?: NonceSigner;
-  /** Our nkey's seed (`SU…`). */
+  /** The nkey seed to authenticate with (`SU…`). */
   nkeySeed?: string;
-  /** Text of a `.creds` file: a JWT and its seed. */
+  /** Content of a `.creds` file: a JWT and its seed. */
   credentials?: string;
-  /** Name shown in the server's connection list. Default `unibus-membership`. */
+  /** Client name, shown in the server's connection list. Default `unibus-membership`. */
   name?: string;
-  /** How long to keep trying when no server listens, milliseconds. Default 5,000. */
+  /** Time in milliseconds to keep trying while no server is reachable. Default 5,000. */
   bootstrapTimeout?: number;
   /**
-   * Whether to come back however often the server refuses us once we were in. By default the second
-   * refusal in the life of a connection closes it, however long ago the first was; and a server also
-   * refuses who is too slow to say who it is.
+   * Whether to keep reconnecting after authentication errors once the connection was established.
+   * By default the second authentication error in the life of a connection closes it, however long
+   * ago the first was; a server also reports one when a client authenticates too slowly.
    */
   retryRefused?: boolean;
   /**
-   * Called when a server we come back to asks for a signature of what is no nonce, and gets none. At
-   * the first connection that is an error of the call.
+   * Called when a server asks, during a reconnect, for a signature of something that is not a
+   * nonce; it gets none. During the first connect this is an error of the call instead.
    */
   onProblem?: (error: StoreError) => void;
-  /** Ends the attempt. */
+  /** Aborts the connection attempt. */
   signal?: AbortSignal;
 }
 
@@ -83,14 +84,14 @@ function authenticatorOf(
   if (credentials === undefined) return undefined;
   const [, jwt, seed] = CREDENTIALS.exec(credentials) ?? [];
   if (jwt === undefined || seed === undefined) {
-    throw new StoreError("invalid", "credentials is not the text of a .creds file", {
+    throw new StoreError("invalid", "credentials is not the content of a .creds file", {
       field: "credentials",
     });
   }
   return natsAuthenticator(signerOf(seed, "credentials"), { jwt, onProblem });
 }
 
-/** Both parts stand alone on a line below their titles. */
+/** Each part is a line of its own below its title. */
 const CREDENTIALS =
   /-{3,}BEGIN NATS USER JWT-{3,}\s+(\S+)\s+-{3,}[^]*?-{3,}BEGIN USER NKEY SEED-{3,}\s+(\S+)\s+-{3,}/;
 
@@ -99,14 +100,14 @@ function signerOf(seed: string, field: string): NonceSigner {
   return { nkey: publicKey, signNonce };
 }
 
-/** Takes user and password out of the URLs, where the library does not look for them. */
+/** Extracts user and password from the URLs, because the library does not. */
 function splitServers(
   servers: string | string[],
 ): { servers: string[]; user?: string; pass?: string } {
   let login: { user?: string; pass?: string } = {};
-  const bare = [servers].flat().map((it) => {
+  const bare = [servers].flat().map((url) => {
     const [, scheme = "", user, pass, host = ""] =
-      /^([a-z]+:\/\/)?(?:([^:@/]*)(?::([^@/]*))?@)?(.*)$/i.exec(it) ?? [];
+      /^([a-z]+:\/\/)?(?:([^:@/]*)(?::([^@/]*))?@)?(.*)$/i.exec(url) ?? [];
     if (user !== undefined) {
       login = {
         user: decodeURIComponent(user),
@@ -118,11 +119,11 @@ function splitServers(
   return { servers: bare, ...login };
 }
 
-/** Answers the nonces of servers during the life of one connection. */
+/** Signs the nonces of the servers during the life of one connection. */
 class Proof {
-  /** Undefined where there is no key. */
+  /** Undefined without a key. */
   readonly authenticator: NatsAuthenticator | undefined;
-  /** Whether we have been let in. */
+  /** Whether the connection has been established. */
   isIn = false;
   /** Why the last nonce was not signed. */
   problem: StoreError | null = null;
@@ -133,7 +134,7 @@ class Proof {
       const before = this.problem;
       this.problem = null;
       const proof = answer(nonce);
-      // Once, not at every try to come back.
+      // Report it once, not at every reconnect attempt.
       const { problem } = this;
       if (problem !== null && before === null && this.isIn) options.onProblem?.(problem);
       return proof;
@@ -145,14 +146,14 @@ function connectionOptions(
   options: NatsOptions,
   authenticator: NatsAuthenticator | undefined,
 ): SocketOptions {
-  // The library does not look at the scheme: `tls://` must not end in cleartext.
+  // The library ignores the scheme: `tls://` must not result in a cleartext connection.
   const secure = [options.servers].flat().some((it) => /^tls:\/\//i.test(it));
   const tls = options.tls ?? (secure ? {} : undefined);
   return {
     ...splitServers(options.servers),
     name: options.name ?? "unibus-membership",
     timeout: 5000,
-    // A dead leader is noticed after two missed pings, not after four minutes.
+    // Detect a dead leader after two missed pings, not after four minutes.
     pingInterval: 1000,
     maxPingOut: 2,
     maxReconnectAttempts: -1,
@@ -165,7 +166,7 @@ function connectionOptions(
   };
 }
 
-/** Server names without user and password, for messages. */
+/** Formats server URLs without user and password, for messages. */
 export function showServers(servers: string | string[]): string {
   return [servers].flat().map((it) => it.replace(/(^|\/\/)[^/]*@/, "$1")).join(", ");
 }
@@ -177,7 +178,7 @@ function throwIfAborted(signal: AbortSignal | undefined): void {
   });
 }
 
-/** Waits, at most until the caller's signal. */
+/** Waits until the time is over or the caller's signal is aborted. */
 function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {
@@ -196,13 +197,13 @@ function falseServer(options: NatsOptions, cause: StoreError): StoreError {
   });
 }
 
-/** What to do where nobody answers. */
+/** Hint for a server that does not answer. */
 const UNREACHABLE = {
   field: "servers",
-  hint: "check `servers` and that the server runs; `bootstrapTimeout` makes it wait longer",
+  hint: "check `servers` and that the server is running; set `bootstrapTimeout` to wait longer",
 };
 
-/** What a failed attempt means: worth another one (`null`), or an answer to hand on. */
+/** Maps a failed attempt to an error, or to `null` when a retry may succeed. */
 function explain(error: unknown, options: NatsOptions): StoreError | null {
   const where = showServers(options.servers);
   const code = systemCode(error);
@@ -212,7 +213,7 @@ function explain(error: unknown, options: NatsOptions): StoreError | null {
   if (error instanceof errors.AuthorizationError || /authorization violation/i.test(text)) {
     return fail("the server does not accept these credentials", {
       field: "credentials",
-      hint: "give `signer`, `nkeySeed` or `credentials` of a user that it knows",
+      hint: "set `signer`, `nkeySeed` or `credentials` of a user known to the server",
     });
   }
   if (error instanceof errors.UserAuthenticationExpiredError) {
@@ -229,22 +230,22 @@ function explain(error: unknown, options: NatsOptions): StoreError | null {
     return fail(
       `TLS failed (${text || code}); check the CA and the host name in the server's certificate`,
       text.includes("server does not support 'tls'")
-        ? { field: "tls", hint: "this port speaks no TLS: connect without `tls`" }
+        ? { field: "tls", hint: "this port does not support TLS: connect without `tls`" }
         : { field: "tls.ca" },
     );
   }
   if (/invalid url|invalid port|protocol|unexpected response/i.test(text)) {
-    return fail(`this is no NATS server's address (${text})`);
+    return fail(`not the address of a NATS server (${text})`);
   }
   return null;
 }
 
-/** How long nobody may answer by default, milliseconds: a wrong URL is told soon. */
+/** Default `bootstrapTimeout` in milliseconds: short, so that a wrong URL is reported soon. */
 const PATIENCE_MS = 5_000;
 
 /**
- * Connects, and keeps trying while nothing listens, within `bootstrapTimeout`. What another try
- * cannot mend (credentials, TLS, no such host) is said at once.
+ * Connects to NATS and retries within `bootstrapTimeout` while no server is reachable. Errors that
+ * a retry cannot fix (credentials, TLS, unknown host) are thrown immediately.
  */
 export async function connectNats(options: NatsOptions): Promise<NatsConnection> {
   const proof = new Proof(options);
@@ -252,7 +253,7 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnection>
   const deadline = Date.now() + (options.bootstrapTimeout ?? PATIENCE_MS);
   for (let attempt = 1;; attempt++) {
     throwIfAborted(options.signal);
-    /** What the socket said, where the library only says that time has run out. */
+    /** The socket's error, where the library reports only a timeout. */
     let socketError: Error | undefined;
     settings.onSocketError = (error) => socketError = error;
     useSocketTransport();
@@ -272,7 +273,9 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnection>
         const text = error instanceof Error ? error.message : String(error);
         throw new StoreError(
           "unavailable",
-          `Connect to ${showServers(options.servers)}: ${text || "no answer"} (${attempt} tries)`,
+          `Connect to ${showServers(options.servers)}: ${
+            text || "no answer"
+          } (${attempt} attempts)`,
           { cause: error, ...UNREACHABLE },
         );
       }

@@ -1,6 +1,6 @@
 /**
- * TLS towards our own nats-server, whose certificate is for a public name while we connect to an
- * address of this machine.
+ * TLS options for connections to our own nats-server, whose certificate is for a public name while
+ * we connect to a local address.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { readFile } from "node:fs/promises";
 import { StoreError } from "../../core/errors.ts";
 import type { TlsOptions } from "./connect.ts";
 
-/** What {@link localTls} takes: paths of PEM files. */
+/** Options of {@link localTls}: paths of PEM files. */
 export interface LocalTlsOptions {
   /** The server's certificate, with its chain. */
   cert: string;
@@ -19,9 +19,11 @@ export interface LocalTlsOptions {
 }
 
 /**
- * TLS options that verify our own server by the name in its certificate, whatever address we connect
- * to. `invalid` when the file holds no certificate or one without a name, `unavailable` when it cannot
- * be read.
+ * Creates TLS options that verify our own server by the name in its certificate, at whatever
+ * address we connect to it.
+ *
+ * @throws {StoreError} invalid: the file contains no PEM certificate, or one without a host name
+ * @throws {StoreError} unavailable: the file cannot be read
  */
 export async function localTls(options: LocalTlsOptions): Promise<TlsOptions> {
   const { cert, ca } = options;
@@ -36,13 +38,13 @@ export async function localTls(options: LocalTlsOptions): Promise<TlsOptions> {
   try {
     certificate = new X509Certificate(pem);
   } catch (cause) {
-    throw new StoreError("invalid", `${cert} holds no certificate in PEM`, { cause });
+    throw new StoreError("invalid", `${cert} contains no PEM certificate`, { cause });
   }
   const serverName = nameOf(certificate);
   if (serverName === null) {
     throw new StoreError(
       "invalid",
-      `The certificate ${cert} is for no host: it has neither a DNS name nor an address`,
+      `The certificate ${cert} has no host name: it lists neither a DNS name nor an IP address`,
     );
   }
   if (ca !== undefined) return { caFile: ca, serverName };
@@ -51,13 +53,16 @@ export async function localTls(options: LocalTlsOptions): Promise<TlsOptions> {
   return selfSigned ? { ca: certificate.toString(), serverName } : { serverName };
 }
 
-/** A name the certificate is for: its first DNS name, one below a wildcard, or its first address. */
+/**
+ * Returns a name that the certificate covers: its first DNS name, one matching its wildcard, or its
+ * first address.
+ */
 function nameOf({ subjectAltName }: X509Certificate): string | null {
   const names = (subjectAltName ?? "").split(", ");
   const of = (kind: string) =>
     names.filter((it) => it.startsWith(`${kind}:`)).map((it) => it.slice(kind.length + 1));
   const dns = of("DNS");
   const plain = dns.find((it) => !it.includes("*"));
-  // Any name will do: what counts is that the certificate is the one we gave the server.
+  // Any covered name works: we only check that the server presents the certificate we configured.
   return plain ?? dns[0]?.replace("*", "unibus") ?? of("IP Address")[0] ?? null;
 }

@@ -1,6 +1,7 @@
 /**
- * The keys of the control plane itself: with them it connects to NATS outside the auth callout, and
- * signs whom it admits. They live in one file, the same on every node of a cluster.
+ * The control plane's own keys: it connects to NATS with them, outside the auth callout, and signs
+ * the JWTs of the clients it admits. They are stored in one file, which is the same on every node
+ * of a cluster.
  *
  * @module
  */
@@ -15,19 +16,19 @@ import { writeWhole } from "../../files/write.ts";
 import { fileHint, NEWER } from "../../core/hints.ts";
 import { createNkey, nkeyFromSeed, type NkeyKind, type NkeyPair } from "../../keys/nkey.ts";
 
-/** The control plane's own keys. Whoever has them has the bus. */
+/** The control plane's own keys. Anyone who has them controls the bus. */
 export interface ServiceKeys {
-  /** The user who answers the callout and keeps the control plane's bucket. */
+  /** The user that answers callout requests and accesses the control plane's bucket. */
   readonly service: NkeyPair;
-  /** The user of the system account, who sees and ends connections. */
+  /** The user of the system account, which lists and closes connections. */
   readonly system: NkeyPair;
-  /** The account key that signs admissions. */
+  /** The account key that signs user JWTs. */
   readonly issuer: NkeyPair;
 }
 
-/** How {@link loadServiceKeys} treats a missing file. */
+/** Options of {@link loadServiceKeys}. */
 export interface LoadServiceKeysOptions {
-  /** Make the file when there is none. Default false. */
+  /** Create the file if it does not exist. Default false. */
   create?: boolean;
 }
 
@@ -39,16 +40,19 @@ const KINDS: Record<keyof ServiceKeys, NkeyKind> = {
 const NAMES = Object.keys(KINDS) as (keyof ServiceKeys)[];
 const FORMAT = "unibus-service-keys";
 const VERSION = 1;
-/** The file has less than 400 bytes. Whatever is larger is not ours, and not read. */
+/** The file has less than 400 bytes. A larger file is not a key file and is not read. */
 const MAX_BYTES = 16 * 1024;
 
 /**
- * Reads the keys, and makes them first where `create` says so. Two processes that start at once agree
- * on one file. Nodes of a cluster need the same keys: make them on one node and copy the file, with
- * its mode 0600, to the others before they start.
+ * Loads the service keys and, with `create`, creates them if the file does not exist. Processes
+ * that start at the same time agree on one file. All nodes of a cluster need the same keys: create
+ * them on one node and copy the file, with mode 0600, to the others before they start.
  *
- * `not_found` (no file, without `create`), `refused` (others may read or change it, or it is no file),
- * `corrupt` (damaged), `unsupported` (a later version's), `unavailable` (the disk says no).
+ * @throws {StoreError} not_found: the file does not exist and `create` is not set
+ * @throws {StoreError} refused: other users can read or change the file, or it is not a regular file
+ * @throws {StoreError} corrupt: the file is damaged
+ * @throws {StoreError} unsupported: a later version wrote the file
+ * @throws {StoreError} unavailable: the file cannot be read or written
  *
  * @example
  * ```ts
@@ -66,25 +70,25 @@ export async function loadServiceKeys(
   const found = await read(path);
   if (found !== null) return found;
   if (options.create !== true) {
-    throw new StoreError("not_found", `Read the service keys: there is no file ${path}`, {
-      hint: "the server makes them beside its database file",
+    throw new StoreError("not_found", `Read the service keys: ${path} does not exist`, {
+      hint: "the server creates them next to its database file",
     });
   }
   try {
     await create(path);
   } catch (error) {
-    throw unavailable("Make", path, error);
+    throw unavailable("Create", path, error);
   }
-  // Also where we made it: what counts is what the others will read.
+  // Read it even if we created it: another process may have won.
   const made = await read(path);
   if (made !== null) return made;
-  throw new StoreError("unavailable", `Make the service keys: ${path} went away at once`);
+  throw new StoreError("unavailable", `Create the service keys: ${path} was removed meanwhile`);
 }
 
 async function read(path: string): Promise<ServiceKeys | null> {
   let file: FileHandle;
   try {
-    // A pipe that nobody writes to would keep us for ever.
+    // Opening a pipe without a writer would block forever.
     file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   } catch (error) {
     if (systemCode(error) === "ENOENT") return null;
@@ -94,15 +98,15 @@ async function read(path: string): Promise<ServiceKeys | null> {
   try {
     const { mode, size, uid } = await file.stat();
     if ((mode & 0o170000) !== 0o100000 || size > MAX_BYTES) {
-      throw new StoreError("refused", `Read the service keys: ${path} is not a file of keys`);
+      throw new StoreError("refused", `Read the service keys: ${path} is not a service key file`);
     }
     if (process.platform !== "win32") {
       if ((mode & 0o077) !== 0) {
         const found = (mode & 0o777).toString(8).padStart(4, "0");
         throw new StoreError(
           "refused",
-          `Read the service keys: ${path} has mode ${found}, so others than its owner may use it; ` +
-            `chmod 600 it, and if somebody may have read it, remove it and start again`,
+          `Read the service keys: ${path} has mode ${found}, so other users can access it`,
+          { hint: "chmod 600 it; if someone may have read it, delete it and restart" },
         );
       }
       const own = process.getuid?.() ?? 0;
@@ -120,11 +124,12 @@ async function read(path: string): Promise<ServiceKeys | null> {
 }
 
 function parse(text: string, path: string): ServiceKeys {
-  // No cause: the error of a parser shows a piece of what it read.
+  // No cause: a parser's error quotes a part of its input.
   const corrupt = (what: string) =>
     new StoreError(
       "corrupt",
-      `Read the service keys: ${path} ${what}; put the file of another node or of a backup in its place`,
+      `Read the service keys: ${path} ${what}`,
+      { hint: "replace the file with the one of another node or of a backup" },
     );
   let value: Record<string, unknown>;
   try {
@@ -132,11 +137,13 @@ function parse(text: string, path: string): ServiceKeys {
   } catch {
     throw corrupt("is damaged");
   }
-  if (value?.format !== FORMAT) throw corrupt("holds no service keys");
+  if (value?.format !== FORMAT) throw corrupt("contains no service keys");
   if (value.version !== VERSION) {
     throw new StoreError(
       "unsupported",
-      `Read the service keys: ${path} has version ${Number(value.version)}, known is ${VERSION}`,
+      `Read the service keys: ${path} has version ${
+        Number(value.version)
+      }, supported is ${VERSION}`,
       { hint: NEWER },
     );
   }
@@ -144,17 +151,17 @@ function parse(text: string, path: string): ServiceKeys {
     try {
       const pair = nkeyFromSeed(String(value[name]), name);
       if (pair.kind === KINDS[name]) return [name, pair];
-    } catch { /* Said below. */ }
-    throw corrupt(`holds no ${KINDS[name]} seed for ${name}`);
+    } catch { /* Reported below. */ }
+    throw corrupt(`contains no ${KINDS[name]} seed for ${name}`);
   });
   const keys: ServiceKeys = Object.fromEntries(pairs);
   if (keys.service.publicKey === keys.system.publicKey) {
-    throw corrupt("holds one seed for service and system");
+    throw corrupt("contains the same seed for service and system");
   }
   return Object.freeze(keys);
 }
 
-/** Makes the file whole or not at all; one that another process made meanwhile stays. */
+/** Creates the file atomically; keeps one that another process created meanwhile. */
 async function create(path: string): Promise<void> {
   const seeds = Object.fromEntries(NAMES.map((name) => [name, createNkey(KINDS[name]).seed]));
   const text = JSON.stringify({ format: FORMAT, version: VERSION, ...seeds }, null, 2) + "\n";

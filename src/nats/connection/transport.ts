@@ -1,8 +1,8 @@
 /**
- * The socket under a connection. Like the library's own transport for Node, which it does not export,
- * except that a socket keeps one error listener for good: the library takes all listeners away between
- * its steps, and an error just then (`ECONNRESET` after a failed authentication, a TLS alert after the
- * handshake) ends the process.
+ * The socket of a NATS connection. It works like the library's Node transport, which is not
+ * exported, except that each socket keeps an error listener for its whole life: the library removes
+ * all listeners between its steps, and an error at that moment (`ECONNRESET` after a failed
+ * authentication, a TLS alert after the handshake) crashes the process.
  *
  * @module
  */
@@ -33,13 +33,13 @@ import {
 } from "@nats-io/transport-node";
 import config from "../../../deno.json" with { type: "json" };
 
-/** The library's options, which come to the transport of the connection they were given for. */
+/** The library's connection options, which it passes to the connection's transport. */
 export interface SocketOptions extends NatsConnectionOptions {
-  /** Told what the sockets of this connection say, where the library only says that time has run out. */
+  /** Called with the socket errors of this connection, where the library reports only a timeout. */
   onSocketError?: (error: Error) => void;
 }
 
-/** TLS files and text, as the library names them; the rest goes to `node:tls` as it is. */
+/** TLS options by the library's names; all others are passed to `node:tls` unchanged. */
 interface TlsFiles extends ConnectionOptions {
   caFile?: string;
   certFile?: string;
@@ -49,8 +49,9 @@ interface TlsFiles extends ConnectionOptions {
 }
 
 /**
- * Lets the library dial by our sockets. It has one factory for the whole process, and its own `connect`
- * sets another: so ours holds nothing, and serves a connection that is not ours just as well.
+ * Makes the library connect through our sockets. The library has one transport factory per process,
+ * and its own `connect` replaces it: so ours keeps no state and also works for connections that are
+ * not ours.
  */
 export function useSocketTransport(): void {
   setTransportFactory({
@@ -66,7 +67,7 @@ class SocketTransport implements Transport {
   #options: SocketOptions = {};
   #socket: Socket | null = null;
   #socketError: Error | undefined;
-  /** Whether the server has greeted us, so that a close is one of the connection. */
+  /** Whether the server's greeting has arrived, so that a close ends an established connection. */
   #connected = false;
   #done = false;
   #frames: Uint8Array[] = [];
@@ -105,13 +106,13 @@ class SocketTransport implements Transport {
     }
   }
 
-  /** Waits until a socket is open, and keeps it. */
+  /** Waits until a socket is open, and stores it. */
   async #opened(socket: Socket, event: "connect" | "secureConnect"): Promise<void> {
     this.#socket = socket;
     this.#socketError = undefined;
     const open = deferred<void>();
     socket.setNoDelay(true);
-    // For the whole life of the socket: an error that nobody listens for ends the process.
+    // For the whole life of the socket: an error without a listener crashes the process.
     socket.on("error", (error) => {
       this.#socketError ??= error;
       this.#options.onSocketError?.(error);
@@ -133,12 +134,12 @@ class SocketTransport implements Transport {
       key: await textOf(keyFile),
     };
     const read = Object.fromEntries(Object.entries(files).filter(([, text]) => text !== undefined));
-    // The library has no name for an address; Node would then want the one of localhost.
+    // The library sets no name for an IP address; Node would then expect `localhost`.
     const name = serverName ?? (server.tlsName || server.hostname);
     const socket = connectTls({
       ...where,
       rejectUnauthorized: true,
-      // An address has no place in the greeting.
+      // SNI does not allow IP addresses.
       servername: isIP(name) === 0 ? name : "",
       checkServerIdentity: (_, certificate) => checkServerIdentity(name, certificate),
       ...rest,
@@ -147,7 +148,7 @@ class SocketTransport implements Transport {
     await this.#opened(socket, "secureConnect");
   }
 
-  /** The server's greeting; what came after it is kept. */
+  /** Reads the server's greeting and keeps the bytes that follow it. */
   async #info(): Promise<ServerInfo> {
     const socket = this.#socket!;
     const greeting = deferred<ServerInfo>();
@@ -188,7 +189,7 @@ class SocketTransport implements Transport {
       if (this.#frames.length === 0) await this.#arrived;
       const frames = this.#frames;
       this.#frames = [];
-      for (const it of frames) yield it;
+      for (const frame of frames) yield frame;
       if (this.#done) return;
       if (this.#frames.length === 0) this.#arrived = deferred();
     }
@@ -199,7 +200,7 @@ class SocketTransport implements Transport {
   }
 
   send(frame: Uint8Array): void {
-    // What fails here is seen by the reader, or by the next ping.
+    // A failure shows up in the reader or at the next ping.
     if (!this.#done) this.#socket?.write(frame, () => {});
   }
 
@@ -215,7 +216,7 @@ class SocketTransport implements Transport {
   disconnect(): void {
     const socket = this.#socket;
     if (!this.#connected || socket === null) return;
-    // What was written before leaves first.
+    // Everything written before is sent first.
     socket.write(new Uint8Array(0), () => this.#end());
   }
 
@@ -227,7 +228,7 @@ class SocketTransport implements Transport {
 
   #end(error?: Error): void {
     this.#socket?.destroy();
-    // One that was never made ends with its attempt.
+    // A connection that was never established ends with its attempt.
     if (!this.#connected || this.#done) return;
     this.#done = true;
     this.closeError = error;
@@ -238,7 +239,7 @@ class SocketTransport implements Transport {
 
 const CLOSED = {
   connect: "the server closed the connection",
-  greeting: "the server closed the connection before it said anything",
+  greeting: "the server closed the connection before its greeting",
   secureConnect: "TLS handshake: the server closed the connection",
 } as const;
 

@@ -1,5 +1,5 @@
 /**
- * Finding a nats-server program that is new enough, or getting one.
+ * Finds a supported nats-server program, or installs one.
  *
  * @module
  */
@@ -14,24 +14,26 @@ import { fileHint } from "../../core/hints.ts";
 import { type Env, messageOf, run } from "./exec.ts";
 import { install, type InstallOptions } from "./install.ts";
 
-/** The oldest nats-server we can use: atomic batches came with it. */
+/** The oldest supported nats-server version: the first with atomic batches. */
 export const MIN_NATS_SERVER = "2.12";
 
-/** A nats-server program that is new enough. */
+/** A supported nats-server program. */
 export interface NatsBinary {
   /** Its path. */
   path: string;
   /** Its version, such as `2.15.1`. */
   version: string;
-  /** Where it was found: `UNIBUS_NATS_SERVER`, the PATH, our cache, or in the program itself. */
+  /**
+   * Where it was found: in `UNIBUS_NATS_SERVER`, the PATH, our cache, or bundled with the program.
+   */
   source: "env" | "path" | "cache" | "shipped";
 }
 
-/** How {@link findNatsServer} looks. */
+/** Options of {@link findNatsServer}. */
 export interface FindOptions {
-  /** The environment to read; `process.env` by default. */
+  /** The environment variables to use. Default `process.env`. */
   env?: Env;
-  /** Ends the search; it then rejects with `aborted`. */
+  /** Aborts the search, which then rejects with `aborted`. */
   signal?: AbortSignal;
 }
 
@@ -39,37 +41,44 @@ export type { Env } from "./exec.ts";
 export type { InstallOptions, InstallSource } from "./install.ts";
 
 /**
- * Finds a nats-server of version 2.12 or later: the one `UNIBUS_NATS_SERVER` names, else the first
- * on the PATH that is new enough, else the newest in our cache.
+ * Finds a nats-server of version 2.12 or later: the one that `UNIBUS_NATS_SERVER` names, else the
+ * first supported one on the PATH, else the newest in our cache.
  *
- * A server named in `UNIBUS_NATS_SERVER` is used or refused, never skipped: `unavailable` when it
- * cannot be run, `unsupported` when it is too old. Nothing found is `unavailable`.
+ * A server named in `UNIBUS_NATS_SERVER` is never skipped: if it cannot be used, the search fails.
+ *
+ * @throws {StoreError} unavailable: no server was found, or the one in `UNIBUS_NATS_SERVER` cannot
+ * be run
+ * @throws {StoreError} unsupported: the one in `UNIBUS_NATS_SERVER` is too old
+ * @throws {StoreError} aborted: `signal` was aborted
  */
 export async function findNatsServer(options: FindOptions = {}): Promise<NatsBinary> {
   const { binary, tried } = await search(options);
   if (binary !== undefined) return binary;
-  throw nowhere(`No nats-server ${MIN_NATS_SERVER} or later was found`, tried, {
+  throw notFound(`No nats-server ${MIN_NATS_SERVER} or later was found`, tried, {
     field: "natsServer",
-    hint: "installNatsServer() gets one",
+    hint: "call installNatsServer() to install one",
   });
 }
 
 /**
  * Installs a nats-server into our cache, from the project's official release for this platform or,
- * where that cannot be had, from Debian's package.
+ * if that is not available, from Debian's package.
  *
- * The release is checked against its published checksums; one that does not match is refused
- * (`mismatch`) and nothing else is tried. `unavailable` when no source works, naming why each one
- * failed. Several processes may install at once. `UNIBUS_NATS_RELEASES` names a mirror of the
- * release downloads.
+ * The release is verified against its checksum; if it does not match, no other source is tried.
+ * Several processes can install concurrently. `UNIBUS_NATS_RELEASES` sets the URL of a mirror of
+ * the release downloads.
+ *
+ * @throws {StoreError} mismatch: the checksum of the release does not match
+ * @throws {StoreError} unavailable: no source works; the message lists why each one failed
+ * @throws {StoreError} aborted: `signal` was aborted
  */
 export async function installNatsServer(options: InstallOptions = {}): Promise<NatsBinary> {
   const result = await installed(options);
   if ("binary" in result) return result.binary;
-  throw nowhere("No nats-server could be installed", result.tried);
+  throw notFound("No nats-server could be installed", result.tried);
 }
 
-/** Finds a nats-server as {@link findNatsServer} does and installs one where there is none. */
+/** Finds a nats-server like {@link findNatsServer}, and installs one if none is found. */
 export async function ensureNatsServer(options: InstallOptions = {}): Promise<NatsBinary> {
   const { binary, tried } = await search(options);
   if (binary !== undefined) return binary;
@@ -77,10 +86,14 @@ export async function ensureNatsServer(options: InstallOptions = {}): Promise<Na
   if ("binary" in result) return result.binary;
   const summary =
     `No nats-server ${MIN_NATS_SERVER} or later was found and none could be installed`;
-  throw nowhere(summary, [...tried, ...result.tried]);
+  throw notFound(summary, [...tried, ...result.tried]);
 }
 
-/** The version of the nats-server at `path`, such as `2.15.1`. `unavailable` when it is not one. */
+/**
+ * Returns the version of the nats-server at `path`, such as `2.15.1`.
+ *
+ * @throws {StoreError} unavailable: the program is not a nats-server or cannot be run
+ */
 export async function natsServerVersion(
   path: string,
   options: { signal?: AbortSignal } = {},
@@ -89,19 +102,19 @@ export async function natsServerVersion(
   try {
     output = await run(path, ["--version"], { ...options, timeout: 10_000 });
   } catch (error) {
-    throw failure(`Asking ${path} for its version failed`, error, options.signal);
+    throw failure(`Running ${path} --version failed`, error, options.signal);
   }
   const version = /^nats-server: v(\d+\.\d+\.\d+\S*)$/m.exec(output.trim())?.[1];
   if (version !== undefined) return version;
-  throw new StoreError("unavailable", `${path} is not a nats-server: it gives no version`);
+  throw new StoreError("unavailable", `${path} is not a nats-server: --version printed no version`);
 }
 
-/** Whether a nats-server of this version is new enough for us. */
+/** Reports whether a nats-server version is supported. */
 export function isSupportedNatsServer(version: string): boolean {
   return compareVersions(version, MIN_NATS_SERVER) >= 0;
 }
 
-/** The directory our downloaded nats-servers live in, one directory a version. */
+/** Returns the cache directory of installed nats-servers, with a subdirectory per version. */
 export function natsServerCacheDir(env: Env = process.env): string {
   return join(userCacheDir(env), "unibus", "nats-server");
 }
@@ -124,7 +137,7 @@ async function search(options: FindOptions): Promise<{ binary?: NatsBinary; trie
     const path = env.UNIBUS_NATS_SERVER;
     const version = await natsServerVersion(path, probe).catch((error) => {
       throw failure(
-        "UNIBUS_NATS_SERVER names a server that cannot be used",
+        "The nats-server in UNIBUS_NATS_SERVER cannot be used",
         error,
         signal,
         SET_ANOTHER,
@@ -135,7 +148,7 @@ async function search(options: FindOptions): Promise<{ binary?: NatsBinary; trie
     }
     throw new StoreError(
       "unsupported",
-      `UNIBUS_NATS_SERVER names ${path}, which is ${version}; ${MIN_NATS_SERVER} or later is needed`,
+      `UNIBUS_NATS_SERVER names ${path}, version ${version}; ${MIN_NATS_SERVER} or later is required`,
       { hint: SET_ANOTHER },
     );
   }
@@ -145,7 +158,7 @@ async function search(options: FindOptions): Promise<{ binary?: NatsBinary; trie
     { name: "cache", source: "cache" as const, candidates: await inCache(env) },
   ];
   for (const { name, source, candidates } of places) {
-    if (candidates.length === 0) tried.push(`${name}: none there`);
+    if (candidates.length === 0) tried.push(`${name}: not found`);
     for (const path of candidates) {
       try {
         const version = await natsServerVersion(path, probe);
@@ -187,7 +200,7 @@ function isExecutable(path: string): Promise<boolean> {
   return access(path, constants.X_OK).then(() => true, () => false);
 }
 
-/** Compares the numbers of two versions; what follows them (`-RC.1`) does not count. */
+/** Compares two versions by their numbers and ignores a suffix (`-RC.1`). */
 function compareVersions(a: string, b: string): number {
   const [left, right] = [a, b].map((v) => v.split(/[^\d.]/)[0]!.split(".").map(Number));
   for (let i = 0; i < 3; i++) {
@@ -205,11 +218,13 @@ async function installed(
     const result = await install(natsServerCacheDir(env), {
       ...options,
       env,
-      // What was unpacked is accepted only when it runs and is new enough.
+      // The unpacked program is accepted only if it runs and its version is supported.
       async check(path) {
         const version = await natsServerVersion(path, options);
         if (isSupportedNatsServer(version)) return version;
-        throw new Error(`It holds nats-server ${version}; ${MIN_NATS_SERVER} or later is needed`);
+        throw new Error(
+          `It contains nats-server ${version}; ${MIN_NATS_SERVER} or later is required`,
+        );
       },
     });
     if ("tried" in result) return result;
@@ -226,7 +241,7 @@ function failure(
   hint?: string,
 ): StoreError {
   if (signal?.aborted) {
-    return new StoreError("aborted", "Looking for a nats-server was aborted", {
+    return new StoreError("aborted", "The search for a nats-server was aborted", {
       cause: signal.reason,
     });
   }
@@ -237,11 +252,11 @@ function failure(
   });
 }
 
-/** What to do where the server that the environment names cannot be used. */
+/** Hint for an unusable server in `UNIBUS_NATS_SERVER`. */
 const SET_ANOTHER =
-  `set it to a nats-server ${MIN_NATS_SERVER} or later, or to nothing: one is then looked for`;
+  `set it to a nats-server ${MIN_NATS_SERVER} or later, or unset it to search for one`;
 
-function nowhere(
+function notFound(
   summary: string,
   tried: readonly string[],
   more: StoreErrorOptions = {},

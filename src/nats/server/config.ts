@@ -1,5 +1,5 @@
 /**
- * The nats-server's configuration file, written from typed options.
+ * Formats a nats-server's configuration file from typed options.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { resolve } from "node:path";
 import { StoreError } from "../../core/errors.ts";
 
-/** A value in a nats-server's configuration; entries that are undefined are left out. */
+/** A value in a nats-server's configuration; undefined entries are omitted. */
 export type ConfigValue = string | number | boolean | readonly ConfigValue[] | ConfigObject;
 
 /** A block of a nats-server's configuration. */
@@ -16,127 +16,127 @@ export interface ConfigObject {
   readonly [key: string]: ConfigValue | undefined;
 }
 
-/** A certificate for a listener: paths of PEM files. */
+/** The TLS certificate of a listener: paths of PEM files. */
 export interface NatsTls {
   /** The server's certificate, with its chain. */
   cert: string;
   /** Its private key. */
   key: string;
-  /** The authority that signs the other side's certificates. */
+  /** The authority that signs the peers' certificates. */
   ca?: string;
-  /** Whether the other side must show a certificate signed by `ca`. */
+  /** Whether a peer must present a certificate signed by `ca`. */
   verify?: boolean;
-  /** Seconds a handshake may take. */
+  /** Time limit of a handshake in seconds. */
   timeout?: number;
 }
 
-/** A user the server itself knows, by its public nkey or by a password. */
+/** A user in the server's own configuration, with a public nkey or a password. */
 export type NatsUser =
   | { nkey: string; permissions?: ConfigObject }
   | { user: string; password: string; permissions?: ConfigObject };
 
-/** An account: users in one see nothing of another. */
+/** An account: subjects and streams of one account are isolated from the others. */
 export interface NatsAccount {
   /** Its users. */
   users?: readonly NatsUser[];
-  /** Whether its users may have streams; false by default. */
+  /** Whether its users can use JetStream. Default false. */
   jetstream?: boolean;
 }
 
-/** The service that decides who may connect. */
+/** The auth callout: a service that authenticates clients. */
 export interface NatsAuthCallout {
   /** The account nkey that signs its answers (`A…`). */
   issuer: string;
-  /** The account the requests are sent in. */
+  /** The account to which the requests are sent. */
   account: string;
-  /** Users it is not asked about: by name, or by nkey (`U…`). */
+  /** Users that bypass the callout: by name, or by nkey (`U…`). */
   authUsers: readonly string[];
 }
 
-/** Who may connect. */
+/** Authentication settings. */
 export interface NatsAuthorization {
   /** Users of the default account. */
   users?: readonly NatsUser[];
-  /** Seconds a client may take to say who it is, and the callout to answer. */
+  /** Time limit in seconds for a client to authenticate and for the callout to answer. */
   timeout?: number;
-  /** The service that decides; none by default. */
+  /** The auth callout. Default none. */
   callout?: NatsAuthCallout;
 }
 
-/** How the server keeps streams. */
+/** JetStream settings. */
 export interface NatsJetStream {
-  /** The directory of its own it keeps them in. */
+  /** The directory of the streams, used by this server only. */
   storeDir: string;
   /**
-   * Whether each write reaches the disk before it is acknowledged; true by default. The server's own
-   * default syncs every two minutes, and a power cut then loses acknowledged writes.
+   * Whether each write is synced to disk before it is acknowledged. Default true. The server's own
+   * default syncs every two minutes, so a power failure loses acknowledged writes.
    */
   syncAlways?: boolean;
-  /** The most bytes it may keep on disk. */
+  /** Maximum size on disk in bytes. */
   maxFileStore?: number;
-  /** The most bytes it may keep in memory. */
+  /** Maximum size in memory in bytes. */
   maxMemoryStore?: number;
 }
 
-/** How the server joins a cluster. */
+/** Cluster settings. */
 export interface NatsCluster {
   /** The cluster's name, the same on every server. */
   name: string;
-  /** The address routes are accepted on; the client listener's by default. */
+  /** Listen address for routes. Default: the address of the client listener. */
   host?: string;
-  /** The port routes are accepted on; any free one by default. */
+  /** Listen port for routes. Default: any free port. */
   port?: number;
-  /** The other servers, as `host:port`. JetStream needs one at least. */
+  /** The other servers, as `host:port`. JetStream needs at least one. */
   routes: readonly string[];
-  /** Connections to each other server; one without pooling by default (-1). */
+  /** Connections to each other server. Default -1: one connection, without pooling. */
   poolSize?: number;
-  /** Whether to keep the addresses of the other servers from clients; true by default. */
+  /** Whether to hide the other servers' addresses from clients. Default true. */
   noAdvertise?: boolean;
-  /** What routes authenticate with, the same on every server. */
+  /** User name for routes, the same on every server. */
   user?: string;
   /** The password of `user`. */
   password?: string;
-  /** A certificate for routes. */
+  /** The TLS certificate of the route listener. */
   tls?: NatsTls;
 }
 
-/** The settings that say who may connect. */
+/** The settings for accounts and authentication. */
 export type NatsAccess = Pick<
   NatsServerConfig,
   "accounts" | "authorization" | "systemAccount" | "noAuthUser"
 >;
 
-/** What a nats-server is told. */
+/** The configuration of a nats-server. */
 export interface NatsServerConfig {
-  /** The address clients connect to; 127.0.0.1 by default. */
+  /** Listen address for clients. Default 127.0.0.1. */
   host?: string;
-  /** The port clients connect to; any free one by default (-1). */
+  /** Listen port for clients. Default -1: any free port. */
   port?: number;
   /** The server's name, unique in its cluster. */
   serverName?: string;
-  /** Streams; none by default. */
+  /** JetStream. Default: disabled. */
   jetstream?: NatsJetStream;
-  /** The cluster to join; none by default. */
+  /** The cluster to join. Default none. */
   cluster?: NatsCluster;
-  /** A certificate for clients. */
+  /** The TLS certificate of the client listener. */
   tls?: NatsTls;
-  /** Who may connect; everyone who can reach it by default. */
+  /** Authentication. Default: anyone who can reach the server can connect. */
   authorization?: NatsAuthorization;
   /** Accounts by name. */
   accounts?: Readonly<Record<string, NatsAccount>>;
-  /** The account that sees the server itself. */
+  /** The system account, which can monitor and control the server. */
   systemAccount?: string;
-  /** The user that a client without credentials becomes, by name. */
+  /** Name of the user assigned to clients without credentials. */
   noAuthUser?: string;
-  /** A port for monitoring over HTTP, on loopback only; -1 is any free one, none by default. */
+  /** HTTP monitoring port, on loopback only; -1 means any free port. Default none. */
   monitoringPort?: number;
-  /** The largest message in bytes; the server's default is 1 MiB. */
+  /** Maximum message size in bytes. The server's default is 1 MiB. */
   maxPayload?: number;
-  /** Lines added to the end of the configuration as they are. */
+  /** Text appended to the configuration unchanged. */
   extra?: string;
 }
 
-/** Writes the configuration file's text. Reads the ports in use from `portsFileDir`. */
+/** Formats the configuration file. The server writes its ports file to `portsFileDir`. */
 export function formatNatsConfig(config: NatsServerConfig, portsFileDir: string): string {
   const host = config.host ?? "127.0.0.1";
   const { jetstream, cluster } = config;
@@ -171,7 +171,7 @@ export function formatNatsConfig(config: NatsServerConfig, portsFileDir: string)
   return `${text}${config.extra ?? ""}\n`;
 }
 
-/** Writes only what says who may connect. */
+/** Formats only the accounts and authentication settings. */
 export function formatAccess(config: NatsAccess): string {
   return formatBlock(accessBlock(config));
 }
@@ -181,10 +181,10 @@ function accessBlock(config: NatsAccess): ConfigObject {
   const { users, timeout, callout } = authorization ?? {};
   return {
     accounts: accounts && Object.fromEntries(
-      Object.entries(accounts).map(([name, it]) => [
-        // A name is written bare, so it must be nothing but a name.
+      Object.entries(accounts).map(([name, account]) => [
+        // Names are written without quotes, so they must not contain other syntax.
         accountName(name),
-        { users: it.users ?? [], jetstream: it.jetstream ? "enabled" : undefined },
+        { users: account.users ?? [], jetstream: account.jetstream ? "enabled" : undefined },
       ]),
     ),
     system_account: config.systemAccount,
@@ -203,10 +203,13 @@ function accessBlock(config: NatsAccess): ConfigObject {
 
 function accountName(name: string): string {
   if (/^[A-Za-z][A-Za-z0-9_-]*$/.test(name)) return name;
-  throw new StoreError("invalid", "The name of a NATS account must be letters and digits");
+  throw new StoreError(
+    "invalid",
+    "A NATS account name must start with a letter and contain only letters, digits, - and _",
+  );
 }
 
-/** The secrets a configuration holds, in every form they may show up in the server's log. */
+/** Returns the secrets in a configuration, in every form in which the server may log them. */
 export function configSecrets(config: NatsServerConfig): string[] {
   const users = [
     ...config.authorization?.users ?? [],
@@ -255,10 +258,10 @@ function isList(value: readonly ConfigValue[] | ConfigObject): value is readonly
 }
 
 function quote(text: string): string {
-  // The server's quoting has no escapes for these, and no setting of ours needs them.
-  // deno-lint-ignore no-control-regex
+  // The configuration syntax cannot escape these, and no setting needs them. deno-lint-ignore
+  // no-control-regex
   if (/[\x00-\x1f\x7f]/.test(text)) {
-    throw new StoreError("invalid", "A nats-server setting holds a control character");
+    throw new StoreError("invalid", "A nats-server setting contains a control character");
   }
   return `"${text.replace(/[\\"]/g, "\\$&")}"`;
 }

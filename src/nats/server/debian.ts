@@ -1,6 +1,6 @@
 /**
- * Debian's nats-server package, unpacked without installing it and without touching the machine's
- * own package sources.
+ * Downloads Debian's nats-server package and unpacks it, without installing it and without changing
+ * the machine's package sources.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { messageOf, run, type UnpackOptions } from "./exec.ts";
 
-/** Debian releases that have a nats-server new enough, the steadiest first. */
+/** Debian releases with a supported nats-server, the most stable first. */
 const SUITES = ["forky", "testing", "sid"];
 
 const KEYRINGS = ["pgp", "gpg"].map((ending) =>
@@ -21,8 +21,8 @@ const KEYRINGS = ["pgp", "gpg"].map((ending) =>
 const TIMEOUT = 180_000;
 
 /**
- * Downloads Debian's package with apt, which checks the archive's signature, and unpacks it. Gives
- * the program's path.
+ * Downloads Debian's package with apt, which verifies the archive's signature, and unpacks it.
+ * Returns the program's path.
  */
 export async function unpackDebianPackage(options: UnpackOptions): Promise<string> {
   const { directory, log, signal } = options;
@@ -60,7 +60,8 @@ async function fetchAndUnpack(
   directory: string,
   limits: Limits,
 ): Promise<string> {
-  // Not inside our cache: as root, apt downloads as a user of its own, who cannot see a home.
+  // Not inside our cache: run by root, apt downloads as a separate user, who cannot read home
+  // directories.
   const own = await mkdtemp(join(tmpdir(), "unibus-apt-"));
   try {
     await chmod(own, 0o755);
@@ -77,7 +78,7 @@ async function fetchAndUnpack(
       "Acquire::Retries": "1",
       "Acquire::http::Timeout": "10",
       "Acquire::https::Timeout": "10",
-      // Without this apt takes a failed download for a warning.
+      // Without this, apt reports a failed download only as a warning.
       "APT::Update::Error-Mode": "any",
     };
     const apt = [...Object.entries(settings).flatMap(([k, v]) => ["-o", `${k}=${v}`]), "-q"];
@@ -92,13 +93,13 @@ async function fetchAndUnpack(
       const path = join(tree, bin, "nats-server");
       if (existsSync(path)) return path;
     }
-    throw new Error("The package holds no nats-server program");
+    throw new Error("The package contains no nats-server program");
   } finally {
     await rm(own, { recursive: true, force: true });
   }
 }
 
-/** The Debian mirrors this machine's own apt configuration names. */
+/** Lists the Debian mirrors in this machine's apt configuration. */
 async function debianMirrors(limits: Limits): Promise<string[]> {
   const list = async (...args: string[]) => {
     const output = await run("apt-get", ["indextargets", ...args], limits);
@@ -107,8 +108,8 @@ async function debianMirrors(limits: Limits): Promise<string[]> {
   const packages = "Created-By: Packages";
   const known = await list("--format", "$(REPO_URI)", packages, "Label: Debian");
   if (known.length > 0) return known;
-  // Before the first `apt-get update` apt does not know whose repositories they are. Debian's own
-  // is the one whose `main` serves this very release.
+  // Before the first `apt-get update`, apt does not know the labels of the repositories. Debian's
+  // is the one whose `main` serves this machine's release.
   const release = await readFile("/etc/os-release", "utf8");
   const codename = /^VERSION_CODENAME="?([\w-]+)"?$/m.exec(release)?.[1];
   const names = [codename, "stable", "testing", "unstable", "sid"];

@@ -1,5 +1,5 @@
 /**
- * Running a short-lived program and reading what it said.
+ * Runs a short-lived program and reads its output.
  *
  * @module
  */
@@ -10,9 +10,9 @@ import process from "node:process";
 /** Environment variables, as in `process.env`. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
-/** What a source needs to unpack a nats-server. */
+/** Options for unpacking a nats-server from a source. */
 export interface UnpackOptions {
-  /** An empty directory of its own, beside the cache entry. */
+  /** An empty working directory next to the cache entry. */
   directory: string;
   env: Env;
   version: string;
@@ -21,21 +21,21 @@ export interface UnpackOptions {
   signal?: AbortSignal;
 }
 
-/** How {@link run} runs a program. */
+/** Options of {@link run}. */
 export interface RunOptions {
-  /** Its working directory; ours by default. */
+  /** Working directory. Default: ours. */
   cwd?: string;
-  /** Variables to add to our environment. */
+  /** Environment variables to add to ours. */
   env?: Env;
-  /** Ends it, rejecting with the signal's reason. */
+  /** Ends the program; the call rejects with the signal's reason. */
   signal?: AbortSignal;
-  /** Milliseconds after which it is killed. */
+  /** Time limit in milliseconds, after which the program is killed. */
   timeout: number;
 }
 
 /**
- * Runs a program to its end and gives its standard output. Rejects when it cannot be started, fails
- * or takes too long; the message holds the last line it wrote to its standard error.
+ * Runs a program and returns its standard output. Rejects when it cannot be started, fails or takes
+ * too long; the message contains the last line of its standard error.
  */
 export function run(
   program: string,
@@ -75,10 +75,10 @@ function reason(
   return typeof error.code === "number" ? `it exited with code ${error.code}` : error.message;
 }
 
-/** What an error says, for a list of things tried. */
+/** Returns an error's message including its cause's. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  // `fetch` says only "fetch failed" in Node and keeps the reason as the cause.
+  // In Node, `fetch` reports only "fetch failed", with the reason as the cause.
   const reason = error.cause instanceof Error ? error.cause.message : "";
   return error.message.includes(reason) ? error.message : `${error.message}: ${reason}`;
 }

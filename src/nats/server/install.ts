@@ -1,6 +1,6 @@
 /**
- * Installing a nats-server into the cache: each source in turn, each unpacked beside the cache entry
- * and moved into place only once it has been seen to run.
+ * Installs a nats-server into the cache: tries each source in turn, unpacks next to the cache entry
+ * and moves the program into place after a test run.
  *
  * @module
  */
@@ -12,28 +12,28 @@ import { unpackDebianPackage } from "./debian.ts";
 import { type Env, messageOf } from "./exec.ts";
 import { NATS_SERVER_RELEASE, unpackRelease } from "./release.ts";
 
-/** Where a nats-server can be had. */
+/** A source of nats-server programs. */
 export type InstallSource = "release" | "debian";
 
-/** How a nats-server is installed. */
+/** Options of `installNatsServer`. */
 export interface InstallOptions {
-  /** The environment to read; `process.env` by default. */
+  /** The environment variables to use. Default `process.env`. */
   env?: Env;
-  /** Ends the installation; it then rejects with `aborted` and leaves nothing behind. */
+  /** Aborts the installation, which then rejects with `aborted` and leaves no files behind. */
   signal?: AbortSignal;
-  /** Called with a line for people about each step. */
+  /** Called with a human-readable line about each step. */
   log?: (line: string) => void;
-  /** The sources to try, in this order; by default the official release, then Debian's package. */
+  /** The sources to try, in order. Default: the official release, then Debian's package. */
   sources?: readonly InstallSource[];
   /** The official release to install, such as `2.15.1`. */
   version?: string;
-  /** The SHA-256 that its archive for this platform must have, hex, from somewhere one trusts. */
+  /** Expected SHA-256 of the archive for this platform in hex, from a trusted source. */
   sha256?: string;
 }
 
 interface Internal extends InstallOptions {
   env: Env;
-  /** Rejects unless the program at `path` can be used, else gives its version. */
+  /** Returns the version of the program at `path`; rejects if it is not usable. */
   check: (path: string) => Promise<string>;
 }
 
@@ -42,7 +42,7 @@ const SOURCES = {
   debian: { name: "Debian package", unpack: unpackDebianPackage },
 } as const;
 
-/** Installs into `cache`, or says why no source worked. A release that fails its checksum throws. */
+/** Installs into `cache`, or returns why each source failed. Throws on a checksum mismatch. */
 export async function install(
   cache: string,
   options: Internal,
@@ -64,7 +64,7 @@ export async function install(
         ...(signal === undefined ? {} : { signal }),
       });
       const result = await adopt(unpacked, cache, options.check);
-      log(`Installed nats-server ${result.version} as ${result.path}`);
+      log(`Installed nats-server ${result.version} in ${result.path}`);
       return result;
     } catch (error) {
       if (signal?.aborted) throw error;
@@ -86,16 +86,16 @@ async function adopt(
   await chmod(unpacked, 0o755);
   const version = await check(unpacked);
   const path = join(cache, version, basename(unpacked));
-  // Synced before it gets its name, so that the name never stands for half a file after a crash.
-  // Opened for reading: a program that anybody holds open for writing cannot be run.
+  // Synced before the rename, so that the path never names a partial file after a crash. Opened for
+  // reading: a program that is open for writing cannot be run.
   const file = await open(unpacked, "r");
   await file.sync().finally(() => file.close());
   await mkdir(join(cache, version), { recursive: true });
   try {
-    // Replaces atomically what another installer put there, or a damaged entry.
+    // Atomically replaces another installer's program or a damaged entry.
     await rename(unpacked, path);
   } catch (error) {
-    // Windows does not replace a program that runs; whoever was first has installed a good one.
+    // Windows cannot replace a running program; then another installer has put a good one there.
     await check(path).catch(() => {
       throw error;
     });
@@ -103,7 +103,7 @@ async function adopt(
   return { path, version };
 }
 
-/** Removes what installers that were killed left behind. */
+/** Removes the temporary files of installers that were killed. */
 async function removeStale(cache: string): Promise<void> {
   const hour = 3_600_000;
   for (const name of await readdir(cache)) {

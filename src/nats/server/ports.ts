@@ -1,5 +1,5 @@
 /**
- * The file in which a nats-server tells its ports, once all its listeners are up.
+ * Reads the ports file, which a nats-server writes when all its listeners are ready.
  *
  * @module
  */
@@ -9,14 +9,16 @@ import { type FSWatcher, watch } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 
-/** The ports a server listens on. */
+/** The ports that a server listens on. */
 export interface Ports {
   client: number;
   monitoring?: number;
   cluster?: number;
 }
 
-/** Waits until the server with process id `pid` has told its ports; rejects when `stopped` does. */
+/**
+ * Waits until the server with process id `pid` has written its ports; rejects when `stopped` does.
+ */
 export async function waitForPorts(
   directory: string,
   pid: number,
@@ -24,7 +26,7 @@ export async function waitForPorts(
 ): Promise<Ports> {
   let changed = Promise.withResolvers<void>();
   const wake = () => changed.resolve();
-  // A machine may be out of watches; then the timer alone must do.
+  // The system may have no file watches left; then only the timer is used.
   let watcher: FSWatcher | undefined;
   try {
     watcher = watch(directory, wake);
@@ -48,7 +50,7 @@ export async function waitForPorts(
   }
 }
 
-/** Removes the files of earlier servers, which a server that was killed leaves behind. */
+/** Removes the ports files of earlier servers, which remain when a server is killed. */
 export async function removePorts(directory: string): Promise<void> {
   for (const name of await readdir(directory)) {
     if (name.endsWith(".ports")) await rm(join(directory, name), { force: true });
@@ -63,7 +65,7 @@ async function readPorts(directory: string, pid: number): Promise<Ports | undefi
   try {
     lists = JSON.parse(await readFile(join(directory, name), "utf8"));
   } catch {
-    return undefined; // Half written; the rest follows.
+    return undefined; // Partially written.
   }
   const port = (kind: string) => {
     const url = lists[kind]?.[0];

@@ -1,5 +1,5 @@
 /**
- * The nats-server project's official release archives.
+ * Downloads the nats-server project's official release archives.
  *
  * @module
  */
@@ -15,23 +15,24 @@ import { GET_AGAIN } from "../../core/hints.ts";
 import { messageOf, run, type UnpackOptions } from "./exec.ts";
 import { RELEASE_DIGESTS } from "./release_digests.ts";
 
-/** The official release we install. */
+/** The official release that is installed by default. */
 export const NATS_SERVER_RELEASE = "2.15.1";
 
 const RELEASES = "https://github.com/nats-io/nats-server/releases/download";
 
-/** Milliseconds until the first byte, and between two pieces, before a download is given up. */
+/** Download timeouts in milliseconds: until the first byte, and between two chunks. */
 const CONNECT_TIMEOUT = 5_000;
 const STALL_TIMEOUT = 30_000;
 
 const REDIRECTS = [301, 302, 303, 307, 308];
-/** Redirects that are followed. */
-const MOST_HOPS = 5;
+const MAX_REDIRECTS = 5;
 
 /**
- * Downloads the release archive for this platform, checks its SHA-256 and unpacks it. Gives the
- * program's path. The default release must have the digest in our source; another one that of the
- * caller, or else the published one. Throws `mismatch` when it has another.
+ * Downloads the release archive for this platform, verifies its SHA-256 and unpacks it. Returns the
+ * program's path. The expected digest is the caller's, else the one in our source for the default
+ * release, else the published one.
+ *
+ * @throws {StoreError} mismatch: the archive has another digest
  */
 export async function unpackRelease(options: UnpackOptions): Promise<string> {
   const { directory, version, log, signal } = options;
@@ -49,7 +50,7 @@ export async function unpackRelease(options: UnpackOptions): Promise<string> {
   if (actual !== expected) {
     throw new StoreError(
       "mismatch",
-      `Refusing ${url}: its SHA-256 is ${actual}, it must be ${expected}`,
+      `Refused ${url}: its SHA-256 is ${actual}, expected ${expected}`,
       { hint: GET_AGAIN },
     );
   }
@@ -57,7 +58,7 @@ export async function unpackRelease(options: UnpackOptions): Promise<string> {
   return join(directory, stem, process.platform === "win32" ? "nats-server.exe" : "nats-server");
 }
 
-/** The platform as release archives name it. */
+/** Returns the platform's name in release archives. */
 function platform(): string {
   const system = { linux: "linux", darwin: "darwin", win32: "windows", freebsd: "freebsd" };
   const machine: Record<string, string> = {
@@ -70,26 +71,26 @@ function platform(): string {
   };
   const [os, arch] = [system[process.platform as keyof typeof system], machine[process.arch]];
   if (os !== undefined && arch !== undefined) return `${os}-${arch}`;
-  throw new Error(`There is no release for ${process.platform} on ${process.arch}`);
+  throw new Error(`No official release exists for ${process.platform} on ${process.arch}`);
 }
 
-/** The digest that this program was made with. */
+/** Returns the digest in our source. */
 function pinned(archive: string): string {
   const digest = RELEASE_DIGESTS[archive];
   if (digest !== undefined) return digest;
   throw new Error(
-    `This program has no SHA-256 of ${archive} to compare with; give it with --digest`,
+    `This program has no SHA-256 of ${archive} to verify it; set it with --digest`,
   );
 }
 
-/** The digest that the release's own list says. */
+/** Returns the digest in the release's own list. */
 async function published(url: string, archive: string, signal?: AbortSignal): Promise<string> {
   const digest = checksum(await text(url, signal), archive);
   if (digest === undefined) throw new Error(`${url} does not list ${archive}`);
   return digest;
 }
 
-/** Finds a file's line in the output of sha256sum. */
+/** Finds a file's digest in the output of sha256sum. */
 function checksum(sums: string, file: string): string | undefined {
   for (const line of sums.split("\n")) {
     const match = /^([0-9a-fA-F]{64}) [ *](.+?)\r?$/.exec(line);
@@ -108,7 +109,7 @@ async function text(url: string, signal?: AbortSignal): Promise<string> {
   return result;
 }
 
-/** Saves a download and gives its SHA-256. */
+/** Downloads to a file and returns its SHA-256. */
 async function save(url: string, path: string, signal?: AbortSignal): Promise<string> {
   const hash = createHash("sha256");
   const file = await open(path, "wx");
@@ -123,12 +124,12 @@ async function save(url: string, path: string, signal?: AbortSignal): Promise<st
   return hash.digest("hex");
 }
 
-/** Fetches, also from where it is redirected to; never over what others on the way can change. */
+/** Fetches a URL and follows redirects; only over https, or http on loopback. */
 async function follow(start: string, signal: AbortSignal): Promise<Response> {
   let url = new URL(start);
-  for (let hops = 0; hops <= MOST_HOPS; hops++) {
+  for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
     if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopbackUrl(url))) {
-      throw new Error(`Only https is downloaded from, found ${url.protocol}//${url.host}`);
+      throw new Error(`Downloads require https, found ${url.protocol}//${url.host}`);
     }
     const response = await fetch(url, { signal, redirect: "manual" });
     const location = response.headers.get("location");
@@ -136,14 +137,14 @@ async function follow(start: string, signal: AbortSignal): Promise<Response> {
     await response.body?.cancel();
     url = new URL(location, url);
   }
-  throw new Error(`It is redirected more than ${MOST_HOPS} times`);
+  throw new Error(`More than ${MAX_REDIRECTS} redirects`);
 }
 
-/** A download's bytes; given up when the server does not answer or stalls. */
+/** Downloads a URL in chunks; fails when the server does not answer or stalls. */
 async function* download(url: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
   const giveUp = new AbortController();
   const within = (ms: number) =>
-    setTimeout(() => giveUp.abort(new Error(`Nothing came for ${ms / 1000} s`)), ms);
+    setTimeout(() => giveUp.abort(new Error(`No data received for ${ms / 1000} s`)), ms);
   let timer = within(CONNECT_TIMEOUT);
   try {
     const signals = signal === undefined ? [giveUp.signal] : [giveUp.signal, signal];

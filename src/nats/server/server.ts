@@ -1,5 +1,5 @@
 /**
- * Running a nats-server as a child process.
+ * Runs a nats-server as a child process.
  *
  * @module
  */
@@ -18,67 +18,75 @@ import { type GuardedChild, spawnGuarded } from "./watchdog.ts";
 
 export type * from "./config.ts";
 
-/** How {@link startNatsServer} starts a server. */
+/** Options of {@link startNatsServer}. */
 export interface NatsServerOptions extends NatsServerConfig {
-  /** The nats-server program; by default the one `findNatsServer` finds. */
+  /** Path of the nats-server program. Default: the one that `findNatsServer` finds. */
   binary?: string;
-  /** Milliseconds it may take until it serves; 10,000 by default. */
+  /** Time limit for the start in milliseconds. Default 10,000. */
   startTimeout?: number;
-  /** Milliseconds it may take to stop before it is killed; 5,000 by default. */
+  /** Time limit for a graceful stop in milliseconds, after which it is killed. Default 5,000. */
   stopTimeout?: number;
-  /** Called with its process id as soon as it has one, at each start; it serves later. */
+  /** Called with its process ID at each start, before it is ready. */
   onSpawn?: (pid: number) => void;
-  /** Called with each piece of its log. */
+  /** Called with each chunk of its log. */
   onLog?: (text: string) => void;
-  /** Ends the start; it then rejects with `aborted`. */
+  /** Aborts the start, which then rejects with `aborted`. */
   signal?: AbortSignal;
 }
 
-/** How a server ended. */
+/** How a server process ended. */
 export interface NatsExit {
-  /** Its exit code, or null when a signal ended it. */
+  /** Its exit code; null if a signal ended it. */
   code: number | null;
-  /** The signal that ended it, or null. */
+  /** The signal that ended it; null if it exited. */
   signal: string | null;
 }
 
-/** A nats-server that we run. */
+/** A running nats-server child process. */
 export interface NatsServer extends AsyncDisposable {
-  /** What clients connect to. */
+  /** The URL for clients. */
   readonly url: string;
-  /** The address it listens on. */
+  /** Its listen address for clients. */
   readonly host: string;
-  /** The port it listens on. */
+  /** Its listen port for clients. */
   readonly port: number;
-  /** Its process id; another one after a restart. */
+  /** Its process ID, which changes when it is restarted. */
   readonly pid: number;
-  /** Its monitoring address, where it has one. */
+  /** Its monitoring URL, if enabled. */
   readonly monitoringUrl?: string;
-  /** The port it accepts routes on, where it is clustered. */
+  /** Its listen port for routes, if clustered. */
   readonly clusterPort?: number;
-  /** Its configuration file. */
+  /** Path of its configuration file. */
   readonly configPath: string;
-  /** Whether its process runs. */
+  /** Whether its process is running. */
   readonly running: boolean;
-  /** Settles when its process has ended, for whatever reason; a restart makes a new one. */
+  /** Resolves when its process has ended, for any reason; replaced by a restart. */
   readonly exited: Promise<NatsExit>;
-  /** The end of its log, 64 KiB at most. */
+  /** Returns the end of its log, at most 64 KiB. */
   logs(): string;
-  /** Sends a signal, SIGKILL by default; false when the process has ended. */
+  /** Sends a signal, by default SIGKILL. Returns false if the process has ended. */
   kill(signal?: NodeJS.Signals): boolean;
-  /** Stops it in order and waits; kills it when that takes too long. Does nothing when it has ended. */
+  /**
+   * Stops it gracefully and waits until it has ended; kills it if that takes too long. Idempotent.
+   */
   stop(): Promise<void>;
-  /** Starts it again, on the same ports and store, after it was stopped or has ended. */
+  /**
+   * Starts it again after it has ended, with the same ports and store.
+   *
+   * @throws {StoreError} invalid: it is still running
+   */
   restart(): Promise<void>;
 }
 
 const LOG_LIMIT = 64 * 1024;
 
 /**
- * Starts a nats-server and waits until it serves. It ends with this process, whatever ends that.
+ * Starts a nats-server and waits until it is ready. It is stopped when this process ends, for any
+ * reason.
  *
- * Rejects with `unavailable` when it exits (the message holds the end of its log) or does not serve
- * in time, with `aborted` when `signal` ends it; the process is then gone.
+ * @throws {StoreError} unavailable: it exited, with the end of its log in the message, or was not
+ * ready in time; the process has then ended
+ * @throws {StoreError} aborted: `signal` was aborted; the process has then ended
  */
 export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsServer> {
   const binary = options.binary ?? (await findNatsServer(
@@ -156,7 +164,7 @@ class ManagedServer implements NatsServer {
       // Not `child.kill`: in Deno it works only once.
       return process.kill(this.pid, signal);
     } catch (error) {
-      // It has ended and we have not heard of it yet.
+      // It has ended, but the event has not arrived yet.
       if (systemCode(error) === "ESRCH") return false;
       throw error;
     }
@@ -203,9 +211,9 @@ class ManagedServer implements NatsServer {
         }),
       );
     };
-    const abort = () => fail("aborted", "it was aborted", signal?.reason);
+    const abort = () => fail("aborted", "aborted by the caller's signal", signal?.reason);
     const timer = setTimeout(() => {
-      fail("unavailable", `it did not serve within ${startTimeout} ms${this.#last()}`);
+      fail("unavailable", `not ready within ${startTimeout} ms${this.#last()}`);
     }, startTimeout);
     signal?.addEventListener("abort", abort);
     if (signal?.aborted) abort();
@@ -243,13 +251,13 @@ class ManagedServer implements NatsServer {
       resolve({ code: null, signal: null });
     });
     child.once("exit", () => this.#running = false);
-    // Not `exit`: the log is complete only when the pipes have ended too.
+    // Not `exit`: the log is complete only after the pipes have been closed too.
     child.once("close", (code, signal) => resolve({ code, signal }));
     this.#exited = promise;
     if (child.pid !== undefined) this.#options.onSpawn?.(child.pid);
   }
 
-  /** What the server said last: its errors, or else its last lines. */
+  /** Returns the last errors in the server's log, or else its last lines. */
   #last(): string {
     const lines = this.logs().split("\n").filter((line) => line.trim() !== "");
     const errors = lines.filter((line) => /\[(FTL|ERR)\]/.test(line));
@@ -258,7 +266,7 @@ class ManagedServer implements NatsServer {
   }
 }
 
-/** What to do about what the server says of its sockets and its disk, in the words of its Go runtime. */
+/** Maps socket and disk errors in the server's log (texts of its Go runtime) to a hint. */
 function logHint(text: string): StoreErrorOptions {
   if (text.includes("address already in use")) return listenHint("EADDRINUSE");
   if (text.includes("cannot assign requested address")) return listenHint("EADDRNOTAVAIL");
@@ -267,7 +275,7 @@ function logHint(text: string): StoreErrorOptions {
   return text.includes("no space left") ? fileHint("ENOSPC") : {};
 }
 
-/** The address to connect to for a listener: one that listens everywhere is reached on loopback. */
+/** Returns the address for connecting to a listener: loopback if it listens on all addresses. */
 function reachable(host: string): string {
   if (host === "0.0.0.0") return "127.0.0.1";
   if (host === "::" || host === "[::]") return "[::1]";

@@ -1,5 +1,5 @@
 /**
- * Keeping a nats-server up: it is started again when it ends.
+ * Supervises a nats-server: restarts it when it exits.
  *
  * @module
  */
@@ -7,59 +7,61 @@
 import { type NatsServer, type NatsServerOptions, startNatsServer } from "./server.ts";
 import type { PartStatus } from "../types.ts";
 
-/** Waiting times between starts, milliseconds. */
+/** Delays between restarts in milliseconds. */
 export interface Backoff {
-  /** The first wait. Default 100. */
+  /** The first delay. Default 100. */
   min?: number;
-  /** The longest wait; each is twice the one before. Default 10,000. */
+  /** The longest delay; each is twice the previous one. Default 10,000. */
   max?: number;
-  /** A server that ran this long begins with the first wait again. Default 10,000. */
+  /** Uptime after which the delay is reset to the first one. Default 10,000. */
   reset?: number;
 }
 
-/** Something that happened to a supervised server. */
+/** An event of a supervised server. */
 export type SupervisorEvent =
-  /** It serves. `restarts` is 0 for the first start. */
+  /** It is ready. `restarts` is 0 for the first start. */
   | { kind: "started"; url: string; pid: number; restarts: number }
-  /** It ended by itself; the next start is in `wait` milliseconds. */
+  /** It exited; the next start is in `wait` milliseconds. */
   | { kind: "ended"; detail: string; wait: number }
-  /** It could not be started; the next try is in `wait` milliseconds. */
+  /** It could not be started; the next attempt is in `wait` milliseconds. */
   | { kind: "start_failed"; detail: string; wait: number };
 
-/** What {@link superviseNatsServer} takes besides the server's own options. */
+/** Options of {@link superviseNatsServer} besides the server's own. */
 export interface SupervisorOptions {
-  /** Told of starts and ends; must not throw. */
+  /** Called when it starts or exits; must not throw. */
   onEvent?: (event: SupervisorEvent) => void;
-  /** Waiting times between starts. */
+  /** Delays between restarts. */
   backoff?: Backoff;
 }
 
-/** How a supervised server does. */
+/** Status of a supervised server. */
 export interface SupervisorStatus extends PartStatus {
-  /** Whether its process runs and serves. */
+  /** Whether its process is running and ready. */
   running: boolean;
-  /** How often it was started again. */
+  /** Number of restarts. */
   restarts: number;
-  /** Its own last words when it last ended or did not start; `null` when it never did. */
+  /** Its last log line when it last exited or failed to start; `null` if it never did. */
   lastError: string | null;
 }
 
-/** A nats-server that is started again when it ends. */
+/** A nats-server that is restarted when it exits. */
 export interface SupervisedNatsServer extends AsyncDisposable {
-  /** The server; it keeps its URL and ports over restarts. Do not stop or restart it yourself. */
+  /**
+   * The server, which keeps its URL and ports across restarts. Do not stop or restart it yourself.
+   */
   readonly server: NatsServer;
-  /** What clients connect to. */
+  /** The URL for clients. */
   readonly url: string;
-  /** How it does. */
+  /** Returns its status. */
   status(): SupervisorStatus;
-  /** Stops it for good. */
+  /** Stops it permanently. */
   stop(): Promise<void>;
 }
 
 /**
- * Starts a nats-server and keeps it up. Rejects like `startNatsServer` when the first start fails:
- * a wrong configuration is not mended by another try. Later it is tried for ever, on the same ports;
- * clients and the control plane's own connections reconnect by themselves.
+ * Starts a nats-server and restarts it whenever it exits, on the same ports and without an attempt
+ * limit. Clients and the control plane's own connections reconnect by themselves. Rejects like
+ * `startNatsServer` when the first start fails: a retry does not fix a wrong configuration.
  */
 export async function superviseNatsServer(
   options: NatsServerOptions,
@@ -78,7 +80,7 @@ class Supervisor implements SupervisedNatsServer {
   #restarts = 0;
   #lastError: string | null = null;
   #stopping: Promise<void> | null = null;
-  /** Ends a wait between two starts. */
+  /** Ends the delay before a restart. */
   #wake: () => void = () => {};
 
   constructor(server: NatsServer, { onEvent, backoff = {} }: SupervisorOptions) {
@@ -96,17 +98,17 @@ class Supervisor implements SupervisedNatsServer {
 
   status(): SupervisorStatus {
     const running = this.#running && this.server.running;
-    const counted = this.#restarts === 0 ? "" : `, started again ${this.#restarts} times`;
+    const counted = this.#restarts === 0 ? "" : `, restarts: ${this.#restarts}`;
     return {
       ok: running,
       running,
       restarts: this.#restarts,
       lastError: this.#lastError,
       detail: running
-        ? `runs${counted}`
+        ? `running${counted}`
         : this.#stopping !== null
         ? "stopped"
-        : `down${counted}: ${this.#lastError ?? "it has just ended"}`,
+        : `down${counted}: ${this.#lastError ?? "it has just exited"}`,
     };
   }
 
@@ -152,7 +154,7 @@ class Supervisor implements SupervisedNatsServer {
         this.#lastError = error instanceof Error ? error.message : String(error);
         continue;
       }
-      // Stopped in the moment it came up again.
+      // Stopped while it was being restarted.
       if (this.#stopping !== null) return await this.server.stop();
       this.#running = true;
       this.#restarts++;
@@ -163,7 +165,7 @@ class Supervisor implements SupervisedNatsServer {
   #tell(event: SupervisorEvent): void {
     try {
       this.#onEvent(event);
-    } catch { /* A listener's trouble must not end the watch. */ }
+    } catch { /* A throwing listener must not end the supervision. */ }
   }
 
   #started(): void {
@@ -182,9 +184,9 @@ class Supervisor implements SupervisedNatsServer {
   }
 }
 
-/** The last error in a server's log, else its last line, without time and process id. */
+/** Returns the last error in a server's log, else its last line, without time and process ID. */
 function lastWords(log: string): string | null {
   const lines = log.split("\n").filter((line) => line.trim() !== "");
-  const line = lines.findLast((it) => /\[(?:FTL|ERR)\]/.test(it)) ?? lines.at(-1);
+  const line = lines.findLast((line) => /\[(?:FTL|ERR)\]/.test(line)) ?? lines.at(-1);
   return line?.replace(/^\[\d+\] \S+ \S+ /, "") ?? null;
 }

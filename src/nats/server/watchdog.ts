@@ -1,5 +1,5 @@
 /**
- * Starting a child process that does not outlive us.
+ * Starts a child process that does not outlive this process.
  *
  * @module
  */
@@ -8,14 +8,15 @@ import { type ChildProcessByStdio, spawn } from "node:child_process";
 import process from "node:process";
 import type { Readable, Writable } from "node:stream";
 
-/** A child with a pipe at each end. */
+/** A child process with pipes for its standard streams. */
 export type GuardedChild = ChildProcessByStdio<Writable, Readable, Readable>;
 
 /**
- * A shell that leaves a watcher behind and becomes the program, so that the child's process id, exit
- * code and signals are the program's own. The watcher reads from a pipe that we hold: a line means
- * that the program has ended; the end of the pipe without one means that we are gone, however we
- * ended, and then it ends the program and removes its directory, which nobody else will.
+ * A shell script that starts a watcher in the background and then executes the program, so that the
+ * child's process ID, exit code and signals are the program's own. The watcher reads from a pipe
+ * that we hold open: a line means that the program has ended; the end of the pipe without a line
+ * means that our process has ended, for any reason. The watcher then stops the program and removes
+ * its directory.
  */
 const SHELL = `exec 3<&0
 directory=$1
@@ -36,9 +37,9 @@ shift
 exec "$@" </dev/null 3<&-`;
 
 /**
- * Starts a program that is ended when we end, also by SIGKILL; `directory`, which holds its files, is
- * then removed. The program has a session of its own, so that Ctrl-C in a terminal reaches us alone
- * and we shut it down in order. On Windows nothing watches it.
+ * Starts a program that is stopped when our process ends, even by SIGKILL; its `directory` is then
+ * removed. The program runs in its own session, so that Ctrl-C in a terminal reaches only us and we
+ * can stop it gracefully. On Windows there is no watcher.
  */
 export function spawnGuarded(
   directory: string,
@@ -50,7 +51,7 @@ export function spawnGuarded(
     stdio: "pipe",
     detached: true,
   });
-  // The watcher may be gone before it is told.
+  // The watcher may have ended before it receives the line.
   child.stdin.on("error", () => {});
   child.once("exit", () => child.stdin.end("ended\n"));
   return child;

@@ -99,7 +99,7 @@ Deno.test("a file that is not what it should be: what to name instead", async ()
       [["snapshot", "verify", at("none")], null],
       [["user", "list", ...url, "--creds", at("text")], /a JWT and its seed/],
       [["user", "list", ...url, "--nkey-seed-file", at("text")], /begins with SU/],
-      [["user", "list", ...url, "--service-keys", at("none")], /the server makes them beside/],
+      [["user", "list", ...url, "--service-keys", at("none")], /the server creates them next to/],
       [["user", "list", ...url, "--connect-timeout", "1"], /check --nats-url/],
     ]);
   });
@@ -161,7 +161,7 @@ Deno.test("a server that says no: who one must be there, and how it is reached",
     const tls = ["--nats-url", server.url.replace("nats:", "tls:"), "--connect-timeout", "1"];
     await expect([
       [["user", "list", ...url], /name the bucket with --bucket/],
-      [["user", "list", ...tls], /this port speaks no TLS/],
+      [["user", "list", ...tls], /this port does not support TLS/],
     ]);
     const env = { UNIBUS_NATS_SERVER: path };
     const own = ["--db", `${dir}/a.db`, "--nats-store", `${dir}/js`, "--store-dir", `${dir}/blobs`];

@@ -60,7 +60,7 @@ Deno.test("a server that ends the connection without a word is said to have done
   await failsWith(
     "unavailable",
     () => connectNats({ servers: mute.url, bootstrapTimeout: 0 }),
-    /the server closed the connection before it said anything/,
+    /the server closed the connection before its greeting/,
   );
 });
 

@@ -91,7 +91,7 @@ Deno.test({
     await assert.rejects(findNatsServer({ env: place.env }), (error: Error & { code: string }) => {
       assert.equal(error.code, "unavailable");
       assert.ok(error.message.includes(`${old} is 2.10.27, too old`), error.message);
-      assert.match(error.message, /cache: none there/);
+      assert.match(error.message, /cache: not found/);
       assert.match(error.message, /UNIBUS_NATS_SERVER: not set/);
       return true;
     });
@@ -113,7 +113,7 @@ Deno.test({
     const cases = [
       [missing, "unavailable", /missing failed: no such program/],
       [place.env.HOME, "unavailable", /permission denied/],
-      [old, "unsupported", /is 2\.10\.27; 2\.12 or later is needed/],
+      [old, "unsupported", /version 2\.10\.27; 2\.12 or later is required/],
       [other, "unavailable", /is not a nats-server/],
     ] as const;
     for (const [path, code, message] of cases) {

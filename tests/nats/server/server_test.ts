@@ -138,7 +138,7 @@ Deno.test({
       const late = startNatsServer({ binary, startTimeout: 1000 });
       await assert.rejects(late, (error: Error) => {
         assert.ok(isStoreError(error, "unavailable"));
-        const pid = /did not serve within 1000 ms: process (\d+)$/.exec(error.message)?.[1];
+        const pid = /not ready within 1000 ms: process (\d+)$/.exec(error.message)?.[1];
         assert.ok(pid !== undefined, error.message);
         assert.throws(() => process.kill(Number(pid), 0), { code: "ESRCH" });
         return true;

@@ -47,7 +47,7 @@ Deno.test({
       running: true,
       restarts: 0,
       lastError: null,
-      detail: "runs",
+      detail: "running",
     });
     for (const restarts of [1, 2, 3]) {
       const { pid } = nats.server;
