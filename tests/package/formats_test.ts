@@ -82,7 +82,7 @@ for (const [i, kinds] of KINDS_OF.entries()) {
         await failsWith("unsupported", () => openSqlite(path, { readOnly: true }), /open it once/);
         const { code, stderr } = await cli(["user", "list", "--db", path]);
         assert.equal(code, 1);
-        assert.match(stderr, /\nhint: back it up, then start the server on it once/);
+        assert.match(stderr, /\nhint: back up the file, then start the server with it once/);
         assert.deepEqual(filesOf(dir), files);
       }
       {

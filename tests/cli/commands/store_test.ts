@@ -47,7 +47,7 @@ onBoth("users are added, listed, shown, revoked, restored and deleted", async (s
 
   const last = await cli(["user", "revoke", ada.signPub, ...store]);
   assert.equal(last.code, 1);
-  assert.match(last.stderr, /last active admin\nhint: --force overrides/);
+  assert.match(last.stderr, /last active admin\nhint: use --force/);
   await ok(["user", "revoke", ada.signPub, "--force", ...store]);
   await ok(["user", "delete", ada.signPub, "--force", ...store]);
   const deleted = await ok(["user", "delete", bob.signPub, "--json", ...store]);

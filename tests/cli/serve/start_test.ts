@@ -97,12 +97,12 @@ Deno.test("a start that fails half-way undoes what it began, and says why", () =
     assert.doesNotMatch(http, /"nats\.started"/);
     assert.deepEqual(await readdir(dir), []);
     assert.match(http, new RegExp(`^error: .*${port.port}: another program`));
-    assert.match(http, /\nhint: stop the program that listens there, or choose --http-port/);
+    assert.match(http, /\nhint: stop the program that uses the port, or set --http-port/);
 
     const nats = await start(["--nats-port", `${port.port}`]);
     assert.match(nats, new RegExp(`error: .*${port.port}: another program`));
     assert.deepEqual(await readdir(dir), []);
-    assert.match(nats, /\nhint: stop the program that listens there, or choose .*--nats-port/);
+    assert.match(nats, /\nhint: stop the program that uses the port, or set .*--nats-port/);
 
     await writeFile(
       `${dir}/other.db`,
@@ -119,7 +119,7 @@ Deno.test("a start that fails half-way undoes what it began, and says why", () =
     assert.deepEqual([lost.code, lost.stdout], [1, ""]);
     assert.match(
       lost.stderr,
-      /^error: No nats-server[^]*\nhint: membershipd nats install gets one\n$/,
+      /^error: No nats-server[^]*\nhint: install one with membershipd nats install\n$/,
     );
 
     // What was begun is gone, and the next start finds nothing in its way.

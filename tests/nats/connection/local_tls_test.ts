@@ -93,8 +93,8 @@ Deno.test("localTls() trusts the system where an authority signed, and says what
     const authority = testAuthority("CA");
     const signed = save(dir, "signed", authority.issue("x", ["bus.example.org"]), authority.cert);
     assert.deepEqual(await localTls({ cert: signed.cert }), { serverName: "bus.example.org" });
-    await failsWith("invalid", () => localTls({ cert: signed.ca }), /for no host/);
-    await failsWith("invalid", () => localTls({ cert: signed.key }), /no certificate/);
+    await failsWith("invalid", () => localTls({ cert: signed.ca }), /has no host name/);
+    await failsWith("invalid", () => localTls({ cert: signed.key }), /no PEM certificate/);
     await failsWith("unavailable", () => localTls({ cert: join(dir, "none") }));
   });
 });

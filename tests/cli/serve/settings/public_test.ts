@@ -116,7 +116,7 @@ Deno.test("a certificate of an unknown authority needs --ca, and the start says 
   await inDir(async (dir) => {
     const args = publicFlags(tls).filter((it) => it !== "--ca" && it !== tls.caFile);
     const child = await daemon(dir, args).then(() => null, (error: Error) => error.message);
-    assert.match(child!, /TLS failed.*\n?hint: --ca/);
+    assert.match(child!, /TLS failed.*\n?hint: set --ca/);
   });
 });
 
