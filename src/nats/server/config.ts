@@ -258,8 +258,8 @@ function isList(value: readonly ConfigValue[] | ConfigObject): value is readonly
 }
 
 function quote(text: string): string {
-  // The configuration syntax cannot escape these, and no setting needs them. deno-lint-ignore
-  // no-control-regex
+  // The configuration syntax cannot escape these, and no setting needs them.
+  // deno-lint-ignore no-control-regex
   if (/[\x00-\x1f\x7f]/.test(text)) {
     throw new StoreError("invalid", "A nats-server setting contains a control character");
   }
