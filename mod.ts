@@ -5,8 +5,8 @@
  * and {@link migrateSqliteToKv} moves it from the first to the second.
  *
  * Permissions in Deno: `openSqlite` needs `--allow-read` and `--allow-write` for the file's folder;
- * `openJetStream` needs `--allow-net` for the servers and `--allow-env`; the move needs both, and its
- * backup `--allow-all`, because Deno lets SQLite write a second file only with that.
+ * `openJetStream` needs `--allow-net` for the servers and `--allow-env`, and to list everything, as
+ * a snapshot or a move does, read and write access to the system's temporary directory.
  *
  * @example Embed the store
  * ```ts

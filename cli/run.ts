@@ -6,7 +6,7 @@
 
 import { CommanderError } from "@commander-js/extra-typings";
 import type { CommandUnknownOpts, Context } from "./command.ts";
-import { EXIT, type Failure, failureOf } from "./terminal/failure.ts";
+import { EXIT, type Failure, failureOf, failureText } from "./terminal/failure.ts";
 import type { Io } from "./terminal/io.ts";
 import { HELP_WIDTH } from "./help.ts";
 import { program } from "./program.ts";
@@ -129,11 +129,9 @@ async function fail(context: Context, error: unknown, json: boolean): Promise<nu
   const { io } = context;
   const failure = failureOf(error, io.signal, context.resume);
   if (failure === null) return EXIT.failed;
-  const { message, hint, exit } = failure;
-  await io.stderr.write(`error: ${message}\n${hint === undefined ? "" : `hint: ${hint}\n`}`);
-  if (io.env.UNIBUS_DEBUG && error instanceof Error) await io.stderr.write(`${error.stack}\n`);
+  await io.stderr.write(failureText(failure, error, io.env));
   if (json) await printFailure(context, failure);
-  return exit;
+  return failure.exit;
 }
 
 /** Writes the error as JSON, into the document that was begun or as one of its own. */

@@ -13,6 +13,7 @@ import { isStoreError, StoreError } from "../../src/core/errors.ts";
 import { systemCode } from "../../src/core/host/system_code.ts";
 import { connect, run, value } from "../../src/sqlite/file/connect.ts";
 import { isBusy } from "../../src/sqlite/file/errors.ts";
+import { demandAll } from "../terminal/permissions.ts";
 import type { Log } from "./log/log.ts";
 
 /** A directory that is ours. */
@@ -31,13 +32,14 @@ const LOOK_MS = 50;
  * Takes the directory, made when it is missing; the system gives it back however we end. Waits for a
  * nats-server that still runs in it since its membershipd was killed.
  *
- * `refused` when another membershipd has it.
+ * `refused` when another membershipd has it, and without all of Deno's permissions.
  */
 export async function lockStore(
   directory: string,
   { signal, log }: { signal: AbortSignal; log: Log },
 ): Promise<StoreLock> {
   const attempt = `Using the streams in ${directory}`;
+  demandAll(attempt);
   const path = `${directory}/membershipd.lock`;
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });

@@ -6,7 +6,8 @@
 
 import { isStoreError, type RecordProblem, type StoreError } from "../../src/core/errors.ts";
 import { hintOf } from "./hints.ts";
-import { OutputClosed } from "./io.ts";
+import { type Io, OutputClosed } from "./io.ts";
+import { type Denied, deniedBy, withoutAdvice } from "./permissions.ts";
 
 /** The exit codes, stable. */
 export const EXIT = { done: 0, failed: 1, usage: 2, different: 3, interrupted: 130 } as const;
@@ -56,7 +57,12 @@ export function failureOf(
   if (error instanceof UsageError) {
     return { exit: EXIT.usage, code: "usage", message: error.message };
   }
-  if (isStoreError(error)) return ofStore(error);
+  const denied = deniedBy(error);
+  if (isStoreError(error)) return ofStore(error, denied);
+  if (denied !== null) {
+    const message = `Permission denied by Deno: it ${denied.what}`;
+    return { exit: EXIT.failed, code: "refused", message, hint: denied.hint };
+  }
   const message = error instanceof Error ? error.message : String(error);
   return {
     exit: EXIT.failed,
@@ -66,9 +72,9 @@ export function failureOf(
   };
 }
 
-function ofStore(error: StoreError): Failure {
-  const { code, message, field, problems } = error;
-  const hint = hintOf(error);
+function ofStore(error: StoreError, denied: Denied | null): Failure {
+  const { code, field, problems } = error;
+  const hint = denied?.hint ?? hintOf(error);
   return {
     exit: code === "invalid"
       ? EXIT.usage
@@ -78,9 +84,23 @@ function ofStore(error: StoreError): Failure {
       ? EXIT.interrupted
       : EXIT.failed,
     code,
-    message,
+    message: denied === null ? error.message : withoutAdvice(error.message),
     ...(field === undefined ? {} : { field }),
     ...(problems === undefined ? {} : { problems }),
     ...(hint === undefined ? {} : { hint }),
   };
+}
+
+/** The lines that tell it; with `UNIBUS_DEBUG` also where in the program it arose. */
+export function failureText({ message, hint }: Failure, error: unknown, env: Io["env"]): string {
+  const stack = error instanceof Error && isDebugging(env) ? `${error.stack}\n` : "";
+  return `error: ${message}\n${hint === undefined ? "" : `hint: ${hint}\n`}${stack}`;
+}
+
+function isDebugging(env: Io["env"]): boolean {
+  try {
+    return Boolean(env.UNIBUS_DEBUG);
+  } catch {
+    return false; // Deno does not let us look.
+  }
 }

@@ -7,7 +7,7 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { systemCode } from "../../src/core/host/system_code.ts";
-import { EXIT } from "./failure.ts";
+import { EXIT, failureOf, failureText } from "./failure.ts";
 import { type Output, OutputClosed } from "./io.ts";
 import { run } from "../run.ts";
 
@@ -85,6 +85,12 @@ export async function runProcess(exit: (code: number) => never): Promise<never> 
     });
   }
   const stderr = messages(process.stderr);
+  // Deno throws what it denies a listening server from outside the call.
+  process.on("uncaughtException", async (error) => {
+    const failure = failureOf(error, new AbortController().signal, null);
+    if (failure !== null) await stderr.write(failureText(failure, error, process.env));
+    exit(failure?.exit ?? EXIT.failed);
+  });
   const code = await run(process.argv.slice(2), {
     stdout: output(process.stdout),
     stderr,

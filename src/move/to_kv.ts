@@ -87,7 +87,7 @@ export async function migrateSqliteToKv(options: SqliteToKvOptions): Promise<Mov
       steps.finish(total);
       return report;
     }
-    report.backup = backUp(source, counts, total, steps, options);
+    report.backup = await backUp(source, counts, total, steps, options);
     await move(target.bucket, source, plan, report, steps, options);
     noteMove(source, target.bucket, options.nats);
     steps.finish(total);
@@ -97,17 +97,17 @@ export async function migrateSqliteToKv(options: SqliteToKvOptions): Promise<Mov
   }
 }
 
-function backUp(
+async function backUp(
   source: SqliteSource,
   counts: Counts,
   total: number,
   steps: Steps,
   { backup = true }: SqliteToKvOptions,
-): string | null {
+): Promise<string | null> {
   if (backup === false) return null;
   steps.begin("backup", total);
   const path = typeof backup === "string" ? backup : `${source.path}.backup-${stamp()}`;
-  source.backupTo(path);
+  await source.backupTo(path);
   checkBackup(path, { storeId: source.storeId, counts });
   steps.tell(total, total);
   return path;

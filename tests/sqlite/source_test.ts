@@ -73,7 +73,7 @@ Deno.test("a backup, which is not in WAL mode, is locked as a source too", async
   await withFile(async (path, dir) => {
     {
       using source = openSource(path);
-      source.backupTo(`${dir}/backup.db`);
+      await source.backupTo(`${dir}/backup.db`);
     }
     using source = openSource(`${dir}/backup.db`);
     assert.ok(source.counts().users > 0);
@@ -212,7 +212,7 @@ Deno.test("a backup opens again with identical data and the same identity", asyn
   await withFile(async (path, dir) => {
     const to = `${dir}/deep/er/backup.db`;
     using source = openSource(path);
-    source.backupTo(to);
+    await source.backupTo(to);
     checkBackup(to, { storeId: source.storeId, counts: source.counts() });
     assert.equal(statSync(to).mode & 0o777, 0o600);
     using copy = openSource(to);
@@ -252,7 +252,7 @@ Deno.test("checkBackup() finds what is missing, of another plane, or damaged", a
   await withFile(async (path, dir) => {
     const to = `${dir}/backup.db`;
     using source = openSource(path);
-    source.backupTo(to);
+    await source.backupTo(to);
     const { storeId } = source;
     const counts = source.counts();
     await failsWith("not_found", () => checkBackup(`${to}x`, { storeId, counts }));

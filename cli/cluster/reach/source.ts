@@ -11,6 +11,7 @@ import { createNkey } from "../../../src/keys/nkey.ts";
 import { startNatsServer } from "../../../src/nats/server/server.ts";
 import { natsServer } from "../../nats_server.ts";
 import { lockStore } from "../../serve/lock.ts";
+import { demandAll } from "../../terminal/permissions.ts";
 
 /** How long it may take to read its streams anew, milliseconds. */
 const START_MS = 120_000;
@@ -21,6 +22,7 @@ export async function openDirectory(
   { env, signal }: { env: Readonly<Record<string, string | undefined>>; signal: AbortSignal },
 ): Promise<AsyncDisposable & { connection: NatsConnection }> {
   await using stack = new AsyncDisposableStack();
+  demandAll(`Reading the streams in ${directory}`);
   const { path: binary } = await natsServer({ env, signal });
   const lock = await lockStore(directory, { signal, log: () => {} });
   stack.defer(() => lock.release());

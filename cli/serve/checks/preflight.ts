@@ -12,6 +12,7 @@ import { listenError } from "../../../src/http/serve/serve.ts";
 import { misuseOf } from "../../cluster/reach/directory.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import { natsServer } from "../../nats_server.ts";
+import { demandAll } from "../../terminal/permissions.ts";
 import { besides, refuseEmpty } from "./beside.ts";
 import { isManaged } from "../settings/guards.ts";
 import type { BusOptions } from "../managed.ts";
@@ -37,6 +38,7 @@ export async function preflight(
 ): Promise<void> {
   const { store, db, bind, httpPort, natsPort, natsStore, routes } = settings;
   if (isManaged(settings)) {
+    demandAll(`Using the streams in ${natsStore}`);
     const misuse = await misuseOf(natsStore, routes.length > 0);
     if (misuse !== null) throw new UsageError(misuse);
   }

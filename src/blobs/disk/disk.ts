@@ -80,8 +80,11 @@ export async function openDiskBlobs(
     throw toStoreError(error, `Opening the blobs in ${root}`);
   }
   const blobs = new DiskBlobs(root, temporary, reserve);
-  const { ok, detail } = await blobs.health();
-  if (!ok) throw new StoreError("unavailable", `Opening the blobs in ${root}: ${detail}`);
+  try {
+    await blobs.probe();
+  } catch (error) {
+    throw toStoreError(error, `Opening the blobs in ${root}: Writing a file`);
+  }
   return blobs;
 }
 
@@ -201,19 +204,24 @@ class DiskBlobs implements BlobStore {
   async health(): Promise<BlobHealth> {
     if (this.#lifetime.closed) return { ok: false, detail: "The store of blobs is closed" };
     try {
-      const { handle, path } = await this.#createTemporary();
-      try {
-        await handle.write(new Uint8Array(4096));
-      } finally {
-        await handle.close();
-        await unlink(path);
-      }
-      const { bavail, bsize } = await statfs(this.#root);
-      const reserved = this.#reserve > 0 ? `, ${Math.floor(this.#reserve / 2 ** 20)} reserved` : "";
-      return { ok: true, detail: `${Math.floor(bavail * bsize / 2 ** 20)} MiB free${reserved}` };
+      return { ok: true, detail: await this.probe() };
     } catch (error) {
       return { ok: false, detail: toStoreError(error, "Writing a file").message };
     }
+  }
+
+  /** Writes a file and removes it; tells how much of the disk is free. */
+  async probe(): Promise<string> {
+    const { handle, path } = await this.#createTemporary();
+    try {
+      await handle.write(new Uint8Array(4096));
+    } finally {
+      await handle.close();
+      await unlink(path);
+    }
+    const { bavail, bsize } = await statfs(this.#root);
+    const reserved = this.#reserve > 0 ? `, ${Math.floor(this.#reserve / 2 ** 20)} reserved` : "";
+    return `${Math.floor(bavail * bsize / 2 ** 20)} MiB free${reserved}`;
   }
 
   close(): Promise<void> {

@@ -5,6 +5,9 @@
  * @module
  */
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
 import type { StoreRecord } from "../../core/model.ts";
@@ -25,13 +28,16 @@ const AT = "rank = ? AND a = ? AND n = ? AND b = ? AND i = ? AND key = ?";
 /** Entries in canonical order, the later replacing the earlier. */
 export class Spool implements Disposable {
   readonly #db: DatabaseSync;
+  readonly #removeFile: () => void;
   readonly #put: StatementSync;
   readonly #remove: StatementSync;
   readonly #find: StatementSync;
   readonly #encoder = new TextEncoder();
 
   constructor() {
-    this.#db = new DatabaseSync("");
+    const { db, remove } = openTemporary();
+    this.#db = db;
+    this.#removeFile = remove;
     this.#db.exec(`
       PRAGMA journal_mode = OFF;
       PRAGMA synchronous = OFF;
@@ -90,6 +96,19 @@ export class Spool implements Disposable {
   /** Frees it. */
   [Symbol.dispose](): void {
     this.#db.close();
+    this.#removeFile();
+  }
+}
+
+/** Opens an empty database, and gives what removes it once it is closed. */
+function openTemporary(): { db: DatabaseSync; remove: () => void } {
+  try {
+    return { db: new DatabaseSync(""), remove: () => {} };
+  } catch {
+    // Deno opens a database without a path only with --allow-all.
+    const directory = mkdtempSync(join(tmpdir(), "unibus-spool-"));
+    const remove = () => rmSync(directory, { recursive: true, force: true });
+    return { db: new DatabaseSync(join(directory, "spool.db")), remove };
   }
 }
 

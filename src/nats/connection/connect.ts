@@ -219,6 +219,7 @@ function explain(error: unknown, options: NatsOptions): StoreError | null {
   if (error instanceof errors.UserAuthenticationExpiredError) {
     return fail("the credentials have expired");
   }
+  if (error instanceof Error && error.name === "NotCapable") return fail(text, {});
   if (code === "ENOTFOUND" || /getaddrinfo|name or service not known/i.test(text)) {
     return fail("no such host");
   }

@@ -6,11 +6,11 @@
 
 import { renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
-import type { DatabaseSync } from "node:sqlite";
+import { backup as copyPages, type DatabaseSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
 import { type Counts, KINDS } from "../../core/model.ts";
 import { syncDirectorySync, syncFileSync } from "../../files/write.ts";
-import { connect, MEMORY } from "./connect.ts";
+import { connect, MEMORY, value } from "./connect.ts";
 import { toStoreError } from "./errors.ts";
 import { absolute, exists, inspectLeftovers, makeFile } from "./file.ts";
 import { checkHealth } from "../health.ts";
@@ -18,7 +18,7 @@ import { countRecords } from "../rows.ts";
 import { getMeta, schemaVersion } from "./schema.ts";
 
 /** Copies a database into a new file that is on disk when this returns; leaves none when it fails. */
-export function backup(db: DatabaseSync, path: string, to: string): void {
+export async function backup(db: DatabaseSync, path: string, to: string): Promise<void> {
   const target = absolute(to);
   const attempt = `Backing up ${path} to ${target}`;
   if (target === MEMORY) throw new StoreError("refused", `${attempt}: it is not a file`);
@@ -27,23 +27,34 @@ export function backup(db: DatabaseSync, path: string, to: string): void {
   const partial = `${target}.tmp`;
   try {
     rmSync(partial, { force: true });
-    // Made first, empty and for its owner's eyes only: VACUUM INTO fills an empty file.
+    // Made first, empty and readable by its owner only.
     makeFile(partial);
-    db.prepare("VACUUM INTO ?").run(partial);
+    await copyInto(db, partial);
     syncFileSync(partial, "r+");
     if (exists(target)) throw taken(attempt);
     renameSync(partial, target);
     syncDirectorySync(dirname(target));
   } catch (error) {
     rmSync(partial, { force: true });
-    if (error instanceof Error && error.message.includes("too many attached databases")) {
-      throw new StoreError(
-        "refused",
-        `${attempt}: Deno lets SQLite write a second file only with --allow-all`,
-        { cause: error },
-      );
-    }
     throw toStoreError(error, attempt);
+  }
+}
+
+/** Copies a database into an empty file. */
+async function copyInto(db: DatabaseSync, to: string): Promise<void> {
+  try {
+    db.prepare("VACUUM INTO ?").run(to);
+  } catch (error) {
+    // Deno attaches a second file only with --allow-all. A copy by pages needs the path alone, but is
+    // not compact.
+    if (!(error instanceof Error && error.message.includes("too many attached"))) throw error;
+    await copyPages(db, to);
+    const copy = connect(to, { busyTimeout: 0 });
+    try {
+      value(copy, "PRAGMA journal_mode = DELETE");
+    } finally {
+      copy.close();
+    }
   }
 }
 

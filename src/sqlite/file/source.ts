@@ -61,7 +61,7 @@ export interface SqliteSource extends Disposable {
   /** Notes where the control plane went; it is on disk when this returns. */
   setMoved(moved: Moved): void;
   /** Writes a compact copy to a new file and syncs it to disk. `refused` when there is one. */
-  backupTo(path: string): void;
+  backupTo(path: string): Promise<void>;
   /** Lets others in again. */
   close(): void;
 }
