@@ -22,7 +22,7 @@
 
 export * from "./src/core/errors.ts";
 export * from "./src/core/model.ts";
-export { inviteId, type Store, type StoreOptions } from "./src/core/store.ts";
+export { inviteId, type RecordMethods, type Store, type StoreOptions } from "./src/core/store.ts";
 export type { RestoreOptions } from "./src/core/backend.ts";
 export { removeUser } from "./src/core/remove_user.ts";
 export { LIMITS } from "./src/core/validate.ts";

@@ -1,10 +1,10 @@
 /**
- * The client of a control plane: {@link createIdentity} makes the keys of a peer, {@link createClient}
- * signs its requests with them, {@link openRooms} takes part in encrypted rooms: it makes and opens
- * their keys, and sends and receives over NATS.
+ * The client of a control plane. {@link createIdentity} creates the keys of a peer,
+ * {@link createClient} calls the control plane with requests signed by them, and {@link openRooms}
+ * creates and opens room keys and sends and receives encrypted messages over NATS.
  *
- * Runs in Deno and Node. Permissions in Deno: `--allow-net` for the control plane, `--allow-read` for
- * files that are stored as blobs.
+ * Runs in Deno and Node. Permissions in Deno: `--allow-net` for the control plane and the bus,
+ * `--allow-read` for files to upload as blobs.
  *
  * @module
  */
@@ -39,4 +39,5 @@ export type * from "./types.ts";
 export * from "../core/errors.ts";
 export type * from "../core/model.ts";
 export type * from "../core/operations.ts";
+export type { RecordMethods } from "../core/store/records.ts";
 export type { NonceSigner, Signer } from "../keys/signers.ts";

@@ -1,5 +1,5 @@
 /**
- * What the client offers.
+ * The interface of the HTTP client.
  *
  * @module
  */
@@ -8,16 +8,11 @@ import type {
   CreatedInvite,
   Invite,
   InviteState,
-  KeyFor,
   Member,
-  MemberToAdd,
   NewInvite,
   NewRoom,
-  NewSealedKey,
-  NewUser,
   Page,
   PageRequest,
-  Rekey,
   Room,
   SealedKey,
   User,
@@ -25,38 +20,39 @@ import type {
   UserStatus,
 } from "../core/model.ts";
 import type { Changes, History, RoomRoster, ServerStatus, Usage } from "../core/operations.ts";
+import type { RecordMethods } from "../core/store/records.ts";
 import type { Identity } from "../keys/identity.ts";
 
-/** Sends a request. */
+/** Sends a request and returns the response, such as `fetch`. */
 export type Fetch = (request: Request) => Promise<Response>;
 
-/** What {@link createClient} takes. */
+/** Options of {@link createClient}. */
 export interface ClientOptions {
-  /** Where the control plane is, such as `https://bus.example:8470`. */
+  /** URL of the control plane, such as `https://bus.example:8470`. */
   url: string | URL;
-  /** Who asks; without one, only what needs no signature can be asked. */
+  /** Signs the requests. Without it, only methods that need no signature can be called. */
   identity?: Identity;
-  /** PEM of the authorities to trust instead of the system's, for a private one. */
+  /** PEM of the certificate authorities to trust instead of the system's. */
   ca?: string;
-  /** Sends the requests. Default: the runtime's own `fetch`, or with `ca` one on `node:https`. */
+  /** Sends the requests. Default: the runtime's `fetch`, or with `ca` one based on `node:https`. */
   fetch?: Fetch;
-  /** Most milliseconds of a call with all its retries. Default 10 s. */
+  /** Time limit of a call with all its retries, milliseconds. Default 10 s. */
   timeout?: number;
-  /** Most retries of a call. Default 2. */
+  /** Maximum number of retries of a call. Default 2. */
   retries?: number;
 }
 
-/** What a call of blobs may be given. */
+/** Options of the methods for blobs. */
 export interface BlobCallOptions {
-  /** Most milliseconds until the answer begins. Default 5 minutes. */
+  /** Time limit until the response begins, milliseconds. Default 5 minutes. */
   timeout?: number;
-  /** Ends the call, and a body that is still being read. */
+  /** Aborts the call, and the body that is being read. */
   signal?: AbortSignal;
 }
 
 /**
- * Bytes to store: in memory, in a file, or a stream that comes with its SHA-256 in hex, which has to be
- * known before it is sent. A stream can be sent only once, so it is never retried.
+ * Bytes to store: in memory, in a file, or a stream with its SHA-256 in hex, which must be known before
+ * the upload starts. An upload from a stream is never retried.
  */
 export type BlobSource =
   | Uint8Array
@@ -67,245 +63,233 @@ export type BlobSource =
 export interface StoredBlob {
   /** SHA-256 of the bytes, hex. */
   id: string;
-  /** Bytes. */
+  /** Size in bytes. */
   size: number;
 }
 
-/** A blob, or the part asked for. */
+/** A blob and its bytes, or the requested range of them. */
 export interface ReadBlob extends StoredBlob {
   /**
-   * The bytes. The whole blob is compared with its id while it is read: the stream ends with a
-   * `corrupt` error instead of an end when they differ. A part of one cannot be compared.
+   * The bytes. A whole blob is verified while it is read: if its SHA-256 is not its id, the stream fails
+   * with `corrupt` at the end. A range is not verified.
    */
   body: ReadableStream<Uint8Array>;
 }
 
-/** A room to make; who asks owns it. */
+/** A room to create, owned by the caller. */
 export type NewOwnRoom = Omit<NewRoom, "owner" | "subject"> & {
-  /** Default: made from the id. */
+  /** NATS subject. Default: derived from the id. */
   subject?: string;
-  /** The caller's own X25519 key. Default: the one it is registered with. */
+  /** The caller's X25519 key. Default: the one it is registered with. */
   kexPub?: string;
 };
 
-/** A member as a list of them shows it. */
+/** A member of a room and the status of its user. */
 export interface ListedMember extends Member {
-  /** Whether its user may connect; `null` when it is no user. */
+  /** Status of its user; `null` if there is no such user. */
   status: UserStatus | null;
 }
 
-/** Which users to list; what is left out does not matter. */
+/** Which users to list; fields that are omitted match every user. */
 export interface UserFilter {
-  /** Contained in the handle, in any case, or what the signing key begins with: 1 to 64 characters. */
+  /** Part of the handle, in any case, or the first characters of the signing key: 1 to 64 characters. */
   search?: string;
-  /** Of this role. */
+  /** Only users with this role. */
   role?: UserRole;
-  /** Of this status. */
+  /** Only users with this status. */
   status?: UserStatus;
 }
 
-export type { InviteState };
-
 /** Which changes to read. */
 export interface ChangesRequest {
-  /** The `next` of the answer before; left out, the newest there are. */
+  /** The `next` of an earlier response. Default: return the newest changes. */
   after?: string;
-  /** Most changes, 1 to 1,500; default 100. */
+  /** Maximum number of changes, 1 to 1,500; default 100. */
   limit?: number;
-  /** Most seconds to wait for the first change behind `after`, 0 to 25; default 0. */
+  /** Time to wait for a change after `after`, in seconds, 0 to 25; default 0. */
   wait?: number;
-  /** Ends the call. */
+  /** Aborts the call. */
   signal?: AbortSignal;
 }
 
-/** Who a key is. */
+/** The caller as the control plane sees it. */
 export interface Me {
-  /** The key that signed. */
+  /** The key that signed the request. */
   endpoint: string;
-  /** Its user; `null` only where the control plane does not look at signatures. */
+  /** Its user; `null` only if the control plane does not check signatures. */
   user: User | null;
 }
 
-/** Whether requests are welcome. */
+/** Whether a server is ready for requests. */
 export interface Readiness {
-  /** Whether every check is. */
+  /** Whether every check passed. */
   ok: boolean;
-  /** What was looked at; the detail, for people, is for those the server deems near. */
+  /** The checks. `detail`, for people, is only sent to clients that the server considers local. */
   checks: { name: string; ok: boolean; detail?: string }[];
 }
 
-/** The `cause` of a {@link StoreError} that a control plane answered. */
+/** The `cause` of a {@link StoreError} that a control plane returned. */
 export interface HttpFailure {
   /** The HTTP status. */
   status: number;
-  /** The code in the answer; `null` where it has none and may be a proxy's. */
+  /** The code in the response; `null` if it has none, as in a proxy's page. */
   code: string | null;
-  /** Names the request in the server's log. */
+  /** Identifies the request in the server's log. */
   requestId: string | null;
-  /** Why a signature was refused. */
+  /** Why authentication failed or the server refused the request. */
   reason?: string;
-  /** Seconds the server asks to wait. */
+  /** Seconds to wait before a retry. */
   retryAfter?: number;
-  /** The server's clock, as in the answer's `Date`. */
+  /** The server's time: the `Date` header of the response. */
   serverTime?: string;
 }
 
-/** An invite that can be redeemed. */
+/** An invite that can still be claimed. */
 export interface OpenInvite {
-  /** What the new user may do. */
+  /** The role of the new user. */
   role: UserRole;
-  /** Until when, ISO 8601. */
+  /** When it expires, ISO 8601. */
   expiresAt: string;
 }
 
 /**
- * A control plane, over HTTP. Methods reject with a `StoreError` that has the server's code, message
- * and field, and a {@link HttpFailure} as cause; besides the codes each one names, any may reject with
- * `invalid`, `unauthenticated`, `forbidden`, `rate_limited`, and `unavailable`: no answer came, and what
- * was asked may have been done.
+ * A control plane over HTTP. Methods reject with a `StoreError` that has the server's code, message and
+ * field, and a {@link HttpFailure} as its cause. Besides the codes listed with each method, any may
+ * reject with `invalid`, `unauthenticated`, `forbidden`, `rate_limited`, and `unavailable`: there was no
+ * response, and the outcome of a write is unknown.
  *
- * A call is tried again when nothing can be done twice by it: reads and puts when no answer came or the
- * server cannot answer now, anything when it was refused by a rate limit or for too much load. All within
- * `timeout`.
+ * A call is retried within `timeout` if repeating it is safe: reads and puts if there was no response or
+ * the server was unavailable; every call if it was refused by a rate limit or because of overload.
  */
-export interface Client extends Disposable {
-  /** Redeems an invite, by its token or its link (`…#token`, of which only the token is sent): the identity becomes a user. `not_found`, `invite_used`, `invite_expired`, `invite_canceled`, `user_exists` */
+export interface Client extends RecordMethods, Disposable {
+  /**
+   * Claims an invite by its token or its link (`…#token`): the identity becomes a user. Of a link, only
+   * the token is sent.
+   *
+   * @throws {StoreError} `not_found`; `invite_used`, `invite_expired`, `invite_canceled`; `user_exists`:
+   * the key is already registered, and the invite is used up anyway
+   */
   register(token: string, handle: string): Promise<User>;
   /**
-   * Whether an invite, by its token or its link, can still be redeemed; spends nothing, and needs no identity. `not_found`,
-   * `invite_used`, `invite_expired`, `invite_canceled`
+   * Checks whether an invite can still be claimed, by its token or its link, without claiming it. Needs
+   * no identity.
+   *
+   * @throws {StoreError} `not_found`; `invite_used`, `invite_expired`, `invite_canceled`
    */
   checkInvite(token: string): Promise<OpenInvite>;
-  /** Who the identity is. */
+  /** Returns the caller's key and user. */
   me(): Promise<Me>;
 
-  /** Lists users by signPub: all, or those that match. With a filter a page may be short of `limit`. */
+  /** Lists users by signPub. With a filter, a page may have fewer than `limit` items. */
   listUsers(page?: PageRequest & UserFilter): Promise<Page<User>>;
-  /** Iterates over users as {@link listUsers} lists them, reading a page at a time. */
+  /** Iterates over {@link listUsers}, one page at a time. */
   users(page?: PageRequest & UserFilter): AsyncIterable<User>;
-  /** Adds an active user. `user_exists` */
-  addUser(user: NewUser): Promise<User>;
-  /** Reads a user. `not_found` */
-  getUser(signPub: string): Promise<User>;
-  /** Takes a user's access. `not_found`, `last_admin` (unless `force`) */
-  revokeUser(signPub: string, options?: { force?: boolean }): Promise<User>;
-  /** Gives a revoked user access again. `not_found` */
-  restoreUser(signPub: string): Promise<User>;
-  /** Makes a user an admin, or no more. `not_found`, `last_admin` (unless `force`) */
-  setUserRole(signPub: string, role: UserRole, options?: { force?: boolean }): Promise<User>;
   /**
-   * Removes a user and ends its memberships, unless `keepMemberships`. Rooms it owns stay with it.
-   * `not_found`, `last_admin` (unless `force`)
+   * Deletes a user and its memberships, unless `keepMemberships`. It stays the owner of its rooms.
+   *
+   * @throws {StoreError} `not_found`; `last_admin` without `force`
    */
   deleteUser(
     signPub: string,
     options?: { force?: boolean; keepMemberships?: boolean },
   ): Promise<void>;
 
-  /** Lists invites by id: all, or those of one state. With a state a page may be short of `limit`. */
+  /** Lists invites by id. With a state, a page may have fewer than `limit` items. */
   listInvites(page?: PageRequest & { state?: InviteState }): Promise<Page<Invite>>;
-  /** Iterates over invites as {@link listInvites} lists them, reading a page at a time. */
+  /** Iterates over {@link listInvites}, one page at a time. */
   invites(page?: PageRequest & { state?: InviteState }): AsyncIterable<Invite>;
-  /** Makes a single-use invite. The token is in the answer and nowhere else. */
+  /** Creates a single-use invite. The token is only in the result: it is not stored. */
   createInvite(invite?: Omit<NewInvite, "createdBy">): Promise<CreatedInvite>;
-  /** Reads an invite. `not_found` */
-  getInvite(id: string): Promise<Invite>;
-  /** Cancels an invite. `not_found`, `invite_used` */
-  cancelInvite(id: string): Promise<Invite>;
 
   /**
-   * Lists the rooms the identity is in, by id; `all`: every room, for admins. `accepted: true` lists only
+   * Lists the identity's rooms by id, or with `all` (admins only) every room. `accepted: true` lists only
    * those it has accepted, `false` only offers.
    */
   listRooms(page?: PageRequest & { all?: boolean; accepted?: boolean }): Promise<Page<Room>>;
-  /** Iterates over rooms as {@link listRooms} lists them, reading a page at a time. */
+  /** Iterates over {@link listRooms}, one page at a time. */
   rooms(page?: PageRequest & { all?: boolean; accepted?: boolean }): AsyncIterable<Room>;
-  /** Makes a room at epoch 1, which the identity owns. `room_exists` */
+  /**
+   * Creates a room at epoch 1, owned by the identity.
+   *
+   * @throws {StoreError} `room_exists`
+   */
   createRoom(room: NewOwnRoom): Promise<Room>;
-  /** Reads a room. `not_found` */
-  getRoom(id: string): Promise<Room>;
-  /** Removes a room with its members and sealed keys. `not_found` */
-  deleteRoom(id: string): Promise<void>;
 
-  /** Lists a room's members by endpoint, each with the status of its user. `not_found` */
+  /**
+   * Lists a room's members by endpoint, each with the status of its user.
+   *
+   * @throws {StoreError} `not_found`
+   */
   listMembers(roomId: string, page?: PageRequest): Promise<Page<ListedMember>>;
-  /** Iterates over a room's members as {@link listMembers} lists them, reading a page at a time. */
+  /** Iterates over {@link listMembers}, one page at a time. */
   members(roomId: string, page?: PageRequest): AsyncIterable<ListedMember>;
   /**
-   * Adds a member, with its sealed key of the room's current epoch. It is an offer, which the member has
-   * to accept, unless an admin adds it. `not_found`, `member_exists`, `conflict`, `rate_limited` (too many
-   * open offers)
+   * Accepts an offered membership of the identity. Idempotent.
+   *
+   * @throws {StoreError} `not_found`
    */
-  addMember(
-    roomId: string,
-    member: MemberToAdd,
-    key?: Omit<KeyFor, "endpoint"> & { epoch: number },
-  ): Promise<Member>;
-  /** Reads a membership. `not_found` */
-  getMember(roomId: string, endpoint: string): Promise<Member>;
-  /** Accepts an offered membership of the identity. Idempotent. `not_found` */
   joinRoom(roomId: string): Promise<Member>;
+
   /**
-   * Gives a room whose owner is revoked or deleted to another member; for admins. `not_found`, `conflict`
-   * (the member has not accepted, or lacks the current key), `refused` (the owner is an active user)
+   * Returns the identity's sealed key of `epoch`, or of the latest epoch it has a key for.
+   *
+   * @throws {StoreError} `not_found`
    */
-  changeRoomOwner(roomId: string, endpoint: string): Promise<Room>;
-  /** Ends a membership; rekey the room to shut it out of what comes. `not_found`, `room_owner` */
-  removeMember(roomId: string, endpoint: string): Promise<void>;
-
-  /** Moves a room to its next epoch with the new key sealed for every member. `not_found`, `conflict`, `missing_key` */
-  rekeyRoom(roomId: string, rekey: Rekey): Promise<Room>;
-  /** Reads the identity's sealed key: of `epoch`, or of the latest there is. `not_found` */
   getSealedKey(roomId: string, epoch?: number): Promise<SealedKey>;
-  /** Stores or replaces a member's sealed key. `not_found`, `conflict` */
-  putSealedKey(key: NewSealedKey): Promise<SealedKey>;
-  /** Lists a room's sealed keys, of one epoch or all. `not_found` */
-  listSealedKeys(
-    roomId: string,
-    options?: PageRequest & { epoch?: number },
-  ): Promise<Page<SealedKey>>;
-  /** Iterates over a room's sealed keys, of one epoch or all, reading a page at a time. `not_found` */
-  sealedKeys(
-    roomId: string,
-    options?: PageRequest & { epoch?: number },
-  ): AsyncIterable<SealedKey>;
 
-  /** Stores a blob; the same bytes again change nothing. `too_large`, `quota_exceeded` */
+  /**
+   * Stores a blob. Idempotent.
+   *
+   * @throws {StoreError} `too_large`; `quota_exceeded`
+   */
   putBlob(source: BlobSource, options?: BlobCallOptions): Promise<StoredBlob>;
-  /** Reads a blob, or its bytes from `start` to `end` (inclusive). `not_found` */
+  /**
+   * Reads a blob, or its bytes from `start` to `end` (inclusive).
+   *
+   * @throws {StoreError} `not_found`
+   */
   getBlob(
     id: string,
     options?: BlobCallOptions & { start?: number; end?: number },
   ): Promise<ReadBlob>;
-  /** Whether a blob is there, and its size. `not_found` */
+  /**
+   * Returns the size of a blob.
+   *
+   * @throws {StoreError} `not_found`
+   */
   statBlob(id: string): Promise<StoredBlob>;
   /**
-   * Deletes a blob that the identity has put: the bytes go when nobody else has put them. An admin
-   * deletes those of others, and with `all` also one's own that others have put too. `not_found`,
-   * `forbidden`
+   * Deletes a blob that the identity has stored. The bytes are deleted when no other user has stored
+   * them. An admin can delete blobs of others, and with `all` also one that it and others have stored.
+   *
+   * @throws {StoreError} `not_found`; `forbidden`
    */
   deleteBlob(id: string, options?: { all?: boolean }): Promise<void>;
 
-  /** A room with its members' names, and which of them lack its current key; for admins. `not_found` */
+  /**
+   * Returns a room with its members' names, and which of them lack the current key. For admins.
+   *
+   * @throws {StoreError} `not_found`
+   */
   roomRoster(roomId: string, options?: PageRequest & { lacking?: boolean }): Promise<RoomRoster>;
-  /** How the server does, and the cluster behind it; for admins. */
+  /** Returns the status of the server and its cluster. For admins. */
   status(): Promise<ServerStatus>;
-  /** How many blobs there are, and how many bytes; for admins. */
+  /** Returns the number and size of stored blobs. For admins. */
   usage(): Promise<Usage>;
-  /** Requests, refusals and latency of the server in the last hour; for admins. */
+  /** Returns requests, refusals and latency of the server in the last hour. For admins. */
   history(): Promise<History>;
-  /** What was changed through the server, newest first; for admins. */
+  /** Returns changes made through the server, newest first. For admins. */
   changes(options?: ChangesRequest): Promise<Changes>;
 
-  /** Whether the process answers. */
+  /** Returns whether the server responds. */
   isAlive(): Promise<boolean>;
-  /** Whether requests are welcome, and what is not so. Rejects only when no answer came. */
+  /** Returns whether the server is ready, and which checks failed. Rejects only without a response. */
   readiness(): Promise<Readiness>;
-  /** The metrics, in the text format of Prometheus. */
+  /** Returns the metrics in Prometheus text format. */
   metrics(): Promise<string>;
-  /** The OpenAPI description. */
+  /** Returns the OpenAPI description. */
   openApi(): Promise<Record<string, unknown>>;
 
-  /** Closes connections that are kept open; later calls reject with `closed`. */
+  /** Closes idle connections; later calls reject with `closed`. */
   close(): void;
 }

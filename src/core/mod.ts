@@ -10,7 +10,7 @@
 
 export { StoreError, type StoreErrorCode } from "./errors.ts";
 export * from "./model.ts";
-export { createStore, type Store, type StoreOptions } from "./store.ts";
+export { createStore, type RecordMethods, type Store, type StoreOptions } from "./store.ts";
 export type { Backend, Range, RestoreOptions, SealedKeyCursor } from "./backend.ts";
 export {
   cancelProblem,

@@ -18,6 +18,7 @@ import { userMethods } from "./store/users.ts";
 import * as check from "./validate.ts";
 
 export type { RestoreOptions } from "./backend.ts";
+export type { RecordMethods } from "./store/records.ts";
 export type { Store, StoreOptions } from "./store/types.ts";
 export { inviteId } from "./store/invites.ts";
 

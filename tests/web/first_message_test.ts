@@ -61,7 +61,7 @@ browserTest(
       assert.equal(shown.trim(), cardOf(bob));
       assert.equal(readCard(shown).endpoint, bob.signPub);
       assertInside(one.sent, bob);
-      await kitchen.invite(shown);
+      await kitchen.addMember(shown);
       using bobs = createClient({ url: it.http, identity: bob });
       await using bobRooms = await openRooms({
         client: bobs,

@@ -1,5 +1,5 @@
 /**
- * Requests and answers in JSON.
+ * Requests and responses in JSON.
  *
  * @module
  */
@@ -8,22 +8,21 @@ import { roomId } from "../../core/validate.ts";
 import type { Call, Caller } from "./caller.ts";
 import { jsonOf } from "./failure.ts";
 
-/** What a request may have. */
-interface Asked<T> {
+interface AskOptions<T> {
   query?: object | undefined;
   json?: object;
   signed?: false;
-  /** Reads the answer. Default: it is the result. */
+  /** Converts the response. Default: the JSON is the result. */
   read?: (answer: unknown) => T;
 }
 
-/** Asks for a path below `/v1/`. */
-export type Ask = <T>(method: Call<T>["method"], path: string, more?: Asked<T>) => Promise<T>;
+/** Calls a path below `/v1/`. */
+type Ask = <T>(method: Call<T>["method"], path: string, options?: AskOptions<T>) => Promise<T>;
 
-/** Makes what asks. */
+/** Returns the function that sends JSON calls through `caller`. */
 export function askOf(caller: Pick<Caller, "call">): Ask {
-  return <T>(method: Call<T>["method"], path: string, more: Asked<T> = {}) => {
-    const { query, json, read, ...how } = more;
+  return <T>(method: Call<T>["method"], path: string, options: AskOptions<T> = {}) => {
+    const { query, json, read, ...how } = options;
     return caller.call<T>({
       method,
       path: `/v1/${path}`,
@@ -41,8 +40,8 @@ export function askOf(caller: Pick<Caller, "call">): Ask {
   };
 }
 
-/** Reads an answer that is empty. */
+/** Ignores the response, which is empty. */
 export function nothing(): void {}
 
-/** The path of a room. */
+/** Returns the path of a room. */
 export const room = (id: unknown): string => `rooms/${encodeURIComponent(roomId("id", id))}`;

@@ -1,5 +1,5 @@
 /**
- * Calls: signed, in time, and again where that is safe.
+ * Calls with signatures, a time limit, and retries where they are safe.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { type Signer, signRequest } from "../../signature/sign.ts";
 import { answerOf, failureOf } from "./failure.ts";
 import type { Fetch } from "../types.ts";
 
-/** What to ask. */
+/** A call to the control plane. */
 export interface Call<T> {
   method: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
   /** Below the base URL, its segments percent-encoded. */
@@ -19,77 +19,76 @@ export interface Call<T> {
   query?: Record<string, unknown>;
   headers?: Record<string, string>;
   body?: Uint8Array | Upload;
-  /** Whether it is signed. Default true. */
+  /** Whether to sign it. Default true. */
   signed?: boolean;
-  /** Statuses besides 2xx that are an answer. */
+  /** Statuses besides 2xx that count as success. */
   accept?: readonly number[];
-  /** Reads the answer, within the time. */
+  /** Reads the response, within the time limit. */
   read: (response: Response) => Promise<T> | T;
-  /** Milliseconds; default the client's. */
+  /** Time limit in milliseconds. Default: the client's. */
   timeout?: number;
   signal?: AbortSignal;
 }
 
-/** A body that is streamed. */
+/** A streamed body. */
 export interface Upload {
   /** The value of `Content-Digest`. */
   digest: string;
   /** Whether it can be opened more than once. */
   reopens: boolean;
-  /** Begins it. */
+  /** Opens the stream. */
   open(): ReadableStream<Uint8Array>;
 }
 
-/** What calls go through. */
+/** Options of a {@link Caller}. */
 export interface CallerOptions {
-  /** Where the control plane is; its path ends with a slash. */
+  /** URL of the control plane; its path ends with a slash. */
   base: URL;
-  /** Signs the calls; null: only those that need no signature can be made. */
+  /** Signs the calls; with `null`, only calls that need no signature can be made. */
   signer: Signer | null;
-  /** The value of `Content-Digest` for a body. */
+  /** Returns the value of `Content-Digest` for a body. */
   digest(body: Uint8Array): string | Promise<string>;
   fetch: Fetch;
-  /** Milliseconds of a call with all its retries. */
+  /** Time limit of a call with all its retries, milliseconds. */
   timeout: number;
-  /** Most retries of a call. */
+  /** Maximum number of retries of a call. */
   retries: number;
 }
 
-/** Done twice, they have done what they do once, and answer the same; a second DELETE answers a miss. */
+/** Methods whose repetition has the same effect and response; a repeated DELETE is answered with 404. */
 const REPEATABLE: ReadonlySet<string> = new Set(["GET", "HEAD", "PUT"]);
 const FIRST_WAIT_MS = 100;
 
-/** Makes calls. */
+/** Sends calls to one control plane. */
 export class Caller {
   readonly #options: CallerOptions;
   readonly #trustsClock: boolean;
-  /** What to add to our clock to have the server's, milliseconds. */
   #clockOffset = 0;
   #closed = false;
 
-  /** Makes one. */
+  /** Creates a caller. Sends nothing. */
   constructor(options: CallerOptions) {
     this.#options = options;
-    // Who sits between could have us sign for a time to come, and use it then.
+    // Otherwise an attacker on the network could get a signature for a future time, and use it then.
     this.#trustsClock = options.base.protocol === "https:" || isLoopbackUrl(options.base);
   }
 
-  /** Milliseconds of a call that does not set its own. */
+  /** Default time limit of a call, milliseconds. */
   get timeout(): number {
     return this.#options.timeout;
   }
 
-  /** How far the server's clock is ahead of ours, milliseconds, where a refusal told. */
+  /** Milliseconds that the server's clock is ahead of the local one, known after it refused a time. */
   get clockOffset(): number {
     return this.#clockOffset;
   }
 
-  /** Refuses later calls. */
+  /** Rejects later calls with `closed`. */
   close(): void {
     this.#closed = true;
   }
 
-  /** Makes a call, with its retries. */
+  /** Sends a call and retries it if that is safe. */
   async call<T>(call: Call<T>): Promise<T> {
     if (this.#closed) throw new StoreError("closed", "The client is closed");
     const timeout = call.timeout ?? this.#options.timeout;
@@ -111,7 +110,7 @@ export class Caller {
           }
           const wait = tried < this.#options.retries ? waitBefore(call.method, error, tried) : null;
           tried++;
-          // A wait that ends too late is none: the error says more than a time-out would.
+          // If the wait would exceed the time limit, this error says more than a time-out would.
           if (wait === null || performance.now() + wait >= deadline) throw error;
           await pause(wait, signal).catch((cause) => {
             throw unanswered(call, signal, cause, timeout);
@@ -148,7 +147,9 @@ export class Caller {
     const headers = new Headers(call.headers);
     if (call.signed !== false) {
       if (signer === null) {
-        throw new StoreError("unauthenticated", `${nameOf(call)} needs an identity to sign it`);
+        throw new StoreError("unauthenticated", `${nameOf(call)} needs a signature`, {
+          hint: "pass identity to createClient",
+        });
       }
       const digest = upload?.digest ?? (body && await this.#options.digest(body as Uint8Array));
       const created = new Date(Date.now() + this.#clockOffset);
@@ -160,7 +161,7 @@ export class Caller {
       method,
       headers,
       signal,
-      // Signed for this target and no other.
+      // The signature is valid for this target only.
       redirect: "manual",
       duplex: "half",
       ...(body && { body: upload?.open() ?? (body as Uint8Array<ArrayBuffer>) }),
@@ -168,7 +169,7 @@ export class Caller {
     return new Request(url, init);
   }
 
-  /** Takes the server's time where it refused ours; whether another try makes sense. */
+  /** Adopts the server's time if it rejected ours; returns whether to retry at once. */
   #correctClock(error: StoreError): boolean {
     const answer = answerOf(error);
     if (error.code !== "unauthenticated" || answer?.reason !== "created") return false;
@@ -179,10 +180,10 @@ export class Caller {
   }
 }
 
-/** How long to wait before a call may be made again, milliseconds; `null`: it may not. */
+/** Returns the milliseconds to wait before a retry, or `null` if the call must not be retried. */
 function waitBefore(method: string, error: StoreError, tried: number): number | null {
   const answer = answerOf(error);
-  // A refusal for the rate or the load was no work done. Anything else may have been.
+  // A request refused by a rate limit or for overload was not executed. Any other may have been.
   const isRefused = answer?.status === 429 || answer?.reason === "overloaded";
   const isUnanswered = answer === null ? error.code === "unavailable" : answer.status >= 502;
   if (!isRefused && !(isUnanswered && REPEATABLE.has(method))) return null;
@@ -194,7 +195,7 @@ function nameOf(call: Call<unknown>): string {
   return `${call.method} ${call.path}`;
 }
 
-/** The error of a call without an answer: ended by its caller, too late, or cut off. */
+/** Returns the error of a call without a response: aborted, timed out, or disconnected. */
 function unanswered(
   call: Call<unknown>,
   signal: AbortSignal,
@@ -202,12 +203,12 @@ function unanswered(
   timeout: number,
 ): StoreError {
   if (call.signal?.aborted) {
-    return new StoreError("aborted", `${nameOf(call)} was ended by its caller`, { cause });
+    return new StoreError("aborted", `${nameOf(call)} was aborted`, { cause });
   }
   const why = signal.aborted
-    ? `within ${timeout} ms`
+    ? ` within ${timeout} ms`
     : `: ${cause instanceof Error ? cause.message : String(cause)}`;
-  return new StoreError("unavailable", `${nameOf(call)} got no answer ${why}`, { cause });
+  return new StoreError("unavailable", `${nameOf(call)} got no response${why}`, { cause });
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * The client: one method an endpoint of the control plane. Runs in browsers, Deno and Node: nothing in
- * this folder imports a `node:` module.
+ * The client's methods, one for each endpoint of the control plane. Runs in browsers, Deno and Node:
+ * nothing in this folder imports a `node:` module.
  *
  * @module
  */
@@ -14,20 +14,20 @@ import { jsonOf, textOf } from "./failure.ts";
 import type { KeyCalls } from "./keys.ts";
 import type { Client } from "../types.ts";
 
-/** What needs files or a running SHA-256, which Web Crypto does not have. */
+/** The methods that need files or incremental SHA-256, which Web Crypto does not have. */
 export type BlobCalls = Pick<Client, "putBlob" | "getBlob" | "statBlob" | "deleteBlob">;
 
-/** All other methods but those for sealed keys, which not every page needs. */
+/** All other methods, without those for sealed keys, which not every page needs. */
 export type Calls = Omit<
   Client,
   keyof BlobCalls | keyof KeyCalls | "close" | typeof Symbol.dispose
 >;
 
 /**
- * Makes the methods.
+ * Returns the methods.
  *
- * @param caller Makes their calls
- * @param kexPub The caller's X25519 key, to register with
+ * @param caller Sends the calls
+ * @param kexPub The caller's X25519 key, for `register`
  */
 export function callsOf(caller: Pick<Caller, "call" | "timeout">, kexPub?: string): Calls {
   const ask = askOf(caller);
@@ -35,9 +35,8 @@ export function callsOf(caller: Pick<Caller, "call" | "timeout">, kexPub?: strin
     caller.call({ method: "GET", path, signed: false, read: textOf });
 
   const calls: Calls = {
-    // Methods are async so that a value that is refused here rejects as one refused there does.
+    // Methods are async so that an invalid argument rejects, as an error of the server does.
     async register(tokenOrLink, handle) {
-      // Of a link only the token is sent.
       const token = check.inviteToken("token", tokenOrLink);
       return await ask("POST", "register", { json: { token, kexPub, handle } });
     },

@@ -1,5 +1,5 @@
 /**
- * Answers that are no success, as errors.
+ * Reads responses, and turns error responses into errors.
  *
  * @module
  */
@@ -8,47 +8,56 @@ import { StoreError } from "../../core/errors.ts";
 import { codeOf } from "../../core/status.ts";
 import type { HttpFailure } from "../types.ts";
 
-/** Most bytes of an answer that is read whole: the largest page of sealed keys has 57 MB. */
+/** Maximum size of a response that is buffered: the largest page of sealed keys has 57 MB. */
 const MOST_BYTES = 64 * 1024 * 1024;
 
-/** An answer as text. One that does not end ends here, not when memory does. */
+/**
+ * Returns the error for a response that a control plane would not send.
+ *
+ * @param what What was found, such as `not JSON`
+ */
+export function notAControlPlane(what: string, cause?: unknown): StoreError {
+  return new StoreError("unsupported", `The response is not from a control plane: ${what}`, {
+    cause,
+  });
+}
+
+/** Returns the body as text. Its size is limited, so an endless body does not exhaust the memory. */
 export async function textOf({ body }: Response): Promise<string> {
-  // By its reader: not every browser has `for await` over a stream.
+  // With a reader: not every browser has `for await` over a stream.
   const reader = body?.getReader();
   const decoder = new TextDecoder();
   let text = "";
   let length = 0;
-  for (let it = await reader?.read(); it && !it.done; it = await reader!.read()) {
-    length += it.value.length;
+  for (let chunk = await reader?.read(); chunk && !chunk.done; chunk = await reader!.read()) {
+    length += chunk.value.length;
     if (length > MOST_BYTES) {
       reader!.cancel().catch(() => {});
-      throw new StoreError("unsupported", `The answer has more than ${MOST_BYTES} bytes`);
+      throw new StoreError("unsupported", `The response has more than ${MOST_BYTES} bytes`);
     }
-    text += decoder.decode(it.value, { stream: true });
+    text += decoder.decode(chunk.value, { stream: true });
   }
   return text + decoder.decode();
 }
 
-/** An answer as JSON; undefined where it is empty. */
+/** Returns the body as JSON; `undefined` if it is empty. */
 export async function jsonOf(response: Response): Promise<unknown> {
   const text = await textOf(response);
   if (text === "") return undefined;
   try {
     return JSON.parse(text);
   } catch {
-    throw new StoreError("unsupported", "The answer is not of a control plane: it is no JSON", {
-      cause: answer(response, {}),
-    });
+    throw notAControlPlane("not JSON", answer(response, {}));
   }
 }
 
-/** Reads an answer that is no success; `what` is the request, for the message. */
+/** Returns the error of an error response; `what` names the request, for the message. */
 export async function failureOf(response: Response, what: string): Promise<StoreError> {
   const { status } = response;
   const problem = problemOf(await textOf(response));
   const cause = answer(response, problem);
   const field = text(problem.field);
-  const message = text(problem.detail) ?? `${what} was answered with status ${status}`;
+  const message = text(problem.detail) ?? `${what} failed with status ${status}`;
   const hint = text(problem.hint);
   return new StoreError(codeOf(status, problem.code), message, {
     cause,
@@ -72,7 +81,7 @@ function answer({ status, headers }: Response, problem: Record<string, unknown>)
   };
 }
 
-/** What the server answered, where the error is its answer. */
+/** Returns the server's response if it is the cause of the error, else `null`. */
 export function answerOf(error: StoreError): HttpFailure | null {
   const cause = error.cause as Partial<HttpFailure> | undefined;
   return typeof cause?.status === "number" ? cause as HttpFailure : null;
@@ -80,8 +89,8 @@ export function answerOf(error: StoreError): HttpFailure | null {
 
 function problemOf(body: string): Record<string, unknown> {
   try {
-    const it = JSON.parse(body);
-    return typeof it === "object" && it !== null ? it : {};
+    const problem = JSON.parse(body);
+    return typeof problem === "object" && problem !== null ? problem : {};
   } catch {
     return {};
   }

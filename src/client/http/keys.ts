@@ -1,10 +1,9 @@
 /**
- * The methods that carry sealed keys: bytes here, base64url in JSON.
+ * The methods that carry sealed keys, which are base64url in JSON.
  *
  * @module
  */
 
-import { StoreError } from "../../core/errors.ts";
 import type { SealedKey } from "../../core/model.ts";
 import { each } from "../../core/store/iterables.ts";
 import * as check from "../../core/validate.ts";
@@ -12,6 +11,7 @@ import { fromBase64url, toBase64url } from "../../keys/bytes.ts";
 import type { Client } from "../types.ts";
 import { askOf, room } from "./ask.ts";
 import type { Caller } from "./caller.ts";
+import { notAControlPlane } from "./failure.ts";
 
 /** The methods. */
 export type KeyCalls = Pick<
@@ -25,7 +25,7 @@ export type KeyCalls = Pick<
   | "sealedKeys"
 >;
 
-/** Makes the methods. */
+/** Returns the methods. */
 export function keyCallsOf(caller: Pick<Caller, "call">): KeyCalls {
   const ask = askOf(caller);
   const calls: KeyCalls = {
@@ -41,7 +41,7 @@ export function keyCallsOf(caller: Pick<Caller, "call">): KeyCalls {
       return await ask("POST", "rooms", { json });
     },
     async addMember(roomId, member, key) {
-      const json = { ...memberTo("member", member), key: key && sealed("key", key) };
+      const json = { ...memberTo("member", member), key: key && encoded("key", key) };
       return await ask("POST", `${room(roomId)}/members`, { json });
     },
     async rekeyRoom(roomId, rekey) {
@@ -50,18 +50,18 @@ export function keyCallsOf(caller: Pick<Caller, "call">): KeyCalls {
       return await ask("POST", `${room(roomId)}/rekey`, { json });
     },
     getSealedKey: async (roomId, epoch) =>
-      await ask("GET", `${room(roomId)}/key`, { query: { epoch }, read: unsealed }),
+      await ask("GET", `${room(roomId)}/key`, { query: { epoch }, read: decoded }),
     async putSealedKey(key) {
       const { roomId, ...rest } = check.object("key", key);
-      const json = sealed("", rest);
-      return await ask("PUT", `${room(roomId)}/keys`, { json, read: unsealed });
+      const json = encoded("", rest);
+      return await ask("PUT", `${room(roomId)}/keys`, { json, read: decoded });
     },
     listSealedKeys: async (roomId, options) =>
       await ask("GET", `${room(roomId)}/keys`, {
         query: options,
         read: (answer) => {
           const { items, next } = answer as { items: unknown[]; next: string | null };
-          return { items: items.map(unsealed), next };
+          return { items: items.map(decoded), next };
         },
       }),
     sealedKeys: (roomId, page) => each((next) => calls.listSealedKeys(roomId, next), page),
@@ -69,35 +69,29 @@ export function keyCallsOf(caller: Pick<Caller, "call">): KeyCalls {
   return calls;
 }
 
-/** A member to add, as JSON carries it. */
+/** Returns the JSON of a member to add. */
 function memberTo(field: string, value: unknown): Record<string, unknown> {
   const { accepted } = check.object(field, value);
   return { ...check.newMember(field, value), accepted };
 }
 
-/** Sealed keys as JSON carries them; left out where there are none. */
 function keys(value: unknown): unknown {
   return value === undefined
     ? undefined
-    : check.array("sealedKeys", value).map((it, i) => sealed(`sealedKeys[${i}]`, it));
+    : check.array("sealedKeys", value).map((key, i) => encoded(`sealedKeys[${i}]`, key));
 }
 
-/** An object with its `sealedKey` as base64url. */
-function sealed(field: string, value: unknown): Record<string, unknown> {
-  const it = check.object(field, value);
+/** Returns an object with its `sealedKey` as base64url. */
+function encoded(field: string, value: unknown): Record<string, unknown> {
+  const key = check.object(field, value);
   const name = field === "" ? "sealedKey" : `${field}.sealedKey`;
-  const bytes = check.sealedKey(name, it.sealedKey);
-  return { ...it, sealedKey: toBase64url(bytes) };
+  const bytes = check.sealedKey(name, key.sealedKey);
+  return { ...key, sealedKey: toBase64url(bytes) };
 }
 
-function unsealed(value: unknown): SealedKey {
-  const it = value as SealedKey & { sealedKey: string };
-  const sealedKey = fromBase64url(it?.sealedKey, Math.floor(it?.sealedKey?.length * 3 / 4));
-  if (sealedKey === null) {
-    throw new StoreError(
-      "unsupported",
-      "The answer is not of a control plane: it is no sealed key",
-    );
-  }
-  return { ...it, sealedKey };
+function decoded(value: unknown): SealedKey {
+  const key = value as SealedKey & { sealedKey: string };
+  const sealedKey = fromBase64url(key?.sealedKey, Math.floor(key?.sealedKey?.length * 3 / 4));
+  if (sealedKey === null) throw notAControlPlane("not a sealed key");
+  return { ...key, sealedKey };
 }

@@ -1,5 +1,5 @@
 /**
- * Blobs: bodies that are streamed, each compared with its SHA-256.
+ * The methods for blobs: streamed bodies, each verified with its SHA-256.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import type { BlobSource, ReadBlob, StoredBlob } from "../types.ts";
 
 const TIMEOUT_MS = 300_000;
 
-/** Makes the methods for blobs. */
+/** Returns the methods for blobs. */
 export function blobCallsOf(caller: Caller): BlobCalls {
   return {
     async putBlob(source, { signal, timeout = TIMEOUT_MS } = {}) {
@@ -47,7 +47,10 @@ export function blobCallsOf(caller: Caller): BlobCalls {
           const body = response.body ?? new Blob().stream();
           if (isPart && response.status !== 206) {
             void body.cancel().catch(() => {});
-            throw new StoreError("unsupported", `The blob ${hex} came whole, a part was asked for`);
+            throw new StoreError(
+              "unsupported",
+              `Reading a range of blob ${hex}: the server sent all of it`,
+            );
           }
           return { ...sizeOf(hex, response), body: isPart ? body : verified(body, hex) };
         },
@@ -56,7 +59,7 @@ export function blobCallsOf(caller: Caller): BlobCalls {
     async statBlob(id) {
       const hex = check.hashId("id", id);
       const path = `/v1/blobs/${hex}`;
-      return await caller.call({ method: "HEAD", path, read: (it) => sizeOf(hex, it) });
+      return await caller.call({ method: "HEAD", path, read: (response) => sizeOf(hex, response) });
     },
     async deleteBlob(id, query) {
       const path = `/v1/blobs/${check.hashId("id", id)}`;
@@ -65,13 +68,13 @@ export function blobCallsOf(caller: Caller): BlobCalls {
   };
 }
 
-/** The size of the whole blob. */
+/** Returns the size of the whole blob, also for a range. */
 function sizeOf(id: string, { headers }: Response): { id: string; size: number } {
   const [, total] = /\/(\d+)$/.exec(headers.get("content-range") ?? "") ?? [];
   return { id, size: Number(total ?? headers.get("content-length")) };
 }
 
-/** The body of what is to be stored; a file is read once for its digest, and again for each try. */
+/** Returns the body to send. A file is read once for its digest, and again for each attempt. */
 async function uploadOf(source: BlobSource): Promise<Uint8Array | Upload> {
   if (source instanceof Uint8Array) return source;
   if ("path" in source) {
@@ -80,10 +83,7 @@ async function uploadOf(source: BlobSource): Promise<Uint8Array | Upload> {
     try {
       for await (const chunk of createReadStream(path)) hash.update(chunk);
     } catch (cause) {
-      throw new StoreError("invalid", `The file ${path} could not be read`, {
-        field: "path",
-        cause,
-      });
+      throw new StoreError("invalid", `Cannot read the file ${path}`, { field: "path", cause });
     }
     return {
       digest: digestField(hash.digest()),
@@ -95,7 +95,7 @@ async function uploadOf(source: BlobSource): Promise<Uint8Array | Upload> {
   return { digest, reopens: false, open: () => source.stream };
 }
 
-/** The same bytes, with an error in place of the end when their SHA-256 is not `id`. */
+/** Passes the bytes through, and fails at the end if their SHA-256 is not `id`. */
 function verified(
   body: ReadableStream<Uint8Array>,
   id: string,
@@ -110,7 +110,10 @@ function verified(
       flush() {
         const found = hash.digest("hex");
         if (found !== id) {
-          throw new StoreError("corrupt", `The blob ${id} came with other bytes, of ${found}`);
+          throw new StoreError(
+            "corrupt",
+            `Reading blob ${id}: the SHA-256 of its bytes is ${found}`,
+          );
         }
       },
     }),

@@ -1,5 +1,5 @@
 /**
- * The client in Deno and Node: with blobs, and authorities of its own.
+ * The client for Deno and Node, with blobs and private certificate authorities.
  *
  * @module
  */
@@ -16,9 +16,9 @@ import { httpsFetch } from "./https.ts";
 const TIMEOUT_MS = 10_000;
 
 /**
- * Makes a client of a control plane. Nothing is sent before the first call.
+ * Creates a client of a control plane. Sends nothing before the first call.
  *
- * @throws {StoreError} `invalid` for a URL that is none
+ * @throws {StoreError} `invalid`: a malformed URL, or `ca` with a URL that is not https
  *
  * @example
  * ```ts
@@ -33,7 +33,7 @@ const TIMEOUT_MS = 10_000;
  * using client = createClient({
  *   url: "http://127.0.0.1:8470",
  *   identity: createIdentity(),
- *   fetch: plane.fetch, // to call it in this process; leave it out to call a server
+ *   fetch: plane.fetch, // calls the control plane in this process; omit it to call a server
  * });
  * await client.register(token, "ada");
  * const room = await client.createRoom({ id: "kitchen", encrypted: false });
@@ -63,15 +63,15 @@ function baseOf(given: string | URL): URL {
   try {
     base = new URL(given);
   } catch {
-    // Judged below.
+    // Reported below.
   }
   const isHttp = base?.protocol === "http:" || base?.protocol === "https:";
   if (
     base === null || !isHttp || base.search !== "" || base.hash !== "" ||
     base.username + base.password !== ""
   ) {
-    // Not shown: somebody may have put a password into it.
-    throw new StoreError("invalid", "url must be such as https://bus.example:8470", {
+    // Not shown, because it may contain a password.
+    throw new StoreError("invalid", "url must look like https://bus.example:8470", {
       field: "url",
     });
   }
@@ -85,7 +85,7 @@ function transport(options: ClientOptions, base: URL): { fetch: Fetch; close: ()
   if (options.fetch !== undefined) return { fetch: options.fetch, close: nothing };
   if (ca === undefined) return { fetch: (request) => fetch(request), close: nothing };
   if (base.protocol !== "https:") {
-    throw new StoreError("invalid", "ca is for a url that begins with https:", { field: "ca" });
+    throw new StoreError("invalid", "ca needs a url that begins with https:", { field: "ca" });
   }
   return httpsFetch(ca);
 }

@@ -1,6 +1,6 @@
 /**
- * Fetch with a private authority. The runtimes' own `fetch` takes one only in ways that differ between
- * them; `node:https` is in both.
+ * `fetch` with a private certificate authority, on `node:https`, which Deno and Node have. Their own
+ * `fetch` takes one in different ways.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { pipeline } from "node:stream/promises";
 import type { ReadableStream as NodeStream } from "node:stream/web";
 import type { Fetch } from "../types.ts";
 
-/** A `fetch` that trusts only `ca`, and what closes the connections it keeps. */
+/** Returns a `fetch` that trusts only `ca`, and a function that closes its connections. */
 export function httpsFetch(ca: string): { fetch: Fetch; close: () => void } {
   const agent = new Agent({ ca, keepAlive: true, minVersion: "TLSv1.2" });
   return { fetch: (request) => exchange(request, agent), close: () => agent.destroy() };
@@ -27,14 +27,14 @@ function exchange(request: Request, agent: Agent): Promise<Response> {
       try {
         resolve(responseOf(incoming, method));
       } catch (error) {
-        // A status there is none of. Thrown from here it would end the program.
+        // An impossible status. Thrown from this callback, the error would end the process.
         incoming.destroy();
         reject(error);
       }
     });
     outgoing.on("error", reject);
     if (request.body === null) outgoing.end();
-    // An error of the body ends the request, and that with the error below it.
+    // An error of the body ends the request with that error.
     else pipeline(Readable.fromWeb(request.body as NodeStream), outgoing).catch(reject);
   });
 }

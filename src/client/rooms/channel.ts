@@ -1,5 +1,5 @@
 /**
- * A room's subject on the bus: a subscription that is made again after it was refused.
+ * A room's subject on the bus: a subscription that is renewed after a refusal.
  *
  * @module
  */
@@ -9,19 +9,19 @@ import type { NatsConnection, Subscription } from "@nats-io/transport-node";
 
 const RETRY_MS = 250;
 
-/** What a channel tells. */
+/** Callbacks of a {@link Channel}. */
 export interface ChannelHandlers {
-  /** A message came. */
+  /** Called for each message. */
   onData(data: Uint8Array): void;
-  /** The server has us as a subscriber, again or for the first time. */
+  /** Called each time the server has accepted the subscription. */
   onReady(): void;
-  /** The server does not let us. */
+  /** Called when the server refuses the subscription. */
   onRefused(): void;
 }
 
 /**
- * A subscription to one subject. Being put into a room, or out of it, becomes a right on the bus only when
- * the server has ended our connection and judged us anew, so a refusal is not the end.
+ * A subscription to one subject. It is retried after a refusal, because a change of membership changes
+ * the permissions on the bus only after the server has closed the connection and authorized it again.
  */
 export class Channel {
   readonly #connection: NatsConnection;
@@ -31,7 +31,7 @@ export class Channel {
   #subscription: Subscription | null = null;
   readonly #running: Promise<void>;
 
-  /** Begins. */
+  /** Subscribes in the background. */
   constructor(connection: NatsConnection, subject: string, handlers: ChannelHandlers) {
     this.#connection = connection;
     this.#subject = subject;
@@ -39,7 +39,7 @@ export class Channel {
     this.#running = this.#run();
   }
 
-  /** Sends; what cannot be sent now is lost. */
+  /** Publishes a message. It is lost if the connection is down. */
   publish(bytes: Uint8Array): void {
     try {
       this.#connection.publish(this.#subject, bytes);
@@ -48,7 +48,7 @@ export class Channel {
     }
   }
 
-  /** Ends it. */
+  /** Unsubscribes. */
   async close(): Promise<void> {
     this.#closing.abort();
     this.#subscription?.unsubscribe();
@@ -64,13 +64,13 @@ export class Channel {
         },
       });
       try {
-        // A refusal comes before the answer to this.
+        // A refusal arrives before the response to the flush.
         await Promise.race([this.#connection.flush(), subscription.closed]);
         if (!subscription.isClosed()) this.#handlers.onReady();
         const why = await subscription.closed;
         if (!signal.aborted && why) this.#handlers.onRefused();
       } catch {
-        // Cut off meanwhile: the connection comes back by itself.
+        // Disconnected: the connection is restored automatically.
         subscription.unsubscribe();
       }
       await delay(RETRY_MS, undefined, { signal }).catch(() => {});

@@ -1,5 +1,5 @@
 /**
- * The keys of a room as one member has them: asked for, made sure of, and kept.
+ * The keys of a room that one member has: fetched, verified and cached.
  *
  * @module
  */
@@ -13,27 +13,27 @@ import type { Identity } from "../../keys/identity.ts";
 import type { Trust } from "./trust.ts";
 import type { Client } from "../types.ts";
 
-/** Keys of epochs before the newest that are kept in memory; older ones are asked for again. */
+/** Maximum number of cached keys; keys of older epochs are fetched again. */
 const KEPT = 16;
 const MISSING_MS = 5000;
 
-/** The keys of a room. */
+/** The verified keys of a room. */
 export class Keyring {
   readonly #client: Client;
   readonly #identity: Identity;
   readonly #trust: Trust;
   readonly #keys = new Map<number, Uint8Array>();
-  /** Epochs that we have no key of, and until when that is believed, by the monotonic clock. */
+  /** Epochs without a key for us, and when to ask for them again, by the monotonic clock. */
   readonly #missing = new Map<number, number>();
   readonly roomId: string;
-  /** The room as it was last seen. */
+  /** The room as last read. */
   room!: Room;
   /** The epoch of the newest key. */
   epoch = 0;
-  /** When the newest key came, by the monotonic clock. */
+  /** When the newest key arrived, by the monotonic clock. */
   since = 0;
 
-  /** Begins without keys. */
+  /** Creates a keyring without keys. */
   constructor(client: Client, identity: Identity, trust: Trust, roomId: string) {
     this.#client = client;
     this.#identity = identity;
@@ -41,16 +41,16 @@ export class Keyring {
     this.roomId = roomId;
   }
 
-  /** Whether we own the room. */
+  /** Whether this identity owns the room. */
   get isOwner(): boolean {
     return this.room.owner === this.#identity.signPub;
   }
 
   /**
-   * Asks for the room, and for its newest key where that is not here yet.
+   * Reads the room, and its newest key unless it is cached.
    *
-   * @throws {SealingError} `wrong_sealer`, `rolled_back`, `tampered`, `unknown_epoch`; `removed` where we
-   * were in the room and are not now
+   * @throws {SealingError} `wrong_sealer`; `rolled_back`; `tampered`; `unknown_epoch`; `removed`: the
+   * identity was a member and no longer is
    */
   async refresh(): Promise<void> {
     const atLeast = await this.#trust.epochOf(this.roomId);
@@ -63,34 +63,41 @@ export class Keyring {
     await this.take(room, atLeast);
   }
 
-  /** Takes the room as the control plane says it is, `atLeast` at this epoch. */
+  /** Verifies and adopts a room that the control plane returned; its epoch must be `atLeast` this. */
   async take(room: Room, atLeast: number): Promise<void> {
     try {
-      // Its subject above all: we publish there.
+      // Above all its subject, to which messages are published.
       check.record("rooms", room);
     } catch (cause) {
-      throw new StoreError("unsupported", `The answer for room ${this.roomId} is no room`, {
-        cause,
-      });
+      throw new StoreError(
+        "unsupported",
+        `Reading room ${this.roomId}: the response is not a room`,
+        {
+          cause,
+        },
+      );
     }
     const { id, epoch, owner, encrypted } = room;
     if (id !== this.roomId) {
-      throw new StoreError("unsupported", `Asked for the room ${this.roomId}, found ${id}`);
+      throw new StoreError(
+        "unsupported",
+        `Reading room ${this.roomId}: the response is room ${id}`,
+      );
     }
     if (!encrypted) {
       throw new StoreError("invalid", `Room ${id} is cleartext and has no key`, {
         field: "roomId",
       });
     }
-    // A new owner ends at once with its own key what it got from the one before.
+    // If we are the new owner, our own key replaces those of the former owner immediately.
     await this.#trust.owner(id, owner, owner === this.#identity.signPub ? epoch : undefined);
     this.#trust.demandEpoch(id, epoch, atLeast);
-    // Two answers may come in another order than they were given.
+    // Responses may arrive out of order.
     if (epoch < this.epoch) return;
     if (epoch > this.epoch) {
       if (!this.#keys.has(epoch)) {
         const key = await this.#fetch(epoch);
-        // Unless we made it ourselves meanwhile.
+        // We may have created it ourselves in the meantime.
         if (!this.#keys.has(epoch)) this.#keys.set(epoch, key);
       }
       await this.#trust.reached(id, epoch);
@@ -99,7 +106,7 @@ export class Keyring {
     this.room = room;
   }
 
-  /** Takes a key that we made ourselves for an epoch, and the room as it then is. */
+  /** Adds a key that this identity created, and adopts the room at that epoch. */
   async put(room: Room, epoch: number, roomKey: Uint8Array): Promise<void> {
     this.#keys.set(epoch, roomKey);
     await this.take({ ...room, epoch }, epoch);
@@ -109,7 +116,7 @@ export class Keyring {
     this.epoch = epoch;
     this.since = performance.now();
     const oldest = [...this.#keys.keys()].sort((a, b) => b - a).slice(KEPT);
-    for (const it of oldest) this.#keys.delete(it);
+    for (const old of oldest) this.#keys.delete(old);
   }
 
   /** The newest key. */
@@ -117,33 +124,37 @@ export class Keyring {
     return this.#keys.get(this.epoch)!;
   }
 
-  /** The key of an epoch. `unknown_epoch` where there is none for us. */
+  /**
+   * Returns the key of an epoch.
+   *
+   * @throws {SealingError} `unknown_epoch`: there is no key for this identity
+   */
   async key(epoch: number): Promise<Uint8Array> {
     let key = this.#keys.get(epoch);
     if (key === undefined) {
-      // Anybody in the room may name any epoch, as often as they like.
+      // Not fetched each time: any member can send messages that name any epoch.
       if ((this.#missing.get(epoch) ?? 0) > performance.now()) {
         throw unknownEpoch(this.roomId, epoch);
       }
       key = await this.#fetch(epoch);
       this.#keys.set(epoch, key);
-      if (this.#keys.size > 2 * KEPT) this.#advanceOver(epoch);
+      if (this.#keys.size > 2 * KEPT) this.#evict(epoch);
     }
     return key;
   }
 
-  /** Makes place for the key of an old epoch that was just asked for. */
-  #advanceOver(kept: number): void {
-    for (const it of this.#keys.keys()) {
+  /** Removes cached keys, but neither the newest nor the one of epoch `kept`. */
+  #evict(kept: number): void {
+    for (const epoch of this.#keys.keys()) {
       if (this.#keys.size <= KEPT) return;
-      if (it !== this.epoch && it !== kept) this.#keys.delete(it);
+      if (epoch !== this.epoch && epoch !== kept) this.#keys.delete(epoch);
     }
   }
 
-  /** Whether the control plane has exactly this key of ours for an epoch. */
+  /** Returns whether the control plane has exactly this key for an epoch. */
   async holds(epoch: number, roomKey: Uint8Array): Promise<boolean> {
     const found = await this.#fetch(epoch);
-    return found.every((it, i) => it === roomKey[i]);
+    return found.every((byte, i) => byte === roomKey[i]);
   }
 
   async #fetch(epoch: number): Promise<Uint8Array> {
@@ -171,11 +182,13 @@ function unknownEpoch(roomId: string, epoch: number, cause?: unknown): SealingEr
   );
 }
 
-/** What a refusal by the control plane says of a room we were in. */
+/** Returns `removed` if the error means that the identity has lost access to the room, else the error. */
 export function removalOr(error: unknown, roomId: string): unknown {
   if (!isStoreError(error, "not_found") && !isStoreError(error, "forbidden")) return error;
-  const why = error.code === "forbidden" ? "it is no active user's" : "it was taken out";
-  return new SealingError("removed", `This member is not in room ${roomId}: ${why}`, {
+  const why = error.code === "forbidden"
+    ? "its user is not active"
+    : "it was removed, or the room was deleted";
+  return new SealingError("removed", `This identity is not in room ${roomId}: ${why}`, {
     cause: error,
   });
 }

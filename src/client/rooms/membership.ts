@@ -1,5 +1,5 @@
 /**
- * Who is in a room: as the control plane says, and as the room's owner signed it.
+ * The members of a room: those the control plane lists, and those the room's owner signed keys for.
  *
  * @module
  */
@@ -12,17 +12,18 @@ import { isSealedBy, sealRoomKey } from "../../sealing/sealed_key.ts";
 import * as check from "../../core/validate.ts";
 import { readCard } from "../../keys/card.ts";
 import type { Identity } from "../../keys/identity.ts";
-import type { Invitee } from "./types.ts";
+import type { CardOrKeys } from "./types.ts";
 import type { Trust } from "./trust.ts";
+import { notAControlPlane } from "../http/failure.ts";
 import type { Client, ListedMember } from "../types.ts";
 
-/** More pages, and more items, than any list here has: a control plane can go on for ever. */
+/** Limits above any list here, because a malicious control plane could return pages forever. */
 const MOST_PAGES = 1000;
 const MOST_ITEMS = 100_000;
-/** Signatures that are checked before others have their turn: some 20 ms. */
+/** Number of signatures that are verified before other work gets its turn: about 20 ms. */
 const AT_A_TIME = 128;
 
-/** All items of a list, each as it must be. */
+/** Returns all items of a list, each validated. */
 async function all<T>(
   page: (request: PageRequest) => Promise<Page<T>>,
   read: (item: unknown) => T,
@@ -31,17 +32,15 @@ async function all<T>(
   let after: string | null = null;
   for (let pages = 0; pages < MOST_PAGES; pages++) {
     const found: Page<T> = await page({ after });
-    if (!Array.isArray(found?.items)) {
-      throw new StoreError("unsupported", "The answer is not of a control plane: it is no list");
-    }
+    if (!Array.isArray(found?.items)) throw notAControlPlane("not a list");
     if (items.length + found.items.length > MOST_ITEMS) break;
-    for (const it of found.items) items.push(readItem(read, it));
+    for (const item of found.items) items.push(readItem(read, item));
     after = found.next;
     if (after === null) return items;
   }
   throw new StoreError(
     "unsupported",
-    `A list has no end within ${MOST_PAGES} pages and ${MOST_ITEMS} items`,
+    `Reading a list: it has more than ${MOST_PAGES} pages or ${MOST_ITEMS} items`,
   );
 }
 
@@ -49,31 +48,29 @@ function readItem<T>(read: (item: unknown) => T, item: unknown): T {
   try {
     return read(item);
   } catch (cause) {
-    throw new StoreError("unsupported", "The answer is not of a control plane: an item is none", {
-      cause,
-    });
+    throw notAControlPlane("a malformed list item", cause);
   }
 }
 
-/** Who is in a room, as the control plane says. */
+/** Returns the members of a room that the control plane lists. */
 export function membersOf(
   client: Pick<Client, "listMembers">,
   roomId: string,
 ): Promise<ListedMember[]> {
   return all(
     (page) => client.listMembers(roomId, page),
-    (it) => {
-      const { status = null } = check.object("members", it);
+    (item) => {
+      const { status = null } = check.object("members", item);
       return {
-        ...check.record("members", it).record as Member,
-        // A server of version 0.1 does not say.
+        ...check.record("members", item).record as Member,
+        // A server of version 0.1 does not send it.
         status: status === null ? null : check.oneOf("status", status, ["active", "revoked"]),
       };
     },
   );
 }
 
-/** What is sealed with the key of an epoch, as the control plane says. */
+/** Returns the sealed keys of an epoch that the control plane has. */
 export function sealedKeysOf(
   client: Pick<Client, "listSealedKeys">,
   roomId: string,
@@ -85,33 +82,33 @@ export function sealedKeysOf(
   );
 }
 
-/** The keys of those who are to be put into a room, compared with what was known of them. */
-export async function keysOfInvitees(
-  invitees: readonly Invitee[],
+/** Returns the keys of members to add, after comparing them with those remembered. */
+export async function keysOfNewMembers(
+  given: readonly CardOrKeys[],
   client: Pick<Client, "getUser">,
   trust: Trust,
 ): Promise<NewMember[]> {
   const members: NewMember[] = [];
-  for (const it of invitees) members.push(await resolve(it, client));
+  for (const cardOrKeys of given) members.push(await resolve(cardOrKeys, client));
   await rememberAll(members, trust);
   return members;
 }
 
-/** At once: a memory may then write them in one go. */
+/** Remembers all concurrently, so that a memory can write them together. */
 async function rememberAll(members: readonly NewMember[], trust: Trust): Promise<void> {
   await Promise.all(members.map(({ endpoint, kexPub }) => trust.kexPub(endpoint, kexPub)));
 }
 
-async function resolve(who: Invitee, client: Pick<Client, "getUser">): Promise<NewMember> {
-  if (typeof who !== "string") return check.newMember("member", who);
-  if (check.hex64(who) === null) return readCard(who);
-  const endpoint = check.signPub("endpoint", who);
+async function resolve(given: CardOrKeys, client: Pick<Client, "getUser">): Promise<NewMember> {
+  if (typeof given !== "string") return check.newMember("member", given);
+  if (check.hex64(given) === null) return readCard(given);
+  const endpoint = check.signPub("endpoint", given);
   const user = await client.getUser(endpoint);
-  if (user?.signPub === endpoint) return check.newMember("user", { ...user, endpoint });
-  throw new StoreError("unsupported", `Asked for the user ${endpoint}, found another`);
+  if (user?.signPub === endpoint) return check.newMember("user", user);
+  throw new StoreError("unsupported", `Reading user ${endpoint}: the response is another user`);
 }
 
-/** A room key, sealed for each of these. */
+/** Returns a room key sealed for each of the members. */
 export async function sealForAll(
   owner: Identity,
   { roomId, epoch }: { roomId: string; epoch: number },
@@ -127,42 +124,42 @@ export async function sealForAll(
 }
 
 /**
- * Makes sure that the owner itself, or the one before it, let each of these members in, with this key:
- * a signature on what was sealed for them says so. The control plane keeps the list, and could put somebody on it; the
- * next key must not be sealed for whoever that is.
+ * Verifies that the owner, or a former one, added each of these members with this X25519 key: it must
+ * have signed a sealed key for it. The control plane keeps the list and could add members of its own,
+ * for whom the next key must not be sealed.
  *
- * @throws {SealingError} `key_changed`
+ * @throws {SealingError} `key_changed`: a member was not added by the owner, or with another key
  */
-export async function demandLetIn(
+export async function demandAddedByOwner(
   sealers: readonly string[],
   { roomId, epoch }: { roomId: string; epoch: number },
   members: readonly Member[],
   keys: readonly SealedKey[],
   trust: Trust,
 ): Promise<void> {
-  const unknown = new Set(await notLetIn(sealers, { roomId, epoch }, members, keys));
-  const out = await Promise.all(members.map((it) => trust.isOut(roomId, it.endpoint, epoch)));
+  const unknown = new Set(await notAddedBy(sealers, { roomId, epoch }, members, keys));
+  const out = await Promise.all(members.map((it) => trust.isRemoved(roomId, it.endpoint, epoch)));
   for (const [i, { endpoint, kexPub }] of members.entries()) {
     if (out[i]) {
       throw new SealingError(
         "key_changed",
-        `Room ${roomId}: its owner took ${endpoint} out, and it is said to be in still; invite it, ` +
+        `Room ${roomId}: the control plane lists ${endpoint}, which the owner removed; add it again, ` +
           "or remove it again",
       );
     }
     if (unknown.has(endpoint)) {
       throw new SealingError(
         "key_changed",
-        `Room ${roomId}: its owner sealed no key of epoch ${epoch} for ${endpoint} with the X25519 ` +
-          `key ${kexPub}; invite it with its card, or remove it`,
+        `Room ${roomId}: the owner sealed no key of epoch ${epoch} for ${endpoint} with the X25519 ` +
+          `key ${kexPub}; add it with its card, or remove it`,
       );
     }
   }
   await rememberAll(members, trust);
 }
 
-/** The members for whom none of these sealed a key of this epoch, or with another X25519 key. */
-export async function notLetIn(
+/** Returns the members for whom no sealer sealed a key of this epoch to their X25519 key. */
+export async function notAddedBy(
   sealers: readonly string[],
   { roomId, epoch }: { roomId: string; epoch: number },
   members: readonly Member[],
@@ -171,7 +168,7 @@ export async function notLetIn(
   const sealed = new Map(keys.map((it) => [it.endpoint, it.sealedKey]));
   const found: string[] = [];
   for (const [i, { endpoint, kexPub }] of members.entries()) {
-    // Signatures are checked in this thread: of a large room they would hold up everything else.
+    // Signatures are verified in this thread: a large room would block everything else.
     if (i % AT_A_TIME === AT_A_TIME - 1) await setImmediate();
     const key = sealed.get(endpoint);
     const place = { roomId, epoch, endpoint, kexPub };

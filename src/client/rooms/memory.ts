@@ -1,5 +1,5 @@
 /**
- * What a program knows of others, in a file.
+ * What a program remembers about rooms and peers, in a file.
  *
  * @module
  */
@@ -14,13 +14,14 @@ const FORMAT = "unibus-memory";
 const VERSION = 1;
 
 /**
- * Keeps what is known of rooms and peers in a file, for `openRooms({ memory })`: so that who restarts
- * still notices an epoch that was taken back, another owner, another key of a peer. For one program at a
- * time. It holds no secrets, but whoever can write to it decides what is believed.
+ * Opens a file that remembers rooms and peers, for `openRooms({ memory })`, so that a program notices
+ * a rolled-back epoch, another owner or a changed key of a peer after a restart too. Only one program
+ * may use the file at a time. It contains no secrets, but anyone who can write to it decides which
+ * owners and keys are trusted.
  *
- * @param path The file; made with mode 0600 when there is something to keep
- * @throws {StoreError} `corrupt` when it is no such file, `unsupported` when it is newer, `unavailable`
- * when it cannot be read
+ * @param path The file; created with mode 0600 at the first write
+ * @throws {StoreError} `corrupt`: the file is not a room memory; `unsupported`: it has another version;
+ * `unavailable`: it cannot be read
  *
  * @example
  * ```ts
@@ -35,7 +36,7 @@ const VERSION = 1;
  */
 export function fileMemory(path: string): RoomMemory {
   const known = read(path);
-  /** Whether there is something that the file does not have. */
+  /** Whether there are values that the file does not have. */
   let isBehind = false;
   let last: Promise<void> = Promise.resolve();
   return {
@@ -43,7 +44,7 @@ export function fileMemory(path: string): RoomMemory {
     set(key, value) {
       if (known.get(key) !== value) isBehind = true;
       known.set(key, value);
-      // Of many at once one writes for all.
+      // One write covers all values set until it starts.
       const written = last.then(async () => {
         if (!isBehind) return;
         isBehind = false;
@@ -66,21 +67,21 @@ function read(path: string): Map<string, string> {
     text = readFileSync(path, "utf8");
   } catch (cause) {
     if (systemCode(cause) === "ENOENT") return new Map();
-    throw new StoreError("unavailable", `${path}: it cannot be read`, { cause });
+    throw new StoreError("unavailable", `Cannot read ${path}`, { cause });
   }
-  let it: { format?: unknown; version?: unknown; known?: unknown } | null = null;
+  let file: { format?: unknown; version?: unknown; known?: unknown } | null = null;
   try {
-    it = JSON.parse(text);
+    file = JSON.parse(text);
   } catch {
-    // Judged below.
+    // Reported below.
   }
-  if (it?.format === FORMAT && it.version !== VERSION) {
-    throw new StoreError("unsupported", `${path}: it has another version than ${VERSION}`);
+  if (file?.format === FORMAT && file.version !== VERSION) {
+    throw new StoreError("unsupported", `${path} has version ${file.version}, not ${VERSION}`);
   }
-  const entries = Object.entries(it?.known ?? {});
-  if (it?.format !== FORMAT || !entries.every(([, value]) => typeof value === "string")) {
-    // Not begun anew in silence: then everything would be believed again.
-    throw new StoreError("corrupt", `${path}: it is no memory of rooms`);
+  const entries = Object.entries(file?.known ?? {});
+  if (file?.format !== FORMAT || !entries.every(([, value]) => typeof value === "string")) {
+    // Never replaced by an empty one: then every owner and key would be trusted on first use again.
+    throw new StoreError("corrupt", `${path} is not a room memory`);
   }
   return new Map(entries as [string, string][]);
 }
@@ -94,6 +95,6 @@ async function write(path: string, known: Map<string, string>): Promise<void> {
   try {
     await writeWhole(path, `${text}\n`, { replace: true });
   } catch (cause) {
-    throw new StoreError("unavailable", `${path}: it cannot be written`, { cause });
+    throw new StoreError("unavailable", `Cannot write ${path}`, { cause });
   }
 }

@@ -1,18 +1,19 @@
 /**
- * Messages on their way: sent again until they were seen on the bus.
+ * Messages being sent: each is resent until it has been seen on the bus.
  *
  * @module
  */
 
+import { orAbort } from "../../core/async/wait.ts";
 import { StoreError } from "../../core/errors.ts";
 import type { MessageHeader } from "../../sealing/message.ts";
 import type { SentMessage } from "./types.ts";
 
-/** Messages on their way at once; more wait for their turn. */
+/** Maximum number of pending messages; further ones wait for their turn. */
 const MOST = 256;
 /**
- * What was lost without the connection being lost: rare, and each that was only slow is reported by
- * receivers as played twice.
+ * Time after which a message is resent although the connection was not lost. Losing one that way is
+ * rare, and receivers report one that was only slow as replayed.
  */
 const AGAIN_MS = 3000;
 const LOOK_MS = 250;
@@ -26,51 +27,54 @@ interface Pending {
   settle(error: unknown | null): void;
 }
 
-/** What an outbox works with. */
+/** Options of an {@link Outbox}. */
 export interface OutboxOptions {
   /** Seals the next message. */
   seal(data: Uint8Array): { header: MessageHeader; bytes: Uint8Array };
-  /** Puts bytes on the bus. */
+  /** Publishes bytes on the bus. */
   publish(bytes: Uint8Array): void;
-  /** Most milliseconds of a message. */
+  /** Time limit of a message, milliseconds. */
   timeout: number;
 }
 
-const keyOf = ({ session, seq }: { session: string; seq: number }) => `${session} ${seq}`;
+const messageId = ({ session, seq }: { session: string; seq: number }) => `${session} ${seq}`;
 
 /**
- * What is published while the connection is away, or not yet allowed, is lost without a word. Our own
- * messages come back to us, so one that did not is sent again when the connection is back, or after
- * some time: the very same bytes, so whoever had it already knows that.
+ * Sends messages reliably. NATS silently drops what is published while the connection is down or not yet
+ * authorized. A sender receives its own messages, so one that did not come back is resent when the
+ * connection is restored, or after some time: with the same bytes, so that receivers can detect it.
  */
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly #pending = new Map<string, Pending>();
-  /** Wakes who waits for a place. */
+  /** Wakes the call that waits for a pending message to finish. */
   #wake: (() => void) | null = null;
-  /** Whoever called before has its place. */
+  /** Resolves when all earlier calls have been sent or given up. */
   #turn: Promise<void> = Promise.resolve();
   readonly #timer: ReturnType<typeof setInterval>;
   #ended: Error | null = null;
 
-  /** Begins empty. */
+  /** Creates an empty outbox. */
   constructor(options: OutboxOptions) {
     this.#options = options;
     this.#timer = setInterval(() => this.#look(), LOOK_MS);
   }
 
-  /** Sends, and resolves when it was seen. */
+  /** Sends a message and resolves when it has been seen on the bus. */
   async send(data: Uint8Array, signal?: AbortSignal): Promise<SentMessage> {
     const before = this.#turn;
     let done = () => {};
     this.#turn = new Promise((resolve) => done = resolve);
     let seen: Promise<SentMessage>;
     try {
-      await orAborted(before, signal);
+      // Earlier calls never reject here, so only the signal can.
+      await orAbort(before, signal).catch(() => {
+        throw aborted(signal!);
+      });
       await this.#place(signal);
       seen = this.#begin(data, signal);
     } finally {
-      // Whoever gives up while it waits for its turn does not hand on what it has not got.
+      // An aborted call passes the turn on only when it gets it, so that the order stays.
       void before.then(done);
     }
     return await seen;
@@ -92,7 +96,7 @@ export class Outbox {
     const { epoch, session, seq } = header;
     const deadline = performance.now() + this.#options.timeout;
     return new Promise((resolve, reject) => {
-      const key = keyOf(header);
+      const key = messageId(header);
       const abort = () => settle(aborted(signal!));
       const settle = (error: unknown | null) => {
         this.#pending.delete(key);
@@ -108,66 +112,53 @@ export class Outbox {
     });
   }
 
-  /** Whether a message that came is one of ours that was on its way. */
+  /** Settles a pending message that was received; returns whether it was one. */
   seen(header: MessageHeader, bytes: Uint8Array): boolean {
-    const it = this.#pending.get(keyOf(header));
-    if (it === undefined || !isEqual(it.bytes, bytes)) return false;
-    it.settle(null);
+    const message = this.#pending.get(messageId(header));
+    if (message === undefined || !isEqual(message.bytes, bytes)) return false;
+    message.settle(null);
     return true;
   }
 
-  /** Sends everything again that was not seen. */
-  again(): void {
-    for (const it of this.#pending.values()) this.#publish(it);
+  /** Resends all pending messages. */
+  resend(): void {
+    for (const message of this.#pending.values()) this.#publish(message);
   }
 
-  /** Ends it: what is on its way fails with this. */
+  /** Fails all pending and later messages with `error`. */
   end(error: Error): void {
     if (this.#ended !== null) return;
     this.#ended = error;
     clearInterval(this.#timer);
-    for (const it of [...this.#pending.values()]) it.settle(error);
+    for (const message of [...this.#pending.values()]) message.settle(error);
     this.#wake?.();
   }
 
-  #publish(it: Pending): void {
-    it.last = performance.now();
-    this.#options.publish(it.bytes);
+  #publish(message: Pending): void {
+    message.last = performance.now();
+    this.#options.publish(message.bytes);
   }
 
   #look(): void {
+    const { timeout } = this.#options;
     const now = performance.now();
-    for (const it of [...this.#pending.values()]) {
-      if (now >= it.deadline) {
-        it.settle(
+    for (const message of [...this.#pending.values()]) {
+      if (now >= message.deadline) {
+        message.settle(
           new StoreError(
             "unavailable",
-            `The message ${it.sent.seq} was not seen on the bus within ${this.#options.timeout} ms`,
+            `Message ${message.sent.seq} was not seen on the bus within ${timeout} ms`,
           ),
         );
-      } else if (now - it.last >= AGAIN_MS) this.#publish(it);
+      } else if (now - message.last >= AGAIN_MS) this.#publish(message);
     }
   }
 }
 
-/** The promise, which never rejects, or the end of the caller's patience. */
-function orAborted(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  if (signal === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(aborted(signal));
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
-    void promise.then(() => {
-      signal.removeEventListener("abort", abort);
-      resolve();
-    });
-  });
-}
-
 function aborted({ reason }: AbortSignal): StoreError {
-  return new StoreError("aborted", "Sending was ended by its caller", { cause: reason });
+  return new StoreError("aborted", "Sending a message was aborted", { cause: reason });
 }
 
 function isEqual(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((it, i) => it === b[i]);
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }

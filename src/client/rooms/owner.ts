@@ -1,5 +1,5 @@
 /**
- * What the owner of a room does: makes its keys, seals them, lets in and takes out.
+ * The owner's side of a room: creates and seals its keys, adds and removes members.
  *
  * @module
  */
@@ -12,29 +12,29 @@ import * as check from "../../core/validate.ts";
 import type { Identity } from "../../keys/identity.ts";
 import type { Keyring } from "./keyring.ts";
 import {
-  demandLetIn,
-  keysOfInvitees,
+  demandAddedByOwner,
+  keysOfNewMembers,
   membersOf,
-  notLetIn,
+  notAddedBy,
   sealedKeysOf,
   sealForAll,
 } from "./membership.ts";
-import type { Invitee, NewEncryptedRoom } from "./types.ts";
+import type { CardOrKeys, NewEncryptedRoom } from "./types.ts";
 import type { Trust } from "./trust.ts";
 import type { Client, ListedMember } from "../types.ts";
 
-/** Tries of what another change of the room got in the way of. */
-const TRIES = 10;
+/** Maximum number of retries of an operation that conflicts with another change of the room. */
+const RETRIES = 10;
 
-/** What an owner works with. */
+/** Options of an {@link Owner}. */
 export interface OwnerOptions {
   client: Client;
   identity: Identity;
   trust: Trust;
 }
 
-/** Makes a room with a fresh key, sealed for everybody; gives both. */
-export async function makeRoom(
+/** Creates a room with a new key sealed for all members; returns both. */
+export async function createRoom(
   { client, identity, trust }: OwnerOptions,
   { id, members = [], subject }: NewEncryptedRoom,
 ): Promise<{ room: Room; roomKey: Uint8Array }> {
@@ -42,19 +42,20 @@ export async function makeRoom(
   if (await trust.epochOf(id) > 0) {
     throw new StoreError(
       "room_exists",
-      `Room ${id} was there before: what its owner sealed then would fit again, so take another id`,
+      `Room ${id} existed before, and keys that its owner sealed then would be valid again`,
+      { hint: "choose another id" },
     );
   }
-  const others = await keysOfInvitees(members, client, trust);
+  const others = await keysOfNewMembers(members, client, trust);
   const roomKey = newRoomKey();
   const place = { roomId: id, epoch: 1 };
-  const everybody = [{ endpoint, kexPub }, ...others];
-  const sealedKeys = await sealForAll(identity, place, roomKey, everybody);
+  const all = [{ endpoint, kexPub }, ...others];
+  const sealedKeys = await sealForAll(identity, place, roomKey, all);
   const wanted = { id, encrypted: true, kexPub, members: others, sealedKeys };
   const room = await client.createRoom(subject === undefined ? wanted : { ...wanted, subject });
-  // Else we would talk in a room of others as if it were this one.
+  // Otherwise we would send to someone else's room as if it were this one.
   if (room?.id === id && room.owner === endpoint && room.encrypted) return { room, roomKey };
-  throw new StoreError("unsupported", `Asked for a new room ${id}, found another`);
+  throw new StoreError("unsupported", `Creating room ${id}: the response is another room`);
 }
 
 function isNotRevoked({ status }: Pick<ListedMember, "status">): boolean {
@@ -65,26 +66,26 @@ function newRoomKey(): Uint8Array {
   return new Uint8Array(randomBytes(ROOM_KEY_BYTES));
 }
 
-/** The owner of one room. Its methods come one after another. */
+/** The owner of one room. Calls of its methods run one at a time. */
 export class Owner {
   readonly #options: OwnerOptions;
   readonly #keyring: Keyring;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** Begins. */
+  /** Uses the keys of `keyring`. Sends nothing. */
   constructor(options: OwnerOptions, keyring: Keyring) {
     this.#options = options;
     this.#keyring = keyring;
   }
 
-  /** Puts somebody in, or seals the newest key anew for who is in. */
-  invite(who: Invitee): Promise<void> {
+  /** See {@link OpenRoom.addMember}. */
+  addMember(given: CardOrKeys): Promise<void> {
     return this.#next(async () => {
       const { client, trust, identity } = this.#options;
       const { roomId } = this.#keyring;
-      const [member] = await keysOfInvitees([who], client, trust);
+      const [member] = await keysOfNewMembers([given], client, trust);
       if (member === undefined) return;
-      await this.#retry("Inviting", async () => {
+      await this.#retry("Adding a member", async () => {
         const { epoch, current } = this.#keyring;
         const place = { roomId, epoch, ...member };
         const sealedKey = await sealRoomKey(identity, place, current);
@@ -96,30 +97,30 @@ export class Owner {
           if (found?.endpoint !== member.endpoint) {
             throw new StoreError(
               "unsupported",
-              `Asked for the member ${member.endpoint}, found another`,
+              `Reading member ${member.endpoint}: the response is another member`,
             );
           }
           await trust.kexPub(member.endpoint, found.kexPub);
           await client.putSealedKey({ roomId, epoch, endpoint: member.endpoint, sealedKey });
         }
-        await trust.letIn(roomId, member.endpoint);
+        await trust.added(roomId, member.endpoint);
       });
     });
   }
 
-  /** Takes a member out, and gives those who stay a new key. */
-  removeMember(who: string): Promise<void> {
+  /** See {@link OpenRoom.removeMember}. */
+  removeMember(member: string): Promise<void> {
     return this.#next(async () => {
-      this.#demandOwner("Taking out a member");
-      const endpoint = check.signPub("endpoint", who);
+      this.#demandOwner("Removing a member");
+      const endpoint = check.signPub("endpoint", member);
       const { client, identity, trust } = this.#options;
       const { roomId, epoch } = this.#keyring;
-      // Whoever is asked may say that it is done, and not do it. (Oneself cannot be taken out.)
-      if (endpoint !== identity.signPub) await trust.takenOut(roomId, endpoint, epoch);
+      // First, because a malicious control plane may only claim to remove it. (Owners cannot be removed.)
+      if (endpoint !== identity.signPub) await trust.removed(roomId, endpoint, epoch);
       try {
         await client.removeMember(roomId, endpoint);
       } catch (error) {
-        // Somebody may have been cut off between the two, and try again.
+        // A retry after a failure between the removal and the rekey.
         if (isStoreError(error, "not_found") && await this.#rekeyIfLeft()) return;
         throw error;
       }
@@ -127,59 +128,60 @@ export class Owner {
     });
   }
 
-  /** Gives everybody a new key. */
+  /** See {@link OpenRoom.rekey}. */
   rekey(): Promise<number> {
     return this.#next(() => this.#rekey());
   }
 
-  /** A new key where somebody has the newest one who is no longer in the room. */
+  /** Creates a new key if an endpoint that is no longer an active member has the newest one. */
   rekeyIfLeft(): Promise<boolean> {
     return this.#next(() => this.#rekeyIfLeft());
   }
 
   async #rekeyIfLeft(): Promise<boolean> {
-    // The keys first: whoever is invited meanwhile must not look like one who left.
+    // Keys are read first, so that a member added in the meantime does not look like one that left.
     const keys = await this.#keys();
     const members = await this.#members();
-    const staying = new Set(members.filter(isNotRevoked).map((it) => it.endpoint));
-    if (staying.size === members.length && keys.every((it) => staying.has(it.endpoint))) {
+    const active = new Set(members.filter(isNotRevoked).map((it) => it.endpoint));
+    if (active.size === members.length && keys.every((it) => active.has(it.endpoint))) {
       return false;
     }
     await this.#rekey();
     return true;
   }
 
-  /** The members without a key of the newest epoch that we sealed for them. */
+  /** See {@link OpenRoom.lacking}. */
   async lacking(): Promise<string[]> {
     const members = await this.#members();
     const keys = await this.#keys();
     const { roomId, epoch } = this.#keyring;
     const sealers = await this.#options.trust.sealers(roomId, epoch);
-    return await notLetIn(sealers, { roomId, epoch }, members, keys);
+    return await notAddedBy(sealers, { roomId, epoch }, members, keys);
   }
 
   #members(): Promise<ListedMember[]> {
     return membersOf(this.#options.client, this.#keyring.roomId);
   }
 
-  /** The members, after those whose access was revoked have been taken out: no new key is for them. */
+  /** Removes members whose access was revoked, and returns the others. */
   async #membersToSealFor(): Promise<Member[]> {
     const { client, identity, trust } = this.#options;
     const { roomId, epoch } = this.#keyring;
-    const staying: Member[] = [];
-    for (const it of await this.#members()) {
-      if (isNotRevoked(it) || it.endpoint === identity.signPub) {
-        staying.push(it);
+    const active: Member[] = [];
+    for (const member of await this.#members()) {
+      const { endpoint } = member;
+      if (isNotRevoked(member) || endpoint === identity.signPub) {
+        active.push(member);
         continue;
       }
-      await trust.takenOut(roomId, it.endpoint, epoch);
+      await trust.removed(roomId, endpoint, epoch);
       try {
-        await client.removeMember(roomId, it.endpoint);
+        await client.removeMember(roomId, endpoint);
       } catch (error) {
         if (!isStoreError(error, "not_found")) throw error;
       }
     }
-    return staying;
+    return active;
   }
 
   #keys(epoch: number = this.#keyring.epoch): Promise<SealedKey[]> {
@@ -191,13 +193,13 @@ export class Owner {
       const { client, identity, trust } = this.#options;
       const { roomId } = this.#keyring;
       const before = this.#keyring.epoch;
-      // Another program of ours may have sealed a key for it meanwhile.
-      if (without !== undefined) await trust.takenOut(roomId, without, before);
-      // The members first: whoever is among them had its key before.
+      // Another program of the same identity may have sealed a key for it in the meantime.
+      if (without !== undefined) await trust.removed(roomId, without, before);
+      // Members are read first: each of them already had its key then.
       const members = await this.#membersToSealFor();
       const keys = await this.#keys(before);
       const sealers = await trust.sealers(roomId, before);
-      await demandLetIn(sealers, { roomId, epoch: before }, members, keys, trust);
+      await demandAddedByOwner(sealers, { roomId, epoch: before }, members, keys, trust);
       const epoch = before + 1;
       const roomKey = newRoomKey();
       const sealedKeys = await sealForAll(identity, { roomId, epoch }, roomKey, members);
@@ -205,7 +207,7 @@ export class Owner {
       try {
         room = await client.rekeyRoom(roomId, { epoch, sealedKeys });
       } catch (error) {
-        // It may have been done: then it is not to be done again.
+        // The outcome is unknown: if the rekey has been done, it must not be repeated.
         if (!isStoreError(error, "unavailable")) throw error;
         if (!await this.#keyring.holds(epoch, roomKey).catch(() => false)) throw error;
         room = { ...this.#keyring.room, epoch };
@@ -215,10 +217,10 @@ export class Owner {
     });
   }
 
-  /** Again where the room was changed meanwhile: read, and decide anew. */
+  /** Runs `work`, and again with the room as it is now if it conflicted with another change. */
   async #retry<T>(what: string, work: () => Promise<T>): Promise<T> {
     this.#demandOwner(what);
-    for (let left = TRIES;; left--) {
+    for (let left = RETRIES;; left--) {
       try {
         return await work();
       } catch (error) {
@@ -232,7 +234,7 @@ export class Owner {
   #demandOwner(what: string): void {
     if (this.#keyring.isOwner) return;
     const { roomId } = this.#keyring;
-    throw new StoreError("forbidden", `${what} in room ${roomId}: only its owner may do that`);
+    throw new StoreError("forbidden", `${what} in room ${roomId}: only its owner can do that`);
   }
 
   #next<T>(work: () => Promise<T>): Promise<T> {

@@ -1,36 +1,36 @@
 /**
- * A queue with an end to its patience: of too much, the oldest is let go.
+ * A bounded queue: if it is full, the oldest items are dropped.
  *
  * @module
  */
 
-/** The bounds of a {@link Queue}. */
+/** The limits of a {@link Queue}. */
 export interface QueueBounds {
-  /** Most items. */
+  /** Maximum number of items. */
   items: number;
-  /** Most bytes. */
+  /** Maximum total size in bytes; a single larger item is kept. */
   bytes: number;
 }
 
-/** Items with a size, taken in their order. */
+/** A first-in, first-out queue of items with a size. */
 export class Queue<T> {
   readonly #bounds: QueueBounds;
   readonly #sizeOf: (item: T) => number;
   #items: T[] = [];
-  /** Items before this one were taken. */
+  /** Index of the next item; earlier ones were taken. */
   #at = 0;
   #bytes = 0;
   #waiting: (() => void)[] = [];
   #ended = false;
   #error: unknown = null;
 
-  /** Begins empty. */
+  /** Creates an empty queue. */
   constructor(bounds: QueueBounds, sizeOf: (item: T) => number) {
     this.#bounds = bounds;
     this.#sizeOf = sizeOf;
   }
 
-  /** Puts an item in; tells how many were let go for it. */
+  /** Adds an item; returns the number of items dropped for it. */
   push(item: T): number {
     if (this.#ended) return 0;
     this.#items.push(item);
@@ -47,7 +47,7 @@ export class Queue<T> {
     return dropped;
   }
 
-  /** Takes the next item, waiting for one; `null` at the end. Rejects with the error it ended with. */
+  /** Waits for the next item and removes it; `null` at the end. Rejects with the error passed to `end`. */
   async take(): Promise<T | null> {
     while (this.#at === this.#items.length) {
       if (this.#error !== null) throw this.#error;
@@ -57,7 +57,7 @@ export class Queue<T> {
     return this.#shift();
   }
 
-  /** Ends it: after what is in it comes the end, or an error. */
+  /** Ends the queue: after the remaining items, `take` returns `null` or rejects with `error`. */
   end(error: unknown = null): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -65,7 +65,7 @@ export class Queue<T> {
     this.#wake();
   }
 
-  /** Ends it at once. */
+  /** Drops all items and ends the queue. */
   clear(): void {
     this.#items = [];
     this.#at = 0;
@@ -74,14 +74,14 @@ export class Queue<T> {
   }
 
   #wake(): void {
-    for (const it of this.#waiting.splice(0)) it();
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   #shift(): T {
     const item = this.#items[this.#at]!;
     this.#items[this.#at++] = undefined as T;
     this.#bytes -= this.#sizeOf(item);
-    // Now and then, so that taking one costs the same however many there are.
+    // Only now and then, so that taking an item has constant amortized cost.
     if (this.#at > 1024 && this.#at * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#at);
       this.#at = 0;

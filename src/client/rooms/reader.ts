@@ -1,5 +1,5 @@
 /**
- * What comes from the bus, made sure of: one message after another, in the order they came.
+ * Decrypts and verifies messages from the bus, one at a time, in order of arrival.
  *
  * @module
  */
@@ -18,59 +18,63 @@ import {
 import type { Keyring } from "./keyring.ts";
 import type { RoomMessage } from "./types.ts";
 
-/** Secrets of sessions that are kept; others are derived again. */
+/** Maximum number of cached session secrets; others are derived again. */
 const SESSIONS = 1024;
-/** Between two questions to the control plane that messages give rise to. */
+/** Minimum interval between requests to the control plane that messages cause. */
 const ASK_MS = 250;
 const RETRY_MS = [100, 300, 1000, 2000, 4000];
 
-/** What a reader works with. */
+/** Options of a {@link Reader}. */
 export interface ReaderOptions {
-  /** The keys. */
+  /** The room's keys. */
   keyring: Keyring;
-  /** Reads who is in the room, anew. */
+  /** Reads the room's members from the control plane. */
   members(): Promise<ReadonlySet<string>>;
   /** See {@link RoomsOptions}. */
   oldEpochGrace: number;
   /** See {@link RoomsOptions}. */
   maxAge: number;
-  /** Ends waiting. */
+  /** Aborts waiting. */
   signal: AbortSignal;
 }
 
-/** A message as it came. */
+/** A received message that has not been verified. */
 export interface Incoming {
   /** Its bytes. */
   bytes: Uint8Array;
-  /** What it says of itself. */
+  /** Its header, not authenticated. */
   header: MessageHeader;
-  /** When it came, by the monotonic clock. */
+  /** When it arrived, by the monotonic clock. */
   at: number;
 }
 
-/** Opens what comes. */
+/** Decrypts and verifies messages of one room. */
 export class Reader {
   readonly #options: ReaderOptions;
   readonly #arrivals: Arrivals;
   readonly #secrets = new Map<string, { roomKey: Uint8Array; secrets: SessionKey }>();
   #members: ReadonlySet<string> = new Set();
-  /** When the control plane was last asked, for what we know by that. */
+  /** When the members and the room were last read from the control plane. */
   readonly #asked = { members: -Infinity, room: -Infinity };
 
-  /** Begins. */
+  /** Creates a reader that knows no members yet. */
   constructor(options: ReaderOptions) {
     this.#options = options;
     this.#arrivals = new Arrivals(options);
   }
 
-  /** Takes who is in the room, as it was asked for at `asOf` by the monotonic clock. */
+  /** Sets the members, as read at `asOf` by the monotonic clock. Older reads are ignored. */
   setMembers(members: ReadonlySet<string>, asOf: number): void {
     if (asOf < this.#asked.members) return;
     this.#members = members;
     this.#asked.members = asOf;
   }
 
-  /** Opens a message, or throws why it is not taken. */
+  /**
+   * Decrypts and verifies a message.
+   *
+   * @throws {SealingError} why the message is rejected
+   */
   async read({ bytes, header, at }: Incoming): Promise<RoomMessage> {
     const { keyring, oldEpochGrace } = this.#options;
     const { epoch, sender } = header;
@@ -78,22 +82,25 @@ export class Reader {
     if (epoch < keyring.epoch && performance.now() - keyring.since > oldEpochGrace) {
       throw new SealingError(
         "old_epoch",
-        `The message is under the key of epoch ${epoch}, the room is at ${keyring.epoch}`,
+        `The message has a key of epoch ${epoch}, the room is at epoch ${keyring.epoch}`,
       );
     }
     const data = await this.#open(bytes, header);
-    // Under a replaced key, which may have been replaced because the sender was taken out.
+    // Its key was replaced, perhaps because the sender was removed.
     if (epoch < keyring.epoch) await this.#ask("members", keyring.since);
     if (!this.#members.has(sender)) {
       await this.#ask("members", at);
       if (!this.#members.has(sender)) {
-        throw new SealingError("not_a_member", `The message is of ${sender}, who is not in it`);
+        throw new SealingError(
+          "not_a_member",
+          `The message is from ${sender}, who is not a member of room ${keyring.roomId}`,
+        );
       }
     }
     return messageOf(header, data, this.#arrivals.take(header));
   }
 
-  /** Opens a message that was kept. */
+  /** See {@link OpenRoom.open}. */
   async readKept(bytes: Uint8Array): Promise<RoomMessage> {
     const header = headerOf(bytes, this.#options.keyring.roomId);
     return messageOf(header, await this.#open(bytes, header), { missed: 0, late: false });
@@ -105,7 +112,7 @@ export class Reader {
     if (epoch > keyring.epoch) {
       throw new SealingError(
         "unknown_epoch",
-        `The message is under a key of epoch ${epoch}, the room is at ${keyring.epoch}`,
+        `The message has a key of epoch ${epoch}, the room is at epoch ${keyring.epoch}`,
       );
     }
     const roomKey = await this.#retry(() => keyring.key(epoch));
@@ -114,19 +121,19 @@ export class Reader {
 
   #secretsOf(header: MessageHeader, roomKey: Uint8Array): SessionKey {
     const name = `${header.epoch} ${header.sender} ${header.session}`;
-    let it = this.#secrets.get(name);
-    if (it?.roomKey !== roomKey) it = { roomKey, secrets: sessionKey(roomKey, header) };
+    let cached = this.#secrets.get(name);
+    if (cached?.roomKey !== roomKey) cached = { roomKey, secrets: sessionKey(roomKey, header) };
     this.#secrets.delete(name);
-    this.#secrets.set(name, it);
+    this.#secrets.set(name, cached);
     if (this.#secrets.size > SESSIONS) {
       this.#secrets.delete(this.#secrets.keys().next().value!);
     }
-    return it.secrets;
+    return cached.secrets;
   }
 
   /**
-   * Sees to it that what is known is newer than a message that came: one question for all that came
-   * before it, however many.
+   * Reads the room or its members from the control plane, unless that was done after `since`. So one
+   * request serves all messages that arrived before it.
    */
   async #ask(what: "room" | "members", since: number): Promise<void> {
     if (this.#asked[what] > since) return;
@@ -154,18 +161,22 @@ export class Reader {
   }
 }
 
-/** Whether another try may do better. */
+/** Returns whether a retry may succeed. */
 export function isPassing(error: unknown): boolean {
   return isStoreError(error, "unavailable") || isStoreError(error, "rate_limited");
 }
 
-/** Reads a header, of this room and no other. */
+/**
+ * Reads the header of a message of this room.
+ *
+ * @throws {SealingError} `malformed`; `wrong_room`
+ */
 export function headerOf(bytes: Uint8Array, roomId: string): MessageHeader {
   const header = readHeader(bytes);
   if (header.roomId === roomId) return header;
   throw new SealingError(
     "wrong_room",
-    `The message says that it is of room ${header.roomId}, and came in room ${roomId}`,
+    `The message is for room ${header.roomId} but arrived in room ${roomId}`,
   );
 }
 

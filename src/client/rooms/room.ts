@@ -1,5 +1,5 @@
 /**
- * One encrypted room, as one member has it.
+ * One open encrypted room.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { Owner } from "./owner.ts";
 import { Queue } from "./queue.ts";
 import { headerOf, type Incoming, isPassing, Reader } from "./reader.ts";
 import type {
-  Invitee,
+  CardOrKeys,
   OpenRoom,
   RoomMessage,
   RoomProblem,
@@ -29,7 +29,7 @@ import type {
 import type { Trust } from "./trust.ts";
 import type { Client } from "../types.ts";
 
-/** {@link RoomsOptions}, with what was left out. */
+/** {@link RoomsOptions} with defaults filled in. */
 export type RoomSettings =
   & Required<
     Pick<
@@ -45,7 +45,7 @@ export type RoomSettings =
   >
   & { client: Client; identity: Identity; trust: Trust; connection: NatsConnection };
 
-/** A room that is open. */
+/** An open room. */
 export class LiveRoom implements OpenRoom {
   readonly id: string;
   readonly subject: string;
@@ -57,20 +57,20 @@ export class LiveRoom implements OpenRoom {
   readonly #channel: Channel;
   readonly #outbox: Outbox;
   readonly #inbox: Queue<Incoming>;
-  /** Each with what takes its hands off the caller's signal. */
+  /** The queue of each iterator, and a function that removes its abort listener. */
   readonly #readers = new Map<Queue<RoomMessage>, () => void>();
   readonly #closing = new AbortController();
   readonly #working: Promise<void>;
   readonly #ready: Promise<void>;
   #sealer: MessageSealer | null = null;
-  /** Our own, one an epoch. */
+  /** Our own sessions, one for each epoch. */
   readonly #sessions = new Set<string>();
   #refreshing: Promise<void> | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #end: (error: Error | null) => void = () => {};
   #error: Error | null = null;
 
-  /** Begins, with the newest key at hand. */
+  /** Starts receiving. `keyring` must have the newest key. */
   constructor(settings: RoomSettings, keyring: Keyring, members: ReadonlySet<string>) {
     const { room } = keyring;
     const { client, identity, trust, connection, sendTimeout, oldEpochGrace, maxAge } = settings;
@@ -81,7 +81,7 @@ export class LiveRoom implements OpenRoom {
     this.ended = new Promise((resolve) => this.#end = resolve);
     this.#owner = new Owner({ client, identity, trust }, keyring);
     const { signal } = this.#closing;
-    const readMembers = () => this.#members();
+    const readMembers = () => this.members();
     this.#reader = new Reader({
       keyring,
       oldEpochGrace,
@@ -103,7 +103,7 @@ export class LiveRoom implements OpenRoom {
       onData: (data) => this.#arrive(data),
       onReady: () => {
         ready();
-        this.#outbox.again();
+        this.#outbox.resend();
       },
       onRefused: () => this.#refresh(),
     });
@@ -119,17 +119,17 @@ export class LiveRoom implements OpenRoom {
     return this.#keyring.epoch;
   }
 
-  /** Ends it for a reason of its own. */
+  /** Ends the room with an error. */
   fail(error: Error): void {
     this.#finish(error);
   }
 
-  /** Sends again what was not seen: the connection was lost, and is back. */
-  again(): void {
-    this.#outbox.again();
+  /** Resends pending messages after the connection was restored. */
+  resend(): void {
+    this.#outbox.resend();
   }
 
-  /** Waits until the bus has us as a subscriber. */
+  /** Waits until the bus has accepted the subscription. */
   async ready(): Promise<void> {
     const { sendTimeout } = this.#settings;
     const error = await within(
@@ -138,14 +138,14 @@ export class LiveRoom implements OpenRoom {
       () =>
         new StoreError(
           "unavailable",
-          `The bus did not let this member into room ${this.id} within ${sendTimeout} ms`,
+          `Room ${this.id}: the bus did not accept the subscription within ${sendTimeout} ms`,
         ),
     );
     if (error) throw error;
     if (this.#closing.signal.aborted) {
       throw this.#error ?? new StoreError("closed", `Room ${this.id} is closed`);
     }
-    // Somebody may have left while no program of the owner ran.
+    // A member may have left while no program of the owner was running.
     if (this.#keyring.isOwner) void this.#refresh();
   }
 
@@ -159,7 +159,7 @@ export class LiveRoom implements OpenRoom {
     if (bytes.length > most) {
       throw new StoreError(
         "too_large",
-        `A message in room ${this.id} has at most ${most} bytes, found ${bytes.length}`,
+        `A message in room ${this.id} must have at most ${most} bytes, found ${bytes.length}`,
       );
     }
     return await this.#outbox.send(bytes, signal);
@@ -168,16 +168,16 @@ export class LiveRoom implements OpenRoom {
   messages({ signal }: { signal?: AbortSignal } = {}): AsyncIterableIterator<RoomMessage> {
     const { queueMessages: items, queueBytes: bytes } = this.#settings;
     const queue = new Queue<RoomMessage>({ items, bytes }, (it) => it.data.length);
-    const letGo = () => signal?.removeEventListener("abort", stop);
+    const removeListener = () => signal?.removeEventListener("abort", stop);
     const stop = () => {
-      letGo();
+      removeListener();
       this.#readers.delete(queue);
       queue.clear();
     };
     if (this.#closing.signal.aborted) queue.end(this.#error);
     else if (signal?.aborted) stop();
     else {
-      this.#readers.set(queue, letGo);
+      this.#readers.set(queue, removeListener);
       signal?.addEventListener("abort", stop, { once: true });
     }
     const end: IteratorReturnResult<undefined> = { done: true, value: undefined };
@@ -200,26 +200,30 @@ export class LiveRoom implements OpenRoom {
     return this.#reader.readKept(bytes);
   }
 
-  members(): Promise<Member[]> {
-    return this.#members();
+  async members(): Promise<Member[]> {
+    try {
+      return await membersOf(this.#settings.client, this.id);
+    } catch (error) {
+      throw removalOr(error, this.id);
+    }
   }
 
   lacking(): Promise<string[]> {
     return this.#owner.lacking();
   }
 
-  async invite(who: Invitee): Promise<void> {
-    await this.#owner.invite(who);
+  async addMember(member: CardOrKeys): Promise<void> {
+    await this.#owner.addMember(member);
   }
 
   async removeMember(endpoint: string): Promise<void> {
     await this.#owner.removeMember(endpoint);
-    this.#tell();
+    this.#announceKey();
   }
 
   async rekey(): Promise<number> {
     const epoch = await this.#owner.rekey();
-    this.#tell();
+    this.#announceKey();
     return epoch;
   }
 
@@ -233,20 +237,12 @@ export class LiveRoom implements OpenRoom {
     this.#finish(null);
     await this.#channel.close();
     await this.#working;
-    // A person takes their time to answer.
+    // A user may take a long time to answer `acceptOwner`.
     if (!this.#settings.trust.isAsking(this.id)) await this.#refreshing;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  async #members(): Promise<Member[]> {
-    try {
-      return await membersOf(this.#settings.client, this.id);
-    } catch (error) {
-      throw removalOr(error, this.id);
-    }
   }
 
   #seal(data: Uint8Array, kind?: "rekeyed"): { header: MessageHeader; bytes: Uint8Array } {
@@ -258,8 +254,8 @@ export class LiveRoom implements OpenRoom {
     return this.#sealer.seal(data, kind && { kind });
   }
 
-  /** Tells the others that there is a new key; who does not hear it sees it at the next message. */
-  #tell(): void {
+  /** Tells the others that there is a new key. Members who miss it notice at the next message. */
+  #announceKey(): void {
     if (this.#closing.signal.aborted) return;
     this.#channel.publish(this.#seal(new Uint8Array(), "rekeyed").bytes);
   }
@@ -279,37 +275,41 @@ export class LiveRoom implements OpenRoom {
   }
 
   async #work(): Promise<void> {
-    for (let it = await this.#inbox.take(); it !== null; it = await this.#inbox.take()) {
+    let incoming: Incoming | null;
+    while ((incoming = await this.#inbox.take()) !== null) {
+      const { header } = incoming;
       try {
-        const { kind } = it.header;
-        const message = await this.#reader.read(it);
-        if (kind === "content" && !this.#isOwn(message)) this.#deliver(message);
+        const message = await this.#reader.read(incoming);
+        if (header.kind === "content" && !this.#isOwn(header)) this.#deliver(message);
       } catch (error) {
         if (this.#closing.signal.aborted) return;
         if (isSealingError(error, "removed")) this.#finish(error);
-        // One of our own that was sent again is no attack.
-        else if (!isSealingError(error, "replayed") || !this.#isOwn(it.header)) {
-          this.#problem(error, it.header);
+        // A replay of our own message is one that was resent.
+        else if (!isSealingError(error, "replayed") || !this.#isOwn(header)) {
+          this.#problem(error, header);
         }
       }
     }
   }
 
-  /** Whether this very program sent it: one that was sent again comes back twice. */
+  /** Returns whether this room object sent the message: one that was resent comes back twice. */
   #isOwn({ sender, session }: { sender: string; session: string }): boolean {
     return sender === this.#settings.identity.signPub && this.#sessions.has(session);
   }
 
   #deliver(message: RoomMessage): void {
-    for (const it of this.#readers.keys()) {
-      const dropped = it.push(message);
+    for (const queue of this.#readers.keys()) {
+      const dropped = queue.push(message);
       if (dropped > 0) this.#overflow(dropped);
     }
   }
 
   #overflow(count: number): void {
     this.#problem(
-      new SealingError("overflow", `${count} message(s) of room ${this.id} were let go unread`),
+      new SealingError(
+        "overflow",
+        `Room ${this.id}: the queue is full, ${count} message(s) dropped`,
+      ),
     );
   }
 
@@ -322,13 +322,13 @@ export class LiveRoom implements OpenRoom {
     try {
       this.#settings.onProblem(problem);
     } catch {
-      // What a listener throws is its own.
+      // An error of the callback does not stop the room.
     }
   }
 
   #schedule(): void {
     const { refreshInterval } = this.#settings;
-    // Not all members at the same moment.
+    // Random, so that the members do not ask at the same time.
     const wait = refreshInterval * (0.75 + Math.random() / 2);
     this.#timer = setTimeout(() => {
       void this.#refresh().finally(() => {
@@ -337,7 +337,7 @@ export class LiveRoom implements OpenRoom {
     }, wait);
   }
 
-  /** Looks whether there is a newer key, whether we are still in, and whether somebody left. */
+  /** Checks for a newer key, for our removal, and, as the owner, for members who left. */
   #refresh(): Promise<void> {
     this.#refreshing ??= this.#look().finally(() => this.#refreshing = null);
     return this.#refreshing;
@@ -347,8 +347,8 @@ export class LiveRoom implements OpenRoom {
     try {
       await this.#keyring.refresh();
       const asOf = performance.now();
-      this.#reader.setMembers(new Set((await this.#members()).map((it) => it.endpoint)), asOf);
-      if (this.#keyring.isOwner && await this.#owner.rekeyIfLeft()) this.#tell();
+      this.#reader.setMembers(new Set((await this.members()).map((it) => it.endpoint)), asOf);
+      if (this.#keyring.isOwner && await this.#owner.rekeyIfLeft()) this.#announceKey();
     } catch (error) {
       if (this.#closing.signal.aborted) return;
       if (isSealingError(error, "removed")) this.#finish(error);
@@ -363,9 +363,9 @@ export class LiveRoom implements OpenRoom {
     clearTimeout(this.#timer);
     this.#outbox.end(error ?? new StoreError("closed", `Room ${this.id} is closed`));
     this.#inbox.clear();
-    for (const [it, letGo] of this.#readers) {
-      letGo();
-      it.end(error);
+    for (const [queue, removeListener] of this.#readers) {
+      removeListener();
+      queue.end(error);
     }
     this.#readers.clear();
     void this.#channel.close();
@@ -373,11 +373,11 @@ export class LiveRoom implements OpenRoom {
   }
 }
 
-/** What to send as it is now: the caller may use its buffer for the next. */
+/** Returns a copy of the message's bytes, because the caller may reuse its buffer. */
 function bytesOf(data: Uint8Array | string): Uint8Array {
   if (typeof data === "string") return new TextEncoder().encode(data);
   if (data instanceof Uint8Array) return new Uint8Array(data);
-  throw new StoreError("invalid", "A message must be text or bytes (Uint8Array)", {
+  throw new StoreError("invalid", "data must be text or bytes (Uint8Array)", {
     field: "data",
   });
 }

@@ -10,15 +10,15 @@ import { connectNats } from "../../nats/connection/connect.ts";
 import * as check from "../../core/validate.ts";
 import { Keyring } from "./keyring.ts";
 import { membersOf } from "./membership.ts";
-import { makeRoom } from "./owner.ts";
+import { createRoom } from "./owner.ts";
 import { LiveRoom, type RoomSettings } from "./room.ts";
-import type { OpenRoom, Rooms, RoomsOptions } from "./types.ts";
+import type { NewEncryptedRoom, OpenRoom, Rooms, RoomsOptions } from "./types.ts";
 import { Trust } from "./trust.ts";
 
 /**
- * Connects to the bus, for the encrypted rooms of one identity.
+ * Connects to the bus and returns the encrypted rooms of one identity.
  *
- * @throws {StoreError} `unavailable` when the bus does not answer, or does not let this identity in
+ * @throws {StoreError} `unavailable`: the bus does not respond, or refuses this identity
  *
  * @example
  * ```ts ignore
@@ -38,18 +38,10 @@ import { Trust } from "./trust.ts";
  */
 export async function openRooms(options: RoomsOptions): Promise<Rooms> {
   const { client, identity, nats, signal, memory = new Map<string, string>() } = options;
-  const {
-    oldEpochGrace = 30_000,
-    maxAge = 300_000,
-    refreshInterval = 30_000,
-    sendTimeout = 10_000,
-    queueMessages = 4096,
-    queueBytes = 64 * 1024 * 1024,
-    onProblem = () => {},
-  } = options;
-  const ending = new AbortController();
-  const trust = new Trust(memory, { acceptOwner: options.acceptOwner, signal: ending.signal });
-  // What is remembered of ourselves comes from nobody else.
+  const { onProblem = () => {} } = options;
+  const closing = new AbortController();
+  const trust = new Trust(memory, { acceptOwner: options.acceptOwner, signal: closing.signal });
+  // Remembered first, so that the control plane cannot name another key for this identity.
   await trust.kexPub(identity.signPub, identity.kexPub);
   const isOurs = !("connection" in nats);
   const connection: NatsConnection = isOurs
@@ -67,103 +59,138 @@ export async function openRooms(options: RoomsOptions): Promise<Rooms> {
     identity,
     trust,
     connection,
-    oldEpochGrace,
-    maxAge,
-    refreshInterval,
-    sendTimeout,
-    queueMessages,
-    queueBytes,
+    oldEpochGrace: options.oldEpochGrace ?? 30_000,
+    maxAge: options.maxAge ?? 300_000,
+    refreshInterval: options.refreshInterval ?? 30_000,
+    sendTimeout: options.sendTimeout ?? 10_000,
+    queueMessages: options.queueMessages ?? 4096,
+    queueBytes: options.queueBytes ?? 64 * 1024 * 1024,
     onProblem,
   };
-  const open = new Map<string, Promise<LiveRoom>>();
-  let closing: Promise<void> | null = null;
+  const rooms = new LiveRooms(settings, closing, isOurs);
+  if (signal) {
+    const abort = () => void rooms.close().catch(() => {});
+    signal.addEventListener("abort", abort, { once: true, signal: closing.signal });
+    if (signal.aborted) abort();
+  }
+  return rooms;
+}
 
-  /** One of each room: what refuses a subscription names no more than its subject. */
-  async function once(
+/** The open rooms of one identity. */
+class LiveRooms implements Rooms {
+  readonly #settings: RoomSettings;
+  readonly #closing: AbortController;
+  readonly #isOurs: boolean;
+  readonly #open = new Map<string, Promise<LiveRoom>>();
+  #closed: Promise<void> | null = null;
+
+  /**
+   * @param settings What the rooms share
+   * @param closing Aborted when they are closed
+   * @param isOurs Whether to close the connection with them
+   */
+  constructor(settings: RoomSettings, closing: AbortController, isOurs: boolean) {
+    this.#settings = settings;
+    this.#closing = closing;
+    this.#isOurs = isOurs;
+    void this.#watchConnection();
+  }
+
+  async createRoom(input: NewEncryptedRoom): Promise<OpenRoom> {
+    const { identity, trust } = this.#settings;
+    return await this.#once(input.id, async () => {
+      const { room, roomKey } = await createRoom(this.#settings, input);
+      const keyring = this.#keyring(room.id);
+      await trust.owner(room.id, identity.signPub);
+      await keyring.put(room, 1, roomKey);
+      return await this.#start(keyring);
+    }, { isNew: true });
+  }
+
+  async join(roomId: string, { owner }: { owner?: string } = {}): Promise<OpenRoom> {
+    const { client, trust } = this.#settings;
+    if (owner !== undefined) await trust.owner(roomId, check.signPub("owner", owner));
+    return await this.#once(roomId, async () => {
+      const keyring = this.#keyring(roomId);
+      // The membership is accepted only after owner and key are verified.
+      await keyring.refresh();
+      await client.joinRoom(roomId);
+      return await this.#start(keyring);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed ??= (async () => {
+      this.#closing.abort(new StoreError("closed", "The rooms are closed"));
+      const closed: Promise<void>[] = [];
+      await this.#each((room) => void closed.push(room.close()));
+      await Promise.all(closed);
+      if (this.#isOurs) await this.#settings.connection.close();
+    })();
+    await this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Opens each room once, because the refusal of a subscription names only its subject. */
+  async #once(
     roomId: string,
-    begin: () => Promise<LiveRoom>,
+    start: () => Promise<LiveRoom>,
     { isNew = false } = {},
   ): Promise<OpenRoom> {
-    if (closing !== null) throw new StoreError("closed", "The rooms are closed");
+    if (this.#closed !== null) throw new StoreError("closed", "The rooms are closed");
     const id = check.roomId("roomId", roomId);
-    let room = open.get(id);
-    if (room !== undefined && isNew) {
-      throw new StoreError("room_exists", `Making the room ${id}: it is open here`);
+    let opening = this.#open.get(id);
+    if (opening !== undefined && isNew) {
+      throw new StoreError("room_exists", `Creating room ${id}: it is already open`);
     }
-    if (room === undefined) {
-      room = begin();
-      open.set(id, room);
-      const forget = () => void (open.get(id) === room && open.delete(id));
-      room.then((it) => it.ended.then(forget), forget);
+    if (opening === undefined) {
+      opening = start();
+      this.#open.set(id, opening);
+      const forget = () => void (this.#open.get(id) === opening && this.#open.delete(id));
+      opening.then((room) => room.ended.then(forget), forget);
     }
-    const it = await room;
+    const room = await opening;
     try {
-      await it.ready();
+      await room.ready();
     } catch (error) {
-      await it.close();
+      await room.close();
       throw error;
     }
-    return it;
+    return room;
   }
 
-  async function begin(keyring: Keyring): Promise<LiveRoom> {
-    const members = await membersOf(client, keyring.roomId);
-    return new LiveRoom(settings, keyring, new Set(members.map((it) => it.endpoint)));
+  #keyring(roomId: string): Keyring {
+    const { client, identity, trust } = this.#settings;
+    return new Keyring(client, identity, trust, roomId);
   }
 
-  async function close(): Promise<void> {
-    closing ??= (async () => {
-      signal?.removeEventListener("abort", abort);
-      ending.abort(new StoreError("closed", "The rooms are closed"));
-      const closed: Promise<void>[] = [];
-      await each((room) => void closed.push(room.close()));
-      await Promise.all(closed);
-      if (isOurs) await connection.close();
-    })();
-    await closing;
+  async #start(keyring: Keyring): Promise<LiveRoom> {
+    const members = await membersOf(this.#settings.client, keyring.roomId);
+    return new LiveRoom(this.#settings, keyring, new Set(members.map((it) => it.endpoint)));
   }
 
-  const each = async (work: (room: LiveRoom) => void) => {
-    for (const room of await Promise.allSettled(open.values())) {
+  async #each(work: (room: LiveRoom) => void): Promise<void> {
+    for (const room of await Promise.allSettled(this.#open.values())) {
       if (room.status === "fulfilled") work(room.value);
     }
-  };
-  void (async () => {
-    for await (const { type } of connection.status()) {
-      if (closing !== null) return;
-      if (type === "reconnect") await each((room) => room.again());
-    }
-  })();
-  void connection.closed().then(async (cause) => {
-    if (closing !== null) return;
-    const error = new StoreError("unavailable", "The connection to the bus was closed", { cause });
-    await each((room) => room.fail(error));
-  });
-  const abort = () => void close().catch(() => {});
-  signal?.addEventListener("abort", abort, { once: true });
-  if (signal?.aborted) abort();
+  }
 
-  return {
-    async createRoom(input) {
-      return await once(input.id, async () => {
-        const { room, roomKey } = await makeRoom({ client, identity, trust }, input);
-        const keyring = new Keyring(client, identity, trust, room.id);
-        await trust.owner(room.id, identity.signPub);
-        await keyring.put(room, 1, roomKey);
-        return await begin(keyring);
-      }, { isNew: true });
-    },
-    async join(roomId, { owner } = {}) {
-      if (owner !== undefined) await trust.owner(roomId, check.signPub("owner", owner));
-      return await once(roomId, async () => {
-        const keyring = new Keyring(client, identity, trust, roomId);
-        // Owner and key are right: only then the membership is accepted.
-        await keyring.refresh();
-        await client.joinRoom(roomId);
-        return await begin(keyring);
+  /** Resends after each reconnect, and ends the rooms when the connection is closed. */
+  async #watchConnection(): Promise<void> {
+    const { connection } = this.#settings;
+    void connection.closed().then(async (cause) => {
+      if (this.#closed !== null) return;
+      const error = new StoreError("unavailable", "The connection to the bus was closed", {
+        cause,
       });
-    },
-    close,
-    [Symbol.asyncDispose]: close,
-  };
+      await this.#each((room) => room.fail(error));
+    });
+    for await (const { type } of connection.status()) {
+      if (this.#closed !== null) return;
+      if (type === "reconnect") await this.#each((room) => room.resend());
+    }
+  }
 }

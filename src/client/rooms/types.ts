@@ -1,115 +1,116 @@
 /**
- * What rooms offer.
+ * The interface of encrypted rooms.
  *
  * @module
  */
 
-import type { Connection } from "../../nats/connection/connect.ts";
-import type { Member, NewMember } from "../../core/model.ts";
-import type { NatsOptions, TlsOptions } from "../../nats/connection/connect.ts";
-import type { MessageHeader } from "../../sealing/message.ts";
+import type { Member, MemberKeys } from "../../core/model.ts";
 import type { Identity } from "../../keys/identity.ts";
+import type { Connection, NatsOptions, TlsOptions } from "../../nats/connection/connect.ts";
+import type { MessageHeader } from "../../sealing/message.ts";
 import type { Client } from "../types.ts";
 
 /**
- * Who is put into a room: its card (best: nobody in between can give another key for it), its keys, or
- * its `signPub` alone. Then the control plane is asked for its X25519 key, and believed the first time.
+ * Identifies a member to add: its card, its public keys, or its `signPub`. With only a `signPub`, the
+ * client gets the X25519 key from the control plane and trusts it on first use. A card or keys that you
+ * got over another channel are safer, because the control plane cannot substitute a key.
  */
-export type Invitee = string | NewMember;
+export type CardOrKeys = string | MemberKeys;
 
 /**
- * What a program knows of others from before, as text by key: a `Map`, or something that keeps it over
- * a restart, such as `fileMemory(path)`. What is read here is believed, and the control plane is not where it says otherwise.
+ * What a program remembers about rooms and peers, as text by key: a `Map`, or storage that survives a
+ * restart, such as `fileMemory(path)`. It takes precedence over what the control plane says.
  */
 export interface RoomMemory {
-  /** Reads. */
+  /** Returns the value of a key. */
   get(key: string): string | undefined | Promise<string | undefined>;
-  /** Writes. */
+  /** Sets the value of a key. */
   set(key: string, value: string): unknown;
 }
 
-/** Another owner of a room than the one that was known. */
+/** A change of a room's owner that the control plane reports. */
 export interface OwnerChange {
   /** The room. */
   roomId: string;
-  /** The owner that was known. */
+  /** The owner known so far. */
   from: string;
   /** The owner that the control plane names. */
   to: string;
 }
 
-/** What {@link openRooms} takes. */
+/** Options of {@link openRooms}. */
 export interface RoomsOptions {
-  /** The control plane; its identity must be the same. */
+  /** Client of the control plane, with the same identity. */
   client: Client;
-  /** Who takes part. */
+  /** The identity that sends and receives. */
   identity: Identity;
-  /** Where the bus is, or a connection that the caller made (not with `noEcho`) and closes. */
+  /** How to connect to the bus, or an open connection (without `noEcho`), which the caller closes. */
   nats: Pick<NatsOptions, "servers" | "tls" | "bootstrapTimeout"> | { connection: Connection };
   /**
-   * Remembers the owner and the highest epoch of each room, and the X25519 key of each peer. Default: as
-   * long as these rooms are open.
+   * Remembers the owner and the highest epoch of each room, and the X25519 key of each peer. Default: in
+   * memory until the rooms are closed.
    */
   memory?: RoomMemory;
   /**
-   * Asked before a room's new owner is trusted: an admin can give a room whose owner is revoked to another
-   * member, and a control plane that lies could say so too. Ask the person, who asks the others. Only
-   * `true` is yes. A no stands as long as these rooms are open: `wrong_sealer`. Default: no.
+   * Called before a room's new owner is trusted. An admin can make another member the owner of a room
+   * whose owner is revoked, and a malicious control plane could claim the same: let the user confirm it
+   * with the other members over another channel. Only `true` accepts the new owner. Otherwise the room
+   * fails with `wrong_sealer`, and it is not called again until the rooms are reopened. Default: refuse.
    */
   acceptOwner?: (change: OwnerChange) => boolean | Promise<boolean>;
-  /** How long messages under a replaced key are taken, milliseconds. Default 30 s. */
+  /** How long messages under the previous keys are accepted, milliseconds. Default 30 s. */
   oldEpochGrace?: number;
-  /** How old, or ahead of our clock, a message may be, milliseconds. Default 5 minutes. */
+  /** Maximum difference between a message's time and the local clock, milliseconds. Default 5 minutes. */
   maxAge?: number;
-  /** How often the room is asked for, milliseconds. Default 30 s. */
+  /** Interval at which each room is checked for changes, milliseconds. Default 30 s. */
   refreshInterval?: number;
-  /** How long a message may take to be seen on the bus, and a room to be joined. Default 10 s. */
+  /** Time limit for sending a message, and for joining a room, milliseconds. Default 10 s. */
   sendTimeout?: number;
-  /** Messages that may wait for us in a room; of more, the oldest are let go. Default 4,096. */
+  /** Maximum number of queued messages in a room; beyond it the oldest are dropped. Default 4,096. */
   queueMessages?: number;
-  /** Their bytes. Default 64 MiB. */
+  /** Maximum size of the queued messages, bytes. Default 64 MiB. */
   queueBytes?: number;
-  /** Told of every message that was not taken, and of what failed in the background. */
+  /** Called for every rejected message and every failure in the background. */
   onProblem?: (problem: RoomProblem) => void;
   /** Closes the rooms. */
   signal?: AbortSignal;
 }
 
-/** A message that was not taken, or something in the background that failed. */
+/** A rejected message, or a failure in the background. */
 export interface RoomProblem {
-  /** The room; empty where it is about the connection to the bus. */
+  /** The room; empty for the connection to the bus. */
   roomId: string;
-  /** Why: a {@link SealingError} where it is about a message. */
+  /** The cause: a {@link SealingError} for a message. */
   error: Error;
-  /** What the message said of itself, where it could be read; not to be believed. */
+  /** The message's header, if it could be read. It is not authenticated: do not trust it. */
   header?: MessageHeader;
 }
 
-/** A message of a room, opened: its sender is a member, and nothing of it was changed. */
+/** A decrypted and verified message from a member of a room. */
 export interface RoomMessage {
-  /** What was sent. */
+  /** The content. */
   readonly data: Uint8Array;
-  /** The same as text. */
+  /** Returns the content as text. */
   text(): string;
-  /** The endpoint that sent it. */
+  /** The sender's endpoint. */
   readonly sender: string;
-  /** The epoch of the key it came under. */
+  /** The epoch of the key it was encrypted with. */
   readonly epoch: number;
-  /** Names the sender's start; its messages are numbered from 0 in each epoch of it. */
+  /** Identifies a run of the sender's program; messages are numbered from 0 in each epoch of it. */
   readonly session: string;
-  /** Its number. */
+  /** Its number within the session. */
   readonly seq: number;
   /** When it was sent, by the sender's clock. */
   readonly sentAt: Date;
-  /** How many of the session just before it have not come (yet). */
+  /** How many messages just before it in the session have not arrived (yet). */
   readonly missed: number;
-  /** Whether one that was sent after it came before it. */
+  /** Whether a message that was sent later arrived earlier. */
   readonly late: boolean;
 }
 
-/** A message that was seen on the bus. */
+/** A message that was sent and seen on the bus. */
 export interface SentMessage {
-  /** The epoch of the key it went under. */
+  /** The epoch of the key it was encrypted with. */
   epoch: number;
   /** The session. */
   session: string;
@@ -117,77 +118,107 @@ export interface SentMessage {
   seq: number;
 }
 
-/** An encrypted room that one is in. */
+/** An encrypted room that the identity is a member of. */
 export interface OpenRoom extends AsyncDisposable {
   /** Its id. */
   readonly id: string;
   /** The NATS subject of its messages. */
   readonly subject: string;
-  /** The endpoint that owns it now, and seals its keys. */
+  /** Endpoint of the current owner, who creates and seals the keys. */
   readonly owner: string;
-  /** The epoch of the newest key we have. */
+  /** The epoch of the newest key. */
   readonly epoch: number;
-  /** Resolves when it has ended: with why, or `null` when it was closed. */
+  /** Resolves when the room has ended: with the cause, or `null` if it was closed. */
   readonly ended: Promise<Error | null>;
 
   /**
-   * Sends a message. Resolves when it came back from the bus, so everybody who was connected had it sent
-   * to them; it is sent again meanwhile, and receivers take it once. `too_large`, `unavailable` (not
-   * seen in `sendTimeout`; it may still have been sent), `aborted`, `removed`
+   * Sends a message. Resolves when it has come back from the bus, so it was sent to all connected
+   * members. Until then it is resent; receivers deliver it once.
+   *
+   * @throws {StoreError} `too_large`; `unavailable`: not seen on the bus within `sendTimeout`, but it may
+   * have been sent; `aborted`; `closed`
+   * @throws {SealingError} `removed`: the identity is no longer a member
    */
   send(data: Uint8Array | string, options?: { signal?: AbortSignal }): Promise<SentMessage>;
   /**
-   * The messages of the others, from the call on. Ends when the room is closed; throws a
-   * {@link SealingError} `removed` when this member is.
+   * Iterates over the messages of others from now on. Ends when the room is closed.
+   *
+   * @throws {SealingError} `removed`: the identity is no longer a member
    */
   messages(options?: { signal?: AbortSignal }): AsyncIterableIterator<RoomMessage>;
   /**
-   * Opens a message that was kept, of any epoch we have a key of. Its sender signed it, and had the
-   * room's key; not looked at is when it came, how often, and whether its sender is or was a member.
+   * Decrypts a stored message of any epoch that the identity has a key for. Verifies that the sender
+   * signed it and had the room's key, but not its age, whether it was seen before, or whether the sender
+   * is or was a member.
+   *
+   * @throws {SealingError} a reason, such as `tampered` or `unknown_epoch`
    */
   open(bytes: Uint8Array): Promise<RoomMessage>;
 
-  /** Who is in it, as the control plane says. */
+  /** Returns the members according to the control plane. */
   members(): Promise<Member[]>;
-  /** Whether the newest key was sealed by us for each member. Owner only. */
+  /** Returns the members without a copy of the newest key sealed by the owner. Owner only. */
   lacking(): Promise<string[]>;
-  /** Puts somebody in, with the newest key; again seals it anew. Owner only. `key_changed` */
-  invite(who: Invitee): Promise<void>;
-  /** Takes a member out, and gives those who stay a new key. Owner only. `not_found` */
+  /**
+   * Adds a member with the newest key, or seals that key again for an existing member. Owner only.
+   *
+   * @throws {SealingError} `key_changed`: its X25519 key is not the one remembered
+   */
+  addMember(member: CardOrKeys): Promise<void>;
+  /**
+   * Removes a member and creates a new key for the others. Owner only.
+   *
+   * @throws {StoreError} `not_found`
+   */
   removeMember(endpoint: string): Promise<void>;
   /**
-   * Gives all members a new key. Owner only. `key_changed` where the control plane lists somebody whom
-   * the owner did not let in, or with another key
+   * Creates a new key, sealed for all members. Owner only.
+   *
+   * @returns The new epoch
+   * @throws {SealingError} `key_changed`: the control plane lists a member that the owner did not add, or
+   * with another X25519 key
    */
   rekey(): Promise<number>;
-  /** Leaves; the owner's program then makes a new key. Not for the owner. `room_owner` */
+  /**
+   * Leaves the room; the owner's client then creates a new key.
+   *
+   * @throws {StoreError} `room_owner`: the owner cannot leave
+   */
   leave(): Promise<void>;
-  /** Ends it here. */
+  /** Stops sending and receiving. The membership stays. */
   close(): Promise<void>;
 }
 
-/** What {@link Rooms.createRoom} takes. */
+/** Options of {@link Rooms.createRoom}. */
 export interface NewEncryptedRoom {
   /** Identifier: 1 to 256 bytes of UTF-8. */
   id: string;
-  /** Who is in it besides us. */
-  members?: Invitee[];
+  /** The members besides the identity. */
+  members?: CardOrKeys[];
   /** NATS subject; only admins may choose it. */
   subject?: string;
 }
 
 /** The encrypted rooms of one identity, on one connection. */
 export interface Rooms extends AsyncDisposable {
-  /** Makes a room with a fresh key, sealed for its members. `room_exists`, `key_changed` */
+  /**
+   * Creates a room with a new key, sealed for its members, and opens it.
+   *
+   * @throws {StoreError} `room_exists`
+   * @throws {SealingError} `key_changed`: a member's X25519 key is not the one remembered
+   */
   createRoom(room: NewEncryptedRoom): Promise<OpenRoom>;
   /**
-   * Opens a room one is in, or was offered: gets its key, makes sure that it is sealed by the owner, for
-   * us, and accepts the membership. With `owner`, it must be that one; else the control plane is believed
-   * the first time. `not_found`,
-   * `wrong_sealer`, `rolled_back`, `tampered`, `unknown_epoch` (there is no key for us yet)
+   * Opens a room that the identity is a member of or was offered: gets its newest key, verifies that the
+   * owner sealed it for this identity, and accepts the membership. With `owner`, the room must have that
+   * owner; otherwise the control plane is trusted the first time.
+   *
+   * @throws {StoreError} `not_found`
+   * @throws {SealingError} `wrong_sealer`; `rolled_back`; `tampered`; `unknown_epoch`: there is no key
+   * for this identity yet
    */
   join(roomId: string, options?: { owner?: string }): Promise<OpenRoom>;
-  /** Closes all rooms, and the connection if it is ours. */
+  /** Closes all rooms, and the connection unless the caller passed it in. */
   close(): Promise<void>;
 }
 

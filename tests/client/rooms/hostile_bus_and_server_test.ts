@@ -131,18 +131,18 @@ Deno.test("a key of a peer that is known does not change, whoever says so; a car
   const [ada, bob, eve] = [await it.person(), await it.person(), await it.person()];
   const evil = createIdentity();
   const room = await (await ada.rooms()).createRoom({ id: "kitchen" });
-  await room.invite(bob.identity.signPub);
+  await room.addMember(bob.identity.signPub);
   ada.lie(({ path }, answer) =>
     path.includes("/users/") ? { ...answer, kexPub: evil.kexPub } : answer
   );
-  await assert.rejects(room.invite(bob.identity.signPub), named("key_changed"));
-  await room.invite(cardOf(eve.identity));
+  await assert.rejects(room.addMember(bob.identity.signPub), named("key_changed"));
+  await room.addMember(cardOf(eve.identity));
   const sealed = await eve.client.getSealedKey("kitchen");
   assert.equal((await (await eve.rooms()).join("kitchen")).epoch, sealed.epoch);
   // A card of somebody's making for another's signing key.
   const claimed = { signPub: bob.identity.signPub, kexPub: evil.kexPub };
   const signEndpoint = () => fromSeed(evil.natsSeed()).sign(bindingOf(claimed));
-  await assert.rejects(room.invite(cardOf({ ...claimed, signEndpoint })), { code: "invalid" });
+  await assert.rejects(room.addMember(cardOf({ ...claimed, signEndpoint })), { code: "invalid" });
 });
 
 Deno.test("a bus cannot change, repeat, move or make up messages: each try is named, what is real still comes", async () => {

@@ -41,9 +41,9 @@ Deno.test("rekeys at once, from two programs of the owner, and invitations betwe
   const work = [
     one.rekey(),
     two.rekey(),
-    one.invite(cardOf(bob.identity)),
+    one.addMember(cardOf(bob.identity)),
     two.rekey(),
-    ...guests.map((guest, i) => (i % 2 ? one : two).invite(cardOf(guest.identity))),
+    ...guests.map((guest, i) => (i % 2 ? one : two).addMember(cardOf(guest.identity))),
     one.rekey(),
   ];
   const done = await Promise.all(work);
@@ -112,7 +112,7 @@ Deno.test("what is under a replaced key is taken for a while, then named; kept m
   assert.equal((await strict.open(message("kept"))).text(), "kept");
   // Who came later has no key of before.
   const eve = await it.person();
-  await room.invite(cardOf(eve.identity));
+  await room.addMember(cardOf(eve.identity));
   const late = await (await eve.rooms()).join("kitchen");
   await assert.rejects(
     late.open(message("kept")),
@@ -209,7 +209,7 @@ Deno.test("a room that is not there, is cleartext, or is not one's own to change
   for (
     const change of [
       () => room.rekey(),
-      () => room.invite(cardOf(createIdentity())),
+      () => room.addMember(cardOf(createIdentity())),
       () => room.removeMember(ada.identity.signPub),
     ]
   ) await assert.rejects(change(), (error) => isStoreError(error, "forbidden"));

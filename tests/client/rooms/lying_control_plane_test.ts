@@ -120,7 +120,7 @@ Deno.test("a control plane that keeps a member who was taken out gets no key sea
   it.lie(null);
   await again.removeMember(signPub);
   assert.equal(again.epoch, 2);
-  await again.invite(cardOf(eve.identity));
+  await again.addMember(cardOf(eve.identity));
   assert.equal(await again.rekey(), 3);
   assert.deepEqual(await again.lacking(), []);
 });
@@ -136,7 +136,7 @@ Deno.test("who was taken out and is invited again in the same epoch is in", asyn
   it.lie((_, path) => path.endsWith("/rekey") ? new Response(null, { status: 500 }) : undefined);
   await assert.rejects(room.removeMember(eve.identity.signPub));
   it.lie(null);
-  await room.invite(cardOf(eve.identity));
+  await room.addMember(cardOf(eve.identity));
   assert.ok(await room.rekey() >= 2);
   assert.deepEqual(await room.lacking(), []);
 });
@@ -226,7 +226,7 @@ Deno.test("a list without an end takes no memory, and holds nothing but what it 
   }
   for (const user of [null, 7, {}, { signPub: endpoint, kexPub: 7 }]) {
     it.lie((_, path) => path.includes("/users/") ? Response.json(user) : undefined);
-    await assert.rejects(room.invite(endpoint), (error) => isStoreError(error));
+    await assert.rejects(room.addMember(endpoint), (error) => isStoreError(error));
   }
   assert.equal(ada.memory.has(`kex ${endpoint}`), false);
 });
@@ -244,11 +244,11 @@ Deno.test("what is said of a member that nobody asked about is not remembered", 
     method === "GET" && path.includes("/members/") ? Response.json(other) : undefined
   );
   await assert.rejects(
-    room.invite(cardOf(bob.identity)),
+    room.addMember(cardOf(bob.identity)),
     (error) => isStoreError(error, "unsupported"),
   );
   it.lie(null);
-  await room.invite(cardOf(carol.identity));
+  await room.addMember(cardOf(carol.identity));
   assert.equal((await room.members()).length, 3);
 });
 

@@ -49,7 +49,7 @@ Deno.test("what was not seen is sent again as it was, what was seen is not", asy
   await turn();
   const [one, two, three] = box.published;
   box.back(two!);
-  box.it.again();
+  box.it.resend();
   assert.deepEqual(box.published.slice(3), [one, three]);
   for (const it of [one!, three!]) box.back(it);
   assert.deepEqual((await Promise.all(sending)).map((it) => it.seq), [0, 1, 2]);

@@ -39,8 +39,13 @@ Deno.test("who was revoked is taken out before the next key is sealed", async ()
   const { signPub: endpoint, kexPub } = eve.identity;
   await it.store.addMember("kitchen", { endpoint, kexPub });
   await assert.rejects(room.rekey(), (error) => isSealingError(error, "key_changed"));
-  await room.invite(cardOf(eve.identity));
+  await room.addMember(cardOf(eve.identity));
   assert.equal(await room.rekey(), 3);
+  // A member can be given as a user too: its X25519 key is sealed to, and compared with the card's.
+  const dan = await it.person();
+  await room.addMember(await ada.client.getUser(dan.identity.signPub));
+  await room.addMember(cardOf(dan.identity));
+  assert.deepEqual(await room.lacking(), []);
   const stranger = (await it.person()).identity.signPub;
   await assert.rejects(room.removeMember(stranger), (error) => isStoreError(error, "not_found"));
   assert.equal(room.epoch, 3);
@@ -126,7 +131,7 @@ Deno.test("a room of a revoked owner goes on for those whose person trusts the n
   ]);
   assert.deepEqual(await bobs.lacking(), []);
   const dan = await it.person();
-  await bobs.invite(cardOf(dan.identity));
+  await bobs.addMember(cardOf(dan.identity));
   const dans = await (await dan.rooms()).join("kitchen", { owner: bob.identity.signPub });
   assert.equal(dans.epoch, 2);
 });

@@ -23,7 +23,7 @@ Deno.test("three members talk, one is taken out and reads nothing from then on, 
     await assert.rejects(eveRooms.join("kitchen"), (error) => isStoreError(error, "not_found"));
 
     // By its signing key alone: the control plane is asked for the other one.
-    await adaRoom.invite(eve.identity.signPub);
+    await adaRoom.addMember(eve.identity.signPub);
     const eveRoom = await eveRooms.join("kitchen");
     const [adaHeard, bobHeard, eveHeard] = [adaRoom, bobRoom, eveRoom].map((it) => new Heard(it));
 
@@ -142,5 +142,5 @@ Deno.test("a user that is revoked is out of its rooms", () =>
     }
     const why = await room.ended;
     assert.ok(isSealingError(why, "removed"), String(why));
-    assert.match(why.message, /no active user/);
+    assert.match(why.message, /its user is not active/);
   }));

@@ -116,7 +116,7 @@ Deno.test("only a no to the caller ends the session", async () => {
       [await answer(503, { code: "unavailable" }), "problem", false],
       [await answer(500, { code: "internal" }), "problem", false],
       [await answer(502, "<h1>Bad gateway</h1>"), "unreachable", false],
-      [new StoreError("unavailable", "GET /v1/me got no answer"), "unreachable", false],
+      [new StoreError("unavailable", "GET /v1/me got no response"), "unreachable", false],
     ] as const
   ) {
     let ended = false;
