@@ -84,7 +84,11 @@ Deno.test("a browser that has a page is told so, in the form that it has", async
   for (const tag of [one!, `W/${one}`, `"x", ${one}`]) {
     const { status, text, headers } = await again(tag);
     assert.deepEqual([status, text, headers.get("etag")], [304, "", one]);
+    assert.equal(headers.get("vary"), "accept-encoding");
+    assert.equal(headers.get("cache-control"), "no-cache");
+    assert.ok(headers.has("x-request-id"));
   }
+  assert.equal((await again("*")).status, 304);
   assert.equal((await again(other!)).status, 200);
   assert.equal((await again('"x"')).status, 200);
 });

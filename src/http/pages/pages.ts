@@ -8,6 +8,9 @@
 import { createHash } from "node:crypto";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
+import type { Context } from "hono";
+import { accepts } from "hono/accepts";
+import { etag } from "hono/etag";
 import { StoreError } from "../../core/errors.ts";
 import { ASSETS, DOCUMENTS } from "./web_assets.ts";
 
@@ -26,7 +29,7 @@ export interface PagesOptions {
 interface Served {
   plain: Uint8Array<ArrayBuffer>;
   packed: Uint8Array<ArrayBuffer>;
-  etag: string;
+  tag: string;
   headers: Readonly<Record<string, string>>;
 }
 
@@ -72,18 +75,19 @@ const DOCUMENT_HEADERS: Readonly<Record<string, string>> = {
   "x-frame-options": "DENY",
 };
 
-/** Answers a request for a page of a control plane that is mounted below `base`. */
+/** Responds with a page of a control plane that is mounted below `base`. */
 export async function pageOf(
   name: keyof typeof DOCUMENTS,
-  request: Request,
+  c: Context,
   base: string,
 ): Promise<Response> {
   const text = DOCUMENTS[name]!.replaceAll('="/assets/', `="${base}/assets/`);
-  return answerOf(await served(`page ${base}/${name}`, text, DOCUMENT_HEADERS), request);
+  return answerOf(await served(`page ${base}/${name}`, text, DOCUMENT_HEADERS), c);
 }
 
-/** Answers a request for a script or a style. */
-export async function assetOf(name: string, request: Request): Promise<Response> {
+/** Responds with a script or a style. */
+export async function assetOf(c: Context): Promise<Response> {
+  const name = c.req.param("name") ?? "";
   const text = Object.hasOwn(ASSETS, name) ? ASSETS[name] : undefined;
   if (text === undefined) throw new StoreError("not_found", "No route or page at this path");
   const headers = {
@@ -92,7 +96,7 @@ export async function assetOf(name: string, request: Request): Promise<Response>
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
   };
-  return answerOf(await served(`asset ${name}`, text, headers), request);
+  return answerOf(await served(`asset ${name}`, text, headers), c);
 }
 
 const ready = new Map<string, Promise<Served>>();
@@ -102,40 +106,35 @@ function served(key: string, text: string, headers: Served["headers"]): Promise<
   let found = ready.get(key);
   if (found === undefined) {
     const plain = new TextEncoder().encode(text);
-    const etag = createHash("sha256").update(plain).digest("base64url").slice(0, 22);
+    const tag = createHash("sha256").update(plain).digest("base64url").slice(0, 22);
     const work = promisify(gzip)(plain, { level: 9 });
-    found = work.then((it) => ({ plain, packed: new Uint8Array(it), etag, headers }));
+    found = work.then((it) => ({ plain, packed: new Uint8Array(it), tag, headers }));
     ready.set(key, found);
   }
   return found;
 }
 
-function answerOf({ plain, packed, etag, headers }: Served, request: Request): Response {
-  const isPacked = takesGzip(request.headers.get("accept-encoding"));
-  // Two forms of one thing are two representations, each with a tag of its own.
-  const tag = isPacked ? `"${etag}-gzip"` : `"${etag}"`;
-  const own = { ...headers, etag: tag, vary: "accept-encoding" };
-  if (tags(request.headers.get("if-none-match")).includes(tag)) {
-    return new Response(null, { status: 304, headers: own });
-  }
+/** Responds with 304 to a browser that has this representation. */
+const unlessKnown = etag();
+
+async function answerOf({ plain, packed, tag, headers }: Served, c: Context): Promise<Response> {
+  const supports = ["gzip", "identity"];
+  const coding = accepts(c, { header: "Accept-Encoding", supports, default: "identity" });
+  const isPacked = coding === "gzip";
   const body = isPacked ? packed : plain;
-  return new Response(body, {
+  const response = new Response(body, {
     headers: {
-      ...own,
+      ...headers,
+      // Two codings of one text are two representations, each with its own tag.
+      etag: isPacked ? `"${tag}-gzip"` : `"${tag}"`,
+      vary: "accept-encoding",
       "content-length": String(body.byteLength),
       ...isPacked && { "content-encoding": "gzip" },
     },
   });
-}
-
-function tags(field: string | null): string[] {
-  return (field ?? "").split(",").map((it) => it.trim().replace(/^W\//, ""));
-}
-
-/** Whether `Accept-Encoding` takes gzip, by its name, with a weight above zero. */
-function takesGzip(field: string | null): boolean {
-  return (field ?? "").split(",").some((it) => {
-    const [coding, ...params] = it.split(";").map((part) => part.trim().toLowerCase());
-    return coding === "gzip" && !params.some((param) => /^q=0(\.0*)?$/.test(param));
+  await unlessKnown(c, () => {
+    c.res = response;
+    return Promise.resolve();
   });
+  return c.res;
 }

@@ -347,6 +347,11 @@ Deno.test("unknown paths and methods are told apart", async () => {
   const answer = await it.ask("PATCH /v1/rooms/r");
   isProblem(answer, 405, "invalid", "method");
   assert.equal(answer.headers.get("allow"), "GET, HEAD, DELETE");
+  const head = await it.plane.fetch(new Request(`${ORIGIN}/v1/rooms/r/rekey`, { method: "HEAD" }));
+  assert.deepEqual([head.status, head.headers.get("allow")], [405, "POST"]);
+  await using below = await testPlane({ basePath: "/bus" });
+  isProblem(await below.ask("POST /bus/v1/me"), 405, "invalid", "method");
+  isProblem(await below.ask("POST /bus/v1/you"), 404, "not_found");
 });
 
 Deno.test("a store that fails is a 503 that says nothing, and a line in the log that does", async () => {
