@@ -5,6 +5,7 @@
  */
 
 import { Buffer } from "node:buffer";
+import { streamOf } from "../core/async/stream.ts";
 import { checkRange } from "./checks.ts";
 import type { Lifetime } from "./lifetime.ts";
 import { type Blocks, damaged, digestOf, type Proofs, WholeCheck } from "./proofs.ts";
@@ -25,15 +26,16 @@ export async function handOut(
   const { id, size } = blocks;
   const part = range === undefined ? undefined : checkRange(range, size);
   const check = () => lifetime.check();
+  const watch = lifetime.onClose.bind(lifetime);
   if (size <= SMALL) {
     const bytes = await readWhole(blocks, check);
     const { start, end } = part ?? { start: 0, end: size - 1 };
     const wanted = bytes.subarray(start, end + 1);
-    return { id, size, body: streamOf(() => once(wanted), lifetime) };
+    return { id, size, body: streamOf(() => once(wanted), watch) };
   }
-  if (part === undefined) return { id, size, body: streamOf(() => whole(blocks), lifetime) };
+  if (part === undefined) return { id, size, body: streamOf(() => whole(blocks), watch) };
   const proof = await proofs.of(blocks, check);
-  return { id, size, body: streamOf(() => ranged(), lifetime) };
+  return { id, size, body: streamOf(ranged, watch) };
 
   async function* ranged(): AsyncGenerator<Bytes, void> {
     const { start, end } = part!;
@@ -79,46 +81,4 @@ async function* whole(blocks: Blocks): AsyncGenerator<Bytes, void> {
 
 async function* once(bytes: Bytes): AsyncGenerator<Bytes, void> {
   if (bytes.length > 0) yield bytes;
-}
-
-/** A stream that reads when it is read, and ends when the store does. */
-function streamOf(
-  open: () => AsyncGenerator<Bytes, void>,
-  lifetime: Lifetime,
-): ReadableStream<Bytes> {
-  let bytes: AsyncGenerator<Bytes, void> | null = null;
-  let forget = () => {};
-  let ended = false;
-  const end = () => {
-    ended = true;
-    forget();
-  };
-  return new ReadableStream<Bytes>({
-    async pull(controller) {
-      try {
-        if (bytes === null) {
-          // Not before the first read: a stream nobody reads holds nothing.
-          forget = lifetime.onClose((reason) => {
-            end();
-            controller.error(reason);
-            return bytes?.return();
-          });
-          bytes = open();
-        }
-        const next = await bytes.next();
-        if (ended) return;
-        if (!next.done) return controller.enqueue(next.value);
-        end();
-        controller.close();
-      } catch (error) {
-        if (ended) return;
-        end();
-        throw error;
-      }
-    },
-    async cancel() {
-      end();
-      await bytes?.return();
-    },
-  }, { highWaterMark: 0 });
 }

@@ -19,6 +19,7 @@ import { fromBase64url, toBase64url, utf8 } from "./bytes.ts";
 import { demandKind, type SignedKind } from "./forms.ts";
 import type { NonceSigner, Signer } from "./signers.ts";
 import { bindingOf, formatPlain, parseIdentity } from "./identity_format.ts";
+import { type Secrets, SEED_BYTES } from "./locked.ts";
 
 /**
  * The keys of one peer. Its secrets are in none of its fields, so in no log and no JSON by mistake.
@@ -52,12 +53,6 @@ export interface Identity extends Signer, NonceSigner {
   natsSeed(): Uint8Array;
 }
 
-/** Private keys. */
-export interface Secrets {
-  signSeed: Uint8Array;
-  kexSeed: Uint8Array;
-}
-
 const secrets = new WeakMap<Identity, Secrets>();
 
 // The fixed DER in front of a private key (RFC 8410).
@@ -65,7 +60,6 @@ const PKCS8 = {
   ed25519: Buffer.from("302e020100300506032b657004220420", "hex"),
   x25519: Buffer.from("302e020100300506032b656e04220420", "hex"),
 };
-const SEED_BYTES = 32;
 
 /** Makes an identity of fresh random keys. */
 export function createIdentity(): Identity {

@@ -5,6 +5,7 @@
  */
 
 import { StoreError } from "../core/errors.ts";
+import { streamOf } from "../core/async/stream.ts";
 import { StoredCheck } from "../core/checks/integrity.ts";
 import { Problems } from "../core/checks/problems.ts";
 import type { Store } from "../core/store.ts";
@@ -47,44 +48,13 @@ export function exportSnapshot(
   options: ExportOptions = {},
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   const { signal } = options;
-  const chunks = chunksOf(store, signal);
-  let ended = false;
-  let onAbort: () => void;
-
-  function end(): void {
-    ended = true;
-    signal?.removeEventListener("abort", onAbort);
-  }
-
-  return new ReadableStream<Uint8Array<ArrayBuffer>>({
-    start(controller) {
-      onAbort = () => {
-        end();
-        controller.error(aborted(signal));
-        // Also when nobody asks for more; a read under way ends by the signal it was given.
-        chunks.return().catch(() => {});
-      };
-      if (signal?.aborted) onAbort();
-      else signal?.addEventListener("abort", onAbort, { once: true });
-    },
-    async pull(controller) {
-      try {
-        const chunk = await chunks.next();
-        if (ended) return;
-        if (!chunk.done) return controller.enqueue(chunk.value);
-        end();
-        controller.close();
-      } catch (error) {
-        if (ended) return;
-        end();
-        throw error;
-      }
-    },
-    async cancel() {
-      end();
-      await chunks.return();
-    },
-  }, { highWaterMark: 0 });
+  return streamOf(() => chunksOf(store, signal), (end) => {
+    // Also when nobody asks for more; a read under way ends by the signal it was given.
+    const onAbort = () => void end(aborted(signal)).catch(() => {});
+    if (signal?.aborted) onAbort();
+    else signal?.addEventListener("abort", onAbort, { once: true });
+    return () => signal?.removeEventListener("abort", onAbort);
+  });
 }
 
 async function* chunksOf(

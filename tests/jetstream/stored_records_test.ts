@@ -9,17 +9,10 @@ import { existsSync } from "node:fs";
 import { migrateKvToSqlite, openJetStream, openSqlite, type StoreError } from "../../mod.ts";
 import { diagnose } from "../../src/jetstream/repair/doctor.ts";
 import { AT, plant, rawBucket, UPPER, userValue } from "../helpers/bad_records.ts";
-import { kvSnapshot, kvState, type Place, populate, withPlace } from "../move/kit.ts";
-import { type TestServer, testServer } from "../helpers/nats.ts";
+import { kvSnapshot, kvState, placeTests, populate } from "../move/kit.ts";
 import { failsWith, hex, inDir, newRoom, person } from "../helpers/sqlite.ts";
 
-let server: TestServer;
-Deno.test.beforeAll(async () => void (server = await testServer()));
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
-
-function test(name: string, work: (place: Place) => Promise<void>): void {
-  Deno.test(name, () => withPlace(server.url, work));
-}
+const test = placeTests();
 
 const EVE = hex("eve");
 const token = (id: string) => "=" + Buffer.from(id).toString("base64url");

@@ -12,6 +12,7 @@ import { connect } from "@nats-io/transport-node";
 import { exportSnapshot, type Store, StoreError } from "../../mod.ts";
 import { openJetStream } from "../../src/jetstream/mod.ts";
 import { openSqlite } from "../../src/sqlite/mod.ts";
+import { type TestServer, testServer } from "../helpers/nats.ts";
 import { person } from "../helpers/sqlite.ts";
 
 /** A place for one test: a directory, a database path in it, and a bucket's options. */
@@ -42,6 +43,18 @@ export async function withPlace(
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
+}
+
+/** Runs one server for the tests of a file; gives what makes a test, with a place of its own. */
+export function placeTests(): (
+  name: string,
+  work: (place: Place, server: TestServer) => Promise<void>,
+) => void {
+  let server: TestServer;
+  Deno.test.beforeAll(async () => void (server = await testServer()));
+  Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
+  return (name, work) =>
+    Deno.test(name, () => withPlace(server.url, (place) => work(place, server)));
 }
 
 /** For `assert.rejects`: a `StoreError` of this code. */

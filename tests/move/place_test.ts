@@ -12,21 +12,14 @@ import {
   code,
   kvSnapshot,
   type Place,
+  placeTests,
   populated,
   sqliteSnapshot,
-  withPlace,
 } from "./kit.ts";
-import { type TestServer, testServer } from "../helpers/nats.ts";
 import { person } from "../helpers/sqlite.ts";
 import { whyNoStrace } from "../power/trace.ts";
 
-let server: TestServer;
-Deno.test.beforeAll(async () => void (server = await testServer()));
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
-
-function test(name: string, work: (place: Place) => Promise<void>): void {
-  Deno.test(name, () => withPlace(server.url, work));
-}
+const test = placeTests();
 
 /** A file that was moved, and a bucket that was written since. */
 async function moved({ db, nats }: Place): Promise<{ old: string; now: string }> {

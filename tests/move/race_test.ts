@@ -19,21 +19,16 @@ import {
   kvSnapshot,
   kvState,
   type Place,
+  placeTests,
   populated,
   sqliteSnapshot,
   withPlace,
 } from "./kit.ts";
-import { testCluster, type TestServer, testServer } from "../helpers/nats.ts";
+import { testCluster } from "../helpers/nats.ts";
 import { person } from "../helpers/sqlite.ts";
 import { writeDataset } from "../tools/dataset.ts";
 
-let server: TestServer;
-Deno.test.beforeAll(async () => void (server = await testServer()));
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
-
-function test(name: string, work: (place: Place) => Promise<void>): void {
-  Deno.test(name, () => withPlace(server.url, work));
-}
+const test = placeTests();
 
 /** A mover in a process of its own, and the lines that it prints. */
 function mover(args: string[]) {
@@ -314,20 +309,23 @@ test("an import is a conflict too when the target is written between check and m
 
 async function* none(): AsyncGenerator<StoreRecord> {}
 
-test("the last batch of a bulk write, of one message, is tried again; a server that pauses is not taken for one whose disk is full", async ({ nats }) => {
-  const { bucket, end } = await openBucket(nats);
-  try {
-    const soon = () => Date.now() + 5000;
-    const marker = { state: "in_progress", by: "import", source: null, startedAt: "" } as const;
-    const revision = await writeMarker(bucket, marker, 0, soon());
-    const writer = new BulkWriter(bucket, guardOf(revision));
-    writer.write("users.a", "{}");
-    server.kill("SIGSTOP");
-    const flushed = writer.flush();
-    setTimeout(() => server.kill("SIGCONT"), 8000);
-    await flushed;
-    assert.notEqual(await bucket.get("users.a", soon()), null);
-  } finally {
-    await end();
-  }
-});
+test(
+  "the last batch of a bulk write, of one message, is tried again; a server that pauses is not taken for one whose disk is full",
+  async ({ nats }, server) => {
+    const { bucket, end } = await openBucket(nats);
+    try {
+      const soon = () => Date.now() + 5000;
+      const marker = { state: "in_progress", by: "import", source: null, startedAt: "" } as const;
+      const revision = await writeMarker(bucket, marker, 0, soon());
+      const writer = new BulkWriter(bucket, guardOf(revision));
+      writer.write("users.a", "{}");
+      server.kill("SIGSTOP");
+      const flushed = writer.flush();
+      setTimeout(() => server.kill("SIGCONT"), 8000);
+      await flushed;
+      assert.notEqual(await bucket.get("users.a", soon()), null);
+    } finally {
+      await end();
+    }
+  },
+);

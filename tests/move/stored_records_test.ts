@@ -7,17 +7,10 @@ import assert from "node:assert/strict";
 import { migrateSqliteToKv, openJetStream, openSqlite, type StoreError } from "../../mod.ts";
 import { plant, roomSql, UPPER, userSql } from "../helpers/bad_records.ts";
 import { cli, documentOf } from "../cli/kit.ts";
-import { kvSnapshot, type Place, populated, sqliteSnapshot, withPlace } from "./kit.ts";
-import { type TestServer, testServer } from "../helpers/nats.ts";
+import { kvSnapshot, placeTests, populated, sqliteSnapshot } from "./kit.ts";
 import { failsWith, filesOf, hex } from "../helpers/sqlite.ts";
 
-let server: TestServer;
-Deno.test.beforeAll(async () => void (server = await testServer()));
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
-
-function test(name: string, work: (place: Place) => Promise<void>): void {
-  Deno.test(name, () => withPlace(server.url, work));
-}
+const test = placeTests();
 
 const LONG = "x".repeat(65);
 

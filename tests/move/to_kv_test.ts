@@ -17,23 +17,15 @@ import {
   code,
   kvSnapshot,
   kvState,
-  type Place,
+  placeTests,
   populate,
   populated,
   sqliteSnapshot,
-  withPlace,
 } from "./kit.ts";
-import { type TestServer, testServer } from "../helpers/nats.ts";
 import { person } from "../helpers/sqlite.ts";
 import { writeDataset } from "../tools/dataset.ts";
 
-let server: TestServer;
-Deno.test.beforeAll(async () => void (server = await testServer()));
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
-
-function test(name: string, work: (place: Place) => Promise<void>): void {
-  Deno.test(name, () => withPlace(server.url, work));
-}
+const test = placeTests();
 
 test("parity: after the move the bucket's snapshot equals the file's", async ({ db, nats }) => {
   await populated(db);

@@ -6,23 +6,15 @@ import {
   code,
   kvSnapshot,
   kvState,
-  type Place,
+  placeTests,
   populate,
   populated,
   sqliteSnapshot,
-  withPlace,
 } from "./kit.ts";
-import { type TestServer, testServer } from "../helpers/nats.ts";
 import { person } from "../helpers/sqlite.ts";
 import { writeDataset } from "../tools/dataset.ts";
 
-let server: TestServer;
-Deno.test.beforeAll(async () => void (server = await testServer()));
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
-
-function test(name: string, work: (place: Place) => Promise<void>): void {
-  Deno.test(name, () => withPlace(server.url, work));
-}
+const test = placeTests();
 
 test("the way back: what was written in the bucket is in the file, byte for byte", async ({ db, nats }) => {
   {

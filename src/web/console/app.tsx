@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * The console: signing in, and what is around the views.
  *
@@ -9,7 +7,7 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { callerOf } from "../shared/api.ts";
-import { Button } from "../shared/page.tsx";
+import { Button, Logo } from "../shared/page.tsx";
 import { type Api, apiOf } from "./data/api.ts";
 import { skewWords, wordsOf } from "./data/failure.ts";
 import { clock, counted, visible } from "./format.ts";
@@ -18,7 +16,7 @@ import { Live } from "./data/live.ts";
 import { Names } from "./names.ts";
 import { hrefOf, type Place, placeOf, type View, VIEWS } from "./route.ts";
 import { type Session, SessionContext, useSession } from "./data/session.ts";
-import { Logo, type SignedIn, SignIn } from "./signin.tsx";
+import { type SignedIn, SignIn } from "./signin.tsx";
 import { focusHeading } from "./ui/dialog.tsx";
 import { Name } from "./ui/key.tsx";
 import { Invites } from "./views/invites.tsx";
@@ -120,7 +118,7 @@ function Bar({ leave }: { leave: () => void }): JSX.Element {
           unibus <span class="brand-host">{location.host}</span>
         </span>
       </a>
-      <span class={`pulse pulse-${connection}`}>
+      <span class={`pulse ${TONES[connection]}`}>
         <span class="dot" aria-hidden="true" />
         <span class="pulse-text">
           {connection === "live" ? "Live" : connection === "lost" ? "No connection" : "Connecting"}
@@ -139,6 +137,8 @@ function Bar({ leave }: { leave: () => void }): JSX.Element {
     </header>
   );
 }
+
+const TONES = { first: "", live: "good", lost: "warn" };
 
 const TITLES: Readonly<Record<View, string>> = {
   overview: "Overview",

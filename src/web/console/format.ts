@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * Values as an operator reads them: times, lives, bytes, keys.
  *

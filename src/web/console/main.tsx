@@ -1,4 +1,3 @@
-/// <reference lib="dom" />
 /**
  * The console's entry.
  *

@@ -1,4 +1,3 @@
-/// <reference lib="dom" />
 /**
  * Users' names by their keys, looked up when they are shown, few at a time.
  *

@@ -1,4 +1,3 @@
-/// <reference lib="dom" />
 /**
  * Which view is shown: the fragment of the address, so that views can be linked and Back works.
  *

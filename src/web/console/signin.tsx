@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * Signing in: with the key this browser keeps, or with an identity file.
  *
@@ -13,7 +11,7 @@ import { callerOf } from "../shared/api.ts";
 import { peek, readIdentity } from "../shared/identity.ts";
 import { type Kept, kept } from "../shared/keep.ts";
 import { forget, type Keys, type Lack, lackOf } from "../shared/keys.ts";
-import { Button, Field, Heading } from "../shared/page.tsx";
+import { Button, Field, Form, Heading, Logo } from "../shared/page.tsx";
 import { type Api, apiOf } from "./data/api.ts";
 import { Failure, failureOf } from "./data/failure.ts";
 import { shortKey, visible } from "./format.ts";
@@ -168,7 +166,7 @@ function FromFile(
       <h2 id="identity-file">With an identity file</h2>
       <div class="field">
         <label for={input}>Identity file</label>
-        <div class="hint" id={`${input}-hint`}>
+        <div class="muted small" id={`${input}-hint`}>
           The invite page or <code>membershipd identity create</code> created it.
         </div>
         <input
@@ -183,10 +181,8 @@ function FromFile(
         />
       </div>
       {locked !== null && (
-        <form
-          class="stack"
-          onSubmit={(event) => {
-            event.preventDefault();
+        <Form
+          onSubmit={() => {
             if (passphrase !== "") enter(() => keysIn(locked.text, passphrase));
           }}
         >
@@ -196,7 +192,7 @@ function FromFile(
               {busy ? "Opening" : "Open and sign in"}
             </Button>
           </div>
-        </form>
+        </Form>
       )}
     </section>
   );
@@ -254,16 +250,5 @@ function Lacking({ lack }: { lack: Lack }): JSX.Element {
         : "This browser is too old: it cannot sign with Ed25519. A current Firefox, Chrome, Edge or " +
           "Safari can."}
     </div>
-  );
-}
-
-/** The mark: peers on a bus. */
-export function Logo(): JSX.Element {
-  return (
-    <svg class="logo" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
-      <rect width="32" height="32" rx="7" />
-      <path d="M9 16h14" />
-      {[9, 16, 23].map((x) => <circle key={x} cx={x} cy="16" r="3" />)}
-    </svg>
   );
 }

@@ -1,4 +1,3 @@
-/// <reference lib="dom" />
 /**
  * The way from a link to a registered key, as one state.
  *
@@ -11,7 +10,8 @@ import type { User } from "../../core/model.ts";
 import { isStoreError } from "../../core/errors.ts";
 import { clientOf } from "../shared/api.ts";
 import { drop, keep, kept } from "../shared/keep.ts";
-import { createSecrets, forget, type Keys, keysOf, lackOf, type Secrets } from "../shared/keys.ts";
+import type { Secrets } from "../../keys/locked.ts";
+import { createSecrets, forget, type Keys, keysOf, lackOf } from "../shared/keys.ts";
 import { Heading } from "../shared/page.tsx";
 import { AlreadyPage, DonePage, ResumePage } from "./arrived.tsx";
 import { claim, type Trouble, type TroubleKind, troubleOf, whoAmI } from "./claim.ts";

@@ -1,4 +1,3 @@
-/// <reference lib="dom" />
 /**
  * The pages for who is in: what one is here, and what to do next.
  *
@@ -11,7 +10,8 @@ import { formatCard } from "../../keys/identity_format.ts";
 import type { User } from "../../core/model.ts";
 import { siteUrl } from "../shared/api.ts";
 import { fingerprint, type Keys } from "../shared/keys.ts";
-import { Button, copy, Heading, Notice } from "../shared/page.tsx";
+import { CopyButton } from "../shared/copy.tsx";
+import { Button, Heading, Notice } from "../shared/page.tsx";
 import { fileName } from "./forms.tsx";
 
 const SITE = "unibus";
@@ -84,7 +84,6 @@ console.log(await client.me());`;
 
 function Card({ keys }: { keys: Keys }): JSX.Element {
   const [card, setCard] = useState("");
-  const [result, setResult] = useState<boolean | null>(null);
   useEffect(() => {
     void keys.signEndpoint().then((it) => setCard(formatCard(keys, it)));
   }, [keys]);
@@ -92,10 +91,12 @@ function Card({ keys }: { keys: Keys }): JSX.Element {
     <div class="stack">
       <pre class="card-text small" tabIndex={0} aria-label="Your card"><code>{card}</code></pre>
       <div class="actions">
-        <Button onClick={async () => setResult(await copy(card, "Your card"))}>
-          {result === true ? "Copied" : "Copy your card"}
-        </Button>
-        {result === false && <span class="small">Select the text above and copy it.</span>}
+        <CopyButton
+          text={card}
+          label="Copy your card"
+          look="button"
+          refused="Select the text above and copy it"
+        />
       </div>
     </div>
   );

@@ -1,4 +1,3 @@
-/// <reference lib="dom" />
 /**
  * Claiming an invite, so that in the end it is known whether it was done, also when the network dies in
  * the middle.

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * The steps on the way in: a name, the key file, and instead of new keys a file one has.
  *
@@ -9,10 +7,12 @@
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { StoreError } from "../../core/errors.ts";
+import type { Secrets } from "../../keys/locked.ts";
 import * as check from "../../core/validate.ts";
 import { peek, readIdentity, writeIdentity } from "../shared/identity.ts";
-import { forget, type Keys, type Secrets } from "../shared/keys.ts";
-import { Button, copy, download, Field, Heading, Notice } from "../shared/page.tsx";
+import { forget, type Keys } from "../shared/keys.ts";
+import { CopyButton } from "../shared/copy.tsx";
+import { Button, download, Field, Form, Heading, Notice } from "../shared/page.tsx";
 
 const SITE = "unibus";
 
@@ -42,11 +42,8 @@ export function NameForm(props: {
           never leave it, except in a file that you save yourself.
         </p>
       )}
-      <form
-        class="stack"
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
+      <Form
+        onSubmit={() => {
           const fault = faultOf(handle);
           setError(fault);
           if (fault === null) props.onHandle(handle.trim());
@@ -70,7 +67,7 @@ export function NameForm(props: {
             <Button look="quiet" onClick={props.onFile}>I already have a key file</Button>
           )}
         </div>
-      </form>
+      </Form>
     </>
   );
 }
@@ -113,7 +110,6 @@ export function SaveForm(props: {
   const [saved, setSaved] = useState<{ text: string; locked: boolean } | null>(null);
   const [confirmed, setConfirmed] = useState(false);
   const [missing, setMissing] = useState(false);
-  const [copied, setCopied] = useState<boolean | null>(null);
   const confirm = useRef<HTMLInputElement>(null);
   const name = fileName(props.handle);
 
@@ -148,13 +144,8 @@ export function SaveForm(props: {
         <strong>{props.handle}</strong>. Use it to access unibus from programs and other devices. No
         one can recreate it: not the admin, not this server.
       </p>
-      <form
-        class="stack"
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          void save();
-        }}
+      <Form
+        onSubmit={() => void save()}
       >
         {/* Password managers file a passphrase under this name. */}
         <input
@@ -198,13 +189,10 @@ export function SaveForm(props: {
           </Button>
           {saved === null && <Button look="quiet" onClick={props.onBack}>Back</Button>}
         </div>
-      </form>
+      </Form>
       {saved !== null && (
-        <form
-          class="stack"
-          noValidate
-          onSubmit={(event) => {
-            event.preventDefault();
+        <Form
+          onSubmit={() => {
             if (confirmed) return props.onSaved(name);
             setMissing(true);
             confirm.current?.focus();
@@ -218,16 +206,8 @@ export function SaveForm(props: {
             </p>
             <p class="small">
               No file in your downloads?{" "}
-              <button
-                type="button"
-                class="link"
-                onClick={async () => setCopied(await copy(saved.text, "The contents of the file"))}
-              >
-                Copy its contents
-              </button>{" "}
+              <CopyButton text={saved.text} label="Copy its contents" look="link" />{" "}
               and paste them into a file of that name, or into your password manager.
-              {copied === true && " Copied."}
-              {copied === false && " Your browser did not allow it."}
             </p>
           </Notice>
           <div>
@@ -250,7 +230,7 @@ export function SaveForm(props: {
               </span>
             </label>
             {missing && (
-              <p class="field error-text" id="confirm-error" role="alert">
+              <p class="error" id="confirm-error" role="alert">
                 Check that the file was saved, then tick the box
               </p>
             )}
@@ -258,7 +238,7 @@ export function SaveForm(props: {
           <div class="actions">
             <Button look="primary">Join</Button>
           </div>
-        </form>
+        </Form>
       )}
     </>
   );
@@ -313,13 +293,8 @@ export function FileForm(
       <p>
         It is read in your browser and not sent. Its name often begins with <code>unibus-</code>.
       </p>
-      <form
-        class="stack"
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          void open();
-        }}
+      <Form
+        onSubmit={() => void open()}
       >
         <div class="field">
           <label for="file">Key file</label>
@@ -351,7 +326,7 @@ export function FileForm(
           </Button>
           <Button look="quiet" onClick={props.onBack}>Create new keys instead</Button>
         </div>
-      </form>
+      </Form>
     </>
   );
 }

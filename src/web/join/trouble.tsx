@@ -1,4 +1,3 @@
-/// <reference lib="dom" />
 /**
  * The pages for when it does not go on: what happened, and what to do about it.
  *
@@ -7,7 +6,7 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { Button, Field, Heading } from "../shared/page.tsx";
+import { Button, Field, Form, Heading } from "../shared/page.tsx";
 import type { Trouble, TroubleKind } from "./claim.ts";
 import { tokenIn } from "./token.ts";
 
@@ -207,11 +206,8 @@ function Paste({ onToken }: { onToken: (token: string) => void }): JSX.Element {
   const [text, setText] = useState("");
   const [error, setError] = useState<string | null>(null);
   return (
-    <form
-      class="stack"
-      noValidate
-      onSubmit={(event) => {
-        event.preventDefault();
+    <Form
+      onSubmit={() => {
         const found = tokenIn(text);
         if (found.is === "token") onToken(found.token);
         else setError("The invite link is incomplete: it must end with 64 letters and digits");
@@ -230,7 +226,7 @@ function Paste({ onToken }: { onToken: (token: string) => void }): JSX.Element {
       <div class="actions">
         <Button look="primary">Continue</Button>
       </div>
-    </form>
+    </Form>
   );
 }
 

@@ -1,4 +1,3 @@
-/// <reference lib="dom" />
 /**
  * The client of the control plane that a page came from.
  *

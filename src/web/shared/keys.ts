@@ -9,15 +9,8 @@
 import { fromBase64url, toHex } from "../../keys/bytes.ts";
 import { bindingOf } from "../../keys/identity_format.ts";
 import { demandKind, type SignedKind } from "../../keys/forms.ts";
+import type { Secrets } from "../../keys/locked.ts";
 import type { Signer } from "../../signature/sign.ts";
-
-/** The private keys of one peer as bytes: only as long as they are written to a file or read from one. */
-export interface Secrets {
-  /** 32 bytes, Ed25519. */
-  signSeed: Uint8Array<ArrayBuffer>;
-  /** 32 bytes, X25519. */
-  kexSeed: Uint8Array<ArrayBuffer>;
-}
 
 /** The keys of one peer, of which only the public ones can be read. */
 export interface Keys extends Signer {

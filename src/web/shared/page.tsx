@@ -1,5 +1,4 @@
 /// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * Pieces of a page, and what makes them usable without eyes or a mouse.
  *
@@ -9,12 +8,9 @@
 import type { ComponentChildren, JSX, RefObject } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
 
-/** A kind of {@link Notice}. */
-export type Tone = "info" | "good" | "warn" | "bad";
-
 /** A text that stands out; what is wrong is read out at once. */
 export function Notice(
-  { tone = "info", children }: { tone?: Tone; children: ComponentChildren },
+  { tone, children }: { tone: "good" | "warn" | "bad"; children: ComponentChildren },
 ): JSX.Element {
   return <div class={`notice ${tone}`} role={tone === "bad" ? "alert" : undefined}>{children}</div>;
 }
@@ -44,7 +40,7 @@ export function Field(props: FieldProps): JSX.Element {
   return (
     <div class="field">
       <label for={id}>{label}</label>
-      {hint && <div class="hint" id={`${id}-hint`}>{hint}</div>}
+      {hint && <div class="muted small" id={`${id}-hint`}>{hint}</div>}
       <input
         {...rest}
         ref={inputRef}
@@ -59,6 +55,24 @@ export function Field(props: FieldProps): JSX.Element {
       />
       {error && <div class="error" id={`${id}-error`} role="alert">{error}</div>}
     </div>
+  );
+}
+
+/** A form, whose fields are checked by who takes them. */
+export function Form(
+  { onSubmit, children }: { onSubmit: () => void; children: ComponentChildren },
+): JSX.Element {
+  return (
+    <form
+      class="stack"
+      noValidate
+      onSubmit={(event) => {
+        event.preventDefault();
+        onSubmit();
+      }}
+    >
+      {children}
+    </form>
   );
 }
 
@@ -115,30 +129,15 @@ export function Heading(
   return <h1 ref={ref} tabIndex={-1}>{children}</h1>;
 }
 
-/** Says something to screen readers, without showing it. */
-export function announce(text: string): void {
-  let region = document.getElementById("announcer");
-  if (region === null) {
-    region = document.createElement("div");
-    region.id = "announcer";
-    region.className = "unseen";
-    region.setAttribute("role", "status");
-    document.body.append(region);
-  }
-  // The same text again is a change only when it was away in between.
-  region.textContent = "";
-  setTimeout(() => region.textContent = text, 50);
-}
-
-/** Copies text and says so; false where the browser does not let us. */
-export async function copy(text: string, what: string): Promise<boolean> {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    return false;
-  }
-  announce(`${what} copied`);
-  return true;
+/** The mark: peers on a bus. */
+export function Logo(): JSX.Element {
+  return (
+    <svg class="logo" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
+      <rect width="32" height="32" rx="7" />
+      <path d="M9 16h14" />
+      {[9, 16, 23].map((x) => <circle key={x} cx={x} cy="16" r="3" />)}
+    </svg>
+  );
 }
 
 /** Gives the person a file. */

@@ -1,5 +1,4 @@
 /// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * The live connection: one poll after the other for what changes, for as long as somebody is signed
  * in. What it hears of makes the views read anew.

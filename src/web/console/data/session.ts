@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * Who is signed in, and what all views share. It lives in memory only: who signs out, or reloads the
  * page, leaves nothing behind.

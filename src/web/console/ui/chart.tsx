@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * Charts of the last hour: small SVG that stretches, with its words in HTML around it.
  *
@@ -15,7 +13,7 @@ export interface Series {
   /** What it is called in the legend. */
   name: string;
   /** Which look of the style sheet it has. */
-  look: "main" | "warn" | "bad" | "soft";
+  look: "accent" | "warn" | "bad" | "soft";
   /** A value for each span; null where there is none. */
   values: (number | null)[];
 }
@@ -64,7 +62,7 @@ export function Chart(props: ChartProps): JSX.Element {
         <h3 class="chart-title">{title}</h3>
         <ul class="legend" aria-hidden="true">
           {series.map((it) => (
-            <li key={it.name} class={`legend-${it.look}`}>
+            <li key={it.name} class={it.look}>
               {it.name}
               {shown === null || it.values[shown] == null
                 ? null
@@ -103,7 +101,7 @@ export function Chart(props: ChartProps): JSX.Element {
           {series.map((it) => (
             <path
               key={it.name}
-              class={`${kind} look-${it.look}`}
+              class={`${kind} ${it.look}`}
               d={kind === "bars"
                 ? barsOf(it.values, times, span, x, y)
                 : linesOf(it.values, times, span, x, y)}

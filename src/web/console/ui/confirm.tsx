@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * Asking before something is done.
  *
@@ -8,7 +6,7 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Button, Field } from "../../shared/page.tsx";
+import { Button, Field, Form } from "../../shared/page.tsx";
 import { useTask } from "../hooks.ts";
 import { Dialog } from "./dialog.tsx";
 import { Trouble } from "./pieces.tsx";
@@ -38,10 +36,8 @@ export function Confirm(props: ConfirmProps): JSX.Element {
   const ready = typed === undefined || given.trim() === typed.text;
   return (
     <Dialog title={title} onClose={onClose} busy={busy}>
-      <form
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
+      <Form
+        onSubmit={() => {
           if (!ready) return;
           run(async () => {
             await work();
@@ -66,7 +62,7 @@ export function Confirm(props: ConfirmProps): JSX.Element {
             {action}
           </Button>
         </div>
-      </form>
+      </Form>
     </Dialog>
   );
 }

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * Dialogs: the browser's own, which traps the focus, takes Escape and hides what is behind.
  *

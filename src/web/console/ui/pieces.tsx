@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * Small pieces that several views show.
  *
@@ -8,13 +6,14 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useContext } from "preact/hooks";
+import { CopyButton } from "../../shared/copy.tsx";
 import { Button, Heading } from "../../shared/page.tsx";
-import type { Failure } from "../data/failure.ts";
-import { wordsOf } from "../data/failure.ts";
+import { type Failure, wordsOf } from "../data/failure.ts";
 import { ago, moment, shortKey, since } from "../format.ts";
+import type { Loaded } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { SessionContext, useName, useSession } from "../data/session.ts";
-import { CopyButton, Name } from "./key.tsx";
+import { Name } from "./key.tsx";
 
 /** A kind of {@link Badge}. */
 export type Look = "plain" | "good" | "warn" | "bad" | "accent";
@@ -23,7 +22,7 @@ export type Look = "plain" | "good" | "warn" | "bad" | "accent";
 export function Badge(
   { look = "plain", children }: { look?: Look; children: ComponentChildren },
 ): JSX.Element {
-  return <span class={`badge badge-${look}`}>{children}</span>;
+  return <span class={`badge ${look}`}>{children}</span>;
 }
 
 /** The head of a view. */
@@ -111,6 +110,43 @@ export function Waiting({ what }: { what: string }): JSX.Element {
     <p class="waiting" role="status">
       <span class="spinner" aria-hidden="true" /> {what}
     </p>
+  );
+}
+
+/** What is to be said of something that is read: why it could not be, or that it is on its way. */
+export function Reading({ load, what }: { load: Loaded<unknown>; what: string }): JSX.Element {
+  const { data, failure, loading, reload } = load;
+  return (
+    <>
+      {failure && <Trouble failure={failure} retry={reload} />}
+      {data === null && loading && <Waiting what={what} />}
+    </>
+  );
+}
+
+/** A text to search for. */
+export function Search(
+  { value, onInput, ...rest }: {
+    value: string;
+    maxLength: number;
+    placeholder: string;
+    onInput: (value: string) => void;
+  },
+): JSX.Element {
+  return (
+    <label class="choice grow">
+      <span>Search</span>
+      <input
+        {...rest}
+        class="input"
+        type="search"
+        value={value}
+        autoComplete="off"
+        autoCapitalize="none"
+        spellcheck={false}
+        onInput={(event) => onInput(event.currentTarget.value)}
+      />
+    </label>
   );
 }
 

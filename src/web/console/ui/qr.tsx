@@ -1,4 +1,3 @@
-/// <reference lib="dom" />
 /**
  * QR codes as SVG.
  *

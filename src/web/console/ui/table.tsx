@@ -1,4 +1,3 @@
-/// <reference lib="dom" />
 /**
  * Tables that become cards where there is no room for columns.
  *

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * Changes of the control plane as sentences.
  *
@@ -7,6 +5,7 @@
  */
 
 import type { ComponentChildren, JSX } from "preact";
+import { useId } from "preact/hooks";
 import type { Change } from "../../../core/operations.ts";
 import { clock, date, moment, number, shortKey, since } from "../format.ts";
 import { hrefOf } from "../route.ts";
@@ -47,6 +46,31 @@ export function ChangeList(
         </li>
       ))}
     </ol>
+  );
+}
+
+/** The newest of some changes. */
+export function LatestChanges(
+  { title = "Latest changes", changes, most = 20, now, children }: {
+    title?: string;
+    changes: readonly Change[];
+    most?: number;
+    now: number;
+    /** Beside the title. */
+    children?: ComponentChildren;
+  },
+): JSX.Element {
+  const heading = useId();
+  return (
+    <section class="panel" aria-labelledby={heading}>
+      <div class="section-head">
+        <h2 id={heading}>{title}</h2>
+        {children}
+      </div>
+      {changes.length === 0
+        ? <p class="muted">None since this server started.</p>
+        : <ChangeList changes={changes.slice(0, most)} now={now} />}
+    </section>
   );
 }
 

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * The last hour: requests, denials, latency.
  *
@@ -36,7 +34,7 @@ export function Charts({ history }: { history: History }): JSX.Element {
           kind="bars"
           format={count}
           series={[
-            { name: "answered", look: "main", values: buckets.map((it) => it.requests) },
+            { name: "answered", look: "accent", values: buckets.map((it) => it.requests) },
             { name: "failed", look: "bad", values: buckets.map((it) => it.failed) },
           ]}
         />
@@ -61,7 +59,7 @@ export function Charts({ history }: { history: History }): JSX.Element {
           series={[
             { name: "p99", look: "soft", values: buckets.map((it) => it.p99) },
             { name: "p95", look: "warn", values: buckets.map((it) => it.p95) },
-            { name: "p50", look: "main", values: buckets.map((it) => it.p50) },
+            { name: "p50", look: "accent", values: buckets.map((it) => it.p50) },
           ]}
         />
       </div>

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * The cluster: nodes, copies, who leads, how far behind.
  *
@@ -44,16 +42,22 @@ export function ClusterView({ cluster }: { cluster: ClusterStatus }): JSX.Elemen
   );
 }
 
+/** How a node does, or a copy on one. */
+type Health = Pick<ClusterNode, "current" | "reachable" | "leads">;
+
+function columnsOf<T extends Health>(head: string, name: (it: T) => string): Column<T>[] {
+  return [
+    { head, cell: (it) => <>{name(it)} {it.leads && <Badge look="accent">leader</Badge>}</> },
+    {
+      head: "Reachable",
+      cell: (it) => it.reachable ? <Badge look="good">yes</Badge> : <Badge look="bad">no</Badge>,
+    },
+    { head: "Current", cell: (it) => <Current {...it} /> },
+  ];
+}
+
 const NODE_COLUMNS: Column<ClusterNode>[] = [
-  {
-    head: "Node",
-    cell: (it) => <>{it.name} {it.leads && <Badge look="accent">leader</Badge>}</>,
-  },
-  {
-    head: "Reachable",
-    cell: (it) => it.reachable ? <Badge look="good">yes</Badge> : <Badge look="bad">no</Badge>,
-  },
-  { head: "Current", cell: (it) => <Current {...it} /> },
+  ...columnsOf<ClusterNode>("Node", (it) => it.name),
   {
     head: "Fsync",
     cell: (it) =>
@@ -66,9 +70,7 @@ const NODE_COLUMNS: Column<ClusterNode>[] = [
   { head: "Version", cell: (it) => it.version ?? "not known" },
 ];
 
-function Current(
-  { current, reachable }: { current: boolean | null; reachable: boolean },
-): JSX.Element {
+function Current({ current, reachable }: Health): JSX.Element {
   if (current === null) return <>not known</>;
   if (!current) return <Badge look="warn">no</Badge>;
   // A node that is gone is told as it last was.
@@ -76,15 +78,7 @@ function Current(
 }
 
 const COPY_COLUMNS: Column<BucketCopy>[] = [
-  {
-    head: "Copy on",
-    cell: (it) => <>{it.node} {it.leads && <Badge look="accent">leader</Badge>}</>,
-  },
-  {
-    head: "Reachable",
-    cell: (it) => it.reachable ? <Badge look="good">yes</Badge> : <Badge look="bad">no</Badge>,
-  },
-  { head: "Current", cell: (it) => <Current {...it} /> },
+  ...columnsOf<BucketCopy>("Copy on", (it) => it.node),
   { head: "Lag", number: true, cell: (it) => it.lag === 0 ? "0" : counted(it.lag, "message") },
 ];
 

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * Invites: make one, see who used which, cancel.
  *
@@ -16,19 +14,8 @@ import { useLive, useLoad } from "../hooks.ts";
 import { hrefOf, leaveFor } from "../route.ts";
 import { useKept, useServerNow, useSession } from "../data/session.ts";
 import { Confirm } from "../ui/confirm.tsx";
-import { Listing } from "../ui/listing.tsx";
-import { filled, START, type Trail } from "../ui/pager.tsx";
-import {
-  Badge,
-  Choice,
-  Empty,
-  type Look,
-  Trouble,
-  ViewHead,
-  Waiting,
-  When,
-  Who,
-} from "../ui/pieces.tsx";
+import { filled, Listing, START, type Trail } from "../ui/listing.tsx";
+import { Badge, Choice, type Look, ViewHead, When, Who } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";
 import { NewInvite } from "./new_invite.tsx";
 import { RoleBadge } from "./users.tsx";
@@ -44,9 +31,9 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
   const { invites: revision } = useLive(live);
   const now = useServerNow(5_000);
   const [state, setState] = useKept<InviteState | "">("invites.state", "open");
-  const [trail, setTrail] = useState<Trail>(START);
+  const [trail, go] = useState<Trail>(START);
   const [canceling, cancel] = useState<Invite | null>(null);
-  const { data, failure, loading, of, reload } = useLoad(
+  const all = useLoad(
     async (signal) => {
       const filter = state === "" ? {} : { state };
       const { items, next } = await filled(
@@ -100,7 +87,10 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
     },
   ];
   const from = (trail.length - 1) * SIZE;
-  const items = data?.items.slice(from, from + SIZE) ?? [];
+  const page = all.data && {
+    items: all.data.items.slice(from, from + SIZE),
+    next: from + SIZE < all.data.items.length ? String(from + SIZE) : null,
+  };
   return (
     <>
       <ViewHead title="Invites">
@@ -119,50 +109,34 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
           ]}
           onChange={(it) => {
             setState(it);
-            setTrail(START);
+            go(START);
           }}
         />
       </div>
-      {failure && <Trouble failure={failure} retry={reload} />}
-      {data === null
-        ? loading && <Waiting what="Reading invites" />
-        : data.items.length === 0
-        ? (
-          <Empty>
-            <p role="status">
-              {state === "open"
-                ? "There are no open invites."
-                : state === ""
-                ? "There are no invites yet."
-                : `None ${state}.`}
-            </p>
-            <p class="muted">
-              An invite is a link for one person. It registers the keys that their browser or
-              program creates; no one else sees those.
-            </p>
-          </Empty>
-        )
-        : (
-          <>
-            {data.next !== null && (
-              <p class="notice warn">
-                There are more than {MOST} matching invites; those shown may not be the newest.
-              </p>
-            )}
-            <Listing
-              caption="Invites"
-              columns={columns}
-              rows={items}
-              id={(it) => it.id}
-              stale={of !== state}
-              trail={trail}
-              go={setTrail}
-              size={SIZE}
-              next={from + SIZE < data.items.length ? String(from + SIZE) : null}
-              noun="invite"
-            />
-          </>
-        )}
+      {all.data?.next && (
+        <p class="notice warn">
+          There are more than {MOST} matching invites; those shown may not be the newest.
+        </p>
+      )}
+      <Listing
+        noun="invite"
+        of={{ ...all, data: page, trail, go, stale: all.of !== state }}
+        columns={columns}
+        id={(it) => it.id}
+        size={SIZE}
+      >
+        <p role="status">
+          {state === "open"
+            ? "There are no open invites."
+            : state === ""
+            ? "There are no invites yet."
+            : `None ${state}.`}
+        </p>
+        <p class="muted">
+          An invite is a link for one person. It registers the keys that their browser or program
+          creates; no one else sees those.
+        </p>
+      </Listing>
       {making && <NewInvite onClose={() => leaveFor("invites")} />}
       {canceling && <CancelInvite invite={canceling} onClose={() => cancel(null)} />}
     </>

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * Making an invite. Its token lives in this dialog only: when the dialog goes, it is gone.
  *
@@ -10,12 +8,12 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { CreatedInvite, UserRole } from "../../../core/model.ts";
 import { siteUrl } from "../../shared/api.ts";
-import { Button, Field } from "../../shared/page.tsx";
+import { CopyButton } from "../../shared/copy.tsx";
+import { Button, Field, Form } from "../../shared/page.tsx";
 import { lasts, moment } from "../format.ts";
 import { useLive, useLoad, useTask } from "../hooks.ts";
 import { useSession } from "../data/session.ts";
 import { Dialog, useFocus } from "../ui/dialog.tsx";
-import { CopyButton } from "../ui/key.tsx";
 import { Badge, Choice, Trouble, Who } from "../ui/pieces.tsx";
 import { QrCode } from "../ui/qr.tsx";
 
@@ -27,11 +25,11 @@ const LIVES = [HOUR, DAY, 7 * DAY, 30 * DAY, 365 * DAY];
 export function NewInvite({ onClose }: { onClose: () => void }): JSX.Element {
   const [made, make] = useState<CreatedInvite | null>(null);
   return made === null
-    ? <Form onClose={onClose} onMade={make} />
+    ? <Ask onClose={onClose} onMade={make} />
     : <Made made={made} onClose={onClose} />;
 }
 
-function Form(
+function Ask(
   { onClose, onMade }: { onClose: () => void; onMade: (it: CreatedInvite) => void },
 ): JSX.Element {
   const { api, live } = useSession();
@@ -41,10 +39,8 @@ function Form(
   const [life, setLife] = useState(String(7 * DAY));
   return (
     <Dialog title="New invite" onClose={onClose} busy={busy}>
-      <form
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
+      <Form
+        onSubmit={() =>
           run(async () => {
             const made = await api.createInvite({
               role,
@@ -53,8 +49,7 @@ function Form(
             });
             live.touch("invites");
             onMade(made);
-          });
-        }}
+          })}
       >
         <Field
           label="Who is it for?"
@@ -89,7 +84,7 @@ function Form(
           <Button onClick={onClose} disabled={busy}>Cancel</Button>
           <Button look="primary" busy={busy}>Create invite</Button>
         </div>
-      </form>
+      </Form>
     </Dialog>
   );
 }
@@ -132,7 +127,7 @@ function Made({ made, onClose }: { made: CreatedInvite; onClose: () => void }): 
           />
         </label>
         <div class="actions">
-          <CopyButton text={link} label="Copy the link">Copy the link</CopyButton>
+          <CopyButton text={link} label="Copy the link" look="button primary" />
         </div>
         <details>
           <summary>As a QR code, for a phone</summary>

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * The first view: whether anything is wrong, how much there is, the last hour, the store.
  *
@@ -12,9 +10,9 @@ import { bytes, number, since } from "../format.ts";
 import { type Loaded, useLive, useLoad, useTicks } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useServerNow, useSession } from "../data/session.ts";
-import { filled } from "../ui/pager.tsx";
-import { Badge, Trouble, ViewHead, Waiting, When } from "../ui/pieces.tsx";
-import { ChangeList } from "./changes.tsx";
+import { filled } from "../ui/listing.tsx";
+import { Badge, Reading, ViewHead, When } from "../ui/pieces.tsx";
+import { LatestChanges } from "./changes.tsx";
 import { Charts } from "./charts.tsx";
 import { ClusterView } from "./cluster.tsx";
 
@@ -40,10 +38,8 @@ export function Overview(): JSX.Element {
   return (
     <>
       <ViewHead title="Overview" />
-      {status.failure && <Trouble failure={status.failure} retry={status.reload} />}
-      {status.data === null
-        ? status.loading && <Waiting what="Loading the server status" />
-        : <State status={status.data} now={now} />}
+      <Reading load={status} what="Loading the server status" />
+      {status.data && <State status={status.data} now={now} />}
       <Figures
         usage={usage}
         open={open.data && { count: open.data.items.length, more: open.data.next !== null }}
@@ -51,21 +47,13 @@ export function Overview(): JSX.Element {
       />
       <section class="section" aria-labelledby="hour">
         <h2 id="hour">The last hour</h2>
-        {history.failure && <Trouble failure={history.failure} retry={history.reload} />}
-        {history.data === null
-          ? history.loading && <Waiting what="Reading the last hour" />
-          : <Charts history={history.data} />}
+        <Reading load={history} what="Reading the last hour" />
+        {history.data && <Charts history={history.data} />}
       </section>
       {status.data && <Kept status={status.data} />}
-      <section class="panel" aria-labelledby="latest">
-        <div class="section-head">
-          <h2 id="latest">Latest changes</h2>
-          <a href={hrefOf("log")}>Full log</a>
-        </div>
-        {changes.length === 0
-          ? <p class="muted">None since this server started.</p>
-          : <ChangeList changes={changes.slice(0, 6)} now={now} />}
-      </section>
+      <LatestChanges changes={changes} most={6} now={now}>
+        <a href={hrefOf("log")}>Full log</a>
+      </LatestChanges>
     </>
   );
 }
@@ -79,7 +67,7 @@ function State({ status, now }: { status: ServerStatus; now: number }): JSX.Elem
   ];
   const isWell = status.ok && wrong.length === 0;
   return (
-    <section class={isWell ? "state state-good" : "state state-bad"} aria-labelledby="state">
+    <section class={isWell ? "state good" : "state bad"} aria-labelledby="state">
       <div role="status">
         <h2 id="state">
           <span class="dot" aria-hidden="true" />

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * One room: its members, and who lacks its current key.
  *
@@ -10,15 +8,14 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { RosterEntry } from "../../../core/operations.ts";
 import { counted, moment, number, visible } from "../format.ts";
-import { useLive, useLoad } from "../hooks.ts";
+import { useLive } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useServerNow, useSession } from "../data/session.ts";
 import { Key, Name } from "../ui/key.tsx";
-import { Listing } from "../ui/listing.tsx";
-import { START, type Trail } from "../ui/pager.tsx";
-import { Badge, Choice, Empty, Trouble, ViewHead, Waiting, When, Who } from "../ui/pieces.tsx";
+import { Listing, START, type Trail, usePage } from "../ui/listing.tsx";
+import { Badge, Choice, Empty, Reading, ViewHead, When, Who } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";
-import { ChangeList } from "./changes.tsx";
+import { LatestChanges } from "./changes.tsx";
 import { Coverage } from "./rooms.tsx";
 import { Fact } from "./user.tsx";
 
@@ -31,20 +28,20 @@ export function RoomView({ id }: { id: string }): JSX.Element {
   const { rooms: revision, changes } = useLive(live);
   const now = useServerNow(10_000);
   const [which, choose] = useState<"all" | "lacking">("all");
-  const [trail, setTrail] = useState<Trail>(START);
-  const after = trail.at(-1) ?? null;
-  const what = JSON.stringify([id, which, after]);
-  const { data, failure, loading, of, reload } = useLoad(
-    (signal) =>
+  const trail = useState<Trail>(START);
+  const roster = usePage(
+    (signal, after) =>
       api.with(signal).roomRoster(id, {
         ...(which === "lacking" && { lacking: true }),
         limit: SIZE,
         after,
       }),
-    what,
+    [id, which],
     revision,
+    trail,
   );
-  const isGone = failure?.particulars.code === "not_found";
+  const { data } = roster;
+  const isGone = roster.failure?.particulars.code === "not_found";
   const about = changes.filter((it) => it.about.room === id);
 
   if (data === null || isGone) {
@@ -53,17 +50,15 @@ export function RoomView({ id }: { id: string }): JSX.Element {
         <ViewHead title={visible(id)} back={BACK} name={<Name>{id}</Name>} />
         {isGone
           ? <Empty>The room does not exist. It may have been deleted.</Empty>
-          : failure
-          ? <Trouble failure={failure} retry={reload} />
-          : loading && <Waiting what="Reading the room" />}
+          : <Reading load={roster} what="Reading the room" />}
       </>
     );
   }
-  const { room, members, lacking, items, next } = data;
+  const { room, members, lacking } = data;
   return (
     <>
       <ViewHead title={visible(id)} back={BACK} name={<Name>{id}</Name>} />
-      {failure && <Trouble failure={failure} retry={reload} />}
+      <Reading load={roster} what="Reading the room" />
       {!room.encrypted && (
         <p class="notice warn">
           Messages of this room are not encrypted: anyone who runs the NATS servers can read them.
@@ -109,40 +104,22 @@ export function RoomView({ id }: { id: string }): JSX.Element {
               options={[["all", "All"], ["lacking", "Without the current key"]]}
               onChange={(it) => {
                 choose(it);
-                setTrail(START);
+                trail[1](START);
               }}
             />
           )}
         </div>
-        {items.length === 0
-          ? (
-            <Empty>
-              {which === "lacking"
-                ? "All members have the current key."
-                : "This room has no members."}
-            </Empty>
-          )
-          : (
-            <Listing
-              caption="Members"
-              columns={columnsOf(room.encrypted)}
-              rows={items}
-              id={(it) => it.endpoint}
-              stale={of !== what}
-              trail={trail}
-              go={setTrail}
-              size={SIZE}
-              next={next}
-              noun="member"
-            />
-          )}
+        <Listing
+          noun="member"
+          of={{ ...roster, data, failure: null }}
+          columns={columnsOf(room.encrypted)}
+          id={(it) => it.endpoint}
+          size={SIZE}
+        >
+          {which === "lacking" ? "All members have the current key." : "This room has no members."}
+        </Listing>
       </section>
-      {about.length > 0 && (
-        <section class="panel" aria-labelledby="room-changes">
-          <h2 id="room-changes">Latest changes</h2>
-          <ChangeList changes={about.slice(0, 20)} now={now} />
-        </section>
-      )}
+      {about.length > 0 && <LatestChanges changes={about} now={now} />}
     </>
   );
 }

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * Rooms, and whether everybody in them has the current key.
  *
@@ -13,13 +11,12 @@ import type { Page, Room } from "../../../core/model.ts";
 import type { RoomRoster } from "../../../core/operations.ts";
 import type { Api } from "../data/api.ts";
 import { counted, date, moment, number } from "../format.ts";
-import { useLive, useLoad, useSettled, useThrottled } from "../hooks.ts";
+import { useLive, useSettled, useThrottled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useKept, useSession } from "../data/session.ts";
 import { Name } from "../ui/key.tsx";
-import { Listing } from "../ui/listing.tsx";
-import { filled, START, type Trail } from "../ui/pager.tsx";
-import { Badge, Empty, Trouble, ViewHead, Waiting, Who } from "../ui/pieces.tsx";
+import { filled, Listing, START, type Trail, usePage } from "../ui/listing.tsx";
+import { Badge, Search, ViewHead, Who } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";
 
 const SIZE = 25;
@@ -29,20 +26,19 @@ export function Rooms(): JSX.Element {
   const { api, live } = useSession();
   const { rooms: revision } = useLive(live);
   const [wanted, want] = useKept("rooms.search", "");
-  const [trail, setTrail] = useKept<Trail>("rooms.trail", START);
+  const trail = useKept<Trail>("rooms.trail", START);
   const search = useSettled(wanted.trim(), 180);
-  const after = trail.at(-1) ?? null;
-  const what = JSON.stringify([search, after]);
-  const { data, failure, loading, of, reload } = useLoad(
-    (signal) =>
+  const listed = usePage(
+    (signal, after) =>
       search === ""
         ? filled((part) => api.with(signal).listRooms({ all: true, ...part }), SIZE, after)
         : found(api, search, Number(after), signal),
-    what,
+    search,
     revision,
+    trail,
   );
   // A request a room: not at each of many changes.
-  const rosters = useRosters(api, data?.items ?? [], useThrottled(revision, 3_000));
+  const rosters = useRosters(api, listed.data?.items ?? [], useThrottled(revision, 3_000));
 
   const columns: Column<Room>[] = [
     {
@@ -79,50 +75,22 @@ export function Rooms(): JSX.Element {
     <>
       <ViewHead title="Rooms" />
       <search class="filters">
-        <label class="choice grow">
-          <span>Search</span>
-          <input
-            class="input"
-            type="search"
-            value={wanted}
-            maxLength={256}
-            placeholder="Part of the id"
-            autoComplete="off"
-            autoCapitalize="none"
-            spellcheck={false}
-            onInput={(event) => {
-              want(event.currentTarget.value);
-              setTrail(START);
-            }}
-          />
-        </label>
+        <Search
+          value={wanted}
+          maxLength={256}
+          placeholder="Part of the id"
+          onInput={(text) => {
+            want(text);
+            trail[1](START);
+          }}
+        />
       </search>
-      {failure && <Trouble failure={failure} retry={reload} />}
-      {data === null
-        ? loading && <Waiting what="Reading rooms" />
-        : data.items.length === 0 && trail.length === 1
-        ? (
-          <Empty>
-            <p role="status">{search === "" ? "There are no rooms yet." : "No rooms match."}</p>
-            {search === ""
-              ? <p class="muted">Users create rooms with their clients; this console shows them.</p>
-              : <Button onClick={() => want("")}>Show all</Button>}
-          </Empty>
-        )
-        : (
-          <Listing
-            caption="Rooms"
-            columns={columns}
-            rows={data.items}
-            id={(it) => it.id}
-            stale={of !== what}
-            trail={trail}
-            go={setTrail}
-            size={SIZE}
-            next={data.next}
-            noun="room"
-          />
-        )}
+      <Listing noun="room" of={listed} columns={columns} id={(it) => it.id} size={SIZE}>
+        <p role="status">{search === "" ? "There are no rooms yet." : "No rooms match."}</p>
+        {search === ""
+          ? <p class="muted">Users create rooms with their clients; this console shows them.</p>
+          : <Button onClick={() => want("")}>Show all</Button>}
+      </Listing>
     </>
   );
 }

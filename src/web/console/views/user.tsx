@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * One user: who it is, and what can be done.
  *
@@ -15,11 +13,12 @@ import { hrefOf, leaveFor } from "../route.ts";
 import { useServerNow, useSession } from "../data/session.ts";
 import { focusHeading } from "../ui/dialog.tsx";
 import { Key, Name } from "../ui/key.tsx";
-import { Badge, Empty, Trouble, ViewHead, Waiting, When } from "../ui/pieces.tsx";
-import { ChangeList } from "./changes.tsx";
+import { Badge, Empty, Reading, ViewHead, When } from "../ui/pieces.tsx";
+import { LatestChanges } from "./changes.tsx";
 import { type UserAction, UserDialog } from "./user_actions.tsx";
 import { RoleBadge, StatusBadge } from "./users.tsx";
 
+const RECENT = "Latest changes by or to this user";
 const BACK = { href: hrefOf("users"), text: "Users" };
 
 /** The view of a user. */
@@ -28,7 +27,7 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
   const { users: revision, changes } = useLive(live);
   const now = useServerNow(10_000);
   const [asked, ask] = useState<UserAction | null>(null);
-  const { data: user, failure, loading, reload } = useLoad(
+  const found = useLoad(
     async (signal) => {
       const it = await api.with(signal).getUser(signPub);
       names.learn([it]);
@@ -37,7 +36,8 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
     signPub,
     revision,
   );
-  const isGone = failure?.particulars.code === "not_found";
+  const user = found.data;
+  const isGone = found.failure?.particulars.code === "not_found";
   const about = changes.filter(({ about, by }) =>
     about.user === signPub || by?.signPub === signPub
   );
@@ -53,10 +53,8 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
               <Key value={signPub} what="the key" />
             </Empty>
           )
-          : failure
-          ? <Trouble failure={failure} retry={reload} />
-          : loading && <Waiting what="Reading the user" />}
-        {isGone && about.length > 0 && <Recent changes={about} now={now} />}
+          : <Reading load={found} what="Reading the user" />}
+        {isGone && about.length > 0 && <LatestChanges title={RECENT} changes={about} now={now} />}
       </>
     );
   }
@@ -73,7 +71,7 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
           </>
         }
       />
-      {failure && <Trouble failure={failure} retry={reload} />}
+      <Reading load={found} what="Reading the user" />
       <div class="panel">
         <dl class="facts">
           <Fact name="Status">
@@ -120,7 +118,7 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
           </Deed>
         </ul>
       </section>
-      <Recent changes={about} now={now} />
+      <LatestChanges title={RECENT} changes={about} now={now} />
       {asked && (
         <UserDialog
           action={asked}
@@ -134,19 +132,6 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
         />
       )}
     </>
-  );
-}
-
-function Recent(
-  { changes, now }: { changes: Parameters<typeof ChangeList>[0]["changes"]; now: number },
-): JSX.Element {
-  return (
-    <section class="panel" aria-labelledby="user-changes">
-      <h2 id="user-changes">Latest changes by or to this user</h2>
-      {changes.length === 0
-        ? <p class="muted">None since this server started.</p>
-        : <ChangeList changes={changes.slice(0, 20)} now={now} />}
-    </section>
   );
 }
 

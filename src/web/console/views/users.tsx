@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-/// <reference lib="dom.iterable" />
 /**
  * Users: find one, take or give access.
  *
@@ -11,13 +9,12 @@ import { useState } from "preact/hooks";
 import { Button } from "../../shared/page.tsx";
 import type { User, UserRole, UserStatus } from "../../../core/model.ts";
 import { date, moment, visible } from "../format.ts";
-import { useLive, useLoad, useSettled } from "../hooks.ts";
+import { useLive, useSettled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useKept, useSession } from "../data/session.ts";
 import { Key, Name } from "../ui/key.tsx";
-import { Listing } from "../ui/listing.tsx";
-import { filled, START, type Trail } from "../ui/pager.tsx";
-import { Badge, Choice, Empty, Trouble, ViewHead, Waiting } from "../ui/pieces.tsx";
+import { filled, Listing, START, type Trail, usePage } from "../ui/listing.tsx";
+import { Badge, Choice, Search, ViewHead } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";
 import { type UserAction, UserDialog } from "./user_actions.tsx";
 
@@ -36,18 +33,16 @@ export function Users(): JSX.Element {
   const { api, live, me, names } = useSession();
   const { users: revision } = useLive(live);
   const [filter, setFilter] = useKept("users.filter", ANYBODY);
-  const [trail, setTrail] = useKept<Trail>("users.trail", START);
+  const trail = useKept<Trail>("users.trail", START);
   const [asked, ask] = useState<{ user: User; action: UserAction } | null>(null);
   const search = useSettled(filter.search.trim(), 180);
   const change = (part: Partial<Filter>): void => {
     setFilter({ ...filter, ...part });
-    setTrail(START);
+    trail[1](START);
   };
-  const after = trail.at(-1) ?? null;
-  const what = JSON.stringify([search, filter.status, filter.role, after]);
-  const { data, failure, loading, of, reload } = useLoad(
-    async (signal) => {
-      const { status, role } = filter;
+  const { status, role } = filter;
+  const found = usePage(
+    async (signal, after) => {
       const page = await filled(
         (part) =>
           api.with(signal).listUsers({
@@ -62,10 +57,11 @@ export function Users(): JSX.Element {
       names.learn(page.items);
       return page;
     },
-    what,
+    [search, status, role],
     revision,
+    trail,
   );
-  const isFiltered = search !== "" || filter.status !== "" || filter.role !== "";
+  const isFiltered = search !== "" || status !== "" || role !== "";
 
   const columns: Column<User>[] = [
     {
@@ -115,57 +111,29 @@ export function Users(): JSX.Element {
         <a class="button primary" href={hrefOf("invites", "new")}>Invite someone</a>
       </ViewHead>
       <search class="filters">
-        <label class="choice grow">
-          <span>Search</span>
-          <input
-            class="input"
-            type="search"
-            value={filter.search}
-            maxLength={64}
-            placeholder="Name or start of the key"
-            autoComplete="off"
-            autoCapitalize="none"
-            spellcheck={false}
-            onInput={(event) => change({ search: event.currentTarget.value })}
-          />
-        </label>
+        <Search
+          value={filter.search}
+          maxLength={64}
+          placeholder="Name or start of the key"
+          onInput={(search) => change({ search })}
+        />
         <Choice
           label="Status"
-          value={filter.status}
+          value={status}
           options={[["", "Any"], ["active", "Active"], ["revoked", "Revoked"]]}
           onChange={(status) => change({ status })}
         />
         <Choice
           label="Role"
-          value={filter.role}
+          value={role}
           options={[["", "Any"], ["admin", "Admin"], ["user", "User"]]}
           onChange={(role) => change({ role })}
         />
       </search>
-      {failure && <Trouble failure={failure} retry={reload} />}
-      {data === null
-        ? loading && <Waiting what="Reading users" />
-        : data.items.length === 0 && trail.length === 1
-        ? (
-          <Empty>
-            <p role="status">{isFiltered ? "No users match." : "There are no users yet."}</p>
-            {isFiltered && <Button onClick={() => change(ANYBODY)}>Clear filters</Button>}
-          </Empty>
-        )
-        : (
-          <Listing
-            caption="Users"
-            columns={columns}
-            rows={data.items}
-            id={(it) => it.signPub}
-            stale={of !== what}
-            trail={trail}
-            go={setTrail}
-            size={SIZE}
-            next={data.next}
-            noun="user"
-          />
-        )}
+      <Listing noun="user" of={found} columns={columns} id={(it) => it.signPub} size={SIZE}>
+        <p role="status">{isFiltered ? "No users match." : "There are no users yet."}</p>
+        {isFiltered && <Button onClick={() => change(ANYBODY)}>Clear filters</Button>}
+      </Listing>
       {asked && (
         <UserDialog
           action={asked.action}
