@@ -1,5 +1,5 @@
 /**
- * What every command is made of: help with examples, the flags that choose a store, the context.
+ * Building blocks of commands: help with examples, flags that select a store, and the context.
  *
  * @module
  */
@@ -17,28 +17,28 @@ import type { JsonList } from "./terminal/output.ts";
 
 export type { CommandUnknownOpts };
 
-/** What a command works in. */
+/** The environment of a command. */
 export interface Context {
-  /** The world. */
+  /** Input, output, environment variables and signals. */
   readonly io: Io;
-  /** Where the command parser writes help and complaints. */
+  /** Where the command parser writes help and errors. */
   readonly parser: OutputConfiguration;
-  /** The exit code of a command that ends without an error. */
+  /** Exit code of a command that completes without an error. */
   exitCode: number;
-  /** What to do after an interruption, for work that goes on where it ended. */
+  /** Hint after an interruption, for work that can be resumed. */
   resume: string | null;
-  /** A JSON document that has been begun and must be ended, also after an error. */
+  /** A JSON document that has been started and must be completed, even after an error. */
   document: JsonList | null;
 }
 
 const EXAMPLES = new WeakMap<object, readonly string[]>();
 
-/** The examples of a command made by {@link command}. */
+/** Returns the examples of a command created by {@link command}. */
 export function examplesOf(it: object): readonly string[] {
   return EXAMPLES.get(it) ?? [];
 }
 
-/** Makes a command. The examples are shown in its help, one line each. */
+/** Creates a command. Its help shows the examples, one per line. */
 export function command(
   context: Context,
   name: string,
@@ -49,7 +49,7 @@ export function command(
   EXAMPLES.set(it, examples);
   return it
     .description(description)
-    // Its first sentence stands in the list of commands.
+    // The list of commands shows the first sentence.
     .summary(description.split(/[.:;] /)[0]!)
     .exitOverride()
     .configureOutput(context.parser)
@@ -58,13 +58,13 @@ export function command(
     .addHelpText("after", `\nExamples:\n${examples.map((it) => `  ${it}`).join("\n")}`);
 }
 
-/** The file that is used when no store is named. */
+/** The SQLite file that is used by default. */
 export const DEFAULT_DB = "./local_files/unibus.db";
 
-/** What the help says of `--db`. */
-export const DB_HELP = `SQLite file (default: as the server's settings say, ${DEFAULT_DB})`;
+/** Help text of `--db`. */
+export const DB_HELP = `SQLite file (default: from the server's settings, else ${DEFAULT_DB})`;
 
-/** Flags for a NATS server. */
+/** Flags for connecting to a NATS server. */
 export type NatsFlags = {
   natsUrl?: string[];
   bucket?: string;
@@ -72,29 +72,31 @@ export type NatsFlags = {
   nkeySeedFile?: string;
   creds?: string;
   serviceKeys?: string;
-  /** No flag: the certificate of the server's own nats-server on this machine, from its settings. */
+  /**
+   * Not a flag: the certificate of the server's own nats-server on this machine, from its settings.
+   */
   localCert?: string;
   connectTimeout: number;
 };
 
-/** Flags that choose a store. */
+/** Flags that select a store. */
 export type StoreFlags = NatsFlags & {
   db?: string;
 };
 
-/** The flag for machines. */
+/** The flag for JSON output. */
 export type JsonFlag = {
   json?: true;
 };
 
-/** Flags of long work. */
+/** The flag of long-running commands. */
 export type ProgressFlag = {
   progress: "auto" | "bar" | "plain" | "json" | "none";
 };
 
 type With<A extends unknown[], O extends OptionValues, More> = Command<A, O & More>;
 
-/** `--json`. */
+/** Adds `--json`. */
 export function withJson<A extends unknown[], O extends OptionValues>(
   it: Command<A, O>,
 ): With<A, O, JsonFlag> {

@@ -1,23 +1,25 @@
 /**
- * The help of the program as a whole, as the parser writes it. Do not edit the text: a test compares
- * it with the parser's, and `deno test -A tests/cli/terminal/help_test.ts -- --update` writes it anew.
+ * The program's main help text. Do not edit it: a test compares it with the parser's output, and
+ * `deno test -A tests/cli/terminal/help_test.ts -- --update` regenerates it.
  *
  * @module
  */
 
-/** Columns of a line of help at most. */
+/** Maximum width of a line of help. */
 export const HELP_WIDTH = 100;
 
-/** Whether stdout shows lines of help as they are. A narrow terminal needs them broken anew. */
+/**
+ * Reports whether stdout is wide enough for the text; a narrow terminal needs other line breaks.
+ */
 export function fitsHelp(): boolean {
   return !Deno.stdout.isTerminal() || Deno.consoleSize().columns >= HELP_WIDTH;
 }
 
-/** The text, without the end of its last line. */
+/** The text, without a final newline. */
 export const HELP: string = `Usage: membershipd [command] [flags]
 
-The control plane of unibus: who may connect, which rooms exist, who is in them. Without a command
-it is the server, as \`membershipd serve\`.
+The control plane of unibus: manages users, invites, rooms and members. Without a command it runs
+the server, like \`membershipd serve\`.
 
 Options:
   -V, --version                show the version
@@ -29,19 +31,19 @@ Commands:
   migrate-to-sqlite [options]  Move a control plane from a NATS JetStream bucket back to a SQLite
                                file
   verify [options]             Compare a SQLite file with a NATS JetStream bucket, record by record,
-                               and list what differs by key
-  identity                     The keys of one peer, in a file for its own eyes
-  user                         The allowlist
-  invite                       Single-use invitations
-  room                         Rooms and who is in them
-  blobs                        Blobs
-  snapshot                     The whole control plane in one file, whatever the store
+                               and list the differences by key
+  identity                     Create or show an identity
+  user                         Manage users
+  invite                       Manage single-use invites
+  room                         Show rooms and their members, and change owners
+  blobs                        Show, delete and copy blobs
+  snapshot                     Export and import the whole control plane as one file, for any store
   doctor [options]             Check a store for problems
-  cluster                      Look after a cluster of servers with --store jetstream
-  nats                         Find or get a nats-server, 2.12 or later
-  completion <shell>           Show the script with which a shell completes commands, flags, choices
-                               and files
-  man                          Show the manual page, as the source that man reads
+  cluster                      Manage a cluster of servers that use --store jetstream
+  nats                         Find, install or configure a nats-server, 2.12 or later
+  completion <shell>           Show a shell's completion script for commands, flags, choices and
+                               files
+  man                          Show the source of the manual page, for man
   version [options]            Show the version
   help [command]               Show the help of a command
 
@@ -56,6 +58,6 @@ Examples:
 Exit codes:
   0    done
   1    failed
-  2    wrong usage: an unknown flag, a missing or bad value
-  3    verified, and found different
+  2    usage error: unknown flag, missing or invalid value
+  3    verification found differences
   130  interrupted`;

@@ -1,5 +1,5 @@
 /**
- * The links of invitations: where the server is that they open, and their QR codes.
+ * Links of invites: the URL of the server, and QR codes.
  *
  * @module
  */
@@ -15,12 +15,12 @@ import type { Settings } from "./serve/settings/settings.ts";
 export function urlOption(): Option<"--url <url>"> {
   return new Option(
     "--url <url>",
-    "where people reach the server, for the link (default: UNIBUS_URL, or what the server's own " +
-      "settings in the environment and UNIBUS_CONFIG say)",
+    "public URL of the server, for the link (default: UNIBUS_URL, else from the server's settings " +
+      "in the environment and UNIBUS_CONFIG)",
   ) as Option<"--url <url>">;
 }
 
-/** Where people reach the server, without a slash at the end; null: nothing here tells. */
+/** Returns the server's public URL without a trailing slash, or null if it is not known. */
 export async function baseOf(
   { io: { env } }: Context,
   { url }: { url?: string | undefined },
@@ -30,26 +30,26 @@ export async function baseOf(
   const { serverSettings } = await import("./store/chosen.ts");
   try {
     const { settings, sources } = await serverSettings(env);
-    const isSaid = TELLING.some((it) => sources[it] !== "default");
-    return isSaid ? publicUrl(settings) : null;
+    const isSet = URL_SETTINGS.some((it) => sources[it] !== "default");
+    return isSet ? publicUrl(settings) : null;
   } catch (error) {
-    // What is wrong with the server's settings is the server's to tell.
+    // Errors in the server's settings are reported by the server.
     if (error instanceof UsageError) return null;
     throw error;
   }
 }
 
-/** Settings that say where a server is. */
-const TELLING = ["authority", "bind", "httpPort", "tlsCert"] as const;
+/** Settings that determine the server's URL. */
+const URL_SETTINGS = ["authority", "bind", "httpPort", "tlsCert"] as const;
 
-/** Where a server with these settings is reached; null where they do not tell. */
+/** Returns the public URL of a server with these settings, or null if they do not determine it. */
 export function publicUrl(settings: Settings): string | null {
   const { bind, authority, httpPort } = settings;
   const [name] = authority;
   if (name !== undefined) {
     const host = name.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
     if (!hasTls(settings)) {
-      // A name of ours without a certificate of ours is that of a proxy in front, which has one.
+      // A name without a certificate belongs to a reverse proxy, which has one.
       return new URL(`${isLoopback(host) ? "http" : "https"}://${name}`).origin;
     }
     return new URL(`https://${/:\d+$/.test(name) ? name : `${name}:${httpPort}`}`).origin;
@@ -63,10 +63,10 @@ function originOf(name: string, text: string): string {
   const url = URL.parse(text);
   const isFine = (url?.protocol === "https:" || url?.protocol === "http:") &&
     url.pathname === "/" && url.search + url.hash + url.username + url.password === "";
-  // Who put a password into it is not shown it again: messages end up in logs.
-  if (text.includes("@")) throw new UsageError(`${name} takes no user and password`);
+  // The value is not repeated in the message, because messages end up in logs.
+  if (text.includes("@")) throw new UsageError(`${name} must not contain a user or password`);
   if (!isFine) {
-    throw new UsageError(`${name} must be such as https://bus.example.org, found ${quote(text)}`);
+    throw new UsageError(`${name} must look like https://bus.example.org, found ${quote(text)}`);
   }
   return url.origin;
 }
@@ -75,21 +75,21 @@ function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
 }
 
-/** The link of a token. Behind `#` stands what a browser sends to nobody. */
+/** Returns the link of a token. Browsers do not send the part after `#`. */
 export function linkOf(base: string, token: string): string {
   return `${base}/join#${token}`;
 }
 
-/** Whether a browser would make keys on a page from there. */
+/** Reports whether a browser lets a page at this URL create keys. */
 export function isSecure(base: string): boolean {
   const url = new URL(base);
   return url.protocol === "https:" || isLoopbackUrl(url);
 }
 
-/** Light modules around a code, so that readers find it. */
+/** Width of the quiet zone around a QR code. */
 const BORDER = 2;
 
-/** The lines of a QR code, two rows of modules in one of text. */
+/** Renders a QR code as text, two rows of modules per line. */
 export async function qrLines(text: string, isTerminal: boolean): Promise<string[]> {
   const { encode } = await import("uqr");
   const { data, size } = encode(text, { ecc: "L", border: BORDER });
@@ -99,7 +99,7 @@ export async function qrLines(text: string, isTerminal: boolean): Promise<string
       const [upper, lower] = [data[y]![x]!, data[y + 1]?.[x] ?? false];
       return upper ? lower ? " " : "▄" : lower ? "▀" : "█";
     }).join("");
-    // White on black whatever the terminal's colours are; elsewhere as on a dark terminal.
+    // On a terminal, set white on black explicitly; elsewhere, assume a dark background.
     lines.push(isTerminal ? `\x1b[97;40m${line}\x1b[0m` : line);
   }
   return lines;

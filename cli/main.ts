@@ -1,13 +1,14 @@
 #!/usr/bin/env -S deno run -A
 /**
- * The program, `membershipd`. Without a checkout: `deno run -A jsr:@unibus/membership/cli --help`, or
+ * The program `membershipd`. Run it without a checkout with
+ * `deno run -A jsr:@unibus/membership/cli --help` or
  * `deno install -gAn membershipd jsr:@unibus/membership/cli`.
  *
  * @module
  */
 
-// Help comes before anything else is loaded: the parser and `node:process` alone take longer than
-// Deno's whole start.
+// The help is printed before anything else is loaded: loading the parser and `node:process` takes
+// longer than the start of Deno.
 import { fitsHelp, HELP } from "./help.ts";
 
 if (Deno.args.length === 1 && ["--help", "-h", "help"].includes(Deno.args[0]!) && fitsHelp()) {

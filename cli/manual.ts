@@ -1,5 +1,5 @@
 /**
- * The manual page, as the source that `man` reads: man(7), from the tree of commands.
+ * Generates the source of the manual page, in the format man(7), from the tree of commands.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { CODES } from "./program.ts";
 import { KEYS, SPECS, variableOf } from "./serve/settings/settings.ts";
 import { VERSION } from "./version.ts";
 
-/** Variables that are no flags of the server; those have their flags' names. */
+/** Environment variables that do not correspond to a flag of the server. */
 const VARIABLES: readonly (readonly [name: string, meaning: string])[] = [
   ["UNIBUS_CONFIG", "The server's file with settings, as --config."],
   ["UNIBUS_URL", "Where people reach the server, for the links of invite create."],
@@ -18,41 +18,44 @@ const VARIABLES: readonly (readonly [name: string, meaning: string])[] = [
   ["UNIBUS_NATS_RELEASES", "A mirror of nats-server's release downloads, for nats install."],
   [
     "UNIBUS_NATS_DEBUG",
-    "1 puts the nats-server's log into the server's, and opens its monitoring " +
+    "1 adds the nats-server's log to the server's log and opens its monitoring " +
     "port on loopback.",
   ],
-  ["UNIBUS_DEBUG", "1 adds to an error where in the program it arose."],
+  ["UNIBUS_DEBUG", "1 adds stack traces to errors."],
   [
     "UNIBUS_CACHE_DIR",
-    "Where the program that unpacks itself does so. Default: the CACHE_DIRECTORY " +
-    "of systemd, else unibus in the user's cache.",
+    "Directory to which a self-extracting program unpacks itself. Default: the " +
+    "CACHE_DIRECTORY of systemd, else unibus in the user's cache.",
   ],
-  ["XDG_CACHE_HOME", "The user's cache; a downloaded nats-server is in it, under unibus."],
+  [
+    "XDG_CACHE_HOME",
+    "The user's cache directory. A downloaded nats-server is in its directory unibus.",
+  ],
 ];
 
-/** Files that are there unless flags name others. */
+/** Default files. */
 const FILES: readonly (readonly [path: string, meaning: string])[] = [
   [DEFAULT_DB, "The store, with --store sqlite."],
   [
     DEFAULT_DB.replace(/[^/]+$/, "service-keys.json"),
-    "The keys of the server's own services. Whoever has them has the bus.",
+    "The server's service keys. Anyone who has them controls the bus.",
   ],
   [SPECS.storeDir.fallback, "Blobs, with --store sqlite."],
   [SPECS.natsStore.fallback, "The streams of the server's nats-server."],
-  ["~/.cache/unibus/nats-server", "nats-servers that nats install has put there."],
+  ["~/.cache/unibus/nats-server", "The nats-servers that nats install has installed."],
 ];
 
-/** How many commands must have the same flag for it to be told once. */
+/** A flag of at least this many commands is described once, under COMMON FLAGS. */
 const COMMON = 3;
 
-/** Makes the page. */
+/** Generates the page. */
 export function manual(root: Node): string {
   const nodes = nodesOf(root).slice(1).filter((it) => it.commands.length === 0);
   const common = commonFlags(nodes);
   const lines = [
     `.\\" Made by \`membershipd man\`.`,
     `.TH MEMBERSHIPD 8 "" "membershipd ${VERSION}" "unibus membership"`,
-    // Nothing stretched.
+    // Left-aligned.
     ".ad l",
     ".SH NAME",
     "membershipd \\- the control plane of unibus",
@@ -63,21 +66,21 @@ export function manual(root: Node): string {
     prose(root.description.replaceAll("`", "")),
     ".PP",
     prose(
-      "A flag of the server goes before its variable in the environment, that before the file of " +
-        "--config, that before the default.",
+      "A flag of the server overrides its environment variable, which overrides the --config file, " +
+        "which overrides the default.",
     ),
     ...definitions(root.flags.map(flagEntry)),
     ".SH COMMANDS",
     ...nodes.flatMap((it) => commandLines(it, common)),
     ".SH COMMON FLAGS",
-    "Flags that several commands have.",
+    "Flags of several commands.",
     ...definitions([...common.values()].map(flagEntry)),
     ".SH EXIT STATUS",
     ...definitions(CODES.map(([code, meaning]) => [strong(String(code)), prose(`${meaning}.`)])),
     ".SH ENVIRONMENT",
-    "Each flag of the server has a variable:",
+    "Each flag of the server has an environment variable:",
     `${KEYS.map((it) => prose(variableOf(it))).join(",\n")}.`,
-    "An empty one says nothing.",
+    "An empty variable is ignored.",
     ...definitions(VARIABLES.map(([name, meaning]) => [strong(name), prose(meaning)])),
     ".SH FILES",
     ...definitions(FILES.map(([path, meaning]) => [`.I ${code(path)}`, prose(meaning)])),
@@ -89,37 +92,37 @@ export function manual(root: Node): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** Flags that several commands have, with one meaning, by what is told of them. */
+/** Finds the flags that several commands have with the same description. */
 function commonFlags(nodes: Node[]): Map<string, Flag> {
-  const all = nodes.flatMap((it) => it.flags).map((flag) => [keyOf(flag), flag] as const);
+  const all = nodes.flatMap((it) => it.flags).map((flag) => [flagKey(flag), flag] as const);
   const times = Map.groupBy(all, ([key]) => key);
   return new Map(all.filter(([key]) => times.get(key)!.length >= COMMON));
 }
 
-function keyOf({ group: _, ...flag }: Flag): string {
+function flagKey({ group: _, ...flag }: Flag): string {
   return JSON.stringify(flag);
 }
 
-function commandLines(it: Node, common: Map<string, Flag>): string[] {
-  const own = it.flags.filter((flag) => !common.has(keyOf(flag)));
-  const others = it.flags.filter((flag) => common.has(keyOf(flag)));
-  const args = it.args.map(argumentName).join(" ");
+function commandLines(node: Node, common: Map<string, Flag>): string[] {
+  const own = node.flags.filter((flag) => !common.has(flagKey(flag)));
+  const others = node.flags.filter((flag) => common.has(flagKey(flag)));
+  const args = node.args.map(argumentName).join(" ");
   return [
-    `.SS ${code(`membershipd ${it.path.join(" ")}${args === "" ? "" : ` ${args}`}`)}`,
-    prose(`${it.description.replace(/\.$/, "")}.`),
-    ...definitions(it.args.map((arg) => [`.I ${code(arg.name)}`, told(arg.help, arg, null)])),
+    `.SS ${code(`membershipd ${node.path.join(" ")}${args === "" ? "" : ` ${args}`}`)}`,
+    prose(`${node.description.replace(/\.$/, "")}.`),
+    ...definitions(node.args.map((arg) => [`.I ${code(arg.name)}`, told(arg.help, arg, null)])),
     ...definitions(own.map(flagEntry)),
     ...others.length === 0 ? [] : [
       ".PP",
       `Also: ${others.map((flag) => bold(flag.names.at(-1)!)).join(", ")}.`,
     ],
-    ...examples(it),
+    ...examples(node),
   ];
 }
 
-function examples(it: Node): string[] {
-  if (it.examples.length === 0) return [];
-  return [".PP", ".EX", ...it.examples.map((line) => plain(code(line))), ".EE"];
+function examples(node: Node): string[] {
+  if (node.examples.length === 0) return [];
+  return [".PP", ".EX", ...node.examples.map((line) => plain(code(line))), ".EE"];
 }
 
 function argumentName({ name, required }: Arg): string {
@@ -152,7 +155,7 @@ function bold(text: string): string {
   return `\\fB${code(text)}\\fP`;
 }
 
-/** Text to be copied: every character as it is on the keyboard. */
+/** Escapes text to copy: every character is printed in its ASCII form. */
 function code(text: string): string {
   const names: Record<string, string> = {
     "\\": "\\e",
@@ -166,7 +169,7 @@ function code(text: string): string {
   return text.replace(/[\\\-'"`^~]/g, (it) => names[it]!);
 }
 
-/** Text to be read; in it only flags have dashes that are copied. */
+/** Escapes text to read, in which only flags and paths keep ASCII dashes. */
 function prose(text: string): string {
   const words = text.split(" ").map((it) =>
     /^[("]?--?[a-z]/.test(it) || /[/_]/.test(it) ? `\\%${code(it)}` : it.replaceAll("\\", "\\e")
@@ -174,7 +177,7 @@ function prose(text: string): string {
   return plain(words.join(" "));
 }
 
-/** A line that does not begin as a request does. */
+/** Escapes a line that would start with a control character of roff. */
 function plain(text: string): string {
   return /^[.']/.test(text) ? `\\&${text}` : text;
 }

@@ -1,9 +1,9 @@
 /**
- * The nats-server program that commands start: the one that came with this program, where one did.
+ * Finds the nats-server program for commands, including the one bundled with this program.
  *
- * A program made by `deno task compile` or `deno task dist` has a directory `shipped` beside it, with
- * a nats-server and its digest. In a compiled program that directory is no real one, so the server is
- * unpacked once, to the cache.
+ * A program built by `deno task compile` or `deno task dist` has a directory `shipped` next to it,
+ * with a nats-server and its digest. In a compiled program the directory is not on the disk, so the
+ * nats-server is unpacked once to the cache.
  *
  * @module
  */
@@ -26,12 +26,12 @@ import {
   PROGRAM,
 } from "../src/nats/server/binary.ts";
 
-/** Where a nats-server is that was shipped; `null` where this program runs from no file. */
+/** Directory of the bundled nats-server; `null` if this program does not run from a file. */
 const SHIPPED = import.meta.url.startsWith("file:")
   ? fileURLToPath(new URL("./shipped", import.meta.url))
   : null;
 
-/** What `shipped/manifest.json` says. */
+/** Contents of `shipped/manifest.json`. */
 export interface ShippedManifest {
   /** The nats-server's version, such as `2.15.1`. */
   version: string;
@@ -39,7 +39,7 @@ export interface ShippedManifest {
   sha256: string;
 }
 
-/** Finds a nats-server; the one that was shipped before any but `UNIBUS_NATS_SERVER`. */
+/** Finds a nats-server: the one in `UNIBUS_NATS_SERVER`, else the bundled one, else any other. */
 export async function natsServer(options: Required<FindOptions>): Promise<NatsBinary> {
   const { env } = options;
   const path = env.UNIBUS_NATS_SERVER ? null : await shippedServer(env);
@@ -49,10 +49,10 @@ export async function natsServer(options: Required<FindOptions>): Promise<NatsBi
 }
 
 /**
- * The path of the nats-server that was shipped, `null` where none was.
+ * Returns the path of the bundled nats-server, or `null` if there is none.
  *
- * @param env Says where the cache is
- * @param directory Where it was put; by default beside this program
+ * @param env Environment variables, which determine the cache directory
+ * @param directory Its directory; by default next to this program
  * @param isPacked Whether that directory exists only inside the program
  */
 export async function shippedServer(
@@ -80,7 +80,7 @@ export async function shippedServer(
   if (found !== sha256) {
     throw new StoreError(
       "mismatch",
-      `Refusing the nats-server that this program contains: its SHA-256 is ${found}, not ${sha256}`,
+      `Refused the nats-server bundled with this program: its SHA-256 is ${found}, expected ${sha256}`,
       { hint: GET_AGAIN },
     );
   }
@@ -99,7 +99,7 @@ async function digestOf(path: string): Promise<string | null> {
   return hash.digest("hex");
 }
 
-/** Whether this is a program of `deno compile`; under Node it never is. */
+/** Reports whether this program was built by `deno compile`; always false in Node. */
 function isStandalone(): boolean {
   const { Deno } = globalThis as { Deno?: { build: { standalone: boolean } } };
   return Deno?.build.standalone === true;

@@ -1,18 +1,18 @@
 #!/usr/bin/env node
 /**
- * The program under Node.
+ * The entry point for Node.
  *
  * @module
  */
 
 import process from "node:process";
 
-// An older one cannot even read the rest.
+// Checked first, because an older version cannot parse the other modules.
 const OLDEST = 24;
 
 if (Number(process.versions.node.split(".")[0]) < OLDEST) {
   console.error(
-    `error: membershipd needs Node ${OLDEST} or later, and this is ${process.version}`,
+    `error: membershipd requires Node ${OLDEST} or later, found ${process.version}`,
   );
   process.exit(1);
 }

@@ -1,6 +1,5 @@
 /**
- * The program as a tree of commands: what the parser takes, and what the help, the manual page and
- * the completions of shells are made of.
+ * The tree of commands, used by the parser, the help, the manual page and the shell completions.
  *
  * @module
  */
@@ -10,8 +9,8 @@ import { EXIT } from "./terminal/failure.ts";
 import { VERSION } from "./version.ts";
 
 /**
- * The commands, each loaded when it is asked for: a start loads one of them, and only the help that
- * lists them loads all.
+ * The commands, loaded on demand: a run loads one of them, and only the help that lists them loads
+ * all.
  */
 const COMMANDS: Record<string, (context: Context) => Promise<CommandUnknownOpts>> = {
   serve: async (it) => (await import("./commands/serve.ts")).serveCommand(it),
@@ -35,19 +34,19 @@ const COMMANDS: Record<string, (context: Context) => Promise<CommandUnknownOpts>
   version: async (it) => (await import("./commands/program/version.ts")).versionCommand(it),
 };
 
-/** The exit codes and what they mean, as help and manual show them. */
+/** The exit codes and their meanings, for the help and the manual. */
 export const CODES: readonly (readonly [code: number, meaning: string])[] = [
   [EXIT.done, "done"],
   [EXIT.failed, "failed"],
-  [EXIT.usage, "wrong usage: an unknown flag, a missing or bad value"],
-  [EXIT.different, "verified, and found different"],
+  [EXIT.usage, "usage error: unknown flag, missing or invalid value"],
+  [EXIT.different, "verification found differences"],
   [EXIT.interrupted, "interrupted"],
 ];
 
 /**
- * Makes the parser with the one command that `word` names, or with all of them.
+ * Creates the parser with the command that `word` names, or with all commands.
  *
- * @param context What the commands work in
+ * @param context The environment of the commands
  * @param word The first argument
  */
 export async function program(
@@ -57,8 +56,8 @@ export async function program(
   const root = command(
     context,
     "membershipd",
-    "The control plane of unibus: who may connect, which rooms exist, who is in them. Without a " +
-      "command it is the server, as `membershipd serve`.",
+    "The control plane of unibus: manages users, invites, rooms and members. Without a command it " +
+      "runs the server, like `membershipd serve`.",
     [
       "membershipd",
       "membershipd serve --help",
@@ -76,6 +75,7 @@ export async function program(
     );
   const only = word !== undefined && Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined;
   const wanted = only === undefined ? Object.values(COMMANDS) : [only];
-  for (const it of await Promise.all(wanted.map((make) => make(context)))) root.addCommand(it);
+  const commands = await Promise.all(wanted.map((load) => load(context)));
+  for (const command of commands) root.addCommand(command);
   return root.helpCommand("help [command]", "Show the help of a command");
 }

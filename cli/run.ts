@@ -1,5 +1,5 @@
 /**
- * The program as a function: arguments and a world in, an exit code out.
+ * The program as a function: takes arguments and an environment, returns an exit code.
  *
  * @module
  */
@@ -15,12 +15,12 @@ import { program } from "./program.ts";
  * Runs one command.
  *
  * @param argv The arguments, without the program's name
- * @param io What it may touch
+ * @param io Input, output, environment variables and signals
  * @returns The exit code
  */
 export async function run(argv: string[], io: Io): Promise<number> {
   const json = asksForJson(argv);
-  // The parser writes in the middle of its work and cannot wait, so it writes here.
+  // The parser writes synchronously, so its output is collected here.
   let out = "";
   let complaint = "";
   const context: Context = {
@@ -52,15 +52,15 @@ export async function run(argv: string[], io: Io): Promise<number> {
       else return await refuse(context, error, withoutSecrets(complaint), json);
       return EXIT.done;
     } catch {
-      return EXIT.failed; // Nobody reads what we write.
+      return EXIT.failed; // The output is closed.
     }
   }
 }
 
-/** What the root takes itself; other flags without a command are the server's. */
+/** Flags of the program itself; all other flags without a command are those of `serve`. */
 const ROOT_FLAGS = ["-h", "--help", "-V", "--version"];
 
-/** The arguments with the command that is meant: `help user add` is `user add --help`. */
+/** Adds the implied command to the arguments: `help user add` becomes `user add --help`. */
 function forParser(argv: string[]): string[] {
   const [first] = argv;
   if (first === "help") return [...argv.slice(1).filter((it) => it[0] !== "-"), "--help"];
@@ -69,8 +69,8 @@ function forParser(argv: string[]): string[] {
 }
 
 /**
- * The arguments up to a command that does not exist: its help would show its parent's help, and
- * shall be an unknown command instead.
+ * Returns the arguments up to the first unknown command, so that it is reported as such; with
+ * `--help` the parser would show the help of its parent instead.
  */
 function known(argv: string[], root: CommandUnknownOpts): string[] {
   let at = root;
@@ -83,25 +83,25 @@ function known(argv: string[], root: CommandUnknownOpts): string[] {
   return argv;
 }
 
-/** Lines are easiest to read when they are not long, however wide the terminal is. */
+/** Limits the width of lines, because long ones are hard to read. */
 function widthOf({ isTTY, columns }: Io["stdout"]): number {
   return isTTY && columns !== undefined ? Math.min(columns, HELP_WIDTH) : HELP_WIDTH;
 }
 
-/** Whether errors are wanted as JSON; asked before parsing, which may be what fails. */
+/** Reports whether errors are to be printed as JSON; checked before parsing, which can fail. */
 function asksForJson(argv: string[]): boolean {
   const end = argv.indexOf("--");
   return (end < 0 ? argv : argv.slice(0, end)).includes("--json");
 }
 
-/** The parser repeats what it does not take, and that may be a token in the wrong place. */
+/** Removes rejected values from the parser's message, because they may be misplaced tokens. */
 function withoutSecrets(text: string): string {
   return text
     .replace(/(unknown option '-[^'=]*)=[^']*'/g, "$1'")
     .replace(/(too many arguments.*? but got \d+): .*/g, "$1.");
 }
 
-/** What the parser does not take. */
+/** Reports a usage error. */
 async function refuse(
   context: Context,
   error: CommanderError,
@@ -116,7 +116,7 @@ async function refuse(
     }
     return EXIT.usage;
   }
-  const hint = "--help shows how to use the command";
+  const hint = "use --help to see how to use the command";
   await io.stderr.write(`${complaint.trimEnd()}\nhint: ${hint}\n`);
   if (json) {
     const [message = ""] = complaint.replace(/^error: /, "").split("\n");
@@ -134,7 +134,7 @@ async function fail(context: Context, error: unknown, json: boolean): Promise<nu
   return failure.exit;
 }
 
-/** Writes the error as JSON, into the document that was begun or as one of its own. */
+/** Writes the error as JSON, into the started document or as a new one. */
 async function printFailure(context: Context, failure: Failure): Promise<void> {
   const { code, message, field, problems, hint } = failure;
   const error = {

@@ -1,5 +1,5 @@
 /**
- * The program's version, from the one place where it is written.
+ * The program's version, from deno.json.
  *
  * @module
  */

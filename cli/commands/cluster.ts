@@ -10,12 +10,12 @@ import { removeCommand } from "../cluster/remove.ts";
 import { scaleCommand } from "../cluster/scale.ts";
 import { statusCommand } from "../cluster/status/watch.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function clusterCommand(context: Context): CommandUnknownOpts {
   return command(
     context,
     "cluster",
-    "Look after a cluster of servers with --store jetstream: how it does, how many copies it keeps",
+    "Manage a cluster of servers that use --store jetstream: status, number of copies, nodes",
     [
       "membershipd cluster status --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
       "membershipd cluster scale --replicas 3 --nats-url nats://127.0.0.1:4250 --service-keys keys.json",

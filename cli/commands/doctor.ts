@@ -14,16 +14,16 @@ import { EXIT, UsageError } from "../terminal/failure.ts";
 import { checkStoreFlags, natsTarget } from "../store/open.ts";
 import { print, printable, printJson, say } from "../terminal/output.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function doctorCommand(context: Context): CommandUnknownOpts {
   return withJson(withStore(
     command(
       context,
       "doctor",
-      "Check a store for problems. A bucket: the server's version and whether it syncs to disk, " +
-        "replicas, the mark of a move, whether index and members agree, whether every key and " +
-        "record is valid. A file: schema, integrity, whether every record is valid. Exit code 1 " +
-        "when there is a problem",
+      "Check a store for problems. For a bucket: version and disk sync of the server, replicas, " +
+        "migration state, consistency of index and members, validity of every key and record. " +
+        "For a file: schema, integrity, validity of every record. Exits with code 1 if there is a " +
+        "problem",
       [
         "membershipd doctor --db ./local_files/unibus.db",
         "membershipd doctor --db ./local_files/unibus.db --repair",
@@ -31,18 +31,18 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
         "membershipd doctor --nats-url nats://127.0.0.1:4222 --repair",
       ],
     )
-      .option("--repair", "correct what can be corrected without losing a record")
+      .option("--repair", "repair problems that can be repaired without losing a record")
       .option(
         "--store-dir <directory>",
-        "where a server with a file as its store had its blobs",
+        "blobs directory of a server with --store sqlite",
       )
-      .option("--monitor-url <url>", "the server's monitoring port, which tells whether it syncs"),
+      .option("--monitor-url <url>", "the server's monitoring URL, which reports whether it syncs"),
   )).action(async (given) => {
     const flags = await chosenStore(context, given);
     checkStoreFlags(flags);
     const { natsUrl, db = "", repair, monitorUrl, json } = flags;
     if (natsUrl === undefined && monitorUrl !== undefined) {
-      throw new UsageError("--monitor-url needs --nats-url");
+      throw new UsageError("--monitor-url requires --nats-url");
     }
     if (monitorUrl !== undefined && !/^https?:$/.test(URL.parse(monitorUrl)?.protocol ?? "")) {
       throw new UsageError("--monitor-url must be an http:// or https:// URL");
@@ -73,11 +73,11 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
   });
 }
 
-function isRepaired(it: Finding | FileFinding | ClusterFinding): boolean {
-  return "repaired" in it && it.repaired === true;
+function isRepaired(finding: Finding | FileFinding | ClusterFinding): boolean {
+  return "repaired" in finding && finding.repaired === true;
 }
 
-function lineOf(it: Finding | FileFinding | ClusterFinding): string {
-  const level = isRepaired(it) ? "repaired" : it.level;
-  return `${level.padEnd(8)} ${it.check.padEnd(9)} ${printable(it.message)}`;
+function lineOf(finding: Finding | FileFinding | ClusterFinding): string {
+  const level = isRepaired(finding) ? "repaired" : finding.level;
+  return `${level.padEnd(8)} ${finding.check.padEnd(9)} ${printable(finding.message)}`;
 }

@@ -1,5 +1,5 @@
 /**
- * `nats install|path|version`: the nats-server program that tests and the server use.
+ * `nats accounts|install|path|version`: the nats-server program and its configuration.
  *
  * @module
  */
@@ -15,13 +15,14 @@ import { command, type CommandUnknownOpts, type Context, withJson } from "../com
 import { natsServer } from "../nats_server.ts";
 import { print, printJson, say } from "../terminal/output.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function natsCommand(context: Context): CommandUnknownOpts {
   return command(
     context,
     "nats",
-    `Find or get a nats-server, ${MIN_NATS_SERVER} or later: the one UNIBUS_NATS_SERVER names, ` +
-      "else the one this program contains, one on the PATH, or the newest in our cache",
+    `Find, install or configure a nats-server, ${MIN_NATS_SERVER} or later. The server uses the one ` +
+      "in UNIBUS_NATS_SERVER, else the one bundled with this program, the one on the PATH, or the " +
+      "newest in the cache",
     ["membershipd nats install", "membershipd nats path", "membershipd nats accounts keys.json"],
   )
     .addCommand(accounts(context))
@@ -35,12 +36,16 @@ function install(context: Context): CommandUnknownOpts {
     command(
       context,
       "install",
-      "Put a nats-server into our cache: the official release with the SHA-256 that this program " +
-        "or --digest says (another --release with the published one), or Debian's package",
+      "Install a nats-server into the cache: the official release, or Debian's package if the " +
+        "release is not available. The release is verified by the SHA-256 in this program, by " +
+        "--digest, or, for another --release, by the published checksum",
       ["membershipd nats install", "membershipd nats install --release 2.15.0"],
-    ).option("--release <version>", "which official release")
+    ).option("--release <version>", "official release to install")
       .addOption(
-        new Option("--digest <sha256>", "the SHA-256 of the release's archive for this platform")
+        new Option(
+          "--digest <sha256>",
+          "expected SHA-256 of the release's archive for this platform",
+        )
           .argParser(sha256Of),
       ),
   ).action(async ({ release, digest: sha256, json }) => {
@@ -50,7 +55,7 @@ function install(context: Context): CommandUnknownOpts {
       signal,
       log: (line) => void say(context, line),
       ...(release === undefined ? {} : { version: release }),
-      // Who says which archive it must be wants that one, and no package instead.
+      // A given digest identifies one archive, so no package is installed instead.
       ...(sha256 === undefined ? {} : { sha256, sources: ["release"] as const }),
     });
     await show(context, found, json, `installed nats-server ${found.version} -> ${found.path}`);
@@ -66,16 +71,16 @@ function accounts(context: Context): CommandUnknownOpts {
   return command(
     context,
     "accounts",
-    "Show the part of a nats-server's configuration that says who may connect, for a server that you " +
-      "run yourself (serve --nats-url); makes the file with the keys when there is none",
+    "Show the accounts and authentication part of the configuration of a nats-server that you run " +
+      "yourself (serve --nats-url). Creates the service key file if it does not exist",
     [
       "membershipd nats accounts keys.json >accounts.conf",
       "membershipd nats accounts keys.json --bus-auth off",
     ],
   )
-    .argument("<file>", "the keys, which serve --service-keys takes")
+    .argument("<file>", "service key file, for serve --service-keys")
     .addOption(
-      new Option("--bus-auth <mode>", "how strictly the server looks at who connects")
+      new Option("--bus-auth <mode>", "how the server authenticates clients")
         .choices(BUS_AUTH).default("enforce" as const),
     )
     .action(async (file, { busAuth }) => {
@@ -87,7 +92,7 @@ function accounts(context: Context): CommandUnknownOpts {
 }
 
 function path(context: Context): CommandUnknownOpts {
-  return withJson(command(context, "path", "Show where the nats-server is; installs nothing", [
+  return withJson(command(context, "path", "Show the path of the nats-server. Installs nothing", [
     "membershipd nats path",
     '"$(membershipd nats path)" --help',
   ])).action(async ({ json }) => {

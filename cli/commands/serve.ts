@@ -1,5 +1,5 @@
 /**
- * `serve`, and no command at all: the server.
+ * `serve`, also the default command: runs the server.
  *
  * @module
  */
@@ -9,19 +9,19 @@ import { command, type CommandUnknownOpts, type Context } from "../command.ts";
 import { KEYS, type Spec, SPECS, variableOf } from "../serve/settings/settings.ts";
 
 const MORE = `
-Every flag may stand in the file of --config instead, in camel case (httpPort = 8470), or in the
+Every flag can also be set in the --config file, in camel case (httpPort = 8470), or in the
 environment (${
   variableOf("httpPort")
-}=8470). A flag goes before the environment, the environment before
-the file. UNIBUS_NATS_DEBUG=1 shows the nats-server's log and opens its monitoring port on loopback.`;
+}=8470). Flags override the environment, which overrides the file.
+UNIBUS_NATS_DEBUG=1 shows the nats-server's log and opens its monitoring port on loopback.`;
 
-/** Makes the command. */
+/** Creates the command. */
 export function serveCommand(context: Context): CommandUnknownOpts {
-  const it = command(
+  const serve = command(
     context,
     "serve",
-    "Run the server: the HTTP control plane, and a nats-server that it starts and watches. Ctrl-C or " +
-      "SIGTERM stops it in order",
+    "Run the server: the HTTP control plane and a nats-server that it starts and supervises. Ctrl-C " +
+      "or SIGTERM stops it gracefully",
     [
       "membershipd",
       "membershipd serve --store jetstream --bus-auth enforce",
@@ -32,11 +32,11 @@ export function serveCommand(context: Context): CommandUnknownOpts {
   )
     .optionsGroup("Running:")
     .addHelpText("after", MORE);
-  for (const key of KEYS) it.addOption(optionOf(SPECS[key]) as Option);
-  return it
+  for (const key of KEYS) serve.addOption(optionOf(SPECS[key]) as Option);
+  return serve
     .option("--config <file>", "TOML file with settings")
-    .option("--nats-only", "run the nats-server alone, to move a store into it or mend it")
-    .option("--new", "begin an empty store even where another one lies beside it")
+    .option("--nats-only", "run only the nats-server, to migrate a store into it or to repair it")
+    .option("--new", "create an empty store even if another one exists next to it")
     .action(async (flags: Record<string, unknown>) => {
       const { readConfig } = await import("../serve/settings/resolve.ts");
       const { runServer } = await import("../serve/run.ts");
@@ -53,7 +53,7 @@ export function serveCommand(context: Context): CommandUnknownOpts {
     }) as CommandUnknownOpts;
 }
 
-/** A flag's value as text; a flag without a value says something only when it turns a thing off. */
+/** Returns a flag's value as text; a flag without a value counts only if it turns something off. */
 function textOf(value: unknown): string | undefined {
   return typeof value === "string" ? value : value === false ? "false" : undefined;
 }
@@ -63,7 +63,7 @@ function optionOf({ flag, group, help, fallback, shown, many }: Spec<unknown>): 
     (many && shown === undefined);
   const text = absent ? help : `${help} (default: ${shown ?? fallback})`;
   const option = new Option(flag, text).helpGroup(group);
-  // As in a list of flags, where the last one counts; lists grow.
+  // Repeating a flag overrides its value, but extends a list.
   if (many) {
     option.argParser((value: string, before?: string) => before ? `${before},${value}` : value);
   }

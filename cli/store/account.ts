@@ -1,5 +1,5 @@
 /**
- * Whose account of a nats-server a command would write to.
+ * Checks which account of a nats-server a command would write to.
  *
  * @module
  */
@@ -9,13 +9,16 @@ import { ANYONE, CLIENT_ACCOUNT } from "../../src/nats/callout/accounts.ts";
 import { connectNats, type NatsOptions, showServers } from "../../src/nats/connection/connect.ts";
 import { orAbort } from "../../src/core/async/wait.ts";
 
-/** Long enough for a busy server; one that is no nats-server 2.10 says at once that nobody listens. */
+/** Timeout for a busy server; a server older than 2.10 answers immediately that nothing listens. */
 const PATIENCE_MS = 2000;
 
 /**
- * Refuses to make a store where no control plane would look for it. With `--bus-auth off` a nats-server
- * of membershipd lets whoever has no keys into its clients' account, with streams of their own: a move
- * there would succeed, and the server would start on an empty store.
+ * Refuses to create a store where no control plane would look for it. With `--bus-auth off`, a
+ * nats-server managed by membershipd assigns connections without keys to the clients' account,
+ * which has its own streams: a move into it would succeed, and the server would start with an empty
+ * store.
+ *
+ * @throws {StoreError} refused: the connection is in the clients' account of a membershipd
  */
 export async function refuseClientsAccount(
   target: NatsOptions,
@@ -26,18 +29,18 @@ export async function refuseClientsAccount(
   const where = showServers(target.servers);
   throw new StoreError(
     "refused",
-    `Connect to ${where}: it is a membershipd's, and without its keys this is the account of its ` +
-      "clients, where the control plane is not",
+    `Connect to ${where}: this server is managed by membershipd, and without its keys this is the ` +
+      "account of its clients, which does not contain the control plane",
     {
       hint:
-        "--service-keys names the file membershipd made, ./local_files/service-keys.json by default",
+        "set --service-keys to the file that membershipd created, by default ./local_files/service-keys.json",
     },
   );
 }
 
 async function inClientsAccount(target: NatsOptions, signal: AbortSignal): Promise<boolean> {
   try {
-    // One try: what stands in the way is told by the command itself.
+    // One attempt: connection errors are reported by the command itself.
     const connection = await orAbort(
       connectNats({ ...target, bootstrapTimeout: 0 }),
       signal,

@@ -1,5 +1,6 @@
 /**
- * Who changed what with a command: the line that the server logs for a request, on stderr.
+ * Audit log of commands: who changed what, as the line that the server logs for a request, on
+ * stderr.
  *
  * @module
  */
@@ -10,12 +11,15 @@ import type { Context } from "../command.ts";
 import { serverSettings } from "./chosen.ts";
 import { createLog } from "../serve/log/log.ts";
 
-/** What a change was about: ids and public keys, never a token. */
+/** The object of a change: IDs and public keys, never a token. */
 type About = Readonly<Record<string, string>>;
 
-/** The store with a line for each change of users and invites, and of who owns a room or that it ends. */
+/**
+ * Wraps a store: logs each change of users and invites, and each change of owner or deletion of a
+ * room.
+ */
 export async function audited(store: Store, { io }: Context): Promise<Store> {
-  // A command that names its store works whatever the server's settings are.
+  // A command with an explicit store must work even if the server's settings are invalid.
   const server = await serverSettings(io.env).catch(() => null);
   const format = server?.settings.logFormat ?? "text";
   const write = (line: string) => void io.stderr.write(`${line}\n`);

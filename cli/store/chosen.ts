@@ -1,5 +1,5 @@
 /**
- * The store that flags name, or else the one that the server's settings name.
+ * Selects the store: the one that flags name, else the one in the server's settings.
  *
  * @module
  */
@@ -10,20 +10,21 @@ import { isManaged } from "../serve/settings/guards.ts";
 import { readConfig, resolve, type Resolved } from "../serve/settings/resolve.ts";
 import { serviceKeysPath, type Settings } from "../serve/settings/settings.ts";
 
-/** The server's settings as its environment and the file of `UNIBUS_CONFIG` have them. */
+/** Reads the server's settings from its environment variables and the file in `UNIBUS_CONFIG`. */
 export async function serverSettings(env: Context["io"]["env"]): Promise<Resolved> {
   const file = env.UNIBUS_CONFIG ? await readConfig(env.UNIBUS_CONFIG) : null;
   return resolve({ flags: {}, env, file });
 }
 
-/** The SQLite file that a flag names, or else the server's settings. */
+/** Returns the path of the SQLite file: the flag's, else the one in the server's settings. */
 export async function chosenFile({ io: { env } }: Context, db?: string): Promise<string> {
   return db ?? (await serverSettings(env)).settings.db;
 }
 
 /**
- * Flags that name a store: as they were given, else the server's. Who administers a server without
- * naming its store must reach the one it serves, not a file that happens to lie at the default place.
+ * Returns the flags that name a store: the given ones, else those from the server's settings. A
+ * command without store flags must reach the store that the server serves, not a file that happens
+ * to be at the default path.
  */
 export async function chosenStore<F extends StoreFlags>(
   { io: { env } }: Context,
@@ -48,11 +49,11 @@ function bucketOf(settings: Settings, flags: NatsFlags): Partial<NatsFlags> {
   };
 }
 
-/** Where the nats-server that the server starts listens on this machine. */
+/** Returns the local URL of the server's own nats-server. */
 function ownUrl({ bind, natsPort, tlsCert }: Settings): string {
   if (natsPort === 0) {
     throw new UsageError(
-      "The server's settings give its nats-server any free port; name it with --nats-url",
+      "The nats-server's port is not fixed in the server's settings; use --nats-url",
     );
   }
   const host = { "0.0.0.0": "127.0.0.1", "::": "[::1]" }[bind] ??
@@ -71,7 +72,7 @@ function loginOf(settings: Settings, isOurs: boolean): Record<string, string | n
   return creds !== null ? { creds } : { serviceKeys };
 }
 
-/** Without what has no value. */
+/** Omits entries without a value. */
 function present(values: Record<string, string | null>): Partial<NatsFlags> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null));
 }

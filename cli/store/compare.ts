@@ -1,5 +1,5 @@
 /**
- * Two states compared record by record, and what differs told by key.
+ * Compares two states record by record and prints the differences by key.
  *
  * @module
  */
@@ -13,15 +13,15 @@ import { Progress } from "../terminal/progress.ts";
 
 /** One of the two states. */
 export interface Side {
-  /** Name for people, such as a file's path. */
+  /** Display name, such as a file's path. */
   name: string;
-  /** Word for machines, such as `left` or `sqlite`. */
+  /** Name in JSON, such as `left` or `sqlite`. */
   word: string;
   /** Its records in canonical order. */
   records: AsyncIterable<StoreRecord>;
 }
 
-/** Compares, tells every difference as it is found, and sets the exit code. */
+/** Compares two states, prints each difference as it is found, and sets the exit code. */
 export async function tellDifferences(
   context: Context,
   flags: JsonFlag & ProgressFlag,
@@ -34,10 +34,10 @@ export async function tellDifferences(
   const list = flags.json ? new JsonList(context, "differences") : null;
   let found = 0;
   const tell = () => progress.show({ phase: "compare", done: a.count + b.count, total: null });
-  for await (const it of diffRecords(a.records(context, tell), b.records(context, tell))) {
+  for await (const entry of diffRecords(a.records(context, tell), b.records(context, tell))) {
     found++;
-    if (list === null) await print(context, lineOf(it, left, right));
-    else await list.add({ ...it, change: wordOf(it, left, right) });
+    if (list === null) await print(context, lineOf(entry, left, right));
+    else await list.add({ ...entry, change: wordOf(entry, left, right) });
   }
   progress.show({ phase: "done", done: a.count + b.count, total: a.count + b.count });
   const equal = found === 0;
@@ -63,13 +63,13 @@ class Counted {
   }
 
   async *records({ io }: Context, tell: () => void): AsyncGenerator<StoreRecord> {
-    for await (const it of this.#side.records) {
-      this.#digest.add(it);
+    for await (const record of this.#side.records) {
+      this.#digest.add(record);
       if (++this.count % 1000 === 0) {
         tell();
         io.signal.throwIfAborted();
       }
-      yield it;
+      yield record;
     }
   }
 
@@ -83,8 +83,8 @@ function wordOf({ change }: Difference, left: Side, right: Side): string {
   return `only-${change === "only-left" ? left.word : right.word}`;
 }
 
-function lineOf(it: Difference, left: Side, right: Side): string {
-  const key = printable(it.key);
-  if (it.change === "different") return `different: ${key} (${it.fields?.join(", ")})`;
-  return `only in ${printable(it.change === "only-left" ? left.name : right.name)}: ${key}`;
+function lineOf({ key, change, fields }: Difference, left: Side, right: Side): string {
+  const name = printable(key);
+  if (change === "different") return `different: ${name} (${fields?.join(", ")})`;
+  return `only in ${printable(change === "only-left" ? left.name : right.name)}: ${name}`;
 }

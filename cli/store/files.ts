@@ -1,5 +1,5 @@
 /**
- * Snapshot files: read as they come, written so that a half-written one is never seen.
+ * Reads snapshot files as streams and writes them atomically.
  *
  * @module
  */
@@ -18,7 +18,7 @@ function failed(attempt: string, cause: unknown): StoreError {
   const code = systemCode(cause);
   if (code === "ENOENT") return new StoreError("not_found", `${attempt}: no such file`, { cause });
   if (code === "EISDIR") {
-    return new StoreError("refused", `${attempt}: it is a directory`, { cause });
+    return new StoreError("refused", `${attempt}: is a directory`, { cause });
   }
   if (code === "EACCES" || code === "EPERM" || code === "EROFS") {
     return new StoreError("refused", `${attempt}: permission denied`, { cause, ...fileHint(code) });
@@ -27,7 +27,7 @@ function failed(attempt: string, cause: unknown): StoreError {
   return new StoreError("unavailable", `${attempt}: ${why}`, { cause, ...fileHint(code) });
 }
 
-/** The bytes of a file, or of stdin for `-`. */
+/** Reads the bytes of a file, or of stdin for `-`. */
 export async function* bytesOf(
   io: Io,
   path: string,
@@ -41,7 +41,7 @@ export async function* bytesOf(
   let ended = false;
   try {
     for (;;) {
-      // A pipe may be silent for ever.
+      // A pipe may never send anything.
       const chunk = await orAbort(chunks.next(), io.signal);
       if (chunk.done) break;
       yield chunk.value;
@@ -52,22 +52,26 @@ export async function* bytesOf(
   } catch (error) {
     throw io.signal.aborted ? error : failed(`Reading ${path === "-" ? "stdin" : path}`, error);
   } finally {
-    // Not waited for: it waits for the chunk that may never come.
+    // Not awaited: it would wait for a chunk that may never arrive.
     if (!ended) void chunks.return?.().catch(() => {});
   }
 }
 
-/** How a file is written. */
+/** Options of {@link writeWhole}. */
 export interface WriteOptions {
-  /** Replace a file that is there. */
+  /** Replace an existing file. */
   force: boolean;
-  /** Ends it; nothing is left behind. */
+  /** Aborts the write; no files are left behind. */
   signal: AbortSignal;
 }
 
 /**
- * Writes a file for its owner's eyes beside its place, syncs it, and only then gives it its name.
- * `refused` when there is one, unless `force`.
+ * Writes a file atomically, readable by its owner only: writes and syncs a temporary file, then
+ * renames it.
+ *
+ * @throws {StoreError} refused: the file exists and `force` is not set, or its path cannot be written
+ * @throws {StoreError} not_found: its directory does not exist
+ * @throws {StoreError} unavailable: writing failed, for example because the disk is full
  */
 export async function writeWhole(
   path: string,
@@ -82,20 +86,23 @@ export async function writeWhole(
     if (signal.aborted) throw error;
     if (systemCode(error) === "EEXIST") throw exists(path);
     if (systemCode(error) !== "ENOENT") throw failed(attempt, error);
-    throw new StoreError("not_found", `${attempt}: there is no such directory`, { cause: error });
+    throw new StoreError("not_found", `${attempt}: the directory does not exist`, { cause: error });
   }
 }
 
 function exists(path: string): StoreError {
-  return new StoreError("refused", `Writing ${path}: there is such a file; --force replaces it`);
+  return new StoreError(
+    "refused",
+    `Writing ${path}: the file already exists; use --force to replace it`,
+  );
 }
 
-/** Where the file really goes, links followed; refuses before any work what would be refused after it. */
+/** Resolves symbolic links of the path, and refuses early what would fail after the work. */
 async function place(path: string, attempt: string, force: boolean): Promise<string> {
   try {
     const target = await realpath(path);
     if (!(await lstat(target)).isFile()) {
-      throw new StoreError("refused", `${attempt}: it is not a file; - writes to stdout`);
+      throw new StoreError("refused", `${attempt}: not a regular file; use - to write to stdout`);
     }
     if (!force) throw exists(path);
     return target;
@@ -105,14 +112,14 @@ async function place(path: string, attempt: string, force: boolean): Promise<str
   }
 }
 
-/** A file's size for progress, `null` where nobody can say. */
+/** Returns a file's size for the progress, or `null` if it is unknown. */
 export async function sizeOf(path: string): Promise<number | null> {
   if (path === "-") return null;
   const found = await stat(path).catch(() => null);
   return found?.isFile() && found.size > 0 ? found.size : null;
 }
 
-/** Whether a file begins as SQLite's do. */
+/** Reports whether a file starts with SQLite's file header. */
 export async function isSqliteFile(path: string): Promise<boolean> {
   let file: FileHandle;
   try {

@@ -1,5 +1,5 @@
 /**
- * What both directions of the move share: running it, and telling what it did.
+ * Runs a move in either direction and prints its report.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { type Context, type JsonFlag, type ProgressFlag } from "../command.ts";
 import { countsText, digestLines, print, printJson, totalOf } from "../terminal/output.ts";
 import { Progress } from "../terminal/progress.ts";
 
-/** Runs a move and tells what it did. */
+/** Runs a move and prints its report. */
 export async function tellMove(
   context: Context,
   flags: JsonFlag & ProgressFlag & { dryRun?: true },
@@ -54,7 +54,7 @@ function done(report: MoveReport, rate: number): string[] {
   const toKv = report.direction === "sqlite-to-kv";
   const lines: string[] = [];
   if (backup !== null) lines.push(`backed up ${db} -> ${backup}`);
-  if (saved !== null) lines.push(`saved what was there -> ${saved}`);
+  if (saved !== null) lines.push(`saved previous contents -> ${saved}`);
   lines.push(headline(report), ...digestLines(report.digests ?? {}));
   const changed = written + removed === 0
     ? "nothing to change"
@@ -75,9 +75,9 @@ function headline({ direction, replicas, counts }: MoveReport): string {
 }
 
 const TARGETS: Record<MoveReport["target"], string> = {
-  absent: "was not there",
+  absent: "did not exist",
   empty: "was empty",
-  resumed: "held the beginning of this move, which was continued",
-  repeated: "held what this move brought before",
-  replaced: "held something else, which was replaced",
+  resumed: "contained an interrupted run of this move, which was resumed",
+  repeated: "contained the result of an earlier run of this move",
+  replaced: "contained something else, which was replaced",
 };

@@ -1,5 +1,5 @@
 /**
- * From flags to a store.
+ * Opens the store that flags select.
  *
  * @module
  */
@@ -17,10 +17,10 @@ import { orAbort } from "../../src/core/async/wait.ts";
 import { UsageError } from "../terminal/failure.ts";
 import { printable, say } from "../terminal/output.ts";
 
-/** Both backends, loaded when a command is about to use one: help and usage errors do without. */
+/** Loads both backends, only when a command needs one: help and usage errors do not. */
 const backends = () => import("../../mod.ts");
 
-/** Connecting to the servers that flags name. */
+/** Connection options for the servers that flags name. */
 export type NatsTarget = NatsOptions & { bucket?: string; bootstrapTimeout: number };
 
 const NATS_ONLY = {
@@ -31,27 +31,27 @@ const NATS_ONLY = {
   serviceKeys: "--service-keys",
 } as const;
 
-/** Refuses flags that contradict each other. */
+/** Rejects conflicting flags. */
 export function checkStoreFlags(flags: StoreFlags): void {
   if (flags.natsUrl !== undefined) {
     if (flags.db === undefined) return;
-    throw new UsageError("--db and --nats-url name two stores; give one of them");
+    throw new UsageError("--db and --nats-url select different stores; use only one of them");
   }
   for (const [name, flag] of Object.entries(NATS_ONLY)) {
     if (flags[name as keyof typeof NATS_ONLY] !== undefined) {
-      throw new UsageError(`${flag} needs --nats-url`);
+      throw new UsageError(`${flag} requires --nats-url`);
     }
   }
 }
 
-/** The options that reach the servers; reads the files that flags name. */
+/** Returns the connection options for the servers; reads the files that flags name. */
 export async function natsTarget(
   { io }: Context,
   flags: NatsFlags & { natsUrl: string[] },
 ): Promise<NatsTarget> {
   const { bucket, ca, nkeySeedFile, creds, serviceKeys, localCert, connectTimeout } = flags;
   const servers = flags.natsUrl.map(serverUrl);
-  // The library ignores the scheme, and a server that was asked for with TLS must not do without.
+  // The library ignores the scheme, and a tls:// URL must not result in a cleartext connection.
   const demandsTls = ca !== undefined || servers.some((it) => it.startsWith("tls:"));
   if (ca !== undefined) await text("--ca", ca);
   return {
@@ -69,7 +69,7 @@ export async function natsTarget(
   };
 }
 
-/** Our own nats-server is reached by an address of this machine, its certificate is for a name. */
+/** Returns TLS options; our own nats-server has a local address but a certificate for a name. */
 async function tlsOf(ca?: string, localCert?: string): Promise<TlsOptions> {
   const trust = ca === undefined ? {} : { ca };
   if (localCert === undefined) return ca === undefined ? {} : { caFile: ca };
@@ -79,12 +79,15 @@ async function tlsOf(ca?: string, localCert?: string): Promise<TlsOptions> {
   });
 }
 
-/** Checks a server's URL. A password in it would stand in the list of processes, so none is taken, nor shown. */
+/**
+ * Checks a server's URL. A password would appear in the list of processes, so it is rejected, and
+ * not repeated.
+ */
 function serverUrl(given: string): string {
   const url = URL.parse(given.includes("://") ? given : `nats://${given}`);
   if (given.includes("@")) {
     throw new UsageError(
-      "--nats-url takes no user and password; give --nkey-seed-file or --creds instead",
+      "--nats-url must not contain a user or password; use --nkey-seed-file or --creds instead",
     );
   }
   const known = url?.protocol === "nats:" || url?.protocol === "tls:";
@@ -92,7 +95,7 @@ function serverUrl(given: string): string {
     !known || url.hostname === "" || !/^\/?$/.test(url.pathname) || url.search + url.hash !== ""
   ) {
     throw new UsageError(
-      `--nats-url must be such as nats://127.0.0.1:4222 or tls://host:4222, found ${show(given)}`,
+      `--nats-url must look like nats://127.0.0.1:4222 or tls://host:4222, found ${show(given)}`,
     );
   }
   return url.href.replace(/\/$/, "");
@@ -107,25 +110,25 @@ async function text(flag: string, path: string): Promise<string> {
   }
 }
 
-/** The seed of the service user, who reaches the bucket on a server that asks who connects. */
+/** Reads the seed of the service user, which can access the bucket. */
 async function serviceSeed(path: string): Promise<string> {
   const { loadServiceKeys } = await import("../../src/nats/connection/service_keys.ts");
   return (await loadServiceKeys(path)).service.seed;
 }
 
-/** How a command uses the store. */
+/** Options of {@link withOpenStore}. */
 export interface Use {
-  /** Only reads: a file is not altered, nothing is made. */
+  /** Open read-only: nothing is changed or created. */
   read?: boolean;
-  /** May make the file or the bucket. */
+  /** Create the file or the bucket if it does not exist. */
   create?: boolean;
-  /** Replaces what is there: nobody else may use it. A file is held until it is closed. */
+  /** Require exclusive use, to replace the contents. A file stays locked until it is closed. */
   alone?: boolean;
 }
 
 /**
- * Opens the store that flags or the server's settings choose, for `work`, and closes it. Of a file whose
- * control plane moved, reading says so.
+ * Opens the store that flags or the server's settings select, runs `work`, and closes the store.
+ * When reading a file whose control plane has moved, prints a warning.
  */
 export async function withOpenStore(
   context: Context,
@@ -156,17 +159,17 @@ async function warnOfMove(context: Context, path: string): Promise<void> {
   }
 }
 
-/** Opens an SQLite file. */
+/** Opens a SQLite file. */
 export async function openFile(
   path: string,
   { alone = false, ...options }: { readOnly: boolean; create: boolean; alone?: boolean },
 ): Promise<Store> {
   const { openSqlite } = await backends();
-  // Who is just finishing is waited for; a server is not.
+  // Wait for a command that is about to finish, but not for a server.
   return openSqlite(path, alone ? { ...options, exclusive: true, busyTimeout: 500 } : options);
 }
 
-/** Opens the bucket that flags name; gives up at once when interrupted. */
+/** Opens the bucket that flags name; stops immediately when interrupted. */
 export async function openNats(
   context: Context,
   flags: NatsFlags & { natsUrl: string[] },
@@ -174,7 +177,7 @@ export async function openNats(
   alone = false,
 ): Promise<Store> {
   const options = await natsTarget(context, flags);
-  // Loaded with the backends only, like them.
+  // Loaded on demand, like the backends.
   if (create) await (await import("./account.ts")).refuseClientsAccount(options, context.io.signal);
   if (alone) await refuseUsed(options);
   const { openJetStream } = await backends();
@@ -185,7 +188,11 @@ export async function openNats(
   );
 }
 
-/** `refused` when a server uses the bucket; none is made. */
+/**
+ * Refuses a bucket that a server is using.
+ *
+ * @throws {StoreError} refused: a server is using the bucket
+ */
 async function refuseUsed(target: NatsTarget): Promise<void> {
   const { openBucket } = await import("../../src/jetstream/mod.ts");
   const { refuseInUse } = await import("../../src/jetstream/in_use.ts");

@@ -1,5 +1,5 @@
 /**
- * What a store held before it is replaced, in a snapshot file.
+ * Saves a store's contents to a snapshot file before they are replaced.
  *
  * @module
  */
@@ -10,8 +10,8 @@ import type { Context, StoreFlags } from "../command.ts";
 import { writeWhole } from "./files.ts";
 
 /**
- * Saves what a store holds: beside its SQLite file, or of a bucket in the working directory. Gives the
- * file's path; `null` for a store that holds nothing.
+ * Saves a store's contents to a snapshot, next to the SQLite file or, for a bucket, in the working
+ * directory. Returns the snapshot's path, or `null` if the store is empty.
  */
 export async function saveBefore(
   { io: { signal } }: Context,

@@ -1,5 +1,5 @@
 /**
- * What went wrong, as an exit code, a line for people, and a JSON document.
+ * Maps errors to an exit code, a message and a JSON document.
  *
  * @module
  */
@@ -12,33 +12,33 @@ import { type Denied, deniedBy, withoutAdvice } from "./permissions.ts";
 /** The exit codes, stable. */
 export const EXIT = { done: 0, failed: 1, usage: 2, different: 3, interrupted: 130 } as const;
 
-/** The command line cannot be used as it is; exit code 2. */
+/** An error in the command line or settings; exit code 2. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** What a failure means. */
+/** An error as the command line reports it. */
 export interface Failure {
   /** The exit code. */
   exit: number;
-  /** Stable code, a `StoreError`'s or `usage` or `internal`. */
+  /** Stable code: a `StoreError`'s, `usage` or `internal`. */
   code: string;
   /** What was attempted and what was found. */
   message: string;
-  /** The input at fault. */
+  /** The invalid input. */
   field?: string;
-  /** The stored records at fault, the first hundred. */
+  /** The invalid stored records, at most one hundred. */
   problems?: readonly RecordProblem[];
   /** What to do next. */
   hint?: string;
 }
 
 /**
- * Judges an error; `null` when there is nobody left to tell.
+ * Maps an error; returns `null` if the output is closed.
  *
  * @param error What was thrown
- * @param signal The signal of an interruption, in whose wake anything may fail
- * @param resume What to do after one
+ * @param signal The interruption signal; once aborted, any error counts as an interruption
+ * @param resume The hint after an interruption
  */
 export function failureOf(
   error: unknown,
@@ -67,8 +67,8 @@ export function failureOf(
   return {
     exit: EXIT.failed,
     code: "internal",
-    message: `Unexpected: ${message}`,
-    hint: "UNIBUS_DEBUG=1 shows where it arose; report that, with membershipd version --json",
+    message: `Unexpected error: ${message}`,
+    hint: "report it with the stack trace (set UNIBUS_DEBUG=1) and membershipd version --json",
   };
 }
 

@@ -1,12 +1,12 @@
 /**
- * What a command may touch of the world. Only main.ts knows that there is a process behind it.
+ * Input and output of a command. Only main.ts depends on the process.
  *
  * @module
  */
 
-/** A place to write to. */
+/** An output stream. */
 export interface Output {
-  /** Writes; waits where the reader is slow. Rejects with {@link OutputClosed} when it went away. */
+  /** Writes and waits for the reader. Rejects with {@link OutputClosed} if the reader has gone. */
   write(data: string | Uint8Array): void | Promise<void>;
   /** Whether it is a terminal. */
   readonly isTTY: boolean;
@@ -14,23 +14,23 @@ export interface Output {
   readonly columns?: number;
 }
 
-/** What a command gets. */
+/** Input, output, environment variables and signals of a command. */
 export interface Io {
-  /** The result, and nothing else. */
+  /** Standard output: results only. */
   readonly stdout: Output;
-  /** Messages, progress, errors. */
+  /** Standard error: messages, progress, errors. */
   readonly stderr: Output;
-  /** What is piped in. */
+  /** Standard input. */
   readonly stdin: AsyncIterable<Uint8Array>;
-  /** Asks on the terminal for a line that is not shown; not there where there is no terminal. */
+  /** Prompts for a line on the terminal without echoing it; undefined without a terminal. */
   readonly prompt?: (question: string) => Promise<string>;
-  /** The environment. */
+  /** Environment variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Ends what is under way (Ctrl-C). */
+  /** Aborts the command (Ctrl-C). */
   readonly signal: AbortSignal;
 }
 
-/** Whoever read our output has gone, as `head` does when it has enough. */
+/** The reader of the output has closed it, as `head` does. */
 export class OutputClosed extends Error {
   override readonly name = "OutputClosed";
 }

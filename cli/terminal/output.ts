@@ -1,5 +1,5 @@
 /**
- * Results: tables and fields for people, one JSON document for machines.
+ * Prints results: tables and fields, or one JSON document.
  *
  * @module
  */
@@ -7,15 +7,15 @@
 import type { Context } from "../command.ts";
 import type { Counts, Page, PageRequest } from "../../src/core/model.ts";
 
-/** How much is collected before it is written. */
+/** Number of characters collected before they are written. */
 const CHUNK = 32_768;
 const PAGE = 1000;
 
-// What a terminal would take for more than text: control characters, and marks that reorder it.
+// Characters that a terminal would interpret: control characters, and marks that reorder text.
 // deno-lint-ignore no-control-regex
 const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]|\p{Cf}/gu;
 
-/** Text that a terminal shows as it is. */
+/** Escapes characters that a terminal would interpret. */
 export function printable(text: string): string {
   return text.replace(UNSAFE, (it) => `\\u{${it.codePointAt(0)!.toString(16)}}`);
 }
@@ -30,12 +30,12 @@ export async function say({ io }: Context, line: string): Promise<void> {
   await io.stderr.write(`${line}\n`);
 }
 
-/** Writes the one JSON document. */
+/** Writes a JSON document to stdout. */
 export async function printJson(context: Context, value: unknown): Promise<void> {
   await print(context, JSON.stringify(value, null, 2));
 }
 
-/** Lines of names and values, aligned. */
+/** Formats names and values as aligned lines. */
 export function fields(values: Record<string, string | number | boolean | null>): string[] {
   const width = Math.max(...Object.keys(values).map((it) => it.length));
   return Object.entries(values).map(([name, value]) =>
@@ -43,23 +43,23 @@ export function fields(values: Record<string, string | number | boolean | null>)
   );
 }
 
-/** `2 rooms, 4 members, 6 keys, 3 users, 1 invites`. */
+/** Formats counts: `2 rooms, 4 members, 6 keys, 3 users, 1 invites`. */
 export function countsText(counts: Counts): string {
   const { rooms, members, room_keys, users, invites } = counts;
   return `${rooms} rooms, ${members} members, ${room_keys} keys, ${users} users, ${invites} invites`;
 }
 
-/** Lines that name the digest of every kind and of all. */
+/** Formats the digests, one per line. */
 export function digestLines(digests: Record<string, string>): string[] {
   return Object.entries(digests).map(([kind, it]) => `sha256 ${kind.padEnd(9)} ${it}`);
 }
 
-/** All records of counts. */
+/** Returns the total number of records. */
 export function totalOf(counts: Counts): number {
   return Object.values(counts).reduce((a, b) => a + b, 0);
 }
 
-/** A JSON document with one long array, written as its items come. */
+/** A JSON document with one long array, written item by item. */
 export class JsonList {
   readonly #context: Context;
   readonly #name: string;
@@ -78,7 +78,7 @@ export class JsonList {
     if (this.#text.length >= CHUNK) await this.#flush();
   }
 
-  /** Ends the document with these fields behind the array. */
+  /** Completes the document with these fields after the array. */
   async end(rest: Record<string, unknown> = {}): Promise<void> {
     const empty = this.#begin();
     const fields = Object.entries(rest).map(([name, it]) =>
@@ -89,7 +89,7 @@ export class JsonList {
     await this.#flush();
   }
 
-  /** Begins the document at the last moment: an error before that has one of its own. */
+  /** Starts the document as late as possible, because an error before that has its own document. */
   #begin(): boolean {
     if (this.#begun) return false;
     this.#begun = true;
@@ -105,7 +105,7 @@ export class JsonList {
   }
 }
 
-/** A list and how to show it. */
+/** A list and how to print it. */
 export interface Listing<T> {
   /** Name of the array in the JSON document, such as `users`. */
   name: string;
@@ -115,7 +115,7 @@ export interface Listing<T> {
   columns: Record<string, (item: T) => string | number | null>;
 }
 
-/** Writes a list, page by page: all of it, or `limit` items. */
+/** Prints a list page by page: all items, or at most `limit`. */
 export async function printList<T>(
   context: Context,
   { limit = Infinity, after = null, json }: { limit?: number; after?: string | null; json?: true },
@@ -145,13 +145,13 @@ export async function printList<T>(
   } while (next !== null && shown < limit);
   if (list !== null) return await list.end({ next });
   if (shown === 0) await say(context, `no ${listing.name}`);
-  if (next !== null) await say(context, `there are more: --after ${printable(next)}`);
+  if (next !== null) await say(context, `more items: --after ${printable(next)}`);
 }
 
 function cells<T>({ columns }: Listing<T>, item: T): string[] {
   return Object.values(columns).map((cell) => {
-    const it = cell(item);
-    return it === null || it === "" ? "-" : printable(String(it));
+    const value = cell(item);
+    return value === null || value === "" ? "-" : printable(String(value));
   });
 }
 

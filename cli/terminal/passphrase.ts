@@ -1,6 +1,6 @@
 /**
- * Passphrases: from a file, or from who sits at the terminal. Never an argument or a variable, which
- * others on the machine may read.
+ * Reads passphrases from a file or the terminal; never from an argument or environment variable,
+ * which other users of the machine may be able to read.
  *
  * @module
  */
@@ -14,27 +14,27 @@ import type { Context } from "../command.ts";
 import { UsageError } from "./failure.ts";
 import { bytesOf } from "../store/files.ts";
 
-/** Flags of commands that may need a passphrase. */
+/** Flags of commands that can need a passphrase. */
 export type PassphraseFlags = {
   passphrase?: true;
   passphraseFile?: string;
 };
 
-const MOST_BYTES = 4096;
+const MAX_BYTES = 4096;
 
-/** `--passphrase` and `--passphrase-file`. */
+/** Adds `--passphrase` and `--passphrase-file`. */
 export function withPassphrase<A extends unknown[], O extends OptionValues>(
   it: Command<A, O>,
   asks: string,
 ): Command<A, O & PassphraseFlags> {
   it.addOption(
-    new Option("--passphrase", `${asks}; it is asked for, and not shown`)
+    new Option("--passphrase", `${asks}; prompts for it`)
       .conflicts("passphraseFile"),
-  ).option("--passphrase-file <file>", "the passphrase is the file's first line; - reads stdin");
+  ).option("--passphrase-file <file>", "file whose first line is the passphrase; - reads stdin");
   return it as unknown as Command<A, O & PassphraseFlags>;
 }
 
-/** The passphrase that the flags give; `null` where they give none. */
+/** Reads the passphrase that the flags request; returns `null` without such a flag. */
 export async function passphraseOf(
   context: Context,
   { passphrase, passphraseFile }: PassphraseFlags,
@@ -44,11 +44,11 @@ export async function passphraseOf(
   if (passphrase !== true) return null;
   const { prompt } = context.io;
   if (prompt === undefined) {
-    throw new UsageError("--passphrase needs a terminal to ask on; use --passphrase-file");
+    throw new UsageError("--passphrase requires a terminal; use --passphrase-file instead");
   }
   const typed = notEmpty(await prompt("Passphrase: "), "--passphrase");
   if (twice && await prompt("Again: ") !== typed) {
-    throw new UsageError("--passphrase: what was typed is not the same twice");
+    throw new UsageError("--passphrase: the passphrases do not match");
   }
   return typed;
 }
@@ -57,14 +57,14 @@ async function fromFile({ io }: Context, path: string): Promise<string> {
   const flag = `--passphrase-file ${path}`;
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const it of bytesOf(io, path)) {
-    length += it.length;
-    if (length > MOST_BYTES) throw new UsageError(`${flag}: it has more than ${MOST_BYTES} bytes`);
-    chunks.push(it);
+  for await (const chunk of bytesOf(io, path)) {
+    length += chunk.length;
+    if (length > MAX_BYTES) throw new UsageError(`${flag}: more than ${MAX_BYTES} bytes`);
+    chunks.push(chunk);
   }
   if (path !== "-" && process.platform !== "win32" && ((await stat(path)).mode & 0o007) !== 0) {
     throw new UsageError(
-      `${flag}: it holds a passphrase, and everybody on this machine may use the file; ` +
+      `${flag}: the file contains a passphrase and is accessible to all users of this machine; ` +
         `chmod o-rwx ${path}`,
     );
   }

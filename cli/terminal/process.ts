@@ -1,5 +1,5 @@
 /**
- * The process around {@link run}: its streams and its signals.
+ * Runs {@link run} with the process's streams and signals.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { type Output, OutputClosed } from "./io.ts";
 import { run } from "../run.ts";
 
 function output(stream: NodeJS.WriteStream): Output {
-  // A write that fails tells its own caller; without a listener it would end the process.
+  // A failed write rejects its own promise; without a listener the event would crash the process.
   stream.on("error", () => {});
   return {
     isTTY: stream.isTTY === true,
@@ -24,13 +24,15 @@ function output(stream: NodeJS.WriteStream): Output {
         stream.write(data, (error) => {
           if (error == null) return resolve();
           const gone = systemCode(error) === "EPIPE";
-          reject(gone ? new OutputClosed("Nobody reads the output", { cause: error }) : error);
+          reject(gone ? new OutputClosed("The output is closed", { cause: error }) : error);
         })
       ),
   };
 }
 
-/** Messages are worth a try; that nobody reads them stops no work. */
+/**
+ * Creates an output for messages that ignores write errors: a closed stderr must not stop the work.
+ */
 function messages(stream: NodeJS.WriteStream): Output {
   const { write, isTTY } = output(stream);
   return {
@@ -41,32 +43,32 @@ function messages(stream: NodeJS.WriteStream): Output {
     write: async (data) => {
       try {
         await write(data);
-      } catch { /* Nobody to tell. */ }
+      } catch { /* Cannot be reported. */ }
     },
   };
 }
 
 /**
- * Signals closer together than this, in milliseconds, are one: `deno task` and others hand Ctrl-C on
- * to us, who had it from the terminal already.
+ * Signals within this time in milliseconds count as one: `deno task` and others forward a Ctrl-C
+ * that the terminal has already sent to us.
  */
 const SAME_MS = 100;
 
-/** Whether SIGHUP was to be ignored when we were started, as `nohup` does. */
+/** Reports whether SIGHUP was ignored when the process was started, as with `nohup`. */
 function ignoresHangup(): boolean {
   try {
     const ignored = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"));
     // SIGHUP is 1, the lowest bit.
     return ignored !== null && (parseInt(ignored[1]!.slice(-1), 16) & 1) === 1;
   } catch {
-    return false; // No such file on this system.
+    return false; // The system has no /proc.
   }
 }
 
 /**
  * Runs the program with this process's arguments, streams and signals.
  *
- * @param exit Ends the process; called with the exit code, or at once by a second signal
+ * @param exit Ends the process; called with the exit code, or immediately on a second signal
  */
 export async function runProcess(exit: (code: number) => never): Promise<never> {
   const controller = new AbortController();
@@ -74,10 +76,10 @@ export async function runProcess(exit: (code: number) => never): Promise<never> 
   const isDetached = ignoresHangup();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
-      // Deno takes the signal itself as soon as any is listened for, so it is ignored here.
+      // A signal listener overrides the inherited disposition in Deno, so it is ignored here.
       if (signal === "SIGHUP" && isDetached) return;
-      // The first asks for an orderly end, the second does not wait for it. A terminal that is closed
-      // may tell so more than once.
+      // The first signal stops gracefully, the second immediately. A terminal that is closed
+      // may send SIGHUP more than once.
       const now = performance.now();
       if (signal !== "SIGHUP" && now - first > SAME_MS) exit(EXIT.interrupted);
       first = Math.min(first, now);
@@ -111,6 +113,7 @@ export async function runProcess(exit: (code: number) => never): Promise<never> 
     env: process.env,
     signal: controller.signal,
   });
-  // Everything was written; nothing that is still open (a connection on its way) may hold us up.
+  // All output is written; open handles, such as a connection being set up, must not delay the
+  // exit.
   return exit(code);
 }

@@ -1,5 +1,5 @@
 /**
- * Progress of long work on stderr: a bar on a terminal, lines elsewhere.
+ * Shows the progress of long-running work on stderr: as a bar on a terminal, as lines elsewhere.
  *
  * @module
  */
@@ -8,39 +8,39 @@ import progress, { type SingleBar } from "cli-progress";
 import type { ProgressFlag } from "../command.ts";
 import type { Io, Output } from "./io.ts";
 
-/** How far work is; `total` is `null` when nobody knows it. */
+/** Progress of the work; `total` is `null` if it is unknown. */
 export interface Step {
-  /** What is being done. */
+  /** The current phase. */
   phase: string;
-  /** How much of it is done. */
+  /** Number of units done. */
   done: number;
-  /** How much there is. */
+  /** Total number of units. */
   total: number | null;
-  /** What is counted; records when not given. */
+  /** The unit. Default: records. */
   unit?: string;
 }
 
-/** Shows progress. Dispose of it in any case: a bar keeps a timer. */
+/** Shows progress. Must be disposed, because a bar has a timer. */
 export class Progress implements Disposable {
   readonly #out: Output;
   readonly #style: "bar" | "plain" | "json" | "none";
   #bar: SingleBar | null = null;
   #last: Step | null = null;
   #shown = 0;
-  /** The last line of a phase. */
+  /** The last line written. */
   #told = "";
   #begun = 0;
 
   /**
-   * @param io Where to
-   * @param flag How
+   * @param io The streams to write to
+   * @param flag The `--progress` flag
    */
   constructor(io: Io, { progress: style }: ProgressFlag) {
     this.#out = io.stderr;
     this.#style = style === "auto" ? (io.stderr.isTTY ? "bar" : "plain") : style;
   }
 
-  /** Shows a step; the step `done` ends it. */
+  /** Shows a step; the phase `done` completes it. */
   readonly show = (step: Step): void => {
     if (this.#style === "none") return;
     if (this.#style === "json") return this.#write(JSON.stringify(step));
@@ -49,7 +49,7 @@ export class Progress implements Disposable {
       if (last !== null) this.#close(last, step);
       this.#open(step);
     } else if (step.done < last.done) {
-      return; // Somebody else counts as well, and is behind.
+      return; // A concurrent counter that is behind.
     } else if (this.#bar !== null) {
       this.#bar.update(step.done, this.#pace(step));
     } else if (step.total !== 0 && Date.now() - this.#shown >= 1000) {
@@ -58,7 +58,7 @@ export class Progress implements Disposable {
     this.#last = step;
   };
 
-  /** Ends what is shown, whether the work succeeded or not. */
+  /** Stops the bar, whether the work succeeded or not. */
   [Symbol.dispose](): void {
     this.#bar?.stop();
     this.#bar = null;
@@ -88,8 +88,8 @@ export class Progress implements Disposable {
   }
 
   #close(last: Step, next: Step): void {
-    // Steps come at intervals, and the last of a phase seldom says that it is whole. Only looking
-    // (verify) ends early, when it finds that something is to be done.
+    // Steps are reported at intervals, and the last one of a phase is rarely at 100 %. Only
+    // verify can end early, when it finds something to copy.
     const whole = last.phase !== "verify" || next.phase === "done";
     const step = { ...last, done: whole ? last.total ?? last.done : last.done };
     if (this.#bar !== null) {
@@ -107,7 +107,7 @@ export class Progress implements Disposable {
     if (total === null) return this.#write(`${phase}: ${amount(done, step)}`);
     const percent = total === 0 ? 100 : Math.floor(100 * done / total);
     const text = `${phase}: ${done} of ${amount(total, step)} (${percent}%)`;
-    // A phase that was whole at once would end with the line it began with.
+    // A phase that completes immediately would repeat its first line.
     if (text !== this.#told) this.#write(text);
     this.#told = text;
   }
@@ -127,7 +127,9 @@ function amount(number: number, { unit = "records" }: Step): string {
   return `${number} ${unit}`;
 }
 
-/** What the bar takes for a stream: it writes, and asks whether and how wide the terminal is. */
+/**
+ * Adapts an output to the stream that the bar expects: it writes and reads the terminal's width.
+ */
 function terminal(out: Output): NodeJS.WritableStream {
   const it = {
     isTTY: true,

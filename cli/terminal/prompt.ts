@@ -1,5 +1,5 @@
 /**
- * Questions on a terminal whose answers are not shown.
+ * Prompts on a terminal without echoing the answer.
  *
  * @module
  */
@@ -12,16 +12,18 @@ const CTRL_D = "\u0004";
 const CTRL_U = "\u0015";
 const BACKSPACE = ["\u007f", "\b"];
 
-/** What is asked on: a terminal to type at, and one to write the question to. */
+/** The terminal's input and output. */
 export interface Terminal {
   input: typeof process.stdin;
   output: { write(text: string): void | Promise<void> };
   signal: AbortSignal;
-  /** What Ctrl-C does, which a terminal that shows nothing does not do by itself. */
+  /** Handles Ctrl-C, which does not send a signal in raw mode. */
   interrupt(): void;
 }
 
-/** Asks, and reads a line without showing it. Rejects with the signal's reason. */
+/**
+ * Prompts and reads a line without echoing it. Rejects with the signal's reason if it is aborted.
+ */
 export async function askHidden(
   question: string,
   { input, output, signal, interrupt }: Terminal,
@@ -29,7 +31,7 @@ export async function askHidden(
   signal.throwIfAborted();
   let onData = (_: string) => {};
   let onAbort = () => {};
-  // Before the question: whoever answers it at once must not be shown either.
+  // Before the question, so that an immediate answer is not echoed.
   input.setRawMode(true);
   try {
     await output.write(question);

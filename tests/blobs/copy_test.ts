@@ -118,7 +118,7 @@ Deno.test("a place that is not there is an error, and none is made", async () =>
     const to = ["--store-dir", `${dir}/slip`, "--nats-url", server.url];
     const missing = await cli(["blobs", "to-kv", ...to]);
     assert.equal(missing.code, 1);
-    assert.match(missing.stderr, /No directory .*slip/);
+    assert.match(missing.stderr, /Directory .*slip does not exist/);
     const empty = await cli(["blobs", "to-disk", ...to]);
     assert.equal(empty.code, 1);
     assert.match(empty.stderr, /No bucket UNIBUS_BLOBS/);

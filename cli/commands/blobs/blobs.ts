@@ -1,5 +1,5 @@
 /**
- * `blobs to-kv|to-disk`: the blobs that go with a move of the store.
+ * `blobs to-kv|to-disk`: copies the blobs when the store moves.
  *
  * @module
  */
@@ -25,12 +25,12 @@ import { print, printJson } from "../../terminal/output.ts";
 import { Progress } from "../../terminal/progress.ts";
 import { DEFAULT_DIR, deleteBlob, showBlob } from "./place.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function blobsCommand(context: Context): CommandUnknownOpts {
   return command(
     context,
     "blobs",
-    "Blobs: show and delete one; copy those of a directory to NATS when the store moves, and back",
+    "Show, delete and copy blobs. When the store moves, copy them from a directory to NATS, or back",
     [
       "membershipd blobs delete ID",
       "membershipd blobs to-kv --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
@@ -47,14 +47,14 @@ type Direction = "to-kv" | "to-disk";
 
 function direction(context: Context, name: Direction): CommandUnknownOpts {
   const text = name === "to-kv"
-    ? "Copy the blobs of a directory to a NATS object store. What is there already is left; each one " +
-      "is checked by its SHA-256. Ended half-way, run it again"
-    : "Copy the blobs of a NATS object store to a directory. What is there already is left; each one " +
-      "is checked by its SHA-256. Ended half-way, run it again";
+    ? "Copy the blobs of a directory to a NATS object store. Skips existing blobs and verifies each " +
+      "one by its SHA-256. Run it again to resume an interrupted copy"
+    : "Copy the blobs of a NATS object store to a directory. Skips existing blobs and verifies each " +
+      "one by its SHA-256. Run it again to resume an interrupted copy";
   const example = `membershipd blobs ${name} --nats-url nats://127.0.0.1:4250`;
   return withJson(withProgress(withNats(
     command(context, name, text, [example, `${example} --store-dir /var/lib/membershipd/blobs`])
-      .option("--store-dir <directory>", `the directory (default: ${DEFAULT_DIR})`),
+      .option("--store-dir <directory>", `directory of the blobs (default: ${DEFAULT_DIR})`),
     { required: true },
   ))).action((flags) => copy(context, name, flags));
 }
@@ -77,7 +77,7 @@ async function copy(
   const connection = await connectNats(target);
   stack.defer(() => connection.close());
   await requireSource();
-  // As safe as the control plane they belong to.
+  // As many copies as the control plane has.
   const control = await findStream(connection, `KV_${bucket}`, Date.now() + 10_000, signal);
   const replicas = control?.config.num_replicas;
   const disk = stack.use(await openDiskBlobs(storeDir));
@@ -91,11 +91,13 @@ async function copy(
   );
   const [from, to]: BlobStore[] = name === "to-kv" ? [disk, objects] : [objects, disk];
 
-  /** A slip in a name must not make an empty place, and then say that all is done. */
+  /** A typo in a name must not create an empty source and then report success. */
   async function requireSource(): Promise<void> {
     if (name === "to-kv") {
       if (existsSync(storeDir)) return;
-      throw new StoreError("not_found", `No directory ${storeDir}`, { field: "storeDir" });
+      throw new StoreError("not_found", `Directory ${storeDir} does not exist`, {
+        field: "storeDir",
+      });
     }
     const deadline = Date.now() + 10_000;
     if (await findStream(connection, `OBJ_${bucket}_BLOBS`, deadline, signal) !== null) return;
@@ -107,7 +109,10 @@ async function copy(
   const report = await copied(context, flags, from!, to!, copyBlobs);
   if (flags.json) return await printJson(context, report);
   const { count, bytes, copied: news } = report;
-  await print(context, `${count} blobs, ${bytes} bytes; ${news} copied, the rest was there`);
+  await print(
+    context,
+    `${count} blobs, ${bytes} bytes; ${news} copied, ${count - news} already present`,
+  );
 }
 
 async function copied(

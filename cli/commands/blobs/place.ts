@@ -1,5 +1,5 @@
 /**
- * `blobs show|delete`: one blob, where the blobs are kept.
+ * `blobs show|delete`: a single blob.
  *
  * @module
  */
@@ -18,15 +18,15 @@ import {
 import { natsTarget } from "../../store/open.ts";
 import { fields, print, printJson } from "../../terminal/output.ts";
 
-/** Where the blobs of a directory are by default. */
+/** Default directory of the blobs. */
 export const DEFAULT_DIR = "./local_files/blobs";
 
 type PlaceFlags = NatsFlags & { storeDir?: string };
 
-/** Makes `blobs show`. */
+/** Creates `blobs show`. */
 export function showBlob(context: Context): CommandUnknownOpts {
   return withJson(placed(
-    command(context, "show", "Show a blob's size and who put it", [
+    command(context, "show", "Show a blob's size and who uploaded it", [
       "membershipd blobs show ID",
       "membershipd blobs show ID --nats-url nats://127.0.0.1:4250 --json | jq .owners",
     ]).argument("<id>", "the blob's SHA-256"),
@@ -37,19 +37,23 @@ export function showBlob(context: Context): CommandUnknownOpts {
       if (info === null || holders === null) throw missing(id);
       if (flags.json) return await printJson(context, { ...info, ...holders });
       const { owners, unowned } = holders;
-      const others = unowned ? ["somebody who was not named"] : [];
-      await print(context, ...fields({ ...info, "put by": [...owners, ...others].join(", ") }));
+      const others = unowned ? ["unknown user"] : [];
+      await print(
+        context,
+        ...fields({ ...info, "uploaded by": [...owners, ...others].join(", ") }),
+      );
     });
   });
 }
 
-/** Makes `blobs delete`. */
+/** Creates `blobs delete`. */
 export function deleteBlob(context: Context): CommandUnknownOpts {
   return withJson(placed(
     command(
       context,
       "delete",
-      "Delete a blob, whoever put it. For one's own: DELETE /v1/blobs/{id}, deleteBlob() of the client",
+      "Delete a blob of any user. Users delete their own with DELETE /v1/blobs/{id} or the client's " +
+        "deleteBlob()",
       [
         "membershipd blobs delete ID",
         "membershipd blobs delete ID --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
@@ -60,12 +64,12 @@ export function deleteBlob(context: Context): CommandUnknownOpts {
       const id = given.toLowerCase();
       await blobs.delete(id);
       if (flags.json) return await printJson(context, { id, deleted: true });
-      await print(context, `Deleted blob ${id}`);
+      await print(context, `deleted blob ${id}`);
     });
   });
 }
 
-/** The blobs of a directory, or of a bucket where `--nats-url` is given. */
+/** Opens the blobs of a directory, or of a bucket with `--nats-url`. */
 async function withBlobs(
   context: Context,
   flags: PlaceFlags,
@@ -76,7 +80,9 @@ async function withBlobs(
   await using stack = new AsyncDisposableStack();
   if (natsUrl === undefined) {
     if (!existsSync(storeDir)) {
-      throw new StoreError("not_found", `No directory ${storeDir}`, { field: "storeDir" });
+      throw new StoreError("not_found", `Directory ${storeDir} does not exist`, {
+        field: "storeDir",
+      });
     }
     return await work(stack.use(await openDiskBlobs(storeDir)));
   }
@@ -86,7 +92,7 @@ async function withBlobs(
   stack.defer(() => connection.close());
   const { signal } = context.io;
   const name = `${bucket}_BLOBS`;
-  // A slip in a name must not make an empty place.
+  // A typo in a name must not create an empty bucket.
   if (await findStream(connection, `OBJ_${name}`, Date.now() + 10_000, signal) === null) {
     throw new StoreError("not_found", `No bucket ${name} on this server`, { field: "bucket" });
   }
@@ -100,5 +106,7 @@ function missing(id: string): StoreError {
 function placed<A extends unknown[], O extends Record<string, unknown>>(
   it: Parameters<typeof withNats<A, O>>[0],
 ) {
-  return withNats(it.option("--store-dir <directory>", `the directory (default: ${DEFAULT_DIR})`));
+  return withNats(
+    it.option("--store-dir <directory>", `directory of the blobs (default: ${DEFAULT_DIR})`),
+  );
 }

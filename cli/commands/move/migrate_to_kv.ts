@@ -20,15 +20,15 @@ import { wholeNumber } from "../../flags.ts";
 import { tellMove } from "../../store/move.ts";
 import { natsTarget } from "../../store/open.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function migrateToKvCommand(context: Context): CommandUnknownOpts {
   return withJson(withProgress(withNats(
     command(
       context,
       "migrate-to-kv",
-      "Move a control plane from a SQLite file to a NATS JetStream bucket: checked, backed up, " +
-        "copied, read back record by record. Stop the server first. Ended half-way, it is " +
-        "continued by running it again; run again when done, it changes nothing",
+      "Move a control plane from a SQLite file to a NATS JetStream bucket: checks the file, backs it " +
+        "up, copies it and verifies every record. Stop the server first. Run it again to resume an " +
+        "interrupted move; a completed move is not changed",
       [
         "membershipd migrate-to-kv --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222 --dry-run",
         "membershipd migrate-to-kv --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222",
@@ -38,13 +38,13 @@ export function migrateToKvCommand(context: Context): CommandUnknownOpts {
       .option("--db <path>", DB_HELP)
       .option(
         "--replicas <n>",
-        "copies of the stream, 1 to 5 (default: 1, or as it is)",
+        "copies of the stream, 1 to 5 (default: unchanged, 1 if it is new)",
         wholeNumber(1, 5),
       )
-      .option("--backup <path>", "where to back the file up (default: beside it)")
-      .addOption(new Option("--no-backup", "make no backup"))
-      .option("--dry-run", "check everything and show the plan; write nothing")
-      .option("--replace", "replace what the bucket holds, after saving it to a file"),
+      .option("--backup <path>", "path of the backup (default: next to the file)")
+      .addOption(new Option("--no-backup", "do not create a backup"))
+      .option("--dry-run", "check everything and show the plan without writing anything")
+      .option("--replace", "replace the bucket's contents, after saving them to a file"),
     { required: true },
   ))).action(async (flags) => {
     const { natsUrl, replicas, backup, dryRun, replace } = flags;
@@ -71,7 +71,7 @@ export function migrateToKvCommand(context: Context): CommandUnknownOpts {
       },
       (report) =>
         report.backup === null
-          ? `migrate-to-sqlite moves it back to ${report.db}; no backup was made`
+          ? `run migrate-to-sqlite to move it back to ${report.db}; no backup was created`
           : `restore ${report.backup} if needed`,
     );
   });

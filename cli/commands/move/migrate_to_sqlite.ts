@@ -18,22 +18,22 @@ import { UsageError } from "../../terminal/failure.ts";
 import { tellMove } from "../../store/move.ts";
 import { natsTarget } from "../../store/open.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function migrateToSqliteCommand(context: Context): CommandUnknownOpts {
   return withJson(withProgress(withNats(
     command(
       context,
       "migrate-to-sqlite",
-      "Move a control plane from a NATS JetStream bucket back to a SQLite file. The bucket is only " +
-        "read. A file that is in the way is kept under another name. Stop the servers first",
+      "Move a control plane from a NATS JetStream bucket back to a SQLite file. The bucket is not " +
+        "changed. An existing file is renamed. Stop the servers first",
       [
         "membershipd migrate-to-sqlite --nats-url nats://127.0.0.1:4222 --db ./local_files/unibus.db",
         "membershipd migrate-to-sqlite --nats-url nats://127.0.0.1:4222 --db ./new.db --dry-run --json",
       ],
     )
       .option("--db <path>", DB_HELP)
-      .option("--dry-run", "check everything and show the plan; write nothing")
-      .option("--replace", "also when the file holds something else or newer"),
+      .option("--dry-run", "check everything and show the plan without writing anything")
+      .option("--replace", "even if the file contains other or newer records"),
     { required: true },
   ))).action(async (flags) => {
     const { natsUrl, dryRun, replace } = flags;
@@ -55,8 +55,8 @@ export function migrateToSqliteCommand(context: Context): CommandUnknownOpts {
         }),
       (report) =>
         report.backup === null
-          ? `bucket ${report.bucket} is as it was`
-          : `bucket ${report.bucket} is as it was; restore ${report.backup} if needed`,
+          ? `bucket ${report.bucket} is unchanged`
+          : `bucket ${report.bucket} is unchanged; restore ${report.backup} if needed`,
     );
   });
 }

@@ -18,14 +18,14 @@ import { tellDifferences } from "../../store/compare.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import { openFile, openNats } from "../../store/open.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function verifyCommand(context: Context): CommandUnknownOpts {
   return withJson(withProgress(withNats(
     command(
       context,
       "verify",
-      "Compare a SQLite file with a NATS JetStream bucket, record by record, and list what differs " +
-        "by key. Writes nothing. Exit code 3 when they differ",
+      "Compare a SQLite file with a NATS JetStream bucket, record by record, and list the differences " +
+        "by key. Writes nothing. Exits with code 3 if they differ",
       [
         "membershipd verify --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222",
         "membershipd verify --nats-url nats://127.0.0.1:4222 --json | jq .equal",

@@ -15,13 +15,13 @@ const SCRIPTS: Record<string, () => Promise<(root: Node) => string>> = {
   fish: async () => (await import("../../completion/fish.ts")).fishCompletion,
 };
 
-/** Makes the command. */
+/** Creates the command. */
 export function completionCommand(context: Context): CommandUnknownOpts {
   return command(
     context,
     "completion",
-    "Show the script with which a shell completes commands, flags, choices and files. Put it where the " +
-      "shell looks for it, and open a new one",
+    "Show a shell's completion script for commands, flags, choices and files. Save it where the " +
+      "shell looks for completions, and start a new shell",
     [
       "membershipd completion bash >~/.local/share/bash-completion/completions/membershipd",
       'membershipd completion zsh >"${fpath[1]}/_membershipd"',
@@ -29,7 +29,7 @@ export function completionCommand(context: Context): CommandUnknownOpts {
     ],
   )
     .addArgument(
-      new Argument("<shell>", "whose script").choices(["bash", "zsh", "fish"] as const),
+      new Argument("<shell>", "the shell").choices(["bash", "zsh", "fish"] as const),
     )
     .action(async (shell) => {
       const { treeOf } = await import("../../completion/tree.ts");

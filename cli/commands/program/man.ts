@@ -6,9 +6,9 @@
 
 import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function manCommand(context: Context): CommandUnknownOpts {
-  return command(context, "man", "Show the manual page, as the source that man reads", [
+  return command(context, "man", "Show the source of the manual page, for man", [
     "membershipd man | man -l -",
     "membershipd man >/usr/local/share/man/man8/membershipd.8",
   ]).action(async () => {

@@ -9,7 +9,7 @@ import { command, type CommandUnknownOpts, type Context, withJson } from "../../
 import { print, printJson } from "../../terminal/output.ts";
 import { VERSION } from "../../version.ts";
 
-/** Writes the version, or all versions that matter as JSON. */
+/** Prints the version, or all relevant versions as JSON. */
 export async function printVersion(context: Context, { json = false }): Promise<void> {
   if (!json) return await print(context, VERSION);
   const { SNAPSHOT_VERSION } = await import("../../../src/snapshot/format.ts");
@@ -26,7 +26,7 @@ export async function printVersion(context: Context, { json = false }): Promise<
   });
 }
 
-/** The version of the nats-server that would be started, `null` where none is found. */
+/** Returns the version of the nats-server that would be started, or `null` if none is found. */
 async function natsVersion({ io: { env, signal } }: Context): Promise<string | null> {
   const { natsServer } = await import("../../nats_server.ts");
   try {
@@ -37,12 +37,12 @@ async function natsVersion({ io: { env, signal } }: Context): Promise<string | n
   }
 }
 
-/** Makes the command. */
+/** Creates the command. */
 export function versionCommand(context: Context): CommandUnknownOpts {
   return withJson(command(
     context,
     "version",
-    "Show the version; as JSON also the runtime's, the nats-server's, and those of the file formats",
+    "Show the version. With --json also those of the runtime, the nats-server and the file formats",
     ["membershipd version", "membershipd version --json"],
   )).action(async ({ json }) => await printVersion(context, { json: json === true }));
 }

@@ -1,5 +1,5 @@
 /**
- * `identity create|show`: the keys of one peer, in a file.
+ * `identity create|show`: a user's keys in a key file.
  *
  * @module
  */
@@ -19,12 +19,17 @@ import { writeWhole } from "../../store/files.ts";
 import { fields, print, printJson } from "../../terminal/output.ts";
 import { passphraseOf, withPassphrase } from "../../terminal/passphrase.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function identityCommand(context: Context): CommandUnknownOpts {
-  return command(context, "identity", "The keys of one peer, in a file for its own eyes", [
-    "membershipd identity create ada.json",
-    "membershipd user add --admin --handle ada --identity ada.json",
-  ])
+  return command(
+    context,
+    "identity",
+    "Create or show an identity: a user's keys, in a key file readable by its owner only",
+    [
+      "membershipd identity create ada.json",
+      "membershipd user add --admin --handle ada --identity ada.json",
+    ],
+  )
     .addCommand(create(context))
     .addCommand(show(context));
 }
@@ -35,14 +40,14 @@ function create(context: Context): CommandUnknownOpts {
       command(
         context,
         "create",
-        "Make the keys of a new peer and keep them in a file of mode 0600; shows the public ones",
+        "Create the keys of a new identity in a key file with mode 0600, and show the public keys",
         [
           "membershipd identity create ada.json",
           "membershipd identity create ada.json --passphrase",
         ],
-      ).argument("<file>", "where to keep them; no file is replaced"),
+      ).argument("<file>", "the key file; an existing file is not replaced"),
     ),
-    "put the file under a passphrase",
+    "encrypt the key file with a passphrase",
   ).action(async (file, flags) => {
     const identity = createIdentity();
     const { signal } = context.io;
@@ -61,34 +66,34 @@ function show(context: Context): CommandUnknownOpts {
       command(
         context,
         "show",
-        "Show the public keys of an identity, which needs no passphrase",
+        "Show the public keys in a key file. Needs no passphrase",
         [
           "membershipd identity show ada.json --json",
           "membershipd identity show ada.json --passphrase",
         ],
-      ).argument("<file>", "the identity"),
+      ).argument("<file>", "the key file"),
     ),
-    "make sure that the passphrase is the file's",
+    "check the passphrase of the key file",
   ).action(async (file, flags) => {
     const { text, mode } = await readIdentityText(file);
     const found = publicIdentity(text);
     if (isOpen(mode)) await context.io.stderr.write(`warning: ${file}: ${openness(mode)}\n`);
     const passphrase = await passphraseOf(context, flags);
     if (passphrase !== null) {
-      if (!found.locked) throw new UsageError(`${file} is not under a passphrase`);
+      if (!found.locked) throw new UsageError(`${file} is not encrypted with a passphrase`);
       await unlockIdentity(text, passphrase);
     }
     await printKeys(context, flags, found);
   });
 }
 
-/** The public keys of a peer. */
+/** The public keys of a user. */
 interface PublicKeys {
   signPub: string;
   kexPub: string;
 }
 
-/** The public keys that flags give, either themselves or as the file of an identity. */
+/** Returns the public keys from the flags, given directly or as a key file. */
 export async function keysOf(
   { identity, signPub, kexPub }: { identity?: string; signPub?: string; kexPub?: string },
 ): Promise<PublicKeys> {

@@ -1,5 +1,5 @@
 /**
- * `invite create|list|show|cancel|redeem`: single-use invitations.
+ * `invite create|list|show|cancel|redeem`: single-use invites.
  *
  * @module
  */
@@ -26,12 +26,17 @@ import { fields, print, printJson, printList, say } from "../../terminal/output.
 import { keysOf } from "./identity.ts";
 import { printUser } from "./user.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function inviteCommand(context: Context): CommandUnknownOpts {
-  return command(context, "invite", "Single-use invitations; only a hash of the token is stored", [
-    "membershipd invite create --note 'for the build machine'",
-    "membershipd invite list",
-  ])
+  return command(
+    context,
+    "invite",
+    "Manage single-use invites. Only a hash of the token is stored",
+    [
+      "membershipd invite create --note 'for the build machine'",
+      "membershipd invite list",
+    ],
+  )
     .addCommand(create(context))
     .addCommand(list(context))
     .addCommand(show(context))
@@ -44,8 +49,7 @@ function create(context: Context): CommandUnknownOpts {
     command(
       context,
       "create",
-      "Make an invitation and show its link or token, this once; makes the file or the bucket when " +
-        "there is none",
+      "Create an invite and show its link and token, which cannot be shown again",
       [
         "membershipd invite create --role admin",
         "membershipd invite create --url https://bus.example.org --qr",
@@ -54,24 +58,24 @@ function create(context: Context): CommandUnknownOpts {
       ],
     )
       .addOption(
-        new Option("--role <role>", "the role the new user gets")
+        new Option("--role <role>", "role of the new user")
           .choices(["admin", "user"] as const).default("user" as const),
       )
-      .option("--note <text>", "for the admins to read")
+      .option("--note <text>", "note for admins")
       .option(
         "--expires <time>",
-        "how long it is good for: 90m, 12h, 7d, 2w (default: 7d)",
+        "validity: 90m, 12h, 7d, 2w (default: 7d)",
         duration,
       )
-      .option("--by <name>", "who makes it: a user's key, or a name", "cli")
+      .option("--by <name>", "who creates it: a user's key, or a name", "cli")
       .addOption(urlOption())
       .addOption(
-        new Option("--qr", "show the link as a QR code too, for a phone").conflicts("json"),
+        new Option("--qr", "also show the link as a QR code").conflicts("json"),
       ),
   )).action(async (flags) => {
-    // Before anything is made: a token that nobody saw would be good for a week.
+    // Before the invite is created: a token that was never shown would be valid for a week.
     const base = await baseOf(context, flags);
-    if (flags.qr && base === null) throw new UsageError(`--qr needs a link: ${HOW_TO_LINK}`);
+    if (flags.qr && base === null) throw new UsageError(`--qr requires a link: ${HOW_TO_LINK}`);
     const input = {
       createdBy: check.createdBy("by", flags.by),
       role: flags.role,
@@ -92,20 +96,20 @@ function create(context: Context): CommandUnknownOpts {
       await say(context, "The token is not stored and cannot be shown again");
       if (base === null) await say(context, `For a link that opens in a browser: ${HOW_TO_LINK}`);
       else if (!isSecure(base)) {
-        await say(context, "Browsers make keys only over HTTPS: the page of this link will refuse");
+        await say(context, "Browsers create keys only over HTTPS, so this link will not work");
       }
     });
   });
 }
 
-const HOW_TO_LINK = "give --url https://HOST, or set UNIBUS_URL";
+const HOW_TO_LINK = "use --url https://HOST, or set UNIBUS_URL";
 
 async function printQr(context: Context, link: string): Promise<void> {
   const { isTTY, columns = Infinity } = context.io.stdout;
   const lines = await qrLines(link, isTTY);
   const width = (await qrLines(link, false))[0]!.length;
   if (isTTY && columns < width) {
-    return await say(context, `The QR code needs a terminal of ${width} columns`);
+    return await say(context, `The QR code requires a terminal with at least ${width} columns`);
   }
   await print(context, "", ...lines, "");
 }
@@ -118,7 +122,7 @@ function expires(ms: number = check.LIMITS.inviteDefaultMs): number {
 
 function list(context: Context): CommandUnknownOpts {
   return withJson(withPaging(withStore(
-    command(context, "list", "List invitations by id", [
+    command(context, "list", "List invites by ID", [
       "membershipd invite list",
       "membershipd invite list --limit 20 --json",
     ]),
@@ -145,8 +149,8 @@ function list(context: Context): CommandUnknownOpts {
 
 function show(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "show", "Show an invitation", ["membershipd invite show ID"])
-      .argument("<id>", "the invitation's id, not its token"),
+    command(context, "show", "Show an invite", ["membershipd invite show ID"])
+      .argument("<id>", "the invite's ID, not its token"),
   )).action(async (id, flags) => {
     await withOpenStore(context, flags, { read: true }, async (store) => {
       const invite = await byId(store.getInvite(id));
@@ -159,9 +163,9 @@ function show(context: Context): CommandUnknownOpts {
 
 function cancel(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "cancel", "Cancel an invitation that was not used", [
+    command(context, "cancel", "Cancel an unused invite", [
       "membershipd invite cancel ID",
-    ]).argument("<id>", "the invitation's id, not its token"),
+    ]).argument("<id>", "the invite's ID, not its token"),
   )).action(async (id, flags) => {
     await withOpenStore(context, flags, {}, async (store) => {
       const invite = await byId(store.cancelInvite(id));
@@ -172,33 +176,36 @@ function cancel(context: Context): CommandUnknownOpts {
   });
 }
 
-/** A token may be given where the id belongs, so what was not found is not repeated. */
+/** Throws `not_found` without repeating the ID, because it may be a token. */
 async function byId(found: Promise<Invite>): Promise<Invite> {
   try {
     return await found;
   } catch (error) {
     if (!isStoreError(error, "not_found")) throw error;
-    throw new StoreError("not_found", "No such invitation; give its id, not its token", {
-      hint: "membershipd invite list shows the ids",
+    throw new StoreError("not_found", "No invite has this ID; use its ID, not its token", {
+      hint: "run membershipd invite list to see the IDs",
     });
   }
 }
 
 function redeem(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "redeem", "Claim an invitation: adds the user with the invitation's role", [
+    command(context, "redeem", "Redeem an invite: adds a user with the invite's role", [
       "membershipd invite redeem --token-file - --identity ada.json --handle ada <token.txt",
       "membershipd invite redeem --token-file token.txt --sign-pub KEY --kex-pub KEY --handle ada",
     ])
-      .argument("[token]", "the token; others on this machine may see it here, so prefer a file")
-      .option("--token-file <file>", "file that holds the token; - reads stdin")
+      .argument(
+        "[token]",
+        "the token; prefer a file, because other users of this machine can see arguments",
+      )
+      .option("--token-file <file>", "file that contains the token; - reads stdin")
       .option("--sign-pub <key>", "Ed25519 public key, 64 hex digits")
       .option("--kex-pub <key>", "X25519 public key, 64 hex digits")
       .addOption(
-        new Option("--identity <file>", "take the public keys from what identity create has made")
+        new Option("--identity <file>", "key file to take the public keys from")
           .conflicts(["signPub", "kexPub"]),
       )
-      .requiredOption("--handle <name>", "name to show"),
+      .requiredOption("--handle <name>", "display name"),
   )).action(async (argument, flags) => {
     const keys = await keysOf(flags);
     const claim = {
@@ -219,17 +226,19 @@ async function readToken(
   file: string | undefined,
 ): Promise<string> {
   if ((argument === undefined) === (file === undefined)) {
-    throw new UsageError("Give the token as --token-file FILE (- for stdin) or as an argument");
+    throw new UsageError(
+      "Specify the token with --token-file FILE (- for stdin) or as an argument",
+    );
   }
   if (file === undefined) return argument!;
   if (check.hex64(file) !== null) {
-    throw new UsageError("--token-file takes the path of a file that holds the token");
+    throw new UsageError("--token-file must be the path of a file that contains the token");
   }
   let text = "";
   const decoder = new TextDecoder();
   for await (const chunk of bytesOf(io, file)) {
     text += decoder.decode(chunk, { stream: true });
-    // A token is 64 characters; whatever this is, it is not one.
+    // A token has 64 characters: this is not one.
     if (text.length > 1024) break;
   }
   return text.trim();

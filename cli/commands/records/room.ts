@@ -17,9 +17,9 @@ import { UsageError } from "../../terminal/failure.ts";
 import { withOpenStore } from "../../store/open.ts";
 import { fields, print, printJson, printList } from "../../terminal/output.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function roomCommand(context: Context): CommandUnknownOpts {
-  return command(context, "room", "Rooms and who is in them", [
+  return command(context, "room", "Show rooms and their members, and change owners", [
     "membershipd room list",
     "membershipd room show ROOM",
     "membershipd room owner ROOM KEY",
@@ -31,16 +31,16 @@ export function roomCommand(context: Context): CommandUnknownOpts {
 
 function list(context: Context): CommandUnknownOpts {
   return withJson(withPaging(withStore(
-    command(context, "list", "List rooms by id", [
+    command(context, "list", "List rooms by ID", [
       "membershipd room list",
       "membershipd room list --member KEY --json",
     ])
-      .option("--member <key>", "only rooms that this endpoint is in")
-      .option("--offered", "with --member: only rooms it was offered and has not accepted"),
+      .option("--member <key>", "only the rooms of this member")
+      .option("--offered", "with --member: only rooms offered to it that it has not accepted"),
   ))).action(async (flags) => {
     const { member, offered } = flags;
     if (offered && member === undefined) {
-      throw new UsageError("--offered needs --member");
+      throw new UsageError("--offered requires --member");
     }
     await withOpenStore(context, flags, { read: true }, async (store) => {
       await printList(context, flags, {
@@ -65,11 +65,16 @@ function list(context: Context): CommandUnknownOpts {
 
 function owner(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "owner", "Give a room whose owner is revoked or deleted to another member", [
-      "membershipd room owner ROOM KEY",
-    ])
-      .argument("<room>", "the room's id")
-      .argument("<key>", "the signing key of a member who has accepted and has the current key"),
+    command(
+      context,
+      "owner",
+      "Transfer a room whose owner is revoked or deleted to another member",
+      [
+        "membershipd room owner ROOM KEY",
+      ],
+    )
+      .argument("<room>", "the room's ID")
+      .argument("<key>", "signing key of a member that has accepted and has the current room key"),
   )).action(async (id, key, flags) => {
     await withOpenStore(context, flags, {}, async (store) => {
       const room = await store.changeRoomOwner(id, key);
@@ -81,17 +86,22 @@ function owner(context: Context): CommandUnknownOpts {
 
 function show(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "show", "Show a room, its members, and who lacks its current key", [
-      "membershipd room show ROOM",
-      "membershipd room show ROOM --json | jq .lacking",
-    ]).argument("<room>", "the room's id"),
+    command(
+      context,
+      "show",
+      "Show a room, its members, and the members without the current room key",
+      [
+        "membershipd room show ROOM",
+        "membershipd room show ROOM --json | jq .lacking",
+      ],
+    ).argument("<room>", "the room's ID"),
   )).action(async (id, flags) => {
     await withOpenStore(context, flags, { read: true }, async (store) => {
       const room = await store.getRoom(id);
       const holders = room.encrypted ? await holdersOf(store, id, room.epoch) : null;
       const members: (Member & { hasKey: boolean | null })[] = [];
-      for await (const it of all((request) => store.listMembers(id, request))) {
-        members.push({ ...it, hasKey: holders?.has(it.endpoint) ?? null });
+      for await (const member of all((request) => store.listMembers(id, request))) {
+        members.push({ ...member, hasKey: holders?.has(member.endpoint) ?? null });
       }
       const lacking = members.filter((it) => it.hasKey === false).map((it) => it.endpoint);
       if (flags.json) return await printJson(context, { room, members, lacking });
@@ -117,13 +127,13 @@ function show(context: Context): CommandUnknownOpts {
 
 async function holdersOf(store: Store, id: string, epoch: number): Promise<Set<string>> {
   const holders = new Set<string>();
-  for await (const it of all((request) => store.listSealedKeys(id, { ...request, epoch }))) {
-    holders.add(it.endpoint);
+  for await (const key of all((request) => store.listSealedKeys(id, { ...request, epoch }))) {
+    holders.add(key.endpoint);
   }
   return holders;
 }
 
-/** All items of a list, page by page. */
+/** Reads all items of a list, page by page. */
 async function* all<T>(page: (request: PageRequest) => Promise<Page<T>>): AsyncGenerator<T> {
   let after: string | null = null;
   do {

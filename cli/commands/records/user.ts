@@ -1,5 +1,5 @@
 /**
- * `user add|list|show|promote|demote|revoke|restore|delete`: the allowlist.
+ * `user add|list|show|promote|demote|revoke|restore|delete`: users.
  *
  * @module
  */
@@ -22,9 +22,9 @@ import { withOpenStore } from "../../store/open.ts";
 import { fields, print, printable, printJson, printList } from "../../terminal/output.ts";
 import { keysOf } from "./identity.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function userCommand(context: Context): CommandUnknownOpts {
-  return command(context, "user", "The allowlist: who may connect", [
+  return command(context, "user", "Manage users: who can connect, and with which role", [
     "membershipd user list",
     "membershipd user revoke KEY",
   ])
@@ -40,7 +40,7 @@ export function userCommand(context: Context): CommandUnknownOpts {
 
 function add(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "add", "Add a user; makes the file or the bucket when there is none", [
+    command(context, "add", "Add a user. Creates the store if it does not exist", [
       "membershipd user add --handle ada --identity ada.json --admin",
       "membershipd user add --sign-pub KEY --kex-pub KEY --handle build-3 " +
       "--nats-url nats://127.0.0.1:4222",
@@ -48,19 +48,19 @@ function add(context: Context): CommandUnknownOpts {
       .option("--sign-pub <key>", "Ed25519 public key, 64 hex digits")
       .option("--kex-pub <key>", "X25519 public key, 64 hex digits")
       .addOption(
-        new Option("--identity <file>", "take the public keys from what identity create has made")
+        new Option("--identity <file>", "key file to take the public keys from")
           .conflicts(["signPub", "kexPub"]),
       )
-      .requiredOption("--handle <name>", "name to show")
+      .requiredOption("--handle <name>", "display name")
       .addOption(
-        new Option("--role <role>", "what the user may do").choices(["admin", "user"] as const)
+        new Option("--role <role>", "role of the user").choices(["admin", "user"] as const)
           .default("user" as const),
       )
-      .addOption(new Option("--admin", "the same as --role admin").conflicts("role")),
+      .addOption(new Option("--admin", "same as --role admin").conflicts("role")),
   )).action(async (flags) => {
     const role = flags.admin ? "admin" : flags.role;
     const keys = await keysOf(flags);
-    // Before the store is opened, which may make a file.
+    // Before the store is opened, which may create a file.
     const input = {
       signPub: check.signPub("sign-pub", keys.signPub),
       kexPub: check.kexPub("kex-pub", keys.kexPub),
@@ -116,7 +116,7 @@ function promote(context: Context): CommandUnknownOpts {
 
 function demote(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    lastAdminToo(ofUser(context, "demote", "Make an admin a user like any other", [
+    lastAdminToo(ofUser(context, "demote", "Remove a user's admin role", [
       "membershipd user demote KEY",
       "membershipd user demote KEY --force",
     ])),
@@ -127,7 +127,7 @@ function demote(context: Context): CommandUnknownOpts {
 
 function revoke(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    lastAdminToo(ofUser(context, "revoke", "Take a user's access; restore gives it back", [
+    lastAdminToo(ofUser(context, "revoke", "Revoke a user's access. Can be undone with restore", [
       "membershipd user revoke KEY",
       "membershipd user revoke KEY --force",
     ])),
@@ -138,7 +138,7 @@ function revoke(context: Context): CommandUnknownOpts {
 
 function restore(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    ofUser(context, "restore", "Give a revoked user access again", [
+    ofUser(context, "restore", "Restore the access of a revoked user", [
       "membershipd user restore KEY",
     ]),
   )).action((key, flags) => change(context, flags, "restored", (store) => store.restoreUser(key)));
@@ -147,7 +147,7 @@ function restore(context: Context): CommandUnknownOpts {
 function remove(context: Context): CommandUnknownOpts {
   return withJson(withStore(
     lastAdminToo(
-      ofUser(context, "delete", "Remove a user and end its memberships; rooms it owns stay", [
+      ofUser(context, "delete", "Delete a user and its memberships. Rooms that it owns remain", [
         "membershipd user delete KEY",
         "membershipd user delete KEY --force",
       ]),
@@ -161,13 +161,13 @@ function remove(context: Context): CommandUnknownOpts {
   );
 }
 
-/** A command about one user. */
-function ofUser(...it: Parameters<typeof command>) {
-  return command(...it).argument("<key>", "the user's signing key");
+/** Creates a command that takes a user's key. */
+function ofUser(...args: Parameters<typeof command>) {
+  return command(...args).argument("<key>", "the user's signing key");
 }
 
-function lastAdminToo(it: ReturnType<typeof ofUser>) {
-  return it.option("--force", "also when it is the last active admin");
+function lastAdminToo(parent: ReturnType<typeof ofUser>) {
+  return parent.option("--force", "even if it is the last active admin");
 }
 
 function force(flags: { force?: true }): { force: boolean } {
@@ -185,7 +185,7 @@ async function change(
   });
 }
 
-/** Shows one user: in full, or as what was done to it. */
+/** Prints a user: all fields, or one line about what was done. */
 export async function printUser(
   context: Context,
   { json }: JsonFlag,

@@ -20,29 +20,29 @@ import { bytesOf, isSqliteFile } from "../../store/files.ts";
 import { urls } from "../../flags.ts";
 import { openFile, openNats } from "../../store/open.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function diffCommand(context: Context): CommandUnknownOpts {
   return withJson(withProgress(withNats(
     command(
       context,
       "diff",
-      "Compare two states and list what differs by key. Each is a snapshot file, a SQLite file, " +
-        "@nats for the bucket that --nats-url reaches, or - for a snapshot on stdin. Writes " +
-        "nothing. Exit code 3 when they differ",
+      "Compare two states and list the differences by key. Each state is a snapshot file, a SQLite " +
+        "file, @nats for the bucket at --nats-url, or - for a snapshot on stdin. Writes nothing. " +
+        "Exits with code 3 if they differ",
       [
         "membershipd snapshot diff monday.ndjson tuesday.ndjson",
         "membershipd snapshot diff backup.ndjson ./local_files/unibus.db --json",
         "membershipd snapshot diff backup.ndjson @nats --nats-url nats://127.0.0.1:4222",
       ],
     )
-      .argument("<a>", "one state")
-      .argument("<b>", "the other state"),
+      .argument("<a>", "first state")
+      .argument("<b>", "second state"),
   ))).action(async (a, b, flags) => {
     if (a === "-" && b === "-") throw new UsageError("Only one of the two can be stdin");
     if ([a, b].includes(BUCKET) !== (flags.natsUrl !== undefined)) {
-      throw new UsageError(`${BUCKET} and --nats-url belong together`);
+      throw new UsageError(`${BUCKET} and --nats-url must be used together`);
     }
-    // Looked at before either is opened: closing a file drops the locks this process has on it.
+    // Checked before either is opened: closing a file releases this process's locks on it.
     const sqlite = { a: await isSqlite(a), b: await isSqlite(b) };
     await using left = await sideOf(context, a, "left", sqlite.a, flags);
     await using right = await sideOf(context, b, "right", sqlite.b, flags);

@@ -21,29 +21,29 @@ import { countsText, digestLines, print, printJson, say } from "../../terminal/o
 import { Progress } from "../../terminal/progress.ts";
 import type { Counts } from "../../../src/core/model.ts";
 
-/** The last line of a snapshot, as docs/snapshot-format.md has it. */
+/** The last line of a snapshot; see docs/snapshot-format.md. */
 interface Trailer {
   counts: Counts;
   sha256: Record<string, string>;
 }
 
-/** Makes the command. */
+/** Creates the command. */
 export function exportCommand(context: Context): CommandUnknownOpts {
   return withJson(withProgress(withStore(
     command(
       context,
       "export",
-      "Write everything, as of one point in time, to a file (readable by its owner only) or stdout",
+      "Export all records at one point in time to a file, readable by its owner only, or to stdout",
       [
         "membershipd snapshot export backup.ndjson",
         "membershipd snapshot export - --nats-url nats://127.0.0.1:4222 | gzip >backup.ndjson.gz",
       ],
     )
-      .argument("<file>", "where to; - is stdout")
-      .option("--force", "replace a file that is there"),
+      .argument("<file>", "file to write; - is stdout")
+      .option("--force", "replace an existing file"),
   ))).action(async (file, flags) => {
     if (file === "-" && flags.json) {
-      throw new UsageError("--json and - both want stdout; name a file");
+      throw new UsageError("--json and - both write to stdout; name a file");
     }
     await withOpenStore(context, flags, { read: true }, async (store) => {
       const { io } = context;
@@ -69,8 +69,8 @@ function counted(store: Store, progress: Progress): Pick<Store, "records"> {
   return {
     async *records(options) {
       let done = 0;
-      for await (const it of store.records(options)) {
-        yield it;
+      for await (const record of store.records(options)) {
+        yield record;
         if (++done % 1000 === 0) progress.show({ phase: "export", done, total: null });
       }
       progress.show({ phase: "done", done, total: done });
@@ -78,7 +78,7 @@ function counted(store: Store, progress: Progress): Pick<Store, "records"> {
   };
 }
 
-/** Keeps the last line of what goes by. */
+/** Passes chunks through and keeps the last line. */
 class LastLine {
   bytes = 0;
   #kept = new Uint8Array();
@@ -86,7 +86,8 @@ class LastLine {
   async *watch(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     for await (const chunk of chunks) {
       this.bytes += chunk.length;
-      // A trailer is a few hundred bytes, and a chunk holds it whole or is followed by its rest.
+      // A trailer has a few hundred bytes; it ends in the last chunk and may begin in the one
+      // before.
       const joined = new Uint8Array(this.#kept.length + chunk.length);
       joined.set(this.#kept);
       joined.set(chunk, this.#kept.length);

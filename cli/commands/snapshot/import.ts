@@ -24,22 +24,22 @@ import { Progress } from "../../terminal/progress.ts";
 import { saveBefore } from "../../store/saved.ts";
 import { checkSnapshot } from "./verify.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function importCommand(context: Context): CommandUnknownOpts {
   return withJson(withProgress(withStore(
     command(
       context,
       "import",
-      "Put a snapshot into an empty store, with its epochs, statuses and times; makes the file or " +
-        "the bucket when there is none. The snapshot is checked before anything is written. " +
-        "--replace needs the server stopped",
+      "Import a snapshot into an empty store, including epochs, statuses and times. Creates the " +
+        "store if it does not exist. Checks the snapshot before it writes anything. With --replace, " +
+        "stop the server first",
       [
         "membershipd snapshot import backup.ndjson --db ./restored.db",
         "gunzip <backup.ndjson.gz | membershipd snapshot import - --nats-url nats://127.0.0.1:4222",
       ],
     )
       .argument("<file>", "the snapshot; - is stdin")
-      .option("--replace", "replace what the store holds, after saving it to a file"),
+      .option("--replace", "replace the store's contents, after saving them to a file"),
   ))).action(async (given, flags) => {
     checkStoreFlags(await chosenStore(context, flags));
     const { io } = context;
@@ -50,8 +50,10 @@ export function importCommand(context: Context): CommandUnknownOpts {
     const replace = flags.replace === true;
     await withOpenStore(context, flags, { create: true, alone: replace }, async (store, chosen) => {
       const saved = replace ? await saveBefore(context, chosen, store) : null;
-      // Said at once: it is needed most where the import then fails.
-      if (saved !== null && !flags.json) await print(context, `saved what was there -> ${saved}`);
+      // Printed immediately: it is most important if the import fails.
+      if (saved !== null && !flags.json) {
+        await print(context, `saved previous contents -> ${saved}`);
+      }
       const onProgress = (done: number) => progress.show({ phase: "import", done, total });
       onProgress(0);
       const { digests, digest } = await importSnapshot(store, bytesOf(io, file.path), {
@@ -76,7 +78,7 @@ function named(path: string): Source {
   return { path, [Symbol.asyncDispose]: () => Promise.resolve() };
 }
 
-/** It is read twice, to check and to import, so what is piped in is kept for the second time. */
+/** Saves stdin to a temporary file, because the snapshot is read twice: to check and to import. */
 async function fromStdin({ io }: Context): Promise<Source> {
   const directory = await mkdtemp(join(tmpdir(), "membershipd-"));
   const remove = () => rm(directory, { recursive: true, force: true });

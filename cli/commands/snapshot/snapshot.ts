@@ -10,12 +10,12 @@ import { exportCommand } from "./export.ts";
 import { importCommand } from "./import.ts";
 import { verifySnapshotCommand } from "./verify.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function snapshotCommand(context: Context): CommandUnknownOpts {
   return command(
     context,
     "snapshot",
-    "The whole control plane in one file, whatever the store; equal states give equal files",
+    "Export and import the whole control plane as one file, for any store. Equal states give equal files",
     [
       "membershipd snapshot export backup.ndjson",
       "membershipd snapshot verify backup.ndjson",

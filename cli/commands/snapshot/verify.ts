@@ -19,10 +19,10 @@ import { bytesOf, sizeOf } from "../../store/files.ts";
 import { countsText, digestLines, print, printJson, totalOf } from "../../terminal/output.ts";
 import { Progress } from "../../terminal/progress.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function verifySnapshotCommand(context: Context): CommandUnknownOpts {
   return withJson(withProgress(
-    command(context, "verify", "Check that a snapshot is whole, undamaged, and fits together", [
+    command(context, "verify", "Check that a snapshot is complete, undamaged and consistent", [
       "membershipd snapshot verify backup.ndjson",
       "gunzip <backup.ndjson.gz | membershipd snapshot verify -",
     ]).argument("<file>", "the snapshot; - is stdin"),
@@ -30,7 +30,7 @@ export function verifySnapshotCommand(context: Context): CommandUnknownOpts {
     const { version, counts, digests, digest } = await check(context, flags, file);
     const all = { ...digests, all: digest };
     if (flags.json) return await printJson(context, { file, version, counts, digests: all });
-    await print(context, `whole: ${countsText(counts)}`, ...digestLines(all));
+    await print(context, `valid: ${countsText(counts)}`, ...digestLines(all));
   });
 }
 
@@ -46,7 +46,11 @@ async function check(
   return summary;
 }
 
-/** Reads a whole snapshot and says what is in it, or what is wrong with it. */
+/**
+ * Verifies a snapshot and returns a summary.
+ *
+ * @throws {StoreError} corrupt: the snapshot is incomplete, damaged or inconsistent
+ */
 export async function checkSnapshot(
   { io }: Context,
   progress: Progress,
@@ -57,9 +61,9 @@ export async function checkSnapshot(
   try {
     return await verifySnapshot(bytesOf(io, file, show));
   } catch (error) {
-    // What does not fit is the file's contents, not the way we were called.
+    // The file's contents are inconsistent; the command line is correct.
     if (!isStoreError(error, "invalid")) throw error;
-    throw new StoreError("corrupt", `Snapshot does not fit together: ${error.message}`, {
+    throw new StoreError("corrupt", `The snapshot is inconsistent: ${error.message}`, {
       cause: error,
       ...(error.field === undefined ? {} : { field: error.field }),
       hint: TAKE_ANOTHER,

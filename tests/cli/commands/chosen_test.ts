@@ -44,7 +44,7 @@ Deno.test("settings that are wrong end a command as they end the server", () =>
     assert.deepEqual([missing.code, /no such file/.test(missing.stderr)], [2, true]);
     const any = { UNIBUS_STORE: "jetstream", UNIBUS_NATS_PORT: "0" };
     const port = await cli(["user", "list"], { env: any });
-    assert.deepEqual([port.code, /name it with --nats-url/.test(port.stderr)], [2, true]);
+    assert.deepEqual([port.code, /use --nats-url/.test(port.stderr)], [2, true]);
   }));
 
 Deno.test("commands reach the bucket in the server's own NATS by its settings alone", () =>

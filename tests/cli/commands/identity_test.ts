@@ -28,7 +28,7 @@ Deno.test("identity create keeps the keys in a file for its owner and shows the 
     }
     const again = await cli(["identity", "create", file]);
     assert.equal(again.code, 1);
-    assert.match(again.stderr, /there is such a file/);
+    assert.match(again.stderr, /the file already exists/);
     assert.equal(readFileSync(file, "utf8"), text);
   });
 });

@@ -51,7 +51,7 @@ Deno.test("a bad address, or a QR code of no link, is refused before anything is
     }
     await assert.rejects(Deno.stat(`${dir}/a.db`), Deno.errors.NotFound);
     const told = await cli([...create, "--url", "https://u:hunter2@bus"]);
-    assert.match(told.stderr, /--url takes no user and password/);
+    assert.match(told.stderr, /--url must not contain a user or password/);
     assert.doesNotMatch(told.stderr + told.stdout, /hunter2/);
     const { stderr } = await cli([...create, "--url", "http://10.0.0.1:8470"]);
     assert.match(stderr, /only over HTTPS/);

@@ -121,7 +121,7 @@ Deno.test("a bucket written since the move is refused with a hint, and --replace
     assert.equal(documentOf(refused).error.code, "refused");
     assert.match(refused.stderr, /moving again would undo that.*\nhint: .*--replace/);
     const { stdout } = await ok(["migrate-to-kv", ...flags, "--replace"]);
-    const [, saved] = /^saved what was there -> (.+)$/m.exec(stdout)!;
+    const [, saved] = /^saved previous contents -> (.+)$/m.exec(stdout)!;
     await ok(["snapshot", "verify", saved!]);
     await ok(["verify", "--db", db, "--nats-url", server.url]);
   }));

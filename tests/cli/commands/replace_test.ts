@@ -22,7 +22,7 @@ Deno.test("import --replace saves a file's records beside it first, for its owne
     const { db, mine, other } = await two(dir);
     const { code, stdout } = await cli(["snapshot", "import", other, "--db", db, "--replace"]);
     assert.equal(code, 0);
-    const [, saved] = /^saved what was there -> (.+)$/m.exec(stdout)!;
+    const [, saved] = /^saved previous contents -> (.+)$/m.exec(stdout)!;
     assert.ok(saved!.startsWith(`${db}.replaced-`));
     assert.deepEqual(readFileSync(saved!), readFileSync(mine));
     assert.equal(statSync(saved!).mode & 0o777, 0o600);

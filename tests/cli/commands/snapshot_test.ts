@@ -40,7 +40,7 @@ Deno.test("export, verify, import and diff go round, file to bucket and back", (
     const stdout = (await ok(["snapshot", "export", "-", ...nats])).stdout;
     assert.equal(stdout, readFileSync(file, "utf8"));
     await ok(["snapshot", "import", "-", "--db", `${dir}/c.db`], stdout);
-    assert.match((await ok(["snapshot", "verify", "-"], stdout)).stdout, /^whole: /);
+    assert.match((await ok(["snapshot", "verify", "-"], stdout)).stdout, /^valid: /);
     for (const other of [back, db, `${dir}/c.db`]) {
       assert.match((await ok(["snapshot", "diff", file, other])).stdout, /^equal: \d+ records/);
     }
@@ -82,7 +82,7 @@ Deno.test("export replaces no file unless forced, and only a file", () =>
     writeFileSync(file, "mine");
     const refused = await cli(["snapshot", "export", file, "--db", db]);
     assert.equal(refused.code, 1);
-    assert.match(refused.stderr, /--force replaces it/);
+    assert.match(refused.stderr, /use --force to replace it/);
     assert.equal(readFileSync(file, "utf8"), "mine");
     symlinkSync(file, `${dir}/link`);
     await ok(["snapshot", "export", `${dir}/link`, "--db", db, "--force"]);
@@ -90,10 +90,10 @@ Deno.test("export replaces no file unless forced, and only a file", () =>
     for (const place of [dir, "/dev/null"]) {
       const no = await cli(["snapshot", "export", place, "--db", db, "--force"]);
       assert.equal(no.code, 1, place);
-      assert.match(no.stderr, /it is not a file/);
+      assert.match(no.stderr, /not a regular file/);
     }
     const nowhere = await cli(["snapshot", "export", `${dir}/no/x`, "--db", db]);
-    assert.match(nowhere.stderr, /no such directory/);
+    assert.match(nowhere.stderr, /directory does not exist/);
   }));
 
 Deno.test("an interrupted export leaves no file and what was there", () =>

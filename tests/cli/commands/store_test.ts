@@ -157,7 +157,7 @@ Deno.test("a list pages with limit and after, and is whole without", () =>
     const rest = ["user", "list", "--after", keys[1499]!, "--json", "--db", db];
     assert.deepEqual(keysOf(await ok(rest)), keys.slice(1500));
     const human = await ok(["user", "list", "--limit", "2", "--db", db]);
-    assert.equal(human.stderr, `there are more: --after ${keys[1]}\n`);
+    assert.equal(human.stderr, `more items: --after ${keys[1]}\n`);
   }));
 
 onBoth("a room is shown with its members and who lacks its current key", async (flags, dir) => {
@@ -197,7 +197,7 @@ onBoth("a room is shown with its members and who lacks its current key", async (
   assert.deepEqual([await offered(signPub), await offered(heir)], [1, 0]);
   const alone = await cli(["room", "list", "--offered", ...flags]);
   assert.deepEqual([alone.code, alone.stdout], [2, ""]);
-  assert.match(alone.stderr, /--offered needs --member/);
+  assert.match(alone.stderr, /--offered requires --member/);
 
   // The owner of this room is no user.
   const given = documentOf(await ok(["room", "owner", id, heir, "--json", ...flags]));

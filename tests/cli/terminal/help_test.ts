@@ -137,15 +137,15 @@ Deno.test("what the parser does not take is wrong usage, with a suggestion where
 Deno.test("two stores at once, and flags that need another, are wrong usage", async () => {
   const url = ["--nats-url", "nats://127.0.0.1:1"];
   const wrong: [string[], RegExp][] = [
-    [["user", "list", "--db", "a.db", ...url], /name two stores/],
-    [["doctor", "--db", "a.db", ...url], /name two stores/],
-    [["user", "list", "--bucket", "B"], /--bucket needs --nats-url/],
-    [["user", "list", "--ca", "ca.pem"], /--ca needs --nats-url/],
-    [["doctor", "--monitor-url", "http://127.0.0.1:1"], /--monitor-url needs --nats-url/],
+    [["user", "list", "--db", "a.db", ...url], /select different stores/],
+    [["doctor", "--db", "a.db", ...url], /select different stores/],
+    [["user", "list", "--bucket", "B"], /--bucket requires --nats-url/],
+    [["user", "list", "--ca", "ca.pem"], /--ca requires --nats-url/],
+    [["doctor", "--monitor-url", "http://127.0.0.1:1"], /--monitor-url requires --nats-url/],
     [["doctor", ...url, "--monitor-url", "x"], /http:\/\//],
     [["snapshot", "diff", "-", "-"], /stdin/],
-    [["snapshot", "diff", "a", "@nats"], /belong together/],
-    [["snapshot", "export", "-", "--json"], /want stdout/],
+    [["snapshot", "diff", "a", "@nats"], /must be used together/],
+    [["snapshot", "export", "-", "--json"], /write to stdout/],
   ];
   for (const [args, message] of wrong) {
     const { code, stderr } = await cli(args);

@@ -249,6 +249,6 @@ Deno.test("what nobody foresaw asks for a report, without what only a debugger n
   const { signal } = new AbortController();
   const failure = failureOf(new TypeError("x is not a function"), signal, null)!;
   assert.deepEqual([failure.exit, failure.code], [1, "internal"]);
-  assert.match(failure.hint!, /UNIBUS_DEBUG=1 .* version --json/);
+  assert.match(failure.hint!, /UNIBUS_DEBUG=1\) and .* version --json/);
   assert.equal(failureOf(new OutputClosed("gone"), signal, null), null);
 });

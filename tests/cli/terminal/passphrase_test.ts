@@ -60,7 +60,7 @@ Deno.test("a passphrase is asked for twice where it is made, once where it is us
     const create = ["identity", "create", file, "--passphrase"];
     const differs = await typing(create, PASSPHRASE, "another");
     assert.equal(differs.code, 2);
-    assert.match(differs.stderr, /not the same twice/);
+    assert.match(differs.stderr, /do not match/);
     assert.equal((await typing(create, "")).code, 2);
     assert.ok(!existsSync(file));
     const made = await typing(create, PASSPHRASE, PASSPHRASE);
@@ -71,7 +71,7 @@ Deno.test("a passphrase is asked for twice where it is made, once where it is us
     assert.equal((await typing(show, "another")).code, 2);
     const nobody = await cli(show);
     assert.equal(nobody.code, 2);
-    assert.match(nobody.stderr, /needs a terminal/);
+    assert.match(nobody.stderr, /requires a terminal/);
   }));
 
 Deno.test("a passphrase that lies open, is empty, or is for nothing is refused, and an open identity named", () =>
@@ -99,7 +99,7 @@ Deno.test("a passphrase that lies open, is empty, or is for nothing is refused, 
     assert.equal((await cli(["identity", "create", file])).code, 0);
     chmodSync(secret, 0o600);
     const plain = await cli(["identity", "show", file, "--passphrase-file", secret]);
-    assert.match(plain.stderr, /is not under a passphrase/);
+    assert.match(plain.stderr, /is not encrypted with a passphrase/);
     chmodSync(file, 0o644);
     const open = await cli(["identity", "show", file]);
     assert.equal(open.code, 0);
