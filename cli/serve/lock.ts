@@ -9,6 +9,7 @@ import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
+import { pause } from "../../src/core/async/wait.ts";
 import { isStoreError, StoreError } from "../../src/core/errors.ts";
 import { systemCode } from "../../src/core/host/system_code.ts";
 import { connect, run, value } from "../../src/sqlite/file/connect.ts";
@@ -103,12 +104,11 @@ async function gone(former: Former, attempt: string, signal: AbortSignal, log: L
   const { pid } = former;
   const deadline = performance.now() + PATIENCE_MS;
   for (let tries = 0; pid > 0 && await isThere(former); tries++) {
-    signal.throwIfAborted();
     if (performance.now() > deadline) {
       throw new StoreError("refused", `${attempt}: nats-server ${pid} does still; end it first`);
     }
     if (tries === 0) log("info", "nats.waiting_for_former", { pid });
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await pause(LOOK_MS, signal);
   }
 }
 

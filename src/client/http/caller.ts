@@ -4,7 +4,7 @@
  * @module
  */
 
-import { orAbort } from "../../core/async/wait.ts";
+import { orAbort, pause } from "../../core/async/wait.ts";
 import { isLoopbackUrl } from "../../core/host/loopback.ts";
 import { isStoreError, StoreError } from "../../core/errors.ts";
 import { type Signer, signRequest } from "../../signature/sign.ts";
@@ -209,10 +209,4 @@ function unanswered(
     ? ` within ${timeout} ms`
     : `: ${cause instanceof Error ? cause.message : String(cause)}`;
   return new StoreError("unavailable", `${nameOf(call)} got no response${why}`, { cause });
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  let timer: ReturnType<typeof setTimeout>;
-  const over = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
-  return orAbort(over, signal).finally(() => clearTimeout(timer));
 }

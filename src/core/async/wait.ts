@@ -1,5 +1,5 @@
 /**
- * Waiting no longer than one wants to.
+ * Waits that end: after a time, or with a signal.
  *
  * @module
  */
@@ -13,6 +13,16 @@ export async function within<T, L>(ms: number, work: Promise<T>, late: () => L):
   const end = new Promise<void>((resolve) => timer = setTimeout(resolve, ms)).then(late);
   try {
     return await Promise.race([work, end]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Waits `ms` milliseconds; rejects with the signal's reason when it is aborted. */
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  try {
+    await orAbort(new Promise<void>((resolve) => timer = setTimeout(resolve, ms)), signal);
   } finally {
     clearTimeout(timer);
   }

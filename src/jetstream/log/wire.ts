@@ -8,6 +8,7 @@
 import { Buffer } from "node:buffer";
 import type { Msg, MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { errors } from "@nats-io/transport-node";
+import { pause } from "../../core/async/wait.ts";
 import { StoreError } from "../../core/errors.ts";
 
 /** A write lost its compare-and-set: the key's revision is not the expected one. */
@@ -101,19 +102,10 @@ export function left(deadline: number): number {
   return Math.max(1, deadline - Date.now());
 }
 
-/** Waits; rejects when `signal` ends the wait. */
-export function wait(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const end = () => {
-      clearTimeout(timer);
-      reject(aborted(signal!));
-    };
-    if (signal?.aborted) return reject(aborted(signal));
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", end);
-      resolve();
-    }, ms);
-    signal?.addEventListener("abort", end, { once: true });
+/** Waits; rejects with `aborted` when the signal is aborted. */
+export async function wait(ms: number, signal?: AbortSignal): Promise<void> {
+  await pause(ms, signal).catch(() => {
+    throw aborted(signal!);
   });
 }
 

@@ -20,7 +20,7 @@ import {
   refusal,
 } from "./auth_request.ts";
 import { CLIENT_ACCOUNT } from "./accounts.ts";
-import { formatTag, type Grant, grantOf, permissionsOf } from "./grant.ts";
+import { formatTag, type Grant, grantOf, type OpenGrant, permissionsOf } from "./grant.ts";
 import { nkeyFromSeed, type NkeyPair } from "../../keys/nkey.ts";
 import { Reconciler } from "./reconcile.ts";
 import { roomsOf } from "./rooms.ts";
@@ -254,7 +254,7 @@ class Callout implements AuthCallout {
   #admitOpen(
     message: Msg,
     request: AuthRequest,
-    grant: "off" | "soft",
+    grant: OpenGrant,
     verified: { endpoint: string; grant: Grant } | null,
   ): void {
     const endpoint = verified?.endpoint ?? null;

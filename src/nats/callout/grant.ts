@@ -15,6 +15,7 @@
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import type { Room } from "../../core/model.ts";
+import type { BusAuth } from "../../core/operations.ts";
 
 /** Lists of permitted subjects, as in a user JWT. */
 export interface Permissions {
@@ -134,7 +135,7 @@ export function permissionsOf(nkey: string, { subjects }: Grant): Permissions {
 }
 
 /** Grant IDs that stand for "everything in the account": not checked, or only reported. */
-export type OpenGrant = "off" | "soft";
+export type OpenGrant = Exclude<BusAuth, "enforce">;
 
 /** The endpoint and permissions of a connection, encoded in its user name. */
 export interface Tag {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { pause } from "../../core/async/wait.ts";
 import { systemCode } from "../../core/host/system_code.ts";
 import { errors, type NatsConnection, NatsConnectionImpl } from "@nats-io/transport-node";
 import { StoreError, type StoreErrorOptions } from "../../core/errors.ts";
@@ -178,19 +179,6 @@ function throwIfAborted(signal: AbortSignal | undefined): void {
   });
 }
 
-/** Waits until the time is over or the caller's signal is aborted. */
-function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal?.addEventListener("abort", end, { once: true });
-  });
-}
-
 function falseServer(options: NatsOptions, cause: StoreError): StoreError {
   return new StoreError("refused", `Connect to ${showServers(options.servers)}: ${cause.message}`, {
     cause,
@@ -283,6 +271,7 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnection>
     }
     if (proof.problem !== null) throw falseServer(options, proof.problem);
     const wait = Math.min(100 * attempt, 1000, Math.max(1, deadline - Date.now()));
-    await pause(wait, options.signal);
+    // The next attempt says that it was aborted.
+    await pause(wait, options.signal).catch(() => {});
   }
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { orAbort, within } from "../../../src/core/async/wait.ts";
+import { orAbort, pause, within } from "../../../src/core/async/wait.ts";
 
 const never = new Promise<never>(() => {});
 
@@ -39,4 +39,17 @@ Deno.test("orAbort() with an aborted signal discards what is there already", asy
     /^Error: enough$/,
   );
   assert.deepEqual(discarded, [1]);
+});
+
+Deno.test("pause() ends with its time, or rejects with the reason of the signal", async () => {
+  const began = performance.now();
+  await pause(20);
+  assert.ok(performance.now() - began > 15);
+  const end = new AbortController();
+  const waiting = pause(60_000, end.signal);
+  end.abort(new Error("enough"));
+  await assert.rejects(waiting, /^Error: enough$/);
+  // Without a timer that is left: the test would fail for it.
+  await assert.rejects(pause(60_000, end.signal), /^Error: enough$/);
+  await pause(1, new AbortController().signal);
 });
