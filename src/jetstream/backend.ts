@@ -25,13 +25,14 @@ import { Unreadable, unreadable } from "../core/checks/problems.ts";
 import { type BulkOptions, BulkWriter } from "./log/bulk.ts";
 import { BATCH_LIMIT, type Bucket, type Entry } from "./log/bucket.ts";
 import { Cache, type CacheOptions } from "./cache/cache.ts";
+import { markFilled } from "./cache/admins.ts";
 import { compare, type Diff, isData } from "./contents/compare.ts";
 import { Context } from "./transactions/context.ts";
 import { Directory } from "./cache/directory.ts";
 import { scan } from "./log/feed.ts";
 import { Fence } from "./log/fence.ts";
 import { checkHealth } from "./health.ts";
-import { inviteKey, roomKey, userKey } from "./records/keys.ts";
+import { inviteKey, isIndex, roomKey, userKey } from "./records/keys.ts";
 import { claimBucket, guardOf, type Marker, readMarker, writeMarker } from "./log/marker.ts";
 import { countMembers, pruneInvites, pruneSealedKeys } from "./transactions/prune.ts";
 import { RoomReads, RoomTransactions } from "./transactions/rooms.ts";
@@ -309,10 +310,12 @@ export class JetStreamBackend implements Backend {
       { read, sequence },
       this.#context.deadline(),
     );
+    const { guard } = guardOf(revision);
+    await markFilled(this.#bucket, marker, guard, this.#context.deadline());
     const diffs = () => compare(this.#bucket, () => spool.records(), { signal });
     await applyDiffs(this.#bucket, diffs, {
       signal,
-      ...guardOf(revision),
+      guard,
       ...(onProgress === undefined ? {} : { onProgress }),
     });
     revision = await writeMarker(
@@ -365,7 +368,7 @@ export async function applyDiffs(
   for await (const diff of diffs()) {
     if (written + removed === 0) onFirst?.();
     const value = diff.change === "extra" ? null : diff.value;
-    const wait = writer.write(diff.key, value, diff.key.startsWith("rooms_by_member.") ? 0 : 1);
+    const wait = writer.write(diff.key, value, isIndex(diff.key) ? 0 : 1);
     if (diff.change === "extra") removed++;
     else written++;
     if (wait !== undefined) {

@@ -8,7 +8,7 @@ import { StoreError } from "../core/errors.ts";
 import { isEmpty } from "../jetstream/backend.ts";
 import type { Bucket } from "../jetstream/log/bucket.ts";
 import { isWrittenSince } from "../jetstream/log/fence.ts";
-import { MARKER_KEY } from "../jetstream/records/keys.ts";
+import { isAside, MARKER_KEY } from "../jetstream/records/keys.ts";
 import { type Marker, type ReadMarker, readMarker, writeMarker } from "../jetstream/log/marker.ts";
 import { type OpenBucket, openBucket } from "../jetstream/mod.ts";
 import { streamInfo } from "../jetstream/log/stream.ts";
@@ -87,7 +87,8 @@ async function isChanged(
   const { sequence = revision } = marker;
   const info = await streamInfo(bucket, soon());
   if (info?.state.last_seq === revision && revision === sequence + 1) return false;
-  if (await isWrittenSince(bucket, { sequence, except: MARKER_KEY }, soon())) return true;
+  const except = (key: string) => isAside(key) || key === MARKER_KEY;
+  if (await isWrittenSince(bucket, { sequence, except }, soon())) return true;
   // Behind it are fences only, as reads leave them, or deletions of which nothing is left but a gap.
   const digest = new SnapshotDigest();
   for await (const it of reader(bucket).records(signal)) digest.add(it);

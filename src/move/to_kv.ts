@@ -8,6 +8,7 @@ import { StoreError } from "../core/errors.ts";
 import { applyDiffs } from "../jetstream/backend.ts";
 import { type BulkOptions, BulkWriter } from "../jetstream/log/bulk.ts";
 import type { Bucket } from "../jetstream/log/bucket.ts";
+import { markFilled } from "../jetstream/cache/admins.ts";
 import { compare, type Diff } from "../jetstream/contents/compare.ts";
 import { isWrittenSince } from "../jetstream/log/fence.ts";
 import { guardOf, writeMarker } from "../jetstream/log/marker.ts";
@@ -129,7 +130,7 @@ async function move(
 
   const guard = guardOf(revision);
   /** Where the stream must still end after the verification: else somebody else wrote. */
-  let last = revision;
+  let last = await markFilled(bucket, marker, guard.guard, soon());
   const lastSequence = async () => (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;
   let summary: SnapshotSummary;
   if (!plan.occupied) {

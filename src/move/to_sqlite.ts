@@ -14,6 +14,7 @@ import { compare } from "../jetstream/contents/compare.ts";
 import { isWrittenSince } from "../jetstream/log/fence.ts";
 import { refuseInUse } from "../jetstream/in_use.ts";
 import { type Marker, readMarker, refuseInProgress } from "../jetstream/log/marker.ts";
+import { isAside } from "../jetstream/records/keys.ts";
 import { openBucket } from "../jetstream/mod.ts";
 import { BucketRecords } from "../jetstream/contents/stored.ts";
 import { streamInfo } from "../jetstream/log/stream.ts";
@@ -219,6 +220,8 @@ async function verify(
     },
   });
   for await (const { change, key } of diffs) {
+    // A bucket that version 0.1 wrote has no index of admins, and none goes to the file.
+    if (isAside(key)) continue;
     if (found.push(`${change} ${key}`) >= 5) break;
   }
   const last = (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;

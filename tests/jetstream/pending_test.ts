@@ -39,12 +39,12 @@ Deno.test("what reads many keys ends in time although the server counts one mess
     assert.ok(changed > before, `${what} met no wrong count`);
     return answer;
   };
-  assert.equal(await inTime("hasAdmin", () => store.hasAdmin()), true);
   assert.equal((await inTime("listUsers", () => store.listUsers())).items.length, 2);
   assert.equal((await inTime("records", () => collect(store.records()))).length, 1104);
   const page = await inTime("listMembers", () => store.listMembers("r", { limit: 10_000 }));
   assert.equal(page.items.length, 1101);
   await writer.revokeUser(b.signPub);
+  // Nobody else is named, and the index was not built yet.
   await inTime("revokeUser", () => fails("last_admin", store.revokeUser(a.signPub)));
   await eventually("healthy", async () => (await store.health()).ok);
   assert.equal(await store.isAuthorized(a.signPub), true);

@@ -24,6 +24,7 @@ import {
   sqliteSnapshot,
   withPlace,
 } from "./kit.ts";
+import { interposed } from "../helpers/interposed.ts";
 import { testCluster } from "../helpers/nats.ts";
 import { person } from "../helpers/sqlite.ts";
 import { writeDataset } from "../tools/dataset.ts";
@@ -46,33 +47,6 @@ function mover(args: string[]) {
       }
     },
   };
-}
-
-/** The connection, with something done once, before or after the first request that `when` picks. */
-function interposed(
-  nc: NatsConnection,
-  when: (payload: string) => boolean,
-  { before, after }: { before?: () => Promise<unknown>; after?: () => Promise<unknown> },
-): NatsConnection {
-  let done = false;
-  const request: NatsConnection["request"] = async (subject, payload, options) => {
-    const now = !done && when(String(payload));
-    done ||= now;
-    if (now) await before?.();
-    const answer = await nc.request(subject, payload, options);
-    if (now) await after?.();
-    return answer;
-  };
-  return new Proxy(nc, {
-    get(target, name) {
-      const found = Reflect.get(target, name);
-      return name === "request"
-        ? request
-        : typeof found === "function"
-        ? found.bind(target)
-        : found;
-    },
-  });
 }
 
 /** Moves, and adds a user to the target when all checks are done and nothing is marked. */

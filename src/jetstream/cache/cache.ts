@@ -21,7 +21,7 @@ import { StoreError } from "../../core/errors.ts";
 import { AccessListeners } from "../../core/async/listeners.ts";
 import type { AccessChange, Member, User } from "../../core/model.ts";
 import { isActiveAdmin } from "../../core/rules.ts";
-import { activeAdmins } from "./admins.ts";
+import { findAdmins, readAdminIndex } from "./admins.ts";
 import { within } from "../../core/async/wait.ts";
 import { BATCH_LIMIT, type Bucket, MARKER_TTL_SECONDS } from "../log/bucket.ts";
 import { Feed } from "../log/feed.ts";
@@ -30,7 +30,7 @@ import { FENCE_KEY, userKey } from "../records/keys.ts";
 import { isStillOpened, lossOf, quorumAge, streamInfo } from "../log/stream.ts";
 import { decodeUser } from "../records/values.ts";
 import { View } from "./view.ts";
-import { wait } from "../log/wire.ts";
+import { left } from "../log/wire.ts";
 
 /** How the cache behaves. */
 export interface CacheOptions {
@@ -150,11 +150,22 @@ export class Cache {
   hasAdmin(): boolean | Promise<boolean> {
     if (this.#isReady()) return this.#view.admins.size > 0 && this.#isFresh();
     return this.#ask((view) => view.admins.size > 0, async (deadline) => {
-      const [admin] = await activeAdmins(this.#bucket, deadline, 1);
-      const user = admin === undefined ? null : await this.#read(admin, deadline);
-      return user !== null && isActiveAdmin(user) &&
-        await isStillOpened(this.#bucket, deadline);
+      const bucket = this.#bucket;
+      const { names } = await readAdminIndex(bucket, this.floor, left(deadline));
+      // Whom version 0.1 made an admin, the index does not name.
+      const others = async () => (await findAdmins(bucket, left(deadline), 1)).keys();
+      return (await this.#hasAdmin(names, deadline) ||
+        await this.#hasAdmin(await others(), deadline)) &&
+        await isStillOpened(bucket, deadline);
     });
+  }
+
+  async #hasAdmin(names: Iterable<string>, deadline: number): Promise<boolean> {
+    for (const signPub of names) {
+      const user = await this.#read(signPub, deadline);
+      if (user !== null && isActiveAdmin(user)) return true;
+    }
+    return false;
   }
 
   /** A membership; `undefined` when the cache cannot tell and the leader must be asked. */
@@ -172,19 +183,6 @@ export class Cache {
   /** Active admins as far as known; `null` when the cache is not warm. */
   admins(): ReadonlySet<string> | null {
     return this.#isReady() ? this.#view.admins : null;
-  }
-
-  /** Active admins when everything up to `sequence`, or more, has been seen; loads for that if need be. */
-  async adminsAt(sequence: number, deadline: number): Promise<ReadonlySet<string>> {
-    while (this.#isCold() || this.#view.upTo < sequence) {
-      if (this.#closed) throw new StoreError("closed", "The store is closed");
-      if (Date.now() >= deadline) {
-        throw new StoreError("unavailable", "The cache did not catch up in time");
-      }
-      this.warm();
-      await wait(5);
-    }
-    return this.#view.admins;
   }
 
   /** Ends the feed and whoever waits. */

@@ -43,7 +43,7 @@ interface Expected {
   value: string;
 }
 
-/** The entries that the bucket should hold, in canonical order, a member's index entry behind it. */
+/** The entries that the bucket should hold, in canonical order, those of an index behind what they are of. */
 class Wanted {
   readonly #records: Iterator<StoreRecord>;
   readonly #onRecord: ((it: StoreRecord) => void) | undefined;

@@ -13,7 +13,7 @@ import { show } from "../../core/validate.ts";
 import type { Bucket } from "../log/bucket.ts";
 import { isData } from "./compare.ts";
 import { scan } from "../log/feed.ts";
-import { parseKey } from "../records/keys.ts";
+import { isIndex, parseKey } from "../records/keys.ts";
 import { Spool } from "./spool.ts";
 import { decodeRecord, decodeRoom, entriesOf, isVisible } from "../records/values.ts";
 
@@ -76,7 +76,7 @@ export class BucketRecords implements StoredRecords, Disposable {
   #take(key: string, data: Uint8Array): void {
     if (!isData(key)) return;
     const parsed = parseKey(key);
-    if (parsed?.space === "rooms_by_member") return;
+    if (parsed !== null && isIndex(key)) return;
     this.#spool.take(key, data);
     if (parsed?.space !== "rooms") return;
     this.#pending.delete(parsed.id);

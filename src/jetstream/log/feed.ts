@@ -12,6 +12,7 @@ import { createInbox, type Msg, nuid, type Subscription } from "@nats-io/transpo
 import { StoreError } from "../../core/errors.ts";
 import type { Bucket, Entry } from "./bucket.ts";
 import { isWrittenSince } from "./fence.ts";
+import { FENCE_KEY } from "../records/keys.ts";
 import { publish, subscribe, wait } from "./wire.ts";
 
 /** What a feed delivers and to whom. */
@@ -330,6 +331,6 @@ async function endOf(
   );
   if (info.state.last_seq <= position) return "at";
   // Those who read leave fences, one behind the other: waiting for a moment without could take long.
-  const since = { sequence: position, pattern };
+  const since = { sequence: position, pattern, except: (key: string) => key === FENCE_KEY };
   return await isWrittenSince(bucket, since, deadline) ? null : "behind";
 }

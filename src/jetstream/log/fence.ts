@@ -14,7 +14,7 @@ import { nuid } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
 import { within } from "../../core/async/wait.ts";
 import { BATCH_LIMIT, type Bucket, type Entry } from "./bucket.ts";
-import { FENCE_KEY } from "../records/keys.ts";
+import { FENCE_KEY, isAside } from "../records/keys.ts";
 import { left, retry, Transient, WrongRevision } from "./wire.ts";
 
 /** What one try of a transaction has read. */
@@ -161,23 +161,20 @@ export interface Since {
   until?: number;
   /** Of these keys. Default: all. */
   pattern?: string;
-  /** But not of this key. */
-  except?: string;
+  /** But not of these keys. Default: fences, which reads leave, and the index of admins. */
+  except?: (key: string) => boolean;
 }
 
-/**
- * Whether anything but fences, which reads leave, stands behind a sequence. Deletions count while their
- * markers are there, which is a day.
- */
+/** Whether anything stands behind a sequence. Deletions count while their markers are there, which is a day. */
 export async function isWrittenSince(
   bucket: Bucket,
-  { sequence, until = Infinity, pattern = ">", except }: Since,
+  { sequence, until = Infinity, pattern = ">", except = isAside }: Since,
   deadline: number,
 ): Promise<boolean> {
   for (let from = sequence + 1;;) {
     const entry = await bucket.next(pattern, from, deadline);
     if (entry === null || entry.revision >= until) return false;
-    if (entry.key !== FENCE_KEY && entry.key !== except) return true;
+    if (!except(entry.key)) return true;
     from = entry.revision + 1;
   }
 }

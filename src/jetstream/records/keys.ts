@@ -9,6 +9,7 @@
  * | rooms_by_member | `rooms_by_member.<endpoint>.<room>`, an index of `members` |
  * | room_keys | `room_keys.<room>.<epoch>.<endpoint>` |
  * | users | `users.<signPub>` |
+ * | admins | `admins.<signPub>`, an index of the active admins among `users` |
  * | invites | `invites.<id>` |
  * | meta | `meta.*`, ours |
  *
@@ -43,12 +44,30 @@ export const sealedKeyKey = (room: string, epoch: number, endpoint: string): str
   `room_keys.${encodeToken(room)}.${epoch}.${endpoint}`;
 /** Key of a user. */
 export const userKey = (signPub: string): string => `users.${signPub}`;
+/** Key of an active admin's entry in the index of admins. */
+export const adminKey = (signPub: string): string => `admins.${signPub}`;
 /** Key of an invite. */
 export const inviteKey = (id: string): string => `invites.${id}`;
 /** Key of the mark that a move or an import leaves. */
 export const MARKER_KEY = "meta.migration";
 /** Key of what is written only to learn that whoever leads still has a majority. */
 export const FENCE_KEY = "meta.fence";
+
+/** Key of the mark that the index of admins names them all. */
+export const ADMINS_KEY = "meta.admins";
+
+/**
+ * Whether a key holds no record of its own and may be written while no record changes: fences, and the
+ * index of admins, which is built when it is first needed.
+ */
+export function isAside(key: string): boolean {
+  return key === FENCE_KEY || key === ADMINS_KEY || key.startsWith("admins.");
+}
+
+/** Whether a key belongs to an index: what it says follows from records under other keys. */
+export function isIndex(key: string): boolean {
+  return key.startsWith("rooms_by_member.") || key.startsWith("admins.");
+}
 
 /** A key taken apart. */
 export type ParsedKey =
@@ -57,6 +76,7 @@ export type ParsedKey =
   | { space: "rooms_by_member"; endpoint: string; room: string }
   | { space: "room_keys"; room: string; epoch: number; endpoint: string }
   | { space: "users"; signPub: string }
+  | { space: "admins"; signPub: string }
   | { space: "invites"; id: string }
   | { space: "meta"; name: string };
 
@@ -75,15 +95,15 @@ export function parseKey(key: string): ParsedKey | null {
   if (space === "rooms_by_member") return b ? { space, endpoint: a, room: decodeToken(b) } : null;
   if (b !== undefined) return null;
   if (space === "rooms") return { space, id: decodeToken(a) };
-  if (space === "users") return { space, signPub: a };
+  if (space === "users" || space === "admins") return { space, signPub: a };
   if (space === "invites") return { space, id: a };
   if (space === "meta") return { space, name: a };
   return null;
 }
 
 /**
- * Where a key stands in canonical order: kind, text, epoch, text, and 1 for a member's entry in the
- * index, which stands right behind the member.
+ * Where a key stands in canonical order: kind, text, epoch, text, and 1 for an entry of an index, which
+ * stands right behind the member or user it is of.
  */
 export type Place = [rank: number, text: string, epoch: number, rest: string, index: number];
 
@@ -101,6 +121,8 @@ export function placeOf(key: string): Place {
       return [2, it.room, it.epoch, it.endpoint, 0];
     case "users":
       return [3, it.signPub, 0, "", 0];
+    case "admins":
+      return [3, it.signPub, 0, "", 1];
     case "invites":
       return [4, it.id, 0, "", 0];
     default:

@@ -8,8 +8,10 @@ import { Buffer } from "node:buffer";
 import { StoreError } from "../../core/errors.ts";
 import { NEWER } from "../../core/hints.ts";
 import type { Invite, Member, Room, SealedKey, StoreRecord, User } from "../../core/model.ts";
+import { isActiveAdmin } from "../../core/rules.ts";
 import { show } from "../../core/validate.ts";
 import {
+  adminKey,
   indexKey,
   inviteKey,
   memberKey,
@@ -102,6 +104,11 @@ export function encodeUser(it: User): string {
   });
 }
 
+/** The value of an entry in the index of admins. */
+export function encodeAdmin(): string {
+  return JSON.stringify({ v: VALUE_VERSION });
+}
+
 /** An invite's value. */
 export function encodeInvite(it: Invite): string {
   return JSON.stringify({
@@ -117,7 +124,7 @@ export function encodeInvite(it: Invite): string {
   });
 }
 
-/** Keys and values a record takes in the bucket: a member has a second key, in the index. */
+/** Keys and values a record takes in the bucket: a member and an active admin have a second key, in an index. */
 export function entriesOf(it: StoreRecord): [key: string, value: string][] {
   switch (it.kind) {
     case "rooms":
@@ -134,10 +141,17 @@ export function entriesOf(it: StoreRecord): [key: string, value: string][] {
       return [[sealedKeyKey(roomId, epoch, endpoint), encodeSealedKey(it.record)]];
     }
     case "users":
-      return [[userKey(it.record.signPub), encodeUser(it.record)]];
+      return [
+        [userKey(it.record.signPub), encodeUser(it.record)],
+        ...adminEntries(it.record),
+      ];
     case "invites":
       return [[inviteKey(it.record.id), encodeInvite(it.record)]];
   }
+}
+
+function adminEntries(user: User): [key: string, value: string][] {
+  return isActiveAdmin(user) ? [[adminKey(user.signPub), encodeAdmin()]] : [];
 }
 
 /** The error for a key that is not written like this by this program. */
@@ -240,7 +254,7 @@ export function decodeInvite(key: string, id: string, data: Uint8Array): Invite 
   };
 }
 
-/** The record a key and value stand for; `null` for the index and `meta`. */
+/** The record a key and value stand for; `null` for an index and `meta`. */
 export function decodeRecord(
   key: string,
   parsed: ParsedKey,

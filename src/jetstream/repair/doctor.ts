@@ -1,5 +1,5 @@
 /**
- * Checks a bucket, and corrects what can be corrected without a decision: the index by endpoint, what
+ * Checks a bucket, and corrects what can be corrected without a decision: the indexes, what
  * a killed process left of an unfinished change, and records under a key that no reader looks for.
  *
  * @module
@@ -15,8 +15,9 @@ import { Context } from "../transactions/context.ts";
 import { scan } from "../log/feed.ts";
 import { Fence } from "../log/fence.ts";
 import { fsyncState } from "../log/fsync.ts";
-import { indexKey, memberKey, parseKey, roomKey } from "../records/keys.ts";
+import { indexKey, memberKey, type ParsedKey, parseKey, roomKey } from "../records/keys.ts";
 import { readMarker } from "../log/marker.ts";
+import { Admins } from "./admins.ts";
 import { mendRecords } from "./mend.ts";
 import { type JetStreamOptions, openBucket } from "../mod.ts";
 import { RoomTransactions } from "../transactions/rooms.ts";
@@ -29,7 +30,7 @@ import { show } from "../../core/validate.ts";
 /** One thing that was looked at. */
 export interface Finding {
   /** What was looked at. */
-  check: "server" | "fsync" | "replicas" | "marker" | "index" | "rooms" | "records";
+  check: "server" | "fsync" | "replicas" | "marker" | "index" | "admins" | "rooms" | "records";
   /** `problem` wants mending; `unknown` could not be told. */
   level: "ok" | "warning" | "problem" | "unknown";
   /** What was found, and what to do. */
@@ -48,7 +49,8 @@ export interface DiagnoseOptions extends JetStreamOptions {
 
 /**
  * Checks a bucket: the server's version and whether it syncs, replicas, the mark of a move, the
- * index by endpoint against the members, unfinished changes of rooms, and every key and record.
+ * index by endpoint against the members, the index of admins against the users, unfinished changes of
+ * rooms, and every key and record.
  *
  * @param options As for `openJetStream`; `monitorUrl` to see whether the server syncs
  * @returns One finding a check, or more where something is wrong
@@ -153,6 +155,7 @@ interface Content {
   byRoom: Map<string, string[]>;
   /** Whether there is a room under a key that cannot be read: what seems to belong to no room may be its. */
   isRoomUnread: boolean;
+  admins: Admins;
 }
 
 async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
@@ -160,15 +163,18 @@ async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
   const live = new Map<string, boolean>();
   const unfinished = new Set<string>();
   const unread = new Set<string>();
+  const admins = new Admins();
   await scan(bucket, {
     signal,
-    onEntry: ({ key, data }) => {
+    onEntry: (entry) => {
+      const { key, data } = entry;
+      admins.take(entry);
       const parsed = isData(key) ? parseKey(key) : null;
       if (parsed === null && key.startsWith("rooms.")) {
         if (data.length > 0) unread.add(key);
         else unread.delete(key);
       }
-      if (parsed === null || parsed.space === "users" || parsed.space === "invites") return;
+      if (parsed === null || !isOfRoom(parsed)) return;
       if (data.length > 0) live.set(key, saysAccepted(key, data));
       else live.delete(key);
       if (parsed.space !== "rooms") return;
@@ -183,6 +189,7 @@ async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
     rooms: new Set(),
     byRoom: new Map(),
     isRoomUnread: unread.size > 0,
+    admins,
   };
   for (const [key, accepted] of live) {
     const parsed = parseKey(key)!;
@@ -208,6 +215,10 @@ async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
     }
   }
   return content;
+}
+
+function isOfRoom({ space }: ParsedKey): boolean {
+  return space !== "users" && space !== "admins" && space !== "invites";
 }
 
 /** A value that cannot be read is found where it is needed; here it must not hide the rest. */
@@ -244,7 +255,10 @@ async function content(
   repair: boolean,
   signal?: AbortSignal,
 ): Promise<Finding[]> {
-  const { members, index, unfinished, rooms, byRoom, isRoomUnread } = await read(bucket, signal);
+  const { members, index, unfinished, rooms, byRoom, isRoomUnread, admins } = await read(
+    bucket,
+    signal,
+  );
   const entryOf = async (key: string) => alive(await bucket.get(key, Date.now() + opTimeout));
   const isThere = async (key: string) => await entryOf(key) !== null;
   const orphans = [...byRoom].filter(([room]) => !rooms.has(room)).flatMap(([, keys]) => keys);
@@ -297,6 +311,7 @@ async function content(
       `The index agrees with all ${members.size} members`,
       `The index lacks or contradicts ${wrong.length} and has ${extra.length} entries too many; repair mends it`,
     ),
+    await admins.check(bucket, opTimeout, repair),
     finding(
       "rooms",
       unfinished.size,

@@ -83,13 +83,9 @@ export class Context {
     return (await this.read([key])).get(key) ?? null;
   }
 
-  /**
-   * Active admins as of a moment of this call; `null` where what the leader says needs no confirming.
-   * It may take a loading of the cache.
-   */
-  async confirmedAdmins(deadline: number): Promise<ReadonlySet<string> | null> {
-    if (!this.bucket.isClustered) return null;
-    return await this.cache.adminsAt(await this.#fence.sequence(deadline), deadline);
+  /** A sequence that whoever reads must have seen, to know all that was acknowledged before this call. */
+  async fence(deadline: number): Promise<number> {
+    return this.bucket.isClustered ? await this.#fence.sequence(deadline) : this.floor;
   }
 
   /** Makes sure of an answer that writes nothing; throws `WrongRevision` when it rests on old news. */

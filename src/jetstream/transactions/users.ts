@@ -1,7 +1,7 @@
 /**
- * Transactions of users and invites. Each changes one message, but for a claim (invite and user) and
- * for taking an admin's access, which writes another active admin along, unchanged: two admins who
- * take each other's access at once cannot both succeed.
+ * Transactions of users and invites. Each changes one message, but for a claim (invite and user), for
+ * what makes a user an active admin (the index of admins names it) and for taking an admin's access
+ * (last_admin.ts).
  *
  * @module
  */
@@ -11,17 +11,15 @@ import {
   cancelProblem,
   inviteExists,
   inviteProblem,
-  isActiveAdmin,
-  lastAdmin,
   notFound,
   userExists,
 } from "../../core/rules.ts";
-import { activeAdmins } from "../cache/admins.ts";
 import { alive, type Entry, revisionOf, type Write } from "../log/bucket.ts";
-import type { Context } from "./context.ts";
+import type { Budget, Context } from "./context.ts";
+import { anotherAdmin, userWrites } from "./last_admin.ts";
 import type { Reads } from "../log/fence.ts";
 import { inviteKey, userKey } from "../records/keys.ts";
-import { decodeInvite, decodeUser, encodeInvite, encodeUser } from "../records/values.ts";
+import { decodeInvite, decodeUser, encodeInvite } from "../records/values.ts";
 import { WrongRevision } from "../log/wire.ts";
 
 /** All of users. */
@@ -41,7 +39,7 @@ export class UserTransactions {
     let expect = 0;
     return this.#context.transact(`Add user ${user.signPub}`, key, async (deadline, reads) => {
       try {
-        await this.#context.commit([{ key, value: encodeUser(user), expect }], deadline);
+        await this.#context.commit(userWrites(null, user, expect), deadline);
       } catch (error) {
         if (!(error instanceof WrongRevision)) throw error;
         reads.noteLost(error);
@@ -80,69 +78,47 @@ export class UserTransactions {
     next: (user: User) => User | null,
     force: boolean,
   ): Promise<User> {
-    return this.#change(what, signPub, async (user, deadline, reads) => {
+    return this.#change(what, signPub, async ({ user, revision }, reads, budget) => {
       const changed = next(user);
       if (changed === null) {
-        await this.#context.confirm(reads, deadline);
-        return { next: user, writes: null };
+        await this.#context.confirm(reads, budget.deadline);
+        return user;
       }
-      const guard = force ? [] : await this.#another(user, deadline);
-      return { next: changed, writes: [encodeUser(changed), ...guard] };
+      await this.#write(user, changed, revision, force, budget);
+      return changed;
     });
   }
 
-  async delete(signPub: string, force: boolean): Promise<void> {
-    await this.#change(`Delete user ${signPub}`, signPub, async (user, deadline) => {
-      const guard = force ? [] : await this.#another(user, deadline);
-      return { next: user, writes: [null, ...guard] };
-    });
+  delete(signPub: string, force: boolean): Promise<void> {
+    return this.#change(
+      `Delete user ${signPub}`,
+      signPub,
+      ({ user, revision }, _, budget) => this.#write(user, null, revision, force, budget),
+    );
   }
 
-  #change(
+  #change<T>(
     what: string,
     signPub: string,
-    decide: (
-      user: User,
-      deadline: number,
-      reads: Reads,
-    ) => Promise<{ next: User; writes: [string | null, ...Write[]] | null }>,
-  ): Promise<User> {
-    const key = userKey(signPub);
-    return this.#context.transact(what, "users", async (deadline, reads) => {
-      const entry = await reads.get(key, deadline);
+    decide: (at: { user: User; revision: number }, reads: Reads, budget: Budget) => Promise<T>,
+  ): Promise<T> {
+    return this.#context.transact(what, "users", async (deadline, reads, budget) => {
+      const entry = await reads.get(userKey(signPub), deadline);
       const user = decode(signPub, entry);
       if (user === null) throw notFound("user", signPub);
-      const { next, writes } = await decide(user, deadline, reads);
-      if (writes !== null) {
-        const [value, ...guard] = writes;
-        await this.#context.commit([{ key, value, expect: revisionOf(entry) }, ...guard], deadline);
-      }
-      return next;
+      return await decide({ user, revision: revisionOf(entry) }, reads, budget);
     });
   }
 
-  /** For an active admin: a write that holds only while another one is active. `last_admin` if there is none. */
-  async #another(user: User, deadline: number): Promise<Write[]> {
-    if (!isActiveAdmin(user)) return [];
-    // What the cache knows first; what it does not know yet, the stream does.
-    const known = [...this.#context.cache.admins() ?? []];
-    for (const candidates of [() => known, () => activeAdmins(this.#context.bucket, deadline)]) {
-      for (const signPub of await candidates()) {
-        if (signPub === user.signPub) continue;
-        const key = userKey(signPub);
-        const entry = await this.#context.bucket.get(key, deadline);
-        const other = decode(signPub, entry);
-        if (other !== null && isActiveAdmin(other)) {
-          return [{ key, value: encodeUser(other), expect: revisionOf(entry) }];
-        }
-      }
-    }
-    // Nobody, as the leader has it; who leads now may know of somebody.
-    const admins = await this.#context.confirmedAdmins(deadline);
-    if (admins !== null && [...admins].some((it) => it !== user.signPub)) {
-      throw new WrongRevision("The admins were read from a leader that had been replaced");
-    }
-    throw lastAdmin(user);
+  async #write(
+    user: User,
+    next: User | null,
+    revision: number,
+    force: boolean,
+    budget: Budget,
+  ): Promise<void> {
+    const guard = force ? [] : await anotherAdmin(this.#context, user, budget);
+    await this.#context.commit([...userWrites(user, next, revision), ...guard], budget.deadline);
   }
 }
 
@@ -182,15 +158,18 @@ export class InviteTransactions {
       };
       const key = userKey(user.signPub);
       const there = await reads.get(key, deadline);
-      if (alive(there) !== null) {
-        // Confirmed first: once the invite is spent there is no other try.
-        await this.#context.confirm(reads, deadline);
-        await this.#context.commit([used], deadline);
+      const registered = decode(user.signPub, there);
+      if (registered !== null) {
+        // Written along as it is: whoever is deleted meanwhile does not spend the invite.
+        const same = userWrites(registered, registered, there!.revision);
+        await this.#context.commit([used, ...same], deadline);
         reads.forget();
         throw userExists(user.signPub);
       }
-      const added: Write = { key, value: encodeUser(claimed), expect: revisionOf(there) };
-      await this.#context.commit([used, added], deadline);
+      await this.#context.commit(
+        [used, ...userWrites(null, claimed, revisionOf(there))],
+        deadline,
+      );
       return claimed;
     });
   }

@@ -154,7 +154,18 @@ Deno.test("doctor tells of a bucket's server, disk, replicas, mark and index", (
     );
     assert.deepEqual(
       checks.sort(),
-      ["blobs", "copies", "fsync", "index", "marker", "records", "replicas", "rooms", "server"].map(
+      [
+        "admins",
+        "blobs",
+        "copies",
+        "fsync",
+        "index",
+        "marker",
+        "records",
+        "replicas",
+        "rooms",
+        "server",
+      ].map(
         (it) => `${it} ok`,
       ),
     );

@@ -1,0 +1,78 @@
+/**
+ * Checks the index of admins against the users, and corrects it.
+ *
+ * @module
+ */
+
+import { activeAdmin, readAdminIndex } from "../cache/admins.ts";
+import { type Bucket, type Entry, revisionOf } from "../log/bucket.ts";
+import { adminKey, parseKey, userKey } from "../records/keys.ts";
+import { encodeAdmin } from "../records/values.ts";
+import { WrongRevision } from "../log/wire.ts";
+
+/** What was found. */
+interface AdminFinding {
+  check: "admins";
+  level: "ok" | "problem";
+  message: string;
+  repaired?: boolean;
+}
+
+/** Active admins and the names in their index, as of one point in time. */
+export class Admins {
+  readonly #active = new Set<string>();
+  readonly #named = new Set<string>();
+
+  /** Takes a message of the bucket in. */
+  take({ key, data }: Entry): void {
+    const parsed = parseKey(key);
+    if (parsed?.space === "admins") {
+      set(this.#named, parsed.signPub, data.length > 0);
+    } else if (parsed?.space === "users") {
+      const { signPub } = parsed;
+      set(this.#active, signPub, data.length > 0 && activeAdmin(key, signPub, data) !== null);
+    }
+  }
+
+  /** What is wrong; put right with `repair`. */
+  async check(bucket: Bucket, opTimeout: number, repair: boolean): Promise<AdminFinding> {
+    const { complete } = await readAdminIndex(bucket, 0, opTimeout);
+    const missing = [...this.#active].filter((it) => !this.#named.has(it));
+    const extra = [...this.#named].filter((it) => !this.#active.has(it));
+    const ok = (message: string): AdminFinding => ({ check: "admins", level: "ok", message });
+    if (!complete && extra.length === 0) return ok("The index of admins is built when needed");
+    if (missing.length + extra.length === 0) {
+      return ok(`The index names all ${this.#active.size} active admins`);
+    }
+    if (repair) { for (const it of [...missing, ...extra]) await mendEntry(bucket, it, opTimeout); }
+    return {
+      check: "admins",
+      level: "problem",
+      message: `The index of admins lacks ${missing.length} and has ${extra.length} entries too ` +
+        "many, as a program of version 0.1 leaves it; repair mends it",
+      ...(repair ? { repaired: true } : {}),
+    };
+  }
+}
+
+function set(names: Set<string>, name: string, isIn: boolean): void {
+  if (isIn) names.add(name);
+  else names.delete(name);
+}
+
+/** Writes or removes an entry by what its user is now. */
+async function mendEntry(bucket: Bucket, signPub: string, opTimeout: number): Promise<void> {
+  const deadline = Date.now() + opTimeout;
+  const user = userKey(signPub);
+  const entry = await bucket.get(user, deadline);
+  const isActive = entry !== null && entry.data.length > 0 &&
+    activeAdmin(user, signPub, entry.data) !== null;
+  const guard = { key: user, revision: revisionOf(entry) };
+  const value = isActive ? encodeAdmin() : null;
+  try {
+    await bucket.commit([{ key: adminKey(signPub), value, guard }], deadline, { alone: true });
+  } catch (error) {
+    // The user has just been changed, and the entry with it.
+    if (!(error instanceof WrongRevision)) throw error;
+  }
+}
