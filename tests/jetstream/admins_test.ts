@@ -22,24 +22,18 @@ import { diagnose } from "../../src/jetstream/repair/doctor.ts";
 import { fails, outcomes } from "../conformance/kit/kit.ts";
 import { rawBucket, userValue } from "../helpers/bad_records.ts";
 import { interposed } from "../helpers/interposed.ts";
-import { type TestServer, testServer } from "../helpers/nats.ts";
 import { person } from "../helpers/sqlite.ts";
 import {
   kvSnapshot,
   kvState,
   type Place,
+  placeTests,
   populated,
   sqliteSnapshot,
   withPlace,
 } from "../move/kit.ts";
 
-let server: TestServer;
-Deno.test.beforeAll(async () => void (server = await testServer()));
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
-
-function test(name: string, work: (place: Place) => Promise<void>): void {
-  Deno.test(name, () => withPlace(server.url, work));
-}
+const test = placeTests();
 
 type Nats = Place["nats"];
 const [ada, bob, cy] = ["ada", "bob", "cy"].map((it) => person(it).signPub) as [
