@@ -30,7 +30,6 @@ import {
   placeTests,
   populated,
   sqliteSnapshot,
-  withPlace,
 } from "../move/kit.ts";
 
 const test = placeTests();

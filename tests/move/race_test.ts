@@ -3,7 +3,6 @@
 import assert from "node:assert/strict";
 import { copyFile, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { NatsConnection } from "@nats-io/transport-node";
 import { migrateSqliteToKv, openJetStream, type StoreRecord } from "../../mod.ts";
 import { JetStreamBackend } from "../../src/jetstream/backend.ts";
 import { BulkWriter } from "../../src/jetstream/log/bulk.ts";
