@@ -26,7 +26,9 @@ export { inviteId, type RecordMethods, type Store, type StoreOptions } from "./s
 export type { RestoreOptions } from "./src/core/backend.ts";
 export { removeUser } from "./src/core/remove_user.ts";
 export { LIMITS } from "./src/core/validate.ts";
-export { type JetStreamOptions, openJetStream, type StoreWarning } from "./src/jetstream/mod.ts";
+export type { JetStreamOptions, StoreWarning } from "./src/jetstream/mod.ts";
+export { followStore, openJetStream, type OpenJetStreamOptions } from "./src/follower/mod.ts";
+export type { Follower, FollowerState, FollowOptions } from "./src/follower/mod.ts";
 export type { Connection, NatsOptions, TlsOptions } from "./src/nats/connection/connect.ts";
 export { openSqlite, type SqliteOptions } from "./src/sqlite/mod.ts";
 export * from "./src/snapshot/mod.ts";

@@ -10,6 +10,7 @@ import { migration as users } from "./002_users.ts";
 import { migration as invites } from "./003_invites.ts";
 import { migration as accepted } from "./004_accepted.ts";
 import { migration as recordChecks } from "./005_record_checks.ts";
+import { migration as roles } from "./006_roles.ts";
 
 /** One step of the schema. */
 export interface Migration {
@@ -22,4 +23,11 @@ export interface Migration {
 }
 
 /** Every step, in order. */
-export const MIGRATIONS: readonly Migration[] = [rooms, users, invites, accepted, recordChecks];
+export const MIGRATIONS: readonly Migration[] = [
+  rooms,
+  users,
+  invites,
+  accepted,
+  recordChecks,
+  roles,
+];

@@ -152,7 +152,7 @@ export async function withOpenStore(
 }
 
 async function warnOfMove(context: Context, path: string): Promise<void> {
-  const { movedOf, showMoved } = await import("../../src/sqlite/file/moved.ts");
+  const { movedOf, showMoved } = await import("../../src/sqlite/file/role.ts");
   const moved = movedOf(path);
   if (moved !== null) {
     await say(context, `warning: ${path} is stale: ${printable(showMoved(moved))}`);

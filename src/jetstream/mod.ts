@@ -123,39 +123,43 @@ export async function openBucket(options: JetStreamOptions): Promise<OpenBucket>
   }
 }
 
+/** Opens a store in a bucket; the public function is in `src/follower/open.ts`. */
+export function openJetStream(options: JetStreamOptions): Promise<Store> {
+  return openBeside(options, () => Promise.resolve(() => Promise.resolve()));
+}
+
 /**
- * Opens the control plane in a JetStream bucket, made when there is none. Needs nats-server 2.12 or
- * later. While a cold cluster is coming up it retries within `bootstrapTimeout`.
+ * Opens a store with something beside it on the same bucket.
  *
- * @param options Where the servers are, or a connection
- * @returns A store; close it when done
- * @throws {StoreError} `unavailable` (no server, credentials, TLS), `unsupported` (server too old, no
- * JetStream, newer layout), `refused` (the bucket is somebody else's), `in_progress` (a move into it
- * did not complete), `invalid` (an option, or more replicas than servers), `not_found` (`create: false`)
- *
- * @example
- * ```ts ignore
- * import { openJetStream } from "@unibus/membership";
- *
- * await using store = await openJetStream({ servers: "nats://127.0.0.1:4222", replicas: 3 });
- * console.log(await store.hasAdmin());
- * ```
+ * @param attach Called before the store answers anything; what it returns is called first on closing
  */
-export async function openJetStream(options: JetStreamOptions): Promise<Store> {
+export async function openBeside(
+  options: JetStreamOptions,
+  attach: (bucket: Bucket) => Promise<() => Promise<void>>,
+): Promise<Store> {
   const opTimeout = integer("opTimeout", options.opTimeout ?? 5000, 1, 600_000);
   const maxStaleness = integer("maxStaleness", options.maxStaleness ?? 5000, 500, 600_000);
   const maxMembers = integer("maxCachedMembers", options.maxCachedMembers ?? 200_000, 0, 1e9);
   const { bucket, end } = await openBucket(options);
+  let detach: () => Promise<void>;
   try {
     if (options.allowInProgress !== true) {
       refuseInProgress(bucket, await readMarker(bucket, Date.now() + opTimeout));
     }
     if (options.onWarning !== undefined) await warn(options.onWarning, options.monitorUrl);
+    detach = await attach(bucket);
   } catch (error) {
     await end();
     throw error;
   }
-  const backend = new JetStreamBackend(bucket, { opTimeout, maxStaleness, maxMembers }, end);
+  const backend = new JetStreamBackend(
+    bucket,
+    { opTimeout, maxStaleness, maxMembers },
+    async () => {
+      await detach();
+      await end();
+    },
+  );
   return createStore(backend, options.clock === undefined ? {} : { clock: options.clock });
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { copyFileSync, rmSync } from "node:fs";
 import { migrateKvToSqlite, migrateSqliteToKv, openSqlite } from "../../mod.ts";
-import { movedOf } from "../../src/sqlite/file/moved.ts";
+import { movedOf } from "../../src/sqlite/file/role.ts";
 import { cli, documentOf } from "../cli/kit.ts";
 import { testServer } from "../helpers/nats.ts";
 import { launch } from "../cli/serve/kit.ts";

@@ -18,6 +18,7 @@ import { MIGRATIONS } from "../../migrations/mod.ts";
 import { importIdentity } from "../../src/keys/identity.ts";
 import { readIdentity } from "../../src/keys/identity_file.ts";
 import { LAYOUT_VERSION } from "../../src/jetstream/log/stream.ts";
+import { OLDEST_READ } from "../../src/sqlite/file/schema.ts";
 import { connectNats } from "../../src/nats/connection/connect.ts";
 import { loadServiceKeys } from "../../src/nats/connection/service_keys.ts";
 import { SNAPSHOT_VERSION } from "../../src/snapshot/format.ts";
@@ -32,6 +33,7 @@ const text = (name: string) => readFile(fixture(name), "utf8");
 const KINDS_OF = [
   ["rooms", "members", "room_keys"],
   ["rooms", "members", "room_keys", "users"],
+  ["rooms", "members", "room_keys", "users", "invites"],
   ["rooms", "members", "room_keys", "users", "invites"],
   ["rooms", "members", "room_keys", "users", "invites"],
   ["rooms", "members", "room_keys", "users", "invites"],
@@ -75,8 +77,7 @@ for (const [i, kinds] of KINDS_OF.entries()) {
       assert.equal(before.prepare("PRAGMA user_version").get()!.user_version, version);
       const id = before.prepare("SELECT value FROM meta WHERE key = 'store_id'").get()!.value;
       before.close();
-      const isOld = version < MIGRATIONS.length;
-      if (isOld) {
+      if (version < OLDEST_READ) {
         // Who only reads does not alter it, and says what does.
         const files = filesOf(dir);
         await failsWith("unsupported", () => openSqlite(path, { readOnly: true }), /open it once/);

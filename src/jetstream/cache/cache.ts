@@ -208,6 +208,7 @@ export class Cache {
   #isFresh(): boolean {
     const { freshAt, freshWall } = this.#view;
     const { maxStaleness } = this.#options;
+    if (this.#bucket.alarm !== null) return false;
     return performance.now() - freshAt <= maxStaleness && Date.now() - freshWall <= maxStaleness;
   }
 

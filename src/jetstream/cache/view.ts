@@ -9,6 +9,7 @@ import type { AccessChange, Member, User } from "../../core/model.ts";
 import { isActiveAdmin } from "../../core/rules.ts";
 import type { Entry } from "../log/bucket.ts";
 import type { Part } from "../log/feed.ts";
+import { Gaps } from "../log/gaps.ts";
 import { FENCE_KEY, parseKey } from "../records/keys.ts";
 import { decodeMember, decodeRoom, decodeUser, isVisible } from "../records/values.ts";
 
@@ -53,8 +54,8 @@ export class View {
   #gathered: Entry[] = [];
   #batch = "";
   #index = 0;
-  /** The last message by which parts of a batch were found missing; 0 once their replacements came. */
-  #torn = 0;
+  /** Parts of batches that are missing. */
+  readonly #gaps = new Gaps();
   /** Rooms that a large change has claimed, and whether readers see them meanwhile. */
   readonly #claims = new Map<string, boolean>();
 
@@ -93,7 +94,7 @@ export class View {
    * together.
    */
   get isTorn(): boolean {
-    return this.#torn > 0;
+    return this.#gaps.open;
   }
 
   /**
@@ -104,11 +105,11 @@ export class View {
   take(entry: Entry, part: Part | null): void {
     if (this.#batch !== (part?.batch ?? "")) this.#cut();
     // As long as something is missing, what replaced it may be missing too.
-    if (this.isTorn && entry.revision !== this.received + 1) this.#torn = entry.revision;
+    if (this.isTorn && entry.revision !== this.received + 1) this.#gaps.note(entry.revision);
     this.received = entry.revision;
     this.#gathered.push(entry);
     if (part !== null) {
-      if (part.index !== this.#index + 1) this.#torn = entry.revision;
+      if (part.index !== this.#index + 1) this.#gaps.note(entry.revision);
       this.#batch = part.batch;
       this.#index = part.index;
       if (!part.last) return;
@@ -126,7 +127,7 @@ export class View {
   /** Ends a batch whose last message was replaced or has expired. */
   #cut(): void {
     if (this.#gathered.length === 0) return;
-    this.#torn = this.received;
+    this.#gaps.note(this.received);
     this.#count();
   }
 
@@ -143,8 +144,7 @@ export class View {
     const wasWarm = this.isWarm;
     while (this.#awaited.length > 0 && this.#awaited[0]!.sequence <= this.upTo) {
       const { sequence: known, seen, at, wall } = this.#awaited.shift()!;
-      // Whatever replaced what had been missing then stood before the probe.
-      if (this.#torn <= seen) this.#torn = 0;
+      this.#gaps.reached(seen);
       if (at < this.freshAt) continue;
       this.freshUpTo = Math.max(this.freshUpTo, known);
       this.freshAt = at;

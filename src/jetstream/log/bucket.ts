@@ -80,6 +80,14 @@ export interface CommitOptions {
   onOpen?: () => Promise<void>;
 }
 
+/** What is told of acknowledged writes, and may know that the stream is not what it was. */
+export interface Witness {
+  /** The last sequence of the stream that it has seen. */
+  readonly received: number;
+  /** Takes the sequence of an acknowledged write, and what {@link received} was before it was sent. */
+  acknowledged(sequence: number, received: number): void;
+}
+
 /** More keys match than one batched get returns. */
 export class TooMany extends Error {}
 
@@ -97,6 +105,10 @@ export class Bucket {
   isNew = false;
   /** Set when the stream was found to be another one than that: nothing is read or written then. */
   loss: string | null = null;
+  /** Set when a follower found that the stream lost or changed something: as with {@link loss}. */
+  alarm: StoreError | null = null;
+  /** Who is told of acknowledged writes. */
+  witness: Witness | null = null;
   readonly #prefix: string;
   #batches = 0;
   readonly #waiting: (() => void)[] = [];
@@ -324,6 +336,7 @@ export class Bucket {
   async #publish(write: Write, txn: string, timeout: number, what: string): Promise<number> {
     this.#refuseLost();
     const headers = new RawHeaders(`Unibus-Txn: ${txn}\r\n${this.#lines(write)}`);
+    const received = this.witness?.received ?? 0;
     const msg = await request(
       this.nc,
       this.subject(write.key),
@@ -331,7 +344,9 @@ export class Bucket {
       timeout,
       headers,
     );
-    return parseAnswer<{ seq: number }>(msg, what).seq;
+    const { seq } = parseAnswer<{ seq: number }>(msg, what);
+    this.witness?.acknowledged(seq, received);
+    return seq;
   }
 
   async #publishBatch(
@@ -347,6 +362,7 @@ export class Bucket {
       if (Date.now() >= deadline) throw new InFlight("too many batches at once");
       const id = nuid.next();
       const last = writes.length - 1;
+      const received = this.witness?.received ?? 0;
       for (let i = 0; i < last; i++) {
         const write = writes[i]!;
         const lines = `${i === 0 ? `Unibus-Txn: ${txn}\r\n` : ""}Nats-Batch-Id: ${id}\r\n` +
@@ -374,6 +390,7 @@ export class Bucket {
           } of ${writes.length} messages; is allow_atomic on?`,
         );
       }
+      this.witness?.acknowledged(ack.seq, received);
       return ack.seq;
     } finally {
       this.#leave();
@@ -382,6 +399,7 @@ export class Bucket {
 
   #refuseLost(): void {
     if (this.loss !== null) throw new StoreError("unavailable", this.loss);
+    if (this.alarm !== null) throw this.alarm;
   }
 
   #lines(write: Write): string {

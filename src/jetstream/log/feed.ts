@@ -109,6 +109,15 @@ export class Feed {
     };
   }
 
+  /** When the server removes the last message delivered, in milliseconds since 1970; `null` for never. */
+  get expires(): number | null {
+    const life = this.#message?.headers?.get("Nats-TTL") ?? "";
+    if (!/^\d/.test(life)) return null;
+    const tokens = this.#message!.reply!.split(".");
+    const written = Number(tokens[tokens.length > 9 ? 9 : 7]) / 1e6;
+    return Math.round(written + milliseconds(life));
+  }
+
   /** Whether the last message delivered ended its transaction. */
   isBoundary(): boolean {
     return this.part?.last ?? true;
@@ -243,6 +252,14 @@ export class Feed {
     this.stop();
     this.#options.onEnd?.(error);
   }
+}
+
+/** A duration as the server writes it, such as `24h0m0s`, or a plain number of seconds. */
+function milliseconds(duration: string): number {
+  if (/^\d+$/.test(duration)) return Number(duration) * 1000;
+  const units = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as Record<string, number>;
+  return [...duration.matchAll(/([\d.]+)(ms|[hms])/g)]
+    .reduce((sum, [, count, unit]) => sum + Number(count) * units[unit!]!, 0);
 }
 
 /** How a scan goes about it. */

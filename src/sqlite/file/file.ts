@@ -20,15 +20,13 @@ import {
 } from "./connect.ts";
 import { causeOf, isBusy, isReadOnly, toStoreError } from "./errors.ts";
 import { missing } from "./leftovers.ts";
-import { refuseMoved } from "./moved.ts";
-import { migrate, type NewFile, SCHEMA_VERSION, schemaVersion } from "./schema.ts";
+import { refuseOtherUse, type Use } from "./role.ts";
+import { migrate, type NewFile, OLDEST_READ, SCHEMA_VERSION, schemaVersion } from "./schema.ts";
 
 /** How a database file is opened. */
-export interface FileOptions extends ConnectOptions, NewFile {
+export interface FileOptions extends ConnectOptions, NewFile, Omit<Use, "readOnly"> {
   /** Make the file, and its directory, when it is missing. */
   create: boolean;
-  /** Open it for writing although its control plane moved. */
-  allowMoved?: boolean;
 }
 
 /** An absolute path, as SQLite reads some relative ones (`file:…`) as something else. */
@@ -91,14 +89,14 @@ export function inUse(path: string, error: unknown): StoreError {
 function ready(db: DatabaseSync, path: string, options: FileOptions): Opened {
   try {
     const version = schemaVersion(db, path);
+    if (version > 0) refuseOtherUse(db, path, options);
     if (options.readOnly) {
-      if (version < SCHEMA_VERSION) throw tooOld(path, version);
+      if (version < OLDEST_READ) throw tooOld(path, version);
       return { db, created: false };
     }
     if (path !== MEMORY) {
       // An empty file is no control plane either.
       if (version === 0 && !options.create) throw tooOld(path, version);
-      if (version > 0 && !options.allowMoved) refuseMoved(db, path);
       if (version > 0) probeWritable(db, path, options.busyTimeout);
       const mode = enableWal(db, options.busyTimeout);
       if (mode !== "wal") {

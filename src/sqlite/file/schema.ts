@@ -16,6 +16,8 @@ export const APPLICATION_ID = 0x55425553;
 
 /** The schema version this code reads and writes. */
 export const SCHEMA_VERSION: number = MIGRATIONS.length;
+/** The oldest version whose records this code reads without bringing the file up to date. */
+export const OLDEST_READ = 5;
 
 // What the steps are recorded in. Never changes: a newer program's file is judged by it.
 const LEDGER = `
@@ -92,6 +94,8 @@ export interface NewFile {
   storeId?: string;
   /** When, ISO 8601. */
   at: string;
+  /** Called in the transaction that makes the file. */
+  onNew?: (db: DatabaseSync) => void;
 }
 
 /**
@@ -114,6 +118,7 @@ export function migrate(db: DatabaseSync, path: string, file: NewFile): boolean 
       record.run(step.version, step.name, checksum(step.sql), file.at);
     }
     run(db, `PRAGMA user_version = ${SCHEMA_VERSION}`);
+    if (version === 0) file.onNew?.(db);
     return version === 0;
   });
 }
@@ -144,4 +149,17 @@ export function liftChecks(db: DatabaseSync): () => void {
   return () => {
     for (const { sql } of triggers) run(db, String(sql));
   };
+}
+
+/** Drops all triggers that check records, for a file that only a follower writes. */
+export function dropChecks(db: DatabaseSync): void {
+  const triggers = db.prepare(
+    "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name GLOB '*_valid_*'",
+  ).all();
+  for (const { name } of triggers) run(db, `DROP TRIGGER ${name}`);
+}
+
+/** Makes the triggers again that {@link dropChecks} dropped. */
+export function createChecks(db: DatabaseSync): void {
+  db.exec(MIGRATIONS.find(({ name }) => name === "record_checks")!.sql);
 }

@@ -27,8 +27,8 @@ import {
 import { checkHealth } from "../health.ts";
 import { missing } from "./leftovers.ts";
 import { asArrays, countRecords, type Row, type Table, TABLES } from "../rows.ts";
-import { formatMoved, type Moved, MOVED_KEY, readMoved } from "./moved.ts";
-import { getMeta, SCHEMA_VERSION, schemaVersion, setMeta } from "./schema.ts";
+import { type Place, readMoved, refuseOtherUse, setRole } from "./role.ts";
+import { getMeta, migrate, OLDEST_READ, schemaVersion } from "./schema.ts";
 
 /** How {@link openSource} opens. */
 export interface SourceOptions {
@@ -57,9 +57,9 @@ export interface SqliteSource extends Disposable {
   /** A value of the `meta` table, `null` when there is none. */
   getMeta(key: string): string | null;
   /** Where the control plane went, `null` where it is here. */
-  getMoved(): Moved | null;
+  getMoved(): Place | null;
   /** Notes where the control plane went; it is on disk when this returns. */
-  setMoved(moved: Moved): void;
+  setMoved(moved: Place): void;
   /** Writes a compact copy to a new file and syncs it to disk. `refused` when there is one. */
   backupTo(path: string): Promise<void>;
   /** Lets others in again. */
@@ -89,7 +89,8 @@ export function openSource(path: string, options: SourceOptions = {}): SqliteSou
     }
     db = connect(file, { busyTimeout, exclusive: true });
     const version = schemaVersion(db, file);
-    if (version < SCHEMA_VERSION) throw tooOld(file, version);
+    if (version < OLDEST_READ) throw tooOld(file, version);
+    refuseOtherUse(db, file, { readOnly: true });
     // The first access has locked out everybody on a file in WAL mode; this does on others, such as
     // a backup that was never opened for writing.
     tryWriting(db, "BEGIN EXCLUSIVE");
@@ -141,7 +142,11 @@ function source(db: DatabaseSync, path: string, version: number): SqliteSource {
     get: (kind, key) => guarded(() => get(kind, key)),
     getMeta: (key) => guarded(() => getMeta(db, key)),
     getMoved: () => guarded(() => readMoved(db)),
-    setMoved: (moved) => guarded(() => setMeta(db, MOVED_KEY, formatMoved(moved))),
+    setMoved: (moved) =>
+      guarded(() => {
+        migrate(db, path, moved);
+        setRole(db, "moved", moved);
+      }),
     backupTo: (to) => backup(db, path, to),
     close,
     [Symbol.dispose]: close,

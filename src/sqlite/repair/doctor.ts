@@ -12,7 +12,7 @@ import { toStoreError } from "../file/errors.ts";
 import { checkHealth } from "../health.ts";
 import { lowerKeys } from "./lower_keys.ts";
 import { openSqlite } from "../mod.ts";
-import { readMoved, showMoved } from "../file/moved.ts";
+import { readMoved, showMoved } from "../file/role.ts";
 import { SCHEMA_VERSION, schemaVersion } from "../file/schema.ts";
 import { storedIn } from "../file/source.ts";
 

@@ -1,0 +1,137 @@
+/**
+ * What a follower and the thread that works on its file tell each other.
+ *
+ * @module
+ */
+
+import type { SQLInputValue } from "node:sqlite";
+
+/** One message of the bucket, taken apart. */
+export interface Change {
+  /** The key. */
+  key: string;
+  /** The sequence of the message. */
+  revision: number;
+  /** Whether the key holds data now; its hash stands in {@link Changes.hashes}. */
+  live: boolean;
+  /** The value where the row does not say it all. */
+  value: Uint8Array | null;
+  /** Index of the table that holds the record; -1 for none. */
+  table: number;
+  /** The record's key in it. */
+  id: SQLInputValue[];
+  /** The record's row; `null` for none. */
+  row: SQLInputValue[] | null;
+  /** Of a room: the large change under way. */
+  pending: string | null;
+  /** Why the value is not a valid record. */
+  problem: string | null;
+  /** Whether it is a delete marker or a key of `meta`. */
+  other: boolean;
+  /** When the server removes it, in milliseconds since 1970. */
+  expires: number | null;
+}
+
+/** Messages in the stream's order. */
+export interface Changes {
+  /** The messages. */
+  changes: Change[];
+  /** Bytes of the hash of each, one behind the other. */
+  hashes: Uint8Array;
+  /** Where a transaction ends behind them; `null` leaves it open. */
+  end: { position: number; exact: boolean } | null;
+}
+
+/** What a file holds at the end of a transaction. */
+export interface Held {
+  /** The stream's name of the bucket. */
+  bucket: string;
+  /** When the stream was made. */
+  created: string;
+  /** All messages up to this sequence are in. */
+  position: number;
+  /** Whether each key has its latest message up to there. */
+  exact: boolean;
+  /** Sum of the hashes of all live keys with data, in hex. */
+  digest: string;
+  /** Number of those keys. */
+  entries: number;
+  /** When that was, in milliseconds since 1970. */
+  updatedAt: number;
+  /** Why the stream is not what it was; `null` for no such reason. */
+  alarm: string | null;
+  /** Number of records in quarantine. */
+  quarantined: number;
+}
+
+/** How many messages the stream should hold. */
+export interface Expected {
+  /** Messages that are there for certain. */
+  certain: number;
+  /** Delete markers that expire about now. */
+  expiring: number;
+}
+
+/** A live key: its revision and the hash of its message. */
+export interface Known {
+  /** The key. */
+  key: string;
+  /** The revision. */
+  revision: number;
+  /** The hash. */
+  hash: Uint8Array;
+}
+
+/** How the thread opens a file. */
+export interface WorkOptions {
+  /** The file; its schema must be there. */
+  path: string;
+  /** The file whose lock says who applies. */
+  lock: string;
+  /** The tables: name, columns, and columns of the key. */
+  tables: [name: string, columns: string[], key: string[]][];
+}
+
+/** What the thread can be asked, by name: what it takes and what it answers. */
+export interface Work {
+  /** Takes the lock, if nobody else has it. */
+  lock: [undefined, boolean];
+  /** Reads what the file holds; `null` before the first load. */
+  held: [undefined, Held | null];
+  /** Begins to load a bucket: all that was there goes when that ends. */
+  load: [{ bucket: string; created: string }, void];
+  /** Applies messages; answers with what the file holds when that ended a transaction. */
+  apply: [Changes, Held | null];
+  /** Drops what was applied since the last transaction ended. */
+  rollback: [undefined, Held | null];
+  /** Counts the messages that the stream should hold at a time. */
+  expected: [{ at: number; margin: number }, Expected];
+  /** Reads the keys with the newest revisions. */
+  newest: [number, Known[]];
+  /** Reads some keys; those that are not live are left out. */
+  find: [string[], Known[]];
+  /** Stores why the stream is not what it was, where this thread applies; drops what was not committed. */
+  alarm: [string | null, void];
+  /** Closes the file and lets go of the lock. */
+  close: [undefined, void];
+}
+
+/** A question to the thread. */
+export interface Question {
+  /** Its number. */
+  id: number;
+  /** What is asked. */
+  op: keyof Work;
+  /** With what. */
+  value: unknown;
+}
+
+/** The thread's answer. */
+export interface Answer {
+  /** The number of the question. */
+  id: number;
+  /** The answer. */
+  value?: unknown;
+  /** What failed: SQLite's message and code. */
+  error?: { message: string; errcode: number | undefined };
+}

@@ -1,0 +1,201 @@
+/**
+ * What the thread of a follower does: all reading and writing of its file, which may take long.
+ *
+ * @module
+ */
+
+import type { DatabaseSync } from "node:sqlite";
+import type { loader, Loading } from "./loading.ts";
+import type { Answer, Change, Changes, Held, Question, Work, WorkOptions } from "./messages.ts";
+import type { reading } from "./reading.ts";
+import type { Statements, statements } from "./statements.ts";
+
+/** A port to the other side; the part of `MessagePort` that is used. */
+interface Port {
+  postMessage(answer: Answer): void;
+  on(event: "message", listener: (question: Question) => void): void;
+}
+
+/** The other parts of the thread. */
+export interface Parts {
+  loader: typeof loader;
+  reading: typeof reading;
+  statements: typeof statements;
+}
+
+/**
+ * Answers questions on a port. Runs as a thread from its own source text, so that a bundled or compiled
+ * program needs no second file: it must use nothing from outside of itself but its parts.
+ */
+export function work(
+  parts: Parts,
+  { DatabaseSync: Database }: {
+    DatabaseSync: new (path: string, options?: object) => DatabaseSync;
+  },
+  port: Port,
+  { path, lock, tables }: WorkOptions,
+): void {
+  const HASH = 16;
+  const db = new Database(path, { timeout: 5000, enableForeignKeyConstraints: false });
+  db.exec(`PRAGMA busy_timeout = 5000; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536;
+    PRAGMA journal_size_limit = 16777216`);
+  const reads = parts.reading(db);
+  const loads = parts.loader(db, tables);
+  let locked: DatabaseSync | null = null;
+  let to: Statements | null = null;
+  let loading: Loading | null = null;
+  /** Set when applying failed: what follows must not be applied without what failed. */
+  let broken = false;
+  let digest = 0n;
+  let entries = 0;
+  let quarantined = 0;
+
+  const run = (sql: string) => db.prepare(sql).run();
+  const number = (hash: Uint8Array) => {
+    const view = new DataView(hash.buffer, hash.byteOffset, HASH);
+    return (view.getBigUint64(0) << 64n) | view.getBigUint64(8);
+  };
+
+  /** Takes up what is in the file. */
+  const takeUp = (): Held | null => {
+    const held = reads.held();
+    digest = BigInt(`0x${held?.digest ?? "0"}`);
+    entries = held?.entries ?? 0;
+    quarantined = held?.quarantined ?? 0;
+    return held;
+  };
+
+  const rollback = () => {
+    if (db.isTransaction) run("ROLLBACK");
+    loading = null;
+    to = null;
+    broken = false;
+    loads.clear();
+    return takeUp();
+  };
+
+  const takeEntry = ({ key, revision, value, problem }: Change, hash: Uint8Array | null) => {
+    const kept = problem === null ? value : null;
+    if (loading !== null) {
+      to!.putEntry.run(key, revision, hash, kept);
+      return;
+    }
+    const old = to!.entry.get(key);
+    if (old !== undefined) {
+      digest -= number(old.hash as Uint8Array);
+      entries--;
+    }
+    if (hash !== null) {
+      to!.putEntry.run(key, revision, hash, kept);
+      digest += number(hash);
+      entries++;
+    } else if (old !== undefined) to!.removeEntry.run(key);
+  };
+
+  const takeRecord = ({ key, revision, table, id, row, pending }: Change) => {
+    // Rooms are the first table.
+    if (pending !== null) to!.putPending.run(id[0]!, pending);
+    else if (table === 0) to!.removePending.run(id[0]!);
+    if (loading !== null) {
+      const values = row ?? tables[table]![1].map(() => null);
+      to!.put[table]!.run(key, revision, row === null ? 0 : 1, ...values);
+    } else if (row !== null) to!.put[table]!.run(...row);
+    else to!.remove[table]!.run(...id);
+  };
+
+  const take = (change: Change, hash: Uint8Array | null) => {
+    const { key, revision, value, problem } = change;
+    takeEntry(change, hash);
+    if (change.other) to!.putOther.run(key, revision, change.expires);
+    else to!.removeOther.run(key);
+    if (problem !== null) {
+      to!.putBad.run(key, revision, value, problem);
+      quarantined++;
+    } else if (quarantined > 0) to!.removeBad.run(key);
+    if (change.table >= 0) takeRecord(change);
+  };
+
+  const endLoad = ({ source: { bucket, created }, settle }: Loading) => {
+    to = null;
+    settle();
+    loading = null;
+    for (const { hash } of db.prepare("SELECT hash FROM follower_entries").iterate()) {
+      digest += number(hash as Uint8Array);
+      entries++;
+    }
+    const zero = "0".repeat(2 * HASH);
+    db.prepare("INSERT INTO follower VALUES (1, ?, ?, 0, 0, ?, 0, 0, NULL)")
+      .run(bucket, created, zero);
+  };
+
+  const apply = ({ changes, hashes, end }: Changes): Held | null => {
+    if (!db.isTransaction) run("BEGIN IMMEDIATE");
+    to ??= parts.statements(db, tables, loading !== null);
+    for (const [i, it] of changes.entries()) {
+      take(it, it.live ? hashes.subarray(i * HASH, (i + 1) * HASH) : null);
+    }
+    if (end === null) return null;
+    if (loading !== null) endLoad(loading);
+    digest = BigInt.asUintN(8 * HASH, digest);
+    const text = digest.toString(16).padStart(2 * HASH, "0");
+    db.prepare(
+      "UPDATE follower SET position = ?, exact = ?, digest = ?, entries = ?, updated_at = ?",
+    )
+      .run(end.position, end.exact ? 1 : 0, text, entries, Date.now());
+    run("COMMIT");
+    return takeUp();
+  };
+
+  const ops: { [K in keyof Work]: (value: Work[K][0]) => Work[K][1] } = {
+    lock: () => {
+      if (locked !== null) return true;
+      const candidate = new Database(lock, { timeout: 0 });
+      try {
+        candidate.exec("BEGIN EXCLUSIVE");
+      } catch {
+        candidate.close();
+        return false;
+      }
+      locked = candidate;
+      return true;
+    },
+    held: () => reads.held(),
+    load: (source) => {
+      rollback();
+      loading = loads.begin(source);
+      digest = 0n;
+      entries = 0;
+      quarantined = 0;
+    },
+    apply: (changes) => {
+      if (broken) throw new Error("what came before could not be applied");
+      broken = true;
+      const held = apply(changes);
+      broken = false;
+      return held;
+    },
+    rollback,
+    expected: ({ at, margin }) => reads.expected(entries, at, margin),
+    newest: (limit) => reads.newest(limit),
+    find: (keys) => reads.find(keys),
+    alarm: (text) => {
+      if (locked === null) return;
+      rollback();
+      db.prepare("UPDATE follower SET alarm = ?").run(text);
+    },
+    close: () => {
+      // What is in an open transaction goes with it.
+      db.close();
+      locked?.close();
+    },
+  };
+
+  port.on("message", ({ id, op, value }) => {
+    try {
+      port.postMessage({ id, value: ops[op](value as never) });
+    } catch (error) {
+      const { message, errcode } = error as Error & { errcode?: number };
+      port.postMessage({ id, error: { message, errcode } });
+    }
+  });
+}

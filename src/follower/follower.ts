@@ -1,0 +1,240 @@
+/**
+ * A follower: applies to its file, or reads what another process applies and takes over from it.
+ *
+ * @module
+ */
+
+import { StoreError } from "../core/errors.ts";
+import type { Bucket, Witness } from "../jetstream/log/bucket.ts";
+import { FENCE_KEY } from "../jetstream/records/keys.ts";
+import { retry } from "../jetstream/log/wire.ts";
+import { toStoreError } from "../sqlite/file/errors.ts";
+import { alarm, formatAlarm, parseAlarm } from "./stream/alarms.ts";
+import { Applier } from "./stream/applier.ts";
+import { compareStream, wasAwayTooLong } from "./stream/compare.ts";
+import { fenceValue } from "./stream/digests.ts";
+import type { Thread } from "./file/thread.ts";
+import type { Held } from "./file/messages.ts";
+import { Probes } from "./stream/probes.ts";
+import type { Follower, FollowerState } from "./types.ts";
+import { Waiters } from "./waiters.ts";
+
+/** How often a follower that reads looks at the file, milliseconds. */
+const POLL = 250;
+/** Pauses before applying is tried again, milliseconds. */
+const RETRY = { first: 250, longest: 10_000 };
+/** How long comparing with the stream may take, milliseconds. */
+const PATIENCE = 10_000;
+
+/** What a follower is made of. */
+export interface Parts {
+  /** The bucket. */
+  bucket: Bucket;
+  /** The file. */
+  path: string;
+  /** The file, open. */
+  thread: Thread;
+  /** Discard what the file holds. */
+  accept: boolean;
+  /** Told of an alarm. */
+  onAlarm: (alarm: StoreError) => void;
+  /** What to do last. */
+  end: () => Promise<void>;
+}
+
+/** The follower of a file. */
+export class FileFollower implements Follower, Witness {
+  readonly path: string;
+  readonly #parts: Parts;
+  readonly #waiters = new Waiters();
+  #held: Held | null = null;
+  #alarm: StoreError | null = null;
+  #failure: StoreError | null = null;
+  #applier: Applier | null = null;
+  #probes: Probes | null = null;
+  #accept: boolean;
+  #pause = RETRY.first;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+
+  constructor(parts: Parts) {
+    this.path = parts.path;
+    this.#parts = parts;
+    this.#accept = parts.accept;
+  }
+
+  get alarm(): StoreError | null {
+    return this.#alarm;
+  }
+
+  /** The last message that came. */
+  get received(): number {
+    return this.#applier?.exactness.received ?? 0;
+  }
+
+  /** A write cannot have the sequence of a message that came before it was sent. */
+  acknowledged(sequence: number, received: number): void {
+    if (sequence > received) return;
+    const found = `a write was acknowledged with sequence ${sequence}, after ${received} was read`;
+    this.#raise(alarm("acknowledged", this.#parts.bucket.name, found));
+  }
+
+  state(): FollowerState {
+    const held = this.#held;
+    const last = this.#probes?.last ?? null;
+    return {
+      role: this.#applier === null ? "read" : "apply",
+      bucket: this.#parts.bucket.name,
+      position: held?.position ?? 0,
+      exact: held?.exact ?? false,
+      digest: held?.digest ?? "",
+      entries: held?.entries ?? 0,
+      quarantined: held?.quarantined ?? 0,
+      lag: last === null ? null : Math.max(0, last - (held?.position ?? 0)),
+      updatedAt: held === null ? null : new Date(held.updatedAt).toISOString(),
+      alarm: this.#alarm,
+      failure: this.#failure,
+    };
+  }
+
+  /** Compares file and stream; begins to apply, or to read where another process applies. */
+  async start(): Promise<void> {
+    const { thread } = this.#parts;
+    if (await thread.ask("lock", undefined)) return await this.#apply();
+    if (this.#held === null) await this.#open();
+    await this.#read();
+  }
+
+  /** Reads what another process applies, until it is gone. */
+  async #read(): Promise<void> {
+    const { thread } = this.#parts;
+    this.#take(await thread.ask("held", undefined));
+    this.#later(POLL, async () => {
+      if (await thread.ask("lock", undefined)) await this.#apply();
+      else await this.#read();
+    });
+  }
+
+  async whenExact(
+    position?: number,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<FollowerState> {
+    const { bucket } = this.#parts;
+    const wanted = position ?? await retry(
+      "Write a fence",
+      Date.now() + PATIENCE,
+      () => bucket.put(FENCE_KEY, fenceValue(null), Date.now() + PATIENCE),
+      signal,
+    );
+    await this.#waiters.wait(wanted, signal);
+    return this.state();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#stop();
+    this.#waiters.fail(new StoreError("closed", "The follower is closed"));
+    await this.#parts.thread.close();
+    await this.#parts.end();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Reads what the file holds and compares it with the stream; `false` after an alarm. */
+  async #open(): Promise<boolean> {
+    const { thread, bucket } = this.#parts;
+    const held = await thread.ask("rollback", undefined);
+    if (held !== null && held.bucket !== bucket.name) {
+      throw new StoreError(
+        "refused",
+        `Following bucket ${bucket.name} in ${this.path}: it follows bucket ${held.bucket}`,
+        { field: "bucket" },
+      );
+    }
+    if (this.#accept || held === null) return true;
+    this.#held = held;
+    const found = held.alarm === null
+      ? await compareStream(bucket, thread, held, Date.now() + PATIENCE)
+      : parseAlarm(held.alarm);
+    if (found !== null) this.#raise(found);
+    return found === null;
+  }
+
+  /** Applies from where the file stands, or loads it. */
+  async #apply(): Promise<void> {
+    const { thread, bucket } = this.#parts;
+    if (!await this.#open() || this.#closed) return;
+    // Deletions may have been missed: only all of it tells.
+    const held = this.#held === null || wasAwayTooLong(this.#held) ? null : this.#held;
+    const applier = new Applier({
+      bucket,
+      thread,
+      held,
+      onHeld: (now) => {
+        this.#accept = false;
+        this.#pause = RETRY.first;
+        this.#failure = null;
+        this.#take(now);
+      },
+      onAlarm: (error) => this.#raise(error),
+      onFailure: (error) => this.#fail(error),
+    });
+    this.#applier = applier;
+    await applier.start();
+    if (this.#applier !== applier) return;
+    this.#probes = new Probes(bucket, applier, {
+      compare: () => this.#compare(),
+      onAlarm: (error) => this.#raise(error),
+    });
+  }
+
+  async #compare(): Promise<void> {
+    if (this.#held === null) return;
+    const { bucket, thread } = this.#parts;
+    const found = await compareStream(bucket, thread, this.#held, Date.now() + PATIENCE);
+    if (found !== null) this.#raise(found);
+  }
+
+  #take(held: Held | null): void {
+    this.#held = held;
+    if (held === null) return;
+    if (held.alarm !== null) this.#raise(parseAlarm(held.alarm));
+    else if (held.exact) this.#waiters.reached(held.position);
+  }
+
+  #raise(error: StoreError): void {
+    if (this.#closed || this.#alarm !== null) return;
+    this.#alarm = error;
+    this.#stop();
+    this.#waiters.fail(error);
+    const { thread, onAlarm } = this.#parts;
+    // Not made certain of: at the next start it is found again.
+    thread.ask("alarm", formatAlarm(error)).catch(() => {});
+    onAlarm(error);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#closed || this.#alarm !== null) return;
+    this.#stop();
+    this.#failure = toStoreError(error, `Following in ${this.path}`);
+    this.#later(this.#pause, () => this.#apply());
+    this.#pause = Math.min(2 * this.#pause, RETRY.longest);
+  }
+
+  #stop(): void {
+    clearTimeout(this.#timer);
+    this.#probes?.stop();
+    this.#applier?.stop();
+    this.#probes = null;
+    this.#applier = null;
+  }
+
+  #later(ms: number, work: () => Promise<void>): void {
+    this.#timer = setTimeout(() => {
+      if (!this.#closed) work().catch((error) => this.#fail(error));
+    }, ms);
+  }
+}

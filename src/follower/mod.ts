@@ -1,0 +1,10 @@
+/**
+ * A second copy of a control plane in JetStream: a SQLite file that keeps up with the bucket, and a
+ * store that has one beside it as a witness.
+ *
+ * @module
+ */
+
+export { followStore } from "./follow.ts";
+export { openFollowed, openJetStream, type OpenJetStreamOptions } from "./open.ts";
+export type { Follower, FollowerState, FollowOptions } from "./types.ts";

@@ -1,0 +1,104 @@
+/**
+ * A store in JetStream with a follower beside it, as a witness of what the stream held.
+ *
+ * @module
+ */
+
+import type { StoreError } from "../core/errors.ts";
+import type { Store } from "../core/store.ts";
+import type { Bucket } from "../jetstream/log/bucket.ts";
+import { type JetStreamOptions, openBeside, openJetStream as openAlone } from "../jetstream/mod.ts";
+import { follow } from "./follow.ts";
+import type { FileFollower } from "./follower.ts";
+import type { Follower } from "./types.ts";
+
+/** What {@link openJetStream} takes. Either `servers` or `connection` is needed. */
+export interface OpenJetStreamOptions extends JetStreamOptions {
+  /**
+   * A SQLite file that keeps a second copy of the bucket; created if it does not exist. The store does
+   * not open, and later answers no and `corrupt`, when the stream lost or changed something that the file
+   * holds. Default: none.
+   */
+  follower?: string;
+  /** Discard what the follower holds, with its alarm, and take the stream as it is. Default `false`. */
+  accept?: boolean;
+  /** Called when the stream is found to have lost or changed something; `corrupt`. */
+  onAlarm?: (alarm: StoreError) => void;
+}
+
+/**
+ * Opens the control plane in a JetStream bucket, made when there is none. Needs nats-server 2.12 or
+ * later. While a cold cluster is coming up it retries within `bootstrapTimeout`.
+ *
+ * @param options Where the servers are, or a connection
+ * @returns A store; close it when done
+ * @throws {StoreError} `unavailable` (no server, credentials, TLS), `unsupported` (server too old, no
+ * JetStream, newer layout), `refused` (the bucket is somebody else's, the follower's file is not one),
+ * `in_progress` (a move into it did not complete), `invalid` (an option, or more replicas than servers),
+ * `not_found` (`create: false`), `corrupt` (the stream is not what the follower knows)
+ *
+ * @example
+ * ```ts ignore
+ * import { openJetStream } from "@unibus/membership";
+ *
+ * await using store = await openJetStream({ servers: "nats://127.0.0.1:4222", replicas: 3 });
+ * console.log(await store.hasAdmin());
+ * ```
+ *
+ * @example Keep a second copy beside it
+ * ```ts ignore
+ * import { openJetStream } from "@unibus/membership";
+ *
+ * await using store = await openJetStream({
+ *   servers: "nats://127.0.0.1:4222",
+ *   follower: "./local_files/follower.db",
+ * });
+ * ```
+ */
+export async function openJetStream(options: OpenJetStreamOptions): Promise<Store> {
+  const { follower } = options;
+  if (follower === undefined) return await openAlone(options);
+  return (await openFollowed({ ...options, follower })).store;
+}
+
+/** A store and the follower beside it, which is closed with the store. */
+export interface Followed {
+  /** The store. */
+  store: Store;
+  /** The follower. */
+  follower: Follower;
+}
+
+/** As {@link openJetStream} with a follower; returns that too. */
+export async function openFollowed(
+  options: OpenJetStreamOptions & { follower: string },
+): Promise<Followed> {
+  let follower: FileFollower | null = null;
+  const store = await openBeside(options, async (bucket) => {
+    follower = await guard(bucket, options);
+    return () => follower!.close();
+  });
+  return { store, follower: follower! };
+}
+
+/** Follows a bucket and shuts it at the first alarm. */
+async function guard(
+  bucket: Bucket,
+  options: OpenJetStreamOptions & { follower: string },
+): Promise<FileFollower> {
+  const { accept = false, onAlarm } = options;
+  const follower = await follow(bucket, options, {
+    db: options.follower,
+    accept,
+    onAlarm: (alarm) => {
+      bucket.alarm = alarm;
+      onAlarm?.(alarm);
+    },
+  }, () => Promise.resolve());
+  if (follower.alarm !== null) {
+    await follower.close();
+    throw follower.alarm;
+  }
+  bucket.witness = follower;
+  return follower;
+}

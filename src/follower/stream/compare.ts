@@ -1,0 +1,78 @@
+/**
+ * Whether a stream is still the one that a file follows: looked at when the follower starts, and
+ * whenever its connection was lost.
+ *
+ * @module
+ */
+
+import type { StoreError } from "../../core/errors.ts";
+import { type Bucket, MARKER_TTL_SECONDS } from "../../jetstream/log/bucket.ts";
+import { streamInfo } from "../../jetstream/log/stream.ts";
+import { alarm, type AlarmKind } from "./alarms.ts";
+import { hashOf } from "../file/changes.ts";
+import type { Thread } from "../file/thread.ts";
+import type { Held } from "../file/messages.ts";
+
+/** How many of the newest keys are compared. */
+const NEWEST = 64;
+
+/** How long a follower may have been away, milliseconds: delete markers are there for twice as long. */
+const LONGEST_AWAY = MARKER_TTL_SECONDS * 500;
+
+/** Whether delete markers may have come and gone since the file was written. */
+export function wasAwayTooLong({ updatedAt }: Held): boolean {
+  const away = Date.now() - updatedAt;
+  return away > LONGEST_AWAY || away < 0;
+}
+
+/**
+ * Compares stream and file: the identity of the stream, where it ends, and the newest keys.
+ *
+ * @returns The alarm, `null` when nothing was found
+ */
+export async function compareStream(
+  bucket: Bucket,
+  thread: Thread,
+  held: Held,
+  deadline: number,
+): Promise<StoreError | null> {
+  const found = (kind: AlarmKind, text: string) => alarm(kind, bucket.name, text);
+  const info = await streamInfo(bucket, deadline);
+  if (info === null) return found("stream", "the bucket was deleted");
+  if (info.created !== held.created) {
+    return found(
+      "stream",
+      `the bucket was deleted and created again: its stream was created ${info.created}, ` +
+        `the one followed ${held.created}`,
+    );
+  }
+  const { last_seq: last } = info.state;
+  if (last < held.position) {
+    return found(
+      "end",
+      `the stream ends at sequence ${last}, before position ${held.position} of the follower`,
+    );
+  }
+  const newest = await thread.ask("newest", NEWEST);
+  if (newest.length === 0) return null;
+  const now = await bucket.getLast(newest.map(({ key }) => key), last, deadline);
+  for (const { key, revision, hash } of newest) {
+    const entry = now.get(key);
+    if (entry === undefined) {
+      // Deleted since, and the marker has expired; or lost.
+      if (wasAwayTooLong(held)) continue;
+      return found("sequence", `key ${key} is gone, the stream held it at sequence ${revision}`);
+    }
+    // Written since; or missed before, by a file that was not exact.
+    if (entry.revision > (held.exact ? held.position : revision)) continue;
+    const it = hashOf(entry);
+    if (entry.revision !== revision || !hash.every((byte, i) => byte === it[i])) {
+      return found(
+        "sequence",
+        `key ${key} is another message at sequence ${entry.revision} than the follower ` +
+          `has at ${revision}`,
+      );
+    }
+  }
+  return null;
+}

@@ -1,0 +1,121 @@
+/**
+ * Fences that a follower writes: they end gaps, carry its digest to the others, and are the moments at
+ * which it looks whether the stream is still what it was.
+ *
+ * @module
+ */
+
+import type { StoreError } from "../../core/errors.ts";
+import { within } from "../../core/async/wait.ts";
+import type { Bucket } from "../../jetstream/log/bucket.ts";
+import { type StreamInfo, streamInfo } from "../../jetstream/log/stream.ts";
+import { FENCE_KEY } from "../../jetstream/records/keys.ts";
+import { alarm } from "./alarms.ts";
+import type { Applier } from "./applier.ts";
+import { fenceValue } from "./digests.ts";
+
+/** How often a fence is written, milliseconds. */
+const INTERVAL = 1000;
+/** How soon the next follows while something is missing and little is waiting, milliseconds. */
+const MEND = 20;
+/** Messages that are little. */
+const NEAR = 2000;
+/** How long one probe may take, milliseconds. */
+const PATIENCE = 2000;
+/** How long the follower may take to reach the end of the stream, milliseconds. */
+const CATCH_UP = 500;
+/** How often a wrong number of messages must be found, one after another. */
+const CONFIRMED = 2;
+
+/** Whom probes tell. */
+export interface ProbeOptions {
+  /** The connection was lost meanwhile: compares file and stream. */
+  compare(): Promise<void>;
+  /** The stream is not what it was. */
+  onAlarm(error: StoreError): void;
+}
+
+/** Probes until it is stopped. */
+export class Probes {
+  /** The last sequence of the stream when that was last known. */
+  last: number | null = null;
+  readonly #bucket: Bucket;
+  readonly #applier: Applier;
+  readonly #options: ProbeOptions;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #connected = true;
+  #wrong = 0;
+  #stopped = false;
+
+  constructor(bucket: Bucket, applier: Applier, options: ProbeOptions) {
+    this.#bucket = bucket;
+    this.#applier = applier;
+    this.#options = options;
+    void this.#run();
+  }
+
+  /** Ends. */
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  async #run(): Promise<void> {
+    const { exactness, digests } = this.#applier;
+    try {
+      if (!this.#connected) {
+        await this.#options.compare();
+        this.#connected = true;
+      }
+      const seen = exactness.received;
+      const value = fenceValue(digests.newest);
+      const sequence = await this.#bucket.put(FENCE_KEY, value, Date.now() + PATIENCE);
+      if (this.#stopped) return;
+      this.#applier.await({ sequence, seen });
+      await this.#look();
+    } catch {
+      // The server did not answer: it may come back as another.
+      this.#connected = false;
+    }
+    if (this.#stopped) return;
+    const soon = !exactness.exact && this.#applier.pending < NEAR;
+    this.#timer = setTimeout(() => void this.#run(), soon ? MEND : INTERVAL);
+  }
+
+  /** Looks at the stream's own numbers. */
+  async #look(): Promise<void> {
+    const received = this.#applier.exactness.received;
+    this.#applier.hold();
+    let expected: Awaited<ReturnType<Applier["expectedAt"]>> = null;
+    let info: StreamInfo | null = null;
+    try {
+      info = await streamInfo(this.#bucket, Date.now() + PATIENCE);
+    } finally {
+      const at = this.#applier.expectedAt(info?.state.last_seq ?? 0);
+      expected = await within(CATCH_UP, at, () => null);
+    }
+    if (this.#stopped) return;
+    if (info === null) return this.#alarm("stream", "the bucket was deleted");
+    if (info.created !== this.#bucket.created) {
+      return this.#alarm("stream", `the bucket was deleted and created again (${info.created})`);
+    }
+    const { last_seq: last, messages } = info.state;
+    this.last = last;
+    if (last < received) {
+      return this.#alarm("end", `the stream ends at sequence ${last}, after ${received} was read`);
+    }
+    if (expected === null) return;
+    const { certain, expiring } = expected;
+    const isRight = messages >= certain && messages <= certain + expiring;
+    this.#wrong = isRight ? 0 : this.#wrong + 1;
+    if (this.#wrong < CONFIRMED) return;
+    this.#alarm(
+      "messages",
+      `the stream holds ${messages} messages at sequence ${last}, the follower has ${certain}`,
+    );
+  }
+
+  #alarm(...[kind, found]: [Parameters<typeof alarm>[0], string]): void {
+    this.#options.onAlarm(alarm(kind, this.#bucket.name, found));
+  }
+}

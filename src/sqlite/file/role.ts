@@ -1,0 +1,155 @@
+/**
+ * What a file is: the primary of a control plane, a follower of a bucket, or one whose control plane
+ * moved on. Noted in the file itself.
+ *
+ * @module
+ */
+
+import { resolve } from "node:path";
+import type { DatabaseSync } from "node:sqlite";
+import { StoreError } from "../../core/errors.ts";
+import { connect, value } from "./connect.ts";
+import { toStoreError } from "./errors.ts";
+import { getMeta } from "./schema.ts";
+
+/** What a file is. */
+export type Role = "primary" | "follower" | "moved";
+
+/** A bucket: where a control plane went, or what a file follows. */
+export interface Place {
+  /** The bucket. */
+  bucket: string;
+  /** The servers, without user and password. */
+  servers: string[];
+  /** When the control plane went there or the file began to follow, ISO 8601. */
+  at: string;
+}
+
+/** What a file knows of itself. */
+export interface FileRole {
+  /** What it is. */
+  role: Role;
+  /** The bucket; `null` in a primary. */
+  place: Place | null;
+  /** Grows with each change of sides; a client refuses a lower one than it has seen. */
+  generation: number;
+  /** The live move the file takes part in, if any. */
+  journey: string | null;
+}
+
+/** Where the note of a moved file stands before schema version 6. */
+const OLD_KEY = "moved";
+
+/** Reads a place; one that cannot be read still says that there is one. */
+function parsePlace(text: string): Place {
+  let it: Partial<Place> | null = null;
+  try {
+    it = JSON.parse(text);
+  } catch {
+    // Damaged, or of a newer program.
+  }
+  const { bucket, servers, at } = it ?? {};
+  return {
+    bucket: typeof bucket === "string" ? bucket : "?",
+    servers: Array.isArray(servers) ? servers.map(String) : [],
+    at: typeof at === "string" ? at : "?",
+  };
+}
+
+/** Reads what a database is; one of a version that had no roles is a primary, or moved. */
+export function readRole(db: DatabaseSync): FileRole {
+  if (value(db, "SELECT 1 FROM sqlite_schema WHERE name = 'file_role'") === undefined) {
+    const note = getMeta(db, OLD_KEY);
+    const role = note === null ? "primary" : "moved";
+    return { role, place: note === null ? null : parsePlace(note), generation: 0, journey: null };
+  }
+  const row = db.prepare("SELECT role, place, generation, journey FROM file_role").get();
+  if (row === undefined) {
+    throw new StoreError("corrupt", "Reading the role of the file: the row is missing");
+  }
+  return {
+    role: row.role as Role,
+    place: row.place === null ? null : parsePlace(String(row.place)),
+    generation: Number(row.generation),
+    journey: row.journey === null ? null : String(row.journey),
+  };
+}
+
+/** Sets what a database of the current schema version is. Its generation and journey stay. */
+export function setRole(db: DatabaseSync, role: Role, place: Place | null): void {
+  const text = place && JSON.stringify({ version: 1, ...place });
+  db.prepare("UPDATE file_role SET role = ?, place = ?").run(role, text);
+}
+
+/** Describes a bucket for people. */
+function showPlace({ bucket, servers }: Place): string {
+  return `bucket ${bucket}${servers.length === 0 ? "" : ` on ${servers.join(", ")}`}`;
+}
+
+/** A note for people, without an end. */
+export function showMoved(it: Place): string {
+  return `its control plane moved to ${showPlace(it)} at ${it.at}`;
+}
+
+/** Where the control plane of a database went; `null` where it is here. */
+export function readMoved(db: DatabaseSync): Place | null {
+  const { role, place } = readRole(db);
+  return role === "moved" ? place : null;
+}
+
+/** Reads what a file is, without changing it. */
+export function roleOf(path: string): FileRole {
+  const db = connect(resolve(path), { busyTimeout: 5000, readOnly: true });
+  try {
+    return readRole(db);
+  } catch (error) {
+    throw toStoreError(error, `Opening ${path}`);
+  } finally {
+    db.close();
+  }
+}
+
+/** Where the control plane of a file went, without changing it; `null` where it is here. */
+export function movedOf(path: string): Place | null {
+  const { role, place } = roleOf(path);
+  return role === "moved" ? place : null;
+}
+
+/** How a file is to be used. */
+export interface Use {
+  /** As what it is opened. Default `primary`. */
+  as?: "primary" | "follower";
+  /** Whether it is only read. */
+  readOnly?: boolean;
+  /** Open a primary for writing although its control plane moved. */
+  allowMoved?: boolean;
+}
+
+/**
+ * Refuses a file that is something else than it is to be used as.
+ *
+ * @throws {StoreError} `refused`: it follows a bucket, its control plane moved, or it is a primary
+ */
+export function refuseOtherUse(db: DatabaseSync, path: string, use: Use): void {
+  const { role, place } = readRole(db);
+  if (use.as === "follower") {
+    if (role === "follower") return;
+    const found = role === "moved" ? showMoved(place!) : "it is the primary of a control plane";
+    throw new StoreError("refused", `Opening ${path} as a follower: ${found}`, {
+      field: "role",
+      hint: "name another file for the follower; one that does not exist is created",
+    });
+  }
+  if (role === "follower") {
+    throw new StoreError("refused", `Opening ${path}: it is a follower of ${showPlace(place!)}`, {
+      field: "role",
+      hint: `open that bucket; if its cluster is lost, run membershipd promote ${path}`,
+    });
+  }
+  // Nobody would read what is written to it.
+  if (role !== "moved" || use.readOnly || use.allowMoved) return;
+  throw new StoreError("refused", `Opening ${path} for writing: ${showMoved(place!)}`, {
+    field: "moved",
+    hint: "open that bucket, or move it back with migrateKvToSqlite",
+  });
+}

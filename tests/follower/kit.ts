@@ -1,0 +1,44 @@
+/**
+ * What tests of followers share.
+ *
+ * @module
+ */
+
+import { DatabaseSync } from "node:sqlite";
+import { openBucket } from "../../src/jetstream/mod.ts";
+
+/** All rows of a table, as another process sees them. */
+export function rowsOf(path: string, table: string): Record<string, unknown>[] {
+  const db = new DatabaseSync(path, { readOnly: true });
+  try {
+    return db.prepare(`SELECT * FROM ${table}`).all();
+  } finally {
+    db.close();
+  }
+}
+
+/** The handles of the users in a file. */
+export function namesIn(path: string): string[] {
+  return rowsOf(path, "users").map(({ handle }) => String(handle));
+}
+
+/** The digest of what a file holds, added up anew. */
+export function digestOf(path: string): string {
+  let sum = 0n;
+  for (const { hash } of rowsOf(path, "follower_entries")) {
+    sum += [...hash as Uint8Array].reduce((all, byte) => (all << 8n) | BigInt(byte), 0n);
+  }
+  return BigInt.asUintN(128, sum).toString(16).padStart(32, "0");
+}
+
+/** The bucket below the store, on a connection of its own. */
+export async function rawBucket(servers: string, name = "UNIBUS") {
+  const { bucket, end } = await openBucket({ servers, bucket: name, create: false });
+  const soon = () => Date.now() + 5000;
+  return {
+    bucket,
+    put: (key: string, value: string) => bucket.put(key, value, soon()),
+    get: async (key: string) => new TextDecoder().decode((await bucket.get(key, soon()))!.data),
+    [Symbol.asyncDispose]: end,
+  };
+}
