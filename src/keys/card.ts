@@ -6,7 +6,7 @@
 
 import { StoreError } from "../core/errors.ts";
 import type { NewMember } from "../core/model.ts";
-import { verifies } from "./verifies.ts";
+import { verifies } from "./ed25519.ts";
 import type { Identity } from "./identity.ts";
 import { bindingOf, formatCard, parseCard, type PublicKeys } from "./identity_format.ts";
 

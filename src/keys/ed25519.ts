@@ -1,21 +1,29 @@
 /**
- * Ed25519 public keys as `node:crypto` wants them, kept for the next request of the same signer.
+ * Ed25519 and X25519 keys of 32 bytes as `node:crypto` takes them.
  *
  * @module
  */
 
 import { Buffer } from "node:buffer";
-import { createPublicKey, type KeyObject } from "node:crypto";
+import { createPrivateKey, createPublicKey, type KeyObject, verify } from "node:crypto";
+import { signPub as checkSignPub } from "../core/validate.ts";
 
-/** SubjectPublicKeyInfo of an Ed25519 key, up to the key itself (RFC 8410). */
+// The fixed DER in front of a key (RFC 8410).
 const SPKI = Buffer.from("302a300506032b6570032100", "hex");
+const PKCS8 = {
+  ed25519: Buffer.from("302e020100300506032b657004220420", "hex"),
+  x25519: Buffer.from("302e020100300506032b656e04220420", "hex"),
+};
 const GENERATION = 2048;
 
 /** Two generations: what was used since the older one was dropped stays. */
 let young = new Map<string, KeyObject>();
 let old = new Map<string, KeyObject>();
 
-/** The key of a `signPub` in lower case. Throws where the runtime refuses it as a point. */
+/**
+ * Returns the key of a `signPub` in lower case, kept for the next use of the same one. Throws where the
+ * runtime refuses it as a point.
+ */
 export function publicKey(signPub: string): KeyObject {
   const known = young.get(signPub);
   if (known !== undefined) return known;
@@ -30,4 +38,24 @@ export function publicKey(signPub: string): KeyObject {
   }
   young.set(signPub, key);
   return key;
+}
+
+/** Whether `signature` over `data` is of the owner of `signPub`; false if anything is invalid. */
+export function verifies(signPub: string, data: Uint8Array, signature: Uint8Array): boolean {
+  try {
+    return verify(null, data, publicKey(checkSignPub("signPub", signPub)), signature);
+  } catch {
+    return false;
+  }
+}
+
+/** Makes the private key of 32 secret bytes, and gives the 32 bytes of its public key. */
+export function keyPair(
+  curve: keyof typeof PKCS8,
+  secret: Uint8Array,
+): { key: KeyObject; publicBytes: Buffer } {
+  const der = Buffer.concat([PKCS8[curve], secret]);
+  const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+  const publicBytes = createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-32);
+  return { key, publicBytes };
 }

@@ -4,18 +4,11 @@
  * @module
  */
 
-import { Buffer } from "node:buffer";
-import {
-  createPrivateKey,
-  createPublicKey,
-  hkdfSync,
-  type KeyObject,
-  randomBytes,
-  sign,
-} from "node:crypto";
+import { hkdfSync, randomBytes, sign } from "node:crypto";
 import { StoreError } from "../core/errors.ts";
 import { natsUserOf, pairOf } from "./nkey.ts";
-import { fromBase64url, toBase64url, utf8 } from "./bytes.ts";
+import { fromBase64url, toBase64url, toHex, utf8 } from "./bytes.ts";
+import { keyPair } from "./ed25519.ts";
 import { demandKind, type SignedKind } from "./forms.ts";
 import type { NonceSigner, Signer } from "./signers.ts";
 import { bindingOf, formatPlain, parseIdentity } from "./identity_format.ts";
@@ -54,12 +47,6 @@ export interface Identity extends Signer, NonceSigner {
 }
 
 const secrets = new WeakMap<Identity, Secrets>();
-
-// The fixed DER in front of a private key (RFC 8410).
-const PKCS8 = {
-  ed25519: Buffer.from("302e020100300506032b657004220420", "hex"),
-  x25519: Buffer.from("302e020100300506032b656e04220420", "hex"),
-};
 
 /** Makes an identity of fresh random keys. */
 export function createIdentity(): Identity {
@@ -143,12 +130,14 @@ export function identityOfSecrets(
 
 function identityOf(signSeed: Uint8Array, kexSeed: Uint8Array): Identity {
   const own: Secrets = { signSeed: new Uint8Array(signSeed), kexSeed: new Uint8Array(kexSeed) };
-  const signKey = privateKey(PKCS8.ed25519, own.signSeed);
-  const kexKey = privateKey(PKCS8.x25519, own.kexSeed);
-  const keys = { signPub: publicHex(signKey), kexPub: publicHex(kexKey) };
+  const { key, publicBytes } = keyPair("ed25519", own.signSeed);
+  const keys = {
+    signPub: toHex(publicBytes),
+    kexPub: toHex(keyPair("x25519", own.kexSeed).publicBytes),
+  };
   const signAs = (kind: SignedKind, data: Uint8Array) => {
     demandKind(kind, data);
-    return new Uint8Array(sign(null, data, signKey));
+    return new Uint8Array(sign(null, data, key));
   };
   const identity: Identity = Object.freeze({
     ...keys,
@@ -162,12 +151,4 @@ function identityOf(signSeed: Uint8Array, kexSeed: Uint8Array): Identity {
   });
   secrets.set(identity, own);
   return identity;
-}
-
-function privateKey(prefix: Uint8Array, seed: Uint8Array): KeyObject {
-  return createPrivateKey({ key: Buffer.concat([prefix, seed]), format: "der", type: "pkcs8" });
-}
-
-function publicHex(key: KeyObject): string {
-  return createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-32).toString("hex");
 }

@@ -6,16 +6,10 @@
  */
 
 import { Buffer } from "node:buffer";
-import {
-  createPrivateKey,
-  createPublicKey,
-  type KeyObject,
-  randomBytes,
-  sign,
-  verify,
-} from "node:crypto";
+import { randomBytes, sign } from "node:crypto";
 import { StoreError } from "../core/errors.ts";
 import { utf8 } from "./bytes.ts";
+import { keyPair } from "./ed25519.ts";
 import { demandKind, type SignedKind } from "./forms.ts";
 import { isSmallOrderEd25519 } from "../core/checks/small_order.ts";
 import { signPub as checkSignPub } from "../core/validate.ts";
@@ -86,17 +80,14 @@ function unbase32(text: string): Uint8Array | null {
   return bits < 5 && value === 0 ? bytes : null;
 }
 
-const CRC_TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte << 8;
-  for (let i = 0; i < 8; i++) crc = crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1;
-  return crc;
-});
-
 /** CRC-16/XMODEM. */
 function crc16(bytes: Uint8Array): number {
   let crc = 0;
-  for (const byte of bytes) crc = ((crc << 8) & 0xffff) ^ CRC_TABLE[(crc >> 8) ^ byte]!;
-  return crc;
+  for (const byte of bytes) {
+    crc ^= byte << 8;
+    for (let i = 0; i < 8; i++) crc = crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1;
+  }
+  return crc & 0xffff;
 }
 
 function encode(prefix: readonly number[], key: Uint8Array): string {
@@ -145,33 +136,9 @@ export function signPubOf(nkey: string): string | null {
   return isSmallOrderEd25519(hex) ? null : hex;
 }
 
-// The fixed DER in front of an Ed25519 key (RFC 8410).
-const SPKI = Buffer.from("302a300506032b6570032100", "hex");
-const PKCS8 = Buffer.from("302e020100300506032b657004220420", "hex");
-
-/** The key that verifies, of 32 bytes. */
-export function verifyingKey(key: Uint8Array): KeyObject {
-  return createPublicKey({ key: Buffer.concat([SPKI, key]), format: "der", type: "spki" });
-}
-
-/** Whether a signature over `data` is the key's; false whatever is wrong with it. */
-export function verifies(key: KeyObject, data: Uint8Array, signature: Uint8Array): boolean {
-  if (signature.length !== 64) return false;
-  try {
-    return verify(null, data, key, signature);
-  } catch {
-    return false;
-  }
-}
-
 /** The key pair of a 32-byte secret. */
 export function pairOf(kind: NkeyKind, secret: Uint8Array): NkeyPair {
-  const key = createPrivateKey({
-    key: Buffer.concat([PKCS8, secret]),
-    format: "der",
-    type: "pkcs8",
-  });
-  const spki = createPublicKey(key).export({ format: "der", type: "spki" });
+  const { key, publicBytes } = keyPair("ed25519", secret);
   const prefix = PREFIX[kind];
   // Two prefixes in two bytes, shifted so that each comes out as one letter.
   const seed = encode([SEED | prefix >> 5, (prefix & 31) << 3], secret);
@@ -182,7 +149,7 @@ export function pairOf(kind: NkeyKind, secret: Uint8Array): NkeyPair {
   };
   const pair = {
     kind,
-    publicKey: encodePublic(kind, spki.subarray(-KEY_BYTES)),
+    publicKey: encodePublic(kind, publicBytes),
     signNonce: (nonce: string) => signAs("nonce", nonce),
     signToken: (text: string) => signAs("token", text),
   };

@@ -15,7 +15,7 @@ import { FIRST_BYTES } from "../keys/forms.ts";
 import * as check from "../core/validate.ts";
 import { concat, fromHex, sized, toHex, uint, utf8 } from "../keys/bytes.ts";
 import { SealingError } from "./error.ts";
-import { verifies } from "../keys/verifies.ts";
+import { verifies } from "../keys/ed25519.ts";
 
 const VERSION = 1;
 const SESSION_BYTES = 16;

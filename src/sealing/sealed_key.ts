@@ -11,7 +11,7 @@ import * as check from "../core/validate.ts";
 import { concat, fromHex, sized, toHex, uint, utf8 } from "../keys/bytes.ts";
 import { SealingError } from "./error.ts";
 import { ENC_BYTES, type HpkeKey, hpkeKey, hpkeOpen, hpkeSeal, TAG_BYTES } from "./hpke.ts";
-import { verifies } from "../keys/verifies.ts";
+import { verifies } from "../keys/ed25519.ts";
 
 /** Bytes of a room key. */
 export const ROOM_KEY_BYTES = 32;

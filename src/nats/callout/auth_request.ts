@@ -6,7 +6,8 @@
 
 import { Buffer } from "node:buffer";
 import { type Claims, decodeJwt, encodeJwt } from "./jwt.ts";
-import { decodePublic, type NkeyPair, signPubOf, verifies, verifyingKey } from "../../keys/nkey.ts";
+import { verifies } from "../../keys/ed25519.ts";
+import { decodePublic, type NkeyPair, signPubOf } from "../../keys/nkey.ts";
 import type { ClientInfo, RefusalReason } from "../types.ts";
 
 /** An auth request from one of our servers. */
@@ -120,8 +121,7 @@ export function flawOf(
   const bytes = /^[A-Za-z0-9+/_-]{86}(?:==)?$/.test(signature)
     ? Buffer.from(signature, "base64")
     : Buffer.alloc(0);
-  const key = verifyingKey(Buffer.from(client.endpoint, "hex"));
-  if (!verifies(key, Buffer.from(nonce), bytes)) {
+  if (!verifies(client.endpoint, Buffer.from(nonce), bytes)) {
     return flaw(
       "bad_signature",
       "The signature of the server's nonce does not verify with the client's key",

@@ -6,15 +6,10 @@
  */
 
 import { Buffer } from "node:buffer";
-import type { KeyObject } from "node:crypto";
+import { toHex } from "../../keys/bytes.ts";
+import { verifies } from "../../keys/ed25519.ts";
 import { FIRST_BYTES } from "../../keys/forms.ts";
-import {
-  decodePublic,
-  type NkeyKind,
-  type NkeyPair,
-  verifies,
-  verifyingKey,
-} from "../../keys/nkey.ts";
+import { decodePublic, type NkeyKind, type NkeyPair } from "../../keys/nkey.ts";
 
 /** `{"typ":"JWT","alg":"ed25519-nkey"}` */
 const HEADER = FIRST_BYTES.token.slice(0, -1);
@@ -61,25 +56,12 @@ export function decodeJwt(token: string, signer: NkeyKind): Claims | null {
     const claims = JSON.parse(Buffer.from(body, "base64url").toString());
     if (typeof claims?.iss !== "string" || typeof claims.sub !== "string") return null;
     if (typeof claims.nats !== "object" || claims.nats === null) return null;
-    const key = issuerKey(claims.iss, signer);
+    const issuer = decodePublic(signer, claims.iss);
     const data = Buffer.from(`${header}.${body}`);
-    if (key === null || !verifies(key, data, Buffer.from(signature, "base64url"))) return null;
-    return claims;
+    const isSigned = issuer !== null &&
+      verifies(toHex(issuer), data, Buffer.from(signature, "base64url"));
+    return isSigned ? claims : null;
   } catch {
     return null;
   }
-}
-
-const keys = new Map<string, KeyObject>();
-
-/** Returns an issuer's public key; cached, because there are only a few issuers. */
-function issuerKey(nkey: string, kind: NkeyKind): KeyObject | null {
-  const known = keys.get(`${kind} ${nkey}`);
-  if (known !== undefined) return known;
-  const raw = decodePublic(kind, nkey);
-  if (raw === null) return null;
-  if (keys.size >= 64) keys.clear();
-  const key = verifyingKey(raw);
-  keys.set(`${kind} ${nkey}`, key);
-  return key;
 }
