@@ -16,7 +16,6 @@ import {
   mkdir,
   open,
   rename,
-  stat,
   statfs,
   unlink,
 } from "node:fs/promises";
@@ -28,7 +27,7 @@ import { syncDirectory } from "../../files/write.ts";
 import { Turns } from "../../core/async/turns.ts";
 import { checkHolders, checkId, checkOwner } from "../checks.ts";
 import { DiskHolders } from "./holders.ts";
-import { listDisk } from "./list.ts";
+import { listDisk, sizeOf } from "./list.ts";
 import { costOf, demandQuota, isNobody, missingIn, noBlob, notOwner } from "../holders.ts";
 import { type Sink, takeIn } from "../intake.ts";
 import { Lifetime } from "../lifetime.ts";
@@ -428,16 +427,6 @@ async function attempt<T>(what: string, work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     throw toStoreError(error, what);
-  }
-}
-
-async function sizeOf(path: string): Promise<number | null> {
-  try {
-    const status = await stat(path);
-    return status.isFile() ? status.size : null;
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return null;
-    throw error;
   }
 }
 

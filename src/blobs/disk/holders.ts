@@ -9,21 +9,12 @@
  * @module
  */
 
-import {
-  mkdir,
-  mkdtemp,
-  readdir,
-  rename,
-  rm,
-  rmdir,
-  stat,
-  unlink,
-  writeFile,
-} from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm, rmdir, stat, unlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { systemCode } from "../../core/host/system_code.ts";
 import { costOf } from "../holders.ts";
 import type { BlobHolders } from "../types.ts";
+import { entries } from "./list.ts";
 
 const UNOWNED = "unowned";
 const DIRECTORY_MODE = 0o700;
@@ -166,13 +157,4 @@ async function gone(work: () => Promise<void>): Promise<boolean> {
 
 async function exists(path: string): Promise<boolean> {
   return await gone(async () => void await stat(path));
-}
-
-async function entries(path: string): Promise<string[] | null> {
-  try {
-    return await readdir(path);
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return null;
-    throw error;
-  }
 }

@@ -18,7 +18,8 @@ export async function* listDisk(root: string, check: () => void): AsyncGenerator
     for (const second of await shards(join(root, first))) {
       check();
       const directory = join(root, first, second);
-      const names = (await entries(directory)).filter((it) => /^[0-9a-f]{64}$/.test(it)).sort();
+      const names = (await entries(directory) ?? []).filter((it) => /^[0-9a-f]{64}$/.test(it))
+        .sort();
       for (let i = 0; i < names.length; i += TOGETHER) {
         const found = await Promise.all(
           names.slice(i, i + TOGETHER)
@@ -31,19 +32,21 @@ export async function* listDisk(root: string, check: () => void): AsyncGenerator
 }
 
 async function shards(directory: string): Promise<string[]> {
-  return (await entries(directory)).filter((it) => /^[0-9a-f]{2}$/.test(it)).sort();
+  return (await entries(directory) ?? []).filter((it) => /^[0-9a-f]{2}$/.test(it)).sort();
 }
 
-async function entries(directory: string): Promise<string[]> {
+/** Returns the names in a directory; `null` if there is none. */
+export async function entries(directory: string): Promise<string[] | null> {
   try {
     return await readdir(directory);
   } catch (error) {
-    if (["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "")) return [];
+    if (["ENOENT", "ENOTDIR"].includes(systemCode(error))) return null;
     throw error;
   }
 }
 
-async function sizeOf(path: string): Promise<number | null> {
+/** Returns the size of a file; `null` if there is none. */
+export async function sizeOf(path: string): Promise<number | null> {
   try {
     const it = await stat(path);
     return it.isFile() ? it.size : null;

@@ -132,10 +132,9 @@ export const PROGRAM: string = process.platform === "win32" ? "nats-server.exe" 
 
 async function search(options: FindOptions): Promise<{ binary?: NatsBinary; tried: string[] }> {
   const { env = process.env, signal } = options;
-  const probe = signal === undefined ? {} : { signal };
   if (env.UNIBUS_NATS_SERVER) {
     const path = env.UNIBUS_NATS_SERVER;
-    const version = await natsServerVersion(path, probe).catch((error) => {
+    const version = await natsServerVersion(path, { signal }).catch((error) => {
       throw failure(
         "The nats-server in UNIBUS_NATS_SERVER cannot be used",
         error,
@@ -161,7 +160,7 @@ async function search(options: FindOptions): Promise<{ binary?: NatsBinary; trie
     if (candidates.length === 0) tried.push(`${name}: not found`);
     for (const path of candidates) {
       try {
-        const version = await natsServerVersion(path, probe);
+        const version = await natsServerVersion(path, { signal });
         if (isSupportedNatsServer(version)) return { binary: { path, version, source }, tried };
         tried.push(`${name}: ${path} is ${version}, too old`);
       } catch (error) {

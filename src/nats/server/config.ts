@@ -26,8 +26,6 @@ export interface NatsTls {
   ca?: string;
   /** Whether a peer must present a certificate signed by `ca`. */
   verify?: boolean;
-  /** Time limit of a handshake in seconds. */
-  timeout?: number;
 }
 
 /** A user in the server's own configuration, with a public nkey or a password. */
@@ -74,8 +72,6 @@ export interface NatsJetStream {
   syncAlways?: boolean;
   /** Maximum size on disk in bytes. */
   maxFileStore?: number;
-  /** Maximum size in memory in bytes. */
-  maxMemoryStore?: number;
 }
 
 /** Cluster settings. */
@@ -88,10 +84,6 @@ export interface NatsCluster {
   port?: number;
   /** The other servers, as `host:port`. JetStream needs at least one. */
   routes: readonly string[];
-  /** Connections to each other server. Default -1: one connection, without pooling. */
-  poolSize?: number;
-  /** Whether to hide the other servers' addresses from clients. Default true. */
-  noAdvertise?: boolean;
   /** User name for routes, the same on every server. */
   user?: string;
   /** The password of `user`. */
@@ -130,8 +122,6 @@ export interface NatsServerConfig {
   noAuthUser?: string;
   /** HTTP monitoring port, on loopback only; -1 means any free port. Default none. */
   monitoringPort?: number;
-  /** Maximum message size in bytes. The server's default is 1 MiB. */
-  maxPayload?: number;
   /** Text appended to the configuration unchanged. */
   extra?: string;
 }
@@ -146,21 +136,19 @@ export function formatNatsConfig(config: NatsServerConfig, portsFileDir: string)
     server_name: config.serverName,
     ports_file_dir: portsFileDir,
     http: config.monitoringPort === undefined ? undefined : `127.0.0.1:${config.monitoringPort}`,
-    max_payload: config.maxPayload,
     tls: config.tls && tlsBlock(config.tls),
     ...accessBlock(config),
     jetstream: jetstream && {
       store_dir: resolve(jetstream.storeDir),
       sync_interval: jetstream.syncAlways ?? true ? "always" : undefined,
       max_file_store: jetstream.maxFileStore,
-      max_memory_store: jetstream.maxMemoryStore,
     },
     cluster: cluster && {
       name: cluster.name,
       host: cluster.host ?? host,
       port: cluster.port ?? -1,
-      pool_size: cluster.poolSize ?? -1,
-      no_advertise: cluster.noAdvertise ?? true,
+      pool_size: -1,
+      no_advertise: true,
       routes: cluster.routes.map((address) => route(address, cluster)),
       authorization: cluster.user === undefined
         ? undefined
@@ -226,7 +214,7 @@ function tlsBlock(tls: NatsTls): ConfigObject {
     key_file: resolve(tls.key),
     ca_file: tls.ca === undefined ? undefined : resolve(tls.ca),
     verify: tls.verify,
-    timeout: tls.timeout ?? 5,
+    timeout: 5,
   };
 }
 

@@ -26,7 +26,7 @@ const TIMEOUT = 180_000;
  */
 export async function unpackDebianPackage(options: UnpackOptions): Promise<string> {
   const { directory, log, signal } = options;
-  const limits = { timeout: TIMEOUT, ...(signal === undefined ? {} : { signal }) };
+  const limits = { timeout: TIMEOUT, signal };
   const arch = (await run("dpkg", ["--print-architecture"], limits)).trim();
   const keyring = KEYRINGS.find((path) => existsSync(path));
   if (keyring === undefined) throw new Error("Debian's archive keyring is not on this machine");

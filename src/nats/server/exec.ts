@@ -46,9 +46,9 @@ export function run(
     if (options.signal?.aborted) return reject(options.signal.reason);
     const { cwd, timeout, signal, env } = options;
     const settings = {
-      ...(cwd === undefined ? {} : { cwd }),
-      ...(env === undefined ? {} : { env: { ...process.env, ...env } }),
-      ...(signal === undefined ? {} : { signal }),
+      cwd,
+      env: env && { ...process.env, ...env },
+      signal,
       timeout,
       killSignal: "SIGKILL" as const,
       maxBuffer: 16 * 1024 * 1024,

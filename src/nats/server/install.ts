@@ -60,8 +60,8 @@ export async function install(
         env: options.env,
         version: options.version ?? NATS_SERVER_RELEASE,
         log,
-        ...(options.sha256 === undefined ? {} : { sha256: options.sha256 }),
-        ...(signal === undefined ? {} : { signal }),
+        sha256: options.sha256,
+        signal,
       });
       const result = await adopt(unpacked, cache, options.check);
       log(`Installed nats-server ${result.version} in ${result.path}`);

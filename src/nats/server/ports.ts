@@ -71,11 +71,7 @@ async function readPorts(directory: string, pid: number): Promise<Ports | undefi
     const url = lists[kind]?.[0];
     return url === undefined ? undefined : Number(/:(\d+)$/.exec(url)?.[1]);
   };
-  const [client, monitoring, cluster] = [port("nats"), port("monitoring"), port("cluster")];
+  const client = port("nats");
   if (client === undefined) return undefined;
-  return {
-    client,
-    ...(monitoring === undefined ? {} : { monitoring }),
-    ...(cluster === undefined ? {} : { cluster }),
-  };
+  return { client, monitoring: port("monitoring"), cluster: port("cluster") };
 }

@@ -89,9 +89,7 @@ const LOG_LIMIT = 64 * 1024;
  * @throws {StoreError} aborted: `signal` was aborted; the process has then ended
  */
 export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsServer> {
-  const binary = options.binary ?? (await findNatsServer(
-    options.signal === undefined ? {} : { signal: options.signal },
-  )).path;
+  const binary = options.binary ?? (await findNatsServer({ signal: options.signal })).path;
   const directory = await mkdtemp(join(tmpdir(), "unibus-nats-"));
   const server = new ManagedServer(binary, directory, options);
   try {
@@ -184,8 +182,8 @@ class ManagedServer implements NatsServer {
     this.#options = Object.freeze({
       ...options,
       port: client,
-      ...(monitoring === undefined ? {} : { monitoringPort: monitoring }),
-      ...(cluster === undefined ? {} : { cluster: { ...options.cluster!, port: cluster } }),
+      monitoringPort: monitoring,
+      cluster: options.cluster && { ...options.cluster, port: cluster },
     });
     await this.start();
   }
