@@ -64,6 +64,9 @@ export const DEFAULT_DB = "./local_files/unibus.db";
 /** Help text of `--db`. */
 export const DB_HELP = `SQLite file (default: from the server's settings, else ${DEFAULT_DB})`;
 
+/** Help text of `--create`. */
+export const CREATE_HELP = "create the store if it does not exist, as for the first admin";
+
 /** Flags for connecting to a NATS server. */
 export type NatsFlags = {
   natsUrl?: string[];

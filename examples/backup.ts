@@ -48,7 +48,7 @@ if (import.meta.main) {
   }
   const controller = new AbortController();
   process.once("SIGINT", () => controller.abort());
-  await using store = openSqlite(db);
+  await using store = openSqlite(db, { create: false });
   while (!controller.signal.aborted) {
     try {
       console.log(await backup(store, directory, 3 * 24));

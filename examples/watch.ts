@@ -39,7 +39,7 @@ if (import.meta.main) {
     console.error("Usage: watch.ts FILE");
     process.exit(2);
   }
-  await using store = openSqlite(db);
+  await using store = openSqlite(db, { create: false });
   const end = watch(store, console.log);
   console.log(`Watching ${db}; Ctrl-C ends it`);
   await new Promise<void>((resolve) => process.once("SIGINT", () => resolve()));

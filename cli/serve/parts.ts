@@ -11,6 +11,7 @@ import type { AuthCallout } from "../../src/nats/types.ts";
 import type { ClusterStatus } from "../../src/core/operations.ts";
 import type { Store } from "../../src/core/store.ts";
 import { orAbort } from "../../src/core/async/wait.ts";
+import { makeFolder } from "../store/folder.ts";
 import { authoritiesOf } from "./authorities.ts";
 import { besides, isEmpty, refuseEmpty, wasMoved } from "./checks/beside.ts";
 import type { Bus } from "./bus.ts";
@@ -45,15 +46,21 @@ export interface Storage {
 }
 
 /** Opens the store and the blobs on this machine's disk; null where both are in JetStream. */
-export async function openLocal({ settings, undo }: Surroundings): Promise<Storage | null> {
+export async function openLocal({ settings, undo, log }: Surroundings): Promise<Storage | null> {
   if (settings.store === "jetstream") return null;
   const { openSqlite } = await import("../../src/sqlite/mod.ts");
+  await makeFolder(settings.db);
   const store = openSqlite(settings.db);
   undo.add("store", () => store.close());
+  if (store.created) tellCreated(log, { db: settings.db });
   const { openDiskBlobs } = await import("../../src/blobs/mod.ts");
   const blobs = await openDiskBlobs(settings.storeDir, { reserve: settings.diskReserve });
   undo.add("blobs", () => blobs.close());
   return { store, blobs };
+}
+
+function tellCreated(log: Log, where: Record<string, string>): void {
+  log("info", "store.created", { ...where, message: "An empty control plane was created" });
 }
 
 /** How often a wait for the cluster is told, milliseconds. */
@@ -99,6 +106,7 @@ export async function openReplicated(
       (late) => void late.close(),
     );
     undo.add("store", () => store.close());
+    if (store.created) tellCreated(log, { bucket });
     // Other nodes, beside which nothing lies, may have made it already.
     if (beside.length > 0 && await isEmpty(store) && !await wasMoved(connection, bucket)) {
       refuseEmpty(settings, beside);

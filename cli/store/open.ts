@@ -12,6 +12,7 @@ import type { NatsOptions, TlsOptions } from "../../src/nats/connection/connect.
 import { show } from "../../src/core/validate.ts";
 import { audited } from "./audit.ts";
 import { chosenStore } from "./chosen.ts";
+import { makeFolder } from "./folder.ts";
 import type { Context, NatsFlags, StoreFlags } from "../command.ts";
 import { orAbort } from "../../src/core/async/wait.ts";
 import { UsageError } from "../terminal/failure.ts";
@@ -118,9 +119,9 @@ async function serviceSeed(path: string): Promise<string> {
 
 /** Options of {@link withOpenStore}. */
 export interface Use {
-  /** Open read-only: nothing is changed or created. */
+  /** Open read-only: nothing is changed. */
   read?: boolean;
-  /** Create the file or the bucket if it does not exist. */
+  /** Create the file or the bucket if missing, and the folder of the file of the server's settings. */
   create?: boolean;
   /** Require exclusive use, to replace the contents. A file stays locked until it is closed. */
   alone?: boolean;
@@ -140,15 +141,22 @@ export async function withOpenStore(
   checkStoreFlags(flags);
   context.io.signal.throwIfAborted();
   const { natsUrl, db = "" } = flags;
+  // A folder named on the command line must be there: it may be a slip.
+  if (create && natsUrl === undefined && given.db === undefined) await makeFolder(db);
   const store = natsUrl === undefined
-    ? await openFile(db, { readOnly: read, create: create && !read, alone })
-    : await openNats(context, { ...flags, natsUrl }, create && !read, alone);
+    ? await openFile(db, { readOnly: read, create, alone })
+    : await openNats(context, { ...flags, natsUrl }, create, alone);
   try {
+    if (store.created) await say(context, `created an empty control plane in ${placeOf(flags)}`);
     if (read && natsUrl === undefined) await warnOfMove(context, db);
     await work(read ? store : await audited(store, context), flags);
   } finally {
     await store.close();
   }
+}
+
+function placeOf({ db, bucket = "UNIBUS" }: StoreFlags): string {
+  return db ?? `bucket ${bucket}`;
 }
 
 async function warnOfMove(context: Context, path: string): Promise<void> {
@@ -177,15 +185,19 @@ export async function openNats(
   alone = false,
 ): Promise<Store> {
   const options = await natsTarget(context, flags);
+  const { signal } = context.io;
   // Loaded on demand, like the backends.
-  if (create) await (await import("./account.ts")).refuseClientsAccount(options, context.io.signal);
+  const { refuseClientsAccount } = await import("./account.ts");
+  if (create) await refuseClientsAccount(options, signal);
   if (alone) await refuseUsed(options);
   const { openJetStream } = await backends();
-  return await orAbort(
-    openJetStream({ ...options, create }),
-    context.io.signal,
-    (store) => void store.close(),
-  );
+  const opening = openJetStream({ ...options, create });
+  try {
+    return await orAbort(opening, signal, (store) => void store.close());
+  } catch (error) {
+    if (isStoreError(error, "not_found")) await refuseClientsAccount(options, signal);
+    throw error;
+  }
 }
 
 /**

@@ -26,7 +26,7 @@ const HINTS: Readonly<Record<string, string>> = {
   mismatch: "run the command again; membershipd verify lists the differences by key",
 
   // Store
-  "not_found path": NAME_STORE,
+  "not_found path": `${NAME_STORE}; user add --create and serve begin a new control plane`,
   "refused path": NAME_STORE,
   "corrupt path": `${NAME_STORE}; if the store is damaged, restore a backup`,
   "unsupported path":
@@ -35,7 +35,8 @@ const HINTS: Readonly<Record<string, string>> = {
     "use --nats-url (serve: --store jetstream), or move it back with migrate-to-sqlite",
   "refused replace":
     "compare both sides first (verify, snapshot diff), or use --replace to continue",
-  "not_found bucket": "name the bucket with --bucket, or create it with migrate-to-kv",
+  "not_found bucket":
+    "name the bucket with --bucket, or create it with migrate-to-kv, serve or user add --create",
 
   // Identities and credentials
   "not_found identity": "create one with membershipd identity create",

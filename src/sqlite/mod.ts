@@ -28,7 +28,10 @@ export interface SqliteOptions extends StoreOptions {
    * is not seen. Default `false`: `refused`.
    */
   allowMoved?: boolean;
-  /** Make the file, and its directory, when it is missing. Default `true`. */
+  /**
+   * Create the file when it is missing; `created` of the store tells whether that was so. Its directory
+   * must exist. Default `true`.
+   */
   create?: boolean;
 }
 
@@ -38,7 +41,7 @@ export interface SqliteOptions extends StoreOptions {
  * A new file is readable by its owner only. A file that is not a control plane, or that a newer
  * version of this package made, is not altered.
  *
- * Errors: `not_found` (no file, and none is to be made), `refused` (another program's file, a
+ * Errors: `not_found` (no file and `create: false`, or no directory), `refused` (another program's file, a
  * read-only one, with `exclusive` one in use, without `allowMoved` one whose control plane moved), `unsupported` (from a newer version), `corrupt`, `unavailable` (locked).
  *
  * @example

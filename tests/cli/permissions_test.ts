@@ -38,7 +38,8 @@ function run(permissions: string[], args: string[], cwd: string): Promise<Result
 /** It failed with a line that names the permission, a hint, and nothing else. */
 function denied({ code, stderr }: Result, message: RegExp, hint: RegExp): void {
   assert.equal(code, 1, stderr);
-  const [error = "", told = "", ...more] = stderr.trimEnd().split("\n");
+  const [error = "", told = "", ...more] = stderr.trimEnd().split("\n")
+    .filter((it) => !it.includes(" INFO "));
   assert.match(error, /^error: /);
   assert.match(error, message);
   assert.doesNotMatch(error, /run again/);
@@ -88,7 +89,17 @@ Deno.test("commands that start no process run with the permissions that the guid
     await done("identity", "create", `${dir}/ada.json`);
     const empty = `${dir}/empty.ndjson`;
     const added = await done(
-      ...["user", "add", "--admin", "--handle", "ada", "--identity", `${dir}/ada.json`, ...file],
+      ...[
+        "user",
+        "add",
+        "--create",
+        "--admin",
+        "--handle",
+        "ada",
+        "--identity",
+        `${dir}/ada.json`,
+        ...file,
+      ],
     );
     // Who did it stands in the audit line.
     assert.match(added.stderr, / by=command:(?!unknown)/);

@@ -168,7 +168,7 @@ serve() {
 }
 `;
 
-const ADD = "membershipd user add --admin --handle ada --sign-pub " + "a1".repeat(32) +
+const ADD = "membershipd user add --create --admin --handle ada --sign-pub " + "a1".repeat(32) +
   " --kex-pub " + "b2".repeat(32);
 
 /** Guides that are gone through, and what their reader has before. */

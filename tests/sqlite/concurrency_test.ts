@@ -16,7 +16,7 @@ async function together(...tasks: string[][]): Promise<string[]> {
 Deno.test("processes that open a fresh file at once all get one and the same store", async () => {
   await inDir(async (dir) => {
     for (let round = 0; round < 3; round++) {
-      const task = ["open", `${dir}/new ${round}/it.db`];
+      const task = ["open", `${dir}/new ${round}.db`];
       const ids = await together(task, task, task, task);
       assert.match(ids[0]!, /^[0-9a-f-]{36}$/);
       assert.equal(new Set(ids).size, 1, ids.join(" "));

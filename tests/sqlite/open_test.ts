@@ -53,12 +53,10 @@ Deno.test("a store tells whether opening created it, and an empty file is none",
   });
 });
 
-Deno.test("a new file and its directory are their owner's only, and ours", async () => {
+Deno.test("a new file is its owner's only, and ours", async () => {
   await inDir(async (dir) => {
-    const path = `${dir}/a/b/it.db`;
+    const path = `${dir}/it.db`;
     await makeStore(path);
-    assert.equal(mode(`${dir}/a`), 0o700);
-    assert.equal(mode(`${dir}/a/b`), 0o700);
     assert.equal(mode(path), 0o600);
     assert.equal(read(path, "PRAGMA application_id"), APPLICATION_ID);
     assert.equal(read(path, "PRAGMA journal_mode"), "wal");
@@ -102,6 +100,14 @@ Deno.test("a missing file is not_found, and not made, when it is not to be", asy
   });
 });
 
+Deno.test("a missing directory is not_found, named, and not created", async () => {
+  await inDir(async (dir) => {
+    const named = new RegExp(`Creating ${dir}/a/b/it.db: there is no directory ${dir}/a/b$`);
+    await failsWith("not_found", () => openSqlite(`${dir}/a/b/it.db`), named);
+    assert.deepEqual(filesOf(dir), {});
+  });
+});
+
 Deno.test("what is no path, and no number of milliseconds, is invalid", async () => {
   await failsWith("invalid", () => openSqlite(""));
   await failsWith("invalid", () => openSqlite("a\0b"));
@@ -116,7 +122,7 @@ Deno.test("a directory is refused", async () => {
   await inDir((dir) => failsWith("refused", () => openSqlite(dir), /not a file/));
 });
 
-Deno.test("a directory that cannot be made is unavailable", async () => {
+Deno.test("a file in the place of the directory is unavailable", async () => {
   await inDir(async (dir) => {
     writeFileSync(`${dir}/file`, "");
     await failsWith("unavailable", () => openSqlite(`${dir}/file/it.db`));

@@ -210,8 +210,9 @@ Deno.test("a source with a member of no room is corrupt", async () => {
 
 Deno.test("a backup opens again with identical data and the same identity", async () => {
   await withFile(async (path, dir) => {
-    const to = `${dir}/deep/er/backup.db`;
+    const to = `${dir}/backup.db`;
     using source = openSource(path);
+    await failsWith("not_found", () => source.backupTo(`${dir}/no/backup.db`), /no directory/);
     await source.backupTo(to);
     checkBackup(to, { storeId: source.storeId, counts: source.counts() });
     assert.equal(statSync(to).mode & 0o777, 0o600);

@@ -8,7 +8,8 @@
  * @module
  */
 
-import { rmSync, statSync } from "node:fs";
+import { mkdirSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import type { Counts, Invite, Room, StoreRecord, User } from "../../src/core/model.ts";
@@ -232,6 +233,7 @@ function main(args: string[]): number {
   }
   const began = performance.now();
   try {
+    mkdirSync(dirname(values.db), { recursive: true });
     const counts = writeDataset(values.db, {
       records: count,
       ...(values.seed === undefined ? {} : { seed: values.seed }),

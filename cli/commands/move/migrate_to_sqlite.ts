@@ -16,6 +16,7 @@ import {
 import { chosenFile } from "../../store/chosen.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import { tellMove } from "../../store/move.ts";
+import { makeFolder } from "../../store/folder.ts";
 import { natsTarget } from "../../store/open.ts";
 
 /** Creates the command. */
@@ -40,6 +41,7 @@ export function migrateToSqliteCommand(context: Context): CommandUnknownOpts {
     if (natsUrl === undefined) throw new UsageError("--nats-url is required");
     const db = await chosenFile(context, flags.db);
     const nats = await natsTarget(context, { ...flags, natsUrl });
+    if (flags.db === undefined && !dryRun) await makeFolder(db);
     const { migrateKvToSqlite } = await import("../../../mod.ts");
     await tellMove(
       context,

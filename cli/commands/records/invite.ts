@@ -13,6 +13,7 @@ import {
   command,
   type CommandUnknownOpts,
   type Context,
+  CREATE_HELP,
   withJson,
   withPaging,
   withStore,
@@ -71,7 +72,8 @@ function create(context: Context): CommandUnknownOpts {
       .addOption(urlOption())
       .addOption(
         new Option("--qr", "also show the link as a QR code").conflicts("json"),
-      ),
+      )
+      .option("--create", CREATE_HELP),
   )).action(async (flags) => {
     // Before the invite is created: a token that was never shown would be valid for a week.
     const base = await baseOf(context, flags);
@@ -82,7 +84,7 @@ function create(context: Context): CommandUnknownOpts {
       note: check.note("note", flags.note ?? ""),
       expiresIn: expires(flags.expires),
     };
-    await withOpenStore(context, flags, { create: true }, async (store) => {
+    await withOpenStore(context, flags, { create: flags.create === true }, async (store) => {
       const created = await store.createInvite(input);
       const { token, invite } = created;
       const link = base === null ? null : linkOf(base, token);

@@ -12,6 +12,7 @@ import {
   command,
   type CommandUnknownOpts,
   type Context,
+  CREATE_HELP,
   type JsonFlag,
   type StoreFlags,
   withJson,
@@ -40,7 +41,8 @@ export function userCommand(context: Context): CommandUnknownOpts {
 
 function add(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "add", "Add a user. Creates the store if it does not exist", [
+    command(context, "add", "Add a user", [
+      "membershipd user add --create --handle ada --identity ada.json --admin",
       "membershipd user add --handle ada --identity ada.json --admin",
       "membershipd user add --sign-pub KEY --kex-pub KEY --handle build-3 " +
       "--nats-url nats://127.0.0.1:4222",
@@ -56,7 +58,8 @@ function add(context: Context): CommandUnknownOpts {
         new Option("--role <role>", "role of the user").choices(["admin", "user"] as const)
           .default("user" as const),
       )
-      .addOption(new Option("--admin", "same as --role admin").conflicts("role")),
+      .addOption(new Option("--admin", "same as --role admin").conflicts("role"))
+      .option("--create", CREATE_HELP),
   )).action(async (flags) => {
     const role = flags.admin ? "admin" : flags.role;
     const keys = await keysOf(flags);
@@ -67,7 +70,7 @@ function add(context: Context): CommandUnknownOpts {
       handle: check.handle("handle", flags.handle),
       role,
     };
-    await withOpenStore(context, flags, { create: true }, async (store) => {
+    await withOpenStore(context, flags, { create: flags.create === true }, async (store) => {
       await printUser(context, flags, await store.addUser(input), "added");
     });
   });

@@ -4,11 +4,20 @@
  * @module
  */
 
-import { accessSync, closeSync, constants, mkdirSync, openSync, readSync, statSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readSync,
+  statSync,
+} from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
 import { NO_RIGHTS } from "../../core/hints.ts";
+import { systemCode } from "../../core/host/system_code.ts";
 import {
   connect,
   type ConnectOptions,
@@ -25,7 +34,7 @@ import { migrate, type NewFile, OLDEST_READ, SCHEMA_VERSION, schemaVersion } fro
 
 /** How a database file is opened. */
 export interface FileOptions extends ConnectOptions, NewFile, Omit<Use, "readOnly"> {
-  /** Make the file, and its directory, when it is missing. */
+  /** Create the file if it is missing. */
   create: boolean;
 }
 
@@ -153,15 +162,26 @@ export function requireHeader(path: string): void {
   }
 }
 
-/** Makes an empty file for its owner's eyes; another process may be quicker. */
+/**
+ * Creates an empty file that only its owner can read, unless there is one; another process may be
+ * quicker. Tells whether it did.
+ *
+ * @throws {StoreError} not_found: there is no such directory, which is not created
+ */
 export function makeFile(path: string): boolean {
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     closeSync(openSync(path, "wx", 0o600));
     return true;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
-    throw toStoreError(error, `Creating ${path}`);
+    if (systemCode(error) === "EEXIST") return false;
+    const directory = dirname(path);
+    if (systemCode(error) !== "ENOENT" || existsSync(directory)) {
+      throw toStoreError(error, `Creating ${path}`);
+    }
+    throw new StoreError("not_found", `Creating ${path}: there is no directory ${directory}`, {
+      cause: error,
+      hint: "check the path; a directory that is missing must be created first",
+    });
   }
 }
 

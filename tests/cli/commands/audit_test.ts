@@ -85,7 +85,17 @@ Deno.test("commands: the same line on stderr, with the user of the system, in th
       return documentOf(result);
     };
     const { signPub: user, kexPub } = person(1);
-    await run("user", "add", "--handle", "ada", "--sign-pub", user, "--kex-pub", kexPub);
+    await run(
+      "user",
+      "add",
+      "--create",
+      "--handle",
+      "ada",
+      "--sign-pub",
+      user,
+      "--kex-pub",
+      kexPub,
+    );
     await run("user", "promote", user);
     await run("user", "demote", user, "--force");
     await run("user", "revoke", user);
@@ -130,7 +140,17 @@ Deno.test("commands: the same line on stderr, with the user of the system, in th
     assert.equal(none.code, 1);
     assert.doesNotMatch(none.stderr, /audit/);
     const odd = { UNIBUS_HTTP_PORT: "no port" };
-    const add = ["user", "add", "--handle", "a", "--sign-pub", user, "--kex-pub", kexPub];
+    const add = [
+      "user",
+      "add",
+      "--create",
+      "--handle",
+      "a",
+      "--sign-pub",
+      user,
+      "--kex-pub",
+      kexPub,
+    ];
     const text = await cli([...add, ...db], { env: odd });
     assert.equal(text.code, 0, text.stderr);
     assert.match(text.stderr, / INFO {2}audit action=addUser by=\S+ user=[0-9a-f]{64} role=user /);

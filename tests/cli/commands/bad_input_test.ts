@@ -100,7 +100,7 @@ Deno.test("TLS: the right CA opens, the wrong one, none and no TLS at the server
   await using server = await testServer({ tls: tls.server });
   await using plain = await testServer();
   const url = ["--nats-url", server.url, "--connect-timeout", "2"];
-  const made = await cli(["invite", "create", ...url, "--ca", tls.caFile]);
+  const made = await cli(["invite", "create", "--create", ...url, "--ca", tls.caFile]);
   assert.equal(made.code, 0, made.stderr);
   const list = ["user", "list"];
   await fails([...list, ...url, "--ca", tls.otherCaFile], 1, "unavailable", /TLS failed/);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmodSync, existsSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, statSync, writeFileSync } from "node:fs";
 import { openSqlite } from "../../../mod.ts";
 import { cli, documentOf } from "../kit.ts";
 import { testServer } from "../../helpers/nats.ts";
@@ -16,7 +16,10 @@ Deno.test("commands use the file that the server's settings name, as it does", (
     const config = `${dir}/membershipd.toml`;
     writeFileSync(config, `db = "${dir}/theirs.db"\nlogLevel = "warn"\n`);
     const env = { UNIBUS_CONFIG: config };
-    assert.equal((await cli(["user", "add", ...flagsOf(person("ada"))], { env })).code, 0);
+    assert.equal(
+      (await cli(["user", "add", "--create", ...flagsOf(person("ada"))], { env })).code,
+      0,
+    );
     {
       await using store = openSqlite(`${dir}/theirs.db`);
       assert.equal((await store.getUser(person("ada").signPub)).handle, "user ada");
@@ -25,10 +28,18 @@ Deno.test("commands use the file that the server's settings name, as it does", (
 
     // The environment goes before the file, a flag before both.
     const other = { ...env, UNIBUS_DB: `${dir}/other.db` };
-    assert.equal((await cli(["invite", "create"], { env: other })).code, 0);
+    assert.equal((await cli(["invite", "create", "--create"], { env: other })).code, 0);
     assert.ok(existsSync(`${dir}/other.db`));
     const flag = ["--db", `${dir}/flag.db`];
-    assert.equal((await cli(["invite", "create", ...flag], { env: other })).code, 0);
+    assert.equal((await cli(["invite", "create", "--create", ...flag], { env: other })).code, 0);
+    // The folder that the settings name is created, that of a flag may be a slip.
+    const deep = { UNIBUS_DB: `${dir}/deep/er/theirs.db` };
+    assert.equal((await cli(["invite", "create", "--create"], { env: deep })).code, 0);
+    assert.equal(statSync(`${dir}/deep`).mode & 0o777, 0o700);
+    const slip = ["--db", `${dir}/sl/ip.db`];
+    const { code, stderr } = await cli(["invite", "create", "--create", ...slip], { env: deep });
+    assert.deepEqual([code, existsSync(`${dir}/sl`)], [1, false]);
+    assert.match(stderr, /there is no directory .*\/sl\nhint: /);
     const listed = documentOf(await cli(["invite", "list", "--json", ...flag], { env: other }));
     assert.equal(listed.invites.length, 1);
   }));
@@ -94,7 +105,7 @@ Deno.test("commands use another NATS server that the settings name, with its see
   inDir(async (dir) => {
     await using server = await testServer();
     const env = { UNIBUS_STORE: "jetstream", UNIBUS_NATS_URL: server.url };
-    assert.equal((await cli(["invite", "create"], { env })).code, 0);
+    assert.equal((await cli(["invite", "create", "--create"], { env })).code, 0);
     assert.equal(documentOf(await cli(["invite", "list", "--json"], { env })).invites.length, 1);
     for (const [name, said] of [["NKEY_SEED_FILE", "nkey-seed-file"], ["CREDS", "creds"]]) {
       const wrong = { ...env, [`UNIBUS_${name}`]: `${dir}/none` };

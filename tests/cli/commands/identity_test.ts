@@ -59,7 +59,16 @@ Deno.test("a user is added, and an invite redeemed, by the file of an identity",
       return JSON.parse(stdout).signPub as string;
     };
     const [ada, bob] = [await made("ada"), await made("bob")];
-    const add = ["user", "add", "--admin", "--handle", "ada", "--identity", `${dir}/ada.json`];
+    const add = [
+      "user",
+      "add",
+      "--create",
+      "--admin",
+      "--handle",
+      "ada",
+      "--identity",
+      `${dir}/ada.json`,
+    ];
     assert.equal((await cli([...add, "--db", db])).code, 0);
     const invite = await cli(["invite", "create", "--db", db, "--json"]);
     const redeem = ["invite", "redeem", "--token-file", "-", "--handle", "bob", "--db", db];

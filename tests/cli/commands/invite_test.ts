@@ -11,7 +11,7 @@ const URL_OF_LINK = /^https:\/\/bus\.example\.org\/join#[0-9a-f]{64}$/;
 
 Deno.test("invite create prints a link to the page that --url or UNIBUS_URL names", () =>
   inDir(async (dir) => {
-    const create = ["invite", "create", "--db", `${dir}/a.db`];
+    const create = ["invite", "create", "--create", "--db", `${dir}/a.db`];
     const url = "https://bus.example.org/";
     const text = await cli([...create, "--url", url]);
     const [, link = "", token] = /^link +(\S+)\ntoken +(\S+)\n/.exec(text.stdout) ?? [];
@@ -31,7 +31,7 @@ Deno.test("invite create prints a link to the page that --url or UNIBUS_URL name
 
 Deno.test("without a known address it prints the token, and says how to get a link", () =>
   inDir(async (dir) => {
-    const create = ["invite", "create", "--db", `${dir}/a.db`];
+    const create = ["invite", "create", "--create", "--db", `${dir}/a.db`];
     const { code, stdout, stderr } = await cli(create);
     assert.equal(code, 0);
     assert.match(stdout, /^token {4}[0-9a-f]{64}\n/);
@@ -44,7 +44,7 @@ Deno.test("without a known address it prints the token, and says how to get a li
 
 Deno.test("a bad address, or a QR code of no link, is refused before anything is made", () =>
   inDir(async (dir) => {
-    const create = ["invite", "create", "--db", `${dir}/a.db`];
+    const create = ["invite", "create", "--create", "--db", `${dir}/a.db`];
     const bad = ["bus", "ftp://bus", "https://bus/a", "https://u:p@bus", "https://bus/#a", ""];
     for (const flags of [...bad.map((it) => ["--url", it]), ["--qr"], ["--qr", "--json"]]) {
       assert.equal((await cli([...create, ...flags])).code, 2, flags.join(" "));
@@ -59,7 +59,15 @@ Deno.test("a bad address, or a QR code of no link, is refused before anything is
 
 Deno.test("the QR code is the link's, two rows of modules in a line of text", () =>
   inDir(async (dir) => {
-    const create = ["invite", "create", "--db", `${dir}/a.db`, "--url", "https://b.example"];
+    const create = [
+      "invite",
+      "create",
+      "--create",
+      "--db",
+      `${dir}/a.db`,
+      "--url",
+      "https://b.example",
+    ];
     const { stdout } = await cli([...create, "--qr"]);
     const [link = ""] = /https:\S+/.exec(stdout) ?? [];
     const lines = stdout.split("\n").filter((it) => /[█▀▄]/.test(it));

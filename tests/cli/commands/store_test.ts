@@ -13,7 +13,7 @@ function personFlags(name: string): string[] {
 
 /** Runs a test on a file and on a bucket. */
 function onBoth(name: string, test: (store: string[], dir: string) => Promise<void>): void {
-  Deno.test(`${name} (file)`, () => inDir((dir) => test(["--db", `${dir}/deep/unibus.db`], dir)));
+  Deno.test(`${name} (file)`, () => inDir((dir) => test(["--db", `${dir}/unibus.db`], dir)));
   Deno.test(`${name} (bucket)`, () =>
     inDir(async (dir) => {
       await using server = await testServer();
@@ -29,7 +29,7 @@ async function ok(args: string[], stdin = ""): Promise<Result> {
 
 onBoth("users are added, listed, shown, revoked, restored and deleted", async (store) => {
   const [ada, bob] = [person("ada"), person("bob")];
-  const added = await ok(["user", "add", ...personFlags("ada"), "--admin", ...store]);
+  const added = await ok(["user", "add", "--create", ...personFlags("ada"), "--admin", ...store]);
   assert.equal(added.stdout, `added admin user ada ${ada.signPub}\n`);
   const doc = documentOf(await ok(["user", "add", ...personFlags("bob"), "--json", ...store]));
   assert.deepEqual([doc.signPub, doc.role, doc.status], [bob.signPub, "user", "active"]);
@@ -62,7 +62,7 @@ onBoth("users are added, listed, shown, revoked, restored and deleted", async (s
 });
 
 onBoth("adding somebody twice fails, and the error is one JSON document", async (store) => {
-  await ok(["user", "add", ...personFlags("ada"), ...store]);
+  await ok(["user", "add", "--create", ...personFlags("ada"), ...store]);
   const twice = await cli(["user", "add", ...personFlags("ada"), "--json", ...store]);
   assert.equal(twice.code, 1);
   assert.equal(documentOf(twice).error.code, "user_exists");
@@ -71,7 +71,17 @@ onBoth("adding somebody twice fails, and the error is one JSON document", async 
 
 onBoth("an invitation's token is shown once, to stdout, and is good once", async (store, dir) => {
   const created = documentOf(
-    await ok(["invite", "create", "--role", "admin", "--note", "x", "--json", ...store]),
+    await ok([
+      "invite",
+      "create",
+      "--create",
+      "--role",
+      "admin",
+      "--note",
+      "x",
+      "--json",
+      ...store,
+    ]),
   );
   const { token, invite } = created;
   assert.match(token, /^[0-9a-f]{64}$/);
@@ -92,7 +102,17 @@ onBoth("an invitation's token is shown once, to stdout, and is good once", async
 });
 
 onBoth("an invitation has the life it was given, and can be canceled", async (store) => {
-  const create = ["invite", "create", "--expires", "90m", "--by", "ada", "--json", ...store];
+  const create = [
+    "invite",
+    "create",
+    "--create",
+    "--expires",
+    "90m",
+    "--by",
+    "ada",
+    "--json",
+    ...store,
+  ];
   const { invite } = documentOf(await ok(create));
   assert.equal(invite.createdBy, "ada");
   assert.equal(Date.parse(invite.expiresAt) - Date.parse(invite.createdAt), 90 * 60_000);
@@ -116,7 +136,7 @@ onBoth("an invitation has the life it was given, and can be canceled", async (st
 Deno.test("a token in the wrong place is not repeated in any message", () =>
   inDir(async (dir) => {
     const token = hex("token");
-    await ok(["invite", "create", "--db", `${dir}/b.db`]);
+    await ok(["invite", "create", "--create", "--db", `${dir}/b.db`]);
     const flags = [...personFlags("ada"), "--db", `${dir}/a.db`];
     for (
       const args of [
@@ -241,8 +261,12 @@ Deno.test("commands that read or change make no file; bad values make none eithe
         "invite list",
         `invite show ${key}`,
         `invite cancel ${key}`,
+        "invite create",
+        `invite redeem ${key} --sign-pub ${key} --kex-pub ${hex(2)} --handle a`,
+        `user add --sign-pub ${key} --kex-pub ${hex(2)} --handle a`,
         "room list",
         "room show r",
+        `room owner r ${key}`,
         "doctor",
         `snapshot export ${dir}/x`,
       ]
@@ -266,14 +290,21 @@ Deno.test("commands that read or change make no file; bad values make none eithe
       assert.ok(documentOf(result).error.field);
     }
     assert.deepEqual(readdirSync(dir), []);
-    await ok(["invite", "create", ...db]);
+    const { stderr } = await ok(["invite", "create", "--create", ...db]);
+    assert.match(stderr, new RegExp(`^created an empty control plane in ${db[1]}$`, "m"));
+    assert.doesNotMatch((await ok(["invite", "create", "--create", ...db])).stderr, /empty/);
     assert.equal(statSync(db[1]!).mode & 0o777, 0o600);
   }));
 
-Deno.test("commands that read make no bucket", async () => {
+Deno.test("commands that read or change make no bucket", async () => {
   await using server = await testServer();
   const flags = ["--nats-url", server.url, "--bucket", "NONE"];
-  for (const args of [["user", "list"], ["doctor"], ["user", "revoke", hex(1)], ["room", "list"]]) {
+  for (
+    const args of [["user", "list"], ["doctor"], ["user", "revoke", hex(1)], ["room", "list"], [
+      "invite",
+      "create",
+    ]]
+  ) {
     const { code, stderr } = await cli([...args, ...flags]);
     assert.equal(code, 1);
     assert.match(stderr, /^error: No bucket NONE on this server\nhint: /);

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { readdir, rename, rm } from "node:fs/promises";
+import { readdir, rename, rm, stat } from "node:fs/promises";
 import { openDiskBlobs } from "../../../src/blobs/mod.ts";
 import { openSqlite } from "../../../src/sqlite/mod.ts";
 import { cliProcess } from "../kit.ts";
@@ -39,6 +39,19 @@ async function refused(dir: string, ...args: string[]): Promise<string> {
   assert.doesNotMatch(stderr, /"ready"/);
   return stderr;
 }
+
+Deno.test("serve says that it began an empty control plane, in a folder that it creates, once", () =>
+  inDir(async (dir) => {
+    const file = `${dir}/new/a.db`;
+    for (const [store, where] of [["sqlite", file], ["jetstream", "UNIBUS"]]) {
+      for (const created of [true, false]) {
+        await using server = await daemon(dir, ["--store", store!, "--db", file, "--new"]);
+        const told = server.events().filter((it) => it.event === "store.created");
+        assert.deepEqual(told.map(({ db, bucket }) => db ?? bucket), created ? [where] : []);
+      }
+    }
+    assert.equal((await stat(`${dir}/new`)).mode & 0o777, 0o700);
+  }));
 
 Deno.test("--store jetstream does not begin empty beside a file with records, unless --new", () =>
   inDir(async (dir) => {

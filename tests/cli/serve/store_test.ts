@@ -135,6 +135,7 @@ Deno.test("without the service keys no store is made in the clients' account, wh
       ["migrate-to-kv", "--db", from, "--dry-run"],
       ["user", "add", "--handle", "a", "--sign-pub", signPub, "--kex-pub", kexPub],
       ["invite", "create"],
+      ["invite", "create", "--create"],
     ];
     for (const args of writers) {
       const { code, stderr } = await cliProcess([...args, ...url]).ended;

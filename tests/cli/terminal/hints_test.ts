@@ -43,7 +43,7 @@ Deno.test("what is not in the store: the command that lists what is", async () =
     const db = ["--db", `${dir}/a.db`];
     const ada = `${dir}/ada.json`;
     await cli(["identity", "create", ada]);
-    const add = ["user", "add", "--handle", "ada", "--identity", ada, ...db];
+    const add = ["user", "add", "--create", "--handle", "ada", "--identity", ada, ...db];
     assert.equal((await cli(add)).code, 0);
     const none = person("nobody").signPub;
     const redeem = (token: string) => [

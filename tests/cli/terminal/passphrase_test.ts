@@ -43,7 +43,16 @@ Deno.test("a passphrase from a file or stdin protects the file; what takes an id
 
     // The public keys need no passphrase, so nobody is asked for one.
     const db = ["--db", `${dir}/a.db`];
-    const added = await cli(["user", "add", "--handle", "ada", "--identity", file, ...db]);
+    const added = await cli([
+      "user",
+      "add",
+      "--create",
+      "--handle",
+      "ada",
+      "--identity",
+      file,
+      ...db,
+    ]);
     assert.equal(added.code, 0, added.stderr);
     const shown = await cli(["identity", "show", file, "--json"]);
     assert.deepEqual(JSON.parse(shown.stdout), JSON.parse(made.stdout));

@@ -9,9 +9,12 @@ Deno.test("a process: the result on stdout, messages on stderr, the exit code", 
     const db = `${dir}/a.db`;
     const { signPub, kexPub, handle } = person(1);
     const flags = ["--sign-pub", signPub, "--kex-pub", kexPub, "--handle", handle, "--db", db];
-    const added = await cliProcess(["user", "add", ...flags]).ended;
+    const added = await cliProcess(["user", "add", "--create", ...flags]).ended;
     assert.deepEqual([added.code, added.stdout], [0, `added user ${handle} ${signPub}\n`]);
-    assert.match(added.stderr, /^\S+ INFO {2}audit [^\n]*\n$/);
+    assert.match(
+      added.stderr,
+      /^created an empty control plane in \S+\/a\.db\n\S+ INFO {2}audit [^\n]*\n$/,
+    );
     const again = await cliProcess(["user", "add", ...flags, "--json"]).ended;
     assert.equal(again.code, 1);
     assert.equal(documentOf(again).error.code, "user_exists");
