@@ -22,32 +22,37 @@ import { withCluster } from "./flags.ts";
 import { openDirectory } from "./reach/source.ts";
 import { streamsOf } from "../../src/jetstream/cluster/status.ts";
 
-/** How long one question may take, milliseconds. */
+/** Timeout of a request in milliseconds. */
 const PATIENCE_MS = 20_000;
 
-/** Makes the command. */
+/** Creates the command. */
 export function importCommand(context: Context): CommandUnknownOpts {
   return withCluster(withProgress(
     command(
       context,
       "import",
-      "Copy the control plane and the blobs from a directory of streams into running servers, message " +
-        "for message, and compare them: from a server by itself into a cluster, and back. The " +
-        "directory is that of a stopped server; the target runs with --nats-only and has none yet",
+      "Copy the control plane and the blobs from a stopped server's directory of streams into running " +
+        "servers, message by message, and compare them: from a standalone server into a cluster, or " +
+        "back. The target must run with --nats-only and must not have these buckets yet",
       [
         "membershipd cluster import ./local_files/jetstream.single --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
         "membershipd cluster import /srv/unibus/jetstream.single --replicas 3 --nats-url nats://n1:4250 --service-keys keys.json",
       ],
     )
-      .argument("<directory>", "what --nats-store named; it stays as it is")
-      .option("--replicas <n>", "copies to make (default: 1)", wholeNumber(1, 5)),
+      .argument(
+        "<directory>",
+        "the --nats-store directory of the stopped server; it is not changed",
+      )
+      .option("--replicas <n>", "number of copies (default: 1)", wholeNumber(1, 5)),
   )).action(async (directory, flags) => {
     const { io } = context;
     const { signal } = io;
     const { replicas = 1 } = flags;
     const { streams } = await lookAt(directory);
     if (streams.length === 0) {
-      throw new UsageError(`${directory} holds no streams; name what --nats-store named`);
+      throw new UsageError(
+        `${directory} contains no streams; specify the --nats-store directory of a server`,
+      );
     }
     await using target = await reach(context, flags);
     await using source = await openDirectory(directory, { env: io.env, signal });
@@ -84,7 +89,10 @@ export function importCommand(context: Context): CommandUnknownOpts {
       [source.connection, target.service].map((it) => digest(it, target.bucket, signal)),
     ) as [SnapshotSummary, SnapshotSummary];
     if (from.digest !== to.digest) {
-      throw new StoreError("mismatch", `Bucket ${target.bucket} came out other than it was`);
+      throw new StoreError(
+        "mismatch",
+        `Bucket ${target.bucket} differs from its source after the copy`,
+      );
     }
     const taken = streamsOf(target.bucket).map((it) => it.stream);
     const left = streams.filter((it) => !taken.includes(it.stream)).map((it) => it.stream);
@@ -101,13 +109,16 @@ export function importCommand(context: Context): CommandUnknownOpts {
     await print(
       context,
       ...copied.map((it) =>
-        `${it.bucket}: ${it.messages} messages, ${it.copied ? "copied" : "were there already"}`
+        `${it.bucket}: ${it.messages} messages, ${it.copied ? "copied" : "already present"}`
       ),
       `compared: ${countsText(to.counts)}`,
       ...digestLines(digests),
     );
     if (left.length > 0) {
-      await say(context, `warning: other streams stay in ${directory}: ${left.join(", ")}`);
+      await say(
+        context,
+        `warning: other streams in ${directory} were not copied: ${left.join(", ")}`,
+      );
     }
   });
 }
@@ -122,18 +133,18 @@ function soon(): number {
   return Date.now() + PATIENCE_MS;
 }
 
-/** What shall be where. */
+/** The expected state of a stream. */
 interface Wanted {
   bucket: string;
   stream: string;
   wanted: Record<string, unknown>;
 }
 
-/** The server still clears up after a copy that was ended before; it takes its time. */
+/** Error code: the server is still cleaning up after an interrupted copy. */
 const STILL_RESTORING = 10130;
 const CLEAR_UP_MS = 90_000;
 
-/** Copies a stream unless it is there already as it shall be; tells whether it did. */
+/** Copies a stream unless it already exists in the expected state; reports whether it did. */
 async function bring(
   target: NatsConnection,
   what: Wanted,
@@ -148,13 +159,15 @@ async function bring(
       return true;
     } catch (error) {
       if (apiCode(error) !== STILL_RESTORING || Date.now() > deadline) throw error;
-      progress.show({ phase: "wait for the end of an earlier copy", done: 0, total: null });
+      progress.show({ phase: "wait for the cleanup of an earlier copy", done: 0, total: null });
       await wait(250, signal);
     }
   }
 }
 
-/** True when the stream is there already as it shall be. Half a copy, or one that is empty, is removed. */
+/**
+ * Returns true if the stream already exists in the expected state. Deletes a partial or empty copy.
+ */
 async function makeRoom(
   target: NatsConnection,
   { bucket, stream, wanted }: Wanted,
@@ -172,8 +185,8 @@ async function makeRoom(
   throw new StoreError(
     "refused",
     consumer_count
-      ? `Bucket ${bucket} is in use there; stop the servers and run them with --nats-only`
-      : `Bucket ${bucket} is there already, with ${messages} messages; nothing was changed`,
+      ? `Bucket ${bucket} is in use on the target; stop the servers and run them with --nats-only`
+      : `Bucket ${bucket} already exists on the target, with ${messages} messages; nothing was changed`,
   );
 }
 
@@ -181,10 +194,10 @@ function nothing(directory: string, streams: readonly { stream: string }[]): Sto
   const many = streams.some((it) => it.stream.startsWith("KV_"));
   return new StoreError(
     "not_found",
-    `${directory} holds no such bucket that can be read by one server` +
+    `${directory} contains no such bucket that a standalone server can read` +
       (many
-        ? "; of a node of a cluster it can when there is one copy: membershipd cluster scale " +
-          "--replicas 1 --keep with that node's name, before it is stopped"
+        ? "; if it is the directory of a cluster node, first run membershipd cluster scale " +
+          "--replicas 1 --keep with the node's name, then stop the node"
         : ""),
   );
 }
@@ -202,7 +215,7 @@ async function digest(
     opTimeout: PATIENCE_MS,
     signal,
   });
-  const it = new SnapshotDigest();
-  for await (const record of store.records({ signal })) it.add(record);
-  return it.summary();
+  const digest = new SnapshotDigest();
+  for await (const record of store.records({ signal })) digest.add(record);
+  return digest.summary();
 }

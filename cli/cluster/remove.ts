@@ -14,29 +14,31 @@ import { reach } from "./reach/connect.ts";
 import { withCluster } from "./flags.ts";
 import { askNodes, removeNode } from "../../src/jetstream/cluster/nodes.ts";
 
-/** How long a change of the members may take, milliseconds: another may be under way. */
+/** Timeout of a membership change in milliseconds, because another one may be in progress. */
 const PATIENCE_MS = 30_000;
 
-/** Makes the command. */
+/** Creates the command. */
 export function removeCommand(context: Context): CommandUnknownOpts {
   return withCluster(
     command(
       context,
       "remove",
-      "Take a node that is gone for good out of a cluster, so that it no longer counts for the " +
-        "quorum; what it had copies of is copied anew to a node that has room. Not needed where an " +
-        "empty node of the same name takes its place",
+      "Remove a permanently lost node from a cluster, so that it no longer counts for the quorum. " +
+        "Its copies are recreated on other nodes. Not needed if an empty node with the same name " +
+        "replaces it",
       [
         "membershipd cluster remove n3 --nats-url nats://n1:4250 --service-keys keys.json",
       ],
     )
-      .argument("<node>", "its name, as cluster status shows it")
-      .option("--force", "also when streams without a copy elsewhere are lost by it"),
+      .argument("<node>", "the node's name, as shown by cluster status")
+      .option("--force", "even if streams without a copy on another node are lost"),
   ).action(async (node, flags) => {
     const { signal } = context.io;
     await using it = await reach(context, flags);
     if (it.system === null) {
-      throw new UsageError("It needs the system account: --service-keys or --system-seed-file");
+      throw new UsageError(
+        "cluster remove requires the system account: use --service-keys or --system-seed-file",
+      );
     }
     const { nodes, size, needed } = await askNodes(it.system);
     const found = nodes.find(({ name }) => name === node);
@@ -45,10 +47,13 @@ export function removeCommand(context: Context): CommandUnknownOpts {
       throw new StoreError("not_found", `No node ${node} in the cluster; its nodes are ${names}`);
     }
     if (found.reachable) {
-      throw new StoreError("refused", `${node} runs; stop it first, and do not start it again`);
+      throw new StoreError(
+        "refused",
+        `${node} is running; stop it first, and do not start it again`,
+      );
     }
     if (nodes.filter(({ reachable }) => reachable).length < needed) {
-      throw new StoreError("unavailable", `Removing ${node}: the cluster has no quorum for it`);
+      throw new StoreError("unavailable", `Removing ${node}: the cluster has no quorum`);
     }
     if (!flags.force) await demandCopies(it.service, node, signal);
     await removeNode(it.system, node, Date.now() + PATIENCE_MS, signal);
@@ -57,12 +62,16 @@ export function removeCommand(context: Context): CommandUnknownOpts {
   });
 }
 
-/** How long a stream's leader may take to answer, milliseconds: without one there is no answer. */
+/**
+ * Timeout in milliseconds for an answer of a stream's leader; without a leader there is no answer.
+ */
 const ANSWER_MS = 5_000;
 
 /**
- * Refuses when a stream has no current copy elsewhere: a removed node's copy is made anew from the
- * others, and from none it is made empty.
+ * Checks that every stream has a current copy on another node: a removed node's copy is recreated
+ * from the others, or empty if there are none.
+ *
+ * @throws {StoreError} refused: a stream has no current copy on another node
  */
 async function demandCopies(
   service: NatsConnection,
@@ -85,12 +94,16 @@ async function demandCopies(
   if (lost.length === 0) return;
   throw new StoreError(
     "refused",
-    `Removing ${node}: no current copy of ${lost.join(", ")} was found on another node; start ` +
-      `${node} again and run cluster scale first, or lose what only it has with --force`,
+    `Removing ${node}: found no current copy of ${
+      lost.join(", ")
+    } on another node; start ${node} ` +
+      "again and run cluster scale first, or use --force to lose these streams",
   );
 }
 
-/** All streams of the account; the cluster's leader knows them without theirs. */
+/**
+ * Lists all streams of the account; the cluster's leader knows them even if they have no leader.
+ */
 async function namesOf(
   service: NatsConnection,
   deadline: number,

@@ -16,22 +16,23 @@ import { withCluster } from "./flags.ts";
 import { askNodes } from "../../src/jetstream/cluster/nodes.ts";
 import { streamsOf } from "../../src/jetstream/cluster/status.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function scaleCommand(context: Context): CommandUnknownOpts {
   return withCluster(withProgress(
     command(
       context,
       "scale",
-      "Change how many copies a cluster keeps of the control plane and of the blobs, in place and " +
-        "while it is in use, and wait until all are current. Interrupted, the cluster goes on",
+      "Change the number of copies of the control plane and the blobs in a cluster, while it is in " +
+        "use, and wait until all copies are current. If the command is interrupted, the cluster " +
+        "continues",
       [
         "membershipd cluster scale --replicas 3 --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
         "membershipd cluster scale --replicas 1 --keep n1 --nats-url nats://n1:4250 --service-keys keys.json",
       ],
     )
-      .requiredOption("--replicas <n>", "copies, 1 to 5", wholeNumber(1, 5))
-      .option("--keep <node>", "the node that keeps its copy, when there shall be fewer")
-      .option("--wait <seconds>", "how long to wait until all are current", seconds, 600),
+      .requiredOption("--replicas <n>", "number of copies, 1 to 5", wholeNumber(1, 5))
+      .option("--keep <node>", "node that keeps its copy when the number decreases")
+      .option("--wait <seconds>", "how long to wait until all copies are current", seconds, 600),
   )).action(async (flags) => {
     const { replicas, keep, json } = flags;
     const { signal } = context.io;
@@ -40,19 +41,17 @@ export function scaleCommand(context: Context): CommandUnknownOpts {
     if (replicas % 2 === 0) {
       await say(
         context,
-        `warning: ${replicas} copies stand no more losses than ${
-          replicas - 1
-        }, as a majority must ` +
-          "be there; take an odd number",
+        `warning: ${replicas} copies tolerate no more failures than ${replicas - 1}, because a ` +
+          "majority must be available; use an odd number",
       );
     }
     context.resume =
-      "the cluster goes on by itself; membershipd cluster status shows how far it is";
+      "the cluster continues by itself; run membershipd cluster status to see its progress";
     const deadline = Date.now() + flags.wait * 1000;
     const changed: Changed[] = [];
     {
       using progress = new Progress(context.io, flags);
-      // Blobs are kept with the control plane, or not at all yet.
+      // The bucket of the blobs may not exist yet.
       const found = (await Promise.all(
         streamsOf(it.bucket).map(async ({ bucket, stream }) => {
           const before = await findStream(it.service, stream, deadline, signal);
@@ -61,7 +60,7 @@ export function scaleCommand(context: Context): CommandUnknownOpts {
       )).flat();
       const total = replicas * found.length;
       const current = new Map<string, number>();
-      // All at once, so that the cluster has been asked for everything before a wait may be ended.
+      // All at once, so that every change has been requested before the wait can be interrupted.
       changed.push(
         ...await Promise.all(found.map(async ({ bucket, stream, from }) => {
           const after = await scaleStream(it.service, stream, replicas, {
@@ -89,7 +88,7 @@ export function scaleCommand(context: Context): CommandUnknownOpts {
     await print(
       context,
       ...changed.map(({ bucket, from, to, nodes }) =>
-        `${bucket}: ${from === to ? `${to} as before` : `${from} -> ${to}`}, all current` +
+        `${bucket}: ${from === to ? `${to}, unchanged` : `${from} -> ${to}`}, all current` +
         (nodes.length === 0 ? "" : `, on ${nodes.join(", ")}`)
       ),
     );
@@ -103,7 +102,7 @@ interface Changed {
   nodes: string[];
 }
 
-/** Refuses what the cluster cannot do, before anything is changed. */
+/** Checks that the cluster can make the change, before anything is changed. */
 async function check(
   { service, system }: Reached,
   replicas: number,
@@ -114,7 +113,7 @@ async function check(
     if (replicas === 1) return;
     throw new StoreError(
       "invalid",
-      `--replicas ${replicas} needs a cluster of at least that many nodes, found one server by itself`,
+      `--replicas ${replicas} requires a cluster of at least that many nodes, found a standalone server`,
       { field: "replicas" },
     );
   }
@@ -134,7 +133,7 @@ async function check(
       "unavailable",
       `--replicas ${replicas}: ${
         missing.join(", ")
-      } cannot be reached; start what is missing first`,
+      } cannot be reached; start the missing nodes first`,
     );
   }
 }

@@ -1,6 +1,5 @@
 /**
- * The tree of commands as plain data, read from the parser: completions and the manual page are made
- * of it.
+ * The tree of commands as plain data, read from the parser, for completions and the manual page.
  *
  * @module
  */
@@ -8,13 +7,13 @@
 import { type CommandUnknownOpts, examplesOf } from "../command.ts";
 import { KEYS, SPECS } from "../serve/settings/settings.ts";
 
-/** What a flag or an argument takes. */
+/** The value of a flag or an argument. */
 export interface Values {
-  /** What the help calls it, such as `file`. */
+  /** Its name in the help, such as `file`. */
   name: string;
-  /** What a shell may offer for it. */
+  /** What a shell can complete. */
   kind: "file" | "directory" | "choices" | "text";
-  /** The choices, where there are only these. */
+  /** The possible values, if they are fixed. */
   choices: readonly string[];
 }
 

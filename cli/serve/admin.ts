@@ -1,5 +1,5 @@
 /**
- * Whether somebody may administer the store.
+ * Checks whether the store has an active admin.
  *
  * @module
  */
@@ -7,8 +7,8 @@
 import type { Store } from "../../src/core/store.ts";
 
 /**
- * Whether there is an active admin; null when the store cannot tell. `hasAdmin()` says no as well
- * while it does not know, as when other nodes of a cluster have just started.
+ * Reports whether there is an active admin; null if the store cannot tell. `hasAdmin()` is also
+ * false while it is unknown, such as when other nodes of a cluster have just started.
  */
 export async function knowsAdmin(
   store: Pick<Store, "hasAdmin" | "listUsers">,

@@ -1,5 +1,5 @@
 /**
- * The names by which this server is reached, which requests must be signed for.
+ * The names of this server, for which requests must be signed.
  *
  * @module
  */
@@ -8,12 +8,12 @@ import { isLoopback } from "../../src/core/host/loopback.ts";
 import type { Settings } from "./settings/settings.ts";
 
 /**
- * The authorities (`host:port`, without the port where it is the scheme's own) that requests may be
- * signed for; null when nobody can list them, so that any will do.
+ * Returns the authorities (`host:port`, without the scheme's default port) for which requests may
+ * be signed; null if they are unknown and any is accepted.
  *
  * @param settings The settings
- * @param names The names in the certificate, null without one
- * @param port The port HTTP listens on
+ * @param names The names in the certificate; null without one
+ * @param port The HTTP port
  */
 export function authoritiesOf(
   { bind, authority }: Settings,
@@ -21,7 +21,7 @@ export function authoritiesOf(
   port: number,
 ): string[] | null {
   const scheme = names === null ? "http" : "https";
-  // Behind a proxy a name without a port is the proxy's; without one it is ours.
+  // A name without a port is the one of a reverse proxy, or ours with our port.
   const at = (name: string) => {
     const normal = new URL(`${scheme}://${name}`).host;
     return /:\d+$/.test(name) ? [normal] : [normal, new URL(`${scheme}://${name}:${port}`).host];

@@ -1,5 +1,5 @@
 /**
- * The server's side of NATS: the nats-server we start, or one of the operator's, and our connections.
+ * The server's NATS side: our own or an external nats-server, and our connections to it.
  *
  * @module
  */
@@ -19,34 +19,34 @@ import type { Log } from "./log/log.ts";
 import { type BusOptions, type Keys, keysOf, manage, type Target } from "./managed.ts";
 import type { Settings } from "./settings/settings.ts";
 
-/** The bus, reached. */
+/** The connected bus. */
 export interface Bus {
-  /** What clients connect to. */
+  /** The URL for clients. */
   url: string;
-  /** Our nats-server's monitoring port, where it has one. */
+  /** The monitoring URL of our own nats-server, if enabled. */
   monitoringUrl?: string;
   /** The service user's connection. */
   connection: NatsConnection;
-  /** The system user's connection, where the bus looks at who connects. */
+  /** The system user's connection; null with `off` or without its key. */
   system: NatsConnection | null;
-  /** Seed of the key that signs admissions, where the bus looks at who connects. */
+  /** Seed of the key that signs user JWTs; null if not set. */
   issuerSeed: string | null;
-  /** The nats-server that is ours; null where it is somebody else's. */
+  /** Name of our own nats-server; null if it is external. */
   node: string | null;
-  /** Fingerprint of our service keys, null without a file of them. */
+  /** Fingerprint of the service keys; null without a service key file. */
   fingerprint: string | null;
-  /** The most bytes that our nats-server keeps; `Infinity` where it is not ours. */
+  /** Disk limit of our own nats-server in bytes; `Infinity` if it is external. */
   fileStore: number;
-  /** Whether it works. */
+  /** Checks that the bus works. */
   check(): Promise<ReadinessCheck>;
-  /** How often our nats-server was started again. */
+  /** Returns the number of restarts of our own nats-server. */
   restarts(): number;
 }
 
-/** How often a wait for the NATS server is told, milliseconds. */
+/** Interval in milliseconds at which waiting for the NATS server is logged. */
 const WAITING_MS = 5_000;
 
-/** Starts the nats-server where it is ours, and connects. */
+/** Starts our own nats-server, if it is not external, and connects. */
 export async function startBus(options: BusOptions): Promise<Bus> {
   const { settings, signal, undo, log } = options;
   const { server, keys, target, fileStore } = isManaged(settings)
@@ -118,17 +118,17 @@ async function external(settings: Settings): Promise<{ keys: Keys; target: Targe
   };
 }
 
-/** Sends what waits to be sent, and closes; a server that has gone must not keep us. */
+/** Flushes and closes a connection, with a time limit in case the server is gone. */
 async function drain(connection: NatsConnection): Promise<void> {
   if (connection.isClosed()) return;
   await within(1_000, connection.drain(), () => {}).catch(() => {});
   if (!connection.isClosed()) await connection.close();
 }
 
-/** Tells what becomes of a connection, until we end it ourselves. */
+/** Logs status changes of a connection until we close it. */
 function tellOf(connection: NatsConnection, name: string, log: Log): { end: () => void } {
   let ended = false;
-  // Each try to come back is told as another loss, and each of those as another return.
+  // Each reconnect attempt is reported as another disconnect and reconnect.
   let lost = false;
   let refused = false;
   (async () => {
@@ -142,7 +142,7 @@ function tellOf(connection: NatsConnection, name: string, log: Log): { end: () =
         log("info", "nats.reconnected", { connection: name });
       } else if (it.type === "error" && it.error instanceof errors.AuthorizationError && !refused) {
         refused = true;
-        const hint = "it is tried again until the server takes our keys";
+        const hint = "retrying until the server accepts the keys";
         log("error", "nats.refused", { connection: name, reason: it.error, hint });
       }
     }
@@ -153,7 +153,7 @@ function tellOf(connection: NatsConnection, name: string, log: Log): { end: () =
   return { end: () => void (ended = true) };
 }
 
-/** How long our own connection may take to answer, milliseconds. */
+/** Timeout in milliseconds of a ping on our connection. */
 const PATIENCE_MS = 1_000;
 
 async function check(

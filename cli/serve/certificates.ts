@@ -1,5 +1,5 @@
 /**
- * Looking at certificates before anything listens, so that a mistake is told in words, and at start.
+ * Checks certificates before anything listens, so that mistakes are reported clearly at the start.
  *
  * @module
  */
@@ -10,23 +10,25 @@ import process from "node:process";
 import { systemCode } from "../../src/core/host/system_code.ts";
 import { flagOf, type Key, type Settings } from "./settings/settings.ts";
 
-/** What was found. */
+/** The result of {@link inspect}. */
 export interface Inspection {
-  /** What keeps the server from starting. */
+  /** Errors that prevent the start. */
   problems: string[];
-  /** What the operator should know. */
+  /** Warnings. */
   warnings: string[];
-  /** The certificate and key of HTTP and NATS, as PEM; null without, or when there is a problem. */
+  /**
+   * The certificate and key for HTTP and NATS as PEM; null without TLS or if there is a problem.
+   */
   pair: { cert: string; key: string } | null;
-  /** The names and addresses the certificate is for; null without one. */
+  /** The names and addresses in the certificate; null without one. */
   names: string[] | null;
 }
 
 const DAY = 86_400_000;
-/** Days before the end of a certificate from which on every start warns. */
+/** A start warns this many days before a certificate expires. */
 const SOON_DAYS = 14;
 
-/** Looks at every certificate and key that the settings name. */
+/** Checks every certificate and key in the settings. */
 export async function inspect(settings: Settings, now: Date = new Date()): Promise<Inspection> {
   const found: Inspection = { problems: [], warnings: [], pair: null, names: null };
   const own = await inspectPair(settings, "tlsCert", "tlsKey", now, found);
@@ -39,7 +41,7 @@ export async function inspect(settings: Settings, now: Date = new Date()): Promi
     found.names = namesOf(own.certificate);
     if (found.names.length === 0) {
       found.problems.push(
-        `--tls-cert ${settings.tlsCert}: it is for no host; clients need a DNS name or an address in it`,
+        `--tls-cert ${settings.tlsCert}: has no host name; clients need a DNS name or an address in it`,
       );
     }
     found.pair = { cert: own.cert, key: own.key };
@@ -70,7 +72,7 @@ async function inspectPair(
   if (!certificate.checkPrivateKey(secret)) {
     found.problems.push(
       `${flagOf(keyKey)} ${settings[keyKey]} is not the private key of ${flagOf(certKey)} ` +
-        `${settings[certKey]}; give the two that were made together`,
+        `${settings[certKey]}; use a matching pair`,
     );
     return null;
   }
@@ -78,7 +80,7 @@ async function inspectPair(
   return { cert, key, certificate };
 }
 
-/** Reads a file that a setting names; null when none is named or it cannot be read. */
+/** Reads the file in a setting; returns null if it is not set or cannot be read. */
 async function read(
   settings: Settings,
   key: Key,
@@ -93,10 +95,10 @@ async function read(
     const why = code === "ENOENT"
       ? "no such file"
       : code === "EACCES" || code === "EPERM"
-      ? "permission denied; let the user who runs membershipd read it"
+      ? "permission denied; make it readable for the user that runs membershipd"
       : code === "EISDIR"
-      ? "it is a directory; name the PEM file"
-      : `it cannot be read (${code})`;
+      ? "is a directory; specify the PEM file"
+      : `cannot be read (${code})`;
     problems.push(`${flagOf(key)} ${path}: ${why}`);
     return null;
   }
@@ -109,7 +111,7 @@ function certificateOf(key: Key, path: string, pem: string, { problems }: Inspec
     problems.push(
       `${
         flagOf(key)
-      } ${path}: it holds no certificate; it must be PEM, with a BEGIN CERTIFICATE line`,
+      } ${path}: contains no certificate; it must be PEM, with a BEGIN CERTIFICATE line`,
     );
     return null;
   }
@@ -125,8 +127,8 @@ function privateKeyOf(
     return createPrivateKey(pem);
   } catch {
     const what = /ENCRYPTED/.test(pem)
-      ? "it is locked with a password; write it without one, readable for membershipd only"
-      : "it holds no private key; it must be PEM, with a BEGIN PRIVATE KEY line";
+      ? "the key is encrypted; store it without a password, readable only by membershipd"
+      : "contains no private key; it must be PEM, with a BEGIN PRIVATE KEY line";
     problems.push(`${flagOf(key)} ${path}: ${what}`);
     return null;
   }
@@ -137,7 +139,7 @@ async function refuseOpen(key: Key, path: string, { problems }: Inspection): Pro
   const { mode } = await stat(path);
   if ((mode & 0o007) === 0) return;
   problems.push(
-    `${flagOf(key)} ${path}: everybody on this machine may read it; chmod o-rwx ${path}`,
+    `${flagOf(key)} ${path}: accessible to all users of this machine; chmod o-rwx ${path}`,
   );
 }
 
@@ -149,18 +151,18 @@ function inspectDates(
 ): void {
   const [from, to] = [validFromDate.getTime(), validToDate.getTime()];
   if (to <= now.getTime()) {
-    problems.push(`${what}: it expired at ${validToDate.toISOString()}; renew it`);
+    problems.push(`${what}: expired at ${validToDate.toISOString()}; renew it`);
   } else if (from > now.getTime()) {
     problems.push(
-      `${what}: it is good from ${validFromDate.toISOString()} on only; check this machine's clock`,
+      `${what}: not valid before ${validFromDate.toISOString()}; check this machine's clock`,
     );
   } else if (to - now.getTime() < SOON_DAYS * DAY) {
     const days = Math.floor((to - now.getTime()) / DAY);
-    warnings.push(`${what}: it expires at ${validToDate.toISOString()}, in ${days} days; renew it`);
+    warnings.push(`${what}: expires at ${validToDate.toISOString()}, in ${days} days; renew it`);
   }
 }
 
-/** The DNS names and addresses a certificate is for, as they stand in a URL. */
+/** Returns the DNS names and addresses in a certificate, in their form in a URL. */
 function namesOf({ subjectAltName }: X509Certificate): string[] {
   return (subjectAltName ?? "").split(", ").flatMap((it) => {
     const [, kind, name = ""] = /^(DNS|IP Address):(.+)$/.exec(it) ?? [];

@@ -1,6 +1,6 @@
 /**
- * One nats-server for one directory of streams: two would destroy them, and nats-server itself does
- * not look.
+ * Locks a directory of streams for one nats-server: two would destroy the streams, and nats-server
+ * itself has no lock.
  *
  * @module
  */
@@ -17,23 +17,29 @@ import { isBusy } from "../../src/sqlite/file/errors.ts";
 import { demandAll } from "../terminal/permissions.ts";
 import type { Log } from "./log/log.ts";
 
-/** A directory that is ours. */
+/** A locked directory. */
 export interface StoreLock {
-  /** Notes which nats-server uses it: should we be killed, the next one waits for its end. */
+  /**
+   * Records the nats-server that uses it, so that after a kill the next membershipd waits until it
+   * has exited.
+   */
   usedBy(pid: number): void;
-  /** Gives the directory back. */
+  /** Releases the directory. */
   release(): void;
 }
 
-/** How long the nats-server of one who was killed may take to end, milliseconds. */
+/** Timeout in milliseconds for the exit of a nats-server whose membershipd was killed. */
 const PATIENCE_MS = 15_000;
 const LOOK_MS = 50;
 
 /**
- * Takes the directory, made when it is missing; the system gives it back however we end. Waits for a
- * nats-server that still runs in it since its membershipd was killed.
+ * Locks a directory, and creates it if it does not exist. The system releases the lock when the
+ * process ends, for any reason. Waits for a nats-server that is still running in it because its
+ * membershipd was killed.
  *
- * `refused` when another membershipd has it, and without all of Deno's permissions.
+ * @throws {StoreError} refused: another membershipd has locked the directory, its nats-server is
+ *   still running, or not all of Deno's permissions are granted
+ * @throws {StoreError} unavailable: the lock file cannot be used
  */
 export async function lockStore(
   directory: string,
@@ -46,9 +52,13 @@ export async function lockStore(
     await mkdir(directory, { recursive: true, mode: 0o700 });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new StoreError("refused", `${attempt}: it is no directory of ours (${why})`, { cause });
+    throw new StoreError(
+      "refused",
+      `${attempt}: the directory cannot be created or used (${why})`,
+      { cause },
+    );
   }
-  // What holds the lock is SQLite, which can do that on every system; the file holds two numbers.
+  // SQLite provides a lock on every system; the file stores two numbers.
   const db = open(path, attempt);
   try {
     const former = {
@@ -66,7 +76,7 @@ export async function lockStore(
         run(db, `PRAGMA application_id = ${beganAt(pid) ?? 0}`);
         run(db, `PRAGMA user_version = ${Math.trunc(pid)}`);
       } catch (error) {
-        // The directory is ours all the same; only who comes after a kill will not know of it.
+        // The lock is still held; only the next membershipd after a kill will not wait.
         log("warn", "nats.lock", { reason: error });
       }
     },
@@ -86,15 +96,15 @@ function open(path: string, attempt: string): ReturnType<typeof connect> {
     if (isBusy(error) || (isStoreError(error) && isBusy(error.cause))) {
       throw new StoreError(
         "refused",
-        `${attempt}: another membershipd does; stop it, or name another directory with --nats-store`,
+        `${attempt}: in use by another membershipd; stop it, or set another --nats-store`,
         { cause: error },
       );
     }
-    throw new StoreError("unavailable", `${attempt}: ${path} cannot be locked`, { cause: error });
+    throw new StoreError("unavailable", `${attempt}: cannot lock ${path}`, { cause: error });
   }
 }
 
-/** A process: its number, and when it began, 0 where that is not known. */
+/** A process: its ID and start time, 0 if unknown. */
 interface Former {
   readonly pid: number;
   readonly began: number;
@@ -105,7 +115,10 @@ async function gone(former: Former, attempt: string, signal: AbortSignal, log: L
   const deadline = performance.now() + PATIENCE_MS;
   for (let tries = 0; pid > 0 && await isThere(former); tries++) {
     if (performance.now() > deadline) {
-      throw new StoreError("refused", `${attempt}: nats-server ${pid} does still; end it first`);
+      throw new StoreError(
+        "refused",
+        `${attempt}: nats-server ${pid} is still running; stop it first`,
+      );
     }
     if (tries === 0) log("info", "nats.waiting_for_former", { pid });
     await pause(LOOK_MS, signal);
@@ -113,13 +126,12 @@ async function gone(former: Former, attempt: string, signal: AbortSignal, log: L
 }
 
 /**
- * When a process began, in ticks since the machine did, 31 bits of it; null where nobody tells. The
- * number of a process may be another's by now, even another nats-server's: then it began at another
- * time.
+ * Returns the start time of a process in ticks since boot, 31 bits of it; null if unknown. A
+ * process ID can be reused, even by another nats-server, which then has another start time.
  */
 function beganAt(pid: number): number | null {
   try {
-    // The name, in brackets, may hold anything; the 22nd field is the 20th behind it.
+    // The name, in parentheses, can contain anything; the 22nd field is the 20th after it.
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]) % 2 ** 31;
   } catch {
@@ -131,7 +143,7 @@ async function isThere({ pid, began }: Former): Promise<boolean> {
   return (began === 0 || (beganAt(pid) ?? began) === began) && await isNatsServer(pid);
 }
 
-/** Whether a process runs and is a nats-server: the number may be somebody else's by now. */
+/** Reports whether a process is a running nats-server; its ID may have been reused. */
 async function isNatsServer(pid: number): Promise<boolean> {
   try {
     const [, name, state] = /\((.*)\) (\S)/s.exec(await readFile(`/proc/${pid}/stat`, "utf8")) ??
@@ -144,7 +156,7 @@ async function isNatsServer(pid: number): Promise<boolean> {
     const { stdout } = await promisify(execFile)("ps", ["-o", "comm=", "-p", String(pid)]);
     return /nats-server/.test(stdout);
   } catch {
-    return false; // No such process, or no way to know.
+    return false; // No such process, or unknown.
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * The nats-server that we start.
+ * Starts and supervises our nats-server.
  *
  * @module
  */
@@ -23,33 +23,33 @@ import { maxFileStore } from "./checks/room.ts";
 import { serviceKeysPath, type Settings } from "./settings/settings.ts";
 import type { Undo } from "./undo.ts";
 
-/** What the bus is made of. */
+/** Options of the bus. */
 export interface BusOptions {
   settings: Settings;
   /** The route secret. */
   clusterPass: string | null;
-  /** Whether the nats-server tells everything, in our log and on a monitoring port. */
+  /** Whether to log the nats-server's debug output and open its monitoring port. */
   debug: boolean;
-  /** Where the nats-server program is looked for. */
+  /** Environment variables, for finding the nats-server program. */
   env: Readonly<Record<string, string | undefined>>;
   signal: AbortSignal;
   log: Log;
   undo: Undo;
 }
 
-/** Who we are on the bus. */
+/** The control plane's credentials on the bus. */
 export interface Keys {
   /** The service user. */
   service: Partial<NatsOptions>;
-  /** The system user, null where none is given. */
+  /** The system user; null if not set. */
   system: Partial<NatsOptions> | null;
-  /** Seed of the key that signs admissions, null where none is given. */
+  /** Seed of the key that signs user JWTs; null if not set. */
   issuerSeed: string | null;
-  /** Fingerprint of the file they are from, null where there is none. */
+  /** Fingerprint of the service key file; null without a file. */
   fingerprint: string | null;
 }
 
-/** The parts of a file of keys. */
+/** Converts service keys to credentials. */
 export function keysOf(keys: ServiceKeys): Keys {
   const { service, system, issuer } = keys;
   return {
@@ -60,10 +60,10 @@ export function keysOf(keys: ServiceKeys): Keys {
   };
 }
 
-/** How connections are made. */
+/** Servers and TLS options of the connections. */
 export type Target = Pick<NatsOptions, "servers" | "tls">;
 
-/** Starts it, and keeps it up. */
+/** Starts and supervises the nats-server. */
 export async function manage(
   options: BusOptions,
 ): Promise<{ server: SupervisedNatsServer; keys: Keys; target: Target; fileStore: number }> {
@@ -82,7 +82,7 @@ export async function manage(
     binary,
     onSpawn: (pid) => lock.usedBy(pid),
   }, { onEvent: (event) => tell(options.log, event) });
-  // It waits for its clients and then, at most five seconds, for the nats-server to end.
+  // It waits for its clients, then at most five seconds for the nats-server to exit.
   undo.add("nats-server", () => server.stop(), 8_000);
   return {
     server,
@@ -123,7 +123,7 @@ function clusterOf(settings: Settings, password: string | null): NatsServerOptio
   };
 }
 
-/** Hands the nats-server's log on, line by line. */
+/** Creates a listener that logs the nats-server's output line by line. */
 function logOf(log: Log): (text: string) => void {
   let rest = "";
   return (text) => {
@@ -136,6 +136,6 @@ function logOf(log: Log): (text: string) => void {
 function tell(log: Log, event: SupervisorEvent): void {
   const { kind, ...fields } = event;
   const level = kind === "ended" ? "warn" : kind === "start_failed" ? "error" : "info";
-  // The first start is told together with all else that has started.
+  // The first start is part of the announcement.
   log(kind === "started" && event.restarts === 0 ? "debug" : level, `nats.${kind}`, fields);
 }

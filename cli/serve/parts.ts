@@ -1,5 +1,5 @@
 /**
- * The parts a server is made of, each opened and noted down to be closed.
+ * Opens the components of the server and registers them for closing.
  *
  * @module
  */
@@ -23,21 +23,21 @@ import { maxBlobStore } from "./checks/room.ts";
 import type { Settings } from "./settings/settings.ts";
 import type { Undo } from "./undo.ts";
 
-/** What the parts are made with. */
+/** What the components need. */
 export interface Surroundings {
-  /** What the operator wants. */
+  /** The settings. */
   readonly settings: Settings;
   /** The certificates. */
   readonly found: Inspection;
-  /** Ends the start. */
+  /** Aborts the start. */
   readonly signal: AbortSignal;
-  /** Where events go. */
+  /** The log. */
   readonly log: Log;
-  /** What was begun. */
+  /** Started components, for the stop. */
   readonly undo: Undo;
 }
 
-/** Where the control plane and the blobs are kept. */
+/** The storage of the control plane and the blobs. */
 export interface Storage {
   /** The control plane. */
   store: Store;
@@ -45,7 +45,7 @@ export interface Storage {
   blobs: BlobStore;
 }
 
-/** Opens the store and the blobs on this machine's disk; null where both are in JetStream. */
+/** Opens the store and the blobs on the local disk; returns null if both are in JetStream. */
 export async function openLocal({ settings, undo, log }: Surroundings): Promise<Storage | null> {
   if (settings.store === "jetstream") return null;
   const { openSqlite } = await import("../../src/sqlite/mod.ts");
@@ -63,12 +63,12 @@ function tellCreated(log: Log, where: Record<string, string>): void {
   log("info", "store.created", { ...where, message: "An empty control plane was created" });
 }
 
-/** How often a wait for the cluster is told, milliseconds. */
+/** Interval in milliseconds at which waiting for the cluster is logged. */
 const WAITING_MS = 5_000;
 
-/** How long a cluster may take until it has a leader, milliseconds. */
+/** Timeout in milliseconds for a cluster to elect a leader. */
 const MAKE_MS = 120_000;
-/** How long the bucket may take to tell of its copies, milliseconds. */
+/** Timeout in milliseconds for reading the bucket's number of copies. */
 const FIND_MS = 30_000;
 
 /** Opens the store and the blobs in JetStream. */
@@ -78,7 +78,7 @@ export async function openReplicated(
   isNew: boolean,
 ): Promise<Storage> {
   const bucket = settings.bucket ?? "UNIBUS";
-  // Only for what is made: a start must not undo a `cluster scale`.
+  // Only for new buckets: a start must not undo a `cluster scale`.
   const replicas = settings.replicas === null ? {} : { replicas: settings.replicas, resize: false };
   const { openJetStream } = await import("../../src/jetstream/mod.ts");
   const { openObjectBlobs } = await import("../../src/blobs/mod.ts");
@@ -97,7 +97,7 @@ export async function openReplicated(
         ...replicas,
         signal,
         onWarning: ({ code, message }) => {
-          // Ours syncs each write; of another we can only tell where it says so.
+          // Our own nats-server syncs each write.
           if (isManaged(settings) && code !== "other_replicas") return;
           log("warn", `store.${code}`, { message });
         },
@@ -107,11 +107,11 @@ export async function openReplicated(
     );
     undo.add("store", () => store.close());
     if (store.created) tellCreated(log, { bucket });
-    // Other nodes, beside which nothing lies, may have made it already.
+    // Another node without such data may have created the bucket.
     if (beside.length > 0 && await isEmpty(store) && !await wasMoved(connection, bucket)) {
       refuseEmpty(settings, beside);
     }
-    // What is made now is as safe as the control plane it belongs to.
+    // A new bucket for blobs gets as many copies as the control plane has.
     const control = await findStream(connection, `KV_${bucket}`, Date.now() + FIND_MS, signal);
     const blobs = await openObjectBlobs({
       connection,
@@ -128,13 +128,13 @@ export async function openReplicated(
   }
 }
 
-/** Begins to judge who may connect; null where the bus does not look. */
+/** Starts the auth callout; returns null without an issuer key. */
 export async function startCallout(
   { settings, undo, log }: Surroundings,
   { connection, system, issuerSeed }: Bus,
   store: Store,
 ): Promise<AuthCallout | null> {
-  // Also with `off`: who comes with credentials is let in by it.
+  // Also with `off`: it admits clients that present credentials.
   if (issuerSeed === null) return null;
   const { startAuthCallout } = await import("../../src/nats/mod.ts");
   const callout = await startAuthCallout({
@@ -149,10 +149,10 @@ export async function startCallout(
   return callout;
 }
 
-/** How long requests that are in flight may take when the server stops, milliseconds. */
+/** Time limit for requests in flight when the server stops, in milliseconds. */
 const GRACE_MS = 5_000;
 
-/** Listens, and answers requests; gives the URL. */
+/** Starts the HTTP server; returns its URL. */
 export async function startHttp(
   around: Surroundings,
   bus: Bus,
@@ -167,17 +167,17 @@ export async function startHttp(
   const server = await serve({ fetch }, {
     hostname: settings.bind,
     port: settings.httpPort,
-    // Deno's own server, which answers on loopback, cannot count connections.
+    // Deno's own server, used on loopback, cannot limit connections.
     hardened: isPublic(settings) || maxConnectionsPerAddress !== null,
     ...maxConnectionsPerAddress === null ? {} : { maxConnectionsPerAddress },
     ...found.pair === null ? {} : { tls: found.pair },
   });
   undo.add("http", () => {
-    // Who waits for something to happen would be waited for.
+    // Ends open event streams, which the close would wait for.
     plane?.close();
     return server.close(GRACE_MS);
   }, GRACE_MS + 2_000);
-  // Its names have the port in them, which is known when it listens.
+  // Its authorities contain the port, which is known only now.
   plane = await makePlane(around, bus, storage, callout, server.port);
   return server.url;
 }
@@ -209,8 +209,8 @@ async function makePlane(
   if (authorities === null && busAuth === "enforce") {
     log("warn", "settings", {
       warning:
-        "Nobody can tell by which names this server is reached, so that requests signed for " +
-        "another server are taken as well; name it with --authority",
+        "The names of this server are unknown, so requests signed for another server are accepted " +
+        "too; set --authority",
     });
   }
   const plane = createControlPlane(store, {
@@ -232,15 +232,15 @@ async function makePlane(
     ...authorities === null ? {} : { authorities },
     ...settings.store === "jetstream" ? { cluster: () => look(bus, settings, signal) } : {},
   });
-  plane.gauge("unibus_nats_restarts", "Times our nats-server was started again", bus.restarts);
+  plane.gauge("unibus_nats_restarts", "Restarts of the nats-server", bus.restarts);
   if (callout !== null) {
     const count = (name: string, help: string, key: keyof ReturnType<AuthCallout["counts"]>) =>
       plane.gauge(`unibus_bus_${name}`, help, () => callout.counts()[key]);
-    count("admitted", "Clients let in", "admitted");
+    count("admitted", "Clients admitted", "admitted");
     count("refused", "Clients refused", "refused");
-    count("would_refuse", "Clients let in by soft that enforce refuses", "wouldRefuse");
-    count("kicked", "Open connections ended", "kicked");
-    count("dropped", "Requests left without an answer for want of room", "dropped");
+    count("would_refuse", "Clients admitted by soft that enforce would reject", "wouldRefuse");
+    count("kicked", "Open connections closed", "kicked");
+    count("dropped", "Requests dropped because of overload", "dropped");
   }
   return plane;
 }

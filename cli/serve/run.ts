@@ -1,5 +1,5 @@
 /**
- * The server's life: guards, start, service, orderly end.
+ * Runs the server: checks, start, operation, graceful stop.
  *
  * @module
  */
@@ -25,12 +25,12 @@ import { Undo } from "./undo.ts";
 import { startUpkeep } from "./upkeep.ts";
 
 /**
- * Runs the server until the signal.
+ * Runs the server until the signal is aborted.
  *
- * @param context The world
- * @param given What the flags, the environment and the file say
- * @param options How it is started
- * @throws {UsageError} The settings leave a door open, or contradict each other
+ * @param context The environment of the command
+ * @param given Flags, environment variables and file
+ * @param options Options of the start
+ * @throws {UsageError} The settings are insecure or conflict with each other
  */
 export async function runServer(
   { io }: Context,
@@ -49,13 +49,13 @@ export async function runServer(
     ...await databaseProblems(settings),
   ];
   if (natsOnly && !isManaged(settings)) {
-    problems.push("--nats-only and --nats-url contradict each other; leave one of the two away");
+    problems.push("--nats-only and --nats-url cannot be used together; remove one of the two");
   }
   if (problems.length > 0) throw new UsageError(problems.join("\nerror: "));
 
   let written: unknown;
   const write = (text: string) => void (written = io.stderr.write(`${text}\n`));
-  // The nats-server has it in URLs.
+  // The nats-server uses it in URLs.
   const secrets = clusterPass === null ? [] : [clusterPass, encodeURIComponent(clusterPass)];
   const { logFormat: format, logLevel: level } = settings;
   const log = createLog({ format, level, secrets, write });
@@ -74,8 +74,8 @@ export async function runServer(
     const { hasAdmin, places, next } = await start(around, bus, failed, options);
     if (isClustered(settings) && missing.includes(serviceKeysPath(settings))) {
       const warning =
-        `${serviceKeysPath(settings)} was made anew; copy one such file to every node ` +
-        "of the cluster, so that each may admit the clients of the others";
+        `${serviceKeysPath(settings)} was created; copy the file of one node to all nodes of the ` +
+        "cluster, so that every node can admit clients";
       log("warn", "settings", { warning });
     }
     const took = performance.now() - began;
@@ -85,7 +85,7 @@ export async function runServer(
     log("info", "stopping", { reason: io.signal.reason });
   } catch (error) {
     if (!io.signal.aborted) throw refusal(error, settings);
-    // Asked to stop before it was ready, it stops, which is no failure.
+    // A stop before the server is ready is not a failure.
     log("info", "stopping", { reason: io.signal.reason });
   } finally {
     failed.abort();
@@ -111,7 +111,7 @@ async function start(
   const [bus, local] = await together(
     failed,
     begun,
-    // While the nats-server starts, what needs none is opened and loaded.
+    // Opened and loaded while the nats-server starts.
     natsOnly ? null : openLocal(around),
     natsOnly ? null : import("../../src/http/mod.ts"),
   );
@@ -140,20 +140,20 @@ async function start(
   if (forgotten !== null) {
     around.log("warn", "blobs.forgotten", {
       message: "The blobs were not moved with the store and cannot be read",
-      hint: `${forgotten}, with the flags that reach the NATS server`,
+      hint: `run ${forgotten}, with the flags for the NATS server`,
     });
   }
   const hasAdmin = await knowsAdmin(storage.store);
   return { places: { http, ...places }, hasAdmin, next: null };
 }
 
-/** A URL with a name of the certificate, without which nobody could connect to it. */
+/** Replaces a URL's host by a name in the certificate, which clients verify. */
 function named(url: string, names: readonly string[] | null): string {
   const name = names?.find((it) => !it.includes("*"));
   return name === undefined ? url : url.replace(/\/\/(\[.*?\]|[^:/]+)/, `//${name}`);
 }
 
-/** Waits for all; when one fails, ends the others, waits for them as well, and throws the first error. */
+/** Waits for all; if one fails, aborts the others, waits for them, and throws the first error. */
 async function together<T extends unknown[]>(
   failed: AbortController,
   ...work: { [K in keyof T]: T[K] | Promise<T[K]> }
@@ -170,7 +170,7 @@ async function together<T extends unknown[]>(
   return settled.map((it) => (it as PromiseFulfilledResult<unknown>).value) as T;
 }
 
-/** The error of a start as the operator should see it. */
+/** Adds what to do to the error of a start. */
 function refusal(error: unknown, settings: Settings): unknown {
   if (!isStoreError(error, "in_progress")) return error;
   const how = isManaged(settings)

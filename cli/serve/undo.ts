@@ -1,5 +1,5 @@
 /**
- * What was begun, to be ended in the opposite order.
+ * Stops started components in reverse order.
  *
  * @module
  */
@@ -13,28 +13,31 @@ interface Step {
   limit: number;
 }
 
-/** Keeps what must be ended, and ends it. */
+/** A stack of components to stop. */
 export class Undo {
   readonly #steps: Step[] = [];
 
   /**
-   * Adds something.
+   * Adds a component.
    *
    * @param what Its name, for the log
-   * @param end Ends it
-   * @param limit Milliseconds after which the next one's turn comes all the same
+   * @param end Stops it
+   * @param limit Time limit in milliseconds, after which the next one is stopped
    */
   add(what: string, end: () => Promise<unknown>, limit: number = 2_000): void {
     this.#steps.push({ what, end, limit });
   }
 
-  /** Ends everything; what fails or hangs is told and keeps nothing else from being ended. */
+  /**
+   * Stops everything; a failure or a timeout is logged and does not prevent the rest from being
+   * stopped.
+   */
   async end(log: Log): Promise<void> {
     for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
       const { what, limit } = step;
       try {
         await within(limit, step.end(), () => {
-          throw new Error(`It took more than ${limit} ms`);
+          throw new Error(`Not stopped within ${limit} ms`);
         });
         log("debug", "ended", { what });
       } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * What the server does now and then by itself: removing invites that have been over for long.
+ * Periodic maintenance: removes invites that ended long ago.
  *
  * @module
  */
@@ -10,10 +10,12 @@ import type { Settings } from "./settings/settings.ts";
 import type { Undo } from "./undo.ts";
 
 const DAY_MS = 24 * 3600 * 1000;
-/** Between two rounds, milliseconds. Each node of a cluster does it; the second finds nothing to do. */
+/**
+ * Interval in milliseconds. Each node of a cluster does it; the second one finds nothing to remove.
+ */
 const INTERVAL_MS = 3600 * 1000;
 
-/** Begins, and does the first round. */
+/** Starts the maintenance and runs it once. */
 export function startUpkeep(
   { settings, log, undo }: { settings: Settings; log: Log; undo: Undo },
   store: Pick<Store, "pruneInvites">,

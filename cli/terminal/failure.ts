@@ -91,7 +91,7 @@ function ofStore(error: StoreError, denied: Denied | null): Failure {
   };
 }
 
-/** The lines that tell it; with `UNIBUS_DEBUG` also where in the program it arose. */
+/** Formats a failure as lines, with `UNIBUS_DEBUG` including the stack trace. */
 export function failureText({ message, hint }: Failure, error: unknown, env: Io["env"]): string {
   const stack = error instanceof Error && isDebugging(env) ? `${error.stack}\n` : "";
   return `error: ${message}\n${hint === undefined ? "" : `hint: ${hint}\n`}${stack}`;
@@ -101,6 +101,6 @@ function isDebugging(env: Io["env"]): boolean {
   try {
     return Boolean(env.UNIBUS_DEBUG);
   } catch {
-    return false; // Deno does not let us look.
+    return false; // Reading the environment is not permitted.
   }
 }

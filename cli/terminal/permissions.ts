@@ -1,12 +1,12 @@
 /**
- * Deno's permissions: the error for one that is missing, and whether all are there.
+ * Deno's permissions: reports a missing one, and checks that all are granted.
  *
  * @module
  */
 
 import { StoreError } from "../../src/core/errors.ts";
 
-/** What a missing permission of Deno forbids, and the flag that gives it. */
+/** A missing permission and the flag that grants it. */
 export interface Denied {
   /** Such as `requires read access to "unibus.db"`. */
   what: string;
@@ -14,21 +14,21 @@ export interface Denied {
   hint: string;
 }
 
-/** What Deno's error says behind the access that it requires. */
+/** The advice in Deno's message. */
 const ADVICE = /, run again with the (--allow-[a-z]+) flag/;
 
-/** The message of an error without Deno's advice, which the hint repeats. */
+/** Removes Deno's advice from a message, because the hint repeats it. */
 export function withoutAdvice(message: string): string {
   return message.replace(ADVICE, "");
 }
 
-/** What was denied, where a missing permission caused the error; else `null`. */
+/** Returns the missing permission that caused the error, or `null` if none did. */
 export function deniedBy(error: unknown): Denied | null {
-  for (let it = error; it instanceof Error; it = it.cause) {
-    if (it.name !== "NotCapable") continue;
-    const flag = ADVICE.exec(it.message)?.[1];
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (cause.name !== "NotCapable") continue;
+    const flag = ADVICE.exec(cause.message)?.[1];
     return {
-      what: withoutAdvice(it.message).replace(/^R/, "r"),
+      what: withoutAdvice(cause.message).replace(/^R/, "r"),
       hint: `run it with ${flag === undefined ? "-A" : `${flag}, or with -A`}; ` +
         "docs/operating.md lists the permissions that each command needs",
     };
@@ -38,16 +38,17 @@ export function deniedBy(error: unknown): Denied | null {
 
 const ALL = ["read", "write", "net", "env", "run", "sys", "ffi"] as const;
 
-/** The part of Deno that tells what is allowed; not there under Node. */
+/** Deno's permission API; undefined in Node. */
 interface Permissive {
   permissions: { querySync(of: { name: (typeof ALL)[number] }): { state: string } };
 }
 
 /**
- * Refuses to start a nats-server with a part of Deno's permissions: who already uses its directory
- * stands in `/proc`, which only `-A` may read, and two would destroy each other's streams.
+ * Requires all of Deno's permissions for starting a nats-server: only with `-A` can `/proc` be
+ * read, which shows whether another nats-server uses the directory; two would destroy each other's
+ * streams.
  *
- * @param attempt What is being attempted
+ * @param attempt The attempted operation, for the message
  * @throws {StoreError} `refused`: a permission is missing
  */
 export function demandAll(attempt: string): void {
@@ -57,8 +58,8 @@ export function demandAll(attempt: string): void {
   if (missing.length === 0) return;
   throw new StoreError(
     "refused",
-    `${attempt}: starting a nats-server needs all permissions of Deno, and these are missing or ` +
-      `limited: ${missing.join(", ")}`,
-    { hint: "run it with -A; serve --nats-url starts none, and needs fewer" },
+    `${attempt}: starting a nats-server requires all Deno permissions; missing or limited: ` +
+      missing.join(", "),
+    { hint: "run it with -A; serve --nats-url does not start a nats-server and requires fewer" },
   );
 }

@@ -120,7 +120,10 @@ Deno.test({
     await step("its streams are not a cluster's: it is not started as a node on them", async () => {
       const refused = await (await launch(n1.dir, n1.args(jetstream))).ended;
       assert.equal(refused.code, 2, refused.stderr);
-      assert.match(refused.stderr, /holds streams of a server by itself, which a cluster does not/);
+      assert.match(
+        refused.stderr,
+        /contains the streams of a standalone server, which a cluster node cannot/,
+      );
     });
 
     await step("the second and the third node join", async () => {
@@ -192,7 +195,7 @@ Deno.test({
       await Promise.all(nodes.map((it) => it.stop()));
       const refused = await (await launch(n1.dir, n1.args({ ...alone, ...jetstream }))).ended;
       assert.equal(refused.code, 2, refused.stderr);
-      assert.match(refused.stderr, /holds streams of a node of a cluster/);
+      assert.match(refused.stderr, /contains the streams of a cluster node/);
       await rename(streams, `${streams}.cluster`);
       await n1.start({ ...alone, ...natsOnly });
       const report = await json("cluster", "import", `${streams}.cluster`, ...single);

@@ -79,7 +79,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
       assert.deepEqual(buckets, [["UNIBUS", 1], ["UNIBUS_BLOBS", 1]]);
       const text = await cli(["cluster", "status", ...flags]);
       assert.equal(text.code, 1, text.stderr);
-      assert.match(text.stdout, /quorum {3}yes, 3 of 3 nodes, 2 needed/);
+      assert.match(text.stdout, /quorum {3}yes, 3 of 3 nodes, 2 required/);
       assert.doesNotMatch(text.stdout, /^healthy/m);
     });
 
@@ -94,7 +94,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
           stdout,
           /problem {2}UNIBUS has 1 copy; whether .* system account only \(--service-keys\)/,
         );
-        assert.match(stdout, /quorum {3}not known: --service-keys or --system-seed-file/);
+        assert.match(stdout, /quorum {3}unknown: use --service-keys or --system-seed-file/);
       },
     );
 
@@ -150,7 +150,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
     await t.step("membershipd must answer on each node, with the same keys", async () => {
       await p1![Symbol.asyncDispose]();
       assert.deepEqual((await status()).problems, [
-        "membershipd does not answer on n1; start it, or look at its log",
+        "membershipd does not answer on n1; start it, or check its log",
       ]);
       {
         await using _ = await present(n1!.url, keys.service.seed, { bucket: null });
@@ -185,7 +185,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
       assert.equal(code, 1, stderr);
       assert.match(
         stderr,
-        /Removing n3: no current copy of KV_UNIBUS, OBJ_UNIBUS_BLOBS was found on another node/,
+        /Removing n3: found no current copy of KV_UNIBUS, OBJ_UNIBUS_BLOBS on another node/,
       );
       await n3!.restart();
       await until(async () => (await scale("--replicas", "3")).code === 0, "three copies", 60_000);
@@ -220,7 +220,10 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
             // It may have been quicker than we.
             if (code === 0 && tries < 5) continue;
             assert.equal(code, 130, stderr);
-            assert.match(stderr, /hint: the cluster goes on by itself; membershipd cluster status/);
+            assert.match(
+              stderr,
+              /hint: the cluster continues by itself; run membershipd cluster status/,
+            );
             break;
           }
         } finally {
@@ -237,7 +240,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
       "a node that runs is not removed; one that is gone is missed, and is",
       async () => {
         const remove = (name: string) => cli(["cluster", "remove", name, ...flags]);
-        assert.match((await remove("n3")).stderr, /n3 runs; stop it first/);
+        assert.match((await remove("n3")).stderr, /n3 is running; stop it first/);
         assert.match(
           (await remove("n7")).stderr,
           /No node n7 in the cluster; its nodes are n1, n2, n3/,
@@ -306,11 +309,14 @@ Deno.test("status and scale of one server by itself", async () => {
     await fill([server.url], keys.service.seed);
     const { code, stdout } = await cli(["cluster", "status", ...flags]);
     assert.equal(code, 0, stdout);
-    assert.match(stdout, /cluster {2}none, one server by itself\nquorum {3}yes, 1 of 1 nodes/);
+    assert.match(stdout, /cluster {2}none \(standalone server\)\nquorum {3}yes, 1 of 1 nodes/);
     assert.match(stdout, /alone/);
     const grow = await cli(["cluster", "scale", "--replicas", "3", ...flags]);
     assert.equal(grow.code, 2);
-    assert.match(grow.stderr, /needs a cluster of at least that many nodes, found one server/);
+    assert.match(
+      grow.stderr,
+      /requires a cluster of at least that many nodes, found a standalone server/,
+    );
     assert.equal((await cli(["cluster", "scale", "--replicas", "1", ...flags])).code, 0);
   });
 });

@@ -1,5 +1,6 @@
 /**
- * The two connections that administer a cluster: as the control plane, and as the system.
+ * The two connections of the cluster commands: to the control plane's account and to the system
+ * account.
  *
  * @module
  */
@@ -12,20 +13,20 @@ import { orAbort } from "../../../src/core/async/wait.ts";
 import type { Context, NatsFlags } from "../../command.ts";
 import { natsTarget } from "../../store/open.ts";
 
-/** Flags of the commands about a cluster. */
+/** Flags of the cluster commands. */
 export type ClusterFlags = NatsFlags & { natsUrl?: string[]; systemSeedFile?: string };
 
-/** The connections; closed together. */
+/** The connections, closed together. */
 export interface Reached extends AsyncDisposable {
-  /** In the account of the control plane. */
+  /** Connection to the control plane's account. */
   service: NatsConnection;
-  /** In the system account; null without its key. */
+  /** Connection to the system account; null without its key. */
   system: NatsConnection | null;
   /** The bucket's name. */
   bucket: string;
 }
 
-/** Connects with what the flags say. */
+/** Opens the connections that the flags specify. */
 export async function reach(context: Context, flags: ClusterFlags): Promise<Reached> {
   const { bucket = "UNIBUS", ...target } = await natsTarget(context, {
     ...flags,
@@ -36,9 +37,9 @@ export async function reach(context: Context, flags: ClusterFlags): Promise<Reac
   const open: NatsConnection[] = [];
   const connect = async (options: Parameters<typeof connectNats>[0]) => {
     const { signal } = context.io;
-    const it = await orAbort(connectNats(options), signal, (late) => void late.close());
-    open.push(it);
-    return it;
+    const made = await orAbort(connectNats(options), signal, (late) => void late.close());
+    open.push(made);
+    return made;
   };
   const close = async () => {
     await Promise.all(open.map((it) => it.isClosed() ? null : it.close()));

@@ -1,6 +1,6 @@
 /**
- * What a directory of streams was used for: a server by itself, or a node of a cluster. Neither takes
- * over what the other has left: nats-server leaves it lying there, unseen, and may remove it later.
+ * Detects whether a directory of streams was used by a standalone server or by a cluster node.
+ * Neither can use the other's streams: nats-server ignores them and may delete them later.
  *
  * @module
  */
@@ -10,15 +10,15 @@ import { join } from "node:path";
 import { systemCode } from "../../../src/core/host/system_code.ts";
 import { SYSTEM_ACCOUNT } from "../../../src/nats/callout/accounts.ts";
 
-/** What was found. */
+/** The contents of a directory of streams. */
 export interface Found {
-  /** Whether a node of a cluster has used it. */
+  /** Whether a cluster node has used it. */
   clustered: boolean;
-  /** The streams in it, by account. */
+  /** Its streams with their accounts. */
   streams: { account: string; stream: string }[];
 }
 
-/** Looks at a directory that `--nats-store` names; one that is missing holds nothing. */
+/** Inspects a `--nats-store` directory; one that does not exist counts as empty. */
 export async function lookAt(directory: string): Promise<Found> {
   const root = join(directory, "jetstream");
   const names = async (...path: string[]) => {
@@ -26,7 +26,7 @@ export async function lookAt(directory: string): Promise<Found> {
       const found = await readdir(join(root, ...path), { withFileTypes: true });
       return found.filter((it) => it.isDirectory()).map((it) => it.name);
     } catch (error) {
-      // A file in place of a directory is for the nats-server to complain about.
+      // A file instead of a directory is reported by the nats-server.
       if (["ENOENT", "ENOTDIR"].includes(systemCode(error))) return [];
       throw error;
     }
@@ -38,15 +38,15 @@ export async function lookAt(directory: string): Promise<Found> {
   return { clustered: (await names(SYSTEM_ACCOUNT, "_js_")).includes("_meta_"), streams };
 }
 
-/** Why a server may not be started on a directory; null when it may. */
+/** Returns why a server cannot use a directory, or null if it can. */
 export async function misuseOf(directory: string, cluster: boolean): Promise<string | null> {
   const { clustered, streams } = await lookAt(directory);
   if (streams.length === 0 || clustered === cluster) return null;
   const [was, is] = cluster
-    ? ["a server by itself", "a cluster"]
-    : ["a node of a cluster", "a server by itself"];
-  const flags = cluster ? "" : "; to go on in the cluster give --cluster-name and --routes again";
-  return `--nats-store ${directory} holds streams of ${was}, which ${is} does not ` +
-    `take over: move the directory aside, start with --nats-only, and copy them with membershipd ` +
+    ? ["a standalone server", "a cluster node"]
+    : ["a cluster node", "a standalone server"];
+  const flags = cluster ? "" : "; to rejoin the cluster, set --cluster-name and --routes again";
+  return `--nats-store ${directory} contains the streams of ${was}, which ${is} cannot use: ` +
+    "rename the directory, start with --nats-only, and copy the streams with membershipd " +
     `cluster import${flags}`;
 }

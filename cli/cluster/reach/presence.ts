@@ -1,6 +1,6 @@
 /**
- * Whether `membershipd` answers on each node, and with which keys: a nats-server that runs says
- * nothing about the control plane beside it.
+ * Checks that `membershipd` answers on each node, and with which keys: a running nats-server does
+ * not tell whether its control plane runs.
  *
  * @module
  */
@@ -10,31 +10,34 @@ import { createInbox, type NatsConnection } from "@nats-io/transport-node";
 import type { ServiceKeys } from "../../../src/nats/mod.ts";
 import { VERSION } from "../../version.ts";
 
-/** Where a `membershipd` is asked, in the account of the control plane. */
+/** Subject of the requests, in the control plane's account. */
 const SUBJECT = "unibus.membershipd.ping";
 
-/** How long all of them may take to answer, milliseconds. */
+/** Timeout for all answers in milliseconds. */
 const PATIENCE_MS = 1_500;
 
-/** What a `membershipd` answers. */
+/** The answer of a `membershipd`. */
 export interface Presence {
-  /** The node it manages; null when the nats-server is not its own. */
+  /** The node that it manages; null if the nats-server is not its own. */
   node: string | null;
   /** Its version. */
   version: string;
-  /** The bucket it serves; null with `--nats-only` and with a file as its store. */
+  /** The bucket that it serves; null with `--nats-only` or `--store sqlite`. */
   bucket: string | null;
-  /** Fingerprint of the public halves of its service keys; null without such a file. */
+  /** Fingerprint of its public service keys; null without a service key file. */
   keys: string | null;
 }
 
-/** A fingerprint of service keys: equal where the files are. It is made of public keys only. */
+/**
+ * Computes a fingerprint of service keys from the public keys only. Equal files have equal
+ * fingerprints.
+ */
 export function fingerprint({ service, system, issuer }: ServiceKeys): string {
   const parts = [service, system, issuer].map((it) => it.publicKey);
   return createHash("sha256").update(parts.join("\n")).digest("hex").slice(0, 16);
 }
 
-/** Answers for this process until the connection is closed. */
+/** Answers requests for this process until the connection is closed. */
 export function answerPresence(
   connection: NatsConnection,
   { node, bucket, keys }: Omit<Presence, "version">,
@@ -43,7 +46,7 @@ export function answerPresence(
   connection.subscribe(SUBJECT, { callback: (error, msg) => void (error ?? msg.respond(text)) });
 }
 
-/** Asks until each of these nodes has answered, at most {@link PATIENCE_MS}. */
+/** Collects answers until each of these nodes has answered, at most for {@link PATIENCE_MS}. */
 export async function askPresence(
   connection: NatsConnection,
   nodes: readonly string[],
@@ -55,11 +58,11 @@ export async function askPresence(
   const inbox = createInbox();
   const sub = connection.subscribe(inbox, {
     callback: (error, msg) => {
-      // An empty message says that nobody listens.
+      // An empty message means that there are no subscribers.
       if (error || msg.data.length === 0) return resolve();
-      const it = msg.json<Presence>();
-      found.push(it);
-      missing.delete(it.node ?? "");
+      const presence = msg.json<Presence>();
+      found.push(presence);
+      missing.delete(presence.node ?? "");
       if (missing.size === 0) resolve();
     },
   });
@@ -74,14 +77,14 @@ export async function askPresence(
   }
 }
 
-/** What is wrong with the `membershipd` of the nodes that are reachable. */
+/** Returns the problems of `membershipd` on the reachable nodes. */
 export function presenceProblems(
   found: readonly Presence[],
   nodes: readonly string[],
   bucket: string,
 ): string[] {
   const of = (node: string) => found.find((it) => it.node === node);
-  // Where somebody else runs the nats-servers, it need not run beside each of them.
+  // With nats-servers that are not managed by membershipd, it need not run on each node.
   const isOurs = found.every((it) => it.node !== null);
   const named = (which: (it: Presence) => boolean) =>
     nodes.filter((it) => of(it) !== undefined && which(of(it)!)).join(", ");
@@ -91,7 +94,7 @@ export function presenceProblems(
   const keys = Map.groupBy(found.filter((it) => it.keys !== null), (it) => it.keys);
   const groups = [...keys.values()].map((them) => them.map((it) => it.node ?? "another").join(" "));
   return [
-    ...silent.map((it) => `membershipd does not answer on ${it}; start it, or look at its log`),
+    ...silent.map((it) => `membershipd does not answer on ${it}; start it, or check its log`),
     ...bare === ""
       ? []
       : [`membershipd serves no bucket on ${bare} (--nats-only, or --store sqlite)`],

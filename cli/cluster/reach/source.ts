@@ -1,5 +1,5 @@
 /**
- * A nats-server on a directory that was a server's, for as long as it is read.
+ * Runs a nats-server on a stopped server's directory while it is read.
  *
  * @module
  */
@@ -13,10 +13,10 @@ import { natsServer } from "../../nats_server.ts";
 import { lockStore } from "../../serve/lock.ts";
 import { demandAll } from "../../terminal/permissions.ts";
 
-/** How long it may take to read its streams anew, milliseconds. */
+/** Timeout of the start in milliseconds, which includes recovering the streams. */
 const START_MS = 120_000;
 
-/** Serves the directory on loopback, to us alone. */
+/** Serves the directory on loopback, accessible only to this process. */
 export async function openDirectory(
   directory: string,
   { env, signal }: { env: Readonly<Record<string, string | undefined>>; signal: AbortSignal },

@@ -1,5 +1,5 @@
 /**
- * What `doctor` finds around a bucket: copies that a lost node takes along, blobs that were forgotten.
+ * Checks of `doctor` around a bucket: too few copies, and blobs that were not moved.
  *
  * @module
  */
@@ -13,20 +13,20 @@ import { askNodes } from "../../../src/jetstream/cluster/nodes.ts";
 import { fewCopies } from "../../../src/jetstream/cluster/problems.ts";
 import { streamsOf } from "../../../src/jetstream/cluster/status.ts";
 
-/** One thing that was looked at. */
+/** The result of a check. */
 export interface ClusterFinding {
-  /** What was looked at. */
+  /** The check. */
   check: "copies" | "blobs";
-  /** `problem` wants mending. */
+  /** `problem` needs to be fixed. */
   level: "ok" | "warning" | "problem";
-  /** What was found, and what to do. */
+  /** The result and what to do. */
   message: string;
 }
 
-/** How long one question may take, milliseconds. */
+/** Timeout of a request in milliseconds. */
 const PATIENCE_MS = 5_000;
 
-/** Looks at the copies of our streams, and for blobs in a directory that NATS has not. */
+/** Checks the number of copies, and looks for blobs in a directory that are missing in NATS. */
 export async function clusterFindings(
   context: Context,
   flags: ClusterFlags & { storeDir?: string },
@@ -48,16 +48,14 @@ export async function clusterFindings(
   );
   return [
     ...few.length === 0
-      ? [{ check: "copies", level: "ok", message: "As many copies as there can be, or 3" } as const]
+      ? [{ check: "copies", level: "ok", message: "3 copies, or one on each node" } as const]
       : few.map((message) => ({ check: "copies", level: "problem", message }) as const),
-    command === null
-      ? { check: "blobs", level: "ok", message: `No blobs were left in ${storeDir}` }
-      : {
-        check: "blobs",
-        // Blobs of another server may lie at the default place.
-        level: flags.storeDir === undefined ? "warning" : "problem",
-        message: `Blobs in ${storeDir} were not moved with the store: ${command}, with the ` +
-          "flags that reach the NATS server",
-      },
+    command === null ? { check: "blobs", level: "ok", message: `No blobs left in ${storeDir}` } : {
+      check: "blobs",
+      // The default directory may contain the blobs of another server.
+      level: flags.storeDir === undefined ? "warning" : "problem",
+      message: `Blobs in ${storeDir} were not moved with the store: run ${command}, with the ` +
+        "flags for the NATS server",
+    },
   ];
 }

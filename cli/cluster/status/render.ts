@@ -1,5 +1,5 @@
 /**
- * A cluster's status for people.
+ * Formats a cluster's status as text.
  *
  * @module
  */
@@ -7,14 +7,14 @@
 import { printable } from "../../terminal/output.ts";
 import type { ClusterNode, ClusterStatus } from "../../../src/core/operations.ts";
 
-/** The lines that show it. */
+/** Formats a status as lines. */
 export function render(status: ClusterStatus): string[] {
   const { cluster, quorum, nodes, buckets, problems } = status;
-  const name = cluster ?? (quorum === null ? "not known" : "none, one server by itself");
+  const name = cluster ?? (quorum === null ? "unknown" : "none (standalone server)");
   const enough = quorum === null
-    ? "not known: --service-keys or --system-seed-file tells of the nodes"
+    ? "unknown: use --service-keys or --system-seed-file to see the nodes"
     : `${quorum.ok ? "yes" : "NO"}, ${quorum.reachable} of ${quorum.size} nodes, ` +
-      `${quorum.needed} needed`;
+      `${quorum.needed} required`;
   return [
     `cluster  ${printable(name)}`,
     `quorum   ${enough}`,
@@ -25,14 +25,14 @@ export function render(status: ClusterStatus): string[] {
       ["BUCKET", "COPIES", "ON", "CURRENT", "LAG", "MESSAGES", "BYTES"],
       ...buckets.flatMap((it) =>
         it.replicas === null
-          ? [[it.bucket, "-", "not known", "-", "-", "-", "-"]]
+          ? [[it.bucket, "-", "unknown", "-", "-", "-", "-"]]
           : it.copies.map((copy, i) => [
             i === 0 ? it.bucket : "",
             i === 0 ? String(it.replicas) : "",
             copy.node === ""
               ? "-"
               : copy.leads && cluster !== null
-              ? `${copy.node} leads`
+              ? `${copy.node} (leader)`
               : copy.node,
             copy.current && copy.reachable ? "yes" : "NO",
             String(copy.lag),

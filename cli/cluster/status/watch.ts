@@ -14,23 +14,22 @@ import { withCluster } from "../flags.ts";
 import { render } from "./render.ts";
 import { fullStatus } from "./status.ts";
 
-/** Makes the command. */
+/** Creates the command. */
 export function statusCommand(context: Context): CommandUnknownOpts {
   return withCluster(
     command(
       context,
       "status",
-      "Show how a cluster does: its nodes with version and fsync, whether they are a quorum, the " +
-        "copies of the control plane and of the blobs, who leads, who lags, who is missing. Exit " +
-        "code 1 when something is wrong",
+      "Show the status of a cluster: nodes with version and fsync, quorum, and the copies of the " +
+        "control plane and the blobs with leader and lag. Exits with code 1 if there is a problem",
       [
         "membershipd cluster status --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
         "membershipd cluster status --nats-url tls://n1:4250,tls://n2:4250 --service-keys keys.json --watch",
         "membershipd cluster status --nats-url nats://n1:4250 --service-keys keys.json --json | jq .problems",
       ],
     )
-      .option("--watch", "show it again and again until Ctrl-C; with --json a line each time")
-      .option("--interval <seconds>", "how often, with --watch", seconds, 2),
+      .option("--watch", "refresh until Ctrl-C; with --json print one line each time")
+      .option("--interval <seconds>", "refresh interval of --watch", seconds, 2),
   ).action(async (flags) => {
     const { io } = context;
     const { json, watch, interval } = flags;
@@ -50,12 +49,12 @@ export function statusCommand(context: Context): CommandUnknownOpts {
       const at = new Date().toISOString();
       if (json) await print(context, JSON.stringify({ at, ...status }));
       else {
-        // A terminal shows one state, in place; elsewhere each follows the one before.
+        // On a terminal, replace the previous state; elsewhere, append.
         if (io.stdout.isTTY) await io.stdout.write("\x1b[H\x1b[2J");
         await print(context, at, ...render(status), ...io.stdout.isTTY ? [] : [""]);
       }
       await setTimeout(interval * 1000, null, { signal: io.signal }).catch(() => {});
     }
-    // Ctrl-C is how it is meant to end.
+    // Ctrl-C is the normal end.
   });
 }

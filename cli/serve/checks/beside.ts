@@ -1,6 +1,6 @@
 /**
- * What lies beside a store that is about to begin empty: the control plane that was to be moved into
- * it, and the blobs that belong to it.
+ * Detects data next to a store that would be created empty: a control plane that has not been moved
+ * into it yet, and its blobs.
  *
  * @module
  */
@@ -18,19 +18,19 @@ import { UsageError } from "../../terminal/failure.ts";
 import { isClustered } from "../settings/guards.ts";
 import type { Settings } from "../settings/settings.ts";
 
-/** Where a control plane or its blobs are, and the command that brings them in. */
+/** A control plane or its blobs, and the command to move them into the store. */
 export interface Beside {
   path: string;
   what: "file" | "streams" | "blobs";
   command: string;
 }
 
-/** How long one question may take, milliseconds. */
+/** Timeout of a request in milliseconds. */
 const PATIENCE_MS = 5_000;
 
 const bucketOf = ({ bucket }: Pick<Settings, "bucket">): string => bucket ?? "UNIBUS";
 
-/** What lies beside the store of these settings, other than the store itself. */
+/** Finds data next to the store of these settings. */
 export async function besides(settings: Settings): Promise<Beside[]> {
   const { store, db, storeDir, natsStore } = settings;
   const found: Beside[] = [];
@@ -50,7 +50,7 @@ export async function besides(settings: Settings): Promise<Beside[]> {
   return found;
 }
 
-/** Whether a file has records. One that cannot be read may have. */
+/** Reports whether a file contains records; true if it cannot be read. */
 async function isControlPlane(path: string): Promise<boolean> {
   if (!existsSync(path)) return false;
   try {
@@ -62,7 +62,10 @@ async function isControlPlane(path: string): Promise<boolean> {
   }
 }
 
-/** Directories of streams with the control plane: those set aside, and for a file as store ours. */
+/**
+ * Finds directories of streams with a control plane: renamed ones and, with `--store sqlite`, our
+ * own.
+ */
 async function directoriesOf(settings: Settings): Promise<string[]> {
   const { natsStore, store } = settings;
   const parent = dirname(natsStore);
@@ -82,7 +85,7 @@ async function directoriesOf(settings: Settings): Promise<string[]> {
   return paths.filter((_, i) => holds[i]);
 }
 
-/** Whether a directory has blobs in it. */
+/** Reports whether a directory contains blobs. */
 export async function holdsBlobs(directory: string): Promise<boolean> {
   for (const name of await namesIn(directory)) {
     if (!/^[0-9a-f]{2}$/.test(name)) continue;
@@ -97,12 +100,17 @@ async function namesIn(directory: string): Promise<string[]> {
   try {
     return (await readdir(directory)).sort();
   } catch {
-    // What is missing or is no directory holds nothing; who may not read it hears so when it is used.
+    // A path that is not a directory counts as empty; a permission error is reported when it is
+    // used.
     return [];
   }
 }
 
-/** Refuses to begin an empty store beside a control plane that was to be moved into it. */
+/**
+ * Refuses to create an empty store next to a control plane that has not been moved into it.
+ *
+ * @throws {UsageError} There is such a control plane
+ */
 export function refuseEmpty(settings: Settings, found: readonly Beside[]): void {
   if (found.length === 0) return;
   const where = settings.store === "sqlite"
@@ -110,15 +118,15 @@ export function refuseEmpty(settings: Settings, found: readonly Beside[]): void 
     : `bucket ${bucketOf(settings)}`;
   const lines = found.map(({ what, path, command }) => {
     if (what === "blobs") return `${path} (blobs)`;
-    return `${path} (${what === "file" ? "a file" : "streams"}; ${command} moves it)`;
+    return `${path} (${what === "file" ? "a SQLite file" : "streams"}; move it with ${command})`;
   });
   throw new UsageError(
-    `Refusing to begin an empty store: ${where} has no records, and beside it lies ` +
+    `Refused to create an empty store: ${where} has no records, but other data was found: ` +
       `${lines.join(", ")}; move it first (docs/cluster.md), or start with --new`,
   );
 }
 
-/** Whether a store has no record at all. */
+/** Reports whether a store has no records. */
 export async function isEmpty(store: Store): Promise<boolean> {
   const limit = { limit: 1 };
   const pages = await Promise.all([
@@ -129,7 +137,7 @@ export async function isEmpty(store: Store): Promise<boolean> {
   return pages.every(({ items }) => items.length === 0);
 }
 
-/** Whether a move or an import brought what a bucket has, which may be nothing. */
+/** Reports whether a bucket was filled by a move or an import, even an empty one. */
 export async function wasMoved(connection: NatsConnection, bucket: string): Promise<boolean> {
   const { Bucket } = await import("../../../src/jetstream/log/bucket.ts");
   const { readMarker } = await import("../../../src/jetstream/log/marker.ts");
@@ -137,12 +145,12 @@ export async function wasMoved(connection: NatsConnection, bucket: string): Prom
   return marker !== null;
 }
 
-/** What to do while the nats-server runs alone: bring a store into it, or serve what it has. */
+/** The next step while only the nats-server runs: move a store into it, or serve its store. */
 export type NextStep =
   | { kind: "import"; from: string }
   | { kind: "migrate" | "serve" };
 
-/** What is to be done next; null when it cannot be told. */
+/** Returns the next step, or null if it is unknown. */
 export async function nextStep(
   settings: Settings,
   connection: NatsConnection,
@@ -160,13 +168,15 @@ export async function nextStep(
   const found = await besides({ ...settings, store: "jetstream" });
   const streams = found.find((it) => it.what === "streams");
   if (streams !== undefined) return { kind: "import", from: streams.path };
-  // The nodes of a cluster are not where the file is, all but one.
+  // In a cluster, the file is on one node only.
   return !isClustered(settings) || found.some((it) => it.what === "file")
     ? { kind: "migrate" }
     : null;
 }
 
-/** The command for blobs that were not moved with the store; null when there are none. */
+/**
+ * Returns the command to move blobs that were not moved with the store, or null if there are none.
+ */
 export async function forgottenBlobs(
   settings: Pick<Settings, "store" | "bucket" | "storeDir">,
   connection: NatsConnection,

@@ -1,5 +1,5 @@
 /**
- * Whether others may write the database.
+ * Checks that other users cannot write the database.
  *
  * @module
  */
@@ -8,10 +8,13 @@ import { stat } from "node:fs/promises";
 import process from "node:process";
 import { flagOf, type Settings } from "../settings/settings.ts";
 
-/** What is wrong with the database's file; who writes it makes users and admins. */
+/**
+ * Returns problems with the permissions of the database: anyone who can write it can create admins.
+ */
 export async function databaseProblems({ store, db }: Settings): Promise<string[]> {
   if (store !== "sqlite" || process.platform === "win32") return [];
-  // Beside it lies what is not yet in it. What is not there is made, or said when it is opened.
+  // The -wal file contains changes too. Missing files are created, or reported when they are
+  // opened.
   const paths = [db, `${db}-wal`, `${db}-shm`];
   const modes = await Promise.all(paths.map((it) => stat(it).then(({ mode }) => mode, () => 0)));
   return paths.flatMap((path, i) => {
@@ -20,8 +23,8 @@ export async function databaseProblems({ store, db }: Settings): Promise<string[
     return [
       `${
         flagOf("db")
-      } ${path} has mode ${found}, so other users of this machine may change who is ` +
-      `an admin; chmod go-w ${path}, and check membershipd user list`,
+      } ${path} has mode ${found}, so other users of this machine can make themselves ` +
+      `admins; chmod go-w ${path}, and check membershipd user list`,
     ];
   });
 }

@@ -1,6 +1,6 @@
 /**
- * What can be known to fail before anything is made: a start that fails must leave no files that the
- * next one, or its operator, would take for a store.
+ * Checks before a start creates anything: a failed start must not leave files that look like a
+ * store.
  *
  * @module
  */
@@ -17,19 +17,19 @@ import { besides, refuseEmpty } from "./beside.ts";
 import { isManaged } from "../settings/guards.ts";
 import type { BusOptions } from "../managed.ts";
 
-/** How a server is started, besides its settings. */
+/** Options of a start besides the settings. */
 export interface StartOptions {
-  /** The nats-server alone. */
+  /** Run only the nats-server. */
   natsOnly: boolean;
-  /** Begin an empty store even where another lies beside it. */
+  /** Create an empty store even if another one exists next to it. */
   isNew: boolean;
 }
 
 /**
- * Looks before anything is made.
+ * Checks that the server can start, before it creates anything.
  *
- * @throws {UsageError} The directory of streams is of another kind, or an empty file would be begun
- * @throws {StoreError} `unavailable` a port is in use; what {@link natsServer} throws
+ * @throws {UsageError} The directory of streams is of another kind, or an empty store would be created
+ * @throws {StoreError} unavailable: a port is in use, or {@link natsServer} finds no nats-server
  */
 export async function preflight(
   { settings, env, signal }: Pick<BusOptions, "settings" | "env" | "signal">,
@@ -48,7 +48,7 @@ export async function preflight(
   if (missing.length === 0) return;
   if (isManaged(settings)) {
     await natsServer({ env, signal });
-    // Where there are streams, the nats-server of a killed membershipd may have to be waited for.
+    // With existing streams, the nats-server of a killed membershipd may still have to exit.
     if (missing.includes(natsStore)) await demandFree(bind, natsPort);
   }
   if (!natsOnly) await demandFree(bind, httpPort);

@@ -1,5 +1,5 @@
 /**
- * How much of the disk our nats-server may use, and how much of that is not for blobs.
+ * Computes the disk space for the nats-server and the part of it for blobs.
  *
  * @module
  */
@@ -9,8 +9,9 @@ import { join } from "node:path";
 import type { Settings } from "../settings/settings.ts";
 
 /**
- * The most bytes the nats-server may keep: as set, or what the disk has for it. Its own default, three
- * quarters of what is free when it starts, shrinks with each restart of a server that keeps much.
+ * Returns the nats-server's disk limit in bytes: the setting, or the available space plus what it
+ * already uses. Its own default, three quarters of the free space at its start, shrinks with each
+ * restart of a server with much data.
  */
 export async function maxFileStore(
   { natsStore, natsMaxStore }: Pick<Settings, "natsStore" | "natsMaxStore">,
@@ -21,7 +22,7 @@ export async function maxFileStore(
   return bavail * bsize + await sizeOf(natsStore);
 }
 
-/** The most bytes of it that blobs may take; where all is less than twice the reserve, half of it. */
+/** Returns the limit for blobs in bytes: all but the reserve, at least half. */
 export function maxBlobStore(
   fileStore: number,
   { diskReserve }: Pick<Settings, "diskReserve">,
@@ -29,12 +30,12 @@ export function maxBlobStore(
   return fileStore - Math.min(diskReserve, fileStore / 2);
 }
 
-/** Bytes of the files in a directory, at all depths. */
+/** Returns the total size of the files in a directory, recursively. */
 async function sizeOf(directory: string): Promise<number> {
   let bytes = 0;
   for (const it of await readdir(directory, { withFileTypes: true, recursive: true })) {
     if (!it.isFile()) continue;
-    // One that is gone by now takes no room.
+    // A file that has been deleted meanwhile counts as 0.
     bytes += await stat(join(it.parentPath, it.name)).then(({ size }) => size, () => 0);
   }
   return bytes;

@@ -1,5 +1,5 @@
 /**
- * What the server says when it is ready: all there is to know at the first start, a line later on.
+ * The server's announcement when it is ready: an introduction at the first start, one line later.
  *
  * @module
  */
@@ -13,17 +13,19 @@ import type { NextStep } from "../checks/beside.ts";
 import type { Fields, Log } from "./log.ts";
 import { serviceKeysPath, type Settings } from "../settings/settings.ts";
 
-/** Where the server is reached. */
+/** The server's URLs. */
 export interface Places {
-  /** HTTP, unless only the nats-server runs. */
+  /** HTTP; undefined with `--nats-only`. */
   http?: string;
-  /** What NATS clients connect to. */
+  /** NATS. */
   nats: string;
-  /** The nats-server's monitoring port, where it has one. */
+  /** The nats-server's monitoring port, if enabled. */
   monitoring?: string;
 }
 
-/** Files and directories the server makes when they are missing, with what they are. */
+/**
+ * Lists the files and directories that the server creates if they do not exist, with descriptions.
+ */
 export function filesOf(settings: Settings): [path: string, what: string][] {
   const { db, storeDir, natsStore, store } = settings;
   return [
@@ -32,37 +34,39 @@ export function filesOf(settings: Settings): [path: string, what: string][] {
     ...isManaged(settings)
       ? [
         [natsStore, "streams of the nats-server"] as const,
-        [serviceKeysPath(settings), "keys of this node's own services; keep them secret"] as const,
+        [serviceKeysPath(settings), "service keys of this node; keep them secret"] as const,
       ]
       : [],
   ].map(([path, what]) => [path, what]);
 }
 
-/** Those of {@link filesOf} that are missing. */
+/** Lists those of {@link filesOf} that do not exist. */
 export function missingOf(settings: Settings): string[] {
   return filesOf(settings).map(([path]) => path).filter((path) => !existsSync(path));
 }
 
-/** What is not on, and how to turn it on. */
+/** Lists disabled features and how to enable them. */
 function offOf(settings: Settings): string[] {
   const { busAuth, store, replicas } = settings;
   return [
     ...busAuth === "enforce"
       ? []
-      : [`who connects is not ${busAuth === "off" ? "looked at" : "refused"}: --bus-auth enforce`],
+      : [`authentication is ${busAuth === "off" ? "off" : "logged only"}: --bus-auth enforce`],
     ...hasTls(settings) ? [] : ["TLS: --tls-cert FILE --tls-key FILE"],
     ...isPublic(settings)
       ? []
-      : ["other machines cannot reach it: --bind 0.0.0.0, with --bus-auth enforce and TLS"],
+      : ["access from other machines: --bind 0.0.0.0, with --bus-auth enforce and TLS"],
     ...store === "sqlite"
-      ? ["one machine only: stop it, then membershipd serve --nats-only shows how to move to NATS"]
+      ? [
+        "replication: stop the server and run membershipd serve --nats-only, which shows how to migrate",
+      ]
       : isClustered(settings) && replicas === null
-      ? ["one copy of the store, unless it has got more: membershipd cluster scale --replicas 3"]
+      ? ["more than one copy of the store: membershipd cluster scale --replicas 3"]
       : [],
   ];
 }
 
-/** The flags with which the other commands reach the same store, to be copied into a shell. */
+/** Returns the flags with which other commands access the same store, quoted for a shell. */
 function storeFlags(settings: Settings, { nats }: Places): string {
   const { store, db, bucket, ca, nkeySeedFile, creds, serviceKeys } = settings;
   const flags: [name: string, value: string | null][] = store === "sqlite"
@@ -88,21 +92,21 @@ function columns(rows: [name: string, what: string][]): string[] {
   return rows.map(([name, what]) => `  ${name.padEnd(width)}  ${what}`);
 }
 
-/** What the announcement is made of. */
+/** Input of {@link announce}. */
 export interface Announcement {
   settings: Settings;
   places: Places;
-  /** What was missing before this start. */
+  /** Files and directories that did not exist before this start. */
   missing: readonly string[];
-  /** Whether there is an active admin; null when that is not known. */
+  /** Whether there is an active admin; null if unknown. */
   hasAdmin: boolean | null;
-  /** Milliseconds the start took. */
+  /** Duration of the start in milliseconds. */
   took: number;
-  /** What to do while the nats-server runs alone. */
+  /** The next step while only the nats-server runs. */
   next: NextStep | null;
 }
 
-/** The commands to go on with while the nats-server runs alone. */
+/** Returns the next commands while only the nats-server runs. */
 function movesOf(next: NextStep | null, settings: Settings, places: Places): Fields {
   const reach = storeFlags({ ...settings, store: "jetstream" }, places);
   const file = storeFlags({ ...settings, store: "sqlite" }, places);
@@ -115,16 +119,16 @@ function movesOf(next: NextStep | null, settings: Settings, places: Places): Fie
     case "import":
       return { move: `membershipd cluster import ${shellWord(next!.from)}${reach}`, then };
     case "migrate":
-      // Without the keys one would be in the clients' account, whose bucket nobody reads.
+      // Without the keys the move would go to the clients' account, whose bucket no server reads.
       return { move: `membershipd migrate-to-kv${file}${reach}`, then };
   }
 }
 
 /**
- * Says that the server is ready.
+ * Announces that the server is ready.
  *
- * @param log For the line
- * @param say For what people read at the first start; null where machines read
+ * @param log The log
+ * @param say Writes the introduction at the first start; null with JSON logs
  */
 export function announce(
   { settings, places, missing, hasAdmin, took, next }: Announcement,
@@ -135,7 +139,7 @@ export function announce(
   const { http } = places;
   if (http === undefined) {
     const moves = movesOf(next, settings, places);
-    return log("info", "ready", { ...places, note: "the nats-server only", ...moves });
+    return log("info", "ready", { ...places, note: "only the nats-server", ...moves });
   }
   const made = filesOf(settings).filter(([path]) => missing.includes(path) && existsSync(path));
   const add = `membershipd user add --admin --handle NAME --identity me.json` +
@@ -148,25 +152,25 @@ export function announce(
     if (first) log("info", "first_start", { made: made.map(([path]) => path).join(" ") });
   } else if (first) {
     const listens: [url: string, what: string][] = [
-      [http, `HTTP; ${http}/docs tells how to use it`],
-      ...hasConsole(settings) ? [[`${http}/console`, "for admins, in a browser"] as const] : [],
-      [places.nats, "NATS, for the messages"],
+      [http, `HTTP API; documentation at ${http}/docs`],
+      ...hasConsole(settings) ? [[`${http}/console`, "admin console, for browsers"] as const] : [],
+      [places.nats, "NATS, for messages"],
     ].map(([url, what]) => [url!, what!]);
     say([
       "",
-      "This is the first start here. It made",
+      "First start. Created:",
       ...columns(made),
-      "It listens on",
+      "Listening on:",
       ...columns(listens),
-      ...offOf(settings).length === 0 ? [] : ["Off, and how to turn it on"],
+      ...offOf(settings).length === 0 ? [] : ["Disabled, and how to enable:"],
       ...offOf(settings).map((it) => `  ${it}`),
       ...hasAdmin !== false ? [] : [
-        "Make the first admin, then an invitation for everybody else",
+        "Create the first admin, then invites for other users:",
         "  membershipd identity create me.json",
         `  ${add}`,
         `  ${invite}`,
       ],
-      "membershipd serve --help shows all settings; Ctrl-C stops it",
+      "Run membershipd serve --help to see all settings. Press Ctrl-C to stop.",
       "",
     ].join("\n"));
     return;

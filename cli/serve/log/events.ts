@@ -1,5 +1,5 @@
 /**
- * What the parts of the server tell, as events of its log.
+ * Writes events of the server's components to its log.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Log } from "./log.ts";
 import { often } from "./often.ts";
 import { sparing } from "./sparing.ts";
 
-/** Writes what the control plane tells. */
+/** Creates a listener that logs events of the control plane. */
 export function httpEvents(log: Log): (event: ControlPlaneEvent) => void {
   const warn = sparing(log);
   const unavailable = often(log, "error", "http.failed");
@@ -19,14 +19,15 @@ export function httpEvents(log: Log): (event: ControlPlaneEvent) => void {
       const source = { host: String(fields.address), reason: String(fields.code) };
       return warn(`http.${event}`, source, fields);
     }
-    // Each is an answer of 503 while the store is away; a fault of ours is told each time.
+    // These are 503 responses while the store is unavailable; internal errors are logged every
+    // time.
     if (event === "failed" && fields.code === "unavailable") return unavailable(fields);
-    // Commands write the same line.
+    // Commands write the same audit line.
     log(level, event === "audit" ? event : `http.${event}`, fields);
   };
 }
 
-/** Writes what the auth callout tells. */
+/** Creates a listener that logs events of the auth callout. */
 export function calloutEvents(log: Log): (event: CalloutEvent) => void {
   const warn = sparing(log);
   const admitted = often(log, "info", "bus.admitted");

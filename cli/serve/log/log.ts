@@ -1,39 +1,39 @@
 /**
- * The server's log: one line an event.
+ * The server's log: one line per event.
  *
  * @module
  */
 
-/** How much an event may matter, from the least on. */
+/** Levels in ascending order. */
 const LEVELS = ["debug", "info", "warn", "error"] as const;
 
-/** How much an event matters. */
+/** The level of an event. */
 export type Level = (typeof LEVELS)[number];
 
-/** Particulars of an event; what is undefined is left out. */
+/** Fields of an event; undefined ones are omitted. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** Where events go. */
+/** Logs an event. */
 export type Log = (level: Level, event: string, fields?: Fields) => void;
 
-/** How a log is written. */
+/** Options of {@link createLog}. */
 export interface LogOptions {
-  /** For people or for machines. */
+  /** The format of lines. */
   format: "text" | "json";
-  /** The least level that is written. */
+  /** The minimum level. */
   level: Level;
-  /** Text that never appears, wherever it came from. */
+  /** Secrets to redact from all values. */
   secrets: readonly string[];
   /** Writes a line. */
   write: (line: string) => void;
-  /** The time now; the system clock by default. */
+  /** Returns the current time. Default: the system clock. */
   clock?: () => Date;
 }
 
-/** Longest value of a field, characters: what a stranger sent must not fill the disk. */
+/** Maximum length of a field's value, so that a client cannot fill the disk. */
 const LONGEST = 2_000;
 
-/** Makes a log. */
+/** Creates a log. */
 export function createLog(options: LogOptions): Log {
   const { format, level: least, write, clock = () => new Date() } = options;
   const secrets = options.secrets.filter((it) => it.length > 0);
@@ -56,7 +56,7 @@ export function createLog(options: LogOptions): Log {
   };
 }
 
-/** JSON that a terminal shows as it is: JSON itself leaves some control characters bare. */
+/** Formats JSON that is safe for a terminal: JSON itself does not escape all control characters. */
 function asJson(value: unknown): string {
   return JSON.stringify(value).replace(
     /[\u007f-\u009f\u2028\u2029]|\p{Cf}/gu,
@@ -68,11 +68,11 @@ function escaped(unit: number): string {
   return `\\u${unit.toString(16).padStart(4, "0")}`;
 }
 
-/** What a word of a line of text may not hold. */
+/** Characters that require quotes in a line of text. */
 // deno-lint-ignore no-control-regex
 const ODD = /[\s"=\\\u0000-\u001f\u007f-\u009f]|\p{Cf}/u;
 
-/** `name=value`, in quotes where it would not be one word. */
+/** Formats `name=value`, quoted if needed. */
 function asText([name, value]: readonly [string, string | number | boolean | null]): string {
   if (typeof value !== "string") return `${name}=${value ?? "-"}`;
   return `${name}=${value === "" || ODD.test(value) ? asJson(value) : value}`;

@@ -1,17 +1,18 @@
 /**
- * Events that come in thousands, as when all clients connect again or the store is away.
+ * Limits log lines of frequent events, such as when all clients reconnect or the store is
+ * unavailable.
  *
  * @module
  */
 
 import type { Fields, Level, Log } from "./log.ts";
 
-/** How long the same event is counted before it is told again, milliseconds. */
+/** Time in milliseconds during which repeated events are only counted. */
 const PERIOD_MS = 10_000;
 
 /**
- * Logs the first of an event in full, and how many came after it once in each period. At `debug` each
- * of them is logged.
+ * Creates a logger of an event: logs the first occurrence in full, then the number of further ones
+ * once per period. At level `debug`, all are logged.
  */
 export function often(
   log: Log,

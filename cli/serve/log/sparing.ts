@@ -1,36 +1,36 @@
 /**
- * Lines of a log that anybody can cause, kept to a bounded number.
+ * Limits log lines that unauthenticated clients can cause.
  *
  * @module
  */
 
 import type { Fields, Log } from "./log.ts";
 
-/** Lines of one source and reason that are written in a window. */
-const MOST_LINES = 5;
-/** Sources that are told apart in a window; more share one count. */
-const MOST_SOURCES = 100;
+/** Maximum number of lines per source and reason in a window. */
+const MAX_LINES = 5;
+/** Maximum number of sources counted separately in a window; others share one count. */
+const MAX_SOURCES = 100;
 const WINDOW_MS = 10_000;
 
-/** Writes a warning, unless it is one too many: then it counts. */
+/** Logs a warning, or only counts it above the limit. */
 export type Warn = (event: string, source: Source, fields: Fields) => void;
 
-/** Who causes a line, and why. */
+/** The cause of a line. */
 export interface Source {
   /** Its address. */
   host: string;
-  /** Of few: a code. */
+  /** A code, from a small set. */
   reason: string;
 }
 
 /**
- * Makes a log of warnings in which each source has a few lines at a time. When the time is over, one
- * more line says how many were left out: `left_out`.
+ * Creates a logger of warnings that limits the lines per source in a time window. At the end of a
+ * window, one more line reports the number of omitted ones: `left_out`.
  */
 export function sparing(log: Log, windowMs = WINDOW_MS): Warn {
   const sources = new Map<string, { lines: number; leftOut: number }>();
   return (event, { host, reason }, fields) => {
-    const known = sources.has(`${event} ${reason} ${host}`) || sources.size < MOST_SOURCES;
+    const known = sources.has(`${event} ${reason} ${host}`) || sources.size < MAX_SOURCES;
     const key = `${event} ${reason} ${known ? host : ""}`;
     let source = sources.get(key);
     if (source === undefined) {
@@ -42,7 +42,7 @@ export function sparing(log: Log, windowMs = WINDOW_MS): Warn {
         if (begun.leftOut > 0) log("warn", event, { reason, ...from, left_out: begun.leftOut });
       }, windowMs).unref();
     }
-    if (source.lines++ < MOST_LINES) log("warn", event, fields);
+    if (source.lines++ < MAX_LINES) log("warn", event, fields);
     else source.leftOut++;
   };
 }

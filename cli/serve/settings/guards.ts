@@ -1,5 +1,5 @@
 /**
- * What must be so before anything listens: a mistake in the settings must not leave a door open.
+ * Checks the settings before anything listens, so that a mistake does not leave the server open.
  *
  * @module
  */
@@ -17,35 +17,37 @@ const CLUSTER = [
   ...ROUTE_TLS,
 ] as const;
 
-/** Whether others reach what we listen on. */
+/** Reports whether the listeners are reachable from other machines. */
 export function isPublic({ bind }: Settings): boolean {
   return !isLoopback(bind);
 }
 
-/** Whether our nats-server joins a cluster. */
+/** Reports whether our nats-server joins a cluster. */
 export function isClustered(settings: Settings): boolean {
   return settings.routes.length > 0 || CLUSTER.some((key) => settings[key] !== null);
 }
 
-/** Whether we start a nats-server of our own. */
+/** Reports whether membershipd starts its own nats-server. */
 export function isManaged({ natsUrl }: Settings): boolean {
   return natsUrl.length === 0;
 }
 
-/** Whether our listeners speak TLS. */
+/** Reports whether the listeners use TLS. */
 export function hasTls({ tlsCert }: Settings): boolean {
   return tlsCert !== null;
 }
 
 /**
- * Whether the admins' console is served: never to other machines where not every signature is looked at,
- * whatever else the settings say.
+ * Reports whether the admin console is served: never to other machines unless every signature is
+ * verified.
  */
 export function hasConsole(settings: Settings): boolean {
   return settings.console && (settings.busAuth === "enforce" || !isPublic(settings));
 }
 
-/** What is wrong with the settings; each says what to do. None: the server may start. */
+/**
+ * Returns the errors in the settings, with what to do; the server starts only if there are none.
+ */
 export function problemsOf(settings: Settings): string[] {
   return [
     ...authProblems(settings),
@@ -56,25 +58,25 @@ export function problemsOf(settings: Settings): string[] {
   ];
 }
 
-/** What the operator should know about the settings, though the server starts with them. */
+/** Returns warnings about settings with which the server nevertheless starts. */
 export function warningsOf({ settings, sources }: Resolved): string[] {
   return [
     ...sources.clusterPass === "flag" && settings.clusterPass !== null
       ? [
-        "--cluster-pass shows the route secret to everybody who lists the processes; use " +
-        "--cluster-pass-file or UNIBUS_CLUSTER_PASS",
+        "--cluster-pass exposes the route secret in the list of processes; use --cluster-pass-file " +
+        "or UNIBUS_CLUSTER_PASS",
       ]
       : [],
     ...isPublic(settings) && !hasTls(settings)
       ? [
-        `--bind ${settings.bind} without TLS: others on the way read and change what is sent; add ` +
-        "--tls-cert and --tls-key, or put a proxy with TLS in front",
+        `--bind ${settings.bind} without TLS: traffic can be read and changed on the network; add ` +
+        "--tls-cert and --tls-key, or use a reverse proxy with TLS",
       ]
       : [],
     ...isClustered(settings) && settings.store === "sqlite"
       ? [
-        "--store sqlite in a cluster: every node has users and rooms of its own; --store jetstream " +
-        "shares them",
+        "--store sqlite in a cluster: each node has its own users and rooms; use --store jetstream " +
+        "to share them",
       ]
       : [],
   ];
@@ -83,24 +85,24 @@ export function warningsOf({ settings, sources }: Resolved): string[] {
 function authProblems(settings: Settings): string[] {
   const { bind, busAuth, tlsCert, tlsKey } = settings;
   const problems: string[] = [];
-  const open = busAuth === "off" ? "everybody who reaches it in" : "everybody in and only logs it";
+  const open = busAuth === "off" ? "admits every client" : "admits and only logs every client";
   if (busAuth !== "enforce" && isPublic(settings)) {
     problems.push(
-      `--bind ${bind} is reached from other machines, and --bus-auth ${busAuth} lets ${open}; ` +
+      `--bind ${bind} is reachable from other machines, and --bus-auth ${busAuth} ${open}; ` +
         "add --bus-auth enforce, or bind 127.0.0.1",
     );
   }
   const tls = given(settings, ["tlsCert", "tlsKey", ...ROUTE_TLS]);
   if (busAuth !== "enforce" && tls.length > 0) {
     problems.push(
-      `${and(tls)} ${tls.length === 1 ? "makes" : "make"} a server for others, and --bus-auth ` +
-        `${busAuth} lets ${open}; add --bus-auth enforce, or leave TLS away`,
+      `${and(tls)} ${tls.length === 1 ? "is" : "are"} for a public server, and --bus-auth ` +
+        `${busAuth} ${open}; add --bus-auth enforce, or remove the TLS flags`,
     );
   }
   if ((tlsCert === null) !== (tlsKey === null)) {
     problems.push(
-      `${tlsCert === null ? "--tls-key" : "--tls-cert"} is given without ` +
-        `${tlsCert === null ? "--tls-cert" : "--tls-key"}; give both or none`,
+      `${tlsCert === null ? "--tls-key" : "--tls-cert"} is set without ` +
+        `${tlsCert === null ? "--tls-cert" : "--tls-key"}; set both or neither`,
     );
   }
   return problems;
@@ -113,32 +115,34 @@ function clusterProblems(settings: Settings): string[] {
   const named = [...given(settings, CLUSTER), ...routes.length > 0 ? ["--routes"] : []];
   if (!isManaged(settings)) {
     return [
-      `${and(named)} and --nats-url contradict each other: a cluster is of nats-servers that we ` +
-      "start; leave one of the two away",
+      `${
+        and(named)
+      } and --nats-url cannot be used together: membershipd only clusters nats-servers ` +
+      "that it starts; remove one of the two",
     ];
   }
   const missing = [
-    ...settings.serverName === null ? ["--server-name (another on every node)"] : [],
+    ...settings.serverName === null ? ["--server-name (unique on every node)"] : [],
     ...settings.clusterName === null ? ["--cluster-name (the same on every node)"] : [],
     ...routes.length === 0 ? ["--routes (host:port of the other nodes)"] : [],
   ];
-  if (missing.length > 0) problems.push(`A cluster (${and(named)}) needs ${and(missing)}`);
+  if (missing.length > 0) problems.push(`A cluster (${and(named)}) requires ${and(missing)}`);
   const hasSecret = clusterPass !== null || clusterPassFile !== null;
   if ((clusterUser !== null) !== hasSecret) {
     problems.push(
-      "The route secret is --cluster-user with --cluster-pass-file (or UNIBUS_CLUSTER_PASS); " +
-        "give both or none",
+      "The route secret consists of --cluster-user and --cluster-pass-file (or " +
+        "UNIBUS_CLUSTER_PASS); set both or neither",
     );
   }
   const tls = given(settings, ROUTE_TLS);
   if (tls.length > 0 && tls.length < ROUTE_TLS.length) {
     const rest = ROUTE_TLS.filter((key) => settings[key] === null).map(flagOf);
     problems.push(
-      `${and(tls)} without ${and(rest)}; nodes show each other certificates: give all three`,
+      `${and(tls)} without ${and(rest)}; routes use mutual TLS: set all three`,
     );
   }
   const bare = [
-    // On loopback too: every program of this machine reaches the port for routes.
+    // On loopback too: every program on this machine can reach the cluster port.
     ...settings.busAuth === "enforce" && clusterUser === null && !hasSecret
       ? ["a route secret (--cluster-user and --cluster-pass-file)"]
       : [],
@@ -146,9 +150,9 @@ function clusterProblems(settings: Settings): string[] {
   ];
   if (bare.length > 0) {
     problems.push(
-      `A cluster on ${settings.bind} takes routes from ` +
-        `${isPublic(settings) ? "other machines" : "every program of this machine"}, and ` +
-        `whoever has a route reads everything; add ${and(bare)}`,
+      `A cluster on ${settings.bind} accepts routes from ` +
+        `${isPublic(settings) ? "other machines" : "every program on this machine"}, and ` +
+        `a route can read everything; add ${and(bare)}`,
     );
   }
   return problems;
@@ -158,7 +162,7 @@ function storeProblems(settings: Settings): string[] {
   if (settings.store === "jetstream") return [];
   const named = given(settings, ["bucket", "replicas"]);
   if (named.length === 0) return [];
-  return [`${and(named)} ${named.length === 1 ? "needs" : "need"} --store jetstream`];
+  return [`${and(named)} ${named.length === 1 ? "requires" : "require"} --store jetstream`];
 }
 
 function natsProblems(settings: Settings): string[] {
@@ -171,11 +175,11 @@ function natsProblems(settings: Settings): string[] {
     return [
       `${and(named)} ${
         named.length === 1 ? "is" : "are"
-      } for a NATS server of your own: add --nats-url`,
+      } for an external NATS server: add --nats-url`,
     ];
   }
   if (nkeySeedFile !== null && creds !== null) {
-    problems.push("--nkey-seed-file and --creds: give one of them");
+    problems.push("--nkey-seed-file and --creds cannot be used together; use only one of them");
   }
   if (busAuth === "off" || settings.serviceKeys !== null) return problems;
   const missing = [
@@ -185,11 +189,11 @@ function natsProblems(settings: Settings): string[] {
   ];
   if (missing.length > 0) {
     problems.push(
-      `--bus-auth ${busAuth} on a NATS server of your own needs the keys of its accounts: ` +
+      `--bus-auth ${busAuth} on an external NATS server requires the keys of its accounts: ` +
         `${
           and(missing)
-        }, or all in one --service-keys file; membershipd nats accounts makes it and ` +
-        "the server's configuration",
+        }, or a --service-keys file with all of them; run membershipd nats accounts ` +
+        "to create the file and the server's configuration",
     );
   }
   return problems;
@@ -203,7 +207,9 @@ function portProblems(settings: Settings): string[] {
   ];
   return used.flatMap((key, i) =>
     used.slice(0, i).filter((it) => settings[key] !== 0 && settings[it] === settings[key])
-      .map((it) => `${flagOf(it)} and ${flagOf(key)} are both ${settings[key]}; give each its own`)
+      .map((it) =>
+        `${flagOf(it)} and ${flagOf(key)} are both ${settings[key]}; use different ports`
+      )
   );
 }
 

@@ -1,5 +1,5 @@
 /**
- * From flags, environment and file to settings, and where each came from.
+ * Resolves the settings and their sources from flags, environment and file.
  *
  * @module
  */
@@ -10,28 +10,32 @@ import { UsageError } from "../../terminal/failure.ts";
 import { BadValue } from "./read.ts";
 import { flagOf, type Key, KEYS, type Settings, SPECS, variableOf } from "./settings.ts";
 
-/** Where a value came from; the earlier wins. */
+/** The source of a value, in order of precedence. */
 export type Source = "flag" | "environment" | "file" | "default";
 
-/** What people gave. */
+/** The input of {@link resolve}. */
 export interface Given {
   /** Values of flags, by the setting's name. */
   flags: Readonly<Record<string, string | undefined>>;
-  /** The environment. */
+  /** Environment variables. */
   env: Readonly<Record<string, string | undefined>>;
-  /** The file's values, or null without one. */
+  /** The file's values, or null without a file. */
   file: { path: string; values: Readonly<Record<string, unknown>> } | null;
 }
 
-/** Settings and where they came from. */
+/** Settings and their sources. */
 export interface Resolved {
   /** The values. */
   settings: Settings;
-  /** Where each came from. */
+  /** The source of each value. */
   sources: Readonly<Record<Key, Source>>;
 }
 
-/** Reads the file that `--config` or `UNIBUS_CONFIG` names. */
+/**
+ * Reads the file in `--config` or `UNIBUS_CONFIG`.
+ *
+ * @throws {UsageError} The file cannot be read or is not valid TOML
+ */
 export async function readConfig(path: string): Promise<Given["file"]> {
   let found: string;
   try {
@@ -46,7 +50,7 @@ export async function readConfig(path: string): Promise<Given["file"]> {
     values = parse(found);
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
-    // Its message goes on to quote the line, which may hold a secret.
+    // The rest of the message quotes the line, which may contain a secret.
     const [why = ""] = error.message.split("\n");
     throw new UsageError(
       `${path}, line ${error.line}: ${why.replace(/^Invalid TOML document: /, "")}`,
@@ -55,7 +59,11 @@ export async function readConfig(path: string): Promise<Given["file"]> {
   return { path, values };
 }
 
-/** Puts together what people gave; throws `UsageError` with all that is wrong with it. */
+/**
+ * Resolves the settings.
+ *
+ * @throws {UsageError} There are invalid values; the message lists all of them
+ */
 export function resolve({ flags, env, file }: Given): Resolved {
   const problems = file === null ? [] : unknownKeys(file);
   const settings: Partial<Record<Key, unknown>> = {};
@@ -66,7 +74,9 @@ export function resolve({ flags, env, file }: Given): Resolved {
     settings[key] = SPECS[key].fallback;
     if (source === "default") continue;
     try {
-      if (value === undefined) throw new BadValue("must be text, a number, or a list of texts");
+      if (value === undefined) {
+        throw new BadValue("must be a string, a number or a list of strings");
+      }
       settings[key] = SPECS[key].read(value);
     } catch (error) {
       if (!(error instanceof BadValue)) throw error;
@@ -79,12 +89,12 @@ export function resolve({ flags, env, file }: Given): Resolved {
   return { settings: settings as Settings, sources: sources as Record<Key, Source> };
 }
 
-/** Where a setting has its value, the value as text, and the name of that place for people. */
+/** Finds a setting's source, its value as text, and a name of the source for messages. */
 function find(key: Key, { flags, env, file }: Given): [Source, string | undefined, string] {
   const flag = flags[key];
   if (flag !== undefined) return ["flag", flag, flagOf(key)];
   const variable = variableOf(key);
-  // As in a shell: an empty variable says nothing.
+  // As in a shell, an empty variable is ignored.
   if (env[variable]) return ["environment", env[variable], variable];
   if (file !== null && Object.hasOwn(file.values, key)) {
     return ["file", textOf(key, file.values[key]), `${file.path}: ${key}`];
@@ -92,7 +102,7 @@ function find(key: Key, { flags, env, file }: Given): [Source, string | undefine
   return ["default", undefined, ""];
 }
 
-/** A value of the file as a flag would have it; undefined for what no flag could say. */
+/** Converts a value of the file to the text of a flag; undefined if that is not possible. */
 function textOf(key: Key, value: unknown): string | undefined {
   if (typeof value === "string") return value;
   if (typeof value === typeof SPECS[key].fallback && typeof value === "boolean") {
@@ -103,7 +113,7 @@ function textOf(key: Key, value: unknown): string | undefined {
   return isList ? value.join(",") : undefined;
 }
 
-/** The secret itself and the file that holds it: the one that was said more loudly counts. */
+/** Keeps the secret or its file, whichever source has precedence. */
 function onlyOneSecret(
   settings: Partial<Record<Key, unknown>>,
   sources: Record<Key, Source>,
@@ -114,7 +124,11 @@ function onlyOneSecret(
   const [secret, path] = [sources.clusterPass, sources.clusterPassFile].map((it) =>
     order.indexOf(it)
   );
-  if (secret === path) problems.push("--cluster-pass and --cluster-pass-file: give one of them");
+  if (secret === path) {
+    problems.push(
+      "--cluster-pass and --cluster-pass-file cannot be used together; use only one of them",
+    );
+  }
   settings[secret! < path! ? "clusterPassFile" : "clusterPass"] = null;
 }
 
@@ -125,7 +139,7 @@ function unknownKeys({ path, values }: NonNullable<Given["file"]>): string[] {
   });
 }
 
-/** The setting whose name is most like `word`, if one is. */
+/** Finds the setting with the name most similar to `word`, if any is similar. */
 function nearest(word: string): Key | null {
   const plain = (it: string) => it.toLowerCase().replace(/[^a-z0-9]/g, "");
   const ranked = KEYS.map((key) => ({ key, far: distance(plain(word), plain(key)) }))
@@ -134,7 +148,7 @@ function nearest(word: string): Key | null {
   return best.far <= Math.max(2, word.length / 3) ? best.key : null;
 }
 
-/** Edits that turn one word into the other (Levenshtein). */
+/** Computes the edit distance of two words (Levenshtein). */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (const [i, x] of [...a].entries()) {

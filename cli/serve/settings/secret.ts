@@ -1,5 +1,5 @@
 /**
- * The route secret, from wherever it was put.
+ * Reads the route secret from its setting or file.
  *
  * @module
  */
@@ -10,7 +10,11 @@ import { systemCode } from "../../../src/core/host/system_code.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import type { Given, Resolved } from "./resolve.ts";
 
-/** Reads the route secret; throws `UsageError` when it lies open or cannot be had. */
+/**
+ * Reads the route secret, or returns null if none is set.
+ *
+ * @throws {UsageError} The file cannot be read, is invalid, or is accessible to all users
+ */
 export async function routeSecret(
   { settings, sources }: Resolved,
   file: Given["file"],
@@ -31,7 +35,7 @@ export async function routeSecret(
   // deno-lint-ignore no-control-regex
   if (secret !== "" && !/[\x00-\x1f\x7f]/.test(secret)) return secret;
   throw new UsageError(
-    `--cluster-pass-file ${clusterPassFile}: it must hold the route secret, in one line`,
+    `--cluster-pass-file ${clusterPassFile}: must contain the route secret in one line`,
   );
 }
 
@@ -39,7 +43,7 @@ async function refuseOpen(flag: string, path: string): Promise<void> {
   if (process.platform === "win32") return;
   if (((await stat(path)).mode & 0o007) === 0) return;
   throw new UsageError(
-    `${flag} ${path}: it holds the route secret, and everybody on this machine may use the file; ` +
-      `chmod o-rwx ${path}`,
+    `${flag} ${path}: the file contains the route secret and is accessible to all users of this ` +
+      `machine; chmod o-rwx ${path}`,
   );
 }

@@ -1,5 +1,5 @@
 /**
- * The server's settings: one table from which its flags, environment, file and help are made.
+ * The server's settings: one table that defines flags, environment variables, file keys and help.
  *
  * @module
  */
@@ -11,30 +11,30 @@ import * as read from "./read.ts";
 
 /** One setting. */
 export interface Spec<T> {
-  /** Its flag, with a word for its value. */
+  /** Its flag with a placeholder for the value. */
   readonly flag: string;
-  /** The heading it stands under in the help. */
+  /** Its heading in the help. */
   readonly group: Group;
-  /** What it is. */
+  /** Its help text. */
   readonly help: string;
-  /** Its value when nobody gives one. */
+  /** Its default value. */
   readonly fallback: T;
-  /** What the help shows as its value when nobody gives one. */
+  /** The default value as shown in the help. */
   readonly shown?: string;
-  /** Reads a value; throws {@link read.BadValue}. */
+  /** Parses a value; throws {@link read.BadValue}. */
   readonly read: (value: string) => T;
-  /** May be repeated; values are joined with commas. */
+  /** Can be repeated; values are joined with commas. */
   readonly many?: true;
 }
 
 /** Headings of the help. */
 export type Group =
   | "Listening:"
-  | "Who may connect:"
+  | "Authentication:"
   | "Store:"
   | "Limits:"
   | "NATS server:"
-  | "Another NATS server:"
+  | "External NATS server:"
   | "Cluster:"
   | "Running:";
 
@@ -57,7 +57,7 @@ function spec<T>(
   };
 }
 
-/** A setting that has no value when nobody gives one. */
+/** Defines a setting without a default value. */
 function optional<T>(
   group: Group,
   flag: string,
@@ -68,45 +68,45 @@ function optional<T>(
 }
 
 const LISTENING = "Listening:";
-const AUTH = "Who may connect:";
+const AUTH = "Authentication:";
 const STORE = "Store:";
 const LIMITS = "Limits:";
 const NATS = "NATS server:";
-const OTHER = "Another NATS server:";
+const OTHER = "External NATS server:";
 const CLUSTER = "Cluster:";
 const RUNNING = "Running:";
 
-/** All settings, by the name they have in the file. */
+/** All settings, by their name in the file. */
 export const SPECS = {
   bind: spec(
     LISTENING,
     "--bind <address>",
-    "address of HTTP and NATS; any but loopback needs --bus-auth enforce",
+    "listen address for HTTP and NATS; any but loopback requires --bus-auth enforce",
     read.address,
     "127.0.0.1",
   ),
-  httpPort: spec(LISTENING, "--http-port <port>", "port of HTTP", read.port, 8470),
-  natsPort: spec(LISTENING, "--nats-port <port>", "port of NATS", read.port, 4250),
+  httpPort: spec(LISTENING, "--http-port <port>", "HTTP port", read.port, 8470),
+  natsPort: spec(LISTENING, "--nats-port <port>", "NATS port", read.port, 4250),
   tlsCert: optional(
     LISTENING,
     "--tls-cert <file>",
-    "PEM file with the certificate of HTTP and NATS, and its chain",
+    "PEM file with the certificate for HTTP and NATS, including its chain",
     read.text,
   ),
   tlsKey: optional(LISTENING, "--tls-key <file>", "PEM file with its private key", read.text),
   authority: spec(
     LISTENING,
     "--authority <name>",
-    "host or host:port by which HTTP is reached, as behind a proxy; requests signed for other " +
-      "names are refused under enforce; repeat it for more",
+    "public host or host:port of HTTP, for example of a reverse proxy; with enforce, requests " +
+      "signed for other names are rejected; can be repeated",
     read.list(read.authority),
     [],
-    "the names in the certificate, or of a loopback bind",
+    "the names in the certificate, or those of a loopback address",
   ),
   console: spec(
     LISTENING,
     "--no-console",
-    "leave out the admins' console at /console",
+    "disable the admin console at /console",
     read.truth,
     true,
   ),
@@ -114,23 +114,23 @@ export const SPECS = {
   busAuth: spec(
     AUTH,
     "--bus-auth <mode>",
-    "off: everybody who reaches the ports may do everything; soft: as off, but the log tells what " +
-      "enforce would refuse; enforce: registered users only, each in their own rooms",
+    "off: anyone who can reach the ports can do everything; soft: like off, but logs what enforce " +
+      "would reject; enforce: only active users, each limited to their rooms",
     read.oneOf(...BUS_AUTH),
     "off",
   ),
   serviceKeys: optional(
     AUTH,
     "--service-keys <file>",
-    "keys of this node's own services, made at the first start (default: service-keys.json beside " +
-      "the --db file)",
+    "service keys of this node, created at the first start (default: service-keys.json next to the " +
+      "--db file)",
     read.text,
   ),
 
   store: spec(
     STORE,
     "--store <kind>",
-    "sqlite: in the --db file; jetstream: in the NATS server itself, which a cluster replicates",
+    "sqlite: in the --db file; jetstream: in the NATS server, replicated in a cluster",
     read.oneOf("sqlite", "jetstream"),
     "sqlite",
   ),
@@ -138,14 +138,14 @@ export const SPECS = {
   storeDir: spec(
     STORE,
     "--store-dir <directory>",
-    "blobs; with --store jetstream they are in JetStream instead",
+    "directory of the blobs; with --store jetstream they are stored in JetStream instead",
     read.text,
     "./local_files/blobs",
   ),
   maxBlobBytes: spec(
     STORE,
     "--max-blob-bytes <size>",
-    "largest blob",
+    "maximum size of a blob",
     read.bytes,
     64 * 2 ** 20,
     "64MiB",
@@ -159,14 +159,14 @@ export const SPECS = {
   replicas: optional(
     STORE,
     "--replicas <n>",
-    "copies of the bucket where it is made, 1 to 5 (default: 1)",
+    "number of copies when the bucket is created, 1 to 5 (default: 1)",
     read.whole(1, 5),
   ),
 
   maxBlobBytesPerUser: spec(
     LIMITS,
     "--max-blob-bytes-per-user <size>",
-    "bytes of blobs that one user may keep",
+    "maximum total size of one user's blobs",
     read.bytes,
     2 ** 30,
     "1GiB",
@@ -174,7 +174,7 @@ export const SPECS = {
   diskReserve: spec(
     LIMITS,
     "--disk-reserve <size>",
-    "disk that blobs leave free for the control plane",
+    "disk space that blobs leave free for the control plane",
     read.bytes,
     256 * 2 ** 20,
     "256MiB",
@@ -182,35 +182,35 @@ export const SPECS = {
   maxRoomsPerOwner: spec(
     LIMITS,
     "--max-rooms-per-owner <n>",
-    "rooms that one user may own",
+    "maximum number of rooms owned by one user",
     read.whole(0, 1_000_000),
     500,
   ),
   maxMembersPerRoom: spec(
     LIMITS,
     "--max-members-per-room <n>",
-    "members of a room, its owner included",
+    "maximum number of members of a room, including its owner",
     read.whole(1, 1_000_000),
     10_000,
   ),
   maxEpochsKept: spec(
     LIMITS,
     "--max-epochs-kept <n>",
-    "epochs of a room whose sealed keys are kept, at least 2; a rekey removes the oldest",
+    "number of epochs whose sealed keys a room keeps, at least 2; a rekey removes older ones",
     read.whole(2, 1_000_000),
     100,
   ),
   keepInvites: spec(
     LIMITS,
     "--keep-invites <days>",
-    "days that used, expired and canceled invites are kept",
+    "number of days that used, expired and canceled invites are kept",
     read.whole(1, 36_500),
     30,
   ),
   maxBodyMemory: spec(
     LIMITS,
     "--max-body-memory <size>",
-    "memory for the bodies of all requests together; one key may use a quarter of it",
+    "maximum memory for all request bodies; one key can use a quarter of it",
     read.bytes,
     64 * 2 ** 20,
     "64MiB",
@@ -218,15 +218,15 @@ export const SPECS = {
   maxConnectionsPerAddress: optional(
     LIMITS,
     "--max-connections-per-address <n>",
-    "HTTP connections from one address (default: 512; on a loopback bind there is no limit unless " +
-      "this is set)",
+    "maximum number of HTTP connections from one address (default: 512; unlimited if bound to a " +
+      "loopback address)",
     read.whole(1, 1_000_000),
   ),
 
   natsStore: spec(
     NATS,
     "--nats-store <directory>",
-    "where our nats-server keeps its streams",
+    "directory of the nats-server's streams",
     read.text,
     "./local_files/jetstream",
   ),
@@ -234,45 +234,45 @@ export const SPECS = {
   natsMaxStore: optional(
     NATS,
     "--nats-max-store <size>",
-    "most bytes of those streams (default: what the disk has for them)",
+    "maximum total size of the streams (default: the available disk space)",
     read.bytes,
   ),
 
   natsUrl: spec(
     OTHER,
     "--nats-url <url>",
-    "use this NATS server and start none; repeat it for more of a cluster",
+    "use this NATS server instead of starting one; repeat it for other servers of a cluster",
     read.list(read.natsUrl),
     [],
   ),
   ca: optional(
     OTHER,
     "--ca <file>",
-    "PEM file with the authority that signed the certificate of the NATS server, or our own",
+    "PEM file with the certificate authority of the NATS server, or of --tls-cert",
     read.text,
   ),
   nkeySeedFile: optional(
     OTHER,
     "--nkey-seed-file <file>",
-    "seed of our service user, in the account of the control plane",
+    "seed of the service user, in the control plane's account",
     read.text,
   ),
   creds: optional(
     OTHER,
     "--creds <file>",
-    "credentials of our service user, instead of its seed",
+    "credentials of the service user, instead of its seed",
     read.text,
   ),
   systemSeedFile: optional(
     OTHER,
     "--system-seed-file <file>",
-    "seed of our user in the system account, which ends the connections of the revoked",
+    "seed of the system account user, which closes the connections of revoked users",
     read.text,
   ),
   issuerSeedFile: optional(
     OTHER,
     "--issuer-seed-file <file>",
-    "seed of the issuer that the server's auth_callout block names",
+    "seed of the issuer in the server's auth_callout block",
     read.text,
   ),
 
@@ -285,27 +285,33 @@ export const SPECS = {
   serverName: optional(
     CLUSTER,
     "--server-name <name>",
-    "this node's name, another on every node",
+    "this node's name, unique on every node",
     read.name,
   ),
-  clusterPort: spec(CLUSTER, "--cluster-port <port>", "port for the other nodes", read.port, 6250),
+  clusterPort: spec(
+    CLUSTER,
+    "--cluster-port <port>",
+    "port for connections from other nodes",
+    read.port,
+    6250,
+  ),
   routes: spec(
     CLUSTER,
     "--routes <addresses>",
-    "host:port of the other nodes' cluster ports, with commas between them",
+    "host:port of the other nodes' cluster ports, separated by commas",
     read.list(read.route),
     [],
   ),
   clusterUser: optional(
     CLUSTER,
     "--cluster-user <name>",
-    "user of the route secret, the same on every node",
+    "user name of the route secret, the same on every node",
     read.text,
   ),
   clusterPass: optional(
     CLUSTER,
     "--cluster-pass <secret>",
-    "the route secret; better in a file or the environment, as others see the command line",
+    "the route secret; prefer a file or the environment, because command lines are visible to others",
     read.text,
   ),
   clusterPassFile: optional(
@@ -317,7 +323,7 @@ export const SPECS = {
   routeTlsCert: optional(
     CLUSTER,
     "--route-tls-cert <file>",
-    "PEM file with this node's certificate for the other nodes",
+    "PEM file with this node's certificate for routes",
     read.text,
   ),
   routeTlsKey: optional(
@@ -329,27 +335,27 @@ export const SPECS = {
   routeTlsCa: optional(
     CLUSTER,
     "--route-tls-ca <file>",
-    "PEM file with the authority that signed the certificates of all nodes",
+    "PEM file with the certificate authority of all nodes",
     read.text,
   ),
 
   logFormat: spec(
     RUNNING,
     "--log-format <format>",
-    "text or json, one line an event, on stderr",
+    "text or json, one line per event, on stderr",
     read.oneOf("text", "json"),
     "text",
   ),
   logLevel: spec(
     RUNNING,
     "--log-level <level>",
-    "least level that is logged: debug (every request), info, warn or error",
+    "minimum level: debug (every request), info, warn or error",
     read.oneOf("debug", "info", "warn", "error"),
     "info",
   ),
 } as const;
 
-/** The name of a setting, as in the file. */
+/** The name of a setting in the file. */
 export type Key = keyof typeof SPECS;
 
 /** All settings with their values. */
@@ -360,21 +366,21 @@ export type Settings = {
 /** The settings' names. */
 export const KEYS = Object.keys(SPECS) as Key[];
 
-/** A setting's flag without the word for its value: `--http-port`. */
+/** Returns a setting's flag without the placeholder: `--http-port`. */
 export function flagOf(key: Key): string {
   return SPECS[key].flag.split(" ")[0]!;
 }
 
 /**
- * The environment variable of a setting: `UNIBUS_HTTP_PORT` for `--http-port`, and for `--no-console`
- * `UNIBUS_CONSOLE`, which is false then.
+ * Returns the environment variable of a setting: `UNIBUS_HTTP_PORT` for `--http-port`. For
+ * `--no-console` it is `UNIBUS_CONSOLE=false`.
  */
 export function variableOf(key: Key): string {
   const name = flagOf(key).replace(/^--(no-)?/, "");
   return `UNIBUS_${name.replaceAll("-", "_").toUpperCase()}`;
 }
 
-/** The file with the keys of our own services. */
+/** Returns the path of the service key file. */
 export function serviceKeysPath({ serviceKeys, db }: Settings): string {
   return serviceKeys ?? `${dirname(db)}/service-keys.json`;
 }

@@ -57,14 +57,14 @@ Deno.test("--store jetstream does not begin empty beside a file with records, un
   inDir(async (dir) => {
     await fill(`${dir}/a.db`);
     const said = await refused(dir, ...JETSTREAM);
-    assert.match(said, /error: Refusing to begin an empty store: bucket UNIBUS has no records/);
+    assert.match(said, /error: Refused to create an empty store: bucket UNIBUS has no records/);
     assert.match(said, /a\.db \(a file; membershipd migrate-to-kv --db .*a\.db moves it\)/);
     {
       await using server = await daemon(dir, [...JETSTREAM, "--new"]);
       await server.stop();
     }
     // What another node, or an earlier start, has made and is still empty is refused as well.
-    assert.match(await refused(dir, ...JETSTREAM), /Refusing to begin an empty store/);
+    assert.match(await refused(dir, ...JETSTREAM), /Refused to create an empty store/);
   }));
 
 Deno.test("a file without records is no reason not to begin, nor is a bucket that was moved empty", () =>

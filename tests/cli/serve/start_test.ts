@@ -136,7 +136,10 @@ Deno.test("a nats-server that does not like its store names its own last log lin
     assert.match(stderr, /\nerror: Starting .*\[(FTL|ERR)\].*/);
     const other = await (await launch(dir, ["--nats-store", `${dir}/jetstream/jetstream`])).ended;
     assert.equal(other.code, 1);
-    assert.match(other.stderr, /\nerror: Using the streams in .*: it is no directory of ours/);
+    assert.match(
+      other.stderr,
+      /\nerror: Using the streams in .*: the directory cannot be created or used/,
+    );
   }));
 
 Deno.test("stopped before it is ready, it undoes what it began and ends with 0", () =>

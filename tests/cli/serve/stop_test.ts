@@ -157,7 +157,7 @@ Deno.test("two servers never share the directory of a nats-server, which would d
     assert.equal(code, 1, stderr);
     assert.match(
       stderr,
-      /\nerror: Using the streams in .*jetstream: another membershipd does; stop it/,
+      /\nerror: Using the streams in .*jetstream: in use by another membershipd; stop it/,
     );
     assert.doesNotMatch(stderr, /nats\.started/);
     assert.equal((await readyz(server.http))?.status, 200);

@@ -65,22 +65,25 @@ const BAD: [string[], RegExp][] = [
   [["--tls-cert", "c", "--tls-key", "k"], /--tls-cert and --tls-key .*add --bus-auth enforce/],
   [["--bus-auth", "soft", "--tls-cert", "c", "--tls-key", "k"], /add --bus-auth enforce/],
   [[...NODE, ...MUTUAL], /--route-tls-ca .*add --bus-auth enforce/],
-  [[...ENFORCE, "--tls-cert", "c"], /--tls-cert is given without --tls-key; give both/],
-  [[...ENFORCE, "--tls-key", "k"], /--tls-key is given without --tls-cert; give both/],
-  [["--cluster-name", "c", "--routes", "b:1"], /--cluster-name and --routes.* needs --server-name/],
-  [["--routes", "b:1"], /needs --server-name .* and --cluster-name/],
-  [["--cluster-name", "c", "--server-name", "n"], /needs --routes/],
-  [SECRET, /needs --server-name .*, --cluster-name .* and --routes/],
-  [[...NODE, "--cluster-user", "u"], /--cluster-user with --cluster-pass-file .*give both/],
-  [[...NODE, "--cluster-pass", "p"], /--cluster-user with --cluster-pass-file .*give both/],
-  [[...NODE, ...ENFORCE], /every program of this machine.*; add a route secret \([^)]*\)\n?$/],
+  [[...ENFORCE, "--tls-cert", "c"], /--tls-cert is set without --tls-key; set both/],
+  [[...ENFORCE, "--tls-key", "k"], /--tls-key is set without --tls-cert; set both/],
+  [
+    ["--cluster-name", "c", "--routes", "b:1"],
+    /--cluster-name and --routes.* requires --server-name/,
+  ],
+  [["--routes", "b:1"], /requires --server-name .* and --cluster-name/],
+  [["--cluster-name", "c", "--server-name", "n"], /requires --routes/],
+  [SECRET, /requires --server-name .*, --cluster-name .* and --routes/],
+  [[...NODE, "--cluster-user", "u"], /--cluster-user and --cluster-pass-file .*set both/],
+  [[...NODE, "--cluster-pass", "p"], /--cluster-user and --cluster-pass-file .*set both/],
+  [[...NODE, ...ENFORCE], /every program on this machine.*; add a route secret \([^)]*\)\n?$/],
   [[...NODE, ...ENFORCE, ...MUTUAL], /add a route secret \(--cluster-user/],
   [[...NODE, ...PUBLIC], /add a route secret .* and mutual TLS/],
   [[...NODE, ...PUBLIC, ...SECRET], /add mutual TLS \(--route-tls-cert, /],
   [[...NODE, ...PUBLIC, ...MUTUAL], /add a route secret \(--cluster-user/],
   [
     [...NODE, ...ENFORCE, ...SECRET, "--route-tls-cert", "c"],
-    /--route-tls-cert without --route-tls-key and --route-tls-ca; .*give all three/,
+    /--route-tls-cert without --route-tls-key and --route-tls-ca; .*set all three/,
   ],
   [
     [...NODE, ...ENFORCE, ...SECRET, "--route-tls-cert", "c", "--route-tls-key", "k"],
@@ -88,12 +91,12 @@ const BAD: [string[], RegExp][] = [
   ],
   [
     [...NODE, ...OWN],
-    /--cluster-name and --routes and --nats-url contradict|contradict each other/,
+    /--cluster-name.* and --nats-url cannot be used together/,
   ],
-  [["--replicas", "3"], /--replicas needs --store jetstream/],
-  [["--bucket", "B", "--replicas", "3"], /--bucket and --replicas need --store jetstream/],
-  [["--creds", "c"], /--creds is for a NATS server of your own: add --nats-url/],
-  [[...OWN, "--creds", "c", "--nkey-seed-file", "n"], /give one of them/],
+  [["--replicas", "3"], /--replicas requires --store jetstream/],
+  [["--bucket", "B", "--replicas", "3"], /--bucket and --replicas require --store jetstream/],
+  [["--creds", "c"], /--creds is for an external NATS server: add --nats-url/],
+  [[...OWN, "--creds", "c", "--nkey-seed-file", "n"], /use only one of them/],
   [[...OWN, ...ENFORCE], /--nkey-seed-file or --creds, --system-seed-file and --issuer-seed-file/],
   [[...OWN, "--bus-auth", "soft", "--creds", "c"], /: --system-seed-file and --issuer-seed-file/],
   [["--http-port", "4250"], /--http-port and --nats-port are both 4250/],
@@ -164,17 +167,20 @@ Deno.test("a certificate and its key must be there, be readable, and belong toge
     const wrong: [string[], RegExp][] = [
       [["--tls-cert", `${dir}/none`, "--tls-key", key], /^--tls-cert .*none: no such file$/],
       [["--tls-cert", cert, "--tls-key", `${dir}/none`], /^--tls-key .*none: no such file$/],
-      [["--tls-cert", dir, "--tls-key", key], /^--tls-cert .*: it is a directory/],
-      [["--tls-cert", text, "--tls-key", key], /^--tls-cert .*holds no certificate/],
-      [["--tls-cert", cert, "--tls-key", text], /^--tls-key .*holds no private key/],
-      [["--tls-cert", cert, "--tls-key", locked], /^--tls-key .*locked with a password/],
+      [["--tls-cert", dir, "--tls-key", key], /^--tls-cert .*: is a directory/],
+      [["--tls-cert", text, "--tls-key", key], /^--tls-cert .*contains no certificate/],
+      [["--tls-cert", cert, "--tls-key", text], /^--tls-key .*contains no private key/],
+      [
+        ["--tls-cert", cert, "--tls-key", locked],
+        /^--tls-key .*encrypted; store it without a password/,
+      ],
       [
         ["--tls-cert", cert, "--tls-key", tls.client.keyFile],
         /^--tls-key .* is not the private key/,
       ],
-      [["--tls-cert", cert, "--tls-key", open], /everybody .* may read it; chmod o-rwx /],
-      [["--tls-cert", namelessCert, "--tls-key", namelessKey], /it is for no host/],
-      [["--route-tls-ca", text], /^--route-tls-ca .*holds no certificate/],
+      [["--tls-cert", cert, "--tls-key", open], /accessible to all users .*; chmod o-rwx /],
+      [["--tls-cert", namelessCert, "--tls-key", namelessKey], /has no host name/],
+      [["--route-tls-ca", text], /^--route-tls-ca .*contains no certificate/],
       [["--ca", `${dir}/none`], /^--ca .*no such file/],
       [
         ["--route-tls-cert", cert, "--route-tls-key", tls.client.keyFile],
@@ -195,10 +201,10 @@ Deno.test("a certificate and its key must be there, be readable, and belong toge
         settingsOf(...ENFORCE, "--tls-cert", cert, "--tls-key", key),
         new Date(Date.now() + days * 86_400_000),
       );
-    assert.match((await later(2)).problems.join(), /it expired at .*; renew it/);
+    assert.match((await later(2)).problems.join(), /expired at .*; renew it/);
     assert.match(
       (await later(-3)).problems.join(),
-      /it is good from .* check this machine's clock/,
+      /not valid before .* check this machine's clock/,
     );
     assert.deepEqual((await later(-0.9)).problems, []);
   });
@@ -238,7 +244,7 @@ Deno.test("the route secret's file must hold it, for membershipd only", () =>
       [null, 0, /--cluster-pass-file .*no such file/],
       ["", 0o600, /must hold the route secret, in one line/],
       ["hunter2\nhunter3", 0o600, /in one line/],
-      ["hunter2", 0o644, /everybody on this machine may use the file; chmod o-rwx/],
+      ["hunter2", 0o644, /accessible to all users of this machine; chmod o-rwx/],
     ];
     for (const [text, mode, message] of wrong) {
       if (text !== null) await writeFile(path, text);

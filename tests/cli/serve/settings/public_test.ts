@@ -172,7 +172,7 @@ Deno.test("the secrets of a node stand in no log and in no list of processes", a
     }
     // On the command line everybody sees it: that is said.
     await using loud = await daemon(dir, [...node, "--cluster-pass", secret]);
-    assert.match((await loud.event("settings")).warning, /--cluster-pass shows the route secret/);
+    assert.match((await loud.event("settings")).warning, /--cluster-pass exposes the route secret/);
     await loud.stop();
     assert.equal((await loud.process.ended).stderr.includes(secret), false);
   });

@@ -163,7 +163,7 @@ Deno.test("the secret is never repeated, and given once", () => {
     return !error.message.includes("hunter2");
   });
   const both = { clusterPass: "a", clusterPassFile: "b" };
-  assert.throws(() => resolve({ ...NOTHING, flags: both }), /give one of them/);
+  assert.throws(() => resolve({ ...NOTHING, flags: both }), /use only one of them/);
   // Said in two places, the place that counts more counts.
   const env = { UNIBUS_CLUSTER_PASS: "a" };
   const { settings } = resolve({ ...NOTHING, env, flags: { clusterPassFile: "b" } });
