@@ -180,7 +180,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
       assert.match(seen.problems.join("\n"), /^UNIBUS: no leader answers for it/m);
       const text = await cli(["cluster", "status", ...flags]);
       assert.doesNotMatch(text.stdout, /no bucket/);
-      assert.match(text.stdout, /^UNIBUS +- +not known/m);
+      assert.match(text.stdout, /^UNIBUS +- +unknown/m);
       const { code, stderr } = await cli(["cluster", "remove", "n3", ...flags]);
       assert.equal(code, 1, stderr);
       assert.match(

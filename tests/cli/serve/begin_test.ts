@@ -58,7 +58,10 @@ Deno.test("--store jetstream does not begin empty beside a file with records, un
     await fill(`${dir}/a.db`);
     const said = await refused(dir, ...JETSTREAM);
     assert.match(said, /error: Refused to create an empty store: bucket UNIBUS has no records/);
-    assert.match(said, /a\.db \(a file; membershipd migrate-to-kv --db .*a\.db moves it\)/);
+    assert.match(
+      said,
+      /a\.db \(a SQLite file; move it with membershipd migrate-to-kv --db .*a\.db\)/,
+    );
     {
       await using server = await daemon(dir, [...JETSTREAM, "--new"]);
       await server.stop();
@@ -99,7 +102,7 @@ Deno.test("a directory of streams that was set aside, and blobs, are control pla
     await rename(`${dir}/jetstream`, `${dir}/jetstream.single`);
     assert.match(
       await refused(dir, ...JETSTREAM),
-      /jetstream\.single \(streams; membershipd cluster import .*jetstream\.single moves it\)/,
+      /jetstream\.single \(streams; move it with membershipd cluster import .*jetstream\.single\)/,
     );
     // With a file as the store nothing is made either.
     assert.match(await refused(dir), /--db .*a\.db has no records.*jetstream\.single/);
@@ -121,7 +124,7 @@ Deno.test("streams that hold the control plane are not left for an empty file", 
     }
     assert.match(
       await refused(dir),
-      /jetstream \(streams; membershipd migrate-to-sqlite moves it\)/,
+      /jetstream \(streams; move it with membershipd migrate-to-sqlite\)/,
     );
     assert.deepEqual((await readdir(dir)).sort(), ["jetstream", "service-keys.json"]);
   }));
@@ -150,7 +153,7 @@ Deno.test("--nats-only says what to do next with what it holds, and the start te
     {
       await using server = await daemon(dir, JETSTREAM);
       const { hint } = await server.event("blobs.forgotten");
-      assert.match(hint, /^membershipd blobs to-kv --store-dir .*blobs, with/);
+      assert.match(hint, /^run membershipd blobs to-kv --store-dir .*blobs, with/);
       const keys = ["--nats-url", server.nats, "--service-keys", `${dir}/service-keys.json`];
       const found = ["doctor", ...keys, "--store-dir", `${dir}/blobs`];
       const doctor = await cliProcess(found).ended;

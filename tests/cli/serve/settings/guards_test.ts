@@ -242,7 +242,7 @@ Deno.test("the route secret's file must hold it, for membershipd only", () =>
     const start = (...args: string[]) => cli([...NODE, "--cluster-user", "u", ...args]);
     const wrong: [text: string | null, mode: number, RegExp][] = [
       [null, 0, /--cluster-pass-file .*no such file/],
-      ["", 0o600, /must hold the route secret, in one line/],
+      ["", 0o600, /must contain the route secret in one line/],
       ["hunter2\nhunter3", 0o600, /in one line/],
       ["hunter2", 0o644, /accessible to all users of this machine; chmod o-rwx/],
     ];
@@ -258,7 +258,7 @@ Deno.test("the route secret's file must hold it, for membershipd only", () =>
     await writeFile(config, 'clusterPass = "hunter2"\n', { mode: 0o644 });
     const open = await start("--config", config);
     assert.equal(open.code, 2);
-    assert.match(open.stderr, /--config .*: it holds the route secret/);
+    assert.match(open.stderr, /--config .*: the file contains the route secret/);
   }));
 
 Deno.test("requests must be signed for a name of this server, where anybody can tell its names", () => {

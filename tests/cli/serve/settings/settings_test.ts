@@ -143,7 +143,7 @@ Deno.test("a value that cannot be is told with the place where it stands, and al
   for (const [key, text] of wrong) {
     const at = (given: object, place: string) =>
       assert.throws(() => resolve({ ...NOTHING, ...given }), (error: Error) => {
-        assert.ok(error.message.startsWith(`${place} must be `), error.message);
+        assert.ok(error.message.startsWith(`${place} must `), error.message);
         return true;
       });
     at({ flags: { [key]: text } }, flagOf(key));
@@ -192,10 +192,10 @@ Deno.test("the file is TOML with numbers and lists; a wrong one is told, without
       ["busauth = 'off'", /unknown setting "busauth"; did you mean busAuth\?/],
       ["colour = 'red'", /unknown setting "colour"$/],
       ["__proto__ = 'red'", /unknown setting "__proto__"$/],
-      ["httpPort = true", /httpPort must be text, a number/],
+      ["httpPort = true", /httpPort must be a string, a number/],
       ["console = 1", /console must be true or false/],
-      ["routes = [1]", /routes must be text, a number/],
-      ["[httpPort]\na = 1", /httpPort must be text, a number/],
+      ["routes = [1]", /routes must be a string, a number/],
+      ["[httpPort]\na = 1", /httpPort must be a string, a number/],
       ["clusterPass = 'hunter2", /a\.toml, line 1: /],
       ["a = 1\na = 1", /a\.toml, line 2: /],
     ];
