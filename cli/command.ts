@@ -9,27 +9,11 @@ import {
   type CommandUnknownOpts,
   Option,
   type OptionValues,
-  type OutputConfiguration,
 } from "@commander-js/extra-typings";
 import { seconds, urls, wholeNumber } from "./flags.ts";
-import type { Io } from "./terminal/io.ts";
-import type { JsonList } from "./terminal/output.ts";
+import type { Context } from "./terminal/context.ts";
 
-export type { CommandUnknownOpts };
-
-/** The environment of a command. */
-export interface Context {
-  /** Input, output, environment variables and signals. */
-  readonly io: Io;
-  /** Where the command parser writes help and errors. */
-  readonly parser: OutputConfiguration;
-  /** Exit code of a command that completes without an error. */
-  exitCode: number;
-  /** Hint after an interruption, for work that can be resumed. */
-  resume: string | null;
-  /** A JSON document that has been started and must be completed, even after an error. */
-  document: JsonList | null;
-}
+export type { CommandUnknownOpts, Context };
 
 const EXAMPLES = new WeakMap<object, readonly string[]>();
 

@@ -8,8 +8,8 @@ import { Option } from "@commander-js/extra-typings";
 import { isLoopback, isLoopbackUrl } from "../src/core/host/loopback.ts";
 import type { Context } from "./command.ts";
 import { UsageError } from "./terminal/failure.ts";
-import { hasTls } from "./serve/settings/guards.ts";
-import type { Settings } from "./serve/settings/settings.ts";
+import { hasTls } from "./settings/guards.ts";
+import type { Settings } from "./settings/settings.ts";
 
 /** `--url`. */
 export function urlOption(): Option<"--url <url>"> {

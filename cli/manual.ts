@@ -6,8 +6,8 @@
 
 import { DEFAULT_DB } from "./command.ts";
 import { type Arg, type Flag, type Node, nodesOf, type Values } from "./completion/tree.ts";
-import { CODES } from "./program.ts";
-import { KEYS, SPECS, variableOf } from "./serve/settings/settings.ts";
+import { KEYS, SPECS, variableOf } from "./settings/settings.ts";
+import { EXIT_CODES } from "./terminal/failure.ts";
 import { VERSION } from "./version.ts";
 
 /** Environment variables that do not correspond to a flag of the server. */
@@ -76,7 +76,9 @@ export function manual(root: Node): string {
     "Flags of several commands.",
     ...definitions([...common.values()].map(flagEntry)),
     ".SH EXIT STATUS",
-    ...definitions(CODES.map(([code, meaning]) => [strong(String(code)), prose(`${meaning}.`)])),
+    ...definitions(
+      EXIT_CODES.map(([code, meaning]) => [strong(String(code)), prose(`${meaning}.`)]),
+    ),
     ".SH ENVIRONMENT",
     "Each flag of the server has an environment variable:",
     `${KEYS.map((it) => prose(variableOf(it))).join(",\n")}.`,

@@ -5,7 +5,7 @@
  */
 
 import { command, type CommandUnknownOpts, type Context } from "./command.ts";
-import { EXIT } from "./terminal/failure.ts";
+import { EXIT_CODES } from "./terminal/failure.ts";
 import { VERSION } from "./version.ts";
 
 /**
@@ -26,22 +26,13 @@ const COMMANDS: Record<string, (context: Context) => Promise<CommandUnknownOpts>
   blobs: async (it) => (await import("./commands/blobs/blobs.ts")).blobsCommand(it),
   snapshot: async (it) => (await import("./commands/snapshot/snapshot.ts")).snapshotCommand(it),
   doctor: async (it) => (await import("./commands/doctor.ts")).doctorCommand(it),
-  cluster: async (it) => (await import("./commands/cluster.ts")).clusterCommand(it),
+  cluster: async (it) => (await import("./commands/cluster/cluster.ts")).clusterCommand(it),
   nats: async (it) => (await import("./commands/nats.ts")).natsCommand(it),
   completion: async (it) =>
-    (await import("./commands/program/completion.ts")).completionCommand(it),
-  man: async (it) => (await import("./commands/program/man.ts")).manCommand(it),
+    (await import("./commands/program/completion.ts")).completionCommand(it, () => whole(it)),
+  man: async (it) => (await import("./commands/program/man.ts")).manCommand(it, () => whole(it)),
   version: async (it) => (await import("./commands/program/version.ts")).versionCommand(it),
 };
-
-/** The exit codes and their meanings, for the help and the manual. */
-export const CODES: readonly (readonly [code: number, meaning: string])[] = [
-  [EXIT.done, "done"],
-  [EXIT.failed, "failed"],
-  [EXIT.usage, "usage error: unknown flag, missing or invalid value"],
-  [EXIT.different, "verification found differences"],
-  [EXIT.interrupted, "interrupted"],
-];
 
 /**
  * Creates the parser with the command that `word` names, or with all commands.
@@ -71,11 +62,18 @@ export async function program(
     .usage("[command] [flags]")
     .addHelpText(
       "after",
-      `\nExit codes:\n${CODES.map(([code, it]) => `  ${String(code).padEnd(5)}${it}`).join("\n")}`,
+      `\nExit codes:\n${
+        EXIT_CODES.map(([code, it]) => `  ${String(code).padEnd(5)}${it}`).join("\n")
+      }`,
     );
   const only = word !== undefined && Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined;
   const wanted = only === undefined ? Object.values(COMMANDS) : [only];
   const commands = await Promise.all(wanted.map((load) => load(context)));
   for (const command of commands) root.addCommand(command);
   return root.helpCommand("help [command]", "Show the help of a command");
+}
+
+/** Creates the parser with all commands. */
+function whole(context: Context): Promise<CommandUnknownOpts> {
+  return program(context, undefined);
 }

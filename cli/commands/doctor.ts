@@ -8,7 +8,7 @@ import type { Finding } from "../../src/jetstream/repair/doctor.ts";
 import { orAbort } from "../../src/core/async/wait.ts";
 import { chosenStore } from "../store/chosen.ts";
 import { command, type CommandUnknownOpts, type Context, withJson, withStore } from "../command.ts";
-import type { ClusterFinding } from "../cluster/status/findings.ts";
+import type { ClusterFinding } from "./cluster/findings.ts";
 import type { FileFinding } from "../../src/sqlite/repair/doctor.ts";
 import { EXIT, UsageError } from "../terminal/failure.ts";
 import { checkStoreFlags, natsTarget } from "../store/open.ts";
@@ -62,7 +62,7 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
         signal,
       );
     if (natsUrl !== undefined) {
-      const { clusterFindings } = await import("../cluster/status/findings.ts");
+      const { clusterFindings } = await import("./cluster/findings.ts");
       findings.push(...await clusterFindings(context, { ...flags, natsUrl }));
     }
     const open = findings.filter((it) => it.level === "problem" && !isRepaired(it)).length;

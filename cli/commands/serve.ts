@@ -6,7 +6,7 @@
 
 import { Option } from "@commander-js/extra-typings";
 import { command, type CommandUnknownOpts, type Context } from "../command.ts";
-import { KEYS, type Spec, SPECS, variableOf } from "../serve/settings/settings.ts";
+import { KEYS, type Spec, SPECS, variableOf } from "../settings/settings.ts";
 
 const MORE = `
 Every flag can also be set in the --config file, in camel case (httpPort = 8470), or in the
@@ -38,7 +38,7 @@ export function serveCommand(context: Context): CommandUnknownOpts {
     .option("--nats-only", "run only the nats-server, to migrate a store into it or to repair it")
     .option("--new", "create an empty store even if another one exists next to it")
     .action(async (flags: Record<string, unknown>) => {
-      const { readConfig } = await import("../serve/settings/resolve.ts");
+      const { readConfig } = await import("../settings/resolve.ts");
       const { runServer } = await import("../serve/run.ts");
       const { env } = context.io;
       const path = flags.config as string | undefined ?? (env.UNIBUS_CONFIG || undefined);

@@ -5,7 +5,7 @@
  */
 
 import { type CommandUnknownOpts, examplesOf } from "../command.ts";
-import { KEYS, SPECS } from "../serve/settings/settings.ts";
+import { KEYS, SPECS } from "../settings/settings.ts";
 
 /** The value of a flag or an argument. */
 export interface Values {

@@ -5,7 +5,7 @@
  */
 
 import { isLoopback } from "../../src/core/host/loopback.ts";
-import type { Settings } from "./settings/settings.ts";
+import type { Settings } from "../settings/settings.ts";
 
 /**
  * Returns the authorities (`host:port`, without the scheme's default port) for which requests may

@@ -14,10 +14,10 @@ import {
   type SupervisedNatsServer,
 } from "../../src/nats/mod.ts";
 import { connectNats } from "../../src/nats/connection/connect.ts";
-import { isManaged } from "./settings/guards.ts";
-import type { Log } from "./log/log.ts";
+import { isManaged } from "../settings/guards.ts";
+import type { Log } from "../terminal/log.ts";
 import { type BusOptions, type Keys, keysOf, manage, type Target } from "./managed.ts";
-import type { Settings } from "./settings/settings.ts";
+import type { Settings } from "../settings/settings.ts";
 
 /** The connected bus. */
 export interface Bus {

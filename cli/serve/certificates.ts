@@ -8,7 +8,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import process from "node:process";
 import { systemCode } from "../../src/core/host/system_code.ts";
-import { flagOf, type Key, type Settings } from "./settings/settings.ts";
+import { flagOf, type Key, type Settings } from "../settings/settings.ts";
 
 /** The result of {@link inspect}. */
 export interface Inspection {

@@ -15,7 +15,7 @@ import { systemCode } from "../../src/core/host/system_code.ts";
 import { connect, run, value } from "../../src/sqlite/file/connect.ts";
 import { isBusy } from "../../src/sqlite/file/errors.ts";
 import { demandAll } from "../terminal/permissions.ts";
-import type { Log } from "./log/log.ts";
+import type { Log } from "../terminal/log.ts";
 
 /** A locked directory. */
 export interface StoreLock {

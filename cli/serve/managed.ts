@@ -15,12 +15,12 @@ import {
   superviseNatsServer,
   type SupervisorEvent,
 } from "../../src/nats/mod.ts";
-import { fingerprint } from "../cluster/reach/presence.ts";
+import { fingerprint } from "../cluster/presence.ts";
 import { natsServer } from "../nats_server.ts";
 import { lockStore } from "./lock.ts";
-import type { Log } from "./log/log.ts";
+import type { Log } from "../terminal/log.ts";
 import { maxFileStore } from "./checks/room.ts";
-import { serviceKeysPath, type Settings } from "./settings/settings.ts";
+import { serviceKeysPath, type Settings } from "../settings/settings.ts";
 import type { Undo } from "./undo.ts";
 
 /** Options of the bus. */

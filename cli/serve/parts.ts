@@ -17,10 +17,10 @@ import { besides, isEmpty, refuseEmpty, wasMoved } from "./checks/beside.ts";
 import type { Bus } from "./bus.ts";
 import type { Inspection } from "./certificates.ts";
 import { calloutEvents, httpEvents } from "./log/events.ts";
-import { hasConsole, isManaged, isPublic } from "./settings/guards.ts";
-import type { Log } from "./log/log.ts";
+import { hasConsole, isManaged, isPublic } from "../settings/guards.ts";
+import type { Log } from "../terminal/log.ts";
 import { maxBlobStore } from "./checks/room.ts";
-import type { Settings } from "./settings/settings.ts";
+import type { Settings } from "../settings/settings.ts";
 import type { Undo } from "./undo.ts";
 
 /** What the components need. */
@@ -191,7 +191,7 @@ async function look(
   { bucket }: Settings,
   signal: AbortSignal,
 ): Promise<ClusterStatus> {
-  const { fullStatus } = await import("../cluster/status/status.ts");
+  const { fullStatus } = await import("../cluster/status.ts");
   return await fullStatus(connection, system, bucket ?? "UNIBUS", signal);
 }
 

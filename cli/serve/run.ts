@@ -5,7 +5,7 @@
  */
 
 import { isStoreError } from "../../src/core/errors.ts";
-import { answerPresence } from "../cluster/reach/presence.ts";
+import { answerPresence } from "../cluster/presence.ts";
 import type { Context } from "../command.ts";
 import { UsageError } from "../terminal/failure.ts";
 import { knowsAdmin } from "./admin.ts";
@@ -13,14 +13,14 @@ import { announce, missingOf, type Places } from "./log/announce.ts";
 import { forgottenBlobs, type NextStep, nextStep } from "./checks/beside.ts";
 import { inspect } from "./certificates.ts";
 import { databaseProblems } from "./checks/database.ts";
-import { isClustered, isManaged, problemsOf, warningsOf } from "./settings/guards.ts";
-import { createLog } from "./log/log.ts";
+import { isClustered, isManaged, problemsOf, warningsOf } from "../settings/guards.ts";
+import { createLog } from "../terminal/log.ts";
 import type { BusOptions } from "./managed.ts";
 import { openLocal, openReplicated, startCallout, startHttp, type Surroundings } from "./parts.ts";
 import { preflight, type StartOptions } from "./checks/preflight.ts";
-import { type Given, resolve } from "./settings/resolve.ts";
-import { routeSecret } from "./settings/secret.ts";
-import { serviceKeysPath, type Settings } from "./settings/settings.ts";
+import { type Given, resolve } from "../settings/resolve.ts";
+import { routeSecret } from "../settings/secret.ts";
+import { serviceKeysPath, type Settings } from "../settings/settings.ts";
 import { Undo } from "./undo.ts";
 import { startUpkeep } from "./upkeep.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { within } from "../../src/core/async/wait.ts";
-import type { Log } from "./log/log.ts";
+import type { Log } from "../terminal/log.ts";
 
 interface Step {
   what: string;

@@ -5,8 +5,8 @@
  */
 
 import type { Store } from "../../src/core/store.ts";
-import type { Log } from "./log/log.ts";
-import type { Settings } from "./settings/settings.ts";
+import type { Log } from "../terminal/log.ts";
+import type { Settings } from "../settings/settings.ts";
 import type { Undo } from "./undo.ts";
 
 const DAY_MS = 24 * 3600 * 1000;

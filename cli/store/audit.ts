@@ -9,7 +9,7 @@ import { userInfo } from "node:os";
 import type { Store } from "../../mod.ts";
 import type { Context } from "../command.ts";
 import { serverSettings } from "./chosen.ts";
-import { createLog } from "../serve/log/log.ts";
+import { createLog } from "../terminal/log.ts";
 
 /** The object of a change: IDs and public keys, never a token. */
 type About = Readonly<Record<string, string>>;

@@ -6,9 +6,9 @@
 
 import type { Context, NatsFlags, StoreFlags } from "../command.ts";
 import { UsageError } from "../terminal/failure.ts";
-import { isManaged } from "../serve/settings/guards.ts";
-import { readConfig, resolve, type Resolved } from "../serve/settings/resolve.ts";
-import { serviceKeysPath, type Settings } from "../serve/settings/settings.ts";
+import { isManaged } from "../settings/guards.ts";
+import { readConfig, resolve, type Resolved } from "../settings/resolve.ts";
+import { serviceKeysPath, type Settings } from "../settings/settings.ts";
 
 /** Reads the server's settings from its environment variables and the file in `UNIBUS_CONFIG`. */
 export async function serverSettings(env: Context["io"]["env"]): Promise<Resolved> {

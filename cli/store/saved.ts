@@ -7,7 +7,7 @@
 import type { Store } from "../../mod.ts";
 import { exportSnapshot } from "../../src/snapshot/mod.ts";
 import type { Context, StoreFlags } from "../command.ts";
-import { writeWhole } from "./files.ts";
+import { writeWhole } from "../terminal/files.ts";
 
 /**
  * Saves a store's contents to a snapshot, next to the SQLite file or, for a bucket, in the working

@@ -12,6 +12,15 @@ import { type Denied, deniedBy, withoutAdvice } from "./permissions.ts";
 /** The exit codes, stable. */
 export const EXIT = { done: 0, failed: 1, usage: 2, different: 3, interrupted: 130 } as const;
 
+/** The exit codes and their meanings, for the help and the manual. */
+export const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] = [
+  [EXIT.done, "done"],
+  [EXIT.failed, "failed"],
+  [EXIT.usage, "usage error: unknown flag, missing or invalid value"],
+  [EXIT.different, "verification found differences"],
+  [EXIT.interrupted, "interrupted"],
+];
+
 /** An error in the command line or settings; exit code 2. */
 export class UsageError extends Error {
   override readonly name = "UsageError";

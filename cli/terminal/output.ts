@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Context } from "../command.ts";
+import type { Context } from "./context.ts";
 import type { Counts, Page, PageRequest } from "../../src/core/model.ts";
 
 /** Number of characters collected before they are written. */

@@ -10,9 +10,9 @@ import { Option } from "@commander-js/extra-typings";
 import { Buffer } from "node:buffer";
 import { stat } from "node:fs/promises";
 import process from "node:process";
-import type { Context } from "../command.ts";
+import type { Context } from "./context.ts";
 import { UsageError } from "./failure.ts";
-import { bytesOf } from "../store/files.ts";
+import { bytesOf } from "./files.ts";
 
 /** Flags of commands that can need a passphrase. */
 export type PassphraseFlags = {

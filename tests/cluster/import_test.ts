@@ -12,7 +12,7 @@ import { COPYING_KEY } from "../../src/jetstream/log/stream.ts";
 import { copyStream } from "../../src/jetstream/cluster/transfer.ts";
 import { busAccounts, loadServiceKeys, startNatsServer } from "../../src/nats/mod.ts";
 import { connectNats } from "../../src/nats/connection/connect.ts";
-import { lookAt, misuseOf } from "../../cli/cluster/reach/directory.ts";
+import { lookAt, misuseOf } from "../../cli/cluster/directory.ts";
 import { newUser } from "../conformance/kit/kit.ts";
 import { documentOf } from "../cli/kit.ts";
 import { code, populate, snapshot } from "../move/kit.ts";

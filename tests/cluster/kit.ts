@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { openJetStream } from "../../src/jetstream/mod.ts";
-import { answerPresence, type Presence } from "../../cli/cluster/reach/presence.ts";
+import { answerPresence, type Presence } from "../../cli/cluster/presence.ts";
 import { connectNats } from "../../src/nats/connection/connect.ts";
 import { loadServiceKeys, type ServiceKeys } from "../../src/nats/mod.ts";
 import type { Store } from "../../src/core/store.ts";

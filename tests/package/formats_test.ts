@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { exportSnapshot, openJetStream, openSqlite, type Store } from "../../mod.ts";
-import { readConfig, resolve } from "../../cli/serve/settings/resolve.ts";
+import { readConfig, resolve } from "../../cli/settings/resolve.ts";
 import { MIGRATIONS } from "../../migrations/mod.ts";
 import { importIdentity } from "../../src/keys/identity.ts";
 import { readIdentity } from "../../src/keys/identity_file.ts";

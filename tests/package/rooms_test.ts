@@ -1,5 +1,5 @@
 /**
- * The walls between the folders of `src`: who imports whom.
+ * The walls between the folders of `src` and `cli`: who imports whom.
  *
  * @module
  */
@@ -99,14 +99,27 @@ Deno.test("circlesOf() finds a circle, and none where two ways meet", () => {
   assert.deepEqual(circlesOf(graph(["ab", "bc", "cb"])), ["b -> c -> b"]);
 });
 
-Deno.test("no folder of src imports one that imports it", async () => {
-  const imports = await importsOf(await filesOf("src"));
-  assert.ok(imports.size > 200, `found only ${imports.size} files`);
-  assert.deepEqual(circlesOf(foldersOf(imports)), []);
-});
+for (const [root, least] of [["src", 200], ["cli", 70]] as const) {
+  Deno.test(`no folder of ${root} imports one that imports it`, async () => {
+    const imports = await importsOf(await filesOf(root));
+    assert.ok(imports.size > least, `found only ${imports.size} files`);
+    assert.deepEqual(circlesOf(foldersOf(imports)), []);
+  });
 
-Deno.test("no file of src imports one that imports it", async () => {
-  assert.deepEqual(circlesOf(await importsOf(await filesOf("src"))), []);
+  Deno.test(`no file of ${root} imports one that imports it`, async () => {
+    assert.deepEqual(circlesOf(await importsOf(await filesOf(root))), []);
+  });
+}
+
+Deno.test("the program's rooms stand in one order, and import only those below", async () => {
+  const order = ["terminal", "settings", "store", "cluster", "serve", "completion", "commands"];
+  const rank = (file: string) => order.indexOf(file.split("/")[1]!);
+  const imports = await importsOf((await filesOf("cli")).filter((it) => rank(it) >= 0));
+  const up = [...imports].flatMap(([file, targets]) =>
+    [...targets].filter((it) => it.startsWith("cli/") && rank(it) > rank(file))
+      .map((target) => `${file} -> ${target}`)
+  );
+  assert.deepEqual(up, []);
 });
 
 Deno.test("src/core imports nothing from outside it, src nothing of the program or the tests", async () => {

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
-import { hasConsole } from "../../cli/serve/settings/guards.ts";
-import { resolve } from "../../cli/serve/settings/resolve.ts";
+import { hasConsole } from "../../cli/settings/guards.ts";
+import { resolve } from "../../cli/settings/resolve.ts";
 import { ASSETS, DOCUMENTS } from "../../src/http/pages/web_assets.ts";
 import { build, GENERATED } from "../../src/web/build.ts";
 import { testPlane } from "../http/kit.ts";

@@ -15,8 +15,11 @@ const SCRIPTS: Record<string, () => Promise<(root: Node) => string>> = {
   fish: async () => (await import("../../completion/fish.ts")).fishCompletion,
 };
 
-/** Creates the command. */
-export function completionCommand(context: Context): CommandUnknownOpts {
+/** Creates the command. `program` creates the parser with all commands. */
+export function completionCommand(
+  context: Context,
+  program: () => Promise<CommandUnknownOpts>,
+): CommandUnknownOpts {
   return command(
     context,
     "completion",
@@ -33,8 +36,7 @@ export function completionCommand(context: Context): CommandUnknownOpts {
     )
     .action(async (shell) => {
       const { treeOf } = await import("../../completion/tree.ts");
-      const { program } = await import("../../program.ts");
       const script = await SCRIPTS[shell]!();
-      await context.io.stdout.write(script(treeOf(await program(context, undefined))));
+      await context.io.stdout.write(script(treeOf(await program())));
     });
 }

@@ -15,7 +15,7 @@ import {
 import { natsUserOf } from "../../../src/keys/nkey.ts";
 import { command, type CommandUnknownOpts, type Context, withJson } from "../../command.ts";
 import { UsageError } from "../../terminal/failure.ts";
-import { writeWhole } from "../../store/files.ts";
+import { writeWhole } from "../../terminal/files.ts";
 import { fields, print, printJson } from "../../terminal/output.ts";
 import { passphraseOf, withPassphrase } from "../../terminal/passphrase.ts";
 

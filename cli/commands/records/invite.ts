@@ -19,7 +19,7 @@ import {
   withStore,
 } from "../../command.ts";
 import { UsageError } from "../../terminal/failure.ts";
-import { bytesOf } from "../../store/files.ts";
+import { bytesOf } from "../../terminal/files.ts";
 import { duration } from "../../flags.ts";
 import { baseOf, isSecure, linkOf, qrLines, urlOption } from "../../link.ts";
 import { withOpenStore } from "../../store/open.ts";

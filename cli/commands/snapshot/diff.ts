@@ -16,7 +16,7 @@ import {
 } from "../../command.ts";
 import { type Side, tellDifferences } from "../../store/compare.ts";
 import { UsageError } from "../../terminal/failure.ts";
-import { bytesOf, isSqliteFile } from "../../store/files.ts";
+import { bytesOf, isSqliteFile } from "../../terminal/files.ts";
 import { urls } from "../../flags.ts";
 import { openFile, openNats } from "../../store/open.ts";
 

@@ -15,7 +15,7 @@ import {
   withStore,
 } from "../../command.ts";
 import { UsageError } from "../../terminal/failure.ts";
-import { writeWhole } from "../../store/files.ts";
+import { writeWhole } from "../../terminal/files.ts";
 import { withOpenStore } from "../../store/open.ts";
 import { countsText, digestLines, print, printJson, say } from "../../terminal/output.ts";
 import { Progress } from "../../terminal/progress.ts";

@@ -17,7 +17,7 @@ import {
   withStore,
 } from "../../command.ts";
 import { chosenStore } from "../../store/chosen.ts";
-import { bytesOf, writeWhole } from "../../store/files.ts";
+import { bytesOf, writeWhole } from "../../terminal/files.ts";
 import { checkStoreFlags, withOpenStore } from "../../store/open.ts";
 import { countsText, digestLines, print, printJson, totalOf } from "../../terminal/output.ts";
 import { Progress } from "../../terminal/progress.ts";

@@ -15,7 +15,7 @@ import {
   withJson,
   withProgress,
 } from "../../command.ts";
-import { bytesOf, sizeOf } from "../../store/files.ts";
+import { bytesOf, sizeOf } from "../../terminal/files.ts";
 import { countsText, digestLines, print, printJson, totalOf } from "../../terminal/output.ts";
 import { Progress } from "../../terminal/progress.ts";
 

@@ -13,10 +13,10 @@ import { isStoreError } from "../../../src/core/errors.ts";
 import { findStream } from "../../../src/jetstream/cluster/copies.ts";
 import { CONTROL_ACCOUNT } from "../../../src/nats/callout/accounts.ts";
 import type { Store } from "../../../src/core/store.ts";
-import { lookAt } from "../../cluster/reach/directory.ts";
+import { lookAt } from "../../cluster/directory.ts";
 import { UsageError } from "../../terminal/failure.ts";
-import { isClustered } from "../settings/guards.ts";
-import type { Settings } from "../settings/settings.ts";
+import { isClustered } from "../../settings/guards.ts";
+import type { Settings } from "../../settings/settings.ts";
 
 /** A control plane or its blobs, and the command to move them into the store. */
 export interface Beside {

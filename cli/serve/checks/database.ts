@@ -6,7 +6,7 @@
 
 import { stat } from "node:fs/promises";
 import process from "node:process";
-import { flagOf, type Settings } from "../settings/settings.ts";
+import { flagOf, type Settings } from "../../settings/settings.ts";
 
 /**
  * Returns problems with the permissions of the database: anyone who can write it can create admins.

@@ -9,12 +9,12 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { listenError } from "../../../src/http/serve/serve.ts";
-import { misuseOf } from "../../cluster/reach/directory.ts";
+import { misuseOf } from "../../cluster/directory.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import { natsServer } from "../../nats_server.ts";
 import { demandAll } from "../../terminal/permissions.ts";
 import { besides, refuseEmpty } from "./beside.ts";
-import { isManaged } from "../settings/guards.ts";
+import { isManaged } from "../../settings/guards.ts";
 import type { BusOptions } from "../managed.ts";
 
 /** Options of a start besides the settings. */

@@ -6,7 +6,7 @@
 
 import { mkdir, readdir, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
-import type { Settings } from "../settings/settings.ts";
+import type { Settings } from "../../settings/settings.ts";
 
 /**
  * Returns the nats-server's disk limit in bytes: the setting, or the available space plus what it

@@ -8,10 +8,10 @@ import { existsSync } from "node:fs";
 import { DEFAULT_DB } from "../../command.ts";
 import { VERSION } from "../../version.ts";
 import { publicUrl } from "../../link.ts";
-import { hasConsole, hasTls, isClustered, isManaged, isPublic } from "../settings/guards.ts";
+import { hasConsole, hasTls, isClustered, isManaged, isPublic } from "../../settings/guards.ts";
 import type { NextStep } from "../checks/beside.ts";
-import type { Fields, Log } from "./log.ts";
-import { serviceKeysPath, type Settings } from "../settings/settings.ts";
+import type { Fields, Log } from "../../terminal/log.ts";
+import { serviceKeysPath, type Settings } from "../../settings/settings.ts";
 
 /** The server's URLs. */
 export interface Places {

@@ -6,7 +6,7 @@
 
 import type { ControlPlaneEvent } from "../../../src/http/events.ts";
 import type { CalloutEvent } from "../../../src/nats/types.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../../terminal/log.ts";
 import { often } from "./often.ts";
 import { sparing } from "./sparing.ts";
 

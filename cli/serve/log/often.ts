@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Fields, Level, Log } from "./log.ts";
+import type { Fields, Level, Log } from "../../terminal/log.ts";
 
 /** Time in milliseconds during which repeated events are only counted. */
 const PERIOD_MS = 10_000;

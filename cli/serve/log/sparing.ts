@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Fields, Log } from "./log.ts";
+import type { Fields, Log } from "../../terminal/log.ts";
 
 /** Maximum number of lines per source and reason in a window. */
 const MAX_LINES = 5;

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { encode } from "uqr";
 import { isSecure, publicUrl, qrLines } from "../../../cli/link.ts";
-import { resolve } from "../../../cli/serve/settings/resolve.ts";
+import { resolve } from "../../../cli/settings/resolve.ts";
 import { cli, documentOf } from "../kit.ts";
 import { inDir } from "../../helpers/sqlite.ts";
 

@@ -3,7 +3,7 @@
  */
 
 import assert from "node:assert/strict";
-import { fullStatus } from "../../../cli/cluster/status/status.ts";
+import { fullStatus } from "../../../cli/cluster/status.ts";
 import { openObjectBlobs } from "../../../src/blobs/mod.ts";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";

@@ -5,14 +5,14 @@
  */
 
 import type { NatsConnection } from "@nats-io/transport-node";
-import { isStoreError, StoreError } from "../../src/core/errors.ts";
-import { askStream, copiesOf, findStream } from "../../src/jetstream/cluster/copies.ts";
-import { command, type CommandUnknownOpts, type Context } from "../command.ts";
-import { UsageError } from "../terminal/failure.ts";
-import { print, printJson } from "../terminal/output.ts";
-import { reach } from "./reach/connect.ts";
+import { isStoreError, StoreError } from "../../../src/core/errors.ts";
+import { askStream, copiesOf, findStream } from "../../../src/jetstream/cluster/copies.ts";
+import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { print, printJson } from "../../terminal/output.ts";
+import { reach } from "./connect.ts";
 import { withCluster } from "./flags.ts";
-import { askNodes, removeNode } from "../../src/jetstream/cluster/nodes.ts";
+import { askNodes, removeNode } from "../../../src/jetstream/cluster/nodes.ts";
 
 /** Timeout of a membership change in milliseconds, because another one may be in progress. */
 const PATIENCE_MS = 30_000;

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { command, type CommandUnknownOpts, type Context } from "../command.ts";
-import { importCommand } from "../cluster/import.ts";
-import { removeCommand } from "../cluster/remove.ts";
-import { scaleCommand } from "../cluster/scale.ts";
-import { statusCommand } from "../cluster/status/watch.ts";
+import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
+import { importCommand } from "./import.ts";
+import { removeCommand } from "./remove.ts";
+import { scaleCommand } from "./scale.ts";
+import { statusCommand } from "./status.ts";
 
 /** Creates the command. */
 export function clusterCommand(context: Context): CommandUnknownOpts {

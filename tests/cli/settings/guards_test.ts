@@ -1,17 +1,17 @@
 import assert from "node:assert/strict";
 import { chmod, readdir, writeFile } from "node:fs/promises";
-import { authoritiesOf } from "../../../../cli/serve/authorities.ts";
-import { databaseProblems } from "../../../../cli/serve/checks/database.ts";
-import { inspect } from "../../../../cli/serve/certificates.ts";
-import { isPublic, problemsOf } from "../../../../cli/serve/settings/guards.ts";
-import { createLog } from "../../../../cli/serve/log/log.ts";
-import { resolve } from "../../../../cli/serve/settings/resolve.ts";
-import type { Settings } from "../../../../cli/serve/settings/settings.ts";
-import { isLoopback } from "../../../../src/core/host/loopback.ts";
-import { openSqlite } from "../../../../src/sqlite/mod.ts";
-import { cli } from "../../kit.ts";
-import { inDir } from "../../../helpers/sqlite.ts";
-import { testAuthority, testTls } from "../../../helpers/tls.ts";
+import { authoritiesOf } from "../../../cli/serve/authorities.ts";
+import { databaseProblems } from "../../../cli/serve/checks/database.ts";
+import { inspect } from "../../../cli/serve/certificates.ts";
+import { isPublic, problemsOf } from "../../../cli/settings/guards.ts";
+import { createLog } from "../../../cli/terminal/log.ts";
+import { resolve } from "../../../cli/settings/resolve.ts";
+import type { Settings } from "../../../cli/settings/settings.ts";
+import { isLoopback } from "../../../src/core/host/loopback.ts";
+import { openSqlite } from "../../../src/sqlite/mod.ts";
+import { cli } from "../kit.ts";
+import { inDir } from "../../helpers/sqlite.ts";
+import { testAuthority, testTls } from "../../helpers/tls.ts";
 
 function settingsOf(...args: string[]): Settings {
   const flags: Record<string, string> = {};

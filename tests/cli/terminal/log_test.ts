@@ -5,10 +5,10 @@
  */
 
 import assert from "node:assert/strict";
-import { calloutEvents, httpEvents } from "../../../../cli/serve/log/events.ts";
-import { often } from "../../../../cli/serve/log/often.ts";
-import type { Fields, Log } from "../../../../cli/serve/log/log.ts";
-import { until } from "../kit.ts";
+import { calloutEvents, httpEvents } from "../../../cli/serve/log/events.ts";
+import { often } from "../../../cli/serve/log/often.ts";
+import type { Fields, Log } from "../../../cli/terminal/log.ts";
+import { until } from "../serve/kit.ts";
 
 interface Line {
   level: string;

@@ -8,7 +8,7 @@ import { findStream } from "../../../src/jetstream/cluster/copies.ts";
 import { serverSettings } from "../../store/chosen.ts";
 import type { Context } from "../../command.ts";
 import { forgottenBlobs } from "../../serve/checks/beside.ts";
-import { type ClusterFlags, reach } from "../reach/connect.ts";
+import { type ClusterFlags, reach } from "./connect.ts";
 import { askNodes } from "../../../src/jetstream/cluster/nodes.ts";
 import { fewCopies } from "../../../src/jetstream/cluster/problems.ts";
 import { streamsOf } from "../../../src/jetstream/cluster/status.ts";

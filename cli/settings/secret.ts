@@ -6,8 +6,8 @@
 
 import { readFile, stat } from "node:fs/promises";
 import process from "node:process";
-import { systemCode } from "../../../src/core/host/system_code.ts";
-import { UsageError } from "../../terminal/failure.ts";
+import { systemCode } from "../../src/core/host/system_code.ts";
+import { UsageError } from "../terminal/failure.ts";
 import type { Given, Resolved } from "./resolve.ts";
 
 /**

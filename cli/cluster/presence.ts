@@ -7,8 +7,8 @@
 
 import { createHash } from "node:crypto";
 import { createInbox, type NatsConnection } from "@nats-io/transport-node";
-import type { ServiceKeys } from "../../../src/nats/mod.ts";
-import { VERSION } from "../../version.ts";
+import type { ServiceKeys } from "../../src/nats/mod.ts";
+import { VERSION } from "../version.ts";
 
 /** Subject of the requests, in the control plane's account. */
 const SUBJECT = "unibus.membershipd.ping";

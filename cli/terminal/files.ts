@@ -11,7 +11,7 @@ import { systemCode } from "../../src/core/host/system_code.ts";
 import { orAbort } from "../../src/core/async/wait.ts";
 import { writeWhole as write } from "../../src/files/write.ts";
 import { fileHint } from "../../src/core/hints.ts";
-import type { Io } from "../terminal/io.ts";
+import type { Io } from "./io.ts";
 
 function failed(attempt: string, cause: unknown): StoreError {
   if (isStoreError(cause)) return cause;

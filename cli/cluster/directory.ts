@@ -7,8 +7,8 @@
 
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { systemCode } from "../../../src/core/host/system_code.ts";
-import { SYSTEM_ACCOUNT } from "../../../src/nats/callout/accounts.ts";
+import { systemCode } from "../../src/core/host/system_code.ts";
+import { SYSTEM_ACCOUNT } from "../../src/nats/callout/accounts.ts";
 
 /** The contents of a directory of streams. */
 export interface Found {

@@ -1,14 +1,8 @@
 import assert from "node:assert/strict";
-import { readConfig, resolve } from "../../../../cli/serve/settings/resolve.ts";
-import {
-  flagOf,
-  type Key,
-  KEYS,
-  SPECS,
-  variableOf,
-} from "../../../../cli/serve/settings/settings.ts";
-import { cli } from "../../kit.ts";
-import { inDir } from "../../../helpers/sqlite.ts";
+import { readConfig, resolve } from "../../../cli/settings/resolve.ts";
+import { flagOf, type Key, KEYS, SPECS, variableOf } from "../../../cli/settings/settings.ts";
+import { cli } from "../kit.ts";
+import { inDir } from "../../helpers/sqlite.ts";
 
 const NOTHING = { flags: {}, env: {}, file: null };
 

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { readdir, readFile, writeFile } from "node:fs/promises";
-import { createClient, createIdentity, type Identity } from "../../../../src/client/mod.ts";
-import { isStoreError, type StoreErrorCode } from "../../../../src/core/errors.ts";
-import { connectNats } from "../../../../src/nats/connection/connect.ts";
-import { createNkey } from "../../../../src/keys/nkey.ts";
-import { cliProcess } from "../../kit.ts";
-import { freePorts } from "../../../helpers/nats.ts";
-import { daemon, until } from "../kit.ts";
-import { inDir } from "../../../helpers/sqlite.ts";
-import { type TestTls, testTls } from "../../../helpers/tls.ts";
+import { createClient, createIdentity, type Identity } from "../../../src/client/mod.ts";
+import { isStoreError, type StoreErrorCode } from "../../../src/core/errors.ts";
+import { connectNats } from "../../../src/nats/connection/connect.ts";
+import { createNkey } from "../../../src/keys/nkey.ts";
+import { cliProcess } from "../kit.ts";
+import { freePorts } from "../../helpers/nats.ts";
+import { daemon, until } from "../serve/kit.ts";
+import { inDir } from "../../helpers/sqlite.ts";
+import { type TestTls, testTls } from "../../helpers/tls.ts";
 
 function publicFlags(tls: TestTls): string[] {
   return [

@@ -4,17 +4,17 @@
  * @module
  */
 
-import { StoreError } from "../../src/core/errors.ts";
-import { copiesOf, findStream, scaleStream } from "../../src/jetstream/cluster/copies.ts";
-import { command, type CommandUnknownOpts, type Context, withProgress } from "../command.ts";
-import { UsageError } from "../terminal/failure.ts";
-import { seconds, wholeNumber } from "../flags.ts";
-import { print, printJson, say } from "../terminal/output.ts";
-import { Progress } from "../terminal/progress.ts";
-import { reach, type Reached } from "./reach/connect.ts";
+import { StoreError } from "../../../src/core/errors.ts";
+import { copiesOf, findStream, scaleStream } from "../../../src/jetstream/cluster/copies.ts";
+import { command, type CommandUnknownOpts, type Context, withProgress } from "../../command.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { seconds, wholeNumber } from "../../flags.ts";
+import { print, printJson, say } from "../../terminal/output.ts";
+import { Progress } from "../../terminal/progress.ts";
+import { reach, type Reached } from "./connect.ts";
 import { withCluster } from "./flags.ts";
-import { askNodes } from "../../src/jetstream/cluster/nodes.ts";
-import { streamsOf } from "../../src/jetstream/cluster/status.ts";
+import { askNodes } from "../../../src/jetstream/cluster/nodes.ts";
+import { streamsOf } from "../../../src/jetstream/cluster/status.ts";
 
 /** Creates the command. */
 export function scaleCommand(context: Context): CommandUnknownOpts {

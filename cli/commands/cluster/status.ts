@@ -9,10 +9,10 @@ import { command, type CommandUnknownOpts, type Context } from "../../command.ts
 import { EXIT } from "../../terminal/failure.ts";
 import { seconds } from "../../flags.ts";
 import { print, printJson } from "../../terminal/output.ts";
-import { reach } from "../reach/connect.ts";
-import { withCluster } from "../flags.ts";
+import { reach } from "./connect.ts";
+import { withCluster } from "./flags.ts";
 import { render } from "./render.ts";
-import { fullStatus } from "./status.ts";
+import { fullStatus } from "../../cluster/status.ts";
 
 /** Creates the command. */
 export function statusCommand(context: Context): CommandUnknownOpts {

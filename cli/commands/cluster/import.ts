@@ -5,22 +5,22 @@
  */
 
 import type { NatsConnection } from "@nats-io/transport-node";
-import { StoreError } from "../../src/core/errors.ts";
-import { askStream, findStream } from "../../src/jetstream/cluster/copies.ts";
-import { openJetStream } from "../../src/jetstream/mod.ts";
-import { copyStream, isHalf, numbersOf } from "../../src/jetstream/cluster/transfer.ts";
-import { apiCode, wait } from "../../src/jetstream/log/wire.ts";
-import { SnapshotDigest, type SnapshotSummary } from "../../src/snapshot/format.ts";
-import { command, type CommandUnknownOpts, type Context, withProgress } from "../command.ts";
-import { UsageError } from "../terminal/failure.ts";
-import { wholeNumber } from "../flags.ts";
-import { countsText, digestLines, print, printJson, say } from "../terminal/output.ts";
-import { Progress } from "../terminal/progress.ts";
-import { reach } from "./reach/connect.ts";
-import { lookAt } from "./reach/directory.ts";
+import { StoreError } from "../../../src/core/errors.ts";
+import { askStream, findStream } from "../../../src/jetstream/cluster/copies.ts";
+import { openJetStream } from "../../../src/jetstream/mod.ts";
+import { copyStream, isHalf, numbersOf } from "../../../src/jetstream/cluster/transfer.ts";
+import { apiCode, wait } from "../../../src/jetstream/log/wire.ts";
+import { SnapshotDigest, type SnapshotSummary } from "../../../src/snapshot/format.ts";
+import { command, type CommandUnknownOpts, type Context, withProgress } from "../../command.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { wholeNumber } from "../../flags.ts";
+import { countsText, digestLines, print, printJson, say } from "../../terminal/output.ts";
+import { Progress } from "../../terminal/progress.ts";
+import { reach } from "./connect.ts";
+import { lookAt } from "../../cluster/directory.ts";
 import { withCluster } from "./flags.ts";
-import { openDirectory } from "./reach/source.ts";
-import { streamsOf } from "../../src/jetstream/cluster/status.ts";
+import { openDirectory } from "./source.ts";
+import { streamsOf } from "../../../src/jetstream/cluster/status.ts";
 
 /** Timeout of a request in milliseconds. */
 const PATIENCE_MS = 20_000;

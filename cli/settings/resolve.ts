@@ -5,8 +5,8 @@
  */
 
 import { readFile } from "node:fs/promises";
-import { systemCode } from "../../../src/core/host/system_code.ts";
-import { UsageError } from "../../terminal/failure.ts";
+import { systemCode } from "../../src/core/host/system_code.ts";
+import { UsageError } from "../terminal/failure.ts";
 import { BadValue } from "./read.ts";
 import { flagOf, type Key, KEYS, type Settings, SPECS, variableOf } from "./settings.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isLoopback } from "../../../src/core/host/loopback.ts";
+import { isLoopback } from "../../src/core/host/loopback.ts";
 import type { Resolved } from "./resolve.ts";
 import { flagOf, type Key, type Settings } from "./settings.ts";
 

@@ -5,8 +5,8 @@
  */
 
 import { dirname } from "node:path";
-import { BUS_AUTH } from "../../../src/core/operations.ts";
-import { DEFAULT_DB } from "../../command.ts";
+import { BUS_AUTH } from "../../src/core/operations.ts";
+import { DEFAULT_DB } from "../command.ts";
 import * as read from "./read.ts";
 
 /** One setting. */

@@ -5,10 +5,10 @@ import { mkdir, open, statfs } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { openSqlite, type StoreRecord } from "@unibus/membership";
 import { createClient, createIdentity, type Identity } from "@unibus/membership/client";
-import { maxBlobStore, maxFileStore } from "../../../../cli/serve/checks/room.ts";
-import { isStoreError } from "../../../../mod.ts";
-import { daemon } from "../kit.ts";
-import { inDir, person } from "../../../helpers/sqlite.ts";
+import { maxBlobStore, maxFileStore } from "../../../cli/serve/checks/room.ts";
+import { isStoreError } from "../../../mod.ts";
+import { daemon } from "../serve/kit.ts";
+import { inDir, person } from "../../helpers/sqlite.ts";
 
 /** Somebody's sealed key; nobody opens it here. */
 const keysOf = (...people: Identity[]) =>

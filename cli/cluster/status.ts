@@ -5,9 +5,9 @@
  */
 
 import type { NatsConnection } from "@nats-io/transport-node";
-import type { ClusterStatus } from "../../../src/core/operations.ts";
-import { statusWith } from "../../../src/jetstream/cluster/status.ts";
-import { askPresence, presenceProblems } from "../reach/presence.ts";
+import type { ClusterStatus } from "../../src/core/operations.ts";
+import { statusWith } from "../../src/jetstream/cluster/status.ts";
+import { askPresence, presenceProblems } from "./presence.ts";
 
 /** Reads it. What cannot be read is reported as a problem. */
 export function fullStatus(

@@ -5,8 +5,8 @@
  */
 
 import type { Command, OptionValues } from "@commander-js/extra-typings";
-import { withJson, withNats } from "../command.ts";
-import type { ClusterFlags } from "./reach/connect.ts";
+import { withJson, withNats } from "../../command.ts";
+import type { ClusterFlags } from "./connect.ts";
 
 /** Adds the flags for connecting to a cluster. */
 export function withCluster<A extends unknown[], O extends OptionValues>(
