@@ -8,7 +8,7 @@
 import { Buffer } from "node:buffer";
 import { createHash, type Hash } from "node:crypto";
 import { StoreError } from "../core/errors.ts";
-import { type Counts, type Kind, KINDS, type StoreRecord } from "../core/model.ts";
+import { type Counts, type Kind, KINDS, type RecordOf, type StoreRecord } from "../core/model.ts";
 import { noCounts } from "../core/order.ts";
 import { record as checkRecord, show } from "../core/validate.ts";
 
@@ -38,67 +38,40 @@ export interface SnapshotSummary {
   digest: string;
 }
 
+/** The fields of a line, in their order, whatever the order in which a backend built its record. */
+const FIELDS: { readonly [K in Kind]: readonly (keyof RecordOf[K])[] } = {
+  rooms: ["id", "subject", "encrypted", "owner", "epoch", "createdAt"],
+  members: ["roomId", "endpoint", "role", "signPub", "kexPub", "joinedAt", "accepted"],
+  room_keys: ["roomId", "epoch", "endpoint", "sealedKey", "createdAt"],
+  users: ["signPub", "kexPub", "handle", "role", "status", "createdAt", "revokedAt"],
+  invites: [
+    "id",
+    "createdBy",
+    "role",
+    "note",
+    "createdAt",
+    "expiresAt",
+    "usedAt",
+    "usedBy",
+    "canceledAt",
+  ],
+};
+
 /**
  * A record as one line of canonical JSON, without line end: `kind`, then the fields in the model's
  * order. Equal records give equal lines.
  */
-export function encodeRecord(it: StoreRecord): string {
-  // New objects fix the order of fields, whatever the order in which a backend built its record.
-  switch (it.kind) {
-    case "rooms": {
-      const { id, subject, encrypted, owner, epoch, createdAt } = it.record;
-      return JSON.stringify({ kind: "rooms", id, subject, encrypted, owner, epoch, createdAt });
-    }
-    case "members": {
-      const { roomId, endpoint, role, signPub, kexPub, joinedAt, accepted } = it.record;
-      return JSON.stringify({
-        kind: "members",
-        roomId,
-        endpoint,
-        role,
-        signPub,
-        kexPub,
-        joinedAt,
-        // Left out where true: the lines of version 0.1 stay as they are.
-        ...(accepted ? {} : { accepted }),
-      });
-    }
-    case "room_keys": {
-      const { roomId, epoch, endpoint, sealedKey: bytes, createdAt } = it.record;
-      const sealedKey = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-        .toString("base64url");
-      return JSON.stringify({ kind: "room_keys", roomId, epoch, endpoint, sealedKey, createdAt });
-    }
-    case "users": {
-      const { signPub, kexPub, handle, role, status, createdAt, revokedAt } = it.record;
-      return JSON.stringify({
-        kind: "users",
-        signPub,
-        kexPub,
-        handle,
-        role,
-        status,
-        createdAt,
-        revokedAt,
-      });
-    }
-    case "invites": {
-      const { id, createdBy, role, note, createdAt, expiresAt, usedAt, usedBy, canceledAt } =
-        it.record;
-      return JSON.stringify({
-        kind: "invites",
-        id,
-        createdBy,
-        role,
-        note,
-        createdAt,
-        expiresAt,
-        usedAt,
-        usedBy,
-        canceledAt,
-      });
-    }
+export function encodeRecord({ kind, record }: StoreRecord): string {
+  const values = record as unknown as Record<string, unknown>;
+  const line: Record<string, unknown> = { kind };
+  for (const field of FIELDS[kind]) line[field] = values[field];
+  if (kind === "room_keys") {
+    const { buffer, byteOffset, byteLength } = record.sealedKey;
+    line.sealedKey = Buffer.from(buffer, byteOffset, byteLength).toString("base64url");
   }
+  // Left out where true: the lines of version 0.1 stay as they are.
+  if (line.accepted === true) line.accepted = undefined;
+  return JSON.stringify(line);
 }
 
 /**

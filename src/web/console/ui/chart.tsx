@@ -102,9 +102,7 @@ export function Chart(props: ChartProps): JSX.Element {
             <path
               key={it.name}
               class={`${kind} ${it.look}`}
-              d={kind === "bars"
-                ? barsOf(it.values, times, span, x, y)
-                : linesOf(it.values, times, span, x, y)}
+              d={(kind === "bars" ? barsOf : linesOf)(it.values, { times, span, x, y })}
             />
           ))}
         </svg>
@@ -124,15 +122,13 @@ export function Chart(props: ChartProps): JSX.Element {
   );
 }
 
-type Scale = (value: number) => number;
+/** Where values are drawn. */
+interface Plot extends Pick<ChartProps, "times" | "span"> {
+  x: (time: number) => number;
+  y: (value: number) => number;
+}
 
-function barsOf(
-  values: (number | null)[],
-  times: number[],
-  span: number,
-  x: Scale,
-  y: Scale,
-): string {
+function barsOf(values: (number | null)[], { times, span, x, y }: Plot): string {
   return values.map((value, i) => {
     if (value === null || value === 0) return "";
     const left = Math.max(0, x(times[i]!));
@@ -145,13 +141,7 @@ function barsOf(
   }).join("");
 }
 
-function linesOf(
-  values: (number | null)[],
-  times: number[],
-  span: number,
-  x: Scale,
-  y: Scale,
-): string {
+function linesOf(values: (number | null)[], { times, span, x, y }: Plot): string {
   let path = "";
   let last: number | null = null;
   values.forEach((value, i) => {

@@ -11,6 +11,17 @@ import { Chart } from "../ui/chart.tsx";
 
 const count = (value: number): string => number(Math.round(value * 10) / 10);
 
+const latency = (ms: number | null): string => ms === null ? "–" : millis(ms);
+
+const COLUMNS: readonly (readonly [string, (it: History["buckets"][number]) => string])[] = [
+  ["Requests", (it) => number(it.requests)],
+  ["Denied", (it) => number(it.denied)],
+  ["Failed", (it) => number(it.failed)],
+  ["p50", (it) => latency(it.p50)],
+  ["p95", (it) => latency(it.p95)],
+  ["p99", (it) => latency(it.p99)],
+];
+
 /** Three charts, and all their values as a table. */
 export function Charts({ history }: { history: History }): JSX.Element {
   const { buckets, seconds } = history;
@@ -44,11 +55,7 @@ export function Charts({ history }: { history: History }): JSX.Element {
           summary={`Denied in the last hour, for their signature or permissions: ${number(denied)}`}
           kind="bars"
           format={count}
-          series={[{
-            name: "refused",
-            look: "warn",
-            values: buckets.map((it) => it.denied),
-          }]}
+          series={[{ name: "refused", look: "warn", values: buckets.map((it) => it.denied) }]}
         />
         <Chart
           {...shared}
@@ -70,24 +77,14 @@ export function Charts({ history }: { history: History }): JSX.Element {
             <thead>
               <tr>
                 <th scope="col">From</th>
-                <th scope="col">Requests</th>
-                <th scope="col">Denied</th>
-                <th scope="col">Failed</th>
-                <th scope="col">p50</th>
-                <th scope="col">p95</th>
-                <th scope="col">p99</th>
+                {COLUMNS.map(([head]) => <th key={head} scope="col">{head}</th>)}
               </tr>
             </thead>
             <tbody>
               {buckets.toReversed().map((it) => (
                 <tr key={it.at}>
                   <th scope="row">{moment(it.at)}</th>
-                  <td>{number(it.requests)}</td>
-                  <td>{number(it.denied)}</td>
-                  <td>{number(it.failed)}</td>
-                  {[it.p50, it.p95, it.p99].map((ms, i) => (
-                    <td key={i}>{ms === null ? "–" : millis(ms)}</td>
-                  ))}
+                  {COLUMNS.map(([head, cell]) => <td key={head}>{cell(it)}</td>)}
                 </tr>
               ))}
             </tbody>
