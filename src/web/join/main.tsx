@@ -15,7 +15,7 @@ render(
       <span class="brand-name">unibus</span>
       <span class="muted small">{location.host}</span>
     </header>
-    <main class="card sheet">
+    <main class="card sheet stack">
       <App />
     </main>
   </>,

@@ -10,14 +10,9 @@ import {
   createClient,
   createIdentity,
   fileMemory,
-  type Identity,
   isSealingError,
   isStoreError,
-  openRooms,
   type RoomMemory,
-  type RoomProblem,
-  type Rooms,
-  type RoomsOptions,
   type SealingReason,
 } from "../../../src/client/mod.ts";
 import { membersOf } from "../../../src/client/rooms/membership.ts";
@@ -27,7 +22,7 @@ import { createControlPlane } from "../../../src/http/control_plane.ts";
 import { MessageSealer, readHeader } from "../../../src/sealing/message.ts";
 import { openSqlite } from "../../../src/sqlite/mod.ts";
 import { testServer } from "../../helpers/nats.ts";
-import { Heard, until } from "./village.ts";
+import { Heard, type Person, personOf, until } from "./village.ts";
 
 const named = (reason: SealingReason) => (error: unknown) => {
   assert.ok(isSealingError(error, reason), String(error));
@@ -36,14 +31,6 @@ const named = (reason: SealingReason) => (error: unknown) => {
 
 /** What a lying control plane answers; `undefined`: the truth. */
 type Answer = Response | undefined | Promise<Response | undefined>;
-
-interface Somebody {
-  identity: Identity;
-  client: Client;
-  memory: Map<string, string>;
-  problems: RoomProblem[];
-  rooms(options?: Partial<RoomsOptions>): Promise<Rooms>;
-}
 
 /** A control plane behind a port of its own, that answers as it likes, and a bus. */
 async function liar() {
@@ -71,21 +58,12 @@ async function liar() {
     bus,
     asked,
     lie: (it: typeof answer | null) => void (answer = it ?? (() => undefined)),
-    async person(identity = createIdentity()): Promise<Somebody> {
+    async person(identity = createIdentity()): Promise<Person> {
       const { signPub, kexPub } = identity;
       await store.addUser({ signPub, kexPub, handle: "somebody" }).catch(() => {});
       const url = `http://127.0.0.1:${server.addr.port}`;
       const client = owned.use(createClient({ url, identity, retries: 0, timeout: 30_000 }));
-      const memory = new Map<string, string>();
-      const problems: RoomProblem[] = [];
-      const onProblem = (it: RoomProblem) => void problems.push(it);
-      const rooms = async (options: Partial<RoomsOptions> = {}) => {
-        const nats = { servers: bus.url, bootstrapTimeout: 30_000 };
-        const it = await openRooms({ client, identity, nats, memory, onProblem, ...options });
-        owned.defer(() => it.close());
-        return it;
-      };
-      return { identity, client, memory, problems, rooms };
+      return personOf(identity, client, bus, owned);
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };

@@ -13,7 +13,6 @@ import {
   type Identity,
   type OpenRoom,
   openRooms,
-  type RoomMemory,
   type RoomMessage,
   type RoomProblem,
   type Rooms,
@@ -29,11 +28,35 @@ import { type TestServer, testServer } from "../../helpers/nats.ts";
 export interface Person {
   identity: Identity;
   client: Client;
-  memory: RoomMemory;
+  memory: Map<string, string>;
   /** What its rooms complained of. */
   problems: RoomProblem[];
   /** Opens rooms. */
   rooms(options?: Partial<RoomsOptions>): Promise<Rooms>;
+}
+
+/** Somebody whose rooms are closed with what owns them. */
+export function personOf(
+  identity: Identity,
+  client: Client,
+  bus: TestServer,
+  owner: AsyncDisposableStack,
+): Person {
+  const memory = new Map<string, string>();
+  const problems: RoomProblem[] = [];
+  return {
+    identity,
+    client,
+    memory,
+    problems,
+    async rooms(options = {}) {
+      const nats = { servers: bus.url, bootstrapTimeout: 30_000 };
+      const onProblem = (it: RoomProblem) => void problems.push(it);
+      const it = await openRooms({ client, identity, nats, memory, onProblem, ...options });
+      owner.defer(() => it.close());
+      return it;
+    },
+  };
 }
 
 /** What a room was told, as it comes. */
@@ -134,16 +157,7 @@ export async function village(): Promise<Village> {
           return new Response(told && JSON.stringify(told), { status: response.status });
         },
       }));
-      const memory = new Map<string, string>();
-      const problems: RoomProblem[] = [];
-      const onProblem = (it: RoomProblem) => void problems.push(it);
-      const rooms = async (options: Partial<RoomsOptions> = {}) => {
-        const nats = { servers: bus.url, bootstrapTimeout: 30_000 };
-        const it = await openRooms({ client, identity, nats, memory, onProblem, ...options });
-        owned.defer(() => it.close());
-        return it;
-      };
-      return { identity, client, memory, problems, rooms, lie: (it) => void (lie = it) };
+      return { ...personOf(identity, client, bus, owned), lie: (it) => void (lie = it) };
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };

@@ -42,7 +42,7 @@ export function Dialog({ title, onClose, busy, children }: DialogProps): JSX.Ele
   return (
     <dialog
       ref={ref}
-      class="dialog"
+      class="dialog card"
       aria-labelledby={heading}
       onCancel={(event) => {
         event.preventDefault();
