@@ -7,7 +7,7 @@
 import { errors, type NatsConnection } from "@nats-io/transport-node";
 import { readFile } from "node:fs/promises";
 import { within } from "../../src/core/async/wait.ts";
-import type { ReadinessCheck } from "../../src/http/options.ts";
+import type { HealthCheck } from "../../src/core/model.ts";
 import {
   loadServiceKeys,
   type NatsOptions,
@@ -38,7 +38,7 @@ export interface Bus {
   /** Disk limit of our own nats-server in bytes; `Infinity` if it is external. */
   fileStore: number;
   /** Checks that the bus works. */
-  check(): Promise<ReadinessCheck>;
+  check(): Promise<HealthCheck>;
   /** Returns the number of restarts of our own nats-server. */
   restarts(): number;
 }
@@ -159,7 +159,7 @@ const PATIENCE_MS = 1_000;
 async function check(
   server: SupervisedNatsServer | null,
   connection: NatsConnection,
-): Promise<ReadinessCheck> {
+): Promise<HealthCheck> {
   const name = "nats";
   const status = server?.status();
   if (status?.ok === false) return { name, ok: false, detail: status.detail };

@@ -5,7 +5,6 @@
  */
 
 import { isStoreError } from "./errors.ts";
-import type { Page, Room } from "./model.ts";
 import type { Store } from "./store.ts";
 import { signPub as checkSignPub } from "./validate.ts";
 
@@ -33,22 +32,18 @@ const AT_ONCE = 16;
  * ```
  */
 export async function removeUser(
-  store: Pick<Store, "revokeUser" | "listRoomsForEndpoint" | "removeMember" | "deleteUser">,
+  store: Pick<Store, "revokeUser" | "roomsForEndpoint" | "removeMember" | "deleteUser">,
   signPub: string,
   options: { force?: boolean } = {},
 ): Promise<void> {
   const endpoint = checkSignPub("signPub", signPub);
   await store.revokeUser(endpoint, options);
-  let after: string | null = null;
-  do {
-    const page: Page<Room> = await store.listRoomsForEndpoint(endpoint, { limit: 1000, after });
-    const rooms = page.items.filter((it) => it.owner !== endpoint);
-    const work = rooms.values();
-    await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-      for (const { id } of work) await leave(store, id, endpoint);
-    }));
-    after = page.next;
-  } while (after !== null);
+  const rooms = store.roomsForEndpoint(endpoint, { limit: 1000 });
+  await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+    for await (const { id, owner } of rooms) {
+      if (owner !== endpoint) await leave(store, id, endpoint);
+    }
+  }));
   await store.deleteUser(endpoint, options);
 }
 

@@ -4,23 +4,13 @@
  * @module
  */
 
-import type { BusAuth } from "../core/operations.ts";
 import type { BlobStore } from "../blobs/types.ts";
-import type { ClusterStatus } from "../core/operations.ts";
+import type { HealthCheck } from "../core/model.ts";
+import type { BusAuth, ClusterStatus } from "../core/operations.ts";
 import type { ControlPlaneEvent } from "./events.ts";
 import type { PagesOptions } from "./pages/pages.ts";
 
-export type { BusAuth };
-
-/** One thing that must be so before requests are welcome. */
-export interface ReadinessCheck {
-  /** Its name, such as `nats`. */
-  name: string;
-  /** Whether it is so. */
-  ok: boolean;
-  /** What was found, as text for people. */
-  detail: string;
-}
+export type { BusAuth, HealthCheck };
 
 /** What {@link createControlPlane} takes besides the store. */
 export interface ControlPlaneOptions {
@@ -63,7 +53,7 @@ export interface ControlPlaneOptions {
    */
   authorities?: readonly string[];
   /** More checks for `/readyz` than the store's and the blobs'. */
-  readiness?: () => Promise<readonly ReadinessCheck[]>;
+  readiness?: () => Promise<readonly HealthCheck[]>;
   /**
    * Reads the status of the cluster that the store is in, for `/v1/status` and the console: with a store
    * in JetStream, `clusterStatus` of `@unibus/membership`. Default: no cluster is reported.

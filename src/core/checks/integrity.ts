@@ -96,12 +96,6 @@ export async function* checkedRecords(
   source: AsyncIterable<StoreRecord> | Iterable<StoreRecord>,
 ): AsyncGenerator<StoreRecord> {
   const check = new RecordCheck();
-  const owners = () => {
-    for (const { id } of check.ownerless()) {
-      throw new StoreError("invalid", `Room ${id} ${OWNERLESS}`, { field: "owner" });
-    }
-  };
-  let membersEnded = false;
   for await (const raw of source) {
     const it = record(raw.kind, raw.record);
     const misfit = check.fits(it);
@@ -109,13 +103,11 @@ export async function* checkedRecords(
       const message = `Record ${keyText(it)} ${misfit.problem}`;
       throw new StoreError("invalid", message, { field: misfit.field });
     }
-    if (!membersEnded && it.kind !== "rooms" && it.kind !== "members") {
-      membersEnded = true;
-      owners();
-    }
     yield it;
   }
-  owners();
+  for (const { id } of check.ownerless()) {
+    throw new StoreError("invalid", `Room ${id} ${OWNERLESS}`, { field: "owner" });
+  }
 }
 
 /** Checks stored records one by one; finds what is wrong with each. */

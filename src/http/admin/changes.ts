@@ -17,7 +17,7 @@ import { OwnChanges } from "./own_changes.ts";
 import { STATUS } from "../../core/status.ts";
 import { Refusal } from "../pipeline/problem.ts";
 import { Ring } from "./ring.ts";
-import type { Call, Reply, Route } from "../pipeline/route.ts";
+import type { Call, Route } from "../pipeline/route.ts";
 import { userOf } from "../rights/lookup.ts";
 
 /** Changes of one kind that are kept. What one kind of caller can make many of pushes out no other. */
@@ -97,8 +97,8 @@ export class ChangeLog {
     route: Route,
     call: Call,
     proved: boolean,
-    work: () => Promise<Reply>,
-  ): Promise<Reply> {
+    work: () => Promise<unknown>,
+  ): Promise<unknown> {
     const row = CHANGE_ROWS[route.id];
     if (row === undefined) return await work();
     let about: ChangeSubject;
@@ -119,9 +119,9 @@ export class ChangeLog {
         outcome,
       });
     try {
-      const reply = await work();
-      note("done", row.more?.(reply.json));
-      return reply;
+      const answer = await work();
+      note("done", row.more?.(answer));
+      return answer;
     } catch (error) {
       const code = isStoreError(error) ? error.code : "failed";
       // A refusal is certain; without an answer it may have been done.

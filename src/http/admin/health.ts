@@ -5,16 +5,17 @@
  */
 
 import type { BlobStore } from "../../blobs/types.ts";
+import type { HealthCheck } from "../../core/model.ts";
 import type { Store } from "../../core/store.ts";
 import { within } from "../../core/async/wait.ts";
-import type { ControlPlaneOptions, ReadinessCheck } from "../options.ts";
+import type { ControlPlaneOptions } from "../options.ts";
 
 /** What `/readyz` answers. */
 export interface Readiness {
   /** Whether every check is. */
   ok: boolean;
   /** What was looked at. */
-  checks: readonly ReadinessCheck[];
+  checks: readonly HealthCheck[];
 }
 
 /** An answer is good for so long, milliseconds: whoever asks all the time costs no more than that. */
@@ -53,8 +54,8 @@ export function readinessOf(
 /** What a check finds; one that fails or hangs has found that it is not so. */
 async function inTime(
   name: string,
-  check: () => Promise<readonly ReadinessCheck[]>,
-): Promise<readonly ReadinessCheck[]> {
+  check: () => Promise<readonly HealthCheck[]>,
+): Promise<readonly HealthCheck[]> {
   const detail = `No answer within ${PATIENCE_MS} ms`;
   try {
     return await within(PATIENCE_MS, check(), () => [{ name, ok: false, detail }]);

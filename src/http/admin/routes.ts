@@ -21,9 +21,7 @@ export const ROSTERS: readonly Route[] = [
     query: OPERATION_QUERY.roster,
     answer: OPERATION_ANSWER.roster,
     errors: ["not_found"],
-    handle: async ({ store, params, query }) => ({
-      json: await rosterOf(store, params.id!, query),
-    }),
+    handle: ({ store, params, query }) => rosterOf(store, params.id!, query),
   }),
 ];
 
@@ -34,21 +32,21 @@ export const OPERATIONS: readonly Route[] = [
     summary: "Show the status of the server and its cluster",
     who: "admin",
     answer: OPERATION_ANSWER.status,
-    handle: async ({ operations }) => ({ json: await operations.status() }),
+    handle: ({ operations }) => operations.status(),
   }),
   route("GET /v1/usage", {
     id: "usage",
     summary: "Show the number and total size of blobs; counted at most once a minute",
     who: "admin",
     answer: OPERATION_ANSWER.usage,
-    handle: async ({ operations }) => ({ json: await operations.usage() }),
+    handle: ({ operations }) => operations.usage(),
   }),
   route("GET /v1/history", {
     id: "history",
     summary: "Show the requests, refusals and latency of this process in the last hour",
     who: "admin",
     answer: OPERATION_ANSWER.history,
-    handle: ({ operations }) => Promise.resolve({ json: operations.history() }),
+    handle: ({ operations }) => operations.history(),
   }),
   route("GET /v1/changes", {
     id: "listChanges",
@@ -57,19 +55,17 @@ export const OPERATIONS: readonly Route[] = [
     query: OPERATION_QUERY.changes,
     waits: true,
     answer: OPERATION_ANSWER.changes,
-    handle: async (call) => {
+    handle: (call) => {
       const { store, endpoint, isGone, query, operations } = call;
       const { after, limit = CHANGES_DEFAULT, wait = 0 } = query;
-      return {
-        json: await operations.changes.poll({
-          endpoint,
-          after,
-          limit,
-          wait: wait * 1000,
-          isGone,
-          demand: () => call.demand(() => authorize("admin", { store, endpoint })),
-        }),
-      };
+      return operations.changes.poll({
+        endpoint,
+        after,
+        limit,
+        wait: wait * 1000,
+        isGone,
+        demand: () => call.demand(() => authorize("admin", { store, endpoint })),
+      });
     },
   }),
 ];

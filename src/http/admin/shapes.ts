@@ -6,41 +6,29 @@
 
 import { BUS_AUTH } from "../../core/operations.ts";
 import { StoreError } from "../../core/errors.ts";
-import * as check from "../../core/validate.ts";
 import {
   ANSWER,
   boolean,
   booleanInQuery,
+  count,
+  memberRole,
+  next,
   numberInQuery,
   paging,
   role,
   signPub,
   text,
+  textUpTo,
   time,
+  userStatus,
 } from "../routes/shapes.ts";
-import {
-  by,
-  described,
-  list,
-  nullable,
-  object,
-  optional,
-  type Schema,
-} from "../pipeline/schema.ts";
+import { by, described, list, nullable, object, oneOf, optional } from "../pipeline/schema.ts";
 import { ROSTER_MAX } from "../routes/roster.ts";
-import { oneOf, textUpTo, userStatus } from "../routes/search_shapes.ts";
 
 /** Most changes of an answer. */
 const CHANGES_MAX = 1_500;
 /** Most seconds that a poll waits. */
 const WAIT_MAX = 25;
-
-const count = (description?: string): Schema<number> =>
-  by((field, value) => check.integer(field, value, 0, Number.MAX_SAFE_INTEGER), {
-    type: "integer",
-    minimum: 0,
-    ...description === undefined ? {} : { description },
-  });
 
 /** Queries. */
 export const OPERATION_QUERY = {
@@ -136,15 +124,13 @@ export const OPERATION_ANSWER = {
     lacking: count("Number of members without the current key in the whole room"),
     items: list(object({
       endpoint: signPub,
-      role: oneOf(["owner", "member"]),
+      role: memberRole,
       joinedAt: time,
       handle: nullable(text()),
       status: nullable(userStatus),
       hasKey: nullable(boolean("Whether the member has the current key; null in a cleartext room")),
     }, { title: "RosterEntry" })),
-    next: nullable(
-      text({ description: "Pass it as `after` to get the next page; null on the last page" }),
-    ),
+    next,
   }),
   status: object({
     version: text(),

@@ -80,9 +80,9 @@ function section(it: Route) {
     <h2><span class="method">${it.method}</span> <code>${it.path}</code></h2>
     <p>${it.summary}</p>
     <p>Who may: ${WHO[it.who]}. Answers ${it.status}.</p>
-    ${it.query === null ? "" : fields("Query", it.query.json)}
-    ${it.body === null ? "" : fields("Body", it.body.json)}
-    ${it.errors.length === 0 ? "" : html`<p>Errors: ${
+    ${it.query === undefined ? "" : fields("Query", it.query.json)}
+    ${it.body === undefined ? "" : fields("Body", it.body.json)}
+    ${it.errors === undefined ? "" : html`<p>Errors: ${
       it.errors.map((code) =>
         html`
           <a href="#code-${code}"><code>${code}</code></a>

@@ -53,12 +53,12 @@ function operation(it: Route): Record<string, unknown> {
     ...queryOf(it.query),
   ];
   const binary = { "application/octet-stream": { schema: { type: "string", format: "binary" } } };
-  const body = it.body !== null
+  const body = it.body !== undefined
     ? { "application/json": { schema: it.body.json } }
     : it.streams && it.method === "PUT"
     ? binary
     : null;
-  const answer = it.answer !== null
+  const answer = it.answer !== undefined
     ? { "application/json": { schema: it.answer.json } }
     : it.streams
     ? binary
@@ -73,7 +73,7 @@ function operation(it: Route): Record<string, unknown> {
     responses: {
       [it.status]: { description: "Done", ...content },
       ...Object.fromEntries(
-        Object.entries(it.also).map(([status, description]) => [status, {
+        Object.entries(it.also ?? {}).map(([status, description]) => [status, {
           description,
           ...(Number(status) >= 400 ? PROBLEM_CONTENT : status === "304" ? {} : content),
         }]),
@@ -83,7 +83,7 @@ function operation(it: Route): Record<string, unknown> {
   };
 }
 
-function queryOf(schema: Schema<unknown> | null): Record<string, unknown>[] {
+function queryOf(schema: Schema<unknown> | undefined): Record<string, unknown>[] {
   const properties = (schema?.json.properties ?? {}) as Record<string, JsonSchema>;
   return Object.entries(properties).map(([name, { description, ...json }]) => ({
     name,
@@ -109,8 +109,8 @@ const PROBLEM_CONTENT = {
 
 function problems(it: Route): Record<string, unknown> {
   const byStatus = new Map<number, StoreErrorCode[]>();
-  const ofBody: StoreErrorCode[] = it.body === null ? [] : ["too_large"];
-  for (const code of new Set([...COMMON, ...ofBody, ...it.errors])) {
+  const ofBody: StoreErrorCode[] = it.body === undefined ? [] : ["too_large"];
+  for (const code of new Set([...COMMON, ...ofBody, ...it.errors ?? []])) {
     const status = STATUS[code];
     byStatus.set(status, [...byStatus.get(status) ?? [], code]);
   }
@@ -118,7 +118,7 @@ function problems(it: Route): Record<string, unknown> {
     status,
     codes.map((code) => `\`${code}\`: ${TITLE[code]}`).join("; "),
   ]);
-  if (it.body !== null) found.push([415, "`invalid`: the body is not application/json"]);
+  if (it.body !== undefined) found.push([415, "`invalid`: the body is not application/json"]);
   return Object.fromEntries(
     found.map(([status, description]) => [status, { description, ...PROBLEM_CONTENT }]),
   );

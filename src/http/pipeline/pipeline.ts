@@ -19,7 +19,7 @@ import type { ControlPlaneOptions } from "../options.ts";
 import { authorize, isAdmin } from "../rights/policy.ts";
 import { type Quotas, quotasOf } from "./quotas.ts";
 import { Refusal } from "./problem.ts";
-import type { Call, Reply, Route } from "./route.ts";
+import type { Call, Route } from "./route.ts";
 import { object, type Schema } from "./schema.ts";
 import type { Slot } from "./shed.ts";
 import { Turns } from "../../core/async/turns.ts";
@@ -32,7 +32,12 @@ export interface Surroundings {
   busAuth: BusAuth;
   operations: Operations;
   /** Does a route's work, and notes what it changed. */
-  record(route: Route, call: Call, proved: boolean, work: () => Promise<Reply>): Promise<Reply>;
+  record(
+    route: Route,
+    call: Call,
+    proved: boolean,
+    work: () => Promise<unknown>,
+  ): Promise<unknown>;
   tell(event: ControlPlaneEvent): void;
   /** Counts a refusal. */
   count(reason: string): void;
@@ -154,7 +159,7 @@ export class Pipeline {
       }
     });
     // Who sends a body decides when it ends, and may by then have been revoked, or own that room no more.
-    if (isAllowed && route.body !== null) await judge(mayDo);
+    if (isAllowed && route.body !== undefined) await judge(mayDo);
     const call: Call = {
       store,
       blobs: this.#blobs,
@@ -196,13 +201,11 @@ export class Pipeline {
       },
     };
     // Who sends a stream, or waits for something to happen, is not waited for by others.
-    const takesTime = route.waits || (route.streams && request.method === "PUT");
-    const handle = () => route.handle(call);
+    const takesTime = route.waits === true || (route.streams && request.method === "PUT");
+    const handle = async () => await route.handle(call);
     const work = () => takesTime ? it.slot.waitFor(handle) : handle();
-    return respond(
-      await this.#around.record(route, call, proof !== null, work),
-      route.status,
-    );
+    const answer = await this.#around.record(route, call, proof !== null, work);
+    return answer instanceof Response ? answer : respond(answer, route.status);
   }
 
   /** Does `work` in its turn; after a wait only if the client is still there and `mayDo` passes. */
@@ -231,7 +234,7 @@ export class Pipeline {
     share: BodyShare,
     checkBytes: (bytes: Uint8Array) => Promise<void>,
   ): Promise<unknown> {
-    if (route.body !== null) {
+    if (route.body !== undefined) {
       const usual = this.#options.maxJsonBytes ?? route.maxBytes ?? 1024 * 1024;
       const max = route.who === "newcomer" ? Math.min(usual, NEWCOMER_BYTES) : usual;
       checkLength(request.headers, max);
@@ -339,11 +342,6 @@ function queryOf(url: string): Record<string, string> {
   return found;
 }
 
-function respond({ status, json, body, headers }: Reply, usual: number): Response {
-  const code = status ?? usual;
-  if (json === undefined) return new Response(body ?? null, { status: code, headers });
-  return new Response(JSON.stringify(json), {
-    status: code,
-    headers: { "content-type": "application/json", ...headers },
-  });
+function respond(value: unknown, status: number): Response {
+  return value === undefined ? new Response(null, { status }) : Response.json(value, { status });
 }

@@ -59,59 +59,37 @@ export interface Call<Q = unknown, B = unknown> {
   demand(check: () => void | Promise<void>): Promise<void>;
 }
 
-/** What a route answers. */
-export interface Reply {
-  /** The HTTP status; default the route's own. */
-  status?: number;
-  /** A value to be written as JSON. */
-  json?: unknown;
-  /** Anything else. */
-  body?: ReadableStream<Uint8Array> | null;
-  /** Headers. */
-  headers?: Record<string, string>;
-}
-
-/** A route. */
-export interface Route {
-  readonly method: "GET" | "PUT" | "POST" | "DELETE";
-  /** The path, with `{name}` for parts that vary. */
-  readonly path: string;
+/** What {@link route} takes. */
+export interface RouteParts<Q, B> {
   /** Its name in the documentation. */
   readonly id: string;
   readonly summary: string;
   readonly who: Who;
-  readonly query: Schema<unknown> | null;
-  readonly body: Schema<unknown> | null;
+  readonly query?: Schema<Q>;
+  readonly body?: Schema<B>;
   /** Most bytes of its JSON body, where that is more than others need. */
-  readonly maxBytes: number | null;
-  /** Whether the body is bytes that the route reads itself. */
-  readonly streams: boolean;
-  /** Whether it may wait for something to happen: its time says nothing of how we do. */
-  readonly waits: boolean;
-  readonly status: number;
+  readonly maxBytes?: number;
+  /** Whether the body is bytes that the route reads or sends itself. */
+  readonly streams?: boolean;
+  /** Whether it may wait for something to happen: its time says nothing about the server. */
+  readonly waits?: boolean;
+  /** The status of a success. Default 200, or 204 without an answer. */
+  readonly status?: number;
   /** Other statuses it may answer, and what they mean. */
-  readonly also: Readonly<Record<number, string>>;
-  readonly answer: Schema<unknown> | null;
+  readonly also?: Readonly<Record<number, string>>;
+  readonly answer?: Schema<unknown>;
   /** Codes it may answer besides `invalid`, `unauthenticated`, `forbidden` and `unavailable`. */
-  readonly errors: readonly StoreErrorCode[];
-  handle(call: Call): Promise<Reply>;
+  readonly errors?: readonly StoreErrorCode[];
+  /** Gives the value to answer as JSON, or a response. */
+  handle(call: Call<Q, B>): unknown;
 }
 
-/** What {@link route} takes: what is left out is nothing. */
-export interface RouteParts<Q, B> {
-  id: string;
-  summary: string;
-  who: Who;
-  query?: Schema<Q>;
-  body?: Schema<B>;
-  maxBytes?: number;
-  streams?: boolean;
-  waits?: boolean;
-  status?: number;
-  also?: Readonly<Record<number, string>>;
-  answer?: Schema<unknown>;
-  errors?: readonly StoreErrorCode[];
-  handle(call: Call<Q, B>): Promise<Reply>;
+/** A route. */
+export interface Route extends RouteParts<unknown, unknown> {
+  readonly method: "GET" | "PUT" | "POST" | "DELETE";
+  /** The path, with `{name}` for parts that vary. */
+  readonly path: string;
+  readonly status: number;
 }
 
 /** Makes a route, as `route("GET /v1/me", …)`. */
@@ -120,21 +98,6 @@ export function route<Q = Record<string, never>, B = undefined>(
   parts: RouteParts<Q, B>,
 ): Route {
   const [method, path] = line.split(" ") as [Route["method"], string];
-  return {
-    method,
-    path,
-    id: parts.id,
-    summary: parts.summary,
-    who: parts.who,
-    query: parts.query ?? null,
-    body: parts.body ?? null,
-    maxBytes: parts.maxBytes ?? null,
-    streams: parts.streams ?? false,
-    waits: parts.waits ?? false,
-    status: parts.status ?? (parts.answer === undefined && parts.streams !== true ? 204 : 200),
-    also: parts.also ?? {},
-    answer: parts.answer ?? null,
-    errors: parts.errors ?? [],
-    handle: (call) => parts.handle(call as Call<Q, B>),
-  };
+  const status = parts.answer === undefined && parts.streams !== true ? 204 : 200;
+  return { status, ...parts as RouteParts<unknown, unknown>, method, path };
 }

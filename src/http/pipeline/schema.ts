@@ -38,6 +38,11 @@ export function described<T>(it: Schema<T>, description: string): Schema<T> {
   return { ...it, json: { ...it.json, description } };
 }
 
+/** One of some words. */
+export function oneOf<const T extends string>(values: readonly T[]): Schema<T> {
+  return by((field, value) => check.oneOf(field, value, values), { enum: values });
+}
+
 /** A field that may be absent. */
 export function optional<T>(it: Schema<T>): Schema<T | undefined> {
   return {

@@ -11,7 +11,7 @@ import type { BlobRange, BlobStore } from "../../blobs/types.ts";
 import { bodyOf, checkLength } from "../pipeline/body.ts";
 import { authorize } from "../rights/policy.ts";
 import { Refusal } from "../pipeline/problem.ts";
-import { type Call, type Reply, type Route, route } from "../pipeline/route.ts";
+import { type Call, type Route, route } from "../pipeline/route.ts";
 import { ANSWER, QUERY } from "./shapes.ts";
 
 function blobsOf({ blobs }: Call): BlobStore {
@@ -37,7 +37,7 @@ function rangeOf(header: string | null, size: number): BlobRange | null {
   return { start, end };
 }
 
-async function read(call: Call): Promise<Reply> {
+async function read(call: Call): Promise<Response> {
   const blobs = blobsOf(call);
   const id = hashId("id", call.params.id);
   const info = await blobs.stat(id);
@@ -53,7 +53,7 @@ async function read(call: Call): Promise<Reply> {
   };
   const known = (asked.get("if-none-match") ?? "").split(",").map((it) => it.trim());
   if (known.some((it) => it === "*" || it.replace(/^W\//, "") === headers.etag)) {
-    return { status: 304, headers };
+    return new Response(null, { status: 304, headers });
   }
   const ifRange = asked.get("if-range");
   const whole = method === "HEAD" || (ifRange !== null && ifRange !== headers.etag);
@@ -62,10 +62,10 @@ async function read(call: Call): Promise<Reply> {
   if (range !== null) {
     headers["content-range"] = `bytes ${range.start}-${range.end}/${info.size}`;
   }
-  if (method === "HEAD") return { headers, body: null };
+  if (method === "HEAD") return new Response(null, { headers });
   const blob = await blobs.get(id, range ?? undefined);
   if (blob === null) throw new StoreError("not_found", "The blob does not exist");
-  return { status: range === null ? 200 : 206, headers, body: blob.body };
+  return new Response(blob.body, { status: range === null ? 200 : 206, headers });
 }
 
 /** Blobs. */
@@ -90,11 +90,8 @@ export const BLOBS: readonly Route[] = [
         quota: quotas.maxBlobBytesPerUser,
         ...(digest === null ? {} : { expected: Buffer.from(digest).toString("hex") }),
       });
-      return {
-        status: created ? 201 : 200,
-        json: { id, size },
-        headers: { location: `/v1/blobs/${id}` },
-      };
+      const headers = { location: `/v1/blobs/${id}` };
+      return Response.json({ id, size }, { status: created ? 201 : 200, headers });
     },
   }),
   route("GET /v1/blobs/{id}", {
@@ -126,7 +123,6 @@ export const BLOBS: readonly Route[] = [
       const isOwn = !all && endpoint !== null && holders.owners.includes(endpoint);
       if (!isOwn) await call.demand(() => authorize("admin", { store, endpoint }));
       await (isOwn ? blobs.delete(id, endpoint) : blobs.delete(id));
-      return {};
     },
   }),
 ];

@@ -14,7 +14,7 @@ const MOST_LOOKED_AT = 20_000;
 
 /** Invites in this state, by id. A page may be short, and `next` says so. */
 export async function invitesOf(
-  store: Pick<Store, "listInvites">,
+  store: Pick<Store, "invites">,
   state: InviteState,
   { limit = LIMITS.pageDefault, after = null }: PageRequest,
   now: number = Date.now(),
@@ -22,17 +22,13 @@ export async function invitesOf(
   const items: Invite[] = [];
   let looked = 0;
   let last = after;
-  do {
-    const page: Page<Invite> = await store.listInvites({ after: last });
-    for (const invite of page.items) {
-      if (inviteState(invite, now) === state) {
-        if (items.length === limit) return { items, next: last };
-        items.push(invite);
-      }
-      last = invite.id;
+  for await (const invite of store.invites({ after })) {
+    const matches = inviteState(invite, now) === state;
+    if ((matches && items.length === limit) || looked++ >= MOST_LOOKED_AT) {
+      return { items, next: last };
     }
-    looked += page.items.length;
-    if (page.next === null) return { items, next: null };
-  } while (looked < MOST_LOOKED_AT);
-  return { items, next: last };
+    if (matches) items.push(invite);
+    last = invite.id;
+  }
+  return { items, next: null };
 }

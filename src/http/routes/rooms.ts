@@ -4,10 +4,10 @@
  * @module
  */
 
-import { isStoreError, StoreError } from "../../core/errors.ts";
-import type { NewMember, NewRoom, Page, Room } from "../../core/model.ts";
+import { StoreError } from "../../core/errors.ts";
+import type { NewMember, NewRoom } from "../../core/model.ts";
 import { LIMITS } from "../../core/validate.ts";
-import { withStatus } from "../rights/lookup.ts";
+import { userOf, withStatus } from "../rights/lookup.ts";
 import { membersFor, withOffers } from "../pipeline/offers.ts";
 import { isAdmin } from "../rights/policy.ts";
 import { quotaExceeded } from "../pipeline/quotas.ts";
@@ -23,13 +23,7 @@ async function roomFor(call: Call<unknown, NewRoomBody>): Promise<NewRoom & { ow
   const { store, body } = call;
   const { kexPub: given, ...rest } = body;
   const endpoint = call.caller();
-  let registered: string | undefined;
-  try {
-    registered = (await store.getUser(endpoint)).kexPub;
-  } catch (error) {
-    if (!isStoreError(error, "not_found")) throw error;
-  }
-  const kexPub = registered ?? given;
+  const kexPub = (await userOf(store, endpoint))?.kexPub ?? given;
   if (kexPub === undefined) {
     throw new StoreError("invalid", "kexPub must be given because the caller is not registered", {
       field: "kexPub",
@@ -56,15 +50,12 @@ async function demandRoom({ store, endpoint, quotas }: Call): Promise<void> {
   const { maxRoomsPerOwner: most } = quotas;
   if (endpoint === null || most === Infinity) return;
   let owned = 0;
-  let after: string | null = null;
-  do {
-    const page: Page<Room> = await store.listRoomsForEndpoint(endpoint, { after });
-    owned += page.items.filter(({ owner }) => owner === endpoint).length;
+  for await (const { owner } of store.roomsForEndpoint(endpoint)) {
+    if (owner === endpoint) owned++;
     if (owned >= most) {
       throw quotaExceeded("maxRoomsPerOwner", `One user may own at most ${most} rooms`);
     }
-    after = page.next;
-  } while (after !== null);
+  }
 }
 
 /** Refuses members above the quota. */
@@ -100,18 +91,16 @@ export const ROOMS: readonly Route[] = [
     who: "user, admin for all",
     query: QUERY.rooms,
     answer: ANSWER.rooms,
-    handle: async (call) => {
+    handle: (call) => {
       const { all, ...page } = call.query;
       if (all === true && page.accepted !== undefined) {
         throw new StoreError("invalid", "accepted must not be given with all", {
           field: "accepted",
         });
       }
-      return {
-        json: all === true
-          ? await call.store.listRooms(page)
-          : await call.store.listRoomsForEndpoint(call.caller(), page),
-      };
+      return all === true
+        ? call.store.listRooms(page)
+        : call.store.listRoomsForEndpoint(call.caller(), page);
     },
   }),
   route("POST /v1/rooms", {
@@ -140,7 +129,7 @@ export const ROOMS: readonly Route[] = [
           call,
           room.owner.endpoint,
           members,
-          async () => ({ json: await call.store.createRoom({ ...room, members }) }),
+          () => call.store.createRoom({ ...room, members }),
         );
       });
     },
@@ -151,17 +140,14 @@ export const ROOMS: readonly Route[] = [
     who: "member",
     answer: ANSWER.room,
     errors: ["not_found"],
-    handle: async ({ store, params }) => ({ json: await store.getRoom(params.id!) }),
+    handle: ({ store, params }) => store.getRoom(params.id!),
   }),
   route("DELETE /v1/rooms/{id}", {
     id: "deleteRoom",
     summary: "Delete a room with its members and sealed keys",
     who: "owner",
     errors: ["not_found"],
-    handle: async ({ store, params }) => {
-      await store.deleteRoom(params.id!);
-      return {};
-    },
+    handle: ({ store, params }) => store.deleteRoom(params.id!),
   }),
   route("GET /v1/rooms/{id}/members", {
     id: "listMembers",
@@ -172,7 +158,7 @@ export const ROOMS: readonly Route[] = [
     errors: ["not_found"],
     handle: async ({ store, params, query }) => {
       const { items, next } = await store.listMembers(params.id!, query);
-      return { json: { items: await withStatus(store, items), next } };
+      return { items: await withStatus(store, items), next };
     },
   }),
   route("POST /v1/rooms/{id}/members", {
@@ -197,7 +183,7 @@ export const ROOMS: readonly Route[] = [
           call,
           owner,
           members,
-          async () => ({ json: await store.addMember(params.id!, members[0]!, key) }),
+          () => store.addMember(params.id!, members[0]!, key),
         );
       });
     },
@@ -208,7 +194,7 @@ export const ROOMS: readonly Route[] = [
     who: "member",
     answer: ANSWER.member,
     errors: ["not_found"],
-    handle: async (call) => ({ json: await call.store.joinRoom(call.params.id!, call.caller()) }),
+    handle: (call) => call.store.joinRoom(call.params.id!, call.caller()),
   }),
   route("POST /v1/rooms/{id}/owner", {
     id: "changeRoomOwner",
@@ -217,9 +203,7 @@ export const ROOMS: readonly Route[] = [
     body: BODY.roomOwner,
     answer: ANSWER.room,
     errors: ["not_found", "conflict", "refused"],
-    handle: async ({ store, params, body }) => ({
-      json: await store.changeRoomOwner(params.id!, body.endpoint),
-    }),
+    handle: ({ store, params, body }) => store.changeRoomOwner(params.id!, body.endpoint),
   }),
   route("GET /v1/rooms/{id}/members/{endpoint}", {
     id: "getMember",
@@ -227,19 +211,14 @@ export const ROOMS: readonly Route[] = [
     who: "member",
     answer: ANSWER.member,
     errors: ["not_found"],
-    handle: async ({ store, params }) => ({
-      json: await store.getMember(params.id!, params.endpoint!),
-    }),
+    handle: ({ store, params }) => store.getMember(params.id!, params.endpoint!),
   }),
   route("DELETE /v1/rooms/{id}/members/{endpoint}", {
     id: "removeMember",
     summary: "Remove a member; rekey the room so that it cannot read future messages",
     who: "owner or oneself",
     errors: ["not_found", "room_owner"],
-    handle: async ({ store, params }) => {
-      await store.removeMember(params.id!, params.endpoint!);
-      return {};
-    },
+    handle: ({ store, params }) => store.removeMember(params.id!, params.endpoint!),
   }),
 ];
 
@@ -258,9 +237,9 @@ export const KEYS: readonly Route[] = [
     answer: ANSWER.room,
     errors: ["not_found", "conflict"],
     handle: async (call) => {
-      const json = await call.store.rekeyRoom(call.params.id!, call.body);
+      const room = await call.store.rekeyRoom(call.params.id!, call.body);
       await pruneKeys(call);
-      return { json };
+      return room;
     },
   }),
   route("GET /v1/rooms/{id}/key", {
@@ -272,7 +251,7 @@ export const KEYS: readonly Route[] = [
     errors: ["not_found"],
     handle: async (call) => {
       const key = await call.store.getSealedKey(call.params.id!, call.caller(), call.query.epoch);
-      return { json: sealedKeyJson(key) };
+      return sealedKeyJson(key);
     },
   }),
   route("PUT /v1/rooms/{id}/keys", {
@@ -285,7 +264,7 @@ export const KEYS: readonly Route[] = [
     handle: async (call) => {
       const { store, params, body } = call;
       await demandKept(call, body.epoch);
-      return { json: sealedKeyJson(await store.putSealedKey({ roomId: params.id!, ...body })) };
+      return sealedKeyJson(await store.putSealedKey({ roomId: params.id!, ...body }));
     },
   }),
   route("GET /v1/rooms/{id}/keys", {
@@ -298,7 +277,7 @@ export const KEYS: readonly Route[] = [
     handle: async ({ store, params, query }) => {
       const page = { ...query, limit: Math.min(query.limit ?? LIMITS.pageDefault, MOST_KEYS) };
       const { items, next } = await store.listSealedKeys(params.id!, page);
-      return { json: { items: items.map(sealedKeyJson), next } };
+      return { items: items.map(sealedKeyJson), next };
     },
   }),
 ];

@@ -6,16 +6,17 @@
 
 import { setImmediate } from "node:timers/promises";
 import { StoreError } from "../../core/errors.ts";
-import type { Member, Page, PageRequest, Room } from "../../core/model.ts";
+import type { Member, PageRequest, Room } from "../../core/model.ts";
 import type { RoomRoster } from "../../core/operations.ts";
 import type { Store } from "../../core/store.ts";
-import { LIMITS } from "../../core/validate.ts";
 import { userOf } from "../rights/lookup.ts";
 
 /** Most members of a page, each of which is looked up. */
 export const ROSTER_MAX = 1_000;
 /** Members of a page when nobody says. */
 const ROSTER_DEFAULT = 200;
+/** Records that are read at once: SQLite holds the thread meanwhile. */
+const AT_ONCE = 5_000;
 /** Tries to see one state of a room that is being rekeyed. */
 const TRIES = 5;
 
@@ -68,10 +69,10 @@ async function stateOf(store: Store, roomId: string): Promise<State> {
   let room = await store.getRoom(roomId);
   for (let tries = 1;; tries++) {
     const { epoch } = room;
-    const members = await whole((page) => store.listMembers(roomId, page));
+    const members = await whole(store.members(roomId, { limit: AT_ONCE }));
     // After the members: who is added meanwhile is not among them, and seems to lack nothing.
     const keys = room.encrypted
-      ? await whole((page) => store.listSealedKeys(roomId, { ...page, epoch }))
+      ? await whole(store.sealedKeys(roomId, { limit: AT_ONCE, epoch }))
       : null;
     room = await store.getRoom(roomId);
     if (room.epoch === epoch) {
@@ -86,15 +87,11 @@ async function stateOf(store: Store, roomId: string): Promise<State> {
   }
 }
 
-async function whole<T>(list: (page: PageRequest) => Promise<Page<T>>): Promise<T[]> {
+async function whole<T>(items: AsyncIterable<T>): Promise<T[]> {
   const found: T[] = [];
-  let after: string | null = null;
-  do {
-    const page: Page<T> = await list({ limit: LIMITS.pageMax, after });
-    for (const it of page.items) found.push(it);
-    after = page.next;
-    // SQLite holds the thread meanwhile.
-    await setImmediate();
-  } while (after !== null);
+  for await (const item of items) {
+    found.push(item);
+    if (found.length % AT_ONCE === 0) await setImmediate();
+  }
   return found;
 }

@@ -15,6 +15,7 @@ import {
   list,
   nullable,
   object,
+  oneOf,
   optional,
   type Schema,
 } from "../pipeline/schema.ts";
@@ -52,6 +53,10 @@ const handle: Schema<string> = by(check.handle, {
 });
 /** What a user may do. */
 export const role: Schema<User["role"]> = by(check.userRole, { enum: ["admin", "user"] });
+/** What a member of a room may do. */
+export const memberRole: Schema<Member["role"]> = oneOf(["owner", "member"]);
+/** The status of a user. */
+export const userStatus: Schema<User["status"]> = oneOf(["active", "revoked"]);
 const epoch: Schema<number> = by(check.epoch, {
   type: "integer",
   minimum: 1,
@@ -63,6 +68,8 @@ export const time: Schema<string> = by(check.time, { type: "string", format: "da
 /** Yes or no. */
 export const boolean = (description: string): Schema<boolean> =>
   by(check.boolean, { type: "boolean", description });
+
+const FORCE = "Allow it for the last active admin too";
 
 const BASE64URL = /^[A-Za-z0-9_-]*$/;
 
@@ -114,6 +121,14 @@ export function numberInQuery(
   }, { type: "integer", minimum: min, maximum: max, ...json });
 }
 
+/** Text that is not empty. */
+export function textUpTo(most: number, json: JsonSchema): Schema<string> {
+  return by((field, value) => {
+    if (typeof value === "string" && value !== "" && value.length <= most) return value;
+    throw new StoreError("invalid", `${field} must be 1 to ${most} characters`, { field });
+  }, { type: "string", minLength: 1, maxLength: most, ...json });
+}
+
 /** Which page of a list. */
 export const paging: {
   limit: Schema<number | undefined>;
@@ -135,9 +150,25 @@ const epochInQuery = optional(
   numberInQuery(1, LIMITS.epoch, { description: "Only keys of this epoch" }),
 );
 
+/** Most characters that are searched for. */
+const SEARCH_CHARS = 64;
+
 /** Queries. */
 export const QUERY = {
   page: object(paging),
+  users: object({
+    ...paging,
+    search: optional(textUpTo(SEARCH_CHARS, {
+      description:
+        "Only users whose handle contains this, ignoring case, or whose key begins with it",
+    })),
+    role: optional(role),
+    status: optional(userStatus),
+  }),
+  invites: object({
+    ...paging,
+    state: optional(oneOf(["open", "used", "expired", "canceled"])),
+  }),
   rooms: object({
     ...paging,
     all: optional(described(booleanInQuery, "All rooms, not only the caller's; for admins")),
@@ -147,7 +178,7 @@ export const QUERY = {
     )),
   }),
   deleteUser: object({
-    force: optional(described(booleanInQuery, "Allow it for the last active admin too")),
+    force: optional(described(booleanInQuery, FORCE)),
     keepMemberships: optional(described(
       booleanInQuery,
       "Keep its memberships; they become valid again if a user with the same key is added",
@@ -172,8 +203,8 @@ export const BODY = {
   register: object({ token, kexPub, handle }),
   token: object({ token }),
   newUser: object({ signPub, kexPub, handle, role: optional(role) }),
-  force: object({ force: optional(boolean("Allow it for the last active admin too")) }),
-  role: object({ role, force: optional(boolean("Allow it for the last active admin too")) }),
+  force: object({ force: optional(boolean(FORCE)) }),
+  role: object({ role, force: optional(boolean(FORCE)) }),
   newInvite: object({
     role: optional(role),
     note: optional(by(check.note, { type: "string", maxLength: LIMITS.noteChars })),
@@ -213,6 +244,14 @@ export function sealedKeyJson(it: SealedKey): SealedKeyJson {
   return { ...it, sealedKey: Buffer.from(it.sealedKey).toString("base64url") };
 }
 
+/** A number of things, in an answer. */
+export const count = (description?: string): Schema<number> =>
+  by((field, value) => check.integer(field, value, 0, Number.MAX_SAFE_INTEGER), {
+    type: "integer",
+    minimum: 0,
+    ...description === undefined ? {} : { description },
+  });
+
 /** Any text, in an answer. */
 export const text = (json: JsonSchema = {}): Schema<string> =>
   by((field, value) => {
@@ -231,9 +270,7 @@ const room: Schema<Room> = object({
 const memberFields = {
   roomId,
   endpoint: signPub,
-  role: by((field, value) => check.oneOf(field, value, ["owner", "member"]), {
-    enum: ["owner", "member"],
-  }),
+  role: memberRole,
   signPub,
   kexPub,
   joinedAt: time,
@@ -242,10 +279,9 @@ const memberFields = {
 const member: Schema<Member> = object(memberFields, { title: "Member" });
 const listedMember = object({
   ...memberFields,
-  status: nullable(by((field, value) => check.oneOf(field, value, ["active", "revoked"]), {
-    enum: ["active", "revoked"],
-    description: "Status of the member's user; null if there is no such user",
-  })),
+  status: nullable(
+    described(userStatus, "Status of the member's user; null if there is no such user"),
+  ),
 }, { title: "ListedMember" });
 const key: Schema<SealedKey> = object({
   roomId,
@@ -259,9 +295,7 @@ const user: Schema<User> = object({
   kexPub,
   handle,
   role,
-  status: by((field, value) => check.oneOf(field, value, ["active", "revoked"]), {
-    enum: ["active", "revoked"],
-  }),
+  status: userStatus,
   createdAt: time,
   revokedAt: nullable(time),
 }, { title: "User" });
@@ -277,13 +311,13 @@ const invite: Schema<Invite> = object({
   canceledAt: nullable(time),
 }, { title: "Invite" });
 
-const page = <T>(it: Schema<T>): Schema<{ items: T[]; next: string | null }> =>
-  object({
-    items: list(it),
-    next: nullable(
-      text({ description: "Pass it as `after` to get the next page; null on the last page" }),
-    ),
-  });
+/** The `next` of a page. */
+export const next: Schema<string | null> = nullable(
+  text({ description: "Pass it as `after` to get the next page; null on the last page" }),
+);
+
+const page = <T>(item: Schema<T>): Schema<{ items: T[]; next: string | null }> =>
+  object({ items: list(item), next });
 
 /** Answers. */
 export const ANSWER = {
@@ -308,11 +342,7 @@ export const ANSWER = {
   }),
   blob: object({
     id: by(check.hashId, { ...HEX64, description: "SHA-256 of the bytes" }),
-    size: by((field, value) => check.integer(field, value, 0, Number.MAX_SAFE_INTEGER), {
-      type: "integer",
-      minimum: 0,
-      description: "Size in bytes",
-    }),
+    size: count("Size in bytes"),
   }),
 } as const;
 

@@ -11,7 +11,6 @@ import * as check from "../../core/validate.ts";
 import { invitesOf } from "./invite_search.ts";
 import { userOf } from "../rights/lookup.ts";
 import { type Route, route } from "../pipeline/route.ts";
-import { SEARCH } from "./search_shapes.ts";
 import { ANSWER, BODY, QUERY } from "./shapes.ts";
 
 /** Who one is, and joining. */
@@ -34,7 +33,7 @@ export const ME: readonly Route[] = [
     handle: async (call) => {
       const { token, kexPub, handle } = call.body;
       const claim = { signPub: call.caller(), kexPub, handle };
-      return { json: await call.store.consumeInvite(token, claim) };
+      return await call.store.consumeInvite(token, claim);
     },
   }),
   route("POST /v1/register/check", {
@@ -50,7 +49,7 @@ export const ME: readonly Route[] = [
       const problem = inviteProblem(invite, operations.now().toISOString());
       if (problem !== null) throw problem;
       const { role, expiresAt } = invite;
-      return { json: { role, expiresAt } };
+      return { role, expiresAt };
     },
   }),
   route("GET /v1/me", {
@@ -61,7 +60,7 @@ export const ME: readonly Route[] = [
     handle: async (call) => {
       const endpoint = call.caller();
       // Only where nobody looks can one ask without being a user.
-      return { json: { endpoint, user: await userOf(call.store, endpoint) } };
+      return { endpoint, user: await userOf(call.store, endpoint) };
     },
   }),
 ];
@@ -72,14 +71,14 @@ export const USERS: readonly Route[] = [
     id: "listUsers",
     summary: "List users, ordered by signing key; a page may have fewer items than `limit`",
     who: "admin",
-    query: SEARCH.users,
+    query: QUERY.users,
     answer: ANSWER.users,
-    handle: async ({ store, query, operations }) => {
+    handle: ({ store, query, operations }) => {
       const { limit, after, ...filter } = query;
       const page = { ...limit === undefined ? {} : { limit }, after: after ?? null };
-      if (Object.keys(filter).length === 0) return { json: await store.listUsers(page) };
+      if (Object.keys(filter).length === 0) return store.listUsers(page);
       const key = after === undefined ? null : check.hashId("after", after);
-      return { json: await operations.users.search(filter, { ...page, after: key }) };
+      return operations.users.search(filter, { ...page, after: key });
     },
   }),
   route("POST /v1/users", {
@@ -90,7 +89,7 @@ export const USERS: readonly Route[] = [
     status: 201,
     answer: ANSWER.user,
     errors: ["user_exists"],
-    handle: async ({ store, body }) => ({ json: await store.addUser(body) }),
+    handle: ({ store, body }) => store.addUser(body),
   }),
   route("GET /v1/users/{signPub}", {
     id: "getUser",
@@ -98,7 +97,7 @@ export const USERS: readonly Route[] = [
     who: "user",
     answer: ANSWER.user,
     errors: ["not_found"],
-    handle: async ({ store, params }) => ({ json: await store.getUser(params.signPub!) }),
+    handle: ({ store, params }) => store.getUser(params.signPub!),
   }),
   route("POST /v1/users/{signPub}/revoke", {
     id: "revokeUser",
@@ -108,9 +107,7 @@ export const USERS: readonly Route[] = [
     body: BODY.force,
     answer: ANSWER.user,
     errors: ["not_found", "last_admin"],
-    handle: async ({ store, params, body }) => ({
-      json: await store.revokeUser(params.signPub!, body),
-    }),
+    handle: ({ store, params, body }) => store.revokeUser(params.signPub!, body),
   }),
   route("POST /v1/users/{signPub}/restore", {
     id: "restoreUser",
@@ -118,7 +115,7 @@ export const USERS: readonly Route[] = [
     who: "admin",
     answer: ANSWER.user,
     errors: ["not_found"],
-    handle: async ({ store, params }) => ({ json: await store.restoreUser(params.signPub!) }),
+    handle: ({ store, params }) => store.restoreUser(params.signPub!),
   }),
   route("POST /v1/users/{signPub}/role", {
     id: "setUserRole",
@@ -127,9 +124,8 @@ export const USERS: readonly Route[] = [
     body: BODY.role,
     answer: ANSWER.user,
     errors: ["not_found", "last_admin"],
-    handle: async ({ store, params, body: { role, ...options } }) => ({
-      json: await store.setUserRole(params.signPub!, role, options),
-    }),
+    handle: ({ store, params, body: { role, ...options } }) =>
+      store.setUserRole(params.signPub!, role, options),
   }),
   route("DELETE /v1/users/{signPub}", {
     id: "deleteUser",
@@ -137,11 +133,10 @@ export const USERS: readonly Route[] = [
     who: "admin",
     query: QUERY.deleteUser,
     errors: ["not_found", "last_admin"],
-    handle: async ({ store, params, query: { keepMemberships = false, ...options } }) => {
-      if (keepMemberships) await store.deleteUser(params.signPub!, options);
-      else await removeUser(store, params.signPub!, options);
-      return {};
-    },
+    handle: ({ store, params, query: { keepMemberships = false, ...options } }) =>
+      keepMemberships
+        ? store.deleteUser(params.signPub!, options)
+        : removeUser(store, params.signPub!, options),
   }),
 ];
 
@@ -151,13 +146,10 @@ export const INVITES: readonly Route[] = [
     id: "listInvites",
     summary: "List invites, ordered by id; a page may have fewer items than `limit`",
     who: "admin",
-    query: SEARCH.invites,
+    query: QUERY.invites,
     answer: ANSWER.invites,
-    handle: async ({ store, query: { state, ...page } }) => ({
-      json: state === undefined
-        ? await store.listInvites(page)
-        : await invitesOf(store, state, page),
-    }),
+    handle: ({ store, query: { state, ...page } }) =>
+      state === undefined ? store.listInvites(page) : invitesOf(store, state, page),
   }),
   route("POST /v1/invites", {
     id: "createInvite",
@@ -166,9 +158,8 @@ export const INVITES: readonly Route[] = [
     body: BODY.newInvite,
     status: 201,
     answer: ANSWER.createdInvite,
-    handle: async ({ store, body, endpoint }) => ({
-      json: await store.createInvite({ ...body, createdBy: endpoint ?? "http" }),
-    }),
+    handle: ({ store, body, endpoint }) =>
+      store.createInvite({ ...body, createdBy: endpoint ?? "http" }),
   }),
   route("GET /v1/invites/{id}", {
     id: "getInvite",
@@ -176,7 +167,7 @@ export const INVITES: readonly Route[] = [
     who: "admin",
     answer: ANSWER.invite,
     errors: ["not_found"],
-    handle: async ({ store, params }) => ({ json: await store.getInvite(params.id!) }),
+    handle: ({ store, params }) => store.getInvite(params.id!),
   }),
   route("POST /v1/invites/{id}/cancel", {
     id: "cancelInvite",
@@ -184,6 +175,6 @@ export const INVITES: readonly Route[] = [
     who: "admin",
     answer: ANSWER.invite,
     errors: ["not_found", "invite_used"],
-    handle: async ({ store, params }) => ({ json: await store.cancelInvite(params.id!) }),
+    handle: ({ store, params }) => store.cancelInvite(params.id!),
   }),
 ];

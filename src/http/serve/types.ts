@@ -4,13 +4,12 @@
  * @module
  */
 
+import type { Peer } from "../options.ts";
+
 /** What answers requests. */
 export interface Fetching {
   /** Answers one request; `peer` is who is at the other end of the connection. */
-  fetch(
-    request: Request,
-    peer?: { address: string; isLocal?: boolean; isGone?: () => boolean },
-  ): Promise<Response> | Response;
+  fetch(request: Request, peer?: Peer): Promise<Response> | Response;
 }
 
 /** How {@link serve} listens and what it bounds. */
