@@ -7,6 +7,7 @@
 import type { BlobStore } from "../../blobs/types.ts";
 import type { HealthCheck } from "../../core/model.ts";
 import type { Store } from "../../core/store.ts";
+import { kept } from "../../core/async/kept.ts";
 import { within } from "../../core/async/wait.ts";
 import type { ControlPlaneOptions } from "../options.ts";
 
@@ -30,9 +31,7 @@ export function readinessOf(
   blobs: BlobStore | null,
   more: ControlPlaneOptions["readiness"],
 ): () => Promise<Readiness> {
-  let last: { at: number; answer: Promise<Readiness> } | null = null;
-
-  async function look(): Promise<Readiness> {
+  return kept(GOOD_FOR_MS, async () => {
     const found = await Promise.all([
       inTime("store", async () => (await store.health()).checks),
       blobs === null
@@ -41,14 +40,8 @@ export function readinessOf(
       more === undefined ? [] : inTime("surroundings", more),
     ]);
     const checks = found.flat();
-    return { ok: checks.every((it) => it.ok), checks };
-  }
-
-  return () => {
-    const now = performance.now();
-    if (last === null || now - last.at > GOOD_FOR_MS) last = { at: now, answer: look() };
-    return last.answer;
-  };
+    return { ok: checks.every((check) => check.ok), checks };
+  });
 }
 
 /** What a check finds; one that fails or hangs has found that it is not so. */

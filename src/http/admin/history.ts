@@ -19,15 +19,8 @@ const STEPS = 64;
 
 const SCALE = 1 / Math.log(RATIO);
 
-/** Counts what is answered. */
-export interface Recorder {
-  /** Notes an answer; `null` for one that was given without any work. */
-  request(status: number, ms: number | null): void;
-  /** Notes a refused signature or right. */
-  denial(): void;
-  /** The last hour. */
-  read(): History;
-}
+/** Counts responses. */
+export type Recorder = ReturnType<typeof recorderOf>;
 
 interface Stretch {
   /** Its number since 1970; -1: none yet. */
@@ -40,8 +33,8 @@ interface Stretch {
   steps: Uint32Array;
 }
 
-/** Makes one that knows of nothing. */
-export function recorderOf(now: () => Date): Recorder {
+/** Makes a recorder; the hour begins now. */
+export function recorderOf(now: () => Date) {
   const ring = Array.from({ length: STRETCHES }, (): Stretch => ({
     number: -1,
     requests: 0,
@@ -64,7 +57,8 @@ export function recorderOf(now: () => Date): Recorder {
   }
 
   return {
-    request(status, ms) {
+    /** Counts a response and its milliseconds; `null` for one that was given without any work. */
+    request(status: number, ms: number | null): void {
       const it = current();
       it.requests++;
       if (status >= 500) it.failed++;
@@ -73,10 +67,12 @@ export function recorderOf(now: () => Date): Recorder {
       const step = ms <= FIRST_MS ? 0 : Math.ceil(Math.log(ms / FIRST_MS) * SCALE);
       it.steps[Math.min(step, STEPS - 1)]!++;
     },
-    denial() {
+    /** Counts a refused signature or right. */
+    denial(): void {
       current().denied++;
     },
-    read() {
+    /** The last hour. */
+    read(): History {
       const number = numberOf();
       const buckets: HistoryBucket[] = [];
       for (let n = Math.max(began, number - STRETCHES + 1); n <= number; n++) {

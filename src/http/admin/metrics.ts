@@ -10,26 +10,13 @@ import { exposeLoopDelay } from "../pipeline/loop_delay.ts";
 import type { Gate } from "../pipeline/shed.ts";
 
 /** The counts of one control plane. */
-export interface Metrics {
-  /** Notes an answered request; `route` is its pattern, never the path itself. */
-  request(method: string, route: string, status: number, seconds: number): void;
-  /** Notes a refusal of a signature or a right. */
-  refusal(reason: string): void;
-  /** Shows how much is let in. */
-  gate(gate: Gate): void;
-  /** Adds a count of the surroundings. */
-  gauge(name: string, help: string, read: () => number): void;
-  /** Everything as text. */
-  text(): Promise<string>;
-  /** The content type of the text. */
-  readonly contentType: string;
-}
+export type Metrics = ReturnType<typeof metricsOf>;
 
 /** The methods that are counted by name: a caller may make up as many as it likes. */
 const METHODS = new Set(["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"]);
 
-/** Makes counts that start at nothing. */
-export function metricsOf(): Metrics {
+/** Makes counts that start at zero. */
+export function metricsOf() {
   const registry = new Registry();
   const registers = [registry];
   const requests = new Counter({
@@ -52,7 +39,7 @@ export function metricsOf(): Metrics {
     labelNames: ["reason"],
     registers,
   });
-  const gauge: Metrics["gauge"] = (name, help, read) => {
+  const gauge = (name: string, help: string, read: () => number): void => {
     new Gauge({
       name,
       help,
@@ -83,24 +70,28 @@ export function metricsOf(): Metrics {
   );
   exposeLoopDelay(registry);
   return {
-    request: (method, route, status, took) => {
+    /** Counts an answered request; `route` is its pattern, never the path itself. */
+    request: (method: string, route: string, status: number, took: number) => {
       requests.inc({ method: METHODS.has(method) ? method : "other", route, status });
       seconds.observe({ route }, took);
     },
-    refusal: (reason) => refusals.inc({ reason }),
-    gate: (it) => {
+    /** Counts a refusal of a signature or a right. */
+    refusal: (reason: string) => refusals.inc({ reason }),
+    /** Shows how many requests are let in. */
+    gate: (gate: Gate) => {
       new Counter({
         name: "unibus_http_shed_total",
         help: "Requests refused because of overload",
         registers,
         collect() {
           this.reset();
-          this.inc(it.shed);
+          this.inc(gate.shed);
         },
       });
-      gauge("unibus_http_in_flight", "Requests in flight", () => it.inFlight);
-      gauge("unibus_http_in_flight_limit", "Current limit of requests in flight", () => it.limit);
+      gauge("unibus_http_in_flight", "Requests in flight", () => gate.inFlight);
+      gauge("unibus_http_in_flight_limit", "Current limit of requests in flight", () => gate.limit);
     },
+    /** Adds a number of something else. */
     gauge,
     text: () => registry.metrics(),
     contentType: registry.contentType,

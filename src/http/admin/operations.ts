@@ -5,7 +5,7 @@
  */
 
 import config from "../../../deno.json" with { type: "json" };
-import type { ClusterStatus } from "../../core/operations.ts";
+import { kept } from "../../core/async/kept.ts";
 import type { Store } from "../../core/store.ts";
 import { ChangeLog } from "./changes.ts";
 import type { Readiness } from "./health.ts";
@@ -39,7 +39,7 @@ export function operationsOf(
   const users = new UserIndex(store);
   const changes = new ChangeLog(store, now, (signPub) => users.touch(signPub), options.onEvent);
   const recorder = recorderOf(now);
-  const cluster = looked(options.cluster);
+  const cluster = kept(GOOD_FOR_MS, async () => await options.cluster?.() ?? null);
   return {
     changes,
     users,
@@ -63,20 +63,5 @@ export function operationsOf(
       changes.close();
       users.close();
     },
-  };
-}
-
-/** Looks at the cluster once, however many ask. */
-function looked(look: ControlPlaneOptions["cluster"]): () => Promise<ClusterStatus | null> {
-  let last: { at: number; answer: Promise<ClusterStatus> } | null = null;
-  return async () => {
-    if (look === undefined) return null;
-    if (last === null || performance.now() - last.at > GOOD_FOR_MS) {
-      const it = last = { at: Infinity, answer: look() };
-      // Counted from its end: one look takes as long as the slowest node.
-      const done = () => void (it.at = performance.now());
-      it.answer.then(done, done);
-    }
-    return await last.answer;
   };
 }

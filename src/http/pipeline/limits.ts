@@ -8,25 +8,20 @@ import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
 import { isIPv6 } from "node:net";
 import { Refusal } from "./problem.ts";
 
-/** Counts tries by address. */
-export interface Limit {
-  /** Counts one; throws `rate_limited` when there were too many in this minute. */
-  take(address: string): Promise<void>;
-}
+/** Takes one of `points` a minute for an address; throws `rate_limited` when there are none left. */
+export type Limit = (address: string) => Promise<void>;
 
-/** Makes a limit of `points` a minute. */
+/** Makes a limit. */
 export function limitOf(points: number, what: string): Limit {
   const limiter = new RateLimiterMemory({ points, duration: 60 });
-  return {
-    async take(address) {
-      try {
-        await limiter.consume(groupOf(address));
-      } catch (found) {
-        if (!(found instanceof RateLimiterRes)) throw found;
-        const retryAfter = Math.max(1, Math.ceil(found.msBeforeNext / 1000));
-        throw new Refusal("rate_limited", `Too many ${what} from this address`, { retryAfter });
-      }
-    },
+  return async (address) => {
+    try {
+      await limiter.consume(groupOf(address));
+    } catch (found) {
+      if (!(found instanceof RateLimiterRes)) throw found;
+      const retryAfter = Math.max(1, Math.ceil(found.msBeforeNext / 1000));
+      throw new Refusal("rate_limited", `Too many ${what} from this address`, { retryAfter });
+    }
   };
 }
 

@@ -9,7 +9,7 @@ import type { BusAuth } from "../../core/operations.ts";
 import { StoreError } from "../../core/errors.ts";
 import type { BlobStore } from "../../blobs/types.ts";
 import type { Store } from "../../core/store.ts";
-import { type Authenticator, authenticator, type Sender } from "./authenticate.ts";
+import { Authenticator, type Sender } from "./authenticate.ts";
 import { checkLength, hasBody, hasDigest, jsonOf } from "./body.ts";
 import { BodyBudget, type BodyShare, isLarge } from "./body_budget.ts";
 import type { ControlPlaneEvent } from "../events.ts";
@@ -86,7 +86,7 @@ export class Pipeline {
   constructor(around: Surroundings, options: ControlPlaneOptions) {
     this.#around = around;
     this.#options = options;
-    this.#senders = authenticator(around.busAuth, options);
+    this.#senders = new Authenticator(around.busAuth, options);
     const perMinute = options.registrationsPerMinute ?? 60;
     this.#registrations = limitOf(perMinute, "registrations");
     this.#questions = limitOf(perMinute, "unsigned requests");
@@ -117,9 +117,9 @@ export class Pipeline {
   async #run(it: Incoming, openShare: (key: string | null) => BodyShare): Promise<Response> {
     const { route, request, params } = it;
     if (this.#around.busAuth !== "enforce") demandOwnName(request, this.#options.authorities);
-    if (route.who === "newcomer") await this.#registrations.take(it.address);
+    if (route.who === "newcomer") await this.#registrations(it.address);
     const isOpen = route.who === "anyone";
-    if (isOpen) await this.#questions.take(it.address);
+    if (isOpen) await this.#questions(it.address);
     const { endpoint, digest, fault, proof } = isOpen ? NOBODY : this.#senders.sender(request);
     // A right that is missing: thrown under `enforce`, told under `soft`; else the answer is yes.
     const judge = (check: () => void | Promise<void>) => this.#judge(it, endpoint, check);

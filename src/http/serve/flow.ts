@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { IncomingMessage, ServerResponse } from "node:http";
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 
 /** How slow is too slow. */
@@ -110,15 +110,17 @@ function flushed(socket: Socket): number {
 
 function cut(outgoing: ServerResponse, socket: Socket): void {
   if (outgoing.headersSent || !socket.writable) return void socket.destroy();
-  refuse(socket, "408 Request Timeout");
+  refuse(socket, 408);
 }
 
 /** How long the other side may take to read why it is cut off. */
 const LINGER_MS = 200;
 
 /** Answers a connection with a status alone, and ends it. */
-export function refuse(socket: Socket, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+export function refuse(socket: Socket, status: number): void {
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+  );
   // Closed at once, with bytes of it unread, the answer would be lost.
   const timer = setTimeout(() => socket.destroy(), LINGER_MS);
   socket.once("close", () => clearTimeout(timer));

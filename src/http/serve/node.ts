@@ -146,7 +146,7 @@ class Connections {
     server.on("clientError", (error: Error & { code?: string }, socket: Socket) => {
       const begun = [...this.#serving.get(socket) ?? []].some((it) => it.headersSent);
       if (begun || !socket.writable) return void socket.destroy();
-      refuse(socket, STATUS[error.code ?? ""] ?? "400 Bad Request");
+      refuse(socket, STATUS[error.code ?? ""] ?? 400);
     });
     // Without a listener a failed handshake is an error of the server in one runtime or the other.
     server.on("tlsClientError", (_: Error, socket: Socket) => void socket.destroy());
@@ -219,10 +219,7 @@ class Connections {
 }
 
 /** What a request that cannot be read is answered with, by the code of the error; else 400. */
-const STATUS: Record<string, string> = {
-  HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
-  ERR_HTTP_REQUEST_TIMEOUT: "408 Request Timeout",
-};
+const STATUS: Record<string, number> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 };
 
 /** Sends what is written, and closes without waiting for the other side. */
 function end(socket: Socket): void {

@@ -11,6 +11,7 @@ import { StoreError } from "../../core/errors.ts";
 import { listenHint } from "../../core/hints.ts";
 import { watchLoopDelay } from "../pipeline/loop_delay.ts";
 import { within } from "../../core/async/wait.ts";
+import { integer } from "../../core/validate.ts";
 import { BACKLOG, type Bounds, type Listening, serveHardened } from "./node.ts";
 import type { Fetching, HttpServer, ServeOptions } from "./types.ts";
 
@@ -167,41 +168,33 @@ async function settles(ms: number, work: Promise<unknown>): Promise<boolean> {
   return await within(ms, work.then(() => true), () => false);
 }
 
+/** What a timer can wait, and more connections than there are ports, at most. */
+const MOST = 2 ** 31 - 1;
+
+/** The numbers: default, and most. */
+const NUMBERS = {
+  port: [0, 65_535],
+  maxHeaderBytes: [MOST_HEADER_BYTES, MOST_HEADER_BYTES],
+  headersTimeout: [10_000, MOST],
+  requestTimeout: [30_000, MOST],
+  minBodyRate: [8192, MOST],
+  keepAliveTimeout: [5000, MOST],
+  maxConnections: [10_000, MOST],
+  maxConnectionsPerAddress: [512, MOST],
+} as const satisfies { [name in keyof ServeOptions]: readonly [number, number] };
+
 function boundsOf(options: ServeOptions): Bounds {
-  const whole = (name: keyof ServeOptions, value: unknown, fallback: number, most: number) => {
-    const number = value ?? fallback;
-    const least = name === "port" ? 0 : 1;
-    if (Number.isInteger(number) && number as number >= least && number as number <= most) {
-      return number as number;
-    }
-    throw new StoreError("invalid", `${name} must be ${least} to ${most}, found ${value}`, {
-      field: name,
-    });
-  };
-  const time = 2 ** 31 - 1;
+  const names = Object.keys(NUMBERS) as (keyof typeof NUMBERS)[];
+  const numbers = Object.fromEntries(names.map((name) => {
+    const [usual, most] = NUMBERS[name];
+    return [name, integer(name, options[name] ?? usual, name === "port" ? 0 : 1, most)];
+  })) as Record<typeof names[number], number>;
   const { tls } = options;
   if (tls !== undefined) checkTls(tls);
   return {
+    ...numbers,
     hostname: options.hostname ?? "127.0.0.1",
-    port: whole("port", options.port, 0, 65_535),
     ...(tls === undefined ? {} : { tls: { cert: tls.cert, key: tls.key } }),
-    maxHeaderBytes: whole(
-      "maxHeaderBytes",
-      options.maxHeaderBytes,
-      MOST_HEADER_BYTES,
-      MOST_HEADER_BYTES,
-    ),
-    headersTimeout: whole("headersTimeout", options.headersTimeout, 10_000, time),
-    requestTimeout: whole("requestTimeout", options.requestTimeout, 30_000, time),
-    minBodyRate: whole("minBodyRate", options.minBodyRate, 8192, time),
-    keepAliveTimeout: whole("keepAliveTimeout", options.keepAliveTimeout, 5000, time),
-    maxConnections: whole("maxConnections", options.maxConnections, 10_000, time),
-    maxConnectionsPerAddress: whole(
-      "maxConnectionsPerAddress",
-      options.maxConnectionsPerAddress,
-      512,
-      time,
-    ),
   };
 }
 

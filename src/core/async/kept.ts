@@ -1,0 +1,18 @@
+/**
+ * Answers that are kept for a while.
+ *
+ * @module
+ */
+
+/** Calls `work` once for all who ask at once; they and those of the next `ms` milliseconds share it. */
+export function kept<T>(ms: number, work: () => Promise<T>): () => Promise<T> {
+  let last: { answer: Promise<T>; endedAt: number } | null = null;
+  return () => {
+    if (last === null || performance.now() - last.endedAt > ms) {
+      const it = last = { answer: work(), endedAt: Infinity };
+      const end = () => void (it.endedAt = performance.now());
+      it.answer.then(end, end);
+    }
+    return last.answer;
+  };
+}
