@@ -100,9 +100,9 @@ export async function signIn(
   await page.getByRole("navigation", { name: "Console" }).waitFor();
 }
 
-/** Chooses an identity file. */
+/** Chooses a key file. */
 export async function giveFile(page: Page, text: string, name = "identity.json"): Promise<void> {
-  await page.getByLabel("Identity file", { exact: true }).setInputFiles({
+  await page.getByLabel("Key file", { exact: true }).setInputFiles({
     name,
     mimeType: "application/json",
     buffer: Buffer.from(text),

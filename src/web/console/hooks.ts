@@ -68,6 +68,8 @@ export interface Task {
   readonly failure: Failure | null;
   /** Does it; a second click while it is being done does nothing. */
   run(work: () => Promise<void>): void;
+  /** Forgets why it failed. */
+  clear(): void;
 }
 
 /** Keeps whether something is being done, and why it failed. */
@@ -82,6 +84,7 @@ export function useTask(): Task {
   return {
     busy,
     failure,
+    clear: () => setFailure(null),
     run: (work) => {
       if (running.current) return;
       running.current = true;

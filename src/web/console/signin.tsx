@@ -1,22 +1,21 @@
 /**
- * Signing in: with the key this browser keeps, or with an identity file.
+ * Signing in: with the key this browser keeps, or with a key file.
  *
  * @module
  */
 
 import type { JSX } from "preact";
-import { useEffect, useId, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { User } from "../../core/model.ts";
 import { callerOf } from "../shared/api.ts";
-import { peek, readIdentity } from "../shared/identity.ts";
 import { type Kept, kept } from "../shared/keep.ts";
-import { forget, type Keys, type Lack, lackOf } from "../shared/keys.ts";
-import { Button, Field, Form, Heading, Logo } from "../shared/page.tsx";
+import { KeyFile } from "../shared/key_file.tsx";
+import { type Keys, type Lack, lackOf } from "../shared/keys.ts";
+import { Button, Heading, Logo } from "../shared/page.tsx";
 import { type Api, apiOf } from "./data/api.ts";
 import { Failure, failureOf } from "./data/failure.ts";
 import { shortKey, visible } from "./format.ts";
 import { useTask } from "./hooks.ts";
-import { useFocus } from "./ui/dialog.tsx";
 import { Name } from "./ui/key.tsx";
 import { Trouble } from "./ui/pieces.tsx";
 
@@ -25,9 +24,6 @@ export interface SignedIn {
   readonly keys: Keys;
   readonly user: User;
 }
-
-/** An identity file of more than this is none. */
-const MOST_BYTES = 64 * 1024;
 
 /** The view. */
 export function SignIn(
@@ -44,11 +40,8 @@ export function SignIn(
     void kept().then((all) => setFound(all.filter((it) => it.registered)));
   }, []);
   const task = useTask();
-  const enter = (keys: () => Promise<Keys | null>): void =>
-    task.run(async () => {
-      const own = await keys();
-      if (own !== null) onSignedIn({ keys: own, user: await adminOf(own) });
-    });
+  const enter = (keys: Keys): void =>
+    task.run(async () => onSignedIn({ keys, user: await adminOf(keys) }));
 
   return (
     <main class="signin">
@@ -79,7 +72,7 @@ export function SignIn(
                       look="primary"
                       busy={task.busy}
                       label={`Sign in as ${visible(it.handle)}`}
-                      onClick={() => enter(() => Promise.resolve(it.keys))}
+                      onClick={() => enter(it.keys)}
                     >
                       Sign in
                     </Button>
@@ -88,7 +81,20 @@ export function SignIn(
               </ul>
             </section>
           )}
-          <FromFile enter={enter} busy={task.busy} />
+          <section class="panel" aria-labelledby="key-file">
+            <h2 id="key-file">With a key file</h2>
+            <KeyFile
+              hint={
+                <>
+                  The invite page or <code>membershipd identity create</code> created it.
+                </>
+              }
+              action="Open and sign in"
+              busy={task.busy}
+              onChoose={task.clear}
+              onKeys={(keys) => enter(keys)}
+            />
+          </section>
           <p class="muted small">
             Keys stay in this browser: they sign your requests and are never sent. Signing out, or
             closing the page, forgets what came from a file.
@@ -133,112 +139,6 @@ async function refusedInWords(keys: Keys, me: ReturnType<Api["me"]>): ReturnType
         "revoked, or is the file for another server?",
     );
   }
-}
-
-/** A file under a passphrase. */
-interface Locked {
-  name: string;
-  text: string;
-}
-
-function FromFile(
-  { enter, busy }: { enter: (keys: () => Promise<Keys | null>) => void; busy: boolean },
-): JSX.Element {
-  const input = useId();
-  const [locked, lock] = useState<Locked | null>(null);
-  const [passphrase, setPassphrase] = useState("");
-
-  const take = (file: File | undefined): void => {
-    lock(null);
-    setPassphrase("");
-    if (file === undefined) return;
-    enter(async () => {
-      if (file.size > MOST_BYTES) throw new Failure("problem", unreadable(null));
-      const text = await file.text();
-      if (!isLocked(text)) return await keysIn(text, null);
-      lock({ name: file.name, text });
-      return null;
-    });
-  };
-
-  return (
-    <section class="panel" aria-labelledby="identity-file">
-      <h2 id="identity-file">With an identity file</h2>
-      <div class="field">
-        <label for={input}>Identity file</label>
-        <div class="muted small" id={`${input}-hint`}>
-          The invite page or <code>membershipd identity create</code> created it.
-        </div>
-        <input
-          id={input}
-          class="input file"
-          type="file"
-          aria-describedby={`${input}-hint`}
-          accept=".json,application/json"
-          // So that the same file can be chosen again.
-          onClick={(event) => event.currentTarget.value = ""}
-          onChange={(event) => take(event.currentTarget.files?.[0])}
-        />
-      </div>
-      {locked !== null && (
-        <Form
-          onSubmit={() => {
-            if (passphrase !== "") enter(() => keysIn(locked.text, passphrase));
-          }}
-        >
-          <Passphrase file={locked.name} value={passphrase} onInput={setPassphrase} />
-          <div class="actions">
-            <Button look="primary" busy={busy} disabled={passphrase === ""}>
-              {busy ? "Opening" : "Open and sign in"}
-            </Button>
-          </div>
-        </Form>
-      )}
-    </section>
-  );
-}
-
-function isLocked(text: string): boolean {
-  try {
-    return peek(text).locked;
-  } catch (error) {
-    throw new Failure("problem", unreadable(error));
-  }
-}
-
-async function keysIn(text: string, passphrase: string | null): Promise<Keys> {
-  try {
-    const { secrets, keys } = await readIdentity(text, passphrase);
-    forget(secrets);
-    return keys;
-  } catch (error) {
-    throw new Failure("problem", unreadable(error));
-  }
-}
-
-function Passphrase(
-  { file, value, onInput }: { file: string; value: string; onInput: (value: string) => void },
-): JSX.Element {
-  const ref = useFocus<HTMLInputElement>();
-  return (
-    <Field
-      label="Passphrase"
-      hint={`${visible(file)} is protected. Opening it takes a second or two.`}
-      type="password"
-      autoComplete="off"
-      inputRef={ref}
-      value={value}
-      onInput={onInput}
-    />
-  );
-}
-
-function unreadable(error: unknown): string {
-  const { code, field } = (error ?? {}) as { code?: unknown; field?: unknown };
-  if (field === "passphrase") return "The passphrase does not open this file.";
-  return code === "unsupported"
-    ? "The identity file has a newer version than this console can read."
-    : "This is not an identity file. Choose the small JSON file written by membershipd or the invite page.";
 }
 
 function Lacking({ lack }: { lack: Lack }): JSX.Element {

@@ -6,11 +6,11 @@
 
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import { StoreError } from "../../core/errors.ts";
 import type { Secrets } from "../../keys/locked.ts";
 import * as check from "../../core/validate.ts";
-import { peek, readIdentity, writeIdentity } from "../shared/identity.ts";
-import { forget, type Keys } from "../shared/keys.ts";
+import { writeIdentity } from "../shared/identity.ts";
+import { inSteps, KeyFile } from "../shared/key_file.tsx";
+import type { Keys } from "../shared/keys.ts";
 import { CopyButton } from "../shared/copy.tsx";
 import { Button, download, Field, Form, Heading, Notice } from "../shared/page.tsx";
 
@@ -248,98 +248,22 @@ export function SaveForm(props: {
 export function FileForm(
   props: { onKeys: (keys: Keys, file: string | null) => void; onBack: () => void },
 ): JSX.Element {
-  const [text, setText] = useState<string | null>(null);
-  const [name, setName] = useState<string | null>(null);
-  const [locked, setLocked] = useState(false);
-  const [passphrase, setPassphrase] = useState("");
-  const [error, setError] = useState<string | null>(null);
-  const [progress, setProgress] = useState<number | null>(null);
-
-  async function choose(file: File | undefined): Promise<void> {
-    setError(null);
-    setText(null);
-    setLocked(false);
-    if (file === undefined) return;
-    try {
-      const found = file.size > 16_384 ? "" : await file.text();
-      setLocked(peek(found).locked);
-      setText(found);
-      // It is shown in a command to copy.
-      setName(/^[\w.-]+$/.test(file.name) ? file.name : null);
-    } catch (error) {
-      setError(said(error));
-    }
-  }
-
-  const showProgress = (part: number) => setProgress(inSteps(part));
-
-  async function open(): Promise<void> {
-    if (text === null) return setError("Choose your key file");
-    if (locked && passphrase === "") return setError("Enter the passphrase of the file");
-    setProgress(0);
-    try {
-      const { secrets, keys } = await readIdentity(text, locked ? passphrase : null, showProgress);
-      forget(secrets);
-      props.onKeys(keys, name);
-    } catch (error) {
-      setProgress(null);
-      setError(said(error));
-    }
-  }
-
   return (
     <>
       <Heading title="Use a key file" site={SITE}>Use the key file you have</Heading>
-      <p>
-        It is read in your browser and not sent. Its name often begins with <code>unibus-</code>.
-      </p>
-      <Form
-        onSubmit={() => void open()}
-      >
-        <div class="field">
-          <label for="file">Key file</label>
-          <input
-            id="file"
-            class="input"
-            type="file"
-            accept=".json,application/json"
-            onChange={(event) => void choose(event.currentTarget.files?.[0])}
-          />
-        </div>
-        {locked && (
-          <Field
-            label="Passphrase of the file"
-            type="password"
-            autoComplete="current-password"
-            value={passphrase}
-            disabled={progress !== null}
-            onInput={(value) => {
-              setPassphrase(value);
-              setError(null);
-            }}
-          />
-        )}
-        {error !== null && <Notice tone="bad">{error}</Notice>}
-        <div class="actions">
-          <Button look="primary" busy={progress !== null}>
-            {progress === null ? "Continue" : `Opening … ${Math.round(progress * 100)} %`}
-          </Button>
-          <Button look="quiet" onClick={props.onBack}>Create new keys instead</Button>
-        </div>
-      </Form>
+      <KeyFile
+        hint={
+          <>
+            It is read in your browser and not sent. Its name often begins with{" "}
+            <code>unibus-</code>.
+          </>
+        }
+        action="Continue"
+        onKeys={props.onKeys}
+      />
+      <div class="actions">
+        <Button look="quiet" onClick={props.onBack}>Create new keys instead</Button>
+      </div>
     </>
   );
-}
-
-/** Progress as it is worth to be drawn. */
-function inSteps(part: number): number {
-  return Math.floor(part * 50) / 50;
-}
-
-function said(error: unknown): string {
-  if (!(error instanceof StoreError)) return "The file could not be read";
-  if (error.field === "passphrase") return "The passphrase does not open this file";
-  return error.code === "unsupported"
-    ? "The file has a newer version than this page can read"
-    : "This is not a key file, or it is damaged";
 }

@@ -140,6 +140,13 @@ export function Logo(): JSX.Element {
   );
 }
 
+/** Focuses an element when it appears. */
+export function useFocus<T extends HTMLElement>(): RefObject<T> {
+  const ref = useRef<T>(null) as RefObject<T>;
+  useEffect(() => ref.current?.focus(), []);
+  return ref;
+}
+
 /** Gives the person a file. */
 export function download(name: string, text: string): void {
   const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));

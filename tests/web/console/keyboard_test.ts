@@ -63,8 +63,8 @@ browserTest("an admin revokes, invites and leaves with the keyboard alone", asyn
   await using it = await visit();
   const { page } = it;
   await page.goto(`${at.url}/console`);
-  await page.getByLabel("Identity file", { exact: true }).waitFor();
-  await tabTo(page, "Identity file");
+  await page.getByLabel("Key file", { exact: true }).waitFor();
+  await tabTo(page, "Key file");
   await giveFile(page, ada.file);
   // The view's heading has the focus: a screen reader begins there.
   await page.getByRole("button", { name: "Sign out" }).waitFor();

@@ -25,13 +25,13 @@ browserTest(
       await giveFile(page, text);
       await page.getByRole("alert").filter({ hasText: words }).waitFor();
     };
-    await tell("hello", /not an identity file/);
-    await tell("{}", /not an identity file/);
-    await tell("x".repeat(100_000), /not an identity file/);
+    await tell("hello", /not a key file/);
+    await tell("{}", /not a key file/);
+    await tell("x".repeat(100_000), /not a key file/);
     await tell(ada.file.replace('"version": 1', '"version": 9'), /newer version/);
     await tell(
       JSON.stringify({ ...JSON.parse(ada.file), kexPub: bob.identity.kexPub }),
-      /not an identity file/,
+      /not a key file/,
     );
     await tell(bob.file, /bob is not an admin here/);
     await tell(eve.file, /does not belong to an active user/);

@@ -97,7 +97,7 @@ for (const look of looks) {
         await shoot(page, `${view}-${look.screen}-${look.scheme}`);
       };
       await page.goto(`${at.url}/console`);
-      await page.getByLabel("Identity file", { exact: true }).waitFor();
+      await page.getByLabel("Key file", { exact: true }).waitFor();
       await lookAt("signin");
       await signIn(page, at.url, ada);
       await page.getByText("All is well").waitFor();

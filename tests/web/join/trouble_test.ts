@@ -91,7 +91,6 @@ browserTest(
         mimeType: "application/json",
         buffer: Buffer.from(exportIdentity(createIdentity())),
       });
-      await page.getByRole("button", { name: "Continue" }).click();
       await page.getByLabel("Your name").fill("Ada");
       await page.getByRole("button", { name: "Join" }).click();
       await heading(page, "Welcome, Ada");
@@ -153,7 +152,6 @@ browserTest(
       await page.getByText("This is not a key file").waitFor();
       await assertLooks(page, "x-no-key-file");
       await choose(exportIdentity(identity));
-      await page.getByRole("button", { name: "Continue" }).click();
       await page.getByLabel("Your name").fill("Rex");
       await page.getByRole("button", { name: "Join" }).click();
       await heading(page, "These keys no longer have access");

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { ComponentChildren, JSX, RefObject } from "preact";
-import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
+import type { ComponentChildren, JSX } from "preact";
+import { useId, useLayoutEffect, useRef } from "preact/hooks";
 
 /** What {@link Dialog} takes. */
 export interface DialogProps {
@@ -73,11 +73,4 @@ function restoreFocus(before: Element | null): void {
 /** Puts the focus on the view's heading: where a screen reader begins to read. */
 export function focusHeading(): void {
   document.querySelector<HTMLElement>("main h1")?.focus();
-}
-
-/** Focuses an element when it appears. */
-export function useFocus<T extends HTMLElement>(): RefObject<T> {
-  const ref = useRef<T>(null) as RefObject<T>;
-  useEffect(() => ref.current?.focus(), []);
-  return ref;
 }

@@ -9,11 +9,11 @@ import { useState } from "preact/hooks";
 import type { CreatedInvite, UserRole } from "../../../core/model.ts";
 import { siteUrl } from "../../shared/api.ts";
 import { CopyButton } from "../../shared/copy.tsx";
-import { Button, Field, Form } from "../../shared/page.tsx";
+import { Button, Field, Form, useFocus } from "../../shared/page.tsx";
 import { lasts, moment } from "../format.ts";
 import { useLive, useLoad, useTask } from "../hooks.ts";
 import { useSession } from "../data/session.ts";
-import { Dialog, useFocus } from "../ui/dialog.tsx";
+import { Dialog } from "../ui/dialog.tsx";
 import { Badge, Choice, Trouble, Who } from "../ui/pieces.tsx";
 import { QrCode } from "../ui/qr.tsx";
 
