@@ -4,11 +4,12 @@
  * @module
  */
 
+import type { StreamInfo } from "@nats-io/jetstream";
 import type { HealthCheck } from "../core/model.ts";
 import { within } from "../core/async/wait.ts";
 import type { Bucket } from "./log/bucket.ts";
 import type { Cache, CacheOptions } from "./cache/cache.ts";
-import { isCurrentReplica, lossOf, quorumAge, type StreamInfo, streamInfo } from "./log/stream.ts";
+import { isCurrentReplica, lossOf, quorumAge, streamInfo } from "./log/stream.ts";
 
 /** How long one look may take, milliseconds: who asks whether we are well does not wait for long. */
 const LOOK = 2000;

@@ -1,5 +1,5 @@
 /**
- * Whether somebody serves from a bucket.
+ * Checks whether a server uses a bucket.
  *
  * @module
  */
@@ -7,13 +7,20 @@
 import { StoreError } from "../core/errors.ts";
 import type { Bucket } from "./log/bucket.ts";
 import { FEED_PREFIX } from "./log/feed.ts";
+import { ask } from "./log/wire.ts";
 
-/** `refused` for a bucket that a server listens to: what it writes later would be lost. */
+/**
+ * Refuses a bucket that a server uses: its later writes would be lost.
+ *
+ * @throws {StoreError} refused: when a server listens to the bucket
+ */
 export async function refuseInUse(bucket: Bucket, deadline: number): Promise<void> {
-  const { consumers } = await bucket.api<{ consumers: string[] | null }>(
+  // The library lists consumers with their state, and leaves out those that do not answer in time.
+  const { consumers } = await ask<{ consumers: string[] | null }>(
+    bucket.nc,
     `CONSUMER.NAMES.${bucket.stream}`,
     {},
-    deadline,
+    { deadline },
   );
   const listeners = (consumers ?? []).filter((it) => it.startsWith(FEED_PREFIX)).length;
   if (listeners === 0) return;

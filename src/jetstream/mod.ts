@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { StreamInfo } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../core/errors.ts";
 import { type Connection, connectNats, type NatsOptions } from "../nats/connection/connect.ts";
@@ -14,7 +15,7 @@ import { JetStreamBackend } from "./backend.ts";
 import { Bucket } from "./log/bucket.ts";
 import { fsyncState } from "./log/fsync.ts";
 import { readMarker, refuseInProgress } from "./log/marker.ts";
-import { checkServer, ensureStream, type StreamInfo } from "./log/stream.ts";
+import { checkServer, ensureStream } from "./log/stream.ts";
 
 /** Something an operator should know, which does not stop the store. */
 export interface StoreWarning {

@@ -132,6 +132,19 @@ Deno.test("objects: the bucket takes no more bytes than it may, and the stream b
   assert.equal((await blobs.stat(small.id))?.size, MB / 2);
 });
 
+Deno.test("objects: a server whose largest message is smaller than a chunk takes blobs", async () => {
+  await using small = await testServer({ maxPayload: 64 * 1024 });
+  const nc = await connectNats({ servers: small.url });
+  try {
+    await using blobs = await openObjectBlobs({ connection: nc, bucket: "SMALL" });
+    const bytes = bytesOf(200_000);
+    const { id } = await blobs.put(chunks(bytes), { maxBytes: MB });
+    assert.equal(idOf(await bodyOf(await blobs.get(id))), id);
+  } finally {
+    await nc.close();
+  }
+});
+
 Deno.test("objects: the library of the object store reads what we store", async () => {
   await using bed = await objectBed();
   await using blobs = await bed.open();

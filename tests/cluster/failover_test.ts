@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { connect } from "@nats-io/transport-node";
 import type { Member } from "../../src/core/model.ts";
 import { openJetStream } from "../../src/jetstream/mod.ts";
-import type { StreamInfo } from "../../src/jetstream/log/stream.ts";
+import type { StreamInfo } from "@nats-io/jetstream";
 import type { Store } from "../../src/core/store.ts";
 import { StoreError } from "../../src/core/errors.ts";
 import { invariantProblems } from "../conformance/mod.ts";

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { connect } from "@nats-io/transport-node";
 import { openJetStream } from "../../src/jetstream/mod.ts";
-import type { StreamInfo } from "../../src/jetstream/log/stream.ts";
+import type { StreamInfo } from "@nats-io/jetstream";
 import { hexKey } from "../conformance/kit/kit.ts";
 import { testCluster, type TestServer } from "../helpers/nats.ts";
 import { until } from "../cli/serve/kit.ts";

@@ -6,10 +6,10 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../../src/core/errors.ts";
-import { askStream, findStream } from "../../../src/jetstream/cluster/copies.ts";
+import { findStream } from "../../../src/jetstream/cluster/copies.ts";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
 import { copyStream, isHalf, numbersOf } from "../../../src/jetstream/cluster/transfer.ts";
-import { apiCode, wait } from "../../../src/jetstream/log/wire.ts";
+import { apiCode, manage, wait } from "../../../src/jetstream/log/wire.ts";
 import { SnapshotDigest, type SnapshotSummary } from "../../../src/snapshot/format.ts";
 import { command, type CommandUnknownOpts, type Context, withProgress } from "../../command.ts";
 import { UsageError } from "../../terminal/failure.ts";
@@ -177,9 +177,10 @@ async function makeRoom(
   if (found === null) return false;
   const half = isHalf(found);
   if (!half && JSON.stringify(numbersOf(found.state)) === JSON.stringify(wanted)) return true;
-  const { messages, consumer_count } = found.state as { messages: number; consumer_count?: number };
+  const { messages, consumer_count } = found.state;
   if (half || (messages === 0 && !consumer_count)) {
-    await askStream(target, `STREAM.DELETE.${stream}`, undefined, soon(), signal);
+    const options = { deadline: soon(), signal };
+    await manage(target, `Delete stream ${stream}`, (jsm) => jsm.streams.delete(stream), options);
     return false;
   }
   throw new StoreError(

@@ -4,9 +4,11 @@
  * @module
  */
 
+import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { isStoreError, StoreError } from "../../../src/core/errors.ts";
-import { askStream, copiesOf, findStream } from "../../../src/jetstream/cluster/copies.ts";
+import { copiesOf, findStream } from "../../../src/jetstream/cluster/copies.ts";
+import { manage } from "../../../src/jetstream/log/wire.ts";
 import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import { print, printJson } from "../../terminal/output.ts";
@@ -104,21 +106,11 @@ async function demandCopies(
 /**
  * Lists all streams of the account; the cluster's leader knows them even if they have no leader.
  */
-async function namesOf(
+function namesOf(
   service: NatsConnection,
   deadline: number,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const names: string[] = [];
-  for (;;) {
-    const { streams } = await askStream<{ streams: string[] | null }>(
-      service,
-      "STREAM.NAMES",
-      { offset: names.length },
-      deadline,
-      signal,
-    );
-    if (!streams?.length) return names;
-    names.push(...streams);
-  }
+  const list = (jsm: JetStreamManager) => Array.fromAsync(jsm.streams.names());
+  return manage(service, "List streams", list, { deadline, signal });
 }

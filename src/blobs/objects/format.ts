@@ -1,40 +1,25 @@
 /**
- * How JetStream's object store lays an object out, so that it and its tools read what we write.
+ * How JetStream's object store lays out an object, so that its library and tools read what we write.
  *
- * Chunks are messages on one subject an object, in order; the object is there once the message with
- * its description is. Source: NATS ADR-20.
+ * Chunks are messages on one subject per object, in order; the object exists once the message with its
+ * description does. Source: NATS ADR-20. The subjects stand here because the library keeps its own to
+ * itself.
  *
  * @module
  */
 
+import { Base64UrlPaddedCodec, type ObjectInfo as LibraryInfo } from "@nats-io/obj";
 import { Buffer } from "node:buffer";
 
-/** The description of an object, the parts we use. */
-export interface ObjectInfo {
-  /** The object's name; of ours, the blob's id. */
-  name: string;
-  /** The bucket. */
-  bucket: string;
-  /** Names the subject of its chunks. */
-  nuid: string;
-  /** Bytes. */
-  size: number;
-  /** Messages. */
-  chunks: number;
-  /** `SHA-256=` and the digest in base64url. */
-  digest: string;
-  /** When it was stored. */
-  mtime: string;
-  /** Whether it was deleted. */
-  deleted?: boolean;
-  /** Who put it, and other tools' own. */
-  metadata?: Record<string, string>;
-  /** Bytes of each chunk but the last. */
-  options?: { max_chunk_size?: number };
-}
+/** The description of an object as it is stored; without `deleted` it was never deleted. */
+export type ObjectInfo =
+  & Omit<LibraryInfo, "revision" | "headers" | "deleted">
+  & Partial<Pick<LibraryInfo, "deleted">>;
 
 /** The subjects of a bucket. */
 export class ObjectSubjects {
+  /** The bucket's name. */
+  readonly bucket: string;
   /** The stream's name. */
   readonly stream: string;
   /** All chunks. */
@@ -44,34 +29,30 @@ export class ObjectSubjects {
   readonly #prefix: string;
 
   constructor(bucket: string) {
+    this.bucket = bucket;
     this.stream = `OBJ_${bucket}`;
     this.#prefix = `$O.${bucket}`;
     this.chunks = `${this.#prefix}.C.>`;
     this.metas = `${this.#prefix}.M.>`;
   }
 
-  /** The chunks of one object. */
+  /** Returns the subject of one object's chunks. */
   chunksOf(nuid: string): string {
     return `${this.#prefix}.C.${nuid}`;
   }
 
-  /** The description of one object. */
+  /** Returns the subject of one object's description. */
   metaOf(name: string): string {
-    return `${this.#prefix}.M.${padded(Buffer.from(name))}`;
+    return `${this.#prefix}.M.${Base64UrlPaddedCodec.encode(name)}`;
   }
 
-  /** The nuid in a chunk's subject. */
+  /** Returns the nuid in a chunk's subject. */
   nuidOf(subject: string): string {
     return subject.slice(this.#prefix.length + 3);
   }
 }
 
-/** The digest of a blob as the description holds it. */
+/** Returns the digest of a blob as its description has it. */
 export function digestOfId(id: string): string {
-  return `SHA-256=${padded(Buffer.from(id, "hex"))}`;
-}
-
-/** Base64url with its padding, as the object store has it. */
-function padded(bytes: Buffer): string {
-  return bytes.toString("base64").replaceAll("+", "-").replaceAll("/", "_");
+  return `SHA-256=${Base64UrlPaddedCodec.encode(Buffer.from(id, "hex"))}`;
 }

@@ -10,14 +10,7 @@
  * @module
  */
 
-import {
-  left,
-  parseAnswer,
-  RawHeaders,
-  request,
-  retry,
-  WrongRevision,
-} from "../../jetstream/log/wire.ts";
+import { retry, WrongRevision } from "../../jetstream/log/wire.ts";
 import { demandQuota } from "../holders.ts";
 import type { ObjectInfo } from "./format.ts";
 import { type Found, readInfo } from "./info.ts";
@@ -29,8 +22,6 @@ const BYTES = "unibus-bytes";
 const UNOWNED = "unowned";
 /** Owners that one description names; more of the same bytes are not named, and not charged. */
 const MOST_OWNERS = 256;
-/** How long one try may take before the next: a request sent while there is no leader is dropped. */
-const TRY_TIMEOUT = 2000;
 
 /** Who put an object, by its description. */
 export function holdersOf({ metadata }: ObjectInfo): BlobHolders {
@@ -54,16 +45,8 @@ export async function replaceInfo(
   deadline: number,
 ): Promise<boolean> {
   const what = `Describing object ${info.name}`;
-  const headers = new RawHeaders(
-    `Nats-Rollup: sub\r\nNats-Expected-Last-Subject-Sequence: ${revision}\r\n`,
-  );
   try {
-    await retry(what, deadline, async () => {
-      const timeout = Math.min(left(deadline), TRY_TIMEOUT);
-      const subject = stream.subjects.metaOf(info.name);
-      const answer = await request(stream.nc, subject, JSON.stringify(info), timeout, headers);
-      parseAnswer(answer, what);
-    });
+    await retry(what, deadline, () => stream.describe(info, revision, deadline, what));
     return true;
   } catch (error) {
     if (!(error instanceof WrongRevision)) throw error;
@@ -129,7 +112,7 @@ export class Accounts {
   #info(owner: string, bytes: number): ObjectInfo {
     return {
       name: nameOf(owner),
-      bucket: this.#stream.subjects.stream.slice("OBJ_".length),
+      bucket: this.#stream.subjects.bucket,
       nuid: owner,
       size: 0,
       chunks: 0,

@@ -6,7 +6,6 @@
 
 import { Buffer } from "node:buffer";
 import { StoreError } from "../../core/errors.ts";
-import { apiCode, CODE } from "../../jetstream/log/wire.ts";
 import type { ObjectInfo } from "./format.ts";
 import type { ObjectStream } from "./stream.ts";
 import type { BlobInfo } from "../types.ts";
@@ -36,13 +35,15 @@ export async function* listInfos(
 ): AsyncGenerator<ObjectInfo> {
   const { metas } = stream.subjects;
   const deadline = () => Date.now() + opTimeout;
-  const last = await lastSequence(stream, deadline());
+  const lastSequence = async () =>
+    (await stream.read({ last_by_subj: metas }, deadline()))?.sequence ?? 0;
+  const last = await lastSequence();
   for (let sequence = 1; sequence <= last;) {
     check();
     const found = await stream.readBatch(metas, sequence, BATCH, deadline());
     if (found.length === 0) {
       // Removed meanwhile; or of a replica that is behind, and what it has not would be left out.
-      if (await lastSequence(stream, deadline()) < sequence) return;
+      if (await lastSequence() < sequence) return;
       throw new StoreError("unavailable", "Listing the blobs: a replica is behind; try again");
     }
     for (const { data } of found) {
@@ -50,18 +51,6 @@ export async function* listInfos(
       if (blob !== null) yield blob;
     }
     sequence = found.at(-1)!.sequence + 1;
-  }
-}
-
-/** The sequence of the newest description, as the leader knows it. */
-async function lastSequence(stream: ObjectStream, deadline: number): Promise<number> {
-  try {
-    const asked = { last_by_subj: stream.subjects.metas };
-    const { message } = await stream.api<{ message: { seq: number } }>("MSG.GET", asked, deadline);
-    return message.seq;
-  } catch (error) {
-    if (apiCode(error) === CODE.noMessage) return 0;
-    throw error;
   }
 }
 

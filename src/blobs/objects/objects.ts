@@ -17,6 +17,7 @@ import { costOf, isNobody, merged, missingIn, noBlob, notOwner } from "../holder
 import { takeIn } from "../intake.ts";
 import { Lifetime } from "../lifetime.ts";
 import type { ObjectInfo } from "./format.ts";
+import { isCurrentReplica } from "../../jetstream/log/stream.ts";
 import { Accounts, holdersOf, replaceInfo, withHolders } from "./holders.ts";
 import { type Found, isSound, isThere, readInfo } from "./info.ts";
 import { ObjectBlocks } from "./read.ts";
@@ -39,6 +40,8 @@ import type {
 
 /** Bytes of a chunk, as the library has them. */
 const CHUNK = 128 * 1024;
+/** Bytes that the headers of a chunk may take of the server's largest message. */
+const HEADERS = 256;
 /** Tries to change a description while others change it. */
 const TRIES = 32;
 
@@ -129,8 +132,8 @@ class ObjectBlobs implements BlobStore {
   }
 
   async put(source: AsyncIterable<Uint8Array>, options: PutBlobOptions): Promise<StoredBlob> {
-    const { max_payload: most = CHUNK } = this.#stream.nc.info ?? {};
-    const chunkSize = Math.min(CHUNK, most);
+    const { max_payload: most = Infinity } = this.#stream.nc.info ?? {};
+    const chunkSize = Math.min(CHUNK, most - HEADERS);
     return await this.#lifetime.run(() =>
       takeIn(source, options, this.#lifetime, chunkSize, async () => {
         return new ObjectSink(this.#stream, {
@@ -261,12 +264,12 @@ class ObjectBlobs implements BlobStore {
 
   async health(): Promise<BlobHealth> {
     if (this.#lifetime.closed) return { ok: false, detail: "The store of blobs is closed" };
-    const bucket = this.#stream.subjects.stream.slice("OBJ_".length);
+    const { bucket } = this.#stream.subjects;
     try {
       const info = await this.#stream.info(this.#deadline());
       if (info === null) return { ok: false, detail: `No bucket ${bucket} on the server` };
       const others = info.cluster?.replicas ?? [];
-      const current = others.filter((it) => it.current && it.offline !== true).length;
+      const current = others.filter(isCurrentReplica).length;
       const wanted = info.config.num_replicas;
       const detail = `${current + 1} of ${wanted} replicas current, ${info.state.bytes} bytes`;
       return { ok: 2 * (current + 1) > wanted, detail };

@@ -6,16 +6,7 @@
 
 import { nuid } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
-import {
-  InFlight,
-  left,
-  parseAnswer,
-  RawHeaders,
-  request,
-  retry,
-  Transient,
-  WrongRevision,
-} from "../../jetstream/log/wire.ts";
+import { InFlight, retry, Transient, WrongRevision } from "../../jetstream/log/wire.ts";
 import type { Sink } from "../intake.ts";
 import { digestOfId, type ObjectInfo } from "./format.ts";
 import { costOf, isNobody, merged, missingIn } from "../holders.ts";
@@ -28,8 +19,6 @@ import type { BlobHolders } from "../types.ts";
 const WINDOW = 8;
 /** Tries to describe an object while others change it. */
 const TRIES = 32;
-/** How long one try may take before the next: a request sent while there is no leader is dropped. */
-const TRY_TIMEOUT = 2000;
 /** How long removing what was stored may take after something has failed, milliseconds. */
 const LAST_TRY = 250;
 
@@ -99,10 +88,9 @@ export class ObjectSink implements Sink {
   /** Sends one chunk. Never twice: what a first try stored late would stand in the wrong place. */
   async #send(block: Uint8Array, number: number): Promise<void> {
     const what = `Storing chunk ${number} of a blob`;
-    const subject = this.#stream.subjects.chunksOf(this.#nuid);
     try {
-      const answer = await request(this.#stream.nc, subject, block, this.#opTimeout);
-      this.#sequences[number] = parseAnswer<{ seq: number }>(answer, what).seq;
+      const timeout = this.#opTimeout;
+      this.#sequences[number] = await this.#stream.append(this.#nuid, block, timeout, what);
     } catch (error) {
       if (!(error instanceof Transient)) throw error;
       throw new StoreError("unavailable", `${what}: ${error.message}`, { cause: error });
@@ -120,10 +108,10 @@ export class ObjectSink implements Sink {
     if (this.#sequences.some((it, i) => i > 0 && it <= this.#sequences[i - 1]!)) {
       throw new StoreError("unavailable", "Storing a blob: its chunks were stored out of order");
     }
-    const info: ObjectInfo & { description: string } = {
+    const info: ObjectInfo = {
       name: id,
       description: "",
-      bucket: this.#stream.subjects.stream.slice("OBJ_".length),
+      bucket: this.#stream.subjects.bucket,
       nuid: this.#nuid,
       size,
       chunks: this.#chunks,
@@ -210,19 +198,12 @@ export class ObjectSink implements Sink {
   /** Stores the description where the last one is `expected`. Returns what is there then. */
   #publish(info: ObjectInfo, expected: number): Promise<Found | null> {
     const deadline = Date.now() + this.#opTimeout;
-    const subject = this.#stream.subjects.metaOf(info.name);
-    const body = JSON.stringify(info);
     const what = `Storing blob ${info.name}`;
-    const headers = new RawHeaders(
-      `Nats-Rollup: sub\r\nNats-Expected-Last-Subject-Sequence: ${expected}\r\n`,
-    );
     return retry(what, deadline, async () => {
       try {
-        const timeout = Math.min(left(deadline), TRY_TIMEOUT);
-        const answer = await request(this.#stream.nc, subject, body, timeout, headers);
-        const { seq } = parseAnswer<{ seq: number }>(answer, what);
+        const revision = await this.#stream.describe(info, expected, deadline, what);
         this.#described = true;
-        return { info, revision: seq };
+        return { info, revision };
       } catch (error) {
         if (error instanceof Transient && !(error instanceof InFlight)) this.#described = true;
         if (!(error instanceof WrongRevision)) throw error;

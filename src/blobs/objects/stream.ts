@@ -1,29 +1,39 @@
 /**
- * The stream under an object store's bucket: made, asked, and its messages read.
+ * The stream under an object store's bucket: created, changed, read and written.
  *
  * @module
  */
 
-import { Buffer } from "node:buffer";
-import { createInbox, type NatsConnection } from "@nats-io/transport-node";
-import { StoreError } from "../../core/errors.ts";
 import {
+  DirectMsgHeaders,
+  jetstream,
+  type JetStreamClient,
+  type JetStreamManager,
+  type JetStreamPublishOptions,
+  JsHeaders,
+  type LastForMsgRequest,
+  type NextMsgRequest,
+  type StreamInfo,
+} from "@nats-io/jetstream";
+import { Objm } from "@nats-io/obj";
+import { headers, type NatsConnection } from "@nats-io/transport-node";
+import { StoreError } from "../../core/errors.ts";
+import { directGet, endedBy } from "../../jetstream/log/direct.ts";
+import {
+  answered,
   apiCode,
-  type ApiError,
+  ask,
   CODE,
   left,
-  ofApi,
-  parseAnswer,
-  publish,
-  request,
+  manage,
+  orNone,
   retry,
-  subscribe,
   Transient,
   wait,
 } from "../../jetstream/log/wire.ts";
-import { ObjectSubjects } from "./format.ts";
+import { type ObjectInfo, ObjectSubjects } from "./format.ts";
 
-/** How long one try may take before the next: a request sent while there is no leader is dropped. */
+/** Milliseconds for one try: a request sent while there is no leader is dropped. */
 const TRY_TIMEOUT = 2000;
 
 /** A stored message. */
@@ -38,25 +48,13 @@ export interface Message {
   data: Uint8Array<ArrayBuffer>;
 }
 
-/** What the server says of a stream; the parts we use. */
-export interface StreamInfo {
-  /** The configuration. */
-  config: Record<string, unknown> & { num_replicas: number; allow_direct?: boolean };
-  /** Its messages; `subjects` where they were asked for. */
-  state: { messages: number; bytes: number; subjects?: Record<string, number> | null };
-  /** The Raft group, where there is one. */
-  cluster?: { leader?: string; replicas?: { current: boolean; offline?: boolean }[] };
-  /** How many subjects there are, where they were asked for. */
-  total?: number;
-}
-
-/** How the stream is wanted. */
+/** Options of {@link ObjectStream.ensure}. */
 export interface EnsureOptions {
-  /** Copies of the stream; left as it is, or 1, when not named. */
+  /** Copies of the stream. Default: 1 for a new one, else unchanged. */
   replicas: number | undefined;
-  /** Bring one that is there to `replicas` too. */
+  /** Whether an existing stream is changed to `replicas`. */
   resize: boolean;
-  /** When to give up. */
+  /** When to give up, milliseconds since the epoch. */
   deadline: number;
   /** Ends the wait. */
   signal: AbortSignal | undefined;
@@ -68,36 +66,41 @@ export class ObjectStream {
   readonly nc: NatsConnection;
   /** The bucket's subjects. */
   readonly subjects: ObjectSubjects;
+  readonly #js: JetStreamClient;
 
   constructor(nc: NatsConnection, bucket: string) {
     this.nc = nc;
     this.subjects = new ObjectSubjects(bucket);
+    this.#js = jetstream(nc, { checkAPI: false, timeout: TRY_TIMEOUT });
   }
 
-  /** Sends a request about the stream, retried until `deadline`. */
-  api<T>(action: string, payload: unknown, deadline: number, signal?: AbortSignal): Promise<T> {
-    const subject = `$JS.API.STREAM.${action}.${this.subjects.stream}`;
-    const body = payload === undefined ? "" : JSON.stringify(payload);
-    const what = `JetStream ${action}`;
-    return retry(what, deadline, async () => {
-      const timeout = Math.min(left(deadline), TRY_TIMEOUT);
-      return parseAnswer<T>(await request(this.nc, subject, body, timeout), what);
-    }, signal);
+  #manage<T>(
+    what: string,
+    call: (jsm: JetStreamManager) => Promise<T>,
+    deadline: number,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    return manage(this.nc, `${what} ${this.subjects.stream}`, call, { deadline, signal });
   }
 
-  /** Makes the stream where there is none, and brings it to the number of replicas if it may. */
+  /** Creates the stream if it does not exist, and changes its replicas if `resize` allows it. */
   async ensure({ replicas, resize, deadline, signal }: EnsureOptions): Promise<void> {
+    const { bucket, stream } = this.subjects;
     for (;;) {
       try {
         const info = await this.info(deadline, signal);
         if (info === null) {
-          await this.api("CREATE", this.#config(replicas ?? 1), deadline, signal);
+          await retry(`Create stream ${stream}`, deadline, () => {
+            const made = new Objm(this.#js).create(bucket, { replicas: replicas ?? 1 });
+            return answered(this.nc, `Create stream ${stream}`, made);
+          }, signal);
         } else {
           const { num_replicas: found } = info.config;
           const num_replicas = resize ? replicas ?? found : found;
           if (info.config.allow_direct && found === num_replicas) return;
-          const config = { ...info.config, allow_direct: true, num_replicas };
-          await this.api("UPDATE", config, deadline, signal);
+          const config = { allow_direct: true, num_replicas };
+          const update = (jsm: JetStreamManager) => jsm.streams.update(stream, config);
+          await this.#manage("Update stream", update, deadline, signal);
         }
       } catch (error) {
         const code = apiCode(error);
@@ -109,7 +112,7 @@ export class ObjectStream {
             cause: error,
           });
         }
-        // Servers of a cold cluster may still be on their way.
+        // Servers of a cold cluster may still be starting.
         const scarce = code === CODE.noPeers || code === CODE.insufficientResources;
         if (!scarce || Date.now() + 500 > deadline) throw error;
         await wait(500, signal);
@@ -117,74 +120,78 @@ export class ObjectStream {
     }
   }
 
-  /** As the object store's own library makes it. */
-  #config(replicas: number): Record<string, unknown> {
-    const { stream, chunks, metas } = this.subjects;
-    return {
-      name: stream,
-      subjects: [chunks, metas],
-      storage: "file",
-      num_replicas: replicas,
-      discard: "new",
-      allow_direct: true,
-      allow_rollup_hdrs: true,
-    };
+  /** Reads the stream's information; `null` when there is no such stream. */
+  info(deadline: number, signal?: AbortSignal): Promise<StreamInfo | null> {
+    const read = (jsm: JetStreamManager) => jsm.streams.info(this.subjects.stream);
+    return orNone(this.#manage("Read stream", read, deadline, signal));
   }
 
-  /** What the server says of the stream, or `null` when there is none. */
-  async info(deadline: number, signal?: AbortSignal): Promise<StreamInfo | null> {
-    try {
-      return await this.api<StreamInfo>("INFO", undefined, deadline, signal);
-    } catch (error) {
-      if (apiCode(error) === CODE.streamNotFound) return null;
-      throw error;
-    }
-  }
-
-  /** How many messages each subject that matches has; 100,000 subjects from `offset` on. */
+  /**
+   * Returns how many messages each matching subject has; 100,000 subjects from `offset` on. The library
+   * reads all pages into memory.
+   */
   async counts(
     filter: string,
     deadline: number,
     offset = 0,
   ): Promise<{ counts: Map<string, number>; total: number }> {
-    const payload = { subjects_filter: filter, offset };
-    const info = await this.api<StreamInfo>("INFO", payload, deadline);
+    const name = `STREAM.INFO.${this.subjects.stream}`;
+    const query = { subjects_filter: filter, offset };
+    const info = await ask<StreamInfo>(this.nc, name, query, { deadline });
     const counts = new Map(Object.entries(info.state.subjects ?? {}));
     return { counts, total: info.total ?? counts.size };
   }
 
   /** Removes every message of a subject. */
   async purge(filter: string, deadline: number): Promise<void> {
-    await this.api("PURGE", { filter }, deadline);
+    const purge = (jsm: JetStreamManager) => jsm.streams.purge(this.subjects.stream, { filter });
+    await this.#manage("Purge stream", purge, deadline);
+  }
+
+  /** Stores a chunk, in one try; returns its sequence. */
+  append(nuid: string, chunk: Uint8Array, timeout: number, what: string): Promise<number> {
+    return this.#publish(this.subjects.chunksOf(nuid), chunk, { timeout }, what);
+  }
+
+  /** Replaces the description whose revision is `expected`, 0 for none, in one try; returns the new revision. */
+  describe(info: ObjectInfo, expected: number, deadline: number, what: string): Promise<number> {
+    const rollup = headers();
+    rollup.set(JsHeaders.RollupHdr, JsHeaders.RollupValueSubject);
+    return this.#publish(this.subjects.metaOf(info.name), JSON.stringify(info), {
+      headers: rollup,
+      expect: { lastSubjectSequence: expected },
+      timeout: Math.min(left(deadline), TRY_TIMEOUT),
+    }, what);
+  }
+
+  async #publish(
+    subject: string,
+    payload: string | Uint8Array,
+    options: Partial<JetStreamPublishOptions>,
+    what: string,
+  ): Promise<number> {
+    const { seq } = await answered(this.nc, what, this.#js.publish(subject, payload, options));
+    return seq;
   }
 
   /** Reads one message at the leader: a subject's last, or its first from a sequence on. */
-  read(
-    query: { last_by_subj: string } | { seq: number; next_by_subj: string },
+  async read(
+    query: LastForMsgRequest | Required<NextMsgRequest>,
     deadline: number,
   ): Promise<Message | null> {
-    const body = JSON.stringify(query);
-    const subject = `$JS.API.STREAM.MSG.GET.${this.subjects.stream}`;
-    return retry("Read an object", deadline, async () => {
-      const timeout = Math.min(left(deadline), TRY_TIMEOUT);
-      const msg = await request(this.nc, subject, body, timeout);
-      if (msg.data.length === 0) throw new Transient("empty answer");
-      const answer = JSON.parse(Buffer.from(msg.data).toString("utf8")) as {
-        error?: ApiError;
-        message?: { subject: string; seq: number; time: string; data?: string };
-      };
-      if (answer.error?.err_code === CODE.noMessage) return null;
-      if (answer.error) throw ofApi(answer.error, "Read an object");
-      if (answer.message === undefined) throw new Transient("no answer");
-      const { subject: of, seq, time, data } = answer.message;
-      const bytes = new Uint8Array(Buffer.from(data ?? "", "base64"));
-      return { subject: of, sequence: seq, time, data: bytes };
-    });
+    const read = (jsm: JetStreamManager) => jsm.streams.getMessage(this.subjects.stream, query);
+    const found = await this.#manage("Read an object in", read, deadline);
+    return found && {
+      subject: found.subject,
+      sequence: found.seq,
+      time: found.timestamp,
+      data: new Uint8Array(found.data),
+    };
   }
 
   /**
-   * Reads up to `count` messages that match, from a sequence on, in order and without a gap. Any
-   * replica may answer; one that is behind answers with fewer.
+   * Reads up to `count` matching messages, from a sequence on, in order and without a gap. Any replica
+   * may answer; one that is behind answers with fewer.
    */
   readBatch(
     filter: string,
@@ -192,50 +199,27 @@ export class ObjectStream {
     count: number,
     deadline: number,
   ): Promise<Message[]> {
-    const body = JSON.stringify({ seq: sequence, next_by_subj: filter, batch: count });
-    return retry("Read an object", deadline, () => {
-      return this.#collect(body, Math.min(left(deadline), TRY_TIMEOUT));
-    });
-  }
-
-  #collect(body: string, timeout: number): Promise<Message[]> {
-    return new Promise((resolve, reject) => {
+    const query = { seq: sequence, next_by_subj: filter, batch: count };
+    return retry("Read an object", deadline, async () => {
       const found: Message[] = [];
-      const inbox = createInbox();
-      const end = (settle: () => void) => {
-        sub.unsubscribe();
-        clearTimeout(timer);
-        settle();
-      };
-      // What came before the answers stopped is good; only nothing at all is another try.
-      const stop = (why: string) =>
-        end(() => found.length > 0 ? resolve(found) : reject(new Transient(why)));
-      const sub = subscribe(this.nc, inbox, {
-        callback: (error, msg) => {
-          if (error) return stop(error.message);
-          const { headers, data } = msg;
-          const subject = headers?.get("Nats-Subject");
-          if (headers && subject) {
-            const previous = Number(headers.get("Nats-Last-Sequence"));
-            // The first names none; each of the others the one before it.
-            if (found.length > 0 && previous !== found.at(-1)!.sequence) return stop("a gap");
-            const sequence = Number(headers.get("Nats-Sequence"));
-            // Copied: the library's bytes are a view of what came in one read of the socket.
-            found.push({ subject, sequence, data: new Uint8Array(data) });
-            return;
-          }
-          const status = headers?.code ?? 0;
-          // 204: the end of the batch. 404: there is none.
-          if (status === 204 || status === 404) return end(() => resolve(found));
-          stop(`status ${status} ${headers?.description ?? ""}`);
-        },
-      });
-      const timer = setTimeout(() => stop("timeout"), timeout);
+      const timeout = Math.min(left(deadline), TRY_TIMEOUT);
       try {
-        publish(this.nc, `$JS.API.DIRECT.GET.${this.subjects.stream}`, body, { reply: inbox });
+        const { stream } = this.subjects;
+        const end = await directGet(this.nc, stream, query, timeout, (subject, headers, data) => {
+          const previous = Number(headers.get(DirectMsgHeaders.LastSequence));
+          // The first message names none; each of the others names the one before it.
+          if (found.length > 0 && previous !== found.at(-1)!.sequence) throw new Transient("gap");
+          const sequence = Number(headers.get(DirectMsgHeaders.Sequence));
+          // Copied: the library's bytes are a view of what came in one read of the socket.
+          found.push({ subject, sequence, data: new Uint8Array(data) });
+        });
+        // 204: the end of the batch. 404: there is none.
+        if (end.code !== 204 && end.code !== 404) throw endedBy(end);
       } catch (error) {
-        end(() => reject(error));
+        // What came before the answers stopped is good; only nothing at all is another try.
+        if (found.length === 0 || !(error instanceof Transient)) throw error;
       }
+      return found;
     });
   }
 }

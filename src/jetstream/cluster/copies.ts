@@ -6,12 +6,13 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
-import { isCurrentReplica, type StreamInfo as Info } from "../log/stream.ts";
-import { apiCode, CODE, left, parseAnswer, request, retry, wait } from "../log/wire.ts";
+import type { StreamInfo as Info } from "@nats-io/jetstream";
+import { isCurrentReplica } from "../log/stream.ts";
+import { apiCode, ask, CODE, manage, orNone, wait } from "../log/wire.ts";
 
-/** How long one try may take before the next: a request sent while there is no leader is dropped. */
-const TRY_TIMEOUT = 2000;
-/** How long servers that have just come may stay unknown to the others, milliseconds. */
+/** Milliseconds to wait for a new leader before asking for one again. */
+const LEADER_TIMEOUT = 2000;
+/** How long servers that have just started may stay unknown to the others, milliseconds. */
 const ARRIVAL = 10_000;
 /** How often a change under way is looked at, milliseconds. */
 const LOOK = 200;
@@ -33,35 +34,15 @@ export interface Copy {
   lag: number;
 }
 
-/** Sends a request of JetStream's API, retried until `deadline`. */
-export function askStream<T>(
-  nc: NatsConnection,
-  name: string,
-  payload: unknown,
-  deadline: number,
-  signal?: AbortSignal,
-): Promise<T> {
-  const body = payload === undefined ? "" : JSON.stringify(payload);
-  const what = `JetStream ${name}`;
-  return retry(what, deadline, async () => {
-    const timeout = Math.min(left(deadline), TRY_TIMEOUT);
-    return parseAnswer<T>(await request(nc, `$JS.API.${name}`, body, timeout), what);
-  }, signal);
-}
-
 /** Reads a stream's information; `null` when there is no such stream. */
-export async function findStream(
+export function findStream(
   nc: NatsConnection,
   stream: string,
   deadline: number,
   signal?: AbortSignal,
 ): Promise<StreamInfo | null> {
-  try {
-    return await askStream<StreamInfo>(nc, `STREAM.INFO.${stream}`, undefined, deadline, signal);
-  } catch (error) {
-    if (apiCode(error) === CODE.streamNotFound) return null;
-    throw error;
-  }
+  const options = { deadline, signal };
+  return orNone(manage(nc, `Read stream ${stream}`, (jsm) => jsm.streams.info(stream), options));
 }
 
 /** The copies of a stream; one without a node's name on a server that is in no cluster. */
@@ -72,7 +53,7 @@ export function copiesOf(info: StreamInfo): Copy[] {
     leads: false,
     // What the leader has never heard of it says nothing about.
     current: isCurrentReplica(it) && (it.active > 0 || leader === undefined),
-    reachable: it.offline !== true,
+    reachable: !it.offline,
     lag: it.lag ?? 0,
   }));
   const first = info.cluster === undefined ? "" : leader;
@@ -141,8 +122,12 @@ export async function scaleStream(
 
   async function update(): Promise<void> {
     try {
-      const config = { ...info.config, num_replicas: replicas };
-      await askStream(nc, `STREAM.UPDATE.${stream}`, config, deadline, signal);
+      await manage(
+        nc,
+        `Update stream ${stream}`,
+        (jsm) => jsm.streams.update(stream, { num_replicas: replicas }),
+        { deadline, signal },
+      );
     } catch (error) {
       const code = apiCode(error);
       const scarce = code === CODE.noPeers || code === CODE.insufficientResources;
@@ -168,8 +153,8 @@ export async function scaleStream(
         throw new StoreError("unavailable", `${stream} could not be led by ${node}`);
       }
       const placement = { placement: { preferred: node } };
-      await askStream(nc, `STREAM.LEADER.STEPDOWN.${stream}`, placement, deadline, signal);
-      const next = Math.min(Date.now() + TRY_TIMEOUT, deadline);
+      await ask(nc, `STREAM.LEADER.STEPDOWN.${stream}`, placement, { deadline, signal });
+      const next = Math.min(Date.now() + LEADER_TIMEOUT, deadline);
       do {
         await wait(LOOK, signal);
         info = await found();

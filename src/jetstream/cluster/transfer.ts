@@ -7,11 +7,14 @@
 
 import { createInbox, type Msg, type NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
-import { askStream, findStream, type StreamInfo } from "./copies.ts";
+import type { StreamInfo } from "@nats-io/jetstream";
+import { findStream } from "./copies.ts";
 import { COPYING_KEY } from "../log/stream.ts";
 import {
   aborted,
+  ask,
   left,
+  manage,
   ofConnection,
   parseAnswer,
   publish,
@@ -59,15 +62,14 @@ export async function copyStream(
   });
   try {
     const query = { deliver_subject: inbox, no_consumers: true, chunk_size: PIECE, jsck: true };
-    const { config, state } = await askStream<Pick<StreamInfo, "config" | "state">>(
+    const { config, state } = await ask<Pick<StreamInfo, "config" | "state">>(
       source,
       `STREAM.SNAPSHOT.${stream}`,
       query,
-      deadline,
-      signal,
+      { deadline, signal },
     );
     const { [COPYING_KEY]: _, ...metadata } = config.metadata ?? {};
-    const { deliver_subject: to } = await askStream<{ deliver_subject: string }>(
+    const { deliver_subject: to } = await ask<{ deliver_subject: string }>(
       target,
       `STREAM.RESTORE.${stream}`,
       {
@@ -78,8 +80,7 @@ export async function copyStream(
         },
         state,
       },
-      deadline,
-      signal,
+      { deadline, signal },
     );
     for (let bytes = 0;;) {
       if (signal?.aborted) throw aborted(signal);
@@ -97,8 +98,12 @@ export async function copyStream(
       onProgress?.(bytes += piece.data.length);
     }
     const copy = await compared(target, stream, state, signal);
-    const whole = { ...copy.config, metadata };
-    await askStream(target, `STREAM.UPDATE.${stream}`, whole, Date.now() + PATIENCE, signal);
+    await manage(
+      target,
+      `Update stream ${stream}`,
+      (jsm) => jsm.streams.update(stream, { metadata }),
+      { deadline: Date.now() + PATIENCE, signal },
+    );
     return copy;
   } catch (error) {
     throw error instanceof StoreError

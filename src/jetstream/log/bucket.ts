@@ -1,29 +1,36 @@
 /**
- * One KV bucket as the transactions need it: reads at the leader, many keys in one read, and
- * writes that are one message or one atomic batch, compared and set on revisions.
+ * One KV bucket for transactions: reads at the leader, many keys in one read, and writes of one message
+ * or one atomic batch, each compared and set on revisions.
  *
  * Sources: NATS ADR-8 (key-value layout), ADR-31 (direct and batched get), ADR-50 (atomic batch).
  *
  * @module
  */
 
-import { Buffer } from "node:buffer";
-import { createInbox, type NatsConnection, nuid } from "@nats-io/transport-node";
+import {
+  type BatchAck,
+  DirectMsgHeaders,
+  jetstream,
+  type JetStreamClient,
+  type JetStreamManager,
+  jetstreamManager,
+  type LastForMsgRequest,
+  type NextMsgRequest,
+  type PubAck,
+  PubHeaders,
+} from "@nats-io/jetstream";
+import { type NatsConnection, nuid } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
 import { FENCE_KEY } from "../records/keys.ts";
+import { directGet, endedBy } from "./direct.ts";
 import {
   Ambiguous,
-  type ApiError,
-  CODE,
+  answered,
   InFlight,
   left,
-  ofApi,
-  parseAnswer,
   publish,
-  RawHeaders,
-  request,
+  rawHeaders,
   retry,
-  subscribe,
   Transient,
   wait,
   WrongRevision,
@@ -33,16 +40,19 @@ import {
 export const BATCH_LIMIT = 1000;
 /** Most subjects one batched get may match; the server's limit. */
 export const MULTI_LIMIT = 1024;
-/** How long a delete marker stays. Who has not listened for longer must read everything anew. */
+/** How long a delete marker stays. A reader that was away for longer must read everything again. */
 export const MARKER_TTL_SECONDS = 24 * 3600;
 
-/** Batches under way at once; the server takes 50 a stream, from all clients together. */
+/** Batches in flight; the server takes 50 a stream, from all clients together. */
 const BATCHES_AT_ONCE = 12;
-/** How long one try may take before the next: a request sent while there is no leader is dropped. */
+/** Milliseconds for one try: a request sent while there is no leader is dropped. */
 const TRY_TIMEOUT = 1500;
+/** The same for a large batch. */
 const LARGE_TRY_TIMEOUT = 5000;
-/** The longest of the short pauses in which a replica that is behind is asked again, milliseconds. */
+/** The longest pause before a replica that is behind is asked again, milliseconds. */
 const SETTLING = 16;
+/** Header with the id of a transaction, on its first message. */
+const TXN = "Unibus-Txn";
 
 /** A key's last message. */
 export interface Entry {
@@ -110,6 +120,8 @@ export class Bucket {
   /** Who is told of acknowledged writes. */
   witness: Witness | null = null;
   readonly #prefix: string;
+  readonly #js: JetStreamClient;
+  #manager: { timeout: number; jsm: Promise<JetStreamManager> } | undefined;
   #batches = 0;
   readonly #waiting: (() => void)[] = [];
   #isClustered = true;
@@ -119,6 +131,7 @@ export class Bucket {
     this.name = name;
     this.stream = `KV_${name}`;
     this.#prefix = `$KV.${name}.`;
+    this.#js = jetstream(nc);
   }
 
   /** Whether there are other servers: one that is alone has nobody to be cut off from. */
@@ -139,18 +152,6 @@ export class Bucket {
     return subject.slice(this.#prefix.length);
   }
 
-  /** Sends a JetStream API request, retried until `deadline`. */
-  api<T>(name: string, payload: unknown, deadline: number, signal?: AbortSignal): Promise<T> {
-    const body = payload === undefined ? "" : JSON.stringify(payload);
-    const what = `JetStream ${name}`;
-    return retry(what, deadline, async () => {
-      // What only reads answers at once or never; a change may take its time.
-      const longest = name.includes(".INFO.") ? TRY_TIMEOUT : LARGE_TRY_TIMEOUT;
-      const timeout = Math.min(left(deadline), longest);
-      return parseAnswer<T>(await request(this.nc, `$JS.API.${name}`, body, timeout), what);
-    }, signal);
-  }
-
   /** Reads a key's last message at the leader, of a pattern the newest; `null` when there is none. */
   get(key: string, deadline: number): Promise<Entry | null> {
     return this.#read(`Read ${key}`, { last_by_subj: this.subject(key) }, deadline);
@@ -162,32 +163,32 @@ export class Bucket {
     return this.#read(`Read ${pattern}`, query, deadline);
   }
 
-  #read(what: string, query: unknown, deadline: number): Promise<Entry | null> {
-    const body = JSON.stringify(query);
+  #read(
+    what: string,
+    query: LastForMsgRequest | Required<NextMsgRequest>,
+    deadline: number,
+  ): Promise<Entry | null> {
     return retry(what, deadline, async () => {
       this.#refuseLost();
-      const timeout = Math.min(left(deadline), TRY_TIMEOUT);
-      const msg = await request(
-        this.nc,
-        `$JS.API.STREAM.MSG.GET.${this.stream}`,
-        body,
-        timeout,
-      );
-      const answer = parseJson<{ error?: ApiError; message?: StoredMessage }>(msg.data);
-      if (answer?.error?.err_code === CODE.noMessage) return null;
-      if (answer?.message === undefined) {
-        throw answer?.error ? ofApi(answer.error, what) : new Transient("no answer");
-      }
-      const { subject, seq, data, hdrs } = answer.message;
-      const txn = hdrs &&
-        /^Unibus-Txn: (\S+)/m.exec(Buffer.from(hdrs, "base64").toString("latin1"));
+      const jsm = await this.#reader(Math.min(left(deadline), TRY_TIMEOUT));
+      const found = await answered(this.nc, what, jsm.streams.getMessage(this.stream, query));
+      if (found === null) return null;
+      const txn = found.header.get(TXN);
       return {
-        key: this.key(subject),
-        revision: seq,
-        data: data ? Buffer.from(data, "base64") : new Uint8Array(),
-        ...(txn ? { txn: txn[1]! } : {}),
+        key: this.key(found.subject),
+        revision: found.seq,
+        data: found.data,
+        ...(txn === "" ? {} : { txn }),
       };
     });
+  }
+
+  /** The manager for reads, kept while the timeout is the same: making one costs 3 µs. */
+  #reader(timeout: number): Promise<JetStreamManager> {
+    if (this.#manager?.timeout !== timeout) {
+      this.#manager = { timeout, jsm: jetstreamManager(this.nc, { checkAPI: false, timeout }) };
+    }
+    return this.#manager.jsm;
   }
 
   /**
@@ -215,22 +216,22 @@ export class Bucket {
 
   /** As {@link getMany}, with delete markers. */
   getLast(patterns: string[], minimum: number, deadline: number): Promise<Map<string, Entry>> {
-    const body = JSON.stringify({ multi_last: patterns.map((it) => this.subject(it)) });
+    const subjects = patterns.map((it) => this.subject(it));
     return retry(`Read ${patterns[0]}`, deadline, async () => {
       this.#refuseLost();
       const found = new Map<string, Entry>();
-      let upTo = await this.#collect(body, Math.min(left(deadline), TRY_TIMEOUT), found);
-      // What was acknowledged this moment a replica has the next.
+      let upTo = await this.#collect(subjects, Math.min(left(deadline), TRY_TIMEOUT), found);
+      // A replica has a moment later what was just acknowledged.
       for (let pause = 1; upTo !== null && upTo < minimum && pause <= SETTLING; pause *= 2) {
         await wait(Math.min(pause, left(deadline)));
         found.clear();
-        upTo = await this.#collect(body, Math.min(left(deadline), TRY_TIMEOUT), found);
+        upTo = await this.#collect(subjects, Math.min(left(deadline), TRY_TIMEOUT), found);
       }
       if (upTo !== null) {
         if (upTo < minimum) throw new Transient(`replica at sequence ${upTo}, not yet ${minimum}`);
         return found;
       }
-      // No match, and no word of the replica's sequence: ask the leader, one pattern at a time.
+      // No match, and the replica's sequence is not known: ask the leader, one pattern at a time.
       for (const pattern of patterns) {
         const entry = await this.next(pattern, 1, deadline);
         if (entry !== null) throw new Transient("replica behind");
@@ -239,42 +240,22 @@ export class Bucket {
     });
   }
 
-  #collect(body: string, timeout: number, into: Map<string, Entry>): Promise<number | null> {
-    return new Promise((resolve, reject) => {
-      const inbox = createInbox();
-      const end = (settle: () => void) => {
-        sub.unsubscribe();
-        clearTimeout(timer);
-        settle();
-      };
-      const sub = subscribe(this.nc, inbox, {
-        callback: (error, msg) => {
-          if (error) return end(() => reject(new Transient(error.message)));
-          const headers = msg.headers;
-          const subject = headers?.get("Nats-Subject");
-          if (headers && subject) {
-            const key = this.key(subject);
-            const revision = Number(headers.get("Nats-Sequence"));
-            const txn = headers.get("Unibus-Txn");
-            into.set(key, { key, revision, data: msg.data, ...(txn ? { txn } : {}) });
-            return;
-          }
-          const status = headers?.code ?? 0;
-          if (status === 204) {
-            end(() => resolve(Number(headers!.get("Nats-UpTo-Sequence"))));
-          } else if (status === 404 && headers?.description === "No Results") {
-            end(() => resolve(null));
-          } else if (status === 413) end(() => reject(new TooMany()));
-          else end(() => reject(new Transient(`status ${status} ${headers?.description ?? ""}`)));
-        },
-      });
-      const timer = setTimeout(() => end(() => reject(new Transient("timeout"))), timeout);
-      try {
-        publish(this.nc, `$JS.API.DIRECT.GET.${this.stream}`, body, { reply: inbox });
-      } catch (error) {
-        end(() => reject(error));
-      }
+  /** Returns the sequence that the answer holds for; `null` when nothing matched. */
+  async #collect(
+    subjects: string[],
+    timeout: number,
+    into: Map<string, Entry>,
+  ): Promise<number | null> {
+    const query = { multi_last: subjects };
+    const end = await directGet(this.nc, this.stream, query, timeout, (subject, headers, data) => {
+      const key = this.key(subject);
+      const revision = Number(headers.get(DirectMsgHeaders.Sequence));
+      const txn = headers.get(TXN);
+      into.set(key, { key, revision, data, ...(txn === "" ? {} : { txn }) });
     });
+    if (end.code === 204) return Number(end.get("Nats-UpTo-Sequence"));
+    if (end.code === 404 && end.description === "No Results") return null;
+    throw end.code === 413 ? new TooMany() : endedBy(end);
   }
 
   /**
@@ -335,18 +316,18 @@ export class Bucket {
 
   async #publish(write: Write, txn: string, timeout: number, what: string): Promise<number> {
     this.#refuseLost();
-    const headers = new RawHeaders(`Unibus-Txn: ${txn}\r\n${this.#lines(write)}`);
     const received = this.witness?.received ?? 0;
-    const msg = await request(
-      this.nc,
-      this.subject(write.key),
-      write.value ?? "",
-      timeout,
-      headers,
-    );
-    const { seq } = parseAnswer<{ seq: number }>(msg, what);
+    const { seq } = await this.#send(write, `${TXN}: ${txn}\r\n`, timeout, what);
     this.witness?.acknowledged(seq, received);
     return seq;
+  }
+
+  /** Sends a message and waits for its acknowledgement. */
+  #send(write: Write, lines: string, timeout: number, what: string): Promise<PubAck> {
+    const headers = rawHeaders(lines + this.#lines(write));
+    const value = write.value ?? "";
+    const ack = this.#js.publish(this.subject(write.key), value, { headers, timeout });
+    return answered(this.nc, what, ack);
   }
 
   async #publishBatch(
@@ -365,23 +346,20 @@ export class Bucket {
       const received = this.witness?.received ?? 0;
       for (let i = 0; i < last; i++) {
         const write = writes[i]!;
-        const lines = `${i === 0 ? `Unibus-Txn: ${txn}\r\n` : ""}Nats-Batch-Id: ${id}\r\n` +
+        const lines = `${i === 0 ? `${TXN}: ${txn}\r\n` : ""}Nats-Batch-Id: ${id}\r\n` +
           `Nats-Batch-Sequence: ${i + 1}\r\n${this.#lines(write)}`;
         publish(this.nc, this.subject(write.key), write.value ?? "", {
-          headers: new RawHeaders(lines),
+          headers: rawHeaders(lines),
         });
       }
-      const write = writes[last]!;
       const lines = `Nats-Batch-Id: ${id}\r\nNats-Batch-Sequence: ${last + 1}\r\n` +
-        `Nats-Batch-Commit: 1\r\n${this.#lines(write)}`;
-      const msg = await request(
-        this.nc,
-        this.subject(write.key),
-        write.value ?? "",
+        "Nats-Batch-Commit: 1\r\n";
+      const ack: Partial<BatchAck> & PubAck = await this.#send(
+        writes[last]!,
+        lines,
         left(deadline),
-        new RawHeaders(lines),
+        what,
       );
-      const ack = parseAnswer<{ seq: number; count?: number }>(msg, what);
       if (ack.count !== writes.length) {
         throw new StoreError(
           "unavailable",
@@ -405,16 +383,16 @@ export class Bucket {
   #lines(write: Write): string {
     let lines = "";
     if (write.guard !== undefined) {
-      lines += `Nats-Expected-Last-Subject-Sequence: ${write.guard.revision}\r\n` +
-        `Nats-Expected-Last-Subject-Sequence-Subject: ${this.subject(write.guard.key)}\r\n`;
+      lines += `${PubHeaders.ExpectedLastSubjectSequenceHdr}: ${write.guard.revision}\r\n` +
+        `${PubHeaders.ExpectedLastSubjectSequenceSubjectHdr}: ${this.subject(write.guard.key)}\r\n`;
     } else if (write.expect !== undefined) {
-      lines += `Nats-Expected-Last-Subject-Sequence: ${write.expect}\r\n`;
+      lines += `${PubHeaders.ExpectedLastSubjectSequenceHdr}: ${write.expect}\r\n`;
     }
     if (write.lastSequence !== undefined) {
-      lines += `Nats-Expected-Last-Sequence: ${write.lastSequence}\r\n`;
+      lines += `${PubHeaders.ExpectedLastSeqHdr}: ${write.lastSequence}\r\n`;
     }
     if (write.value === null) {
-      lines += `KV-Operation: DEL\r\nNats-TTL: ${MARKER_TTL_SECONDS}s\r\n`;
+      lines += `KV-Operation: DEL\r\n${PubHeaders.MessageTTL}: ${MARKER_TTL_SECONDS}s\r\n`;
     }
     return lines;
   }
@@ -429,21 +407,6 @@ export class Bucket {
     const next = this.#waiting.shift();
     if (next) next();
     else this.#batches--;
-  }
-}
-
-interface StoredMessage {
-  subject: string;
-  seq: number;
-  data?: string;
-  hdrs?: string;
-}
-
-function parseJson<T>(data: Uint8Array): T | null {
-  try {
-    return JSON.parse(Buffer.from(data).toString("utf8"));
-  } catch {
-    return null;
   }
 }
 

@@ -1,54 +1,62 @@
 /**
- * A feed of the bucket's messages in the stream's order, without gaps: an ephemeral push consumer
- * that is made anew behind the last message seen whenever one is missed or nothing is heard.
+ * A feed of the bucket's messages in stream order, without gaps: an ephemeral push consumer that is
+ * created again after the last message seen whenever a message or the heartbeat is missed.
  *
- * The library's ordered consumer raises its heartbeat to 30 s when it starts anew and parses
- * headers that we do not need.
+ * The library's ordered push consumer always has a heartbeat of 30 s, does not report that it started
+ * again, and parses more of each message than is needed.
  *
  * @module
  */
 
-import { createInbox, type Msg, nuid, type Subscription } from "@nats-io/transport-node";
+import {
+  AckPolicy,
+  type ConsumerConfig,
+  DeliverPolicy,
+  type JetStreamManager,
+  JsHeaders,
+  ReplayPolicy,
+} from "@nats-io/jetstream";
+import { createInbox, type Msg, nanos, nuid, type Subscription } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
 import type { Bucket, Entry } from "./bucket.ts";
 import { isWrittenSince } from "./fence.ts";
 import { FENCE_KEY } from "../records/keys.ts";
-import { publish, subscribe, wait } from "./wire.ts";
+import { CHANGE_TIMEOUT, manage, publish, subscribe, wait } from "./wire.ts";
 
 /** What a feed delivers and to whom. */
 export interface FeedOptions {
   /** Which keys. One pattern: with several the server searches its whole index for each message. */
   pattern: string;
-  /** The first sequence of interest. Default 1. */
+  /** The first sequence to deliver. Default 1. */
   start?: number;
-  /** How often the server says it is there when it has nothing to send, milliseconds. Default 1,000. */
+  /** Heartbeat of the server while it has nothing to send, milliseconds. Default 1,000. */
   heartbeat?: number;
-  /** How long one attempt to begin may take, milliseconds. Default 5,000. */
+  /** Milliseconds for one attempt to start. Default 5,000. */
   opTimeout?: number;
   /**
-   * A message; about `pending` more follow it for now. Delete markers have no data. The server's
-   * count is a hint and stays wrong, too high or too low, when a message is replaced in the moment
-   * in which it would be sent.
+   * Called with each message; about `pending` more follow it. Delete markers have no data. The
+   * server's count is a hint: it stays too high or too low when a message is replaced while it is
+   * being sent.
    */
   onEntry: (entry: Entry, pending: number) => void;
-  /** A new consumer took over behind the last message seen; this many messages wait. */
+  /** Called when a new consumer continues after the last message seen; this many messages wait. */
   onRestart?: (pending: number) => void;
-  /** The feed ended by itself: the connection was closed, or `onEntry` threw. */
+  /** Called when the feed ends by itself: the connection was closed, or `onEntry` threw. */
   onEnd?: (error: unknown) => void;
 }
 
-/** How the names of our consumers begin: by them a store in use is noticed. */
+/** Prefix of our consumers' names, by which a store in use is noticed. */
 export const FEED_PREFIX = "unibus_";
 
-/** Heartbeats missed before the consumer is given up. */
+/** Missed heartbeats after which the consumer is replaced. */
 const MISSED = 3;
 /**
- * How long the first try of making it anew may take, milliseconds, the second twice as long: when a
- * node has just died, the servers may still give it the new consumer.
+ * Milliseconds for the first try to replace a consumer, twice as many for the second: when a node has
+ * just died, the servers may still place the new consumer there.
  */
 const RESTART_TRY = 1500;
 
-/** Where a message stands in its atomic batch. */
+/** Position of a message in its atomic batch. */
 export interface Part {
   /** The batch. */
   batch: string;
@@ -82,10 +90,10 @@ export class Feed {
     this.#last = (options.start ?? 1) - 1;
   }
 
-  /** Begins; answers with the number of messages that are waiting. */
+  /** Starts; returns the number of messages that are waiting. */
   async start(): Promise<number> {
     const pending = await this.#begin();
-    // All may have come, and the feed been stopped, before the server's answer.
+    // All messages may have arrived, and the feed been stopped, before the server's answer.
     if (this.#stopped) return pending;
     this.#timer = setInterval(() => {
       if (Date.now() - this.#heard > this.#heartbeat * MISSED) this.#restart();
@@ -93,12 +101,12 @@ export class Feed {
     return pending;
   }
 
-  /** The sequence of the last message delivered. */
+  /** Sequence of the last message delivered. */
   get position(): number {
     return this.#last;
   }
 
-  /** Where the last message delivered stands in its batch; `null` for one by itself. Costs 3 µs. */
+  /** Position of the last message delivered in its batch; `null` for a single one. Costs 3 µs. */
   get part(): Part | null {
     const headers = this.#message?.headers;
     if (!headers?.has("Nats-Batch-Id")) return null;
@@ -147,26 +155,27 @@ export class Feed {
     });
     this.#sub = sub;
     this.#consumer = name;
-    const config = {
+    const config: Partial<ConsumerConfig> = {
       name,
       deliver_subject: inbox,
-      deliver_policy: "by_start_sequence",
+      deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: this.#last + 1,
-      ack_policy: "none",
+      ack_policy: AckPolicy.None,
       max_deliver: 1,
-      replay_policy: "instant",
+      replay_policy: ReplayPolicy.Instant,
       flow_control: true,
-      idle_heartbeat: this.#heartbeat * 1e6,
-      inactive_threshold: 30e9,
+      idle_heartbeat: nanos(this.#heartbeat),
+      inactive_threshold: nanos(30_000),
       mem_storage: true,
       num_replicas: 1,
       filter_subject: bucket.subject(pattern),
     };
     try {
-      const info = await bucket.api<{ num_pending: number }>(
-        `CONSUMER.CREATE.${bucket.stream}.${name}`,
-        { stream_name: bucket.stream, config, action: "create" },
-        Date.now() + timeout,
+      const info = await manage(
+        bucket.nc,
+        `Create a consumer on ${bucket.stream}`,
+        (jsm) => jsm.consumers.add(bucket.stream, config),
+        { deadline: Date.now() + timeout, tryTimeout: CHANGE_TIMEOUT },
       );
       return info.num_pending;
     } catch (error) {
@@ -198,14 +207,16 @@ export class Feed {
 
   #control(msg: Msg): void {
     if (msg.reply) {
-      // A request for flow control: what came before it has been worked off.
+      // A request for flow control: the messages before it have been processed.
       publish(this.#bucket.nc, msg.reply, "");
       return;
     }
     const headers = msg.headers;
     if (headers?.code !== 100) return void this.#restart();
-    if (Number(headers.get("Nats-Last-Consumer")) !== this.#delivered) return void this.#restart();
-    const stalled = headers.get("Nats-Consumer-Stalled");
+    if (Number(headers.get(JsHeaders.LastConsumerSeqHdr)) !== this.#delivered) {
+      return void this.#restart();
+    }
+    const stalled = headers.get(JsHeaders.ConsumerStalledHdr);
     if (stalled) publish(this.#bucket.nc, stalled, "");
   }
 
@@ -217,7 +228,7 @@ export class Feed {
       try {
         const pending = await this.#begin(Math.min(this.#timeout, RESTART_TRY * tries));
         this.#options.onRestart?.(pending);
-        // Ended meanwhile: nobody will read what this consumer sends.
+        // Stopped meanwhile: nobody will read what this consumer sends.
         if (this.#stopped) this.#drop();
         break;
       } catch (error) {
@@ -243,7 +254,7 @@ export class Feed {
         "",
       );
     } catch {
-      // It goes away by itself when nobody listens.
+      // The server removes it when nobody listens.
     }
   }
 
@@ -262,27 +273,27 @@ function milliseconds(duration: string): number {
     .reduce((sum, [, count, unit]) => sum + Number(count) * units[unit!]!, 0);
 }
 
-/** How a scan goes about it. */
+/** Options of {@link scan}. */
 export interface ScanOptions {
-  /** Which keys. Default: everything, as one consistent state. */
+  /** The keys to scan. Default: all, as one consistent state. */
   pattern?: string;
   /** Ends the scan. */
   signal?: AbortSignal;
-  /** Gives up when no message has come for so long, milliseconds. Default 30,000. */
+  /** Milliseconds without a message after which it fails. Default 30,000. */
   patience?: number;
-  /** Each message; answering `false` ends the scan. */
+  /** Called with each message; returning `false` ends the scan. */
   onEntry: (entry: Entry) => void | false;
 }
 
-/** After how long without a message a scan asks the leader, whatever the server says is pending. */
+/** Milliseconds without a message after which a scan asks the leader, whatever count is pending. */
 const QUIET = 50;
 
 /**
- * Delivers all messages there are, in the stream's order, the later replacing the earlier. A message
- * that is replaced while the scan is under way goes missing and comes again further behind, so the
- * scan ends only when the leader has nothing behind the last one, and that is no message from the
- * middle of a batch: what was delivered is then the state as of one moment between two transactions.
- * The count of pending messages says only when to ask first: it may never come to 0.
+ * Delivers all messages in stream order; a later message of a key replaces an earlier one. A message
+ * that is replaced during the scan is skipped and its replacement comes later. So the scan ends only
+ * when the leader has nothing after the last message, and that message does not stand inside a batch:
+ * the delivered messages are then the state at one moment between two transactions. The count of
+ * pending messages only says when to ask first: it may never reach 0.
  */
 export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> {
   const { signal, pattern = ">", patience = 30_000 } = options;
@@ -308,7 +319,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
     if (pending < 0) pending = waiting;
     while (!stopped) {
       if (failure !== null) throw (failure as { error: unknown }).error;
-      // A part of the messages does not show where a batch ends, and is not read for consistency.
+      // With a pattern the end of a batch may not be seen, and consistency is not needed.
       const between = options.pattern !== undefined || feed.isBoundary();
       if (pending === 0 || Date.now() - Math.max(heard, asked) > QUIET) {
         const asking = Date.now();
@@ -316,7 +327,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
         try {
           end = await endOf(bucket, pattern, feed.position, asking + Math.min(patience, 5000));
         } catch (error) {
-          // On a slow connection the answer stands behind the messages that come.
+          // On a slow connection the answer waits behind the messages.
           if (heard < asking) throw error;
         }
         // What ended the last batch may have been a delete marker that has expired since.
@@ -326,7 +337,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
       if (Date.now() - heard > patience) {
         throw new StoreError("unavailable", `Scan: no message for ${patience} ms`);
       }
-      // Near the end the leader is asked often: under load only a short moment is quiet.
+      // Ask the leader often near the end: under load the quiet moments are short.
       await wait(pending === 0 ? 1 : 10, signal);
     }
   } finally {
@@ -334,20 +345,18 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
   }
 }
 
-/** Whether the leader has nothing of interest behind `position`. */
+/** Whether the leader has nothing that matches after `position`. */
 async function endOf(
   bucket: Bucket,
   pattern: string,
   position: number,
   deadline: number,
 ): Promise<"at" | "behind" | null> {
-  const info = await bucket.api<{ state: { last_seq: number } }>(
-    `STREAM.INFO.${bucket.stream}`,
-    undefined,
-    deadline,
-  );
+  const what = `Read stream ${bucket.stream}`;
+  const read = (jsm: JetStreamManager) => jsm.streams.info(bucket.stream);
+  const info = await manage(bucket.nc, what, read, { deadline });
   if (info.state.last_seq <= position) return "at";
-  // Those who read leave fences, one behind the other: waiting for a moment without could take long.
+  // Readers write fences all the time: waiting for a moment without one could take long.
   const since = { sequence: position, pattern, except: (key: string) => key === FENCE_KEY };
   return await isWrittenSince(bucket, since, deadline) ? null : "behind";
 }

@@ -6,8 +6,17 @@
 
 import { StoreError } from "../../core/errors.ts";
 import { NEWER } from "../../core/hints.ts";
+import {
+  DiscardPolicy,
+  type JetStreamManager,
+  type PeerInfo,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+  type StreamInfo,
+} from "@nats-io/jetstream";
 import type { Bucket } from "./bucket.ts";
-import { apiCode, CODE, NO_ACCOUNT, wait } from "./wire.ts";
+import { apiCode, CHANGE_TIMEOUT, CODE, manage, NO_ACCOUNT, orNone, wait } from "./wire.ts";
 
 /** The version of the layout described in keys.ts and values.ts. */
 export const LAYOUT_VERSION = 1;
@@ -17,41 +26,6 @@ export const COPYING_KEY = "unibus.membership.copying";
 
 /** Lowest server version: atomic batches came with it. */
 export const MIN_SERVER = [2, 12] as const;
-
-/** What the server says of the stream; the parts we use. */
-export interface StreamInfo {
-  /** The configuration. */
-  config: Record<string, unknown> & {
-    num_replicas: number;
-    allow_atomic?: boolean;
-    allow_direct?: boolean;
-    allow_msg_ttl?: boolean;
-    metadata?: Record<string, string>;
-  };
-  /** Numbers of the stored messages. */
-  state: {
-    messages: number;
-    bytes: number;
-    last_seq: number;
-    num_subjects?: number;
-  };
-  /** The Raft group, where there is one. */
-  cluster?: {
-    name?: string;
-    leader?: string;
-    replicas?: {
-      name: string;
-      current: boolean;
-      active: number;
-      offline?: boolean;
-      lag?: number;
-    }[];
-  };
-  /** When the stream was made. */
-  created: string;
-  /** In the answer to a request to create it: whether that created it. */
-  did_create?: boolean;
-}
 
 /** Throws `unsupported` for a server that cannot hold the store, saying why. */
 export function checkServer(bucket: Bucket): void {
@@ -81,15 +55,11 @@ export async function streamInfo(
   deadline: number,
   signal?: AbortSignal,
 ): Promise<StreamInfo | null> {
+  const { nc, stream } = bucket;
+  const read = (jsm: JetStreamManager) => jsm.streams.info(stream);
   try {
-    return await bucket.api<StreamInfo>(
-      `STREAM.INFO.${bucket.stream}`,
-      undefined,
-      deadline,
-      signal,
-    );
+    return await orNone(manage(nc, `Read stream ${stream}`, read, { deadline, signal }));
   } catch (error) {
-    if (apiCode(error) === CODE.streamNotFound) return null;
     throw explained(error, bucket, 1);
   }
 }
@@ -138,12 +108,12 @@ function explained(error: unknown, bucket: Bucket, replicas: number): unknown {
   return error;
 }
 
-function configOf(bucket: Bucket, replicas: number): Record<string, unknown> {
+function configOf(bucket: Bucket, replicas: number): Partial<StreamConfig> & { name: string } {
   return {
     name: bucket.stream,
     subjects: [bucket.subject(">")],
-    retention: "limits",
-    storage: "file",
+    retention: RetentionPolicy.Limits,
+    storage: StorageType.File,
     num_replicas: replicas,
     max_msgs_per_subject: 1,
     max_consumers: -1,
@@ -151,7 +121,7 @@ function configOf(bucket: Bucket, replicas: number): Record<string, unknown> {
     max_bytes: -1,
     max_age: 0,
     max_msg_size: -1,
-    discard: "new",
+    discard: DiscardPolicy.New,
     allow_direct: true,
     allow_rollup_hdrs: true,
     deny_delete: true,
@@ -199,10 +169,15 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
           hint: "check the name; `create: true` makes a new bucket",
         });
       }
-      info = await attempt("CREATE", configOf(bucket, replicas ?? 1), replicas ?? 1);
-      if (info === null) continue;
+      const config = configOf(bucket, replicas ?? 1);
+      const made: StreamInfo & { did_create?: boolean } | null = await attempt(
+        replicas ?? 1,
+        (jsm) => jsm.streams.add(config),
+      );
+      if (made === null) continue;
       // Another process may have created the same one at the same time.
-      bucket.isNew = info.did_create === true;
+      bucket.isNew = made.did_create === true;
+      info = made;
       changed = true;
     }
     const ours = recognise(bucket, info);
@@ -214,36 +189,30 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
       return changed ? await waitCurrent(bucket, info, deadline, signal) : info;
     }
     changed = true;
-    const { num_replicas: _, metadata, ...rest } = info.config;
-    const config = {
-      ...rest,
-      allow_atomic: true,
-      allow_direct: true,
-      allow_msg_ttl: true,
-      num_replicas: wanted,
-      metadata: { ...metadata, [LAYOUT_KEY]: String(LAYOUT_VERSION) },
-    };
-    await attempt("UPDATE", config, wanted);
+    const { metadata } = info.config;
+    await attempt(wanted, (jsm) =>
+      jsm.streams.update(bucket.stream, {
+        allow_atomic: true,
+        allow_direct: true,
+        allow_msg_ttl: true,
+        num_replicas: wanted,
+        metadata: { ...metadata, [LAYOUT_KEY]: String(LAYOUT_VERSION) },
+      }));
   }
 
-  /** `null` when it is worth another try. */
+  /** Returns `null` when it is worth another try. */
   async function attempt(
-    action: "CREATE" | "UPDATE",
-    config: Record<string, unknown>,
     wanted: number,
+    call: (jsm: JetStreamManager) => Promise<StreamInfo>,
   ): Promise<StreamInfo | null> {
+    const what = `Configure stream ${bucket.stream}`;
     try {
-      return await bucket.api<StreamInfo>(
-        `STREAM.${action}.${bucket.stream}`,
-        config,
-        deadline,
-        signal,
-      );
+      return await manage(bucket.nc, what, call, { deadline, signal, tryTimeout: CHANGE_TIMEOUT });
     } catch (error) {
       const code = apiCode(error);
       // Another process was quicker.
       if (code === CODE.streamNameInUse) return null;
-      // Servers of a cold cluster may still be on their way.
+      // Servers of a cold cluster may still be starting.
       const scarce = code === CODE.noPeers || code === CODE.insufficientResources;
       if (!scarce || Date.now() + 500 > deadline) throw explained(error, bucket, wanted);
       await wait(500, signal);
@@ -263,7 +232,9 @@ function recognise(bucket: Bucket, info: StreamInfo): boolean {
   const layout = info.config.metadata?.[LAYOUT_KEY];
   if (layout === undefined) {
     const { max_msgs_per_subject: history, max_age: age, storage } = info.config;
-    if (info.state.messages === 0 && history === 1 && !age && storage === "file") return false;
+    if (info.state.messages === 0 && history === 1 && !age && storage === StorageType.File) {
+      return false;
+    }
     throw new StoreError(
       "refused",
       `Bucket ${bucket.name} was not made by unibus membership (it holds ${info.state.messages} messages); name another with bucket`,
@@ -309,8 +280,8 @@ export function isCurrent(info: StreamInfo): boolean {
 }
 
 /** Whether a replica has what the leader has. */
-export function isCurrentReplica(it: { current: boolean; offline?: boolean }): boolean {
-  return it.current && it.offline !== true;
+export function isCurrentReplica({ current, offline }: PeerInfo): boolean {
+  return current && !offline;
 }
 
 /**

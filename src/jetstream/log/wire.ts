@@ -1,14 +1,20 @@
 /**
- * The protocol underneath: headers, requests with a deadline, and what a server's answer means.
- * The vendor's codes are named here and nowhere else.
+ * What the JetStream library does not do: deadlines with retries, raw header bytes, the few requests
+ * that it has no method for, and what its errors mean to a transaction.
  *
  * @module
  */
 
-import { Buffer } from "node:buffer";
+import {
+  type ApiError,
+  JetStreamApiCodes,
+  JetStreamApiError,
+  type JetStreamManager,
+  jetstreamManager,
+} from "@nats-io/jetstream";
 import type { Msg, MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { errors } from "@nats-io/transport-node";
-import { pause } from "../../core/async/wait.ts";
+import { pause, within } from "../../core/async/wait.ts";
 import { StoreError } from "../../core/errors.ts";
 
 /** A write lost its compare-and-set: the key's revision is not the expected one. */
@@ -42,59 +48,38 @@ export function subscribe(
   }
 }
 
-/** The codes of JetStream's errors that we act on. */
+/** JetStream's error codes that we act on; the first five have names in the library. */
 export const CODE = {
+  notEnabledForAccount: JetStreamApiCodes.JetStreamNotEnabledForAccount,
+  noMessage: JetStreamApiCodes.NoMessageFound,
+  streamNotFound: JetStreamApiCodes.StreamNotFound,
+  wrongLastSequence: JetStreamApiCodes.StreamWrongLastSequence,
+  wrongLastSequenceInFlight: JetStreamApiCodes.StreamWrongLastSequenceUnknown,
   insufficientResources: 10023,
   noPeers: 10005,
   notAvailable: 10008,
   memoryOrStorageFull: [10028, 10047, 10077],
-  noMessage: 10037,
   notEnabled: 10076,
-  notEnabledForAccount: 10039,
   replicasNotSupported: 10074,
-  streamNotFound: 10059,
   streamNameInUse: 10058,
   streamCreateFailed: 10049,
-  wrongLastSequence: 10071,
-  wrongLastSequenceInFlight: 10164,
   batchIncomplete: 10176,
 } as const;
 
-/** An error answer of JetStream. */
-export interface ApiError {
-  /** HTTP-like class. */
-  code: number;
-  /** The precise code. */
-  err_code?: number;
-  /** The server's words. */
-  description?: string;
-}
-
-/** JetStream's code in an error answer that `error` was made of, or 0. */
+/** Returns the JetStream error code behind an error of this module, or 0. */
 export function apiCode(error: unknown): number {
-  if (!(error instanceof Error)) return 0;
-  return (error.cause as Partial<ApiError> | undefined)?.err_code ?? 0;
+  return error instanceof Error && error.cause instanceof JetStreamApiError ? error.cause.code : 0;
 }
 
 const encoder = new TextEncoder();
 
-/** Headers as bytes: the library's own cost a map and three copies a message. */
-export class RawHeaders {
-  readonly #bytes: Uint8Array;
-
-  constructor(lines: string) {
-    this.#bytes = encoder.encode(`NATS/1.0\r\n${lines}\r\n`);
-  }
-
-  /** What the library calls to put the headers on the wire. */
-  encode(): Uint8Array {
-    return this.#bytes;
-  }
-
-  /** The library's type for a header argument; it uses nothing but {@link encode}. */
-  asHeaders(): MsgHdrs {
-    return this as unknown as MsgHdrs;
-  }
+/**
+ * Returns headers that are encoded already: the library calls only `encode` of what it sends. Its own
+ * headers cost 4 µs a message, an eighth of the client's work.
+ */
+export function rawHeaders(lines: string): MsgHdrs {
+  const bytes = encoder.encode(`NATS/1.0\r\n${lines}\r\n`);
+  return { encode: () => bytes } as unknown as MsgHdrs;
 }
 
 /** Milliseconds left until `deadline`, at least 1. */
@@ -120,31 +105,23 @@ export async function request(
   subject: string,
   payload: string | Uint8Array,
   timeout: number,
-  headers?: RawHeaders,
 ): Promise<Msg> {
   try {
-    return await nc.request(subject, payload, {
-      timeout,
-      ...(headers === undefined ? {} : { headers: headers.asHeaders() }),
-    });
+    return await nc.request(subject, payload, { timeout });
   } catch (cause) {
     throw ofConnection(nc, cause);
   }
 }
 
-/** Sends one message, with no answer. Throws `Transient` or `closed`. */
+/** Sends one message without waiting for an answer. Throws `Transient` or `closed`. */
 export function publish(
   nc: NatsConnection,
   subject: string,
   payload: string | Uint8Array,
-  options: { reply?: string; headers?: RawHeaders } = {},
+  options: { reply?: string; headers?: MsgHdrs } = {},
 ): void {
-  const { reply, headers } = options;
   try {
-    nc.publish(subject, payload, {
-      ...(reply === undefined ? {} : { reply }),
-      ...(headers === undefined ? {} : { headers: headers.asHeaders() }),
-    });
+    nc.publish(subject, payload, options);
   } catch (cause) {
     throw ofConnection(nc, cause);
   }
@@ -154,9 +131,9 @@ export function publish(
 export const NO_ACCOUNT =
   "these credentials may not use the bucket: connect with the service keys, or to an account with JetStream";
 
-/** What an error of the connection means. */
+/** Returns what an error of the connection means. */
 export function ofConnection(nc: NatsConnection, cause: unknown): Error {
-  const inner = cause instanceof errors.RequestError && cause.cause ? cause.cause : cause;
+  const inner = rootOf(cause);
   if (nc.isClosed() || inner instanceof errors.ClosedConnectionError) {
     return new StoreError("closed", "The connection is closed", { cause });
   }
@@ -170,6 +147,88 @@ export function ofConnection(nc: NatsConnection, cause: unknown): Error {
   return new Transient(text, { cause });
 }
 
+/** The libraries wrap what failed: a request's error, "JetStream is not enabled". */
+function rootOf(cause: unknown): unknown {
+  let root = cause;
+  while (root instanceof Error && root.cause instanceof Error) root = root.cause;
+  return root;
+}
+
+/** Waits for the library's answer; rejects with what its error means. `what` was attempted. */
+export async function answered<T>(
+  nc: NatsConnection,
+  what: string,
+  answer: Promise<T>,
+): Promise<T> {
+  try {
+    return await answer;
+  } catch (cause) {
+    const root = rootOf(cause);
+    if (root instanceof JetStreamApiError) throw ofApi(root, what);
+    throw root instanceof Transient ? root : ofConnection(nc, cause);
+  }
+}
+
+/** Limits of a call to JetStream. */
+export interface CallOptions {
+  /** Ends the tries, in milliseconds since the epoch. */
+  deadline: number;
+  /** Milliseconds for one try: a request sent while there is no leader is dropped. Default 2,000. */
+  tryTimeout?: number;
+  /** Ends the tries. */
+  signal?: AbortSignal | undefined;
+}
+
+const TRY_TIMEOUT = 2000;
+/** {@link CallOptions.tryTimeout} of what creates or changes a stream or a consumer. */
+export const CHANGE_TIMEOUT = 5000;
+
+/**
+ * Calls JetStream's manager until it answers or the deadline passes. Each try has a manager of its own,
+ * because a manager has one timeout for all requests.
+ */
+export function manage<T>(
+  nc: NatsConnection,
+  what: string,
+  call: (jsm: JetStreamManager) => Promise<T>,
+  { deadline, tryTimeout = TRY_TIMEOUT, signal }: CallOptions,
+): Promise<T> {
+  return retry(what, deadline, async () => {
+    const timeout = Math.min(left(deadline), tryTimeout);
+    const jsm = await jetstreamManager(nc, { checkAPI: false, timeout });
+    // Some calls send more than one request.
+    const done = within(left(deadline), call(jsm), () => {
+      throw new Transient("timeout");
+    });
+    return await answered(nc, what, done);
+  }, signal);
+}
+
+/** Reads what the manager returns, or `null` where there is no such stream. */
+export async function orNone<T>(answer: Promise<T>): Promise<T | null> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (apiCode(error) === CODE.streamNotFound) return null;
+    throw error;
+  }
+}
+
+/** Sends a request that the manager has no method for, until it is answered or the deadline passes. */
+export function ask<T>(
+  nc: NatsConnection,
+  name: string,
+  payload: unknown,
+  { deadline, tryTimeout = TRY_TIMEOUT, signal }: CallOptions,
+): Promise<T> {
+  const what = `JetStream ${name}`;
+  return retry(what, deadline, async () => {
+    const timeout = Math.min(left(deadline), tryTimeout);
+    const body = JSON.stringify(payload);
+    return parseAnswer<T>(await request(nc, `$JS.API.${name}`, body, timeout), what);
+  }, signal);
+}
+
 /** The error for a server that has no room to store anything. */
 export function storageFull(what: string, found: string, cause?: unknown): StoreError {
   return new StoreError(
@@ -180,17 +239,17 @@ export function storageFull(what: string, found: string, cause?: unknown): Store
   );
 }
 
-/** What an error answer means; `what` says what was attempted. */
-export function ofApi(error: ApiError, what: string): Error {
-  const { err_code: code = 0, description = "no description" } = error;
-  if (code === CODE.wrongLastSequenceInFlight) return new InFlight(description);
-  if (code === CODE.wrongLastSequence) return new WrongRevision(description);
-  const text = `${description} (${code || error.code})`;
+/** Returns what an error answer means; `what` was attempted. */
+export function ofApi(error: JetStreamApiError, what: string): Error {
+  const { code = 0, status, message } = error;
+  if (code === CODE.wrongLastSequenceInFlight) return new InFlight(message);
+  if (code === CODE.wrongLastSequence) return new WrongRevision(message);
+  const text = `${message} (${code || status})`;
   if (
     code === CODE.notAvailable || code === CODE.batchIncomplete || code === CODE.notEnabled ||
     // Seen when another stream of the account is deleted at that moment.
     code === CODE.streamCreateFailed ||
-    error.code === 503 || error.code === 408
+    status === 503 || status === 408
   ) {
     return new Transient(text, { cause: error });
   }
@@ -203,19 +262,15 @@ export function ofApi(error: ApiError, what: string): Error {
   });
 }
 
-/** Parses a JetStream answer; throws what its error means. */
+/** Parses a JetStream answer that came past the library; throws what its error means. */
 export function parseAnswer<T>(msg: Msg, what: string): T {
-  if (msg.data.length === 0) {
-    const status = msg.headers?.code ?? 0;
-    throw new Transient(status === 503 ? "no responders" : `empty answer (${status})`);
-  }
   let answer: T & { error?: ApiError };
   try {
-    answer = JSON.parse(Buffer.from(msg.data).toString("utf8"));
+    answer = msg.json();
   } catch (cause) {
     throw new StoreError("unavailable", `${what}: the answer is not JSON`, { cause });
   }
-  if (answer.error) throw ofApi(answer.error, what);
+  if (answer.error) throw ofApi(new JetStreamApiError(answer.error), what);
   return answer;
 }
 

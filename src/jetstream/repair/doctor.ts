@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { StreamInfo } from "@nats-io/jetstream";
 import { isStoreError, type RecordProblem } from "../../core/errors.ts";
 import { recordFindings } from "../../core/checks/findings.ts";
 import { alive, type Bucket } from "../log/bucket.ts";
@@ -21,7 +22,7 @@ import { Admins } from "./admins.ts";
 import { mendRecords } from "./mend.ts";
 import { type JetStreamOptions, openBucket } from "../mod.ts";
 import { RoomTransactions } from "../transactions/rooms.ts";
-import { isCurrent, type StreamInfo, streamInfo } from "../log/stream.ts";
+import { isCurrent, streamInfo } from "../log/stream.ts";
 import { BucketRecords } from "../contents/stored.ts";
 import { decodeRoom, encodeIndex, isAccepted } from "../records/values.ts";
 import { wait } from "../log/wire.ts";

@@ -12,7 +12,8 @@ import {
   type NatsConnection,
   nkeyAuthenticator,
 } from "@nats-io/transport-node";
-import { isCurrentReplica, type StreamInfo } from "../../../src/jetstream/log/stream.ts";
+import type { StreamInfo } from "@nats-io/jetstream";
+import { isCurrentReplica } from "../../../src/jetstream/log/stream.ts";
 import type { Store } from "../../../src/core/store.ts";
 import { hexKey } from "../../conformance/kit/kit.ts";
 import { until } from "../../cli/serve/kit.ts";

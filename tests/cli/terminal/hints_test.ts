@@ -12,6 +12,7 @@ import { failureOf } from "../../../cli/terminal/failure.ts";
 import { hintOf } from "../../../cli/terminal/hints.ts";
 import { OutputClosed } from "../../../cli/terminal/io.ts";
 import { type Invite, openSqlite } from "../../../mod.ts";
+import { JetStreamApiError } from "@nats-io/jetstream";
 import { errors, type NatsConnection } from "@nats-io/transport-node";
 import { toStoreError as ofDisk } from "../../../src/files/errors.ts";
 import { StoreError } from "../../../src/core/errors.ts";
@@ -195,7 +196,8 @@ Deno.test("what only others meet: no rights, no room on the disk, other versions
   const system = (code: string) => Object.assign(new Error(code), { code });
   const sqlite = (errcode: number) =>
     toStoreError(Object.assign(system("ERR_SQLITE_ERROR"), { errcode }), "Opening a.db");
-  const api = (err_code: number) => ofApi({ code: 500, err_code }, "JetStream INFO") as StoreError;
+  const api = (err_code: number) =>
+    ofApi(new JetStreamApiError({ code: 500, err_code, description: "" }), "Reading") as StoreError;
   const open = { isClosed: () => false } as NatsConnection;
   const denied = new errors.PermissionViolationError("no", "publish", "$JS.API");
   const invite: Invite = {
