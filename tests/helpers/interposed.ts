@@ -14,7 +14,8 @@ export function interposed(
 ): NatsConnection {
   let done = false;
   const request: NatsConnection["request"] = async (subject, payload, options) => {
-    const now = !done && when(String(payload));
+    const text = typeof payload === "string" ? payload : new TextDecoder().decode(payload);
+    const now = !done && when(text);
     done ||= now;
     if (now) await before?.();
     const answer = await nc.request(subject, payload, options);
