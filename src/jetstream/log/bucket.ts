@@ -7,13 +7,14 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
 import {
+  type ApiError,
   type BatchAck,
   DirectMsgHeaders,
   jetstream,
+  JetStreamApiError,
   type JetStreamClient,
-  type JetStreamManager,
-  jetstreamManager,
   type LastForMsgRequest,
   type NextMsgRequest,
   type PubAck,
@@ -26,10 +27,14 @@ import { directGet, endedBy } from "./direct.ts";
 import {
   Ambiguous,
   answered,
+  CODE,
   InFlight,
   left,
+  ofApi,
+  parseJson,
   publish,
   rawHeaders,
+  request,
   retry,
   Transient,
   wait,
@@ -53,6 +58,7 @@ const LARGE_TRY_TIMEOUT = 5000;
 const SETTLING = 16;
 /** Header with the id of a transaction, on its first message. */
 const TXN = "Unibus-Txn";
+const TXN_LINE = new RegExp(`^${TXN}: (\\S+)`, "m");
 
 /** A key's last message. */
 export interface Entry {
@@ -121,7 +127,6 @@ export class Bucket {
   witness: Witness | null = null;
   readonly #prefix: string;
   readonly #js: JetStreamClient;
-  #manager: { timeout: number; jsm: Promise<JetStreamManager> } | undefined;
   #batches = 0;
   readonly #waiting: (() => void)[] = [];
   #isClustered = true;
@@ -163,32 +168,29 @@ export class Bucket {
     return this.#read(`Read ${pattern}`, query, deadline);
   }
 
+  /** The library's `getMessage` takes 7 µs longer, a fourteenth of the speed of a read. */
   #read(
     what: string,
     query: LastForMsgRequest | Required<NextMsgRequest>,
     deadline: number,
   ): Promise<Entry | null> {
+    const body = JSON.stringify(query);
     return retry(what, deadline, async () => {
       this.#refuseLost();
-      const jsm = await this.#reader(Math.min(left(deadline), TRY_TIMEOUT));
-      const found = await answered(this.nc, what, jsm.streams.getMessage(this.stream, query));
-      if (found === null) return null;
-      const txn = found.header.get(TXN);
+      const timeout = Math.min(left(deadline), TRY_TIMEOUT);
+      const msg = await request(this.nc, `$JS.API.STREAM.MSG.GET.${this.stream}`, body, timeout);
+      const answer = parseJson<{ error?: ApiError; message: StoredMessage }>(msg);
+      if (answer.error?.err_code === CODE.noMessage) return null;
+      if (answer.error) throw ofApi(new JetStreamApiError(answer.error), what);
+      const { subject, seq, data = "", hdrs = "" } = answer.message;
+      const txn = TXN_LINE.exec(Buffer.from(hdrs, "base64").toString("latin1"));
       return {
-        key: this.key(found.subject),
-        revision: found.seq,
-        data: found.data,
-        ...(txn === "" ? {} : { txn }),
+        key: this.key(subject),
+        revision: seq,
+        data: Buffer.from(data, "base64"),
+        ...(txn ? { txn: txn[1]! } : {}),
       };
     });
-  }
-
-  /** The manager for reads, kept while the timeout is the same: making one costs 3 µs. */
-  #reader(timeout: number): Promise<JetStreamManager> {
-    if (this.#manager?.timeout !== timeout) {
-      this.#manager = { timeout, jsm: jetstreamManager(this.nc, { checkAPI: false, timeout }) };
-    }
-    return this.#manager.jsm;
   }
 
   /**
@@ -408,6 +410,13 @@ export class Bucket {
     if (next) next();
     else this.#batches--;
   }
+}
+
+interface StoredMessage {
+  subject: string;
+  seq: number;
+  data?: string;
+  hdrs?: string;
 }
 
 /** The revision to expect of a key as it was read: 0 for one that never was. */

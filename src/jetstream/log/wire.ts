@@ -262,16 +262,20 @@ export function ofApi(error: JetStreamApiError, what: string): Error {
   });
 }
 
-/** Parses a JetStream answer that came past the library; throws what its error means. */
+/** Parses an answer that came past the library; throws what its error means. */
 export function parseAnswer<T>(msg: Msg, what: string): T {
-  let answer: T & { error?: ApiError };
-  try {
-    answer = msg.json();
-  } catch (cause) {
-    throw new StoreError("unavailable", `${what}: the answer is not JSON`, { cause });
-  }
+  const answer = parseJson<T & { error?: ApiError }>(msg);
   if (answer.error) throw ofApi(new JetStreamApiError(answer.error), what);
   return answer;
+}
+
+/** Parses an answer. Throws `Transient` where it is not JSON. */
+export function parseJson<T>(msg: Msg): T {
+  try {
+    return msg.json();
+  } catch (cause) {
+    throw new Transient("the answer is not JSON", { cause });
+  }
 }
 
 /**
