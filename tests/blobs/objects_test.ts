@@ -133,7 +133,7 @@ Deno.test("objects: the bucket takes no more bytes than it may, and the stream b
 });
 
 Deno.test("objects: a server whose largest message is smaller than a chunk takes blobs", async () => {
-  await using small = await testServer({ maxPayload: 64 * 1024 });
+  await using small = await testServer({ extra: `max_payload: ${64 * 1024}` });
   const nc = await connectNats({ servers: small.url });
   try {
     await using blobs = await openObjectBlobs({ connection: nc, bucket: "SMALL" });

@@ -92,14 +92,14 @@ Deno.test("a server without JetStream is asked until the deadline, then it is un
   await withServer({ jetstream: false }, async (nc) => {
     const began = Date.now();
     const info = manage(nc, "Read stream X", (jsm) => jsm.streams.info("X"), {
-      deadline: began + 500,
+      deadline: began + 2000,
     });
     await assert.rejects(info, (error) => {
       assert.ok(error instanceof StoreError && error.code === "unavailable");
-      assert.match(error.message, /^Read stream X: no responders.*\([2-9]\d* tries\)$/);
+      assert.match(error.message, /^Read stream X: no responders.*\((?!1 )\d+ tries\)$/);
       return true;
     });
-    assert.ok(Date.now() - began < 2000);
+    assert.ok(Date.now() - began < 4000);
   });
 });
 

@@ -5,10 +5,11 @@
  * @module
  */
 
+import type { StreamInfo } from "@nats-io/jetstream";
 import type { StoreError } from "../../core/errors.ts";
 import { within } from "../../core/async/wait.ts";
 import type { Bucket } from "../../jetstream/log/bucket.ts";
-import { type StreamInfo, streamInfo } from "../../jetstream/log/stream.ts";
+import { streamInfo } from "../../jetstream/log/stream.ts";
 import { FENCE_KEY } from "../../jetstream/records/keys.ts";
 import { alarm } from "./alarms.ts";
 import type { Applier } from "./applier.ts";
