@@ -16,7 +16,7 @@ const ONCE: Record<string, RegExp> = {
   "a list of the modes of authentication": /"off"[,| ]+"soft"[,| ]+"enforce"/,
   "whether a host is loopback": /function isLoopback\(|\^.{0,14}127|startsWith\("127\./,
   "the code of a system error": /function (codeOf|systemCode)\(error/,
-  "the code of a JetStream error": /\.err_code \?\? 0/,
+  "the code of a JetStream error": /cause instanceof JetStreamApiError/,
   "syncing a directory": /function syncDirectory\(/,
   "writing beside a file's place and renaming": /\.tmp`\)/,
   "a promise against a timer": /setTimeout\([^]{0,250}Promise\.race\(\[/,

@@ -14,11 +14,13 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 /** What each entry point may load; a package that is not here is one nobody asked for. */
 const PACKAGES: Record<keyof typeof config.exports, string[]> = {
-  ".": ["@nats-io/transport-node"],
+  ".": ["@nats-io/jetstream", "@nats-io/transport-node"],
   "./backend": [],
   "./cli": [
     "@commander-js/extra-typings",
     "@hono/node-server",
+    "@nats-io/jetstream",
+    "@nats-io/obj",
     "@nats-io/transport-node",
     "cli-progress",
     "hono",
@@ -31,6 +33,8 @@ const PACKAGES: Record<keyof typeof config.exports, string[]> = {
   "./client": ["@nats-io/transport-node", "hpke", "structured-headers"],
   "./http": [
     "@hono/node-server",
+    "@nats-io/jetstream",
+    "@nats-io/obj",
     "@nats-io/transport-node",
     "hono",
     "prom-client",

@@ -7,9 +7,9 @@
 import assert from "node:assert/strict";
 import { jetstream } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { StoreError } from "../../src/core/errors.ts";
-import { Bucket } from "../../src/jetstream/log/bucket.ts";
-import { ensureStream } from "../../src/jetstream/log/stream.ts";
+import { StoreError } from "../../../src/core/errors.ts";
+import { Bucket } from "../../../src/jetstream/log/bucket.ts";
+import { ensureStream } from "../../../src/jetstream/log/stream.ts";
 import {
   answered,
   apiCode,
@@ -18,9 +18,9 @@ import {
   rawHeaders,
   Transient,
   WrongRevision,
-} from "../../src/jetstream/log/wire.ts";
-import { connectNats } from "../../src/nats/connection/connect.ts";
-import { testServer, type TestServerOptions } from "../helpers/nats.ts";
+} from "../../../src/jetstream/log/wire.ts";
+import { connectNats } from "../../../src/nats/connection/connect.ts";
+import { testServer, type TestServerOptions } from "../../helpers/nats.ts";
 
 const soon = () => Date.now() + 10_000;
 
