@@ -7,9 +7,9 @@
 import type { Page, PageRequest, User, UserRole, UserStatus } from "../core/model.ts";
 import type { Changes, History, ServerStatus, Usage } from "../core/operations.ts";
 
-/** Who a poll is for, and what ends its wait. */
+/** A request that waits for changes. */
 export interface Poll {
-  /** Whose it is. */
+  /** Signing key of the caller. */
   endpoint: string | null;
   /** The `next` of the answer before. */
   after?: string | undefined;
@@ -19,7 +19,7 @@ export interface Poll {
   wait: number;
   /** Whether the client has gone. */
   isGone(): boolean;
-  /** Throws when whoever asks may no more. */
+  /** Throws if the caller no longer has permission. */
   demand(): Promise<void>;
 }
 

@@ -1,5 +1,5 @@
 /**
- * `/readyz`: whether requests are welcome.
+ * `/readyz`: whether the server can handle requests.
  *
  * @module
  */
@@ -11,21 +11,21 @@ import { kept } from "../../core/async/kept.ts";
 import { within } from "../../core/async/wait.ts";
 import type { ControlPlaneOptions } from "../options.ts";
 
-/** What `/readyz` answers. */
+/** The body of `/readyz`. */
 export interface Readiness {
-  /** Whether every check is. */
+  /** Whether every check is ok. */
   ok: boolean;
-  /** What was looked at. */
+  /** The checks. */
   checks: readonly HealthCheck[];
 }
 
-/** An answer is good for so long, milliseconds: whoever asks all the time costs no more than that. */
+/** How long a result is kept, milliseconds: frequent requests do not cause more checks. */
 const GOOD_FOR_MS = 200;
 
-/** A check takes at most this long, milliseconds: no answer is an answer. */
+/** Time limit of a check, milliseconds; one that takes longer has failed. */
 const PATIENCE_MS = 2_000;
 
-/** Makes the question. */
+/** Makes the check of everything that requests need. */
 export function readinessOf(
   store: Pick<Store, "health">,
   blobs: BlobStore | null,
@@ -44,7 +44,7 @@ export function readinessOf(
   });
 }
 
-/** What a check finds; one that fails or hangs has found that it is not so. */
+/** The results of a check; one that fails or hangs is not ok. */
 async function inTime(
   name: string,
   check: () => Promise<readonly HealthCheck[]>,

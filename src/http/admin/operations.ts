@@ -1,5 +1,5 @@
 /**
- * What a control plane knows of itself, for its admins.
+ * What a control plane reports to its admins.
  *
  * @module
  */
@@ -25,7 +25,7 @@ export interface OwnOperations extends Operations {
   close(): void;
 }
 
-/** A look at the cluster is good for so long, milliseconds: it asks every node. */
+/** How long the status of the cluster is kept, milliseconds: reading it asks every node. */
 const GOOD_FOR_MS = 1_000;
 
 /** Makes it. */

@@ -1,5 +1,5 @@
 /**
- * The newest of something, so many and no more.
+ * A list that keeps a fixed number of the newest items.
  *
  * @module
  */

@@ -9,7 +9,7 @@ import { rosterOf } from "../routes/roster.ts";
 import { type Route, route } from "../pipeline/route.ts";
 import { OPERATION_ANSWER, OPERATION_QUERY } from "./shapes.ts";
 
-/** Changes of an answer when nobody says. */
+/** Default number of changes in a response. */
 const CHANGES_DEFAULT = 100;
 
 /** Rooms, as admins see them. */

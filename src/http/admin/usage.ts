@@ -1,5 +1,5 @@
 /**
- * How much is kept in blobs: counted when somebody asks, and not again for a while.
+ * Storage used by blobs: counted on request, and then kept for a while.
  *
  * @module
  */
@@ -9,14 +9,14 @@ import type { BlobStore } from "../../blobs/types.ts";
 import type { Usage } from "../../core/operations.ts";
 import { within } from "../../core/async/wait.ts";
 
-/** A count is good for so long, milliseconds, */
+/** A count is kept for this many milliseconds, */
 const GOOD_FOR_MS = 60_000;
-/** and for so many times as long as it took: counting is at most a twentieth of the work. */
+/** and at least this many times as long as it took, so counting takes at most a twentieth of the time. */
 const REST = 20;
-/** Who asks waits so long for a first count, milliseconds. */
+/** How long a request waits for the first count, milliseconds. */
 const PATIENCE_MS = 8_000;
 
-/** Makes the question. */
+/** Makes the count. */
 export function usageOf(
   blobs: Pick<BlobStore, "list"> | null,
   now: () => Date,
@@ -41,7 +41,7 @@ export function usageOf(
     if (blobs === null) return { blobs: null };
     if (last !== null && performance.now() < last.until) return last.answer;
     counting ??= count(blobs).finally(() => counting = null);
-    // What was counted before says more than a wait.
+    // An earlier count is better than a long wait.
     const answer = await within(last === null ? PATIENCE_MS : 500, counting, () => null);
     if (answer !== null) return answer;
     if (last !== null) return last.answer;

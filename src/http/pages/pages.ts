@@ -19,8 +19,8 @@ export interface PagesOptions {
   /** The page that an invite's link opens, `/join`. Default true. */
   join?: boolean;
   /**
-   * The admins' console, `/console`. Default true under `enforce`. Where nobody's signature is demanded
-   * it is for this machine only, also when this is true.
+   * The admins' console, `/console`. Default true under `enforce`. Without
+   * `enforce` it is available on this machine only, also when this is true.
    */
   console?: boolean;
 }

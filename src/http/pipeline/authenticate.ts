@@ -1,5 +1,5 @@
 /**
- * Who sent a request: the signature, and that it was not seen before.
+ * Authentication: the signature of a request, and protection against replays.
  *
  * @module
  */
@@ -12,27 +12,27 @@ import { type Limit, limitOf } from "./limits.ts";
 import type { ControlPlaneOptions } from "../options.ts";
 import { Refusal } from "./problem.ts";
 
-/** How long ago a signature's `created` may be by our clock, milliseconds. */
+/** Maximum age of a signature's `created` by our clock, milliseconds. */
 export const WINDOW_MS = 60_000;
 
-/** How far it may be ahead of our clock, milliseconds: the request then waits for its time. */
+/** How far it may be ahead of our clock, milliseconds: the request then waits until then. */
 export const AHEAD_MS = 5_000;
 
-/** Requests of users remembered at most, about 285 MB; above it new ones wait until old ones lapse. */
+/** Most nonces of users in memory, about 285 MB; above it requests are refused until old ones expire. */
 const MAX_OF_USERS = 1_000_000;
 
-/** The same for newcomers, apart: anybody can make keys, and must not fill the memory for users. */
+/** The same for newcomers, separately: anyone can create keys, and must not fill the memory for users. */
 const MAX_OF_NEWCOMERS = 100_000;
 
 /** What is known of who sent a request. */
 export interface Sender {
-  /** The signing key: proved, or where there is a fault or nobody looks, claimed. */
+  /** The signing key: proved, or only claimed if there is a fault or signatures are not checked. */
   endpoint: string | null;
   /** The SHA-256 that was signed for the body. */
   digest: Uint8Array | null;
-  /** Why it is not proved; null where nobody looks. */
+  /** Why it is not proved; null if signatures are not checked. */
   fault: StoreError | null;
-  /** What the signature proves; null where it was not looked at or there is a fault. */
+  /** What the signature proves; null if there is a fault or signatures are not checked. */
   proof: Proof | null;
 }
 
@@ -95,7 +95,7 @@ export class Authenticator {
           "The nonce was used before; sign each request with a new nonce",
         );
       case "too_old":
-        // Nobody knows whether the process before us has seen it.
+        // The previous process may have seen it.
         throw unauthenticated("created", "The request was created before this server started");
       case "full":
         throw new StoreError(
@@ -107,7 +107,7 @@ export class Authenticator {
 
   /** A refusal as it is answered; throws `rate_limited` after too many from the same address. */
   async refusal(error: StoreError, address: string): Promise<StoreError> {
-    // A key of nobody's is no better than none: anybody can make as many as there are requests.
+    // An unknown key counts like no key: a client can create a new one for each request.
     if (error.code !== "unauthenticated" && error.field !== "keyid") return error;
     await this.#failures(address);
     if (error.code !== "unauthenticated") return error;

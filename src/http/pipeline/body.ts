@@ -44,7 +44,7 @@ export async function* bodyOf(request: Request, max: number): AsyncGenerator<Uin
       yield value;
     }
   } finally {
-    // What was not read is not wanted; it must not wait for us.
+    // The rest is not needed; the client must not wait for us to read it.
     void reader.cancel().catch(() => {});
   }
 }
@@ -53,7 +53,7 @@ async function readFrom(reader: ReadableStreamDefaultReader<Uint8Array>) {
   try {
     return await reader.read();
   } catch (cause) {
-    // The caller went away or was too slow: nothing of ours failed, and nobody reads the answer.
+    // The client disconnected or was too slow, which is not a failure of the server.
     throw new Refusal("aborted", "The body was incomplete", { status: 400, cause });
   }
 }
@@ -81,8 +81,8 @@ async function bytesOf(request: Request, max: number, share: BodyShare): Promise
 }
 
 /**
- * A JSON body as a value, `undefined` where there is none. `checkBytes` sees the bytes first: what was
- * not signed is not parsed.
+ * Reads a JSON body; `undefined` if there is none. `checkBytes` sees the bytes first, so that an
+ * unsigned body is not parsed.
  */
 export async function jsonOf(
   request: Request,

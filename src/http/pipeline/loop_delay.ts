@@ -1,5 +1,5 @@
 /**
- * How late the event loop is: what waits for it, a request as well as a timer, waits that long.
+ * The delay of the event loop: requests and timers wait that long for it.
  *
  * Measured with a timer of our own, because `monitorEventLoopDelay` measures nothing in Deno. There is
  * one event loop in a process, so there is one measurement, whatever number of servers ask for it.
@@ -61,17 +61,17 @@ export function watchLoopDelay(): () => void {
   };
 }
 
-/** How late the event loop is, milliseconds. */
+/** The delay of the event loop, milliseconds. */
 export interface Lateness {
-  /** By now. */
+  /** Of the timer that is due. */
   now: number;
-  /** The last time before. */
+  /** Of the timer before. */
   before: number;
-  /** Another number whenever it was looked at anew. */
+  /** Number of measurements so far. */
   turn: number;
 }
 
-/** How late the event loop is; not at all while nobody watches. */
+/** The delay of the event loop; zero unless it is watched. */
 export function loopDelay(): Lateness {
   return { now: due === 0 ? 0 : Math.max(0, performance.now() - due), before: last, turn };
 }
@@ -85,7 +85,7 @@ function look(): void {
     note(last, now);
     look();
   }, EVERY_MS);
-  // What only measures keeps no program running.
+  // Measuring must not keep the program running.
   timer.unref();
 }
 

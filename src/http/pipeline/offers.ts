@@ -1,5 +1,5 @@
 /**
- * Memberships that somebody else makes: offers until their receivers accept them, and not too many.
+ * Memberships created by others: offers until their receivers accept them, and limited in number.
  *
  * @module
  */
@@ -16,7 +16,7 @@ const MOST = 1_000;
 const AT_ONCE = 16;
 
 /**
- * The members to add: accepted where the caller may accept for them, else offers.
+ * Returns the members to add: accepted if the caller may accept for them, else offers.
  *
  * @throws {StoreError} `forbidden` when `accepted: true` is asked for and the caller may not
  */
@@ -40,7 +40,7 @@ export async function membersFor<T extends { accepted?: boolean | undefined; end
 }
 
 /**
- * Does `work`, which adds `members` to a room of `owner`, unless one of them has too many open offers.
+ * Does `work`, which adds `members` to a room of `owner`, unless a member has too many open offers.
  *
  * @throws {StoreError} `rate_limited`
  */
@@ -51,7 +51,7 @@ export async function withOffers<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   const offered = members.filter((it) => it.accepted === false);
-  // Each once and sorted: neither one request nor two with the same receivers wait for themselves.
+  // Each once and sorted, so that requests with the same receivers cannot block each other.
   const receivers = [...new Set(offered.map((it) => it.endpoint))].sort();
   const demandOffer = async (receiver: string) => {
     const { items } = await store.listRoomsForEndpoint(receiver, { accepted: false, limit: MOST });

@@ -1,5 +1,5 @@
 /**
- * What every request under `/v1` goes through: who sent it, whether they may, what they ask, the work.
+ * What every request under `/v1` goes through: authentication, permission, reading it, the work.
  *
  * @module
  */
@@ -50,7 +50,7 @@ export interface Incoming {
   params: Readonly<Record<string, string>>;
   /** The peer's address, empty when it is not known. */
   address: string;
-  /** Whether the peer has gone, as far as can be told. */
+  /** Whether the peer has disconnected, if known. */
   isGone(): boolean;
   requestId: string;
   /** Its place among those in flight. */
@@ -59,15 +59,15 @@ export interface Incoming {
 
 const NO_QUERY = object({});
 
-/** Most bytes of a body from somebody who is no user yet. */
+/** Most bytes of a body from a sender who is not a user yet. */
 const NEWCOMER_BYTES = 16 * 1024;
-/** What a body takes that is streamed: its blocks on their way to where they are kept. */
+/** Memory of a streamed body: its blocks on their way to the storage. */
 const STREAM_BYTES = 1024 * 1024;
 
-/** Codes of a no; anything else is no answer at all. */
+/** Codes of a refusal; any other error means that the question could not be answered. */
 const REFUSALS = new Set(["unauthenticated", "forbidden", "not_found"]);
 
-/** Who asks where nobody looks at a signature. */
+/** The sender where signatures are not checked. */
 const NOBODY: Sender = { endpoint: null, digest: null, fault: null, proof: null };
 
 /** Takes requests to their routes. */
@@ -82,7 +82,7 @@ export class Pipeline {
   readonly #quotas: Quotas;
   readonly #turns = new Turns();
 
-  /** Makes one; what it remembers of requests begins now. */
+  /** Makes one; it remembers no earlier requests. */
   constructor(around: Surroundings, options: ControlPlaneOptions) {
     this.#around = around;
     this.#options = options;
@@ -95,7 +95,7 @@ export class Pipeline {
     this.#budget = new BodyBudget(options.maxBodyMemory ?? 64 * 1024 * 1024);
   }
 
-  /** Bytes that request bodies take in memory now. */
+  /** Bytes of memory that request bodies use now. */
   get bodyBytes(): number {
     return this.#budget.bytes;
   }
@@ -121,9 +121,9 @@ export class Pipeline {
     const isOpen = route.who === "anyone";
     if (isOpen) await this.#questions(it.address);
     const { endpoint, digest, fault, proof } = isOpen ? NOBODY : this.#senders.sender(request);
-    // A right that is missing: thrown under `enforce`, told under `soft`; else the answer is yes.
+    // A missing permission is thrown under `enforce`, and reported under `soft`.
     const judge = (check: () => void | Promise<void>) => this.#judge(it, endpoint, check);
-    // Of who is not proved nothing more is asked: what `enforce` would have done has been told.
+    // An unproved sender is not checked further: what `enforce` would have done has been reported.
     const isJudged = !isOpen && this.#around.busAuth !== "off" && fault === null;
     if (fault !== null) {
       await judge(() => {
@@ -148,17 +148,17 @@ export class Pipeline {
       if (route.streams && request.method === "PUT") await judge(() => demandDigest(digest));
     }
     const query = read(route.query ?? NO_QUERY, given);
-    // Anybody can make new keys, or sign nothing; whose are not proved could be anybody's.
+    // Anyone can create new keys or send no signature, and an unproved key could be anyone's.
     const isUnknown = isOpen || route.who === "newcomer";
     const address = it.address === "" ? null : groupOf(it.address);
     const share = openShare(isUnknown ? address : isAllowed ? endpoint : null);
     const body = await this.#body(it, share, async (bytes) => {
-      // Also where none came: one that was signed must not be taken away.
+      // Also without a body: a body that was signed must not be removed on the way.
       if (isJudged && (bytes.length > 0 || digest !== null)) {
         await judge(() => checkDigest(bytes, digest));
       }
     });
-    // Who sends a body decides when it ends, and may by then have been revoked, or own that room no more.
+    // The client decides when its body ends, and may by then be revoked, or no longer own that room.
     if (isAllowed && route.body !== undefined) await judge(mayDo);
     const call: Call = {
       store,
@@ -200,7 +200,7 @@ export class Pipeline {
         if (isJudged) await judge(check);
       },
     };
-    // Who sends a stream, or waits for something to happen, is not waited for by others.
+    // A stream, or a wait for changes, must not count as load.
     const takesTime = route.waits === true || (route.streams && request.method === "PUT");
     const handle = async () => await route.handle(call);
     const work = () => takesTime ? it.slot.waitFor(handle) : handle();
@@ -208,7 +208,7 @@ export class Pipeline {
     return answer instanceof Response ? answer : respond(answer, route.status);
   }
 
-  /** Does `work` in its turn; after a wait only if the client is still there and `mayDo` passes. */
+  /** Does `work` in its turn; after a wait only if the client is still connected and `mayDo` passes. */
   async #inTurn<T>(
     { slot, isGone }: Incoming,
     key: string,
@@ -261,11 +261,11 @@ export class Pipeline {
       await check();
       return true;
     } catch (error) {
-      // No answer from the store is none under `soft` either.
+      // If the store does not answer, `soft` fails too.
       if (!(error instanceof StoreError) || !REFUSALS.has(error.code)) throw error;
       const { busAuth, tell, count } = this.#around;
       const enforced = busAuth === "enforce";
-      // Counted before it is told, so that a flood of refusals is none of lines.
+      // Counted first: a flood of refusals must not flood the log.
       const answer = enforced ? await this.#senders.refusal(error, address) : error;
       count(error.field ?? error.code);
       tell({
@@ -285,8 +285,9 @@ export class Pipeline {
 }
 
 /**
- * Where no signature is demanded, whatever a browser runs could reach us: by a name that its page has
- * made lead here, or from a page of elsewhere. Programs send no `Origin`.
+ * Refuses requests that a web page makes a browser send: by a name that the page points here (DNS
+ * rebinding), or from a page of another origin. Without signatures both would be obeyed. Programs
+ * send no `Origin`.
  */
 function demandOwnName(
   { method, url, headers }: Request,

@@ -1,8 +1,8 @@
 /**
- * How much one user, and one room, may have.
+ * Quotas of users and rooms.
  *
- * A quota is counted before the change it allows, and requests about the same thing wait for each
- * other, so that many at once do not all find the last place free. Each node of a cluster counts for
+ * A quota is counted before the change it allows, and requests that count against the same quota wait
+ * for each other, so that concurrent requests cannot exceed it. Each node of a cluster counts for
  * itself: with requests on several nodes at once it may be exceeded by as many as there are nodes.
  *
  * @module
@@ -12,7 +12,7 @@ import type { BusAuth } from "../../core/operations.ts";
 import { StoreError } from "../../core/errors.ts";
 import type { ControlPlaneOptions } from "../options.ts";
 
-/** The quotas of a control plane; `Infinity` where there is none. */
+/** The quotas of a control plane; `Infinity` for none. */
 export interface Quotas {
   /** Rooms that one user may own. */
   readonly maxRoomsPerOwner: number;
@@ -24,7 +24,7 @@ export interface Quotas {
   readonly maxBlobBytesPerUser: number;
 }
 
-/** The quotas that options ask for. Where nobody signs, nobody is known who could use one up. */
+/** Reads the quotas from the options. With `off` there are none, because no user is known. */
 export function quotasOf(options: ControlPlaneOptions, busAuth: BusAuth): Quotas {
   const most = (name: Exclude<keyof Quotas, "maxEpochsKept">, usual: number) =>
     busAuth === "off" ? Infinity : checked(name, options[name] ?? usual, 0);
@@ -32,7 +32,7 @@ export function quotasOf(options: ControlPlaneOptions, busAuth: BusAuth): Quotas
     maxRoomsPerOwner: most("maxRoomsPerOwner", 500),
     maxMembersPerRoom: most("maxMembersPerRoom", 10_000),
     maxBlobBytesPerUser: most("maxBlobBytesPerUser", 2 ** 30),
-    // A rekey is never refused for it: the oldest keys go.
+    // A rekey is never refused for it: the oldest keys are removed.
     maxEpochsKept: checked("maxEpochsKept", options.maxEpochsKept ?? 100, 2),
   };
 }

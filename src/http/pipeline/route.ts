@@ -1,6 +1,6 @@
 /**
- * What a route is: one entry says how it is called, who may, what it takes and answers, and does it.
- * The server, the documentation and the tests all go through the same list.
+ * Routes: one entry has the path, the permission, the request, the response and the handler. The
+ * server, the documentation and the tests use the same list.
  *
  * @module
  */
@@ -23,17 +23,17 @@ export interface Call<Q = unknown, B = unknown> {
   readonly maxBlobBytes: number;
   /** Whether rooms must be end-to-end encrypted. */
   readonly requireEncrypted: boolean;
-  /** How much users and rooms may have. */
+  /** Quotas of users and rooms. */
   readonly quotas: Quotas;
-  /** Runs work that must not run twice at once, when all that was given before under `key` has ended. */
+  /** Runs work after all earlier work with the same `key` has ended. */
   inTurn<T>(key: string, work: () => Promise<T>): Promise<T>;
-  /** Tells that something failed which the caller need not know of. */
+  /** Reports a failure that does not concern the caller. */
   readonly tellFailure: (what: string, error: unknown) => void;
-  /** What the control plane knows of itself. */
+  /** What the control plane reports to admins. */
   readonly operations: Operations;
   /** The request. */
   readonly request: Request;
-  /** Who asks: proved under `enforce`, else as claimed; null when nobody is named. */
+  /** The caller's key: proved under `enforce`, else as claimed; null if none is named. */
   readonly endpoint: string | null;
   /** The parts of the path. */
   readonly params: Readonly<Record<string, string>>;
@@ -43,18 +43,18 @@ export interface Call<Q = unknown, B = unknown> {
   readonly body: B;
   /** The SHA-256 that was signed for the body, where one was. */
   readonly digest: Uint8Array | null;
-  /** Whether the client has gone, as far as can be told. */
+  /** Whether the client has disconnected, if known. */
   isGone(): boolean;
-  /** Who asks; `unauthenticated` when nobody is named. */
+  /** The caller's key; `unauthenticated` if none is named. */
   caller(): string;
   /**
-   * Whether a membership of `endpoint` that the caller makes counts as accepted: of an admin, who is
-   * proved, of the member itself, and where nobody is authenticated.
+   * Whether a membership of `endpoint` that the caller makes counts as accepted: if the caller is a
+   * proved admin or the member itself, and with `off`.
    */
   mayAccept(endpoint: string): Promise<boolean>;
   /**
-   * A right beyond those of the route's `who`. Under `enforce` a refusal is thrown, under `soft` it
-   * is told, under `off` nobody looks.
+   * Checks a permission beyond the route's `who`. A refusal is thrown under `enforce`, reported under
+   * `soft`; with `off` nothing is checked.
    */
   demand(check: () => void | Promise<void>): Promise<void>;
 }

@@ -1,7 +1,6 @@
 /**
- * What a request must look like: a reader that judges a value, together with the JSON Schema that
- * tells of it. The readers are the store's own validators, so a limit is written once and a message
- * is the same whoever finds the fault.
+ * Schemas of requests: a reader that checks a value, with the JSON Schema that describes it. The
+ * readers are the store's own validators, so a limit is defined once, with one message.
  *
  * @module
  */
@@ -25,7 +24,7 @@ export interface Schema<T> {
 /** The type a schema reads. */
 export type Read<S> = S extends Schema<infer T> ? T : never;
 
-/** A value that a validator of the store judges. */
+/** A value that a validator of the store checks. */
 export function by<T>(
   read: (field: string, value: unknown) => T,
   json: JsonSchema,
@@ -72,7 +71,7 @@ export function list<T>(it: Schema<T>): Schema<T[]> {
 
 type Fields = Record<string, Schema<unknown>>;
 
-/** An object of these fields and no others: a misspelt one would be a wish that nobody hears. */
+/** An object of these fields and no others, so that a misspelt field is not ignored. */
 export function object<F extends Fields>(
   fields: F,
   json: JsonSchema = {},

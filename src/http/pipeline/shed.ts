@@ -1,60 +1,60 @@
 /**
- * Shedding load: of more than can be done in time, a part is done in time, and the rest is refused at
- * once, before it has cost anything.
+ * Load shedding: under overload, some requests are answered in time and the rest are refused
+ * immediately, before they cost anything.
  *
- * Two things tell that there is too much. What waits for the store is in flight: there may be so many,
- * and fewer when they take longer than they should. What waits for the processor waits for the event
- * loop: while that is late for long, nothing more is begun.
+ * Overload is detected in two ways. Requests that wait for the store are in flight: their number is
+ * limited, and the limit falls if they take longer than they should. Requests that wait for the
+ * processor wait for the event loop: while it is delayed, no new ones are accepted.
  *
  * @module
  */
 
 import type { Lateness } from "./loop_delay.ts";
 
-/** How much is too much. */
+/** Options of a {@link Gate}. */
 export interface GateOptions {
   /** Most requests in flight at once. */
   maxInFlight: number;
-  /** How long what was let in may take before less is let in, milliseconds. */
+  /** Target time of a request, milliseconds: if they take longer, fewer are let in. */
   maxDelay: number;
-  /** How late the event loop is. */
+  /** The delay of the event loop. */
   lateness(): Lateness;
 }
 
-/** A request that was let in. */
+/** A request that was accepted. */
 export interface Slot {
   /**
-   * Waits for what the caller does, such as sending a blob. That time is not ours; and whoever takes
-   * long for it must not keep others out, so after `maxDelay` it does not count as in flight.
+   * Waits for the client, such as for a blob it sends. That time does not count; and so that slow
+   * clients do not keep others out, after `maxDelay` the request does not count as in flight.
    */
   waitFor<T>(work: () => Promise<T>): Promise<T>;
   /**
-   * The same for what comes before the work, with less patience: who sends many bodies slowly would
-   * keep all out. Throws {@link Overloaded} when by its end others have taken the place.
+   * The same for the body of a request, with less patience: a client that sends many bodies slowly would
+   * keep all others out. Throws {@link Overloaded} if others have taken the place meanwhile.
    */
   waitForBody<T>(work: () => Promise<T>): Promise<T>;
   /**
-   * Waits for the work of other requests that comes first. It counts as in flight again when its turn
-   * has come: one user's queue must not keep the others out.
+   * Waits for earlier work of other requests. Until its turn the request does not count as in flight, so
+   * that one user's queue does not keep others out.
    */
   waitForTurn(turn: Promise<void>): Promise<void>;
   /** Notes that it has been answered. */
   leave(): void;
 }
 
-/** There was no place any more; nothing was done. */
+/** There is no place left; nothing was done. */
 export class Overloaded extends Error {}
 
-/** So many are always let in, at once and in each turn of the event loop. */
+/** The least number that are let in at once, and in each turn of the event loop. */
 const LEAST = 16;
-/** A body may take this part of the time that an answer should. */
+/** Part of `maxDelay` that a body may take. */
 const FOR_BODY = 0.1;
-/** What a timer can wait, milliseconds. */
+/** Longest wait of a timer, milliseconds. */
 const MOST_MS = 2 ** 31 - 1;
-/** So many at the start, until it is seen how long they take. */
+/** The limit at the start, until it is known how long requests take. */
 const FIRST = 256;
 
-/** Lets requests in, or not. */
+/** Limits the requests in flight. */
 export class Gate {
   readonly #options: GateOptions;
   #inFlight = 0;
@@ -138,8 +138,8 @@ export class Gate {
   }
 
   /**
-   * Whether what comes now would wait too long for the event loop. It has waited for the turn before
-   * and waits in this one, each of which may take half of the time. Late once is a hiccup.
+   * Whether a new request would wait too long for the event loop. It waits for up to two turns, each of
+   * which may take half of the time. A single long turn does not count.
    */
   #isLate(): boolean {
     const { maxDelay, lateness } = this.#options;

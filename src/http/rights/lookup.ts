@@ -1,5 +1,5 @@
 /**
- * Looking somebody up who may not be there.
+ * Looking up users that may not exist.
  *
  * @module
  */
@@ -21,16 +21,16 @@ export async function userOf(
   }
 }
 
-/** Users that are looked up at once. */
+/** Users that are looked up concurrently. */
 const AT_ONCE = 64;
 
-/** Members with the status of their users; `null` for who is no user. */
+/** Members with the status of their users; `null` if there is no such user. */
 export async function withStatus(
   store: Pick<Store, "isAuthorized" | "getUser">,
   members: readonly Member[],
 ): Promise<(Member & { status: UserStatus | null })[]> {
   const statusOf = async (it: Member) => {
-    // Answered from memory, as most are active.
+    // Most are active, which is answered from memory.
     if (await store.isAuthorized(it.endpoint)) return "active";
     return (await userOf(store, it.endpoint))?.status ?? null;
   };

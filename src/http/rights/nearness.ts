@@ -10,7 +10,7 @@ import { isLoopback } from "../../core/host/loopback.ts";
 import { targetOf } from "../../signature/base.ts";
 import type { ControlPlaneOptions, Peer } from "../options.ts";
 
-/** Headers with which a proxy says that it forwards a request of somebody else. */
+/** Headers that mark a request as forwarded by a proxy. */
 const FORWARDED = ["forwarded", "via", "x-forwarded-for", "x-real-ip"] as const;
 
 /** Whether a request was sent by this machine for itself: a proxy on it forwards for anybody. */
@@ -36,7 +36,7 @@ export function maySeeDetails(
   };
 }
 
-/** Whether a host is an address, or the one name that nobody else can point here. */
+/** Whether a host is an address, or the one name that no other DNS can point here. */
 function isAddress(host: string): boolean {
   const name = host.replace(/:\d+$/, "");
   return name === "localhost" || isIP(name.replace(/^\[(.*)\]$/, "$1")) !== 0;

@@ -1,5 +1,5 @@
 /**
- * Who may what: the one place in the code. `docs/http.md` has the same table for people, and
+ * Permissions, defined here only. `docs/http.md` has the same table for people, and
  * `/openapi.json` names the row of every operation.
  *
  * @module
@@ -11,7 +11,7 @@ import { signPub as checkSignPub } from "../../core/validate.ts";
 import type { Store } from "../../core/store.ts";
 import { userOf } from "./lookup.ts";
 
-/** Who may call a route. */
+/** The permission that a route needs. */
 export const WHO = {
   anyone: "Anyone, without a signature",
   newcomer: "Anyone who signs the request, also if not yet a user",
@@ -27,21 +27,21 @@ export const WHO = {
 /** A row of {@link WHO}. */
 export type Who = keyof typeof WHO;
 
-/** What a decision is made of. */
+/** What a permission depends on. */
 export interface Question {
   /** The store. */
   store: Pick<Store, "isAuthorized" | "getUser" | "getMember">;
-  /** Who asks: a signing key, proved under `enforce`. */
+  /** The caller's signing key, proved under `enforce`. */
   endpoint: string | null;
   /** The room it is about. */
   roomId?: string | undefined;
   /** The endpoint it is about. */
   about?: string | undefined;
-  /** Whether it asks for everybody's. */
+  /** Whether the request is for all users' records. */
   all?: boolean | undefined;
 }
 
-/** Lets pass, or throws `unauthenticated`, `forbidden` or `not_found`. Any error is a no. */
+/** Checks a permission; throws `unauthenticated`, `forbidden` or `not_found`. Any error refuses. */
 export async function authorize(who: Who, question: Question): Promise<void> {
   if (who === "anyone") return;
   const { store, endpoint, about } = question;
@@ -49,7 +49,7 @@ export async function authorize(who: Who, question: Question): Promise<void> {
     throw new StoreError("unauthenticated", "The request must be signed");
   }
   if (who === "newcomer") return;
-  // Asked of every request: who was revoked is refused from the next one on.
+  // For every request: a revoked user is refused from the next request on.
   if (!await store.isAuthorized(endpoint)) throw await refusalOf(store, endpoint);
   switch (who) {
     case "user":
@@ -73,7 +73,7 @@ export async function authorize(who: Who, question: Question): Promise<void> {
   }
 }
 
-/** Whether a key is an active admin's. Rejects where that cannot be told. */
+/** Whether a key belongs to an active admin. Rejects if that cannot be determined. */
 export async function isAdmin(store: Question["store"], endpoint: string): Promise<boolean> {
   try {
     await authorize("admin", { store, endpoint });
@@ -84,7 +84,7 @@ export async function isAdmin(store: Question["store"], endpoint: string): Promi
   }
 }
 
-/** A no that is certain is `forbidden`; one out of doubt must not look like a revocation. */
+/** The error for an unauthorized key: `forbidden` only if that is certain, else it looks like a revocation. */
 async function refusalOf(store: Question["store"], endpoint: string): Promise<StoreError> {
   const user = await userOf(store, endpoint);
   return user?.status === "active"
@@ -104,7 +104,7 @@ async function demandAdmin(store: Question["store"], endpoint: string): Promise<
   }
 }
 
-/** Who is not in a room is not told whether it exists. */
+/** Reads the caller's membership. Does not reveal to others whether the room exists. */
 async function membership({ store, roomId }: Question, endpoint: string): Promise<Member> {
   try {
     return await store.getMember(roomId!, endpoint);

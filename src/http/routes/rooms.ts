@@ -18,7 +18,7 @@ import { chooseSubject } from "./subject.ts";
 
 type NewRoomBody = Read<typeof BODY.newRoom>;
 
-/** The room to make: who asks owns it, with the key it is registered with. */
+/** The room to create: the caller owns it, with its registered key. */
 async function roomFor(call: Call<unknown, NewRoomBody>): Promise<NewRoom & { owner: NewMember }> {
   const { store, body } = call;
   const { kexPub: given, ...rest } = body;
@@ -45,7 +45,7 @@ async function roomFor(call: Call<unknown, NewRoomBody>): Promise<NewRoom & { ow
   return { ...rest, subject, owner: { endpoint, kexPub } };
 }
 
-/** Refuses one room too many. */
+/** Refuses a room above the quota. */
 async function demandRoom({ store, endpoint, quotas }: Call): Promise<void> {
   const { maxRoomsPerOwner: most } = quotas;
   if (endpoint === null || most === Infinity) return;
@@ -232,7 +232,7 @@ export const KEYS: readonly Route[] = [
     summary: "Rekey a room: starts the next epoch, with the new key sealed for every member",
     who: "owner",
     body: BODY.rekey,
-    // A room grows by one member at a time; one that is too large to be rekeyed could shut nobody out.
+    // A room too large to be rekeyed could not exclude a removed member.
     maxBytes: 8 * 1024 * 1024,
     answer: ANSWER.room,
     errors: ["not_found", "conflict"],

@@ -13,7 +13,7 @@ import { userOf } from "../rights/lookup.ts";
 
 /** Most members of a page, each of which is looked up. */
 export const ROSTER_MAX = 1_000;
-/** Members of a page when nobody says. */
+/** Default number of members in a page. */
 const ROSTER_DEFAULT = 200;
 /** Records that are read at once: SQLite holds the thread meanwhile. */
 const AT_ONCE = 5_000;
@@ -60,17 +60,17 @@ export async function rosterOf(
 interface State {
   room: Room;
   members: Member[];
-  /** Who has a key of the current epoch; `null` in a cleartext room. */
+  /** Endpoints with a key of the current epoch; `null` in a cleartext room. */
   holders: ReadonlySet<string> | null;
 }
 
-/** Everything from the same epoch: those added behind a rekey would else seem to lack the key. */
+/** Reads everything from one epoch: members added after a rekey would else seem to lack the key. */
 async function stateOf(store: Store, roomId: string): Promise<State> {
   let room = await store.getRoom(roomId);
   for (let tries = 1;; tries++) {
     const { epoch } = room;
     const members = await whole(store.members(roomId, { limit: AT_ONCE }));
-    // After the members: who is added meanwhile is not among them, and seems to lack nothing.
+    // After the members: one who is added meanwhile is not among them, and cannot seem to lack a key.
     const keys = room.encrypted
       ? await whole(store.sealedKeys(roomId, { limit: AT_ONCE, epoch }))
       : null;

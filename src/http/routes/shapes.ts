@@ -1,5 +1,5 @@
 /**
- * The shapes of requests and answers, each once: they validate, and `/openapi.json` shows them.
+ * Schemas of requests and responses: they validate, and `/openapi.json` shows them.
  *
  * @module
  */
@@ -76,7 +76,7 @@ const BASE64URL = /^[A-Za-z0-9_-]*$/;
 /** Bytes of a sealed key as JSON carries them: base64url without padding. */
 const sealedKey: Schema<Uint8Array> = by((field, value) => {
   if (typeof value !== "string" || !BASE64URL.test(value) || value.length % 4 === 1) {
-    // What was sent is not shown: it may be a key somebody forgot to seal.
+    // The value is not shown: it may be an unsealed key.
     throw new StoreError("invalid", `${field} must be base64url without padding`, { field });
   }
   return check.sealedKey(field, new Uint8Array(Buffer.from(value, "base64url")));

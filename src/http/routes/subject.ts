@@ -20,13 +20,14 @@ const SPACE = "room.";
 export function subjectOf(roomId: string): string {
   const own = SPACE + roomId.replace(/%/g, "%25").replace(/\./g, "%2E");
   if (Buffer.byteLength(own) <= LIMITS.subjectBytes) return own;
-  // Too long for a subject. No escaped id holds `%~`, so this is nobody else's either.
+  // Too long for a subject. No escaped id contains `%~`, so this is unique too.
   return `${SPACE}%~${createHash("sha256").update(roomId).digest("hex")}`;
 }
 
 /**
- * The subject for a new room. Whoever chose a subject freely could read what is said on it, so only
- * who `mayChoose` (an admin) may name another than the room's own, and none may name another room's.
+ * Returns the subject for a new room. A user who chose it freely could read the messages of others on
+ * it, so only an admin (`mayChoose`) may choose one that is not derived from the id, and not
+ * another room's.
  */
 export function chooseSubject(
   roomId: string,

@@ -59,7 +59,7 @@ export const ME: readonly Route[] = [
     answer: ANSWER.me,
     handle: async (call) => {
       const endpoint = call.caller();
-      // Only where nobody looks can one ask without being a user.
+      // Only with `off` or `soft` is there a caller who is not a user.
       return { endpoint, user: await userOf(call.store, endpoint) };
     },
   }),

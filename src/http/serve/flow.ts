@@ -1,5 +1,5 @@
 /**
- * Cutting what hardly flows: bodies that trickle in, and answers that nobody reads.
+ * Ends connections that are too slow: bodies that trickle in, and responses that are not read.
  *
  * The `requestTimeout` of `node:http` counts from the first byte to the last, so it would cut a
  * large upload however steady it is. Here a body has an account of time, which the bytes fill up.

@@ -17,7 +17,7 @@ export interface Mount {
   pathOf(request: Request): string;
 }
 
-/** The first parts of our own paths: below one of these nobody could tell what was taken off. */
+/** The first parts of our own paths, which a base path must not begin with: it would be ambiguous. */
 const OURS = /^\/(v1|assets|docs|join|console|healthz|readyz|metrics|openapi\.json)(\/|$)/;
 
 /** Reads `basePath`. */

@@ -64,7 +64,7 @@ export async function serveHardened(plane: Fetching, bounds: Bounds): Promise<Li
         request,
         address === undefined ? undefined : {
           address,
-          // Whoever on this machine connects to one of its addresses comes from that address.
+          // A client on this machine that connects to one of its addresses has that address.
           isLocal: address === localAddress,
           isGone,
         },
@@ -117,7 +117,7 @@ function pathOf(sent: string): string {
   return it === null ? sent : it.path + it.query;
 }
 
-/** Who is connected, and which of them are being answered. */
+/** Open connections, and the responses under way. */
 class Connections {
   readonly #server: Server;
   /** The sockets as they were accepted, under TLS too. */

@@ -8,12 +8,13 @@ import { getRequestListener } from "@hono/node-server";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Fetching } from "./types.ts";
 
-/** What `node:http`, Express and Fastify call with a request and its answer. */
+/** A request listener of `node:http`, Express and Fastify. */
 export type NodeListener = (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>;
 
 /**
- * Makes a listener for `node:http` of a control plane. Nothing may have read the request's body before
- * it: in Express, no body parser for its path; in Fastify, a content type parser that reads nothing.
+ * Makes a request listener for `node:http` from a control plane. Nothing may read the request's body
+ * before it: in Express, no body parser for its path; in Fastify, a content type parser that reads
+ * nothing.
  *
  * @param plane The control plane; with `basePath` when it is mounted below a path
  *

@@ -43,10 +43,10 @@ interface DenoServe {
 }
 
 /**
- * Listens and answers with what `plane` answers.
+ * Starts a server for a control plane.
  *
- * `unavailable` when it cannot listen there (the port is in use, no permission, no such address),
- * `invalid` for options that make no sense and for a certificate or key that cannot be used.
+ * @throws {StoreError} `unavailable`: cannot listen there (port in use, no permission, no such address);
+ * `invalid`: an option, or a certificate or key that cannot be used; `aborted`: by the signal
  */
 export async function serve(plane: Fetching, options: ServeOptions = {}): Promise<HttpServer> {
   const bounds = boundsOf(options);
@@ -98,7 +98,7 @@ function serveDeno(deno: DenoServe, plane: Fetching, bounds: Bounds): Listening 
       tcpBacklog: BACKLOG,
       ...tls,
       onListen() {},
-      // Of what went wrong nothing is told.
+      // The client is not told what failed.
       onError: () => new Response("Internal Server Error", { status: 500 }),
     },
     (request, { remoteAddr: { hostname: address }, completed }) => {
@@ -125,7 +125,7 @@ function serveDeno(deno: DenoServe, plane: Fetching, bounds: Bounds): Listening 
       await settles(graceMs, taking.empty());
       const left = Math.max(1, graceMs - (performance.now() - began));
       const ended = server.shutdown().then(() => server.finished);
-      // It also waits for handshakes, those too that nobody will end.
+      // It also waits for TLS handshakes that never end.
       const answered = tls ? inFlight.empty().then(() => settles(CUT_MS, ended)) : ended;
       if (await settles(left, Promise.race([ended, answered]))) return;
       // Once it shuts down it cannot be told to cut: what waits for an answer gets one, and what

@@ -1,5 +1,5 @@
 /**
- * What the nodes of a cluster say of themselves, asked in the system account.
+ * The nodes of a cluster, as they report themselves in the system account.
  *
  * @module
  */
@@ -41,10 +41,14 @@ interface Answer {
 
 /** How long the nodes may take to answer, milliseconds. */
 const PATIENCE_MS = 2_000;
-/** How long to wait for more when nobody is known to be missing. */
+/** How long to wait for more answers when no node is known to be missing, milliseconds. */
 const REST_MS = 150;
 
-/** Asks all nodes. `unavailable` when none answers. */
+/**
+ * Asks all nodes.
+ *
+ * @throws {StoreError} `unavailable`: no node responds
+ */
 export async function askNodes(system: NatsConnection): Promise<Nodes> {
   const answers = await ping(system);
   if (answers.length === 0) {
@@ -123,7 +127,7 @@ async function ping(system: NatsConnection): Promise<Answer[]> {
 const CHANGE_IN_PROGRESS = 10202;
 const NO_MEMBER = 10044;
 
-/** Takes a node out of the cluster for good: its copies are made anew elsewhere. */
+/** Removes a node from the cluster permanently: its copies are created again on other nodes. */
 export function removeNode(
   system: NatsConnection,
   name: string,

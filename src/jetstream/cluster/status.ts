@@ -103,7 +103,7 @@ export async function statusWith(
       // Those who serve make both; blobs may not have been made before.
       if (!blobs || others.isServed) problems.push(missing(bucket, others.isServed));
     } else if (info === null || isStoreError(info)) {
-      // Without a majority "there is none" is the word of a node that does not know.
+      // Without a majority a node that reports no such bucket may be wrong.
       problems.push(`${bucket}: no leader answers for it; a majority of its copies is missing`);
       buckets.push(bucketOf(bucket, blobs, null, known));
     } else {
@@ -152,7 +152,7 @@ function missing(bucket: string, isServed: boolean): string {
     : `There is no bucket ${bucket}`;
 }
 
-/** The status of a bucket; `null` is one that nobody answers for. */
+/** The status of a bucket; `null`: no leader responds. */
 function bucketOf(
   bucket: string,
   blobs: boolean,
