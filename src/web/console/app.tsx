@@ -140,20 +140,13 @@ function Bar({ leave }: { leave: () => void }): JSX.Element {
 
 const TONES = { first: "", live: "good", lost: "warn" };
 
-const TITLES: Readonly<Record<View, string>> = {
-  overview: "Overview",
-  users: "Users",
-  invites: "Invites",
-  rooms: "Rooms",
-  log: "Log",
-};
-
-const ICONS: Readonly<Record<View, string>> = {
-  overview: "M3 13h4v4H3zM8 8h4v9H8zM13 3h4v14h-4z",
-  users: "M10 10a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM3.5 17a6.5 5.5 0 0 1 13 0z",
-  invites: "M2.5 5h15v10h-15zM2.5 5.5l7.5 6 7.5-6",
-  rooms: "M3 4h14v9.5H9L5 17v-3.5H3z",
-  log: "M3 5h14M3 10h14M3 15h9",
+/** The title and the icon of each view. */
+const MENU: Readonly<Record<View, readonly [string, string]>> = {
+  overview: ["Overview", "M3 13h4v4H3zM8 8h4v9H8zM13 3h4v14h-4z"],
+  users: ["Users", "M10 10a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM3.5 17a6.5 5.5 0 0 1 13 0z"],
+  invites: ["Invites", "M2.5 5h15v10h-15zM2.5 5.5l7.5 6 7.5-6"],
+  rooms: ["Rooms", "M3 4h14v9.5H9L5 17v-3.5H3z"],
+  log: ["Log", "M3 5h14M3 10h14M3 15h9"],
 };
 
 function Menu({ view }: { view: View }): JSX.Element {
@@ -164,9 +157,9 @@ function Menu({ view }: { view: View }): JSX.Element {
           <li key={it}>
             <a href={hrefOf(it)} aria-current={it === view ? "page" : undefined}>
               <svg viewBox="0 0 20 20" aria-hidden="true" focusable="false">
-                <path d={ICONS[it]} />
+                <path d={MENU[it][1]} />
               </svg>
-              {TITLES[it]}
+              {MENU[it][0]}
             </a>
           </li>
         ))}

@@ -27,8 +27,6 @@ export interface Particulars {
   requestId?: string | undefined;
   /** What the server said. */
   detail?: string | undefined;
-  /** The field at fault. */
-  field?: string | undefined;
   /** Seconds to wait. */
   retryAfter?: number | undefined;
   /** How far the clock here is ahead of the server's, milliseconds. */
@@ -62,7 +60,6 @@ export function failureOf(error: unknown): Failure {
     code,
     detail: message,
     requestId: answer?.requestId ?? undefined,
-    field,
     retryAfter: answer?.retryAfter,
     skew: Date.now() - Date.parse(answer?.serverTime ?? ""),
   };

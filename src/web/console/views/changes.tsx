@@ -90,65 +90,39 @@ function Sentence({ it }: { it: Change }): JSX.Element {
       the invite <code title={about.invite}>{shortKey(about.invite)}</code>
     </>
   );
-  const said = (...parts: ComponentChildren[]): JSX.Element => <>{who} {parts}</>;
-  switch (it.action) {
-    case "register": {
-      const handle = about.handle ?? by?.handle ?? null;
-      if (handle === null) return said("tried to register");
-      const user = by?.signPub == null
-        ? <Name>{handle}</Name>
-        : <Person signPub={by.signPub} handle={handle} />;
-      return <>{user} joined{about.role === "admin" ? " as an admin" : ""}</>;
-    }
-    case "addUser":
-      return said("added ", user, about.role === "admin" ? " as an admin" : "");
-    case "revokeUser":
-      return said("revoked ", user);
-    case "restoreUser":
-      return said("restored ", user);
-    case "setUserRole":
-      return said("changed the role of ", user, about.role === "admin" ? " to admin" : " to user");
-    case "deleteUser":
-      return said("deleted ", user);
-    case "createInvite":
-      return said(
-        "created ",
-        about.invite === undefined ? "an invite" : invite,
-        about.role === "admin" ? " for an admin" : "",
-      );
-    case "cancelInvite":
-      return said("canceled ", invite);
-    case "createRoom":
-      return said("created the room ", room);
-    case "deleteRoom":
-      return said("deleted the room ", room);
-    case "addMember":
-      return said("added ", user, " to ", room);
-    case "joinRoom":
-      return said("joined ", room);
-    case "changeRoomOwner":
-      return said("made ", user, " the owner of ", room);
-    case "removeMember":
-      return about.user === by?.signPub
-        ? said("left ", room)
-        : said("removed ", user, " from ", room);
-    case "rekeyRoom":
-      return said(
-        "changed the key of ",
-        room,
-        about.epoch === undefined ? "" : ` (epoch ${about.epoch})`,
-      );
-    case "putSealedKey":
-      return said("gave ", user, " the key of ", room);
-    case "elsewhere":
-      return about.room !== undefined
-        ? said("room ", room, " changed")
-        : about.user !== undefined
-        ? said("user ", user, " changed")
-        : said("something changed");
+  const admin = about.role === "admin";
+  if (it.action === "register") {
+    const handle = about.handle ?? by?.handle ?? null;
+    if (handle === null) return <>{who} tried to register</>;
+    const joined = by?.signPub == null
+      ? <Name>{handle}</Name>
+      : <Person signPub={by.signPub} handle={handle} />;
+    return <>{joined} joined{admin && " as an admin"}</>;
   }
-  // A server that is newer than this page.
-  return said(it.action);
+  const said: Readonly<Record<string, ComponentChildren[]>> = {
+    addUser: ["added ", user, admin && " as an admin"],
+    revokeUser: ["revoked ", user],
+    restoreUser: ["restored ", user],
+    setUserRole: ["changed the role of ", user, admin ? " to admin" : " to user"],
+    deleteUser: ["deleted ", user],
+    createInvite: ["created ", invite, admin && " for an admin"],
+    cancelInvite: ["canceled ", invite],
+    createRoom: ["created the room ", room],
+    deleteRoom: ["deleted the room ", room],
+    addMember: ["added ", user, " to ", room],
+    joinRoom: ["joined ", room],
+    changeRoomOwner: ["made ", user, " the owner of ", room],
+    removeMember: about.user === by?.signPub ? ["left ", room] : ["removed ", user, " from ", room],
+    rekeyRoom: ["changed the key of ", room, about.epoch && ` (epoch ${about.epoch})`],
+    putSealedKey: ["gave ", user, " the key of ", room],
+    elsewhere: about.room !== undefined
+      ? ["room ", room, " changed"]
+      : about.user !== undefined
+      ? ["user ", user, " changed"]
+      : ["something changed"],
+  };
+  // A server that is newer than this page may name another action.
+  return <>{who} {Object.hasOwn(said, it.action) ? said[it.action] : it.action}</>;
 }
 
 /** Somebody, by the name at that time where it was told. */

@@ -9,7 +9,7 @@ import { useState } from "preact/hooks";
 import type { Invite, InviteState } from "../../../core/model.ts";
 import { inviteState } from "../../../core/rules.ts";
 import { Button } from "../../shared/page.tsx";
-import { moment, shortKey, visible } from "../format.ts";
+import { shortKey, visible } from "../format.ts";
 import { useLive, useLoad } from "../hooks.ts";
 import { hrefOf, leaveFor } from "../route.ts";
 import { useKept, useServerNow, useSession } from "../data/session.ts";
@@ -183,31 +183,17 @@ function StateBadge({ state }: { state: InviteState }): JSX.Element {
 }
 
 function Outcome({ it, now }: { it: Invite; now: number }): JSX.Element {
-  switch (inviteState(it, now)) {
-    case "used":
-      return (
+  const state = inviteState(it, now);
+  const time = state === "used" ? it.usedAt! : state === "canceled" ? it.canceledAt! : it.expiresAt;
+  return (
+    <>
+      {state === "open" ? "expires" : state} <When time={time} now={now} ahead={state === "open"} />
+      {state === "used" && (
         <>
-          used <When time={it.usedAt!} now={now} /> by{" "}
-          {it.usedBy === null ? "somebody" : <Who signPub={it.usedBy} />}
+          {" "}
+          by {it.usedBy === null ? "somebody" : <Who signPub={it.usedBy} />}
         </>
-      );
-    case "canceled":
-      return (
-        <>
-          canceled <When time={it.canceledAt!} now={now} />
-        </>
-      );
-    case "expired":
-      return (
-        <>
-          expired <When time={it.expiresAt} now={now} />
-        </>
-      );
-    case "open":
-      return (
-        <span title={moment(it.expiresAt)}>
-          expires <When time={it.expiresAt} now={now} ahead />
-        </span>
-      );
-  }
+      )}
+    </>
+  );
 }

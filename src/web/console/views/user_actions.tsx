@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import type { User } from "../../../core/model.ts";
 import { visible } from "../format.ts";
 import { type Session, useSession } from "../data/session.ts";
@@ -26,9 +26,9 @@ export function UserDialog(
 ): JSX.Element {
   const session = useSession();
   const isSelf = user.signPub === session.me.signPub;
-  const { title, button, danger, done } = WORDS[action];
+  const { title, button, danger, done, perform, consequence } = DEEDS[action];
   const work = async (): Promise<void> => {
-    const now = await perform(session, action, user);
+    const now = await perform(session.api, user.signPub);
     session.say(`${visible(user.handle)}: ${done}`);
     if (now === null) session.names.forget(user.signPub);
     session.live.touch("users", "rooms");
@@ -52,83 +52,83 @@ export function UserDialog(
           This is you: you will be signed out of this console, and only another admin can undo it.
         </p>
       )}
-      <Consequence action={action} isSelf={isSelf} />
+      <p>{consequence(isSelf)}</p>
     </Confirm>
   );
 }
 
-function perform({ api }: Session, action: UserAction, { signPub }: User): Promise<User | null> {
-  switch (action) {
-    case "revoke":
-      return api.revokeUser(signPub);
-    case "restore":
-      return api.restoreUser(signPub);
-    case "promote":
-      return api.setUserRole(signPub, "admin");
-    case "demote":
-      return api.setUserRole(signPub, "user");
-    case "delete":
-      return api.deleteUser(signPub).then(() => null);
-  }
+interface Deed {
+  title: string;
+  button: string;
+  done: string;
+  danger?: boolean;
+  /** Gives the user as it is now; null: it is no more. */
+  perform: (api: Session["api"], signPub: string) => Promise<User | null>;
+  /** What it means, and whether it can be undone. */
+  consequence: (isSelf: boolean) => ComponentChildren;
 }
 
-const WORDS = {
-  revoke: { title: "Revoke", button: "Revoke access", danger: true, done: "access revoked" },
-  restore: { title: "Restore", button: "Restore access", danger: false, done: "access restored" },
-  promote: { title: "Promote", button: "Make admin", danger: false, done: "is now an admin" },
+const DEEDS: Readonly<Record<UserAction, Deed>> = {
+  revoke: {
+    title: "Revoke",
+    button: "Revoke access",
+    done: "access revoked",
+    danger: true,
+    perform: (api, signPub) => api.revokeUser(signPub),
+    consequence: (isSelf) => (
+      <>
+        Requests are refused from the next one on, and open bus connections are closed.{" "}
+        {!isSelf && (
+          <>
+            <strong>You can undo this</strong> with Restore.{" "}
+          </>
+        )}
+        The user still has the room keys it was given: where that matters, ask the rooms' owners to
+        change them.
+      </>
+    ),
+  },
+  restore: {
+    title: "Restore",
+    button: "Restore access",
+    done: "access restored",
+    perform: (api, signPub) => api.restoreUser(signPub),
+    consequence: () => "The same keys can connect again, to the same rooms as before.",
+  },
+  promote: {
+    title: "Promote",
+    button: "Make admin",
+    done: "is now an admin",
+    perform: (api, signPub) => api.setUserRole(signPub, "admin"),
+    consequence: () =>
+      "Admins can do everything this console shows: revoke and delete users, create invites, and " +
+      "remove the admin role from others. You can undo this.",
+  },
   demote: {
     title: "Demote",
     button: "Remove admin role",
-    danger: true,
     done: "is no longer an admin",
+    danger: true,
+    perform: (api, signPub) => api.setUserRole(signPub, "user"),
+    consequence: (isSelf) =>
+      "The user keeps access to its rooms." +
+      (isSelf ? "" : " You can undo this: make it an admin again."),
   },
-  delete: { title: "Delete", button: "Delete permanently", danger: true, done: "deleted" },
-} as const;
-
-function Consequence(
-  { action, isSelf }: { action: UserAction; isSelf: boolean },
-): JSX.Element {
-  switch (action) {
-    case "revoke":
-      return (
-        <p>
-          Requests are refused from the next one on, and open bus connections are closed.{" "}
-          {!isSelf && (
-            <>
-              <strong>You can undo this</strong> with Restore.{" "}
-            </>
-          )}
-          The user still has the room keys it was given: where that matters, ask the rooms' owners
-          to change them.
-        </p>
-      );
-    case "restore":
-      return <p>The same keys can connect again, to the same rooms as before.</p>;
-    case "promote":
-      return (
-        <p>
-          Admins can do everything this console shows: revoke and delete users, create invites, and
-          remove the admin role from others. You can undo this.
-        </p>
-      );
-    case "demote":
-      return (
-        <p>
-          The user keeps access to its rooms.{" "}
-          {!isSelf && "You can undo this: make it an admin again."}
-        </p>
-      );
-    case "delete":
-      return (
-        <p>
-          The user is deleted from the allowlist.{" "}
-          <strong>This cannot be undone</strong>: to come back, it needs a new invite. Its
-          memberships are removed, except in rooms it owns. To block someone temporarily, revoke
-          instead.
-        </p>
-      );
-  }
-}
+  delete: {
+    title: "Delete",
+    button: "Delete permanently",
+    done: "deleted",
+    danger: true,
+    perform: (api, signPub) => api.deleteUser(signPub).then(() => null),
+    consequence: () => (
+      <>
+        The user is deleted from the allowlist.{" "}
+        <strong>This cannot be undone</strong>: to come back, it needs a new invite. Its memberships
+        are removed, except in rooms it owns. To block someone temporarily, revoke instead.
+      </>
+    ),
+  },
+};
 
 /** A name that cannot be typed on every keyboard is no fair question; the key's beginning is. */
 function typedFor({ handle, signPub }: User): { what: string; text: string } {
