@@ -1,5 +1,5 @@
 /**
- * Whether the store can work now: what a readiness probe asks.
+ * Health checks of the store, for readiness probes.
  *
  * @module
  */
@@ -11,12 +11,12 @@ import type { Bucket } from "./log/bucket.ts";
 import type { Cache, CacheOptions } from "./cache/cache.ts";
 import { isCurrentReplica, lossOf, quorumAge, streamInfo } from "./log/stream.ts";
 
-/** How long one look may take, milliseconds: who asks whether we are well does not wait for long. */
+/** Time limit of a check in milliseconds: probes do not wait long. */
 const LOOK = 2000;
 
 /**
- * Looks at the connection, the stream, its replicas and the cache. Sees to it that the cache is being
- * loaded, so that one who asks again and again hears yes in the end.
+ * Checks the connection, the stream, its replicas and the cache. Starts loading the cache, so that
+ * repeated checks succeed eventually.
  */
 export async function checkHealth(
   bucket: Bucket,
@@ -34,7 +34,7 @@ export async function checkHealth(
   if (found === null || found instanceof Error || lossOf(bucket, found) !== null) {
     const detail = found instanceof Error ? found.message : lossOf(bucket, found)!;
     checks.push(check("stream", false, detail));
-    checks.push(check("replicas", false, "Not known without the stream"));
+    checks.push(check("replicas", false, "Unknown without the stream"));
   } else {
     checks.push(checkStream(bucket, found, maxStaleness), checkReplicas(found));
   }
@@ -50,7 +50,7 @@ async function checkConnection({ nc }: Bucket, limit: number): Promise<HealthChe
   try {
     const trip = await within(limit, nc.rtt(), () => null);
     return trip === null
-      ? check("connection", false, `No answer from ${nc.getServer()} in ${limit} ms`)
+      ? check("connection", false, `No answer from ${nc.getServer()} within ${limit} ms`)
       : check("connection", true, `${nc.getServer()} answers in ${trip} ms`);
   } catch (error) {
     return check("connection", false, `Not connected: ${(error as Error).message}`);
@@ -60,16 +60,16 @@ async function checkConnection({ nc }: Bucket, limit: number): Promise<HealthChe
 function checkStream(bucket: Bucket, info: StreamInfo, maxStaleness: number): HealthCheck {
   const age = quorumAge(info);
   const { leader } = info.cluster ?? {};
-  const who = `Bucket ${bucket.name}` + (leader === undefined ? "" : `, led by ${leader}`);
+  const who = `Bucket ${bucket.name}` + (leader === undefined ? "" : `, leader ${leader}`);
   if (age <= maxStaleness) {
-    const heard = leader === undefined ? "" : `, heard a quorum ${Math.round(age)} ms ago`;
+    const heard = leader === undefined ? "" : `, quorum confirmed ${Math.round(age)} ms ago`;
     return check("stream", true, `${who}, at sequence ${info.state.last_seq}${heard}`);
   }
-  const found = age === Infinity ? "never" : `last ${Math.round(age)} ms ago`;
-  return check("stream", false, `${who}, which heard a quorum ${found}`);
+  const found = age === Infinity ? "never confirmed" : `last confirmed ${Math.round(age)} ms ago`;
+  return check("stream", false, `${who}, quorum ${found}`);
 }
 
-/** With a majority the store works; who is missing stands in the detail. */
+/** Checks the replicas: a majority is enough; the detail names missing ones. */
 function checkReplicas(info: StreamInfo): HealthCheck {
   const wanted = info.config.num_replicas;
   const others = info.cluster?.replicas ?? [];
@@ -86,12 +86,12 @@ function checkReplicas(info: StreamInfo): HealthCheck {
 
 function checkCache(cache: Cache, maxStaleness: number): HealthCheck {
   const { fresh, warm, upTo, ageMs, users, members } = cache.status();
-  if (!warm) return check("cache", false, `It is being loaded, ${users} users so far`);
+  if (!warm) return check("cache", false, `Loading, ${users} users so far`);
   const held = `${users} users and ${members ?? "too many"} memberships`;
   return check(
     "cache",
     fresh,
     `${held} as of sequence ${upTo}, ${Math.round(ageMs)} ms old` +
-      (fresh ? "" : `, more than the ${maxStaleness} ms allowed`),
+      (fresh ? "" : `, limit ${maxStaleness} ms`),
   );
 }

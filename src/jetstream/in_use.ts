@@ -26,7 +26,8 @@ export async function refuseInUse(bucket: Bucket, deadline: number): Promise<voi
   if (listeners === 0) return;
   throw new StoreError(
     "refused",
-    `Bucket ${bucket.name} is in use: ${listeners} listen to it; stop the servers first (one that was ` +
-      "killed is forgotten after 30 s)",
+    `Bucket ${bucket.name} is in use by ${listeners} ${
+      listeners === 1 ? "store" : "stores"
+    }; stop the servers first (a killed one counts for another 30 s)`,
   );
 }

@@ -17,68 +17,75 @@ import { fsyncState } from "./log/fsync.ts";
 import { readMarker, refuseInProgress } from "./log/marker.ts";
 import { checkServer, ensureStream } from "./log/stream.ts";
 
-/** Something an operator should know, which does not stop the store. */
+/** A warning for the operator; the store works. */
 export interface StoreWarning {
   /** Stable code. */
   code: "no_fsync" | "fsync_unknown" | "other_replicas";
-  /** What it is and what to do. */
+  /** The problem and what to do. */
   message: string;
 }
 
-/** What {@link openJetStream} takes. Either `servers` or `connection` is needed. */
+/** Options of {@link openJetStream}. Either `servers` or `connection` is required. */
 export interface JetStreamOptions extends Omit<NatsOptions, "servers">, StoreOptions {
   /** URL or URLs of the servers, such as `nats://127.0.0.1:4222`. */
   servers?: string | string[];
-  /** A connection of your own, of any NATS transport; it stays open when the store is closed. */
+  /** Your own connection, of any NATS transport; it stays open when the store is closed. */
   connection?: Connection;
   /** Name of the bucket. Default `UNIBUS`. */
   bucket?: string;
-  /** Copies of the stream, 1 to 5; an existing one is changed in place. Default: 1, or as it is. */
+  /**
+   * Copies of the stream, 1 to 5; an existing stream is changed in place. Default: unchanged, 1 if
+   * new.
+   */
   replicas?: number;
   /**
-   * Whether an existing stream is brought to `replicas`, which is the default. With `false` the number
-   * counts only where the stream is made, and `onWarning` hears of another one: a server that starts
-   * again must not undo what an operator has set meanwhile.
+   * Whether to change an existing stream to `replicas`. Default true. With `false` the number
+   * applies only to a new stream, and `onWarning` reports a different one: a restarting server must
+   * not undo what an operator has set meanwhile.
    */
   resize?: boolean;
-  /** Make the bucket when there is none (default), or reject with `not_found`. */
+  /** Create the bucket if it does not exist (default), or reject with `not_found`. */
   create?: boolean;
   /**
-   * How long one operation may go without progress, milliseconds. Default 5,000. One of up to 1,000
-   * messages is a single step; a larger one has this long for each further 1,000.
+   * Time limit of an operation without progress in milliseconds. Default 5,000. An operation of up
+   * to 1,000 messages is a single step; a larger one has this time for each further 1,000.
    */
   opTimeout?: number;
   /**
-   * How long opening may take, milliseconds. Default: 5,000 until a server answers, so that a wrong URL
-   * is told soon, and 120,000 for the cluster behind it to come up.
+   * Time limit of opening in milliseconds. Default: 5,000 until a server answers, so that a wrong
+   * URL is reported soon, and 120,000 until the cluster is ready.
    */
   bootstrapTimeout?: number;
   /**
-   * Age, in milliseconds, beyond which what is known is too old to say yes. At least 500; a cluster
-   * confirms its quorum about once a second, so below 3,000 a healthy one may be doubted. Default 5,000.
+   * Age in milliseconds above which cached data is too old to authorize anyone. Default 5,000, at
+   * least 500. A cluster confirms its quorum about once a second, so a value below 3,000 may reject
+   * users of a healthy cluster.
    */
   maxStaleness?: number;
-  /** Memberships held in memory at most; above it the leader is asked. Default 200,000. */
+  /** Maximum number of memberships in memory; above it, the leader is queried. Default 200,000. */
   maxCachedMembers?: number;
-  /** Open a bucket although its mark says a move or an import is in progress, to repair or continue. */
+  /** Open a bucket even if a move or an import into it is in progress, to repair or resume it. */
   allowInProgress?: boolean;
-  /** URL of the server's monitoring port, such as `http://127.0.0.1:8222`, to see whether it syncs. */
+  /**
+   * URL of the server's monitoring port, such as `http://127.0.0.1:8222`, to check whether it
+   * syncs.
+   */
   monitorUrl?: string;
-  /** Called with what an operator should know. Default: nothing is said. */
+  /** Called with warnings for the operator. */
   onWarning?: (warning: StoreWarning) => void;
 }
 
-/** A bucket opened for the move and the tools, below the store. */
+/** A bucket opened without a store, for the move and the tools. */
 export interface OpenBucket {
   /** The bucket. */
   bucket: Bucket;
-  /** The stream as it was found or made. */
+  /** The stream's information when it was found or created. */
   info: StreamInfo;
-  /** Closes the connection if it is ours. */
+  /** Closes the connection if the caller did not provide it. */
   end(): Promise<void>;
 }
 
-/** Connects, checks the server, and makes sure of the stream. */
+/** Connects, checks the server, and finds or creates the stream. */
 export async function openBucket(options: JetStreamOptions): Promise<OpenBucket> {
   const name = bucketName(options.bucket ?? "UNIBUS");
   const replicas = options.replicas === undefined
@@ -89,7 +96,7 @@ export async function openBucket(options: JetStreamOptions): Promise<OpenBucket>
   const deadline = Date.now() + timeout;
   const { connection, servers, signal } = options;
   if (connection === undefined && servers === undefined) {
-    throw new StoreError("invalid", "servers or connection must be given", { field: "servers" });
+    throw new StoreError("invalid", "servers or connection must be set", { field: "servers" });
   }
   const nc = connection as NatsConnection | undefined ??
     await connectNats({ ...options, servers: servers! });
@@ -113,8 +120,8 @@ export async function openBucket(options: JetStreamOptions): Promise<OpenBucket>
     if (replicas !== undefined && found !== replicas) {
       options.onWarning?.({
         code: "other_replicas",
-        message: `Bucket ${name} has ${found} replicas and keeps them, although ${replicas} were ` +
-          `asked for; membershipd cluster scale --replicas ${replicas} changes them`,
+        message: `Bucket ${name} keeps its ${found} replicas, although ${replicas} were ` +
+          `requested; run membershipd cluster scale --replicas ${replicas} to change them`,
       });
     }
     return { bucket, info, end };
@@ -164,18 +171,18 @@ export async function openBeside(
   return createStore(backend, options.clock === undefined ? {} : { clock: options.clock });
 }
 
-/** How long closing waits for a server that does not answer, milliseconds. */
+/** Timeout in milliseconds of a flush before closing. */
 const FLUSH_MS = 1000;
 
 /**
- * Waits until the server has all that was sent. Closing drops the rest: a consumer whose end never
- * arrived makes the bucket look used for 30 s.
+ * Waits until the server has received everything that was sent, because closing drops the rest: a
+ * consumer whose deletion never arrived makes the bucket look in use for 30 s.
  */
 async function flushed(nc: NatsConnection): Promise<void> {
   await within(FLUSH_MS, nc.flush(), () => {}).catch(() => {});
 }
 
-/** A name that NATS takes for a bucket. */
+/** Checks the name of a bucket. */
 function bucketName(name: string): string {
   if (/^[A-Za-z0-9_-]{1,64}$/.test(name)) return name;
   throw new StoreError(
@@ -194,15 +201,15 @@ async function warn(
     onWarning({
       code: "no_fsync",
       message:
-        "The nats-server acknowledges before it syncs to disk: a power cut loses acknowledged " +
-        "writes; set sync_interval: always in its jetstream block",
+        "The nats-server acknowledges writes before it syncs them to disk: a power failure loses " +
+        "acknowledged writes; set sync_interval: always in its jetstream block",
     });
   } else if (state === "unknown") {
     onWarning({
       code: "fsync_unknown",
       message:
-        "Cannot tell whether the nats-server syncs to disk before it acknowledges; give the URL " +
-        "of its monitoring port (monitorUrl) to find out",
+        "Unknown whether the nats-server syncs writes to disk before it acknowledges them; set " +
+        "monitorUrl to the URL of its monitoring port to check",
     });
   }
 }

@@ -32,7 +32,7 @@ Deno.test("a store opened with fewer replicas shrinks what is there, unless it m
   await (await openObjectBlobs(kept)).close();
   assert.deepEqual(await found(), [3, 3]);
   const other = warnings.filter((it) => it.code === "other_replicas");
-  assert.match(other[0]!.message, /UNIBUS has 3 replicas and keeps them.*1 were asked for/);
+  assert.match(other[0]!.message, /UNIBUS keeps its 3 replicas.*1 were requested/);
   await (await openJetStream({ connection, replicas: 1 })).close();
   await (await openObjectBlobs({ connection, replicas: 1 })).close();
   assert.deepEqual(await found(), [1, 1]);

@@ -219,7 +219,7 @@ Deno.test("doctor finds an index that takes an offer for accepted, and repairs i
   await kv.put(`rooms_by_member.${bob}.r`, '{"v":1}');
   await kv.put(`rooms_by_member.${ada}.r`, '{"v":1,"accepted":false}');
   const [problem] = (await diagnose(options)).filter((it) => it.level === "problem");
-  assert.match(problem!.message, /^The index lacks or contradicts 2 and has 0/);
+  assert.match(problem!.message, /^The index has 2 missing or wrong and 0 extra/);
   await diagnose({ ...options, repair: true });
   assert.deepEqual((await diagnose(options)).filter((it) => it.level === "problem"), []);
   await nc.close();

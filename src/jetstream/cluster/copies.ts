@@ -1,5 +1,5 @@
 /**
- * The copies of a stream in a cluster: where they are, how far they are, and how many there shall be.
+ * The copies of a stream in a cluster: lists them with their state, and changes their number.
  *
  * @module
  */
@@ -14,23 +14,23 @@ import { apiCode, ask, CODE, manage, orNone, wait } from "../log/wire.ts";
 const LEADER_TIMEOUT = 2000;
 /** How long servers that have just started may stay unknown to the others, milliseconds. */
 const ARRIVAL = 10_000;
-/** How often a change under way is looked at, milliseconds. */
+/** Polling interval during a change in milliseconds. */
 const LOOK = 200;
 
-/** What the server says of a stream; `desired` while its copies are being changed. */
+/** A stream's information from the server; `desired` is set while its copies are being changed. */
 export type StreamInfo = Info & { cluster?: NonNullable<Info["cluster"]> & { desired?: unknown } };
 
 /** One copy of a stream. */
 export interface Copy {
-  /** The node it is on. */
+  /** Its node. */
   node: string;
-  /** Whether it leads. */
+  /** Whether it is the leader. */
   leads: boolean;
-  /** Whether it has what the leader has. */
+  /** Whether it is up to date with the leader. */
   current: boolean;
-  /** Whether the leader hears from it. */
+  /** Whether the leader can reach it. */
   reachable: boolean;
-  /** How many operations it is behind. */
+  /** Number of operations that it is behind. */
   lag: number;
 }
 
@@ -45,13 +45,13 @@ export function findStream(
   return orNone(manage(nc, `Read stream ${stream}`, (jsm) => jsm.streams.info(stream), options));
 }
 
-/** The copies of a stream; one without a node's name on a server that is in no cluster. */
+/** Lists the copies of a stream; on a standalone server, one without a node name. */
 export function copiesOf(info: StreamInfo): Copy[] {
   const { leader, replicas = [] } = info.cluster ?? {};
   const others = replicas.map((it) => ({
     node: it.name,
     leads: false,
-    // What the leader has never heard of it says nothing about.
+    // The leader reports a replica that it has never heard from as current.
     current: isCurrentReplica(it) && (it.active > 0 || leader === undefined),
     reachable: !it.offline,
     lag: it.lag ?? 0,
@@ -61,30 +61,31 @@ export function copiesOf(info: StreamInfo): Copy[] {
   return [{ node: first, leads: true, current: true, reachable: true, lag: 0 }, ...others];
 }
 
-/** Whether a stream has all its copies, each current, and no change is under way. */
+/** Reports whether a stream has all its copies, all are current, and no change is in progress. */
 export function isWhole(info: StreamInfo): boolean {
   const copies = copiesOf(info);
   return info.cluster?.desired === undefined && copies.length === info.config.num_replicas &&
     copies.some((it) => it.leads) && copies.every((it) => it.current);
 }
 
-/** How {@link scaleStream} goes about it. */
+/** Options of {@link scaleStream}. */
 export interface ScaleOptions {
-  /** When to give up waiting; the cluster goes on by itself. */
+  /** When to stop waiting; the cluster continues by itself. */
   deadline: number;
-  /** The node that leads afterwards, and so is the one that keeps a copy when there is but one. */
+  /** The node to make leader, which keeps its copy when the number decreases. */
   keep?: string;
-  /** Ends the wait; the cluster goes on by itself. */
+  /** Aborts the wait; the cluster continues by itself. */
   signal?: AbortSignal;
-  /** Told again and again how many copies are current. */
+  /** Called repeatedly with the number of current copies. */
   onProgress?: (current: number) => void;
 }
 
 /**
- * Changes the number of a stream's copies in place, and waits until they are all current.
+ * Changes the number of a stream's copies in place, and waits until all are current.
  *
- * `not_found` without such a stream, `invalid` when there are not so many servers, `unavailable` when
- * it took too long.
+ * @throws {StoreError} not_found: the stream does not exist
+ * @throws {StoreError} invalid: the cluster has too few servers, or no copy on `keep`
+ * @throws {StoreError} unavailable: not all copies were current before the deadline
  */
 export async function scaleStream(
   nc: NatsConnection,
@@ -99,7 +100,7 @@ export async function scaleStream(
   for (;;) {
     if (info.config.num_replicas !== replicas) await update();
     const copies = copiesOf(info);
-    // Those that will go are none that count.
+    // Copies that will be removed do not count.
     onProgress?.(Math.min(replicas, copies.filter((it) => it.current).length));
     if (info.config.num_replicas === replicas && isWhole(info)) return info;
     if (Date.now() + LOOK > deadline) {
@@ -107,7 +108,7 @@ export async function scaleStream(
       throw new StoreError(
         "unavailable",
         `Scaling ${stream} to ${replicas}: not all copies are current yet` +
-          (missing === "" ? "" : `, not those on ${missing}`),
+          (missing === "" ? "" : `, missing: ${missing}`),
       );
     }
     await wait(LOOK, signal);
@@ -115,8 +116,8 @@ export async function scaleStream(
   }
 
   async function found(): Promise<StreamInfo> {
-    const it = await findStream(nc, stream, deadline, signal);
-    if (it !== null) return it;
+    const current = await findStream(nc, stream, deadline, signal);
+    if (current !== null) return current;
     throw new StoreError("not_found", `No stream ${stream} on this server`);
   }
 
@@ -135,13 +136,13 @@ export async function scaleStream(
       if (!scarce && code !== CODE.replicasNotSupported) throw error;
       throw new StoreError(
         "invalid",
-        `Scaling ${stream} to ${replicas}: the cluster has not that many servers to put it on`,
+        `Scaling ${stream} to ${replicas}: the cluster has too few servers available`,
         { field: "replicas", cause: error },
       );
     }
   }
 
-  /** Makes a node lead. */
+  /** Makes a node the leader. */
   async function lead(node: string): Promise<void> {
     if (!copiesOf(info).some((it) => it.node === node)) {
       throw new StoreError("invalid", `${stream} has no copy on ${node} to keep`, {
@@ -150,7 +151,7 @@ export async function scaleStream(
     }
     while (info.cluster?.leader !== node) {
       if (Date.now() + LOOK > deadline) {
-        throw new StoreError("unavailable", `${stream} could not be led by ${node}`);
+        throw new StoreError("unavailable", `${node} did not become the leader of ${stream}`);
       }
       const placement = { placement: { preferred: node } };
       await ask(nc, `STREAM.LEADER.STEPDOWN.${stream}`, placement, { deadline, signal });

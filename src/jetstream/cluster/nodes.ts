@@ -1,5 +1,5 @@
 /**
- * The nodes of a cluster, as they report themselves in the system account.
+ * Queries the nodes of a cluster in the system account, and removes nodes.
  *
  * @module
  */
@@ -9,21 +9,21 @@ import { StoreError } from "../../core/errors.ts";
 import { retry, Transient } from "../log/wire.ts";
 import type { ClusterNode } from "../../core/operations.ts";
 
-/** The nodes together. */
+/** The nodes of a cluster. */
 export interface Nodes {
-  /** The cluster's name; null for a server that is in none. */
+  /** The cluster's name; null for a standalone server. */
   cluster: string | null;
-  /** The node that leads. */
+  /** The leader. */
   leader: string | null;
-  /** How many there are, reachable or not. */
+  /** Number of nodes, reachable or not. */
   size: number;
-  /** How many of them must be there for a decision. */
+  /** Number of nodes required for a quorum. */
   needed: number;
   /** All of them, by name. */
   nodes: ClusterNode[];
 }
 
-/** What we read of a server's answer to `JSZ`. */
+/** The parts of a server's `JSZ` answer that are used. */
 interface Answer {
   server: { name: string; ver: string };
   data: {
@@ -39,15 +39,15 @@ interface Answer {
   };
 }
 
-/** How long the nodes may take to answer, milliseconds. */
+/** Timeout for the nodes' answers in milliseconds. */
 const PATIENCE_MS = 2_000;
-/** How long to wait for more answers when no node is known to be missing, milliseconds. */
+/** Time in milliseconds to wait for more answers when all known nodes have answered. */
 const REST_MS = 150;
 
 /**
- * Asks all nodes.
+ * Queries all nodes.
  *
- * @throws {StoreError} `unavailable`: no node responds
+ * @throws {StoreError} unavailable: no node answers
  */
 export async function askNodes(system: NatsConnection): Promise<Nodes> {
   const answers = await ping(system);
@@ -56,7 +56,7 @@ export async function askNodes(system: NatsConnection): Promise<Nodes> {
   }
   const views = answers.map((it) => it.data.meta_cluster).filter((it) => it !== undefined);
   const leaderName = views.find((it) => it.leader)?.leader ?? null;
-  // Only the leader hears of all the others.
+  // Only the leader has information about all others.
   const leader = answers.find((it) => it.server.name === leaderName)?.data.meta_cluster;
   const names = new Set([
     ...answers.filter((it) => it.data.disabled !== true).map((it) => it.server.name),
@@ -88,7 +88,7 @@ function members(views: readonly NonNullable<Answer["data"]["meta_cluster"]>[]):
   return views.flatMap((it) => it.replicas?.map(({ name }) => name) ?? []);
 }
 
-/** Whether all the members that one of the answers names have answered, or are known to be gone. */
+/** Reports whether all members named in any answer have answered or are known to be offline. */
 function isComplete(answers: readonly Answer[]): boolean {
   const views = answers.map((it) => it.data.meta_cluster).filter((it) => it !== undefined);
   const known = new Set(answers.map((it) => it.server.name));
@@ -123,11 +123,11 @@ async function ping(system: NatsConnection): Promise<Answer[]> {
   }
 }
 
-/** Another change of the members is under way. */
+/** Error code: another change of the members is in progress. */
 const CHANGE_IN_PROGRESS = 10202;
 const NO_MEMBER = 10044;
 
-/** Removes a node from the cluster permanently: its copies are created again on other nodes. */
+/** Removes a node from the cluster permanently: its copies are recreated on other nodes. */
 export function removeNode(
   system: NatsConnection,
   name: string,

@@ -1,5 +1,5 @@
 /**
- * What is wrong with the nodes and buckets of a cluster, as text for operators.
+ * Describes problems of a cluster's nodes and buckets for operators.
  *
  * @module
  */
@@ -18,14 +18,14 @@ export function fewCopies(bucket: string, info: StreamInfo, nodes: Nodes | null)
   if (nodes === null) {
     if (info.cluster?.name === undefined || replicas >= SAFE_COPIES) return [];
     return [
-      `${bucket} has ${copies}; whether there are nodes for more is known in the system account ` +
-      "only (--service-keys)",
+      `${bucket} has ${copies}; only the system account (--service-keys) shows whether there are ` +
+      "nodes for more",
     ];
   }
   const wanted = Math.min(SAFE_COPIES, nodes.size);
   if (replicas >= wanted) return [];
   return [
-    `${bucket} has ${copies} on ${nodes.size} nodes: losing or replacing a node can destroy it; ` +
+    `${bucket} has ${copies} on ${nodes.size} nodes: losing or replacing a node can destroy it; run ` +
     `membershipd cluster scale --replicas ${wanted}`,
   ];
 }
@@ -39,18 +39,18 @@ export function nodeProblems(
   const versions = new Set(reachable.map((it) => it.version));
   return [
     ...reachable.length < needed
-      ? [`No quorum: ${reachable.length} of ${size} nodes are reachable, ${needed} are needed`]
+      ? [`No quorum: ${reachable.length} of ${size} nodes are reachable, ${needed} are required`]
       : cluster !== null && leader === null
-      ? ["The cluster has no leader now"]
+      ? ["The cluster has no leader"]
       : [],
     ...nodes.filter((it) => !it.reachable).map(({ name }) =>
       `${name} is not reachable; start it` +
       (buckets.every(isElsewhere)
-        ? ", or an empty node of the same name in its place"
-        : " on its own directory, which may have the only copy of a bucket")
+        ? ", or replace it by an empty node with the same name"
+        : " with its own directory, which may contain the only copy of a bucket")
     ),
     ...reachable.filter((it) => it.syncs === false).map(({ name }) =>
-      `${name} acknowledges before it syncs to disk; set sync_interval: always`
+      `${name} acknowledges writes before it syncs them to disk; set sync_interval: always`
     ),
     ...versions.size > 1
       ? [
@@ -60,7 +60,7 @@ export function nodeProblems(
   ];
 }
 
-/** Whether a bucket has a current copy on a node that is reachable. */
+/** Reports whether a bucket has a current copy on a reachable node. */
 function isElsewhere({ copies }: BucketStatus): boolean {
   return copies.some((it) => it.current && it.reachable);
 }
@@ -72,6 +72,6 @@ export function bucketProblems({ bucket, copies, replicas, whole }: BucketStatus
   const current = copies.length - late.length;
   return [
     `${bucket}: ${current} of ${replicas} copies are current` +
-    (late.length === 0 ? "" : `, not ${late.join(", ")}`),
+    (late.length === 0 ? "" : `, missing: ${late.join(", ")}`),
   ];
 }

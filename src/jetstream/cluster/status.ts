@@ -1,5 +1,5 @@
 /**
- * The status of a cluster: its nodes, its buckets, and what is wrong.
+ * Reads the status of a cluster: its nodes, its buckets, and problems.
  *
  * @module
  */
@@ -13,32 +13,32 @@ import { copiesOf, findStream, isWhole, type StreamInfo } from "./copies.ts";
 import { askNodes, type Nodes } from "./nodes.ts";
 import { bucketProblems, fewCopies, nodeProblems } from "./problems.ts";
 
-/** What {@link clusterStatus} takes. */
+/** Options of {@link clusterStatus}. */
 export interface ClusterStatusOptions {
-  /** A connection in the account of the bucket. */
+  /** A connection to the account of the bucket. */
   connection: Connection;
   /**
-   * A connection in the system account. Without it the nodes are known only by the copies they have:
-   * not their versions, whether they sync to disk, or whether they are a quorum.
+   * A connection to the system account. Without it only the nodes with copies are known, without
+   * their versions, disk sync and quorum.
    */
   system?: Connection | null;
   /** Name of the control plane's bucket. Default `UNIBUS`. */
   bucket?: string;
-  /** Name of the bucket with the blobs. Default: the control plane's, followed by `_BLOBS`. */
+  /** Name of the bucket with the blobs. Default: the control plane's with the suffix `_BLOBS`. */
   blobsBucket?: string;
-  /** Ends the requests. */
+  /** Aborts the requests. */
   signal?: AbortSignal;
 }
 
-/** What is known of the servers that use the cluster, beside its own nodes. */
+/** The state of the `membershipd` servers that use the cluster. */
 export interface Beside {
-  /** Whether one of them serves this bucket, so that it must exist. */
+  /** Whether one of them serves the bucket, which therefore must exist. */
   isServed: boolean;
-  /** What is wrong with them. */
+  /** Their problems. */
   problems: readonly string[];
 }
 
-/** Names of the buckets of a control plane, and of their streams. */
+/** Returns the names of a control plane's buckets and their streams. */
 export function streamsOf(
   bucket: string,
   blobsBucket: string = `${bucket}_BLOBS`,
@@ -51,7 +51,7 @@ export function streamsOf(
 
 /** A leader that has not heard from a majority for this long is reported, milliseconds. */
 const STALE_MS = 5_000;
-/** How long one request may take with its retries, milliseconds. */
+/** Timeout of a request with its retries in milliseconds. */
 const LOOK_MS = 3_000;
 
 /**
@@ -78,7 +78,10 @@ export function clusterStatus(options: ClusterStatusOptions): Promise<ClusterSta
   return statusWith(options, () => Promise.resolve({ isServed: false, problems: [] }));
 }
 
-/** The same, with what `beside` finds; it is given the names of the nodes that are reachable. */
+/**
+ * Like {@link clusterStatus}, with the result of `beside`, which gets the names of the reachable
+ * nodes.
+ */
 export async function statusWith(
   { connection, system, bucket = "UNIBUS", blobsBucket, signal }: ClusterStatusOptions,
   beside: (running: readonly string[]) => Promise<Beside>,
@@ -100,15 +103,15 @@ export async function statusWith(
   streams.forEach(({ bucket, blobs }, i) => {
     const info = found[i] ?? null;
     if (info === null && quorum?.ok !== false) {
-      // Those who serve make both; blobs may not have been made before.
+      // A server creates both buckets; without one, the blobs' bucket may not exist yet.
       if (!blobs || others.isServed) problems.push(missing(bucket, others.isServed));
     } else if (info === null || isStoreError(info)) {
-      // Without a majority a node that reports no such bucket may be wrong.
-      problems.push(`${bucket}: no leader answers for it; a majority of its copies is missing`);
+      // Without a majority, a node that answers "not found" does not know.
+      problems.push(`${bucket}: no leader answers; a majority of its copies is missing`);
       buckets.push(bucketOf(bucket, blobs, null, known));
     } else {
       if (quorumAge(info) > STALE_MS) {
-        problems.push(`${bucket}: its leader hears no majority of the copies`);
+        problems.push(`${bucket}: its leader cannot reach a majority of the copies`);
       }
       buckets.push(bucketOf(bucket, blobs, info, known));
       problems.push(...fewCopies(bucket, info, known));
@@ -129,7 +132,7 @@ export async function statusWith(
   };
 }
 
-/** An error that is part of the status; others are thrown. */
+/** Returns an error that becomes part of the status; throws others. */
 function failure(error: unknown): StoreError {
   if (!isStoreError(error) || error.code === "aborted") throw error;
   return error;
@@ -147,12 +150,12 @@ function quorumOf({ nodes, size, needed, cluster, leader }: Nodes): ClusterStatu
 
 function missing(bucket: string, isServed: boolean): string {
   return isServed
-    ? `There is no bucket ${bucket}, and a running membershipd serves it: it was deleted, or its ` +
-      "only copy is lost; stop all nodes and restore a snapshot"
-    : `There is no bucket ${bucket}`;
+    ? `Bucket ${bucket} does not exist, but a running membershipd serves it: it was deleted, or ` +
+      "its only copy is lost; stop all nodes and restore a snapshot"
+    : `Bucket ${bucket} does not exist`;
 }
 
-/** The status of a bucket; `null`: no leader responds. */
+/** Returns the status of a bucket; `info` is null if no leader answers. */
 function bucketOf(
   bucket: string,
   blobs: boolean,
@@ -163,7 +166,7 @@ function bucketOf(
   const copies = info === null ? [] : copiesOf(info).map((copy) => ({
     ...copy,
     node: copy.node === "" ? nodes?.nodes[0]?.name ?? "" : copy.node,
-    // The stream's leader notices later than the node itself does not answer.
+    // The stream's leader detects an unreachable node later.
     reachable: copy.reachable && isReachable(copy.node) !== false,
   }));
   return {
@@ -178,7 +181,7 @@ function bucketOf(
   };
 }
 
-/** Without the system account: the nodes that have copies. */
+/** Lists the nodes that have copies, for use without the system account. */
 function nodesOf(buckets: readonly BucketStatus[]): ClusterNode[] {
   const names = new Set(
     buckets.flatMap((it) => it.copies.map(({ node }) => node)).filter((it) => it !== ""),

@@ -1,6 +1,6 @@
 /**
- * Copying a stream from one server to another, message for message, with sequences and times as they
- * are: nats-server's own backup, handed on to its restore piece by piece.
+ * Copies a stream from one server to another, message by message, with unchanged sequences and
+ * times: streams nats-server's backup into its restore.
  *
  * @module
  */
@@ -22,31 +22,34 @@ import {
   subscribe,
 } from "../log/wire.ts";
 
-/** Bytes of a piece. */
+/** Size of a chunk in bytes. */
 const PIECE = 128 * 1024;
-/** How long the next piece, or the answer to one, may take, milliseconds. */
+/** Timeout in milliseconds for the next chunk or its answer. */
 const PATIENCE = 30_000;
 
-/** What {@link copyStream} takes. */
+/** Options of {@link copyStream}. */
 export interface CopyOptions {
-  /** Copies the stream shall have. */
+  /** Number of copies of the target stream. */
   replicas: number;
-  /** Ends it; the target is then without the stream. */
+  /** Aborts the copy; the target stream is then missing or incomplete. */
   signal?: AbortSignal;
-  /** Told how many bytes, packed as they are, have been handed on. */
+  /** Called with the number of compressed bytes transferred. */
   onProgress?: (bytes: number) => void;
 }
 
-/** Whether a stream is a copy that was begun and not completed. */
+/** Reports whether a stream is an incomplete copy. */
 export function isHalf(info: StreamInfo): boolean {
   return info.config.metadata?.[COPYING_KEY] !== undefined;
 }
 
 /**
- * Copies a stream. Interrupted, it may be there in part, which {@link isHalf} tells; delete it then.
+ * Copies a stream. After an interruption, the target may be incomplete, which {@link isHalf}
+ * reports; delete it then.
  *
- * `not_found` without a source, `unavailable` when a server went away, `mismatch` when the copy has
- * other numbers than the source.
+ * @throws {StoreError} not_found: the source does not exist
+ * @throws {StoreError} unavailable: a server became unavailable
+ * @throws {StoreError} mismatch: the copy differs from the source in its number of messages, last
+ * sequence or number of subjects
  */
 export async function copyStream(
   source: NatsConnection,
@@ -93,7 +96,7 @@ export async function copyStream(
         break;
       }
       if (answer.data.length > 0) parseAnswer(answer, `Restore ${stream}`);
-      // The source waits for this before it sends more.
+      // Flow control: the source waits for this before it sends more.
       if (piece.reply) publish(source, piece.reply, "");
       onProgress?.(bytes += piece.data.length);
     }
@@ -117,10 +120,10 @@ export async function copyStream(
 }
 
 function ended(stream: string, why: string): StoreError {
-  return new StoreError("unavailable", `Copying ${stream}: the source ended it: ${why}`);
+  return new StoreError("unavailable", `Copying ${stream}: the source ended the transfer: ${why}`);
 }
 
-/** The numbers that tell whether two streams hold the same. */
+/** Returns the numbers that must be equal for two equal streams. */
 export function numbersOf(state: StreamInfo["state"]): Record<string, unknown> {
   const { messages, last_seq, num_subjects = 0 } = state;
   return { messages, last_seq, num_subjects };
@@ -135,10 +138,13 @@ async function compared(
   const info = await findStream(target, stream, Date.now() + PATIENCE, signal);
   const [wanted, got] = [state, info?.state].map((it) => it && JSON.stringify(numbersOf(it)));
   if (info !== null && wanted === got) return info;
-  throw new StoreError("mismatch", `Copying ${stream}: ${wanted} came out as ${got ?? "nothing"}`);
+  throw new StoreError(
+    "mismatch",
+    `Copying ${stream}: expected ${wanted}, found ${got ?? "no stream"}`,
+  );
 }
 
-/** Pieces that have come and were not yet taken. */
+/** A queue of received chunks. */
 class Pieces {
   readonly #come: Msg[] = [];
   #error: Error | null = null;
@@ -161,7 +167,7 @@ class Pieces {
       if (msg !== undefined) return msg;
       if (this.#error !== null) throw this.#error;
       if (signal?.aborted) throw aborted(signal);
-      if (Date.now() >= deadline) throw new Error("the source sends nothing more");
+      if (Date.now() >= deadline) throw new Error("the source stopped sending");
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, Math.min(left(deadline), 250));
         this.#wake = () => {

@@ -1,6 +1,7 @@
 /**
- * The bucket's keys, both ways. One token of a key is one part of a record's key; an id that is not
- * a plain token is written as `=` and its UTF-8 bytes in base64url, which no plain token begins with.
+ * Encodes and decodes the bucket's keys. Each part of a record's key is one token; an ID that is
+ * not a plain token is written as `=` and its UTF-8 bytes in base64url, which no plain token begins
+ * with.
  *
  * | key space | key |
  * |---|---|
@@ -11,7 +12,7 @@
  * | users | `users.<signPub>` |
  * | admins | `admins.<signPub>`, an index of the active admins among `users` |
  * | invites | `invites.<id>` |
- * | meta | `meta.*`, ours |
+ * | meta | `meta.*`, internal |
  *
  * @module
  */
@@ -21,12 +22,12 @@ import { compareText } from "../../core/order.ts";
 
 const PLAIN = /^[-/_0-9A-Za-z]+$/;
 
-/** Writes an id as one token of a key. */
+/** Encodes an ID as a token of a key. */
 export function encodeToken(id: string): string {
   return PLAIN.test(id) ? id : "=" + Buffer.from(id, "utf8").toString("base64url");
 }
 
-/** Reads what {@link encodeToken} wrote. */
+/** Decodes a token that {@link encodeToken} encoded. */
 export function decodeToken(token: string): string {
   return token.startsWith("=") ? Buffer.from(token.slice(1), "base64url").toString("utf8") : token;
 }
@@ -48,28 +49,28 @@ export const userKey = (signPub: string): string => `users.${signPub}`;
 export const adminKey = (signPub: string): string => `admins.${signPub}`;
 /** Key of an invite. */
 export const inviteKey = (id: string): string => `invites.${id}`;
-/** Key of the mark that a move or an import leaves. */
+/** Key of the marker of a move or an import. */
 export const MARKER_KEY = "meta.migration";
-/** Key of what is written only to learn that whoever leads still has a majority. */
+/** Key of the fence, which is written only to confirm that the leader still has a majority. */
 export const FENCE_KEY = "meta.fence";
 
-/** Key of the mark that the index of admins names them all. */
+/** Key of the marker that the index of admins is complete. */
 export const ADMINS_KEY = "meta.admins";
 
 /**
- * Whether a key holds no record of its own and may be written while no record changes: fences, and the
- * index of admins, which is built when it is first needed.
+ * Reports whether a key contains no record and can be written without a change of records: the
+ * fence, and the index of admins, which is built when it is first needed.
  */
 export function isAside(key: string): boolean {
   return key === FENCE_KEY || key === ADMINS_KEY || key.startsWith("admins.");
 }
 
-/** Whether a key belongs to an index: what it says follows from records under other keys. */
+/** Reports whether a key belongs to an index, which is derived from records under other keys. */
 export function isIndex(key: string): boolean {
   return key.startsWith("rooms_by_member.") || key.startsWith("admins.");
 }
 
-/** A key taken apart. */
+/** A parsed key. */
 export type ParsedKey =
   | { space: "rooms"; id: string }
   | { space: "members"; room: string; endpoint: string }
@@ -80,7 +81,7 @@ export type ParsedKey =
   | { space: "invites"; id: string }
   | { space: "meta"; name: string };
 
-/** Takes a key apart; `null` when it is none of ours. */
+/** Parses a key; returns `null` if it is not a key of this program. */
 export function parseKey(key: string): ParsedKey | null {
   const [space, a, b, c, ...more] = key.split(".");
   if (!a || more.length > 0) return null;
@@ -102,12 +103,12 @@ export function parseKey(key: string): ParsedKey | null {
 }
 
 /**
- * Where a key stands in canonical order: kind, text, epoch, text, and 1 for an entry of an index, which
- * stands right behind the member or user it is of.
+ * A key's position in canonical order: kind, text, epoch, text, and 1 for an index entry, which
+ * directly follows its member or user.
  */
 export type Place = [rank: number, text: string, epoch: number, rest: string, index: number];
 
-/** The place of a key; what is not ours comes last. */
+/** Returns the position of a key; unknown keys come last. */
 export function placeOf(key: string): Place {
   const it = parseKey(key);
   switch (it?.space) {
@@ -130,7 +131,7 @@ export function placeOf(key: string): Place {
   }
 }
 
-/** Compares two places. */
+/** Compares two positions. */
 export function comparePlaces(a: Place, b: Place): number {
   return a[0] - b[0] || compareText(a[1], b[1]) || a[2] - b[2] || compareText(a[3], b[3]) ||
     a[4] - b[4];

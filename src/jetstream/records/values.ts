@@ -1,5 +1,6 @@
 /**
- * The bucket's values: JSON with a version field `v`, without the parts that the key holds.
+ * Encodes and decodes the bucket's values: JSON with a version field `v`, without the parts in the
+ * key.
  *
  * @module
  */
@@ -21,25 +22,25 @@ import {
   userKey,
 } from "./keys.ts";
 
-/** The version of every value written today. */
+/** The version of all values that are written. */
 export const VALUE_VERSION = 1;
 
-/** The value of an entry in the index by endpoint: like the member's, it says when it is only an offer. */
+/** Encodes an entry in the index by endpoint; like the member's value, it marks an offer. */
 export function encodeIndex({ accepted }: Pick<Member, "accepted">): string {
   return JSON.stringify({ v: VALUE_VERSION, ...offerOnly(accepted) });
 }
 
-/** `accepted` is written only where it is false, so that what version 0.1 wrote stays as it is. */
+/** Returns `accepted` only if it is false, so that values are the same as in version 0.1. */
 function offerOnly(accepted: boolean): { accepted?: false } {
   return accepted ? {} : { accepted };
 }
 
 /**
- * A change of a room that takes more than one batch and has not been committed. With `create` and
- * `delete` the room is not there for readers; with `rekey` sealed keys ahead of its epoch are not.
+ * An uncommitted change of a room that needs more than one batch. With `create` and `delete`,
+ * readers do not see the room; with `rekey`, they do not see sealed keys above its epoch.
  */
 export interface Pending {
-  /** What is under way. */
+  /** The change in progress. */
   op: "create" | "delete" | "rekey";
 }
 
@@ -47,16 +48,16 @@ export interface Pending {
 export interface StoredRoom {
   /** The room. */
   room: Room;
-  /** Set while a large change is under way. */
+  /** Set while a large change is in progress. */
   pending: Pending | null;
 }
 
-/** Whether readers see the room at all. */
+/** Reports whether readers see the room. */
 export function isVisible(it: StoredRoom): boolean {
   return it.pending === null || it.pending.op === "rekey";
 }
 
-/** A room's value. */
+/** Encodes a room. */
 export function encodeRoom(it: Room, pending: Pending | null = null): string {
   return JSON.stringify({
     v: VALUE_VERSION,
@@ -69,7 +70,7 @@ export function encodeRoom(it: Room, pending: Pending | null = null): string {
   });
 }
 
-/** A member's value. */
+/** Encodes a member. */
 export function encodeMember(it: Member): string {
   return JSON.stringify({
     v: VALUE_VERSION,
@@ -80,7 +81,7 @@ export function encodeMember(it: Member): string {
   });
 }
 
-/** A sealed key's value. */
+/** Encodes a sealed key. */
 export function encodeSealedKey(it: SealedKey): string {
   const bytes = it.sealedKey;
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -91,7 +92,7 @@ export function encodeSealedKey(it: SealedKey): string {
   });
 }
 
-/** A user's value. */
+/** Encodes a user. */
 export function encodeUser(it: User): string {
   return JSON.stringify({
     v: VALUE_VERSION,
@@ -104,12 +105,12 @@ export function encodeUser(it: User): string {
   });
 }
 
-/** The value of an entry in the index of admins. */
+/** Encodes an entry in the index of admins. */
 export function encodeAdmin(): string {
   return JSON.stringify({ v: VALUE_VERSION });
 }
 
-/** An invite's value. */
+/** Encodes an invite. */
 export function encodeInvite(it: Invite): string {
   return JSON.stringify({
     v: VALUE_VERSION,
@@ -124,7 +125,7 @@ export function encodeInvite(it: Invite): string {
   });
 }
 
-/** Keys and values a record takes in the bucket: a member and an active admin have a second key, in an index. */
+/** Returns a record's keys and values: members and active admins have a second key, in an index. */
 export function entriesOf(it: StoreRecord): [key: string, value: string][] {
   switch (it.kind) {
     case "rooms":
@@ -154,20 +155,23 @@ function adminEntries(user: User): [key: string, value: string][] {
   return isActiveAdmin(user) ? [[adminKey(user.signPub), encodeAdmin()]] : [];
 }
 
-/** The error for a key that is not written like this by this program. */
+/** Creates the error for a key that this program does not write. */
 export function unknownKey(key: string, attempt: string): StoreError {
   return new StoreError(
     "corrupt",
-    `${attempt}: key ${
-      show(key, 400)
-    } is not one this program writes; doctor lists all such records`,
-    { field: "key" },
+    `${attempt}: key ${show(key, 400)} is not a key of this program`,
+    { field: "key", hint: "run membershipd doctor to list all such records" },
   );
 }
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** Parses a value and checks its version. Throws `corrupt` or `unsupported`, naming the key. */
+/**
+ * Parses a value and checks its version.
+ *
+ * @throws {StoreError} corrupt: the value is not JSON or has no version
+ * @throws {StoreError} unsupported: the value has a newer version
+ */
 // deno-lint-ignore no-explicit-any
 export function parseValue(key: string, data: Uint8Array): any {
   // deno-lint-ignore no-explicit-any
@@ -181,20 +185,20 @@ export function parseValue(key: string, data: Uint8Array): any {
   if (Number.isInteger(value?.v) && value.v > VALUE_VERSION) {
     throw new StoreError(
       "unsupported",
-      `Value of ${key} has version ${value.v}, this code reads 1`,
+      `Value of ${key} has version ${value.v}, supported is ${VALUE_VERSION}`,
       { hint: NEWER },
     );
   }
   throw new StoreError("corrupt", `Value of ${key} has no version`, { field: "v" });
 }
 
-/** Reads a room's value. */
+/** Decodes a room. */
 export function decodeRoom(key: string, id: string, data: Uint8Array): StoredRoom {
   const { subject, encrypted, owner, epoch, createdAt, pending } = parseValue(key, data);
   return { room: { id, subject, encrypted, owner, epoch, createdAt }, pending: pending ?? null };
 }
 
-/** Reads a member's value. */
+/** Decodes a member. */
 export function decodeMember(
   key: string,
   roomId: string,
@@ -205,12 +209,12 @@ export function decodeMember(
   return { roomId, endpoint, role, signPub: endpoint, kexPub, joinedAt, accepted };
 }
 
-/** Whether an entry in the index by endpoint is of an accepted membership. */
+/** Reports whether an entry in the index by endpoint belongs to an accepted membership. */
 export function isAccepted(key: string, data: Uint8Array): boolean {
   return parseValue(key, data).accepted ?? true;
 }
 
-/** Reads a sealed key's value. */
+/** Decodes a sealed key. */
 export function decodeSealedKey(
   key: string,
   at: { room: string; epoch: number; endpoint: string },
@@ -218,7 +222,7 @@ export function decodeSealedKey(
 ): SealedKey {
   const { sealedKey, createdAt } = parseValue(key, data);
   const bytes = Buffer.from(String(sealedKey), "base64url");
-  // Buffer skips what is not base64url, and the bytes would be others than were stored.
+  // Buffer ignores invalid characters, which would result in other bytes than were stored.
   if (bytes.toString("base64url") !== sealedKey) {
     const message = `Value of ${key} has a sealedKey that is not base64url`;
     throw new StoreError("corrupt", message, { field: "sealedKey" });
@@ -232,13 +236,13 @@ export function decodeSealedKey(
   };
 }
 
-/** Reads a user's value. */
+/** Decodes a user. */
 export function decodeUser(key: string, signPub: string, data: Uint8Array): User {
   const { kexPub, handle, role, status, createdAt, revokedAt } = parseValue(key, data);
   return { signPub, kexPub, handle, role, status, createdAt, revokedAt };
 }
 
-/** Reads an invite's value. */
+/** Decodes an invite. */
 export function decodeInvite(key: string, id: string, data: Uint8Array): Invite {
   const it = parseValue(key, data);
   return {
@@ -254,7 +258,7 @@ export function decodeInvite(key: string, id: string, data: Uint8Array): Invite 
   };
 }
 
-/** The record a key and value stand for; `null` for an index and `meta`. */
+/** Decodes the record of a key and value; returns `null` for an index and `meta`. */
 export function decodeRecord(
   key: string,
   parsed: ParsedKey,

@@ -1,5 +1,5 @@
 /**
- * Checks the index of admins against the users, and corrects it.
+ * Checks the index of admins against the users, and repairs it.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { adminKey, parseKey, userKey } from "../records/keys.ts";
 import { encodeAdmin } from "../records/values.ts";
 import { WrongRevision } from "../log/wire.ts";
 
-/** What was found. */
+/** The result of the check. */
 interface AdminFinding {
   check: "admins";
   level: "ok" | "problem";
@@ -18,12 +18,12 @@ interface AdminFinding {
   repaired?: boolean;
 }
 
-/** Active admins and the names in their index, as of one point in time. */
+/** The active admins and the entries of their index at one point in time. */
 export class Admins {
   readonly #active = new Set<string>();
   readonly #named = new Set<string>();
 
-  /** Takes a message of the bucket in. */
+  /** Adds a message of the bucket. */
   take({ key, data }: Entry): void {
     const parsed = parseKey(key);
     if (parsed?.space === "admins") {
@@ -34,22 +34,24 @@ export class Admins {
     }
   }
 
-  /** What is wrong; put right with `repair`. */
+  /** Checks the index, and repairs it with `repair`. */
   async check(bucket: Bucket, opTimeout: number, repair: boolean): Promise<AdminFinding> {
     const { complete } = await readAdminIndex(bucket, 0, opTimeout);
     const missing = [...this.#active].filter((it) => !this.#named.has(it));
     const extra = [...this.#named].filter((it) => !this.#active.has(it));
     const ok = (message: string): AdminFinding => ({ check: "admins", level: "ok", message });
-    if (!complete && extra.length === 0) return ok("The index of admins is built when needed");
+    if (!complete && extra.length === 0) {
+      return ok("The index of admins does not exist yet; it is built when needed");
+    }
     if (missing.length + extra.length === 0) {
-      return ok(`The index names all ${this.#active.size} active admins`);
+      return ok(`The index contains all ${this.#active.size} active admins`);
     }
     if (repair) { for (const it of [...missing, ...extra]) await mendEntry(bucket, it, opTimeout); }
     return {
       check: "admins",
       level: "problem",
-      message: `The index of admins lacks ${missing.length} and has ${extra.length} entries too ` +
-        "many, as a program of version 0.1 leaves it; repair mends it",
+      message: `The index of admins has ${missing.length} missing and ${extra.length} extra ` +
+        "entries, as version 0.1 leaves it; use --repair to fix it",
       ...(repair ? { repaired: true } : {}),
     };
   }
@@ -60,7 +62,7 @@ function set(names: Set<string>, name: string, isIn: boolean): void {
   else names.delete(name);
 }
 
-/** Writes or removes an entry by what its user is now. */
+/** Writes or removes an entry according to its user. */
 async function mendEntry(bucket: Bucket, signPub: string, opTimeout: number): Promise<void> {
   const deadline = Date.now() + opTimeout;
   const user = userKey(signPub);
@@ -72,7 +74,7 @@ async function mendEntry(bucket: Bucket, signPub: string, opTimeout: number): Pr
   try {
     await bucket.commit([{ key: adminKey(signPub), value, guard }], deadline, { alone: true });
   } catch (error) {
-    // The user has just been changed, and the entry with it.
+    // The user was changed meanwhile, including the entry.
     if (!(error instanceof WrongRevision)) throw error;
   }
 }

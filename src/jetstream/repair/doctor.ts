@@ -28,33 +28,33 @@ import { decodeRoom, encodeIndex, isAccepted } from "../records/values.ts";
 import { wait } from "../log/wire.ts";
 import { show } from "../../core/validate.ts";
 
-/** One thing that was looked at. */
+/** The result of a check. */
 export interface Finding {
-  /** What was looked at. */
+  /** The check. */
   check: "server" | "fsync" | "replicas" | "marker" | "index" | "admins" | "rooms" | "records";
-  /** `problem` wants mending; `unknown` could not be told. */
+  /** `problem` needs to be fixed; `unknown` could not be checked. */
   level: "ok" | "warning" | "problem" | "unknown";
-  /** What was found, and what to do. */
+  /** The result and what to do. */
   message: string;
-  /** The record at fault. */
+  /** The invalid record. */
   record?: RecordProblem;
-  /** It was put right. */
+  /** Whether it was repaired. */
   repaired?: boolean;
 }
 
-/** What {@link diagnose} takes. */
+/** Options of {@link diagnose}. */
 export interface DiagnoseOptions extends JetStreamOptions {
-  /** Put right what can be put right. */
+  /** Repair problems that can be repaired without losing a record. */
   repair?: boolean;
 }
 
 /**
- * Checks a bucket: the server's version and whether it syncs, replicas, the mark of a move, the
- * index by endpoint against the members, the index of admins against the users, unfinished changes of
- * rooms, and every key and record.
+ * Checks a bucket: the server's version and disk sync, replicas, migration state, the index by
+ * endpoint against the members, the index of admins against the users, unfinished changes of rooms,
+ * and every key and record.
  *
- * @param options As for `openJetStream`; `monitorUrl` to see whether the server syncs
- * @returns One finding a check, or more where something is wrong
+ * @param options Options of `openJetStream`; `monitorUrl` to check whether the server syncs
+ * @returns One finding per check, or several if there are problems
  */
 export async function diagnose(options: DiagnoseOptions): Promise<Finding[]> {
   const { repair = false, signal } = options;
@@ -67,7 +67,7 @@ export async function diagnose(options: DiagnoseOptions): Promise<Finding[]> {
     findings.push(await replicasFinding(bucket, info, signal));
     findings.push(await markerFinding(bucket));
     const opTimeout = options.opTimeout ?? 5000;
-    // First: correcting a key changes what the index must hold.
+    // First, because repairing a key changes the expected index.
     if (repair) findings.push(...await mend(bucket, opTimeout, signal));
     findings.push(...await content(bucket, opTimeout, repair, signal));
     using stored = await BucketRecords.read(bucket, signal);
@@ -78,7 +78,7 @@ export async function diagnose(options: DiagnoseOptions): Promise<Finding[]> {
   }
 }
 
-/** For how long a replica may be behind and come up, milliseconds: under load one always is for a moment. */
+/** Time in milliseconds for replicas to catch up: under load, one is always briefly behind. */
 const SETTLE = 3000;
 
 async function replicasFinding(
@@ -97,28 +97,33 @@ async function replicasFinding(
     const message = `${replicas} of ${replicas} replicas are current`;
     return { check: "replicas", level: "ok", message };
   }
-  const message = `Not all of the ${replicas} replicas are current; look at the servers' logs`;
+  const message = `Not all of the ${replicas} replicas are current; check the servers' logs`;
   return { check: "replicas", level: "problem", message };
 }
 
 async function fsyncFinding(monitorUrl: string | undefined): Promise<Finding> {
   switch (await fsyncState(monitorUrl)) {
     case "always":
-      return { check: "fsync", level: "ok", message: "The server syncs before it acknowledges" };
+      return {
+        check: "fsync",
+        level: "ok",
+        message: "The server syncs writes before it acknowledges them",
+      };
     case "never":
       return {
         check: "fsync",
         level: "problem",
         message:
-          "The server acknowledges before it syncs: a power cut loses acknowledged writes; set sync_interval: always in its jetstream block",
+          "The server acknowledges writes before it syncs them: a power failure loses acknowledged " +
+          "writes; set sync_interval: always in its jetstream block",
       };
     default:
       return {
         check: "fsync",
         level: "unknown",
         message: monitorUrl === undefined
-          ? "Only the server's monitoring port tells whether it syncs; give its URL"
-          : `${monitorUrl} does not tell whether the server syncs`,
+          ? "Unknown whether the server syncs; set the URL of its monitoring port to check"
+          : `${monitorUrl} does not report whether the server syncs`,
       };
   }
 }
@@ -126,7 +131,7 @@ async function fsyncFinding(monitorUrl: string | undefined): Promise<Finding> {
 async function markerFinding(bucket: Bucket): Promise<Finding> {
   const { marker } = await readMarker(bucket, Date.now() + 5000);
   if (marker === null) {
-    return { check: "marker", level: "ok", message: "No move or import was made" };
+    return { check: "marker", level: "ok", message: "No move or import was started" };
   }
   if (marker.state === "complete") {
     return {
@@ -142,25 +147,27 @@ async function markerFinding(bucket: Bucket): Promise<Finding> {
   };
 }
 
-/** How many records a message names. */
+/** Maximum number of records named in a message. */
 const NAMED = 10;
 
 interface Content {
-  /** Index keys that must be there, and the members they stand for. */
+  /** Expected index keys, and the keys of their members. */
   members: Map<string, string>;
-  /** Index keys that are there, and whether they say what the member says. */
+  /** Existing index keys, and whether they agree with their member. */
   index: Map<string, boolean>;
   unfinished: Set<string>;
   rooms: Set<string>;
-  /** Keys of members and sealed keys by their room, for rooms that are not there. */
+  /** Keys of members and sealed keys by room. */
   byRoom: Map<string, string[]>;
-  /** Whether there is a room under a key that cannot be read: what seems to belong to no room may be its. */
+  /**
+   * Whether the key of a room cannot be read; records that seem to have no room may belong to it.
+   */
   isRoomUnread: boolean;
   admins: Admins;
 }
 
 async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
-  /** Keys, and what members and their index entries say of having accepted. */
+  /** Keys, and for members and their index entries whether they are accepted. */
   const live = new Map<string, boolean>();
   const unfinished = new Set<string>();
   const unread = new Set<string>();
@@ -196,7 +203,7 @@ async function read(bucket: Bucket, signal?: AbortSignal): Promise<Content> {
     const parsed = parseKey(key)!;
     if (parsed.space === "rooms") content.rooms.add(parsed.id);
     else if (parsed.space === "rooms_by_member") {
-      // Those of unfinished rooms go with the room.
+      // Entries of unfinished rooms are handled with the room.
       if (!unfinished.has(parsed.room)) {
         const member = memberKey(parsed.room, parsed.endpoint);
         content.index.set(key, (live.get(member) ?? accepted) === accepted);
@@ -222,7 +229,7 @@ function isOfRoom({ space }: ParsedKey): boolean {
   return space !== "users" && space !== "admins" && space !== "invites";
 }
 
-/** A value that cannot be read is found where it is needed; here it must not hide the rest. */
+/** Reports whether a value is accepted; an unreadable one is reported by another check. */
 function saysAccepted(key: string, data: Uint8Array): boolean {
   try {
     return isAccepted(key, data);
@@ -235,18 +242,18 @@ function isPending(key: string, id: string, data: Uint8Array): boolean {
   try {
     return decodeRoom(key, id, data).pending !== null;
   } catch (error) {
-    // Named by the check of the records.
+    // Reported by the check of the records.
     if (isStoreError(error, "corrupt")) return false;
     throw error;
   }
 }
 
-/** Corrects the records that readers do not find under their keys. */
+/** Repairs records with keys that readers do not look up. */
 async function mend(bucket: Bucket, opTimeout: number, signal?: AbortSignal): Promise<Finding[]> {
   using stored = await BucketRecords.read(bucket, signal);
   const count = await mendRecords(bucket, stored, opTimeout, signal);
   if (count === 0) return [];
-  const message = `${count} records were written in another form than readers look for`;
+  const message = `${count} records had keys that readers do not look up`;
   return [{ check: "records", level: "problem", message, repaired: true }];
 }
 
@@ -278,7 +285,7 @@ async function content(
       for (const key of keys) await writer.write(key, null);
     }
     await writer.flush();
-    // Looked at once more: since the scan, a server may have put right or changed any of them.
+    // Checked again: since the scan, a server may have repaired or changed any of them.
     for (const key of wrong) {
       const member = await entryOf(members.get(key)!);
       if (member === null) continue;
@@ -309,15 +316,15 @@ async function content(
     finding(
       "index",
       wrong.length + extra.length,
-      `The index agrees with all ${members.size} members`,
-      `The index lacks or contradicts ${wrong.length} and has ${extra.length} entries too many; repair mends it`,
+      `The index is consistent with all ${members.size} members`,
+      `The index has ${wrong.length} missing or wrong and ${extra.length} extra entries; use --repair to fix it`,
     ),
     await admins.check(bucket, opTimeout, repair),
     finding(
       "rooms",
       unfinished.size,
-      `No room is unfinished, all ${rooms.size} are whole`,
-      `${unfinished.size} rooms are unfinished; repair completes or removes them`,
+      `All ${rooms.size} rooms are complete`,
+      `${unfinished.size} rooms are unfinished; use --repair to complete or remove them`,
     ),
     ...(orphans.length === 0 ? [] : [finding(
       "rooms",
@@ -325,8 +332,8 @@ async function content(
       "",
       `${orphans.length} records belong to no room (${named}${more}); ` +
         (isRoomUnread
-          ? "they are kept, as the key of a room cannot be read"
-          : "repair removes them"),
+          ? "they are kept, because the key of a room cannot be read"
+          : "use --repair to remove them"),
       repair && !isRoomUnread,
     )]),
   ];

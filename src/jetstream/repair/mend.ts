@@ -1,6 +1,6 @@
 /**
- * Corrects records that another program wrote in a form that readers do not find: keys in upper-case
- * hex, ids in another spelling.
+ * Repairs records that another program wrote under keys that readers do not look up: upper-case
+ * hex, IDs in another encoding.
  *
  * @module
  */
@@ -14,10 +14,10 @@ import { decodeRoom, entriesOf } from "../records/values.ts";
 import { WrongRevision } from "../log/wire.ts";
 
 /**
- * Writes what can be corrected in its canonical form, one record a transaction. Leaves alone a record
- * whose canonical key is taken: which of the two counts, only a person can tell.
+ * Rewrites such records in their canonical form, one per transaction. Skips a record whose
+ * canonical key exists, because only a person can decide which of the two is right.
  *
- * @returns How many records were corrected
+ * @returns The number of repaired records
  */
 export async function mendRecords(
   bucket: Bucket,
@@ -33,7 +33,7 @@ export async function mendRecords(
   return count;
 }
 
-/** What would be right, and the key it stands at now. */
+/** Yields the canonical records and their current keys. */
 function* mendable(records: BucketRecords): Generator<{ key: string; it: StoreRecord }> {
   for (const { key, it: raw } of records.entries()) {
     const read = raw instanceof Unreadable ? raw.read : raw;
@@ -55,7 +55,7 @@ async function mend(
 ): Promise<boolean> {
   const now = alive(await bucket.get(key, deadline));
   if (now === null) return false;
-  // The claim of a large change is not part of the record, and must not be lost.
+  // The claim of a large change is not part of the record and must not be lost.
   if (it.kind === "rooms" && decodeRoom(key, it.record.id, now.data).pending !== null) return false;
   const [first, ...index] = entriesOf(it);
   const [wanted, value] = first!;
@@ -72,7 +72,7 @@ async function mend(
     await bucket.commit(writes, deadline);
     return true;
   } catch (error) {
-    // It has just been changed.
+    // It was changed meanwhile.
     if (error instanceof WrongRevision) return false;
     throw error;
   }

@@ -75,7 +75,7 @@ Deno.test("import --replace saves what a bucket holds, and is refused while a se
       await serving.hasAdmin(); // From here on it listens.
       const refused = await cli(replace);
       assert.equal(documentOf(refused).error.code, "refused");
-      assert.match(refused.stderr, /Bucket MINE is in use: 1 listen/);
+      assert.match(refused.stderr, /Bucket MINE is in use by 1 store;/);
       assert.equal((await cli(["snapshot", "diff", "@nats", mine, ...nats])).code, 0);
     }
     const done = await cliProcess(replace, { cwd: dir }).ended;

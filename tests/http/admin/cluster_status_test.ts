@@ -104,7 +104,7 @@ Deno.test("without the system account the status of one server shows its buckets
     const problemsOf = async (options: { bucket: string; blobsBucket?: string }) =>
       (await clusterStatus({ connection, ...options })).problems;
     assert.deepEqual(await problemsOf({ bucket: "ALONE", blobsBucket: "NO_BLOBS" }), []);
-    assert.deepEqual(await problemsOf({ bucket: "NONE" }), ["There is no bucket NONE"]);
+    assert.deepEqual(await problemsOf({ bucket: "NONE" }), ["Bucket NONE does not exist"]);
     await assert.rejects(
       clusterStatus({ connection, bucket: "ALONE", signal: AbortSignal.abort() }),
       { code: "aborted" },
