@@ -66,7 +66,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
         it.problems,
         ["UNIBUS", "UNIBUS_BLOBS"].map((bucket) =>
           `${bucket} has 1 copy on 3 nodes: losing or replacing a node can destroy it; ` +
-          "membershipd cluster scale --replicas 3"
+          "run membershipd cluster scale --replicas 3"
         ),
       );
       assert.deepEqual(it.quorum, { ok: true, size: 3, reachable: 3, needed: 2 });
@@ -92,7 +92,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
         assert.equal(code, 1);
         assert.match(
           stdout,
-          /problem {2}UNIBUS has 1 copy; whether .* system account only \(--service-keys\)/,
+          /problem {2}UNIBUS has 1 copy; only the system account \(--service-keys\) shows/,
         );
         assert.match(stdout, /quorum {3}unknown: use --service-keys or --system-seed-file/);
       },
@@ -176,10 +176,10 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
         seen = await status();
         return /n3 is not reachable/.test(seen.problems.join());
       }, "n3 missed");
-      assert.match(seen.problems.join("\n"), /n3 is not reachable; start it on its own directory/);
+      assert.match(seen.problems.join("\n"), /n3 is not reachable; start it with its own directory/);
       assert.match(seen.problems.join("\n"), /^UNIBUS: no leader answers;/m);
       const text = await cli(["cluster", "status", ...flags]);
-      assert.doesNotMatch(text.stdout, /no bucket/);
+      assert.doesNotMatch(text.stdout, /does not exist/);
       assert.match(text.stdout, /^UNIBUS +- +unknown/m);
       const { code, stderr } = await cli(["cluster", "remove", "n3", ...flags]);
       assert.equal(code, 1, stderr);
