@@ -1,5 +1,5 @@
 /**
- * The JetStream backend: the parts put together.
+ * The JetStream backend, composed of its components.
  *
  * @module
  */
@@ -43,7 +43,7 @@ import { InviteTransactions, UserTransactions } from "./transactions/users.ts";
 import { decodeInvite, decodeRoom, decodeUser, isVisible } from "./records/values.ts";
 import { aborted } from "./log/wire.ts";
 
-/** The backend on one bucket. */
+/** The backend of one bucket. */
 export class JetStreamBackend implements Backend {
   readonly name = "jetstream";
   readonly created: boolean;
@@ -59,9 +59,9 @@ export class JetStreamBackend implements Backend {
   readonly #end: () => Promise<void>;
 
   /**
-   * @param bucket The bucket, its stream made sure of
-   * @param options How the cache behaves
-   * @param end What to do last, such as closing the connection
+   * @param bucket The bucket, with an existing stream
+   * @param options Options of the cache
+   * @param end Called last, for example to close the connection
    */
   constructor(bucket: Bucket, options: CacheOptions, end: () => Promise<void>) {
     this.#bucket = bucket;
@@ -244,7 +244,7 @@ export class JetStreamBackend implements Backend {
     return pruneInvites(this.#context, before);
   }
 
-  /** A page of a kind: its ids from the directory, its records in one read. */
+  /** Reads a page of a kind: IDs from the directory, records in one read. */
   async #list<T>(
     kind: "rooms" | "users" | "invites",
     range: Range,
@@ -283,7 +283,7 @@ export class JetStreamBackend implements Backend {
     records: AsyncIterable<StoreRecord>,
     { replace = false, signal, onProgress }: RestoreOptions,
   ): Promise<Counts> {
-    // Everything is read and checked before the bucket is touched.
+    // Everything is read and checked before the bucket is changed.
     using spool = new Spool();
     const counts = noCounts();
     for await (const it of records) {
@@ -348,15 +348,15 @@ export class JetStreamBackend implements Backend {
   }
 }
 
-/** What {@link applyDiffs} takes. */
+/** Options of {@link applyDiffs}. */
 export interface ApplyOptions extends Pick<BulkOptions, "signal" | "guard"> {
   /** Called before the first change is written. */
   onFirst?: () => void;
-  /** Called with the number of records whose changes were acknowledged so far. */
+  /** Called with the number of records with acknowledged changes. */
   onProgress?: (done: number) => void;
 }
 
-/** Writes what a comparison found; returns how many entries were written and removed. */
+/** Applies the differences of a comparison; returns the numbers of entries written and removed. */
 export async function applyDiffs(
   bucket: Bucket,
   diffs: () => AsyncIterable<Diff>,
@@ -380,7 +380,7 @@ export async function applyDiffs(
   return { written, removed };
 }
 
-/** Whether the bucket holds no record. */
+/** Reports whether the bucket has no records. */
 export async function isEmpty(bucket: Bucket, signal?: AbortSignal): Promise<boolean> {
   let empty = true;
   await scan(bucket, {

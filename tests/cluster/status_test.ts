@@ -176,7 +176,10 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
         seen = await status();
         return /n3 is not reachable/.test(seen.problems.join());
       }, "n3 missed");
-      assert.match(seen.problems.join("\n"), /n3 is not reachable; start it with its own directory/);
+      assert.match(
+        seen.problems.join("\n"),
+        /n3 is not reachable; start it with its own directory/,
+      );
       assert.match(seen.problems.join("\n"), /^UNIBUS: no leader answers;/m);
       const text = await cli(["cluster", "status", ...flags]);
       assert.doesNotMatch(text.stdout, /does not exist/);
@@ -279,7 +282,10 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
         const it = await status();
         assert.ok(performance.now() - began < 10_000, "it took too long");
         assert.equal(it.code, 1);
-        assert.match(it.problems.join("\n"), /No quorum: 1 of 2 nodes are reachable, 2 are required/);
+        assert.match(
+          it.problems.join("\n"),
+          /No quorum: 1 of 2 nodes are reachable, 2 are required/,
+        );
         assert.deepEqual(it.quorum, { ok: false, size: 2, reachable: 1, needed: 2 });
         const { stdout } = await cli(["cluster", "status", ...flags]);
         assert.doesNotMatch(stdout, /no bucket/i);
@@ -304,7 +310,10 @@ Deno.test("status and scale of one server by itself", async () => {
     assert.match(none.stdout, /problem {2}Bucket UNIBUS does not exist$/m);
     await using _ = await present(server.url, keys.service.seed);
     const vanished = await cli(["cluster", "status", ...flags]);
-    assert.match(vanished.stdout, /Bucket UNIBUS does not exist, but a running membershipd serves it/);
+    assert.match(
+      vanished.stdout,
+      /Bucket UNIBUS does not exist, but a running membershipd serves it/,
+    );
     assert.match(vanished.stdout, /Bucket UNIBUS_BLOBS does not exist, but a running membershipd/);
     await fill([server.url], keys.service.seed);
     const { code, stdout } = await cli(["cluster", "status", ...flags]);

@@ -1,11 +1,12 @@
 /**
- * The index of active admins: `admins.<signPub>` beside the user it is of, written in one transaction
- * with whatever makes a user an active admin or no longer one.
+ * The index of active admins: an entry `admins.<signPub>` per active admin, written in the same
+ * transaction as any change that makes a user an active admin or ends that.
  *
- * It says where to look and proves nothing: whoever relies on an entry reads the user it names. A bucket
- * that version 0.1 wrote has none, and a program of 0.1 that writes to the same bucket leaves it behind.
- * So only a mark (`meta.admins`) says that the index names all admins. The mark tells of which move or
- * import the bucket is from: one by version 0.1 brings users without entries, and ends what the mark says.
+ * The index only says where to look: an entry is confirmed by reading its user. A bucket written by
+ * version 0.1 has no index, and a program of version 0.1 that writes to the bucket does not update
+ * it. Only the marker `meta.admins` says that the index is complete. The marker names the move or
+ * import that the bucket came from: a later one by version 0.1 brings users without entries and
+ * makes the marker invalid.
  *
  * @module
  */
@@ -20,17 +21,17 @@ import { adminKey, ADMINS_KEY, MARKER_KEY, parseKey, userKey } from "../records/
 import { decodeUser, encodeAdmin, parseValue, VALUE_VERSION } from "../records/values.ts";
 import { WrongRevision } from "../log/wire.ts";
 
-/** What the index says. */
+/** The contents of the index. */
 export interface AdminIndex {
-  /** The users it names. */
+  /** The users in the index. */
   names: ReadonlySet<string>;
-  /** Whether there were no other active admins when it was built. */
+  /** Whether it contains all active admins. */
   complete: boolean;
-  /** The mark to be written when it has been built. */
+  /** The marker to write when it has been built. */
   mark: Write;
 }
 
-/** The user, where it is an active admin; nobody is one by a record that cannot be read. */
+/** Returns the user if it is an active admin; an unreadable record is not an admin. */
 export function activeAdmin(key: string, signPub: string, data: Uint8Array): User | null {
   try {
     const user = decodeUser(key, signPub, data);
@@ -41,7 +42,7 @@ export function activeAdmin(key: string, signPub: string, data: Uint8Array): Use
   }
 }
 
-/** What a change of a user writes to the index. */
+/** Returns the writes to the index for a change of a user. */
 export function adminWrites(before: User | null, after: User | null): Write[] {
   const was = before !== null && isActiveAdmin(before);
   const is = after !== null && isActiveAdmin(after);
@@ -50,16 +51,19 @@ export function adminWrites(before: User | null, after: User | null): Write[] {
   return [{ key, value: is ? encodeAdmin() : null }];
 }
 
-/** The mark for a bucket whose last move or import began at this time, `null` for none. */
+/**
+ * Encodes the marker for a bucket whose last move or import started at this time, or `null` for
+ * none.
+ */
 function markWrite(startedAt: string | null): Write {
   return { key: ADMINS_KEY, value: JSON.stringify({ v: VALUE_VERSION, startedAt }) };
 }
 
 /**
- * Marks the index of a bucket that a move or an import has claimed, and fills before anybody opens it.
+ * Writes the marker of a bucket that a move or an import has claimed and fills before it is opened.
  *
  * @param guard The claim, see `guardOf`
- * @returns The sequence of the mark
+ * @returns The sequence of the marker
  */
 export async function markFilled(
   bucket: Bucket,
@@ -77,7 +81,7 @@ export async function markFilled(
 /**
  * Reads the index as of `minimum` or later.
  *
- * @param patience How long a reading of many may go without progress, milliseconds
+ * @param patience Time limit without progress in milliseconds
  */
 export async function readAdminIndex(
   bucket: Bucket,
@@ -109,13 +113,16 @@ export async function readAdminIndex(
   };
 }
 
-/** When the move or import began that a mark tells of. */
+/** Returns the start time of the move or import that a marker names. */
 function noteOf(entry: Entry | null | undefined): string | null {
   const live = entry ? alive(entry) : null;
   return live && (parseValue(live.key, live.data).startedAt ?? null);
 }
 
-/** Active admins and the revisions of their records, `enough` of them at most; reads all users when there are not so many. */
+/**
+ * Finds active admins and the revisions of their records, at most `enough`; reads all users if
+ * there are fewer.
+ */
 export async function findAdmins(
   bucket: Bucket,
   patience: number,
@@ -137,7 +144,7 @@ export async function findAdmins(
   return found;
 }
 
-/** Entries for admins, each on the condition that the user is as it was read. */
+/** Returns index entries for admins, each on the condition that the user has not changed. */
 export function entriesFor(admins: ReadonlyMap<string, number>): Write[] {
   return [...admins].map(([signPub, revision]): Write => ({
     key: adminKey(signPub),

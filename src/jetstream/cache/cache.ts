@@ -1,17 +1,18 @@
 /**
- * Users and memberships in memory, fed by one feed: authorization at memory speed that fails closed.
+ * Keeps users and memberships in memory, updated by one feed: authorization at memory speed that
+ * fails closed.
  *
- * What the cache may answer rests on a sequence and a time. `upTo` is the sequence up to which it has
- * seen everything. A probe writes a fence, which needs a majority; once `upTo` has reached that, the
- * cache is known to hold every change acknowledged before the probe was sent (`freshAt`). When `freshAt`
- * is older than `maxStaleness` the answer is no, so a node that is cut off stops admitting anybody, also
- * when a server on its side still answers.
+ * What the cache may answer depends on a sequence and a time. `upTo` is the sequence up to which it
+ * has seen everything. A probe writes a fence, which requires a majority; once `upTo` has reached
+ * the fence, the cache contains every change acknowledged before the probe was sent (`freshAt`). If
+ * `freshAt` is older than `maxStaleness`, the answer is no, so an isolated node stops admitting
+ * clients even if its local server still answers.
  *
- * When the leader last heard from a quorum would tell the same without a write, but not exactly: a
- * leader that was paused, or whose network was, counts what had been on its way to it as heard just now.
+ * The leader's time of last quorum contact would not require a write but is not exact: after a
+ * pause of the leader or its network, messages that were in transit count as current contact.
  *
- * A stream that was deleted, or deleted and made again, is not the one the store was opened on: then
- * the answer is no, whatever the new one holds.
+ * A stream that was deleted or recreated is not the one the store was opened on: the answer is then
+ * no, whatever the new one contains.
  *
  * @module
  */
@@ -32,44 +33,53 @@ import { decodeUser } from "../records/values.ts";
 import { View } from "./view.ts";
 import { left } from "../log/wire.ts";
 
-/** How the cache behaves. */
+/** Options of the cache. */
 export interface CacheOptions {
-  /** Age, in milliseconds, beyond which the cache stops answering yes. */
+  /** Age in milliseconds above which the cache no longer answers yes. */
   maxStaleness: number;
-  /** How long an operation may take, milliseconds. */
+  /** Time limit of an operation in milliseconds. */
   opTimeout: number;
-  /** Memberships held at most; above it the leader is asked. */
+  /** Maximum number of memberships in memory; above it, the leader is queried. */
   maxMembers: number;
 }
 
-/** What the cache holds and how old that is. */
+/** The state of the cache. */
 export interface CacheStatus {
-  /** Whether it may answer yes. */
+  /** Whether it is recent enough to answer yes. */
   fresh: boolean;
-  /** Whether everything there was has been read. */
+  /** Whether it is completely loaded. */
   warm: boolean;
-  /** The sequence up to which everything has been seen. */
+  /** The sequence up to which it has seen everything. */
   upTo: number;
-  /** Age of that knowledge, milliseconds. */
+  /** Age of its contents in milliseconds. */
   ageMs: number;
-  /** Users held. */
+  /** Number of users. */
   users: number;
-  /** Memberships held; `null` above the bound. */
+  /** Number of memberships; `null` above the limit. */
   members: number | null;
 }
 
-/** How long the feed may take to bring a write of our own, milliseconds. */
+/** Time limit in milliseconds for the feed to deliver our own write. */
 const FEED_PATIENCE = 300;
-/** How long changes are gathered before they are told: a transaction's come together, and once each. */
+/**
+ * Time in milliseconds during which changes are collected before listeners are notified, once per
+ * change.
+ */
 const GATHER = 10;
-/** How soon a probe follows when a part of a batch is missing, milliseconds. */
+/** Delay of a probe in milliseconds when a part of a batch is missing. */
 const MEND = 20;
-/** While more messages are waiting, a loading does not look at where batches end, which takes half its time again. */
+/**
+ * While more messages are pending, loading ignores where batches end, which would take half as long
+ * again.
+ */
 const NEAR = 2 * BATCH_LIMIT;
-/** Pauses before the cache is loaded again while somebody listens, milliseconds. */
+/** Delays in milliseconds before the cache is reloaded while there are listeners. */
 const RELOAD = { first: 100, longest: 5000 };
 
-/** Begins at the first question, not when the store is opened: tools that ask nothing pay nothing. */
+/**
+ * The cache. It is loaded at the first query, not when the store is opened, which saves tools the
+ * cost.
+ */
 export class Cache {
   readonly #bucket: Bucket;
   readonly #fence: Fence;
@@ -77,7 +87,7 @@ export class Cache {
   #view: View;
   #feed: Feed | null = null;
   #warm: Promise<void> | null = null;
-  /** A sequence that answers must have seen: of our own writes, and of what listeners were told. */
+  /** Minimum sequence of answers: that of our own writes and of notified changes. */
   #floor = 0;
   #waiting: (() => void)[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -95,7 +105,7 @@ export class Cache {
     this.#view = new View(options.maxMembers);
   }
 
-  /** What the cache holds, the sequence up to which it has seen everything, and how old that knowledge is. */
+  /** Returns the state of the cache. */
   status(): CacheStatus {
     const { isWarm, upTo, freshAt, users, members } = this.#view;
     return {
@@ -108,21 +118,23 @@ export class Cache {
     };
   }
 
-  /** The sequence that reads must have seen: no replica may know less than authorizations rest on. */
+  /** Minimum sequence of reads: no replica may be older than the authorizations. */
   get floor(): number {
     return Math.max(this.#floor, this.#view.freshUpTo);
   }
 
-  /** Notes a write of our own: answers wait until it has been seen. */
+  /** Records our own write: answers wait until it has been seen. */
   wrote(sequence: number): void {
     if (sequence > this.#floor) this.#floor = sequence;
   }
 
-  /** Begins to load, unless that has been done. Not remembered when it fails: the next call tries again. */
+  /**
+   * Starts loading, unless it has been started. A failure is not remembered: the next call retries.
+   */
   warm(): void {
     if (this.#warm !== null || this.#closed) return;
     const loading = this.#load().catch(() => {
-      // Given up already, and perhaps begun anew.
+      // Already abandoned, and possibly restarted.
       if (this.#warm !== loading) return;
       this.#warm = null;
       this.#later();
@@ -130,12 +142,12 @@ export class Cache {
     this.#warm = loading;
   }
 
-  /** Tells `listener` of changes of access; while anybody listens the cache is kept loaded. */
+  /** Notifies `listener` of changes of access; keeps the cache loaded while there are listeners. */
   watch(listener: (change: AccessChange) => void): () => void {
     return this.#listeners.add(listener);
   }
 
-  /** Whether the key belongs to an active user. */
+  /** Reports whether a key belongs to an active user. */
   isAuthorized(signPub: string): boolean | Promise<boolean> {
     if (this.#isReady()) return this.#view.users.get(signPub) === true && this.#isFresh();
     return this.#ask(
@@ -146,7 +158,7 @@ export class Cache {
     );
   }
 
-  /** Whether there is an active admin. */
+  /** Reports whether there is an active admin. */
   hasAdmin(): boolean | Promise<boolean> {
     if (this.#isReady()) return this.#view.admins.size > 0 && this.#isFresh();
     return this.#ask((view) => view.admins.size > 0, async (deadline) => {
@@ -168,24 +180,24 @@ export class Cache {
     return false;
   }
 
-  /** A membership; `undefined` when the cache cannot tell and the leader must be asked. */
+  /** Returns a membership; `undefined` if the cache cannot tell and the leader must be queried. */
   member(roomId: string, endpoint: string): Member | null | undefined {
     if (!this.#knowsMembers()) return undefined;
     return this.#view.isHidden(roomId) ? null : this.#view.members!.get(endpoint + roomId) ?? null;
   }
 
-  /** How many members a room has; `undefined` when the cache cannot tell. */
+  /** Returns the number of members of a room; `undefined` if the cache cannot tell. */
   countMembers(roomId: string): number | undefined {
     if (!this.#knowsMembers()) return undefined;
     return this.#view.isHidden(roomId) ? 0 : this.#view.sizes.get(roomId) ?? 0;
   }
 
-  /** Active admins as far as known; `null` when the cache is not warm. */
+  /** Returns the known active admins; `null` if the cache is not loaded. */
   admins(): ReadonlySet<string> | null {
     return this.#isReady() ? this.#view.admins : null;
   }
 
-  /** Ends the feed and whoever waits. */
+  /** Stops the feed and rejects pending calls. */
   close(): void {
     this.#closed = true;
     this.#listeners.clear();
@@ -213,9 +225,9 @@ export class Cache {
   }
 
   /**
-   * Answers from what is known once a write of our own has been seen. Asks the leader while the cache is
-   * being loaded, which for a large bucket takes longer than an operation may, and when the feed is late:
-   * after a node died it takes seconds to come back.
+   * Answers from the cache once it has seen our own writes. Queries the leader while the cache is
+   * loading, which for a large bucket takes longer than the time limit of an operation, and when
+   * the feed is late: after the failure of a node it takes seconds to recover.
    */
   async #ask(
     answer: (view: View) => boolean,
@@ -226,7 +238,7 @@ export class Cache {
     const late = performance.now() + Math.min(FEED_PATIENCE, opTimeout / 2);
     while (!this.#isReady() && !this.#isCold() && performance.now() < late) {
       const seen = new Promise<void>((resolve) => this.#waiting.push(resolve));
-      // Not seen in time: the leader is asked.
+      // Not seen in time: query the leader.
       await inTime(seen, late).catch(() => {});
     }
     if (this.#closed) throw new StoreError("closed", "The store is closed");
@@ -250,13 +262,13 @@ export class Cache {
   async #load(): Promise<void> {
     const view = new View(this.#options.maxMembers, () => {
       this.#pause = RELOAD.first;
-      // What had happened until now was not told.
+      // Earlier changes were not reported.
       this.#tell({});
     }, (change) => this.#tell(change));
     this.#view = view;
     let probed = false;
     const feed = new Feed(this.#bucket, {
-      // All keys, of which sealed keys and invites are passed over: then the sequence says it all.
+      // All keys, although sealed keys and invites are ignored, so that the sequence is meaningful.
       pattern: ">",
       heartbeat: Math.max(100, Math.min(500, Math.floor(this.#options.maxStaleness / 4))),
       opTimeout: this.#options.opTimeout,
@@ -264,7 +276,7 @@ export class Cache {
         const wasTorn = view.isTorn;
         view.take(entry, view.isWarm || pending < NEAR ? feed.part : null);
         if (view.isWarm && view.isTorn && !wasTorn) this.#probeIn(MEND, view);
-        // All there was has come: only a probe can tell so, and the next would be a while.
+        // Loaded completely: only a probe can confirm that, and the next one would be later.
         if (pending === 0 && !view.isWarm && !probed) {
           probed = true;
           void this.#probe(view);
@@ -276,7 +288,7 @@ export class Cache {
     this.#feed = feed;
     try {
       const deadline = Date.now() + this.#options.opTimeout;
-      if (!await isStillOpened(this.#bucket, deadline)) throw new Error("not the bucket it was");
+      if (!await isStillOpened(this.#bucket, deadline)) throw new Error("the bucket was replaced");
       await feed.start();
     } catch (error) {
       feed.stop();
@@ -287,8 +299,8 @@ export class Cache {
   }
 
   /**
-   * Ends this view for good; the next question loads anew, and until then the leader answers.
-   * `anew`: the stream is not the one it was, and its sequences mean something else.
+   * Discards this view; the next query starts a new one, and until it is loaded the leader answers.
+   * `anew`: the stream was replaced, so its sequences are no longer comparable.
    */
   #giveUp(view: View, anew = false): void {
     if (this.#view !== view) return;
@@ -299,12 +311,12 @@ export class Cache {
     this.#warm = null;
     if (anew) this.#floor = 0;
     this.#wake();
-    // What happens from now on is not seen for a while.
+    // Changes from now on are not seen for a while.
     this.#tell({});
     this.#later();
   }
 
-  /** Keeps the cache loaded while somebody listens; what it returns ends that. */
+  /** Keeps the cache loaded while there are listeners; the returned function ends that. */
   #keep(): () => void {
     this.#pause = RELOAD.first;
     this.warm();
@@ -315,7 +327,7 @@ export class Cache {
     };
   }
 
-  /** Loads again after a pause, where somebody listens. */
+  /** Reloads after a delay if there are listeners. */
   #later(): void {
     if (this.#closed || !this.#listeners.any) return;
     clearTimeout(this.#reload);
@@ -323,7 +335,7 @@ export class Cache {
     this.#pause = Math.min(this.#pause * 2, RELOAD.longest);
   }
 
-  /** Tells listeners in a moment: of what is gathered till then each change once. */
+  /** Schedules the notification of listeners, once for each change collected until then. */
   #tell(change: AccessChange): void {
     if (!this.#listeners.any) return;
     if (this.#changes.size === 0) this.#telling = setTimeout(() => this.#tellAll(), GATHER);
@@ -335,24 +347,27 @@ export class Cache {
   #tellAll(): void {
     const changes = this.#changes.has("") ? [{}] : [...this.#changes.values()];
     this.#changes.clear();
-    // Who is told reads: from another replica too it must be what was told of.
+    // A notified listener reads: even from another replica, the result must include the change.
     this.wrote(this.#view.upTo);
     for (const change of changes) this.#listeners.emit(change);
   }
 
-  /** The sequence of a fence; `null` where none is needed, and where the leader may not write. */
+  /**
+   * Writes a fence and returns its sequence; `null` if none is needed or the leader cannot write.
+   */
   async #writeFence(deadline: number): Promise<number | null> {
     if (!this.#bucket.isClustered) return null;
     try {
       return await this.#bucket.put(FENCE_KEY, nuid.next(), deadline);
     } catch (error) {
-      // Storage that is full shuts nobody out; that somebody leads, and hears the others, is known then.
+      // Full storage must not lock out users; the error still proves that there is a leader with a
+      // quorum.
       if (error instanceof StoreError && error.code === "unavailable") return null;
       throw error;
     }
   }
 
-  /** Finds out where the stream ends, now and then on. */
+  /** Probes the end of the stream periodically. */
   async #probe(view: View): Promise<void> {
     const interval = Math.max(50, Math.min(1000, this.#options.maxStaleness / 4));
     const isCurrent = () => !this.#closed && this.#view === view;
@@ -367,31 +382,31 @@ export class Cache {
       const last = info?.state.last_seq ?? -1;
       const silence = Math.max(sent - view.freshAt, sentWall - view.freshWall);
       if (info === null || lossOf(this.#bucket, info) !== null || last < seen) {
-        // The stream is gone, was made anew or was put back to an earlier state.
+        // The stream was deleted, recreated or reset to an earlier state.
         return this.#giveUp(view, true);
       }
       if (Number.isFinite(silence) && silence > MARKER_TTL_SECONDS * 500) {
-        // Delete markers may have come and gone unseen.
+        // Delete markers may have been written and expired unseen.
         return this.#giveUp(view);
       }
       const age = fence === null ? quorumAge(info) : 0;
       view.await({ sequence: fence ?? last, seen, at: sent - age, wall: sentWall - age });
       if (view.received === seen && seen < last) {
-        // Nothing came meanwhile. What stood between may be gone: expired delete markers.
+        // No message arrived meanwhile; those in between may be expired delete markers.
         const next = await this.#bucket.next(">", seen + 1, deadline);
         if (!isCurrent()) return;
         if (next === null) view.advance(last);
       }
       if (this.#isReady()) this.#wake();
     } catch {
-      // Not heard: `freshAt` stays where it is, and the answer turns to no in time.
+      // No answer: `freshAt` is not updated, and the answer eventually becomes no.
     } finally {
       if (isCurrent()) this.#probeIn(view.isTorn ? MEND : interval, view);
     }
   }
 
   #probeIn(ms: number, view: View): void {
-    // One may be set already, also by a probe that began while another was under way.
+    // A timer may already be set, also by a probe that started during another one.
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#probe(view), ms);
   }

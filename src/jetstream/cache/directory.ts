@@ -1,6 +1,6 @@
 /**
- * The keys of one kind in order, for lists: NATS has no range reads. Read by one scan at the first
- * list, then brought up to date by what has changed since; a list costs its page, not the bucket.
+ * Keeps the keys of one kind in order, for lists, because NATS has no range reads. The first list
+ * scans the bucket; later ones apply the changes since, so a list costs its page, not the bucket.
  *
  * @module
  */
@@ -13,16 +13,16 @@ import { parseKey } from "../records/keys.ts";
 import { unknownKey } from "../records/values.ts";
 import { left } from "../log/wire.ts";
 
-/** Changes read one by one before a scan is the quicker way. */
+/** Number of changes up to which reading them individually is faster than a scan. */
 const STEPS = 32;
 
-/** The ordered keys that match one pattern. */
+/** The ordered keys of one kind. */
 export class Directory {
   readonly #bucket: Bucket;
   readonly #space: string;
   readonly #pattern: string;
   readonly #keyOf: (id: string) => string;
-  /** Keys that no id is written as. A list without them would leave records out. */
+  /** Keys that are not the encoding of an ID. A list without them would omit records. */
   readonly #unreadable = new Set<string>();
   #ids: string[] | null = null;
   #sequence = 0;
@@ -30,9 +30,9 @@ export class Directory {
   #turn: Promise<unknown> = Promise.resolve();
 
   /**
-   * @param bucket Where the keys are
+   * @param bucket The bucket
    * @param space The kind: the first part of the keys
-   * @param keyOf The key of an id; lists are ordered by the id
+   * @param keyOf Returns the key of an ID; lists are ordered by ID
    */
   constructor(bucket: Bucket, space: "rooms" | "users" | "invites", keyOf: (id: string) => string) {
     this.#bucket = bucket;
@@ -41,12 +41,16 @@ export class Directory {
     this.#keyOf = keyOf;
   }
 
-  /** The sequence up to which changes are in. */
+  /** The sequence up to which changes have been applied. */
   get sequence(): number {
     return this.#sequence;
   }
 
-  /** Ids behind `range.after`, up to date as of this call; `corrupt` when a key cannot be read. */
+  /**
+   * Returns the IDs after `range.after`, up to date as of this call.
+   *
+   * @throws {StoreError} corrupt: a key cannot be read
+   */
   async list(range: Range, deadline: number): Promise<string[]> {
     const turn = this.#turn.then(() => this.#refresh(deadline));
     this.#turn = turn.catch(() => {});
@@ -60,7 +64,7 @@ export class Directory {
 
   async #refresh(deadline: number): Promise<string[]> {
     const now = Date.now();
-    // Delete markers are gone after a while: who has not looked for so long may have missed one.
+    // Delete markers expire: after a long time without an update, one may have been missed.
     if (this.#ids === null || now - this.#readAt > MARKER_TTL_SECONDS * 500) {
       return await this.#read(deadline);
     }
@@ -107,7 +111,9 @@ export class Directory {
     } else if (there) ids.splice(at - 1, 1);
   }
 
-  /** The id in a key; `null`, noted, when it is not the key of that id. */
+  /**
+   * Returns the ID of a key; records the key and returns `null` if it is not the encoding of an ID.
+   */
   #idOf({ key, data }: Entry): string | null {
     const parsed = parseKey(key);
     const id = parsed?.space === "users" ? parsed.signPub : parsed && "id" in parsed && parsed.id;
@@ -118,7 +124,7 @@ export class Directory {
   }
 }
 
-/** Index of the first id behind `id`. */
+/** Returns the index of the first ID after `id`. */
 function upperBound(ids: string[], id: string): number {
   let low = 0;
   let high = ids.length;

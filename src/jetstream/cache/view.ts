@@ -1,6 +1,6 @@
 /**
- * What one loading of the cache holds: users and memberships as of one sequence, and since when that
- * is known to be all there is.
+ * One load of the cache: users and memberships at one sequence, and the time at which they were
+ * known to be complete.
  *
  * @module
  */
@@ -13,50 +13,52 @@ import { Gaps } from "../log/gaps.ts";
 import { FENCE_KEY, parseKey } from "../records/keys.ts";
 import { decodeMember, decodeRoom, decodeUser, isVisible } from "../records/values.ts";
 
-/** Probes remembered while the feed catches up. */
+/** Maximum number of probes kept while the feed catches up. */
 const AWAITED = 100;
 
-/** A probe under way. */
+/** A pending probe. */
 export interface Probe {
-  /** What the feed must have brought: the fence, or the stream's last message. */
+  /** The sequence that the feed must reach: the fence, or the stream's last message. */
   sequence: number;
-  /** What it had brought when the probe began. */
+  /** The feed's sequence when the probe started. */
   seen: number;
-  /** When it began, by the clock of the process. */
+  /** Start time by the monotonic clock. */
   at: number;
-  /** The same by the system's clock. */
+  /** Start time by the system's clock. */
   wall: number;
 }
 
-/** What one loading has brought; given up as a whole when it cannot be continued. */
+/** The contents of one load; discarded as a whole if it cannot be continued. */
 export class View {
-  /** Every user: whether active. */
+  /** All users, and whether they are active. */
   readonly users = new Map<string, boolean>();
   /** Active admins. */
   readonly admins = new Set<string>();
-  /** By endpoint and room; `null` above the bound. */
+  /** Memberships by endpoint and room; `null` above the limit. */
   members: Map<string, Member> | null = new Map();
-  /** How many of {@link members} each room has. */
+  /** Number of {@link members} per room. */
   readonly sizes = new Map<string, number>();
-  /** The sequence of the last message that came. */
+  /** The sequence of the last message received. */
   received = 0;
-  /** Everything up to this sequence is in; behind it stands at most a part of a batch. */
+  /**
+   * Everything up to this sequence has been applied; after it there is at most a part of a batch.
+   */
   upTo = 0;
-  /** When that was known to be everything, by the clock of the process. */
+  /** When the contents were known to be complete, by the monotonic clock. */
   freshAt = -Infinity;
-  /** The same by the system's clock, which goes on while the machine sleeps. */
+  /** The same by the system's clock, which also advances while the machine sleeps. */
   freshWall = -Infinity;
-  /** The stream's last sequence at that time: a replica that has not come so far knows less. */
+  /** The stream's last sequence at that time: a replica with a lower one has older contents. */
   freshUpTo = 0;
-  /** Sequences and times of probes, oldest first, that wait for the feed to catch up. */
+  /** Probes that wait for the feed to catch up, oldest first. */
   readonly #awaited: Probe[] = [];
-  /** What has come of the batch whose end has not. */
+  /** Received messages of an incomplete batch. */
   #gathered: Entry[] = [];
   #batch = "";
   #index = 0;
-  /** Parts of batches that are missing. */
+  /** Missing parts of batches. */
   readonly #gaps = new Gaps();
-  /** Rooms that a large change has claimed, and whether readers see them meanwhile. */
+  /** Rooms with a large change in progress, and whether readers see them meanwhile. */
   readonly #claims = new Map<string, boolean>();
 
   readonly #maxMembers: number;
@@ -64,9 +66,9 @@ export class View {
   readonly #onChange: (change: AccessChange) => void;
 
   /**
-   * @param maxMembers Memberships held at most
-   * @param onWarm Called once, when everything there was has been seen
-   * @param onChange Called with whose access a message may have changed
+   * @param maxMembers Maximum number of memberships
+   * @param onWarm Called once, when loading is complete
+   * @param onChange Called with the users or rooms whose access a message may have changed
    */
   constructor(
     maxMembers: number,
@@ -78,33 +80,34 @@ export class View {
     this.#onChange = onChange;
   }
 
-  /** Whether everything there was has been seen. */
+  /** Reports whether loading is complete. */
   get isWarm(): boolean {
     return this.freshAt !== -Infinity;
   }
 
-  /** Whether a large change is under way that hides the room from readers. */
+  /** Reports whether a large change in progress hides the room from readers. */
   isHidden(roomId: string): boolean {
     return this.#claims.get(roomId) === false;
   }
 
   /**
-   * Whether a part of a batch is missing: it was replaced before it was sent, and what replaced it has
-   * not come yet. Each record by itself is as it was or newer, but two of them may never have been so
-   * together.
+   * Reports whether a part of a batch is missing: it was replaced before it was sent, and its
+   * replacement has not arrived yet. Each record by itself is then correct or newer, but two of
+   * them may never have existed together.
    */
   get isTorn(): boolean {
     return this.#gaps.open;
   }
 
   /**
-   * Takes in what is next in the stream. The messages of a batch count together, when its end has come.
+   * Applies the next message of the stream. The messages of a batch are applied together when the
+   * batch is complete.
    *
-   * @param part Where the message stands in its batch; `null` to count it by itself
+   * @param part The message's position in its batch; `null` to apply it by itself
    */
   take(entry: Entry, part: Part | null): void {
     if (this.#batch !== (part?.batch ?? "")) this.#cut();
-    // As long as something is missing, what replaced it may be missing too.
+    // While a part is missing, its replacement may be missing too.
     if (this.isTorn && entry.revision !== this.received + 1) this.#gaps.note(entry.revision);
     this.received = entry.revision;
     this.#gathered.push(entry);
@@ -117,14 +120,14 @@ export class View {
     this.#count();
   }
 
-  /** Nothing stands in the stream between what has come and this sequence. */
+  /** Records that the stream has no message between the last received one and this sequence. */
   advance(sequence: number): void {
     this.#cut();
     if (sequence > this.received) this.received = sequence;
     this.#count();
   }
 
-  /** Ends a batch whose last message was replaced or has expired. */
+  /** Completes a batch whose last message was replaced or has expired. */
   #cut(): void {
     if (this.#gathered.length === 0) return;
     this.#gaps.note(this.received);
@@ -132,7 +135,7 @@ export class View {
   }
 
   #count(): void {
-    for (const it of this.#gathered) this.#apply(it);
+    for (const gathered of this.#gathered) this.#apply(gathered);
     this.#gathered = [];
     this.#batch = "";
     this.#index = 0;
@@ -153,22 +156,26 @@ export class View {
     if (this.isWarm && !wasWarm) this.#onWarm();
   }
 
-  /** Once its sequence has been seen, everything acknowledged before a probe began is known. */
+  /**
+   * Adds a probe: once its sequence has been seen, everything acknowledged before its start is
+   * known.
+   */
   await(probe: Probe): void {
     this.#awaited.push(probe);
-    // A feed that lags for long: the oldest it will reach first, of the rest some may go.
+    // If the feed lags for long, keep the oldest, which it reaches first, and drop some of the
+    // others.
     if (this.#awaited.length > AWAITED) this.#awaited.splice(1, 1);
     this.#settle();
   }
 
   #apply(entry: Entry): void {
     const change = this.#changed(entry);
-    // What a loading brings is no news, but for its end.
+    // While loading, messages are not changes.
     if (change !== null && this.isWarm) this.#onChange(change);
   }
 
   #changed(entry: Entry): AccessChange | null {
-    // Most are sealed keys; what the rest means is looked at more closely.
+    // Most messages are sealed keys, so they are skipped first.
     if (entry.key.startsWith("room_keys.") || entry.key.startsWith("invites.")) return null;
     const parsed = parseKey(entry.key);
     const gone = entry.data.length === 0;
@@ -186,7 +193,7 @@ export class View {
       case "rooms":
         return this.#setRoom(parsed.id, gone ? null : entry);
       case "meta":
-        // A move or an import began or ended; a fence says nothing.
+        // A move or an import started or ended; a fence changes nothing.
         return entry.key === FENCE_KEY ? null : {};
       default:
         return null;
@@ -221,7 +228,7 @@ export class View {
       return visible === claim ? null : { roomId: id };
     }
     this.#claims.delete(id);
-    // A rekey in one transaction leaves who may do what as it is.
+    // A rekey in one transaction does not change access.
     const rekeyed = stored !== null && stored.room.epoch > 1;
     return rekeyed && claim !== false ? null : { roomId: id };
   }

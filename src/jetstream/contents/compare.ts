@@ -1,9 +1,9 @@
 /**
- * Compares records in canonical order with the bucket, entry by entry, in flat memory.
+ * Compares records in canonical order with the bucket, entry by entry, in constant memory.
  *
- * A bucket that was filled by us delivers its messages in nearly the same order, so both sides walk
- * together; what one side has out of place is held until the other shows it. When too much is out
- * of place the bucket is sorted on disk first.
+ * A bucket filled by this program delivers its messages in nearly the same order, so both sides are
+ * read in parallel; entries that are out of order are kept until the other side has them. If there
+ * are too many of them, the bucket is sorted on disk first.
  *
  * @module
  */
@@ -16,24 +16,27 @@ import { comparePlaces, placeOf } from "../records/keys.ts";
 import { Spool } from "./spool.ts";
 import { entriesOf } from "../records/values.ts";
 
-/** One entry that is not alike on both sides. */
+/** An entry that differs between both sides. */
 export type Diff =
   | { change: "missing" | "different"; key: string; value: string }
   | { change: "extra"; key: string };
 
-/** What a comparison takes besides both sides. */
+/** Options of a comparison. */
 export interface CompareOptions {
-  /** Called when a walk begins; what it answers is called for each record, in canonical order. */
+  /**
+   * Called at the start of a pass; the returned function is called for each record, in canonical
+   * order.
+   */
   observe?: () => (it: StoreRecord) => void;
   /** Called with the number of the bucket's entries seen so far. */
   onProgress?: (done: number) => void;
-  /** Ends it. */
+  /** Aborts the comparison. */
   signal?: AbortSignal;
-  /** Entries held out of place at most. Default 50,000. */
+  /** Maximum number of out-of-order entries kept in memory. Default 50,000. */
   limit?: number;
 }
 
-/** Whether the key holds data of the control plane, not a note of ours. */
+/** Reports whether a key contains data of the control plane, as opposed to internal entries. */
 export function isData(key: string): boolean {
   return !key.startsWith("meta.");
 }
@@ -43,7 +46,7 @@ interface Expected {
   value: string;
 }
 
-/** The entries that the bucket should hold, in canonical order, those of an index behind what they are of. */
+/** The expected entries of the bucket in canonical order; index entries follow their record. */
 class Wanted {
   readonly #records: Iterator<StoreRecord>;
   readonly #onRecord: ((it: StoreRecord) => void) | undefined;
@@ -80,14 +83,14 @@ class Wanted {
 
 function isSame(data: Uint8Array, value: string): boolean {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-  // Bytes that are not UTF-8 are read as replacement characters, which a value may hold itself.
+  // Invalid UTF-8 is decoded as replacement characters, which a valid value can contain too.
   return bytes.toString("utf8") === value &&
     (!value.includes("\ufffd") || bytes.equals(Buffer.from(value)));
 }
 
 class OutOfPlace extends Error {}
 
-/** Walks both sides; what is out of place is kept in `missing` until it turns up. */
+/** Reads both sides in parallel; keeps out-of-order entries in `missing` until they are found. */
 class Walk {
   readonly missing = new Map<string, string>();
   readonly different = new Map<string, string>();
@@ -159,8 +162,8 @@ class Walk {
 }
 
 /**
- * Yields what must change in the bucket so that it holds exactly these records. The bucket is read
- * to its end before the first difference comes, so acting on them does not disturb the reading.
+ * Yields the changes after which the bucket contains exactly these records. The bucket is read
+ * completely before the first difference is yielded, so applying them does not disturb the reading.
  *
  * @param records Canonical order; must give the same records each time it is iterated
  */
@@ -191,7 +194,7 @@ export async function* compare(
   yield* compareSorted(bucket, records, options);
 }
 
-/** The same with the bucket sorted on disk: slower, whatever the order. */
+/** Does the same with the bucket sorted on disk: slower, but works for any order. */
 async function* compareSorted(
   bucket: Bucket,
   records: () => Iterable<StoreRecord>,

@@ -1,6 +1,6 @@
 /**
- * Sorts the bucket's entries outside memory: an unnamed temporary SQLite database, which spills to a
- * file that is deleted already and is gone when closed.
+ * Sorts the bucket's entries on disk, in an unnamed temporary SQLite database whose file is already
+ * deleted and disappears when it is closed.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import type { StoreRecord } from "../../core/model.ts";
 import { parseKey, placeOf } from "../records/keys.ts";
 import { decodeRecord, entriesOf } from "../records/values.ts";
 
-/** One entry of the bucket. */
+/** An entry of the bucket. */
 export interface SpoolEntry {
   /** The key. */
   key: string;
@@ -22,10 +22,10 @@ export interface SpoolEntry {
   value: Uint8Array;
 }
 
-// Two spellings of an id have one place, so the key is a part of it.
+// Two encodings of an ID have the same position, so the key is part of the condition.
 const AT = "rank = ? AND a = ? AND n = ? AND b = ? AND i = ? AND key = ?";
 
-/** Entries in canonical order, the later replacing the earlier. */
+/** Entries in canonical order; later ones replace earlier ones. */
 export class Spool implements Disposable {
   readonly #db: DatabaseSync;
   readonly #removeFile: () => void;
@@ -56,7 +56,7 @@ export class Spool implements Disposable {
     this.#find = this.#db.prepare(`SELECT 1 FROM spool WHERE ${AT}`);
   }
 
-  /** Takes a message of the bucket in: a value, or no bytes for a delete marker. */
+  /** Adds a message of the bucket: a value, or no bytes for a delete marker. */
   take(key: string, data: Uint8Array): void {
     const place = placeOf(key);
     try {
@@ -67,24 +67,24 @@ export class Spool implements Disposable {
     }
   }
 
-  /** Takes a record in. */
+  /** Adds a record. */
   add(it: StoreRecord): void {
     const [key, value] = entriesOf(it)[0]!;
     this.take(key, this.#encoder.encode(value));
   }
 
-  /** Whether there is an entry of this key. */
+  /** Reports whether there is an entry with this key. */
   has(key: string): boolean {
     return this.#find.get(...placeOf(key), key) !== undefined;
   }
 
-  /** All entries in canonical order. */
+  /** Yields all entries in canonical order. */
   entries(): IterableIterator<SpoolEntry> {
     const all = this.#db.prepare("SELECT key, value FROM spool ORDER BY rank, a, n, b, i, key");
     return all.iterate() as unknown as IterableIterator<SpoolEntry>;
   }
 
-  /** The records in canonical order. */
+  /** Yields the records in canonical order. */
   *records(): Generator<StoreRecord> {
     for (const { key, value } of this.entries()) {
       const parsed = parseKey(key);
@@ -93,19 +93,19 @@ export class Spool implements Disposable {
     }
   }
 
-  /** Frees it. */
+  /** Closes the database. */
   [Symbol.dispose](): void {
     this.#db.close();
     this.#removeFile();
   }
 }
 
-/** Opens an empty database, and gives what removes it once it is closed. */
+/** Opens an empty database; returns it and a function that removes it after it is closed. */
 function openTemporary(): { db: DatabaseSync; remove: () => void } {
   try {
     return { db: new DatabaseSync(""), remove: () => {} };
   } catch {
-    // Deno opens a database without a path only with --allow-all.
+    // Deno allows a database without a path only with --allow-all.
     const directory = mkdtempSync(join(tmpdir(), "unibus-spool-"));
     const remove = () => rmSync(directory, { recursive: true, force: true });
     return { db: new DatabaseSync(join(directory, "spool.db")), remove };

@@ -1,6 +1,6 @@
 /**
- * What the bucket holds as it holds it: every key of ours is a record, part of the index, or named as
- * one that cannot be read. Nothing is left out.
+ * Reads the contents of a bucket unchanged: every data key is a record, an index entry, or reported
+ * as unreadable. Nothing is omitted.
  *
  * @module
  */
@@ -17,12 +17,12 @@ import { isIndex, parseKey } from "../records/keys.ts";
 import { Spool } from "./spool.ts";
 import { decodeRecord, decodeRoom, entriesOf, isVisible } from "../records/values.ts";
 
-const UNKNOWN = "is not a key that this program writes";
+const UNKNOWN = "is not a key of this program";
 
 /**
- * Reads one entry of a key space that holds records.
+ * Decodes an entry of a key space with records.
  *
- * @throws {StoreError} `unsupported` for a value of a newer version
+ * @throws {StoreError} unsupported: the value has a newer version
  */
 export function readEntry(key: string, data: Uint8Array): StoreRecord | Unreadable {
   const parsed = parseKey(key);
@@ -37,7 +37,7 @@ export function readEntry(key: string, data: Uint8Array): StoreRecord | Unreadab
   if (it === null) return bad(key, "key", show(key), UNKNOWN);
   const canonical = entriesOf(it)[0]![0];
   if (canonical === key) return it;
-  // Another spelling of the same id: a lookup of the record does not find it.
+  // Another encoding of the same ID: a lookup of the record does not find it.
   return bad(key, "key", show(key), `must be written as ${show(canonical, 400)}`, it);
 }
 
@@ -53,10 +53,10 @@ function bad(
   return new Unreadable(problem, read);
 }
 
-/** All records of a bucket as of one point in time, sorted on disk. */
+/** All records of a bucket at one point in time, sorted on disk. */
 export class BucketRecords implements StoredRecords, Disposable {
   readonly #spool = new Spool();
-  /** Rooms in the middle of a large change: hidden altogether (0), or from an epoch on. */
+  /** Rooms with a large change in progress: hidden completely (0), or above an epoch. */
   readonly #pending = new Map<string, number>();
 
   private constructor() {}
@@ -86,7 +86,7 @@ export class BucketRecords implements StoredRecords, Disposable {
       if (stored.pending === null) return;
       this.#pending.set(parsed.id, isVisible(stored) ? stored.room.epoch : 0);
     } catch (error) {
-      // Named when the records are read.
+      // Reported when the records are read.
       if (!isStoreError(error, "corrupt")) throw error;
     }
   }
@@ -95,7 +95,7 @@ export class BucketRecords implements StoredRecords, Disposable {
     for (const { it } of this.entries()) yield it;
   }
 
-  /** The same with their keys in the bucket. */
+  /** Yields all records with their keys in the bucket. */
   *entries(): Generator<{ key: string; it: StoreRecord | Unreadable }> {
     for (const { key, value } of this.#spool.entries()) {
       const it = this.#read(key, value);
@@ -115,7 +115,7 @@ export class BucketRecords implements StoredRecords, Disposable {
     return this.#spool.has(entriesOf(it)[0]![0]);
   }
 
-  /** Whether a record belongs to a large change that has not been committed. */
+  /** Reports whether a record belongs to an uncommitted large change. */
   #isHidden(it: StoreRecord): boolean {
     if (this.#pending.size === 0 || it.kind === "users" || it.kind === "invites") return false;
     const epoch = this.#pending.get(it.kind === "rooms" ? it.record.id : it.record.roomId);
@@ -123,7 +123,7 @@ export class BucketRecords implements StoredRecords, Disposable {
       epoch !== undefined && it.kind === "room_keys" && it.record.epoch > epoch;
   }
 
-  /** Frees it. */
+  /** Closes the temporary database. */
   [Symbol.dispose](): void {
     this.#spool[Symbol.dispose]();
   }

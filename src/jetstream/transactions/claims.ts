@@ -1,11 +1,11 @@
 /**
- * Changes of a room that are too large for one batch.
+ * Makes changes of a room that are too large for one batch.
  *
- * Such a change claims the room: its message says `pending`. Each batch writes that message again,
- * expecting the revision that the one before has left, and the last takes the claim away, with which
- * everything counts. Whoever writes the room in between has taken the claim, and the change fails as a
- * lost race. As the claim moves with each batch, a change that goes on can be told from one whose
- * process was killed, which is finished or undone by whoever needs the room next.
+ * Such a change claims the room: its message is marked `pending`. Each batch rewrites that message
+ * on the condition of its previous revision, and the last one removes the claim, which commits the
+ * change. If another process writes the room in between, the claim is lost and the change fails as
+ * a lost race. Because each batch renews the claim, a running change can be distinguished from one
+ * whose process was killed; the next process that needs the room completes or reverts the latter.
  *
  * @module
  */
@@ -25,21 +25,21 @@ import {
 } from "../records/values.ts";
 import { wait, WrongRevision } from "../log/wire.ts";
 
-/** A room as it was read, and the revision to write it at. */
+/** A room as read, and its revision for a conditional write. */
 export interface Read {
   stored: StoredRoom | null;
   revision: number;
 }
 
-/** The room, where readers see it. */
+/** Returns the room if readers see it. */
 export function visible(it: Read): Room | null {
   return it.stored !== null && isVisible(it.stored) ? it.stored.room : null;
 }
 
-/** Longest time without a batch, milliseconds, after which a claim counts as left behind. */
+/** Time in milliseconds without a batch after which a claim counts as abandoned. */
 const SILENCE = 2000;
 
-/** Rooms as transactions read them, and changes of them in many batches. */
+/** Reads rooms for transactions, and changes them in several batches. */
 export class Claims {
   readonly #context: Context;
 
@@ -47,7 +47,7 @@ export class Claims {
     this.#context = context;
   }
 
-  /** Reads a room at the leader, also one that is hidden. */
+  /** Reads a room at the leader, even a hidden one. */
   async read(id: string, deadline: number, reads: Pick<Reads, "get">): Promise<Read> {
     const key = roomKey(id);
     const entry = await reads.get(key, deadline);
@@ -59,9 +59,9 @@ export class Claims {
   }
 
   /**
-   * Reads a room; where a change is under way, as it is when that is over or nothing more comes of it.
+   * Reads a room; if a change is in progress, waits until it has completed or is abandoned.
    *
-   * @param isEnough Whether a room need not be waited for
+   * @param isEnough Reports whether a room can be returned without waiting
    */
   async settled(
     id: string,
@@ -85,14 +85,14 @@ export class Claims {
   }
 
   /**
-   * Writes the room's message and all of `writes` in one transaction, through a claim where one batch is
+   * Writes the room's message and all of `writes` in one transaction, with a claim if one batch is
    * too small.
    *
-   * @param at The revision that the room has
-   * @param claim The room's value until then
+   * @param at The room's current revision
+   * @param claim The room's value during the change
    * @param value The room's value afterwards; `null` deletes
-   * @returns The revision that the room has then
-   * @throws {WrongRevision} When somebody else has written the room
+   * @returns The room's new revision
+   * @throws {WrongRevision} Another process has written the room
    */
   async write(
     id: string,
@@ -116,15 +116,16 @@ export class Claims {
   }
 
   /**
-   * Removes a room and all that belongs to it, also what an unfinished change has left.
+   * Deletes a room and everything that belongs to it, including the remains of an unfinished
+   * change.
    *
-   * @returns The revision of the room's delete marker; `null` when somebody else cleans up
+   * @returns The revision of the room's delete marker; `null` if another process is cleaning up
    */
   async purge({ stored, revision }: Read, budget: Budget): Promise<number | null> {
     const { room } = stored!;
     const token = encodeToken(room.id);
     const claim = encodeRoom(room, { op: "delete" } satisfies Pending);
-    // From here on the room is gone for readers, and nothing more can be written under it.
+    // From here on, readers do not see the room, and nothing can be written to it.
     const at = await this.#context.commit(
       [{ key: roomKey(room.id), value: claim, expect: revision }],
       budget.deadline,
@@ -134,7 +135,7 @@ export class Claims {
     const patterns = [`members.${token}.*`, `room_keys.${token}.*.*`];
     for (const key of await this.keysUnder(patterns, at, budget)) {
       const parsed = parseKey(key);
-      // First: should this end between the two, the member is there to tell of both.
+      // First the index: if this is interrupted in between, the member still leads to both.
       if (parsed?.space === "members") {
         writes.push({ key: indexKey(parsed.endpoint, room.id), value: null });
       }
@@ -148,7 +149,7 @@ export class Claims {
     }
   }
 
-  /** Live keys that match, as of `revision` or later. */
+  /** Returns matching live keys, as of `revision` or later. */
   async keysUnder(patterns: string[], revision: number, budget: Budget): Promise<string[]> {
     try {
       const { bucket } = this.#context;
@@ -162,7 +163,7 @@ export class Claims {
   }
 }
 
-/** Everything that matches, however much: reads by a scan where a batched get is too small. */
+/** Returns all matching entries; uses a scan if there are too many for a batched get. */
 export async function scanLive(
   { bucket, opTimeout }: Context,
   patterns: string[],

@@ -1,5 +1,5 @@
 /**
- * What the transactions share: the bucket, the cache, deadlines, and what to do about a lost race.
+ * Shared by all transactions: the bucket, the cache, deadlines, and retries after lost races.
  *
  * @module
  */
@@ -10,26 +10,26 @@ import type { Cache } from "../cache/cache.ts";
 import { type Fence, isDecision, Reads } from "../log/fence.ts";
 import { wait, WrongRevision } from "../log/wire.ts";
 
-/** Tries of one operation before its caller hears `conflict`. */
+/** Number of attempts of an operation before it fails with `conflict`. */
 const TRIES = 64;
 
-/** The time an operation has, which grows with each step that a large one has come further. */
+/** The time limit of an operation, which a large one extends with each completed step. */
 export interface Budget {
-  /** By when the next step must be made. */
+  /** Deadline of the next step. */
   readonly deadline: number;
-  /** A step was made. */
+  /** Records a completed step. */
   renew(): void;
 }
 
-/** One caller's place in the queue of a lock. */
+/** A caller's turn in the queue of a lock. */
 interface Turn {
-  /** When it is over. */
+  /** Resolves when the turn is over. */
   readonly over: Promise<void>;
-  /** By when the long operations of this turn, and of those before, had to be one step on. */
+  /** Deadlines for the next steps of long operations in this turn and earlier ones. */
   until: number;
 }
 
-/** Shared by the parts of one store. */
+/** The context of one store's transactions. */
 export class Context {
   readonly #locks = new Map<string, Turn>();
   readonly #fence: Fence;
@@ -38,7 +38,7 @@ export class Context {
   readonly bucket: Bucket;
   /** The cache. */
   readonly cache: Cache;
-  /** How long one operation may take, milliseconds. */
+  /** Time limit of an operation in milliseconds. */
   readonly opTimeout: number;
 
   constructor(bucket: Bucket, fence: Fence, cache: Cache, opTimeout: number) {
@@ -48,22 +48,25 @@ export class Context {
     this.#fence = fence;
   }
 
-  /** When an operation that begins now must have ended. */
+  /** Returns the deadline of an operation that starts now. */
   deadline(): number {
     return Date.now() + this.opTimeout;
   }
 
-  /** Reads see at least this sequence: of this store's newest write, what it told listeners, and what its cache rests on. */
+  /**
+   * Minimum sequence of reads: this store's newest write, notified changes, and the basis of its
+   * cache.
+   */
   get floor(): number {
     return this.cache.floor;
   }
 
-  /** Notes a write that did not come through {@link commit}. */
+  /** Records a write that was not made through {@link commit}. */
   noteWritten(sequence: number): void {
     this.cache.wrote(sequence);
   }
 
-  /** Commits, and lets the cache know what it must have seen before it answers again. */
+  /** Commits, and makes the cache wait for the write before it answers. */
   async commit(writes: Write[], deadline: number): Promise<number> {
     const last = await this.bucket.commit(writes, deadline);
     this.noteWritten(last);
@@ -71,33 +74,39 @@ export class Context {
   }
 
   /**
-   * Reads what is there of some keys as of a moment of this call, whoever led before: in a cluster that
-   * costs a write, which those who read at the same time share.
+   * Reads keys as of a moment during this call, even after a change of leader: in a cluster this
+   * costs a write, which concurrent readers share.
    */
   read(keys: string[], deadline: number = this.deadline()): Promise<Map<string, Entry>> {
     return this.#fence.read(keys, deadline);
   }
 
-  /** Reads one key as {@link read} does; `null` when there is nothing. */
+  /** Reads one key like {@link read}; returns `null` if it does not exist. */
   async readOne(key: string): Promise<Entry | null> {
     return (await this.read([key])).get(key) ?? null;
   }
 
-  /** A sequence that whoever reads must have seen, to know all that was acknowledged before this call. */
+  /**
+   * Returns the minimum sequence of a read that includes everything acknowledged before this call.
+   */
   async fence(deadline: number): Promise<number> {
     return this.bucket.isClustered ? await this.#fence.sequence(deadline) : this.floor;
   }
 
-  /** Makes sure of an answer that writes nothing; throws `WrongRevision` when it rests on old news. */
+  /**
+   * Confirms an answer that writes nothing; throws `WrongRevision` if it is based on outdated
+   * reads.
+   */
   confirm(reads: Reads, deadline: number): Promise<void> {
     return this.#fence.confirm(reads, deadline);
   }
 
   /**
-   * Runs a read-modify-write, anew when its compare-and-set lost. Callers of this process with the
-   * same `lock` wait for each other instead of racing; other processes are raced. What it reads
-   * through `reads` is confirmed when the operation refuses; one that returns without a write has to
-   * {@link confirm} that itself. It has `opTimeout`, and so long again for each step of a large one.
+   * Runs a read-modify-write operation and retries it when its compare-and-set fails. Callers in
+   * this process with the same `lock` wait for each other; other processes race. When the operation
+   * rejects, what it read through `reads` is confirmed; an operation that returns without a write
+   * must {@link confirm} it itself. Its time limit is `opTimeout`, and again for each step of a
+   * large one.
    */
   async transact<T>(
     what: string,
@@ -107,7 +116,7 @@ export class Context {
     const begun = this.deadline();
     const lost = new Set<string>();
     return await this.#locked(lock, async (turn) => {
-      // Time spent behind a large operation that was getting on is none of this one's.
+      // Time spent waiting for a large operation that made progress does not count.
       const budget = {
         deadline: Math.max(begun, turn.until),
         renew: () => void (turn.until = budget.deadline = this.deadline()),
@@ -115,7 +124,7 @@ export class Context {
       for (let tries = 1;; tries++) {
         const { deadline } = budget;
         if (Date.now() >= deadline) {
-          throw new StoreError("unavailable", `${what}: not done in ${this.opTimeout} ms`);
+          throw new StoreError("unavailable", `${what}: not completed within ${this.opTimeout} ms`);
         }
         const reads = new Reads(this.bucket, lost);
         try {

@@ -1,6 +1,6 @@
 /**
- * The rule that the last active admin stays: whoever takes an admin's access writes another active admin
- * along, unchanged. Two admins who take each other's access at once cannot both succeed.
+ * Protects the last active admin: removing an admin's access also writes another active admin,
+ * unchanged. Two admins who remove each other's access at the same time cannot both succeed.
  *
  * @module
  */
@@ -21,7 +21,11 @@ import { userKey } from "../records/keys.ts";
 import { encodeUser } from "../records/values.ts";
 import { WrongRevision } from "../log/wire.ts";
 
-/** For an active admin: a write that holds only while another one is active. `last_admin` if there is none. */
+/**
+ * Returns, for an active admin, a write that succeeds only while another one is active.
+ *
+ * @throws {StoreError} last_admin: there is no other active admin
+ */
 export async function anotherAdmin(
   context: Context,
   user: User,
@@ -30,7 +34,7 @@ export async function anotherAdmin(
   if (!isActiveAdmin(user)) return [];
   const known = await rememberedAdmin(context, user, budget);
   if (known !== null) return [known];
-  // Who leads may have been replaced: nobody is the last without the word of a majority.
+  // The leader may have been replaced: `last_admin` requires confirmation by a majority.
   const sequence = await context.fence(budget.deadline);
   for (;;) {
     const minimum = Math.max(sequence, context.floor);
@@ -38,13 +42,13 @@ export async function anotherAdmin(
     budget.renew();
     const other = await namedAdmin(context, user, index, minimum, budget);
     if (other !== null) return [other];
-    // An admin without an entry was made by version 0.1, and may not be the only one.
+    // An admin without an entry was written by version 0.1, and there may be others.
     if (index.complete && index.names.has(user.signPub)) throw lastAdmin(user);
     await buildIndex(context, user, index, budget);
   }
 }
 
-/** Another active admin of whom the cache knows, as the leader has it now. */
+/** Finds another active admin through the cache, and reads it at the leader. */
 async function rememberedAdmin(
   { cache, bucket }: Context,
   user: User,
@@ -58,7 +62,7 @@ async function rememberedAdmin(
   return null;
 }
 
-/** Another active admin among those that the index names. */
+/** Finds another active admin through the index. */
 async function namedAdmin(
   { bucket }: Context,
   user: User,
@@ -86,8 +90,9 @@ function guarded(signPub: string, entry: Entry | null): Write | null {
 }
 
 /**
- * Writes an entry for each active admin, and then the mark. Each entry demands that its user is as it was
- * read, and the mark that nobody else has written it: a lost race, and all is read again.
+ * Writes an entry for each active admin, then the marker. Each entry requires that its user is
+ * unchanged, and the marker that no other process has written it: after a lost race, everything is
+ * read again.
  */
 async function buildIndex(
   context: Context,
@@ -98,7 +103,7 @@ async function buildIndex(
   const { bucket, opTimeout } = context;
   const admins = await findAdmins(bucket, opTimeout);
   budget.renew();
-  if (!admins.has(user.signPub)) throw new WrongRevision(`${user.signPub} is no admin any more`);
+  if (!admins.has(user.signPub)) throw new WrongRevision(`${user.signPub} is no longer an admin`);
   const entries = entriesFor(admins);
   for (let from = 0; from < entries.length; from += BATCH_LIMIT) {
     const batch = entries.slice(from, from + BATCH_LIMIT);
@@ -108,7 +113,7 @@ async function buildIndex(
   await context.commit([mark], budget.deadline);
 }
 
-/** A change of a user with what it writes to the index. */
+/** Returns the writes of a changed user, including those to the index. */
 export function userWrites(
   before: User | null,
   after: User | null,

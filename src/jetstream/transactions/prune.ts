@@ -1,9 +1,9 @@
 /**
- * Removing what is over: sealed keys of old epochs, and invites nobody can claim.
+ * Removes sealed keys of old epochs, and invites that can no longer be used.
  *
- * Each batch of deletions is atomic and demands what it rests on: that the room is as it was read (a
- * room that was deleted and made again begins at epoch 1), that an invite is. A call that ends half-way
- * has removed a part of what it may remove, and the next continues.
+ * Each batch of deletions is atomic and requires that the room or the invites are unchanged (a
+ * recreated room starts at epoch 1). An interrupted call has removed a part, and the next call
+ * continues.
  *
  * @module
  */
@@ -18,12 +18,12 @@ import { encodeToken, parseKey, roomKey } from "../records/keys.ts";
 import { decodeInvite, decodeRoom, isVisible } from "../records/values.ts";
 import { Ambiguous, WrongRevision } from "../log/wire.ts";
 
-/** Deletions of one batch. */
+/** Maximum number of deletions in a batch. */
 const BATCH = 500;
-/** Delete markers looked past for the oldest key that is there. */
+/** Maximum number of delete markers skipped to find the oldest existing key. */
 const MOST_MARKERS = 32;
 
-/** How many members a room has; from memory where that is loaded. */
+/** Returns the number of members of a room, from the cache if it is loaded. */
 export async function countMembers(context: Context, roomId: string): Promise<number> {
   const known = context.cache.countMembers(roomId);
   if (known !== undefined) return known;
@@ -33,7 +33,7 @@ export async function countMembers(context: Context, roomId: string): Promise<nu
   return found.size;
 }
 
-/** Removes sealed keys of epochs up to the room's own minus `keep`; returns how many. */
+/** Removes sealed keys of epochs up to the current one minus `keep`; returns their number. */
 export async function pruneSealedKeys(
   context: Context,
   roomId: string,
@@ -52,7 +52,7 @@ export async function pruneSealedKeys(
       if (epoch === null || epoch > stored.room.epoch - keep) return;
       const pattern = `room_keys.${encodeToken(roomId)}.${epoch}.*`;
       const keys = [...(await keysUnder(context, pattern, deadline)).keys()];
-      // A replica that is behind, or somebody else was quicker: the next call goes on.
+      // A replica is behind, or another process was faster: the next call continues.
       if (keys.length === 0) return;
       for (let from = 0; from < keys.length && removed < PRUNE_LIMIT; from += BATCH) {
         const most = Math.min(BATCH, PRUNE_LIMIT - removed);
@@ -65,7 +65,7 @@ export async function pruneSealedKeys(
   return removed;
 }
 
-/** Removes invites that were over at a time; returns how many. */
+/** Removes invites that ended before a given time; returns their number. */
 export async function pruneInvites(context: Context, before: string): Promise<number> {
   let removed = 0;
   await context.transact("Prune invites", "invites", async (_, __, budget) => {
@@ -88,7 +88,7 @@ export async function pruneInvites(context: Context, before: string): Promise<nu
   return removed;
 }
 
-/** A deletion may be tried again: what has been deleted stays deleted. */
+/** Commits deletions, which can be retried because they are idempotent. */
 async function commit(context: Context, writes: Write[], deadline: number): Promise<void> {
   try {
     await context.commit(writes, deadline);
@@ -98,7 +98,7 @@ async function commit(context: Context, writes: Write[], deadline: number): Prom
   }
 }
 
-/** The epoch of the oldest sealed key that is there, `null` where none is found soon. */
+/** Returns the epoch of the oldest existing sealed key; `null` if none is found soon. */
 async function oldestEpoch(
   context: Context,
   roomId: string,
@@ -115,7 +115,7 @@ async function oldestEpoch(
   return null;
 }
 
-/** Live keys that match, as of this store's last write or later. */
+/** Returns matching live keys, as of this store's last write or later. */
 async function keysUnder(
   context: Context,
   pattern: string,

@@ -1,9 +1,9 @@
 /**
  * Transactions of rooms, members and sealed keys.
  *
- * The room's own message is its lock: whatever changes the room, its members or its epoch writes it
- * with compare-and-set, and a single sealed key is written under the condition that it has not
- * changed. A change too large for one batch claims the room first: see claims.ts.
+ * The room's message is its lock: every change of the room, its members or its epoch writes it with
+ * compare-and-set, and a single sealed key is written on the condition that it has not changed. A
+ * change that is too large for one batch claims the room first: see claims.ts.
  *
  * @module
  */
@@ -53,7 +53,7 @@ function isUnclaimed(it: StoredRoom): boolean {
   return it.pending === null;
 }
 
-/** @param expect The revision that the member must have; left out, it does not matter */
+/** @param expect The required revision of the member; any if undefined */
 function memberWrites(it: Member, expect?: number): Write[] {
   return [
     {
@@ -69,7 +69,7 @@ function keyWrite(it: SealedKey): Write {
   return { key: sealedKeyKey(it.roomId, it.epoch, it.endpoint), value: encodeSealedKey(it) };
 }
 
-/** The writing side of rooms. */
+/** Write operations of rooms. */
 export class RoomTransactions {
   readonly #context: Context;
   readonly #claims: Claims;
@@ -90,7 +90,7 @@ export class RoomTransactions {
     return { room, at };
   }
 
-  /** Writes the room, as it is unless `next` is given: takes the lock, and any claim on it becomes void. */
+  /** Writes the room, unchanged unless `next` is set: takes the lock and invalidates any claim. */
   #touch({ stored, revision }: Read, next: Room = stored!.room): Write {
     return { key: roomKey(next.id), value: encodeRoom(next, stored!.pending), expect: revision };
   }
@@ -101,9 +101,9 @@ export class RoomTransactions {
     return this.#context.transact(what, roomKey(id), async (_, reads, budget) => {
       const at = await this.#claims.settled(id, reads, budget, isVisible);
       if (visible(at) !== null) throw roomExists(id);
-      // The rest of a change that was never finished.
+      // The remains of an unfinished change.
       const revision = at.stored === null ? at.revision : await this.#claims.purge(at, budget);
-      if (revision === null) throw new WrongRevision(`Somebody else cleans up room ${id}`);
+      if (revision === null) throw new WrongRevision(`Another process is cleaning up room ${id}`);
       const claim = encodeRoom(room, { op: "create" });
       const writes = [...members.flatMap((it) => memberWrites(it)), ...keys.map(keyWrite)];
       await this.#claims.write(id, revision, claim, encodeRoom(room), writes, budget);
@@ -117,7 +117,7 @@ export class RoomTransactions {
       if (at.stored === null) throw notFound("room", id);
       await this.#claims.purge(at, budget);
       if (at.stored.pending?.op === "delete") {
-        // Readers have not seen the room since the deletion began that is complete now.
+        // The room was hidden since the start of an unfinished deletion, which is now complete.
         reads.forget();
         throw notFound("room", id);
       }
@@ -142,7 +142,7 @@ export class RoomTransactions {
     );
   }
 
-  /** Writes the member at its revision, not the room: many can join a room at once. */
+  /** Writes only the member, at its revision: many can join a room at the same time. */
   join(id: string, endpoint: string): Promise<Member> {
     const key = memberKey(id, endpoint);
     return this.#context.transact(`Join room ${id}`, key, async (deadline, reads) => {
@@ -181,7 +181,7 @@ export class RoomTransactions {
         await this.#context.commit([
           this.#touch(at, next),
           ...memberWrites({ ...member, role: "owner" }, revision),
-          // Not if the former owner gets access again meanwhile.
+          // Fails if the former owner's access is restored meanwhile.
           {
             key: memberKey(id, former),
             value: null,
@@ -244,7 +244,10 @@ export class RoomTransactions {
     });
   }
 
-  /** Writes `next`, its sealed keys, and removes those that an unfinished rekey left; some may be of ex-members. */
+  /**
+   * Writes `next` and its sealed keys, and removes those of an unfinished rekey, which may include
+   * former members.
+   */
   async #rekey(room: Room, next: Room, at: Read, writes: Write[], budget: Budget): Promise<void> {
     if (at.stored!.pending !== null) {
       const written = new Set(writes.map((it) => it.key));
@@ -278,7 +281,8 @@ export class RoomTransactions {
           await this.#context.commit([{ ...keyWrite(key), guard }], deadline);
         } catch (error) {
           if (!(error instanceof Ambiguous)) throw error;
-          // From now on the room is written along: that voids the first try, should it still come.
+          // From now on the room is written too, which makes the first attempt fail if it is still
+          // pending.
           touch = true;
           throw new WrongRevision("outcome open", { cause: error });
         }
@@ -286,7 +290,7 @@ export class RoomTransactions {
     );
   }
 
-  /** Undoes an unfinished change, once nothing more comes of it; finishes it where that was a deletion. */
+  /** Reverts an abandoned change; completes it if it was a deletion. */
   async cleanUp(id: string): Promise<void> {
     await this.#context.transact(`Clean up room ${id}`, roomKey(id), async (_, reads, budget) => {
       const at = await this.#claims.settled(id, reads, budget, isUnclaimed);
@@ -303,7 +307,7 @@ function visibleRoom(id: string, entry: Entry | null): Room | null {
   return stored !== null && isVisible(stored) ? stored.room : null;
 }
 
-/** The reading side of rooms. */
+/** Read operations of rooms. */
 export class RoomReads {
   readonly #context: Context;
 
@@ -337,7 +341,10 @@ export class RoomReads {
     return members.sort((a, b) => a.endpoint < b.endpoint ? -1 : 1);
   }
 
-  /** Sealed keys, by epoch and endpoint; those ahead of the room are part of an unfinished rekey. */
+  /**
+   * Lists sealed keys by epoch and endpoint, without those above the room's epoch, which belong to
+   * an unfinished rekey.
+   */
   async sealedKeys(
     id: string,
     epoch: number | null,
@@ -357,7 +364,7 @@ export class RoomReads {
     return keys.sort((a, b) => a.epoch - b.epoch || (a.endpoint < b.endpoint ? -1 : 1));
   }
 
-  /** Rooms of an endpoint: all, only those accepted, or only offers. */
+  /** Lists the rooms of an endpoint: all, only accepted ones, or only offers. */
   async ofEndpoint(endpoint: string, accepted: boolean | null): Promise<Room[]> {
     const index = await this.#many([`rooms_by_member.${endpoint}.*`]);
     const rooms: Room[] = [];
@@ -378,7 +385,11 @@ export class RoomReads {
     return rooms;
   }
 
-  /** What matches, as of one point in time with the room; `not_found` for the room. */
+  /**
+   * Reads matching entries at one point in time together with the room.
+   *
+   * @throws {StoreError} not_found: the room does not exist
+   */
   async #under(
     id: string,
     patterns: string[],
@@ -389,7 +400,7 @@ export class RoomReads {
     const room = visibleRoom(id, found.get(key) ?? null);
     if (room === null) throw notFound("room", id);
     if (found.size > BATCH_LIMIT) {
-      // Perhaps a scan, in which the room may have been deleted, and made again.
+      // A scan may have been used, during which the room may have been recreated.
       const now = visibleRoom(id, (await this.#many([key])).get(key) ?? null);
       if (now === null) throw notFound("room", id);
       if (now.createdAt !== room.createdAt) return await this.#under(id, patterns, into);

@@ -1,7 +1,7 @@
 /**
- * Transactions of users and invites. Each changes one message, but for a claim (invite and user), for
- * what makes a user an active admin (the index of admins names it) and for taking an admin's access
- * (last_admin.ts).
+ * Transactions of users and invites. Each changes one message, except redeeming an invite (invite
+ * and user), making a user an active admin (also the index of admins) and removing an admin's
+ * access (last_admin.ts).
  *
  * @module
  */
@@ -22,7 +22,7 @@ import { inviteKey, userKey } from "../records/keys.ts";
 import { decodeInvite, decodeUser, encodeInvite } from "../records/values.ts";
 import { WrongRevision } from "../log/wire.ts";
 
-/** All of users. */
+/** Operations of users. */
 export class UserTransactions {
   readonly #context: Context;
 
@@ -43,7 +43,7 @@ export class UserTransactions {
       } catch (error) {
         if (!(error instanceof WrongRevision)) throw error;
         reads.noteLost(error);
-        // There, or deleted earlier: then its marker's revision is the one to expect.
+        // If it was deleted earlier, the expected revision is that of its delete marker.
         const entry = await reads.get(key, deadline);
         if (alive(entry) !== null) throw userExists(user.signPub);
         expect = revisionOf(entry);
@@ -71,7 +71,7 @@ export class UserTransactions {
     );
   }
 
-  /** @param next What the user becomes; `null` where that is what it is already */
+  /** @param next Returns the changed user; `null` if nothing changes */
   #set(
     what: string,
     signPub: string,
@@ -122,7 +122,7 @@ export class UserTransactions {
   }
 }
 
-/** All of invites. */
+/** Operations of invites. */
 export class InviteTransactions {
   readonly #context: Context;
 
@@ -160,7 +160,7 @@ export class InviteTransactions {
       const there = await reads.get(key, deadline);
       const registered = decode(user.signPub, there);
       if (registered !== null) {
-        // Written along as it is: whoever is deleted meanwhile does not spend the invite.
+        // The user is written too, unchanged: if it is deleted meanwhile, the invite is not spent.
         const same = userWrites(registered, registered, there!.revision);
         await this.#context.commit([used, ...same], deadline);
         reads.forget();

@@ -190,7 +190,10 @@ Deno.test("a bucket that vanishes under a running server is an alarm", () =>
         }, `alarm of ${stream}`);
         const { code, stdout } = await status();
         assert.equal(code, 1);
-        assert.match(stdout, new RegExp(`Bucket ${stream.replace(/^(OBJ|KV)_/, "")} does not exist, but a`));
+        assert.match(
+          stdout,
+          new RegExp(`Bucket ${stream.replace(/^(OBJ|KV)_/, "")} does not exist, but a`),
+        );
       }
       const doctor = await cliProcess(["doctor", ...keys, "--store-dir", `${dir}/none`]).ended;
       assert.equal(doctor.code, 1, doctor.stdout);
