@@ -18,8 +18,8 @@ export type { CommandUnknownOpts, Context };
 const EXAMPLES = new WeakMap<object, readonly string[]>();
 
 /** Returns the examples of a command created by {@link command}. */
-export function examplesOf(it: object): readonly string[] {
-  return EXAMPLES.get(it) ?? [];
+export function examplesOf(owner: object): readonly string[] {
+  return EXAMPLES.get(owner) ?? [];
 }
 
 /** Creates a command. Its help shows the examples, one per line. */
@@ -29,9 +29,9 @@ export function command(
   description: string,
   examples: readonly string[],
 ): Command {
-  const it = new Command(name);
-  EXAMPLES.set(it, examples);
-  return it
+  const made = new Command(name);
+  EXAMPLES.set(made, examples);
+  return made
     .description(description)
     // The list of commands shows the first sentence.
     .summary(description.split(/[.:;] /)[0]!)
@@ -66,6 +66,11 @@ export type NatsFlags = {
   connectTimeout: number;
 };
 
+/** The same with the server named. */
+export type ServerFlags = NatsFlags & {
+  natsUrl: string[];
+};
+
 /** Flags that select a store. */
 export type StoreFlags = NatsFlags & {
   db?: string;
@@ -81,38 +86,38 @@ export type ProgressFlag = {
   progress: "auto" | "bar" | "plain" | "json" | "none";
 };
 
-type With<A extends unknown[], O extends OptionValues, More> = Command<A, O & More>;
+/** Adds flags to a command, and to its type. */
+type Adding<More> = <A extends unknown[], O extends OptionValues>(
+  parent: Command<A, O>,
+) => Command<A, O & More>;
 
-/** Adds `--json`. */
-export function withJson<A extends unknown[], O extends OptionValues>(
-  it: Command<A, O>,
-): With<A, O, JsonFlag> {
-  it.option("--json", "write one JSON document to stdout");
-  return it as unknown as With<A, O, JsonFlag>;
+/** Creates a function that adds flags. */
+export function adding<More>(add: (parent: Command) => unknown): Adding<More> {
+  return (parent) => {
+    add(parent as unknown as Command);
+    return parent as never;
+  };
 }
 
-/** `--progress`. */
-export function withProgress<A extends unknown[], O extends OptionValues>(
-  it: Command<A, O>,
-): With<A, O, ProgressFlag> {
-  it.addOption(
+/** Adds `--json`. */
+export const withJson: Adding<JsonFlag> = adding((parent) =>
+  parent.option("--json", "write one JSON document to stdout")
+);
+
+/** Adds `--progress`. */
+export const withProgress: Adding<ProgressFlag> = adding((parent) =>
+  parent.addOption(
     new Option("--progress <style>", "progress on stderr; auto is a bar on a terminal, else plain")
       .choices(["auto", "bar", "plain", "json", "none"])
       .default("auto"),
-  );
-  return it as unknown as With<A, O, ProgressFlag>;
-}
+  )
+);
 
-/** Where the servers are, and how to reach them. */
-export function withNats<A extends unknown[], O extends OptionValues>(
-  it: Command<A, O>,
-  { required = false, alone = true }: { required?: boolean; alone?: boolean } = {},
-): With<A, O, NatsFlags> {
-  const text = alone ? "NATS server" : "NATS server whose bucket is the store, instead of a file";
-  const where = new Option("--nats-url <url>", `${text}; repeat it for more of a cluster`)
-    .argParser(urls);
-  if (required) where.makeOptionMandatory();
-  it.addOption(where as Option)
+/** Adds `--nats-url` and the flags for connecting; returns the option of the URL. */
+function addNats(parent: Command, server = "NATS server"): Option {
+  const where = new Option("--nats-url <url>", `${server}; repeat it for more of a cluster`)
+    .argParser(urls) as Option;
+  parent.addOption(where)
     .option("--bucket <name>", "bucket (default: UNIBUS)")
     .option("--ca <file>", "PEM file with the authority that signed the server's certificate")
     .addOption(
@@ -126,22 +131,27 @@ export function withNats<A extends unknown[], O extends OptionValues>(
         .conflicts("nkeySeedFile"),
     )
     .option("--connect-timeout <seconds>", "how long to try to reach the server", seconds, 10);
-  return it as unknown as With<A, O, NatsFlags>;
+  return where;
 }
 
-/** `--db` or `--nats-url` with its company. */
-export function withStore<A extends unknown[], O extends OptionValues>(
-  it: Command<A, O>,
-): With<A, O, StoreFlags> {
-  it.option("--db <path>", DB_HELP);
-  return withNats(it, { alone: false }) as unknown as With<A, O, StoreFlags>;
-}
+/** Adds the flags for connecting to a NATS server. */
+export const withNats: Adding<NatsFlags> = adding((parent) => addNats(parent));
 
-/** `--limit` and `--after`. */
-export function withPaging<A extends unknown[], O extends OptionValues>(
-  it: Command<A, O>,
-): With<A, O, { limit?: number; after?: string }> {
-  it.option("--limit <n>", "list at most so many (default: all)", wholeNumber(1))
-    .option("--after <key>", "continue behind this one, the `next` of an earlier list");
-  return it as unknown as With<A, O, { limit?: number; after?: string }>;
-}
+/** Adds the same, with `--nats-url` required. */
+export const withServer: Adding<ServerFlags> = adding((parent) =>
+  addNats(parent).makeOptionMandatory()
+);
+
+/** Adds `--db`, and the flags for a bucket instead. */
+export const withStore: Adding<StoreFlags> = adding((parent) =>
+  addNats(
+    parent.option("--db <path>", DB_HELP) as unknown as Command,
+    "NATS server whose bucket is the store, instead of a file",
+  )
+);
+
+/** Adds `--limit` and `--after`. */
+export const withPaging: Adding<{ limit?: number; after?: string }> = adding((parent) =>
+  parent.option("--limit <n>", "list at most so many (default: all)", wholeNumber(1))
+    .option("--after <key>", "continue behind this one, the `next` of an earlier list")
+);

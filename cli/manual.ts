@@ -101,7 +101,7 @@ function commonFlags(nodes: Node[]): Map<string, Flag> {
   return new Map(all.filter(([key]) => times.get(key)!.length >= COMMON));
 }
 
-function flagKey({ group: _, ...flag }: Flag): string {
+function flagKey(flag: Flag): string {
   return JSON.stringify(flag);
 }
 

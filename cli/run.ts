@@ -137,13 +137,7 @@ async function fail(context: Context, error: unknown, json: boolean): Promise<nu
 /** Writes the error as JSON, into the started document or as a new one. */
 async function printFailure(context: Context, failure: Failure): Promise<void> {
   const { code, message, field, problems, hint } = failure;
-  const error = {
-    code,
-    message,
-    ...(field === undefined ? {} : { field }),
-    ...(problems === undefined ? {} : { problems }),
-    ...(hint === undefined ? {} : { hint }),
-  };
+  const error = { code, message, field, problems, hint };
   if (context.document !== null) await context.document.end({ error });
   else await context.io.stdout.write(`${JSON.stringify({ error })}\n`);
 }

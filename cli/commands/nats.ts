@@ -92,27 +92,30 @@ function accounts(context: Context): CommandUnknownOpts {
 }
 
 function path(context: Context): CommandUnknownOpts {
-  return withJson(command(context, "path", "Show the path of the nats-server. Installs nothing", [
+  return found(context, "path", "Show the path of the nats-server. Installs nothing", [
     "membershipd nats path",
     '"$(membershipd nats path)" --help',
-  ])).action(async ({ json }) => {
-    const found = await find(context);
-    await show(context, found, json, found.path);
-  });
+  ]);
 }
 
 function version(context: Context): CommandUnknownOpts {
-  return withJson(command(context, "version", "Show the nats-server's version", [
+  return found(context, "version", "Show the nats-server's version", [
     "membershipd nats version",
     "membershipd nats version --json",
-  ])).action(async ({ json }) => {
-    const found = await find(context);
-    await show(context, found, json, found.version);
-  });
+  ]);
 }
 
-function find({ io: { env, signal } }: Context): Promise<NatsBinary> {
-  return natsServer({ env, signal });
+function found(
+  context: Context,
+  name: "path" | "version",
+  description: string,
+  examples: string[],
+): CommandUnknownOpts {
+  const { env, signal } = context.io;
+  return withJson(command(context, name, description, examples)).action(async ({ json }) => {
+    const binary = await natsServer({ env, signal });
+    await show(context, binary, json, binary[name]);
+  });
 }
 
 async function show(

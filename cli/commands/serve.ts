@@ -6,7 +6,7 @@
 
 import { Option } from "@commander-js/extra-typings";
 import { command, type CommandUnknownOpts, type Context } from "../command.ts";
-import { KEYS, type Spec, SPECS, variableOf } from "../settings/settings.ts";
+import { HEADINGS, KEYS, type Spec, SPECS, variableOf } from "../settings/settings.ts";
 
 const MORE = `
 Every flag can also be set in the --config file, in camel case (httpPort = 8470), or in the
@@ -32,7 +32,11 @@ export function serveCommand(context: Context): CommandUnknownOpts {
   )
     .optionsGroup("Running:")
     .addHelpText("after", MORE);
-  for (const key of KEYS) serve.addOption(optionOf(SPECS[key]) as Option);
+  let heading = "";
+  for (const key of KEYS) {
+    heading = HEADINGS[key] ?? heading;
+    serve.addOption(optionOf(SPECS[key]).helpGroup(heading));
+  }
   return serve
     .option("--config <file>", "TOML file with settings")
     .option("--nats-only", "run only the nats-server, to migrate a store into it or to repair it")
@@ -58,11 +62,11 @@ function textOf(value: unknown): string | undefined {
   return typeof value === "string" ? value : value === false ? "false" : undefined;
 }
 
-function optionOf({ flag, group, help, fallback, shown, many }: Spec<unknown>): Option {
+function optionOf({ flag, help, fallback, shown, many }: Spec<unknown>): Option {
   const absent = fallback === null || typeof fallback === "boolean" ||
     (many && shown === undefined);
   const text = absent ? help : `${help} (default: ${shown ?? fallback})`;
-  const option = new Option(flag, text).helpGroup(group);
+  const option = new Option(flag, text);
   // Repeating a flag overrides its value, but extends a list.
   if (many) {
     option.argParser((value: string, before?: string) => before ? `${before},${value}` : value);

@@ -92,8 +92,8 @@ complete -F _membershipd membershipd
 `;
 }
 
-function names(it: Node): string {
-  return it.commands.map((below) => below.path.at(-1)).join(" ");
+function names(node: Node): string {
+  return node.commands.map((below) => below.path.at(-1)).join(" ");
 }
 
 /** Short names are quicker typed than completed. */

@@ -27,8 +27,6 @@ export interface Flag {
   values: Values | null;
   /** What it is when it is not given, for people. */
   fallback: string | null;
-  /** The heading it stands under. */
-  group: string;
 }
 
 /** An argument. */
@@ -69,14 +67,14 @@ const WORDS = new Map(KEYS.map((key) => {
 }));
 
 /** Reads a command and those below it. */
-export function treeOf(it: CommandUnknownOpts, path: string[] = []): Node {
-  const help = it.createHelp();
+export function treeOf(parsed: CommandUnknownOpts, path: string[] = []): Node {
+  const help = parsed.createHelp();
   return {
     path,
-    summary: help.subcommandDescription(it),
-    description: help.commandDescription(it),
-    usage: it.usage(),
-    flags: help.visibleOptions(it).map((option): Flag => {
+    summary: help.subcommandDescription(parsed),
+    description: help.commandDescription(parsed),
+    usage: parsed.usage(),
+    flags: help.visibleOptions(parsed).map((option): Flag => {
       const { short, long, description, defaultValue, argChoices, flags } = option;
       const [, name] = /[<[](.+?)[>\]]/.exec(flags) ?? [];
       return {
@@ -84,22 +82,21 @@ export function treeOf(it: CommandUnknownOpts, path: string[] = []): Node {
         help: description,
         values: name === undefined ? null : valuesOf(name, argChoices ?? WORDS.get(flags)),
         fallback: defaultValue === undefined ? null : String(defaultValue),
-        group: option.helpGroupHeading ?? "",
       };
     }),
-    args: help.visibleArguments(it).map((argument): Arg => ({
+    args: help.visibleArguments(parsed).map((argument): Arg => ({
       ...valuesOf(argument.name(), argument.argChoices),
       help: argument.description,
       required: argument.required,
     })),
-    commands: help.visibleCommands(it).map((below) => treeOf(below, [...path, below.name()])),
-    examples: examplesOf(it),
+    commands: help.visibleCommands(parsed).map((below) => treeOf(below, [...path, below.name()])),
+    examples: examplesOf(parsed),
   };
 }
 
 /** A command and all below it, each before its own. */
-export function nodesOf(it: Node): Node[] {
-  return [it, ...it.commands.flatMap(nodesOf)];
+export function nodesOf(node: Node): Node[] {
+  return [node, ...node.commands.flatMap(nodesOf)];
 }
 
 function valuesOf(name: string, choices: readonly string[] = []): Values {

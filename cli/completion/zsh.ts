@@ -24,34 +24,34 @@ fi
 `;
 }
 
-function functionsOf(it: Node, more: Flag[] = []): string {
-  const own = it.commands.length > 0 ? group(it, more) : leaf(it);
-  return [own, ...it.commands.map((below) => functionsOf(below))].join("\n");
+function functionsOf(node: Node, more: Flag[] = []): string {
+  const own = node.commands.length > 0 ? group(node, more) : leaf(node);
+  return [own, ...node.commands.map((below) => functionsOf(below))].join("\n");
 }
 
 function nameOf({ path }: Node): string {
   return ["_membershipd", ...path].join("_").replaceAll("-", "_");
 }
 
-function leaf(it: Node): string {
-  const args = it.args.map(({ required, help, ...values }) =>
+function leaf(node: Node): string {
+  const args = node.args.map(({ required, help, ...values }) =>
     `${required ? ":" : "::"}${escape(help)}:${action(values)}`
   );
-  return body(it, [...it.flags.map(spec), ...args]);
+  return body(node, [...node.flags.map(spec), ...args]);
 }
 
-function group(it: Node, more: Flag[]): string {
-  const commands = it.commands.map((below) =>
+function group(node: Node, more: Flag[]): string {
+  const commands = node.commands.map((below) =>
     `      ${quote(`${below.path.at(-1)}:${below.summary.replaceAll(":", "\\:")}`)}`
   );
-  const cases = it.commands.map((below) =>
+  const cases = node.commands.map((below) =>
     // The words of help are those of the command that is asked about.
-    `    ${below.path.at(-1)}) ${nameOf(below.path.join() === "help" ? it : below)} ;;`
+    `    ${below.path.at(-1)}) ${nameOf(below.path.join() === "help" ? node : below)} ;;`
   );
   // Flags without a command are the server's.
-  const flags = new Set([...it.flags, ...more].map(spec));
+  const flags = new Set([...node.flags, ...more].map(spec));
   const specs = [...flags, "1: :->command", "*:: :->rest"];
-  return `${nameOf(it)}() {
+  return `${nameOf(node)}() {
   local context state state_descr line curcontext="$curcontext"
   typeset -A opt_args
   _arguments -C -S ${specs.map((it) => `\\\n    ${quote(it)}`).join(" ")} && return
@@ -72,9 +72,9 @@ ${cases.join("\n")}
 `;
 }
 
-function body(it: Node, specs: string[]): string {
+function body(node: Node, specs: string[]): string {
   const lines = specs.map((it) => `\\\n    ${quote(it)}`);
-  return `${nameOf(it)}() {\n  _arguments -S ${lines.join(" ")}\n}\n`;
+  return `${nameOf(node)}() {\n  _arguments -S ${lines.join(" ")}\n}\n`;
 }
 
 function spec({ names, help, values }: Flag): string {

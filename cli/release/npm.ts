@@ -32,8 +32,8 @@ function versions(): Map<string, string> {
 
 /** The package without what only Deno needs. */
 async function copyTo(directory: string): Promise<void> {
-  for (const it of [...PARTS, ...TEXTS]) {
-    await cp(join(ROOT, it), join(directory, it), { recursive: true });
+  for (const part of [...PARTS, ...TEXTS]) {
+    await cp(join(ROOT, part), join(directory, part), { recursive: true });
   }
   const own = {
     ...config,

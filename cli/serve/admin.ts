@@ -11,16 +11,14 @@ import type { Store } from "../../src/core/store.ts";
  * false while it is unknown, such as when other nodes of a cluster have just started.
  */
 export async function knowsAdmin(
-  store: Pick<Store, "hasAdmin" | "listUsers">,
+  store: Pick<Store, "hasAdmin" | "users">,
 ): Promise<boolean | null> {
   if (await store.hasAdmin()) return true;
   try {
-    for (let after: string | null = null;;) {
-      const { items, next } = await store.listUsers({ after });
-      if (items.some((it) => it.role === "admin" && it.status === "active")) return true;
-      if (next === null) return false;
-      after = next;
+    for await (const { role, status } of store.users()) {
+      if (role === "admin" && status === "active") return true;
     }
+    return false;
   } catch {
     return null;
   }

@@ -132,18 +132,20 @@ function tellOf(connection: NatsConnection, name: string, log: Log): { end: () =
   let lost = false;
   let refused = false;
   (async () => {
-    for await (const it of connection.status()) {
+    for await (const status of connection.status()) {
       if (ended) return;
-      if (it.type === "disconnect" && !lost) {
+      if (status.type === "disconnect" && !lost) {
         lost = true;
         log("warn", "nats.disconnected", { connection: name });
-      } else if (it.type === "reconnect" && lost) {
+      } else if (status.type === "reconnect" && lost) {
         lost = refused = false;
         log("info", "nats.reconnected", { connection: name });
-      } else if (it.type === "error" && it.error instanceof errors.AuthorizationError && !refused) {
+      } else if (
+        status.type === "error" && status.error instanceof errors.AuthorizationError && !refused
+      ) {
         refused = true;
         const hint = "retrying until the server accepts the keys";
-        log("error", "nats.refused", { connection: name, reason: it.error, hint });
+        log("error", "nats.refused", { connection: name, reason: status.error, hint });
       }
     }
   })().catch(() => {});

@@ -164,8 +164,8 @@ function inspectDates(
 
 /** Returns the DNS names and addresses in a certificate, in their form in a URL. */
 function namesOf({ subjectAltName }: X509Certificate): string[] {
-  return (subjectAltName ?? "").split(", ").flatMap((it) => {
-    const [, kind, name = ""] = /^(DNS|IP Address):(.+)$/.exec(it) ?? [];
+  return (subjectAltName ?? "").split(", ").flatMap((entry) => {
+    const [, kind, name = ""] = /^(DNS|IP Address):(.+)$/.exec(entry) ?? [];
     if (kind === undefined) return [];
     return [(name.includes(":") ? `[${name}]` : name).toLowerCase()];
   });

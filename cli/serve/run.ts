@@ -158,9 +158,9 @@ async function together<T extends unknown[]>(
   failed: AbortController,
   ...work: { [K in keyof T]: T[K] | Promise<T[K]> }
 ): Promise<T> {
-  const settled = await Promise.allSettled(work.map(async (it) => {
+  const settled = await Promise.allSettled(work.map(async (part) => {
     try {
-      return await it;
+      return await part;
     } catch (error) {
       failed.abort(error);
       throw error;

@@ -133,9 +133,11 @@ function onlyOneSecret(
 }
 
 function unknownKeys({ path, values }: NonNullable<Given["file"]>): string[] {
-  return Object.keys(values).filter((it) => !(KEYS as string[]).includes(it)).map((it) => {
-    const near = nearest(it);
-    return `${path}: unknown setting ${quote(it)}${near === null ? "" : `; did you mean ${near}?`}`;
+  return Object.keys(values).filter((it) => !(KEYS as string[]).includes(it)).map((key) => {
+    const near = nearest(key);
+    return `${path}: unknown setting ${quote(key)}${
+      near === null ? "" : `; did you mean ${near}?`
+    }`;
   });
 }
 

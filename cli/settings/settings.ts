@@ -13,8 +13,6 @@ import * as read from "./read.ts";
 export interface Spec<T> {
   /** Its flag with a placeholder for the value. */
   readonly flag: string;
-  /** Its heading in the help. */
-  readonly group: Group;
   /** Its help text. */
   readonly help: string;
   /** Its default value. */
@@ -27,19 +25,7 @@ export interface Spec<T> {
   readonly many?: true;
 }
 
-/** Headings of the help. */
-export type Group =
-  | "Listening:"
-  | "Authentication:"
-  | "Store:"
-  | "Limits:"
-  | "NATS server:"
-  | "External NATS server:"
-  | "Cluster:"
-  | "Running:";
-
 function spec<T>(
-  group: Group,
   flag: string,
   help: string,
   reader: (value: string) => T,
@@ -48,7 +34,6 @@ function spec<T>(
 ): Spec<T> {
   return {
     flag,
-    group,
     help,
     fallback,
     read: reader,
@@ -59,43 +44,30 @@ function spec<T>(
 
 /** Defines a setting without a default value. */
 function optional<T>(
-  group: Group,
   flag: string,
   help: string,
   reader: (value: string) => T,
 ): Spec<T | null> {
-  return spec<T | null>(group, flag, help, reader, null);
+  return spec<T | null>(flag, help, reader, null);
 }
-
-const LISTENING = "Listening:";
-const AUTH = "Authentication:";
-const STORE = "Store:";
-const LIMITS = "Limits:";
-const NATS = "NATS server:";
-const OTHER = "External NATS server:";
-const CLUSTER = "Cluster:";
-const RUNNING = "Running:";
 
 /** All settings, by their name in the file. */
 export const SPECS = {
   bind: spec(
-    LISTENING,
     "--bind <address>",
     "listen address for HTTP and NATS; any but loopback requires --bus-auth enforce",
     read.address,
     "127.0.0.1",
   ),
-  httpPort: spec(LISTENING, "--http-port <port>", "HTTP port", read.port, 8470),
-  natsPort: spec(LISTENING, "--nats-port <port>", "NATS port", read.port, 4250),
+  httpPort: spec("--http-port <port>", "HTTP port", read.port, 8470),
+  natsPort: spec("--nats-port <port>", "NATS port", read.port, 4250),
   tlsCert: optional(
-    LISTENING,
     "--tls-cert <file>",
     "PEM file with the certificate for HTTP and NATS, including its chain",
     read.text,
   ),
-  tlsKey: optional(LISTENING, "--tls-key <file>", "PEM file with its private key", read.text),
+  tlsKey: optional("--tls-key <file>", "PEM file with its private key", read.text),
   authority: spec(
-    LISTENING,
     "--authority <name>",
     "public host or host:port of HTTP, for example of a reverse proxy; with enforce, requests " +
       "signed for other names are rejected; can be repeated",
@@ -104,7 +76,6 @@ export const SPECS = {
     "the names in the certificate, or those of a loopback address",
   ),
   console: spec(
-    LISTENING,
     "--no-console",
     "disable the admin console at /console",
     read.truth,
@@ -112,7 +83,6 @@ export const SPECS = {
   ),
 
   busAuth: spec(
-    AUTH,
     "--bus-auth <mode>",
     "off: anyone who can reach the ports can do everything; soft: like off, but logs what enforce " +
       "would reject; enforce: only active users, each limited to their rooms",
@@ -120,7 +90,6 @@ export const SPECS = {
     "off",
   ),
   serviceKeys: optional(
-    AUTH,
     "--service-keys <file>",
     "service keys of this node, created at the first start (default: service-keys.json next to the " +
       "--db file)",
@@ -128,22 +97,19 @@ export const SPECS = {
   ),
 
   store: spec(
-    STORE,
     "--store <kind>",
     "sqlite: in the --db file; jetstream: in the NATS server, replicated in a cluster",
     read.oneOf("sqlite", "jetstream"),
     "sqlite",
   ),
-  db: spec(STORE, "--db <file>", "SQLite file", read.text, DEFAULT_DB),
+  db: spec("--db <file>", "SQLite file", read.text, DEFAULT_DB),
   storeDir: spec(
-    STORE,
     "--store-dir <directory>",
     "directory of the blobs; with --store jetstream they are stored in JetStream instead",
     read.text,
     "./local_files/blobs",
   ),
   maxBlobBytes: spec(
-    STORE,
     "--max-blob-bytes <size>",
     "maximum size of a blob",
     read.bytes,
@@ -151,20 +117,17 @@ export const SPECS = {
     "64MiB",
   ),
   bucket: optional(
-    STORE,
     "--bucket <name>",
     "bucket of --store jetstream (default: UNIBUS)",
     read.name,
   ),
   replicas: optional(
-    STORE,
     "--replicas <n>",
     "number of copies when the bucket is created, 1 to 5 (default: 1)",
     read.whole(1, 5),
   ),
 
   maxBlobBytesPerUser: spec(
-    LIMITS,
     "--max-blob-bytes-per-user <size>",
     "maximum total size of one user's blobs",
     read.bytes,
@@ -172,7 +135,6 @@ export const SPECS = {
     "1GiB",
   ),
   diskReserve: spec(
-    LIMITS,
     "--disk-reserve <size>",
     "disk space that blobs leave free for the control plane",
     read.bytes,
@@ -180,35 +142,30 @@ export const SPECS = {
     "256MiB",
   ),
   maxRoomsPerOwner: spec(
-    LIMITS,
     "--max-rooms-per-owner <n>",
     "maximum number of rooms owned by one user",
     read.whole(0, 1_000_000),
     500,
   ),
   maxMembersPerRoom: spec(
-    LIMITS,
     "--max-members-per-room <n>",
     "maximum number of members of a room, including its owner",
     read.whole(1, 1_000_000),
     10_000,
   ),
   maxEpochsKept: spec(
-    LIMITS,
     "--max-epochs-kept <n>",
     "number of epochs whose sealed keys a room keeps, at least 2; a rekey removes older ones",
     read.whole(2, 1_000_000),
     100,
   ),
   keepInvites: spec(
-    LIMITS,
     "--keep-invites <days>",
     "number of days that used, expired and canceled invites are kept",
     read.whole(1, 36_500),
     30,
   ),
   maxBodyMemory: spec(
-    LIMITS,
     "--max-body-memory <size>",
     "maximum memory for all request bodies; one key can use a quarter of it",
     read.bytes,
@@ -216,7 +173,6 @@ export const SPECS = {
     "64MiB",
   ),
   maxConnectionsPerAddress: optional(
-    LIMITS,
     "--max-connections-per-address <n>",
     "maximum number of HTTP connections from one address (default: 512; unlimited if bound to a " +
       "loopback address)",
@@ -224,7 +180,6 @@ export const SPECS = {
   ),
 
   natsStore: spec(
-    NATS,
     "--nats-store <directory>",
     "directory of the nats-server's streams",
     read.text,
@@ -232,122 +187,103 @@ export const SPECS = {
   ),
 
   natsMaxStore: optional(
-    NATS,
     "--nats-max-store <size>",
     "maximum total size of the streams (default: the available disk space)",
     read.bytes,
   ),
 
   natsUrl: spec(
-    OTHER,
     "--nats-url <url>",
     "use this NATS server instead of starting one; repeat it for other servers of a cluster",
     read.list(read.natsUrl),
     [],
   ),
   ca: optional(
-    OTHER,
     "--ca <file>",
     "PEM file with the certificate authority of the NATS server, or of --tls-cert",
     read.text,
   ),
   nkeySeedFile: optional(
-    OTHER,
     "--nkey-seed-file <file>",
     "seed of the service user, in the control plane's account",
     read.text,
   ),
   creds: optional(
-    OTHER,
     "--creds <file>",
     "credentials of the service user, instead of its seed",
     read.text,
   ),
   systemSeedFile: optional(
-    OTHER,
     "--system-seed-file <file>",
     "seed of the system account user, which closes the connections of revoked users",
     read.text,
   ),
   issuerSeedFile: optional(
-    OTHER,
     "--issuer-seed-file <file>",
     "seed of the issuer in the server's auth_callout block",
     read.text,
   ),
 
   clusterName: optional(
-    CLUSTER,
     "--cluster-name <name>",
     "the cluster's name, the same on every node",
     read.name,
   ),
   serverName: optional(
-    CLUSTER,
     "--server-name <name>",
     "this node's name, unique on every node",
     read.name,
   ),
   clusterPort: spec(
-    CLUSTER,
     "--cluster-port <port>",
     "port for connections from other nodes",
     read.port,
     6250,
   ),
   routes: spec(
-    CLUSTER,
     "--routes <addresses>",
     "host:port of the other nodes' cluster ports, separated by commas",
     read.list(read.route),
     [],
   ),
   clusterUser: optional(
-    CLUSTER,
     "--cluster-user <name>",
     "user name of the route secret, the same on every node",
     read.text,
   ),
   clusterPass: optional(
-    CLUSTER,
     "--cluster-pass <secret>",
     "the route secret; prefer a file or the environment, because command lines are visible to others",
     read.text,
   ),
   clusterPassFile: optional(
-    CLUSTER,
     "--cluster-pass-file <file>",
     "file with the route secret",
     read.text,
   ),
   routeTlsCert: optional(
-    CLUSTER,
     "--route-tls-cert <file>",
     "PEM file with this node's certificate for routes",
     read.text,
   ),
   routeTlsKey: optional(
-    CLUSTER,
     "--route-tls-key <file>",
     "PEM file with its private key",
     read.text,
   ),
   routeTlsCa: optional(
-    CLUSTER,
     "--route-tls-ca <file>",
     "PEM file with the certificate authority of all nodes",
     read.text,
   ),
 
   logFormat: spec(
-    RUNNING,
     "--log-format <format>",
     "text or json, one line per event, on stderr",
     read.oneOf("text", "json"),
     "text",
   ),
   logLevel: spec(
-    RUNNING,
     "--log-level <level>",
     "minimum level: debug (every request), info, warn or error",
     read.oneOf("debug", "info", "warn", "error"),
@@ -357,6 +293,18 @@ export const SPECS = {
 
 /** The name of a setting in the file. */
 export type Key = keyof typeof SPECS;
+
+/** Headings of the help, by the first setting below each. */
+export const HEADINGS: Readonly<Record<string, string>> = {
+  bind: "Listening:",
+  busAuth: "Authentication:",
+  store: "Store:",
+  maxBlobBytesPerUser: "Limits:",
+  natsStore: "NATS server:",
+  natsUrl: "External NATS server:",
+  clusterName: "Cluster:",
+  logFormat: "Running:",
+};
 
 /** All settings with their values. */
 export type Settings = {

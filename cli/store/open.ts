@@ -13,7 +13,7 @@ import { show } from "../../src/core/validate.ts";
 import { audited } from "./audit.ts";
 import { chosenStore } from "./chosen.ts";
 import { makeFolder } from "./folder.ts";
-import type { Context, NatsFlags, StoreFlags } from "../command.ts";
+import type { Context, ServerFlags, StoreFlags } from "../command.ts";
 import { orAbort } from "../../src/core/async/wait.ts";
 import { UsageError } from "../terminal/failure.ts";
 import { printable, say } from "../terminal/output.ts";
@@ -48,7 +48,7 @@ export function checkStoreFlags(flags: StoreFlags): void {
 /** Returns the connection options for the servers; reads the files that flags name. */
 export async function natsTarget(
   { io }: Context,
-  flags: NatsFlags & { natsUrl: string[] },
+  flags: ServerFlags,
 ): Promise<NatsTarget> {
   const { bucket, ca, nkeySeedFile, creds, serviceKeys, localCert, connectTimeout } = flags;
   const servers = flags.natsUrl.map(serverUrl);
@@ -180,7 +180,7 @@ export async function openFile(
 /** Opens the bucket that flags name; stops immediately when interrupted. */
 export async function openNats(
   context: Context,
-  flags: NatsFlags & { natsUrl: string[] },
+  flags: ServerFlags,
   create: boolean,
   alone = false,
 ): Promise<Store> {

@@ -60,7 +60,7 @@ export function failureOf(
       exit: EXIT.interrupted,
       code: "aborted",
       message: "Interrupted",
-      ...(resume === null ? {} : { hint: resume }),
+      hint: resume ?? undefined,
     };
   }
   if (error instanceof UsageError) {
@@ -94,9 +94,9 @@ function ofStore(error: StoreError, denied: Denied | null): Failure {
       : EXIT.failed,
     code,
     message: denied === null ? error.message : withoutAdvice(error.message),
-    ...(field === undefined ? {} : { field }),
-    ...(problems === undefined ? {} : { problems }),
-    ...(hint === undefined ? {} : { hint }),
+    field,
+    problems,
+    hint,
   };
 }
 

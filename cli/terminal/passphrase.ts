@@ -24,14 +24,14 @@ const MAX_BYTES = 4096;
 
 /** Adds `--passphrase` and `--passphrase-file`. */
 export function withPassphrase<A extends unknown[], O extends OptionValues>(
-  it: Command<A, O>,
+  parent: Command<A, O>,
   asks: string,
 ): Command<A, O & PassphraseFlags> {
-  it.addOption(
+  parent.addOption(
     new Option("--passphrase", `${asks}; prompts for it`)
       .conflicts("passphraseFile"),
   ).option("--passphrase-file <file>", "file whose first line is the passphrase; - reads stdin");
-  return it as unknown as Command<A, O & PassphraseFlags>;
+  return parent as unknown as Command<A, O & PassphraseFlags>;
 }
 
 /** Reads the passphrase that the flags request; returns `null` without such a flag. */

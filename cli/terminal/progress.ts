@@ -131,7 +131,7 @@ function amount(number: number, { unit = "records" }: Step): string {
  * Adapts an output to the stream that the bar expects: it writes and reads the terminal's width.
  */
 function terminal(out: Output): NodeJS.WritableStream {
-  const it = {
+  const stream = {
     isTTY: true,
     columns: out.columns ?? 80,
     write(text: string, done?: () => void) {
@@ -140,5 +140,5 @@ function terminal(out: Output): NodeJS.WritableStream {
       return true;
     },
   };
-  return it as unknown as NodeJS.WritableStream;
+  return stream as unknown as NodeJS.WritableStream;
 }

@@ -4,26 +4,23 @@
  * @module
  */
 
-import { existsSync } from "node:fs";
 import type { BlobStore, CopyBlobsReport } from "../../../src/blobs/mod.ts";
-import { StoreError } from "../../../src/core/errors.ts";
 import { refuseClientsAccount } from "../../store/account.ts";
 import {
   command,
   type CommandUnknownOpts,
   type Context,
   type JsonFlag,
-  type NatsFlags,
   type ProgressFlag,
+  type ServerFlags,
   withJson,
-  withNats,
   withProgress,
+  withServer,
 } from "../../command.ts";
-import { UsageError } from "../../terminal/failure.ts";
 import { natsTarget } from "../../store/open.ts";
 import { print, printJson } from "../../terminal/output.ts";
 import { Progress } from "../../terminal/progress.ts";
-import { DEFAULT_DIR, deleteBlob, showBlob } from "./place.ts";
+import { DEFAULT_DIR, deleteBlob, requireDirectory, requireObjects, showBlob } from "./place.ts";
 
 /** Creates the command. */
 export function blobsCommand(context: Context): CommandUnknownOpts {
@@ -52,31 +49,31 @@ function direction(context: Context, name: Direction): CommandUnknownOpts {
     : "Copy the blobs of a NATS object store to a directory. Skips existing blobs and verifies each " +
       "one by its SHA-256. Run it again to resume an interrupted copy";
   const example = `membershipd blobs ${name} --nats-url nats://127.0.0.1:4250`;
-  return withJson(withProgress(withNats(
+  return withJson(withProgress(withServer(
     command(context, name, text, [example, `${example} --store-dir /var/lib/membershipd/blobs`])
       .option("--store-dir <directory>", `directory of the blobs (default: ${DEFAULT_DIR})`),
-    { required: true },
   ))).action((flags) => copy(context, name, flags));
 }
 
 async function copy(
   context: Context,
   name: Direction,
-  flags: NatsFlags & JsonFlag & ProgressFlag & { storeDir?: string },
+  flags: ServerFlags & JsonFlag & ProgressFlag & { storeDir?: string },
 ): Promise<void> {
-  const { storeDir = DEFAULT_DIR, natsUrl, bucket = "UNIBUS" } = flags;
-  if (natsUrl === undefined) throw new UsageError("--nats-url is required");
+  const { storeDir = DEFAULT_DIR, bucket = "UNIBUS" } = flags;
   context.resume = "run the same command again to continue";
   const { copyBlobs, openDiskBlobs, openObjectBlobs } = await import("../../../src/blobs/mod.ts");
   const { findStream } = await import("../../../src/jetstream/cluster/copies.ts");
   const { connectNats } = await import("../../../src/nats/connection/connect.ts");
   const { signal } = context.io;
   await using stack = new AsyncDisposableStack();
-  const target = await natsTarget(context, { ...flags, natsUrl });
+  const target = await natsTarget(context, flags);
   if (name === "to-kv") await refuseClientsAccount(target, signal);
   const connection = await connectNats(target);
   stack.defer(() => connection.close());
-  await requireSource();
+  // A typo in a name must not create an empty source and then report success.
+  if (name === "to-kv") requireDirectory(storeDir);
+  else await requireObjects(connection, bucket, signal);
   // As many copies as the control plane has.
   const control = await findStream(connection, `KV_${bucket}`, Date.now() + 10_000, signal);
   const replicas = control?.config.num_replicas;
@@ -90,21 +87,6 @@ async function copy(
     }),
   );
   const [from, to]: BlobStore[] = name === "to-kv" ? [disk, objects] : [objects, disk];
-
-  /** A typo in a name must not create an empty source and then report success. */
-  async function requireSource(): Promise<void> {
-    if (name === "to-kv") {
-      if (existsSync(storeDir)) return;
-      throw new StoreError("not_found", `Directory ${storeDir} does not exist`, {
-        field: "storeDir",
-      });
-    }
-    const deadline = Date.now() + 10_000;
-    if (await findStream(connection, `OBJ_${bucket}_BLOBS`, deadline, signal) !== null) return;
-    throw new StoreError("not_found", `No bucket ${bucket}_BLOBS on this server`, {
-      field: "bucket",
-    });
-  }
 
   const report = await copied(context, flags, from!, to!, copyBlobs);
   if (flags.json) return await printJson(context, report);

@@ -5,9 +5,11 @@
  */
 
 import { existsSync } from "node:fs";
+import type { NatsConnection } from "@nats-io/transport-node";
 import type { BlobStore } from "../../../src/blobs/mod.ts";
 import { StoreError } from "../../../src/core/errors.ts";
 import {
+  adding,
   command,
   type CommandUnknownOpts,
   type Context,
@@ -79,34 +81,41 @@ async function withBlobs(
   const { openDiskBlobs, openObjectBlobs } = await import("../../../src/blobs/mod.ts");
   await using stack = new AsyncDisposableStack();
   if (natsUrl === undefined) {
-    if (!existsSync(storeDir)) {
-      throw new StoreError("not_found", `Directory ${storeDir} does not exist`, {
-        field: "storeDir",
-      });
-    }
+    requireDirectory(storeDir);
     return await work(stack.use(await openDiskBlobs(storeDir)));
   }
-  const { findStream } = await import("../../../src/jetstream/cluster/copies.ts");
   const { connectNats } = await import("../../../src/nats/connection/connect.ts");
   const connection = await connectNats(await natsTarget(context, { ...flags, natsUrl }));
   stack.defer(() => connection.close());
   const { signal } = context.io;
+  await requireObjects(connection, bucket, signal);
+  await work(stack.use(await openObjectBlobs({ connection, bucket: `${bucket}_BLOBS`, signal })));
+}
+
+/** Refuses a directory that does not exist: opening it would create it. */
+export function requireDirectory(directory: string): void {
+  if (existsSync(directory)) return;
+  throw new StoreError("not_found", `Directory ${directory} does not exist`, { field: "storeDir" });
+}
+
+/** Refuses a bucket without blobs: opening them would create them. */
+export async function requireObjects(
+  connection: NatsConnection,
+  bucket: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { findStream } = await import("../../../src/jetstream/cluster/copies.ts");
   const name = `${bucket}_BLOBS`;
-  // A typo in a name must not create an empty bucket.
-  if (await findStream(connection, `OBJ_${name}`, Date.now() + 10_000, signal) === null) {
-    throw new StoreError("not_found", `No bucket ${name} on this server`, { field: "bucket" });
-  }
-  await work(stack.use(await openObjectBlobs({ connection, bucket: name, signal })));
+  if (await findStream(connection, `OBJ_${name}`, Date.now() + 10_000, signal) !== null) return;
+  throw new StoreError("not_found", `No bucket ${name} on this server`, { field: "bucket" });
 }
 
 function missing(id: string): StoreError {
   return new StoreError("not_found", `No blob ${id}`);
 }
 
-function placed<A extends unknown[], O extends Record<string, unknown>>(
-  it: Parameters<typeof withNats<A, O>>[0],
-) {
-  return withNats(
-    it.option("--store-dir <directory>", `directory of the blobs (default: ${DEFAULT_DIR})`),
-  );
-}
+const placed = adding<PlaceFlags>((parent) =>
+  withNats(
+    parent.option("--store-dir <directory>", `directory of the blobs (default: ${DEFAULT_DIR})`),
+  )
+);

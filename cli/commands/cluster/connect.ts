@@ -10,11 +10,11 @@ import { readFile } from "node:fs/promises";
 import { StoreError } from "../../../src/core/errors.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { orAbort } from "../../../src/core/async/wait.ts";
-import type { Context, NatsFlags } from "../../command.ts";
+import type { Context, ServerFlags } from "../../command.ts";
 import { natsTarget } from "../../store/open.ts";
 
 /** Flags of the cluster commands. */
-export type ClusterFlags = NatsFlags & { natsUrl?: string[]; systemSeedFile?: string };
+export type ClusterFlags = ServerFlags & { systemSeedFile?: string };
 
 /** The connections, closed together. */
 export interface Reached extends AsyncDisposable {
@@ -28,10 +28,7 @@ export interface Reached extends AsyncDisposable {
 
 /** Opens the connections that the flags specify. */
 export async function reach(context: Context, flags: ClusterFlags): Promise<Reached> {
-  const { bucket = "UNIBUS", ...target } = await natsTarget(context, {
-    ...flags,
-    natsUrl: flags.natsUrl!,
-  });
+  const { bucket = "UNIBUS", ...target } = await natsTarget(context, flags);
   const seed = await systemSeed(flags);
   const { credentials: _, ...anonymous } = target;
   const open: NatsConnection[] = [];

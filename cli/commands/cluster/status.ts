@@ -7,12 +7,14 @@
 import { setTimeout } from "node:timers/promises";
 import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
 import { EXIT } from "../../terminal/failure.ts";
-import { seconds } from "../../flags.ts";
 import { print, printJson } from "../../terminal/output.ts";
 import { reach } from "./connect.ts";
 import { withCluster } from "./flags.ts";
 import { render } from "./render.ts";
 import { fullStatus } from "../../cluster/status.ts";
+
+/** Between two looks of `--watch`. */
+const INTERVAL_MS = 2000;
 
 /** Creates the command. */
 export function statusCommand(context: Context): CommandUnknownOpts {
@@ -28,11 +30,10 @@ export function statusCommand(context: Context): CommandUnknownOpts {
         "membershipd cluster status --nats-url nats://n1:4250 --service-keys keys.json --json | jq .problems",
       ],
     )
-      .option("--watch", "refresh until Ctrl-C; with --json print one line each time")
-      .option("--interval <seconds>", "refresh interval of --watch", seconds, 2),
+      .option("--watch", "refresh until Ctrl-C; with --json print one line each time"),
   ).action(async (flags) => {
     const { io } = context;
-    const { json, watch, interval } = flags;
+    const { json, watch } = flags;
     await using it = await reach(context, flags);
     const look = () => fullStatus(it.service, it.system, it.bucket, io.signal);
     if (!watch) {
@@ -53,7 +54,7 @@ export function statusCommand(context: Context): CommandUnknownOpts {
         if (io.stdout.isTTY) await io.stdout.write("\x1b[H\x1b[2J");
         await print(context, at, ...render(status), ...io.stdout.isTTY ? [] : [""]);
       }
-      await setTimeout(interval * 1000, null, { signal: io.signal }).catch(() => {});
+      await setTimeout(INTERVAL_MS, null, { signal: io.signal }).catch(() => {});
     }
     // Ctrl-C is the normal end.
   });

@@ -11,18 +11,17 @@ import {
   type Context,
   DB_HELP,
   withJson,
-  withNats,
   withProgress,
+  withServer,
 } from "../../command.ts";
 import { chosenFile } from "../../store/chosen.ts";
-import { UsageError } from "../../terminal/failure.ts";
 import { wholeNumber } from "../../flags.ts";
 import { tellMove } from "../../store/move.ts";
 import { natsTarget } from "../../store/open.ts";
 
 /** Creates the command. */
 export function migrateToKvCommand(context: Context): CommandUnknownOpts {
-  return withJson(withProgress(withNats(
+  return withJson(withProgress(withServer(
     command(
       context,
       "migrate-to-kv",
@@ -45,12 +44,10 @@ export function migrateToKvCommand(context: Context): CommandUnknownOpts {
       .addOption(new Option("--no-backup", "do not create a backup"))
       .option("--dry-run", "check everything and show the plan without writing anything")
       .option("--replace", "replace the bucket's contents, after saving them to a file"),
-    { required: true },
   ))).action(async (flags) => {
-    const { natsUrl, replicas, backup, dryRun, replace } = flags;
-    if (natsUrl === undefined) throw new UsageError("--nats-url is required");
+    const { replicas, backup, dryRun, replace } = flags;
     const db = await chosenFile(context, flags.db);
-    const nats = await natsTarget(context, { ...flags, natsUrl });
+    const nats = await natsTarget(context, flags);
     const { migrateSqliteToKv } = await import("../../../mod.ts");
     const { refuseClientsAccount } = await import("../../store/account.ts");
     await tellMove(

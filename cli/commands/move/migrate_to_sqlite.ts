@@ -10,18 +10,17 @@ import {
   type Context,
   DB_HELP,
   withJson,
-  withNats,
   withProgress,
+  withServer,
 } from "../../command.ts";
 import { chosenFile } from "../../store/chosen.ts";
-import { UsageError } from "../../terminal/failure.ts";
 import { tellMove } from "../../store/move.ts";
 import { makeFolder } from "../../store/folder.ts";
 import { natsTarget } from "../../store/open.ts";
 
 /** Creates the command. */
 export function migrateToSqliteCommand(context: Context): CommandUnknownOpts {
-  return withJson(withProgress(withNats(
+  return withJson(withProgress(withServer(
     command(
       context,
       "migrate-to-sqlite",
@@ -35,12 +34,10 @@ export function migrateToSqliteCommand(context: Context): CommandUnknownOpts {
       .option("--db <path>", DB_HELP)
       .option("--dry-run", "check everything and show the plan without writing anything")
       .option("--replace", "even if the file contains other or newer records"),
-    { required: true },
   ))).action(async (flags) => {
-    const { natsUrl, dryRun, replace } = flags;
-    if (natsUrl === undefined) throw new UsageError("--nats-url is required");
+    const { dryRun, replace } = flags;
     const db = await chosenFile(context, flags.db);
-    const nats = await natsTarget(context, { ...flags, natsUrl });
+    const nats = await natsTarget(context, flags);
     if (flags.db === undefined && !dryRun) await makeFolder(db);
     const { migrateKvToSqlite } = await import("../../../mod.ts");
     await tellMove(

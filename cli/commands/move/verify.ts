@@ -10,17 +10,16 @@ import {
   type Context,
   DB_HELP,
   withJson,
-  withNats,
   withProgress,
+  withServer,
 } from "../../command.ts";
 import { chosenFile } from "../../store/chosen.ts";
 import { tellDifferences } from "../../store/compare.ts";
-import { UsageError } from "../../terminal/failure.ts";
 import { openFile, openNats } from "../../store/open.ts";
 
 /** Creates the command. */
 export function verifyCommand(context: Context): CommandUnknownOpts {
-  return withJson(withProgress(withNats(
+  return withJson(withProgress(withServer(
     command(
       context,
       "verify",
@@ -31,13 +30,10 @@ export function verifyCommand(context: Context): CommandUnknownOpts {
         "membershipd verify --nats-url nats://127.0.0.1:4222 --json | jq .equal",
       ],
     ).option("--db <path>", DB_HELP),
-    { required: true },
   ))).action(async (flags) => {
-    const { natsUrl } = flags;
-    if (natsUrl === undefined) throw new UsageError("--nats-url is required");
     const db = await chosenFile(context, flags.db);
     await using file = await openFile(db, { readOnly: true, create: false });
-    await using bucket = await openNats(context, { ...flags, natsUrl }, false);
+    await using bucket = await openNats(context, flags, false);
     const { signal } = context.io;
     await tellDifferences(context, flags, {
       name: db,

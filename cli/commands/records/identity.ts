@@ -87,28 +87,6 @@ function show(context: Context): CommandUnknownOpts {
   });
 }
 
-/** The public keys of a user. */
-interface PublicKeys {
-  signPub: string;
-  kexPub: string;
-}
-
-/** Returns the public keys from the flags, given directly or as a key file. */
-export async function keysOf(
-  { identity, signPub, kexPub }: { identity?: string; signPub?: string; kexPub?: string },
-): Promise<PublicKeys> {
-  if (identity !== undefined) return await publicKeys(identity);
-  if (signPub === undefined || kexPub === undefined) {
-    throw new UsageError("Give --sign-pub and --kex-pub, or --identity");
-  }
-  return { signPub, kexPub };
-}
-
-async function publicKeys(file: string): Promise<PublicKeys> {
-  const { signPub, kexPub } = publicIdentity((await readIdentityText(file)).text);
-  return { signPub, kexPub };
-}
-
 async function printKeys(
   context: Context,
   { json }: { json?: true },

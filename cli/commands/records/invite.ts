@@ -24,7 +24,7 @@ import { duration } from "../../flags.ts";
 import { baseOf, isSecure, linkOf, qrLines, urlOption } from "../../link.ts";
 import { withOpenStore } from "../../store/open.ts";
 import { fields, print, printJson, printList, say } from "../../terminal/output.ts";
-import { keysOf } from "./identity.ts";
+import { personOf, withPerson } from "./person.ts";
 import { printUser } from "./user.ts";
 
 /** Creates the command. */
@@ -192,29 +192,19 @@ async function byId(found: Promise<Invite>): Promise<Invite> {
 
 function redeem(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "redeem", "Redeem an invite: adds a user with the invite's role", [
-      "membershipd invite redeem --token-file - --identity ada.json --handle ada <token.txt",
-      "membershipd invite redeem --token-file token.txt --sign-pub KEY --kex-pub KEY --handle ada",
-    ])
-      .argument(
-        "[token]",
-        "the token; prefer a file, because other users of this machine can see arguments",
-      )
-      .option("--token-file <file>", "file that contains the token; - reads stdin")
-      .option("--sign-pub <key>", "Ed25519 public key, 64 hex digits")
-      .option("--kex-pub <key>", "X25519 public key, 64 hex digits")
-      .addOption(
-        new Option("--identity <file>", "key file to take the public keys from")
-          .conflicts(["signPub", "kexPub"]),
-      )
-      .requiredOption("--handle <name>", "display name"),
+    withPerson(
+      command(context, "redeem", "Redeem an invite: adds a user with the invite's role", [
+        "membershipd invite redeem --token-file - --identity ada.json --handle ada <token.txt",
+        "membershipd invite redeem --token-file token.txt --sign-pub KEY --kex-pub KEY --handle ada",
+      ])
+        .argument(
+          "[token]",
+          "the token; prefer a file, because other users of this machine can see arguments",
+        )
+        .option("--token-file <file>", "file that contains the token; - reads stdin"),
+    ),
   )).action(async (argument, flags) => {
-    const keys = await keysOf(flags);
-    const claim = {
-      signPub: check.signPub("sign-pub", keys.signPub),
-      kexPub: check.kexPub("kex-pub", keys.kexPub),
-      handle: check.handle("handle", flags.handle),
-    };
+    const claim = await personOf(flags);
     const token = await readToken(context, argument, flags.tokenFile);
     await withOpenStore(context, flags, {}, async (store) => {
       await printUser(context, flags, await store.consumeInvite(token, claim), "added");

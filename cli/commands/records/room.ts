@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Member, Page, PageRequest, Store } from "../../../mod.ts";
+import type { Member, Store } from "../../../mod.ts";
 import {
   command,
   type CommandUnknownOpts,
@@ -100,7 +100,7 @@ function show(context: Context): CommandUnknownOpts {
       const room = await store.getRoom(id);
       const holders = room.encrypted ? await holdersOf(store, id, room.epoch) : null;
       const members: (Member & { hasKey: boolean | null })[] = [];
-      for await (const member of all((request) => store.listMembers(id, request))) {
+      for await (const member of store.members(id)) {
         members.push({ ...member, hasKey: holders?.has(member.endpoint) ?? null });
       }
       const lacking = members.filter((it) => it.hasKey === false).map((it) => it.endpoint);
@@ -127,18 +127,8 @@ function show(context: Context): CommandUnknownOpts {
 
 async function holdersOf(store: Store, id: string, epoch: number): Promise<Set<string>> {
   const holders = new Set<string>();
-  for await (const key of all((request) => store.listSealedKeys(id, { ...request, epoch }))) {
+  for await (const key of store.sealedKeys(id, { epoch })) {
     holders.add(key.endpoint);
   }
   return holders;
-}
-
-/** Reads all items of a list, page by page. */
-async function* all<T>(page: (request: PageRequest) => Promise<Page<T>>): AsyncGenerator<T> {
-  let after: string | null = null;
-  do {
-    const { items, next }: Page<T> = await page({ after });
-    yield* items;
-    after = next;
-  } while (after !== null);
 }

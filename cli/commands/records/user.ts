@@ -7,7 +7,6 @@
 import { Option } from "@commander-js/extra-typings";
 import type { Store, User } from "../../../mod.ts";
 import { removeUser } from "../../../src/core/remove_user.ts";
-import * as check from "../../../src/core/validate.ts";
 import {
   command,
   type CommandUnknownOpts,
@@ -21,39 +20,29 @@ import {
 } from "../../command.ts";
 import { withOpenStore } from "../../store/open.ts";
 import { fields, print, printable, printJson, printList } from "../../terminal/output.ts";
-import { keysOf } from "./identity.ts";
+import { personOf, withPerson } from "./person.ts";
 
 /** Creates the command. */
 export function userCommand(context: Context): CommandUnknownOpts {
-  return command(context, "user", "Manage users: who can connect, and with which role", [
+  const user = command(context, "user", "Manage users: who can connect, and with which role", [
     "membershipd user list",
     "membershipd user revoke KEY",
   ])
     .addCommand(add(context))
     .addCommand(list(context))
-    .addCommand(show(context))
-    .addCommand(promote(context))
-    .addCommand(demote(context))
-    .addCommand(revoke(context))
-    .addCommand(restore(context))
-    .addCommand(remove(context));
+    .addCommand(show(context));
+  for (const [name, spec] of Object.entries(CHANGES)) user.addCommand(change(context, name, spec));
+  return user;
 }
 
 function add(context: Context): CommandUnknownOpts {
   return withJson(withStore(
-    command(context, "add", "Add a user", [
+    withPerson(command(context, "add", "Add a user", [
       "membershipd user add --create --handle ada --identity ada.json --admin",
       "membershipd user add --handle ada --identity ada.json --admin",
       "membershipd user add --sign-pub KEY --kex-pub KEY --handle build-3 " +
       "--nats-url nats://127.0.0.1:4222",
-    ])
-      .option("--sign-pub <key>", "Ed25519 public key, 64 hex digits")
-      .option("--kex-pub <key>", "X25519 public key, 64 hex digits")
-      .addOption(
-        new Option("--identity <file>", "key file to take the public keys from")
-          .conflicts(["signPub", "kexPub"]),
-      )
-      .requiredOption("--handle <name>", "display name")
+    ]))
       .addOption(
         new Option("--role <role>", "role of the user").choices(["admin", "user"] as const)
           .default("user" as const),
@@ -62,14 +51,8 @@ function add(context: Context): CommandUnknownOpts {
       .option("--create", CREATE_HELP),
   )).action(async (flags) => {
     const role = flags.admin ? "admin" : flags.role;
-    const keys = await keysOf(flags);
     // Before the store is opened, which may create a file.
-    const input = {
-      signPub: check.signPub("sign-pub", keys.signPub),
-      kexPub: check.kexPub("kex-pub", keys.kexPub),
-      handle: check.handle("handle", flags.handle),
-      role,
-    };
+    const input = { ...await personOf(flags), role };
     await withOpenStore(context, flags, { create: flags.create === true }, async (store) => {
       await printUser(context, flags, await store.addUser(input), "added");
     });
@@ -109,83 +92,70 @@ function show(context: Context): CommandUnknownOpts {
   });
 }
 
-function promote(context: Context): CommandUnknownOpts {
-  return withJson(withStore(
-    ofUser(context, "promote", "Make a user an admin", ["membershipd user promote KEY"]),
-  )).action((key, flags) =>
-    change(context, flags, "promoted", (store) => store.setUserRole(key, "admin"))
-  );
+/** A command that changes a user. */
+interface Change {
+  /** What it does. */
+  help: string;
+  /** What was done. */
+  done: string;
+  /** Whether `--force` does it to the last active admin too. */
+  guarded?: true;
+  work(store: Store, key: string, options: { force: boolean }): Promise<User>;
 }
 
-function demote(context: Context): CommandUnknownOpts {
-  return withJson(withStore(
-    lastAdminToo(ofUser(context, "demote", "Remove a user's admin role", [
-      "membershipd user demote KEY",
-      "membershipd user demote KEY --force",
-    ])),
-  )).action((key, flags) =>
-    change(context, flags, "demoted", (store) => store.setUserRole(key, "user", force(flags)))
-  );
-}
-
-function revoke(context: Context): CommandUnknownOpts {
-  return withJson(withStore(
-    lastAdminToo(ofUser(context, "revoke", "Revoke a user's access. Can be undone with restore", [
-      "membershipd user revoke KEY",
-      "membershipd user revoke KEY --force",
-    ])),
-  )).action((key, flags) =>
-    change(context, flags, "revoked", (store) => store.revokeUser(key, force(flags)))
-  );
-}
-
-function restore(context: Context): CommandUnknownOpts {
-  return withJson(withStore(
-    ofUser(context, "restore", "Restore the access of a revoked user", [
-      "membershipd user restore KEY",
-    ]),
-  )).action((key, flags) => change(context, flags, "restored", (store) => store.restoreUser(key)));
-}
-
-function remove(context: Context): CommandUnknownOpts {
-  return withJson(withStore(
-    lastAdminToo(
-      ofUser(context, "delete", "Delete a user and its memberships. Rooms that it owns remain", [
-        "membershipd user delete KEY",
-        "membershipd user delete KEY --force",
-      ]),
-    ),
-  )).action((key, flags) =>
-    change(context, flags, "deleted", async (store) => {
+const CHANGES: Record<string, Change> = {
+  promote: {
+    help: "Make a user an admin",
+    done: "promoted",
+    work: (store, key) => store.setUserRole(key, "admin"),
+  },
+  demote: {
+    help: "Remove a user's admin role",
+    done: "demoted",
+    guarded: true,
+    work: (store, key, options) => store.setUserRole(key, "user", options),
+  },
+  revoke: {
+    help: "Revoke a user's access. Can be undone with restore",
+    done: "revoked",
+    guarded: true,
+    work: (store, key, options) => store.revokeUser(key, options),
+  },
+  restore: {
+    help: "Restore the access of a revoked user",
+    done: "restored",
+    work: (store, key) => store.restoreUser(key),
+  },
+  delete: {
+    help: "Delete a user and its memberships. Rooms that it owns remain",
+    done: "deleted",
+    guarded: true,
+    async work(store, key, options) {
       const user = await store.getUser(key);
-      await removeUser(store, key, force(flags));
+      await removeUser(store, key, options);
       return user;
-    })
-  );
+    },
+  },
+};
+
+function change(context: Context, name: string, spec: Change): CommandUnknownOpts {
+  const example = `membershipd user ${name} KEY`;
+  const examples = [example, ...spec.guarded ? [`${example} --force`] : []];
+  const parent = ofUser(context, name, spec.help, examples);
+  if (spec.guarded) parent.option("--force", "even if it is the last active admin");
+  return withJson(withStore(parent)).action(async (key, flags: StoreFlags & JsonFlag & Force) => {
+    await withOpenStore(context, flags, {}, async (store) => {
+      const user = await spec.work(store, key, { force: flags.force === true });
+      await printUser(context, flags, user, spec.done);
+    });
+  });
 }
+
+type Force = { force?: true };
 
 /** Creates a command that takes a user's key. */
 function ofUser(...args: Parameters<typeof command>) {
   return command(...args).argument("<key>", "the user's signing key");
-}
-
-function lastAdminToo(parent: ReturnType<typeof ofUser>) {
-  return parent.option("--force", "even if it is the last active admin");
-}
-
-function force(flags: { force?: true }): { force: boolean } {
-  return { force: flags.force === true };
-}
-
-async function change(
-  context: Context,
-  flags: StoreFlags & JsonFlag,
-  done: string,
-  work: (store: Store) => Promise<User>,
-): Promise<void> {
-  await withOpenStore(context, flags, {}, async (store) => {
-    await printUser(context, flags, await work(store), done);
-  });
 }
 
 /** Prints a user: all fields, or one line about what was done. */

@@ -33,10 +33,10 @@ export function maxBlobStore(
 /** Returns the total size of the files in a directory, recursively. */
 async function sizeOf(directory: string): Promise<number> {
   let bytes = 0;
-  for (const it of await readdir(directory, { withFileTypes: true, recursive: true })) {
-    if (!it.isFile()) continue;
+  for (const entry of await readdir(directory, { withFileTypes: true, recursive: true })) {
+    if (!entry.isFile()) continue;
     // A file that has been deleted meanwhile counts as 0.
-    bytes += await stat(join(it.parentPath, it.name)).then(({ size }) => size, () => 0);
+    bytes += await stat(join(entry.parentPath, entry.name)).then(({ size }) => size, () => 0);
   }
   return bytes;
 }
