@@ -1,14 +1,8 @@
 import assert from "node:assert/strict";
 import { openJetStream } from "../../../mod.ts";
 import { grantOf, permissionsOf } from "../../../src/nats/callout/grant.ts";
-import {
-  busAccounts,
-  formatBusAccounts,
-  isDataPlaneSubject,
-  startAuthCallout,
-} from "../../../src/nats/mod.ts";
-import { connectNats } from "../../../src/nats/connection/connect.ts";
-import { admitted, enrol, enter, newPeer, newServiceKeys, openRoom } from "./bus.ts";
+import { busAccounts, formatBusAccounts, isDataPlaneSubject } from "../../../src/nats/mod.ts";
+import { admitted, enforce, enrol, enter, newPeer, newServiceKeys, openRoom } from "./bus.ts";
 import { configSecrets, formatNatsConfig } from "../../../src/nats/server/config.ts";
 import { testServer } from "../../helpers/nats.ts";
 
@@ -22,15 +16,7 @@ Deno.test("a server that somebody else runs works with the text we give for its 
   await using server = await testServer({ extra: text });
   const nkeySeed = keys.service.seed;
   await using store = await openJetStream({ servers: server.url, nkeySeed });
-  await using connection = await connectNats({ servers: server.url, nkeySeed });
-  await using system = await connectNats({ servers: server.url, nkeySeed: keys.system.seed });
-  await using _ = await startAuthCallout({
-    store,
-    connection,
-    system,
-    issuerSeed: keys.issuer.seed,
-    mode: "enforce",
-  });
+  await using _ = await enforce(server.url, keys, store);
   const peer = await enrol(store);
   await openRoom(store, "r", peer);
   await using client = await admitted(server.port, peer);

@@ -182,3 +182,29 @@ export async function testBus(options: BusOptions = {}): Promise<Bus> {
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
+
+/** A callout that enforces, with connections of its own. */
+export interface Enforcer extends AsyncDisposable {
+  readonly callout: AuthCallout;
+}
+
+/** Starts one on a server that runs. */
+export async function enforce(servers: string, keys: ServiceKeys, store: Store): Promise<Enforcer> {
+  await using stack = new AsyncDisposableStack();
+  const connect = async (who: "service" | "system") => {
+    const { seed: nkeySeed } = keys[who];
+    const it = await connectNats({ servers, nkeySeed, bootstrapTimeout: 20_000 });
+    return stack.adopt(it, () => it.close());
+  };
+  const callout = stack.use(
+    await startAuthCallout({
+      store,
+      connection: await connect("service"),
+      system: await connect("system"),
+      issuerSeed: keys.issuer.seed,
+      mode: "enforce",
+    }),
+  );
+  const owned = stack.move();
+  return { callout, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}

@@ -7,11 +7,11 @@
 import assert from "node:assert/strict";
 import type { AccessChange, Store } from "../../../mod.ts";
 import { OpenConnections } from "../../../src/nats/callout/connections.ts";
-import { busAccounts, startAuthCallout } from "../../../src/nats/mod.ts";
-import { connectNats } from "../../../src/nats/connection/connect.ts";
+import { busAccounts } from "../../../src/nats/mod.ts";
 import { openSqlite } from "../../../src/sqlite/mod.ts";
 import {
   admitted,
+  enforce,
   enrol,
   enter,
   eventually,
@@ -307,16 +307,8 @@ Deno.test("connections that somebody else's configuration lets in are let be", a
   });
   await using client = await admitted(server.port, bridge);
   await using store = openSqlite(":memory:");
-  const open = (nkeySeed: string) => connectNats({ servers: server.url, nkeySeed });
-  await using service = await open(keys.service.seed);
-  await using system = await open(keys.system.seed);
-  await using callout = await startAuthCallout({
-    store,
-    connection: service,
-    system,
-    issuerSeed: keys.issuer.seed,
-    mode: "enforce",
-  });
+  await using on = await enforce(server.url, keys, store);
+  const { callout } = on;
   await callout.sweep();
   assert.ok(await client.mayPublish("anything"));
   assert.equal(callout.counts().kicked, 0);
@@ -343,21 +335,8 @@ Deno.test("in a cluster, whichever server a client is on, and whoever admitted i
   const keys = newServiceKeys();
   await using cluster = await testCluster(3, { ...busAccounts({ mode: "enforce", keys }) });
   await using store = openSqlite(":memory:");
-  const open = (i: number, who: "service" | "system") =>
-    connectNats({
-      servers: cluster.servers[i]!.url,
-      nkeySeed: keys[who].seed,
-      bootstrapTimeout: 20_000,
-    });
-  await using service = await open(0, "service");
-  await using system = await open(0, "system");
-  await using callout = await startAuthCallout({
-    store,
-    connection: service,
-    system,
-    issuerSeed: keys.issuer.seed,
-    mode: "enforce",
-  });
+  await using on = await enforce(cluster.servers[0]!.url, keys, store);
+  const { callout } = on;
   const peers = await Promise.all(cluster.servers.map(() => enrol(store)));
   await openRoom(store, "r", peers[0]!, peers.slice(1));
   const clients: RawClient[] = [];

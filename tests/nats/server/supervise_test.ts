@@ -9,13 +9,20 @@ import process from "node:process";
 import {
   type AuthCallout,
   busAccounts,
-  startAuthCallout,
   superviseNatsServer,
   type SupervisorEvent,
 } from "../../../src/nats/mod.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { openSqlite } from "../../../src/sqlite/mod.ts";
-import { admitted, enrol, enter, eventually, newServiceKeys, openRoom } from "../callout/bus.ts";
+import {
+  admitted,
+  enforce,
+  enrol,
+  enter,
+  eventually,
+  newServiceKeys,
+  openRoom,
+} from "../callout/bus.ts";
 import { freePorts, natsBinary } from "../../helpers/nats.ts";
 import { failsWith } from "../../helpers/sqlite.ts";
 
@@ -159,17 +166,8 @@ Deno.test({
         jetstream: { storeDir: directory },
       });
       await using _ = nats;
-      const open = (nkeySeed: string) => connectNats({ servers: nats.url, nkeySeed });
-      await using service = await open(keys.service.seed);
-      await using system = await open(keys.system.seed);
-      await using running = await startAuthCallout({
-        store,
-        connection: service,
-        system,
-        issuerSeed: keys.issuer.seed,
-        mode: "enforce",
-      });
-      callout = running;
+      await using on = await enforce(nats.url, keys, store);
+      const running = callout = on.callout;
       const peer = await enrol(store);
       await using first = await admitted(port, peer);
       process.kill(nats.server.pid, "SIGKILL");
