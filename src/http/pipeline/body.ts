@@ -112,8 +112,19 @@ export async function jsonOf(
   }
 }
 
-/** Whether the bytes of a body have the digest that was signed for them. */
-export function hasDigest(bytes: Uint8Array, digest: Uint8Array): boolean {
+/** Refuses a request whose signature does not cover its body. */
+export function demandDigest(digest: Uint8Array | null): asserts digest is Uint8Array {
+  if (digest !== null) return;
+  const field = "content-digest";
+  throw new StoreError("unauthenticated", "The signature must cover content-digest", { field });
+}
+
+/** Refuses a body that does not have the digest that was signed for it. */
+export function checkDigest(bytes: Uint8Array, digest: Uint8Array | null): void {
+  demandDigest(digest);
   const actual = createHash("sha256").update(bytes).digest();
-  return actual.length === digest.length && timingSafeEqual(actual, digest);
+  if (actual.length === digest.length && timingSafeEqual(actual, digest)) return;
+  throw new StoreError("unauthenticated", "The body does not match the signed content-digest", {
+    field: "content-digest",
+  });
 }

@@ -10,12 +10,13 @@ import { StoreError } from "../../core/errors.ts";
 import type { BlobStore } from "../../blobs/types.ts";
 import type { Store } from "../../core/store.ts";
 import { Authenticator, type Sender } from "./authenticate.ts";
-import { checkLength, hasBody, hasDigest, jsonOf } from "./body.ts";
+import { checkDigest, checkLength, demandDigest, hasBody, jsonOf } from "./body.ts";
 import { BodyBudget, type BodyShare, isLarge } from "./body_budget.ts";
 import type { ControlPlaneEvent } from "../events.ts";
 import { groupOf, type Limit, limitOf } from "./limits.ts";
 import type { Operations } from "../operations.ts";
 import type { ControlPlaneOptions } from "../options.ts";
+import { demandOwnName } from "../rights/nearness.ts";
 import { authorize, isAdmin } from "../rights/policy.ts";
 import { type Quotas, quotasOf } from "./quotas.ts";
 import { Refusal } from "./problem.ts";
@@ -23,8 +24,6 @@ import type { Call, Route } from "./route.ts";
 import { object, type Schema } from "./schema.ts";
 import type { Slot } from "./shed.ts";
 import { Turns } from "../../core/async/turns.ts";
-import { targetOf } from "../../signature/base.ts";
-import { show } from "../../core/validate.ts";
 
 /** What {@link Pipeline} needs besides the options. */
 export interface Surroundings {
@@ -282,46 +281,6 @@ export class Pipeline {
       return false;
     }
   }
-}
-
-/**
- * Refuses requests that a web page makes a browser send: by a name that the page points here (DNS
- * rebinding), or from a page of another origin. Without signatures both would be obeyed. Programs
- * send no `Origin`.
- */
-function demandOwnName(
-  { method, url, headers }: Request,
-  names: readonly string[] | undefined,
-): void {
-  const host = targetOf(method, url, headers.get("host"))?.authority ?? "";
-  if (names !== undefined && !names.includes(host)) {
-    throw new StoreError(
-      "forbidden",
-      `The host must be a name of this server, found ${show(host)}`,
-      { field: "host" },
-    );
-  }
-  const origin = headers.get("origin");
-  if (origin !== null && URL.parse(origin)?.host !== host) {
-    throw new StoreError("forbidden", "Requests from pages of another origin are not allowed", {
-      field: "origin",
-    });
-  }
-}
-
-function demandDigest(digest: Uint8Array | null): asserts digest is Uint8Array {
-  if (digest !== null) return;
-  const field = "content-digest";
-  throw new StoreError("unauthenticated", "The signature must cover content-digest", { field });
-}
-
-function checkDigest(bytes: Uint8Array, digest: Uint8Array | null): void {
-  demandDigest(digest);
-  if (hasDigest(bytes, digest)) return;
-  const field = "content-digest";
-  throw new StoreError("unauthenticated", "The body does not match the signed content-digest", {
-    field,
-  });
 }
 
 function read(schema: Schema<unknown>, value: unknown): unknown {

@@ -67,7 +67,7 @@ export class Refusal extends StoreError {
   }
 }
 
-/** An error as a status with problem details. A 5xx says nothing of what is inside. */
+/** Returns an error as a status with problem details. A 5xx reveals nothing internal. */
 export function problemOf(error: unknown, requestId: string): {
   status: number;
   code: StoreErrorCode | "internal";
@@ -79,7 +79,7 @@ export function problemOf(error: unknown, requestId: string): {
   const code = known?.code ?? "internal";
   const status = extras.status ?? (known === null ? 500 : STATUS[known.code]);
   const title = known === null ? "Internal error" : TITLE[known.code];
-  const hidden = status >= 500;
+  const shown = status >= 500 ? null : known;
   const retryAfter = extras.retryAfter ?? (status === 503 ? 1 : undefined);
   return {
     status,
@@ -93,16 +93,15 @@ export function problemOf(error: unknown, requestId: string): {
       type: `/docs#code-${code}`,
       title,
       status,
-      detail: hidden || known === null
-        ? `${title}; see the log for this request id`
-        : known.message,
+      detail: shown?.message ?? `${title}; see the log for this request id`,
       code,
-      ...(hidden || known?.field === undefined ? {} : { field: known.field }),
-      ...(hidden || known?.hint === undefined ? {} : { hint: known.hint }),
-      ...(hidden || known?.missing === undefined ? {} : { missing: known.missing }),
-      ...(extras.reason === undefined ? {} : { reason: extras.reason }),
+      // JSON leaves out what is undefined.
+      field: shown?.field,
+      hint: shown?.hint,
+      missing: shown?.missing,
+      reason: extras.reason,
       requestId,
-      ...(retryAfter === undefined ? {} : { retryAfter }),
+      retryAfter,
     },
   };
 }

@@ -1,12 +1,15 @@
 /**
- * Whether a request comes from this machine, so that it may see file names, servers and counts.
+ * Where a request comes from: from this machine, so that it may see file names, servers and counts, or
+ * from a web page that must not reach this server.
  *
  * @module
  */
 
 import { isIP } from "node:net";
 import type { BusAuth } from "../../core/operations.ts";
+import { StoreError } from "../../core/errors.ts";
 import { isLoopback } from "../../core/host/loopback.ts";
+import { show } from "../../core/validate.ts";
 import { targetOf } from "../../signature/base.ts";
 import type { ControlPlaneOptions, Peer } from "../options.ts";
 
@@ -29,11 +32,37 @@ export function maySeeDetails(
   const isForAnyone = detailsFor === undefined && busAuth !== "enforce";
   return (request, peer) => {
     // A web page may have pointed a name of its own here: see `authorities`.
-    const { method, url, headers } = request;
-    const host = targetOf(method, url, headers.get("host"))?.authority ?? "";
+    const host = hostOf(request);
     if (authorities !== undefined && !authorities.includes(host) && !isAddress(host)) return false;
     return isForAnyone || isOfThisMachine(request, peer);
   };
+}
+
+/**
+ * Refuses requests that a web page makes a browser send: by a name that the page points here (DNS
+ * rebinding), or from a page of another origin. Without signatures both would be obeyed. Programs
+ * send no `Origin`.
+ */
+export function demandOwnName(request: Request, names: readonly string[] | undefined): void {
+  const host = hostOf(request);
+  if (names !== undefined && !names.includes(host)) {
+    throw new StoreError(
+      "forbidden",
+      `The host must be a name of this server, found ${show(host)}`,
+      { field: "host" },
+    );
+  }
+  const origin = request.headers.get("origin");
+  if (origin !== null && URL.parse(origin)?.host !== host) {
+    throw new StoreError("forbidden", "Requests from pages of another origin are not allowed", {
+      field: "origin",
+    });
+  }
+}
+
+/** The host that a request names; empty for one that cannot be read. */
+function hostOf({ method, url, headers }: Request): string {
+  return targetOf(method, url, headers.get("host"))?.authority ?? "";
 }
 
 /** Whether a host is an address, or the one name that no other DNS can point here. */

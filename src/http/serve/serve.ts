@@ -9,6 +9,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { StoreError } from "../../core/errors.ts";
 import { listenHint } from "../../core/hints.ts";
+import { systemCode } from "../../core/host/system_code.ts";
 import { watchLoopDelay } from "../pipeline/loop_delay.ts";
 import { within } from "../../core/async/wait.ts";
 import { integer } from "../../core/validate.ts";
@@ -224,18 +225,10 @@ const LISTEN_FAULTS: Readonly<Record<string, string>> = {
   EINVAL: "this machine does not have this address",
 };
 
-/** The system's codes, where Deno gives its own error without one. */
-const DENO_CODES: Readonly<Record<string, string>> = {
-  AddrInUse: "EADDRINUSE",
-  PermissionDenied: "EACCES",
-  AddrNotAvailable: "EADDRNOTAVAIL",
-};
-
-/** Why a server cannot listen somewhere. */
+/** Describes why a server cannot listen somewhere. */
 export function listenError(error: unknown, hostname: string, port: number): StoreError {
-  const { code, name, message } = error as { code?: string; name?: string; message?: string };
+  const code = systemCode(error);
+  const why = LISTEN_FAULTS[code] ?? ((error instanceof Error && error.message) || code);
   const where = `Listening on ${hostname}, port ${port}`;
-  const system = code ?? DENO_CODES[name ?? ""] ?? "";
-  const why = LISTEN_FAULTS[system] ?? (message || code);
-  return new StoreError("unavailable", `${where}: ${why}`, { cause: error, ...listenHint(system) });
+  return new StoreError("unavailable", `${where}: ${why}`, { cause: error, ...listenHint(code) });
 }
