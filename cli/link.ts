@@ -9,6 +9,7 @@ import { isLoopback, isLoopbackUrl } from "../src/core/host/loopback.ts";
 import type { Context } from "./command.ts";
 import { UsageError } from "./terminal/failure.ts";
 import { hasTls } from "./settings/guards.ts";
+import { quote } from "./settings/read.ts";
 import type { Settings } from "./settings/settings.ts";
 
 /** `--url`. */
@@ -69,10 +70,6 @@ function originOf(name: string, text: string): string {
     throw new UsageError(`${name} must look like https://bus.example.org, found ${quote(text)}`);
   }
   return url.origin;
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
 }
 
 /** Returns the link of a token. Browsers do not send the part after `#`. */

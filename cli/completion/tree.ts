@@ -45,8 +45,6 @@ export interface Node {
   summary: string;
   /** What it does. */
   description: string;
-  /** How it is used, behind its name. */
-  usage: string;
   /** Its flags. */
   flags: Flag[];
   /** Its arguments. */
@@ -73,7 +71,6 @@ export function treeOf(parsed: CommandUnknownOpts, path: string[] = []): Node {
     path,
     summary: help.subcommandDescription(parsed),
     description: help.commandDescription(parsed),
-    usage: parsed.usage(),
     flags: help.visibleOptions(parsed).map((option): Flag => {
       const { short, long, description, defaultValue, argChoices, flags } = option;
       const [, name] = /[<[](.+?)[>\]]/.exec(flags) ?? [];

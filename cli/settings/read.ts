@@ -10,6 +10,16 @@ import { isIP } from "node:net";
 /** An invalid value; the message continues a sentence that begins with the setting's name. */
 export class BadValue extends Error {}
 
+/** Ends a message with the value that was found; not one that may contain a password. */
+export function foundText(value: string): string {
+  return value.includes("@") ? "" : `, found ${quote(value)}`;
+}
+
+/** Quotes a value for a message, at most 80 characters of it. */
+export function quote(value: string): string {
+  return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
+}
+
 /** Parses text, which must not be empty or contain control characters. */
 export function text(value: string): string {
   // deno-lint-ignore no-control-regex
@@ -84,10 +94,15 @@ export function route(value: string): string {
 /** Parses a NATS server's URL. */
 export function natsUrl(value: string): string {
   const url = URL.parse(value.includes("://") ? value : `nats://${value}`);
+  if (value.includes("@")) {
+    throw new BadValue(
+      "must not contain a user or password; use --nkey-seed-file or --creds instead",
+    );
+  }
   const fits = (url?.protocol === "nats:" || url?.protocol === "tls:") && url.hostname !== "" &&
-    /^\/?$/.test(url.pathname) && url.search + url.hash === "" && !value.includes("@");
+    /^\/?$/.test(url.pathname) && url.search + url.hash === "";
   if (fits) return url.href.replace(/\/$/, "");
-  throw new BadValue("must look like nats://10.0.0.1:4222, without user and password");
+  throw new BadValue("must look like nats://127.0.0.1:4222 or tls://host:4222");
 }
 
 /** Parses a name of the server: `host` or `host:port`. */

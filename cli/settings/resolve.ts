@@ -7,7 +7,7 @@
 import { readFile } from "node:fs/promises";
 import { systemCode } from "../../src/core/host/system_code.ts";
 import { UsageError } from "../terminal/failure.ts";
-import { BadValue } from "./read.ts";
+import { BadValue, foundText, quote } from "./read.ts";
 import { flagOf, type Key, KEYS, type Settings, SPECS, variableOf } from "./settings.ts";
 
 /** The source of a value, in order of precedence. */
@@ -80,8 +80,8 @@ export function resolve({ flags, env, file }: Given): Resolved {
       settings[key] = SPECS[key].read(value);
     } catch (error) {
       if (!(error instanceof BadValue)) throw error;
-      const found = key === "clusterPass" || value === undefined ? "" : `, found ${quote(value)}`;
-      problems.push(`${where} ${error.message}${found}`);
+      const shown = key === "clusterPass" || value === undefined ? "" : foundText(value);
+      problems.push(`${where} ${error.message}${shown}`);
     }
   }
   onlyOneSecret(settings, sources as Record<Key, Source>, problems);
@@ -161,8 +161,4 @@ function distance(a: string, b: string): number {
     row = next;
   }
   return row[b.length]!;
-}
-
-function quote(value: string): string {
-  return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
 }

@@ -9,12 +9,12 @@ import type { Store } from "../../mod.ts";
 import { isStoreError, StoreError } from "../../src/core/errors.ts";
 import { systemCode } from "../../src/core/host/system_code.ts";
 import type { NatsOptions, TlsOptions } from "../../src/nats/connection/connect.ts";
-import { show } from "../../src/core/validate.ts";
 import { audited } from "./audit.ts";
 import { chosenStore } from "./chosen.ts";
 import { makeFolder } from "./folder.ts";
 import type { Context, ServerFlags, StoreFlags } from "../command.ts";
 import { orAbort } from "../../src/core/async/wait.ts";
+import { BadValue, foundText, natsUrl } from "../settings/read.ts";
 import { UsageError } from "../terminal/failure.ts";
 import { printable, say } from "../terminal/output.ts";
 
@@ -80,26 +80,14 @@ async function tlsOf(ca?: string, localCert?: string): Promise<TlsOptions> {
   });
 }
 
-/**
- * Checks a server's URL. A password would appear in the list of processes, so it is rejected, and
- * not repeated.
- */
+/** Parses a server's URL. One with a password is not repeated, nor accepted: see `ps`. */
 function serverUrl(given: string): string {
-  const url = URL.parse(given.includes("://") ? given : `nats://${given}`);
-  if (given.includes("@")) {
-    throw new UsageError(
-      "--nats-url must not contain a user or password; use --nkey-seed-file or --creds instead",
-    );
+  try {
+    return natsUrl(given);
+  } catch (error) {
+    if (!(error instanceof BadValue)) throw error;
+    throw new UsageError(`--nats-url ${error.message}${foundText(given)}`);
   }
-  const known = url?.protocol === "nats:" || url?.protocol === "tls:";
-  if (
-    !known || url.hostname === "" || !/^\/?$/.test(url.pathname) || url.search + url.hash !== ""
-  ) {
-    throw new UsageError(
-      `--nats-url must look like nats://127.0.0.1:4222 or tls://host:4222, found ${show(given)}`,
-    );
-  }
-  return url.href.replace(/\/$/, "");
 }
 
 async function text(flag: string, path: string): Promise<string> {

@@ -109,6 +109,26 @@ Deno.test("every setting is read from its flag, its variable and the file, in th
   }
 });
 
+Deno.test("a password in a URL is not repeated, wherever it stands", () => {
+  for (const key of ["natsUrl", "routes", "authority"] as const) {
+    for (const text of ["nats://ada:sekret@a:1", "http://?, nats://ada:sekret@a:1"]) {
+      for (
+        const given of [
+          { flags: { [key]: text } },
+          { env: { [variableOf(key)]: text } },
+          { file: { path: "a.toml", values: { [key]: text.split(", ") } } },
+        ]
+      ) {
+        assert.throws(() => resolve({ ...NOTHING, ...given }), (error: Error) => {
+          assert.match(error.message, /must/);
+          assert.doesNotMatch(error.message, /sekret/);
+          return true;
+        });
+      }
+    }
+  }
+});
+
 Deno.test("a value that cannot be is told with the place where it stands, and all at once", () => {
   const wrong: [Key, string][] = [
     ["bind", "a b"],
