@@ -11,8 +11,8 @@ import { callerOf } from "../shared/api.ts";
 import { type Kept, kept } from "../shared/keep.ts";
 import { KeyFile } from "../shared/key_file.tsx";
 import { type Keys, type Lack, lackOf } from "../shared/keys.ts";
-import { Button, Heading, Logo } from "../shared/page.tsx";
-import { type Api, apiOf } from "./data/api.ts";
+import { Button, Heading, Logo, Notice } from "../shared/page.tsx";
+import { apiOf } from "./data/api.ts";
 import { Failure, failureOf } from "./data/failure.ts";
 import { shortKey, visible } from "./format.ts";
 import { useTask } from "./hooks.ts";
@@ -52,7 +52,7 @@ export function SignIn(
           <p class="muted">{location.host}</p>
         </div>
       </div>
-      {ended !== null && <div class="notice bad" role="alert">{ended}</div>}
+      {ended !== null && <Notice tone="bad">{ended}</Notice>}
       {lack !== null ? <Lacking lack={lack} /> : (
         <>
           {task.failure && <Trouble failure={task.failure} />}
@@ -107,48 +107,32 @@ export function SignIn(
 
 /** Who the keys belong to, when that is an admin. */
 async function adminOf(keys: Keys): Promise<User> {
-  const { user } = await refusedInWords(keys, apiOf(callerOf(keys), () => {}).me());
-  if (user === null) {
-    throw new Failure(
-      "problem",
-      `The key ${shortKey(keys.signPub)} does not belong to a user of this server.`,
-    );
-  }
-  if (user.role !== "admin" || user.status !== "active") {
-    throw new Failure(
-      "problem",
-      `${
-        visible(user.handle)
-      } is not an admin here. The console is for admins: ask one to make you an admin.`,
-    );
-  }
-  return user;
-}
-
-async function refusedInWords(keys: Keys, me: ReturnType<Api["me"]>): ReturnType<Api["me"]> {
-  try {
-    return await me;
-  } catch (error) {
+  const refused = (text: string) => new Failure("problem", text);
+  const noUser = `The key ${shortKey(keys.signPub)} does not belong to`;
+  const { user } = await apiOf(callerOf(keys), () => {}).me().catch((error) => {
     const failure = failureOf(error);
     if (failure.kind !== "ended") throw failure;
-    throw new Failure(
-      "problem",
-      `The key ${
-        shortKey(keys.signPub)
-      } does not belong to an active user of this server. Was its access ` +
-        "revoked, or is the file for another server?",
+    throw refused(
+      `${noUser} an active user of this server. Was its access revoked, or is the file for ` +
+        "another server?",
     );
-  }
+  });
+  if (user === null) throw refused(`${noUser} a user of this server.`);
+  if (user.role === "admin" && user.status === "active") return user;
+  const name = visible(user.handle);
+  throw refused(
+    `${name} is not an admin here. The console is for admins: ask one to make you an admin.`,
+  );
 }
 
 function Lacking({ lack }: { lack: Lack }): JSX.Element {
   return (
-    <div class="notice bad" role="alert">
+    <Notice tone="bad">
       {lack === "insecure"
         ? "Browsers sign only on pages loaded over HTTPS, or from this machine. Open the console " +
           "with https://, or on the server itself as http://127.0.0.1."
         : "This browser is too old: it cannot sign with Ed25519. A current Firefox, Chrome, Edge or " +
           "Safari can."}
-    </div>
+    </Notice>
   );
 }
