@@ -9,9 +9,9 @@ export function kept<T>(ms: number, work: () => Promise<T>): () => Promise<T> {
   let last: { answer: Promise<T>; endedAt: number } | null = null;
   return () => {
     if (last === null || performance.now() - last.endedAt > ms) {
-      const it = last = { answer: work(), endedAt: Infinity };
-      const end = () => void (it.endedAt = performance.now());
-      it.answer.then(end, end);
+      const call = last = { answer: work(), endedAt: Infinity };
+      const end = () => void (call.endedAt = performance.now());
+      call.answer.then(end, end);
     }
     return last.answer;
   };

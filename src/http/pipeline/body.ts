@@ -65,8 +65,8 @@ async function readFrom(reader: ReadableStreamDefaultReader<Uint8Array>) {
 async function bytesOf(request: Request, max: number, share: BodyShare): Promise<Uint8Array> {
   let bytes = new Uint8Array();
   let length = 0;
-  for await (const it of bodyOf(request, max)) {
-    const needed = length + it.length;
+  for await (const part of bodyOf(request, max)) {
+    const needed = length + part.length;
     if (needed > bytes.length) {
       const size = Math.min(max, Math.max(4096, needed, 2 * bytes.length));
       share.hold(size);
@@ -74,7 +74,7 @@ async function bytesOf(request: Request, max: number, share: BodyShare): Promise
       larger.set(bytes.subarray(0, length));
       bytes = larger;
     }
-    bytes.set(it, length);
+    bytes.set(part, length);
     length = needed;
   }
   return bytes.subarray(0, length);

@@ -100,10 +100,10 @@ export class Pipeline {
   }
 
   /** Answers a request, or throws the error it met. */
-  async run(it: Incoming): Promise<Response> {
+  async run(incoming: Incoming): Promise<Response> {
     const shares: BodyShare[] = [];
     try {
-      return await this.#run(it, (key) => {
+      return await this.#run(incoming, (key) => {
         const share = this.#budget.open(key);
         shares.push(share);
         return share;
@@ -113,15 +113,15 @@ export class Pipeline {
     }
   }
 
-  async #run(it: Incoming, openShare: (key: string | null) => BodyShare): Promise<Response> {
-    const { route, request, params } = it;
+  async #run(incoming: Incoming, openShare: (key: string | null) => BodyShare): Promise<Response> {
+    const { route, request, params } = incoming;
     if (this.#around.busAuth !== "enforce") demandOwnName(request, this.#options.authorities);
-    if (route.who === "newcomer") await this.#registrations(it.address);
+    if (route.who === "newcomer") await this.#registrations(incoming.address);
     const isOpen = route.who === "anyone";
-    if (isOpen) await this.#questions(it.address);
+    if (isOpen) await this.#questions(incoming.address);
     const { endpoint, digest, fault, proof } = isOpen ? NOBODY : this.#senders.sender(request);
     // A missing permission is thrown under `enforce`, and reported under `soft`.
-    const judge = (check: () => void | Promise<void>) => this.#judge(it, endpoint, check);
+    const judge = (check: () => void | Promise<void>) => this.#judge(incoming, endpoint, check);
     // An unproved sender is not checked further: what `enforce` would have done has been reported.
     const isJudged = !isOpen && this.#around.busAuth !== "off" && fault === null;
     if (fault !== null) {
@@ -141,7 +141,7 @@ export class Pipeline {
       let early = 0;
       if (proof !== null) await judge(() => void (early = this.#senders.demandUnseen(proof, by)));
       if (early > 0) {
-        await it.slot.waitFor(() => delay(early));
+        await incoming.slot.waitFor(() => delay(early));
         isAllowed = await judge(mayDo);
       }
       if (route.streams && request.method === "PUT") await judge(() => demandDigest(digest));
@@ -149,9 +149,9 @@ export class Pipeline {
     const query = read(route.query ?? NO_QUERY, given);
     // Anyone can create new keys or send no signature, and an unproved key could be anyone's.
     const isUnknown = isOpen || route.who === "newcomer";
-    const address = it.address === "" ? null : groupOf(it.address);
+    const address = incoming.address === "" ? null : groupOf(incoming.address);
     const share = openShare(isUnknown ? address : isAllowed ? endpoint : null);
-    const body = await this.#body(it, share, async (bytes) => {
+    const body = await this.#body(incoming, share, async (bytes) => {
       // Also without a body: a body that was signed must not be removed on the way.
       if (isJudged && (bytes.length > 0 || digest !== null)) {
         await judge(() => checkDigest(bytes, digest));
@@ -166,20 +166,20 @@ export class Pipeline {
       requireEncrypted: this.#options.requireEncrypted ?? false,
       quotas: this.#quotas,
       inTurn: (key, work) =>
-        this.#inTurn(it, key, work, async () => {
+        this.#inTurn(incoming, key, work, async () => {
           if (isAllowed) await judge(mayDo);
         }),
       tellFailure: (what, error) =>
         this.#around.tell({
           level: "warn",
           event: "failed",
-          requestId: it.requestId,
+          requestId: incoming.requestId,
           route: route.id,
           code: error instanceof StoreError ? error.code : "internal",
           reason: `${what}: ${error instanceof Error ? error.message : String(error)}`,
         }),
       operations,
-      isGone: it.isGone,
+      isGone: incoming.isGone,
       request,
       endpoint,
       params,
@@ -202,7 +202,7 @@ export class Pipeline {
     // A stream, or a wait for changes, must not count as load.
     const takesTime = route.waits === true || (route.streams && request.method === "PUT");
     const handle = async () => await route.handle(call);
-    const work = () => takesTime ? it.slot.waitFor(handle) : handle();
+    const work = () => takesTime ? incoming.slot.waitFor(handle) : handle();
     const answer = await this.#around.record(route, call, proof !== null, work);
     return answer instanceof Response ? answer : respond(answer, route.status);
   }

@@ -33,8 +33,8 @@ export function by<T>(
 }
 
 /** The same, with another description. */
-export function described<T>(it: Schema<T>, description: string): Schema<T> {
-  return { ...it, json: { ...it.json, description } };
+export function described<T>(schema: Schema<T>, description: string): Schema<T> {
+  return { ...schema, json: { ...schema.json, description } };
 }
 
 /** One of some words. */
@@ -43,29 +43,29 @@ export function oneOf<const T extends string>(values: readonly T[]): Schema<T> {
 }
 
 /** A field that may be absent. */
-export function optional<T>(it: Schema<T>): Schema<T | undefined> {
+export function optional<T>(schema: Schema<T>): Schema<T | undefined> {
   return {
-    json: it.json,
+    json: schema.json,
     optional: true,
-    read: (field, value) => value === undefined ? undefined : it.read(field, value),
+    read: (field, value) => value === undefined ? undefined : schema.read(field, value),
   };
 }
 
 /** A field of an answer that may be null. */
-export function nullable<T>(it: Schema<T>): Schema<T | null> {
+export function nullable<T>(schema: Schema<T>): Schema<T | null> {
   return {
-    json: { anyOf: [it.json, { type: "null" }] },
-    optional: it.optional,
-    read: (field, value) => value === null ? null : it.read(field, value),
+    json: { anyOf: [schema.json, { type: "null" }] },
+    optional: schema.optional,
+    read: (field, value) => value === null ? null : schema.read(field, value),
   };
 }
 
 /** A list. */
-export function list<T>(it: Schema<T>): Schema<T[]> {
+export function list<T>(item: Schema<T>): Schema<T[]> {
   return {
-    json: { type: "array", items: it.json },
+    json: { type: "array", items: item.json },
     optional: false,
-    read: (field, value) => check.array(field, value).map((v, i) => it.read(`${field}[${i}]`, v)),
+    read: (field, value) => check.array(field, value).map((v, i) => item.read(`${field}[${i}]`, v)),
   };
 }
 
@@ -98,8 +98,11 @@ export function object<F extends Fields>(
         throw new StoreError("invalid", message, { field: inside(name.slice(0, 64)) });
       }
       const found: Record<string, unknown> = {};
-      for (const [name, it] of entries) {
-        const value = it.read(inside(name), Object.hasOwn(given, name) ? given[name] : undefined);
+      for (const [name, schema] of entries) {
+        const value = schema.read(
+          inside(name),
+          Object.hasOwn(given, name) ? given[name] : undefined,
+        );
         if (value !== undefined) found[name] = value;
       }
       return found as { [K in keyof F]: Read<F[K]> };

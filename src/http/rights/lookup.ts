@@ -29,10 +29,10 @@ export async function withStatus(
   store: Pick<Store, "isAuthorized" | "getUser">,
   members: readonly Member[],
 ): Promise<(Member & { status: UserStatus | null })[]> {
-  const statusOf = async (it: Member) => {
+  const statusOf = async ({ endpoint }: Member) => {
     // Most are active, which is answered from memory.
-    if (await store.isAuthorized(it.endpoint)) return "active";
-    return (await userOf(store, it.endpoint))?.status ?? null;
+    if (await store.isAuthorized(endpoint)) return "active";
+    return (await userOf(store, endpoint))?.status ?? null;
   };
   const found: (Member & { status: UserStatus | null })[] = [];
   for (let from = 0; from < members.length; from += AT_ONCE) {

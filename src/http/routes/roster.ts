@@ -37,15 +37,15 @@ export async function rosterOf(
   const without = members.filter((it) => hasKey(it) === false);
   const rest = (lacking ? without : members).filter((it) => after === null || it.endpoint > after);
   const shown = rest.slice(0, limit);
-  const items = await Promise.all(shown.map(async (it) => {
-    const user = await userOf(store, it.endpoint);
+  const items = await Promise.all(shown.map(async (member) => {
+    const user = await userOf(store, member.endpoint);
     return {
-      endpoint: it.endpoint,
-      role: it.role,
-      joinedAt: it.joinedAt,
+      endpoint: member.endpoint,
+      role: member.role,
+      joinedAt: member.joinedAt,
       handle: user?.handle ?? null,
       status: user?.status ?? null,
-      hasKey: hasKey(it),
+      hasKey: hasKey(member),
     };
   }));
   return {

@@ -116,8 +116,8 @@ export function numberInQuery(
   json: JsonSchema,
 ): Schema<number> {
   return by((field, value) => {
-    const it = typeof value === "string" && /^\d{1,10}$/.test(value) ? Number(value) : value;
-    return check.integer(field, it, min, max);
+    const number = typeof value === "string" && /^\d{1,10}$/.test(value) ? Number(value) : value;
+    return check.integer(field, number, min, max);
   }, { type: "integer", minimum: min, maximum: max, ...json });
 }
 
@@ -240,8 +240,8 @@ export const BODY = {
 export type SealedKeyJson = Omit<SealedKey, "sealedKey"> & { sealedKey: string };
 
 /** The JSON form of a sealed key. */
-export function sealedKeyJson(it: SealedKey): SealedKeyJson {
-  return { ...it, sealedKey: Buffer.from(it.sealedKey).toString("base64url") };
+export function sealedKeyJson(key: SealedKey): SealedKeyJson {
+  return { ...key, sealedKey: Buffer.from(key.sealedKey).toString("base64url") };
 }
 
 /** A number of things, in an answer. */
