@@ -36,6 +36,10 @@ Deno.test("commands use the file that the server's settings name, as it does", (
     const deep = { UNIBUS_DB: `${dir}/deep/er/theirs.db` };
     assert.equal((await cli(["invite", "create", "--create"], { env: deep })).code, 0);
     assert.equal(statSync(`${dir}/deep`).mode & 0o777, 0o700);
+    const blocked = await cli(["invite", "create", "--create"], {
+      env: { UNIBUS_DB: `${config}/a.db` },
+    });
+    assert.match(blocked.stderr, /^error: Creating the directory .*membershipd\.toml: /);
     const slip = ["--db", `${dir}/sl/ip.db`];
     const { code, stderr } = await cli(["invite", "create", "--create", ...slip], { env: deep });
     assert.deepEqual([code, existsSync(`${dir}/sl`)], [1, false]);
