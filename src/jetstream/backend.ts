@@ -5,7 +5,6 @@
  */
 
 import type { Backend, Range, RestoreOptions, SealedKeyCursor } from "../core/backend.ts";
-import { isStoreError } from "../core/errors.ts";
 import type {
   AccessChange,
   Counts,
@@ -19,28 +18,28 @@ import type {
   UserRole,
   UserStatus,
 } from "../core/model.ts";
-import { compareText, noCounts } from "../core/order.ts";
+import { noCounts } from "../core/order.ts";
 import { notEmpty } from "../core/rules.ts";
 import { Unreadable, unreadable } from "../core/checks/problems.ts";
 import { type BulkOptions, BulkWriter } from "./log/bulk.ts";
-import { BATCH_LIMIT, type Bucket, type Entry } from "./log/bucket.ts";
+import type { Bucket } from "./log/bucket.ts";
 import { Cache, type CacheOptions } from "./cache/cache.ts";
 import { markFilled } from "./cache/admins.ts";
 import { compare, type Diff, isData } from "./contents/compare.ts";
 import { Context } from "./transactions/context.ts";
-import { Directory } from "./cache/directory.ts";
 import { scan } from "./log/feed.ts";
 import { Fence } from "./log/fence.ts";
 import { checkHealth } from "./health.ts";
-import { inviteKey, isIndex, roomKey, userKey } from "./records/keys.ts";
+import { isIndex } from "./records/keys.ts";
 import { claimBucket, guardOf, type Marker, readMarker, writeMarker } from "./log/marker.ts";
 import { countMembers, pruneInvites, pruneSealedKeys } from "./transactions/prune.ts";
-import { RoomReads, RoomTransactions } from "./transactions/rooms.ts";
+import { Lists } from "./transactions/lists.ts";
+import { RoomReads } from "./transactions/reads.ts";
+import { RoomTransactions } from "./transactions/rooms.ts";
 import { Spool } from "./contents/spool.ts";
 import { streamInfo } from "./log/stream.ts";
 import { BucketRecords } from "./contents/stored.ts";
 import { InviteTransactions, UserTransactions } from "./transactions/users.ts";
-import { decodeInvite, decodeRoom, decodeUser, isVisible } from "./records/values.ts";
 import { aborted } from "./log/wire.ts";
 
 /** The backend of one bucket. */
@@ -55,7 +54,7 @@ export class JetStreamBackend implements Backend {
   readonly #reads: RoomReads;
   readonly #users: UserTransactions;
   readonly #invites: InviteTransactions;
-  readonly #directories: Record<"rooms" | "users" | "invites", Directory>;
+  readonly #lists: Lists;
   readonly #end: () => Promise<void>;
 
   /**
@@ -75,11 +74,7 @@ export class JetStreamBackend implements Backend {
     this.#reads = new RoomReads(this.#context);
     this.#users = new UserTransactions(this.#context);
     this.#invites = new InviteTransactions(this.#context);
-    this.#directories = {
-      rooms: new Directory(bucket, "rooms", roomKey),
-      users: new Directory(bucket, "users", userKey),
-      invites: new Directory(bucket, "invites", inviteKey),
-    };
+    this.#lists = new Lists(this.#context);
   }
 
   createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
@@ -91,20 +86,15 @@ export class JetStreamBackend implements Backend {
   }
 
   listRooms(range: Range): Promise<Room[]> {
-    return this.#list("rooms", range, roomKey, (entry, id) => {
-      const stored = decodeRoom(entry.key, id, entry.data);
-      return isVisible(stored) ? stored.room : null;
-    });
+    return this.#lists.rooms(range);
   }
 
-  async listRoomsForEndpoint(
+  listRoomsForEndpoint(
     endpoint: string,
     range: Range,
     accepted: boolean | null,
   ): Promise<Room[]> {
-    const rooms = await this.#reads.ofEndpoint(endpoint, accepted);
-    rooms.sort((a, b) => compareText(a.id, b.id));
-    return slice(rooms, range, (it, after) => compareText(it.id, after) > 0);
+    return this.#lists.roomsOf(endpoint, range, accepted);
   }
 
   deleteRoom(id: string): Promise<void> {
@@ -119,8 +109,8 @@ export class JetStreamBackend implements Backend {
     return this.#reads.member(roomId, endpoint);
   }
 
-  async listMembers(roomId: string, range: Range): Promise<Member[]> {
-    return slice(await this.#reads.members(roomId), range, (it, after) => it.endpoint > after);
+  listMembers(roomId: string, range: Range): Promise<Member[]> {
+    return this.#lists.members(roomId, range);
   }
 
   countMembers(roomId: string): Promise<number> {
@@ -147,31 +137,20 @@ export class JetStreamBackend implements Backend {
     return this.#rooms.putKey(key);
   }
 
-  async getSealedKey(
+  getSealedKey(
     roomId: string,
     endpoint: string,
     epoch: number | null,
   ): Promise<SealedKey | null> {
-    try {
-      return (await this.#reads.sealedKeys(roomId, epoch, endpoint)).at(-1) ?? null;
-    } catch (error) {
-      if (isStoreError(error, "not_found")) return null;
-      throw error;
-    }
+    return this.#reads.sealedKey(roomId, endpoint, epoch);
   }
 
-  async listSealedKeys(
+  listSealedKeys(
     roomId: string,
     epoch: number | null,
     range: Range<SealedKeyCursor>,
   ): Promise<SealedKey[]> {
-    const keys = await this.#reads.sealedKeys(roomId, epoch, null);
-    return slice(
-      keys,
-      range,
-      (it, after) =>
-        it.epoch > after.epoch || (it.epoch === after.epoch && it.endpoint > after.endpoint),
-    );
+    return this.#lists.sealedKeys(roomId, epoch, range);
   }
 
   pruneSealedKeys(roomId: string, keep: number): Promise<number> {
@@ -187,12 +166,7 @@ export class JetStreamBackend implements Backend {
   }
 
   listUsers(range: Range): Promise<User[]> {
-    return this.#list(
-      "users",
-      range,
-      userKey,
-      (entry, id) => decodeUser(entry.key, id, entry.data),
-    );
+    return this.#lists.users(range);
   }
 
   setUserStatus(signPub: string, status: UserStatus, at: string, force: boolean): Promise<User> {
@@ -224,12 +198,7 @@ export class JetStreamBackend implements Backend {
   }
 
   listInvites(range: Range): Promise<Invite[]> {
-    return this.#list(
-      "invites",
-      range,
-      inviteKey,
-      (entry, id) => decodeInvite(entry.key, id, entry.data),
-    );
+    return this.#lists.invites(range);
   }
 
   consumeInvite(id: string, user: User): Promise<User> {
@@ -242,32 +211,6 @@ export class JetStreamBackend implements Backend {
 
   pruneInvites(before: string): Promise<number> {
     return pruneInvites(this.#context, before);
-  }
-
-  /** Reads a page of a kind: IDs from the directory, records in one read. */
-  async #list<T>(
-    kind: "rooms" | "users" | "invites",
-    range: Range,
-    keyOf: (id: string) => string,
-    decode: (entry: Entry, id: string) => T | null,
-  ): Promise<T[]> {
-    const deadline = this.#context.deadline();
-    const directory = this.#directories[kind];
-    const items: T[] = [];
-    let after = range.after;
-    while (items.length < range.limit) {
-      const limit = Math.min(range.limit - items.length, BATCH_LIMIT);
-      const ids = await directory.list({ limit, after }, deadline);
-      if (ids.length === 0) break;
-      const found = await this.#bucket.getMany(ids.map(keyOf), directory.sequence, deadline);
-      for (const id of ids) {
-        const entry = found.get(keyOf(id));
-        const item = entry === undefined ? null : decode(entry, id);
-        if (item !== null) items.push(item);
-      }
-      after = ids.at(-1)!;
-    }
-    return items;
   }
 
   async *records(signal?: AbortSignal): AsyncGenerator<StoreRecord> {
@@ -392,10 +335,4 @@ export async function isEmpty(bucket: Bucket, signal?: AbortSignal): Promise<boo
     },
   });
   return empty;
-}
-
-function slice<T, K>(items: T[], range: Range<K>, isBehind: (it: T, after: K) => boolean): T[] {
-  const { after, limit } = range;
-  const from = after === null ? 0 : items.findIndex((it) => isBehind(it, after));
-  return from < 0 ? [] : items.slice(from, from + limit);
 }

@@ -1,44 +1,49 @@
 /**
- * Keeps the keys of one kind in order, for lists, because NATS has no range reads. The first list
- * scans the bucket; later ones apply the changes since, so a list costs its page, not the bucket.
+ * The keys of a list in its order: NATS has no range reads. Read by one scan at the first list, then
+ * brought up to date by what has changed since; a list costs its page, not the bucket.
  *
  * @module
  */
 
-import type { Range } from "../../core/backend.ts";
-import { compareText } from "../../core/order.ts";
 import { type Bucket, type Entry, MARKER_TTL_SECONDS } from "../log/bucket.ts";
 import { scan } from "../log/feed.ts";
-import { parseKey } from "../records/keys.ts";
 import { unknownKey } from "../records/values.ts";
-import { left } from "../log/wire.ts";
+import { SortedTexts } from "./sorted.ts";
 
-/** Number of changes up to which reading them individually is faster than a scan. */
+/** Changes read one by one before a scan of what has changed is the quicker way. */
 const STEPS = 32;
 
-/** The ordered keys of one kind. */
+/** What a directory lists. */
+export interface DirectoryOptions {
+  /** What is attempted, for messages. */
+  what: string;
+  /** The keys. */
+  pattern: string;
+  /** The id that a key bears, by which the list is ordered; `null` when it is not the key of an id. */
+  idOf: (key: string) => string | null;
+}
+
+/** The ordered ids of the keys that match one pattern. */
 export class Directory {
   readonly #bucket: Bucket;
-  readonly #space: string;
-  readonly #pattern: string;
-  readonly #keyOf: (id: string) => string;
-  /** Keys that are not the encoding of an ID. A list without them would omit records. */
+  readonly #options: DirectoryOptions;
+  readonly #patience: number;
+  /** Keys that no id is written as. A list without them would leave records out. */
   readonly #unreadable = new Set<string>();
-  #ids: string[] | null = null;
+  readonly #ids = new SortedTexts();
+  #isWhole = false;
   #sequence = 0;
-  #readAt = 0;
+  #readAt = -Infinity;
   #turn: Promise<unknown> = Promise.resolve();
 
   /**
-   * @param bucket The bucket
-   * @param space The kind: the first part of the keys
-   * @param keyOf Returns the key of an ID; lists are ordered by ID
+   * @param bucket Where the keys are
+   * @param patience How long reading them may go without progress, milliseconds
    */
-  constructor(bucket: Bucket, space: "rooms" | "users" | "invites", keyOf: (id: string) => string) {
+  constructor(bucket: Bucket, patience: number, options: DirectoryOptions) {
     this.#bucket = bucket;
-    this.#space = space;
-    this.#pattern = `${space}.>`;
-    this.#keyOf = keyOf;
+    this.#patience = patience;
+    this.#options = options;
   }
 
   /** The sequence up to which changes have been applied. */
@@ -46,92 +51,94 @@ export class Directory {
     return this.#sequence;
   }
 
-  /**
-   * Returns the IDs after `range.after`, up to date as of this call.
-   *
-   * @throws {StoreError} corrupt: a key cannot be read
-   */
-  async list(range: Range, deadline: number): Promise<string[]> {
-    const turn = this.#turn.then(() => this.#refresh(deadline));
+  /** Brings it up to date as of this call; `corrupt` when a key cannot be read. */
+  async refresh(): Promise<void> {
+    const turn = this.#turn.then(() => this.#refresh());
     this.#turn = turn.catch(() => {});
-    const ids = await turn;
-    for (const key of this.#unreadable) {
-      throw unknownKey(key, `Listing ${this.#space}`);
-    }
-    const from = range.after === null ? 0 : upperBound(ids, range.after);
-    return ids.slice(from, from + range.limit);
+    await turn;
+    for (const key of this.#unreadable) throw unknownKey(key, this.#options.what);
   }
 
-  async #refresh(deadline: number): Promise<string[]> {
+  /** Ids behind `after`, or the first ones for `null`, at most `limit`. */
+  after(after: string | null, limit: number): string[] {
+    return this.#ids.after(after, limit);
+  }
+
+  async #refresh(): Promise<void> {
     const now = Date.now();
-    // Delete markers expire: after a long time without an update, one may have been missed.
-    if (this.#ids === null || now - this.#readAt > MARKER_TTL_SECONDS * 500) {
-      return await this.#read(deadline);
-    }
-    for (let step = 0; step < STEPS; step++) {
-      const entry = await this.#bucket.next(this.#pattern, this.#sequence + 1, deadline);
-      if (entry === null) {
-        this.#readAt = now;
-        return this.#ids;
-      }
-      this.#apply(this.#ids, entry);
-    }
-    return await this.#read(deadline);
+    // Delete markers are gone after a while: who has not looked for so long may have missed one.
+    if (now - this.#readAt > MARKER_TTL_SECONDS * 500) this.#forget(now);
+    if (!this.#isWhole || !await this.#step()) await this.#read();
+    this.#isWhole = true;
+    this.#readAt = now;
   }
 
-  async #read(deadline: number): Promise<string[]> {
-    const ids = new Set<string>();
+  #forget(now: number): void {
+    this.#isWhole = false;
+    this.#readAt = now;
+    this.#sequence = 0;
+    this.#ids.clear();
     this.#unreadable.clear();
-    let sequence = 0;
-    const readAt = Date.now();
+  }
+
+  /** Reads a few changes one by one; whether there were no more. */
+  async #step(): Promise<boolean> {
+    for (let step = 0; step < STEPS; step++) {
+      const deadline = Date.now() + this.#patience;
+      const entry = await this.#bucket.next(this.#options.pattern, this.#sequence + 1, deadline);
+      if (entry === null) return true;
+      this.#apply(entry);
+    }
+    return false;
+  }
+
+  /** Reads all that has come since. What an interrupted scan has brought is kept: the next goes on. */
+  async #read(): Promise<void> {
     await scan(this.#bucket, {
-      pattern: this.#pattern,
-      patience: left(deadline),
-      onEntry: (entry) => {
-        const id = this.#idOf(entry);
-        if (id !== null && entry.data.length > 0) ids.add(id);
-        else if (id !== null) ids.delete(id);
-        sequence = entry.revision;
-      },
+      pattern: this.#options.pattern,
+      start: this.#sequence + 1,
+      patience: this.#patience,
+      onEntry: (entry) => this.#apply(entry),
     });
-    this.#ids = [...ids].sort(compareText);
-    this.#sequence = sequence;
-    this.#readAt = readAt;
-    return this.#ids;
   }
 
-  #apply(ids: string[], entry: Entry): void {
-    this.#sequence = entry.revision;
-    const id = this.#idOf(entry);
-    if (id === null) return;
-    const at = upperBound(ids, id);
-    const there = ids[at - 1] === id;
-    if (entry.data.length > 0) {
-      if (!there) ids.splice(at, 0, id);
-    } else if (there) ids.splice(at - 1, 1);
-  }
-
-  /**
-   * Returns the ID of a key; records the key and returns `null` if it is not the encoding of an ID.
-   */
-  #idOf({ key, data }: Entry): string | null {
-    const parsed = parseKey(key);
-    const id = parsed?.space === "users" ? parsed.signPub : parsed && "id" in parsed && parsed.id;
-    if (id && this.#keyOf(id) === key) return id;
-    if (data.length > 0) this.#unreadable.add(key);
-    else this.#unreadable.delete(key);
-    return null;
+  #apply({ key, data, revision }: Entry): void {
+    this.#sequence = revision;
+    const id = this.#options.idOf(key);
+    const isThere = data.length > 0;
+    if (id === null) {
+      if (isThere) this.#unreadable.add(key);
+      else this.#unreadable.delete(key);
+    } else if (isThere) this.#ids.add(id);
+    else this.#ids.delete(id);
   }
 }
 
-/** Returns the index of the first ID after `id`. */
-function upperBound(ids: string[], id: string): number {
-  let low = 0;
-  let high = ids.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (compareText(ids[middle]!, id) <= 0) low = middle + 1;
-    else high = middle;
+/** The directories that were used last. */
+export class Directories {
+  readonly #bucket: Bucket;
+  readonly #patience: number;
+  readonly #most: number;
+  readonly #byPattern = new Map<string, Directory>();
+
+  /** @param most How many are kept */
+  constructor(bucket: Bucket, patience: number, most: number) {
+    this.#bucket = bucket;
+    this.#patience = patience;
+    this.#most = most;
   }
-  return low;
+
+  /** The directory of a pattern. */
+  of(options: DirectoryOptions): Directory {
+    const { pattern } = options;
+    const found = this.#byPattern.get(pattern) ??
+      new Directory(this.#bucket, this.#patience, options);
+    this.#byPattern.delete(pattern);
+    this.#byPattern.set(pattern, found);
+    for (const oldest of this.#byPattern.keys()) {
+      if (this.#byPattern.size <= this.#most) break;
+      this.#byPattern.delete(oldest);
+    }
+    return found;
+  }
 }

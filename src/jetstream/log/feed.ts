@@ -277,6 +277,8 @@ function milliseconds(duration: string): number {
 export interface ScanOptions {
   /** The keys to scan. Default: all, as one consistent state. */
   pattern?: string;
+  /** The first sequence of interest. Default 1. */
+  start?: number;
   /** Ends the scan. */
   signal?: AbortSignal;
   /** Milliseconds without a message after which it fails. Default 30,000. */
@@ -296,7 +298,7 @@ const QUIET = 50;
  * pending messages only says when to ask first: it may never reach 0.
  */
 export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> {
-  const { signal, pattern = ">", patience = 30_000 } = options;
+  const { signal, pattern = ">", start = 1, patience = 30_000 } = options;
   let heard = Date.now();
   let asked = 0;
   let pending = -1;
@@ -304,6 +306,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
   let failure: { error: unknown } | null = null;
   const feed = new Feed(bucket, {
     pattern,
+    start,
     opTimeout: Math.min(patience, 5000),
     onEntry: (entry, more) => {
       if (stopped) return;

@@ -20,8 +20,8 @@ import {
   roomExists,
   sealedKeyProblem,
 } from "../../core/rules.ts";
-import { alive, BATCH_LIMIT, type Entry, revisionOf, TooMany, type Write } from "../log/bucket.ts";
-import { Claims, type Read, scanLive, visible } from "./claims.ts";
+import { alive, revisionOf, type Write } from "../log/bucket.ts";
+import { Claims, type Read, visible } from "./claims.ts";
 import type { Budget, Context } from "./context.ts";
 import type { Reads } from "../log/fence.ts";
 import {
@@ -35,17 +35,13 @@ import {
 } from "../records/keys.ts";
 import {
   decodeMember,
-  decodeRoom,
-  decodeSealedKey,
   decodeUser,
   encodeIndex,
   encodeMember,
   encodeRoom,
   encodeSealedKey,
-  isAccepted,
   isVisible,
   type StoredRoom,
-  unknownKey,
 } from "../records/values.ts";
 import { Ambiguous, WrongRevision } from "../log/wire.ts";
 
@@ -299,124 +295,5 @@ export class RoomTransactions {
       if (isVisible(at.stored)) await this.#rekey(room, room, at, [], budget);
       else await this.#claims.purge(at, budget);
     });
-  }
-}
-
-function visibleRoom(id: string, entry: Entry | null): Room | null {
-  const stored = entry && decodeRoom(entry.key, id, entry.data);
-  return stored !== null && isVisible(stored) ? stored.room : null;
-}
-
-/** Read operations of rooms. */
-export class RoomReads {
-  readonly #context: Context;
-
-  constructor(context: Context) {
-    this.#context = context;
-  }
-
-  async get(id: string): Promise<Room | null> {
-    return visibleRoom(id, await this.#context.readOne(roomKey(id)));
-  }
-
-  async member(roomId: string, endpoint: string): Promise<Member | null> {
-    const cached = this.#context.cache.member(roomId, endpoint);
-    if (cached !== undefined) return cached;
-    const key = memberKey(roomId, endpoint);
-    const found = await this.#context.read([roomKey(roomId), key]);
-    const entry = found.get(key);
-    const room = visibleRoom(roomId, found.get(roomKey(roomId)) ?? null);
-    if (room === null || entry === undefined) return null;
-    return decodeMember(key, roomId, endpoint, entry.data);
-  }
-
-  async members(id: string): Promise<Member[]> {
-    const found = await this.#under(id, [`members.${encodeToken(id)}.>`]);
-    const members: Member[] = [];
-    for (const { key, data } of found.values()) {
-      const parsed = parseKey(key);
-      if (parsed?.space !== "members") throw unknownKey(key, `Listing members of room ${id}`);
-      members.push(decodeMember(key, id, parsed.endpoint, data));
-    }
-    return members.sort((a, b) => a.endpoint < b.endpoint ? -1 : 1);
-  }
-
-  /**
-   * Lists sealed keys by epoch and endpoint, without those above the room's epoch, which belong to
-   * an unfinished rekey.
-   */
-  async sealedKeys(
-    id: string,
-    epoch: number | null,
-    endpoint: string | null,
-  ): Promise<SealedKey[]> {
-    const room = { epoch: 0 };
-    const pattern = `room_keys.${encodeToken(id)}.${epoch ?? "*"}.${endpoint ?? "*"}`;
-    const found = await this.#under(id, [pattern], room);
-    const keys: SealedKey[] = [];
-    for (const { key, data } of found.values()) {
-      const parsed = parseKey(key);
-      if (parsed?.space !== "room_keys") {
-        throw unknownKey(key, `Reading sealed keys of room ${id}`);
-      }
-      if (parsed.epoch <= room.epoch) keys.push(decodeSealedKey(key, parsed, data));
-    }
-    return keys.sort((a, b) => a.epoch - b.epoch || (a.endpoint < b.endpoint ? -1 : 1));
-  }
-
-  /** Lists the rooms of an endpoint: all, only accepted ones, or only offers. */
-  async ofEndpoint(endpoint: string, accepted: boolean | null): Promise<Room[]> {
-    const index = await this.#many([`rooms_by_member.${endpoint}.*`]);
-    const rooms: Room[] = [];
-    const keys: string[] = [];
-    for (const { key, data } of index.values()) {
-      const parsed = parseKey(key);
-      if (parsed?.space !== "rooms_by_member") continue;
-      if (accepted === null || isAccepted(key, data) === accepted) keys.push(roomKey(parsed.room));
-    }
-    for (let from = 0; from < keys.length; from += BATCH_LIMIT) {
-      for (const it of (await this.#many(keys.slice(from, from + BATCH_LIMIT))).values()) {
-        const parsed = parseKey(it.key);
-        if (parsed?.space !== "rooms") continue;
-        const stored = decodeRoom(it.key, parsed.id, it.data);
-        if (isVisible(stored)) rooms.push(stored.room);
-      }
-    }
-    return rooms;
-  }
-
-  /**
-   * Reads matching entries at one point in time together with the room.
-   *
-   * @throws {StoreError} not_found: the room does not exist
-   */
-  async #under(
-    id: string,
-    patterns: string[],
-    into: { epoch: number } = { epoch: 0 },
-  ): Promise<Map<string, Entry>> {
-    const key = roomKey(id);
-    const found = await this.#many([key, ...patterns]);
-    const room = visibleRoom(id, found.get(key) ?? null);
-    if (room === null) throw notFound("room", id);
-    if (found.size > BATCH_LIMIT) {
-      // A scan may have been used, during which the room may have been recreated.
-      const now = visibleRoom(id, (await this.#many([key])).get(key) ?? null);
-      if (now === null) throw notFound("room", id);
-      if (now.createdAt !== room.createdAt) return await this.#under(id, patterns, into);
-    }
-    into.epoch = room.epoch;
-    found.delete(key);
-    return found;
-  }
-
-  async #many(patterns: string[]): Promise<Map<string, Entry>> {
-    const { bucket, floor } = this.#context;
-    try {
-      return await bucket.getMany(patterns, floor, this.#context.deadline());
-    } catch (error) {
-      if (!(error instanceof TooMany)) throw error;
-      return await scanLive(this.#context, patterns);
-    }
   }
 }

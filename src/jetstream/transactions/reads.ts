@@ -1,0 +1,98 @@
+/**
+ * Reads of one record of a room.
+ *
+ * @module
+ */
+
+import type { Member, Room, SealedKey } from "../../core/model.ts";
+import { type Entry, TooMany } from "../log/bucket.ts";
+import { scanLive } from "./claims.ts";
+import type { Context } from "./context.ts";
+import { encodeToken, memberKey, parseKey, roomKey, sealedKeyKey } from "../records/keys.ts";
+import { decodeMember, decodeRoom, decodeSealedKey, isVisible } from "../records/values.ts";
+
+/** The room in an entry, where readers see it. */
+export function visibleRoom(id: string, entry: Entry | null | undefined): Room | null {
+  const stored = entry ? decodeRoom(entry.key, id, entry.data) : null;
+  return stored !== null && isVisible(stored) ? stored.room : null;
+}
+
+/** The reading side of rooms. */
+export class RoomReads {
+  readonly #context: Context;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  async get(id: string): Promise<Room | null> {
+    return visibleRoom(id, await this.#context.readOne(roomKey(id)));
+  }
+
+  async member(roomId: string, endpoint: string): Promise<Member | null> {
+    const cached = this.#context.cache.member(roomId, endpoint);
+    if (cached !== undefined) return cached;
+    const key = memberKey(roomId, endpoint);
+    const found = await this.#context.read([roomKey(roomId), key]);
+    const entry = found.get(key);
+    const room = visibleRoom(roomId, found.get(roomKey(roomId)));
+    if (room === null || entry === undefined) return null;
+    return decodeMember(key, roomId, endpoint, entry.data);
+  }
+
+  /** A sealed key of an epoch, or for `null` of the highest that the endpoint has one of. */
+  async sealedKey(
+    roomId: string,
+    endpoint: string,
+    epoch: number | null,
+  ): Promise<SealedKey | null> {
+    let wanted = epoch ?? await this.#epoch(roomId);
+    for (;;) {
+      const key = sealedKeyKey(roomId, wanted, endpoint);
+      const found = await this.#context.read([roomKey(roomId), key]);
+      const room = visibleRoom(roomId, found.get(roomKey(roomId)));
+      if (room === null) return null;
+      if (epoch === null && room.epoch !== wanted) {
+        wanted = room.epoch;
+        continue;
+      }
+      // Those ahead of the room are part of an unfinished rekey.
+      const entry = wanted > room.epoch ? undefined : found.get(key);
+      if (entry !== undefined) {
+        return decodeSealedKey(key, { room: roomId, epoch: wanted, endpoint }, entry.data);
+      }
+      return epoch === null ? await this.#latestKey(room, endpoint) : null;
+    }
+  }
+
+  /** The epoch that a room had a moment ago. */
+  async #epoch(id: string): Promise<number> {
+    const { bucket, floor } = this.#context;
+    const found = await bucket.getMany([roomKey(id)], floor, this.#context.deadline());
+    return visibleRoom(id, found.get(roomKey(id)))?.epoch ?? 1;
+  }
+
+  /** Of who has none of the current epoch: whoever left, or was added without one. */
+  async #latestKey({ id, epoch }: Room, endpoint: string): Promise<SealedKey | null> {
+    let latest: SealedKey | null = null;
+    for (const { key, data } of (await this.#keysOf(id, endpoint)).values()) {
+      const parsed = parseKey(key);
+      if (parsed?.space !== "room_keys") continue;
+      if (parsed.epoch > epoch || parsed.epoch < (latest?.epoch ?? 0)) continue;
+      latest = decodeSealedKey(key, parsed, data);
+    }
+    return latest;
+  }
+
+  async #keysOf(id: string, endpoint: string): Promise<Map<string, Entry>> {
+    const pattern = `room_keys.${encodeToken(id)}.*.${endpoint}`;
+    const { bucket } = this.#context;
+    const sequence = await this.#context.fence(this.#context.deadline());
+    try {
+      return await bucket.getMany([pattern], sequence, this.#context.deadline());
+    } catch (error) {
+      if (!(error instanceof TooMany)) throw error;
+      return await scanLive(this.#context, [pattern]);
+    }
+  }
+}
