@@ -238,9 +238,7 @@ export class JetStreamBackend implements Backend {
     const sequence = info?.state.last_seq ?? 0;
     const read = await readMarker(this.#bucket, this.#context.deadline());
     const again = read.marker?.state === "in_progress" && read.marker.by === "import";
-    if (!replace && !again && !await isEmpty(this.#bucket, signal)) {
-      throw notEmpty(`Restoring into bucket ${this.#bucket.name}`);
-    }
+    if (!replace && !again) await this.#requireEmpty(signal);
     const marker: Marker = {
       state: "in_progress",
       by: "import",
@@ -275,6 +273,15 @@ export class JetStreamBackend implements Backend {
     this.#context.noteWritten(revision);
     onProgress?.(Object.values(counts).reduce((a, b) => a + b));
     return counts;
+  }
+
+  async #requireEmpty(signal: AbortSignal | undefined): Promise<void> {
+    const bucket = this.#bucket;
+    for (let key; (key = await firstRecord(bucket, signal)) !== null;) {
+      // Once a majority says so; else it has just been deleted.
+      if (await this.#context.readOne(key) === null) continue;
+      throw notEmpty(`Restoring into bucket ${bucket.name}`);
+    }
   }
 
   watchAccess(listener: (change: AccessChange) => void): () => void {
@@ -325,14 +332,19 @@ export async function applyDiffs(
 
 /** Reports whether the bucket has no records. */
 export async function isEmpty(bucket: Bucket, signal?: AbortSignal): Promise<boolean> {
-  let empty = true;
+  return await firstRecord(bucket, signal) === null;
+}
+
+/** The key of the oldest record, `null` where there is none. */
+async function firstRecord(bucket: Bucket, signal?: AbortSignal): Promise<string | null> {
+  let found: string | null = null;
   await scan(bucket, {
     signal,
     onEntry: (entry) => {
       if (entry.data.length === 0 || !isData(entry.key)) return;
-      empty = false;
+      found = entry.key;
       return false;
     },
   });
-  return empty;
+  return found;
 }

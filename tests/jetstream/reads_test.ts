@@ -6,8 +6,15 @@
  */
 
 import assert from "node:assert/strict";
-import { migrateKvToSqlite, migrateSqliteToKv, openJetStream } from "../../mod.ts";
-import { Fence, Reads } from "../../src/jetstream/log/fence.ts";
+import {
+  migrateKvToSqlite,
+  migrateSqliteToKv,
+  openJetStream,
+  StoreError,
+  type StoreErrorCode,
+} from "../../mod.ts";
+import { reader } from "../../src/move/steps.ts";
+import { Fence, isWrittenSince, Reads } from "../../src/jetstream/log/fence.ts";
 import { FENCE_KEY, userKey } from "../../src/jetstream/records/keys.ts";
 import { openBucket } from "../../src/jetstream/mod.ts";
 import { streamInfo } from "../../src/jetstream/log/stream.ts";
@@ -74,6 +81,78 @@ test("an answer that changes nothing, because it is so already, is confirmed by 
       await call();
       const next = await bucket.next(">", before + 1, Date.now() + 20_000);
       assert.equal(next?.key, FENCE_KEY, name);
+    }
+  } finally {
+    await end();
+  }
+});
+
+test("a refusal, and a change that finds nothing to do, is confirmed by a fence", async ({ nats }) => {
+  await using store = await openJetStream(nats);
+  const { kexPub } = await store.addUser({ ...person("ada"), role: "admin" });
+  const owner = { endpoint: ada, kexPub };
+  const sealedKey = new Uint8Array(80);
+  const sealedKeys = [{ endpoint: ada, sealedKey }];
+  await store.createRoom({ id: "a", subject: "a", owner, sealedKeys });
+  const spent = await store.createInvite({ createdBy: "cli" });
+  await store.cancelInvite(spent.invite.id);
+  // Builds the index of admins, which is a write.
+  await assert.rejects(store.revokeUser(ada), code("last_admin"));
+  const { signPub: nobody } = person("nobody");
+  const stranger = { endpoint: nobody, kexPub };
+  const { bucket, end } = await openBucket(nats);
+  const backend = reader(bucket);
+  const calls: Record<string, [outcome: StoreErrorCode | 0, () => Promise<unknown>]> = {
+    getRoom: ["not_found", () => store.getRoom("none")],
+    createRoom: [
+      "room_exists",
+      () => store.createRoom({ id: "a", subject: "a", owner, sealedKeys }),
+    ],
+    deleteRoom: ["not_found", () => store.deleteRoom("none")],
+    changeRoomOwner: ["not_found", () => store.changeRoomOwner("a", nobody)],
+    addMember: ["member_exists", () => store.addMember("a", owner)],
+    getMember: ["not_found", () => store.getMember("a", nobody)],
+    listMembers: ["not_found", () => store.listMembers("none")],
+    removeMember: ["room_owner", () => store.removeMember("a", ada)],
+    "removeMember: none": ["not_found", () => store.removeMember("a", nobody)],
+    joinRoom: ["not_found", () => store.joinRoom("a", nobody)],
+    rekeyRoom: ["conflict", () => store.rekeyRoom("a", { epoch: 7, sealedKeys })],
+    "rekeyRoom: a key": ["missing_key", () => store.rekeyRoom("a", { epoch: 2, sealedKeys: [] })],
+    putSealedKey: [
+      "not_found",
+      () => store.putSealedKey({ roomId: "a", epoch: 1, endpoint: nobody, sealedKey }),
+    ],
+    getSealedKey: ["not_found", () => store.getSealedKey("a", nobody)],
+    "getSealedKey: epoch": ["not_found", () => store.getSealedKey("a", ada, 2)],
+    listSealedKeys: ["not_found", () => store.listSealedKeys("none")],
+    pruneSealedKeys: [0, () => store.pruneSealedKeys("a", 5)],
+    "pruneSealedKeys: none": ["not_found", () => store.pruneSealedKeys("none", 5)],
+    addUser: ["user_exists", () => store.addUser(person("ada"))],
+    getUser: ["not_found", () => store.getUser(nobody)],
+    revokeUser: ["not_found", () => store.revokeUser(nobody)],
+    "revokeUser: last": ["last_admin", () => store.revokeUser(ada)],
+    setUserRole: ["last_admin", () => store.setUserRole(ada, "user")],
+    deleteUser: ["last_admin", () => store.deleteUser(ada)],
+    createInvite: ["conflict", () => backend.createInvite(spent.invite)],
+    getInvite: ["not_found", () => store.getInvite("ab".repeat(32))],
+    consumeInvite: ["invite_canceled", () => store.consumeInvite(spent.token, person("eve"))],
+    "consumeInvite: none": ["not_found", () => store.consumeInvite("ab".repeat(32), person("eve"))],
+    cancelInvite: ["not_found", () => store.cancelInvite("ab".repeat(32))],
+    pruneInvites: [0, () => store.pruneInvites("2026-01-01T00:00:00.000Z")],
+    restore: ["refused", () => store.restore([])],
+    "addMember: room": ["not_found", () => store.addMember("none", stranger)],
+  };
+  try {
+    for (const [name, [wanted, call]] of Object.entries(calls)) {
+      const before = await lastSequence(nats);
+      const found = await call().catch((error) => {
+        assert.ok(error instanceof StoreError, `${name}: ${error}`);
+        return error.code;
+      });
+      assert.equal(found, wanted, name);
+      const written = await bucket.next(">", before + 1, Date.now() + 20_000);
+      assert.equal(written?.key, FENCE_KEY, name);
+      assert.equal(await isWrittenSince(bucket, { sequence: before }, Date.now() + 20_000), false);
     }
   } finally {
     await end();

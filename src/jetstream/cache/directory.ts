@@ -1,6 +1,6 @@
 /**
- * The keys of a list in its order: NATS has no range reads. Read by one scan at the first list, then
- * brought up to date by what has changed since; a list costs its page, not the bucket.
+ * Keeps the keys of a list in order, because NATS has no range reads. The first list scans its keys;
+ * later ones apply the changes since, so a list costs its page, not the bucket.
  *
  * @module
  */
@@ -10,25 +10,25 @@ import { scan } from "../log/feed.ts";
 import { unknownKey } from "../records/values.ts";
 import { SortedTexts } from "./sorted.ts";
 
-/** Changes read one by one before a scan of what has changed is the quicker way. */
+/** Number of changes up to which reading them individually is faster than a scan of the changes. */
 const STEPS = 32;
 
 /** What a directory lists. */
 export interface DirectoryOptions {
-  /** What is attempted, for messages. */
+  /** The attempted operation, for error messages. */
   what: string;
-  /** The keys. */
+  /** Pattern of the keys. */
   pattern: string;
-  /** The id that a key bears, by which the list is ordered; `null` when it is not the key of an id. */
+  /** Returns the ID of a key, by which the list is ordered; `null` if the key is not the encoding of an ID. */
   idOf: (key: string) => string | null;
 }
 
-/** The ordered ids of the keys that match one pattern. */
+/** The ordered IDs of the keys that match one pattern. */
 export class Directory {
   readonly #bucket: Bucket;
   readonly #options: DirectoryOptions;
   readonly #patience: number;
-  /** Keys that no id is written as. A list without them would leave records out. */
+  /** Keys that are not the encoding of an ID. A list without them would omit records. */
   readonly #unreadable = new Set<string>();
   readonly #ids = new SortedTexts();
   #isWhole = false;
@@ -37,8 +37,8 @@ export class Directory {
   #turn: Promise<unknown> = Promise.resolve();
 
   /**
-   * @param bucket Where the keys are
-   * @param patience How long reading them may go without progress, milliseconds
+   * @param bucket The bucket
+   * @param patience Milliseconds that reading keys may take without progress
    */
   constructor(bucket: Bucket, patience: number, options: DirectoryOptions) {
     this.#bucket = bucket;
@@ -51,7 +51,11 @@ export class Directory {
     return this.#sequence;
   }
 
-  /** Brings it up to date as of this call; `corrupt` when a key cannot be read. */
+  /**
+   * Applies the changes up to this call.
+   *
+   * @throws {StoreError} corrupt: a key cannot be read
+   */
   async refresh(): Promise<void> {
     const turn = this.#turn.then(() => this.#refresh());
     this.#turn = turn.catch(() => {});
@@ -59,14 +63,14 @@ export class Directory {
     for (const key of this.#unreadable) throw unknownKey(key, this.#options.what);
   }
 
-  /** Ids behind `after`, or the first ones for `null`, at most `limit`. */
+  /** Returns up to `limit` IDs after `after`, or the first ones for `null`. */
   after(after: string | null, limit: number): string[] {
     return this.#ids.after(after, limit);
   }
 
   async #refresh(): Promise<void> {
     const now = Date.now();
-    // Delete markers are gone after a while: who has not looked for so long may have missed one.
+    // Delete markers expire: after a long time without an update, one may have been missed.
     if (now - this.#readAt > MARKER_TTL_SECONDS * 500) this.#forget(now);
     if (!this.#isWhole || !await this.#step()) await this.#read();
     this.#isWhole = true;
@@ -81,7 +85,7 @@ export class Directory {
     this.#unreadable.clear();
   }
 
-  /** Reads a few changes one by one; whether there were no more. */
+  /** Reads a few changes individually; returns whether there are no more. */
   async #step(): Promise<boolean> {
     for (let step = 0; step < STEPS; step++) {
       const deadline = Date.now() + this.#patience;
@@ -92,7 +96,7 @@ export class Directory {
     return false;
   }
 
-  /** Reads all that has come since. What an interrupted scan has brought is kept: the next goes on. */
+  /** Scans the changes. The next call continues a scan that was interrupted. */
   async #read(): Promise<void> {
     await scan(this.#bucket, {
       pattern: this.#options.pattern,
@@ -114,21 +118,21 @@ export class Directory {
   }
 }
 
-/** The directories that were used last. */
+/** Keeps the directories that were used last. */
 export class Directories {
   readonly #bucket: Bucket;
   readonly #patience: number;
   readonly #most: number;
   readonly #byPattern = new Map<string, Directory>();
 
-  /** @param most How many are kept */
+  /** @param most Number of directories to keep */
   constructor(bucket: Bucket, patience: number, most: number) {
     this.#bucket = bucket;
     this.#patience = patience;
     this.#most = most;
   }
 
-  /** The directory of a pattern. */
+  /** Returns the directory of a pattern. */
   of(options: DirectoryOptions): Directory {
     const { pattern } = options;
     const found = this.#byPattern.get(pattern) ??

@@ -1,13 +1,13 @@
 /**
- * Texts in the order of lists, in pieces: adding one costs the same among a hundred and among a million,
- * and nothing ever sorts them all, which would stop the process for seconds.
+ * Keeps texts in the order of lists, in small sorted pieces. Adding a text costs about the same in a set
+ * of a million, and all of them are never sorted at once, which would block the event loop for seconds.
  *
  * @module
  */
 
 import { compareText } from "../../core/order.ts";
 
-/** Most texts of a piece; a full one is halved. */
+/** Maximum number of texts in a piece; a larger one is split. */
 const MOST = 512;
 
 /** A set of texts, ordered as UTF-8 bytes. */
@@ -18,7 +18,7 @@ export class SortedTexts {
   add(text: string): void {
     const pieces = this.#pieces;
     const last = pieces.at(-1);
-    // Most come in order.
+    // Texts usually arrive in order.
     const at = last === undefined || compareText(last.at(-1)!, text) < 0
       ? pieces.length - 1
       : this.#pieceOf(text);
@@ -52,7 +52,7 @@ export class SortedTexts {
     this.#pieces = [];
   }
 
-  /** The first texts behind `after`, or of all for `null`, at most `limit`. */
+  /** Returns up to `limit` texts after `after`, or the first ones for `null`. */
   after(after: string | null, limit: number): string[] {
     const found: string[] = [];
     let at = after === null ? 0 : this.#pieceOf(after);
@@ -65,13 +65,13 @@ export class SortedTexts {
     return found;
   }
 
-  /** Index of the piece that a text belongs in; 0 where there is none. */
+  /** Returns the index of the piece that a text belongs to; 0 if there are no pieces. */
   #pieceOf(text: string): number {
     return Math.max(0, upperBound(this.#pieces, (it) => it[0]!, text) - 1);
   }
 }
 
-/** Index of the first item behind `text`. */
+/** Returns the index of the first item after `text`. */
 function upperBound<T>(items: T[], textOf: (it: T) => string, text: string): number {
   let low = 0;
   let high = items.length;

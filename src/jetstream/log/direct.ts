@@ -29,7 +29,7 @@ export type OnMessage = (subject: string, headers: MsgHdrs, data: Uint8Array) =>
 /**
  * Reads messages and returns the headers of the one that ends the answer.
  *
- * @throws {Transient} When the answer does not end within `timeout` milliseconds
+ * @throws {Transient} When no message comes for `timeout` milliseconds
  */
 export function directGet(
   nc: NatsConnection,
@@ -40,6 +40,7 @@ export function directGet(
 ): Promise<MsgHdrs> {
   return new Promise((resolve, reject) => {
     const inbox = createInbox();
+    let heard = false;
     const end = (settle: () => void) => {
       sub.unsubscribe();
       clearTimeout(timer);
@@ -48,6 +49,7 @@ export function directGet(
     const sub = subscribe(nc, inbox, {
       callback: (error, msg) => {
         if (error) return end(() => reject(new Transient(error.message)));
+        heard = true;
         const { headers = noHeaders(), data } = msg;
         const subject = headers.get(DirectMsgHeaders.Subject);
         if (subject === "") return end(() => resolve(headers));
@@ -58,7 +60,12 @@ export function directGet(
         }
       },
     });
-    const timer = setTimeout(() => end(() => reject(new Transient("timeout"))), timeout);
+    const look = () => {
+      if (!heard) return end(() => reject(new Transient("timeout")));
+      heard = false;
+      timer = setTimeout(look, timeout);
+    };
+    let timer = setTimeout(look, timeout);
     try {
       publish(nc, `$JS.API.DIRECT.GET.${stream}`, JSON.stringify(query), { reply: inbox });
     } catch (error) {

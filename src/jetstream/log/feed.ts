@@ -279,6 +279,8 @@ export interface ScanOptions {
   pattern?: string;
   /** The first sequence of interest. Default 1. */
   start?: number;
+  /** The sequence that the server must have seen when it says that this is all. */
+  minimum?: number;
   /** Ends the scan. */
   signal?: AbortSignal;
   /** Milliseconds without a message after which it fails. Default 30,000. */
@@ -289,6 +291,8 @@ export interface ScanOptions {
 
 /** Milliseconds without a message after which a scan asks the leader, whatever count is pending. */
 const QUIET = 50;
+/** What one look counts at most as time without a message, milliseconds: the process may not have run. */
+const AWAKE = 100;
 
 /**
  * Delivers all messages in stream order; a later message of a key replaces an earlier one. A message
@@ -298,8 +302,10 @@ const QUIET = 50;
  * pending messages only says when to ask first: it may never reach 0.
  */
 export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> {
-  const { signal, pattern = ">", start = 1, patience = 30_000 } = options;
+  const { signal, pattern = ">", start = 1, minimum = 0, patience = 30_000 } = options;
   let heard = Date.now();
+  let silence = 0;
+  let looked = heard;
   let asked = 0;
   let pending = -1;
   let stopped = false;
@@ -311,6 +317,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
     onEntry: (entry, more) => {
       if (stopped) return;
       heard = Date.now();
+      silence = 0;
       pending = more;
       if (options.onEntry(entry) === false) stopped = true;
     },
@@ -328,7 +335,8 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
         const asking = Date.now();
         let end: Awaited<ReturnType<typeof endOf>> = null;
         try {
-          end = await endOf(bucket, pattern, feed.position, asking + Math.min(patience, 5000));
+          const since = { pattern, minimum, position: feed.position };
+          end = await endOf(bucket, since, asking + Math.min(patience, 5000));
         } catch (error) {
           // On a slow connection the answer waits behind the messages.
           if (heard < asking) throw error;
@@ -337,7 +345,9 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
         if (end === "behind" || (end === "at" && between)) return;
         asked = Date.now();
       }
-      if (Date.now() - heard > patience) {
+      silence += Math.min(Date.now() - looked, AWAKE);
+      looked = Date.now();
+      if (silence > patience) {
         throw new StoreError("unavailable", `Scan: no message for ${patience} ms`);
       }
       // Ask the leader often near the end: under load the quiet moments are short.
@@ -351,13 +361,13 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
 /** Whether the leader has nothing that matches after `position`. */
 async function endOf(
   bucket: Bucket,
-  pattern: string,
-  position: number,
+  { pattern, minimum, position }: { pattern: string; minimum: number; position: number },
   deadline: number,
 ): Promise<"at" | "behind" | null> {
   const what = `Read stream ${bucket.stream}`;
   const read = (jsm: JetStreamManager) => jsm.streams.info(bucket.stream);
   const info = await manage(bucket.nc, what, read, { deadline });
+  if (info.state.last_seq < minimum) return null;
   if (info.state.last_seq <= position) return "at";
   // Readers write fences all the time: waiting for a moment without one could take long.
   const since = { sequence: position, pattern, except: (key: string) => key === FENCE_KEY };

@@ -1,5 +1,5 @@
 /**
- * The lists of a store: what they are of, how their keys are ordered, and what readers see of an item.
+ * Lists of a store: their keys, the order of these, and how an item is decoded.
  *
  * @module
  */
@@ -27,10 +27,10 @@ import {
   isAccepted,
 } from "../records/values.ts";
 
-/** Digits of an epoch. */
+/** Number of digits of the largest epoch. */
 const DIGITS = 10;
 
-/** All lists of one store. */
+/** The lists of one store. */
 export class Lists {
   readonly #pages: Pages;
 
@@ -86,7 +86,7 @@ export class Lists {
     }, range);
   }
 
-  /** Rooms of an endpoint: all, only those accepted, or only offers. */
+  /** Lists the rooms of an endpoint: all, only those accepted, or only offers. */
   roomsOf(endpoint: string, range: Range, accepted: boolean | null): Promise<Room[]> {
     return this.#pages.read({
       what: `Listing rooms of ${endpoint}`,
@@ -122,7 +122,10 @@ export class Lists {
     }, range);
   }
 
-  /** Sealed keys, by epoch and endpoint; those ahead of the room are part of an unfinished rekey. */
+  /**
+   * Lists sealed keys by epoch and endpoint, without those above the room's epoch, which belong to
+   * an unfinished rekey.
+   */
   sealedKeys(
     roomId: string,
     epoch: number | null,

@@ -1,6 +1,6 @@
 /**
- * Reads a list, a page at a time: its keys come from one read where they are few, and else from a
- * directory; the page itself is read as of one moment, with the room that it is of.
+ * Reads lists page by page. The keys come from one batched read if there are few, else from a directory.
+ * The records of a page are read in batches, each at one sequence together with the list's room.
  *
  * @module
  */
@@ -16,9 +16,9 @@ import { visibleRoom } from "./reads.ts";
 import { roomKey } from "../records/keys.ts";
 import { unknownKey } from "../records/values.ts";
 
-/** Kinds of records that have a list of all. */
+/** Number of kinds that have a list of all records. */
 const KINDS = 3;
-/** Directories of single rooms and endpoints that are kept. */
+/** Number of directories of single rooms and endpoints to keep. */
 const LARGE = 8;
 
 /** Entries by their keys. */
@@ -26,22 +26,22 @@ export type Found = ReadonlyMap<string, Entry>;
 
 /** One list. */
 export interface List<T> extends DirectoryOptions {
-  /** Keys that an item takes. */
+  /** Returns the keys of an item. */
   keysOf: (id: string) => string[];
-  /** The item, of what was found of its keys; `null` when readers do not see it. */
+  /** Decodes an item; `null` if it is not visible to readers. */
   item: (id: string, found: Found, room: Room | null) => T | null;
-  /** The room that it is of, without which there is no list. */
+  /** Room of the list, which must exist. */
   roomId?: string;
-  /** Whether it is of all records of a kind, whose keys are kept from the first list on. */
+  /** Whether this is the list of all records of a kind, whose directory is always kept. */
   isKind?: boolean;
 }
 
-/** Where the ids of a page come from. */
+/** The source of the IDs of a page. */
 interface Ids {
   after(after: string | null, limit: number): string[];
-  /** What has been read with them, the room too; `null` for nothing. */
+  /** Entries that were read with the IDs, including the room; `null` if none were. */
   known: Found | null;
-  /** The sequence that they are as of. */
+  /** The sequence at which the IDs were read. */
   sequence: number;
 }
 
@@ -60,8 +60,8 @@ export class Pages {
   /**
    * Reads a page.
    *
-   * @param minimum The sequence that what is read must have seen
-   * @throws {StoreError} `not_found`: no such room; `corrupt`: a key cannot be read
+   * @param minimum Lowest sequence that the answering replica must have reached
+   * @throws {StoreError} not_found: no such room; corrupt: a key cannot be read
    */
   async read<T>(
     list: List<T>,
@@ -73,14 +73,14 @@ export class Pages {
     const items: T[] = [];
     let { after } = range;
     let createdAt: string | undefined;
-    // What readers do not see is no item: where that is much, more is read at a time.
+    // Invisible records give no items: read larger pieces as long as the page is not full.
     for (let size = range.limit;; size *= 2) {
       const some = ids.after(after, Math.min(size, most));
       const found = await this.#found(list, some, ids, minimum);
       let room: Room | null = null;
       if (list.roomId !== undefined) {
         room = visibleRoom(list.roomId, found.get(roomKey(list.roomId)));
-        // Deleted, or deleted and made again, between two reads.
+        // The room was deleted, or deleted and created again, between two reads.
         if (room === null || room.createdAt !== (createdAt ??= room.createdAt)) {
           return await this.read(list, range, await this.#requireRoom(list.roomId));
         }
@@ -94,7 +94,7 @@ export class Pages {
     }
   }
 
-  /** The ids of a list. All of a kind are in a directory from the first list on. */
+  /** Returns the IDs of a list, from a directory if there are many. */
   async #ids(list: List<unknown>, minimum: number): Promise<Ids> {
     const { isKind = false } = list;
     const few = isKind ? null : await this.#few(list, minimum);
@@ -108,7 +108,7 @@ export class Pages {
     };
   }
 
-  /** Keys that one read takes, with what is under them; `null` when they are more. */
+  /** Reads all entries of a short list; `null` if there are more than one read returns. */
   async #few(
     { what, pattern, idOf, roomId }: List<unknown>,
     minimum: number,
@@ -143,7 +143,7 @@ export class Pages {
     }
   }
 
-  /** What is under the keys of some items, and the room, as of one moment. */
+  /** Reads the entries of some items, and of the room, at one sequence. */
   async #found<T>(list: List<T>, some: string[], ids: Ids, minimum: number): Promise<Found> {
     const { known, sequence } = ids;
     const room = list.roomId === undefined || known !== null ? [] : [roomKey(list.roomId)];
@@ -154,7 +154,11 @@ export class Pages {
     return new Map([...known ?? [], ...found]);
   }
 
-  /** The revision of a room that seems to be gone; `not_found` once a majority says so. */
+  /**
+   * Returns the revision of a room that a replica did not find.
+   *
+   * @throws {StoreError} not_found: a majority confirms that there is no such room
+   */
   async #requireRoom(id: string): Promise<number> {
     const entry = await this.#context.readOne(roomKey(id));
     if (entry === null || visibleRoom(id, entry) === null) throw notFound("room", id);

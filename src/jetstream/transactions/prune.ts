@@ -13,6 +13,7 @@ import { inviteEnd, notFound } from "../../core/rules.ts";
 import { alive, type Entry, revisionOf, TooMany, type Write } from "../log/bucket.ts";
 import { scanLive } from "./claims.ts";
 import type { Context } from "./context.ts";
+import { scan } from "../log/feed.ts";
 import { encodeToken, parseKey, roomKey } from "../records/keys.ts";
 
 import { decodeInvite, decodeRoom, isVisible } from "../records/values.ts";
@@ -41,26 +42,30 @@ export async function pruneSealedKeys(
 ): Promise<number> {
   const key = roomKey(roomId);
   let removed = 0;
-  await context.transact(`Prune sealed keys of room ${roomId}`, key, async (deadline, reads) => {
+  const what = `Prune sealed keys of room ${roomId}`;
+  await context.transact(what, key, async (deadline, reads, budget) => {
     const entry = await reads.get(key, deadline);
     const live = alive(entry);
     const stored = live && decodeRoom(key, roomId, live.data);
     if (stored === null || !isVisible(stored)) throw notFound("room", roomId);
     const guard = { key, revision: revisionOf(entry) };
     while (removed < PRUNE_LIMIT) {
-      const epoch = await oldestEpoch(context, roomId, deadline);
-      if (epoch === null || epoch > stored.room.epoch - keep) return;
+      const epoch = await oldestEpoch(context, roomId, budget.deadline);
+      if (epoch === null || epoch > stored.room.epoch - keep) break;
       const pattern = `room_keys.${encodeToken(roomId)}.${epoch}.*`;
-      const keys = [...(await keysUnder(context, pattern, deadline)).keys()];
-      // A replica is behind, or another process was faster: the next call continues.
-      if (keys.length === 0) return;
+      const keys = [...(await keysUnder(context, pattern, budget.deadline)).keys()];
+      budget.renew();
+      // A replica that is behind, or somebody else was quicker: the next call goes on.
+      if (keys.length === 0) break;
       for (let from = 0; from < keys.length && removed < PRUNE_LIMIT; from += BATCH) {
         const most = Math.min(BATCH, PRUNE_LIMIT - removed);
         const writes = keys.slice(from, from + most).map((it): Write => ({ key: it, value: null }));
-        await commit(context, [{ ...writes[0]!, guard }, ...writes.slice(1)], deadline);
+        await commit(context, [{ ...writes[0]!, guard }, ...writes.slice(1)], budget.deadline);
+        budget.renew();
         removed += writes.length;
       }
     }
+    if (removed === 0) await context.confirm(reads, budget.deadline);
   });
   return removed;
 }
@@ -68,16 +73,23 @@ export async function pruneSealedKeys(
 /** Removes invites that ended before a given time; returns their number. */
 export async function pruneInvites(context: Context, before: string): Promise<number> {
   let removed = 0;
-  await context.transact("Prune invites", "invites", async (_, __, budget) => {
-    const writes: Write[] = [];
-    const invites = await scanLive(context, ["invites.*"]);
+  await context.transact("Prune invites", "invites", async (deadline, _, budget) => {
+    const over = new Map<string, number>();
+    await scan(context.bucket, {
+      pattern: "invites.*",
+      patience: context.opTimeout,
+      // Whoever says that this is all still leads.
+      minimum: await context.fence(deadline),
+      onEntry: ({ key, data, revision }) => {
+        const parsed = parseKey(key);
+        if (parsed?.space !== "invites") return;
+        const isOver = data.length > 0 && inviteEnd(decodeInvite(key, parsed.id, data)) <= before;
+        if (isOver) over.set(key, revision);
+        else over.delete(key);
+      },
+    });
     budget.renew();
-    for (const { key, data, revision } of invites.values()) {
-      const parsed = parseKey(key);
-      if (parsed?.space !== "invites") continue;
-      if (inviteEnd(decodeInvite(key, parsed.id, data)) > before) continue;
-      writes.push({ key, value: null, expect: revision });
-    }
+    const writes = [...over].map(([key, expect]): Write => ({ key, value: null, expect }));
     for (let from = 0; from < writes.length; from += BATCH) {
       const batch = writes.slice(from, from + BATCH);
       await commit(context, batch, budget.deadline);

@@ -1,5 +1,5 @@
 /**
- * Reads of one record of a room.
+ * Reads of a single room, member or sealed key.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import type { Context } from "./context.ts";
 import { encodeToken, memberKey, parseKey, roomKey, sealedKeyKey } from "../records/keys.ts";
 import { decodeMember, decodeRoom, decodeSealedKey, isVisible } from "../records/values.ts";
 
-/** The room in an entry, where readers see it. */
+/** Returns the room in an entry; `null` if it is not visible to readers. */
 export function visibleRoom(id: string, entry: Entry | null | undefined): Room | null {
   const stored = entry ? decodeRoom(entry.key, id, entry.data) : null;
   return stored !== null && isVisible(stored) ? stored.room : null;
 }
 
-/** The reading side of rooms. */
+/** Read operations of rooms. */
 export class RoomReads {
   readonly #context: Context;
 
@@ -40,7 +40,7 @@ export class RoomReads {
     return decodeMember(key, roomId, endpoint, entry.data);
   }
 
-  /** A sealed key of an epoch, or for `null` of the highest that the endpoint has one of. */
+  /** Reads the sealed key of an epoch, or for `null` of the endpoint's highest epoch. */
   async sealedKey(
     roomId: string,
     endpoint: string,
@@ -56,7 +56,7 @@ export class RoomReads {
         wanted = room.epoch;
         continue;
       }
-      // Those ahead of the room are part of an unfinished rekey.
+      // Keys above the room's epoch belong to an unfinished rekey.
       const entry = wanted > room.epoch ? undefined : found.get(key);
       if (entry !== undefined) {
         return decodeSealedKey(key, { room: roomId, epoch: wanted, endpoint }, entry.data);
@@ -65,14 +65,14 @@ export class RoomReads {
     }
   }
 
-  /** The epoch that a room had a moment ago. */
+  /** Returns the room's epoch as a replica knows it: a first guess. */
   async #epoch(id: string): Promise<number> {
     const { bucket, floor } = this.#context;
     const found = await bucket.getMany([roomKey(id)], floor, this.#context.deadline());
     return visibleRoom(id, found.get(roomKey(id)))?.epoch ?? 1;
   }
 
-  /** Of who has none of the current epoch: whoever left, or was added without one. */
+  /** Reads the latest key of an endpoint without one of the current epoch, such as a former member. */
   async #latestKey({ id, epoch }: Room, endpoint: string): Promise<SealedKey | null> {
     let latest: SealedKey | null = null;
     for (const { key, data } of (await this.#keysOf(id, endpoint)).values()) {

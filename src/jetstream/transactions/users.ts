@@ -130,15 +130,19 @@ export class InviteTransactions {
     this.#context = context;
   }
 
-  async create(invite: Invite): Promise<void> {
+  create(invite: Invite): Promise<void> {
     const key = inviteKey(invite.id);
-    try {
-      const deadline = this.#context.deadline();
-      await this.#context.commit([{ key, value: encodeInvite(invite), expect: 0 }], deadline);
-    } catch (error) {
-      if (!(error instanceof WrongRevision)) throw error;
-      throw inviteExists(invite.id, error);
-    }
+    return this.#context.transact(`Create invite ${invite.id}`, key, async (deadline, reads) => {
+      try {
+        await this.#context.commit([{ key, value: encodeInvite(invite), expect: 0 }], deadline);
+      } catch (error) {
+        if (!(error instanceof WrongRevision)) throw error;
+        reads.noteLost(error);
+        // An id is random: it is not used again, also where its invite was removed.
+        await reads.get(key, deadline);
+        throw inviteExists(invite.id, error);
+      }
+    });
   }
 
   async get(id: string): Promise<Invite | null> {
