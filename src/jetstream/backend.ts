@@ -278,7 +278,7 @@ export class JetStreamBackend implements Backend {
   async #requireEmpty(signal: AbortSignal | undefined): Promise<void> {
     const bucket = this.#bucket;
     for (let key; (key = await firstRecord(bucket, signal)) !== null;) {
-      // Once a majority says so; else it has just been deleted.
+      // Not confirmed by a majority: it has just been deleted.
       if (await this.#context.readOne(key) === null) continue;
       throw notEmpty(`Restoring into bucket ${bucket.name}`);
     }
@@ -335,7 +335,7 @@ export async function isEmpty(bucket: Bucket, signal?: AbortSignal): Promise<boo
   return await firstRecord(bucket, signal) === null;
 }
 
-/** The key of the oldest record, `null` where there is none. */
+/** Returns the key of the oldest record; `null` if there are no records. */
 async function firstRecord(bucket: Bucket, signal?: AbortSignal): Promise<string | null> {
   let found: string | null = null;
   await scan(bucket, {

@@ -55,7 +55,7 @@ export async function pruneSealedKeys(
       const pattern = `room_keys.${encodeToken(roomId)}.${epoch}.*`;
       const keys = [...(await keysUnder(context, pattern, budget.deadline)).keys()];
       budget.renew();
-      // A replica that is behind, or somebody else was quicker: the next call goes on.
+      // A replica is behind, or another process was faster: the next call continues.
       if (keys.length === 0) break;
       for (let from = 0; from < keys.length && removed < PRUNE_LIMIT; from += BATCH) {
         const most = Math.min(BATCH, PRUNE_LIMIT - removed);
@@ -78,7 +78,7 @@ export async function pruneInvites(context: Context, before: string): Promise<nu
     await scan(context.bucket, {
       pattern: "invites.*",
       patience: context.opTimeout,
-      // Whoever says that this is all still leads.
+      // A replaced leader does not know this sequence, so it cannot end the scan.
       minimum: await context.fence(deadline),
       onEntry: ({ key, data, revision }) => {
         const parsed = parseKey(key);
