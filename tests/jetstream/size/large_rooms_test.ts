@@ -7,9 +7,9 @@
 
 import assert from "node:assert/strict";
 import process from "node:process";
-import { diagnose } from "../../src/jetstream/repair/doctor.ts";
-import { openJetStream } from "../../mod.ts";
-import type { Store } from "../../src/core/store.ts";
+import { diagnose } from "../../../src/jetstream/repair/doctor.ts";
+import { openJetStream } from "../../../mod.ts";
+import type { Store } from "../../../src/core/store.ts";
 import {
   collect,
   fails,
@@ -19,10 +19,10 @@ import {
   newMembers,
   newRoom,
   outcomes,
-} from "../conformance/kit/kit.ts";
-import { invariantProblems } from "../conformance/kit/invariants.ts";
-import { testServer } from "../helpers/nats.ts";
-import { tampered } from "./tamper.ts";
+} from "../../conformance/kit/kit.ts";
+import { invariantProblems } from "../../conformance/kit/invariants.ts";
+import { testServer } from "../../helpers/nats.ts";
+import { tampered } from "../tamper.ts";
 
 const LONG = Boolean(process.env.UNIBUS_LONG);
 /** The acknowledgement of a full batch. */

@@ -5,12 +5,12 @@
  */
 
 import assert from "node:assert/strict";
-import { openJetStream, openSqlite } from "../../mod.ts";
-import type { Page, PageRequest, StoreRecord } from "../../src/core/model.ts";
-import { compareText } from "../../src/core/order.ts";
-import type { Store } from "../../src/core/store.ts";
-import { SortedTexts } from "../../src/jetstream/cache/sorted.ts";
-import { openBucket } from "../../src/jetstream/mod.ts";
+import { openJetStream, openSqlite } from "../../../mod.ts";
+import type { Page, PageRequest, StoreRecord } from "../../../src/core/model.ts";
+import { compareText } from "../../../src/core/order.ts";
+import type { Store } from "../../../src/core/store.ts";
+import { SortedTexts } from "../../../src/jetstream/cache/sorted.ts";
+import { openBucket } from "../../../src/jetstream/mod.ts";
 import {
   everyPage,
   fails,
@@ -19,12 +19,12 @@ import {
   newMembers,
   newRoom,
   newUser,
-} from "../conformance/kit/kit.ts";
-import { inDir } from "../helpers/sqlite.ts";
-import { type Place, placeTests } from "../move/kit.ts";
-import { fill, keyOf, roomId, rooms, users } from "../tools/many.ts";
-import { Random } from "../tools/random.ts";
-import { type Tampered, tampered } from "./tamper.ts";
+} from "../../conformance/kit/kit.ts";
+import { inDir } from "../../helpers/sqlite.ts";
+import { type Place, placeTests } from "../../move/kit.ts";
+import { fill, keyOf, roomId, rooms, users } from "../../tools/many.ts";
+import { Random } from "../../tools/random.ts";
+import { type Tampered, tampered } from "../tamper.ts";
 
 const test = placeTests();
 type Nats = Place["nats"];
