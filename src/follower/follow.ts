@@ -9,7 +9,7 @@ import type { Bucket } from "../jetstream/log/bucket.ts";
 import { showServers } from "../nats/connection/connect.ts";
 import { absolute } from "../sqlite/file/file.ts";
 import { openFile } from "./file/prepare.ts";
-import { FileFollower } from "./follower.ts";
+import { FileFollower, type Parts } from "./follower.ts";
 import type { Follower, FollowOptions } from "./types.ts";
 
 /**
@@ -45,7 +45,7 @@ export async function followStore(options: FollowOptions): Promise<Follower> {
     resize: false,
     signal: signal ?? nats.signal,
   });
-  return await follow(bucket, nats, options, end);
+  return await follow(bucket, nats, options, { guards: false, end });
 }
 
 /** Follows a bucket that is open. */
@@ -53,7 +53,7 @@ export async function follow(
   bucket: Bucket,
   { servers = bucket.nc.getServer() }: JetStreamOptions,
   { db, accept = false, onAlarm = () => {} }: Omit<FollowOptions, "nats">,
-  end: () => Promise<void>,
+  { guards, end }: Pick<Parts, "guards" | "end">,
 ): Promise<FileFollower> {
   let follower: FileFollower | null = null;
   try {
@@ -63,7 +63,8 @@ export async function follow(
       at: new Date().toISOString(),
     };
     const thread = openFile(db, place);
-    follower = new FileFollower({ bucket, path: absolute(db), thread, accept, onAlarm, end });
+    const path = absolute(db);
+    follower = new FileFollower({ bucket, path, thread, accept, guards, onAlarm, end });
     await follower.start();
     return follower;
   } catch (error) {

@@ -11,6 +11,7 @@ import { retry } from "../jetstream/log/wire.ts";
 import { toStoreError } from "../sqlite/file/errors.ts";
 import { alarm, formatAlarm, parseAlarm } from "./stream/alarms.ts";
 import { Applier } from "./stream/applier.ts";
+import { Audits } from "./audits.ts";
 import { compareStream, wasAwayTooLong } from "./stream/compare.ts";
 import { fenceValue } from "./stream/digests.ts";
 import type { Thread } from "./file/thread.ts";
@@ -36,6 +37,8 @@ export interface Parts {
   thread: Thread;
   /** Discard what the file holds. */
   accept: boolean;
+  /** Whether a store waits that must not answer before the stream was compared. */
+  guards: boolean;
   /** Told of an alarm. */
   onAlarm: (alarm: StoreError) => void;
   /** What to do last. */
@@ -52,6 +55,7 @@ export class FileFollower implements Follower, Witness {
   #failure: StoreError | null = null;
   #applier: Applier | null = null;
   #probes: Probes | null = null;
+  readonly #audits: Audits;
   #accept: boolean;
   #pause = RETRY.first;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -61,6 +65,7 @@ export class FileFollower implements Follower, Witness {
     this.path = parts.path;
     this.#parts = parts;
     this.#accept = parts.accept;
+    this.#audits = new Audits(parts, (error) => this.#raise(error));
   }
 
   get alarm(): StoreError | null {
@@ -120,6 +125,7 @@ export class FileFollower implements Follower, Witness {
     { signal }: { signal?: AbortSignal } = {},
   ): Promise<FollowerState> {
     const { bucket } = this.#parts;
+    this.#waiters.check();
     const wanted = position ?? await retry(
       "Write a fence",
       Date.now() + PATIENCE,
@@ -160,7 +166,8 @@ export class FileFollower implements Follower, Witness {
       ? await compareStream(bucket, thread, held, Date.now() + PATIENCE)
       : parseAlarm(held.alarm);
     if (found !== null) this.#raise(found);
-    return found === null;
+    else if (held.exact) await this.#audits.begin(held);
+    return this.#alarm === null;
   }
 
   /** Applies from where the file stands, or loads it. */
@@ -179,7 +186,7 @@ export class FileFollower implements Follower, Witness {
         this.#failure = null;
         this.#take(now);
       },
-      onAlarm: (error) => this.#raise(error),
+      onDifference: (difference) => this.#audits.doubt(difference, this.#held!),
       onFailure: (error) => this.#fail(error),
     });
     this.#applier = applier;
@@ -194,8 +201,13 @@ export class FileFollower implements Follower, Witness {
   async #compare(): Promise<void> {
     if (this.#held === null) return;
     const { bucket, thread } = this.#parts;
-    const found = await compareStream(bucket, thread, this.#held, Date.now() + PATIENCE);
-    if (found !== null) this.#raise(found);
+    const held = this.#held;
+    const found = await compareStream(bucket, thread, held, Date.now() + PATIENCE);
+    if (found !== null) return this.#raise(found);
+    if (this.#alarm !== null || this.#held !== held && !held.exact) return;
+    // Loads anew, as at the start.
+    if (wasAwayTooLong(held)) return this.#fail(new Error("it was away for too long"));
+    if (held.exact) void this.#audits.begin(held).catch(() => {});
   }
 
   #take(held: Held | null): void {
@@ -226,6 +238,7 @@ export class FileFollower implements Follower, Witness {
 
   #stop(): void {
     clearTimeout(this.#timer);
+    this.#audits.stop();
     this.#probes?.stop();
     this.#applier?.stop();
     this.#probes = null;

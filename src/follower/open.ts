@@ -94,7 +94,7 @@ async function guard(
       bucket.alarm = alarm;
       onAlarm?.(alarm);
     },
-  }, () => Promise.resolve());
+  }, { guards: true, end: () => Promise.resolve() });
   if (follower.alarm !== null) {
     await follower.close();
     throw follower.alarm;

@@ -19,9 +19,14 @@ export class Waiters {
   #reached = -1;
   #failure: StoreError | null = null;
 
+  /** Throws when no position is reached any longer. */
+  check(): void {
+    if (this.#failure !== null) throw this.#failure;
+  }
+
   /** Waits for a position, or until it can no longer be reached. */
   async wait(position: number, signal?: AbortSignal): Promise<void> {
-    if (this.#failure !== null) throw this.#failure;
+    this.check();
     if (position <= this.#reached) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiter = { position, resolve, reject };

@@ -36,7 +36,9 @@ export async function rawBucket(servers: string, name = "UNIBUS") {
   const { bucket, end } = await openBucket({ servers, bucket: name, create: false });
   const soon = () => Date.now() + 5000;
   return {
-    bucket,
+    /** Asks JetStream's API about the bucket's stream. */
+    api: (what: string, request?: unknown) =>
+      bucket.nc.request(`$JS.API.STREAM.${what}.${bucket.stream}`, JSON.stringify(request)),
     put: (key: string, value: string) => bucket.put(key, value, soon()),
     get: async (key: string) => new TextDecoder().decode((await bucket.get(key, soon()))!.data),
     [Symbol.asyncDispose]: end,

@@ -10,14 +10,14 @@ import { isStoreError } from "../../core/errors.ts";
 import { type Kind, KINDS, type StoreRecord } from "../../core/model.ts";
 import { storedRecord } from "../../core/validate.ts";
 import type { Entry } from "../../jetstream/log/bucket.ts";
-import { type ParsedKey, parseKey } from "../../jetstream/records/keys.ts";
+import { isIndex, type ParsedKey, parseKey } from "../../jetstream/records/keys.ts";
 import {
   decodeRecord,
   decodeRoom,
   encodeIndex,
   encodeRoom,
   entriesOf,
-  isAccepted,
+  parseValue,
   type Pending,
 } from "../../jetstream/records/values.ts";
 import { type Table, TABLES } from "../../sqlite/rows.ts";
@@ -29,8 +29,8 @@ import type { Change } from "./messages.ts";
  */
 export const HASH_BYTES = 16;
 
-/** An index entry of an accepted membership: what nearly all are. */
-const ACCEPTED = encodeIndex({ accepted: true });
+/** The value of nearly all entries of an index: active admins, and accepted memberships. */
+const INDEXED = encodeIndex({ accepted: true });
 
 /** The hash of a message: SHA-256 of key, revision and value, its first 16 bytes. */
 export function hashOf({ key, revision, data }: Entry): Uint8Array {
@@ -56,7 +56,7 @@ export function changeOf(entry: Entry, expires: number | null): Change {
     other: data.length === 0 || isMeta,
     expires,
   };
-  if (parsed !== null && parsed.space !== "rooms_by_member" && !isMeta) {
+  if (parsed !== null) {
     change.table = KINDS.indexOf(parsed.space as Kind);
     change.id = idOf(parsed);
   }
@@ -83,9 +83,9 @@ function read(change: Change, parsed: ParsedKey | null, data: Uint8Array): strin
   const { key } = change;
   if (parsed === null) return "the key is not one that this program writes";
   const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("utf8");
-  if (parsed.space === "rooms_by_member") {
-    isAccepted(key, data);
-    if (text !== ACCEPTED) change.value = data.slice();
+  if (isIndex(key)) {
+    parseValue(key, data);
+    if (text !== INDEXED) change.value = data.slice();
     return null;
   }
   const it = decodeRecord(key, parsed, data)!;

@@ -82,6 +82,22 @@ export interface Known {
   hash: Uint8Array;
 }
 
+/** Messages of the stream to compare with a file. */
+export interface Sample {
+  /** The messages; a delete marker has no hash. */
+  seen: { key: string; revision: number; hash: Uint8Array | null }[];
+  /** The position of the file up to which they are compared. */
+  since: number;
+}
+
+/** What comparing them gave. */
+export interface Compared {
+  /** Of how many keys that were not written since the stream has that message, or a later one. */
+  accounted: number;
+  /** The first of another kind, and why; `null` for none. */
+  found: string | null;
+}
+
 /** How the thread opens a file. */
 export interface WorkOptions {
   /** The file; its schema must be there. */
@@ -108,8 +124,12 @@ export interface Work {
   expected: [{ at: number; margin: number }, Expected];
   /** Reads the keys with the newest revisions. */
   newest: [number, Known[]];
-  /** Reads some keys; those that are not live are left out. */
-  find: [string[], Known[]];
+  /** Adds up the hashes anew: whether the digest is their sum. */
+  isSummed: [undefined, boolean];
+  /** Compares messages of the stream with the file. */
+  compare: [Sample, Compared];
+  /** Counts the live keys that begin with a text and were not written after a position. */
+  count: [{ prefix: string; since: number }, number];
   /** Stores why the stream is not what it was, where this thread applies; drops what was not committed. */
   alarm: [string | null, void];
   /** Closes the file and lets go of the lock. */

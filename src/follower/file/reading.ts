@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { DatabaseSync, SQLInputValue } from "node:sqlite";
-import type { Expected, Held, Known } from "./messages.ts";
+import type { DatabaseSync } from "node:sqlite";
+import type { Compared, Expected, Held, Known, Sample } from "./messages.ts";
 
 /** Reads of a file. */
 export interface Reading {
@@ -15,19 +15,14 @@ export interface Reading {
   expected(entries: number, at: number, margin: number): Expected;
   /** The keys with the newest revisions. */
   newest(limit: number): Known[];
-  /** Some keys; those that are not live are left out. */
-  find(keys: string[]): Known[];
+  /** Compares messages of the stream with the file. */
+  compare(sample: Sample): Compared;
+  /** How many live keys begin with a text and were not written after a position. */
+  count(prefix: string, since: number): number;
 }
 
 /** Reads a file. A part of the thread: uses nothing from outside of itself. */
 export function reading(db: DatabaseSync): Reading {
-  const known = (condition: string, value: SQLInputValue): Known[] =>
-    db.prepare(`SELECT key, revision, hash FROM follower_entries ${condition}`).all(value)
-      .map(({ key, revision, hash }) => ({
-        key: String(key),
-        revision: Number(revision),
-        hash: hash as Uint8Array,
-      }));
   return {
     held() {
       const row = db.prepare("SELECT * FROM follower").get();
@@ -56,7 +51,42 @@ export function reading(db: DatabaseSync): Reading {
         FROM follower_others`).get(at - margin, at + margin)!;
       return { certain: entries + Number(certain), expiring: Number(expiring) };
     },
-    newest: (limit) => known("ORDER BY revision DESC LIMIT ?", limit),
-    find: (keys) => keys.flatMap((key) => known("WHERE key = ?", key)),
+    newest: (limit) =>
+      db.prepare("SELECT key, revision, hash FROM follower_entries ORDER BY revision DESC LIMIT ?")
+        .all(limit).map(({ key, revision, hash }) => ({
+          key: String(key),
+          revision: Number(revision),
+          hash: hash as Uint8Array,
+        })),
+    compare({ seen, since }) {
+      const entry = db.prepare("SELECT revision, hash FROM follower_entries WHERE key = ?");
+      const other = db.prepare("SELECT revision FROM follower_others WHERE key = ?");
+      let accounted = 0;
+      for (const { key, revision, hash } of seen) {
+        const row = entry.get(key);
+        const now = Number((row ?? other.get(key))?.revision ?? 0);
+        // Written or deleted since, and that was applied.
+        if (now > since) continue;
+        if (row === undefined) {
+          if (revision > since || hash === null) continue;
+          return { accounted, found: `the stream has ${key} at ${revision}, the follower not` };
+        }
+        const stored = row.hash as Uint8Array;
+        const isSame = revision === now && hash !== null &&
+          stored.every((byte, i) => byte === hash[i]);
+        if (revision <= since && !isSame) {
+          const what = revision === now ? "with another value" : `at ${now}`;
+          return { accounted, found: `the stream has ${key} at ${revision}, the follower ${what}` };
+        }
+        accounted++;
+      }
+      return { accounted, found: null };
+    },
+    count: (prefix, since) =>
+      Number(
+        db.prepare(`SELECT count(*) AS count FROM follower_entries
+          WHERE key >= ? AND key < ? AND revision <= ?`).get(prefix, `${prefix}\u{10ffff}`, since)!
+          .count,
+      ),
   };
 }

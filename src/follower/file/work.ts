@@ -115,14 +115,20 @@ export function work(
     if (change.table >= 0) takeRecord(change);
   };
 
+  const sum = () => {
+    let all = 0n;
+    for (const { hash } of db.prepare("SELECT hash FROM follower_entries").iterate()) {
+      all += number(hash as Uint8Array);
+    }
+    return BigInt.asUintN(8 * HASH, all);
+  };
+
   const endLoad = ({ source: { bucket, created }, settle }: Loading) => {
     to = null;
     settle();
     loading = null;
-    for (const { hash } of db.prepare("SELECT hash FROM follower_entries").iterate()) {
-      digest += number(hash as Uint8Array);
-      entries++;
-    }
+    digest = sum();
+    entries = Number(db.prepare("SELECT count(*) AS count FROM follower_entries").get()!.count);
     const zero = "0".repeat(2 * HASH);
     db.prepare("INSERT INTO follower VALUES (1, ?, ?, 0, 0, ?, 0, 0, NULL)")
       .run(bucket, created, zero);
@@ -177,7 +183,9 @@ export function work(
     rollback,
     expected: ({ at, margin }) => reads.expected(entries, at, margin),
     newest: (limit) => reads.newest(limit),
-    find: (keys) => reads.find(keys),
+    isSummed: () => sum() === BigInt.asUintN(8 * HASH, digest),
+    compare: (sample) => reads.compare(sample),
+    count: ({ prefix, since }) => reads.count(prefix, since),
     alarm: (text) => {
       if (locked === null) return;
       rollback();

@@ -18,8 +18,6 @@ export type AlarmKind =
   | "messages"
   /** A write was acknowledged with a sequence that the stream had used before. */
   | "acknowledged"
-  /** Another follower holds something else at the same position. */
-  | "digest"
   /** The file is not as the follower wrote it. */
   | "file";
 

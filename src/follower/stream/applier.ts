@@ -4,11 +4,9 @@
  * @module
  */
 
-import type { StoreError } from "../../core/errors.ts";
 import type { Bucket, Entry } from "../../jetstream/log/bucket.ts";
 import { Feed } from "../../jetstream/log/feed.ts";
 import { FENCE_KEY } from "../../jetstream/records/keys.ts";
-import { alarm } from "./alarms.ts";
 import { type Difference, Digests, readFence } from "./digests.ts";
 import { Exactness, type WrittenFence } from "./exactness.ts";
 import { changeOf, HASH_BYTES, hashOf } from "../file/changes.ts";
@@ -39,8 +37,8 @@ export interface ApplierOptions {
   held: Held | null;
   /** The file holds something new. */
   onHeld(held: Held): void;
-  /** The stream is not what it was. */
-  onAlarm(error: StoreError): void;
+  /** Another follower holds something else. */
+  onDifference(difference: Difference): void;
   /** It cannot go on. */
   onFailure(error: unknown): void;
 }
@@ -255,9 +253,6 @@ export class Applier {
   }
 
   #judge(difference: Difference | null): void {
-    if (difference === null) return;
-    const { position, ours, theirs } = difference;
-    const text = `another follower has digest ${theirs} at position ${position}, this one ${ours}`;
-    this.#options.onAlarm(alarm("digest", this.#options.bucket.name, text));
+    if (difference !== null) this.#options.onDifference(difference);
   }
 }

@@ -1,11 +1,11 @@
 /**
- * Whether a stream is still the one that a file follows: looked at when the follower starts, and
- * whenever its connection was lost.
+ * Whether a stream is still the one that a file follows, at a glance: looked at when the follower
+ * starts, and whenever its connection was lost.
  *
  * @module
  */
 
-import type { StoreError } from "../../core/errors.ts";
+import { isStoreError, type StoreError } from "../../core/errors.ts";
 import { type Bucket, MARKER_TTL_SECONDS } from "../../jetstream/log/bucket.ts";
 import { streamInfo } from "../../jetstream/log/stream.ts";
 import { alarm, type AlarmKind } from "./alarms.ts";
@@ -15,6 +15,9 @@ import type { Held } from "../file/messages.ts";
 
 /** How many of the newest keys are compared. */
 const NEWEST = 64;
+
+/** How long reading them may take, milliseconds. */
+const PATIENCE = 3000;
 
 /** How long a follower may have been away, milliseconds: delete markers are there for twice as long. */
 const LONGEST_AWAY = MARKER_TTL_SECONDS * 500;
@@ -55,7 +58,8 @@ export async function compareStream(
   }
   const newest = await thread.ask("newest", NEWEST);
   if (newest.length === 0) return null;
-  const now = await bucket.getLast(newest.map(({ key }) => key), last, deadline);
+  const now = await lastOf(bucket, newest.map(({ key }) => key), last);
+  if (now === null) return null;
   for (const { key, revision, hash } of newest) {
     const entry = now.get(key);
     if (entry === undefined) {
@@ -75,4 +79,14 @@ export async function compareStream(
     }
   }
   return null;
+}
+
+/** Reads the last messages of keys; `null` where the server knows of one that it cannot read: an audit tells more. */
+async function lastOf(bucket: Bucket, keys: string[], minimum: number) {
+  try {
+    return await bucket.getLast(keys, minimum, Date.now() + PATIENCE);
+  } catch (error) {
+    if (isStoreError(error, "unavailable")) return null;
+    throw error;
+  }
 }

@@ -6,6 +6,7 @@
  */
 
 import type { StreamInfo } from "@nats-io/jetstream";
+import type { Status } from "@nats-io/transport-node";
 import type { StoreError } from "../../core/errors.ts";
 import { within } from "../../core/async/wait.ts";
 import type { Bucket } from "../../jetstream/log/bucket.ts";
@@ -44,7 +45,9 @@ export class Probes {
   readonly #applier: Applier;
   readonly #options: ProbeOptions;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #status: AsyncIterable<Status>;
   #connected = true;
+  #running = false;
   #wrong = 0;
   #stopped = false;
 
@@ -52,6 +55,8 @@ export class Probes {
     this.#bucket = bucket;
     this.#applier = applier;
     this.#options = options;
+    this.#status = bucket.nc.status();
+    void this.#watch();
     void this.#run();
   }
 
@@ -59,14 +64,32 @@ export class Probes {
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    (this.#status as { stop?: () => void }).stop?.();
+  }
+
+  /** Looks at once when the connection is back: the server may have started on another disk. */
+  async #watch(): Promise<void> {
+    for await (const { type } of this.#status) {
+      if (this.#stopped) return;
+      if (type !== "reconnect") continue;
+      this.#connected = false;
+      this.#schedule(0);
+    }
+  }
+
+  #schedule(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#run(), ms);
   }
 
   async #run(): Promise<void> {
+    if (this.#running) return;
+    this.#running = true;
     const { exactness, digests } = this.#applier;
     try {
       if (!this.#connected) {
-        await this.#options.compare();
         this.#connected = true;
+        await this.#options.compare();
       }
       const seen = exactness.received;
       const value = fenceValue(digests.newest);
@@ -78,9 +101,10 @@ export class Probes {
       // The server did not answer: it may come back as another.
       this.#connected = false;
     }
+    this.#running = false;
     if (this.#stopped) return;
     const soon = !exactness.exact && this.#applier.pending < NEAR;
-    this.#timer = setTimeout(() => void this.#run(), soon ? MEND : INTERVAL);
+    this.#schedule(soon ? MEND : INTERVAL);
   }
 
   /** Looks at the stream's own numbers. */
