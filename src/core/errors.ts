@@ -9,18 +9,18 @@
  *
  * | code | meaning |
  * |---|---|
- * | `invalid` | a value breaks a limit; `field` names it. Nothing was written |
+ * | `invalid` | a value is invalid; `field` names it. Nothing was written |
  * | `not_found` | no such room, member, sealed key, user or invite |
- * | `room_exists` `member_exists` `user_exists` | already there |
+ * | `room_exists` `member_exists` `user_exists` | it already exists |
  * | `room_owner` | the owner of a room cannot be removed from it |
  * | `last_admin` | would leave no active admin; `force` overrides |
  * | `invite_used` `invite_expired` `invite_canceled` | the invite can no longer be claimed |
  * | `missing_key` | a rekey has no key for a member; `missing` lists who. Seal one for each and try again |
- * | `conflict` | a race was lost: the data the caller read has changed. Read it again and retry |
+ * | `conflict` | the data has changed since the caller read it. Read it again and retry |
  * | `unavailable` | the backend cannot answer now (no server, no quorum, locked, disk full) or did not in `opTimeout`; the outcome of a write may be unknown |
  * | `closed` | the store was closed |
  * | `aborted` | the caller's `signal` was aborted |
- * | `unsupported` | the server or a file has a version this code cannot use |
+ * | `unsupported` | the server or a file has a version that this package does not support |
  * | `corrupt` | stored data is damaged |
  * | `refused` | a safety check refused the operation; the message says how to continue |
  * | `in_progress` | the target holds a migration or import that is not complete |
@@ -58,38 +58,38 @@ export type StoreErrorCode =
   | "rate_limited"
   | "quota_exceeded";
 
-/** One stored record that breaks a rule. */
+/** One invalid stored record. */
 export interface RecordProblem {
   /** The kind of the record, or the first part of a bucket key that cannot be read. */
   kind: string;
-  /** The record's key as people read it, such as `room_keys r1 2 ab…`, or the bucket's key. */
+  /** The record's kind and key as text, such as `room_keys r1 2 ab…`, or the bucket's key. */
   key: string;
   /** The invalid field; `key` for the bucket's key, `value` for a value that cannot be parsed at all. */
   field: string;
   /** The value found, shortened. */
   value: string;
-  /** The rule, and what was found. */
+  /** What must be, and what was found. */
   message: string;
   /** Whether `doctor --repair` can fix it without losing data. */
   repairable: boolean;
 }
 
-/** What a {@link StoreError} carries besides its code and message. */
+/** Options of a {@link StoreError}. */
 export interface StoreErrorOptions {
-  /** The backend's own error. */
+  /** The underlying error. */
   cause?: unknown;
-  /** What is at fault: for `invalid` the input field, else what is missing or the option to change. */
+  /** For `invalid` the invalid field, else what is missing, or the option to change. */
   field?: string;
-  /** What to do next, where the message does not say it. For people; may change. */
+  /** What to do next, if the message does not say it. For people; may change. */
   hint?: string;
   /** The first hundred invalid stored records. */
   problems?: readonly RecordProblem[];
-  /** Signing keys of the members without a key, the first hundred, for `missing_key`. */
+  /** For `missing_key`, the signing keys of the first hundred members without a key. */
   missing?: readonly string[];
 }
 
 /**
- * Thrown by every operation of this package that fails.
+ * The error that all operations of this package throw.
  *
  * @example Branch on the code, not on the message
  * ```ts
@@ -108,22 +108,21 @@ export class StoreError extends Error {
   override readonly name = "StoreError";
   /** The stable code; see {@link StoreErrorCode}. */
   readonly code: StoreErrorCode;
-  /** What is at fault: for `invalid` the input field, else what is missing or the option to change. */
+  /** For `invalid` the invalid field, else what is missing, or the option to change. */
   readonly field?: string;
-  /** What to do next, where the message does not say it. For people; may change. */
+  /** What to do next, if the message does not say it. For people; may change. */
   readonly hint?: string;
-  /** The first hundred invalid stored records, if stored records are the cause. */
+  /** The first hundred invalid stored records, if they are the cause. */
   readonly problems?: readonly RecordProblem[];
-
-  /** Signing keys of the members without a key (the first hundred), for `missing_key`. */
+  /** For `missing_key`, the signing keys of the first hundred members without a key. */
   readonly missing?: readonly string[];
 
   /**
-   * Makes one.
+   * Creates an error.
    *
    * @param code The stable code
    * @param message What was attempted and what was found
-   * @param options The cause, the field at fault and a hint
+   * @param options The cause, the invalid field and a hint
    */
   constructor(code: StoreErrorCode, message: string, options: StoreErrorOptions = {}) {
     super(message, "cause" in options ? { cause: options.cause } : undefined);

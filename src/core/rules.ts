@@ -1,5 +1,5 @@
 /**
- * Decisions that every backend makes alike: pure functions of what was read.
+ * Rules that all backends share: pure functions that decide and return the error.
  *
  * @module
  */
@@ -7,15 +7,15 @@
 import { StoreError } from "./errors.ts";
 import type { Invite, InviteState, Member, Room, SealedKey, User } from "./model.ts";
 
-/** The state of `invite` at `now`, milliseconds since 1970. */
+/** Returns the state of an invite at `now` (milliseconds since 1970). */
 export function inviteState(invite: Invite, now: number): InviteState {
   if (invite.usedAt !== null) return "used";
   if (invite.canceledAt !== null) return "canceled";
-  // Written so that NaN (an expiry that cannot be read) counts as expired.
+  // NaN (an expiry that cannot be parsed) counts as expired.
   return Date.parse(invite.expiresAt) > now ? "open" : "expired";
 }
 
-/** Why `invite` cannot be claimed at `now`, or `null` when it can. */
+/** Returns why an invite cannot be claimed at `now`, or `null`. */
 export function inviteProblem(invite: Invite, now: string): StoreError | null {
   const { id, usedAt, canceledAt, expiresAt } = invite;
   switch (inviteState(invite, Date.parse(now))) {
@@ -30,17 +30,17 @@ export function inviteProblem(invite: Invite, now: string): StoreError | null {
   }
 }
 
-/** Why `invite` cannot be canceled, or `null` when it can, or is canceled already. */
+/** Returns why an invite cannot be canceled, or `null`, also if it is already canceled. */
 export function cancelProblem(invite: Invite): StoreError | null {
   return invite.usedAt === null ? null : inviteProblem(invite, invite.usedAt);
 }
 
-/** When an invite was over or will be: used, canceled or expired. Times compare as text. */
+/** Returns the time when an invite was used, was canceled, or expires. */
 export function inviteEnd({ usedAt, canceledAt, expiresAt }: Invite): string {
   return usedAt ?? canceledAt ?? expiresAt;
 }
 
-/** Why a rekey to `epoch` with keys for `endpoints` does not fit the room as it is, or `null`. */
+/** Returns why a room cannot be rekeyed to `epoch` with keys for `endpoints`, or `null`. */
 export function rekeyProblem(
   room: Room,
   members: ReadonlySet<string>,
@@ -75,7 +75,7 @@ export function rekeyProblem(
   return null;
 }
 
-/** Why a sealed key of `epoch` cannot be stored in `room`, or `null`. */
+/** Returns why a sealed key of `epoch` cannot be stored in a room, or `null`. */
 export function sealedKeyProblem(room: Room, epoch: number): StoreError | null {
   if (!room.encrypted) {
     return new StoreError("invalid", `Room ${room.id} is cleartext and has no key`, {
@@ -91,7 +91,7 @@ export function sealedKeyProblem(room: Room, epoch: number): StoreError | null {
   return null;
 }
 
-/** Why a member cannot be added to `room` with `key`, or `null`. */
+/** Returns why a member cannot be added to a room with this key, or `null`. */
 export function newMemberKeyProblem(room: Room, key: SealedKey): StoreError | null {
   const problem = sealedKeyProblem(room, key.epoch);
   if (problem !== null || key.epoch === room.epoch) return problem;
@@ -102,18 +102,18 @@ export function newMemberKeyProblem(room: Room, key: SealedKey): StoreError | nu
   );
 }
 
-/** Why the membership of `endpoint` cannot be ended, or `null`. */
+/** Returns why a member cannot be removed, or `null`. */
 export function removalProblem(room: Room, endpoint: string): StoreError | null {
   if (room.owner !== endpoint) return null;
   return new StoreError("room_owner", `${endpoint} owns room ${room.id} and cannot be removed`);
 }
 
 /**
- * Why a room cannot be given to `member`, or `null`.
+ * Returns why a member cannot become the owner of a room, or `null`.
  *
  * @param room The room
- * @param owner The user record of its owner, `null` where there is none
- * @param member The member to become its owner
+ * @param owner The user record of its owner, or `null`
+ * @param member The member
  * @param hasKey Whether the member has a sealed key of the room's epoch
  */
 export function ownerChangeProblem(
@@ -135,12 +135,12 @@ export function ownerChangeProblem(
   return null;
 }
 
-/** Whether taking `user`'s access away could leave nobody who may administer. */
+/** Returns whether a user is an active admin, so that removing it may leave none. */
 export function isActiveAdmin(user: User): boolean {
   return user.role === "admin" && user.status === "active";
 }
 
-/** The error for a change that would leave no active admin. */
+/** Returns the error for a change that would leave no active admin. */
 export function lastAdmin(user: User): StoreError {
   return new StoreError(
     "last_admin",
@@ -148,7 +148,7 @@ export function lastAdmin(user: User): StoreError {
   );
 }
 
-/** What was read, or `not_found`. */
+/** Waits for a record; throws `not_found` if it is `null`. */
 export async function requireFound<T>(
   read: Promise<T | null>,
   what: string,
@@ -159,41 +159,41 @@ export async function requireFound<T>(
   return found;
 }
 
-/** The error for a record that is not there. */
+/** Returns the error for a record that does not exist. */
 export function notFound(what: string, key: string): StoreError {
   return new StoreError("not_found", `No ${what} ${key}`, { field: what });
 }
 
-/** The error for a member that is not there. */
+/** Returns the error for a member that does not exist. */
 export function noMember(roomId: string, endpoint: string): StoreError {
   return notFound("member", `${endpoint} in room ${roomId}`);
 }
 
-/** The error for a room whose id is taken. */
+/** Returns the error for a room that already exists. */
 export function roomExists(id: string): StoreError {
-  return new StoreError("room_exists", `Room ${id} exists already`);
+  return new StoreError("room_exists", `Room ${id} already exists`);
 }
 
-/** The error for an endpoint that is a member already. */
+/** Returns the error for an endpoint that is already a member. */
 export function memberExists(roomId: string, endpoint: string): StoreError {
   return new StoreError("member_exists", `${endpoint} is already a member of room ${roomId}`);
 }
 
-/** The error for a key that is registered already. */
+/** Returns the error for a user that already exists. */
 export function userExists(signPub: string): StoreError {
-  return new StoreError("user_exists", `User ${signPub} exists already`);
+  return new StoreError("user_exists", `User ${signPub} already exists`);
 }
 
-/** The error for an invite whose id is taken. */
+/** Returns the error for an invite that already exists. */
 export function inviteExists(id: string, cause?: unknown): StoreError {
-  return new StoreError("conflict", `Invite ${id} exists already`, { cause });
+  return new StoreError("conflict", `Invite ${id} already exists`, { cause });
 }
 
-/** The error for a restore into a store that is not empty. */
+/** Returns the error for a restore into a store that is not empty. */
 export function notEmpty(attempt: string): StoreError {
   return new StoreError(
     "refused",
-    `${attempt}: it is not empty; replace overrides, and what is there is lost`,
+    `${attempt}: it is not empty; replace overrides, and deletes its records`,
     { field: "replace" },
   );
 }

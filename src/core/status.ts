@@ -1,5 +1,5 @@
 /**
- * Error codes over HTTP, for the server that answers with them and the client that reads them.
+ * The mapping between error codes and HTTP statuses, for the server and the client.
  *
  * @module
  */
@@ -35,7 +35,7 @@ export const STATUS: Readonly<Record<StoreErrorCode, number>> = Object.freeze({
   mismatch: 500,
 });
 
-/** The code of an answer that does not say one: without a body, or from a server in between. */
+/** The code for a response that has none, such as one of a proxy. */
 const BY_STATUS: Readonly<Record<number, StoreErrorCode>> = {
   400: "invalid",
   401: "unauthenticated",
@@ -46,9 +46,9 @@ const BY_STATUS: Readonly<Record<number, StoreErrorCode>> = {
   429: "rate_limited",
 };
 
-/** The error code of an answer: the one it says, if it is known, else one that fits the status. */
+/** Returns the error code of a response: the one in it if that is known, else one for its status. */
 export function codeOf(status: number, said: unknown): StoreErrorCode {
   if (typeof said === "string" && Object.hasOwn(STATUS, said)) return said as StoreErrorCode;
-  // A redirect, or a status no control plane answers with: whatever is there, it is no control plane.
+  // A redirect, or a status that no control plane sends: the server is something else.
   return BY_STATUS[status] ?? (status >= 500 ? "unavailable" : "unsupported");
 }

@@ -1,6 +1,6 @@
 /**
- * The store: what callers use, the same on every backend. {@link createStore} puts validation,
- * defaults, paging and the closed state in front of a {@link Backend}.
+ * Creates a store from a backend. {@link createStore} adds validation, defaults, paging and the closed
+ * state to a {@link Backend}.
  *
  * @module
  */
@@ -23,9 +23,9 @@ export type { Store, StoreOptions } from "./store/types.ts";
 export { inviteId } from "./store/invites.ts";
 
 /**
- * Makes a {@link Store} of a {@link Backend}. For people who write a backend of their own.
+ * Creates a {@link Store} from a {@link Backend}, for custom backends.
  *
- * @param backend Where the records are kept; the store owns it and closes it
+ * @param backend Stores the records; the store owns it and closes it
  * @param options A clock, for tests
  */
 export function createStore(backend: Backend, options: StoreOptions = {}): Store {

@@ -1,5 +1,5 @@
 /**
- * Every field's limit, written once. Nothing reaches a backend without passing through here.
+ * Validates every field. All input passes these functions before it reaches a backend.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import type {
   User,
 } from "./model.ts";
 
-/** The limits of every field, in the unit the name says. */
+/** The limits of all fields, in the unit that the name ends with. */
 export const LIMITS = {
   /** UTF-8 bytes of a room id. */
   roomIdBytes: 256,
@@ -56,7 +56,7 @@ const FORMAT = /\p{Cf}/u;
 const SPACE = /\s/;
 const encoder = new TextEncoder();
 
-/** The error for a value that breaks a limit. */
+/** Returns the error for an invalid field. */
 export function invalid(field: string, message: string): StoreError {
   return new StoreError("invalid", message, { field });
 }
@@ -86,7 +86,7 @@ function string(field: string, value: unknown): string {
 }
 
 function bytesWithin(field: string, value: string, max: number): void {
-  // A UTF-16 unit is at most three bytes of UTF-8, so most values need no encoding to be judged.
+  // A UTF-16 unit is at most three bytes of UTF-8, so most values need not be encoded.
   if (value.length * 3 <= max) return;
   const bytes = value.length > max ? value.length : encoder.encode(value).length;
   if (bytes > max) {
@@ -95,18 +95,18 @@ function bytesWithin(field: string, value: string, max: number): void {
 }
 
 function text(field: string, value: unknown, min: number, max: number): string {
-  const it = string(field, value);
-  const length = it.length > max * 2 ? it.length : [...it].length;
+  const content = string(field, value);
+  const length = content.length > max * 2 ? content.length : [...content].length;
   if (length < min || length > max) {
-    throw invalid(field, `${field} must be ${min} to ${max} characters, found ${show(it)}`);
+    throw invalid(field, `${field} must be ${min} to ${max} characters, found ${show(content)}`);
   }
-  if (CONTROL.test(it)) {
-    throw invalid(field, `${field} must not hold control characters, found ${show(it)}`);
+  if (CONTROL.test(content)) {
+    throw invalid(field, `${field} must not contain control characters, found ${show(content)}`);
   }
-  return it;
+  return content;
 }
 
-/** 32 bytes in hex of either case, returned in lower case; `null` when it is not that. */
+/** Returns 32 bytes of hex in lower case, or `null` if the value is something else. */
 export function hex64(value: unknown): string | null {
   if (typeof value !== "string") return null;
   if (HEX64.test(value)) return value;
@@ -114,19 +114,19 @@ export function hex64(value: unknown): string | null {
 }
 
 function key(field: string, value: unknown): string {
-  const it = hex64(value);
-  if (it === null) throw invalid(field, `${field} must be 64 hex digits, found ${show(value)}`);
-  return it;
+  const hex = hex64(value);
+  if (hex === null) throw invalid(field, `${field} must be 64 hex digits, found ${show(value)}`);
+  return hex;
 }
 
-/** The token of an invite, by itself or at the end of its link (`…#token`); `null` when it is neither. */
+/** Returns the token of an invite from the token itself or its link (`…#token`), or `null`. */
 export function tokenIn(text: unknown): string | null {
   if (typeof text !== "string") return null;
   const fragment = text.slice(text.lastIndexOf("#") + 1);
   return hex64(fragment.replace(/^(%20|\s)+|(%20|\s)+$/g, ""));
 }
 
-/** The token of an invite, or of its link. The message does not show it: a token with a typing error is nearly one. */
+/** Does the same, but throws. The message does not show the value: a mistyped token is still a secret. */
 export function inviteToken(field: string, value: unknown): string {
   const token = tokenIn(value);
   if (token === null) {
@@ -138,85 +138,82 @@ export function inviteToken(field: string, value: unknown): string {
   return token;
 }
 
-/** An id made by hashing (an invite's), 64 hex digits. */
+/** Validates an id that is a hash (of an invite or a blob): 64 hex digits. */
 export function hashId(field: string, value: unknown): string {
   return key(field, value);
 }
 
-/** An Ed25519 public key; refuses small-order points, for which anyone can forge signatures. */
+/** Validates an Ed25519 public key. Refuses small-order points, for which anyone can forge signatures. */
 export function signPub(field: string, value: unknown): string {
-  const it = key(field, value);
-  if (isSmallOrderEd25519(it)) {
-    throw invalid(field, `${field} must not be a small-order point, found ${show(it)}`);
+  const hex = key(field, value);
+  if (isSmallOrderEd25519(hex)) {
+    throw invalid(field, `${field} must not be a small-order point, found ${show(hex)}`);
   }
-  return it;
+  return hex;
 }
 
-/** An X25519 public key; refuses small-order points, whose shared secrets are known to anyone. */
+/** Validates an X25519 public key. Refuses small-order points, whose shared secrets are known. */
 export function kexPub(field: string, value: unknown): string {
-  const it = key(field, value);
-  if (isSmallOrderX25519(it)) {
-    throw invalid(field, `${field} must not be a small-order point, found ${show(it)}`);
+  const hex = key(field, value);
+  if (isSmallOrderX25519(hex)) {
+    throw invalid(field, `${field} must not be a small-order point, found ${show(hex)}`);
   }
-  return it;
+  return hex;
 }
 
-/**
- * A room id: free Unicode, but nothing that NATS, a shell or a log line would read as more than a
- * name.
- */
+/** Validates a room id: Unicode without anything special to NATS, a shell or a log. */
 export function roomId(field: string, value: unknown): string {
-  const it = string(field, value);
-  if (it === "") throw invalid(field, `${field} must not be empty`);
-  bytesWithin(field, it, LIMITS.roomIdBytes);
-  if (CONTROL.test(it) || FORMAT.test(it) || SPACE.test(it)) {
+  const id = string(field, value);
+  if (id === "") throw invalid(field, `${field} must not be empty`);
+  bytesWithin(field, id, LIMITS.roomIdBytes);
+  if (CONTROL.test(id) || FORMAT.test(id) || SPACE.test(id)) {
     throw invalid(
       field,
-      `${field} must not hold spaces, control or invisible characters, found ${show(it)}`,
+      `${field} must not contain spaces, control or invisible characters, found ${show(id)}`,
     );
   }
-  if (/[*>]/.test(it)) {
-    throw invalid(field, `${field} must not hold the wildcards * and >, found ${show(it)}`);
+  if (/[*>]/.test(id)) {
+    throw invalid(field, `${field} must not contain the wildcards * and >, found ${show(id)}`);
   }
-  if (it.startsWith(".") || it.endsWith(".") || it.includes("..")) {
+  if (id.startsWith(".") || id.endsWith(".") || id.includes("..")) {
     throw invalid(
       field,
-      `${field} must not begin or end with a dot or hold two in a row, found ${show(it)}`,
+      `${field} must not begin or end with a dot or contain two in a row, found ${show(id)}`,
     );
   }
-  return it;
+  return id;
 }
 
-/** A concrete NATS subject that belongs to the data plane: no wildcards, nothing of the server's own. */
+/** Validates a NATS subject of the data plane: no wildcards, and none that the server reserves. */
 export function subject(field: string, value: unknown): string {
-  const it = roomId(field, value);
-  bytesWithin(field, it, LIMITS.subjectBytes);
-  if (it.startsWith("$") || it === "_INBOX" || it.startsWith("_INBOX.")) {
-    throw invalid(field, `${field} must not begin with $ or _INBOX, found ${show(it)}`);
+  const name = roomId(field, value);
+  bytesWithin(field, name, LIMITS.subjectBytes);
+  if (name.startsWith("$") || name === "_INBOX" || name.startsWith("_INBOX.")) {
+    throw invalid(field, `${field} must not begin with $ or _INBOX, found ${show(name)}`);
   }
-  return it;
+  return name;
 }
 
-/** A handle: one line, no control characters, not only spaces. */
+/** Validates a handle: one line without control characters or surrounding spaces. */
 export function handle(field: string, value: unknown): string {
-  const it = text(field, value, 1, LIMITS.handleChars);
-  if (it.trim() !== it) {
-    throw invalid(field, `${field} must not begin or end with a space, found ${show(it)}`);
+  const name = text(field, value, 1, LIMITS.handleChars);
+  if (name.trim() !== name) {
+    throw invalid(field, `${field} must not begin or end with a space, found ${show(name)}`);
   }
-  return it;
+  return name;
 }
 
-/** An invite's note; may be empty. */
+/** Validates an invite's note, which may be empty. */
 export function note(field: string, value: unknown): string {
   return text(field, value, 0, LIMITS.noteChars);
 }
 
-/** Who made an invite. */
+/** Validates the creator of an invite. */
 export function createdBy(field: string, value: unknown): string {
   return text(field, value, 1, LIMITS.createdByChars);
 }
 
-/** One of a fixed set of words. */
+/** Validates one of a fixed set of words. */
 export function oneOf<const T extends string>(
   field: string,
   value: unknown,
@@ -226,18 +223,18 @@ export function oneOf<const T extends string>(
   throw invalid(field, `${field} must be ${words.join(" or ")}, found ${show(value)}`);
 }
 
-/** `admin` or `user`. */
+/** Validates a user's role. */
 export function userRole(field: string, value: unknown): User["role"] {
   return oneOf(field, value, ["admin", "user"]);
 }
 
-/** A boolean. */
+/** Validates a boolean. */
 export function boolean(field: string, value: unknown): boolean {
   if (typeof value === "boolean") return value;
   throw invalid(field, `${field} must be true or false, found ${show(value)}`);
 }
 
-/** A whole number between two bounds. */
+/** Validates an integer in a range. */
 export function integer(field: string, value: unknown, min: number, max: number): number {
   if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) {
     return value;
@@ -248,12 +245,12 @@ export function integer(field: string, value: unknown, min: number, max: number)
   );
 }
 
-/** The number of a room key. */
+/** Validates an epoch. */
 export function epoch(field: string, value: unknown): number {
   return integer(field, value, 1, LIMITS.epoch);
 }
 
-/** Opaque bytes of a sealed key, copied: the caller may reuse its buffer. */
+/** Validates and copies the bytes of a sealed key, because the caller may reuse its buffer. */
 export function sealedKey(field: string, value: unknown): Uint8Array {
   if (!(value instanceof Uint8Array)) {
     throw invalid(field, `${field} must be bytes (Uint8Array), found ${show(value)}`);
@@ -267,26 +264,26 @@ export function sealedKey(field: string, value: unknown): Uint8Array {
   return new Uint8Array(value);
 }
 
-/** A time exactly as `Date.prototype.toISOString()` writes it. */
+/** Validates a time in the exact format of `Date.prototype.toISOString()`. */
 export function time(field: string, value: unknown): string {
-  const it = string(field, value);
-  const [, day] = TIME.exec(it) ?? [];
-  // Whether a month has a 29th, 30th or 31st, the calendar knows; asking it costs five times the rest.
-  if (day === undefined || (day > "28" && !isOnCalendar(it))) {
+  const iso = string(field, value);
+  const [, day] = TIME.exec(iso) ?? [];
+  // Only then is the calendar asked, which costs five times the rest.
+  if (day === undefined || (day > "28" && !isOnCalendar(iso))) {
     throw invalid(
       field,
       `${field} must be a time such as 2026-11-20T08:00:00.000Z, found ${show(value)}`,
     );
   }
-  return it;
+  return iso;
 }
 
-function isOnCalendar(it: string): boolean {
-  const ms = Date.parse(it);
-  return !Number.isNaN(ms) && new Date(ms).toISOString() === it;
+function isOnCalendar(iso: string): boolean {
+  const ms = Date.parse(iso);
+  return !Number.isNaN(ms) && new Date(ms).toISOString() === iso;
 }
 
-/** A plain object, so that reading its fields cannot fail in a confusing way. */
+/** Validates that a value is an object. */
 export function object(field: string, value: unknown): Record<string, unknown> {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
     return value as Record<string, unknown>;
@@ -294,13 +291,13 @@ export function object(field: string, value: unknown): Record<string, unknown> {
   throw invalid(field, `${field} must be an object, found ${show(value)}`);
 }
 
-/** An array. */
+/** Validates that a value is an array. */
 export function array(field: string, value: unknown): unknown[] {
   if (Array.isArray(value)) return value;
   throw invalid(field, `${field} must be an array, found ${show(value)}`);
 }
 
-/** The public keys of a new member: its signing key is called `signPub`, or `endpoint` as in records. */
+/** Validates the public keys of a new member, whose signing key is called `signPub` or `endpoint`. */
 export function newMember(field: string, value: unknown): NewMember {
   const keys = object(field, value);
   const name = keys.signPub === undefined ? "endpoint" : "signPub";
@@ -311,23 +308,24 @@ export function newMember(field: string, value: unknown): NewMember {
   return { endpoint, kexPub: kexPub(`${field}.kexPub`, keys.kexPub) };
 }
 
-/** The keys of a new member, and whether it has accepted: yes unless told otherwise. */
+/** Validates a new member: its public keys, and `accepted`, which defaults to `true`. */
 export function addedMember(field: string, value: unknown): Required<AddedMember> {
   const accepted = boolean(`${field}.accepted`, object(field, value).accepted ?? true);
   return { ...newMember(field, value), accepted };
 }
 
-/** Sealed keys, one an endpoint. */
+/** Validates sealed keys, at most one for each endpoint. */
 export function keysFor(field: string, value: unknown): KeyFor[] {
   const seen = new Set<string>();
   return array(field, value).map((entry, i) => {
-    const it = object(`${field}[${i}]`, entry);
-    const endpoint = signPub(`${field}[${i}].endpoint`, it.endpoint);
+    const name = `${field}[${i}]`;
+    const given = object(name, entry);
+    const endpoint = signPub(`${name}.endpoint`, given.endpoint);
     if (seen.has(endpoint)) {
-      throw invalid(`${field}[${i}].endpoint`, `${field} names ${endpoint} twice`);
+      throw invalid(`${name}.endpoint`, `${field} contains ${endpoint} twice`);
     }
     seen.add(endpoint);
-    return { endpoint, sealedKey: sealedKey(`${field}[${i}].sealedKey`, it.sealedKey) };
+    return { endpoint, sealedKey: sealedKey(`${name}.sealedKey`, given.sealedKey) };
   });
 }
 
@@ -349,7 +347,7 @@ const RECORDS: { [K in Kind]: (value: Record<string, unknown>) => RecordOf[K] } 
       throw invalid("signPub", `signPub must equal endpoint, found ${show(it.signPub)}`);
     }
     const role = oneOf("role", it.role, ["owner", "member"]);
-    // Records of version 0.1 do not have it: nobody was asked then.
+    // Records of version 0.1 do not have it: every membership was accepted.
     const accepted = boolean("accepted", it.accepted ?? true);
     if (role === "owner" && !accepted) {
       throw invalid("accepted", "accepted of a room's owner must be true, found false");
@@ -393,7 +391,7 @@ const RECORDS: { [K in Kind]: (value: Record<string, unknown>) => RecordOf[K] } 
     role: userRole("role", it.role),
     note: note("note", it.note),
     createdAt: time("createdAt", it.createdAt),
-    // Not `time`: an expiry that cannot be read is data too (it counts as expired).
+    // Not `time`, because an expiry that cannot be parsed is valid (it counts as expired).
     expiresAt: text("expiresAt", it.expiresAt, 0, 64),
     usedAt: nullable(it.usedAt, (v) => time("usedAt", v)),
     usedBy: nullable(it.usedBy, (v) => signPub("usedBy", v)),
@@ -401,36 +399,36 @@ const RECORDS: { [K in Kind]: (value: Record<string, unknown>) => RecordOf[K] } 
   }),
 };
 
-/** A whole record from outside (a snapshot), each field within its limits. */
+/** Validates a record from outside, such as a snapshot, and converts its keys to lower case. */
 export function record(kind: Kind, value: unknown): StoreRecord {
   if (!Object.hasOwn(RECORDS, kind)) throw invalid("kind", `No kind of record ${show(kind)}`);
   return { kind, record: RECORDS[kind](object(kind, value)) } as StoreRecord;
 }
 
-/** A record as a backend stored it, where {@link record} accepts hex of either case and this does not. */
+/** Validates a stored record, whose keys must be in lower case. */
 export function storedRecord(kind: Kind, value: unknown): StoreRecord {
-  const it = record(kind, value);
-  const checked = it.record as unknown as Record<string, unknown>;
+  const valid = record(kind, value);
+  const checked = valid.record as unknown as Record<string, unknown>;
   const stored = value as Record<string, unknown>;
   for (const field in checked) {
     if (typeof stored[field] === "string" && stored[field] !== checked[field]) {
       throw invalid(field, `${field} must be lower-case hex, found ${show(stored[field])}`);
     }
   }
-  return it;
+  return valid;
 }
 
-/** The options of a call: an object, or nothing, and nothing in it that the call does not know. */
+/** Validates that options are an object, or omitted, and have no unknown names. */
 export function options(
   field: string,
   value: unknown,
   known: readonly string[],
 ): Record<string, unknown> {
-  const it = object(field, value ?? {});
-  for (const name of Object.keys(it)) {
+  const given = object(field, value ?? {});
+  for (const name of Object.keys(given)) {
     if (!known.includes(name)) {
       throw invalid(name, `${field} has no option ${show(name)}, only ${known.join(", ")}`);
     }
   }
-  return it;
+  return given;
 }

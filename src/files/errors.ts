@@ -1,5 +1,5 @@
 /**
- * Errors of the file system as {@link StoreError}s.
+ * Converts file system errors to {@link StoreError}s.
  *
  * @module
  */
@@ -9,24 +9,24 @@ import { StoreError } from "../core/errors.ts";
 import { fileHint } from "../core/hints.ts";
 
 const FULL = "the disk is full";
-const FORBIDDEN = "this may not be done there (owner, mode or a read-only disk)";
+const FORBIDDEN = "permission denied, or a read-only disk";
 
 const MEANING: Record<string, string> = {
   ENOSPC: FULL,
-  EDQUOT: "the disk quota is used up",
-  EFBIG: "the file is larger than the system allows",
+  EDQUOT: "the disk quota is exceeded",
+  EFBIG: "the file is too large",
   EACCES: FORBIDDEN,
   EPERM: FORBIDDEN,
   EROFS: FORBIDDEN,
-  ENOENT: "the directory is not there",
+  ENOENT: "the directory does not exist",
   ENOTDIR: "it is not a directory",
   EMFILE: "too many files are open",
   ENFILE: "too many files are open",
-  EIO: "the disk cannot be read or written",
+  EIO: "disk I/O error",
 };
 
 /**
- * Turns what the file system threw into `unavailable`; a {@link StoreError} passes as it is.
+ * Converts an error of the file system to `unavailable`; a {@link StoreError} stays unchanged.
  *
  * @param attempt What was attempted, with the path
  */

@@ -1,5 +1,5 @@
 /**
- * Writing files that survive a power cut: whole, under their name, or not there.
+ * Writes files atomically and durably: after a power failure a file is complete or does not exist.
  *
  * @module
  */
@@ -10,17 +10,17 @@ import { link, lstat, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { systemCode } from "../core/host/system_code.ts";
 
-/** How {@link writeWhole} writes. */
+/** Options of {@link writeWhole}. */
 export interface WriteOptions {
-  /** Replaces a file that is there, which is `EEXIST` otherwise. Default false. */
+  /** Replaces an existing file, which fails with `EEXIST` otherwise. Default false. */
   replace?: boolean;
   /** The new file's mode. Default 0600. */
   mode?: number;
-  /** Ends it; nothing is left behind. */
+  /** Aborts writing and leaves no file behind. */
   signal?: AbortSignal;
 }
 
-/** Writes a file beside its place, syncs it, and only then gives it its name. */
+/** Writes a temporary file, syncs it, and then renames it to `path`. */
 export async function writeWhole(
   path: string,
   content: string | Uint8Array | AsyncIterable<Uint8Array>,
@@ -47,20 +47,20 @@ export async function writeWhole(
   }
 }
 
-/** Gives a file a name that is free; where the file system can link, also when another takes it now. */
+/** Renames a file without replacing another. Atomic if the file system supports hard links. */
 async function nameNew(temporary: string, path: string): Promise<void> {
   try {
     await link(temporary, path);
   } catch (error) {
     if (systemCode(error) === "EEXIST") throw error;
     if (await lstat(path).catch(() => null) !== null) {
-      throw Object.assign(new Error(`There is a file ${path}`), { code: "EEXIST" });
+      throw Object.assign(new Error(`File exists: ${path}`), { code: "EEXIST" });
     }
     await rename(temporary, path);
   }
 }
 
-/** Makes the names in a directory as durable as the files, where the system can. */
+/** Syncs a directory, so that renames in it are durable, if the system supports it. */
 export async function syncDirectory(path: string): Promise<void> {
   try {
     const directory = await open(path, "r");
@@ -70,7 +70,7 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** {@link syncDirectory}, for code that waits. */
+/** Does the same as {@link syncDirectory}, synchronously. */
 export function syncDirectorySync(path: string): void {
   try {
     syncFileSync(path, "r");
@@ -79,7 +79,7 @@ export function syncDirectorySync(path: string): void {
   }
 }
 
-/** Makes a file's content durable. */
+/** Syncs a file's content to disk. */
 export function syncFileSync(path: string, flags: string): void {
   const fd = openSync(path, flags);
   try {
@@ -89,7 +89,7 @@ export function syncFileSync(path: string, flags: string): void {
   }
 }
 
-/** Not every system opens a directory, or syncs one; the file itself is synced. */
+/** Ignores errors of systems that cannot open or sync directories; the file itself is synced. */
 function throwUnlessIncapable(error: unknown): void {
   const incapable = ["EACCES", "EPERM", "EISDIR", "EINVAL", "ENOTSUP"];
   if (!incapable.includes(systemCode(error))) throw error;

@@ -1,5 +1,5 @@
 /**
- * Taking the target for a move: marked first, so that no store opens it, then saved if it is replaced.
+ * Claims the target of a migration: marks it, so that no store opens it, and saves it if it is replaced.
  *
  * @module
  */
@@ -14,17 +14,19 @@ import { exportSnapshot } from "../snapshot/mod.ts";
 import { reader, soon, stamp } from "./steps.ts";
 import { markBefore, type Plan } from "./target.ts";
 
-/** A target that is this run's. */
+/** A target claimed by this run. */
 export interface Claim {
-  /** The mark as it stands. */
+  /** The mark. */
   marker: Marker;
   /** Its revision. */
   revision: number;
 }
 
 /**
- * Marks the target, which must be as the preflight found it. What is to be replaced is saved behind
- * the mark, beside `path`; when that fails the mark before is put back.
+ * Marks the target if it has not changed since the preflight. Contents to be replaced are saved after
+ * that, to a file beside `path`; if saving fails, the previous mark is restored.
+ *
+ * @throws {StoreError} `conflict`: the target has changed
  */
 export async function claimTarget(
   bucket: Bucket,
@@ -50,18 +52,19 @@ export async function claimTarget(
     if (await isWrittenSince(bucket, { sequence: revision }, soon())) {
       throw new StoreError(
         "conflict",
-        `Bucket ${bucket.name} was written while it was saved; stop what uses it, and run the move again`,
+        `Bucket ${bucket.name} was written while it was saved`,
+        { hint: "stop the programs that use it, then run the migration again" },
       );
     }
   } catch (error) {
-    // When this fails too the mark says what it replaces, and the next run begins there.
+    // If this fails too, the mark names what it replaces, and the next run continues from there.
     await writeMarker(bucket, before, revision, soon()).catch(() => {});
     throw error;
   }
   return { marker, revision: await writeMarker(bucket, marker, revision, soon()) };
 }
 
-/** Saves what the bucket holds; the file has its name when it is whole. */
+/** Saves the bucket's contents to a snapshot file. */
 async function save(bucket: Bucket, path: string, signal?: AbortSignal): Promise<void> {
   const backend = reader(bucket);
   const records = (options?: { signal?: AbortSignal }) => backend.records(options?.signal);

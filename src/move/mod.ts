@@ -1,5 +1,5 @@
 /**
- * The move between the backends, both ways.
+ * Migrations between the backends, in both directions.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The note in a SQLite file that its control plane moved on.
+ * The note in a SQLite file that its control plane has moved.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import type { JetStreamOptions } from "../jetstream/mod.ts";
 import { showServers } from "../nats/connection/connect.ts";
 import type { SqliteSource } from "../sqlite/file/source.ts";
 
-/** Notes in the file where its control plane is now. A note that says so already is left alone. */
+/** Records in the file where its control plane is now, unless it already says so. */
 export function noteMove(
   source: SqliteSource,
   bucket: Bucket,
   { servers = bucket.nc.getServer() }: JetStreamOptions,
 ): void {
-  // Without user and password: the file is read by more people than those who may move it.
+  // Without user and password, because more people can read the file than may migrate it.
   const place = { bucket: bucket.name, servers: [servers].flat().map(showServers) };
   const { at: _, ...before } = source.getMoved() ?? { at: "" };
   if (JSON.stringify(before) === JSON.stringify(place)) return;

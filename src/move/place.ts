@@ -1,5 +1,5 @@
 /**
- * Giving the file that the way back made its place: the path always names a whole file.
+ * Puts the file written by `migrate-to-sqlite` in place. The path always names a complete file.
  *
  * @module
  */
@@ -12,19 +12,19 @@ import { openSource } from "../sqlite/file/source.ts";
 import { LEFTOVERS } from "../sqlite/file/leftovers.ts";
 import { stamp } from "./steps.ts";
 
-/** Where the new file is made. */
+/** Returns the path at which the new file is written. */
 export const partialOf = (path: string): string => path + LEFTOVERS.partial;
 
-/** The old file's second name until the new one is in place. */
+/** Returns the old file's second name until the new one is in place. */
 const previousOf = (path: string): string => path + LEFTOVERS.previous;
 
-/** Puts the new file in the place of the old one; returns the name the old one has now. */
+/** Replaces the old file with the new one; returns the old file's new path, or `null`. */
 export function putInPlace(path: string): string | null {
   const partial = partialOf(path);
   try {
     const replaces = existsSync(path);
     if (replaces) {
-      // Opened and closed alone, a file has its log folded in: one name is the whole of it.
+      // Opening and closing it exclusively moves its log into the file, so that one file is all of it.
       openSource(path, { check: false }).close();
       keep(path);
       syncDirectorySync(dirname(path));
@@ -38,7 +38,7 @@ export function putInPlace(path: string): string | null {
   }
 }
 
-/** Gives the old file a second name, or makes a copy where the file system has no links. */
+/** Links the old file to a second name, or copies it if the file system has no hard links. */
 function keep(path: string): void {
   const previous = previousOf(path);
   try {
@@ -57,7 +57,7 @@ function nameBackup(path: string): string {
   return backup;
 }
 
-/** Removes what a killed run left; the old file, where the new one is in place already, becomes a backup. */
+/** Removes files of a killed run. If it had put the new file in place, the old one becomes a backup. */
 export function clearLeftovers(path: string): void {
   const previous = previousOf(path);
   removeFile(partialOf(path));
@@ -72,7 +72,7 @@ function isSame(a: string, b: string): boolean {
   return one.dev === other.dev && one.ino === other.ino;
 }
 
-/** Removes a database file and what SQLite keeps beside it. */
+/** Removes a database file and the files that SQLite keeps beside it. */
 export function removeFile(path: string): void {
   for (const suffix of ["", "-wal", "-shm", "-journal"]) rmSync(path + suffix, { force: true });
 }

@@ -1,5 +1,5 @@
 /**
- * What both directions share: names of files, times, progress.
+ * What both directions share: file names, timeouts, progress.
  *
  * @module
  */
@@ -10,35 +10,35 @@ import type { Bucket } from "../jetstream/log/bucket.ts";
 import type { SnapshotSummary } from "../snapshot/mod.ts";
 import type { MoveOptions, MovePhase, MoveReport } from "./types.ts";
 
-/** How long one request of a move may take, milliseconds. */
+/** Time limit of one request, milliseconds. */
 const OP_TIMEOUT = 10_000;
 
-/** The deadline of a request that begins now. */
+/** Returns the deadline of a request that starts now. */
 export const soon = (): number => Date.now() + OP_TIMEOUT;
 
-/** Reads a bucket's records; whoever opened the bucket closes it. */
+/** Returns a backend that reads a bucket's records. Closing the bucket is up to the caller. */
 export function reader(bucket: Bucket): JetStreamBackend {
   const cache = { opTimeout: OP_TIMEOUT, maxStaleness: OP_TIMEOUT, maxMembers: 0 };
   return new JetStreamBackend(bucket, cache, () => Promise.resolve());
 }
 
-/** A moment as part of a file name, to the millisecond: `20261120T081500123Z`. */
+/** Returns a time for a file name, to the millisecond: `20261120T081500123Z`. */
 export function stamp(at: Date = new Date()): string {
   return at.toISOString().replace(/[-:.]/g, "");
 }
 
-/** The report's form of a snapshot's digests. */
+/** Returns a snapshot's digests in the form of the report. */
 export function digestsOf(summary: SnapshotSummary): NonNullable<MoveReport["digests"]> {
   return { ...summary.digests, all: summary.digest };
 }
 
-/** Keeps time and tells the caller how far the move is. */
+/** Measures the phases and reports progress. */
 export class Steps {
   readonly #options: MoveOptions;
-  readonly #begun = performance.now();
+  readonly #started = performance.now();
   #phase: MovePhase | null = null;
-  #phaseBegun = 0;
-  #told = 0;
+  #phaseStarted = 0;
+  #reported = 0;
   readonly seconds: MoveReport["seconds"] = {
     preflight: 0,
     backup: 0,
@@ -51,41 +51,41 @@ export class Steps {
     this.#options = options;
   }
 
-  /** Begins a phase of `total` records. */
+  /** Starts a phase of `total` records. */
   begin(phase: Exclude<MovePhase, "done">, total: number): void {
     this.check();
     this.#end();
     this.#phase = phase;
-    this.#phaseBegun = performance.now();
-    this.#told = 0;
+    this.#phaseStarted = performance.now();
+    this.#reported = 0;
     this.#options.onProgress?.({ phase, done: 0, total });
   }
 
-  /** The phase under way. */
+  /** The current phase. */
   get phase(): MovePhase | null {
     return this.#phase;
   }
 
-  /** Says that `done` of the phase's records are done, ten times a second at most. */
-  tell(done: number, total: number): void {
+  /** Reports that `done` records of the phase are done, at most ten times a second. */
+  report(done: number, total: number): void {
     const now = performance.now();
-    if (this.#phase === null || now - this.#told < 100 && done < total) return;
-    this.#told = now;
+    if (this.#phase === null || now - this.#reported < 100 && done < total) return;
+    this.#reported = now;
     this.#options.onProgress?.({ phase: this.#phase, done: Math.min(done, total), total });
   }
 
   /** Ends the last phase. */
   finish(total: number): void {
     this.#end();
-    this.seconds.total = (performance.now() - this.#begun) / 1000;
+    this.seconds.total = (performance.now() - this.#started) / 1000;
     this.#options.onProgress?.({ phase: "done", done: total, total });
   }
 
-  /** Throws when the caller wants to end. */
+  /** Throws `aborted` if the caller's signal is aborted. */
   check(): void {
     const { signal } = this.#options;
     if (signal?.aborted) {
-      throw new StoreError("aborted", "The move was aborted; run it again to continue", {
+      throw new StoreError("aborted", "The migration was aborted; run it again to continue", {
         cause: signal.reason,
       });
     }
@@ -93,7 +93,7 @@ export class Steps {
 
   #end(): void {
     if (this.#phase === null || this.#phase === "done") return;
-    this.seconds[this.#phase] += (performance.now() - this.#phaseBegun) / 1000;
+    this.seconds[this.#phase] += (performance.now() - this.#phaseStarted) / 1000;
     this.#phase = null;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The bucket that a move goes into: whether it may be written.
+ * The target bucket of a migration, and whether it may be written.
  *
  * @module
  */
@@ -20,15 +20,15 @@ import type { SqliteToKvOptions, TargetState } from "./types.ts";
 /** What the preflight found. */
 export interface Plan {
   state: TargetState;
-  /** The target holds records; they are compared instead of written blindly. */
+  /** Whether the target has records: then they are compared, and only differences are written. */
   occupied: boolean;
-  /** The mark as it stands. */
+  /** The current mark. */
   read: ReadMarker;
-  /** Where the stream ended before all this was found. */
+  /** The stream's last sequence before the preflight. */
   sequence: number;
 }
 
-/** The bucket, made when it is not there; `null` in a dry run when it is not. */
+/** Opens the bucket, or creates it. In a dry run, returns `null` if it does not exist. */
 export async function openTarget(options: SqliteToKvOptions): Promise<OpenBucket | null> {
   const { nats, replicas, dryRun = false, signal } = options;
   try {
@@ -44,7 +44,11 @@ export async function openTarget(options: SqliteToKvOptions): Promise<OpenBucket
   }
 }
 
-/** Decides whether the target may be written; `refused` when not. */
+/**
+ * Decides whether the target may be written.
+ *
+ * @throws {StoreError} `refused`: it has other records, and `replace` is not set
+ */
 export async function judge(
   { bucket, info }: OpenBucket,
   source: SqliteSource,
@@ -71,37 +75,37 @@ export async function judge(
   );
 }
 
-/** The mark that counts: a run that was killed before it had saved what is there has changed nothing. */
+/** Returns the mark that counts: a run killed before it had saved the target has changed nothing. */
 export function markBefore(marker: Marker | null): Marker | null {
   return marker?.replaces === undefined ? marker : marker.replaces;
 }
 
-/** Whether the bucket was written since a move into it completed. */
+/** Returns whether the bucket was written after a migration into it completed. */
 async function isChanged(
   bucket: Bucket,
   marker: Marker,
   revision: number,
   signal?: AbortSignal,
 ): Promise<boolean> {
-  // The mark may have been put back since, so its own revision says nothing of what came before it.
+  // The mark may have been restored since, so its own revision proves nothing about earlier writes.
   const { sequence = revision } = marker;
   const info = await streamInfo(bucket, soon());
   if (info?.state.last_seq === revision && revision === sequence + 1) return false;
   const except = (key: string) => isAside(key) || key === MARKER_KEY;
   if (await isWrittenSince(bucket, { sequence, except }, soon())) return true;
-  // Behind it are fences only, as reads leave them, or deletions of which nothing is left but a gap.
+  // After it are only fences, which reads write, or deletions, which may have left only a gap.
   const digest = new SnapshotDigest();
-  for await (const it of reader(bucket).records(signal)) digest.add(it);
+  for await (const record of reader(bucket).records(signal)) digest.add(record);
   return digest.summary().digest !== marker.digests?.all;
 }
 
 function reason(marker: Marker | null, ours: boolean): string {
-  if (marker === null) return "holds a control plane that did not come from this file";
+  if (marker === null) return "has a control plane that did not come from this file";
   if (ours) {
-    return `was written after this move completed at ${marker.completedAt}: moving again would undo that`;
+    return `was written after this migration completed at ${marker.completedAt}, which would be lost`;
   }
   if (marker.state === "in_progress") {
-    return `holds the beginning of another ${marker.by}, of ${marker.startedAt}`;
+    return `has an incomplete ${marker.by} of another source, started at ${marker.startedAt}`;
   }
-  return `holds what another ${marker.by} brought, of ${marker.startedAt}`;
+  return `has the records of another ${marker.by}, started at ${marker.startedAt}`;
 }

@@ -1,5 +1,5 @@
 /**
- * The move from a SQLite file to a JetStream bucket.
+ * The migration from a SQLite file to a JetStream bucket.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import type { Counts } from "../core/model.ts";
 import { SnapshotDigest, type SnapshotSummary } from "../snapshot/mod.ts";
 import { checkBackup } from "../sqlite/file/backup.ts";
 import { openSource, type SqliteSource } from "../sqlite/file/source.ts";
-import { claimTarget } from "./claim.ts";
+import { type Claim, claimTarget } from "./claim.ts";
 import { noteMove } from "./note.ts";
 import { digestsOf, soon, stamp, Steps } from "./steps.ts";
 import { judge, openTarget, type Plan } from "./target.ts";
@@ -26,22 +26,24 @@ import type { MoveReport, SqliteToKvOptions } from "./types.ts";
 import { requireValid } from "./valid.ts";
 
 /**
- * Moves a control plane from a SQLite file to a JetStream bucket: checked before, backed up, marked
- * while it runs, copied, read back record by record, marked complete. The file's records are not
- * changed; in the end it notes where they went, and is no longer opened for writing.
- * Killed or aborted, it is continued by running it again; run again after it completed, it changes
- * nothing. What the file does not have is removed from the bucket.
+ * Migrates a control plane from a SQLite file to a JetStream bucket: checks both sides, backs up the
+ * file, marks the bucket as in progress, copies, reads back every record, and marks the bucket as
+ * complete. The file's records are not changed. At the end the file records where its control plane has
+ * moved, and is no longer opened for writing. Records that the file does not have are removed from the
+ * bucket.
  *
- * The target must be empty, or hold what an earlier run of this very move left and nobody has written
- * since; anything else is `refused` unless `replace` is set, and then saved to a snapshot file before
- * it is overwritten. `conflict` when it is written between the check and the mark.
+ * If the migration is killed or aborted, run it again to continue. If it has completed, running it again
+ * changes nothing.
  *
- * @param options The file, the servers, how to go about it
- * @returns What was done, with counts, digests and seconds
- * @throws {StoreError} `refused` (source in use, invalid records in it, which `problems` lists, target not
- * ours or written since), `not_found`,
- * `corrupt` or `unsupported` (source), `unavailable` (server, disk full), `mismatch` (verification),
- * `conflict` (somebody else wrote into the target meanwhile), `aborted`, `invalid`
+ * The target must be empty, or contain what an earlier run of the same migration wrote and nothing has
+ * changed since. Anything else is `refused`, or with `replace` saved to a snapshot file and overwritten.
+ *
+ * @param options The file, the servers, and how to migrate
+ * @returns A report with counts, digests and times
+ * @throws {StoreError} `refused`: the source is in use or has invalid records (`problems` lists them), or
+ * the target has other or newer records; `not_found`, `corrupt`, `unsupported`: the source cannot be
+ * read; `unavailable`: the server does not respond, or the disk is full; `mismatch`: the verification
+ * failed; `conflict`: another program has written to the target; `aborted`; `invalid`
  *
  * @example
  * ```ts ignore
@@ -89,8 +91,9 @@ export async function migrateSqliteToKv(options: SqliteToKvOptions): Promise<Mov
       return report;
     }
     report.backup = await backUp(source, counts, total, steps, options);
-    await move(target.bucket, source, plan, report, steps, options);
-    noteMove(source, target.bucket, options.nats);
+    const { bucket } = target;
+    await move({ bucket, source, total, steps, signal: options.signal }, plan, report);
+    noteMove(source, bucket, options.nats);
     steps.finish(total);
     return report;
   } finally {
@@ -110,133 +113,141 @@ async function backUp(
   const path = typeof backup === "string" ? backup : `${source.path}.backup-${stamp()}`;
   await source.backupTo(path);
   checkBackup(path, { storeId: source.storeId, counts });
-  steps.tell(total, total);
+  steps.report(total, total);
   return path;
 }
 
-async function move(
-  bucket: Bucket,
-  source: SqliteSource,
-  plan: Plan,
-  report: MoveReport,
-  steps: Steps,
-  { signal }: SqliteToKvOptions,
-): Promise<void> {
-  const total = Object.values(report.counts).reduce((a, b) => a + b);
+/** What the phases after the backup work with. */
+interface Work {
+  bucket: Bucket;
+  source: SqliteSource;
+  /** Number of records in the source. */
+  total: number;
+  steps: Steps;
+  signal: AbortSignal | undefined;
+}
+
+async function move(work: Work, plan: Plan, report: MoveReport): Promise<void> {
+  const { bucket, source, steps, signal } = work;
   steps.check();
   const { storeId, path } = source;
-  let { marker, revision } = await claimTarget(bucket, plan, { source: storeId, path, signal });
-  report.saved = marker.saved ?? null;
-
-  const guard = guardOf(revision);
-  /** Where the stream must still end after the verification: else somebody else wrote. */
-  let last = await markFilled(bucket, marker, guard.guard, soon());
-  const lastSequence = async () => (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;
-  let summary: SnapshotSummary;
-  if (!plan.occupied) {
-    steps.begin("copy", total);
-    const copied = await copy(bucket, source, total, steps, { signal, ...guard });
-    report.written = copied.written;
-    last = await lastSequence();
-    steps.begin("verify", total);
-    await demandNone(verifying(bucket, source, total, steps, null, signal));
-    summary = copied.summary;
-  } else {
-    // Comparing tells what to write; when that is nothing, it was the verification as well.
-    steps.begin("verify", total);
-    let digest = new SnapshotDigest();
-    const begin = () => digest = new SnapshotDigest();
-    const diffs = () => verifying(bucket, source, total, steps, begin, signal);
-    const done = await applyDiffs(bucket, diffs, {
-      signal,
-      ...guard,
-      onFirst: () => steps.begin("copy", total),
-      onProgress: (written) => steps.tell(written, total),
-    });
-    report.written = done.written;
-    report.removed = done.removed;
-    if (done.written + done.removed > 0) {
-      last = await lastSequence();
-      steps.begin("verify", total);
-      await demandNone(diffs());
-    }
-    summary = digest.summary();
-  }
-
+  const claim = await claimTarget(bucket, plan, { source: storeId, path, signal });
+  report.saved = claim.marker.saved ?? null;
+  const { guard } = guardOf(claim.revision);
+  const begun = await markFilled(bucket, claim.marker, guard, soon());
+  const written = await (plan.occupied ? update : fill)(work, { signal, guard }, report) ?? begun;
   steps.check();
-  const digests = digestsOf(summary);
-  revision = await writeMarker(
+  await complete(bucket, claim, written, report);
+}
+
+/** Copies to an empty bucket and verifies the copy. Returns the stream's last sequence in between. */
+async function fill(work: Work, bulk: BulkOptions, report: MoveReport): Promise<number> {
+  const { bucket, total, steps } = work;
+  steps.begin("copy", total);
+  const { written, summary } = await copy(work, bulk);
+  report.written = written;
+  report.digests = digestsOf(summary);
+  const last = await lastSequence(bucket);
+  steps.begin("verify", total);
+  await demandNone(differences(work, null));
+  return last;
+}
+
+/**
+ * Writes what differs to a bucket with records and verifies it. If nothing differs, the comparison was
+ * the verification. Returns the stream's last sequence in between, or `null` if nothing was written.
+ */
+async function update(work: Work, bulk: BulkOptions, report: MoveReport): Promise<number | null> {
+  const { bucket, total, steps } = work;
+  steps.begin("verify", total);
+  let digest = new SnapshotDigest();
+  const begin = () => digest = new SnapshotDigest();
+  const { written, removed } = await applyDiffs(bucket, () => differences(work, begin), {
+    ...bulk,
+    onFirst: () => steps.begin("copy", total),
+    onProgress: (done) => steps.report(done, total),
+  });
+  Object.assign(report, { written, removed });
+  let last: number | null = null;
+  if (written + removed > 0) {
+    last = await lastSequence(bucket);
+    steps.begin("verify", total);
+    await demandNone(differences(work, begin));
+  }
+  report.digests = digestsOf(digest.summary());
+  return last;
+}
+
+async function lastSequence(bucket: Bucket): Promise<number> {
+  return (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;
+}
+
+/** Marks the bucket as complete, unless another program has written to it after `last`. */
+async function complete(
+  bucket: Bucket,
+  { marker, revision }: Claim,
+  last: number,
+  report: MoveReport,
+): Promise<void> {
+  const { counts, digests } = report;
+  const completedAt = new Date().toISOString();
+  report.sequence = await writeMarker(
     bucket,
-    {
-      ...marker,
-      state: "complete",
-      completedAt: new Date().toISOString(),
-      counts: summary.counts,
-      digests,
-      sequence: last,
-    },
+    { ...marker, state: "complete", completedAt, counts, digests: digests!, sequence: last },
     revision,
     soon(),
   );
-  const between = { sequence: last, until: revision };
-  if (revision !== last + 1 && await isWrittenSince(bucket, between, soon())) {
-    await writeMarker(bucket, marker, revision, soon());
+  const between = { sequence: last, until: report.sequence };
+  if (report.sequence !== last + 1 && await isWrittenSince(bucket, between, soon())) {
+    await writeMarker(bucket, marker, report.sequence, soon());
     throw new StoreError(
       "conflict",
-      `Somebody else writes into bucket ${bucket.name}; stop that, and run the move again`,
+      `Bucket ${bucket.name} was written by another program during the migration`,
+      { hint: "stop that program, then run the migration again" },
     );
   }
-  report.digests = digests;
-  report.sequence = revision;
 }
 
 async function copy(
-  bucket: Bucket,
-  source: SqliteSource,
-  total: number,
-  steps: Steps,
+  { bucket, source, total, steps }: Work,
   bulk: BulkOptions,
 ): Promise<{ written: number; summary: SnapshotSummary }> {
   const writer = new BulkWriter(bucket, bulk);
-  // Here and not while verifying: here there is time, because the server is the slower side.
+  // Computed here and not while verifying, because here the server is the slower side.
   const digest = new SnapshotDigest();
   let written = 0;
-  for (const it of source.records()) {
-    digest.add(it);
-    // Only a record's first entry counts as one.
+  for (const record of source.records()) {
+    digest.add(record);
+    // Only the first entry of a record counts as one.
     let weight = 1;
-    for (const [key, value] of entriesOf(it)) {
+    for (const [key, value] of entriesOf(record)) {
       written++;
       const wait = writer.write(key, value, weight);
       weight = 0;
       if (wait === undefined) continue;
       await wait;
-      steps.tell(writer.done, total);
+      steps.report(writer.done, total);
     }
   }
   await writer.flush();
-  steps.tell(total, total);
+  steps.report(total, total);
   return { written, summary: digest.summary() };
 }
 
-/** What differs between the file and the bucket; `begin` gives the digest to compute on the way. */
-function verifying(
-  bucket: Bucket,
-  source: SqliteSource,
-  total: number,
-  steps: Steps,
+/** Compares the file with the bucket; `begin` returns the digest to compute at the same time. */
+function differences(
+  { bucket, source, total, steps, signal }: Work,
   begin: (() => SnapshotDigest) | null,
-  signal?: AbortSignal,
 ): AsyncGenerator<Diff> {
   return compare(bucket, () => source.records(), {
     signal,
     observe: () => {
       const digest = begin?.();
       let seen = 0;
-      return (it) => {
-        digest?.add(it);
-        // What is missing is read on while it is written: then the writing tells.
-        if (++seen % 1000 === 0 && steps.phase === "verify") steps.tell(seen, total);
+      return (record) => {
+        digest?.add(record);
+        // While differences are written, the writing reports the progress.
+        if (++seen % 1000 === 0 && steps.phase === "verify") steps.report(seen, total);
       };
     },
   });

@@ -1,5 +1,5 @@
 /**
- * The way back: from a JetStream bucket to a SQLite file.
+ * The migration from a JetStream bucket back to a SQLite file.
  *
  * @module
  */
@@ -29,31 +29,30 @@ import { digestsOf, soon, Steps } from "./steps.ts";
 import type { MoveOptions, MoveReport, TargetState } from "./types.ts";
 import { refuseInvalid } from "./valid.ts";
 
-/** Key in the file's `meta` table: digest of all records that the way back brought. */
-const BROUGHT = "moved_back_digest";
+/** Key in the file's `meta` table: digest of all records that this migration wrote. */
+const WRITTEN = "moved_back_digest";
 
-/** What stands at the target's path. */
-interface InTheWay {
+/** The file at the target's path. */
+interface Existing {
   state: TargetState;
   storeId: string | null;
 }
 
 /**
- * Moves a control plane from a JetStream bucket back to a SQLite file. The bucket is only read; the
- * file is written beside its place, compared with the bucket record by record, and renamed into place
- * when it is whole. At every moment its path names a whole file, or none if there was none before; what
- * a killed run leaves beside it the next run removes, and until then `openSqlite` creates nothing there.
+ * Migrates a control plane from a JetStream bucket back to a SQLite file. The bucket is only read. The
+ * new file is written beside the target, compared with the bucket record by record, and then renamed. So
+ * the path always names a complete file, or none if there was none before. Files that a killed run leaves
+ * are removed by the next run, and until then `openSqlite` does not create a file there.
  *
- * A file that stands there already is kept under another name. It is `refused`, unless `replace` is
- * set, when it holds something that is in neither the bucket nor any earlier state of this move: when
- * it is another control plane, or was changed since it was moved.
+ * An existing file is kept under another name. It is `refused`, unless `replace` is set, if it has
+ * records that would be lost: if it is another control plane, or was changed after its migration.
  *
- * @param options The bucket, the file, how to go about it
- * @returns What was done, with counts, digests and seconds
- * @throws {StoreError} `refused` (bucket in use, invalid records in it, which `problems` lists, file not
- * ours or changed), `in_progress` (a move into
- * the bucket did not complete), `not_found` (bucket), `conflict` (the bucket was written meanwhile),
- * `mismatch` (verification), `unavailable`, `aborted`
+ * @param options The bucket, the file, and how to migrate
+ * @returns A report with counts, digests and times
+ * @throws {StoreError} `refused`: the bucket is in use or has invalid records (`problems` lists them), or
+ * the file has other or newer records; `in_progress`: a migration into the bucket is not complete;
+ * `not_found`: no such bucket; `conflict`: the bucket was written during the migration; `mismatch`: the
+ * verification failed; `unavailable`; `aborted`
  *
  * @example
  * ```ts ignore
@@ -98,7 +97,7 @@ export async function migrateKvToSqlite(options: MoveOptions): Promise<MoveRepor
       sequence: info.state.last_seq,
       seconds: steps.seconds,
     };
-    // Entries, of which a member takes two, so an upper bound: the bucket does not count records.
+    // The bucket counts entries, not records. It is an upper bound, because a member has two entries.
     const guess = info.state.messages;
     if (dryRun) {
       report.counts = await countRecords(bucket, signal);
@@ -123,8 +122,12 @@ export async function migrateKvToSqlite(options: MoveOptions): Promise<MoveRepor
   }
 }
 
-/** Decides whether what stands at `path` may go; `refused` when not. */
-function inspect(path: string, marker: Marker | null, replace: boolean): InTheWay {
+/**
+ * Decides whether an existing file may be replaced.
+ *
+ * @throws {StoreError} `refused`: it may not
+ */
+function inspect(path: string, marker: Marker | null, replace: boolean): Existing {
   if (!existsSync(path)) return { state: "absent", storeId: null };
   using file = openSource(path);
   const { storeId } = file;
@@ -132,19 +135,19 @@ function inspect(path: string, marker: Marker | null, replace: boolean): InTheWa
   if (marker?.source !== undefined && marker.source !== null && marker.source !== storeId) {
     throw new StoreError(
       "refused",
-      `${path} is another control plane than the one in the bucket; replace overrides, and keeps it under another name`,
+      `${path} is not the control plane in the bucket; replace overrides, and keeps the file under another name`,
       { field: "replace" },
     );
   }
   const digest = new SnapshotDigest();
-  for (const it of file.records()) digest.add(it);
+  for (const record of file.records()) digest.add(record);
   const { digest: now, counts } = digest.summary();
-  const known = [file.getMeta(BROUGHT), marker?.digests?.all];
+  const known = [file.getMeta(WRITTEN), marker?.digests?.all];
   if (known.includes(now)) return { state: "repeated", storeId };
   if (Object.values(counts).every((count) => count === 0)) return { state: "empty", storeId };
   throw new StoreError(
     "refused",
-    `${path} was changed since it was moved, or never was; replace overrides, and keeps it under another name`,
+    `${path} was changed after its migration, or never migrated; replace overrides, and keeps the file under another name`,
     { field: "replace" },
   );
 }
@@ -174,14 +177,14 @@ async function fill(
     let done = 0;
     const problems = new Problems();
     using stored = await BucketRecords.read(bucket, signal);
-    for (const it of validRecords(stored, problems)) {
-      // From the first invalid record on, all that is left to do is to name the others.
+    for (const record of validRecords(stored, problems)) {
+      // After the first problem, only further problems are collected.
       if (problems.total > 0) continue;
-      digest.add(it);
-      yield it;
+      digest.add(record);
+      yield record;
       if (++done % 1000 !== 0) continue;
       steps.check();
-      steps.tell(done, guess);
+      steps.report(done, guess);
       await setImmediate();
     }
     refuseInvalid(problems, `bucket ${bucket.name}`);
@@ -190,9 +193,9 @@ async function fill(
   report.written = Object.values(report.counts).reduce((a, b) => a + b);
   const summary = digest.summary();
   report.digests = digestsOf(summary);
-  target.setMeta(BROUGHT, summary.digest);
+  target.setMeta(WRITTEN, summary.digest);
   target.close();
-  steps.tell(guess, guess);
+  steps.report(guess, guess);
 }
 
 /** Reads the new file again and compares it with the bucket, which must not have changed. */
@@ -213,9 +216,9 @@ async function verify(
     observe: () => {
       digest = new SnapshotDigest();
       let seen = 0;
-      return (it) => {
-        digest.add(it);
-        if (++seen % 1000 === 0) steps.tell(seen, total);
+      return (record) => {
+        digest.add(record);
+        if (++seen % 1000 === 0) steps.report(seen, total);
       };
     },
   });
@@ -229,7 +232,8 @@ async function verify(
   if (last < report.sequence || await isWrittenSince(bucket, since, soon())) {
     throw new StoreError(
       "conflict",
-      `Bucket ${bucket.name} was written during the move; stop the servers, and run the move again`,
+      `Bucket ${bucket.name} was written during the migration`,
+      { hint: "stop the servers, then run the migration again" },
     );
   }
   if (found.length > 0 || digest.summary().digest !== report.digests?.all) {

@@ -1,5 +1,5 @@
 /**
- * What a move takes and what it reports, in both directions.
+ * Options and reports of migrations, in both directions.
  *
  * @module
  */
@@ -7,87 +7,84 @@
 import type { JetStreamOptions } from "../jetstream/mod.ts";
 import type { Counts, Kind } from "../core/model.ts";
 
-/** What a move is doing. The last call says `done`. */
+/** The phase of a migration. The last progress report has `done`. */
 export type MovePhase = "preflight" | "backup" | "copy" | "verify" | "done";
 
-/** How far a move is. */
+/** Progress of a migration. */
 export interface MoveProgress {
-  /** What it is doing. */
+  /** The current phase. */
   phase: MovePhase;
-  /** Records done in this phase. */
+  /** Number of records done in this phase. */
   done: number;
-  /** Records there are in this phase. */
+  /** Number of records in this phase. */
   total: number;
 }
 
-/** What both directions take. */
+/** Options of both directions. */
 export interface MoveOptions {
   /** Path of the SQLite file. */
   db: string;
   /** The servers and the bucket, as for `openJetStream`. */
   nats: JetStreamOptions;
-  /** Check everything and say what would be done; write nothing. */
+  /** Only checks what would be done, and writes nothing. */
   dryRun?: boolean;
-  /**
-   * Continue although the target holds something else or newer: it is saved before it is overwritten,
-   * to a file that the report names.
-   */
+  /** Replaces a target with other or newer records, after saving it to a file that the report names. */
   replace?: boolean;
-  /** Called as the move goes on; the last time with `done`. */
+  /** Called with the progress, the last time with the phase `done`. */
   onProgress?: (progress: MoveProgress) => void;
-  /** Ends the move. What it has begun is continued by running it again. */
+  /** Aborts the migration. Run it again to continue. */
   signal?: AbortSignal;
 }
 
-/** What {@link migrateSqliteToKv} takes. */
+/** Options of {@link migrateSqliteToKv}. */
 export interface SqliteToKvOptions extends MoveOptions {
-  /** Copies of the stream, 1 to 5. Default: 1, or as the bucket has it. */
+  /** Number of copies of the stream, 1 to 5. Default: 1, or those of an existing bucket. */
   replicas?: number;
-  /** Back the file up first: beside it (default), to the path given, or not at all (`false`). */
+  /** Backs up the file first: beside it (default), to the given path, or not at all (`false`). */
   backup?: boolean | string;
 }
 
-/** What the target was found to be. */
+/** The state in which the target was found. */
 export type TargetState =
   | "absent"
   | "empty"
-  /** An earlier run of this move was ended half-way. */
+  /** An earlier run of this migration was interrupted. */
   | "resumed"
-  /** This move has completed before, and nobody has written since. */
+  /** This migration has completed before, and nothing was written since. */
   | "repeated"
-  /** Something else; saved to a file and replaced. */
+  /** It has other records, which are saved to a file and replaced. */
   | "replaced";
 
-/** What a move did. */
+/** Report of a migration. */
 export interface MoveReport {
-  /** Version of this report's shape. */
+  /** Version of this report's format. */
   version: 1;
-  /** From where to where. */
+  /** The direction. */
   direction: "sqlite-to-kv" | "kv-to-sqlite";
-  /** Nothing was written: this is what would be done. */
+  /** Whether nothing was written, and this is what would be done. */
   dryRun: boolean;
   /** Path of the SQLite file. */
   db: string;
   /** Name of the bucket. */
   bucket: string;
-  /** Copies of the stream. */
+  /** Number of copies of the stream. */
   replicas: number;
-  /** What the target was found to be. */
+  /** The state in which the target was found. */
   target: TargetState;
-  /** Where the file (or the file that was in the way) was saved; `null` for nowhere. */
+  /** Path of the backup of the file, or of the file that was replaced; `null` if there is none. */
   backup: string | null;
-  /** Where the replaced target was saved; `null` when none was. */
+  /** Path of the snapshot of a replaced bucket; `null` if there is none. */
   saved: string | null;
-  /** Records of each kind in the source, and after the move in the target. */
+  /** Number of records of each kind in the source, and after the migration in the target. */
   counts: Counts;
   /** SHA-256 of the records of each kind and of all, as in a snapshot; `null` for a dry run. */
   digests: Record<Kind | "all", string> | null;
-  /** Entries written to the target; a member takes two in the bucket. */
+  /** Number of entries written to the target; in a bucket, a member has two. */
   written: number;
-  /** Entries removed from the target, which the source does not have. */
+  /** Number of entries removed from the target because the source does not have them. */
   removed: number;
-  /** The stream's sequence at the end. */
+  /** The stream's last sequence at the end. */
   sequence: number;
-  /** Seconds taken, in all and by phase. */
+  /** Duration in seconds, in total and by phase. */
   seconds: Record<"preflight" | "backup" | "copy" | "verify" | "total", number>;
 }

@@ -1,6 +1,5 @@
 /**
- * The check of every record before it is moved: what is not valid would be unreadable on the other
- * side.
+ * Validates every record before a migration, because an invalid one would be unreadable in the target.
  *
  * @module
  */
@@ -9,7 +8,11 @@ import { inspectRecords, type StoredRecords } from "../core/checks/integrity.ts"
 import type { Problems } from "../core/checks/problems.ts";
 import type { Steps } from "./steps.ts";
 
-/** `refused`, with a list of them, when there are invalid records. */
+/**
+ * Checks that all records are valid.
+ *
+ * @throws {StoreError} `refused`, with a list of the invalid ones
+ */
 export async function requireValid(
   stored: StoredRecords,
   from: string,
@@ -18,12 +21,14 @@ export async function requireValid(
 ): Promise<void> {
   const onProgress = (done: number) => {
     steps.check();
-    steps.tell(done, total);
+    steps.report(done, total);
   };
   refuseInvalid((await inspectRecords(stored, onProgress)).problems, from);
 }
 
-/** `refused`, with a list of them, when there are any. */
+/** Throws `refused` with a list of the problems, if there are any. */
 export function refuseInvalid(problems: Problems, from: string): void {
-  if (problems.total > 0) throw problems.error("refused", `Moving ${from}: nothing was moved`);
+  if (problems.total > 0) {
+    throw problems.error("refused", `Migrating ${from}: nothing was migrated`);
+  }
 }

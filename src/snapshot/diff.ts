@@ -1,5 +1,5 @@
 /**
- * What differs between two states of a control plane.
+ * Compares two states of a control plane.
  *
  * @module
  */
@@ -12,11 +12,11 @@ import { compareRecords, keyText } from "../core/order.ts";
 export interface Difference {
   /** The kind of the record. */
   kind: Kind;
-  /** Its key as people read it, such as `room_keys r1 2 ab…`. */
+  /** Its kind and key as text, such as `room_keys r1 2 ab…`. */
   key: string;
-  /** On which side it is, or that both have it with other values. */
+  /** Whether only one side has it, or both have it with different values. */
   change: "only-left" | "only-right" | "different";
-  /** For `different`, the names of the fields that differ. Never their values. */
+  /** For `different`, the names of the fields that differ, without their values. */
   fields?: string[];
 }
 
@@ -24,12 +24,12 @@ export interface Difference {
 export type Records = AsyncIterable<StoreRecord> | Iterable<StoreRecord>;
 
 /**
- * Compares two states record by record, and gives the differences in canonical order. Both must
- * come in canonical order, as `records()` and `readSnapshot()` give them (else `invalid`); memory
- * stays flat.
+ * Compares two states record by record and yields the differences in canonical order. Memory use is
+ * constant.
  *
- * @param left One side
- * @param right The other side
+ * @param left One state, in canonical order as from `records()` and `readSnapshot()`
+ * @param right The other state, in the same order
+ * @throws {StoreError} `invalid`: a state is not in canonical order
  */
 export async function* diffRecords(
   left: Records,
@@ -56,12 +56,12 @@ export async function* diffRecords(
       if (order >= 0) await b.advance();
     }
   } finally {
-    // A side that has failed or ended does nothing here; the other one is told to let go.
+    // Releases a side that has neither failed nor ended.
     await Promise.all([a.end(), b.end()]);
   }
 }
 
-/** One of the two streams, and the record it stands at. */
+/** One of the two streams and its current record. */
 class Side {
   current: StoreRecord | null = null;
   readonly #name: string;
@@ -78,28 +78,26 @@ class Side {
   async advance(): Promise<void> {
     const previous = this.current;
     this.current = null;
-    let it: IteratorResult<StoreRecord>;
+    let next: IteratorResult<StoreRecord>;
     try {
-      it = await this.#records.next();
+      next = await this.#records.next();
     } catch (error) {
       this.#open = false;
       throw error;
     }
-    if (it.done) {
+    if (next.done) {
       this.#open = false;
       return;
     }
-    if (previous !== null && compareRecords(previous, it.value) >= 0) {
+    if (previous !== null && compareRecords(previous, next.value) >= 0) {
+      const [before, after] = [previous, next.value].map((it) => JSON.stringify(keyText(it)));
       throw new StoreError(
         "invalid",
-        `Comparing found the ${this.#name} side out of order: ` +
-          `${JSON.stringify(keyText(it.value))} does not come behind ${
-            JSON.stringify(keyText(previous))
-          }`,
+        `Comparing found the ${this.#name} side out of order: ${after} follows ${before}`,
         { field: "order" },
       );
     }
-    this.current = it.value;
+    this.current = next.value;
   }
 
   async end(): Promise<void> {
@@ -109,8 +107,8 @@ class Side {
   }
 }
 
-function difference(it: StoreRecord, change: Difference["change"]): Difference {
-  return { kind: it.kind, key: keyText(it), change };
+function difference(record: StoreRecord, change: Difference["change"]): Difference {
+  return { kind: record.kind, key: keyText(record), change };
 }
 
 function differentFields(a: StoreRecord, b: StoreRecord): string[] {

@@ -1,6 +1,6 @@
 /**
- * The snapshot's lines: one canonical JSON text for each record, the header, the trailer, and the
- * digests the trailer carries. `docs/snapshot-format.md` describes the whole file.
+ * The lines of a snapshot: the header, one canonical JSON text for each record, and the trailer with
+ * digests. `docs/snapshot-format.md` describes the format.
  *
  * @module
  */
@@ -14,27 +14,27 @@ import { record as checkRecord, show } from "../core/validate.ts";
 
 /** The header's `format`. */
 export const SNAPSHOT_FORMAT = "unibus-membership-snapshot";
-/** The version of the format that this code writes and reads. */
+/** The format version that this code writes and reads. */
 export const SNAPSHOT_VERSION = 1;
-/** The first line, without its line end. */
+/** The first line, without its newline. */
 export const HEADER_LINE: string = JSON.stringify({
   format: SNAPSHOT_FORMAT,
   version: SNAPSHOT_VERSION,
 });
-/** Longest line in bytes, so that hostile input cannot fill memory. Real lines stay below 12 KiB. */
+/** Maximum length of a line in bytes, so that malicious input cannot exhaust memory. Records need 12 KiB. */
 export const MAX_LINE_BYTES = 65_536;
-/** How much is collected before it is hashed or handed on: about 64 KiB. */
+/** Length of text that is collected before it is hashed or written: about 64 KiB. */
 export const CHUNK_LENGTH = 65_536;
 
-/** What a snapshot holds: the trailer's figures, computed from the lines before it. */
+/** Counts and digests of a snapshot's records, as in its trailer. */
 export interface SnapshotSummary {
   /** Version of the format. */
   version: number;
-  /** Records of each kind. */
+  /** Number of records of each kind. */
   counts: Counts;
-  /** SHA-256 (hex) over the lines of each kind, each with its line end. */
+  /** SHA-256 (hex) of the lines of each kind, each with its newline. */
   digests: Record<Kind, string>;
-  /** SHA-256 (hex) over the header line and all record lines, each with its line end. */
+  /** SHA-256 (hex) of the header line and all record lines, each with its newline. */
   digest: string;
 }
 
@@ -58,8 +58,8 @@ const FIELDS: { readonly [K in Kind]: readonly (keyof RecordOf[K])[] } = {
 };
 
 /**
- * A record as one line of canonical JSON, without line end: `kind`, then the fields in the model's
- * order. Equal records give equal lines.
+ * Encodes a record as one line of canonical JSON, without newline: `kind`, then the fields in the
+ * model's order. Equal records give equal lines.
  */
 export function encodeRecord({ kind, record }: StoreRecord): string {
   const values = record as unknown as Record<string, unknown>;
@@ -69,14 +69,16 @@ export function encodeRecord({ kind, record }: StoreRecord): string {
     const { buffer, byteOffset, byteLength } = record.sealedKey;
     line.sealedKey = Buffer.from(buffer, byteOffset, byteLength).toString("base64url");
   }
-  // Left out where true: the lines of version 0.1 stay as they are.
+  // Omitted if true, so that records of version 0.1 give the same lines.
   if (line.accepted === true) line.accepted = undefined;
   return JSON.stringify(line);
 }
 
 /**
- * Reads one record line, without its line end. `corrupt` when it is not a record in canonical form,
- * `invalid` (with `field`) when a field breaks a limit. Messages never hold the line's bytes.
+ * Decodes a record line, without its newline. Error messages never contain the line.
+ *
+ * @throws {StoreError} `corrupt`: not a record in canonical form; `invalid`: a field is invalid (`field`
+ * names it)
  */
 export function decodeRecord(line: string): StoreRecord {
   const value = parseObject(line);
@@ -88,17 +90,17 @@ export function decodeRecord(line: string): StoreRecord {
   if (kind === "room_keys" && typeof value.sealedKey === "string") {
     value.sealedKey = Buffer.from(value.sealedKey, "base64url");
   }
-  const it = checkRecord(kind, value);
-  // One text per record: upper-case hex, spaces, other field orders, unknown or repeated fields and
-  // loose base64 would all read as the same record, and hide a flipped bit.
-  const canonical = encodeRecord(it);
+  const record = checkRecord(kind, value);
+  // Only one text is valid for a record: upper-case hex, spaces, another field order, unknown or
+  // repeated fields and lenient base64 would decode to the same record, and hide a flipped bit.
+  const canonical = encodeRecord(record);
   if (canonical !== line) {
     throw new StoreError("corrupt", `Line is not in canonical form ${where(canonical, line)}`);
   }
-  return it;
+  return record;
 }
 
-/** The last line, without its line end. */
+/** Returns the last line, without its newline. */
 export function encodeTrailer({ counts, digests, digest }: SnapshotSummary): string {
   return JSON.stringify({
     kind: "end",
@@ -107,12 +109,12 @@ export function encodeTrailer({ counts, digests, digest }: SnapshotSummary): str
   });
 }
 
-/** Whether a line presents itself as the trailer. */
+/** Returns whether a line starts like a trailer. */
 export function isTrailer(line: string): boolean {
   return line.startsWith('{"kind":"end"');
 }
 
-/** Says in words how a trailer differs from what was found before it; `null` when it does not. */
+/** Describes how a trailer differs from the records before it, or returns `null`. */
 export function trailerProblem(line: string, found: SnapshotSummary): string | null {
   const canonical = encodeTrailer(found);
   if (line === canonical) return null;
@@ -123,21 +125,21 @@ export function trailerProblem(line: string, found: SnapshotSummary): string | n
   const problems: string[] = [];
   for (const kind of KINDS) {
     if (counts[kind] !== found.counts[kind]) {
-      problems.push(`${show(counts[kind])} ${kind} announced and ${found.counts[kind]} found`);
+      problems.push(`${show(counts[kind])} ${kind} expected and ${found.counts[kind]} found`);
     }
   }
   for (const kind of KINDS) {
     if (sha256[kind] !== found.digests[kind]) problems.push(`the SHA-256 of ${kind} differs`);
   }
   if (sha256.all !== found.digest) problems.push("the overall SHA-256 differs");
-  // The overall digest covers every record, so where it agrees the damage is in the trailer.
-  else problems.push("the overall SHA-256 agrees, so it is the trailer that is damaged");
+  // The overall digest covers every record, so if it matches, the trailer is damaged.
+  else problems.push("the overall SHA-256 matches, so the trailer itself is damaged");
   if (problems.length === 1) problems.unshift(`not in canonical form ${where(canonical, line)}`);
   return `does not match the lines before it: ${problems.join(", ")}`;
 }
 
 /**
- * Counts and digests of records, computed as they go by. Add them in canonical order.
+ * Computes the counts and digests of records, which must be added in canonical order.
  *
  * @example
  * ```ts
@@ -145,7 +147,7 @@ export function trailerProblem(line: string, found: SnapshotSummary): string | n
  *
  * await using store = openSqlite(":memory:");
  * const digest = new SnapshotDigest();
- * for await (const it of store.records()) digest.add(it);
+ * for await (const record of store.records()) digest.add(record);
  * console.log(digest.summary().digest);
  * ```
  */
@@ -157,22 +159,23 @@ export class SnapshotDigest {
   #text = "";
 
   /**
-   * Takes one more record.
+   * Adds a record.
    *
-   * @param it The record
-   * @param line Its line from {@link encodeRecord}, where the caller has it already
+   * @param record The record
+   * @param line Its line from {@link encodeRecord}, if the caller has it
    */
-  add(it: StoreRecord, line: string = encodeRecord(it)): void {
-    if (it.kind !== this.#kind) {
+  add(record: StoreRecord, line: string = encodeRecord(record)): void {
+    const { kind } = record;
+    if (kind !== this.#kind) {
       this.#flush();
-      this.#kind = it.kind;
+      this.#kind = kind;
     }
-    this.#counts[it.kind]++;
+    this.#counts[kind]++;
     this.#text += line + "\n";
     if (this.#text.length >= CHUNK_LENGTH) this.#flush();
   }
 
-  /** Counts and digests of what was added so far. */
+  /** Returns the counts and digests of the records added so far. */
   summary(): SnapshotSummary {
     this.#flush();
     return {
@@ -183,7 +186,7 @@ export class SnapshotDigest {
     };
   }
 
-  /** A hash call costs as much as hashing a record, so many lines go in at once. */
+  /** Hashes many lines at once, because a call costs as much as hashing a record. */
   #flush(): void {
     this.#kinds[this.#kind].update(this.#text);
     this.#all.update(this.#text);
@@ -191,7 +194,7 @@ export class SnapshotDigest {
   }
 }
 
-/** A JSON object, or `null`. JSON.parse's own error quotes the text, so it is not passed on. */
+/** Parses a JSON object, or returns `null`: the error of `JSON.parse` would quote the text. */
 export function parseObject(line: string): Record<string, unknown> | null {
   try {
     const value: unknown = JSON.parse(line);
@@ -214,5 +217,5 @@ function byKind<T>(of: (kind: Kind) => T): Record<Kind, T> {
 function where(canonical: string, line: string): string {
   let i = 0;
   while (i < line.length && line[i] === canonical[i]) i++;
-  return `from character ${i + 1} on`;
+  return `from character ${i + 1}`;
 }

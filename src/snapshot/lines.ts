@@ -1,5 +1,5 @@
 /**
- * Bytes into lines, with bounded memory and the number of the line where something is wrong.
+ * Splits bytes into lines, with bounded memory and line numbers for errors.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { StoreError } from "../core/errors.ts";
 import { show } from "../core/validate.ts";
 import { MAX_LINE_BYTES } from "./format.ts";
 
-/** Where a snapshot comes from: a stream or other source of bytes, or the whole of it. */
+/** A snapshot: a stream or async iterable of bytes, or all of it as bytes or text. */
 export type SnapshotSource =
   | ReadableStream<Uint8Array>
   | AsyncIterable<Uint8Array>
@@ -17,13 +17,13 @@ export type SnapshotSource =
   | string;
 
 const NEWLINE = 10;
-/** Input is worked through in pieces of this size, however large the source's chunks are. */
+/** Input is processed in pieces of this size, whatever the size of the source's chunks. */
 const PIECE = 65_536;
 
-/** What to do about a damaged snapshot. */
-export const TAKE_ANOTHER = "take another copy of the snapshot; this one cannot be mended";
+/** The hint for a damaged snapshot. */
+export const TAKE_ANOTHER = "use another copy of the snapshot; this one cannot be repaired";
 
-/** A damaged snapshot: which line, and what is wrong with it. */
+/** Returns the error for a damaged snapshot. */
 export function damaged(line: number, problem: string, cause?: StoreError): StoreError {
   const message = line === 1
     ? `Source is not a membership snapshot: line 1 ${problem}`
@@ -34,25 +34,25 @@ export function damaged(line: number, problem: string, cause?: StoreError): Stor
   });
 }
 
-/** Splits a source into lines. For one source, read once. */
+/** Splits one source into lines. Can be used once. */
 export class LineReader {
-  /** Number of the line given last; the first is 1. */
+  /** Number of the last line returned; the first is 1. */
   number = 0;
-  /** Whether the line given last is cut off: the source ended before its line end. Its text is not given. */
+  /** Whether the source ended before the newline of the last line, which is returned as empty text. */
   unfinished = false;
-  // A line that may still become complete, and behind it one piece.
+  // An incomplete line, followed by one piece.
   readonly #held = new Uint8Array(MAX_LINE_BYTES + PIECE);
   #length = 0;
-  // Without ignoreBOM a byte order mark at the start of any block would vanish unnoticed.
+  // Without ignoreBOM, a byte order mark at the start of any block would silently disappear.
   readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-  /** Groups of lines without their line ends. Take all of a group before the next. */
+  /** Yields groups of lines without their newlines. Consume a group before the next. */
   async *groups(source: SnapshotSource): AsyncGenerator<Iterable<string>> {
     for await (const chunk of chunksOf(source)) {
       if (!(chunk instanceof Uint8Array)) {
         throw new StoreError(
           "invalid",
-          `A snapshot source must give bytes (Uint8Array), found ${show(chunk)}`,
+          `A snapshot source must yield bytes (Uint8Array), found ${show(chunk)}`,
           { field: "source" },
         );
       }
@@ -80,7 +80,7 @@ export class LineReader {
   *#lines(bytes: Uint8Array): Generator<string> {
     for (const line of this.#decode(bytes)) {
       this.number++;
-      // A UTF-16 unit is at most three bytes of UTF-8, so most lines need no measuring.
+      // A UTF-16 unit is at most three bytes of UTF-8, so most lines need not be measured.
       if (line.length * 3 > MAX_LINE_BYTES && Buffer.byteLength(line) > MAX_LINE_BYTES) {
         throw tooLong(this.number);
       }
@@ -96,7 +96,7 @@ export class LineReader {
     }
   }
 
-  /** Slower, to give the good lines and then name the one that is not UTF-8. */
+  /** Decodes line by line, which is slower, to return the valid lines and report the first invalid one. */
   *#decodeEach(bytes: Uint8Array): Generator<string> {
     for (let start = 0; start <= bytes.length;) {
       const newline = bytes.indexOf(NEWLINE, start);
@@ -134,7 +134,7 @@ function* encoded(text: string): Generator<Uint8Array> {
   const encoder = new TextEncoder();
   for (let at = 0; at < text.length;) {
     let end = Math.min(at + PIECE, text.length);
-    // A surrogate pair stays in one piece.
+    // Does not split a surrogate pair.
     if (end < text.length && (text.charCodeAt(end - 1) & 0xfc00) === 0xd800) end++;
     yield encoder.encode(text.slice(at, end));
     at = end;

@@ -1,5 +1,5 @@
 /**
- * Snapshots: the whole control plane in one file, whatever the backend.
+ * Snapshots: all records of a control plane in one file, independent of the backend.
  *
  * @module
  */

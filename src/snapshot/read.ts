@@ -1,5 +1,5 @@
 /**
- * Snapshots in: every line is checked before its record is handed on.
+ * Reads snapshots. Every line is validated before its record is returned.
  *
  * @module
  */
@@ -24,16 +24,14 @@ import {
 import { damaged, LineReader, type SnapshotSource, TAKE_ANOTHER } from "./lines.ts";
 
 /**
- * Reads a snapshot record by record and returns its summary at the end. Memory stays flat whatever
- * the size of the snapshot.
+ * Reads a snapshot record by record and returns its summary at the end. Memory use is constant.
  *
- * The trailer comes last: records are known to be complete and undamaged only when the generator
- * has returned. Whoever acts on them before must be able to undo it, as `restore` does.
+ * The trailer comes last, so the records are known to be complete and undamaged only after the generator
+ * has returned. Be prepared to undo what you do with them before, as `restore` is.
  *
- * Rejects with `corrupt` (the message names the line and what is wrong), `unsupported` (another
- * version) and whatever the source itself throws.
- *
- * @param source Where the snapshot comes from; a stream is canceled when reading ends early
+ * @param source The snapshot; a stream is canceled if reading ends early
+ * @throws {StoreError} `corrupt`: the message names the line and the problem; `unsupported`: another
+ * version. Errors of the source are rethrown
  */
 export function readSnapshot(
   source: SnapshotSource,
@@ -53,7 +51,7 @@ async function* read(
     for (const line of group) {
       if (summary !== null) throw damaged(lines.number, "follows the trailer");
       if (lines.unfinished) {
-        throw damaged(lines.number, "is cut off: the snapshot ends inside it, without its trailer");
+        throw damaged(lines.number, "is truncated: the snapshot ends without its trailer");
       }
       if (lines.number === 1) {
         checkHeader(line);
@@ -62,16 +60,14 @@ async function* read(
         const problem = trailerProblem(line, summary);
         if (problem !== null) throw damaged(lines.number, `(the trailer) ${problem}`);
       } else {
-        const it = decode(line, lines.number);
-        if (previous !== null && compareRecords(previous, it) >= 0) {
-          const text = `(${quoted(it)}) is out of order: it does not come behind ${
-            quoted(previous)
-          }`;
+        const record = decode(line, lines.number);
+        if (previous !== null && compareRecords(previous, record) >= 0) {
+          const text = `(${quoted(record)}) is out of order: it follows ${quoted(previous)}`;
           throw damaged(lines.number, text);
         }
-        previous = it;
-        digest.add(it, line);
-        yield it;
+        previous = record;
+        digest.add(record, line);
+        yield record;
       }
     }
   }
@@ -90,11 +86,12 @@ async function* read(
 }
 
 /**
- * Checks a whole snapshot and returns its summary: all that {@link readSnapshot} checks, and that
- * the records fit together as `restore` demands. Holds one small entry a room.
+ * Checks a snapshot and returns its summary. Checks what {@link readSnapshot} checks, and that the
+ * records are consistent with each other, as `restore` requires. Needs memory for one small entry per
+ * room.
  *
- * Rejects with `corrupt`, `unsupported`, and `invalid` for an undamaged snapshot whose records do
- * not fit together.
+ * @throws {StoreError} `corrupt`; `unsupported`; `invalid`: the snapshot is undamaged, but its records
+ * are inconsistent
  */
 export async function verifySnapshot(source: SnapshotSource): Promise<SnapshotSummary> {
   return await pass(source, async (records) => {
@@ -103,15 +100,14 @@ export async function verifySnapshot(source: SnapshotSource): Promise<SnapshotSu
 }
 
 /**
- * Puts a snapshot into a store, with its epochs, statuses and times. All of it or nothing: the
- * store's `restore` keeps nothing when the snapshot proves damaged, even in its last line.
+ * Imports a snapshot into a store, with its epochs, statuses and times. Imports all of it or nothing,
+ * even if only the last line is damaged.
  *
- * Rejects with `corrupt`, `unsupported`, `invalid`, and as `restore` does: `refused` (the store is
- * not empty, without `replace`), `aborted`, `unavailable`.
- *
- * @param store Where the records go
- * @param source Where the snapshot comes from
+ * @param store The store
+ * @param source The snapshot
  * @param options As for {@link Store.restore}
+ * @throws {StoreError} `corrupt`; `unsupported`; `invalid`; `refused`: the store is not empty and
+ * `replace` is not set; `aborted`; `unavailable`
  */
 export async function importSnapshot(
   store: Pick<Store, "restore">,
@@ -124,21 +120,23 @@ export async function importSnapshot(
   });
   for (const kind of KINDS) {
     if (restored.counts[kind] !== summary.counts[kind]) {
-      const found = `${restored.counts[kind]} were restored`;
-      throw new StoreError("mismatch", `Snapshot holds ${summary.counts[kind]} ${kind}, ${found}`);
+      throw new StoreError(
+        "mismatch",
+        `Snapshot has ${summary.counts[kind]} ${kind}, restored ${restored.counts[kind]}`,
+      );
     }
   }
   return summary;
 }
 
-/** Lets `use` take all records of a snapshot, and returns the summary. */
+/** Passes all records of a snapshot to `use`, and returns the summary. */
 async function pass(
   source: SnapshotSource,
   use: (records: AsyncIterable<StoreRecord>) => Promise<void>,
 ): Promise<SnapshotSummary> {
   let summary: SnapshotSummary | undefined;
-  const reader = read(source, (it) => summary = it);
-  // No `return` here: who stops early must not end the reader, it is still asked below.
+  const reader = read(source, (found) => summary = found);
+  // Has no `return`, because the reader is still needed below if `use` stops early.
   let started = false;
   function next(): Promise<IteratorResult<StoreRecord, undefined>> {
     started = true;
@@ -152,12 +150,12 @@ async function pass(
     await toTheEnd();
     return summary!;
   } catch (error) {
-    // Records that do not fit together are mostly a symptom of damage, and the file's end tells.
+    // Inconsistent records are mostly a symptom of damage, which the end of the file reveals.
     if (isStoreError(error, "invalid")) await toTheEnd();
     throw error;
   } finally {
     await reader.return(undefined as never);
-    // A generator that never ran lets go of nothing, so a file would stay open.
+    // A generator that never started releases nothing, so a file would stay open.
     if (!started && typeof source === "object" && Symbol.asyncIterator in source) {
       await source[Symbol.asyncIterator]().return?.();
     }
@@ -172,7 +170,7 @@ function checkHeader(line: string): void {
   if (Number.isSafeInteger(version) && version !== SNAPSHOT_VERSION) {
     throw new StoreError(
       "unsupported",
-      `Snapshot has version ${version}, this code reads version ${SNAPSHOT_VERSION}`,
+      `Snapshot has version ${version}, this program supports version ${SNAPSHOT_VERSION}`,
       { hint: NEWER },
     );
   }
@@ -186,11 +184,11 @@ function decode(line: string, number: number): StoreRecord {
     if (!isStoreError(error)) throw error;
     const problem = error.code === "corrupt"
       ? error.message.replace(/^Line /, "")
-      : `holds a bad record: ${error.message}`;
+      : `has an invalid record: ${error.message}`;
     throw damaged(number, problem, error);
   }
 }
 
-function quoted(it: StoreRecord): string {
-  return JSON.stringify(keyText(it));
+function quoted(record: StoreRecord): string {
+  return JSON.stringify(keyText(record));
 }

@@ -1,5 +1,5 @@
 /**
- * Snapshots out: a store's records as a stream of bytes.
+ * Exports a store's records as a stream of bytes.
  *
  * @module
  */
@@ -17,21 +17,21 @@ import {
   SnapshotDigest,
 } from "./format.ts";
 
-/** How {@link exportSnapshot} goes about it. */
+/** Options of {@link exportSnapshot}. */
 export interface ExportOptions {
-  /** Ends the export: the stream fails with `aborted`. */
+  /** Aborts the export: the stream fails with `aborted`. */
   signal?: AbortSignal;
 }
 
 /**
- * The whole control plane as a snapshot, as of one point in time. Equal states give byte-equal
+ * Exports all records of a control plane as of one point in time. Equal states give byte-identical
  * snapshots, whatever the backend.
  *
- * Nothing is read before the first chunk is asked for, and only as fast as chunks (of about 64 KiB)
- * are taken. The stream fails with `corrupt` when records are invalid (the message lists them), with
- * `aborted`, and as `records()` does. Canceling the stream frees what the store holds for it.
+ * The store is read only as fast as chunks of about 64 KiB are consumed, from the first one on. The
+ * stream fails with `corrupt` if records are invalid (the message lists them), with `aborted`, and with
+ * the errors of `records()`. Canceling the stream releases the store's resources.
  *
- * @param store Where the records come from
+ * @param store The store
  * @param options A signal
  *
  * @example
@@ -63,18 +63,18 @@ async function* chunksOf(
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
   const encoder = new TextEncoder();
   const digest = new SnapshotDigest();
-  // A snapshot that cannot be read back is worth nothing, and is better not written.
+  // Validated, so that every snapshot can be imported.
   const check = new StoredCheck(() => false);
   const problems = new Problems();
   let text = HEADER_LINE + "\n";
-  for await (const it of store.records({ signal })) {
+  for await (const record of store.records({ signal })) {
     if (signal?.aborted) throw aborted(signal);
-    const problem = check.take(it);
+    const problem = check.take(record);
     if (problem !== null) problems.add(problem);
-    // From the first one on, all that is left to do is to name the others.
+    // After the first problem, only further problems are collected.
     if (problems.total > 0) continue;
-    const line = encodeRecord(it);
-    digest.add(it, line);
+    const line = encodeRecord(record);
+    digest.add(record, line);
     text += line + "\n";
     if (text.length >= CHUNK_LENGTH) {
       yield encoder.encode(text);
@@ -87,5 +87,5 @@ async function* chunksOf(
 }
 
 function aborted(signal: AbortSignal | undefined): StoreError {
-  return new StoreError("aborted", "The export was ended by its signal", { cause: signal?.reason });
+  return new StoreError("aborted", "The export was aborted", { cause: signal?.reason });
 }

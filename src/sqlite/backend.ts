@@ -1,5 +1,5 @@
 /**
- * The SQLite backend: every method one transaction on one connection.
+ * The SQLite backend: every method is one transaction on one connection.
  *
  * @module
  */
@@ -54,10 +54,10 @@ import { asArrays, columnsOf, insertSql, type Row, type Table, TABLES } from "./
 import { type Ending, type Place, streamRecords } from "./stream.ts";
 import { watchCommits } from "./watch.ts";
 
-/** The columns of a kind; the SQL below reads like SQL with it. */
+/** Returns the columns of a kind. */
 const ALL = (kind: Kind) => TABLES[kind].columns;
 
-/** The epoch of the room that a statement's first parameter names. */
+/** The epoch of the room whose id is the statement's first parameter. */
 const EPOCH = "(SELECT epoch FROM rooms WHERE id = ?1)";
 
 const SQL = {
@@ -86,7 +86,7 @@ const SQL = {
 
   putKey: `${insertSql("room_keys")} ON CONFLICT DO UPDATE
     SET sealed_key = excluded.sealed_key, created_at = excluded.created_at`,
-  // A sealed key ahead of its room's epoch is not there for readers, as in a bucket.
+  // A sealed key ahead of its room's epoch is invisible to readers, as in a bucket.
   key: `SELECT ${ALL("room_keys")} FROM room_keys
     WHERE room_id = ? AND epoch = ? AND endpoint = ? AND epoch <= ${EPOCH}`,
   // Steps down from one epoch that has keys to the next, each a seek in the primary key; an index
@@ -125,7 +125,7 @@ const SQL = {
   pruneInvites: "DELETE FROM invites WHERE coalesce(used_at, canceled_at, expires_at) <= ?",
 } as const;
 
-/** The control plane in an SQLite file, or in memory. */
+/** The backend of a control plane in a SQLite file, or in memory. */
 export class SqliteBackend implements Backend {
   readonly name = "sqlite";
   readonly created: boolean;
@@ -135,14 +135,14 @@ export class SqliteBackend implements Backend {
   readonly #identity: string;
   readonly #statements = new Map<string, StatementSync>();
   readonly #authorized: StatementSync;
-  /** What must end before the store has: streams and restores with connections of their own. */
+  /** Ends the streams and restores that are running on separate connections. */
   readonly #endings = new Set<Ending>();
   readonly #listeners = new AccessListeners(() =>
-    // Nobody else has a database in memory.
+    // A database in memory has no other connections.
     this.#path === MEMORY ? () => {} : watchCommits(this.#db, () => this.#listeners.emit({}))
   );
 
-  /** @param path Absolute, or `:memory:` */
+  /** @param path An absolute path, or `:memory:` */
   constructor(path: string, options: FileOptions) {
     this.#path = path;
     this.#options = { ...options };
@@ -185,7 +185,7 @@ export class SqliteBackend implements Backend {
   deleteRoom(id: string): Promise<void> {
     return this.#write(`Deleting room ${id}`, () => {
       const endpoints = this.#listeners.any ? this.#endpoints(id) : [];
-      // Members and sealed keys go with it (ON DELETE CASCADE).
+      // Deletes its members and sealed keys too (ON DELETE CASCADE).
       if (this.#run(SQL.deleteRoom, id) === 0) throw notFound("room", id);
       return endpoints;
     }, (endpoints) => [{ roomId: id }, ...endpoints.map((endpoint) => ({ endpoint }))])
@@ -398,7 +398,7 @@ export class SqliteBackend implements Backend {
       const joined: User = { ...user, role: invite.role };
       return this.#insertNew("users", SQL.addUser, joined) ? joined : null;
     }, (joined) => joined === null ? [] : [{ endpoint: joined.signPub }]);
-    // Told only now that it is stored: the invite is spent all the same.
+    // Thrown after the transaction: the invite is used up anyway.
     if (added === null) throw userExists(user.signPub);
     return added;
   }
@@ -453,7 +453,6 @@ export class SqliteBackend implements Backend {
     });
   }
 
-  /** Where longer work happens: on a connection of its own, where another one can be made. */
   #place(): Place {
     const isAlone = this.#path === MEMORY || this.#options.exclusive === true;
     return {
@@ -515,7 +514,7 @@ export class SqliteBackend implements Backend {
     this.#insertNew(kind, insertSql(kind), record);
   }
 
-  /** Whether the row was not there yet. */
+  /** Inserts a row; returns whether it did not exist. */
   #insertNew<K extends Kind>(kind: K, sql: string, record: RecordOf[K]): boolean {
     return this.#run(sql, ...(TABLES[kind] as Table<K>).toRow(record)) === 1;
   }
@@ -544,16 +543,17 @@ export class SqliteBackend implements Backend {
     return rows.map((TABLES[kind] as Table<K>).fromRow);
   }
 
-  /** One statement sees one state by itself. */
+  /** Runs one statement, which needs no transaction. */
   #read<T>(attempt: string, work: () => T): Promise<T> {
     return this.#settle(attempt, work);
   }
 
+  /** Runs several statements on one state of the database. */
   #readMany<T>(attempt: string, work: () => T): Promise<T> {
     return this.#settle(attempt, () => transaction(this.#db, "BEGIN", work));
   }
 
-  /** Listeners are told of `changes` when they are stored. */
+  /** Runs a transaction that writes, then notifies the listeners of its `changes`. */
   #write<T>(
     attempt: string,
     work: () => T,
@@ -561,7 +561,7 @@ export class SqliteBackend implements Backend {
   ): Promise<T> {
     return this.#settle(attempt, () => {
       const result = transaction(this.#db, "BEGIN IMMEDIATE", work);
-      if (this.#listeners.any) changes(result).forEach((it) => this.#listeners.emit(it));
+      if (this.#listeners.any) changes(result).forEach((change) => this.#listeners.emit(change));
       return result;
     });
   }
@@ -576,6 +576,6 @@ export class SqliteBackend implements Backend {
 }
 
 function bounds(range: Range): [string, number] {
-  // No key is empty, so everything is behind the empty text.
+  // No key is empty, so all keys come after the empty text.
   return [range.after ?? "", range.limit];
 }

@@ -1,5 +1,5 @@
 /**
- * Whether a database is whole, and whether it can be used.
+ * Integrity and health checks of a database.
  *
  * @module
  */
@@ -14,8 +14,10 @@ import { probeWritable } from "./file/file.ts";
 import { schemaVersion } from "./file/schema.ts";
 
 /**
- * Reads every page and row: structure, order, indexes, constraints, references. About a second
- * per million records. Throws `corrupt` with the first thing found.
+ * Checks every page and row: structure, order, indexes, constraints, references. Takes about a second
+ * per million records.
+ *
+ * @throws {StoreError} `corrupt`: the first problem found
  */
 export function checkHealth(db: DatabaseSync, path: string): void {
   for (const row of db.prepare("PRAGMA integrity_check(1)").all()) {
@@ -25,7 +27,7 @@ export function checkHealth(db: DatabaseSync, path: string): void {
   for (const row of db.prepare("PRAGMA foreign_key_check").iterate()) {
     throw new StoreError(
       "corrupt",
-      `Checking ${path}: a row of ${row.table} refers to one of ${row.parent} that is not there`,
+      `Checking ${path}: a row of ${row.table} refers to a missing row of ${row.parent}`,
     );
   }
 }
@@ -34,38 +36,38 @@ function oneLine(text: string): string {
   return text.replaceAll(/\s*\n\s*/g, "; ");
 }
 
-/** What tells a file from another of the same name; nothing for a database in memory. */
+/** Returns the identity (device and inode) of a file; an empty text for a database in memory. */
 export function fileIdentity(path: string): string {
   if (path === MEMORY) return "";
   const { dev, ino } = statSync(path);
   return `${dev}/${ino}`;
 }
 
-/** How the database was opened. */
+/** How a database was opened. */
 export interface OpenedAs {
-  /** Its file's identity then. */
+  /** The identity of its file at that time. */
   identity: string;
   /** How long to wait for other connections' locks, milliseconds. */
   busyTimeout: number;
-  /** Opened for reading only. */
+  /** Whether it was opened for reading only. */
   readOnly: boolean;
 }
 
-/** Whether the open file answers a read and takes a write; waits for nobody, changes nothing. */
+/** Checks that the open file can be read and written. Does not wait for locks, and changes nothing. */
 export function checkUse(db: DatabaseSync, path: string, as: OpenedAs): HealthCheck[] {
   return [
     look("file", () => {
-      // Removed or replaced under us it still answers: what is written then is lost.
+      // A removed or replaced file can still be read, but writes to it are lost.
       if (fileIdentity(path) !== as.identity) {
         throw new StoreError("unavailable", `${path} is not the file that was opened`);
       }
       db.prepare("SELECT 1 FROM users LIMIT 1").get();
-      return `${path} answers, schema version ${schemaVersion(db, path)}`;
+      return `${path} is readable, schema version ${schemaVersion(db, path)}`;
     }),
     look("writable", () => {
       if (as.readOnly) throw new StoreError("refused", `${path} was opened for reading only`);
       probeWritable(db, path, as.busyTimeout);
-      return `${path} takes writes`;
+      return `${path} is writable`;
     }),
   ];
 

@@ -1,5 +1,5 @@
 /**
- * The store in an SQLite file.
+ * The store in a SQLite file.
  *
  * @module
  */
@@ -9,40 +9,39 @@ import { createStore, type Store, type StoreOptions } from "../core/store.ts";
 import { SqliteBackend } from "./backend.ts";
 import { absolute } from "./file/file.ts";
 
-/** How {@link openSqlite} opens. */
+/** Options of {@link openSqlite}. */
 export interface SqliteOptions extends StoreOptions {
   /**
    * How long a call waits for another process's write, in milliseconds, before it fails with
    * `unavailable`. The wait blocks this process. Default 5,000.
    */
   busyTimeout?: number;
-  /** Open for reading only; writes are `refused`. Default `false`. */
+  /** Opens the file for reading only; writes fail with `refused`. Default `false`. */
   readOnly?: boolean;
   /**
-   * Keep every other process and connection out until the store is closed; `refused` when one has
-   * the file open. Finish reading `records()` before you write. Default `false`.
+   * Locks out all other processes and connections until the store is closed. Finish reading
+   * `records()` before you write. Default `false`.
    */
   exclusive?: boolean;
   /**
-   * Open a file for writing although its control plane moved to a bucket, where what is written here
-   * is not seen. Default `false`: `refused`.
+   * Opens a file for writing although its control plane has moved to a bucket, where these writes are
+   * not visible. Default `false`.
    */
   allowMoved?: boolean;
-  /**
-   * Create the file when it is missing; `created` of the store tells whether that was so. Its directory
-   * must exist. Default `true`.
-   */
+  /** Creates the file if it does not exist. Its directory must exist. Default `true`. */
   create?: boolean;
 }
 
 /**
- * Opens a control plane in an SQLite file. Several processes may use one file.
+ * Opens a control plane in a SQLite file. Several processes can use one file.
  *
- * A new file is readable by its owner only. A file that is not a control plane, or that a newer
- * version of this package made, is not altered.
+ * A new file is readable by its owner only. A file that is not a control plane, or was created by a
+ * newer version of this package, is not changed.
  *
- * Errors: `not_found` (no file and `create: false`, or no directory), `refused` (another program's file, a
- * read-only one, with `exclusive` one in use, without `allowMoved` one whose control plane moved), `unsupported` (from a newer version), `corrupt`, `unavailable` (locked).
+ * @throws {StoreError} `not_found`: no such file, and `create` is `false`, or no such directory;
+ * `refused`: another program's file, a read-only file, one that is in use (with `exclusive`), or one
+ * whose control plane has moved (without `allowMoved`); `unsupported`: created by a newer version;
+ * `corrupt`; `unavailable`: locked
  *
  * @example
  * ```ts
@@ -52,8 +51,7 @@ export interface SqliteOptions extends StoreOptions {
  * console.log(await store.hasAdmin()); // false
  * ```
  *
- * @param path The file, or `:memory:` for a store that ends with the process
- * @param options Timeouts and guards
+ * @param path The file, or `:memory:` for a store in memory
  */
 export function openSqlite(path: string, options: SqliteOptions = {}): Store {
   const { busyTimeout = 5000, readOnly = false, exclusive = false, create = true, clock } = options;
@@ -70,7 +68,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Store {
     allowMoved,
     create,
     at: (clock?.() ?? new Date()).toISOString(),
-    // Holds the users of a large control plane; taken as needed.
+    // Enough for the users of a large control plane; allocated as needed.
     cacheKiB: 64 * 1024,
   });
   return createStore(backend, clock === undefined ? {} : { clock });

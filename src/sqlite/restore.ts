@@ -1,5 +1,5 @@
 /**
- * Putting records back, all or none.
+ * Restores records, all or none.
  *
  * @module
  */
@@ -20,8 +20,8 @@ import { type Ending, type Place, throwIfAborted, TURN } from "./stream.ts";
 let staged = 0;
 
 /**
- * Gathers the records in temporary tables as they come, then stores all of them in one transaction.
- * So a slow source holds no lock and nothing else gets mixed into the transaction.
+ * Collects the records in temporary tables, then stores all of them in one transaction. So a slow
+ * source holds no lock, and no other write gets into the transaction.
  */
 export async function restoreRecords(
   place: Place,
@@ -36,7 +36,7 @@ export async function restoreRecords(
   let ended = false;
   const end: Ending = () => {
     ended = true;
-    // A connection of this work's own; closing it drops what was staged.
+    // Closing a separate connection drops the temporary tables.
     if (place.own === null && db?.isOpen) db.close();
   };
   const check = () => {
@@ -64,8 +64,8 @@ export async function restoreRecords(
       onProgress?.(done);
       await setImmediate();
     };
-    for await (const it of records) {
-      if (batch.push(it) >= TURN) await flush(db);
+    for await (const record of records) {
+      if (batch.push(record) >= TURN) await flush(db);
     }
     if (batch.length > 0) await flush(db);
     check();
@@ -90,7 +90,7 @@ function store(
 ): void {
   transaction(db, "BEGIN IMMEDIATE", () => {
     if (replace) {
-      // Rooms last: their members and keys are gone by then, so nothing is left to cascade.
+      // Rooms last: their members and keys are deleted by then, so nothing cascades.
       for (const kind of [...KINDS].reverse()) run(db, `DELETE FROM ${kind}`);
     } else {
       requireEmpty(db, attempt);

@@ -1,6 +1,5 @@
 /**
- * How records lie in tables: the one place that knows columns, for the backend, the move and the
- * data set alike.
+ * How records are stored in tables: the only place that knows their columns.
  *
  * @module
  */
@@ -23,19 +22,19 @@ import { noCounts } from "../core/order.ts";
 /** A row as an array, in the order of the table's columns. */
 export type Row = SQLOutputValue[];
 
-/** A table and what its rows mean. */
+/** A table, and how its rows map to records. */
 export interface Table<K extends Kind = Kind> {
   /** Columns, comma-separated. */
   readonly columns: string;
   /** Columns of the primary key, comma-separated: the canonical order. */
   readonly key: string;
-  /** The record of a row. */
+  /** Converts a row to a record. */
   fromRow(row: Row): RecordOf[K];
-  /** The row of a record. */
+  /** Converts a record to a row. */
   toRow(record: RecordOf[K]): SQLInputValue[];
 }
 
-/** The table of each kind; tables bear the kinds' names. */
+/** The table of each kind; tables have the names of their kinds. */
 export const TABLES: { readonly [K in Kind]: Table<K> } = {
   rooms: {
     columns: "id, subject, encrypted, owner, epoch, created_at",
@@ -123,40 +122,40 @@ export const TABLES: { readonly [K in Kind]: Table<K> } = {
   },
 };
 
-/** Makes a statement return rows as arrays: a third faster than objects, and the row mapping's form. */
+/** Makes a statement return rows as arrays: a third faster than objects, and what `fromRow` expects. */
 export function asArrays(statement: StatementSync): StatementSync {
-  // In both runtimes, but not in Deno's type of it.
+  // Both runtimes have it, but Deno's types do not.
   (statement as StatementSync & { setReturnArrays(on: boolean): void }).setReturnArrays(true);
   return statement;
 }
 
-/** Columns of a table behind an alias. */
+/** Returns the columns of a table, each qualified with an alias. */
 export function columnsOf(kind: Kind, alias: string): string {
   return TABLES[kind].columns.split(", ").map((it) => `${alias}.${it}`).join(", ");
 }
 
-/** The statement that inserts a whole row; `into` defaults to the kind's own table. */
+/** Returns the statement that inserts a row; `into` defaults to the kind's table. */
 export function insertSql(kind: Kind, into: string = kind): string {
   const { columns } = TABLES[kind];
   return `INSERT INTO ${into} (${columns}) VALUES (${columns.replaceAll(/\w+/g, "?")})`;
 }
 
-/** Inserts records of any kind with statements prepared once. */
+/** Returns a function that inserts records of any kind with prepared statements. */
 export function inserter(
   db: DatabaseSync,
   into: (kind: Kind) => string = (kind) => kind,
-): (it: StoreRecord) => void {
+): (record: StoreRecord) => void {
   const statements = Object.fromEntries(
     KINDS.map((kind) => [kind, db.prepare(insertSql(kind, into(kind)))]),
   ) as Record<Kind, StatementSync>;
-  return (it) => {
-    // The union of kinds is beyond the compiler: kind and record belong together by its type.
-    const { toRow } = TABLES[it.kind] as Table;
-    statements[it.kind].run(...toRow(it.record));
+  return ({ kind, record }) => {
+    // The compiler cannot see that the kind and the record of a union belong together.
+    const { toRow } = TABLES[kind] as Table;
+    statements[kind].run(...toRow(record));
   };
 }
 
-/** How many records of each kind there are. */
+/** Returns the number of records of each kind. */
 export function countRecords(db: DatabaseSync): Counts {
   const counts = noCounts();
   for (const kind of KINDS) {
@@ -166,7 +165,7 @@ export function countRecords(db: DatabaseSync): Counts {
   return counts;
 }
 
-/** Whether there is no record of any kind. */
+/** Returns whether there are no records. */
 export function isEmpty(db: DatabaseSync): boolean {
   return KINDS.every((kind) => db.prepare(`SELECT 1 FROM ${kind} LIMIT 1`).get() === undefined);
 }

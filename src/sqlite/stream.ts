@@ -1,5 +1,5 @@
 /**
- * Everything in the store as of one point in time, streamed.
+ * Streams all records as of one point in time.
  *
  * @module
  */
@@ -12,36 +12,37 @@ import { connect, MEMORY, run } from "./file/connect.ts";
 import { toStoreError } from "./file/errors.ts";
 import { allRecords } from "./file/all_rows.ts";
 
-/** Ends some work at once; what waits on it gets `closed`. */
+/** Ends an operation immediately; its caller gets `closed`. */
 export type Ending = () => void;
 
-/** Where longer work happens. */
+/** What streams and restores need to know about the open database. */
 export interface Place {
   /** The database's path. */
   readonly path: string;
   /** How long to wait for locks, milliseconds. */
   readonly busyTimeout: number;
-  /** Whether the store may only read. */
+  /** Whether the store was opened for reading only. */
   readonly readOnly: boolean;
-  /** The store's own connection where no other can be made: in memory, and to a file held alone. */
+  /** The store's connection if no other is possible: in memory, or to a file locked exclusively. */
   readonly own: DatabaseSync | null;
-  /** What to call when the store closes. */
+  /** Functions to call when the store closes. */
   readonly endings: Set<Ending>;
 }
 
-/** Records or rows between two turns of the event loop: SQLite itself never gives it one. */
+/** Number of records between two yields to the event loop, because SQLite's calls are synchronous. */
 export const TURN = 2000;
 
-/** Throws `aborted` once the signal says so. */
+/** Throws `aborted` if the signal is aborted. */
 export function throwIfAborted(signal: AbortSignal | undefined, attempt: string): void {
   if (signal?.aborted) {
-    throw new StoreError("aborted", `${attempt}: the caller ended it`, { cause: signal.reason });
+    throw new StoreError("aborted", `${attempt}: it was aborted`, { cause: signal.reason });
   }
 }
 
 /**
- * Streams all records in canonical order as they were when the first was asked for. A file is read
- * on a connection of its own, in one transaction, which holds up no writer; memory is copied first.
+ * Streams all records in canonical order, as of the time when the first one is read. A file is read on
+ * a separate connection in one transaction, which does not block writers; a database in memory is
+ * copied first.
  */
 export async function* streamRecords(
   place: Place,
@@ -60,7 +61,7 @@ export async function* streamRecords(
     let records: Iterable<StoreRecord>;
     if (place.own !== null) {
       const all = allRecords(place.own);
-      // Memory has writers while this is read; a file that is held alone has its holder only.
+      // A database in memory may be written while it is read; an exclusively locked file is not.
       records = place.path === MEMORY ? [...all] : all;
     } else {
       db = connect(place.path, { busyTimeout: place.busyTimeout, readOnly: true });
@@ -68,8 +69,8 @@ export async function* streamRecords(
       records = allRecords(db);
     }
     let count = 0;
-    for (const it of records) {
-      yield it;
+    for (const record of records) {
+      yield record;
       if (++count % TURN === 0) await setImmediate();
       if (ended) throw new StoreError("closed", `${attempt}: the store is closed`);
       throwIfAborted(signal, attempt);

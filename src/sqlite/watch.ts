@@ -1,6 +1,6 @@
 /**
- * Noticing what other connections commit, in this process or another: SQLite tells nobody, but
- * counts, and looking at the count costs no disk access.
+ * Notices commits of other connections, in this process or another. SQLite has no notifications, but
+ * a counter, which can be read without disk access.
  *
  * @module
  */
@@ -9,12 +9,13 @@ import type { DatabaseSync } from "node:sqlite";
 import { clearInterval, setInterval } from "node:timers";
 import { asArrays, type Row } from "./rows.ts";
 
-/** How often the count is looked at, milliseconds: a change is told within 250. */
+/** Polling interval in milliseconds; changes are reported within 250. */
 const INTERVAL = 150;
 
 /**
- * Calls `onCommit` after other connections have committed, until it is ended; end it before the
- * connection is closed. Does not keep the process running.
+ * Calls `onCommit` after other connections have committed. Does not keep the process running.
+ *
+ * @returns A function that stops it; call it before the connection is closed
  */
 export function watchCommits(db: DatabaseSync, onCommit: () => void): () => void {
   const statement = asArrays(db.prepare("PRAGMA data_version"));
@@ -26,7 +27,7 @@ export function watchCommits(db: DatabaseSync, onCommit: () => void): () => void
       if (now === seen) return;
       seen = now;
     } catch {
-      // Out of reach for a moment; the count goes on, and the next look sees it.
+      // Temporarily unreadable; the next poll sees the change.
       return;
     }
     onCommit();

@@ -91,7 +91,7 @@ for (const [what, field, badKey, value] of BAD) {
         | null;
       assert.equal(error?.code, "refused", String(error));
       assert.equal(error.problems?.[0]?.field, field);
-      assert.match(error.message, /1 record is invalid \(1 \w+\), doctor --repair can correct/);
+      assert.match(error.message, /1 record is invalid \(1 \w+\), doctor --repair can fix/);
     }
     assert.ok(!existsSync(db) && !existsSync(`${db}.partial`), "no file is left");
     assert.deepEqual(await kvState(nats), before, "the bucket is only read");

@@ -99,7 +99,7 @@ test("a start beside what a killed move left makes no empty control plane, and s
   await writeFile(`${backup}.tmp`, "");
   const before = await readdir(dir);
   const says = new RegExp(
-    `no such file, but .*partial, left by .*; run that again, or copy ${backup}`,
+    `no such file, but found .*partial of .*\\nhint: run migrate-to-sqlite again, or copy ${backup}`,
   );
   for (
     const args of [

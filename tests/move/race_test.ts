@@ -213,7 +213,8 @@ for (const state of ["empty", "repeated"] as const) {
       await assert.rejects(
         move("users.late"),
         (error: unknown) =>
-          code("conflict")(error) && /^Somebody else writes/.test(`${(error as Error).message}`),
+          code("conflict")(error) &&
+          /was written by another program during/.test(`${(error as Error).message}`),
       );
       assert.notEqual(await bucket.get("users.late", Date.now() + 5000), null);
       await assert.rejects(openJetStream(nats), code("in_progress"));

@@ -118,7 +118,7 @@ test("a move from another file is refused and untouched", async ({ db, dir, nats
   await migrateSqliteToKv({ db: other, nats, backup: false });
   const before = await kvState(nats);
   await populated(db);
-  const refused = { code: "refused", message: /holds what another migration brought, of / };
+  const refused = { code: "refused", message: /has the records of another migration, started at / };
   await assert.rejects(migrateSqliteToKv({ db, nats }), refused);
   assert.deepEqual(await kvState(nats), before);
 });
@@ -184,7 +184,10 @@ test("aborted by its signal, it leaves a mark; the store refuses to open; the ne
   await assert.rejects(openJetStream(nats), code("in_progress"));
   const other = `${db}.other`;
   await populated(other);
-  const refused = { code: "refused", message: /holds the beginning of another migration, of / };
+  const refused = {
+    code: "refused",
+    message: /has an incomplete migration of another source, started at /,
+  };
   await assert.rejects(migrateSqliteToKv({ db: other, nats }), refused);
   const report = await migrateSqliteToKv({ db, nats, backup: false });
   assert.equal(report.target, "resumed");

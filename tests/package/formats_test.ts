@@ -80,7 +80,11 @@ for (const [i, kinds] of KINDS_OF.entries()) {
       if (version < OLDEST_READ) {
         // Who only reads does not alter it, and says what does.
         const files = filesOf(dir);
-        await failsWith("unsupported", () => openSqlite(path, { readOnly: true }), /open it once/);
+        await failsWith(
+          "unsupported",
+          () => openSqlite(path, { readOnly: true }),
+          /this program needs/,
+        );
         const { code, stderr } = await cli(["user", "list", "--db", path]);
         assert.equal(code, 1);
         assert.match(stderr, /\nhint: back up the file, then start the server with it once/);
@@ -173,7 +177,7 @@ Deno.test("a bucket of a newer layout is refused and left alone", async () => {
 });
 
 /** What the program says to do about what a newer one made. */
-const NEWER = /\nhint: a newer version made it; use that version or a later one\n$/;
+const NEWER = /\nhint: it was created by a newer version: use that version or a later one\n$/;
 
 Deno.test("identities, service keys and settings of each version are read", async () => {
   await inDir(async (dir) => {
@@ -227,7 +231,7 @@ Deno.test("a file of a newer version is refused, left alone, and said to be newe
     const before = filesOf(at(""));
     const env = { UNIBUS_NATS_SERVER: (await natsBinary()).path };
     const newerFile = new RegExp(
-      `schema version is ${MIGRATIONS.length + 1}, made by a newer program`,
+      `schema version is ${MIGRATIONS.length + 1}, this program supports`,
     );
     const wrong: [string[], RegExp][] = [
       [["user", "list", "--db", at("unibus.db")], newerFile],

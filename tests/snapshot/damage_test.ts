@@ -79,7 +79,7 @@ Deno.test("a snapshot cut off at any byte is found, and the place is named", asy
       assert.equal(message, `Snapshot ends at line ${line} without its trailer`);
       line++;
     } else {
-      assert.match(message, new RegExp(`line ${line} is cut off`));
+      assert.match(message, new RegExp(`line ${line} is truncated`));
     }
   }
 });
@@ -104,7 +104,7 @@ Deno.test("any line removed is found", async () => {
     const kind = JSON.parse(line).kind;
     if (i === 0) assert.match(message, /line 1 is not its header/);
     else if (kind === "end") assert.match(message, /without its trailer/);
-    else assert.match(message, new RegExp(`${kind} announced and .* found`));
+    else assert.match(message, new RegExp(`${kind} expected and .* found`));
   }
 });
 
@@ -134,7 +134,7 @@ Deno.test("records that do not fit together are refused, damage being named firs
   // The same with the trailer of the whole snapshot: the line was lost, and that is the reason.
   const lost = await refusal(join([...orphaned, lines.at(-1)!]));
   assert.equal(lost.code, "corrupt");
-  assert.match(lost.message, /4 rooms announced and 3 found/);
+  assert.match(lost.message, /4 rooms expected and 3 found/);
 });
 
 Deno.test("a record beyond a limit is refused by line and field", async () => {
@@ -144,7 +144,10 @@ Deno.test("a record beyond a limit is refused by line and field", async () => {
   const error = await refusal(await withTrailer(bad));
   assert.equal(error.code, "corrupt");
   assert.equal(error.field, "handle");
-  assert.match(error.message, new RegExp(`line ${i + 1} holds a bad record: handle must not hold`));
+  assert.match(
+    error.message,
+    new RegExp(`line ${i + 1} has an invalid record: handle must not contain`),
+  );
 });
 
 Deno.test("a line has one spelling: every other one is refused by its number", async () => {
@@ -185,10 +188,10 @@ Deno.test("lines that are not records are refused by number and reason", async (
     ['{"kind":"constructor"}', /line 2 has the unknown kind "constructor"/],
     ['{"kind":"__proto__"}', /line 2 has the unknown kind "__proto__"/],
     ["{}", /line 2 has the unknown kind undefined/],
-    ['{"kind":"rooms"}', /line 2 holds a bad record: id must be a string/],
-    ['{"kind":"room_keys","roomId":"a","epoch":1}', /line 2 holds a bad record: endpoint/],
+    ['{"kind":"rooms"}', /line 2 has an invalid record: id must be a string/],
+    ['{"kind":"room_keys","roomId":"a","epoch":1}', /line 2 has an invalid record: endpoint/],
     ["[".repeat(60_000), /line 2 is not a JSON object/],
-    ['{"kind":"end"}', /line 2 \(the trailer\) .*announced/],
+    ['{"kind":"end"}', /line 2 \(the trailer\) .*expected/],
     ['{"kind":"end"', /line 2 \(the trailer\) is not a JSON object/],
     ['{"kind":"end","counts":null,"sha256":7}', /line 2 \(the trailer\) does not match/],
     ["\ufeff" + lines[1]!, /line 2 is not a JSON object/],
@@ -207,7 +210,7 @@ Deno.test("a snapshot of another version is unsupported, both versions being nam
     for (const rest of [lines.slice(1), ["x".repeat(100_000)], ["\u0000"]]) {
       const { code, message } = await refusal(join([header, ...rest]));
       assert.equal(code, "unsupported");
-      assert.equal(message, `Snapshot has version ${version}, this code reads version 1`);
+      assert.equal(message, `Snapshot has version ${version}, this program supports version 1`);
     }
   }
 });
@@ -223,7 +226,7 @@ Deno.test("what is not a snapshot is refused as that", async () => {
     ['{"format":"unibus-membership-snapshot","version":"1"}\n', /in canonical form/],
     ["\ufeff" + join(lines), /line 1 is not its header/],
     [join(lines).replaceAll("\n", "\r\n"), /line 1 is not its header/],
-    ["SQLite format 3\u0000", /line 1 is cut off/],
+    ["SQLite format 3\u0000", /line 1 is truncated/],
     [new Uint8Array([0xff, 0xfe, 10]), /line 1 is not UTF-8/],
     [new Uint8Array(1_000_000), /line 1 is longer than 65536 bytes/],
   ];
@@ -301,7 +304,7 @@ Deno.test("damage in the trailer's own digests is told from damage in the record
   wrongKind.sha256.users = "0".repeat(64);
   assert.match(
     (await refusal(join(lines.with(-1, JSON.stringify(wrongKind))))).message,
-    /the SHA-256 of users differs, .*it is the trailer that is damaged/,
+    /the SHA-256 of users differs, .*the trailer itself is damaged/,
   );
   const spaced = lines.with(-1, lines.at(-1)!.replace("{", '{"kind":"end",').replace("}}", "}} "));
   assert.match((await refusal(join(spaced))).message, /trailer.* not in canonical form/);

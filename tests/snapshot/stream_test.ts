@@ -185,10 +185,10 @@ Deno.test("an export fails rather than write what could not be read back", async
         ...records[at]!,
         record: { ...records[at]!.record, handle: "a\u0007" },
       } as StoreRecord),
-      /1 record is invalid \(1 users\).*"users .*": handle must not hold control/,
+      /1 record is invalid \(1 users\).*"users .*": handle must not contain control/,
     ],
-    [[...records].reverse(), /does not come behind/],
-    [records.toSpliced(at, 0, records[at]!), /does not come behind/],
+    [[...records].reverse(), /is out of order: it follows/],
+    [records.toSpliced(at, 0, records[at]!), /is out of order: it follows/],
     [records.filter((it) => it.kind !== "members"), /has no member who is its owner/],
     [
       records.map((it) => it.kind === "rooms" ? { ...it, record: { ...it.record, epoch: 1 } } : it),

@@ -142,9 +142,9 @@ Deno.test("an empty file, and an SQLite file with nothing in it, become a store"
 Deno.test("a file that is no SQLite file is corrupt, and not altered", async () => {
   await inDir(async (dir) => {
     writeFileSync(`${dir}/it.db`, "name,role\nada,admin\n".repeat(1000));
-    await refusedUnaltered(dir, "corrupt", /not an SQLite file/);
+    await refusedUnaltered(dir, "corrupt", /not a SQLite file/);
     writeFileSync(`${dir}/it.db`, "x");
-    await refusedUnaltered(dir, "corrupt", /not an SQLite file/);
+    await refusedUnaltered(dir, "corrupt", /not a SQLite file/);
   });
 });
 
@@ -220,7 +220,7 @@ Deno.test("a file of a newer version is unsupported, and not altered", async () 
   await inDir(async (dir) => {
     await makeStore(`${dir}/it.db`);
     sql(`${dir}/it.db`, `PRAGMA user_version = ${SCHEMA_VERSION + 1}`);
-    const message = new RegExp(`version is ${SCHEMA_VERSION + 1}.*newer`);
+    const message = new RegExp(`version is ${SCHEMA_VERSION + 1}, this program supports`);
     const before = filesOf(dir);
     await failsWith("unsupported", () => openSqlite(`${dir}/it.db`), message);
     assert.deepEqual(filesOf(dir), before);
@@ -236,7 +236,7 @@ Deno.test("a newer version that only the log of a killed process shows is seen",
     db.close();
     const content = () => ["", "-wal"].map((part) => readFileSync(`${dir}/it.db${part}`, "hex"));
     const before = content();
-    await failsWith("unsupported", () => openSqlite(`${dir}/it.db`), /newer/);
+    await failsWith("unsupported", () => openSqlite(`${dir}/it.db`), /supports versions up to/);
     assert.deepEqual(content(), before);
   });
 });
@@ -246,7 +246,7 @@ Deno.test("a schema step that is not the one we know is refused, and not altered
     await makeStore(`${dir}/it.db`);
     sql(`${dir}/it.db`, "UPDATE schema_migrations SET checksum = 'other' WHERE version = 2");
     const before = filesOf(dir);
-    await failsWith("refused", () => openSqlite(`${dir}/it.db`), /schema step 2/);
+    await failsWith("refused", () => openSqlite(`${dir}/it.db`), /its migration 2/);
     assert.deepEqual(filesOf(dir), before);
   });
 });

@@ -151,7 +151,7 @@ Deno.test("doctor --repair writes keys in lower case, and says so; what collides
     };
     assert.match(
       findings.find((it) => it.message.includes("are invalid"))!.message,
-      /^5 records are invalid \(1 rooms, 1 members, 3 users\), doctor --repair can correct 3 of them$/,
+      /^5 records are invalid \(1 rooms, 1 members, 3 users\), doctor --repair can fix 3 of them$/,
     );
     {
       using source = openSource(path);
@@ -160,7 +160,7 @@ Deno.test("doctor --repair writes keys in lower case, and says so; what collides
     const { code, stdout } = await cli(["doctor", "--db", path, "--repair"]);
     assert.equal(code, 1);
     assert.match(stdout, /repaired +records +4 keys in upper-case hex/);
-    assert.match(stdout, /is stored too/);
+    assert.match(stdout, /is also stored/);
     await using store = openSqlite(path);
     assert.equal((await store.getUser(UPPER)).kexPub, UPPER.toLowerCase());
     assert.equal((await store.getRoom("r")).owner, owner.toLowerCase());

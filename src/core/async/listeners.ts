@@ -41,14 +41,14 @@ export class AccessListeners {
   /** Calls all current listeners. */
   emit(change: AccessChange): void {
     for (const listener of [...this.#listeners]) {
-      // Taken away by one that was told before it.
+      // Removed by a listener called before it.
       if (!this.#listeners.has(listener)) continue;
       try {
-        // A copy each: what one does to it is not the next one's business.
+        // Each gets a copy, so that one cannot change what the next one sees.
         const answer: unknown = listener.call({ ...change });
         if (answer instanceof Promise) answer.catch(() => {});
       } catch {
-        // The change is a fact, whatever the listener makes of it.
+        // The change has happened, so an error of a listener is ignored.
       }
     }
   }

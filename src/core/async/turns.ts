@@ -1,19 +1,19 @@
 /**
- * Work about the same thing, one after another.
+ * Runs work on the same key one at a time.
  *
  * @module
  */
 
-/** Gives each key's work its turn. */
+/** A queue of work for each key. */
 export class Turns {
   readonly #last = new Map<string, Promise<unknown>>();
 
-  /** Whether work under `key` would have to wait. */
+  /** Returns whether work for `key` would have to wait. */
   isTaken(key: string): boolean {
     return this.#last.has(key);
   }
 
-  /** Runs `work` when all that was given before under `key` has ended. */
+  /** Runs `work` when all earlier work for `key` has ended. */
   async take<T>(key: string, work: () => Promise<T>): Promise<T> {
     const turn = (this.#last.get(key) ?? Promise.resolve()).then(work);
     const ended = turn.catch(() => {});

@@ -1,12 +1,12 @@
 /**
- * Waits that end: after a time, or with a signal.
+ * Waits with a time limit or a signal.
  *
  * @module
  */
 
 /**
- * Waits for `work`, at most `ms` milliseconds: then the answer is what `late` returns or throws, and
- * what `work` does afterwards is ignored.
+ * Waits for `work`, at most `ms` milliseconds. After that, returns or throws what `late` does, and
+ * ignores the result of `work`.
  */
 export async function within<T, L>(ms: number, work: Promise<T>, late: () => L): Promise<T | L> {
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -28,7 +28,7 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   }
 }
 
-/** Waits for `work`, or until the signal; what comes later is discarded. */
+/** Waits for `work`, or rejects when the signal is aborted; a later result is passed to `discard`. */
 export async function orAbort<T>(
   work: T | Promise<T>,
   signal: AbortSignal | undefined,

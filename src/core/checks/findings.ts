@@ -1,5 +1,5 @@
 /**
- * What `doctor` says about stored records, of a file as of a bucket.
+ * What `doctor` reports about stored records, in a file and in a bucket.
  *
  * @module
  */
@@ -12,15 +12,19 @@ import { problemText } from "./problems.ts";
 export interface RecordFinding {
   /** What was checked. */
   check: "records";
-  /** `problem` wants mending. */
+  /** `problem` needs a repair. */
   level: "ok" | "problem";
   /** What was found, and what to do. */
   message: string;
-  /** The record at fault. */
+  /** The invalid record. */
   record?: RecordProblem;
 }
 
-/** Checks all stored records: one finding when they are valid, else a summary and one for each of the first hundred. */
+/**
+ * Checks all stored records.
+ *
+ * @returns One finding if all are valid, else a summary and one finding for each of the first hundred
+ */
 export async function recordFindings(
   stored: StoredRecords,
   signal?: AbortSignal,
@@ -28,7 +32,7 @@ export async function recordFindings(
   const { valid, problems } = await inspectRecords(stored, () => signal?.throwIfAborted());
   const check = "records";
   if (problems.total === 0) {
-    const message = `${valid} records are within their limits and fit together`;
+    const message = `${valid} records are valid and consistent`;
     return [{ check, level: "ok", message }];
   }
   return [

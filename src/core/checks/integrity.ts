@@ -1,6 +1,6 @@
 /**
- * Records checked one by one and against each other: those from outside before a backend sees them,
- * those that are stored before they are moved, exported or called healthy.
+ * Validates records one by one and against each other: those from outside before a backend stores them,
+ * and stored ones before they are migrated, exported or reported as healthy.
  *
  * @module
  */
@@ -12,64 +12,64 @@ import { compareRecords, keyText } from "../order.ts";
 import { problemOf, Problems, Unreadable } from "./problems.ts";
 import { record, show, storedRecord } from "../validate.ts";
 
-/** What a backend holds as it holds it, in canonical order. */
+/** The stored records of a backend, in canonical order. */
 export interface StoredRecords {
-  /** Every record, also those that cannot be read. */
+  /** Yields every record, including those that cannot be read. */
   all(): Iterable<StoreRecord | Unreadable>;
-  /** Whether a record with this key is stored. */
-  has(it: StoreRecord): boolean;
+  /** Returns whether a record with this key is stored. */
+  has(record: StoreRecord): boolean;
 }
 
-/** Why a record does not fit those before it. */
+/** Why a record is inconsistent with those before it. */
 interface Misfit {
   field: string;
   problem: string;
 }
 
-/** Checks records as they go by. Holds one small entry a room, nothing for the rest. */
+/** Checks a stream of records. Needs memory for one small entry per room. */
 class RecordCheck {
   readonly #rooms = new Map<string, Pick<Room, "owner" | "epoch" | "encrypted">>();
   readonly #withoutOwner = new Set<string>();
   #previous: StoreRecord | null = null;
 
-  /** Checks that a record comes behind the one before, and fits those before it. */
-  fits(it: StoreRecord, as: StoreRecord = it): Misfit | null {
+  /** Checks that a record is in order and consistent with those before it. */
+  fits(given: StoreRecord, as: StoreRecord = given): Misfit | null {
     const previous = this.#previous;
-    this.#previous = it;
+    this.#previous = given;
     const related = this.#related(as);
-    return previous !== null && compareRecords(previous, it) >= 0
-      ? { field: "order", problem: `does not come behind ${keyText(previous)}` }
+    return previous !== null && compareRecords(previous, given) >= 0
+      ? { field: "order", problem: `is out of order: it follows ${keyText(previous)}` }
       : related;
   }
 
-  /** Notes what could be read of a record, for those that refer to it. */
-  note(it: StoreRecord): void {
-    this.#related(it);
-    // What else is wrong with it cannot be told.
-    if (it.kind === "rooms") this.#withoutOwner.delete(it.record.id);
+  /** Remembers what could be read of a record, for those that refer to it. */
+  note(given: StoreRecord): void {
+    this.#related(given);
+    // Whether it has an owner is unknown.
+    if (given.kind === "rooms") this.#withoutOwner.delete(given.record.id);
   }
 
-  #related(it: StoreRecord): Misfit | null {
-    if (it.kind === "rooms") {
-      const { id, owner, epoch, encrypted } = it.record;
+  #related({ kind, record }: StoreRecord): Misfit | null {
+    if (kind === "rooms") {
+      const { id, owner, epoch, encrypted } = record;
       this.#rooms.set(id, { owner, epoch, encrypted });
       this.#withoutOwner.add(id);
-    } else if (it.kind === "members") {
-      const room = this.#rooms.get(it.record.roomId);
+    } else if (kind === "members") {
+      const room = this.#rooms.get(record.roomId);
       if (room === undefined) return { field: "roomId", problem: "belongs to no room" };
-      const owns = room.owner === it.record.endpoint;
-      if (owns) this.#withoutOwner.delete(it.record.roomId);
-      if (owns !== (it.record.role === "owner")) {
+      const owns = room.owner === record.endpoint;
+      if (owns) this.#withoutOwner.delete(record.roomId);
+      if (owns !== (record.role === "owner")) {
         return {
           field: "role",
-          problem: `has the role ${it.record.role}, the room's owner is ${room.owner}`,
+          problem: `has the role ${record.role}, the room's owner is ${room.owner}`,
         };
       }
-    } else if (it.kind === "room_keys") {
-      const room = this.#rooms.get(it.record.roomId);
+    } else if (kind === "room_keys") {
+      const room = this.#rooms.get(record.roomId);
       if (room === undefined) return { field: "roomId", problem: "belongs to no room" };
       if (!room.encrypted) return { field: "roomId", problem: "belongs to a cleartext room" };
-      if (it.record.epoch > room.epoch) {
+      if (record.epoch > room.epoch) {
         return {
           field: "epoch",
           problem: `is ahead of the room, which is at epoch ${room.epoch}`,
@@ -79,7 +79,7 @@ class RecordCheck {
     return null;
   }
 
-  /** Rooms whose owner is not among the members seen so far; each is named once. */
+  /** Yields rooms whose owner is not among the members so far, each once. */
   *ownerless(): Generator<{ id: string; owner: string }> {
     for (const id of this.#withoutOwner) yield { id, owner: this.#rooms.get(id)!.owner };
     this.#withoutOwner.clear();
@@ -89,38 +89,40 @@ class RecordCheck {
 const OWNERLESS = "has no member who is its owner";
 
 /**
- * Passes records on when each is within its limits, they come in canonical order without a
- * repetition, every member and sealed key has its room, and every room its owner.
+ * Yields records after checking that each is valid, that they are in canonical order without duplicates,
+ * that every member and sealed key has its room, and every room its owner.
+ *
+ * @throws {StoreError} `invalid`
  */
 export async function* checkedRecords(
   source: AsyncIterable<StoreRecord> | Iterable<StoreRecord>,
 ): AsyncGenerator<StoreRecord> {
   const check = new RecordCheck();
   for await (const raw of source) {
-    const it = record(raw.kind, raw.record);
-    const misfit = check.fits(it);
+    const valid = record(raw.kind, raw.record);
+    const misfit = check.fits(valid);
     if (misfit !== null) {
-      const message = `Record ${keyText(it)} ${misfit.problem}`;
+      const message = `Record ${keyText(valid)} ${misfit.problem}`;
       throw new StoreError("invalid", message, { field: misfit.field });
     }
-    yield it;
+    yield valid;
   }
   for (const { id } of check.ownerless()) {
     throw new StoreError("invalid", `Room ${id} ${OWNERLESS}`, { field: "owner" });
   }
 }
 
-/** Checks stored records one by one; finds what is wrong with each. */
+/** Checks stored records one by one, without stopping at the first problem. */
 export class StoredCheck {
   readonly #check = new RecordCheck();
   readonly #has: StoredRecords["has"];
 
-  /** @param has Whether a record with this key is stored */
+  /** @param has Returns whether a record with this key is stored */
   constructor(has: StoredRecords["has"]) {
     this.#has = has;
   }
 
-  /** What is wrong with the next record, `null` when it is valid and fits those before it. */
+  /** Returns the problem of the next record, or `null` if it is valid and consistent. */
   take(raw: StoreRecord | Unreadable): RecordProblem | null {
     if (raw instanceof Unreadable) {
       if (raw.read !== null) this.#check.note(raw.read);
@@ -135,14 +137,14 @@ export class StoredCheck {
       this.#check.fits(raw, mended ?? raw);
       const taken = mended !== null && compareRecords(mended, raw) !== 0 && this.#has(mended);
       const message = taken
-        ? `${error.message}, and ${keyText(mended)} is stored too`
+        ? `${error.message}, and ${keyText(mended)} is also stored`
         : error.message;
       const problem = problemOf(raw, error.field ?? "value", message);
       return { ...problem, repairable: mended !== null && !taken };
     }
   }
 
-  /** What is wrong with the records as a whole, once all were taken. */
+  /** Yields the problems of the records as a whole, after the last one. */
   *end(): Generator<RecordProblem> {
     for (const { id, owner } of this.#check.ownerless()) {
       yield {
@@ -157,7 +159,7 @@ export class StoredCheck {
   }
 }
 
-/** Gives the stored records that are valid and fit together; the others go to `problems`. */
+/** Yields the stored records that are valid and consistent, and adds the others to `problems`. */
 export function* validRecords(stored: StoredRecords, problems: Problems): Generator<StoreRecord> {
   const check = new StoredCheck((it) => stored.has(it));
   for (const raw of stored.all()) {
@@ -168,7 +170,7 @@ export function* validRecords(stored: StoredRecords, problems: Problems): Genera
   for (const problem of check.end()) problems.add(problem);
 }
 
-/** The record with its keys in lower case, `null` when more than that is wrong with it. */
+/** Returns the record with its keys in lower case, or `null` if it has other problems. */
 export function lowerCase(raw: StoreRecord): StoreRecord | null {
   try {
     return record(raw.kind, raw.record);
@@ -177,13 +179,14 @@ export function lowerCase(raw: StoreRecord): StoreRecord | null {
   }
 }
 
-/** Records between two turns of the event loop. */
+/** Number of records between two yields to the event loop. */
 const TURN = 2000;
 
 /**
- * Checks all stored records; says what is wrong and how many are valid.
+ * Checks all stored records.
  *
- * @param onTurn Called now and then with the number of records so far; what it throws ends the check
+ * @param onTurn Called now and then with the number of valid records so far; its errors end the check
+ * @returns The number of valid records, and the problems of the others
  */
 export async function inspectRecords(
   stored: StoredRecords,

@@ -1,6 +1,5 @@
 /**
- * What is wrong with stored records: how one problem is described, and a list of many in bounded
- * memory.
+ * Problems of stored records: how one is described, and a list of many in bounded memory.
  *
  * @module
  */
@@ -12,9 +11,9 @@ import { show } from "../validate.ts";
 
 /** A stored record that cannot be read as it is stored. */
 export class Unreadable {
-  /** What is wrong. */
+  /** The problem. */
   readonly problem: RecordProblem;
-  /** What of it could be read, where that is enough for a record; not as it is stored. */
+  /** The record as far as it could be read, which is not what is stored; `null` if too little is left. */
   readonly read: StoreRecord | null;
 
   constructor(problem: RecordProblem, read: StoreRecord | null = null) {
@@ -23,17 +22,17 @@ export class Unreadable {
   }
 }
 
-/** How many problems are kept with their details. */
+/** Number of problems kept with their details. */
 const KEPT = 100;
-/** How many a message lists. */
+/** Number of problems listed in a message. */
 const LISTED = 10;
 
-/** The problem of a record whose field at fault is known. */
-export function problemOf(it: StoreRecord, field: string, message: string): RecordProblem {
-  const value = (it.record as unknown as Record<string, unknown>)[field];
+/** Returns the problem of a record with an invalid field. */
+export function problemOf(record: StoreRecord, field: string, message: string): RecordProblem {
+  const value = (record.record as unknown as Record<string, unknown>)[field];
   return {
-    kind: it.kind,
-    key: show(keyText(it), 400),
+    kind: record.kind,
+    key: show(keyText(record), 400),
     field,
     value: show(value),
     message,
@@ -41,39 +40,39 @@ export function problemOf(it: StoreRecord, field: string, message: string): Reco
   };
 }
 
-/** A problem on one line. */
-export function problemText(it: RecordProblem): string {
-  return `${it.key}: ${it.message}`;
+/** Returns a problem as one line of text. */
+export function problemText({ key, message }: RecordProblem): string {
+  return `${key}: ${message}`;
 }
 
-/** Problems: all of them counted, the first hundred with their details. */
+/** Counts problems, and keeps the details of the first hundred. */
 export class Problems {
-  /** How many there are. */
+  /** Number of problems. */
   total = 0;
-  /** How many of them `doctor --repair` can correct. */
+  /** Number of problems that `doctor --repair` can fix. */
   repairable = 0;
-  /** How many of each kind. */
+  /** Number of problems of each kind of record. */
   readonly counts: Record<string, number> = {};
-  /** The first ones. */
+  /** The first hundred. */
   readonly first: RecordProblem[] = [];
 
-  /** Takes one more. */
-  add(it: RecordProblem): void {
+  /** Adds a problem. */
+  add(problem: RecordProblem): void {
     this.total++;
-    if (it.repairable) this.repairable++;
-    this.counts[it.kind] = (this.counts[it.kind] ?? 0) + 1;
-    if (this.first.length < KEPT) this.first.push(it);
+    if (problem.repairable) this.repairable++;
+    this.counts[problem.kind] = (this.counts[problem.kind] ?? 0) + 1;
+    if (this.first.length < KEPT) this.first.push(problem);
   }
 
-  /** How many there are, of which kinds, and how many can be repaired. */
+  /** Their number, kinds, and how many can be repaired, as text. */
   get summary(): string {
     const kinds = Object.entries(this.counts).map(([kind, count]) => `${count} ${kind}`).join(", ");
     const records = this.total === 1 ? "record is" : "records are";
-    return `${this.total} ${records} invalid (${kinds}), doctor --repair can correct ` +
+    return `${this.total} ${records} invalid (${kinds}), doctor --repair can fix ` +
       `${this.repairable === this.total ? "all" : this.repairable} of them`;
   }
 
-  /** An error that lists the first ones and carries them as `problems`. */
+  /** Returns an error that lists the first ten and has the first hundred as `problems`. */
   error(code: StoreErrorCode, attempt: string): StoreError {
     const listed = this.first.slice(0, LISTED).map(problemText).join("; ");
     const more = this.total > LISTED ? `; and ${this.total - LISTED} more` : "";
@@ -84,7 +83,7 @@ export class Problems {
   }
 }
 
-/** The error for one record that cannot be read as it is stored. */
+/** Returns the error for a record that cannot be read. */
 export function unreadable({ problem }: Unreadable, attempt: string): StoreError {
   return new StoreError(
     "corrupt",

@@ -1,6 +1,6 @@
 /**
- * Public keys of small order. With such a key anybody can make a signature that verifies, or knows
- * the shared secret, so they are refused wherever a key enters.
+ * Public keys of small order. For such a key anyone can create a valid signature, or knows the shared
+ * secret, so they are refused in every input.
  *
  * Source: the block lists of libsodium (`ge25519_has_small_order`, `has_small_order` of
  * `scalarmult_curve25519`). The top bit is not part of the coordinate and is masked, as there; the
@@ -29,7 +29,7 @@ const X25519 = new Set([
   "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
 ]);
 
-/** First digits of all entries: an ordinary key is told apart by them alone. */
+/** First digits of all entries, which rule out almost every other key. */
 const BEGINNINGS = new Set([...ED25519, ...X25519].map((it) => it.slice(0, 4)));
 
 function maskTopBit(hex: string): string {
@@ -37,12 +37,12 @@ function maskTopBit(hex: string): string {
   return nibble < 8 ? hex : hex.slice(0, 62) + (nibble - 8).toString(16) + hex.charAt(63);
 }
 
-/** Whether lower-case hex is an Ed25519 point of order 8 or less. */
+/** Returns whether lower-case hex is an Ed25519 point of order 8 or less. */
 export function isSmallOrderEd25519(hex: string): boolean {
   return BEGINNINGS.has(hex.slice(0, 4)) && ED25519.has(maskTopBit(hex));
 }
 
-/** Whether lower-case hex is an X25519 point of order 8 or less, on the curve or its twist. */
+/** Returns whether lower-case hex is an X25519 point of order 8 or less, on the curve or its twist. */
 export function isSmallOrderX25519(hex: string): boolean {
   return BEGINNINGS.has(hex.slice(0, 4)) && X25519.has(maskTopBit(hex));
 }

@@ -12,29 +12,29 @@ import { oneMore, pageOf, rangeOf } from "./paging.ts";
 import type { Shared, Store } from "./types.ts";
 import { newUser } from "./users.ts";
 
-/** The id of an invite: the SHA-256 of its token, hex. */
+/** Returns the id of an invite: the SHA-256 of its token, hex. */
 export function inviteId(token: string): string {
   return createHash("sha256").update(token.toLowerCase()).digest("hex");
 }
 
-/** The methods of invites. */
+/** Returns the methods for invites. */
 export function inviteMethods({ open, now }: Shared) {
   return {
     async createInvite(input) {
-      const it = check.object("invite", input);
+      const given = check.object("invite", input);
       const createdAt = now();
       const expiresIn = check.integer(
         "expiresIn",
-        it.expiresIn ?? check.LIMITS.inviteDefaultMs,
+        given.expiresIn ?? check.LIMITS.inviteDefaultMs,
         1,
         check.LIMITS.inviteMaxMs,
       );
       const token = randomBytes(32).toString("hex");
       const invite: Invite = {
         id: inviteId(token),
-        createdBy: check.createdBy("createdBy", it.createdBy),
-        role: check.userRole("role", it.role ?? "user"),
-        note: check.note("note", it.note ?? ""),
+        createdBy: check.createdBy("createdBy", given.createdBy),
+        role: check.userRole("role", given.role ?? "user"),
+        note: check.note("note", given.note ?? ""),
         createdAt,
         expiresAt: new Date(Date.parse(createdAt) + expiresIn).toISOString(),
         usedAt: null,
@@ -44,9 +44,9 @@ export function inviteMethods({ open, now }: Shared) {
       await open().createInvite(invite);
       return { invite, token };
     },
-    async getInvite(id) {
-      const it = check.hashId("id", id);
-      return await requireFound(open().getInvite(it), "invite", it);
+    async getInvite(input) {
+      const id = check.hashId("id", input);
+      return await requireFound(open().getInvite(id), "invite", id);
     },
     async listInvites(page) {
       const range = rangeOf(page, check.hashId);
@@ -54,18 +54,17 @@ export function inviteMethods({ open, now }: Shared) {
     },
     async consumeInvite(token, claim) {
       const secret = check.inviteToken("token", token);
-      // The role is the invite's; the backend puts it in when it has read the invite.
+      // The backend sets the role to the invite's.
       const user = newUser(claim, "user", now());
       return await open().consumeInvite(inviteId(secret), user);
     },
     async cancelInvite(id) {
-      const it = check.hashId("id", id);
-      return await open().cancelInvite(it, now());
+      return await open().cancelInvite(check.hashId("id", id), now());
     },
     async pruneInvites(before) {
-      const it = check.time("before", before);
-      // What is over at a time to come could still be claimed now.
-      return await open().pruneInvites(it < now() ? it : now());
+      const time = check.time("before", before);
+      // An invite that expires in the future can still be claimed now.
+      return await open().pruneInvites(time < now() ? time : now());
     },
   } satisfies Partial<Store>;
 }

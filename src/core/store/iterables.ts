@@ -1,5 +1,5 @@
 /**
- * Lists as iterables, each derived from the method that reads a page of it.
+ * Iterates over lists, based on the methods that read one page.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import type { Page, PageRequest } from "../model.ts";
 import type { Store } from "./types.ts";
 
-/** Iterates over every item of a list, reading a page at a time. */
+/** Iterates over the items of a list, one page at a time. */
 export async function* each<T, P extends PageRequest>(
   list: (page: P) => Promise<Page<T>>,
   page: P | undefined,
@@ -20,7 +20,7 @@ export async function* each<T, P extends PageRequest>(
   } while (after !== null);
 }
 
-/** The iterables of a store that has these lists. */
+/** Returns the iterating methods of a store that has these lists. */
 export function iterables(
   store: Pick<
     Store,

@@ -10,38 +10,38 @@ import * as check from "../validate.ts";
 import { oneMore, pageOf, rangeOf, sealedKeyCursor } from "./paging.ts";
 import type { Shared, Store } from "./types.ts";
 
-/** The methods of sealed keys. */
+/** Returns the methods for sealed keys. */
 export function keyMethods({ open, now }: Shared) {
   return {
     async rekeyRoom(roomId, input) {
       const id = check.roomId("roomId", roomId);
-      const it = check.object("rekey", input);
-      const epoch = check.epoch("epoch", it.epoch);
-      const keys = check.keysFor("sealedKeys", it.sealedKeys);
+      const rekey = check.object("rekey", input);
+      const epoch = check.epoch("epoch", rekey.epoch);
+      const keys = check.keysFor("sealedKeys", rekey.sealedKeys);
       const at = now();
       return await open().rekeyRoom(id, epoch, keys.map((key) => keyRecord(id, epoch, key, at)));
     },
     async putSealedKey(input) {
-      const it = check.object("key", input);
+      const given = check.object("key", input);
       const key: SealedKey = {
-        roomId: check.roomId("roomId", it.roomId),
-        epoch: check.epoch("epoch", it.epoch),
-        endpoint: check.signPub("endpoint", it.endpoint),
-        sealedKey: check.sealedKey("sealedKey", it.sealedKey),
+        roomId: check.roomId("roomId", given.roomId),
+        epoch: check.epoch("epoch", given.epoch),
+        endpoint: check.signPub("endpoint", given.endpoint),
+        sealedKey: check.sealedKey("sealedKey", given.sealedKey),
         createdAt: now(),
       };
       await open().putSealedKey(key);
       return key;
     },
-    async getSealedKey(roomId, endpoint, epoch) {
+    async getSealedKey(roomId, member, epoch) {
       const id = check.roomId("roomId", roomId);
-      const it = check.signPub("endpoint", endpoint);
+      const endpoint = check.signPub("endpoint", member);
       const number = epoch === undefined ? null : check.epoch("epoch", epoch);
       const what = number === null ? "sealed key" : `sealed key of epoch ${number}`;
       return await requireFound(
-        open().getSealedKey(id, it, number),
+        open().getSealedKey(id, endpoint, number),
         what,
-        `for ${it} in room ${id}`,
+        `for ${endpoint} in room ${id}`,
       );
     },
     async listSealedKeys(roomId, options) {
@@ -58,7 +58,7 @@ export function keyMethods({ open, now }: Shared) {
   } satisfies Partial<Store>;
 }
 
-/** The record of a key that is sealed for an endpoint. */
+/** Returns the record of a sealed key. */
 export function keyRecord(
   roomId: string,
   epoch: number,

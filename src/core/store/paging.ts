@@ -1,5 +1,5 @@
 /**
- * Pages of lists: what a caller asks for, what comes back, and every page after another.
+ * Requests and results of lists by page.
  *
  * @module
  */
@@ -9,34 +9,34 @@ import { StoreError } from "../errors.ts";
 import type { Page } from "../model.ts";
 import * as check from "../validate.ts";
 
-/** A range, and how its cursor is read. */
+/** A range, and how to parse its cursor. */
 type Asked<K> = Range<K> & { parse: (field: string, value: unknown) => K };
 
-/** The range that `page` asks for; `after` reads a cursor, `more` names other options. */
+/** Returns the requested range; `after` parses a cursor, `more` lists other allowed options. */
 export function rangeOf<K>(
   page: unknown,
   after: (field: string, value: unknown) => K,
   ...more: string[]
 ): Asked<K> {
-  const it = check.options("page", page, ["limit", "after", ...more]);
+  const given = check.options("page", page, ["limit", "after", ...more]);
   return {
     parse: after,
     limit: check.integer(
       "limit",
-      it.limit ?? check.LIMITS.pageDefault,
+      given.limit ?? check.LIMITS.pageDefault,
       1,
       check.LIMITS.pageMax,
     ),
-    after: it.after === undefined || it.after === null ? null : after("after", it.after),
+    after: given.after === undefined || given.after === null ? null : after("after", given.after),
   };
 }
 
-/** One more than asked for tells whether there is a next page. */
+/** Returns the range with one more item, which shows whether there is a next page. */
 export function oneMore<K>(range: Range<K>): Range<K> {
   return { ...range, limit: range.limit + 1 };
 }
 
-/** The page of `items`, which are one more than asked for where there is a next page. */
+/** Returns the page of items that were read with {@link oneMore}. */
 export function pageOf<K, T>(
   range: Asked<K>,
   items: T[],
@@ -49,7 +49,7 @@ export function pageOf<K, T>(
   return { items: shown, next };
 }
 
-/** After a key that reads as another one the next page would repeat records or leave some out. */
+/** Refuses an invalid key as a cursor, because the next page could repeat or omit records. */
 function requireReadable(next: string, parse: (field: string, value: unknown) => unknown): void {
   let cause: unknown;
   try {
@@ -64,13 +64,13 @@ function requireReadable(next: string, parse: (field: string, value: unknown) =>
   );
 }
 
-/** The key to continue after in a list of sealed keys. */
+/** Parses the cursor of a list of sealed keys. */
 export function sealedKeyCursor(field: string, value: unknown): SealedKeyCursor {
   const [, epoch, endpoint] = /^(\d{1,10})\/([0-9a-f]{64})$/.exec(String(value)) ?? [];
   if (epoch === undefined || endpoint === undefined) {
     throw check.invalid(
       field,
-      `${field} must be the next of an earlier page, found ${check.show(value)}`,
+      `${field} must be the \`next\` of an earlier page, found ${check.show(value)}`,
     );
   }
   return { epoch: Number(epoch), endpoint };

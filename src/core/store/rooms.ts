@@ -11,23 +11,23 @@ import { keyRecord } from "./keys.ts";
 import { oneMore, pageOf, rangeOf } from "./paging.ts";
 import type { Shared, Store } from "./types.ts";
 
-/** The methods of rooms and members. */
+/** Returns the methods for rooms and members. */
 export function roomMethods({ open, now }: Shared) {
   return {
     async createRoom(input) {
-      const it = check.object("room", input);
-      const id = check.roomId("id", it.id);
-      const subject = check.subject("subject", it.subject);
-      const encrypted = check.boolean("encrypted", it.encrypted ?? true);
-      const owner = { ...check.newMember("owner", it.owner), accepted: true };
-      const others = check.array("members", it.members ?? []).map((m, i) =>
+      const given = check.object("room", input);
+      const id = check.roomId("id", given.id);
+      const subject = check.subject("subject", given.subject);
+      const encrypted = check.boolean("encrypted", given.encrypted ?? true);
+      const owner = { ...check.newMember("owner", given.owner), accepted: true };
+      const others = check.array("members", given.members ?? []).map((m, i) =>
         check.addedMember(`members[${i}]`, m)
       );
-      const keys = check.keysFor("sealedKeys", it.sealedKeys ?? []);
+      const keys = check.keysFor("sealedKeys", given.sealedKeys ?? []);
       const endpoints = new Set([owner.endpoint]);
       for (const [i, { endpoint }] of others.entries()) {
         if (endpoints.has(endpoint)) {
-          throw check.invalid(`members[${i}].endpoint`, `members names ${endpoint} twice`);
+          throw check.invalid(`members[${i}].endpoint`, `members contains ${endpoint} twice`);
         }
         endpoints.add(endpoint);
       }
@@ -44,48 +44,53 @@ export function roomMethods({ open, now }: Shared) {
       );
       return room;
     },
-    async getRoom(id) {
-      const it = check.roomId("id", id);
-      return await requireFound(open().getRoom(it), "room", it);
+    async getRoom(input) {
+      const id = check.roomId("id", input);
+      return await requireFound(open().getRoom(id), "room", id);
     },
     async listRooms(page) {
       const range = rangeOf(page, check.roomId);
       return pageOf(range, await open().listRooms(oneMore(range)), (it) => it.id);
     },
-    async listRoomsForEndpoint(endpoint, page) {
-      const it = check.signPub("endpoint", endpoint);
+    async listRoomsForEndpoint(input, page) {
+      const endpoint = check.signPub("endpoint", input);
       const range = rangeOf(page, check.roomId, "accepted");
       const accepted = page?.accepted === undefined
         ? null
         : check.boolean("accepted", page.accepted);
-      const rooms = await open().listRoomsForEndpoint(it, oneMore(range), accepted);
+      const rooms = await open().listRoomsForEndpoint(endpoint, oneMore(range), accepted);
       return pageOf(range, rooms, (room) => room.id);
     },
     async deleteRoom(id) {
-      const it = check.roomId("id", id);
-      await open().deleteRoom(it);
+      await open().deleteRoom(check.roomId("id", id));
     },
 
     async addMember(roomId, input, key) {
       const id = check.roomId("roomId", roomId);
-      const it = check.addedMember("member", input);
+      const added = check.addedMember("member", input);
       const sealed = key === undefined ? null : {
         epoch: check.epoch("key.epoch", check.object("key", key).epoch),
         sealedKey: check.sealedKey("key.sealedKey", key.sealedKey),
       };
       const at = now();
-      const member = memberRecord(id, it, "member", at);
+      const member = memberRecord(id, added, "member", at);
       await open().addMember(
         member,
         sealed &&
-          keyRecord(id, sealed.epoch, { endpoint: it.endpoint, sealedKey: sealed.sealedKey }, at),
+          keyRecord(
+            id,
+            sealed.epoch,
+            { endpoint: added.endpoint, sealedKey: sealed.sealedKey },
+            at,
+          ),
       );
       return member;
     },
-    async getMember(roomId, endpoint) {
+    async getMember(roomId, input) {
       const id = check.roomId("roomId", roomId);
-      const it = check.signPub("endpoint", endpoint);
-      return await requireFound(open().getMember(id, it), "member", `${it} in room ${id}`);
+      const endpoint = check.signPub("endpoint", input);
+      const member = open().getMember(id, endpoint);
+      return await requireFound(member, "member", `${endpoint} in room ${id}`);
     },
     async listMembers(roomId, page) {
       const id = check.roomId("roomId", roomId);
@@ -98,18 +103,15 @@ export function roomMethods({ open, now }: Shared) {
     },
     async joinRoom(roomId, endpoint) {
       const id = check.roomId("roomId", roomId);
-      const it = check.signPub("endpoint", endpoint);
-      return await open().joinRoom(id, it);
+      return await open().joinRoom(id, check.signPub("endpoint", endpoint));
     },
     async changeRoomOwner(roomId, endpoint) {
       const id = check.roomId("roomId", roomId);
-      const it = check.signPub("endpoint", endpoint);
-      return await open().changeRoomOwner(id, it);
+      return await open().changeRoomOwner(id, check.signPub("endpoint", endpoint));
     },
     async removeMember(roomId, endpoint) {
       const id = check.roomId("roomId", roomId);
-      const it = check.signPub("endpoint", endpoint);
-      await open().removeMember(id, it);
+      await open().removeMember(id, check.signPub("endpoint", endpoint));
     },
   } satisfies Partial<Store>;
 }
@@ -129,7 +131,7 @@ function checkFirstKeys(encrypted: boolean, endpoints: Set<string>, keys: KeyFor
   }
   const stranger = keys.find((it) => !endpoints.has(it.endpoint));
   if (stranger !== undefined) {
-    throw check.invalid("sealedKeys", `sealedKeys names ${stranger.endpoint}, who is not a member`);
+    throw check.invalid("sealedKeys", `sealedKeys has ${stranger.endpoint}, who is not a member`);
   }
   if (encrypted && keys.length < endpoints.size) {
     const given = new Set(keys.map((it) => it.endpoint));

@@ -1,5 +1,5 @@
 /**
- * Users: the allowlist, and who is let in.
+ * Users: the allowlist, and authorization.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import * as check from "../validate.ts";
 import { oneMore, pageOf, rangeOf } from "./paging.ts";
 import type { Shared, Store } from "./types.ts";
 
-/** The methods of users. */
+/** Returns the methods for users. */
 export function userMethods({ open, now }: Shared) {
   return {
     async addUser(input) {
@@ -18,37 +18,34 @@ export function userMethods({ open, now }: Shared) {
       await open().addUser(user);
       return user;
     },
-    async getUser(signPub) {
-      const it = check.signPub("signPub", signPub);
-      return await requireFound(open().getUser(it), "user", it);
+    async getUser(input) {
+      const signPub = check.signPub("signPub", input);
+      return await requireFound(open().getUser(signPub), "user", signPub);
     },
     async listUsers(page) {
       const range = rangeOf(page, check.hashId);
       return pageOf(range, await open().listUsers(oneMore(range)), (it) => it.signPub);
     },
     async revokeUser(signPub, options) {
-      const it = check.signPub("signPub", signPub);
-      const force = forceOf(options);
-      return await open().setUserStatus(it, "revoked", now(), force);
+      const key = check.signPub("signPub", signPub);
+      return await open().setUserStatus(key, "revoked", now(), forceOf(options));
     },
     async restoreUser(signPub) {
-      const it = check.signPub("signPub", signPub);
-      return await open().setUserStatus(it, "active", now(), false);
+      const key = check.signPub("signPub", signPub);
+      return await open().setUserStatus(key, "active", now(), false);
     },
     async setUserRole(signPub, role, options) {
-      const it = check.signPub("signPub", signPub);
+      const key = check.signPub("signPub", signPub);
       const next = check.userRole("role", role);
-      const force = forceOf(options);
-      return await open().setUserRole(it, next, force);
+      return await open().setUserRole(key, next, forceOf(options));
     },
     async deleteUser(signPub, options) {
-      const it = check.signPub("signPub", signPub);
-      const force = forceOf(options);
-      await open().deleteUser(it, force);
+      const key = check.signPub("signPub", signPub);
+      await open().deleteUser(key, forceOf(options));
     },
     isAuthorized(signPub) {
-      const it = check.hex64(signPub);
-      return it === null ? NO : orNo(() => open().isAuthorized(it));
+      const key = check.hex64(signPub);
+      return key === null ? NO : orNo(() => open().isAuthorized(key));
     },
     hasAdmin() {
       return orNo(() => open().hasAdmin());
@@ -59,7 +56,7 @@ export function userMethods({ open, now }: Shared) {
 const NO = Promise.resolve(false);
 const YES = Promise.resolve(true);
 
-/** Fails closed: whatever goes wrong is a no. Answers known at once cost no new promise. */
+/** Fails closed: any error is a no. An immediate answer needs no new promise. */
 function orNo(ask: () => boolean | Promise<boolean>): Promise<boolean> {
   try {
     const answer = ask();
@@ -70,13 +67,13 @@ function orNo(ask: () => boolean | Promise<boolean>): Promise<boolean> {
   }
 }
 
-/** The record of a new user. */
+/** Returns the record of a new user. */
 export function newUser(input: unknown, role: unknown, at: string): User {
-  const it = check.object("user", input);
+  const given = check.object("user", input);
   return {
-    signPub: check.signPub("signPub", it.signPub),
-    kexPub: check.kexPub("kexPub", it.kexPub),
-    handle: check.handle("handle", it.handle),
+    signPub: check.signPub("signPub", given.signPub),
+    kexPub: check.kexPub("kexPub", given.kexPub),
+    handle: check.handle("handle", given.handle),
     role: check.userRole("role", role),
     status: "active",
     createdAt: at,

@@ -1,6 +1,6 @@
 /**
- * Every row of a database, also those whose text JavaScript cannot hold as it is stored: text that is
- * not UTF-8 is read with replacement characters, and text with a NUL only up to it.
+ * Reads every row of a database, and detects text that `node:sqlite` alters: text that is not UTF-8 is
+ * read with replacement characters, and text with a NUL only up to it.
  *
  * @module
  */
@@ -11,28 +11,29 @@ import { type Kind, KINDS, type StoreRecord } from "../../core/model.ts";
 import { problemOf, Unreadable, unreadable } from "../../core/checks/problems.ts";
 import { asArrays, type Row, type Table, TABLES } from "../rows.ts";
 
-/** Rows read at once: a call a page costs half of a call a row, and a page is small. */
+/** Rows per page: a call for each page costs half of a call for each row. */
 const PAGE = 500;
-/** What the runtime reads for bytes that are not UTF-8. */
+/** What the runtime returns for bytes that are not UTF-8. */
 const REPLACEMENT = "\ufffd";
 const NOT_TEXT = ["encrypted", "epoch", "accepted", "sealed_key"];
 
 /**
- * Everything in a database in canonical order, a page of rows in memory at a time. The database must
- * not change meanwhile.
+ * Yields every record of a database in canonical order, with one page of rows in memory. The database
+ * must not change in the meantime: it is locked exclusively, or read in a transaction.
  */
 export function* allRows(db: DatabaseSync): Generator<StoreRecord | Unreadable> {
   for (const kind of KINDS) yield* rowsOf(db, kind);
 }
 
 /**
- * Everything in a database in canonical order. The database must not change meanwhile: held
- * exclusively, or in a transaction. `corrupt` for a record that cannot be read as it is stored.
+ * Does the same as {@link allRows}, but does not tolerate unreadable records.
+ *
+ * @throws {StoreError} `corrupt`: a record cannot be read as it is stored
  */
 export function* allRecords(db: DatabaseSync): Generator<StoreRecord> {
-  for (const it of allRows(db)) {
-    if (it instanceof Unreadable) throw unreadable(it, "Reading the records");
-    yield it;
+  for (const record of allRows(db)) {
+    if (record instanceof Unreadable) throw unreadable(record, "Reading the records");
+    yield record;
   }
 }
 
@@ -43,7 +44,7 @@ function* rowsOf(db: DatabaseSync, kind: Kind): Generator<StoreRecord | Unreadab
   const texts = names.filter((_, i) => isText[i]);
   // The key is the first columns of every table.
   const width = key.split(", ").length;
-  // Bound as bytes where text is not what it seems.
+  // Cast, because altered text is bound as bytes.
   const marks = isText.slice(0, width).map((text) => text ? "CAST(? AS TEXT)" : "?").join(", ");
   const select = (what: string, where: string) =>
     asArrays(db.prepare(`SELECT ${what} FROM ${kind} ${where} ORDER BY ${key} LIMIT ${PAGE}`));
@@ -56,13 +57,13 @@ function* rowsOf(db: DatabaseSync, kind: Kind): Generator<StoreRecord | Unreadab
   let page = select(`${read}, ${bytes}`, where);
   for (;;) {
     const rows = page.all(...after) as unknown as Row[];
-    // Read again as bytes, for the few pages where something may be wrong.
+    // Read again as bytes, only for pages with text that may have been altered.
     const doubtful = rows.some((row) => isDoubtful(row, isText));
     const stored = doubtful ? select(exact, where).all(...after) as unknown as Row[] : null;
     for (const [i, row] of rows.entries()) {
-      const it = { kind, record: fromRow(row) } as StoreRecord;
+      const record = { kind, record: fromRow(row) } as StoreRecord;
       const at = stored === null ? -1 : firstAltered(row.filter((_, n) => isText[n]), stored[i]!);
-      yield at < 0 ? it : unreadableText(it, texts[at]!, stored![i]![at]!);
+      yield at < 0 ? record : unreadableText(record, texts[at]!, stored![i]![at]!);
     }
     if (rows.length < PAGE) return;
     after = (rows.at(-1)!).slice(0, width) as SQLInputValue[];
@@ -77,11 +78,11 @@ function* rowsOf(db: DatabaseSync, kind: Kind): Generator<StoreRecord | Unreadab
   }
 }
 
-// node:sqlite refuses to read a larger number.
+// node:sqlite throws on larger numbers.
 const EPOCH = `CASE WHEN epoch <= ${Number.MAX_SAFE_INTEGER} THEN epoch
   ELSE CAST(epoch AS TEXT) END`;
 
-/** Whether the text read may not be the text stored; the row's last value is how many bytes that is. */
+/** Returns whether text may have been altered; the row's last value is the stored size in bytes. */
 function isDoubtful(row: Row, isText: readonly boolean[]): boolean {
   const stored = row.at(-1) as number;
   let length = 0;
@@ -91,7 +92,7 @@ function isDoubtful(row: Row, isText: readonly boolean[]): boolean {
     if (text.includes(REPLACEMENT)) return true;
     length += text.length;
   }
-  // As long as it has bytes: nothing but ASCII.
+  // As many characters as bytes: only ASCII.
   if (length === stored) return false;
   let bytes = 0;
   for (let i = 0; i < isText.length; i++) {
@@ -101,7 +102,7 @@ function isDoubtful(row: Row, isText: readonly boolean[]): boolean {
   return bytes !== stored;
 }
 
-/** The index of the first text that was not read as it is stored, -1 for none. */
+/** Returns the index of the first text that differs from the stored bytes, or -1. */
 function firstAltered(texts: Row, stored: Row): number {
   return texts.findIndex((text, i) => {
     const bytes = stored[i];
@@ -109,8 +110,8 @@ function firstAltered(texts: Row, stored: Row): number {
   });
 }
 
-function unreadableText(it: StoreRecord, column: string, stored: unknown): Unreadable {
+function unreadableText(record: StoreRecord, column: string, stored: unknown): Unreadable {
   const field = column.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
   const what = (stored as Uint8Array).includes(0) ? "holds a NUL character" : "is not valid UTF-8";
-  return new Unreadable(problemOf(it, field, `${field} ${what}`), it);
+  return new Unreadable(problemOf(record, field, `${field} ${what}`), record);
 }

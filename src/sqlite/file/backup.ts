@@ -1,5 +1,5 @@
 /**
- * Backups: a compact copy in a new file, and looking at one again.
+ * Creates and checks backups.
  *
  * @module
  */
@@ -17,17 +17,21 @@ import { checkHealth } from "../health.ts";
 import { countRecords } from "../rows.ts";
 import { getMeta, schemaVersion } from "./schema.ts";
 
-/** Copies a database into a new file that is on disk when this returns; leaves none when it fails. */
+/**
+ * Copies a database to a new file and syncs it to disk. Leaves no file if it fails.
+ *
+ * @throws {StoreError} `refused`: the target exists, or is not a file
+ */
 export async function backup(db: DatabaseSync, path: string, to: string): Promise<void> {
   const target = absolute(to);
   const attempt = `Backing up ${path} to ${target}`;
   if (target === MEMORY) throw new StoreError("refused", `${attempt}: it is not a file`);
   if (exists(target)) throw taken(attempt);
-  // It has its name when it is whole: a run that is killed leaves nothing that looks like a backup.
+  // Renamed when complete: a run that is killed leaves nothing that looks like a backup.
   const partial = `${target}.tmp`;
   try {
     rmSync(partial, { force: true });
-    // Made first, empty and readable by its owner only.
+    // Created first, so that it is readable by its owner only.
     makeFile(partial);
     await copyInto(db, partial);
     syncFileSync(partial, "r+");
@@ -45,8 +49,8 @@ async function copyInto(db: DatabaseSync, to: string): Promise<void> {
   try {
     db.prepare("VACUUM INTO ?").run(to);
   } catch (error) {
-    // Deno attaches a second file only with --allow-all. A copy by pages needs the path alone, but is
-    // not compact.
+    // Deno attaches a second file only with --allow-all. A copy by pages needs no more permissions, but
+    // is not compact.
     if (!(error instanceof Error && error.message.includes("too many attached"))) throw error;
     await copyPages(db, to);
     const copy = connect(to, { busyTimeout: 0 });
@@ -58,23 +62,24 @@ async function copyInto(db: DatabaseSync, to: string): Promise<void> {
   }
 }
 
-/** What a backup must hold. */
+/** What a backup must contain. */
 export interface Expected {
   /** Identity of the control plane. */
   storeId: string;
-  /** Records of each kind. */
+  /** Number of records of each kind. */
   counts: Counts;
 }
 
 /**
- * Opens a backup again and checks it: whole, of the same control plane, as many records.
- * `not_found`, `corrupt`, `mismatch`
+ * Checks a backup: its integrity, control plane and number of records.
+ *
+ * @throws {StoreError} `not_found`; `corrupt`; `mismatch`
  */
 export function checkBackup(path: string, expected: Expected): void {
   const file = absolute(path);
   const attempt = `Checking backup ${file}`;
   if (file === MEMORY || !exists(file)) {
-    throw new StoreError("not_found", `${attempt}: there is no such file`);
+    throw new StoreError("not_found", `${attempt}: no such file`);
   }
   let db: DatabaseSync | null = null;
   try {
@@ -86,7 +91,7 @@ export function checkBackup(path: string, expected: Expected): void {
     if (storeId !== expected.storeId) {
       throw new StoreError(
         "mismatch",
-        `${attempt}: it is of control plane ${storeId}, not ${expected.storeId}`,
+        `${attempt}: its control plane is ${storeId}, not ${expected.storeId}`,
       );
     }
     const counts = countRecords(db);
@@ -94,7 +99,7 @@ export function checkBackup(path: string, expected: Expected): void {
       if (counts[kind] !== expected.counts[kind]) {
         throw new StoreError(
           "mismatch",
-          `${attempt}: it holds ${counts[kind]} ${kind}, not ${expected.counts[kind]}`,
+          `${attempt}: it has ${counts[kind]} ${kind}, not ${expected.counts[kind]}`,
         );
       }
     }
@@ -106,5 +111,5 @@ export function checkBackup(path: string, expected: Expected): void {
 }
 
 function taken(attempt: string): StoreError {
-  return new StoreError("refused", `${attempt}: there is a file of that name already`);
+  return new StoreError("refused", `${attempt}: the file already exists`);
 }

@@ -1,8 +1,8 @@
 /**
- * Connections: opening one, transactions on one.
+ * Opens connections and runs transactions.
  *
- * Nothing here opens a database file except through SQLite: closing any other descriptor of the
- * file would drop the locks that this process's connections hold on it (POSIX).
+ * Database files are opened only through SQLite: closing any other descriptor of a file would release
+ * the locks that this process's connections hold on it (POSIX).
  *
  * @module
  */
@@ -10,22 +10,22 @@
 import { DatabaseSync } from "node:sqlite";
 import { isBusy, toStoreError } from "./errors.ts";
 
-/** How a connection is made. */
+/** Options of {@link connect}. */
 export interface ConnectOptions {
   /** How long to wait for other connections' locks, milliseconds. */
   busyTimeout: number;
-  /** Open for reading only. */
+  /** Opens the file for reading only. */
   readOnly?: boolean;
-  /** Let nobody else in from the first access on, until it is closed. */
+  /** Locks out other connections from the first access until it is closed. */
   exclusive?: boolean;
-  /** Most memory for pages, KiB. */
+  /** Maximum size of the page cache, KiB. */
   cacheKiB?: number;
 }
 
 /** The path of a database in memory, private to its connection. */
 export const MEMORY = ":memory:";
 
-/** Opens a connection; reads the file, writes nothing. Path and options must be checked already. */
+/** Opens a connection without writing to the file. Does not validate the path and options. */
 export function connect(path: string, options: ConnectOptions): DatabaseSync {
   const { busyTimeout, readOnly = false, cacheKiB = 8192 } = options;
   let db: DatabaseSync | null = null;
@@ -36,9 +36,9 @@ export function connect(path: string, options: ConnectOptions): DatabaseSync {
       enableForeignKeyConstraints: true,
       enableDoubleQuotedStringLiterals: false,
     });
-    // Deno does not pass the option on to connections that only read.
+    // Deno ignores the option for read-only connections.
     db.exec(`PRAGMA busy_timeout = ${busyTimeout}`);
-    // Must come before the first access: a log opened the shared way stays shared.
+    // Before the first access: a WAL file opened in shared mode stays shared.
     if (options.exclusive) value(db, "PRAGMA locking_mode = EXCLUSIVE");
     db.exec(`PRAGMA synchronous = FULL; PRAGMA cache_size = -${cacheKiB}`);
     return db;
@@ -48,20 +48,20 @@ export function connect(path: string, options: ConnectOptions): DatabaseSync {
   }
 }
 
-/** Runs one statement. Prepared, as errors of `exec()` bear no code in Deno. */
+/** Runs one statement. Prepared, because errors of `exec()` have no code in Deno. */
 export function run(db: DatabaseSync, sql: string): void {
   db.prepare(sql).run();
 }
 
-/** The single value a statement gives, `undefined` for no row. */
+/** Returns the single value of a query, or `undefined` if it returns no row. */
 export function value(db: DatabaseSync, sql: string): unknown {
   const row = db.prepare(sql).get();
   return row === undefined ? undefined : Object.values(row)[0];
 }
 
 /**
- * Runs `work` in a transaction: commits when it returns, rolls back when it throws. The connection
- * is usable afterwards either way. Errors pass as they are.
+ * Runs `work` in a transaction: commits if it returns, rolls back and rethrows if it throws. The
+ * connection can be used again afterwards.
  */
 export function transaction<T>(db: DatabaseSync, begin: string, work: () => T): T {
   run(db, begin);
@@ -75,18 +75,18 @@ export function transaction<T>(db: DatabaseSync, begin: string, work: () => T): 
   }
 }
 
-/** Ends a transaction without its changes, if SQLite has not done so itself. */
+/** Rolls back a transaction unless SQLite already has. */
 export function rollback(db: DatabaseSync): void {
   try {
     if (db.isOpen && db.isTransaction) run(db, "ROLLBACK");
   } catch {
-    // What made the transaction fail is the error to tell.
+    // The error that made the transaction fail is the one to report.
   }
 }
 
 /**
- * Switches a file to write-ahead logging, where readers and the writer do not block each other.
- * SQLite does not always wait for its busy timeout here, so this does.
+ * Switches a file to write-ahead logging, in which readers and the writer do not block each other.
+ * Waits for locks itself, because SQLite does not always apply its busy timeout here.
  */
 export function enableWal(db: DatabaseSync, busyTimeout: number): string {
   const deadline = Date.now() + busyTimeout;
@@ -102,7 +102,7 @@ export function enableWal(db: DatabaseSync, busyTimeout: number): string {
 
 const idle = new Int32Array(new SharedArrayBuffer(4));
 
-/** Waits without leaving the call: opening is synchronous. */
+/** Blocks the thread, because opening is synchronous. */
 function pause(ms: number): void {
   Atomics.wait(idle, 0, 0, ms);
 }

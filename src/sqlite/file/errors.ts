@@ -1,5 +1,5 @@
 /**
- * SQLite's errors as {@link StoreError}s.
+ * Converts SQLite's errors to {@link StoreError}s.
  *
  * @module
  */
@@ -19,10 +19,10 @@ const TOOBIG = 18;
 const CONSTRAINT = 19;
 const NOTADB = 26;
 
-/** Extended code: the file was moved or removed while it was open. */
+/** Extended result code: the file was moved or removed while it was open. */
 const READONLY_DBMOVED = 1032;
 
-const WAIT = "another process is writing for long, such as a move or an import: wait for its end";
+const WAIT = "wait for the other process to finish, such as a migration or an import";
 
 type Meaning = [code: StoreErrorCode, what: string, more?: StoreErrorOptions];
 
@@ -31,20 +31,20 @@ const MEANING: Record<number, Meaning> = {
   [LOCKED]: ["unavailable", "it is locked by another connection", { hint: WAIT }],
   [READONLY]: ["refused", "it is read-only", { hint: NO_RIGHTS }],
   [READONLY_DBMOVED]: ["unavailable", "the file was moved or removed while it was open"],
-  [IOERR]: ["unavailable", "the disk cannot be read or written"],
+  [IOERR]: ["unavailable", "disk I/O error"],
   [CORRUPT]: ["corrupt", "it is damaged"],
   [FULL]: ["unavailable", "the disk is full", { hint: DISK_FULL }],
   [CANTOPEN]: [
     "unavailable",
-    "the file cannot be opened, or its directory not written",
+    "the file cannot be opened, or its directory is not writable",
     { hint: NO_RIGHTS },
   ],
-  [TOOBIG]: ["invalid", "a value is too big"],
-  [CONSTRAINT]: ["invalid", "a value breaks a constraint"],
-  [NOTADB]: ["corrupt", "it is not an SQLite file, or it is damaged", { field: "path" }],
+  [TOOBIG]: ["invalid", "a value is too large"],
+  [CONSTRAINT]: ["invalid", "a value violates a constraint"],
+  [NOTADB]: ["corrupt", "it is not a SQLite file, or it is damaged", { field: "path" }],
 };
 
-// Deno gives no code for errors of opening and of exec(), only SQLite's message.
+// In Deno, errors of opening and of exec() have no code, only SQLite's message.
 const BY_MESSAGE: [string, number][] = [
   ["is locked", BUSY],
   ["readonly database", READONLY],
@@ -56,7 +56,7 @@ const BY_MESSAGE: [string, number][] = [
   ["not a database", NOTADB],
 ];
 
-/** SQLite's extended result code of an error, or `null` when it is not SQLite's. */
+/** Returns the extended result code of an error, or `null` if it is not SQLite's. */
 function sqliteCode(error: unknown): number | null {
   if (!(error instanceof Error) || !("code" in error) || error.code !== "ERR_SQLITE_ERROR") {
     return null;
@@ -65,18 +65,18 @@ function sqliteCode(error: unknown): number | null {
   return BY_MESSAGE.find(([text]) => error.message.includes(text))?.[1] ?? null;
 }
 
-/** Whether another connection was in the way. */
+/** Returns whether the error is a lock held by another connection. */
 export function isBusy(error: unknown): boolean {
   const code = primaryCode(error);
   return code === BUSY || code === LOCKED;
 }
 
-/** Whether the file may only be read. */
+/** Returns whether the error is a write to a read-only file. */
 export function isReadOnly(error: unknown): boolean {
   return primaryCode(error) === READONLY;
 }
 
-/** SQLite's own error, where it is the cause of one of ours. */
+/** Returns the cause of a {@link StoreError}, or any other error unchanged. */
 export function causeOf(error: unknown): unknown {
   return error instanceof StoreError ? error.cause : error;
 }
@@ -87,8 +87,8 @@ function primaryCode(error: unknown): number | null {
 }
 
 /**
- * The error to throw when work fails that also runs the caller's code (its records, its callbacks):
- * SQLite's become {@link StoreError}s, the caller's pass as they are.
+ * Converts errors of work that also runs the caller's code (its records, its callbacks): those of SQLite
+ * become {@link StoreError}s, those of the caller stay unchanged.
  */
 export function toCallersError(error: unknown, attempt: string): unknown {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
@@ -97,9 +97,10 @@ export function toCallersError(error: unknown, attempt: string): unknown {
 }
 
 /**
- * Turns what a call of `node:sqlite` threw into a {@link StoreError}; those pass as they are.
+ * Converts an error of `node:sqlite` or the file system to a {@link StoreError}; one that already is
+ * stays unchanged.
  *
- * @param error What was thrown
+ * @param error The error
  * @param attempt What was attempted, such as `Opening a.db`
  */
 export function toStoreError(error: unknown, attempt: string): StoreError {
@@ -107,7 +108,7 @@ export function toStoreError(error: unknown, attempt: string): StoreError {
   const code = sqliteCode(error);
   const system = error instanceof Error && "code" in error ? error.code : undefined;
   if (system === "ERR_OUT_OF_RANGE") {
-    const message = `${attempt}: a number is too large; doctor names the record`;
+    const message = `${attempt}: a number is too large; doctor reports the record`;
     return new StoreError("corrupt", message, { cause: error });
   }
   const [known, what, more]: Meaning =

@@ -1,5 +1,5 @@
 /**
- * Opening a database file: finding it or making it, and refusing what is not ours unaltered.
+ * Opens or creates a database file. Files of other programs are refused unchanged.
  *
  * @module
  */
@@ -32,13 +32,13 @@ import { missing } from "./leftovers.ts";
 import { refuseOtherUse, type Use } from "./role.ts";
 import { migrate, type NewFile, OLDEST_READ, SCHEMA_VERSION, schemaVersion } from "./schema.ts";
 
-/** How a database file is opened. */
+/** Options of {@link openDatabase}. */
 export interface FileOptions extends ConnectOptions, NewFile, Omit<Use, "readOnly"> {
-  /** Create the file if it is missing. */
+  /** Creates the file if it does not exist. */
   create: boolean;
 }
 
-/** An absolute path, as SQLite reads some relative ones (`file:…`) as something else. */
+/** Returns an absolute path, because SQLite does not treat all relative ones (`file:…`) as paths. */
 export function absolute(path: unknown): string {
   if (typeof path !== "string" || path === "" || path.includes("\0")) {
     throw new StoreError("invalid", `path must be a file's path or ${MEMORY}`, { field: "path" });
@@ -53,7 +53,7 @@ interface Opened {
   created: boolean;
 }
 
-/** Opens the database at an absolute path, its schema up to date. */
+/** Opens the database at an absolute path and migrates its schema. */
 export function openDatabase(path: string, options: FileOptions): Opened {
   if (path === MEMORY) return ready(connect(path, options), path, options);
   if (!exists(path)) {
@@ -74,7 +74,7 @@ export function openDatabase(path: string, options: FileOptions): Opened {
   }
 }
 
-/** Locks out everybody else also on a file that is not in WAL mode yet. */
+/** Locks out other connections, also for a file that is not in WAL mode yet. */
 function holdAlone(db: DatabaseSync): void {
   try {
     tryWriting(db, "BEGIN EXCLUSIVE");
@@ -84,17 +84,16 @@ function holdAlone(db: DatabaseSync): void {
   }
 }
 
-/** The error for a file that another connection has open. */
+/** Returns the error for a file that another connection has open. */
 export function inUse(path: string, error: unknown): StoreError {
   return new StoreError(
     "refused",
-    `Opening ${path}: it is in use by another process or connection, whose later writes would be ` +
-      "lost; stop the server first",
-    { cause: causeOf(error) },
+    `Opening ${path}: it is in use by another process or connection, whose later writes would be lost`,
+    { cause: causeOf(error), hint: "stop the server first" },
   );
 }
 
-/** Reads first, so that a file that is not ours is closed without a byte written. */
+/** Checks and prepares an open database. Reads first, so that another program's file is not changed. */
 function ready(db: DatabaseSync, path: string, options: FileOptions): Opened {
   try {
     const version = schemaVersion(db, path);
@@ -104,17 +103,17 @@ function ready(db: DatabaseSync, path: string, options: FileOptions): Opened {
       return { db, created: false };
     }
     if (path !== MEMORY) {
-      // An empty file is no control plane either.
+      // An empty file is not a control plane.
       if (version === 0 && !options.create) throw tooOld(path, version);
       if (version > 0) probeWritable(db, path, options.busyTimeout);
       const mode = enableWal(db, options.busyTimeout);
       if (mode !== "wal") {
         throw new StoreError(
           "unsupported",
-          `Opening ${path}: its file system cannot do write-ahead logging (journal mode ${mode})`,
+          `Opening ${path}: its file system does not support write-ahead logging (journal mode ${mode})`,
         );
       }
-      // After a large transaction the log shrinks back to this.
+      // The WAL file is truncated to this size after a large transaction.
       db.exec(`PRAGMA journal_size_limit = ${16 * 1024 * 1024}`);
     }
     return { db, created: migrate(db, path, options) };
@@ -124,7 +123,7 @@ function ready(db: DatabaseSync, path: string, options: FileOptions): Opened {
   }
 }
 
-/** The error for a file that holds nothing yet, or whose schema must be brought up to date first. */
+/** Returns the error for an empty file (version 0), or one whose schema is too old. */
 export function tooOld(path: string, version: number): StoreError {
   if (version === 0) {
     return new StoreError("refused", `Opening ${path}: it is empty, not a control plane`, {
@@ -133,13 +132,16 @@ export function tooOld(path: string, version: number): StoreError {
   }
   return new StoreError(
     "unsupported",
-    `Opening ${path}: its schema version is ${version}, this program needs ` +
-      `${SCHEMA_VERSION}; open it once for writing`,
-    { field: "path" },
+    `Opening ${path}: its schema version is ${version}, this program needs ${SCHEMA_VERSION}`,
+    { field: "path", hint: "open it once for writing, which migrates it" },
   );
 }
 
-/** Whether there is a file at `path`; `refused` for what is no file. */
+/**
+ * Returns whether a file exists.
+ *
+ * @throws {StoreError} `refused`: the path is a directory or another kind of file
+ */
 export function exists(path: string): boolean {
   let stat;
   try {
@@ -152,21 +154,20 @@ export function exists(path: string): boolean {
   throw new StoreError("refused", `Opening ${path}: it is not a file`, { field: "path" });
 }
 
-/** Refuses what is too short to be an SQLite file: SQLite takes a file of one byte for an empty one. */
+/** Refuses a file that is too short for SQLite, which treats a file of one byte as empty. */
 export function requireHeader(path: string): void {
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   if (size > 0 && size < 100) {
-    throw new StoreError("corrupt", `Opening ${path}: ${size} bytes are not an SQLite file`, {
+    throw new StoreError("corrupt", `Opening ${path}: ${size} bytes are not a SQLite file`, {
       field: "path",
     });
   }
 }
 
 /**
- * Creates an empty file that only its owner can read, unless there is one; another process may be
- * quicker. Tells whether it did.
+ * Creates an empty file that only its owner can read; returns `false` if the file exists.
  *
- * @throws {StoreError} not_found: there is no such directory, which is not created
+ * @throws {StoreError} `not_found`: no such directory, which is not created
  */
 export function makeFile(path: string): boolean {
   try {
@@ -185,20 +186,25 @@ export function makeFile(path: string): boolean {
   }
 }
 
-/** `refused` for a file that may not be written: SQLite would open it for reading only. */
+/**
+ * Checks that a file is writable, because SQLite would silently open it for reading only.
+ *
+ * @throws {StoreError} `refused`: it is not
+ */
 export function requireWritable(path: string): void {
   try {
     accessSync(path, constants.W_OK);
   } catch (error) {
-    // Deno may not be allowed to look, and knows no read-only mounts; the connection will tell.
+    // Deno may lack the permission, and does not see read-only mounts; then `probeWritable` decides.
     const code = error instanceof Error && "code" in error ? error.code : undefined;
     if (code === "EACCES" || code === "EPERM" || code === "EROFS") throw readOnlyFile(path, error);
   }
 }
 
 /**
- * `refused` when the file cannot be written. Asks SQLite, which falls back to reading in silence; a
- * writer at work is no obstacle.
+ * Checks that a connection can write. A lock of another writer does not count.
+ *
+ * @throws {StoreError} `refused`: the file is read-only
  */
 export function probeWritable(db: DatabaseSync, path: string, busyTimeout: number): void {
   db.exec("PRAGMA busy_timeout = 0");
@@ -211,11 +217,11 @@ export function probeWritable(db: DatabaseSync, path: string, busyTimeout: numbe
   }
 }
 
-/** Begins a transaction and a write that changes nothing, and takes both back. */
+/** Starts a transaction with a write that changes nothing, and rolls it back. */
 export function tryWriting(db: DatabaseSync, begin: string): void {
   run(db, begin);
   try {
-    // A connection that may only read fails here; its BEGIN of any kind only reads.
+    // A read-only connection fails here, because its BEGIN only reads.
     run(db, `PRAGMA user_version = ${Number(value(db, "PRAGMA user_version"))}`);
   } finally {
     rollback(db);
@@ -230,8 +236,8 @@ function readOnlyFile(path: string, cause: unknown): StoreError {
 }
 
 /**
- * Where somebody is using the file, or was killed while using it, a connection that may write could
- * finish their work (write the log back on closing). So one that may not looks first.
+ * Checks with a read-only connection whose file it is, if another process is using it or was killed
+ * while using it: a writable connection could complete that process's work when it is closed.
  */
 export function inspectLeftovers(path: string, options: ConnectOptions): void {
   if (!hasContent(`${path}-wal`) && !hasOlderState(`${path}-journal`)) return;
@@ -250,7 +256,7 @@ function hasContent(path: string): boolean {
 }
 
 /**
- * Whether a rollback journal would bring back an older state of the file. The journal of a file's
+ * Returns whether a rollback journal would restore an older state of the file. The journal of a file's
  * first transaction would not: it records that the file was empty (bytes 16 to 19).
  */
 function hasOlderState(journal: string): boolean {
@@ -261,7 +267,7 @@ function hasOlderState(journal: string): boolean {
     fd = openSync(journal, "r");
     readSync(fd, header);
   } catch {
-    return false; // Its owner has just finished and removed it.
+    return false; // The other process has just removed it.
   } finally {
     if (fd !== undefined) closeSync(fd);
   }

@@ -1,6 +1,6 @@
 /**
- * Files that a way back which was killed leaves beside a database: where they are, a missing database
- * is no new one.
+ * Files that an interrupted `migrate-to-sqlite` leaves beside a database. If there are any, a missing
+ * database must not be created.
  *
  * @module
  */
@@ -9,18 +9,18 @@ import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { StoreError } from "../../core/errors.ts";
 
-/** What their names end with: the new file while it is made, and the old one while it is replaced. */
+/** Their suffixes: of the new file while it is written, and of the old one while it is replaced. */
 export const LEFTOVERS = { partial: ".partial", previous: ".previous" } as const;
 
 /**
- * The error for a database that is not there: `not_found`, or `null` where a new one may be made and
- * nothing speaks against it; `refused` beside leftovers.
+ * Returns the error for a database file that does not exist: `not_found`, or with `create` `refused`
+ * beside leftovers and `null` without.
  */
 export function missing(path: string, create: boolean): StoreError | null {
   const left = Object.values(LEFTOVERS).map((it) => path + it).filter((it) => existsSync(it));
   if (left.length === 0) {
     if (create) return null;
-    return new StoreError("not_found", `Opening ${path}: there is no such file`, {
+    return new StoreError("not_found", `Opening ${path}: no such file`, {
       field: "path",
       hint: "check the path; `create: true` makes a new file",
     });
@@ -28,9 +28,13 @@ export function missing(path: string, create: boolean): StoreError | null {
   const backup = newestBackup(path);
   return new StoreError(
     create ? "refused" : "not_found",
-    `Opening ${path}: there is no such file, but ${left.join(" and ")}, left by a ` +
-      "migrate-to-sqlite that was interrupted; run that again" +
-      (backup === null ? "" : `, or copy ${backup} to ${path}`),
+    `Opening ${path}: no such file, but found ${
+      left.join(" and ")
+    } of an interrupted migrate-to-sqlite`,
+    {
+      hint: "run migrate-to-sqlite again" +
+        (backup === null ? "" : `, or copy ${backup} to ${path}`),
+    },
   );
 }
 
@@ -42,6 +46,6 @@ function newestBackup(path: string): string | null {
     const newest = names.sort().at(-1);
     return newest === undefined ? null : path + newest.slice(basename(path).length);
   } catch {
-    return null; // A directory may be used without being listed.
+    return null; // The directory may be accessible but not listable.
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Whose file it is, its schema version, and bringing it up to date.
+ * The owner and schema version of a file, and its migrations.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export const SCHEMA_VERSION: number = MIGRATIONS.length;
 /** The oldest version whose records this code reads without bringing the file up to date. */
 export const OLDEST_READ = 5;
 
-// What the steps are recorded in. Never changes: a newer program's file is judged by it.
+// Records the applied migrations. Must never change: older programs read it in newer files.
 const LEDGER = `
 CREATE TABLE schema_migrations (
   version    INTEGER PRIMARY KEY,
@@ -39,8 +39,9 @@ function checksum(sql: string): string {
 }
 
 /**
- * Reads the schema version in one transaction; 0 for a database with nothing in it.
- * `refused` for somebody else's, `unsupported` for a newer one.
+ * Returns the schema version of a database; 0 if it is empty.
+ *
+ * @throws {StoreError} `refused`: another program's file; `unsupported`: a newer version; `corrupt`
  */
 export function schemaVersion(db: DatabaseSync, path: string): number {
   return db.isTransaction
@@ -63,8 +64,8 @@ function readVersion(db: DatabaseSync, path: string): number {
   if (version > SCHEMA_VERSION) {
     throw new StoreError(
       "unsupported",
-      `Opening ${path}: its schema version is ${version}, made by a newer program; ` +
-        `this one knows versions up to ${SCHEMA_VERSION}`,
+      `Opening ${path}: its schema version is ${version}, this program supports versions up to ` +
+        `${SCHEMA_VERSION}`,
       { hint: NEWER },
     );
   }
@@ -75,33 +76,33 @@ function readVersion(db: DatabaseSync, path: string): number {
     if (!ours || ours.version !== step.version || checksum(ours.sql) !== step.checksum) {
       throw new StoreError(
         "refused",
-        `Opening ${path}: its schema step ${step.version} is not the one this program knows`,
+        `Opening ${path}: its migration ${step.version} is not the one of this program`,
       );
     }
   }
   if (applied.length !== version) {
     throw new StoreError(
       "corrupt",
-      `Opening ${path}: schema version ${version}, but ${applied.length} steps are recorded`,
+      `Opening ${path}: its schema version is ${version}, but ${applied.length} migrations are recorded`,
     );
   }
   return version;
 }
 
-/** What goes into a new file. */
+/** What is recorded in a new file. */
 export interface NewFile {
   /** Identity of the control plane. Default: a new one. */
   storeId?: string;
-  /** When, ISO 8601. */
+  /** Time of the migrations, ISO 8601. */
   at: string;
   /** Called in the transaction that makes the file. */
   onNew?: (db: DatabaseSync) => void;
 }
 
 /**
- * Applies the steps a database lacks, all or none; other processes may do the same at once.
+ * Applies missing migrations, all or none. Safe if other processes do the same concurrently.
  *
- * @returns Whether there was nothing in it
+ * @returns Whether the database was empty
  */
 export function migrate(db: DatabaseSync, path: string, file: NewFile): boolean {
   if (schemaVersion(db, path) === SCHEMA_VERSION) return false;
@@ -123,23 +124,24 @@ export function migrate(db: DatabaseSync, path: string, file: NewFile): boolean 
   });
 }
 
-/** Reads a value of the `meta` table, `null` when there is none. */
+/** Returns a value of the `meta` table, or `null`. */
 export function getMeta(db: DatabaseSync, key: string): string | null {
   const row = db.prepare("SELECT value FROM meta WHERE key = ?").get(key);
   return row === undefined ? null : String(row.value);
 }
 
-/** Sets a value of the `meta` table; `null` removes it. */
+/** Sets a value of the `meta` table, or removes it with `null`. */
 export function setMeta(db: DatabaseSync, key: string, value: string | null): void {
   if (value === null) db.prepare("DELETE FROM meta WHERE key = ?").run(key);
   else db.prepare("INSERT OR REPLACE INTO meta VALUES (?, ?)").run(key, value);
 }
 
 /**
- * Drops the triggers that check inserted records, for many records that were checked already: they
- * double the time. Only inside a transaction, so that no other connection sees the file without them.
+ * Drops the triggers that validate inserted records, which double the time to insert many records that
+ * were already validated. Call it in a transaction, so that other connections never see the file without
+ * them.
  *
- * @returns Makes them again; call it before the transaction is committed
+ * @returns A function that creates them again; call it before the transaction is committed
  */
 export function liftChecks(db: DatabaseSync): () => void {
   const triggers = db.prepare(

@@ -1,5 +1,5 @@
 /**
- * An SQLite file as the source of a move: held so that nobody else can use it, checked, read fast.
+ * A SQLite file as the source of a migration: locked exclusively, checked, and read fast.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { StoreError } from "../../core/errors.ts";
 import { NO_RIGHTS } from "../../core/hints.ts";
 import type { StoredRecords } from "../../core/checks/integrity.ts";
 import type { Counts, Kind, StoreRecord } from "../../core/model.ts";
-import { keyOf, type RecordKey } from "../../core/order.ts";
+import { type RecordKey, recordKey } from "../../core/order.ts";
 import { allRecords, allRows } from "./all_rows.ts";
 import { backup } from "./backup.ts";
 import { connect, MEMORY } from "./connect.ts";
@@ -30,15 +30,15 @@ import { asArrays, countRecords, type Row, type Table, TABLES } from "../rows.ts
 import { type Place, readMoved, refuseOtherUse, setRole } from "./role.ts";
 import { getMeta, migrate, OLDEST_READ, schemaVersion } from "./schema.ts";
 
-/** How {@link openSource} opens. */
+/** Options of {@link openSource}. */
 export interface SourceOptions {
-  /** How long to wait for somebody who is just finishing, milliseconds. Default 500. */
+  /** How long to wait for other connections' locks, milliseconds. Default 500. */
   busyTimeout?: number;
-  /** Check that the file is whole, about a second per million records. Default `true`. */
+  /** Checks the file's integrity, about a second per million records. Default `true`. */
   check?: boolean;
 }
 
-/** A file that is ours alone until it is closed. Its records are not changed. */
+/** A file that is locked exclusively until it is closed. Its records are not changed. */
 export interface SqliteSource extends Disposable {
   /** Absolute path. */
   readonly path: string;
@@ -46,32 +46,40 @@ export interface SqliteSource extends Disposable {
   readonly storeId: string;
   /** The file's schema version. */
   readonly schemaVersion: number;
-  /** How many records of each kind there are. */
+  /** Returns the number of records of each kind. */
   counts(): Counts;
-  /** All records in canonical order, one in memory at a time; `corrupt` for one that cannot be read. */
+  /**
+   * Yields all records in canonical order.
+   *
+   * @throws {StoreError} `corrupt`: a record cannot be read
+   */
   records(): Iterable<StoreRecord>;
-  /** What is stored as it is stored, to be checked. */
+  /** The records for validation, including unreadable ones. */
   readonly stored: StoredRecords;
-  /** One record by its key as `keyOf` gives it, `null` when there is none. */
+  /** Returns a record by its key (see `recordKey`), or `null`. */
   get(kind: Kind, key: RecordKey): StoreRecord | null;
-  /** A value of the `meta` table, `null` when there is none. */
+  /** Returns a value of the `meta` table, or `null`. */
   getMeta(key: string): string | null;
-  /** Where the control plane went, `null` where it is here. */
+  /** Returns where the control plane has moved; `null` if it has not. */
   getMoved(): Place | null;
-  /** Notes where the control plane went; it is on disk when this returns. */
+  /** Stores where the control plane has moved, durably. */
   setMoved(moved: Place): void;
-  /** Writes a compact copy to a new file and syncs it to disk. `refused` when there is one. */
+  /**
+   * Copies the database to a new file and syncs it to disk.
+   *
+   * @throws {StoreError} `refused`: the file exists
+   */
   backupTo(path: string): Promise<void>;
-  /** Lets others in again. */
+  /** Closes the file and releases the lock. */
   close(): void;
 }
 
 /**
- * Opens an existing file for a move. Any other connection to it is noticed, also an idle one and one
- * of this process, and none can be made until it is closed.
+ * Opens and locks an existing file for a migration. No other connection may have it open, not even an
+ * idle one or one of this process, and none can open it until it is closed.
  *
- * `not_found`; `refused` (in use, another program's, read-only), `unsupported` (newer, or older and
- * to be brought up to date first), `corrupt`.
+ * @throws {StoreError} `not_found`; `refused`: in use, read-only, or another program's file;
+ * `unsupported`: its schema is newer, or too old; `corrupt`
  */
 export function openSource(path: string, options: SourceOptions = {}): SqliteSource {
   const file = absolute(path);
@@ -91,8 +99,8 @@ export function openSource(path: string, options: SourceOptions = {}): SqliteSou
     const version = schemaVersion(db, file);
     if (version < OLDEST_READ) throw tooOld(file, version);
     refuseOtherUse(db, file, { readOnly: true });
-    // The first access has locked out everybody on a file in WAL mode; this does on others, such as
-    // a backup that was never opened for writing.
+    // The first access has locked a file in WAL mode; this locks others, such as a backup that was
+    // never opened for writing.
     tryWriting(db, "BEGIN EXCLUSIVE");
     if (check) checkHealth(db, file);
     return source(db, file, version);
@@ -107,8 +115,8 @@ export function openSource(path: string, options: SourceOptions = {}): SqliteSou
 function notOurs(path: string, error: unknown): StoreError {
   return new StoreError(
     "refused",
-    `Opening ${path}: it is read-only, so nobody can be kept from using it; move a copy of it`,
-    { cause: causeOf(error), hint: NO_RIGHTS },
+    `Opening ${path}: it is read-only and cannot be locked`,
+    { cause: causeOf(error), hint: `migrate a copy of it, or ${NO_RIGHTS}` },
   );
 }
 
@@ -153,7 +161,7 @@ function source(db: DatabaseSync, path: string, version: number): SqliteSource {
   };
 }
 
-/** What a database holds as it holds it. It must not change meanwhile. */
+/** Returns the records of a database for validation. It must not change in the meantime. */
 export function storedIn(db: DatabaseSync, path: string): StoredRecords {
   const get = pointReader(db);
   const attempt = `Reading ${path}`;
@@ -165,11 +173,15 @@ export function storedIn(db: DatabaseSync, path: string): StoredRecords {
         throw toStoreError(error, attempt);
       }
     },
-    has: (it) => get(it.kind, keyOf(it)) !== null,
+    has: (record) => get(record.kind, recordKey(record)) !== null,
   };
 }
 
-/** The control plane's identity; `corrupt` when the file has lost it. */
+/**
+ * Returns the identity of the control plane.
+ *
+ * @throws {StoreError} `corrupt`: the file has none
+ */
 export function storeIdOf(db: DatabaseSync, path: string): string {
   const id = getMeta(db, "store_id");
   if (id === null) throw new StoreError("corrupt", `Opening ${path}: it has no store_id`);

@@ -1,5 +1,5 @@
 /**
- * A new SQLite file, filled fast: the way back from a cluster, and data sets.
+ * A new SQLite file that is filled fast, by `migrate-to-sqlite`.
  *
  * @module
  */
@@ -16,43 +16,44 @@ import { countRecords, inserter } from "../rows.ts";
 import { getMeta, liftChecks, setMeta } from "./schema.ts";
 import { storeIdOf } from "./source.ts";
 
-/** What {@link createTarget} takes besides the path. */
+/** Options of {@link createTarget}. */
 export interface TargetOptions {
   /** Identity of the control plane. Default: a new one. */
   storeId?: string;
-  /** When the file is made, ISO 8601. Default: now. */
-  at?: string;
 }
 
-/** A new file that nobody else can open until it is closed. */
+/** A new file that is locked exclusively until it is closed. */
 export interface SqliteTarget extends Disposable {
   /** Absolute path. */
   readonly path: string;
   /** Identity of the control plane. */
   readonly storeId: string;
   /**
-   * Inserts records as they come, in one transaction: all or none. They must have been checked, and
-   * rooms must come before members and keys, as in canonical order.
+   * Inserts records in one transaction. They must be valid and in canonical order.
    */
   insertAll(records: Iterable<StoreRecord> | AsyncIterable<StoreRecord>): Promise<Counts>;
-  /** The same, from records that need no waiting. */
+  /** Does the same synchronously. */
   insertAllSync(records: Iterable<StoreRecord>): Counts;
-  /** How many records of each kind there are. */
+  /** Returns the number of records of each kind. */
   counts(): Counts;
-  /** A value of the `meta` table, `null` when there is none. */
+  /** Returns a value of the `meta` table, or `null`. */
   getMeta(key: string): string | null;
-  /** Sets a value of the `meta` table; `null` removes it. */
+  /** Sets a value of the `meta` table, or removes it with `null`. */
   setMeta(key: string, value: string | null): void;
-  /** Ends with everything in the one file, on disk; it may be renamed then. Disposing only lets go of it. */
+  /** Writes everything to the one file, syncs it and closes it; then it can be renamed. Disposing only closes. */
   close(): void;
 }
 
-/** Makes a new file with the schema. `refused` when there is a file already. */
+/**
+ * Creates a new file with the current schema.
+ *
+ * @throws {StoreError} `refused`: the file exists
+ */
 export function createTarget(path: string, options: TargetOptions = {}): SqliteTarget {
   const file = absolute(path);
   const attempt = `Writing ${file}`;
   if (file === MEMORY || !makeFile(file)) {
-    throw new StoreError("refused", `Creating ${file}: there is a file of that name already`);
+    throw new StoreError("refused", `Creating ${file}: the file already exists`);
   }
   const db = openNew(file, options);
   const guarded = <T>(work: () => T): T => {
@@ -65,7 +66,7 @@ export function createTarget(path: string, options: TargetOptions = {}): SqliteT
   const close = () => {
     if (db.isOpen) guarded(() => finish(db));
   };
-  // What made the work fail is the error to tell; closed before, there is nothing to do.
+  // Does not throw: the error that made the work fail is the one to report.
   const dispose = () => {
     if (db.isOpen) db.close();
   };
@@ -75,7 +76,7 @@ export function createTarget(path: string, options: TargetOptions = {}): SqliteT
     async insertAll(records) {
       const insertion = guarded(() => beginInsertion(db));
       try {
-        for await (const it of records) insertion.insert(it);
+        for await (const record of records) insertion.insert(record);
         return insertion.commit();
       } catch (error) {
         rollback(db);
@@ -85,7 +86,7 @@ export function createTarget(path: string, options: TargetOptions = {}): SqliteT
     insertAllSync(records) {
       const insertion = guarded(() => beginInsertion(db));
       try {
-        for (const it of records) insertion.insert(it);
+        for (const record of records) insertion.insert(record);
         return insertion.commit();
       } catch (error) {
         rollback(db);
@@ -101,14 +102,14 @@ export function createTarget(path: string, options: TargetOptions = {}): SqliteT
 }
 
 function openNew(file: string, options: TargetOptions): DatabaseSync {
-  const { storeId, at = new Date().toISOString() } = options;
+  const { storeId } = options;
   try {
     const { db } = openDatabase(file, {
       busyTimeout: 500,
       create: true,
       exclusive: true,
       cacheKiB: 32 * 1024,
-      at,
+      at: new Date().toISOString(),
       ...(storeId === undefined ? {} : { storeId }),
     });
     return db;
@@ -124,9 +125,9 @@ function beginInsertion(db: DatabaseSync) {
   const insert = inserter(db);
   const counts = noCounts();
   return {
-    insert(it: StoreRecord): void {
-      insert(it);
-      counts[it.kind]++;
+    insert(record: StoreRecord): void {
+      insert(record);
+      counts[record.kind]++;
     },
     commit(): Counts {
       restoreChecks();
@@ -138,7 +139,7 @@ function beginInsertion(db: DatabaseSync) {
 
 function finish(db: DatabaseSync): void {
   try {
-    // Moves the log into the file; closing would too, but would not tell of an error.
+    // Moves the log into the file. Closing would do it too, but would not report an error.
     if (!db.isTransaction) value(db, "PRAGMA wal_checkpoint(TRUNCATE)");
   } finally {
     db.close();

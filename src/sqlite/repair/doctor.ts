@@ -1,5 +1,5 @@
 /**
- * Checks a SQLite file, and writes to it only to correct what can be corrected safely.
+ * Checks a SQLite file for problems, and repairs those that are safe to repair.
  *
  * @module
  */
@@ -16,17 +16,17 @@ import { readMoved, showMoved } from "../file/role.ts";
 import { SCHEMA_VERSION, schemaVersion } from "../file/schema.ts";
 import { storedIn } from "../file/source.ts";
 
-/** One thing that was looked at. */
+/** The result of one check. */
 export interface FileFinding {
-  /** What was looked at. */
+  /** The check. */
   check: "schema" | "moved" | "integrity" | "records" | "keys" | "admin";
-  /** `problem` wants mending. */
+  /** `problem` needs a repair. */
   level: "ok" | "warning" | "problem";
   /** What was found, and what to do. */
   message: string;
-  /** The record at fault. */
+  /** The invalid record. */
   record?: RecordProblem;
-  /** It was put right. */
+  /** Whether it was repaired. */
   repaired?: boolean;
 }
 
@@ -38,26 +38,26 @@ WHERE k.room_id IS NULL`;
 
 const ADMINS = "SELECT count(*) FROM users WHERE role = 'admin' AND status = 'active'";
 
-/** How {@link diagnoseFile} goes about it. */
+/** Options of {@link diagnoseFile}. */
 export interface FileDiagnosis {
-  /** Ends it. */
+  /** Aborts the checks. */
   signal: AbortSignal;
-  /** Correct what can be corrected without losing anything. Default `false`: only read. */
+  /** Repairs what can be repaired without losing data. Default `false`: only read. */
   repair?: boolean;
 }
 
 /**
- * Checks a file: schema version, every page and reference, that the records are within their
- * limits and fit together, members without their room's current key, and that there is an admin.
+ * Checks a file: its schema version, every page and reference, whether the records are valid and
+ * consistent, members without their room's current key, and that there is an active admin.
  *
- * @returns One finding a check, or one for each invalid record
- * @throws {StoreError} As `openSqlite` does for what is no control plane
+ * @returns One finding for each check, or one for each invalid record
+ * @throws {StoreError} As `openSqlite`, for a file that is not a control plane
  */
 export async function diagnoseFile(
   path: string,
   { signal, repair = false }: FileDiagnosis,
 ): Promise<FileFinding[]> {
-  // Opened as a store first: that tells what is wrong with the file as a whole.
+  // Opened as a store first, which reports problems of the file as a whole.
   await using _store = openSqlite(path, { readOnly: !repair, create: false });
   const db = connect(path, { busyTimeout: 5000, readOnly: !repair });
   try {
@@ -69,7 +69,7 @@ export async function diagnoseFile(
       ...moved(db),
       found("integrity", () => {
         checkHealth(db, path);
-        return "Every page, index and reference is sound";
+        return "Every page, index and reference is valid";
       }),
       ...mendedFinding(mended),
       ...await records(db, path, signal),
@@ -94,8 +94,8 @@ function found(
   look: () => string | FileFinding,
 ): FileFinding {
   try {
-    const it = look();
-    return typeof it === "string" ? { check, level: "ok", message: it } : it;
+    const finding = look();
+    return typeof finding === "string" ? { check, level: "ok", message: finding } : finding;
   } catch (error) {
     return damage(check, error);
   }
@@ -113,16 +113,16 @@ async function records(
   }
 }
 
-/** Damage is a finding; that the file cannot be read now is not. */
+/** Returns damage as a finding; rethrows other errors, such as a locked file. */
 function damage(check: FileFinding["check"], error: unknown): FileFinding {
   if (!isStoreError(toStoreError(error, ""), "corrupt")) throw error;
   return { check, level: "problem", message: toStoreError(error, `Checking the ${check}`).message };
 }
 
 function moved(db: DatabaseSync): FileFinding[] {
-  const it = readMoved(db);
-  if (it === null) return [];
-  return [{ check: "moved", level: "warning", message: `The file is stale: ${showMoved(it)}` }];
+  const to = readMoved(db);
+  if (to === null) return [];
+  return [{ check: "moved", level: "warning", message: `The file is stale: ${showMoved(to)}` }];
 }
 
 function keys(db: DatabaseSync): FileFinding {
@@ -132,7 +132,7 @@ function keys(db: DatabaseSync): FileFinding {
     : {
       check: "keys",
       level: "warning",
-      message: `In ${rooms} rooms somebody lacks the current key; room show says who`,
+      message: `In ${rooms} rooms a member lacks the current key; room show lists them`,
     };
 }
 
@@ -147,6 +147,6 @@ function admin(db: DatabaseSync): FileFinding {
     : {
       check: "admin",
       level: "warning",
-      message: "There is no active admin; invite create --role admin makes the way for one",
+      message: "There is no active admin; create an invite with invite create --role admin",
     };
 }

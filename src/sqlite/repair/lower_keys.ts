@@ -1,6 +1,5 @@
 /**
- * Corrects keys that another program wrote in upper-case hex: stored keys are lower-case, and a lookup
- * never finds others.
+ * Repairs keys that another program wrote in upper-case hex. Lookups find only lower-case keys.
  *
  * @module
  */
@@ -20,10 +19,10 @@ const COLUMNS: [table: string, columns: string[]][] = [
 const DIGITS = "[0-9a-fA-F]".repeat(64);
 
 /**
- * Writes keys in lower case, all in one transaction. Leaves alone what is no hex, and a key whose
- * lower-case form is stored too: which of the two records counts, only a person can tell.
+ * Converts keys to lower case in one transaction. Skips keys that are not hex, and keys whose lower-case
+ * form is also stored, because only a person can decide which of the two records to keep.
  *
- * @returns How many keys were changed
+ * @returns The number of keys changed
  */
 export function lowerKeys(db: DatabaseSync): number {
   return transaction(db, "BEGIN IMMEDIATE", () => {

@@ -142,10 +142,10 @@ Deno.test("files that are no control plane are refused by every command and left
     writeFileSync(`${dir}/short.db`, "short");
     const before = filesOf(dir);
     const cases: [string, string, RegExp][] = [
-      ["future.db", "unsupported", /version is 99.*newer/],
+      ["future.db", "unsupported", /version is 99, this program/],
       ["other.db", "refused", /another program's/],
-      ["text.db", "corrupt", /not an SQLite file/],
-      ["short.db", "corrupt", /not an SQLite file/],
+      ["text.db", "corrupt", /not a SQLite file/],
+      ["short.db", "corrupt", /not a SQLite file/],
     ];
     for (const [name, code, message] of cases) {
       const store = ["--db", `${dir}/${name}`];

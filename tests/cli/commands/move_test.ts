@@ -119,7 +119,7 @@ Deno.test("a bucket written since the move is refused with a hint, and --replace
     const refused = await cli(["migrate-to-kv", ...flags, "--json"]);
     assert.equal(refused.code, 1);
     assert.equal(documentOf(refused).error.code, "refused");
-    assert.match(refused.stderr, /moving again would undo that.*\nhint: .*--replace/);
+    assert.match(refused.stderr, /which would be lost.*\nhint: .*--replace/);
     const { stdout } = await ok(["migrate-to-kv", ...flags, "--replace"]);
     const [, saved] = /^saved previous contents -> (.+)$/m.exec(stdout)!;
     await ok(["snapshot", "verify", saved!]);
@@ -134,7 +134,7 @@ Deno.test("a source in use is refused", () =>
     await using _user = openSqlite(db);
     const { code, stderr } = await cli(["migrate-to-kv", "--db", db, "--nats-url", server.url]);
     assert.equal(code, 1);
-    assert.match(stderr, /in use by another process.*stop the server first/);
+    assert.match(stderr, /in use by another process.*\nhint: stop the server first/);
   }));
 
 Deno.test("doctor tells of a bucket's server, disk, replicas, mark and index", () =>

@@ -55,7 +55,7 @@ Deno.test("import --replace is refused while a server uses the file, and changes
     const refused = await cli(args);
     assert.equal(refused.code, 1);
     assert.equal(documentOf(refused).error.code, "refused");
-    assert.match(refused.stderr, /in use by another process.*stop the server first/);
+    assert.match(refused.stderr, /in use by another process.*\nhint: stop the server first/);
     await server.stop();
     // Of invites the server itself removes those that are long over.
     assert.equal(await users(), before);

@@ -273,7 +273,7 @@ Deno.test("commands that read or change make no file; bad values make none eithe
     ) {
       const { code, stderr } = await cli([...args.split(" "), ...db]);
       assert.equal(code, 1, args);
-      assert.match(stderr, /there is no such file\nhint: /);
+      assert.match(stderr, /no such file\nhint: /);
     }
     const bad = [
       ["user", "add", "--sign-pub", "zz", "--kex-pub", hex(2), "--handle", "a"],

@@ -92,11 +92,11 @@ Deno.test("a file that is not what it should be: what to name instead", async ()
       // Nobody makes files there.
       ...Deno.build.os === "linux"
         ? [
-          [["identity", "create", "/sys/ada.json"], /as the user whose file it is/] satisfies Wrong,
+          [["identity", "create", "/sys/ada.json"], /as the owner of the file/] satisfies Wrong,
         ]
         : [],
       [["identity", "show", at("text")], /created by membershipd identity create/],
-      [["snapshot", "verify", at("text")], /take another copy of the snapshot/],
+      [["snapshot", "verify", at("text")], /use another copy of the snapshot/],
       [["snapshot", "verify", at("none")], null],
       [["user", "list", ...url, "--creds", at("text")], /a JWT and its seed/],
       [["user", "list", ...url, "--nkey-seed-file", at("text")], /begins with SU/],
@@ -116,7 +116,7 @@ Deno.test("a file that another process writes: to wait", async () => {
     const other = new DatabaseSync(path);
     other.exec("BEGIN IMMEDIATE");
     try {
-      await expect([[["invite", "create", "--db", path], /wait for its end/]]);
+      await expect([[["invite", "create", "--db", path], /wait for the other process to finish/]]);
     } finally {
       other.close();
     }
@@ -205,19 +205,19 @@ Deno.test("what only others meet: no rights, no room on the disk, other versions
     ...{ expiresAt: "2026-11-21T00:00:00.000Z", usedAt: null, usedBy: null, canceledAt: null },
   };
   const seen: [StoreError, RegExp | undefined][] = [
-    [toStoreError(system("EACCES"), "Creating /etc/a.db"), /run it as the user whose file it is/],
-    [ofDisk(system("EROFS"), "Storing a blob"), /as the user/],
-    [sqlite(8), /as the user/],
-    [sqlite(14), /as the user/],
-    [sqlite(13), /make room/],
-    [ofDisk(system("ENOSPC"), "Storing a blob"), /make room/],
+    [toStoreError(system("EACCES"), "Creating /etc/a.db"), /run it as the owner of the file/],
+    [ofDisk(system("EROFS"), "Storing a blob"), /as the owner/],
+    [sqlite(8), /as the owner/],
+    [sqlite(14), /as the owner/],
+    [sqlite(13), /free disk space/],
+    [ofDisk(system("ENOSPC"), "Storing a blob"), /free disk space/],
     [ofDisk(system("EIO"), "Storing a blob"), undefined],
     [listenError(system("EACCES"), "127.0.0.1", 80), /CAP_NET_BIND_SERVICE/],
     [ofConnection(open, denied) as StoreError, /may not use the bucket/],
     [api(CODE.notEnabledForAccount), /an account with/],
     [api(CODE.insufficientResources), undefined],
     [inviteProblem(invite, "2026-11-22T00:00:00.000Z")!, /ask an admin/],
-    [damaged(3, "is not UTF-8"), /take another copy/],
+    [damaged(3, "is not UTF-8"), /use another copy/],
     // Where only the code is known.
     [new StoreError("mismatch", "Bucket UNIBUS differs"), /verify lists the differences/],
     [new StoreError("conflict", "Rekeying lobby"), /check its state, then run the command again/],
