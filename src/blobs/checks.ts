@@ -1,5 +1,5 @@
 /**
- * Checks of what callers pass, the same for every store of blobs.
+ * Validates arguments, the same for every blob store.
  *
  * @module
  */
@@ -7,33 +7,33 @@
 import { StoreError } from "../core/errors.ts";
 import type { BlobHolders, BlobRange, PutBlobOptions } from "./types.ts";
 
-/** 64 hex digits, lower case; the only thing that ever becomes part of a path or a subject. */
+/** 64 hex digits, lower case: the only input that becomes part of a path or a subject. */
 const ID = /^[0-9a-f]{64}$/;
 
 /** Returns the id, or throws `invalid`. */
 export function checkId(id: string): string {
   if (typeof id === "string" && ID.test(id)) return id;
-  throw invalid("id", "A blob's id is the SHA-256 of its bytes, 64 hex digits in lower case");
+  throw invalid("id", "id must be a blob's SHA-256, 64 hex digits in lower case");
 }
 
-/** Returns the key of an owner, or throws `invalid`: it too becomes part of a path. */
+/** Returns the owner's key, which becomes part of a path too, or throws `invalid`. */
 export function checkOwner(owner: string): string {
   if (typeof owner === "string" && ID.test(owner)) return owner;
-  throw invalid("owner", "An owner of a blob is a signing key, 64 hex digits in lower case");
+  throw invalid("owner", "owner must be a signing key, 64 hex digits in lower case");
 }
 
-/** Returns a copy without repetitions, in order, or throws `invalid`. */
+/** Returns a sorted copy without duplicates, or throws `invalid`. */
 export function checkHolders({ owners, unowned }: BlobHolders): BlobHolders {
   return { owners: [...new Set(owners.map(checkOwner))].sort(), unowned: unowned === true };
 }
 
-/** What {@link checkPut} returns. */
+/** The result of {@link checkPut}. */
 export interface CheckedPut {
-  /** The most bytes. */
+  /** Maximum size in bytes. */
   maxBytes: number;
-  /** Who puts it. */
+  /** Who stores it. */
   holders: BlobHolders;
-  /** The most bytes of each owner. */
+  /** Maximum number of bytes of each owner. */
   quota: number;
   /** The expected id, in lower case. */
   expected: string | undefined;
@@ -45,7 +45,7 @@ export interface CheckedPut {
 export function checkPut(options: PutBlobOptions): CheckedPut {
   const { maxBytes, expected, signal, quota = Infinity } = options;
   const given = checkHolders(options.holders ?? { owners: [], unowned: true });
-  // Of nobody, as where its last owner deletes it while it is copied: kept like one of version 0.1.
+  // Without holders, as when the last owner deletes it while it is copied: treated like one of version 0.1.
   const holders = { ...given, unowned: given.unowned || given.owners.length === 0 };
   if (!Number.isSafeInteger(maxBytes) || maxBytes < 0) {
     throw invalid("maxBytes", `maxBytes must be a whole number of bytes, found ${maxBytes}`);
@@ -60,12 +60,12 @@ export function checkPut(options: PutBlobOptions): CheckedPut {
   return { maxBytes, holders, quota, expected: digest, signal };
 }
 
-/** Returns the range with its end inside the blob, or throws `invalid`. */
+/** Returns the range, limited to the blob's size, or throws `invalid`. */
 export function checkRange({ start, end }: BlobRange, size: number): BlobRange {
   if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < 0 || end < start) {
     throw invalid(
       "range",
-      `A range goes from a first byte to a last one, found ${start} to ${end}`,
+      `range must have a start and an end that is not lower, found ${start} to ${end}`,
     );
   }
   if (start >= size) {

@@ -1,6 +1,6 @@
 /**
- * Copying blobs from one store to another. A blob's name is its SHA-256, so what is there already is
- * the same, what is copied is checked on the way in, and a copy that was ended is simply begun again.
+ * Copies blobs from one store to another. A blob's name is its SHA-256, so an existing blob is the same,
+ * copied bytes are verified, and an interrupted copy can simply be run again.
  *
  * @module
  */
@@ -8,32 +8,31 @@
 import { StoreError } from "../core/errors.ts";
 import type { BlobInfo, BlobStore } from "./types.ts";
 
-/** What {@link copyBlobs} takes besides the stores. */
+/** Options of {@link copyBlobs}. */
 export interface CopyBlobsOptions {
-  /** Ends it; what has been copied stays. */
+  /** Aborts the copy; blobs that have been copied stay. */
   signal?: AbortSignal;
-  /** Called with how many blobs have been looked at. */
+  /** Called with the number of blobs processed so far. */
   onProgress?: (done: number) => void;
 }
 
-/** What was done. */
+/** Report of a copy. */
 export interface CopyBlobsReport {
-  /** Blobs there are. */
+  /** Number of blobs in the source. */
   count: number;
-  /** Their bytes. */
+  /** Their size in bytes. */
   bytes: number;
-  /** Blobs that were not in the target yet. */
+  /** Number of blobs that were copied because the target did not have them. */
   copied: number;
 }
 
-/** Blobs under way at once. */
+/** Number of blobs copied concurrently. */
 const TOGETHER = 4;
 
 /**
- * Copies every blob of `from` that `to` has not, and who put each.
+ * Copies every blob that `to` does not have, and the holders of all blobs.
  *
- * @throws {StoreError} `corrupt` when a blob has not the SHA-256 that its id says, `aborted`, and what
- * either store rejects with
+ * @throws {StoreError} `corrupt`: the SHA-256 of a blob is not its id; `aborted`; the errors of both stores
  */
 export async function copyBlobs(
   from: BlobStore,
@@ -64,7 +63,7 @@ export async function copyBlobs(
   const worker = async () => {
     try {
       while (!failed) {
-        if (signal?.aborted) throw new StoreError("aborted", "Copying the blobs was ended");
+        if (signal?.aborted) throw new StoreError("aborted", "Copying the blobs was aborted");
         const { done, value } = await blobs.next();
         if (done) return;
         await copy(value);
@@ -74,9 +73,9 @@ export async function copyBlobs(
       throw error;
     }
   };
-  // Nothing is under way any more when it ends.
+  // Waits for all workers, also if one fails.
   const workers = await Promise.allSettled(Array.from({ length: TOGETHER }, worker));
   await blobs.return?.();
-  for (const it of workers) if (it.status === "rejected") throw it.reason;
+  for (const worker of workers) if (worker.status === "rejected") throw worker.reason;
   return report;
 }

@@ -1,5 +1,5 @@
 /**
- * Taking bytes in: cut into blocks, counted, hashed while they are written.
+ * Receives bytes: splits them into blocks, counts and hashes them while they are written.
  *
  * @module
  */
@@ -11,19 +11,19 @@ import { checkPut } from "./checks.ts";
 import type { Lifetime } from "./lifetime.ts";
 import type { BlobHolders, PutBlobOptions, StoredBlob } from "./types.ts";
 
-/** Where the blocks of one blob go. Nothing is visible before the commit. */
+/** Stores the blocks of one blob, which is invisible until the commit. */
 export interface Sink {
-  /** Takes one block; all but the last are of full size. The bytes are the sink's from now on. */
+  /** Writes one block; all but the last have the full size. The sink takes over the bytes. */
   write(block: Uint8Array): Promise<void>;
-  /** Makes the blob visible and notes who put it, within their quota; false when it was there already. */
+  /** Makes the blob visible and adds its holders, within their quota; returns whether it is new. */
   commit(id: string, size: number, holders: BlobHolders, quota: number): Promise<boolean>;
-  /** Removes what was written. Called once when anything failed, the commit included. Never rejects. */
+  /** Removes what was written. Called once if anything failed, including the commit. Never rejects. */
   discard(): Promise<void>;
 }
 
 /**
- * Pipes `source` into a new sink. One block is on its way to the sink while the next is filled, so
- * memory stays flat and a slow sink slows the source.
+ * Writes `source` to a new sink. One block is written while the next is filled, so memory use is constant
+ * and a slow sink slows the source.
  */
 export async function takeIn(
   source: AsyncIterable<Uint8Array>,
@@ -45,7 +45,7 @@ export async function takeIn(
       await writing;
       interrupt.check();
       writing = sink.write(block);
-      // Seen when it is awaited, which may be after the source has failed.
+      // Handled when it is awaited, which may be after the source has failed.
       writing.catch(() => {});
       hash.update(block);
       size += block.length;
@@ -90,9 +90,9 @@ async function* blocksOf(
       }
       size += chunk.length;
       if (size > maxBytes) {
-        throw new StoreError("too_large", `The blob has more than the ${maxBytes} bytes allowed`);
+        throw new StoreError("too_large", `A blob must have at most ${maxBytes} bytes, found more`);
       }
-      // Copied: the source may use its buffer again.
+      // Copied, because the source may reuse its buffer.
       for (let from = 0; from < chunk.length;) {
         block ??= Buffer.allocUnsafeSlow(blockSize);
         const part = chunk.subarray(from, from + blockSize - filled);
@@ -108,12 +108,12 @@ async function* blocksOf(
     ended = true;
     if (block !== null && filled > 0) yield block.subarray(0, filled);
   } finally {
-    // Not awaited: a source that hangs would never answer.
+    // Not awaited, because a source may hang forever.
     if (!ended) Promise.resolve(iterator.return?.()).catch(() => {});
   }
 }
 
-/** The caller's signal and the store's end, as one thing that ends a wait. */
+/** Ends a wait when the caller's signal is aborted or the store is closed. */
 class Interrupt {
   #reason: StoreError | null = null;
   #reject: ((reason: StoreError) => void) | null = null;
@@ -121,7 +121,7 @@ class Interrupt {
   readonly #forget: () => void;
   readonly #onAbort = () => {
     this.#fire(
-      new StoreError("aborted", "Storing a blob was ended by its signal", {
+      new StoreError("aborted", "Storing a blob was aborted", {
         cause: this.#signal?.reason,
       }),
     );
@@ -147,7 +147,7 @@ class Interrupt {
     return new Promise<T>((resolve, reject) => {
       if (this.#reason !== null) return reject(this.#reason);
       this.#reject = reject;
-      // An error of the source that came with the abort is the abort.
+      // An error of the source after the abort is reported as the abort.
       wait().then(resolve, (error) => reject(this.#reason ?? error));
     });
   }

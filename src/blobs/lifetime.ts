@@ -1,12 +1,12 @@
 /**
- * What is under way in a store, so that closing it can end all of it.
+ * Tracks the operations of a store, so that closing it can end all of them.
  *
  * @module
  */
 
 import { StoreError } from "../core/errors.ts";
 
-/** The work of one store, from its opening to its end. */
+/** The operations of one store. */
 export class Lifetime {
   readonly #what: string;
   readonly #ends = new Set<(reason: StoreError) => unknown>();
@@ -17,19 +17,20 @@ export class Lifetime {
     this.#what = what;
   }
 
-  /** Throws `closed` after the end. */
+  /** Throws `closed` if the store is closed. */
   check(): void {
     if (this.#closed !== null) throw this.#closed;
   }
 
-  /** Whether it has ended. */
+  /** Whether the store is closed. */
   get closed(): boolean {
     return this.#closed !== null;
   }
 
   /**
-   * Has `end` called when the store is closed, which waits for what it returns. Returns a function
-   * that forgets it.
+   * Registers a function to call when the store is closed, which waits for its result.
+   *
+   * @returns A function that unregisters it
    */
   onClose(end: (reason: StoreError) => unknown): () => void {
     this.check();
@@ -37,7 +38,7 @@ export class Lifetime {
     return () => void this.#ends.delete(end);
   }
 
-  /** Runs work that closing the store waits for. */
+  /** Runs an operation that closing the store waits for. */
   run<T>(work: () => Promise<T>): Promise<T> {
     this.check();
     const running = work();
@@ -47,7 +48,7 @@ export class Lifetime {
     return running;
   }
 
-  /** Ends everything and waits for it. */
+  /** Ends all operations and waits for them. */
   async close(): Promise<void> {
     this.#closed ??= new StoreError("closed", `The ${this.#what} is closed`);
     const ends = [...this.#ends];

@@ -1,5 +1,5 @@
 /**
- * Blobs: bytes under their own SHA-256, on disk or in JetStream's object store.
+ * Blobs: bytes named by their SHA-256, on disk or in the JetStream object store.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
- * Checking a part of a blob without reading all of it: the SHA-256 of each block, remembered from
- * one reading of the whole that had the SHA-256 of the id. What has the id has these blocks, always,
- * so a proof cannot become stale.
+ * Verifies a range of a blob without reading all of it, with the SHA-256 of each block, which is
+ * remembered after the whole blob was verified once. A proof cannot become stale, because bytes with this
+ * id always have these blocks.
  *
  * @module
  */
@@ -9,11 +9,11 @@
 import { createHash, type Hash } from "node:crypto";
 import { StoreError } from "../core/errors.ts";
 
-/** One block as it is stored. */
+/** One stored block. */
 export interface Block {
   /** Its bytes. */
   bytes: Uint8Array<ArrayBuffer>;
-  /** Where the store finds it again, where that does not follow from its number. */
+  /** Its position in the store, if it does not follow from its number. */
   position?: number;
 }
 
@@ -21,19 +21,19 @@ export interface Block {
 export interface Blocks {
   /** Its id. */
   readonly id: string;
-  /** Its bytes, all blocks together. */
+  /** Its size in bytes. */
   readonly size: number;
-  /** Bytes of each block but the last. */
+  /** Size of each block except the last. */
   readonly blockSize: number;
-  /** Tells apart two copies whose blocks lie at different positions. */
+  /** Identifies a copy, because blocks of different copies have different positions. */
   readonly copy: string;
-  /** Reads the blocks in order from number `first` on, whose position is given where one is known. */
+  /** Reads the blocks in order, starting with number `first`, at its position if that is known. */
   read(first: number, position?: number): AsyncGenerator<Block, void>;
 }
 
-/** What is known of a blob's blocks. */
+/** The digests of a verified blob's blocks. */
 export interface Proof {
-  /** Which copy `positions` are of. */
+  /** The copy that `positions` belong to. */
   copy: string;
   /** The SHA-256 of every block. */
   digests: string[];
@@ -41,10 +41,10 @@ export interface Proof {
   positions: (number | undefined)[];
 }
 
-/** Most blocks remembered, of all blobs together: some 10 MB, for 16 GiB on disk. */
+/** Maximum number of blocks remembered: about 10 MB of memory, for 16 GiB on disk. */
 const MOST_BLOCKS = 65_536;
 
-/** Proofs, those used last. */
+/** A cache of the most recently used proofs. */
 export class Proofs {
   readonly #known = new Map<string, Proof>();
   readonly #making = new Map<string, Promise<Proof>>();
@@ -56,8 +56,9 @@ export class Proofs {
   }
 
   /**
-   * The proof of a blob; made by reading it whole when it is not known. Callers at the same time
-   * share one reading. `corrupt` when the bytes are not those of the id.
+   * Returns the proof of a blob. If it is not cached, the blob is read once for all concurrent callers.
+   *
+   * @throws {StoreError} `corrupt`: the SHA-256 of the bytes is not the id
    */
   of(blocks: Blocks, check: () => void): Promise<Proof> {
     const known = this.#known.get(blocks.id);
@@ -106,7 +107,7 @@ async function prove(blocks: Blocks, check: () => void): Promise<Proof> {
   return proof;
 }
 
-/** Checks a whole blob as its blocks go by. */
+/** Verifies a whole blob block by block. */
 export class WholeCheck {
   readonly #blocks: Blocks;
   readonly #hash: Hash = createHash("sha256");
@@ -116,7 +117,7 @@ export class WholeCheck {
     this.#blocks = blocks;
   }
 
-  /** Adds the next block; `corrupt` when there are more bytes than there should be. */
+  /** Adds the next block; throws `corrupt` if there are too many bytes. */
   add(bytes: Uint8Array): void {
     this.#hash.update(bytes);
     this.#size += bytes.length;
@@ -128,21 +129,21 @@ export class WholeCheck {
     return this.#size === this.#blocks.size;
   }
 
-  /** Throws `corrupt` unless what was added is what the id says. */
+  /** Throws `corrupt` unless the bytes are complete and their SHA-256 is the id. */
   end(): void {
     const { id, size } = this.#blocks;
-    if (!this.complete) throw damaged(id, `${this.#size} of its ${size} bytes are there`);
+    if (!this.complete) throw damaged(id, `only ${this.#size} of its ${size} bytes are stored`);
     const found = this.#hash.digest("hex");
     if (found !== id) throw damaged(id, `its bytes have SHA-256 ${found}`);
   }
 }
 
-/** The SHA-256 of a block. */
+/** Returns the SHA-256 of a block. */
 export function digestOf(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("base64");
 }
 
-/** The error for bytes that are not those of the id. */
+/** Returns the error for a damaged blob. */
 export function damaged(id: string, found: string): StoreError {
   return new StoreError("corrupt", `Blob ${id} is damaged: ${found}`);
 }

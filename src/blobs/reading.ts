@@ -1,5 +1,5 @@
 /**
- * Handing bytes out: whole or in part, never unchecked, at the reader's pace.
+ * Reads blobs, whole or in part, verified and at the reader's pace.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { Lifetime } from "./lifetime.ts";
 import { type Blocks, damaged, digestOf, type Proofs, WholeCheck } from "./proofs.ts";
 import type { BlobRange, OpenedBlob } from "./types.ts";
 
-/** Up to this many bytes a blob is read and checked before anything of it is handed out. */
+/** A blob of up to this many bytes is verified before its first byte is returned. */
 const SMALL = 1024 * 1024;
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -43,7 +43,7 @@ export async function handOut(
     const last = Math.floor(end / blocks.blockSize);
     for await (const { bytes } of blocks.read(number, proof.positions[number])) {
       if (digestOf(bytes) !== proof.digests[number]) {
-        throw damaged(id, `block ${number} is not the one that was checked before`);
+        throw damaged(id, `block ${number} has changed since it was verified`);
       }
       const at = number * blocks.blockSize;
       yield bytes.subarray(Math.max(0, start - at), end + 1 - at);
@@ -53,7 +53,7 @@ export async function handOut(
   }
 }
 
-/** Reads all bytes and checks them. For blobs that fit into memory. */
+/** Reads and verifies all bytes of a small blob. */
 async function readWhole(blocks: Blocks, check: () => void): Promise<Bytes> {
   const whole = new WholeCheck(blocks);
   const parts: Bytes[] = [];
@@ -66,7 +66,7 @@ async function readWhole(blocks: Blocks, check: () => void): Promise<Bytes> {
   return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
 }
 
-/** All bytes; the last block only when the whole is what it should be. */
+/** Yields all bytes, but the last block only after the whole blob is verified. */
 async function* whole(blocks: Blocks): AsyncGenerator<Bytes, void> {
   const check = new WholeCheck(blocks);
   let held: Bytes | null = null;

@@ -1,120 +1,117 @@
 /**
- * What a store of blobs promises.
+ * The interface of blob stores.
  *
  * @module
  */
 
-/** Who put a blob: several may have put the same bytes. */
+/** The users who stored a blob. Several may have stored the same bytes. */
 export interface BlobHolders {
-  /** Their signing keys, 64 hex digits, in lower case and in order. */
+  /** Their signing keys, 64 hex digits in lower case, sorted. */
   readonly owners: readonly string[];
   /**
-   * Whether it was also put by somebody who was not named, as all blobs of version 0.1 were. Such a blob
-   * stays when its owners delete it.
+   * Whether it was also stored without an owner, as all blobs of version 0.1 were. Such a blob stays when
+   * its owners delete it.
    */
   readonly unowned: boolean;
 }
 
-/** How a blob is taken in. */
+/** Options of {@link BlobStore.put}. */
 export interface PutBlobOptions {
-  /** The most bytes it may have. One more is `too_large`. */
+  /** Maximum size in bytes; a larger blob is `too_large`. */
   maxBytes: number;
-  /** The SHA-256 the bytes must have, 64 hex digits; another is `invalid`, field `content-digest`. */
+  /** The expected SHA-256, 64 hex digits; otherwise `invalid`, field `content-digest`. */
   expected?: string;
-  /** Who puts it; somebody who is not named by default. */
+  /** Who stores it. Default: nobody is named. */
   holders?: BlobHolders;
   /**
-   * The most bytes that each of the owners may keep; above it is `quota_exceeded`. A blob counts as
-   * 4 KiB at least, and in full for each of its owners.
+   * Maximum number of bytes of each owner; more is `quota_exceeded`. A blob counts as at least 4 KiB, and
+   * in full for each of its owners.
    */
   quota?: number;
-  /** Ends it; it then rejects with `aborted` and nothing is stored. */
+  /** Aborts it: it rejects with `aborted` and stores nothing. */
   signal?: AbortSignal;
 }
 
-/** What {@link BlobStore.put} stored. */
-export interface StoredBlob {
-  /** The SHA-256 of the bytes, 64 hex digits, lower case. */
-  id: string;
-  /** How many bytes. */
-  size: number;
-  /** Whether this call made it; false when the same bytes were there already. */
-  created: boolean;
-}
-
-/** What is known of a blob. */
+/** A stored blob. */
 export interface BlobInfo {
   /** The SHA-256 of the bytes, 64 hex digits, lower case. */
   id: string;
-  /** How many bytes. */
+  /** Size in bytes. */
   size: number;
 }
 
-/** A part of a blob. */
+/** The result of {@link BlobStore.put}. */
+export interface StoredBlob extends BlobInfo {
+  /** Whether this call stored it; `false` if the same bytes already were. */
+  created: boolean;
+}
+
+/** A range of a blob's bytes. */
 export interface BlobRange {
   /** The first byte, from 0. */
   start: number;
-  /** The last byte, itself included; beyond the end means the end. */
+  /** The last byte (inclusive); limited to the end of the blob. */
   end: number;
 }
 
-/** A blob, or a part of one, to be read. */
+/** A blob to read, or a range of one. */
 export interface OpenedBlob extends BlobInfo {
-  /** The bytes asked for; nothing is held open before the first read. `size` is the whole blob's. */
+  /** The requested bytes, opened at the first read. `size` is the size of the whole blob. */
   body: ReadableStream<Uint8Array<ArrayBuffer>>;
 }
 
-/** Whether a store of blobs can work. */
+/** Health of a blob store. */
 export interface BlobHealth {
-  /** Whether it can. */
+  /** Whether it is working. */
   ok: boolean;
-  /** Why, for people. */
+  /** What was found, as text for people. */
   detail: string;
 }
 
 /**
- * Keeps bytes under their own SHA-256.
+ * Stores bytes by their SHA-256.
  *
- * A blob is there whole or not at all, also when a writer is killed or two write the same one. The
- * same bytes are stored once. Bytes are checked against their id when they are read.
+ * A blob is stored completely or not at all, even if a writer is killed or two write the same one. The
+ * same bytes are stored once. Bytes are verified when they are read.
  *
- * Errors: `invalid` (field `id`, `range`, `maxBytes`, `expected` or `content-digest`), `too_large`,
- * `corrupt` (what is stored has not the SHA-256 that its id says), `unavailable` (disk full, no
- * server), `quota_exceeded`, `aborted`, `closed`.
+ * Methods reject with a `StoreError`: `invalid` (field `id`, `range`, `maxBytes`, `expected` or
+ * `content-digest`), `too_large`, `corrupt` (the SHA-256 of stored bytes is not their id), `unavailable`
+ * (disk full, no server), `quota_exceeded`, `aborted`, `closed`.
  */
 export interface BlobStore extends AsyncDisposable {
-  /** Stores what `source` yields, once it has all been taken in. An error of `source` is passed on. */
+  /** Stores the bytes of `source` after reading all of them. Errors of `source` are rethrown. */
   put(source: AsyncIterable<Uint8Array>, options: PutBlobOptions): Promise<StoredBlob>;
-  /** What is known of a blob, or null when there is none. */
+  /** Returns a blob's size, or `null` if it does not exist. */
   stat(id: string): Promise<BlobInfo | null>;
   /**
-   * A blob, or null when there is none. Every byte handed out of a range was checked. A whole blob is
-   * checked as it is handed out: its stream ends in `corrupt`, without its last bytes, when they do
-   * not have the SHA-256 that the id says; a blob of up to 1 MiB is checked before the first byte. A
-   * range that starts behind the end is `invalid`, field `range`. The first range of a large blob
-   * reads it whole once, to check it.
+   * Opens a blob, or returns `null` if it does not exist. All bytes of a range are verified before they
+   * are returned. A whole blob is verified while it is read: if its SHA-256 is not its id, the stream
+   * fails with `corrupt` before the last bytes; a blob of up to 1 MiB is verified before the first byte.
+   * A range that starts after the end is `invalid`, field `range`. The first range of a large blob reads
+   * all of it once, to verify it.
    */
   get(id: string, range?: BlobRange): Promise<OpenedBlob | null>;
   /**
-   * Every blob, once. One that is stored or removed meanwhile may be in it or not. Looks at all there
-   * is, so it takes its time where there is much.
+   * Iterates over all blobs. One that is stored or removed in the meantime may be included or not. Slow
+   * if there are many.
    */
   list(): AsyncIterable<BlobInfo>;
-  /** Who put a blob; null when there is none. */
+  /** Returns who stored a blob, or `null` if it does not exist. */
   holders(id: string): Promise<BlobHolders | null>;
-  /** Notes more who put a blob that is there; false when there is none. No quota counts. */
+  /** Adds holders to a blob, without a quota; returns `false` if it does not exist. */
   addHolders(id: string, holders: BlobHolders): Promise<boolean>;
   /**
-   * Ends what `owner` holds of a blob; the bytes go when nobody else put them. Without an owner the blob
-   * is removed, whoever put it. `not_found`, `forbidden` (the owner has not put it)
+   * Removes `owner` from a blob's holders, and the bytes if no holder is left. Without an owner, removes
+   * the blob with all holders.
    *
    * @returns Whether the bytes were removed
+   * @throws {StoreError} `not_found`; `forbidden`: the owner has not stored it
    */
   delete(id: string, owner?: string): Promise<boolean>;
-  /** Bytes that an owner keeps, as a quota counts them. May be a minute old. */
+  /** Returns the bytes that count for an owner's quota. May be a minute old. */
   usage(owner: string): Promise<number>;
-  /** Whether it can work now. Never rejects. */
+  /** Checks whether the store is working. Never rejects. */
   health(): Promise<BlobHealth>;
-  /** Ends it. What is under way ends with `closed`. */
+  /** Closes the store. Operations in progress fail with `closed`. */
   close(): Promise<void>;
 }

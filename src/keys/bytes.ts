@@ -1,28 +1,28 @@
 /**
- * Bytes: put together, and read from text in the one way they are written.
+ * Builds and encodes bytes. Decoding accepts only the canonical encoding.
  *
  * @module
  */
 
 const encoder = new TextEncoder();
 
-/** UTF-8. */
+/** Encodes text as UTF-8. */
 export function utf8(text: string): Uint8Array<ArrayBuffer> {
   return encoder.encode(text);
 }
 
-/** Puts parts together. */
+/** Concatenates bytes. */
 export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((sum, it) => sum + it.length, 0));
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
-  for (const it of parts) {
-    all.set(it, at);
-    at += it.length;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
   }
   return all;
 }
 
-/** A whole number in so many bytes, the highest first. */
+/** Encodes an unsigned integer, big-endian. */
 export function uint(value: number, bytes: 2 | 4 | 8): Uint8Array<ArrayBuffer> {
   const all = new Uint8Array(bytes);
   const view = new DataView(all.buffer);
@@ -32,7 +32,7 @@ export function uint(value: number, bytes: 2 | 4 | 8): Uint8Array<ArrayBuffer> {
   return all;
 }
 
-/** Text, with its length in bytes in front. */
+/** Encodes text as its length in bytes (2 bytes) and UTF-8. */
 export function sized(text: string): Uint8Array<ArrayBuffer> {
   const bytes = utf8(text);
   return concat(uint(bytes.length, 2), bytes);
@@ -40,30 +40,30 @@ export function sized(text: string): Uint8Array<ArrayBuffer> {
 
 const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, "0"));
 
-/** Bytes as lower-case hex. */
+/** Encodes bytes as lower-case hex. */
 export function toHex(bytes: Uint8Array): string {
   let text = "";
-  for (const it of bytes) text += HEX[it];
+  for (const byte of bytes) text += HEX[byte];
   return text;
 }
 
-/** The bytes of lower-case hex that was checked before. */
+/** Decodes lower-case hex that has been validated. */
 export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(hex.length / 2);
   for (let i = 0; i < bytes.length; i++) bytes[i] = parseInt(hex.slice(2 * i, 2 * i + 2), 16);
   return bytes;
 }
 
-/** Base64url without padding. */
+/** Encodes bytes as base64url without padding. */
 export function toBase64url(bytes: Uint8Array): string {
   let text = "";
-  for (const it of bytes) text += String.fromCharCode(it);
+  for (const byte of bytes) text += String.fromCharCode(byte);
   return btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
 /**
- * Reads base64url without padding; `null` when it is not that, not so many bytes, or not the one way
- * to write them: of two texts for the same bytes one would be a change nobody finds.
+ * Decodes base64url without padding. Returns `null` if it is malformed, has another number of bytes, or
+ * is not canonical: two texts for the same bytes would hide a change.
  */
 export function fromBase64url(value: unknown, length: number): Uint8Array<ArrayBuffer> | null {
   if (typeof value !== "string" || value.length !== Math.ceil(length * 4 / 3)) return null;

@@ -1,18 +1,18 @@
 /**
- * Cards: the public keys of an endpoint, signed by itself, to hand from person to person.
+ * Cards: the public keys of an endpoint, signed by itself, to exchange between people.
  *
  * @module
  */
 
 import { StoreError } from "../core/errors.ts";
-import type { NewMember } from "../core/model.ts";
+import type { NewMember, PublicKeys } from "../core/model.ts";
 import { verifies } from "./ed25519.ts";
 import type { Identity } from "./identity.ts";
-import { bindingOf, formatCard, parseCard, type PublicKeys } from "./identity_format.ts";
+import { bindingOf, formatCard, parseCard } from "./identity_format.ts";
 
 /**
- * The card of an identity: what to give to who puts one into a room. It holds no secret. The control
- * plane is asked for nothing then, and cannot give another key in place of this one's.
+ * Returns the card of an identity, to give to the owner of a room. It contains no secrets. With a card
+ * the owner need not trust the control plane for the X25519 key.
  *
  * @example
  * ```ts
@@ -28,9 +28,9 @@ export function cardOf(identity: Pick<Identity, "signPub" | "kexPub" | "signEndp
 }
 
 /**
- * Reads a card, as what `invite` and `addMember` take.
+ * Reads and verifies a card. `addMember` of a client and of a store takes the result.
  *
- * @throws {StoreError} `invalid` when it is none, or its signature is not its signing key's
+ * @throws {StoreError} `invalid`: not a card, or its signature is not by its signing key
  */
 export function readCard(card: string): NewMember {
   const { signPub, kexPub, binding } = parseCard(card);
@@ -38,8 +38,12 @@ export function readCard(card: string): NewMember {
   return { endpoint: signPub, kexPub };
 }
 
-/** Makes sure that a signing key says that the X25519 key is its own. */
+/**
+ * Verifies that the signing key signed the X25519 key.
+ *
+ * @throws {StoreError} `invalid`
+ */
 export function demandBound(keys: PublicKeys, binding: Uint8Array, what: string): void {
   if (verifies(keys.signPub, bindingOf(keys), binding)) return;
-  throw new StoreError("invalid", `${what} does not bear its own key's signature`);
+  throw new StoreError("invalid", `${what} is not signed by its own signing key`);
 }

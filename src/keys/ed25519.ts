@@ -1,5 +1,5 @@
 /**
- * Ed25519 and X25519 keys of 32 bytes as `node:crypto` takes them.
+ * Ed25519 and X25519 keys of 32 bytes in the form that `node:crypto` needs.
  *
  * @module
  */
@@ -16,14 +16,11 @@ const PKCS8 = {
 };
 const GENERATION = 2048;
 
-/** Two generations: what was used since the older one was dropped stays. */
+/** A cache of two generations: keys that were used since the older one was dropped stay. */
 let young = new Map<string, KeyObject>();
 let old = new Map<string, KeyObject>();
 
-/**
- * Returns the key of a `signPub` in lower case, kept for the next use of the same one. Throws where the
- * runtime refuses it as a point.
- */
+/** Returns the public key of a `signPub` in lower case, cached. Throws if it is not a valid point. */
 export function publicKey(signPub: string): KeyObject {
   const known = young.get(signPub);
   if (known !== undefined) return known;
@@ -40,7 +37,7 @@ export function publicKey(signPub: string): KeyObject {
   return key;
 }
 
-/** Whether `signature` over `data` is of the owner of `signPub`; false if anything is invalid. */
+/** Returns whether a signature of `data` by `signPub` is valid; `false` for malformed input too. */
 export function verifies(signPub: string, data: Uint8Array, signature: Uint8Array): boolean {
   try {
     return verify(null, data, publicKey(checkSignPub("signPub", signPub)), signature);
@@ -49,7 +46,7 @@ export function verifies(signPub: string, data: Uint8Array, signature: Uint8Arra
   }
 }
 
-/** Makes the private key of 32 secret bytes, and gives the 32 bytes of its public key. */
+/** Returns the private key of 32 secret bytes, and the 32 bytes of its public key. */
 export function keyPair(
   curve: keyof typeof PKCS8,
   secret: Uint8Array,

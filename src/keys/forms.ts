@@ -1,7 +1,7 @@
 /**
- * What a key may sign. Each kind has a form that no other kind can have, and a signer checks the form
- * before it signs: a signature that was given for one purpose is worth nothing for another.
- * `docs/security.md` has the table. Without `node:` modules: the browser's pages sign too.
+ * The kinds of data that a key may sign. Each kind has a form that no other kind can have, and a signer
+ * checks the form before it signs, so that a signature for one purpose is invalid for any other.
+ * `docs/security.md` has the table. Has no `node:` imports, because the browser's pages sign too.
  *
  * @module
  */
@@ -9,10 +9,10 @@
 import { StoreError } from "../core/errors.ts";
 import { utf8 } from "./bytes.ts";
 
-/** What is signed. */
+/** A kind of signed data. */
 export type SignedKind = "request" | "nonce" | "message" | "sealed key" | "endpoint" | "token";
 
-/** The first bytes of each kind but nonces, which have none in common. */
+/** The first bytes of each kind, except nonces, which have no common ones. */
 export const FIRST_BYTES = {
   request: '"',
   message: "signature of unibus message v1\0",
@@ -25,18 +25,18 @@ const FIRST = Object.entries(FIRST_BYTES).map(([kind, text]) =>
   [kind as keyof typeof FIRST_BYTES, utf8(text)] as const
 );
 const NONCE = /^[A-Za-z0-9_-]{15,64}$/;
-/** Lines of printable ASCII, the last of which says what is covered (RFC 9421, 2.5). */
+/** Lines of printable ASCII, the last of which lists what is covered (RFC 9421, 2.5). */
 const BASE = /^"[\x20-\x7e\t\n]*"@signature-params": \([\x20-\x7e]*$/;
 const TOKEN = /^[\w-]+\.[\w-]+$/;
-/** The text in front, and both public keys. */
+/** The first bytes and both public keys. */
 const ENDPOINT_BYTES = FIRST_BYTES.endpoint.length + 64;
 
-/** Whether a text has the form of a NATS server's nonce: 15 to 64 characters of base64url. */
+/** Returns whether a text has the form of a NATS server's nonce: 15 to 64 characters of base64url. */
 export function isNonce(nonce: unknown): nonce is string {
   return typeof nonce === "string" && NONCE.test(nonce);
 }
 
-/** What these bytes are, `null` when they are nothing that is signed. */
+/** Returns the kind of these bytes, or `null` if they have none. */
 export function kindOf(data: Uint8Array): SignedKind | null {
   const [kind] = FIRST.find(([, first]) => first.every((byte, i) => data[i] === byte)) ?? [];
   switch (kind) {
@@ -54,9 +54,9 @@ export function kindOf(data: Uint8Array): SignedKind | null {
 }
 
 /**
- * Checks what is about to be signed.
+ * Checks the form of data to be signed.
  *
- * @throws {StoreError} `refused` when it does not have the form of its kind
+ * @throws {StoreError} `refused`: it does not have the form of its kind
  */
 export function demandKind(kind: SignedKind, data: Uint8Array): void {
   if (kindOf(data) === kind) return;
@@ -66,7 +66,7 @@ export function demandKind(kind: SignedKind, data: Uint8Array): void {
   );
 }
 
-/** One character a byte, so that nothing but ASCII passes for it. */
+/** Decodes each byte as one character, so that only ASCII matches ASCII. */
 function latin1(data: Uint8Array): string {
   return new TextDecoder("latin1").decode(data);
 }

@@ -1,5 +1,5 @@
 /**
- * Identities: the keys of one peer, and the form in which they are kept.
+ * Identities: the keys of one peer, and their export.
  *
  * @module
  */
@@ -15,48 +15,49 @@ import { bindingOf, formatPlain, parseIdentity } from "./identity_format.ts";
 import { type Secrets, SEED_BYTES } from "./locked.ts";
 
 /**
- * The keys of one peer. Its secrets are in none of its fields, so in no log and no JSON by mistake.
+ * The keys of one peer. The private keys are not in its fields, so they do not get into logs or JSON by
+ * mistake.
  *
- * There is one signer for each kind of thing that is signed. Each throws a `StoreError` with the code
- * `refused` for bytes that do not have the form of its kind, so that nobody can have one thing signed
- * as another.
+ * There is one signer for each kind of data. Each throws a `StoreError` with the code `refused` for bytes
+ * that do not have the form of its kind, so that data of one kind cannot be signed as another.
  */
 export interface Identity extends Signer, NonceSigner {
-  /** Ed25519 public key, hex: who it is. */
+  /** Ed25519 public key, hex: identifies the peer. */
   readonly signPub: string;
   /** X25519 public key, hex: room keys are sealed to it. */
   readonly kexPub: string;
-  /** The NATS user nkey (`U…`): the same Ed25519 key. */
+  /** The NATS user nkey (`U…`) of the same Ed25519 key. */
   readonly nkey: string;
   /** Signs the signature base of an HTTP request (RFC 9421). */
   signRequest(base: Uint8Array): Uint8Array;
   /** Signs the nonce of a NATS server: 15 to 64 characters of base64url. */
   signNonce(nonce: string): Uint8Array;
-  /** Signs a sealed message of a room; {@link openRooms} does so. */
+  /** Signs a sealed message of a room; used by {@link openRooms}. */
   signMessage(data: Uint8Array): Uint8Array;
   /** Signs a room key that was sealed for a member. */
   signSealedKey(data: Uint8Array): Uint8Array;
-  /** Signs that `kexPub` belongs to this identity, for its card and its file. */
+  /** Signs both public keys, for the card and the file of the identity. */
   signEndpoint(): Uint8Array;
   /**
-   * The seed of {@link Identity.nkey} (`SU…`), for programs that take nothing else. A secret. To
-   * connect to NATS use {@link natsAuthenticator}: the `nkeyAuthenticator` of nats.js signs whatever a
-   * server sends, also a request in this identity's name.
+   * Returns the seed of {@link Identity.nkey} (`SU…`), a secret, for programs that accept nothing else.
+   * To connect to NATS, use {@link natsAuthenticator}: the `nkeyAuthenticator` of nats.js signs anything
+   * that a server sends, even an HTTP request of this identity.
    */
   natsSeed(): Uint8Array;
 }
 
 const secrets = new WeakMap<Identity, Secrets>();
 
-/** Makes an identity of fresh random keys. */
+/** Creates an identity with random keys. */
 export function createIdentity(): Identity {
   return identityOf(randomBytes(SEED_BYTES), randomBytes(SEED_BYTES));
 }
 
 /**
- * Makes the identity of a seed: always the same one.
+ * Creates the identity of a seed. The same seed always gives the same identity.
  *
  * @param seed The 32 bytes of an Ed25519 private key. The X25519 key is derived from it (HKDF-SHA-256)
+ * @throws {StoreError} `invalid`: not 32 bytes
  */
 export function identityFromSeed(seed: Uint8Array): Identity {
   if (!(seed instanceof Uint8Array) || seed.length !== SEED_BYTES) {
@@ -67,8 +68,8 @@ export function identityFromSeed(seed: Uint8Array): Identity {
 }
 
 /**
- * Writes an identity with its private keys, as JSON for a file that only its owner may read (mode
- * 0600). `lockIdentity` writes it under a passphrase, `writeIdentity` the file.
+ * Returns an identity with its private keys as JSON, for a file that only its owner may read (mode 0600).
+ * Use {@link lockIdentity} to encrypt it with a passphrase, {@link writeIdentity} to write the file.
  */
 export function exportIdentity(identity: Identity): string {
   const own = secretsOf(identity);
@@ -82,37 +83,37 @@ export function exportIdentity(identity: Identity): string {
 }
 
 /**
- * Reads what {@link exportIdentity} wrote; `unlockIdentity` reads what is under a passphrase too.
+ * Imports an identity that {@link exportIdentity} returned. Use {@link unlockIdentity} for one that may be
+ * encrypted with a passphrase.
  *
- * @throws {StoreError} `invalid` when it is not that, or its keys do not belong together; `unsupported`
- * when it has a newer version, or is under a passphrase
+ * @throws {StoreError} `invalid`: not an exported identity, or its keys do not match; `unsupported`: a
+ * newer version, or encrypted with a passphrase
  */
 export function importIdentity(text: string): Identity {
-  const it = parseIdentity(text);
-  if (it.version !== 1) {
-    throw new StoreError(
-      "unsupported",
-      "The identity has version 2, under a passphrase: unlockIdentity reads it",
-    );
+  const parsed = parseIdentity(text);
+  if (parsed.version !== 1) {
+    throw new StoreError("unsupported", "The identity is encrypted with a passphrase", {
+      hint: "use unlockIdentity",
+    });
   }
-  return identityOfSecrets(it, {
-    signSeed: fromBase64url(it.signSeed, SEED_BYTES)!,
-    kexSeed: fromBase64url(it.kexSeed, SEED_BYTES)!,
+  return identityOfSecrets(parsed, {
+    signSeed: fromBase64url(parsed.signSeed, SEED_BYTES)!,
+    kexSeed: fromBase64url(parsed.kexSeed, SEED_BYTES)!,
   });
 }
 
-/** The private keys of an identity, for this package only. */
+/** Returns the private keys of an identity, for this package only. */
 export function secretsOf(identity: Identity): Readonly<Secrets> {
   const own = secrets.get(identity);
   if (own === undefined) {
-    throw new StoreError("invalid", "identity must be one made by this module", {
+    throw new StoreError("invalid", "identity must be created or imported by this package", {
       field: "identity",
     });
   }
   return own;
 }
 
-/** The identity of private keys that must be those of the public ones. */
+/** Returns the identity of private keys, after comparing the public keys. */
 export function identityOfSecrets(
   { signPub, kexPub }: { signPub: string; kexPub: string },
   { signSeed, kexSeed }: Secrets,
@@ -121,7 +122,7 @@ export function identityOfSecrets(
   if (signPub !== identity.signPub || kexPub !== identity.kexPub) {
     throw new StoreError(
       "invalid",
-      "The public keys of the identity are not those of its private keys",
+      "The public keys of the identity do not match its private keys",
       { field: "identity" },
     );
   }

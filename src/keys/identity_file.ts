@@ -1,5 +1,5 @@
 /**
- * Files of identities: for their owner's eyes, written whole or not at all.
+ * Identity files, readable by their owner only and written atomically.
  *
  * @module
  */
@@ -18,19 +18,19 @@ import { lockIdentity, type Passphrase, unlockIdentity } from "./passphrase.ts";
 const MOST_BYTES = 8192;
 const OTHERS = 0o077;
 
-/** What {@link readIdentity} takes. */
+/** Options of {@link readIdentity}. */
 export interface ReadIdentityOptions {
-  /** The passphrase, or what asks for it where the file is under one. */
+  /** The passphrase, or a function that asks for it, which is called only if the file is encrypted. */
   passphrase?: Passphrase;
-  /** Also a file that other users of the machine may use. Default false. */
+  /** Accepts a file that other users of the machine can access. Default false. */
   allowOpen?: boolean;
 }
 
 /**
- * Reads the file of an identity, in either form.
+ * Reads an identity file, encrypted with a passphrase or not.
  *
- * @throws {StoreError} `not_found`; `refused` where others may use the file; `invalid` when it is no
- * identity, was changed, or the passphrase is wrong; `unsupported` when it has a newer version
+ * @throws {StoreError} `not_found`; `refused`: other users can access the file; `invalid`: not an
+ * identity, it was changed, or the passphrase is wrong; `unsupported`: a newer version
  */
 export async function readIdentity(
   path: string,
@@ -41,13 +41,13 @@ export async function readIdentity(
   return await unlockIdentity(text, passphrase);
 }
 
-/** The text of a file that may be an identity's, and its mode. */
+/** Returns the text of an identity file and its mode. */
 export async function readIdentityText(path: string): Promise<{ text: string; mode: number }> {
   try {
-    // A pipe that nobody writes to would keep us for ever.
+    // Opening a pipe without a writer would block forever.
     const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
-      // Of the open file, not of whatever has its name a moment later.
+      // Of the open file, because the path may name another file a moment later.
       const found = await file.stat();
       const { mode } = found;
       if (!found.isFile()) throw new StoreError("invalid", `${path}: it is not a regular file`);
@@ -57,7 +57,7 @@ export async function readIdentityText(path: string): Promise<{ text: string; mo
         read = (await file.read(buffer, length, buffer.length - length, null)).bytesRead;
       }
       if (length > MOST_BYTES) {
-        throw new StoreError("invalid", `${path}: it is longer than an identity`);
+        throw new StoreError("invalid", `${path}: it is too large for an identity`);
       }
       return { text: new TextDecoder().decode(buffer.subarray(0, length)), mode };
     } finally {
@@ -71,34 +71,34 @@ export async function readIdentityText(path: string): Promise<{ text: string; mo
     throw new StoreError(missing ? "not_found" : "invalid", `${path}: ${why}`, {
       cause,
       field: "identity",
-      ...missing ? { hint: "createIdentity() and writeIdentity() make one" } : fileHint(code),
+      ...missing ? { hint: "create one with createIdentity and writeIdentity" } : fileHint(code),
     });
   }
 }
 
-/** Whether others on this machine may use a file of this mode. */
+/** Returns whether other users of this machine can access a file of this mode. */
 export function isOpen(mode: number): boolean {
   return process.platform !== "win32" && (mode & OTHERS) !== 0;
 }
 
-/** What to say of a file that {@link isOpen}. */
+/** Returns the message for a file that {@link isOpen}. */
 export function openness(mode: number): string {
   const found = (mode & 0o777).toString(8).padStart(4, "0");
-  return `It holds private keys and has mode ${found}, so others may use it; set it to 0600`;
+  return `It has private keys and mode ${found}, so other users can access it; set the mode to 0600`;
 }
 
-/** What {@link writeIdentity} takes. */
+/** Options of {@link writeIdentity}. */
 export interface WriteIdentityOptions {
-  /** Puts the identity under a passphrase. */
+  /** Encrypts the identity with this passphrase. */
   passphrase?: string;
-  /** Replaces a file that is there. Default false. */
+  /** Replaces an existing file. Default false. */
   replace?: boolean;
 }
 
 /**
- * Writes the file of an identity, mode 0600, whole or not at all.
+ * Writes an identity file with mode 0600, atomically.
  *
- * @throws {StoreError} `refused` when there is such a file; `unavailable` when it cannot be written
+ * @throws {StoreError} `refused`: the file exists; `unavailable`: it cannot be written
  */
 export async function writeIdentity(
   path: string,
@@ -112,7 +112,7 @@ export async function writeIdentity(
     await writeWhole(path, text, { replace });
   } catch (cause) {
     if (systemCode(cause) === "EEXIST") {
-      throw new StoreError("refused", `Writing ${path}: there is such a file`);
+      throw new StoreError("refused", `Writing ${path}: the file already exists`);
     }
     throw new StoreError("unavailable", `Writing ${path} failed`, {
       cause,

@@ -1,12 +1,13 @@
 /**
- * The form in which identities are kept and shown, without the cryptography, and without `node:`
- * modules: the browser's pages write it too. `docs/sealing.md` describes it.
+ * The formats of identities and cards, without cryptography and without `node:` imports, because the
+ * browser's pages use them too. `docs/sealing.md` describes them.
  *
  * @module
  */
 
 import { StoreError } from "../core/errors.ts";
 import { NEWER } from "../core/hints.ts";
+import type { PublicKeys } from "../core/model.ts";
 import { concat, fromBase64url, fromHex, toBase64url, toHex, utf8 } from "./bytes.ts";
 import { FIRST_BYTES } from "./forms.ts";
 import * as check from "../core/validate.ts";
@@ -19,15 +20,7 @@ const CARD_BYTES = 2 * KEY_BYTES + BINDING_BYTES;
 /** More than any identity has. */
 const MOST_CHARACTERS = 8192;
 
-/** The public keys of an identity. */
-export interface PublicKeys {
-  /** Ed25519, hex. */
-  signPub: string;
-  /** X25519, hex. */
-  kexPub: string;
-}
-
-/** An identity as it is written. */
+/** An unencrypted identity. */
 export interface PlainIdentity extends PublicKeys {
   /** Ed25519 private key, base64url. */
   signSeed: string;
@@ -35,56 +28,56 @@ export interface PlainIdentity extends PublicKeys {
   kexSeed: string;
 }
 
-/** How a key is made of a passphrase: scrypt (RFC 7914). */
+/** Parameters of the key derivation from a passphrase: scrypt (RFC 7914). */
 export interface Kdf {
   /** The algorithm. */
   name: "scrypt";
-  /** Its cost, a power of two. */
+  /** Cost, a power of two. */
   n: number;
-  /** Its block size. */
+  /** Block size. */
   r: number;
-  /** Its parallelism. */
+  /** Parallelism. */
   p: number;
   /** 16 random bytes, base64url. */
   salt: string;
 }
 
-/** An identity under a passphrase. */
+/** An identity encrypted with a passphrase. */
 export interface LockedIdentity extends PublicKeys {
   /** The signature of both public keys by the signing key, base64url; see {@link bindingOf}. */
   binding: string;
-  /** How the key is made of the passphrase. */
+  /** How the key is derived from the passphrase. */
   kdf: Kdf;
-  /** What the private keys are sealed with, and its nonce of 12 bytes, base64url. */
+  /** The cipher of the private keys, and its nonce of 12 bytes, base64url. */
   cipher: { name: "AES-256-GCM"; nonce: string };
-  /** Both private keys, the signing one first, and the tag, sealed: 80 bytes, base64url. */
+  /** Both private keys, the signing key first, encrypted, with the tag: 80 bytes, base64url. */
   sealed: string;
 }
 
-/** What {@link parseIdentity} reads. */
+/** The result of {@link parseIdentity}. */
 export type ParsedIdentity =
   | ({ version: 1 } & PlainIdentity)
   | ({ version: 2 } & LockedIdentity);
 
 /**
- * The cost for new files: what OWASP advises for scrypt, 128 MiB of memory for part of a second.
+ * The cost for new files, as OWASP recommends for scrypt: 128 MiB of memory for a fraction of a second.
  */
 export const KDF_COST = { n: 2 ** 17, r: 8, p: 1 } as const;
-/** A file that asks for less is too weak, for more an attack on the reader's memory. */
+/** A file with a lower cost is too weak; one with a higher cost could exhaust the reader's memory. */
 const KDF_BOUNDS = { least: 2 ** 14, most: 2 ** 18, mostP: 4 } as const;
 
 function invalid(message: string, field = "identity"): StoreError {
   return new StoreError("invalid", message, { field });
 }
 
-/** Writes an identity as it is. */
+/** Returns the text of an unencrypted identity. */
 export function formatPlain({ signPub, kexPub, signSeed, kexSeed }: PlainIdentity): string {
   return write({ format: FORMAT, version: 1, signPub, kexPub, signSeed, kexSeed });
 }
 
-/** Writes an identity under a passphrase. */
-export function formatLocked(it: LockedIdentity): string {
-  const { signPub, kexPub, binding, kdf, cipher, sealed } = it;
+/** Returns the text of an encrypted identity. */
+export function formatLocked(identity: LockedIdentity): string {
+  const { signPub, kexPub, binding, kdf, cipher, sealed } = identity;
   return write({ format: FORMAT, version: 2, signPub, kexPub, binding, kdf, cipher, sealed });
 }
 
@@ -93,44 +86,44 @@ function write(value: object): string {
 }
 
 /**
- * Reads an identity, in either form. Whether the keys fit together is not looked at.
+ * Parses an identity, encrypted or not. Does not verify that its keys match.
  *
- * @throws {StoreError} `invalid` when it is none, `unsupported` when it has a newer version
+ * @throws {StoreError} `invalid`: not an identity; `unsupported`: a newer version
  */
 export function parseIdentity(text: string): ParsedIdentity {
-  let it: Record<string, unknown> = {};
+  let json: Record<string, unknown> = {};
   try {
-    if (text.length <= MOST_CHARACTERS) it = check.object("identity", JSON.parse(text));
+    if (text.length <= MOST_CHARACTERS) json = check.object("identity", JSON.parse(text));
   } catch {
-    // Without the cause: a parser's message may show a part of the text.
+    // Without the cause, because a parser's message may quote the text.
   }
-  if (it.format !== FORMAT) throw invalid("The text is not an exported identity");
-  if (it.version !== 1 && it.version !== 2) {
+  if (json.format !== FORMAT) throw invalid("The text is not an exported identity");
+  if (json.version !== 1 && json.version !== 2) {
     throw new StoreError(
       "unsupported",
-      `The identity has version ${check.show(it.version)}, this program reads 1 and 2`,
+      `The identity has version ${check.show(json.version)}, this program supports 1 and 2`,
       { hint: NEWER },
     );
   }
-  if (it.version === 1) {
+  if (json.version === 1) {
     return {
       version: 1,
-      signSeed: base64url("signSeed", it.signSeed, KEY_BYTES),
-      kexSeed: base64url("kexSeed", it.kexSeed, KEY_BYTES),
-      ...publicKeys(it),
+      signSeed: base64url("signSeed", json.signSeed, KEY_BYTES),
+      kexSeed: base64url("kexSeed", json.kexSeed, KEY_BYTES),
+      ...publicKeys(json),
     };
   }
-  const cipher = check.object("cipher", it.cipher);
+  const cipher = check.object("cipher", json.cipher);
   return {
     version: 2,
-    ...publicKeys(it),
-    binding: base64url("binding", it.binding, BINDING_BYTES),
-    kdf: kdfOf(check.object("kdf", it.kdf)),
+    ...publicKeys(json),
+    binding: base64url("binding", json.binding, BINDING_BYTES),
+    kdf: kdfOf(check.object("kdf", json.kdf)),
     cipher: {
       name: check.oneOf("cipher.name", cipher.name, ["AES-256-GCM"]),
       nonce: base64url("cipher.nonce", cipher.nonce, 12),
     },
-    sealed: base64url("sealed", it.sealed, 2 * KEY_BYTES + 16),
+    sealed: base64url("sealed", json.sealed, 2 * KEY_BYTES + 16),
   };
 }
 
@@ -139,7 +132,7 @@ function publicKeys({ signPub, kexPub }: Record<string, unknown>): PublicKeys {
     signPub: check.signPub("signPub", signPub),
     kexPub: check.kexPub("kexPub", kexPub),
   };
-  // In another case it would be another text for the same key.
+  // Upper case would be a second text for the same key.
   if (keys.signPub === signPub && keys.kexPub === kexPub) return keys;
   throw invalid("The public keys of the identity must be in lower case");
 }
@@ -164,9 +157,9 @@ function base64url(field: string, value: unknown, length: number): string {
   return value as string;
 }
 
-/** What the cipher authenticates besides the private keys: everything else of the file. */
-export function lockedAad(it: Omit<LockedIdentity, "sealed">): Uint8Array<ArrayBuffer> {
-  const { signPub, kexPub, binding, kdf, cipher } = it;
+/** Returns the additional data that the cipher authenticates: all other fields of the file. */
+export function lockedAad(identity: Omit<LockedIdentity, "sealed">): Uint8Array<ArrayBuffer> {
+  const { signPub, kexPub, binding, kdf, cipher } = identity;
   return utf8(
     [
       FORMAT,
@@ -185,7 +178,7 @@ export function lockedAad(it: Omit<LockedIdentity, "sealed">): Uint8Array<ArrayB
   );
 }
 
-/** A passphrase as what the KDF takes: the same whichever way a keyboard composes its letters. */
+/** Returns the bytes of a passphrase for the KDF, in Unicode NFC, as keyboards compose letters differently. */
 export function passphraseBytes(passphrase: string): Uint8Array<ArrayBuffer> {
   if (typeof passphrase !== "string" || passphrase === "") {
     throw invalid("The passphrase must not be empty", "passphrase");
@@ -193,24 +186,24 @@ export function passphraseBytes(passphrase: string): Uint8Array<ArrayBuffer> {
   return utf8(passphrase.normalize("NFC"));
 }
 
-/** What the signing key signs to say that the X25519 key is its own. */
+/** Returns the bytes that the signing key signs to bind the X25519 key to itself. */
 export function bindingOf({ signPub, kexPub }: PublicKeys): Uint8Array<ArrayBuffer> {
   return concat(utf8(FIRST_BYTES.endpoint), fromHex(signPub), fromHex(kexPub));
 }
 
-/** Writes a card. */
+/** Returns the text of a card. */
 export function formatCard({ signPub, kexPub }: PublicKeys, binding: Uint8Array): string {
   return CARD + toBase64url(concat(fromHex(signPub), fromHex(kexPub), binding));
 }
 
 /**
- * Reads a card; whether its signature fits is not looked at.
+ * Parses a card. Does not verify its signature.
  *
  * @throws {StoreError} `invalid`
  */
 export function parseCard(text: string): PublicKeys & { binding: Uint8Array } {
-  const it = typeof text === "string" ? text.trim() : "";
-  const bytes = it.startsWith(CARD) ? fromBase64url(it.slice(CARD.length), CARD_BYTES) : null;
+  const card = typeof text === "string" ? text.trim() : "";
+  const bytes = card.startsWith(CARD) ? fromBase64url(card.slice(CARD.length), CARD_BYTES) : null;
   if (bytes === null) throw invalid(`A card begins with ${CARD} and has 179 characters`, "card");
   return {
     signPub: check.signPub("card", toHex(bytes.subarray(0, KEY_BYTES))),

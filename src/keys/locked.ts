@@ -1,11 +1,12 @@
 /**
- * Private keys under a passphrase: scrypt makes the key, AES-256-GCM seals them. Without `node:`
- * modules: whoever calls brings the scrypt of its runtime, for the browser's is another one.
+ * Encrypts private keys with a passphrase, by scrypt and AES-256-GCM. Has no `node:` imports: the caller
+ * passes an implementation of scrypt, because browsers need another one.
  *
  * @module
  */
 
 import { StoreError } from "../core/errors.ts";
+import type { PublicKeys } from "../core/model.ts";
 import { concat, fromBase64url, toBase64url } from "./bytes.ts";
 import {
   formatLocked,
@@ -14,10 +15,9 @@ import {
   lockedAad,
   type LockedIdentity,
   passphraseBytes,
-  type PublicKeys,
 } from "./identity_format.ts";
 
-/** Bytes of each private key. */
+/** Size of each private key in bytes. */
 export const SEED_BYTES = 32;
 
 /** The private keys of one peer. */
@@ -28,14 +28,14 @@ export interface Secrets {
   kexSeed: Uint8Array<ArrayBuffer>;
 }
 
-/** Makes 32 bytes of a passphrase by scrypt. */
+/** Derives 32 bytes from a passphrase by scrypt. */
 export type Scrypt = (
   passphrase: Uint8Array<ArrayBuffer>,
   salt: Uint8Array<ArrayBuffer>,
   cost: Pick<Kdf, "n" | "r" | "p">,
 ) => Promise<Uint8Array<ArrayBuffer>>;
 
-/** Writes an identity under a passphrase; `binding` is the signature of both public keys. */
+/** Returns the text of an encrypted identity; `binding` is the signature of both public keys. */
 export async function lock(
   { signPub, kexPub }: PublicKeys,
   binding: Uint8Array,
@@ -50,7 +50,7 @@ export async function lock(
     kdf: { name: "scrypt", ...KDF_COST, salt: random(16) },
     cipher: { name: "AES-256-GCM", nonce: random(12) },
   };
-  const key = await keyOf(passphrase, front.kdf, scrypt);
+  const key = await deriveKey(passphrase, front.kdf, scrypt);
   const plain = concat(signSeed, kexSeed);
   const sealed = await crypto.subtle.encrypt(gcm(front), key, plain);
   plain.fill(0);
@@ -58,39 +58,39 @@ export async function lock(
 }
 
 /**
- * Opens what {@link lock} wrote.
+ * Decrypts an identity that {@link lock} encrypted.
  *
- * @throws {StoreError} `invalid`, field `passphrase`: it is another one, or the file was changed
+ * @throws {StoreError} `invalid`, field `passphrase`: it is wrong, or the file was changed
  */
 export async function unlock(
-  it: LockedIdentity,
+  identity: LockedIdentity,
   passphrase: string,
   scrypt: Scrypt,
 ): Promise<Secrets> {
-  const key = await keyOf(passphrase, it.kdf, scrypt);
-  const sealed = fromBase64url(it.sealed, 2 * SEED_BYTES + 16)!;
+  const key = await deriveKey(passphrase, identity.kdf, scrypt);
+  const sealed = fromBase64url(identity.sealed, 2 * SEED_BYTES + 16)!;
   try {
-    const plain = new Uint8Array(await crypto.subtle.decrypt(gcm(it), key, sealed));
+    const plain = new Uint8Array(await crypto.subtle.decrypt(gcm(identity), key, sealed));
     return { signSeed: plain.slice(0, SEED_BYTES), kexSeed: plain.slice(SEED_BYTES) };
   } catch {
     throw new StoreError(
       "invalid",
-      "The identity does not open: the passphrase is another, or the file was changed",
+      "Cannot decrypt the identity: the passphrase is wrong, or the file was changed",
       { field: "passphrase" },
     );
   }
 }
 
-async function keyOf(passphrase: string, kdf: Kdf, scrypt: Scrypt): Promise<CryptoKey> {
+async function deriveKey(passphrase: string, kdf: Kdf, scrypt: Scrypt): Promise<CryptoKey> {
   const raw = await scrypt(passphraseBytes(passphrase), fromBase64url(kdf.salt, 16)!, kdf);
   return await crypto.subtle.importKey("raw", raw, "AES-GCM", false, ["encrypt", "decrypt"]);
 }
 
-function gcm(it: Omit<LockedIdentity, "sealed">): AesGcmParams {
+function gcm(identity: Omit<LockedIdentity, "sealed">): AesGcmParams {
   return {
     name: "AES-GCM",
-    iv: fromBase64url(it.cipher.nonce, 12)!,
-    additionalData: lockedAad(it),
+    iv: fromBase64url(identity.cipher.nonce, 12)!,
+    additionalData: lockedAad(identity),
   };
 }
 

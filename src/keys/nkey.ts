@@ -1,6 +1,6 @@
 /**
- * NATS keys as text: base32 of a prefix byte, an Ed25519 key and a checksum. The prefix makes the
- * first letter tell what it is: `U` a user, `A` an account, `N` a server; a seed is `S` and that letter.
+ * Nkeys, the text form of NATS keys: base32 of a prefix byte, an Ed25519 key and a checksum. The prefix
+ * determines the first letter: `U` for a user, `A` an account, `N` a server; a seed has `S` before it.
  *
  * @module
  */
@@ -14,23 +14,23 @@ import { demandKind, type SignedKind } from "./forms.ts";
 import { isSmallOrderEd25519 } from "../core/checks/small_order.ts";
 import { signPub as checkSignPub } from "../core/validate.ts";
 
-/** What a key belongs to. */
+/** The kind of an nkey. */
 export type NkeyKind = "user" | "account" | "server";
 
 /**
- * A key pair. Its seed is a secret. Each signer throws a `StoreError` with the code `refused` for what
- * does not have the form of its kind.
+ * A key pair. Its seed is a secret. Each signer throws a `StoreError` with the code `refused` for data
+ * that does not have the form of its kind.
  */
 export interface NkeyPair {
-  /** What it belongs to. */
+  /** Its kind. */
   readonly kind: NkeyKind;
   /** The public key as text, such as `U…`. */
   readonly publicKey: string;
-  /** The seed as text, such as `SU…`: a secret. */
+  /** The seed as text, such as `SU…`. A secret. */
   readonly seed: string;
   /** Signs the nonce of a NATS server: 15 to 64 characters of base64url. */
   signNonce(nonce: string): Uint8Array;
-  /** Signs the header and claims of a JSON web token, as they stand before its last dot. */
+  /** Signs the header and claims of a JSON web token: the text before its last dot. */
   signToken(text: string): Uint8Array;
 }
 
@@ -42,7 +42,7 @@ const KEY_BYTES = 32;
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const DIGIT = new Map([...ALPHABET].map((it, i) => [it, i]));
 
-/** Base32 of RFC 4648 in upper case, without padding. */
+/** Encodes bytes as base32 (RFC 4648) in upper case, without padding. */
 function base32(bytes: Uint8Array): string {
   let text = "";
   let bits = 0;
@@ -59,7 +59,7 @@ function base32(bytes: Uint8Array): string {
   return bits === 0 ? text : text + ALPHABET[(value << (5 - bits)) & 31];
 }
 
-/** Reads base32; `null` when it is not that, or not the one way to write these bytes. */
+/** Decodes base32; returns `null` if it is malformed or not canonical. */
 function unbase32(text: string): Uint8Array | null {
   const bytes = new Uint8Array(Math.floor(text.length * 5 / 8));
   let at = 0;
@@ -76,11 +76,11 @@ function unbase32(text: string): Uint8Array | null {
     }
     value &= (1 << bits) - 1;
   }
-  // Bits left over must be zero and less than a letter, else two texts would be one key.
+  // Remaining bits must be zero and fewer than a letter has, or two texts would encode the same key.
   return bits < 5 && value === 0 ? bytes : null;
 }
 
-/** CRC-16/XMODEM. */
+/** Computes CRC-16/XMODEM. */
 function crc16(bytes: Uint8Array): number {
   let crc = 0;
   for (const byte of bytes) {
@@ -99,7 +99,7 @@ function encode(prefix: readonly number[], key: Uint8Array): string {
   return base32(raw);
 }
 
-/** The bytes before the checksum; `null` when the text is no nkey of this length. */
+/** Returns the bytes before the checksum, or `null` if the text is not an nkey of this length. */
 function decode(text: string, length: number): Uint8Array | null {
   if (text.length !== Math.ceil((length + 2) * 8 / 5)) return null;
   const raw = unbase32(text);
@@ -109,26 +109,30 @@ function decode(text: string, length: number): Uint8Array | null {
   return crc === crc16(body) ? body : null;
 }
 
-/** A 32-byte Ed25519 public key as nkey text. */
+/** Encodes an Ed25519 public key of 32 bytes as an nkey. */
 export function encodePublic(kind: NkeyKind, key: Uint8Array): string {
   if (key.length !== KEY_BYTES) {
-    throw new StoreError("invalid", `An nkey is made of 32 bytes, found ${key.length}`);
+    throw new StoreError("invalid", `An nkey needs a key of 32 bytes, found ${key.length}`);
   }
   return encode([PREFIX[kind]], key);
 }
 
-/** The 32 bytes of a public nkey of this kind; `null` when the text is something else. */
+/** Returns the 32 bytes of a public nkey, or `null` if the text is not one of this kind. */
 export function decodePublic(kind: NkeyKind, text: string): Uint8Array | null {
   const body = decode(text, 1 + KEY_BYTES);
   return body !== null && body[0] === PREFIX[kind] ? body.subarray(1) : null;
 }
 
-/** The user nkey (`U…`) of a `signPub`: the same 32 bytes. `invalid` when it is no `signPub`. */
+/**
+ * Returns the user nkey (`U…`) of a `signPub`, which has the same 32 bytes.
+ *
+ * @throws {StoreError} `invalid`: not a `signPub`
+ */
 export function natsUserOf(signPub: string): string {
   return encodePublic("user", Buffer.from(checkSignPub("signPub", signPub), "hex"));
 }
 
-/** The `signPub` of a user nkey; `null` when it is none, or a small-order point. */
+/** Returns the `signPub` of a user nkey, or `null` if it is malformed or a small-order point. */
 export function signPubOf(nkey: string): string | null {
   const key = decodePublic("user", nkey);
   if (key === null) return null;
@@ -140,7 +144,7 @@ export function signPubOf(nkey: string): string | null {
 export function pairOf(kind: NkeyKind, secret: Uint8Array): NkeyPair {
   const { key, publicBytes } = keyPair("ed25519", secret);
   const prefix = PREFIX[kind];
-  // Two prefixes in two bytes, shifted so that each comes out as one letter.
+  // Two prefixes in two bytes, shifted so that each is encoded as one letter.
   const seed = encode([SEED | prefix >> 5, (prefix & 31) << 3], secret);
   const signAs = (as: SignedKind, text: string) => {
     const data = utf8(text);
@@ -153,17 +157,21 @@ export function pairOf(kind: NkeyKind, secret: Uint8Array): NkeyPair {
     signNonce: (nonce: string) => signAs("nonce", nonce),
     signToken: (text: string) => signAs("token", text),
   };
-  // Not enumerable, so that it is in no log or JSON by mistake.
+  // Not enumerable, so that it does not get into logs or JSON by mistake.
   Object.defineProperty(pair, "seed", { value: seed });
   return Object.freeze(pair as typeof pair & { seed: string });
 }
 
-/** Makes a key pair of fresh random bytes. */
+/** Creates a random key pair. */
 export function createNkey(kind: NkeyKind): NkeyPair {
   return pairOf(kind, randomBytes(KEY_BYTES));
 }
 
-/** Reads a seed (`SU…`, `SA…`, `SN…`). `invalid` when it is none; the message does not hold it. */
+/**
+ * Returns the key pair of a seed (`SU…`, `SA…`, `SN…`).
+ *
+ * @throws {StoreError} `invalid`: not a seed; the message does not contain it
+ */
 export function nkeyFromSeed(seed: string, field = "seed"): NkeyPair {
   const body = decode(seed, 2 + KEY_BYTES);
   if (body !== null && (body[0]! & 0xf8) === SEED && (body[1]! & 7) === 0) {

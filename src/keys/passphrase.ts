@@ -1,22 +1,23 @@
 /**
- * Identities under a passphrase.
+ * Identities encrypted with a passphrase.
  *
  * @module
  */
 
 import { scrypt } from "node:crypto";
 import { StoreError } from "../core/errors.ts";
+import type { PublicKeys } from "../core/model.ts";
 import { fromBase64url } from "./bytes.ts";
 import { cardOf, demandBound } from "./card.ts";
 import { type Identity, identityOfSecrets, importIdentity, secretsOf } from "./identity.ts";
-import { formatCard, parseIdentity, type PublicKeys } from "./identity_format.ts";
+import { formatCard, parseIdentity } from "./identity_format.ts";
 import { lock, type Scrypt, unlock } from "./locked.ts";
 
 /**
- * Writes an identity under a passphrase: scrypt and AES-256-GCM, for a file of mode 0600 all the same.
- * Takes part of a second and 128 MiB, so that guessing does too.
+ * Encrypts an identity with a passphrase (scrypt and AES-256-GCM). Give its file mode 0600 nevertheless.
+ * Takes a fraction of a second and 128 MiB of memory, so that each guess of an attacker does too.
  *
- * @throws {StoreError} `invalid` for an empty passphrase
+ * @throws {StoreError} `invalid`: an empty passphrase
  *
  * @example
  * ```ts
@@ -33,52 +34,52 @@ export async function lockIdentity(identity: Identity, passphrase: string): Prom
   return await lock(identity, identity.signEndpoint(), secrets, passphrase, nodeScrypt);
 }
 
-/** A passphrase, or what asks for it: called only where one is needed. */
+/** A passphrase, or a function that asks for it, which is called only if one is needed. */
 export type Passphrase = string | (() => string | Promise<string>);
 
 /**
- * Reads an identity in either form; one that is not under a passphrase needs none.
+ * Imports an identity and decrypts it if it is encrypted.
  *
- * @throws {StoreError} `invalid` when it is none, was changed, or the passphrase is wrong;
- * `unsupported` when it has a newer version
+ * @throws {StoreError} `invalid`: not an identity, it was changed, or the passphrase is missing or wrong;
+ * `unsupported`: a newer version
  */
 export async function unlockIdentity(text: string, passphrase?: Passphrase): Promise<Identity> {
-  const it = parseIdentity(text);
-  if (it.version === 1) return importIdentity(text);
+  const parsed = parseIdentity(text);
+  if (parsed.version === 1) return importIdentity(text);
   if (passphrase === undefined) {
-    throw new StoreError("invalid", "The identity is under a passphrase, and none was given", {
+    throw new StoreError("invalid", "The identity is encrypted, and no passphrase was given", {
       field: "passphrase",
     });
   }
-  // Found without the passphrase, and so before it is asked for.
-  demandBound(it, fromBase64url(it.binding, 64)!, "The identity");
+  // Needs no passphrase, so it is checked before the user is asked for one.
+  demandBound(parsed, fromBase64url(parsed.binding, 64)!, "The identity");
   const given = typeof passphrase === "string" ? passphrase : await passphrase();
-  return identityOfSecrets(it, await unlock(it, given, nodeScrypt));
+  return identityOfSecrets(parsed, await unlock(parsed, given, nodeScrypt));
 }
 
-/** What everybody may know of an identity. */
+/** The public part of an identity. */
 export interface PublicIdentity extends PublicKeys {
   /** Its card; see `cardOf`. */
   card: string;
-  /** Whether its file is under a passphrase. */
+  /** Whether it is encrypted with a passphrase. */
   locked: boolean;
 }
 
 /**
- * The public part of an identity in either form, without its passphrase. The keys are known to belong
- * together: by the private keys, or by the signature of one on the other.
+ * Returns the public part of an identity, without its passphrase, after verifying that its keys belong
+ * together: by the private keys, or by the signature of the signing key.
  *
- * @throws {StoreError} `invalid`, `unsupported`
+ * @throws {StoreError} `invalid`; `unsupported`
  */
 export function publicIdentity(text: string): PublicIdentity {
-  const it = parseIdentity(text);
-  if (it.version === 1) {
+  const parsed = parseIdentity(text);
+  if (parsed.version === 1) {
     const identity = importIdentity(text);
     const { signPub, kexPub } = identity;
     return { signPub, kexPub, card: cardOf(identity), locked: false };
   }
-  const { signPub, kexPub } = it;
-  const binding = fromBase64url(it.binding, 64)!;
+  const { signPub, kexPub } = parsed;
+  const binding = fromBase64url(parsed.binding, 64)!;
   demandBound({ signPub, kexPub }, binding, "The identity");
   return { signPub, kexPub, card: formatCard({ signPub, kexPub }, binding), locked: true };
 }

@@ -1,5 +1,5 @@
 /**
- * What has arrived in a room, so that nothing is taken twice and what is missing is seen.
+ * Remembers which messages have arrived in a room, to reject replays and to detect missing ones.
  *
  * @module
  */
@@ -7,40 +7,40 @@
 import { SealingError } from "./error.ts";
 import type { MessageHeader } from "./message.ts";
 
-/** How far behind the newest of a session a message may come. */
+/** How far a message may be behind the newest one of its session. */
 const WINDOW = 1024;
-/** Sessions remembered of one sender; of older ones, only how far they had come. */
+/** Number of sessions remembered for each sender; of older ones, only the latest time is remembered. */
 const SESSIONS = 64;
 
-/** How a message came. */
+/** How a message arrived. */
 export interface Arrival {
-  /** How many of the session before it have not come (yet); 0 for the first that is heard of it. */
+  /** How many messages just before it have not arrived (yet); 0 for the first one of a session. */
   missed: number;
-  /** Whether one that was sealed after it came before it. */
+  /** Whether a message that was sealed later arrived earlier. */
   late: boolean;
 }
 
 interface Session {
-  /** The highest number that came. */
+  /** The highest number that arrived. */
   highest: number;
-  /** Whether those from `highest - WINDOW + 1` on came, each a bit in the place of its remainder. */
+  /** One bit for each number from `highest - WINDOW + 1`, at the number modulo `WINDOW`: it arrived. */
   seen: Uint8Array;
-  /** The highest time that came. */
+  /** The latest time that arrived. */
   sentAt: number;
-  /** What is not younger than this may have come before the session was forgotten, and found again. */
+  /** Messages up to this time may have arrived before the session was forgotten. */
   after: number;
 }
 
 interface Sender {
-  /** By session, the one that was used last at the end. */
+  /** By session, the most recently used one last. */
   sessions: Map<string, Session>;
-  /** What is not of a known session must be younger than this. */
+  /** A message of an unknown session must be later than this. */
   forgotten: number;
 }
 
-/** What is taken as too old. */
+/** Options of {@link Arrivals}. */
 export interface ArrivalsOptions {
-  /** Most milliseconds between a message's time and ours, either way. */
+  /** Maximum difference between a message's time and the local clock, milliseconds. */
   maxAge: number;
 }
 
@@ -49,24 +49,24 @@ export class Arrivals {
   readonly #maxAge: number;
   readonly #senders = new Map<string, Sender>();
 
-  /** Begins with nothing. */
+  /** Starts without any arrivals. */
   constructor({ maxAge }: ArrivalsOptions) {
     this.#maxAge = maxAge;
   }
 
   /**
-   * Takes a message that was opened, or throws why not. What is too old is refused by its time, so that
-   * it need not be remembered: also after a restart no more than `maxAge` can be played again.
+   * Remembers a verified message. Old messages are rejected by their time and need not be remembered, so
+   * that after a restart only messages of the last `maxAge` can be replayed.
    *
-   * @throws {SealingError} `stale`, `replayed`
+   * @throws {SealingError} `stale`; `replayed`
    */
   take(header: MessageHeader, now: number = Date.now()): Arrival {
     const { sender, session, seq, sentAt } = header;
-    const what = `The message ${seq} of ${sender} in room ${header.roomId}`;
+    const what = `Message ${seq} from ${sender} in room ${header.roomId}`;
     if (Math.abs(now - sentAt) > this.#maxAge) {
       const seconds = Math.round((now - sentAt) / 1000);
-      const when = seconds < 0 ? `${-seconds} s ahead of this clock` : `${seconds} s ago`;
-      throw new SealingError("stale", `${what} was made ${when}`);
+      const when = seconds < 0 ? `${-seconds} s ahead of the local clock` : `${seconds} s ago`;
+      throw new SealingError("stale", `${what} was sent ${when}`);
     }
     let from = this.#senders.get(sender);
     if (from === undefined) {
@@ -75,7 +75,7 @@ export class Arrivals {
     }
     const known = from.sessions.get(session);
     if (sentAt <= (known ?? { after: from.forgotten }).after) {
-      throw new SealingError("replayed", `${what} is of a session that was forgotten`);
+      throw new SealingError("replayed", `${what} belongs to a session that was forgotten`);
     }
     if (known === undefined) {
       const seen = new Uint8Array(WINDOW / 8);
@@ -85,7 +85,7 @@ export class Arrivals {
       return { missed: 0, late: false };
     }
     const arrival = mark(known, seq);
-    if (arrival === null) throw new SealingError("replayed", `${what} came before`);
+    if (arrival === null) throw new SealingError("replayed", `${what} has arrived before`);
     known.sentAt = Math.max(known.sentAt, sentAt);
     from.sessions.delete(session);
     from.sessions.set(session, known);
@@ -104,7 +104,7 @@ function put(seen: Uint8Array, seq: number, on: boolean): void {
   else seen[bit >> 3]! &= ~(1 << (bit & 7));
 }
 
-/** Marks a number as come; `null` when it had, or is too far behind to tell. */
+/** Marks a number as arrived; returns `null` if it already had, or is too old to know. */
 function mark(session: Session, seq: number): Arrival | null {
   const { highest, seen } = session;
   if (seq <= highest) {
@@ -119,7 +119,7 @@ function mark(session: Session, seq: number): Arrival | null {
   return { missed: seq - highest - 1, late: false };
 }
 
-/** Lets the session go that was used longest ago, when there are too many. */
+/** Forgets the least recently used session if there are too many. */
 function forget(from: Sender): void {
   if (from.sessions.size <= SESSIONS) return;
   const [oldest, { sentAt }] = from.sessions.entries().next().value!;

@@ -1,5 +1,5 @@
 /**
- * Why something sealed was not taken.
+ * The error of sealed keys, messages and rooms.
  *
  * @module
  */
@@ -7,24 +7,24 @@
 import { StoreError, type StoreErrorCode, type StoreErrorOptions } from "../core/errors.ts";
 
 /**
- * Why something sealed was not taken. Stable: branch on it.
+ * Why a sealed key, a message or a room was rejected. Stable: branch on it.
  *
  * | reason | meaning |
  * |---|---|
- * | `malformed` | the bytes are no sealed key, message or card |
- * | `newer_version` | they are of a version that this code does not know |
- * | `tampered` | they were changed, or made for another room, epoch or member, or with another key |
- * | `wrong_room` | the message says that it is of another room |
- * | `wrong_sealer` | the room key, or the room, is not of the owner it should be of |
- * | `key_changed` | a member's X25519 key is not the one known before |
- * | `rolled_back` | the control plane says an epoch older than one it said before |
- * | `not_a_member` | who signed the message is not in the room |
- * | `replayed` | the message came before, or is older than what can be told apart |
- * | `stale` | the message was made too long ago, or too far in the future |
- * | `old_epoch` | the message is under a key that was replaced too long ago |
+ * | `malformed` | the bytes are not a sealed key or message |
+ * | `newer_version` | the format has a version that this package does not support |
+ * | `tampered` | it was changed, or sealed for another room, epoch or member, or with another key |
+ * | `wrong_room` | the message is for another room |
+ * | `wrong_sealer` | the room key is not sealed by the room's owner, or a new owner was not accepted |
+ * | `key_changed` | a member's X25519 key is not the one remembered, or its owner did not add it |
+ * | `rolled_back` | the control plane returned an older epoch than before |
+ * | `not_a_member` | the sender of the message is not a member of the room |
+ * | `replayed` | the message has arrived before, or is too old to know |
+ * | `stale` | the message was sent too long ago, or too far in the future |
+ * | `old_epoch` | the message is encrypted with a key that was replaced too long ago |
  * | `unknown_epoch` | there is no key of that epoch for this member |
- * | `removed` | this member is not, or no longer, in the room |
- * | `overflow` | messages came faster than they were taken, and were let go |
+ * | `removed` | this identity is not, or no longer, a member of the room |
+ * | `overflow` | messages arrived faster than they were read, and were dropped |
  */
 export type SealingReason =
   | "malformed"
@@ -42,7 +42,7 @@ export type SealingReason =
   | "removed"
   | "overflow";
 
-/** The code that goes with each reason. */
+/** The error code of each reason. */
 const CODES: Readonly<Record<SealingReason, StoreErrorCode>> = {
   malformed: "corrupt",
   newer_version: "unsupported",
@@ -61,15 +61,15 @@ const CODES: Readonly<Record<SealingReason, StoreErrorCode>> = {
 };
 
 /**
- * Thrown when something sealed is not as it must be. Its `code` is `corrupt`, `unsupported`,
- * `not_found` or `refused`; its `reason` says which check it failed.
+ * Thrown when a sealed key, a message or a room is rejected. Its `code` is `corrupt`, `unsupported`,
+ * `not_found` or `refused`; its `reason` is the check that failed.
  */
 export class SealingError extends StoreError {
   /** The check that failed; see {@link SealingReason}. */
   readonly reason: SealingReason;
 
   /**
-   * Makes one.
+   * Creates an error.
    *
    * @param reason The check that failed
    * @param message What was attempted and what was found
@@ -81,7 +81,7 @@ export class SealingError extends StoreError {
   }
 }
 
-/** Whether `error` is a {@link SealingError}, of the given reason where one is given. */
+/** Returns whether `error` is a {@link SealingError}, and has the reason `reason` if one is given. */
 export function isSealingError(error: unknown, reason?: SealingReason): error is SealingError {
   return error instanceof SealingError && (reason === undefined || error.reason === reason);
 }

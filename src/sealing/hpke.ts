@@ -12,14 +12,14 @@ import {
   type KeyPair,
 } from "hpke";
 
-/** Bytes of the encapsulated secret, which is an X25519 public key. */
+/** Size of the encapsulated secret, an X25519 public key. */
 export const ENC_BYTES = 32;
-/** Bytes by which the sealed form is longer. */
+/** Number of bytes by which the ciphertext is longer than the plaintext. */
 export const TAG_BYTES = 16;
 
 let suite: CipherSuite | undefined;
 
-/** Made when it is first needed: the library asks the runtime what it can do. */
+/** Returns the cipher suite, created on first use because the library then probes the runtime. */
 function hpke(): CipherSuite {
   return suite ??= new CipherSuite(
     KEM_DHKEM_X25519_HKDF_SHA256,
@@ -28,7 +28,7 @@ function hpke(): CipherSuite {
   );
 }
 
-/** What was sealed. */
+/** Sealed bytes. */
 export interface Sealed {
   /** The encapsulated secret. */
   enc: Uint8Array;
@@ -47,10 +47,10 @@ export async function hpkeSeal(
   return { enc: encapsulatedSecret, ciphertext };
 }
 
-/** Who can open. */
+/** The key pair that opens sealed bytes. */
 export type HpkeKey = KeyPair;
 
-/** The halves of an X25519 key pair, as what opens; the private one cannot be read back from it. */
+/** Imports an X25519 key pair; the private key cannot be exported from it. */
 export async function hpkeKey(
   kexSeed: Uint8Array<ArrayBuffer>,
   kexPub: Uint8Array<ArrayBuffer>,
@@ -61,7 +61,7 @@ export async function hpkeKey(
   };
 }
 
-/** Opens bytes; throws the library's error where they were not sealed for this key and info. */
+/** Opens sealed bytes; throws the library's error if they were not sealed for this key and info. */
 export async function hpkeOpen(
   key: HpkeKey,
   info: Uint8Array<ArrayBuffer>,

@@ -1,10 +1,10 @@
 /**
- * Messages of a room, sealed with its key. `docs/sealing.md` has the bytes.
+ * Messages of a room, sealed with its key. `docs/sealing.md` describes the format.
  *
- * Each sender has a key of its own for each epoch and session (a start of its program), so that no two
- * messages are ever sealed with the same key and nonce, whatever was forgotten between two starts. The
- * header is authenticated, and the whole is signed: members share the room key, so without a
- * signature each could speak as any other.
+ * Each sender derives a separate key for each epoch and session (a run of its program), so that no key
+ * and nonce are ever used twice, even if state is lost between runs. The header is authenticated, and
+ * the message is signed: members share the room key, so without a signature each could impersonate the
+ * others.
  *
  * @module
  */
@@ -27,19 +27,19 @@ const SENT_AT = 62;
 const ROOM_AT = 70;
 const CIPHER = "aes-256-gcm";
 
-/** What a message is: the application's, or word of a new key from the owner. */
+/** The kind of a message: content of the application, or the owner's notice of a new key. */
 export type MessageKind = "content" | "rekeyed";
 const KINDS: readonly MessageKind[] = ["content", "rekeyed"];
 
-/** What stands in front of a message, for all to read. Nothing of it is sure before it was opened. */
+/** The header of a message, in cleartext. It is not authenticated until the message is opened. */
 export interface MessageHeader {
-  /** What it is. */
+  /** The kind. */
   kind: MessageKind;
   /** The epoch of the key. */
   epoch: number;
-  /** Who signed it: an endpoint, hex. */
+  /** Endpoint of the sender, who signed it, hex. */
   sender: string;
-  /** Of all messages that the sender sealed since it started, hex. */
+  /** Identifies a run of the sender's program, hex. */
   session: string;
   /** Its number within the session, from 0. */
   seq: number;
@@ -49,7 +49,7 @@ export interface MessageHeader {
   roomId: string;
 }
 
-/** Most bytes by which a sealed message of a room is longer than what is in it. */
+/** Returns the number of bytes by which a sealed message of a room is longer than its content. */
 export function messageOverhead(roomId: string): number {
   return ROOM_AT + 2 + utf8(roomId).length + TAG_BYTES + SIGNATURE_BYTES;
 }
@@ -57,14 +57,14 @@ export function messageOverhead(roomId: string): number {
 /** The secrets of one sender's session. */
 export interface SessionKey {
   key: Uint8Array;
-  /** Signed with each message, never sent: the signature fits this room key and no other. */
+  /** Signed with each message but never sent, so that the signature is valid only with this room key. */
   commitment: Uint8Array;
 }
 
 /** Derives the secrets of a session from the room key. */
 export function sessionKey(
   roomKey: Uint8Array,
-  { roomId, epoch, sender, session }: Omit<MessageHeader, "kind" | "seq" | "sentAt">,
+  { roomId, epoch, sender, session }: Place,
 ): SessionKey {
   const info = concat(
     utf8("unibus message v1\0"),
@@ -76,19 +76,22 @@ export function sessionKey(
   return { key: all.subarray(0, 32), commitment: all.subarray(32) };
 }
 
-/** The header of all messages of a session, with nothing yet where they differ. */
-function frontOf(it: { roomId: string; epoch: number; sender: string; session: string }) {
+/** Where and by whom the messages of a session are sealed. */
+type Place = Pick<MessageHeader, "roomId" | "epoch" | "sender" | "session">;
+
+/** Returns the header of all messages of a session, with zeros where they differ. */
+function frontOf({ roomId, epoch, sender, session }: Place) {
   return concat(
     Uint8Array.of(VERSION, 0),
-    uint(it.epoch, 4),
-    fromHex(it.sender),
-    fromHex(it.session),
+    uint(epoch, 4),
+    fromHex(sender),
+    fromHex(session),
     new Uint8Array(16),
-    sized(it.roomId),
+    sized(roomId),
   );
 }
 
-/** The header of one message. */
+/** Returns the header of one message. */
 function headerBytes(front: Uint8Array, { kind, seq, sentAt }: MessageHeader): Uint8Array {
   const bytes = new Uint8Array(front);
   bytes[1] = KINDS.indexOf(kind);
@@ -110,15 +113,15 @@ function signed({ commitment }: SessionKey, body: Uint8Array): Uint8Array {
   return concat(SIGNATURE_OF, commitment, body);
 }
 
-/** Seals the messages of one sender under one room key, in one session. */
+/** Seals the messages of one sender with one room key, in one session. */
 export class MessageSealer {
   readonly #identity: Pick<Identity, "signPub" | "signMessage">;
-  readonly #place: { roomId: string; epoch: number; sender: string; session: string };
+  readonly #place: Place;
   readonly #secrets: SessionKey;
   readonly #front: Uint8Array;
   #seq = 0;
 
-  /** Begins a session. */
+  /** Starts a session. */
   constructor(
     identity: Pick<Identity, "signPub" | "signMessage">,
     { roomId, epoch }: { roomId: string; epoch: number },
@@ -140,12 +143,12 @@ export class MessageSealer {
     return this.#place.epoch;
   }
 
-  /** Names the session, hex. */
+  /** The session, hex. */
   get session(): string {
     return this.#place.session;
   }
 
-  /** Seals one message; each gets the next number. */
+  /** Seals a message with the next number. */
   seal(
     data: Uint8Array,
     { kind = "content", now = Date.now() }: { kind?: MessageKind; now?: number } = {},
@@ -160,9 +163,9 @@ export class MessageSealer {
 }
 
 /**
- * Reads what stands in front of a message, for choosing the key.
+ * Reads the header of a message, to choose the key.
  *
- * @throws {SealingError} `malformed`, `newer_version`
+ * @throws {SealingError} `malformed`; `newer_version`
  */
 export function readHeader(bytes: Uint8Array): MessageHeader {
   const malformed = (why: string) => new SealingError("malformed", `The message ${why}`);
@@ -170,21 +173,21 @@ export function readHeader(bytes: Uint8Array): MessageHeader {
   if (bytes[0] !== VERSION) {
     throw new SealingError(
       "newer_version",
-      `The message has version ${bytes[0]}, this program reads ${VERSION}`,
+      `The message has version ${bytes[0]}, this program supports ${VERSION}`,
     );
   }
-  if (bytes.length < ROOM_AT + 2 + TAG_BYTES + SIGNATURE_BYTES) throw malformed("is cut off");
+  if (bytes.length < ROOM_AT + 2 + TAG_BYTES + SIGNATURE_BYTES) throw malformed("is truncated");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const kind = KINDS[view.getUint8(1)];
   const roomBytes = view.getUint16(ROOM_AT);
   const seq = view.getBigUint64(SEQ_AT);
   const sentAt = view.getBigUint64(SENT_AT);
-  if (kind === undefined) throw malformed("is of an unknown kind");
+  if (kind === undefined) throw malformed("has an unknown kind");
   if (bytes.length < ROOM_AT + 2 + roomBytes + TAG_BYTES + SIGNATURE_BYTES) {
-    throw malformed("is cut off");
+    throw malformed("is truncated");
   }
   if (seq > Number.MAX_SAFE_INTEGER || sentAt > Number.MAX_SAFE_INTEGER) {
-    throw malformed("holds a number that is too large");
+    throw malformed("has a number that is too large");
   }
   try {
     const room = bytes.subarray(ROOM_AT + 2, ROOM_AT + 2 + roomBytes);
@@ -201,16 +204,16 @@ export function readHeader(bytes: Uint8Array): MessageHeader {
       ),
     };
   } catch (cause) {
-    throw new SealingError("malformed", "The message's header holds what it may not", { cause });
+    throw new SealingError("malformed", "The message has an invalid header", { cause });
   }
 }
 
 /**
- * Opens a message, and makes sure of its header and its sender.
+ * Opens a message, and verifies its header and its sender.
  *
  * @param bytes The message
- * @param header What {@link readHeader} read from it
- * @param secrets What {@link sessionKey} derived for that header
+ * @param header Its header from {@link readHeader}
+ * @param secrets The secrets from {@link sessionKey} for that header
  * @throws {SealingError} `tampered`
  */
 export function openMessage(
@@ -220,9 +223,9 @@ export function openMessage(
 ): Uint8Array {
   const signatureAt = bytes.length - SIGNATURE_BYTES;
   const body = bytes.subarray(0, signatureAt);
-  const who = `The message ${header.seq} of ${header.sender} in room ${header.roomId}`;
+  const what = `Message ${header.seq} from ${header.sender} in room ${header.roomId}`;
   if (!verifies(header.sender, signed(secrets, body), bytes.subarray(signatureAt))) {
-    throw new SealingError("tampered", `${who} was changed, or is not of that sender`);
+    throw new SealingError("tampered", `${what} was changed, or is not from that sender`);
   }
   const front = ROOM_AT + 2 + utf8(header.roomId).length;
   const tagAt = signatureAt - TAG_BYTES;
@@ -234,6 +237,6 @@ export function openMessage(
     decipher.setAuthTag(bytes.subarray(tagAt, signatureAt));
     return concat(decipher.update(bytes.subarray(front, tagAt)), decipher.final());
   } catch (cause) {
-    throw new SealingError("tampered", `${who} does not open with the room key`, { cause });
+    throw new SealingError("tampered", `${what} cannot be decrypted with the room key`, { cause });
   }
 }

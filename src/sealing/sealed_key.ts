@@ -1,6 +1,6 @@
 /**
- * Room keys, sealed: for one member, of one room and epoch, by one sealer. `docs/sealing.md` has the
- * bytes.
+ * Sealed room keys: for one member, of one room and epoch, by one sealer. `docs/sealing.md` describes the
+ * format.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { SealingError } from "./error.ts";
 import { ENC_BYTES, type HpkeKey, hpkeKey, hpkeOpen, hpkeSeal, TAG_BYTES } from "./hpke.ts";
 import { verifies } from "../keys/ed25519.ts";
 
-/** Bytes of a room key. */
+/** Size of a room key in bytes. */
 export const ROOM_KEY_BYTES = 32;
 
 const VERSION = 1;
@@ -25,10 +25,10 @@ const ENC_AT = 1 + KEY_BYTES;
 const CIPHERTEXT_AT = ENC_AT + ENC_BYTES;
 const SIGNATURE_AT = CIPHERTEXT_AT + ROOM_KEY_BYTES + TAG_BYTES;
 
-/** Bytes of a sealed room key. */
+/** Size of a sealed room key in bytes. */
 export const SEALED_KEY_BYTES: number = SIGNATURE_AT + SIGNATURE_BYTES;
 
-/** What a room key is sealed for; another of any of these does not open it. */
+/** What a room key is sealed for. It can only be opened with all of these. */
 export interface KeyPlace {
   /** The room. */
   roomId: string;
@@ -40,7 +40,7 @@ export interface KeyPlace {
   kexPub: string;
 }
 
-/** What both sides must agree on, whoever carried the bytes between them. */
+/** Returns the bytes that bind a sealed key to its room, epoch, member and sealer. */
 function contextOf(sealer: string, { roomId, epoch, endpoint, kexPub }: KeyPlace) {
   return concat(
     utf8(CONTEXT),
@@ -52,14 +52,14 @@ function contextOf(sealer: string, { roomId, epoch, endpoint, kexPub }: KeyPlace
   );
 }
 
-/** What the sealer signs. */
+/** Returns the bytes that the sealer signs. */
 function signed(context: Uint8Array, sealed: Uint8Array): Uint8Array {
   return concat(SIGNATURE_OF, context, sealed.subarray(0, SIGNATURE_AT));
 }
 
 /**
- * Seals a room key for a member, signed by who seals it: HPKE alone does not tell who that was, and a
- * control plane could then hand out keys of its own.
+ * Seals a room key for a member and signs it. HPKE alone does not authenticate the sealer, so a control
+ * plane could distribute its own keys.
  *
  * @throws {StoreError} `invalid`
  */
@@ -79,21 +79,25 @@ function checkedKey(roomKey: Uint8Array): Uint8Array<ArrayBuffer> {
   if (roomKey instanceof Uint8Array && roomKey.length === ROOM_KEY_BYTES) {
     return new Uint8Array(roomKey);
   }
-  throw new SealingError("malformed", `A room key has ${ROOM_KEY_BYTES} bytes`);
+  throw new SealingError("malformed", `A room key must have ${ROOM_KEY_BYTES} bytes`);
 }
 
 const openers = new WeakMap<Identity, Promise<HpkeKey>>();
 
 function openerOf(member: Identity): Promise<HpkeKey> {
-  let it = openers.get(member);
-  if (it === undefined) {
-    it = hpkeKey(new Uint8Array(secretsOf(member).kexSeed), fromHex(member.kexPub));
-    openers.set(member, it);
+  let opener = openers.get(member);
+  if (opener === undefined) {
+    opener = hpkeKey(new Uint8Array(secretsOf(member).kexSeed), fromHex(member.kexPub));
+    openers.set(member, opener);
   }
-  return it;
+  return opener;
 }
 
-/** Who says to have sealed a room key; whether it is so, only {@link openRoomKey} tells. */
+/**
+ * Returns the sealer named in a sealed room key. Only {@link openRoomKey} verifies it.
+ *
+ * @throws {SealingError} `malformed`; `newer_version`
+ */
 export function sealerOf(sealed: Uint8Array): string {
   if (!(sealed instanceof Uint8Array) || sealed.length === 0) {
     throw new SealingError("malformed", "The sealed key is empty");
@@ -101,13 +105,13 @@ export function sealerOf(sealed: Uint8Array): string {
   if (sealed[0] !== VERSION) {
     throw new SealingError(
       "newer_version",
-      `The sealed key has version ${sealed[0]}, this program reads ${VERSION}`,
+      `The sealed key has version ${sealed[0]}, this program supports ${VERSION}`,
     );
   }
   if (sealed.length !== SEALED_KEY_BYTES) {
     throw new SealingError(
       "malformed",
-      `A sealed key has ${SEALED_KEY_BYTES} bytes, found ${sealed.length}`,
+      `A sealed key must have ${SEALED_KEY_BYTES} bytes, found ${sealed.length}`,
     );
   }
   return toHex(sealed.subarray(1, ENC_AT));
@@ -116,11 +120,11 @@ export function sealerOf(sealed: Uint8Array): string {
 /**
  * Opens a room key that was sealed for `member`.
  *
- * @param member Who opens it
- * @param place The room and epoch it must be of
- * @param sealer Who must have sealed it: the room's owner
- * @throws {SealingError} `wrong_sealer`; `tampered` where it was changed, or sealed for another room,
- * epoch or member; `malformed`, `newer_version`
+ * @param member The identity that opens it
+ * @param place The expected room and epoch
+ * @param sealer The expected sealer: the room's owner
+ * @throws {SealingError} `wrong_sealer`; `tampered`: it was changed, or sealed for another room, epoch or
+ * member; `malformed`; `newer_version`
  */
 export async function openRoomKey(
   member: Identity,
@@ -131,14 +135,17 @@ export async function openRoomKey(
   const where = `The sealed key of room ${roomId}, epoch ${epoch}`;
   const found = sealerOf(sealed);
   if (found !== sealer) {
-    throw new SealingError("wrong_sealer", `${where} is of ${found}, not of the owner ${sealer}`);
+    throw new SealingError(
+      "wrong_sealer",
+      `${where} is sealed by ${found}, not the owner ${sealer}`,
+    );
   }
   const { signPub: endpoint, kexPub } = member;
   const context = contextOf(sealer, { roomId, epoch, endpoint, kexPub });
   if (!verifies(sealer, signed(context, sealed), sealed.subarray(SIGNATURE_AT))) {
     throw new SealingError(
       "tampered",
-      `${where} does not bear the owner's signature for this room, epoch and member`,
+      `${where} is not signed by the owner for this room, epoch and member`,
     );
   }
   try {
@@ -147,11 +154,13 @@ export async function openRoomKey(
       ciphertext: sealed.subarray(CIPHERTEXT_AT, SIGNATURE_AT),
     });
   } catch (cause) {
-    throw new SealingError("tampered", `${where} does not open with this member's key`, { cause });
+    throw new SealingError("tampered", `${where} cannot be opened with this member's key`, {
+      cause,
+    });
   }
 }
 
-/** Whether `sealer` sealed these bytes for exactly this member, room and epoch; says nothing of the key. */
+/** Returns whether `sealer` sealed a key for this member, room and epoch. Does not open the key. */
 export function isSealedBy(sealer: string, place: KeyPlace, sealed: Uint8Array): boolean {
   try {
     if (sealerOf(sealed) !== sealer) return false;

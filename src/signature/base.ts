@@ -1,21 +1,21 @@
 /**
  * The signature base (RFC 9421, section 2.5): the text that is signed.
  *
- * Written here and not taken from a library because those at hand need 19 and 31 µs a request,
- * about as much as the Ed25519 verification itself. They are the tests' independent signers.
+ * Not taken from a library because the available ones need 19 and 31 µs per request, about as much as the
+ * Ed25519 verification. The tests use them as independent signers.
  *
  * @module
  */
 
 import { refuse } from "./refuse.ts";
 
-/** Fields by name, with the values of repeated ones joined by `", "`; Fetch `Headers` are. */
+/** Header fields by name, such as Fetch `Headers`; values of repeated fields are joined by `", "`. */
 export interface Fields {
-  /** The value of a field, `null` where there is none. */
+  /** Returns the value of a field, or `null`. */
   get(name: string): string | null;
 }
 
-/** What a signature may cover of a request besides its fields. */
+/** The parts of a request that a signature may cover, besides its header fields. */
 export interface Target {
   /** The method, as sent. */
   method: string;
@@ -25,16 +25,16 @@ export interface Target {
   authority: string;
   /** The path, not decoded. */
   path: string;
-  /** From `?` on, or empty. */
+  /** The query with its `?`, or empty. */
   query: string;
 }
 
 const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 const NOT_ASCII = /[^\t\x20-\x7e]/;
 
-/** Takes an absolute URL apart, as it stands there; `null` when it is not http or has a fragment. */
+/** Splits an absolute URL without normalizing it; returns `null` if it is not http or has a fragment. */
 export function targetOf(method: string, url: string, host?: string | null): Target | null {
-  // Sliced, not parsed: a server routes by the text, so the text is what must be covered.
+  // Sliced, not parsed: a server routes by the text, so the signature must cover the text.
   const scheme = url.startsWith("https://") ? "https" : url.startsWith("http://") ? "http" : null;
   if (scheme === null || url.includes("#")) return null;
   const start = scheme.length + 3;
@@ -58,11 +58,11 @@ function authorityOf(host: string, scheme: string): string {
 }
 
 /**
- * Builds the base.
+ * Returns the signature base.
  *
- * @param components The covered components as they stand in `Signature-Input`, in quotes
+ * @param components The covered components as in `Signature-Input`, in quotes
  * @param params The value of `@signature-params`: components and parameters, serialized
- * @throws {StoreError} `unauthenticated`, when a component has no value, or stands twice
+ * @throws {StoreError} `unauthenticated`: a component has no value, or is listed twice
  */
 export function signatureBase(
   components: readonly string[],
@@ -81,11 +81,11 @@ export function signatureBase(
 }
 
 function valueOf(component: string, target: Target, fields: Fields): string {
-  // A name with a parameter, such as "date";bs, is none of those below when its ends are cut off.
+  // A name with a parameter, such as "date";bs, matches none of those below.
   const name = component.slice(1, -1);
   const value = name.startsWith("@") ? derived(name, target) : fieldValue(name, fields);
   if (value === undefined) {
-    throw refuse("signature-input", `The component ${short(component)} is not there or unknown`);
+    throw refuse("signature-input", `The component ${short(component)} is missing or unknown`);
   }
   if (NOT_ASCII.test(value)) {
     throw refuse("signature-input", `The value of ${short(component)} must be plain ASCII`);

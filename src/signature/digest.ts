@@ -8,11 +8,11 @@ import { createHash } from "node:crypto";
 import { isInnerList, parseDictionary } from "structured-headers";
 import { digestField } from "./digest_field.ts";
 
-/** Longer fields are not read: every registered algorithm together fits in half of it. */
+/** Longer fields are rejected: all registered algorithms together fit in half of it. */
 const MAX_LENGTH = 1024;
 
 /**
- * The value of `Content-Digest` for a body.
+ * Returns the value of `Content-Digest` for a body.
  *
  * @example
  * ```ts
@@ -24,8 +24,8 @@ export function digestOf(body: Uint8Array): string {
 }
 
 /**
- * The SHA-256 in a `Content-Digest`, whatever other algorithms stand beside it; `null` where the
- * field is malformed or has none.
+ * Returns the SHA-256 in a `Content-Digest`, which may have other algorithms too, or `null` if the field
+ * is malformed or has none.
  */
 export function parseDigest(field: string): Uint8Array | null {
   if (field.length > MAX_LENGTH) return null;

@@ -1,16 +1,16 @@
 /**
- * The form of `Content-Digest` and `Signature`: bytes between colons (RFC 8941). Without `node:`
- * modules, because the browser's pages sign with the same text.
+ * The format of `Content-Digest` and `Signature`: bytes between colons (RFC 8941). Has no `node:` imports,
+ * because the browser's pages sign too.
  *
  * @module
  */
 
-/** Base64 with padding. For keys, digests and signatures: not made for long input. */
+/** Encodes keys, digests or signatures as base64 with padding. Not suited for long input. */
 export function base64(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes));
 }
 
-/** The value of `Content-Digest` for a SHA-256 that is already known. */
+/** Returns the value of `Content-Digest` for a SHA-256. */
 export function digestField(sha256: Uint8Array): string {
   return `sha-256=:${base64(sha256)}:`;
 }

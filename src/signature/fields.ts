@@ -1,11 +1,11 @@
 /**
- * Reading `Signature-Input` and `Signature` (RFC 9421, sections 4.1 and 4.2).
+ * Parses `Signature-Input` and `Signature` (RFC 9421, sections 4.1 and 4.2).
  *
- * Only the strict form is read, the one every serializer writes (RFC 8941, section 4.1), so the text
- * received is the text that was signed and nothing has to be serialized again. A label or parameter
- * that stands twice is malformed, although RFC 8941 would let the last one win: no two readers must
- * see two signatures. A general parser and serializer of structured fields takes 8 µs for a request,
- * this 2 µs; the tests hold it to what that reads.
+ * Accepts only the strict form that every serializer writes (RFC 8941, section 4.1), so that the received
+ * text is the text that was signed and need not be serialized again. A label or parameter that occurs
+ * twice is malformed, although in RFC 8941 the last one counts, so that all parsers see the same
+ * signature. A general parser and serializer of structured fields takes 8 µs per request, this one 2 µs;
+ * the tests compare their results.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { Buffer } from "node:buffer";
 export interface SignatureInput {
   /** Its label, the same in `Signature`. */
   label: string;
-  /** The covered components as they stand there: in quotes, with parameters where they have any. */
+  /** The covered components as written: in quotes, with their parameters. */
   components: string[];
   /** Strings and integers; `true` for a value of any other type. */
   params: Map<string, string | number | true>;
@@ -24,7 +24,7 @@ export interface SignatureInput {
   text: string;
 }
 
-// Each alternative begins with a character of its own, so matching takes linear time.
+// Each alternative begins with a different character, so matching takes linear time.
 const KEY = "[a-z*][a-z0-9_.*-]*";
 const STRING = String.raw`"(?:[ !#-\[\]-~]|\\["\\])*"`;
 const NUMBER = String.raw`(?:0|-?[1-9]\d{0,14}|-?(?:0|[1-9]\d{0,11})\.\d{1,3})(?![.\d])`;
@@ -41,7 +41,7 @@ const SIGNATURE = new RegExp(`(${KEY})=(${BYTES})${NEXT}`, "y");
 const EACH_ITEM = new RegExp(ITEM, "g");
 const EACH_PARAM = new RegExp(`;(${KEY})(?:=(?:(${STRING})|(-?\\d+)(?![.\\d])|[^;"]+))?`, "g");
 
-/** The members of `Signature-Input`, at most `max` of them; `null` where it is malformed. */
+/** Parses `Signature-Input`; returns `null` if it is malformed or has more than `max` members. */
 export function parseInput(field: string, max: number): SignatureInput[] | null {
   const found: SignatureInput[] = [];
   INPUT.lastIndex = 0;
@@ -56,7 +56,7 @@ export function parseInput(field: string, max: number): SignatureInput[] | null 
   return found;
 }
 
-/** The bytes under a label of `Signature`; `null` where there are none or the field is malformed. */
+/** Returns the bytes of a label in `Signature`, or `null` if it is missing or the field is malformed. */
 export function parseSignature(field: string, label: string): Uint8Array | null {
   let found: string | null = null;
   SIGNATURE.lastIndex = 0;

@@ -1,5 +1,5 @@
 /**
- * Signed requests: HTTP message signatures (RFC 9421) with Ed25519, and digests of the body (RFC 9530).
+ * Signed requests: HTTP message signatures (RFC 9421) with Ed25519, and body digests (RFC 9530).
  * The key id is the signer's public key.
  *
  * @module

@@ -1,6 +1,6 @@
 import { StoreError } from "../core/errors.ts";
 
-/** The one error of a request whose sender is not proved; `field` names the part at fault. */
+/** Returns the error of a request that is not authenticated; `field` names the invalid part. */
 export function refuse(field: string, message: string, cause?: unknown): StoreError {
   const options = cause === undefined ? { field } : { field, cause };
   return new StoreError("unauthenticated", message, options);

@@ -1,61 +1,61 @@
 /**
- * The memory of requests that were seen, so that none is obeyed twice.
+ * Remembers requests, so that none is accepted twice.
  *
  * @module
  */
 
-/** What {@link ReplayGuard} takes. */
+/** Options of {@link ReplayGuard}. */
 export interface ReplayGuardOptions {
-  /** How long ago `created` may be, milliseconds. */
+  /** Maximum age of `created`, milliseconds. */
   windowMs: number;
-  /** Most requests remembered; about 250 bytes each. Then `full`: nothing is accepted unseen. */
+  /** Maximum number of requests remembered, about 250 bytes each. Beyond it, all requests are refused. */
   maxEntries: number;
-  /** When this process began to remember. */
+  /** When this process started to remember requests. */
   startedAt: Date;
-  /** The server's clock, the one that judged `created`. */
+  /** The server's clock, the same that `verifyRequest` uses. */
   now: () => Date;
 }
 
-/** What {@link ReplayGuard.check} found. */
+/** The result of {@link ReplayGuard.check}. */
 export type Freshness = "fresh" | "repeated" | "full" | "too_old";
 
-/** A window is cut into this many slices, dropped whole: nothing is scanned. */
+/** Number of slices of the window. Slices are dropped as a whole, so that nothing is scanned. */
 const SLICES = 8;
 
 /**
- * Remembers who used which nonce for as long as the signature could be accepted again. Ask it after
- * the signature was verified: else anybody could fill it.
+ * Remembers the nonces of each signer as long as their signatures could be accepted again. Call it after
+ * the signature was verified; otherwise anyone could fill it.
  */
 export class ReplayGuard {
   readonly #options: ReplayGuardOptions;
   readonly #sliceMs: number;
   readonly #startedMs: number;
-  /** Signer and nonce, by when the request was created. */
+  /** Signer and nonce, by the time when the request was created. */
   readonly #slices = new Map<number, Set<string>>();
   #size = 0;
   #swept = -Infinity;
   #latest = -Infinity;
 
-  /** Makes one that remembers nothing yet. */
+  /** Creates an empty guard. */
   constructor(options: ReplayGuardOptions) {
     this.#options = { ...options };
     this.#sliceMs = Math.max(1000, Math.ceil(options.windowMs / SLICES));
-    // `created` has whole seconds: what was made in our first second must not count as older.
+    // `created` has whole seconds: a request of our first second must not count as too old.
     this.#startedMs = Math.floor(options.startedAt.getTime() / 1000) * 1000;
   }
 
-  /** How many requests are remembered. */
+  /** Number of requests remembered. */
   get size(): number {
     return this.#size;
   }
 
   /**
-   * Remembers a request, and says whether it may be obeyed: only when `fresh`. `too_old` is what was
-   * created before {@link ReplayGuardOptions.startedAt}, because what was seen then is forgotten.
+   * Remembers a request and returns whether it may be accepted: only if `fresh`. A request created before
+   * {@link ReplayGuardOptions.startedAt} is `too_old`, because earlier requests are not remembered.
    */
   check(signPub: string, nonce: string, createdMs: number): Freshness {
     if (createdMs < this.#startedMs) return "too_old";
-    // A clock set back would bring requests into the window that are already forgotten.
+    // If the clock is set back, requests that are already forgotten would be in the window again.
     const now = this.#latest = Math.max(this.#latest, this.#options.now().getTime());
     this.#sweep(now);
     if (createdMs < now - this.#options.windowMs) return "too_old";
@@ -70,7 +70,7 @@ export class ReplayGuard {
     return "fresh";
   }
 
-  /** Forgets the slices that lie behind the window as a whole. */
+  /** Drops the slices that are completely before the window. */
   #sweep(now: number): void {
     const oldest = Math.floor((now - this.#options.windowMs) / this.#sliceMs);
     if (oldest <= this.#swept) return;

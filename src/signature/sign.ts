@@ -1,5 +1,5 @@
 /**
- * Signing requests (RFC 9421, Ed25519). Without `node:` modules: the browser's pages sign with it too.
+ * Signs requests (RFC 9421, Ed25519). Has no `node:` imports, because the browser's pages use it too.
  *
  * @module
  */
@@ -11,28 +11,28 @@ import type { Signer } from "../keys/signers.ts";
 
 export type { Signer };
 
-/** A request that is to be signed. */
+/** A request to sign. */
 export interface Signable {
-  /** The method, in the case it will be sent in. */
+  /** The method, in the case in which it is sent. */
   method: string;
-  /** The absolute URL; its fragment is not sent and not signed. */
+  /** The absolute URL; its fragment is neither sent nor signed. */
   url: string | URL;
-  /** The value of `Content-Digest` where there is a body; see `digestOf`. */
+  /** The value of `Content-Digest` if there is a body; see `digestOf`. */
   digest?: string;
 }
 
-/** What usually chooses itself. */
+/** Options of {@link signRequest}. */
 export interface SignOptions {
-  /** When the request is made. Default now. */
+  /** Time of the request. Default now. */
   created?: Date;
-  /** Used once. Default 18 random bytes, base64url. */
+  /** A value used only once. Default 18 random bytes, base64url. */
   nonce?: string;
 }
 
 /**
  * Signs a request: method, authority, target and digest of the body.
  *
- * @returns The fields to send with it: `signature-input`, `signature` and, with a body, `content-digest`
+ * @returns The header fields to add: `signature-input`, `signature` and, with a body, `content-digest`
  */
 export async function signRequest(
   request: Signable,
@@ -40,7 +40,7 @@ export async function signRequest(
   options: SignOptions = {},
 ): Promise<Record<string, string>> {
   const { href, host, protocol } = new URL(request.url);
-  // As text, not from its parts: those do not tell an empty query from none.
+  // As text, because the parts of a URL do not distinguish an empty query from none.
   const target = targetOf(request.method, href.split("#", 1)[0]!, host);
   if (target === null) throw new TypeError(`Only http and https are signed, found ${protocol}`);
   const created = Math.floor((options.created ?? new Date()).getTime() / 1000);
@@ -50,7 +50,7 @@ export async function signRequest(
   if (request.digest !== undefined) components.push('"content-digest"');
   const params = `(${components.join(" ")});created=${created};nonce="${nonce}"` +
     `;keyid="${signer.signPub}";alg="ed25519"`;
-  // No other field is covered, so no other is asked for.
+  // No other field is covered.
   const fields = { get: () => request.digest ?? null };
   const signature = await signer.signRequest(
     new TextEncoder().encode(signatureBase(components, params, target, fields)),

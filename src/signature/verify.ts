@@ -1,5 +1,5 @@
 /**
- * Verifying signed requests (RFC 9421, Ed25519).
+ * Verifies signed requests (RFC 9421, Ed25519).
  *
  * @module
  */
@@ -13,27 +13,27 @@ import { parseDigest } from "./digest.ts";
 import { publicKey } from "../keys/ed25519.ts";
 import { refuse } from "./refuse.ts";
 
-/** A request as a server has it; a Fetch `Request` is one. */
+/** A request as a server received it, such as a Fetch `Request`. */
 export interface SignedRequest {
   /** The method, as received. */
   readonly method: string;
   /** The absolute URL, as received. */
   readonly url: string;
-  /** Its fields, with the values of repeated ones joined by `", "`. */
+  /** Its header fields, with the values of repeated ones joined by `", "`. */
   readonly headers: Fields;
 }
 
-/** What a server demands. */
+/** Options of {@link verifyRequest}. */
 export interface VerifyOptions {
   /** The server's clock. */
   now: () => Date;
-  /** How long ago `created` may be, milliseconds. */
+  /** Maximum age of `created`, milliseconds. */
   windowMs: number;
-  /** How far ahead of the server's clock it may be, milliseconds. Default `windowMs`. */
+  /** Maximum time that `created` may be ahead of the server's clock, milliseconds. Default `windowMs`. */
   aheadMs?: number;
   /**
-   * The names the server goes by (host and port, lower-case, no default port). A request signed for
-   * another is refused: else whoever runs another control plane could pass on what was signed for it.
+   * The server's names (host and port, lower-case, no default port). A request signed for another name is
+   * refused, because the operator of another control plane could forward a request signed for that one.
    * Default: any.
    */
   authorities?: ReadonlySet<string>;
@@ -41,34 +41,33 @@ export interface VerifyOptions {
 
 /** What a verified signature proves. */
 export interface Proof {
-  /** Who signed, hex in lower case. Whether that is a user, the store knows. */
+  /** The key that signed, hex in lower case. It need not belong to a user. */
   signPub: string;
-  /** When. */
+  /** When the request was created. */
   created: Date;
-  /** Never used twice by a signer; see {@link ReplayGuard}. */
+  /** A signer uses each nonce only once; see {@link ReplayGuard}. */
   nonce: string;
   /** The authority it was signed for. */
   authority: string;
   /**
-   * SHA-256 of the body that was signed; `null` where no body was. Whoever reads a body must compare:
-   * a digest that is signed says nothing about the bytes that came, nor does a body that was not
-   * announced need one.
+   * SHA-256 of the signed body; `null` if no body was signed. The caller must compare it with the body it
+   * reads, and must refuse a body if this is `null`.
    */
   digest: Uint8Array | null;
 }
 
-/** Bounds of what is read at all, so that judging a hostile request costs little. */
+/** Limits that keep the cost of a malicious request low. */
 const MAX = { field: 4096, labels: 4, components: 16, nonce: 128 };
 const MIN_NONCE = 8;
 
 /**
- * Verifies the signature of a request. Covered must be `@method`, `@authority`, the target
- * (`@request-target`, `@target-uri`, or `@path` with `@query`) and, where there is a body,
- * `content-digest`; the parameters `created`, `nonce`, `keyid`. Replay is not looked at here.
+ * Verifies the signature of a request. It must cover `@method`, `@authority`, the target
+ * (`@request-target`, `@target-uri`, or `@path` with `@query`), the parameters `created`, `nonce` and
+ * `keyid`, and `content-digest` if there is a body. Does not detect replays.
  *
- * @throws {StoreError} `unauthenticated`, whatever is wrong; the message says what and `field` names
- * the part at fault: `signature-input`, `signature`, `content-digest`, `authority`, `keyid`, `nonce`,
- * `created` (also when a clock is off) or `expires`
+ * @throws {StoreError} `unauthenticated`: the message says why, and `field` names the invalid part:
+ * `signature-input`, `signature`, `content-digest`, `authority`, `keyid`, `nonce`, `created` (also if a
+ * clock is wrong) or `expires`
  */
 export function verifyRequest(request: SignedRequest, options: VerifyOptions): Proof {
   const { headers } = request;
@@ -83,7 +82,7 @@ export function verifyRequest(request: SignedRequest, options: VerifyOptions): P
 
   const target = targetOf(request.method, request.url, headers.get("host"));
   if (target === null) {
-    throw refuse("signature", "A signed request needs an http URL without fragment");
+    throw refuse("signature", "A signed request must have an http URL without fragment");
   }
   const base = signatureBase(components, text, target, headers);
   const covered = new Set(components);
@@ -93,10 +92,10 @@ export function verifyRequest(request: SignedRequest, options: VerifyOptions): P
   }
   const digest = covered.has('"content-digest"') ? signedDigest(headers) : null;
 
-  if (!verify(null, Buffer.from(base), keyOf(keyid), signature)) {
-    // Tells whether something in between changed the path.
+  if (!verify(null, Buffer.from(base), publicKeyOf(keyid), signature)) {
+    // The path shows whether a proxy has changed it.
     const path = check.show(target.path);
-    throw refuse("signature", `The signature does not fit the key and a request for ${path}`);
+    throw refuse("signature", `The signature is not valid for its key and a request for ${path}`);
   }
   return { signPub: keyid, created, nonce, authority: target.authority, digest };
 }
@@ -113,13 +112,13 @@ function field(headers: Fields, name: Field): string {
   return value;
 }
 
-/** The first signature that could be a user's. Others, such as a proxy's, are not looked at. */
+/** Returns the first signature that may be a user's. Others, such as a proxy's, are ignored. */
 function choose(field: string): SignatureInput {
   const inputs = parseInput(field, MAX.labels);
   if (inputs === null) {
     throw refuse(
       "signature-input",
-      `Signature-Input must hold 1 to ${MAX.labels} lists of components in strict form (RFC 9421)`,
+      `Signature-Input must have 1 to ${MAX.labels} lists of components in strict form (RFC 9421)`,
     );
   }
   const input = inputs.find(({ params }) =>
@@ -128,13 +127,13 @@ function choose(field: string): SignatureInput {
   if (input === undefined) {
     throw refuse(
       "signature-input",
-      "No signature is of alg ed25519 with a keyid of 64 hex digits, the public key",
+      "No signature has alg ed25519 and a public key of 64 hex digits as keyid",
     );
   }
   if (input.components.length > MAX.components) {
     throw refuse(
       "signature-input",
-      `At most ${MAX.components} components are read, found ${input.components.length}`,
+      `At most ${MAX.components} components are allowed, found ${input.components.length}`,
     );
   }
   return input;
@@ -143,7 +142,7 @@ function choose(field: string): SignatureInput {
 function signatureOf(field: string, label: string): Uint8Array {
   const signature = parseSignature(field, label);
   if (signature?.length !== 64) {
-    throw refuse("signature", "Signature must hold 64 bytes under the label of Signature-Input");
+    throw refuse("signature", "Signature must have 64 bytes with the label of Signature-Input");
   }
   return signature;
 }
@@ -159,22 +158,22 @@ function signer(keyid: unknown): string {
 function times(created: unknown, expires: unknown, options: VerifyOptions): Date {
   const now = options.now().getTime();
   if (typeof created !== "number" || !Number.isSafeInteger(created)) {
-    throw refuse("created", "The time created must be given, in whole seconds");
+    throw refuse("created", "The parameter created must be a time in whole seconds");
   }
   const age = now - created * 1000;
   const most = age > 0 ? options.windowMs : options.aheadMs ?? options.windowMs;
-  // Said with the server's own time: a client whose clock is off cannot know otherwise.
+  // Tells a client with a wrong clock how wrong it is.
   if (Math.abs(age) > most) {
     throw refuse(
       "created",
       `The request was created ${Math.abs(Math.round(age / 1000))} s ${
         age > 0 ? "before" : "after"
-      } the server's time, at most ${Math.floor(most / 1000)} s is accepted`,
+      } the server's time, at most ${Math.floor(most / 1000)} s is allowed`,
     );
   }
   if (expires !== undefined) {
     if (typeof expires !== "number" || !Number.isSafeInteger(expires)) {
-      throw refuse("expires", "The time expires must be in whole seconds");
+      throw refuse("expires", "The parameter expires must be a time in whole seconds");
     }
     if (expires * 1000 <= now) throw refuse("expires", "The signature has expired");
   }
@@ -197,7 +196,10 @@ function demand(covered: ReadonlySet<string>, headers: Fields): void {
     );
   }
   if (!covered.has('"content-digest"') && hasBody(headers)) {
-    throw refuse("content-digest", "The signature must cover content-digest, there is a body");
+    throw refuse(
+      "content-digest",
+      "The signature of a request with a body must cover content-digest",
+    );
   }
 }
 
@@ -208,11 +210,11 @@ function hasBody(headers: Fields): boolean {
 
 function signedDigest(headers: Fields): Uint8Array {
   const digest = parseDigest(headers.get("content-digest") ?? "");
-  if (digest === null) throw refuse("content-digest", "Content-Digest must hold a sha-256");
+  if (digest === null) throw refuse("content-digest", "Content-Digest must have a sha-256");
   return digest;
 }
 
-function keyOf(keyid: string): KeyObject {
+function publicKeyOf(keyid: string): KeyObject {
   try {
     return publicKey(keyid);
   } catch (error) {

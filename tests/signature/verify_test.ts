@@ -320,7 +320,7 @@ Deno.test("a covered content-digest without a sha-256 is refused", () => {
   refused(
     forge(sent, [...COVERED, ['"content-digest"', field]], params()),
     "content-digest",
-    /must hold a sha-256/,
+    /must have a sha-256/,
   );
 });
 
@@ -405,7 +405,7 @@ Deno.test("the first signature that could be a user's counts, whatever stands be
   const signature = other["signature"]!.replace("sig=", "a=");
   refused(beside(input, signature), "signature", /does not fit/);
   check(beside(input, signature, true));
-  refused(beside(proxy, "proxy"), "signature", /64 bytes under the label/);
+  refused(beside(proxy, "proxy"), "signature", /64 bytes with the label/);
   const many = [1, 2, 3, 4].map((i) => `p${i}=()`).join(", ");
   refused(beside(many, "proxy=:AAAA:"), "signature-input", /1 to 4 lists/);
 });
@@ -432,7 +432,7 @@ Deno.test("components that stand twice, have parameters, or are unknown are refu
       '"a\\"b"',
     ]
   ) {
-    refused(more([component, "bus.example:8470"]), "signature-input", /is not there or unknown/);
+    refused(more([component, "bus.example:8470"]), "signature-input", /is missing or unknown/);
   }
   const host = forge(GET, [...COVERED, ['"host"', "bus.example:8470"]], params());
   assert.equal(check(host).authority, "bus.example:8470");
@@ -513,7 +513,7 @@ Deno.test("only the strict form is read: no parameter or label twice, nothing be
       signature.replace("=:", "=:!"),
       signature.replace("=:", "=:é"),
     ]
-  ) refused(given({ "signature": text }), "signature", /64 bytes under the label|no Signature/);
+  ) refused(given({ "signature": text }), "signature", /64 bytes with the label|no Signature/);
 });
 
 Deno.test("fields that are too long are refused unread", () => {

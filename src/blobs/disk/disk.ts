@@ -1,9 +1,8 @@
 /**
  * Blobs as files.
  *
- * `ab/cd/<id>` are the blobs, `tmp/` is what is being written. A blob is written to `tmp/`, synced,
- * and linked to its place, which fails when it is there: of several writers, also in several
- * processes, one makes it.
+ * `ab/cd/<id>` are the blobs. A blob is written to `tmp/`, synced, and linked to its path, which fails if
+ * it exists: so only one of several concurrent writers, even in several processes, creates it.
  *
  * @module
  */
@@ -45,24 +44,24 @@ import type {
   StoredBlob,
 } from "../types.ts";
 
-/** Bytes read and written at once. */
+/** Number of bytes read and written at once. */
 const BLOCK = 256 * 1024;
 
-/** Directories and files are for their owner alone. */
+/** Only the owner can access directories and files. */
 const DIRECTORY_MODE = 0o700;
 const FILE_MODE = 0o600;
 
-/** How {@link openDiskBlobs} goes about it. */
+/** Options of {@link openDiskBlobs}. */
 export interface DiskBlobsOptions {
-  /** Bytes of the disk that blobs leave free for others, such as the store; none by default. */
+  /** Disk space in bytes that blobs leave free for other uses, such as the store. Default 0. */
   reserve?: number;
 }
 
 /**
- * Opens a store of blobs in a directory, which is made where there is none. Several processes may
- * use it at once. What killed writers left in it is removed.
+ * Opens a blob store in a directory, which is created if it does not exist. Several processes can use it
+ * at the same time. Removes what killed writers left.
  *
- * `unavailable` when the directory cannot be made or written.
+ * @throws {StoreError} `unavailable`: the directory cannot be created or written
  */
 export async function openDiskBlobs(
   directory: string,
@@ -72,7 +71,7 @@ export async function openDiskBlobs(
   const temporary = join(root, "tmp");
   try {
     await mkdir(temporary, { recursive: true, mode: DIRECTORY_MODE });
-    // The mode above is for directories that were made now.
+    // The mode above applies only to new directories.
     await chmod(temporary, DIRECTORY_MODE);
     await sweep(temporary);
   } catch (error) {
@@ -92,11 +91,11 @@ class DiskBlobs implements BlobStore {
   readonly #temporary: string;
   readonly #lifetime = new Lifetime("store of blobs");
   readonly #proofs = new Proofs();
-  /** Shards whose own directory entries this process has synced; 65,536 at most. */
+  /** Shards whose directory entries this process has synced, at most 65,536. */
   readonly #synced = new Set<string>();
   readonly #reserve: number;
   readonly #holders: DiskHolders;
-  /** What changes who holds a blob, by owner: a quota is counted before it is used. */
+  /** Serializes changes of holders for each owner, because a quota is checked before it is used. */
   readonly #turns = new Turns();
 
   constructor(root: string, temporary: string, reserve: number) {
@@ -113,7 +112,7 @@ class DiskBlobs implements BlobStore {
   }
 
   stat(id: string): Promise<BlobInfo | null> {
-    return attempt("Looking for a blob", async () => {
+    return attempt("Reading a blob", async () => {
       this.#lifetime.check();
       const size = await sizeOf(this.#path(checkId(id)));
       return size === null ? null : { id, size };
@@ -139,14 +138,14 @@ class DiskBlobs implements BlobStore {
   }
 
   holders(id: string): Promise<BlobHolders | null> {
-    return attempt("Reading who put a blob", async () => {
+    return attempt("Reading the holders of a blob", async () => {
       if (await this.stat(id) === null) return null;
       return await this.#holders.read(this.#path(id)) ?? { owners: [], unowned: true };
     });
   }
 
   addHolders(id: string, given: BlobHolders): Promise<boolean> {
-    return attempt("Noting who put a blob", async () => {
+    return attempt("Adding holders to a blob", async () => {
       const info = await this.stat(id);
       if (info === null) return false;
       await this.#holders.add(this.#path(id), id, info.size, checkHolders(given));
@@ -166,7 +165,7 @@ class DiskBlobs implements BlobStore {
         if (by !== null && !all.owners.includes(by)) throw notOwner(id);
         const leaving = by === null ? all : { owners: [by], unowned: false };
         await this.#holders.remove(target, id, info.size, leaving);
-        // Read again: another may have left at the same time, and not have been the last either.
+        // Read again, because another owner may have been removed at the same time.
         const left = await this.#holders.read(target);
         return (left === null || isNobody(left)) && await this.#removeBytes(target);
       };
@@ -175,8 +174,8 @@ class DiskBlobs implements BlobStore {
   }
 
   /**
-   * Removes bytes that nobody holds. They are put aside before it is looked whether somebody has been
-   * noted meanwhile, who is given them back: whoever is noted later finds them gone, and places its own.
+   * Removes bytes without holders. They are moved aside before the holders are checked again: if one was
+   * added in the meantime, they are moved back; one added later finds no file, and stores its own bytes.
    */
   async #removeBytes(target: string): Promise<boolean> {
     const aside = join(this.#temporary, temporaryName());
@@ -194,7 +193,7 @@ class DiskBlobs implements BlobStore {
   }
 
   usage(owner: string): Promise<number> {
-    return attempt("Counting the blobs of an owner", async () => {
+    return attempt("Counting the bytes of an owner", async () => {
       this.#lifetime.check();
       return await this.#holders.usage(checkOwner(owner));
     });
@@ -209,7 +208,7 @@ class DiskBlobs implements BlobStore {
     }
   }
 
-  /** Writes a file and removes it; tells how much of the disk is free. */
+  /** Writes and removes a file; returns the free disk space as text. */
   async probe(): Promise<string> {
     const { handle, path } = await this.#createTemporary();
     try {
@@ -231,7 +230,7 @@ class DiskBlobs implements BlobStore {
     await this.close();
   }
 
-  /** The path of a blob; the id has been checked. */
+  /** Returns the path of a blob, whose id has been validated. */
   #path(id: string): string {
     return join(this.#root, id.slice(0, 2), id.slice(2, 4), id);
   }
@@ -248,7 +247,7 @@ class DiskBlobs implements BlobStore {
     const { handle, path } = await attempt(what, () => this.#createTemporary());
     let writing: Promise<void> = Promise.resolve();
     let closing: Promise<void> | undefined;
-    const place = (...it: [string, number, BlobHolders, number]) => this.#hold(path, ...it);
+    const hold = (...args: [string, number, BlobHolders, number]) => this.#hold(path, ...args);
     const demandRoom = (bytes: number) => this.#demandRoom(bytes);
     return {
       write(block) {
@@ -263,7 +262,7 @@ class DiskBlobs implements BlobStore {
           await handle.sync();
           closing = handle.close();
           await closing;
-          const created = await place(id, size, holders, quota);
+          const created = await hold(id, size, holders, quota);
           await unlink(path).catch(() => {});
           return created;
         });
@@ -276,7 +275,7 @@ class DiskBlobs implements BlobStore {
     };
   }
 
-  /** Throws where the bytes would go into what is reserved. */
+  /** Throws if the bytes would use reserved disk space. */
   async #demandRoom(bytes: number): Promise<void> {
     if (this.#reserve === 0) return;
     const { bavail, bsize } = await statfs(this.#root);
@@ -288,7 +287,7 @@ class DiskBlobs implements BlobStore {
     );
   }
 
-  /** Notes who puts a blob, within the quota of each, and gives it its place. */
+  /** Adds the holders, within their quotas, and moves the blob to its path. */
   async #hold(
     path: string,
     id: string,
@@ -303,7 +302,7 @@ class DiskBlobs implements BlobStore {
       try {
         return await this.#place(path, id, size);
       } catch (error) {
-        // Where the bytes are there, whoever has put them holds them.
+        // If the bytes are stored nevertheless, the holders stay.
         if (await sizeOf(target).catch(() => 0) === null) {
           await this.#holders.remove(target, id, size, added).catch(() => {});
           await this.#holders.end(target).catch(() => {});
@@ -311,7 +310,7 @@ class DiskBlobs implements BlobStore {
         throw error;
       }
     };
-    // One after another of one owner. Several owners at once are only in copies, which have no quota.
+    // One at a time for each owner. Only copies have several owners, and they have no quota.
     const [owner] = holders.owners;
     return await (owner === undefined ? hold() : this.#turns.take(owner, hold));
   }
@@ -328,28 +327,28 @@ class DiskBlobs implements BlobStore {
     }
   }
 
-  /** Gives a synced temporary file its place; false when a good copy is there. */
+  /** Moves a synced temporary file to its path; returns `false` if a good copy exists. */
   async #place(path: string, id: string, size: number): Promise<boolean> {
     const target = this.#path(id);
     let created = await this.#link(path, target);
     if (!created && !(await this.#isGood(id, size))) {
-      // Over a damaged copy: whoever has the bytes mends it.
+      // Replaces a damaged copy.
       await rename(path, target);
       created = true;
     }
-    // Also when another made it, who may be killed before getting to this.
+    // Also if another process created it, which may have been killed before this.
     await this.#syncDirectories(id);
     return created;
   }
 
-  /** Whether the file is now at `target` by our doing; false when one is there, or may be. */
+  /** Links the file to `target`; returns `false` if a file exists there, or links are not supported. */
   async #link(path: string, target: string): Promise<boolean> {
     try {
-      // Its directory is there: who holds the blob has been noted in it.
+      // The directory exists, because the holders were added in it.
       await link(path, target);
       return true;
     } catch (error) {
-      // The last ones: a file system without links, where two at once may both rename.
+      // All but EEXIST: a file system without hard links, where concurrent writers may both rename.
       if (["EEXIST", "EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(systemCode(error))) {
         return false;
       }
@@ -371,9 +370,9 @@ class DiskBlobs implements BlobStore {
     }
   }
 
-  /** Makes a new entry survive a power cut: its directory, and those above where they may be new. */
+  /** Makes a new file durable: syncs its directory, and those above if they may be new. */
   async #syncDirectories(id: string): Promise<void> {
-    // Not there where an admin has deleted the blob meanwhile.
+    // It does not exist if an admin has deleted the blob in the meantime.
     await syncDirectory(`${this.#path(id)}.by`).catch((error) => {
       if (systemCode(error) !== "ENOENT") throw error;
     });
@@ -387,7 +386,7 @@ class DiskBlobs implements BlobStore {
   }
 }
 
-/** A file as blocks; opened while it is read. */
+/** The blocks of a file, which is open only while it is read. */
 class FileBlocks implements Blocks {
   readonly blockSize = BLOCK;
   readonly copy = "";
@@ -421,7 +420,7 @@ class FileBlocks implements Blocks {
   }
 }
 
-/** Has the file system's errors say what was attempted. */
+/** Runs `work` and converts errors of the file system. */
 async function attempt<T>(what: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

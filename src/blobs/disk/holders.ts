@@ -1,10 +1,10 @@
 /**
- * Who put the blobs on a disk.
+ * The holders of the blobs on a disk.
  *
- * Beside a blob `ab/cd/<id>` stands the directory `<id>.by`, with an empty file for each owner and one
- * named `unowned` where somebody was not named. A blob without that directory is of version 0.1. Who
- * puts a blob is noted before its bytes are placed, so that whoever deletes it meanwhile sees it.
- * `owners/<owner>/<id>.<size>` is an index for the quota; where it is wrong, only a sum is.
+ * Beside a blob `ab/cd/<id>` is the directory `<id>.by`, with an empty file for each owner, and one named
+ * `unowned` if it was stored without an owner. A blob without that directory is of version 0.1. Holders
+ * are added before the bytes are placed, so that a concurrent delete sees them.
+ * `owners/<owner>/<id>.<size>` is an index for quotas; an error in it makes only a sum wrong.
  *
  * @module
  */
@@ -19,12 +19,12 @@ import { entries } from "./list.ts";
 const UNOWNED = "unowned";
 const DIRECTORY_MODE = 0o700;
 const FILE_MODE = 0o600;
-/** A sum is good for so long, milliseconds: other processes may use the directory too. */
+/** How long a sum is cached, milliseconds, because other processes may use the directory too. */
 const SUM_GOOD_FOR_MS = 60_000;
-/** Owners whose sums are remembered. */
+/** Maximum number of owners whose sums are cached. */
 const MOST_SUMS = 1000;
 
-/** The notes of one store of blobs. */
+/** The holders of one blob store. */
 export class DiskHolders {
   readonly #root: string;
   readonly #temporary: string;
@@ -35,7 +35,7 @@ export class DiskHolders {
     this.#temporary = temporary;
   }
 
-  /** Who put the blob at `target`; null where nothing is noted. */
+  /** Returns the holders of the blob at `target`, or `null` if there is no directory of them. */
   async read(target: string): Promise<BlobHolders | null> {
     const names = await entries(`${target}.by`);
     if (names === null) return null;
@@ -43,19 +43,19 @@ export class DiskHolders {
     return { owners, unowned: names.includes(UNOWNED) };
   }
 
-  /** Notes holders of a blob; returns those that were not noted before. */
+  /** Adds holders to a blob; returns those that are new. */
   async add(target: string, id: string, size: number, holders: BlobHolders): Promise<BlobHolders> {
     await this.#keepOld(target);
     const added: string[] = [];
     for (const owner of holders.owners) {
-      if (await this.#note(target, owner)) added.push(owner);
+      if (await this.#addName(target, owner)) added.push(owner);
       await this.#index(owner, id, size);
     }
-    const unowned = holders.unowned && await this.#note(target, UNOWNED);
+    const unowned = holders.unowned && await this.#addName(target, UNOWNED);
     return { owners: added, unowned };
   }
 
-  /** Takes holders away. */
+  /** Removes holders. */
   async remove(target: string, id: string, size: number, holders: BlobHolders): Promise<void> {
     for (const owner of holders.owners) {
       await gone(() => unlink(join(`${target}.by`, owner)));
@@ -66,7 +66,7 @@ export class DiskHolders {
     if (holders.unowned) await gone(() => unlink(join(`${target}.by`, UNOWNED)));
   }
 
-  /** Ends the notes of a blob where nobody is noted; false where somebody is. */
+  /** Removes the directory of holders if it is empty; returns `false` if it is not. */
   async end(target: string): Promise<boolean> {
     try {
       await gone(() => rmdir(`${target}.by`));
@@ -77,7 +77,7 @@ export class DiskHolders {
     }
   }
 
-  /** Bytes of an owner. */
+  /** Returns the bytes that count for an owner's quota. */
   async usage(owner: string): Promise<number> {
     const known = this.#sums.get(owner);
     if (known !== undefined && Date.now() < known.until) return known.bytes;
@@ -92,24 +92,24 @@ export class DiskHolders {
     return bytes;
   }
 
-  /** A blob of version 0.1 stays somebody's, whoever puts the same bytes now. */
+  /** Marks a blob of version 0.1 as `unowned`, so that it stays when later owners delete it. */
   async #keepOld(target: string): Promise<void> {
-    const isNoted = () => exists(`${target}.by`);
-    if (await isNoted() || !await exists(target) || await isNoted()) return;
-    // Whole or not at all: an empty directory would say that nobody put it.
+    const hasHolders = () => exists(`${target}.by`);
+    if (await hasHolders() || !await exists(target) || await hasHolders()) return;
+    // Atomically, because an empty directory would mean that there are no holders.
     const made = await mkdtemp(join(this.#temporary, "by-"));
     try {
       await writeFile(join(made, UNOWNED), "", { mode: FILE_MODE });
       await rename(made, `${target}.by`);
     } catch (error) {
       await rm(made, { recursive: true, force: true });
-      // Another process was quicker.
+      // Another process has done it.
       if (!["ENOTEMPTY", "EEXIST"].includes(systemCode(error))) throw error;
     }
   }
 
-  /** Notes one; false when it was noted. Whoever deletes the last one takes the directory along. */
-  async #note(target: string, name: string): Promise<boolean> {
+  /** Adds one name; returns `false` if it exists. Retries, because a delete may remove the directory. */
+  async #addName(target: string, name: string): Promise<boolean> {
     for (;;) {
       try {
         await writeFile(join(`${target}.by`, name), "", { flag: "wx", mode: FILE_MODE });
@@ -144,7 +144,7 @@ export class DiskHolders {
   }
 }
 
-/** Does it; false where there is nothing to do it to. */
+/** Runs `work`; returns `false` if the file does not exist. */
 async function gone(work: () => Promise<void>): Promise<boolean> {
   try {
     await work();

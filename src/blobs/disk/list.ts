@@ -1,5 +1,5 @@
 /**
- * The blobs on a disk: every shard is read, so it is for those who ask now and then.
+ * Lists the blobs on a disk. Reads every directory, so it is slow.
  *
  * @module
  */
@@ -9,10 +9,10 @@ import { join } from "node:path";
 import { systemCode } from "../../core/host/system_code.ts";
 import type { BlobInfo } from "../types.ts";
 
-/** Directories, and files, looked at together: others wait for the disk as well. */
+/** Number of files read concurrently; low, because other operations need the disk too. */
 const TOGETHER = 16;
 
-/** The blobs below `root`, by id. `check` is called between shards and ends it by throwing. */
+/** Yields the blobs below `root`, by id. `check` is called between directories, and can throw to end it. */
 export async function* listDisk(root: string, check: () => void): AsyncGenerator<BlobInfo> {
   for (const first of await shards(root)) {
     for (const second of await shards(join(root, first))) {
@@ -45,11 +45,11 @@ export async function entries(directory: string): Promise<string[] | null> {
   }
 }
 
-/** Returns the size of a file; `null` if there is none. */
+/** Returns the size of a file, or `null` if it does not exist or is not a regular file. */
 export async function sizeOf(path: string): Promise<number | null> {
   try {
-    const it = await stat(path);
-    return it.isFile() ? it.size : null;
+    const status = await stat(path);
+    return status.isFile() ? status.size : null;
   } catch (error) {
     if (systemCode(error) === "ENOENT") return null;
     throw error;

@@ -122,7 +122,7 @@ export class OpenConnections {
         const entry = makeEntry(body.server?.id, cid, authorized_user);
         if (entry === null) continue;
         this.#add(entry);
-        seen.add(keyOf(entry));
+        seen.add(connectionKey(entry));
       }
     };
     // The number of servers is unknown: the first page ends when no more answers arrive for a
@@ -181,7 +181,7 @@ export class OpenConnections {
   }
 
   #add(entry: Entry): void {
-    const key = keyOf(entry);
+    const key = connectionKey(entry);
     if (this.#entries.has(key)) return;
     this.#entries.set(key, entry);
     const keys = this.#byEndpoint.get(entry.endpoint);
@@ -190,7 +190,7 @@ export class OpenConnections {
   }
 
   #remove(connection: Pick<OpenConnection, "server" | "cid">): void {
-    const key = keyOf(connection);
+    const key = connectionKey(connection);
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
     this.#entries.delete(key);
@@ -200,7 +200,7 @@ export class OpenConnections {
   }
 }
 
-function keyOf({ server, cid }: Pick<OpenConnection, "server" | "cid">): string {
+function connectionKey({ server, cid }: Pick<OpenConnection, "server" | "cid">): string {
   return `${server} ${cid}`;
 }
 

@@ -6,7 +6,8 @@
  */
 
 import { scryptAsync } from "@noble/hashes/scrypt.js";
-import { formatPlain, parseIdentity, type PublicKeys } from "../../keys/identity_format.ts";
+import { formatPlain, parseIdentity } from "../../keys/identity_format.ts";
+import type { PublicKeys } from "../../core/model.ts";
 import { StoreError } from "../../core/errors.ts";
 import { fromBase64url, toBase64url } from "../../keys/bytes.ts";
 import { lock, type Scrypt, type Secrets, SEED_BYTES, unlock } from "../../keys/locked.ts";
