@@ -60,7 +60,7 @@ Deno.test("a passphrase from a file or stdin protects the file; what takes an id
     assert.equal((await cli(checked, { stdin: `${PASSPHRASE}\r\n` })).code, 0);
     const wrong = await cli(checked, { stdin: "another" });
     assert.equal(wrong.code, 2);
-    assert.match(wrong.stderr, /the passphrase is another, or the file was changed/);
+    assert.match(wrong.stderr, /the passphrase is wrong, or the file was changed/);
   }));
 
 Deno.test("a passphrase is asked for twice where it is made, once where it is used", () =>
@@ -112,5 +112,5 @@ Deno.test("a passphrase that lies open, is empty, or is for nothing is refused, 
     chmodSync(file, 0o644);
     const open = await cli(["identity", "show", file]);
     assert.equal(open.code, 0);
-    assert.match(open.stderr, /^warning: .*mode 0644.*set it to 0600/);
+    assert.match(open.stderr, /^warning: .*mode 0644.*set the mode to 0600/);
   }));
