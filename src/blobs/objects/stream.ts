@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
 import {
   DirectMsgHeaders,
   jetstream,
@@ -11,14 +12,12 @@ import {
   type JetStreamManager,
   type JetStreamPublishOptions,
   JsHeaders,
-  type LastForMsgRequest,
-  type NextMsgRequest,
   type StreamInfo,
 } from "@nats-io/jetstream";
 import { Objm } from "@nats-io/obj";
 import { headers, type NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
-import { directGet, endedBy } from "../../jetstream/log/direct.ts";
+import { directGet, endedBy, leaderGet, type LeaderQuery } from "../../jetstream/log/direct.ts";
 import {
   answered,
   apiCode,
@@ -175,18 +174,15 @@ export class ObjectStream {
   }
 
   /** Reads one message at the leader: a subject's last, or its first from a sequence on. */
-  async read(
-    query: LastForMsgRequest | Required<NextMsgRequest>,
-    deadline: number,
-  ): Promise<Message | null> {
-    const read = (jsm: JetStreamManager) => jsm.streams.getMessage(this.subjects.stream, query);
-    const found = await this.#manage("Read an object in", read, deadline);
-    return found && {
-      subject: found.subject,
-      sequence: found.seq,
-      time: found.timestamp,
-      data: new Uint8Array(found.data),
-    };
+  read(query: LeaderQuery, deadline: number): Promise<Message | null> {
+    const what = "Read an object";
+    return retry(what, deadline, async () => {
+      const timeout = Math.min(left(deadline), TRY_TIMEOUT);
+      const found = await leaderGet(this.nc, this.subjects.stream, query, timeout, what);
+      if (found === null) return null;
+      const { subject, seq, time, data = "" } = found;
+      return { subject, sequence: seq, time, data: new Uint8Array(Buffer.from(data, "base64")) };
+    });
   }
 
   /**

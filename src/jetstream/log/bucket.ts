@@ -9,32 +9,24 @@
 
 import { Buffer } from "node:buffer";
 import {
-  type ApiError,
   type BatchAck,
   DirectMsgHeaders,
   jetstream,
-  JetStreamApiError,
   type JetStreamClient,
-  type LastForMsgRequest,
-  type NextMsgRequest,
   type PubAck,
   PubHeaders,
 } from "@nats-io/jetstream";
 import { type NatsConnection, nuid } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
 import { FENCE_KEY } from "../records/keys.ts";
-import { directGet, endedBy } from "./direct.ts";
+import { directGet, endedBy, leaderGet, type LeaderQuery } from "./direct.ts";
 import {
   Ambiguous,
   answered,
-  CODE,
   InFlight,
   left,
-  ofApi,
-  parseJson,
   publish,
   rawHeaders,
-  request,
   retry,
   Transient,
   wait,
@@ -168,21 +160,13 @@ export class Bucket {
     return this.#read(`Read ${pattern}`, query, deadline);
   }
 
-  /** The library's `getMessage` takes 7 µs longer, a fourteenth of the speed of a read. */
-  #read(
-    what: string,
-    query: LastForMsgRequest | Required<NextMsgRequest>,
-    deadline: number,
-  ): Promise<Entry | null> {
-    const body = JSON.stringify(query);
+  #read(what: string, query: LeaderQuery, deadline: number): Promise<Entry | null> {
     return retry(what, deadline, async () => {
       this.#refuseLost();
       const timeout = Math.min(left(deadline), TRY_TIMEOUT);
-      const msg = await request(this.nc, `$JS.API.STREAM.MSG.GET.${this.stream}`, body, timeout);
-      const answer = parseJson<{ error?: ApiError; message: StoredMessage }>(msg);
-      if (answer.error?.err_code === CODE.noMessage) return null;
-      if (answer.error) throw ofApi(new JetStreamApiError(answer.error), what);
-      const { subject, seq, data = "", hdrs = "" } = answer.message;
+      const found = await leaderGet(this.nc, this.stream, query, timeout, what);
+      if (found === null) return null;
+      const { subject, seq, data = "", hdrs = "" } = found;
       const txn = TXN_LINE.exec(Buffer.from(hdrs, "base64").toString("latin1"));
       return {
         key: this.key(subject),
@@ -410,13 +394,6 @@ export class Bucket {
     if (next) next();
     else this.#batches--;
   }
-}
-
-interface StoredMessage {
-  subject: string;
-  seq: number;
-  data?: string;
-  hdrs?: string;
 }
 
 /** The revision to expect of a key as it was read: 0 for one that never was. */

@@ -1,20 +1,61 @@
 /**
- * Reads several messages of a stream in one request, which any replica may answer (ADR-31).
+ * Reads messages of a stream by requests: one at the leader, or several that any replica may answer
+ * (ADR-31).
  *
- * The library's `direct.getBatch` and `direct.getLastMessagesFor` hide the sequence that the answer
- * holds for, have no timeout between messages, and leave their subscription open when they are done.
+ * The library's `streams.getMessage` takes 7 to 20 µs longer. Its `direct.getBatch` and
+ * `direct.getLastMessagesFor` hide the sequence that the answer holds for, have no timeout between
+ * messages, and leave their subscription open when they are done.
  *
  * @module
  */
 
-import { DirectMsgHeaders } from "@nats-io/jetstream";
+import {
+  type ApiError,
+  DirectMsgHeaders,
+  JetStreamApiError,
+  type LastForMsgRequest,
+  type NextMsgRequest,
+} from "@nats-io/jetstream";
 import {
   createInbox,
   headers as noHeaders,
   type MsgHdrs,
   type NatsConnection,
 } from "@nats-io/transport-node";
-import { publish, subscribe, Transient } from "./wire.ts";
+import { CODE, ofApi, parseJson, publish, request, subscribe, Transient } from "./wire.ts";
+
+/** A request for one message: a subject's last, or its first from a sequence on. */
+export type LeaderQuery = LastForMsgRequest | Required<NextMsgRequest>;
+
+/** A message as the leader sends it; data and headers are in base64. */
+export interface LeaderMessage {
+  /** Its subject. */
+  subject: string;
+  /** Its sequence. */
+  seq: number;
+  /** When the server stored it. */
+  time: string;
+  /** Its data; missing when empty. */
+  data?: string;
+  /** Its headers; missing when there are none. */
+  hdrs?: string;
+}
+
+/** Reads one message at the leader, in one try; `null` when there is none. */
+export async function leaderGet(
+  nc: NatsConnection,
+  stream: string,
+  query: LeaderQuery,
+  timeout: number,
+  what: string,
+): Promise<LeaderMessage | null> {
+  const body = JSON.stringify(query);
+  const msg = await request(nc, `$JS.API.STREAM.MSG.GET.${stream}`, body, timeout);
+  const { error, message } = parseJson<{ error?: ApiError; message: LeaderMessage }>(msg);
+  if (error?.err_code === CODE.noMessage) return null;
+  if (error) throw ofApi(new JetStreamApiError(error), what);
+  return message;
+}
 
 /** A request for several messages. */
 export type DirectQuery = { multi_last: string[] } | {
