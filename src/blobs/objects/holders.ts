@@ -1,5 +1,5 @@
 /**
- * Who put the objects of a bucket, and what each owner keeps.
+ * The holders of a bucket's objects, and the bytes that each owner stores.
  *
  * The description of an object names its holders in its `metadata`; one without that is of version 0.1,
  * or of another tool. It is compared and set, so that who puts and who deletes at the same time do not
@@ -23,21 +23,21 @@ const UNOWNED = "unowned";
 /** Owners that one description names; more of the same bytes are not named, and not charged. */
 const MOST_OWNERS = 256;
 
-/** Who put an object, by its description. */
+/** Returns the holders of an object, from its description. */
 export function holdersOf({ metadata }: ObjectInfo): BlobHolders {
   const words = metadata?.[HOLDERS]?.split(" ") ?? [UNOWNED];
   const owners = words.filter((it) => /^[0-9a-f]{64}$/.test(it)).sort();
   return { owners, unowned: words.includes(UNOWNED) };
 }
 
-/** A description that names its holders. */
+/** Returns a description that names the holders. */
 export function withHolders(info: ObjectInfo, { owners, unowned }: BlobHolders): ObjectInfo {
   const named = owners.slice(0, MOST_OWNERS);
   const words = unowned || named.length < owners.length ? [...named, UNOWNED] : named;
   return { ...info, metadata: { ...info.metadata, [HOLDERS]: words.join(" ") } };
 }
 
-/** Replaces a description; false where it is no longer the one of that revision. */
+/** Replaces a description; returns false when its revision is no longer the expected one. */
 export async function replaceInfo(
   stream: ObjectStream,
   info: ObjectInfo,
@@ -54,13 +54,13 @@ export async function replaceInfo(
   }
 }
 
-/** What owners keep. */
+/** The bytes that owners store. */
 export class Accounts {
   readonly #stream: ObjectStream;
   readonly #opTimeout: number;
   readonly #recount: (owner: string) => Promise<number>;
 
-  /** @param recount What an owner keeps by the descriptions, which takes a look at all of them */
+  /** @param recount Counts the bytes of an owner from all descriptions */
   constructor(
     stream: ObjectStream,
     opTimeout: number,
@@ -71,12 +71,16 @@ export class Accounts {
     this.#recount = recount;
   }
 
-  /** Bytes that an owner keeps. */
+  /** Returns the bytes that an owner stores. */
   async usage(owner: string): Promise<number> {
     return bytesOf(await this.#read(owner));
   }
 
-  /** Adds to what an owner keeps; `quota_exceeded` where that is too much. */
+  /**
+   * Adds to the bytes of an owner.
+   *
+   * @throws {StoreError} quota_exceeded: when they are more than `quota`
+   */
   async charge(owner: string, bytes: number, quota: number): Promise<void> {
     await this.#change(owner, async (used, tried) => {
       let known = used;
@@ -86,7 +90,7 @@ export class Accounts {
     });
   }
 
-  /** Takes from what an owner keeps. A count that stays too high is found when it matters. */
+  /** Subtracts from the bytes of an owner. A count that stays too high is corrected before it refuses. */
   async refund(owner: string, bytes: number): Promise<void> {
     await this.#change(owner, (used) => Promise.resolve(Math.max(0, used - bytes))).catch(() => {});
   }

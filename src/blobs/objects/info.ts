@@ -1,5 +1,5 @@
 /**
- * The description of an object: read, and judged.
+ * Reads and checks the description of an object.
  *
  * @module
  */
@@ -35,12 +35,12 @@ export async function readInfo(
   }
 }
 
-/** Whether there is an object: some tools leave the description of one they delete. */
+/** Whether the object exists: some tools leave the description of a deleted one. */
 export function isThere(found: Found | null): found is Found {
   return found !== null && found.info.deleted !== true;
 }
 
-/** Whether a description is of the bytes its name says. */
+/** Whether a description matches its name, which is the digest of the bytes. */
 export function isSound({ name, digest, size, nuid }: ObjectInfo, id: string): boolean {
   return name === id && digest === digestOfId(id) && Number.isSafeInteger(size) && size >= 0 &&
     typeof nuid === "string" && /^\w+$/.test(nuid);

@@ -1,5 +1,5 @@
 /**
- * The blobs in JetStream's object store: their descriptions are read, not their bytes.
+ * Lists the blobs in JetStream's object store, from their descriptions.
  *
  * @module
  */
@@ -12,15 +12,15 @@ import type { BlobInfo } from "../types.ts";
 
 const BATCH = 500;
 
-/** How {@link listObjects} goes about it. */
+/** Options of {@link listObjects}. */
 export interface ListOptions {
-  /** Milliseconds one request may take. */
+  /** Timeout of a request, milliseconds. */
   opTimeout: number;
-  /** Throws when it is to end. */
+  /** Throws to end it. */
   check: () => void;
 }
 
-/** The blobs, as they were stored: all that were there when it began. */
+/** Lists the blobs in the order in which they were stored: all that existed when the list began. */
 export async function* listObjects(
   stream: ObjectStream,
   options: ListOptions,
@@ -28,7 +28,7 @@ export async function* listObjects(
   for await (const { name, size } of listInfos(stream, options)) yield { id: name, size };
 }
 
-/** The descriptions of the blobs. */
+/** Lists the descriptions of the blobs. */
 export async function* listInfos(
   stream: ObjectStream,
   { opTimeout, check }: ListOptions,
@@ -42,7 +42,7 @@ export async function* listInfos(
     check();
     const found = await stream.readBatch(metas, sequence, BATCH, deadline());
     if (found.length === 0) {
-      // Removed meanwhile; or of a replica that is behind, and what it has not would be left out.
+      // Removed meanwhile, or the replica is behind and would leave out newer ones.
       if (await lastSequence() < sequence) return;
       throw new StoreError("unavailable", "Listing the blobs: a replica is behind; try again");
     }

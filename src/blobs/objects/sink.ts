@@ -1,5 +1,5 @@
 /**
- * Writing one object: its chunks, several on their way at once, and then its description.
+ * Writes one object: its chunks, several in flight, then its description.
  *
  * @module
  */
@@ -15,16 +15,16 @@ import { type Found, isSound, isThere, readInfo } from "./info.ts";
 import type { ObjectStream } from "./stream.ts";
 import type { BlobHolders } from "../types.ts";
 
-/** Chunks on their way to the server at once. */
+/** Chunks in flight. */
 const WINDOW = 8;
 /** Tries to describe an object while others change it. */
 const TRIES = 32;
-/** How long removing what was stored may take after something has failed, milliseconds. */
+/** Milliseconds to remove stored chunks after a failure. */
 const LAST_TRY = 250;
 
 const NOBODY: BlobHolders = { owners: [], unowned: false };
 
-/** What an {@link ObjectSink} works with. */
+/** Options of {@link ObjectSink}. */
 export interface SinkOptions {
   /** Bytes of a chunk. */
   chunkSize: number;

@@ -1,5 +1,5 @@
 /**
- * Chunks that belong to no object: left by a writer that was killed, never visible to anybody.
+ * Removes chunks that belong to no object: a killed writer left them, and no reader sees them.
  *
  * @module
  */
@@ -12,11 +12,11 @@ import type { ObjectStream } from "./stream.ts";
 const ABANDONED_MS = 24 * 3600 * 1000;
 const BATCH = 500;
 
-/** What {@link sweepChunks} needs to know. */
+/** Options of {@link sweepChunks}. */
 export interface SweepOptions {
-  /** Milliseconds one request may take. */
+  /** Timeout of a request, milliseconds. */
   opTimeout: number;
-  /** Throws when it is to end. */
+  /** Throws to end it. */
   check: () => void;
   /** The time now, milliseconds. */
   now?: number;

@@ -74,7 +74,7 @@ export interface Write {
   expect?: number;
   /** Another key and the revision it must have, instead of this one's. */
   guard?: { key: string; revision: number };
-  /** The sequence that the stream must end at now. */
+  /** The last sequence that the stream must have now. */
   lastSequence?: number;
 }
 
@@ -82,9 +82,9 @@ export interface Write {
 export interface CommitOptions {
   /** Ends the tries. */
   signal?: AbortSignal | undefined;
-  /** A guarded single message may be tried again: while the guard holds no other client writes its key. */
+  /** Whether a guarded single message may be sent again: while the guard holds, no other client writes its key. */
   alone?: boolean;
-  /** Called when the outcome of a try is open, before the next; what it throws ends the tries. */
+  /** Called after a try with an unknown outcome, before the next; what it throws ends the tries. */
   onOpen?: () => Promise<void>;
 }
 
@@ -96,7 +96,7 @@ export interface Witness {
   acknowledged(sequence: number, received: number): void;
 }
 
-/** More keys match than one batched get returns. */
+/** Thrown when more keys match than one batched get returns. */
 export class TooMany extends Error {}
 
 /** A bucket on a connection. */
@@ -107,11 +107,11 @@ export class Bucket {
   readonly name: string;
   /** The stream's name. */
   readonly stream: string;
-  /** When the stream was made on which the bucket was opened; empty when nobody noted it. */
+  /** When the opened stream was created; empty when not known. */
   created = "";
   /** Whether opening created it. */
   isNew = false;
-  /** Set when the stream was found to be another one than that: nothing is read or written then. */
+  /** Set when the stream was found to be a different one: nothing is read or written then. */
   loss: string | null = null;
   /** Set when a follower found that the stream lost or changed something: as with {@link loss}. */
   alarm: StoreError | null = null;
@@ -131,9 +131,9 @@ export class Bucket {
     this.#js = jetstream(nc);
   }
 
-  /** Whether there are other servers: one that is alone has nobody to be cut off from. */
+  /** Whether the server is in a cluster: a single one cannot be cut off from others. */
   get isClustered(): boolean {
-    // While there is no connection nothing is known of a server; the next will be like the last.
+    // Without a connection the server is not known; the next is expected to be like the last.
     const { info } = this.nc;
     if (info !== undefined) this.#isClustered = "cluster" in info && Boolean(info.cluster);
     return this.#isClustered;
@@ -193,7 +193,7 @@ export class Bucket {
     return found;
   }
 
-  /** Reads a key's last message as of a moment of this call, whoever led before. */
+  /** Reads a key's last message as of a moment of this call, even if the leader changed. */
   async #getNow(key: string, deadline: number): Promise<Entry | null> {
     if (!this.isClustered) return await this.get(key, deadline);
     const sequence = await this.put(FENCE_KEY, nuid.next(), deadline);
@@ -245,8 +245,8 @@ export class Bucket {
   }
 
   /**
-   * Writes all or nothing: one message by itself, more as an atomic batch. Tries again when the
-   * outcome of a try is open, and tells by the transaction's id whether an earlier try did it.
+   * Writes all or nothing: one message by itself, several as an atomic batch. Tries again when the
+   * outcome of a try is unknown, and recognises an earlier try by the transaction's id.
    *
    * @returns The sequence of the last message
    * @throws {WrongRevision} When an expectation does not hold
@@ -271,7 +271,7 @@ export class Bucket {
           : await this.#publishBatch(writes, txn, timeout, what);
       } catch (error) {
         if (error instanceof Transient && !(error instanceof InFlight)) {
-          // Not tried again: a late first try could undo what others write in the meantime.
+          // Not sent again: a late first try could undo what others write in the meantime.
           if (writes.length === 1 && first.guard !== undefined && !alone) {
             throw new Ambiguous("", { cause: error });
           }
@@ -280,11 +280,11 @@ export class Bucket {
         }
         if (error instanceof WrongRevision) error.txn = txn;
         if (!(error instanceof WrongRevision) || !open) throw error;
-        // Not asked of the leader only: one that was replaced would not know of the try that was made.
+        // Not only from the leader: one that was replaced would not know of the successful try.
         const now = await this.#getNow(first.key, deadline);
         if (now?.txn === txn) return now.revision + writes.length - 1;
         if (now !== null && now.revision > (first.expect ?? now.revision)) {
-          // Somebody wrote behind us; whether behind our write or instead of it cannot be told.
+          // Another client wrote since; whether after our write or instead of it is not known.
           throw new StoreError("unavailable", `${what}: interrupted, the outcome is unknown`, {
             cause: error,
           });
@@ -294,7 +294,7 @@ export class Bucket {
     }, signal);
   }
 
-  /** Writes one message over whatever is there, in one try; rejects with `Transient` when it may or may not be made. */
+  /** Writes one message without an expectation, in one try; rejects with `Transient` when the outcome is unknown. */
   put(key: string, value: string, deadline: number): Promise<number> {
     const timeout = Math.min(left(deadline), TRY_TIMEOUT);
     return this.#publish({ key, value }, nuid.next(), timeout, `Write ${key}`);

@@ -1,6 +1,6 @@
 /**
- * Writes many entries fast: atomic batches, several in flight, in order, each tried again until it is
- * in. Raw puts and deletes, for a bucket that nobody else writes.
+ * Writes many entries fast: atomic batches, several in flight, in order, each retried until it is
+ * stored. Raw puts and deletes, for a bucket that no other client writes.
  *
  * @module
  */
@@ -10,18 +10,18 @@ import { takenOver } from "./marker.ts";
 import { whenStuck } from "./stuck.ts";
 import { aborted, WrongRevision } from "./wire.ts";
 
-/** How a bulk write goes about it. */
+/** Options of {@link BulkWriter}. */
 export interface BulkOptions {
   /** Batches in flight. Default 4. */
   inFlight?: number;
-  /** How long a batch is tried, milliseconds. Default 120,000. */
+  /** Timeout of a batch, with its retries, milliseconds. Default 120,000. */
   batchTimeout?: number;
   /**
-   * A key and the revision it must have, else `conflict`: so that a batch which a server held back for
-   * long cannot come in when the bulk write is over and others write.
+   * A key and the revision it must have, else `conflict`: a batch that a server delayed cannot be
+   * stored when the bulk write is over and others write.
    */
   guard?: { key: string; revision: number };
-  /** Ends it: batches under way are finished, no more are sent. */
+  /** Ends it: batches in flight are finished, no more are sent. */
   signal?: AbortSignal;
 }
 
@@ -46,19 +46,19 @@ export class BulkWriter {
     this.#guard = options.guard;
   }
 
-  /** Weight of the entries that the server has acknowledged. */
+  /** Weight of the acknowledged entries. */
   get done(): number {
     return this.#done;
   }
 
-  /** Adds a put, or a delete for `null`. A promise comes back when the caller has to wait. */
+  /** Adds a put, or a delete for `null`. Returns a promise when the caller has to wait. */
   write(key: string, value: string | null, weight = 1): Promise<void> | undefined {
     this.#batch.push({ key, value });
     this.#weight += weight;
     return this.#batch.length < BATCH_LIMIT ? undefined : this.#send();
   }
 
-  /** Sends what is left and waits until everything is in. */
+  /** Sends the rest and waits until all entries are stored. */
   async flush(): Promise<void> {
     if (this.#batch.length > 0) await this.#send();
     await Promise.all(this.#running);
