@@ -64,6 +64,8 @@ Deno.test("/v1/status of an embedded control plane shows three nodes, and one th
         whole.buckets.map(({ bucket, holds, replicas, whole }) => [bucket, holds, replicas, whole]),
         [["UNIBUS", "control plane", 3, true], ["UNIBUS_BLOBS", "blobs", 3, true]],
       );
+      // Three copies are enough also where the system account is not asked.
+      assert.deepEqual((await clusterStatus({ connection })).problems, []);
       const leaders = new Set([
         whole.nodes.find(({ leads }) => leads)?.name,
         ...whole.buckets.map(({ leader }) => leader),
@@ -76,12 +78,22 @@ Deno.test("/v1/status of an embedded control plane shows three nodes, and one th
       let status = whole;
       const isMissed = async () => {
         status = await clusterStatus({ connection, system });
+        const lostOf = ({ copies }: typeof status.buckets[0]) =>
+          copies.filter(({ reachable }) => !reachable).map(({ node }) => node).join();
         return status.nodes.some((node) => node.name === name && !node.reachable) &&
-          status.quorum?.reachable === 2;
+          status.quorum?.reachable === 2 && status.buckets.every((it) => lostOf(it) === name);
       };
       await until(isMissed, `status without ${name}`);
-      assert.equal(status.healthy, false);
+      assert.deepEqual([status.quorum?.ok, status.healthy], [true, false]);
       assert.ok(status.problems.some((text) => text.startsWith(`${name} is not reachable`)));
+      await it[Symbol.asyncDispose]();
+      await cluster.servers.find((server) => server !== cluster.servers.at(lost))!.kill();
+      const isAlone = async () => {
+        status = await clusterStatus({ connection, system });
+        return status.quorum?.reachable === 1;
+      };
+      await until(isAlone, "status of a node that is alone");
+      assert.equal(status.quorum?.ok, false);
     } finally {
       await Promise.all([connection.close(), system.close()]);
     }
