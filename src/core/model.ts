@@ -1,5 +1,5 @@
 /**
- * The records of the control plane and the inputs that make them.
+ * The records of the control plane, and the inputs of the methods that create them.
  *
  * Times are ISO 8601 in UTC with milliseconds (`2026-11-20T08:00:00.000Z`). Keys are 32 bytes in
  * hex: stored lower-case, accepted in any case. An endpoint is the signing key (`signPub`) of a peer.
@@ -131,7 +131,7 @@ export type StoreRecord = { [K in Kind]: { kind: K; record: RecordOf[K] } }[Kind
 /** A number for each kind. */
 export type Counts = Record<Kind, number>;
 
-/** The public keys of somebody: a `User`, an `Identity`, a `Member`, or any other object with both. */
+/** Public keys: a `User`, an `Identity`, a `Member`, or any other object with both. */
 export interface PublicKeys {
   /** Ed25519 public key, hex. */
   signPub: string;

@@ -7,12 +7,12 @@
 import type { HealthCheck, MemberRole, Room, UserRole, UserStatus } from "./model.ts";
 
 /**
- * Whether signatures are demanded. `off` does not look: whoever reaches the server may do everything.
- * `soft` checks, tells of what `enforce` would refuse, and lets it pass. `enforce` refuses.
+ * How signatures are checked. `off`: not at all, so anyone who can reach the server can do anything. `soft`:
+ * requests that `enforce` would refuse are only reported. `enforce`: they are refused.
  */
 export type BusAuth = "off" | "soft" | "enforce";
 
-/** Each of them, the weakest first. */
+/** All values, the weakest first. */
 export const BUS_AUTH: readonly BusAuth[] = ["off", "soft", "enforce"];
 
 /** One node of a cluster. */

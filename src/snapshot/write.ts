@@ -49,7 +49,7 @@ export function exportSnapshot(
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   const { signal } = options;
   return streamOf(() => chunksOf(store, signal), (end) => {
-    // Also when nobody asks for more; a read under way ends by the signal it was given.
+    // Releases the store if no read is running; a running one is aborted by the signal.
     const onAbort = () => void end(aborted(signal)).catch(() => {});
     if (signal?.aborted) onAbort();
     else signal?.addEventListener("abort", onAbort, { once: true });

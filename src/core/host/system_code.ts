@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The code of an error or of what caused it, such as `ENOENT`; empty when there is none. */
+/** Returns the code of an error or its cause, such as `ENOENT`, or an empty text. */
 export function systemCode(error: unknown): string {
   for (let it = error; it instanceof Error; it = it.cause) {
     const { code } = it as { code?: unknown };

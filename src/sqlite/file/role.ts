@@ -1,6 +1,6 @@
 /**
- * What a file is: the primary of a control plane, a follower of a bucket, or one whose control plane
- * moved on. Noted in the file itself.
+ * The role of a file, stored in the file itself: the primary of a control plane, a follower of a bucket,
+ * or one whose control plane has moved.
  *
  * @module
  */
@@ -12,10 +12,10 @@ import { connect, value } from "./connect.ts";
 import { toStoreError } from "./errors.ts";
 import { getMeta } from "./schema.ts";
 
-/** What a file is. */
+/** The role of a file. */
 export type Role = "primary" | "follower" | "moved";
 
-/** A bucket: where a control plane went, or what a file follows. */
+/** The bucket to which a control plane has moved, or that a file follows. */
 export interface Place {
   /** The bucket. */
   bucket: string;
@@ -25,9 +25,9 @@ export interface Place {
   at: string;
 }
 
-/** What a file knows of itself. */
+/** The role of a file and its details. */
 export interface FileRole {
-  /** What it is. */
+  /** The role. */
   role: Role;
   /** The bucket; `null` in a primary. */
   place: Place | null;
@@ -40,15 +40,15 @@ export interface FileRole {
 /** Where the note of a moved file stands before schema version 6. */
 const OLD_KEY = "moved";
 
-/** Reads a place; one that cannot be read still says that there is one. */
+/** Parses a place. One that cannot be parsed still means that there is one. */
 function parsePlace(text: string): Place {
-  let it: Partial<Place> | null = null;
+  let place: Partial<Place> | null = null;
   try {
-    it = JSON.parse(text);
+    place = JSON.parse(text);
   } catch {
-    // Damaged, or of a newer program.
+    // Damaged, or written by a newer program.
   }
-  const { bucket, servers, at } = it ?? {};
+  const { bucket, servers, at } = place ?? {};
   return {
     bucket: typeof bucket === "string" ? bucket : "?",
     servers: Array.isArray(servers) ? servers.map(String) : [],
@@ -56,7 +56,7 @@ function parsePlace(text: string): Place {
   };
 }
 
-/** Reads what a database is; one of a version that had no roles is a primary, or moved. */
+/** Returns the role of a database; one of a version without roles is a primary, or moved. */
 export function readRole(db: DatabaseSync): FileRole {
   if (value(db, "SELECT 1 FROM sqlite_schema WHERE name = 'file_role'") === undefined) {
     const note = getMeta(db, OLD_KEY);
@@ -75,7 +75,7 @@ export function readRole(db: DatabaseSync): FileRole {
   };
 }
 
-/** Sets what a database of the current schema version is. Its generation and journey stay. */
+/** Sets the role of a database of the current schema version. Its generation and journey stay. */
 export function setRole(db: DatabaseSync, role: Role, place: Place | null): void {
   const text = place && JSON.stringify({ version: 1, ...place });
   db.prepare("UPDATE file_role SET role = ?, place = ?").run(role, text);
