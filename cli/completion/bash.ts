@@ -1,6 +1,6 @@
 /**
- * The completion script of bash, with or without the package bash-completion. Written for the old 3.2
- * as well, which has neither compopt nor mapfile.
+ * Generates the completion script for bash, with or without the package bash-completion. Also
+ * supports bash 3.2, which has neither compopt nor mapfile.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 import { VERSION } from "../version.ts";
 import { type Flag, type Node, nodesOf, type Values } from "./tree.ts";
 
-/** Makes the script. */
+/** Generates the script. */
 export function bashCompletion(root: Node): string {
   const nodes = nodesOf(root);
   const serve = nodes.find((it) => it.path.join(" ") === "serve")!;
@@ -96,7 +96,7 @@ function names(node: Node): string {
   return node.commands.map((below) => below.path.at(-1)).join(" ");
 }
 
-/** Short names are quicker typed than completed. */
+/** Returns the last name of a flag, the long one: short names are faster to type than to complete. */
 function longest({ names }: Flag): string {
   return names.at(-1)!;
 }
@@ -106,7 +106,7 @@ function offer({ kind, choices }: Values): string {
   return kind === "text" ? ":" : `kind=${kind}`;
 }
 
-/** One word of a shell script. */
+/** Quotes a word of a shell script. */
 export function quote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }

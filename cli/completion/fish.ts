@@ -1,5 +1,5 @@
 /**
- * The completion script of fish.
+ * Generates the completion script for fish.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { VERSION } from "../version.ts";
 import { type Flag, type Node, nodesOf, type Values } from "./tree.ts";
 
-/** Makes the script. */
+/** Generates the script. */
 export function fishCompletion(root: Node): string {
   const lines = nodesOf(root).flatMap((node) => {
     const path = node.path.join(" ");
@@ -73,7 +73,7 @@ function offer({ kind, choices }: Values): string {
   return kind === "choices" ? `-f -a ${quote(choices.join(" "))}` : "-f";
 }
 
-/** One word of a fish script. */
+/** Quotes a word of a fish script. */
 function quote(text: string): string {
   return `'${text.replace(/[\\']/g, "\\$&")}'`;
 }

@@ -1,5 +1,5 @@
 /**
- * The completion script of zsh.
+ * Generates the completion script for zsh.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { VERSION } from "../version.ts";
 import { quote } from "./bash.ts";
 import type { Flag, Node, Values } from "./tree.ts";
 
-/** Makes the script. */
+/** Generates the script. */
 export function zshCompletion(root: Node): string {
   const serve = root.commands.find((it) => it.path.join() === "serve")!;
   return `#compdef membershipd

@@ -87,7 +87,7 @@ async function make(args: string[]): Promise<void> {
     await copyFile(values.deno ?? Deno.execPath(), join(directory, "deno"));
     await chmod(join(directory, "deno"), 0o755);
     log("Packing");
-    // Beside its place first, so that nobody takes half of it.
+    // Written to a temporary name first, so that a partial file is never used.
     const archive = `${out}.${process.pid}`;
     try {
       const same = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"];

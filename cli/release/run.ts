@@ -1,6 +1,6 @@
 /**
- * What the makers of a release share: running a tool, with its output shown only when it fails, and
- * ending as a program does.
+ * Shared by the release tasks: runs tools, shows their output only on failure, and sets the exit
+ * code.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 
-/** Runs a program; rejects with what it said when it fails. */
+/** Runs a program; rejects with its output if it fails. */
 export function run(
   program: string,
   args: readonly string[],
@@ -32,7 +32,7 @@ export function run(
   });
 }
 
-/** Runs a maker with this process's arguments; what it throws is told, and the exit code is 1. */
+/** Runs a task with this process's arguments; an error is printed, and the exit code is 1. */
 export async function main(name: string, make: (args: string[]) => Promise<void>): Promise<void> {
   try {
     await make(Deno.args);
@@ -42,7 +42,7 @@ export async function main(name: string, make: (args: string[]) => Promise<void>
   }
 }
 
-/** Works in a directory of its own, which is removed. */
+/** Runs a function in a temporary directory, which is removed afterwards. */
 export async function inWorkspace(work: (directory: string) => Promise<void>): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), "unibus-release-"));
   try {

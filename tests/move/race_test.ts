@@ -77,7 +77,7 @@ test("a mover that was stopped in its copy and goes on when others serve changes
   }
   const served = await kvState(nats);
   child.kill("SIGCONT");
-  assert.match(await until(/^failed/), /^failed conflict: Another move or import works on this/);
+  assert.match(await until(/^failed/), /^failed conflict: Another move or import is using this/);
   assert.equal((await child.status).code, 1);
   assert.deepEqual(await kvState(nats), served);
 });

@@ -23,7 +23,7 @@ import { isWrittenSince } from "./fence.ts";
 import { FENCE_KEY } from "../records/keys.ts";
 import { CHANGE_TIMEOUT, manage, publish, subscribe, wait } from "./wire.ts";
 
-/** What a feed delivers and to whom. */
+/** Options of a feed. */
 export interface FeedOptions {
   /** Which keys. One pattern: with several the server searches its whole index for each message. */
   pattern: string;
@@ -93,7 +93,8 @@ export class Feed {
   /** Starts; returns the number of messages that are waiting. */
   async start(): Promise<number> {
     const pending = await this.#begin();
-    // All messages may have arrived, and the feed been stopped, before the server's answer.
+    // All messages may have arrived, and the feed may have been stopped, before the server's
+    // answer.
     if (this.#stopped) return pending;
     this.#timer = setInterval(() => {
       if (Date.now() - this.#heard > this.#heartbeat * MISSED) this.#restart();
@@ -228,7 +229,7 @@ export class Feed {
       try {
         const pending = await this.#begin(Math.min(this.#timeout, RESTART_TRY * tries));
         this.#options.onRestart?.(pending);
-        // Stopped meanwhile: nobody will read what this consumer sends.
+        // Stopped meanwhile, so the new consumer is not needed.
         if (this.#stopped) this.#drop();
         break;
       } catch (error) {
@@ -254,7 +255,7 @@ export class Feed {
         "",
       );
     } catch {
-      // The server removes it when nobody listens.
+      // The server removes a consumer without a subscriber.
     }
   }
 

@@ -1,11 +1,12 @@
 /**
- * Whether what was read at the leader was so.
+ * Confirms reads at the leader.
  *
- * A leader that is cut off from the others goes on answering reads for some seconds, while another one
- * is elected and takes writes. A write that is made shows by itself that its leader still led. An
- * answer without one does not: a record as it is read, "is revoked already", "there is no such invite".
- * So a fence is written, which needs a majority, and what the answer rests on is read as of the fence
- * or later. A refusal has read it before: when it is still the same, it was so at a moment of the call.
+ * An isolated leader continues to answer reads for some seconds, while another leader has been
+ * elected and accepts writes. A successful write proves that its leader is still valid. An answer
+ * without a write does not, such as a record, "already revoked" or "no such invite". So a fence is
+ * written, which requires a majority, and the data of the answer is read as of the fence or later.
+ * For a rejection the data was read before: if it is unchanged, it was valid at a moment during the
+ * call.
  *
  * @module
  */
@@ -17,24 +18,24 @@ import { BATCH_LIMIT, type Bucket, type Entry } from "./bucket.ts";
 import { FENCE_KEY, isAside } from "../records/keys.ts";
 import { left, retry, Transient, WrongRevision } from "./wire.ts";
 
-/** What one try of a transaction has read. */
+/** The reads of one attempt of a transaction. */
 export class Reads {
   readonly #bucket: Bucket;
   readonly #revisions = new Map<string, number>();
   readonly #lost: Set<string>;
 
-  /** @param lost Ids of earlier tries of the operation, which were told that they had lost */
+  /** @param lost IDs of earlier attempts of the operation that were reported as lost */
   constructor(bucket: Bucket, lost: Set<string> = new Set()) {
     this.#bucket = bucket;
     this.#lost = lost;
   }
 
-  /** A try was told that it lost. */
+  /** Records an attempt that was reported as lost. */
   noteLost({ txn }: WrongRevision): void {
     if (txn !== undefined) this.#lost.add(txn);
   }
 
-  /** Whether what is there was written by a try that was told that it lost. */
+  /** Reports whether an entry was written by an attempt that was reported as lost. */
   isOwn(entry: Entry | undefined): boolean {
     return entry?.txn !== undefined && this.#lost.has(entry.txn);
   }
@@ -46,40 +47,40 @@ export class Reads {
     return entry;
   }
 
-  /** What was read has been written meanwhile by this try itself. */
+  /** Records that this attempt itself has written a key that it read. */
   forget(): void {
     this.#revisions.clear();
   }
 
-  /** Keys and their revisions; 0 where there was nothing. */
+  /** Keys and their revisions; 0 if they did not exist. */
   get revisions(): ReadonlyMap<string, number> {
     return this.#revisions;
   }
 }
 
-/** Those who read behind one fence, and what they find. */
+/** Readers that share a fence, and their result. */
 interface Group {
   keys: Set<string>;
   found: Promise<Map<string, Entry>>;
 }
 
-/** Confirms reads on one bucket. */
+/** Confirms reads of a bucket. */
 export class Fence {
   readonly #bucket: Bucket;
   readonly #opTimeout: number;
   /** The fence being written. */
   #writing: Promise<unknown> | null = null;
-  /** Who will share the next. */
+  /** The readers that will share the next fence. */
   #waiting: Group | null = null;
 
-  /** @param opTimeout The longest that any caller waits, milliseconds */
+  /** @param opTimeout Maximum time that a caller waits, in milliseconds */
   constructor(bucket: Bucket, opTimeout: number) {
     this.#bucket = bucket;
     this.#opTimeout = opTimeout;
     void this.#bucket.isClustered;
   }
 
-  /** Reads what is there of some keys, as of one moment of this call. */
+  /** Reads keys as of one moment during this call. */
   async read(keys: string[], deadline: number): Promise<Map<string, Entry>> {
     const behind = this.#bucket.isClustered ? await this.#readBehind(keys, deadline) : null;
     const found = new Map<string, Entry>();
@@ -91,10 +92,10 @@ export class Fence {
   }
 
   /**
-   * Makes sure that what was read was so, and not of the operation's own making: a write reaches a
-   * leader that was replaced and the one that replaced it, and either may answer first.
+   * Confirms that the reads were valid and not caused by the operation itself: a write can reach
+   * both a replaced leader and its successor, and either may answer first.
    *
-   * @throws {WrongRevision} When it was not
+   * @throws {WrongRevision} A read was not valid
    */
   async confirm(reads: Reads, deadline: number): Promise<void> {
     if (!this.#bucket.isClustered || reads.revisions.size === 0) return;
@@ -105,36 +106,42 @@ export class Fence {
         throw new StoreError("unavailable", `Write ${key}: interrupted, the outcome is unknown`);
       }
       if ((isThere(entry) ? entry.revision : 0) !== revision) {
-        throw new WrongRevision(`${key} was read from a leader that had been replaced`);
+        throw new WrongRevision(`${key} was read from a replaced leader`);
       }
     }
   }
 
-  /** The sequence of a fence written during this call: who has seen that has seen all that was acknowledged before. */
+  /**
+   * Returns the sequence of a fence written during this call: data at this sequence includes
+   * everything acknowledged before the call.
+   */
   async sequence(deadline: number): Promise<number> {
     return (await this.#readBehind([], deadline)).get(FENCE_KEY)!.revision;
   }
 
-  /** With delete markers. Many share one fence and one read; each waits no longer than it may itself. */
+  /**
+   * Reads keys including delete markers. Concurrent calls share a fence and a read, each with its
+   * own deadline.
+   */
   #readBehind(keys: string[], deadline: number): Promise<Map<string, Entry>> {
     return retry("Confirm a read", deadline, () => {
       let group = this.#waiting;
       if (group === null || group.keys.size + keys.length > BATCH_LIMIT) {
-        // The fence itself is asked for too: with nothing found no sequence would be told.
+        // Includes the fence itself: without any match, the answer would have no sequence.
         group = { keys: new Set([FENCE_KEY]), found: Promise.resolve(new Map()) };
         this.#waiting = group;
         group.found = this.#run(group);
       }
-      for (const it of keys) group.keys.add(it);
+      for (const key of keys) group.keys.add(key);
       return within(left(deadline), group.found, () => {
-        throw new Transient("no word of a majority");
+        throw new Transient("no majority answered");
       });
     });
   }
 
   async #run(group: Group): Promise<Map<string, Entry>> {
     await this.#writing?.catch(() => {});
-    // Who comes from now on may know of writes that this fence is not behind of.
+    // Later callers may depend on writes after this fence.
     if (this.#waiting === group) this.#waiting = null;
     const writing = this.#bucket.put(FENCE_KEY, nuid.next(), Date.now() + this.#opTimeout);
     this.#writing = writing;
@@ -153,19 +160,22 @@ function isThere(entry: Entry | null | undefined): entry is Entry {
   return entry !== null && entry !== undefined && entry.data.length > 0;
 }
 
-/** What {@link isWrittenSince} looks at. */
+/** Options of {@link isWrittenSince}. */
 export interface Since {
-  /** Messages behind this sequence. */
+  /** Messages after this sequence. */
   sequence: number;
   /** Messages before this one. Default: all. */
   until?: number;
-  /** Of these keys. Default: all. */
+  /** The keys to check. Default: all. */
   pattern?: string;
-  /** But not of these keys. Default: fences, which reads leave, and the index of admins. */
+  /** Keys to ignore. Default: fences, which reads write, and the index of admins. */
   except?: (key: string) => boolean;
 }
 
-/** Whether anything stands behind a sequence. Deletions count while their markers are there, which is a day. */
+/**
+ * Reports whether there are messages after a sequence. Deletions count while their markers exist,
+ * for a day.
+ */
 export async function isWrittenSince(
   bucket: Bucket,
   { sequence, until = Infinity, pattern = ">", except = isAside }: Since,
@@ -179,7 +189,7 @@ export async function isWrittenSince(
   }
 }
 
-/** What an answer is that only a confirmed read may give; the rest says nothing of what is stored. */
+/** Reports whether an error depends on stored data, and so requires a confirmed read. */
 export function isDecision(error: unknown): boolean {
   return error instanceof StoreError &&
     !["unavailable", "closed", "aborted", "corrupt", "unsupported"].includes(error.code);

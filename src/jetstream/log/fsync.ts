@@ -1,5 +1,6 @@
 /**
- * Whether a nats-server syncs to disk before it acknowledges. Only its monitoring port tells.
+ * Detects whether a nats-server syncs writes to disk before it acknowledges them, which only its
+ * monitoring port reports.
  *
  * @module
  */
@@ -7,7 +8,7 @@
 /** `always`, `never` (every two minutes or so), or `unknown` (no monitoring port, or no answer). */
 export type FsyncState = "always" | "never" | "unknown";
 
-/** Asks the monitoring port. */
+/** Queries the monitoring port. */
 export async function fsyncState(monitorUrl: string | undefined): Promise<FsyncState> {
   if (monitorUrl === undefined) return "unknown";
   try {

@@ -1,6 +1,6 @@
 /**
- * The mark that a move or an import leaves in the bucket: in progress while it runs or after it was
- * killed, complete with what it brought.
+ * The marker of a move or an import in the bucket: in progress while it runs or after it was
+ * killed, or complete, with its result.
  *
  * @module
  */
@@ -15,39 +15,39 @@ import { whenStuck } from "./stuck.ts";
 import { parseValue, VALUE_VERSION } from "../records/values.ts";
 import { WrongRevision } from "./wire.ts";
 
-/** The mark. */
+/** The marker. */
 export interface Marker {
-  /** Whether everything that was to come has come. */
+  /** Whether the move or import has completed. */
   state: "in_progress" | "complete";
-  /** What left it. */
+  /** What wrote it. */
   by: "migration" | "import";
   /** Identity of the source (`store_id` of the SQLite file); `null` for an import. */
   source: string | null;
-  /** When it began. */
+  /** Start time. */
   startedAt: string;
-  /** When it was complete. */
+  /** Completion time. */
   completedAt?: string;
-  /** What it brought. */
+  /** Number of records. */
   counts?: Counts;
   /** SHA-256 of the records by kind, and of all. */
   digests?: Record<Kind | "all", string>;
-  /** The stream's sequence before the mark was set to complete. */
+  /** The stream's sequence before the marker was set to complete. */
   sequence?: number;
-  /** While what the bucket holds is yet to be saved, and is as it was: the mark before. */
+  /** The previous marker, while the bucket's previous contents are unchanged and not yet saved. */
   replaces?: Marker | null;
-  /** The file that what was replaced was saved to. */
+  /** The file with the saved previous contents. */
   saved?: string;
 }
 
-/** A mark as it was read. */
+/** A marker as read. */
 export interface ReadMarker {
-  /** The mark, `null` for none. */
+  /** The marker; `null` if there is none. */
   marker: Marker | null;
-  /** The revision to expect when it is written. */
+  /** The expected revision for writing it. */
   revision: number;
 }
 
-/** Reads the mark at the leader. */
+/** Reads the marker at the leader. */
 export async function readMarker(bucket: Bucket, deadline: number): Promise<ReadMarker> {
   const entry = await bucket.get(MARKER_KEY, deadline);
   const live = alive(entry);
@@ -56,12 +56,16 @@ export async function readMarker(bucket: Bucket, deadline: number): Promise<Read
   return { marker, revision: live.revision };
 }
 
-/** The error for a mark that somebody else has written meanwhile. */
+/** Creates the error for a marker that another process has written meanwhile. */
 export function takenOver(cause: WrongRevision): StoreError {
-  return new StoreError("conflict", "Another move or import works on this bucket", { cause });
+  return new StoreError("conflict", "Another move or import is using this bucket", { cause });
 }
 
-/** Writes the mark (`null` removes it); `conflict` when somebody else did meanwhile. Returns its revision. */
+/**
+ * Writes the marker, or removes it with `null`; returns its revision.
+ *
+ * @throws {StoreError} conflict: another process has written it meanwhile
+ */
 export async function writeMarker(
   bucket: Bucket,
   marker: Marker | null,
@@ -77,8 +81,10 @@ export async function writeMarker(
 }
 
 /**
- * Writes the mark if nothing in the bucket has changed since the stream ended at `sequence`, fences
- * aside; else `conflict`. `read` is the mark as it was read since.
+ * Writes the marker if nothing in the bucket has changed after `sequence`, except fences. `read` is
+ * the marker as read after that.
+ *
+ * @throws {StoreError} conflict: the bucket has changed
  */
 export async function claimBucket(
   bucket: Bucket,
@@ -96,7 +102,7 @@ export async function claimBucket(
       if (now <= lastSequence || await isWrittenSince(bucket, since, deadline)) {
         throw new StoreError(
           "conflict",
-          `Bucket ${bucket.name} was written since it was checked; stop what uses it, and run this again`,
+          `Bucket ${bucket.name} was written after it was checked; stop the programs that use it and run this again`,
           { cause: error },
         );
       }
@@ -117,14 +123,18 @@ function setMarker(
 }
 
 /**
- * What every batch of a bulk write demands of the mark. A writer that was stopped in the middle, or a
- * batch that a server held back, then changes nothing once another run has taken over or completed.
+ * Returns the condition on the marker for each batch of a bulk write. An interrupted writer or a
+ * delayed batch then changes nothing after another run has taken over or completed.
  */
 export function guardOf(revision: number): { guard: { key: string; revision: number } } {
   return { guard: { key: MARKER_KEY, revision } };
 }
 
-/** Refuses a bucket that holds half of a control plane. */
+/**
+ * Refuses a bucket with an incomplete move or import.
+ *
+ * @throws {StoreError} in_progress: a move or an import did not complete
+ */
 export function refuseInProgress(bucket: Bucket, { marker }: ReadMarker): void {
   if (marker?.state !== "in_progress") return;
   const what = marker.by === "import" ? "An import" : "A migration";

@@ -1,5 +1,6 @@
 /**
- * The stream under the bucket: made, recognised as ours, grown and shrunk in place.
+ * The stream of the bucket: creates it, verifies that it belongs to this program, and changes its
+ * number of replicas.
  *
  * @module
  */
@@ -21,13 +22,17 @@ import { apiCode, CHANGE_TIMEOUT, CODE, manage, NO_ACCOUNT, orNone, wait } from 
 /** The version of the layout described in keys.ts and values.ts. */
 export const LAYOUT_VERSION = 1;
 const LAYOUT_KEY = "unibus.membership.layout";
-/** Stands in the configuration of a copy that is not whole yet. */
+/** Metadata key of an incomplete copy. */
 export const COPYING_KEY = "unibus.membership.copying";
 
-/** Lowest server version: atomic batches came with it. */
+/** The oldest supported server version: the first with atomic batches. */
 export const MIN_SERVER = [2, 12] as const;
 
-/** Throws `unsupported` for a server that cannot hold the store, saying why. */
+/**
+ * Checks that the server can store the bucket.
+ *
+ * @throws {StoreError} unsupported: the server is too old or runs without JetStream
+ */
 export function checkServer(bucket: Bucket): void {
   const info = bucket.nc.info as { version?: string; jetstream?: boolean } | undefined;
   const version = info?.version ?? "unknown";
@@ -49,7 +54,7 @@ export function checkServer(bucket: Bucket): void {
   }
 }
 
-/** Reads the stream's information; `null` when there is no such stream. */
+/** Reads the stream's information; returns `null` if it does not exist. */
 export async function streamInfo(
   bucket: Bucket,
   deadline: number,
@@ -64,9 +69,12 @@ export async function streamInfo(
   }
 }
 
-/** What became of the stream that the bucket was opened on; `null` where it is still there. */
+/**
+ * Describes what happened to the stream on which the bucket was opened; returns `null` if it still
+ * exists.
+ */
 export function lossOf(bucket: Bucket, info: StreamInfo | null): string | null {
-  const restore = "restore what it held from a snapshot or a backup, then open the store again";
+  const restore = "restore its contents from a snapshot or a backup, then open the store again";
   if (info === null) {
     return `Bucket ${bucket.name} was deleted while the store was open; ${restore}`;
   }
@@ -78,7 +86,7 @@ export function lossOf(bucket: Bucket, info: StreamInfo | null): string | null {
   return bucket.loss;
 }
 
-/** Asks the server for {@link lossOf}. */
+/** Queries the server for {@link lossOf}. */
 export async function isStillOpened(bucket: Bucket, deadline: number): Promise<boolean> {
   return lossOf(bucket, await streamInfo(bucket, deadline)) === null;
 }
@@ -131,23 +139,24 @@ function configOf(bucket: Bucket, replicas: number): Partial<StreamConfig> & { n
   };
 }
 
-/** How the stream is wanted. */
+/** Options of {@link ensureStream}. */
 export interface EnsureOptions {
-  /** Copies of the stream; left as it is when not named. */
+  /** Number of copies. Default: unchanged. */
   replicas?: number;
-  /** Bring one that is there to `replicas` too. */
+  /** Whether to change an existing stream to `replicas`. */
   resize: boolean;
-  /** Make it when there is none; else `not_found`. */
+  /** Create it if it does not exist; otherwise throw `not_found`. */
   create: boolean;
-  /** When to give up. */
+  /** When to stop retrying. */
   deadline: number;
-  /** Ends the wait. */
+  /** Aborts the wait. */
   signal?: AbortSignal;
 }
 
 /**
- * Makes the stream, or recognises it as ours and brings it to the number of replicas if it may. Retries while
- * a cold cluster has no leader or not yet all its servers, until the deadline.
+ * Creates the stream, or verifies that it belongs to this program and changes its number of
+ * replicas if allowed. Retries until the deadline while a starting cluster has no leader or is
+ * missing servers.
  */
 export async function ensureStream(bucket: Bucket, options: EnsureOptions): Promise<StreamInfo> {
   const { replicas, deadline, signal } = options;
@@ -166,7 +175,7 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
       if (!options.create) {
         throw new StoreError("not_found", `No bucket ${bucket.name} on this server`, {
           field: "bucket",
-          hint: "check the name; `create: true` makes a new bucket",
+          hint: "check the name, or use `create: true` to create a new bucket",
         });
       }
       const config = configOf(bucket, replicas ?? 1);
@@ -181,11 +190,11 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
       changed = true;
     }
     const ours = recognise(bucket, info);
-    // What was made a moment ago has the number already.
+    // A new stream already has the number.
     const { num_replicas: found } = info.config;
     const wanted = options.resize ? replicas ?? found : found;
     if (ours && found === wanted) {
-      // A node that is down is no reason not to open: only a change waits.
+      // An unreachable node does not prevent opening: only a change waits.
       return changed ? await waitCurrent(bucket, info, deadline, signal) : info;
     }
     changed = true;
@@ -200,7 +209,7 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
       }));
   }
 
-  /** Returns `null` when it is worth another try. */
+  /** Returns `null` if it can be retried. */
   async function attempt(
     wanted: number,
     call: (jsm: JetStreamManager) => Promise<StreamInfo>,
@@ -210,9 +219,9 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
       return await manage(bucket.nc, what, call, { deadline, signal, tryTimeout: CHANGE_TIMEOUT });
     } catch (error) {
       const code = apiCode(error);
-      // Another process was quicker.
+      // Another process was faster.
       if (code === CODE.streamNameInUse) return null;
-      // Servers of a cold cluster may still be starting.
+      // Servers of the cluster may still be starting.
       const scarce = code === CODE.noPeers || code === CODE.insufficientResources;
       if (!scarce || Date.now() + 500 > deadline) throw explained(error, bucket, wanted);
       await wait(500, signal);
@@ -221,12 +230,17 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
   }
 }
 
-/** Whether the stream carries our mark; `refused` when it is somebody else's. */
+/**
+ * Checks that the stream belongs to this program.
+ *
+ * @throws {StoreError} refused: it was created by another program
+ * @throws {StoreError} unsupported: it has a newer layout
+ */
 function recognise(bucket: Bucket, info: StreamInfo): boolean {
   if (info.config.metadata?.[COPYING_KEY] !== undefined) {
     throw new StoreError(
       "in_progress",
-      `Bucket ${bucket.name} is a copy that was not completed; run cluster import again`,
+      `Bucket ${bucket.name} is an incomplete copy; run cluster import again`,
     );
   }
   const layout = info.config.metadata?.[LAYOUT_KEY];
@@ -237,7 +251,7 @@ function recognise(bucket: Bucket, info: StreamInfo): boolean {
     }
     throw new StoreError(
       "refused",
-      `Bucket ${bucket.name} was not made by unibus membership (it holds ${info.state.messages} messages); name another with bucket`,
+      `Bucket ${bucket.name} was not created by unibus membership (it contains ${info.state.messages} messages); use another bucket name`,
     );
   }
   if (layout !== String(LAYOUT_VERSION)) {
@@ -271,7 +285,7 @@ async function waitCurrent(
   }
 }
 
-/** Whether there is a leader and every replica has what the leader has. */
+/** Reports whether there is a leader and every replica is up to date with it. */
 export function isCurrent(info: StreamInfo): boolean {
   const replicas = info.cluster?.replicas ?? [];
   if (info.config.num_replicas <= 1) return replicas.length === 0;
@@ -279,18 +293,18 @@ export function isCurrent(info: StreamInfo): boolean {
     replicas.every(isCurrentReplica);
 }
 
-/** Whether a replica has what the leader has. */
+/** Reports whether a replica is up to date with the leader. */
 export function isCurrentReplica({ current, offline }: PeerInfo): boolean {
   return current && !offline;
 }
 
 /**
- * How long ago, in milliseconds, the leader last heard from enough replicas to be sure that nobody
- * else led. With one replica that is now.
+ * Returns the time in milliseconds since the leader last heard from enough replicas to be sure that
+ * there was no other leader. With one replica this is 0.
  */
 export function quorumAge(info: StreamInfo): number {
   const others = (info.cluster?.replicas ?? [])
-    // A peer that this leader has never heard of is said to be active 0 ns ago.
+    // A peer that this leader has never heard from is reported as active 0 ns ago.
     .map((it) => it.active > 0 ? it.active / 1e6 : Infinity).sort((a, b) => a - b);
   const needed = Math.floor((others.length + 1) / 2);
   return needed === 0 ? 0 : others[needed - 1]!;

@@ -1,10 +1,10 @@
 /**
- * Telling a server whose disk is full from one that is gone for a moment.
+ * Distinguishes a server with a full disk from one that is temporarily unavailable.
  *
- * A nats-server that runs out of disk answers an atomic batch with "incomplete" and a single message
- * with nothing at all, while it answers questions as ever; also when there is room again, until it is
- * restarted. Above its own limit (`max_file_store`, by default a share of what was free when it
- * started) it says "insufficient resources" to a single message.
+ * A nats-server that runs out of disk space answers an atomic batch with "incomplete" and a single
+ * message not at all, while it still answers reads; until it is restarted, even if there is space
+ * again. Above its own limit (`max_file_store`, by default a share of the free space at its start)
+ * it answers a single message with "insufficient resources".
  *
  * @module
  */
@@ -16,14 +16,19 @@ import { FENCE_KEY } from "../records/keys.ts";
 import { quorumAge, streamInfo } from "./stream.ts";
 import { apiCode, CODE, storageFull, Transient, wait } from "./wire.ts";
 
-/** How long writing must have failed before it is looked into, milliseconds. */
+/** Time in milliseconds for which writes must have failed before the cause is checked. */
 const SUSPICIOUS = 1000;
-/** How long a server that answers may take for a small write, milliseconds. */
+/** Time limit of a small write in milliseconds, for a server that answers. */
 const PATIENCE = 4000;
-/** A leader that has not heard from a majority for longer may have been replaced, milliseconds. */
+/**
+ * Time in milliseconds without contact to a majority after which a leader may have been replaced.
+ */
 const QUORUM_AGE = 2000;
 
-/** For `onOpen` of a write: `unavailable`, and why, once the server answers and stores nothing. */
+/**
+ * Creates the `onOpen` callback of a write: throws `unavailable` with the cause if the server
+ * answers but stores nothing.
+ */
 export function whenStuck(bucket: Bucket): () => Promise<void> {
   let checked = Date.now();
   return async () => {
@@ -49,11 +54,11 @@ async function refuseStuck(bucket: Bucket): Promise<void> {
     }
   } while (Date.now() < until);
   if (await isHealthy(bucket)) {
-    throw storageFull(what, "it answers, but stores nothing since its disk was full or failed");
+    throw storageFull(what, "it answers but stores nothing, because its disk was full or failed");
   }
 }
 
-/** Whether the server knows of nothing that keeps it from writing. */
+/** Reports whether the server knows no reason why it cannot write. */
 async function isHealthy(bucket: Bucket): Promise<boolean> {
   try {
     const info = await streamInfo(bucket, Date.now() + 1000);

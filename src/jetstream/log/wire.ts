@@ -1,6 +1,6 @@
 /**
- * What the JetStream library does not do: deadlines with retries, raw header bytes, the few requests
- * that it has no method for, and what its errors mean to a transaction.
+ * Complements the JetStream library: deadlines with retries, raw header bytes, requests that it has
+ * no method for, and the mapping of its errors.
  *
  * @module
  */
@@ -20,19 +20,22 @@ import { StoreError } from "../../core/errors.ts";
 /** A write lost its compare-and-set: the key's revision is not the expected one. */
 export class WrongRevision extends Error {
   override readonly name = "WrongRevision";
-  /** The id of the try that was told so. A leader that had been replaced may have, and another made it. */
+  /**
+   * The ID of the attempt. It may have been rejected by a replaced leader but written by its
+   * successor.
+   */
   txn?: string;
 }
 
-/** No answer, or one that another try may turn into a better one. The outcome of a write is open. */
+/** No answer, or an error that a retry may resolve. The outcome of a write is unknown. */
 export class Transient extends Error {
   override readonly name = "Transient";
 }
 
-/** Rejected because another write of the key is under way: this one was not made. */
+/** Rejected because another write of the key is in progress: this one was not made. */
 export class InFlight extends Transient {}
 
-/** A single guarded write whose outcome is open. */
+/** A single guarded write with an unknown outcome. */
 export class Ambiguous extends Error {}
 
 /** Subscribes. Throws `Transient` or `closed`. */
@@ -48,7 +51,7 @@ export function subscribe(
   }
 }
 
-/** JetStream's error codes that we act on; the first five have names in the library. */
+/** JetStream error codes that are handled; the first five have names in the library. */
 export const CODE = {
   notEnabledForAccount: JetStreamApiCodes.JetStreamNotEnabledForAccount,
   noMessage: JetStreamApiCodes.NoMessageFound,
@@ -82,19 +85,19 @@ export function rawHeaders(lines: string): MsgHdrs {
   return { encode: () => bytes } as unknown as MsgHdrs;
 }
 
-/** Milliseconds left until `deadline`, at least 1. */
+/** Returns the milliseconds until `deadline`, at least 1. */
 export function left(deadline: number): number {
   return Math.max(1, deadline - Date.now());
 }
 
-/** Waits; rejects with `aborted` when the signal is aborted. */
+/** Waits; rejects with `aborted` if the signal is aborted. */
 export async function wait(ms: number, signal?: AbortSignal): Promise<void> {
   await pause(ms, signal).catch(() => {
     throw aborted(signal!);
   });
 }
 
-/** The error for a caller's own signal. */
+/** Creates the error for an aborted signal of the caller. */
 export function aborted(signal: AbortSignal): StoreError {
   return new StoreError("aborted", "Aborted by the caller's signal", { cause: signal.reason });
 }
@@ -127,7 +130,7 @@ export function publish(
   }
 }
 
-/** What to do where the server does not let the connection use JetStream. */
+/** Hint for a connection that is not permitted to use JetStream. */
 export const NO_ACCOUNT =
   "these credentials may not use the bucket: connect with the service keys, or to an account with JetStream";
 
@@ -138,7 +141,7 @@ export function ofConnection(nc: NatsConnection, cause: unknown): Error {
     return new StoreError("closed", "The connection is closed", { cause });
   }
   if (inner instanceof errors.PermissionViolationError) {
-    return new StoreError("unavailable", `The server forbids it: ${inner.message}`, {
+    return new StoreError("unavailable", `The server denied permission: ${inner.message}`, {
       cause,
       hint: NO_ACCOUNT,
     });
@@ -147,14 +150,14 @@ export function ofConnection(nc: NatsConnection, cause: unknown): Error {
   return new Transient(text, { cause });
 }
 
-/** The libraries wrap what failed: a request's error, "JetStream is not enabled". */
+/** Unwraps errors of the libraries, such as a request's error or "JetStream is not enabled". */
 function rootOf(cause: unknown): unknown {
   let root = cause;
   while (root instanceof Error && root.cause instanceof Error) root = root.cause;
   return root;
 }
 
-/** Waits for the library's answer; rejects with what its error means. `what` was attempted. */
+/** Waits for the library's answer; rejects with a mapped error. `what` describes the attempt. */
 export async function answered<T>(
   nc: NatsConnection,
   what: string,
@@ -171,11 +174,14 @@ export async function answered<T>(
 
 /** Limits of a call to JetStream. */
 export interface CallOptions {
-  /** Ends the tries, in milliseconds since the epoch. */
+  /** Deadline of the attempts, in milliseconds since the epoch. */
   deadline: number;
-  /** Milliseconds for one try: a request sent while there is no leader is dropped. Default 2,000. */
+  /**
+   * Timeout of an attempt in milliseconds: a request sent while there is no leader is dropped.
+   * Default 2,000.
+   */
   tryTimeout?: number;
-  /** Ends the tries. */
+  /** Aborts the attempts. */
   signal?: AbortSignal | undefined;
 }
 
@@ -229,7 +235,7 @@ export function ask<T>(
   }, signal);
 }
 
-/** The error for a server that has no room to store anything. */
+/** Creates the error for a server with full storage. */
 export function storageFull(what: string, found: string, cause?: unknown): StoreError {
   return new StoreError(
     "unavailable",
@@ -239,7 +245,7 @@ export function storageFull(what: string, found: string, cause?: unknown): Store
   );
 }
 
-/** Returns what an error answer means; `what` was attempted. */
+/** Maps an error answer; `what` describes the attempt. */
 export function ofApi(error: JetStreamApiError, what: string): Error {
   const { code = 0, status, message } = error;
   if (code === CODE.wrongLastSequenceInFlight) return new InFlight(message);
@@ -262,14 +268,14 @@ export function ofApi(error: JetStreamApiError, what: string): Error {
   });
 }
 
-/** Parses an answer that came past the library; throws what its error means. */
+/** Parses an answer received without the library; throws a mapped error. */
 export function parseAnswer<T>(msg: Msg, what: string): T {
   const answer = parseJson<T & { error?: ApiError }>(msg);
   if (answer.error) throw ofApi(new JetStreamApiError(answer.error), what);
   return answer;
 }
 
-/** Parses an answer. Throws `Transient` where it is not JSON. */
+/** Parses an answer. Throws `Transient` if it is not JSON. */
 export function parseJson<T>(msg: Msg): T {
   try {
     return msg.json();
@@ -279,8 +285,8 @@ export function parseJson<T>(msg: Msg): T {
 }
 
 /**
- * Tries `attempt` until it answers, the deadline passes (`unavailable`) or it fails for good. The
- * one place that says what is retried: what is `Transient`, with a growing pause.
+ * Calls `attempt` until it succeeds, fails permanently, or the deadline passes (`unavailable`).
+ * Retries only `Transient` errors, with increasing delays.
  */
 export async function retry<T>(
   what: string,
@@ -296,7 +302,7 @@ export async function retry<T>(
       if (!(error instanceof Transient)) throw error;
       const pause = Math.min(20 * 2 ** Math.min(tries, 5), 250) * (0.5 + Math.random() / 2);
       if (Date.now() + pause >= deadline) {
-        throw new StoreError("unavailable", `${what}: ${error.message} (${tries} tries)`, {
+        throw new StoreError("unavailable", `${what}: ${error.message} (${tries} attempts)`, {
           cause: error,
         });
       }
