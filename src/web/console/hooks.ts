@@ -110,7 +110,7 @@ export function useLive(live: Live): LiveState {
   return state;
 }
 
-/** The time, told anew every `step` milliseconds. */
+/** Returns the time, updated every `step` milliseconds. */
 export function useNow(step: number): number {
   const [now, setNow] = useState(Date.now());
   useEffect(() => {

@@ -21,12 +21,12 @@ export class Names {
   readonly #queue: string[] = [];
   #under = 0;
 
-  /** Makes one that knows nobody. */
+  /** Creates an empty cache. */
   constructor(api: Pick<Api, "getUser">) {
     this.#api = api;
   }
 
-  /** A name: null where there is no such user, undefined where nobody knows yet. */
+  /** Returns a name: null if the user does not exist, undefined if it is not known yet. */
   get(signPub: string): string | null | undefined {
     return this.#known.get(signPub);
   }
@@ -36,7 +36,7 @@ export class Names {
     for (const { signPub, handle } of users) this.#set(signPub, handle);
   }
 
-  /** Notes that a user is no more. */
+  /** Records that a user was deleted. */
   forget(signPub: string): void {
     this.#set(signPub, null);
   }

@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 /**
- * The invite's token, out of the link's fragment: what stands behind `#` is sent to nobody.
+ * Reads the invite's token from the link's fragment: browsers do not send the part after `#`.
  *
  * @module
  */

@@ -21,7 +21,7 @@ export function siteUrl(): string {
 /**
  * Makes what calls go through.
  *
- * @param signer Who signs; null: nobody, for what anyone may read
+ * @param signer Signs the requests; null for public requests
  * @param site Where the control plane is. Default: where the page came from
  */
 export function callerOf(signer: Signer | null, site: string = siteUrl()): Caller {

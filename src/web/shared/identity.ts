@@ -25,7 +25,7 @@ export function peek(text: string): PublicKeys & { locked: boolean } {
 /**
  * Writes an identity file.
  *
- * @param passphrase Without one, whoever has the file has the identity
+ * @param passphrase Encrypts the file; without one, anyone who has the file has the identity
  */
 export async function writeIdentity(
   secrets: Secrets,

@@ -19,7 +19,7 @@ export interface Api extends Calls {
 /**
  * Makes it of what signs and carries requests.
  *
- * @param onEnded Called when an answer says that whoever is signed in is no admin any more
+ * @param onEnded Called when an answer says that the signed-in user is no longer an admin
  */
 export function apiOf(
   caller: Pick<Caller, "call" | "timeout" | "clockOffset">,

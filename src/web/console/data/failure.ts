@@ -12,11 +12,11 @@ import { reasonOf } from "../../shared/api.ts";
 export type FailureKind =
   /** The server refused or failed. */
   | "problem"
-  /** Nobody answered. */
+  /** No server answered. */
   | "unreachable"
   /** The clock here and that of the server differ too much. */
   | "clock"
-  /** Whoever is signed in is no admin any more. */
+  /** The signed-in user is no longer an admin. */
   | "ended";
 
 /** Particulars of a {@link Failure}. */
@@ -73,7 +73,7 @@ export function failureOf(error: unknown): Failure {
   return new Failure(kind, message, particulars);
 }
 
-/** Whether somebody here ended it, so that nothing is to be said. */
+/** Reports whether this page aborted the request, so that no error is shown. */
 export function isAborted(error: unknown): boolean {
   return isStoreError(error, "aborted") && answerOf(error) === null;
 }

@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 /**
- * The live connection: one poll after the other for what changes, for as long as somebody is signed
- * in. What it hears of makes the views read anew.
+ * The live connection: polls for changes while a user is signed in, and makes the affected views
+ * reload.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Change } from "../../../core/operations.ts";
 import type { Api } from "./api.ts";
 import { type Failure, failureOf, isAborted } from "./failure.ts";
 
-/** How the connection does. */
+/** The state of the connection. */
 export interface LiveState {
   /** Newest first; at most {@link KEPT}. */
   readonly changes: readonly Change[];
@@ -18,21 +18,21 @@ export interface LiveState {
   readonly connection: "first" | "live" | "lost";
   /** Why it is lost. */
   readonly failure: Failure | null;
-  /** When it is tried again, milliseconds; null while it is being tried. */
+  /** Time of the next attempt in milliseconds; null during an attempt. */
   readonly retryAt: number | null;
-  /** Grow when something of that kind may have changed. */
+  /** Incremented when records of this kind may have changed. */
   readonly users: number;
   readonly invites: number;
   readonly rooms: number;
 }
 
-/** How long the server holds a poll for changes, seconds. */
+/** Time in seconds that the server holds a poll. */
 const WAIT_S = 25;
-/** Changes that are kept. */
+/** Maximum number of changes kept. */
 export const KEPT = 500;
-/** Shortest and longest wait before it is tried again, milliseconds. */
+/** Shortest and longest delay before a retry in milliseconds. */
 const RETRY = { first: 1_000, most: 10_000 };
-/** Views read anew at most this often, milliseconds. */
+/** Minimum interval between reloads of a view in milliseconds. */
 const GATHER = 400;
 
 /** The connection. */
@@ -54,7 +54,7 @@ export class Live {
   #gathered = new Set<"users" | "invites" | "rooms">();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Makes one; {@link start} begins. */
+  /** Creates a connection; {@link start} starts it. */
   constructor(api: Api, self: string) {
     this.#api = api;
     this.#self = self;
@@ -81,7 +81,7 @@ export class Live {
     this.#wake();
   }
 
-  /** Something was changed here: what is shown is read anew at once. */
+  /** Records a change made in this page: affected views reload immediately. */
   touch(...kinds: ("users" | "invites" | "rooms")[]): void {
     for (const kind of kinds) this.#gathered.add(kind);
     this.#flush();
@@ -118,14 +118,14 @@ export class Live {
         after = next;
         wait = RETRY.first;
         this.#take(items, isFirst || reset);
-        // Others may have changed anything while nobody heard of it.
+        // Anything may have changed while the connection was lost.
         const missed = (reset && !isFirst) || this.#state.connection === "lost";
         this.#set({ connection: "live", failure: null, retryAt: null });
         if (missed) this.touch("users", "invites", "rooms");
       } catch (error) {
         if (signal.aborted || isAborted(error)) return;
         const failure = failureOf(error);
-        // The session has ended; whoever carries requests has told.
+        // The session has ended, which the request layer has reported.
         if (failure.kind === "ended") return;
         const pause = Math.max(wait, (failure.particulars.retryAfter ?? 0) * 1000);
         this.#set({ connection: "lost", failure, retryAt: Date.now() + pause });
@@ -145,7 +145,7 @@ export class Live {
         resolve();
       };
       const timer = setTimeout(this.#wake, ms);
-      // Whoever comes back to the page need not wait for what a hidden page puts off.
+      // When the page becomes visible again, polling resumes immediately.
       document.addEventListener("visibilitychange", () => {
         if (document.visibilityState === "visible") this.#wake();
       }, over);
@@ -198,7 +198,7 @@ function kindsOf({ kind, about, action }: Change): ("users" | "invites" | "rooms
     if (about.room !== undefined) return ["rooms"];
     return about.user === undefined ? ["users", "invites", "rooms"] : ["users", "rooms", "invites"];
   }
-  // Whoever registers spends an invite.
+  // A registration uses an invite.
   if (action === "register") return ["users", "invites"];
   // A roster says who is active.
   return kind === "users" ? ["users", "rooms"] : [kind];

@@ -15,7 +15,7 @@ import type { Names } from "../names.ts";
 
 /** A session. */
 export interface Session {
-  /** Asks the server, as whoever is signed in. */
+  /** Calls the server as the signed-in user. */
   readonly api: Api;
   /** Who that is. */
   readonly me: User;
@@ -37,7 +37,7 @@ export function useSession(): Session {
   return useContext(SessionContext)!;
 }
 
-/** The time by the server's clock, told anew every `step` milliseconds. */
+/** Returns the time by the server's clock, updated every `step` milliseconds. */
 export function useServerNow(step: number): number {
   const { api } = useSession();
   return useNow(step) + api.clockOffset();
@@ -53,7 +53,7 @@ export function useKept<T>(name: string, initial: T): [T, (value: T) => void] {
   }];
 }
 
-/** The name of a user: null where there is none, undefined while it is looked up. */
+/** Returns the name of a user: null if there is none, undefined while it is being looked up. */
 export function useName(signPub: string): string | null | undefined {
   const { names } = useSession();
   const [, draw] = useState(0);

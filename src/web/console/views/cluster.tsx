@@ -35,7 +35,7 @@ export function ClusterView({ cluster }: { cluster: ClusterStatus }): JSX.Elemen
         )}
       </p>
       {nodes.length === 0
-        ? <Empty>The nodes are not known to this server.</Empty>
+        ? <Empty>This server has no information about the nodes.</Empty>
         : <Table caption="Nodes" columns={NODE_COLUMNS} rows={nodes} id={(it) => it.name} />}
       {buckets.map((it) => <BucketView key={it.bucket} it={it} />)}
     </>
@@ -62,16 +62,16 @@ const NODE_COLUMNS: Column<ClusterNode>[] = [
     head: "Fsync",
     cell: (it) =>
       it.syncs === null
-        ? "not known"
+        ? "unknown"
         : it.syncs
         ? "before each acknowledgement"
         : <Badge look="warn">later</Badge>,
   },
-  { head: "Version", cell: (it) => it.version ?? "not known" },
+  { head: "Version", cell: (it) => it.version ?? "unknown" },
 ];
 
 function Current({ current, reachable }: Health): JSX.Element {
-  if (current === null) return <>not known</>;
+  if (current === null) return <>unknown</>;
   if (!current) return <Badge look="warn">no</Badge>;
   // A node that is gone is told as it last was.
   return reachable ? <Badge look="good">yes</Badge> : <span class="muted">as last reported</span>;
@@ -90,7 +90,7 @@ function BucketView({ it }: { it: BucketStatus }): JSX.Element {
         {it.whole ? <Badge look="good">up to date</Badge> : <Badge look="warn">degraded</Badge>}
       </h3>
       <p class="muted">
-        {it.replicas === null ? "Copies not known" : counted(it.replicas, "copy", "copies")}
+        {it.replicas === null ? "Copies unknown" : counted(it.replicas, "copy", "copies")}
         {it.messages !== null && `, ${counted(it.messages, "message")}`}
         {it.bytes !== null && `, ${bytes(it.bytes)}`}
       </p>

@@ -191,7 +191,7 @@ function Outcome({ it, now }: { it: Invite; now: number }): JSX.Element {
       {state === "used" && (
         <>
           {" "}
-          by {it.usedBy === null ? "somebody" : <Who signPub={it.usedBy} />}
+          by {it.usedBy === null ? "an unknown user" : <Who signPub={it.usedBy} />}
         </>
       )}
     </>

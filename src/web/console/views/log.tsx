@@ -87,9 +87,9 @@ export function Log(): JSX.Element {
           </div>
         )}
       <p class="muted small">
-        The newest {KEPT}{" "}
-        changes since the server you reach has started, those of other servers and the command line
-        as “elsewhere”. For a record that lasts, keep the server's own log.
+        The latest {KEPT}{" "}
+        changes since this server started. Changes made by other servers or the command line are
+        shown as “elsewhere”. For a permanent record, keep the server's own log.
       </p>
     </>
   );

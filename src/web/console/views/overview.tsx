@@ -125,7 +125,7 @@ function Figures(
       <Figure
         name="Blobs"
         value={usage.data === null
-          ? usage.failure === null ? "…" : "not known"
+          ? usage.failure === null ? "…" : "unknown"
           : blobs == null
           ? "not stored here"
           : bytes(blobs.bytes)}
@@ -171,7 +171,7 @@ function Kept({ status }: { status: ServerStatus }): JSX.Element {
             to three servers: <code>membershipd migrate-to-kv</code>.
           </p>
         )
-        : <p>NATS JetStream; its nodes are not known to this server.</p>}
+        : <p>NATS JetStream; this server has no information about its nodes.</p>}
     </section>
   );
 }

@@ -142,7 +142,7 @@ function useRosters(
 /** Whether everybody has the current key. */
 export function Coverage({ roster }: { roster: Summary | null | undefined }): JSX.Element {
   if (roster === undefined) return <span class="muted">…</span>;
-  if (roster === null) return <span class="muted">not known</span>;
+  if (roster === null) return <span class="muted">unknown</span>;
   return roster.lacking === 0
     ? <Badge look="good">up to date</Badge>
     : <Badge look="warn">{counted(roster.lacking, "member")} without</Badge>;
