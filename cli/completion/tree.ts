@@ -25,7 +25,7 @@ export interface Flag {
   help: string;
   /** What it takes, `null` for nothing. */
   values: Values | null;
-  /** What it is when it is not given, for people. */
+  /** Its default value, for display. */
   fallback: string | null;
 }
 
@@ -33,7 +33,7 @@ export interface Flag {
 export interface Arg extends Values {
   /** What it is. */
   help: string;
-  /** Whether it must be given. */
+  /** Whether it is required. */
   required: boolean;
 }
 
@@ -58,13 +58,13 @@ export interface Node {
 /** Names of values that are files; `a` and `b` are the two states that `snapshot diff` compares. */
 const FILES = new Set(["file", "path", "a", "b"]);
 
-/** The settings of the server take few words where their reader says so. */
+/** The choices of the server's settings, from their parsers. */
 const WORDS = new Map(KEYS.map((key) => {
   const { flag, read } = SPECS[key];
   return [flag, (read as { words?: readonly string[] }).words ?? []];
 }));
 
-/** Reads a command and those below it. */
+/** Converts a command and its subcommands. */
 export function treeOf(parsed: CommandUnknownOpts, path: string[] = []): Node {
   const help = parsed.createHelp();
   return {
@@ -91,7 +91,7 @@ export function treeOf(parsed: CommandUnknownOpts, path: string[] = []): Node {
   };
 }
 
-/** A command and all below it, each before its own. */
+/** Lists a command and all its subcommands, parents first. */
 export function nodesOf(node: Node): Node[] {
   return [node, ...node.commands.flatMap(nodesOf)];
 }
