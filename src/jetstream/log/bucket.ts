@@ -1,6 +1,6 @@
 /**
- * A KV bucket for transactions: reads at the leader, batched reads, and compare-and-set writes of
- * one message or one atomic batch.
+ * One KV bucket for transactions: reads at the leader, many keys in one read, and writes of one message
+ * or one atomic batch, each compared and set on revisions.
  *
  * Sources: NATS ADR-8 (key-value layout), ADR-31 (direct and batched get), ADR-50 (atomic batch).
  *
@@ -33,28 +33,22 @@ import {
   WrongRevision,
 } from "./wire.ts";
 
-/** Maximum number of messages of an atomic batch; the server's limit. */
+/** Most messages of one atomic batch; the server's limit. */
 export const BATCH_LIMIT = 1000;
-/** Maximum number of subjects that a batched get can match; the server's limit. */
+/** Most subjects one batched get may match; the server's limit. */
 export const MULTI_LIMIT = 1024;
-/**
- * Lifetime of a delete marker. A reader that was disconnected for longer must read everything
- * again.
- */
+/** How long a delete marker stays. A reader that was away for longer must read everything again. */
 export const MARKER_TTL_SECONDS = 24 * 3600;
 
-/**
- * Maximum number of batches in flight; the server's limit is 50 per stream, for all clients
- * together.
- */
+/** Batches in flight; the server takes 50 a stream, from all clients together. */
 const BATCHES_AT_ONCE = 12;
-/** Timeout of an attempt in milliseconds: a request sent while there is no leader is dropped. */
+/** Milliseconds for one try: a request sent while there is no leader is dropped. */
 const TRY_TIMEOUT = 1500;
 /** The same for a large batch. */
 const LARGE_TRY_TIMEOUT = 5000;
-/** Maximum delay in milliseconds before a replica that is behind is queried again. */
+/** The longest pause before a replica that is behind is asked again, milliseconds. */
 const SETTLING = 16;
-/** Header with the ID of a transaction, on its first message. */
+/** Header with the id of a transaction, on its first message. */
 const TXN = "Unibus-Txn";
 const TXN_LINE = new RegExp(`^${TXN}: (\\S+)`, "m");
 
@@ -66,7 +60,7 @@ export interface Entry {
   revision: number;
   /** The value; empty for a delete marker. */
   data: Uint8Array;
-  /** The ID of the transaction, if the message was its first. */
+  /** The id of the transaction, where the message was the first of one. */
   txn?: string;
 }
 
@@ -76,55 +70,33 @@ export interface Write {
   key: string;
   /** The new value; `null` deletes. */
   value: string | null;
-  /** The expected revision of the key; 0 if it must not exist. */
+  /** The revision the key must have now; 0 for none. */
   expect?: number;
-  /** Another key and its expected revision, instead of this key's. */
+  /** Another key and the revision it must have, instead of this one's. */
   guard?: { key: string; revision: number };
-<<<<<<< HEAD
   /** The last sequence that the stream must have now. */
-=======
-  /** The expected last sequence of the stream. */
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
   lastSequence?: number;
 }
 
-/** Options of {@link Bucket.commit}. */
+/** What {@link Bucket.commit} takes besides writes and deadline. */
 export interface CommitOptions {
-  /** Aborts the attempts. */
+  /** Ends the tries. */
   signal?: AbortSignal | undefined;
-<<<<<<< HEAD
   /** Whether a guarded single message may be sent again: while the guard holds, no other client writes its key. */
   alone?: boolean;
   /** Called after a try with an unknown outcome, before the next; what it throws ends the tries. */
-=======
-  /**
-   * A guarded single message can be retried: while the guard holds, no other client writes its key.
-   */
-  alone?: boolean;
-  /**
-   * Called after an attempt with an unknown outcome, before the next; an exception ends the
-   * attempts.
-   */
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
   onOpen?: () => Promise<void>;
 }
 
-/** Is notified of acknowledged writes, and detects that the stream has changed unexpectedly. */
+/** What is told of acknowledged writes, and may know that the stream is not what it was. */
 export interface Witness {
   /** The last sequence of the stream that it has seen. */
   readonly received: number;
-  /**
-   * Called with the sequence of an acknowledged write, and the value of {@link received} before it
-   * was sent.
-   */
+  /** Takes the sequence of an acknowledged write, and what {@link received} was before it was sent. */
   acknowledged(sequence: number, received: number): void;
 }
 
-<<<<<<< HEAD
 /** Thrown when more keys match than one batched get returns. */
-=======
-/** More keys match than a batched get can return. */
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
 export class TooMany extends Error {}
 
 /** A bucket on a connection. */
@@ -135,26 +107,15 @@ export class Bucket {
   readonly name: string;
   /** The stream's name. */
   readonly stream: string;
-<<<<<<< HEAD
   /** When the opened stream was created; empty when not known. */
   created = "";
   /** Whether opening created it. */
   isNew = false;
   /** Set when the stream was found to be a different one: nothing is read or written then. */
-=======
-  /** Creation time of the stream on which the bucket was opened; empty if not recorded. */
-  created = "";
-  /** Whether opening created it. */
-  isNew = false;
-  /** Set when the stream was found to be a different one; all reads and writes then fail. */
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
   loss: string | null = null;
-  /**
-   * Set when a follower found that the stream lost or changed messages; has the same effect as
-   * {@link loss}.
-   */
+  /** Set when a follower found that the stream lost or changed something: as with {@link loss}. */
   alarm: StoreError | null = null;
-  /** The witness that is notified of acknowledged writes. */
+  /** Who is told of acknowledged writes. */
   witness: Witness | null = null;
   readonly #prefix: string;
   readonly #js: JetStreamClient;
@@ -170,58 +131,36 @@ export class Bucket {
     this.#js = jetstream(nc);
   }
 
-<<<<<<< HEAD
   /** Whether the server is in a cluster: a single one cannot be cut off from others. */
   get isClustered(): boolean {
     // Without a connection the server is not known; the next is expected to be like the last.
-=======
-  /** Reports whether the server is part of a cluster; a standalone server cannot be isolated. */
-  get isClustered(): boolean {
-    // While disconnected there is no server info; assume that the next server is like the last.
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
     const { info } = this.nc;
     if (info !== undefined) this.#isClustered = "cluster" in info && Boolean(info.cluster);
     return this.#isClustered;
   }
 
-  /** Returns the subject of a key or pattern. */
+  /** The subject of a key or of a pattern. */
   subject(key: string): string {
     return this.#prefix + key;
   }
 
-  /** Returns the key of a subject. */
+  /** The key of a subject. */
   key(subject: string): string {
     return subject.slice(this.#prefix.length);
   }
 
-  /**
-   * Reads a key's last message, or a pattern's newest one, at the leader; returns `null` if there
-   * is none.
-   */
+  /** Reads a key's last message at the leader, of a pattern the newest; `null` when there is none. */
   get(key: string, deadline: number): Promise<Entry | null> {
     return this.#read(`Read ${key}`, { last_by_subj: this.subject(key) }, deadline);
   }
 
-  /** Reads the first message that matches `pattern`, starting at `sequence`, at the leader. */
+  /** Reads at the leader the first message that matches `pattern` from `sequence` on. */
   next(pattern: string, sequence: number, deadline: number): Promise<Entry | null> {
     const query = { seq: sequence, next_by_subj: this.subject(pattern) };
     return this.#read(`Read ${pattern}`, query, deadline);
   }
 
-<<<<<<< HEAD
   #read(what: string, query: LeaderQuery, deadline: number): Promise<Entry | null> {
-=======
-  /**
-   * Replaces the library's `getMessage`, which takes 7 µs longer, a fourteenth of the time of a
-   * read.
-   */
-  #read(
-    what: string,
-    query: LastForMsgRequest | Required<NextMsgRequest>,
-    deadline: number,
-  ): Promise<Entry | null> {
-    const body = JSON.stringify(query);
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
     return retry(what, deadline, async () => {
       this.#refuseLost();
       const timeout = Math.min(left(deadline), TRY_TIMEOUT);
@@ -239,10 +178,10 @@ export class Bucket {
   }
 
   /**
-   * Reads the last messages of all matching keys at one sequence, which is at least `minimum`. Any
-   * replica may answer; one that is behind is queried again. Delete markers are omitted.
+   * Reads the last messages of all keys that match, as of one sequence which is at least `minimum`
+   * (any replica may answer, a slow one is asked again). Delete markers are left out.
    *
-   * @throws {TooMany} More than {@link MULTI_LIMIT} keys match
+   * @throws {TooMany} Above {@link MULTI_LIMIT} matches
    */
   async getMany(
     patterns: string[],
@@ -254,25 +193,21 @@ export class Bucket {
     return found;
   }
 
-<<<<<<< HEAD
   /** Reads a key's last message as of a moment of this call, even if the leader changed. */
-=======
-  /** Reads a key's last message as of a moment during this call, even after a change of leader. */
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
   async #getNow(key: string, deadline: number): Promise<Entry | null> {
     if (!this.isClustered) return await this.get(key, deadline);
     const sequence = await this.put(FENCE_KEY, nuid.next(), deadline);
     return (await this.getLast([key, FENCE_KEY], sequence, deadline)).get(key) ?? null;
   }
 
-  /** Like {@link getMany}, including delete markers. */
+  /** As {@link getMany}, with delete markers. */
   getLast(patterns: string[], minimum: number, deadline: number): Promise<Map<string, Entry>> {
     const subjects = patterns.map((it) => this.subject(it));
     return retry(`Read ${patterns[0]}`, deadline, async () => {
       this.#refuseLost();
       const found = new Map<string, Entry>();
       let upTo = await this.#collect(subjects, Math.min(left(deadline), TRY_TIMEOUT), found);
-      // A replica receives acknowledged writes with a short delay.
+      // A replica has a moment later what was just acknowledged.
       for (let pause = 1; upTo !== null && upTo < minimum && pause <= SETTLING; pause *= 2) {
         await wait(Math.min(pause, left(deadline)));
         found.clear();
@@ -282,7 +217,7 @@ export class Bucket {
         if (upTo < minimum) throw new Transient(`replica at sequence ${upTo}, not yet ${minimum}`);
         return found;
       }
-      // No match, and the replica's sequence is unknown: query the leader, one pattern at a time.
+      // No match, and the replica's sequence is not known: ask the leader, one pattern at a time.
       for (const pattern of patterns) {
         const entry = await this.next(pattern, 1, deadline);
         if (entry !== null) throw new Transient("replica behind");
@@ -291,7 +226,7 @@ export class Bucket {
     });
   }
 
-  /** Returns the sequence of the answer; `null` if nothing matched. */
+  /** Returns the sequence that the answer holds for; `null` when nothing matched. */
   async #collect(
     subjects: string[],
     timeout: number,
@@ -310,16 +245,11 @@ export class Bucket {
   }
 
   /**
-<<<<<<< HEAD
    * Writes all or nothing: one message by itself, several as an atomic batch. Tries again when the
    * outcome of a try is unknown, and recognises an earlier try by the transaction's id.
-=======
-   * Writes all or nothing: a single message, or an atomic batch. Retries attempts with an unknown
-   * outcome, and detects by the transaction's ID whether an earlier attempt succeeded.
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
    *
    * @returns The sequence of the last message
-   * @throws {WrongRevision} An expected revision does not match
+   * @throws {WrongRevision} When an expectation does not hold
    */
   async commit(
     writes: Write[],
@@ -341,12 +271,7 @@ export class Bucket {
           : await this.#publishBatch(writes, txn, timeout, what);
       } catch (error) {
         if (error instanceof Transient && !(error instanceof InFlight)) {
-<<<<<<< HEAD
           // Not sent again: a late first try could undo what others write in the meantime.
-=======
-          // Not retried: a late first attempt could overwrite what others have written in the
-          // meantime.
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
           if (writes.length === 1 && first.guard !== undefined && !alone) {
             throw new Ambiguous("", { cause: error });
           }
@@ -355,19 +280,11 @@ export class Bucket {
         }
         if (error instanceof WrongRevision) error.txn = txn;
         if (!(error instanceof WrongRevision) || !open) throw error;
-<<<<<<< HEAD
         // Not only from the leader: one that was replaced would not know of the successful try.
         const now = await this.#getNow(first.key, deadline);
         if (now?.txn === txn) return now.revision + writes.length - 1;
         if (now !== null && now.revision > (first.expect ?? now.revision)) {
           // Another client wrote since; whether after our write or instead of it is not known.
-=======
-        // Not only from the leader: a replaced leader would not know the successful attempt.
-        const now = await this.#getNow(first.key, deadline);
-        if (now?.txn === txn) return now.revision + writes.length - 1;
-        if (now !== null && now.revision > (first.expect ?? now.revision)) {
-          // Another client wrote the key, either after our write or instead of it; unknown which.
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
           throw new StoreError("unavailable", `${what}: interrupted, the outcome is unknown`, {
             cause: error,
           });
@@ -377,14 +294,7 @@ export class Bucket {
     }, signal);
   }
 
-<<<<<<< HEAD
   /** Writes one message without an expectation, in one try; rejects with `Transient` when the outcome is unknown. */
-=======
-  /**
-   * Writes one message unconditionally in one attempt; rejects with `Transient` if the outcome is
-   * unknown.
-   */
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
   put(key: string, value: string, deadline: number): Promise<number> {
     const timeout = Math.min(left(deadline), TRY_TIMEOUT);
     return this.#publish({ key, value }, nuid.next(), timeout, `Write ${key}`);
@@ -486,23 +396,12 @@ export class Bucket {
   }
 }
 
-<<<<<<< HEAD
 /** The revision to expect of a key as it was read: 0 for one that never was. */
-=======
-interface StoredMessage {
-  subject: string;
-  seq: number;
-  data?: string;
-  hdrs?: string;
-}
-
-/** Returns the expected revision of a key as read: 0 if it never existed. */
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
 export function revisionOf(entry: Entry | null): number {
   return entry?.revision ?? 0;
 }
 
-/** Returns the entry, or `null` if there is none or it is a delete marker. */
+/** The entry, or `null` for none and for a delete marker. */
 export function alive(entry: Entry | null): Entry | null {
   return entry !== null && entry.data.length > 0 ? entry : null;
 }

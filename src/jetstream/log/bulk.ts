@@ -1,11 +1,6 @@
 /**
-<<<<<<< HEAD
  * Writes many entries fast: atomic batches, several in flight, in order, each retried until it is
  * stored. Raw puts and deletes, for a bucket that no other client writes.
-=======
- * Writes many entries fast: several atomic batches in flight, in order, each retried until it
- * succeeds. Unconditional puts and deletes, for a bucket without other writers.
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
  *
  * @module
  */
@@ -15,7 +10,6 @@ import { takenOver } from "./marker.ts";
 import { whenStuck } from "./stuck.ts";
 import { aborted, WrongRevision } from "./wire.ts";
 
-<<<<<<< HEAD
 /** Options of {@link BulkWriter}. */
 export interface BulkOptions {
   /** Batches in flight. Default 4. */
@@ -28,20 +22,6 @@ export interface BulkOptions {
    */
   guard?: { key: string; revision: number };
   /** Ends it: batches in flight are finished, no more are sent. */
-=======
-/** Options of a bulk write. */
-export interface BulkOptions {
-  /** Batches in flight. Default 4. */
-  inFlight?: number;
-  /** Time limit of a batch in milliseconds. Default 120,000. */
-  batchTimeout?: number;
-  /**
-   * A key and its expected revision, else `conflict`: prevents a batch that a server delayed from
-   * being written after the bulk write has ended.
-   */
-  guard?: { key: string; revision: number };
-  /** Aborts the bulk write: batches in flight complete, no more are sent. */
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
   signal?: AbortSignal;
 }
 
@@ -66,31 +46,19 @@ export class BulkWriter {
     this.#guard = options.guard;
   }
 
-<<<<<<< HEAD
   /** Weight of the acknowledged entries. */
-=======
-  /** Total weight of the acknowledged entries. */
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
   get done(): number {
     return this.#done;
   }
 
-<<<<<<< HEAD
   /** Adds a put, or a delete for `null`. Returns a promise when the caller has to wait. */
-=======
-  /** Adds a put, or a delete for `null`. Returns a promise if the caller must wait. */
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
   write(key: string, value: string | null, weight = 1): Promise<void> | undefined {
     this.#batch.push({ key, value });
     this.#weight += weight;
     return this.#batch.length < BATCH_LIMIT ? undefined : this.#send();
   }
 
-<<<<<<< HEAD
   /** Sends the rest and waits until all entries are stored. */
-=======
-  /** Sends the remaining entries and waits until all are acknowledged. */
->>>>>>> 06acc0f (Word the log's and the completions' docstrings plainly)
   async flush(): Promise<void> {
     if (this.#batch.length > 0) await this.#send();
     await Promise.all(this.#running);
