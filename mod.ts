@@ -27,7 +27,14 @@ export type { RestoreOptions } from "./src/core/backend.ts";
 export { removeUser } from "./src/core/remove_user.ts";
 export { LIMITS } from "./src/core/validate.ts";
 export type { JetStreamOptions, StoreWarning } from "./src/jetstream/mod.ts";
-export { followStore, openJetStream, type OpenJetStreamOptions } from "./src/follower/mod.ts";
+export {
+  followStore,
+  openJetStream,
+  type OpenJetStreamOptions,
+  promoteFollower,
+  type PromoteOptions,
+  type PromoteReport,
+} from "./src/follower/mod.ts";
 export type { Follower, FollowerState, FollowOptions } from "./src/follower/mod.ts";
 export type { Connection, NatsOptions, TlsOptions } from "./src/nats/connection/connect.ts";
 export { openSqlite, type SqliteOptions } from "./src/sqlite/mod.ts";

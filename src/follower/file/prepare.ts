@@ -11,8 +11,10 @@ import { type Place, setRole } from "../../sqlite/file/role.ts";
 import { dropChecks } from "../../sqlite/file/schema.ts";
 import { Thread } from "./thread.ts";
 
-/** Ends the name of the file whose lock says who applies. */
-const LOCK = ".follower-lock";
+/** The file whose lock says who applies to the file at an absolute path. */
+export function lockOf(path: string): string {
+  return `${path}.follower-lock`;
+}
 
 /**
  * Opens the file of a follower, created where there is none.
@@ -35,6 +37,6 @@ export function openFile(path: string, place: Place): Thread {
       setRole(db, "follower", place);
     },
   }).db.close();
-  makeFile(file + LOCK);
-  return new Thread(file, file + LOCK);
+  makeFile(lockOf(file));
+  return new Thread(file, lockOf(file));
 }

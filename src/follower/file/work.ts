@@ -163,7 +163,11 @@ export function work(
         return false;
       }
       locked = candidate;
-      return true;
+      // Promoted meanwhile: it is nobody's follower.
+      const { role } = db.prepare("SELECT role FROM file_role").get()!;
+      if (role === "follower") return true;
+      locked.close();
+      throw new Error(`the file is a ${role} now`);
     },
     held: () => reads.held(),
     load: (source) => {

@@ -1,0 +1,171 @@
+/**
+ * Makes the file of a follower the primary of the control plane.
+ *
+ * @module
+ */
+
+import type { DatabaseSync } from "node:sqlite";
+import { StoreError } from "../../core/errors.ts";
+import { connect, run, transaction, value } from "../../sqlite/file/connect.ts";
+import { causeOf, isBusy, toStoreError } from "../../sqlite/file/errors.ts";
+import { absolute, exists, inspectLeftovers, requireWritable } from "../../sqlite/file/file.ts";
+import { missing } from "../../sqlite/file/leftovers.ts";
+import { type FileRole, readRole, setRole } from "../../sqlite/file/role.ts";
+import { createChecks, migrate, schemaVersion, setMeta } from "../../sqlite/file/schema.ts";
+import { checkHealth } from "../../sqlite/health.ts";
+import { parseAlarm } from "../stream/alarms.ts";
+import type { Held } from "./messages.ts";
+import { lockOf } from "./prepare.ts";
+import { reading } from "./reading.ts";
+
+/** The file of a follower that nobody applies to meanwhile. */
+export interface StillFile extends Disposable {
+  /** Absolute path. */
+  readonly path: string;
+  /** What it is. */
+  readonly role: FileRole;
+  /** What it holds. */
+  readonly held: Held;
+  /** The database. */
+  readonly db: DatabaseSync;
+}
+
+/**
+ * Opens the file of a follower and keeps every applier out until it is closed.
+ *
+ * @throws {StoreError} `not_found`; `refused`: it is not a follower, or another process applies to it
+ */
+export function openStill(db: string): StillFile {
+  const path = absolute(db);
+  const error = exists(path) ? null : missing(path, false);
+  if (error !== null) throw error;
+  inspectLeftovers(path, { busyTimeout: 5000 });
+  requireWritable(path);
+  const lock = lockApplier(path);
+  let file: DatabaseSync | null = null;
+  try {
+    file = connect(path, { busyTimeout: 5000 });
+    schemaVersion(file, path);
+    const role = readRole(file);
+    if (role.role !== "follower") {
+      throw new StoreError("refused", `Opening ${path}: it is not the file of a follower`, {
+        field: "role",
+      });
+    }
+    migrate(file, path, { at: new Date().toISOString() });
+    const held = reading(file).held();
+    if (held === null) {
+      throw new StoreError("refused", `Opening ${path}: it was never loaded from its bucket`, {
+        field: "position",
+      });
+    }
+    const open = file;
+    return {
+      path,
+      role,
+      held,
+      db: file,
+      [Symbol.dispose]() {
+        open.close();
+        lock.close();
+      },
+    };
+  } catch (error) {
+    file?.close();
+    lock.close();
+    throw toStoreError(error, `Opening ${path}`);
+  }
+}
+
+function lockApplier(path: string): DatabaseSync {
+  let lock: DatabaseSync | null = null;
+  try {
+    lock = connect(lockOf(path), { busyTimeout: 0 });
+    run(lock, "BEGIN EXCLUSIVE");
+    return lock;
+  } catch (error) {
+    lock?.close();
+    if (!isBusy(causeOf(error))) throw toStoreError(error, `Opening ${path}`);
+    throw new StoreError("refused", `Opening ${path}: another process follows a bucket with it`, {
+      field: "db",
+      hint: "stop membershipd on this machine first",
+    });
+  }
+}
+
+/**
+ * Refuses a file that is not exact, holds records that break a rule or was damaged. `force` takes one
+ * whose stream had changed: the file is then the copy that is right.
+ *
+ * @throws {StoreError} `refused`; `corrupt`: the file is damaged
+ */
+export function requireComplete({ path, db, held }: StillFile, force = false): void {
+  const refuse = (field: string, found: string, hint: string) => {
+    throw new StoreError("refused", `Checking ${path}: ${found}`, { field, hint });
+  };
+  if (!held.exact) {
+    refuse(
+      "position",
+      `it is not exact at position ${held.position}: it may lack a part of a transaction`,
+      "let it follow its bucket until it is exact, or use the follower of another node",
+    );
+  }
+  if (held.quarantined > 0) {
+    refuse(
+      "quarantined",
+      `${held.quarantined} records of its bucket are invalid, and are not in its tables`,
+      "repair them in the bucket with membershipd doctor --repair, or use an earlier backup",
+    );
+  }
+  if (held.alarm !== null && !force) {
+    refuse(
+      "alarm",
+      `its bucket was found damaged: ${parseAlarm(held.alarm).message}`,
+      "--force takes the file as the copy that is right",
+    );
+  }
+  checkHealth(db, path);
+}
+
+/** What a flip sets. */
+export interface FlipOptions {
+  /** The generation of the control plane from now on. */
+  generation: number;
+  /** Identity of the control plane. Default: the file's own. */
+  storeId?: string | undefined;
+}
+
+/**
+ * Makes a file that was checked a primary, in one transaction that takes the same time whatever its
+ * size. Changes of rooms that were not complete are undone.
+ *
+ * @returns The rooms whose changes were undone
+ */
+export function flip({ path, db }: StillFile, { generation, storeId }: FlipOptions): string[] {
+  try {
+    const undone = transaction(db, "BEGIN IMMEDIATE", () => {
+      const rooms = db.prepare("SELECT room_id, op FROM follower_pending").all();
+      const forget = db.prepare("DELETE FROM rooms WHERE id = ?");
+      // The new keys of a rekey are those of an epoch that the room has not reached.
+      const trim = db.prepare(
+        `DELETE FROM room_keys WHERE room_id = ?1
+         AND epoch > (SELECT epoch FROM rooms WHERE id = ?1)`,
+      );
+      for (const { room_id: id, op } of rooms) (op === "rekey" ? trim : forget).run(id!);
+      createChecks(db);
+      setRole(db, "primary", null);
+      db.prepare("UPDATE file_role SET generation = ?, journey = NULL").run(generation);
+      if (storeId !== undefined) setMeta(db, "store_id", storeId);
+      run(db, "DELETE FROM follower");
+      return rooms.map(({ room_id }) => String(room_id));
+    });
+    // What a follower knew is of no use; whoever opens the file next needs none of it to be gone.
+    for (const name of ["entries", "others", "pending", "quarantine"]) {
+      run(db, `DELETE FROM follower_${name}`);
+    }
+    value(db, "PRAGMA wal_checkpoint(TRUNCATE)");
+    return undone;
+  } catch (error) {
+    throw toStoreError(error, `Promoting ${path}`);
+  }
+}
