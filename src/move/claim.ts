@@ -31,7 +31,12 @@ export interface Claim {
 export async function claimTarget(
   bucket: Bucket,
   plan: Plan,
-  { source, path, signal }: { source: string; path: string; signal?: AbortSignal | undefined },
+  { source, path, generation, signal }: {
+    source: string;
+    path: string;
+    generation: number;
+    signal?: AbortSignal | undefined;
+  },
 ): Promise<Claim> {
   const { saved } = plan.state === "resumed" ? plan.read.marker! : {};
   const marker: Marker = {
@@ -39,6 +44,7 @@ export async function claimTarget(
     by: "migration",
     source,
     startedAt: new Date().toISOString(),
+    generation,
     ...(saved === undefined ? {} : { saved }),
   };
   if (plan.state !== "replaced") {

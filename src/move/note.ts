@@ -14,10 +14,13 @@ export function noteMove(
   source: SqliteSource,
   bucket: Bucket,
   { servers = bucket.nc.getServer() }: JetStreamOptions,
+  generation: number,
 ): void {
   // Without user and password, because more people can read the file than may migrate it.
   const place = { bucket: bucket.name, servers: [servers].flat().map(showServers) };
-  const { at: _, ...before } = source.getMoved() ?? { at: "" };
-  if (JSON.stringify(before) === JSON.stringify(place)) return;
-  source.setMoved({ ...place, at: new Date().toISOString() });
+  const { role, place: last, generation: before } = source.role;
+  const { at: _, ...known } = last ?? { at: "" };
+  const isNoted = role === "moved" && JSON.stringify(known) === JSON.stringify(place);
+  if (isNoted && before === generation) return;
+  source.setMoved({ ...place, at: new Date().toISOString() }, generation);
 }

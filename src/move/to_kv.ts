@@ -92,8 +92,10 @@ export async function migrateSqliteToKv(options: SqliteToKvOptions): Promise<Mov
     }
     report.backup = await backUp(source, counts, total, steps, options);
     const { bucket } = target;
-    await move({ bucket, source, total, steps, signal: options.signal }, plan, report);
-    noteMove(source, bucket, options.nats);
+    const generation = generationAfter(source, plan);
+    const work = { bucket, source, generation, total, steps, signal: options.signal };
+    await move(work, plan, report);
+    noteMove(source, bucket, options.nats, generation);
     steps.finish(total);
     return report;
   } finally {
@@ -121,6 +123,8 @@ async function backUp(
 interface Work {
   bucket: Bucket;
   source: SqliteSource;
+  /** The generation of the control plane in the bucket. */
+  generation: number;
   /** Number of records in the source. */
   total: number;
   steps: Steps;
@@ -128,10 +132,15 @@ interface Work {
 }
 
 async function move(work: Work, plan: Plan, report: MoveReport): Promise<void> {
-  const { bucket, source, steps, signal } = work;
+  const { bucket, source, generation, steps, signal } = work;
   steps.check();
   const { storeId, path } = source;
-  const claim = await claimTarget(bucket, plan, { source: storeId, path, signal });
+  const claim = await claimTarget(bucket, plan, {
+    source: storeId,
+    path,
+    generation,
+    signal,
+  });
   report.saved = claim.marker.saved ?? null;
   const { guard } = guardOf(claim.revision);
   const begun = await markFilled(bucket, claim.marker, guard, soon());
@@ -266,4 +275,11 @@ async function demandNone(diffs: AsyncGenerator<Diff>): Promise<void> {
       `Verification found ${count} differences: ${found.join(", ")}${count > 5 ? ", …" : ""}`,
     );
   }
+}
+
+/** The generation of the bucket: one more than the file's, unless this move has brought it already. */
+function generationAfter(source: SqliteSource, { state, read }: Plan): number {
+  const { role, generation } = source.role;
+  const before = state === "repeated" ? read.marker?.generation ?? 0 : 0;
+  return Math.max(before, role === "moved" ? generation : generation + 1);
 }

@@ -24,9 +24,10 @@ import { Problems } from "../core/checks/problems.ts";
 import { SnapshotDigest } from "../snapshot/mod.ts";
 import { openSource } from "../sqlite/file/source.ts";
 import { createTarget } from "../sqlite/file/target.ts";
+import { type Becomes, takeFollower } from "./from_follower.ts";
 import { clearLeftovers, partialOf, putInPlace, removeFile } from "./place.ts";
 import { digestsOf, soon, Steps } from "./steps.ts";
-import type { MoveOptions, MoveReport, TargetState } from "./types.ts";
+import type { KvToSqliteOptions, MoveReport, TargetState } from "./types.ts";
 import { refuseInvalid } from "./valid.ts";
 
 /** Key in the file's `meta` table: digest of all records that this migration wrote. */
@@ -65,7 +66,7 @@ interface Existing {
  * console.log(report.counts, report.digests);
  * ```
  */
-export async function migrateKvToSqlite(options: MoveOptions): Promise<MoveReport> {
+export async function migrateKvToSqlite(options: KvToSqliteOptions): Promise<MoveReport> {
   const { signal, dryRun = false } = options;
   const steps = new Steps(options);
   steps.begin("preflight", 0);
@@ -106,8 +107,21 @@ export async function migrateKvToSqlite(options: MoveOptions): Promise<MoveRepor
       clearLeftovers(path);
       const storeId = found.storeId ?? read.marker?.source ?? undefined;
       try {
-        await fill(bucket, partial, storeId, report, guess, steps, signal);
-        await verify(bucket, partial, report, steps, signal);
+        const generation = (read.marker?.generation ?? 0) + 1;
+        const becomes = { storeId, generation, digestKey: WRITTEN };
+        const { follower } = options;
+        if (follower === undefined) {
+          await fill(bucket, partial, becomes, report, guess, steps, signal);
+          await verify(bucket, partial, report, steps, signal);
+        } else {
+          const given = { ...options, follower };
+          const taken = await takeFollower(bucket, given, partial, becomes, steps);
+          report.counts = taken.summary.counts;
+          report.digests = digestsOf(taken.summary);
+          // Made a primary by a run that was killed: the bucket may have changed since.
+          if (taken.position === null) await verify(bucket, partial, report, steps, signal);
+          else await requireUnchanged(bucket, taken.position);
+        }
         steps.check();
         report.backup = putInPlace(path);
       } catch (error) {
@@ -164,14 +178,17 @@ async function countRecords(bucket: Bucket, signal?: AbortSignal): Promise<Count
 async function fill(
   bucket: Bucket,
   partial: string,
-  storeId: string | undefined,
+  { storeId, generation }: Becomes,
   report: MoveReport,
   guess: number,
   steps: Steps,
   signal?: AbortSignal,
 ): Promise<void> {
   steps.begin("copy", guess);
-  using target = createTarget(partial, storeId === undefined ? {} : { storeId });
+  using target = createTarget(partial, {
+    generation,
+    ...(storeId === undefined ? {} : { storeId }),
+  });
   const digest = new SnapshotDigest();
   async function* observed(): AsyncGenerator<StoreRecord> {
     let done = 0;
@@ -227,16 +244,19 @@ async function verify(
     if (isAside(key)) continue;
     if (found.push(`${change} ${key}`) >= 5) break;
   }
-  const last = (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;
-  const since = { sequence: report.sequence };
-  if (last < report.sequence || await isWrittenSince(bucket, since, soon())) {
-    throw new StoreError(
-      "conflict",
-      `Bucket ${bucket.name} was written during the migration`,
-      { hint: "stop the servers, then run the migration again" },
-    );
-  }
+  await requireUnchanged(bucket, report.sequence);
   if (found.length > 0 || digest.summary().digest !== report.digests?.all) {
     throw new StoreError("mismatch", `Verification found differences: ${found.join(", ")}`);
   }
+}
+
+/** `conflict` when the bucket was written after a sequence. */
+async function requireUnchanged(bucket: Bucket, sequence: number): Promise<void> {
+  const last = (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;
+  if (last >= sequence && !await isWrittenSince(bucket, { sequence }, soon())) return;
+  throw new StoreError(
+    "conflict",
+    `Bucket ${bucket.name} was written during the migration`,
+    { hint: "stop the servers, then run the migration again" },
+  );
 }

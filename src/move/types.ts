@@ -44,6 +44,15 @@ export interface SqliteToKvOptions extends MoveOptions {
   backup?: boolean | string;
 }
 
+/** Options of {@link migrateKvToSqlite}. */
+export interface KvToSqliteOptions extends MoveOptions {
+  /**
+   * The file of a follower of the bucket: it is brought up to date and becomes the file at `db`, so that
+   * nothing is copied. It must be on the same file system. Default: copy the bucket.
+   */
+  follower?: string;
+}
+
 /** The state in which the target was found. */
 export type TargetState =
   | "absent"

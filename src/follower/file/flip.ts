@@ -8,9 +8,16 @@ import type { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
 import { connect, run, transaction, value } from "../../sqlite/file/connect.ts";
 import { causeOf, isBusy, toStoreError } from "../../sqlite/file/errors.ts";
-import { absolute, exists, inspectLeftovers, requireWritable } from "../../sqlite/file/file.ts";
+import {
+  absolute,
+  exists,
+  inspectLeftovers,
+  inUse,
+  requireWritable,
+  tryWriting,
+} from "../../sqlite/file/file.ts";
 import { missing } from "../../sqlite/file/leftovers.ts";
-import { type FileRole, readRole, setRole } from "../../sqlite/file/role.ts";
+import { type FileRole, readRole, setGeneration, setRole } from "../../sqlite/file/role.ts";
 import { createChecks, migrate, schemaVersion, setMeta } from "../../sqlite/file/schema.ts";
 import { checkHealth } from "../../sqlite/health.ts";
 import { parseAlarm } from "../stream/alarms.ts";
@@ -44,8 +51,9 @@ export function openStill(db: string): StillFile {
   const lock = lockApplier(path);
   let file: DatabaseSync | null = null;
   try {
-    file = connect(path, { busyTimeout: 5000 });
+    file = connect(path, { busyTimeout: 500, exclusive: true });
     schemaVersion(file, path);
+    tryWriting(file, "BEGIN EXCLUSIVE");
     const role = readRole(file);
     if (role.role !== "follower") {
       throw new StoreError("refused", `Opening ${path}: it is not the file of a follower`, {
@@ -73,6 +81,7 @@ export function openStill(db: string): StillFile {
   } catch (error) {
     file?.close();
     lock.close();
+    if (isBusy(causeOf(error))) throw inUse(path, error);
     throw toStoreError(error, `Opening ${path}`);
   }
 }
@@ -154,7 +163,7 @@ export function flip({ path, db }: StillFile, { generation, storeId }: FlipOptio
       for (const { room_id: id, op } of rooms) (op === "rekey" ? trim : forget).run(id!);
       createChecks(db);
       setRole(db, "primary", null);
-      db.prepare("UPDATE file_role SET generation = ?, journey = NULL").run(generation);
+      setGeneration(db, generation);
       if (storeId !== undefined) setMeta(db, "store_id", storeId);
       run(db, "DELETE FROM follower");
       return rooms.map(({ room_id }) => String(room_id));

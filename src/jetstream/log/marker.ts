@@ -37,6 +37,8 @@ export interface Marker {
   replaces?: Marker | null;
   /** The file with the saved previous contents. */
   saved?: string;
+  /** The generation of the control plane: grows with each change of sides. Default 0. */
+  generation?: number;
 }
 
 /** A marker as read. */

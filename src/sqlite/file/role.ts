@@ -81,6 +81,11 @@ export function setRole(db: DatabaseSync, role: Role, place: Place | null): void
   db.prepare("UPDATE file_role SET role = ?, place = ?").run(role, text);
 }
 
+/** Sets the generation of the control plane in a database; it takes part in no live move. */
+export function setGeneration(db: DatabaseSync, generation: number): void {
+  db.prepare("UPDATE file_role SET generation = ?, journey = NULL").run(generation);
+}
+
 /** Describes a bucket for people. */
 function showPlace({ bucket, servers }: Place): string {
   return `bucket ${bucket}${servers.length === 0 ? "" : ` on ${servers.join(", ")}`}`;

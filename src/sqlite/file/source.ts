@@ -12,7 +12,7 @@ import type { Counts, Kind, StoreRecord } from "../../core/model.ts";
 import { type RecordKey, recordKey } from "../../core/order.ts";
 import { allRecords, allRows } from "./all_rows.ts";
 import { backup } from "./backup.ts";
-import { connect, MEMORY } from "./connect.ts";
+import { connect, MEMORY, transaction } from "./connect.ts";
 import { causeOf, isBusy, isReadOnly, toStoreError } from "./errors.ts";
 import {
   absolute,
@@ -27,7 +27,14 @@ import {
 import { checkHealth } from "../health.ts";
 import { missing } from "./leftovers.ts";
 import { asArrays, countRecords, type Row, type Table, TABLES } from "../rows.ts";
-import { type Place, readMoved, refuseOtherUse, setRole } from "./role.ts";
+import {
+  type FileRole,
+  type Place,
+  readRole,
+  refuseOtherUse,
+  setGeneration,
+  setRole,
+} from "./role.ts";
 import { getMeta, migrate, OLDEST_READ, schemaVersion } from "./schema.ts";
 
 /** Options of {@link openSource}. */
@@ -60,10 +67,10 @@ export interface SqliteSource extends Disposable {
   get(kind: Kind, key: RecordKey): StoreRecord | null;
   /** Returns a value of the `meta` table, or `null`. */
   getMeta(key: string): string | null;
-  /** Returns where the control plane has moved; `null` if it has not. */
-  getMoved(): Place | null;
-  /** Stores where the control plane has moved, durably. */
-  setMoved(moved: Place): void;
+  /** What the file is. */
+  readonly role: FileRole;
+  /** Stores where the control plane has moved and its generation there, durably. */
+  setMoved(moved: Place, generation: number): void;
   /**
    * Copies the database to a new file and syncs it to disk.
    *
@@ -149,11 +156,16 @@ function source(db: DatabaseSync, path: string, version: number): SqliteSource {
     stored: storedIn(db, path),
     get: (kind, key) => guarded(() => get(kind, key)),
     getMeta: (key) => guarded(() => getMeta(db, key)),
-    getMoved: () => guarded(() => readMoved(db)),
-    setMoved: (moved) =>
+    get role() {
+      return guarded(() => readRole(db));
+    },
+    setMoved: (moved, generation) =>
       guarded(() => {
         migrate(db, path, moved);
-        setRole(db, "moved", moved);
+        transaction(db, "BEGIN IMMEDIATE", () => {
+          setRole(db, "moved", moved);
+          setGeneration(db, generation);
+        });
       }),
     backupTo: (to) => backup(db, path, to),
     close,

@@ -13,6 +13,7 @@ import { MEMORY, rollback, run, value } from "./connect.ts";
 import { toCallersError, toStoreError } from "./errors.ts";
 import { absolute, makeFile, openDatabase } from "./file.ts";
 import { countRecords, inserter } from "../rows.ts";
+import { setGeneration } from "./role.ts";
 import { getMeta, liftChecks, setMeta } from "./schema.ts";
 import { storeIdOf } from "./source.ts";
 
@@ -20,6 +21,8 @@ import { storeIdOf } from "./source.ts";
 export interface TargetOptions {
   /** Identity of the control plane. Default: a new one. */
   storeId?: string;
+  /** The generation of the control plane. Default 0. */
+  generation?: number;
 }
 
 /** A new file that is locked exclusively until it is closed. */
@@ -102,7 +105,7 @@ export function createTarget(path: string, options: TargetOptions = {}): SqliteT
 }
 
 function openNew(file: string, options: TargetOptions): DatabaseSync {
-  const { storeId } = options;
+  const { storeId, generation = 0 } = options;
   try {
     const { db } = openDatabase(file, {
       busyTimeout: 500,
@@ -110,6 +113,7 @@ function openNew(file: string, options: TargetOptions): DatabaseSync {
       exclusive: true,
       cacheKiB: 32 * 1024,
       at: new Date().toISOString(),
+      onNew: (db) => setGeneration(db, generation),
       ...(storeId === undefined ? {} : { storeId }),
     });
     return db;
