@@ -9,7 +9,7 @@ import type { Counts } from "../core/model.ts";
 import { type JetStreamOptions, openBucket } from "../jetstream/mod.ts";
 import { FENCE_KEY } from "../jetstream/records/keys.ts";
 import { countRecords } from "../sqlite/rows.ts";
-import { flip, openStill, requireComplete, type StillFile } from "./file/flip.ts";
+import { flip, openStill, requireComplete, type StillFile } from "./flip.ts";
 import { fenceValue } from "./stream/digests.ts";
 
 /** Options of {@link promoteFollower}. */

@@ -8,7 +8,7 @@ import { existsSync, renameSync } from "node:fs";
 import { StoreError } from "../core/errors.ts";
 import { validRecords } from "../core/checks/integrity.ts";
 import { Problems } from "../core/checks/problems.ts";
-import { flip, openStill, requireComplete } from "../follower/file/flip.ts";
+import { flip, openStill, requireComplete } from "../follower/flip.ts";
 import { lockOf } from "../follower/file/prepare.ts";
 import { follow } from "../follower/follow.ts";
 import type { Bucket } from "../jetstream/log/bucket.ts";

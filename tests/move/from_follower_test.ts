@@ -7,7 +7,7 @@ import {
   openJetStream,
   openSqlite,
 } from "../../mod.ts";
-import { flip, openStill } from "../../src/follower/file/flip.ts";
+import { flip, openStill } from "../../src/follower/flip.ts";
 import { roleOf } from "../../src/sqlite/file/role.ts";
 import { setMeta } from "../../src/sqlite/file/schema.ts";
 import { testServer } from "../helpers/nats.ts";

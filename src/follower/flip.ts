@@ -5,9 +5,9 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import { StoreError } from "../../core/errors.ts";
-import { connect, run, transaction, value } from "../../sqlite/file/connect.ts";
-import { causeOf, isBusy, toStoreError } from "../../sqlite/file/errors.ts";
+import { StoreError } from "../core/errors.ts";
+import { connect, run, transaction, value } from "../sqlite/file/connect.ts";
+import { causeOf, isBusy, toStoreError } from "../sqlite/file/errors.ts";
 import {
   absolute,
   exists,
@@ -15,15 +15,15 @@ import {
   inUse,
   requireWritable,
   tryWriting,
-} from "../../sqlite/file/file.ts";
-import { missing } from "../../sqlite/file/leftovers.ts";
-import { type FileRole, readRole, setGeneration, setRole } from "../../sqlite/file/role.ts";
-import { createChecks, migrate, schemaVersion, setMeta } from "../../sqlite/file/schema.ts";
-import { checkHealth } from "../../sqlite/health.ts";
-import { parseAlarm } from "../stream/alarms.ts";
-import type { Held } from "./messages.ts";
-import { lockOf } from "./prepare.ts";
-import { reading } from "./reading.ts";
+} from "../sqlite/file/file.ts";
+import { missing } from "../sqlite/file/leftovers.ts";
+import { type FileRole, readRole, setGeneration, setRole } from "../sqlite/file/role.ts";
+import { createChecks, migrate, schemaVersion, setMeta } from "../sqlite/file/schema.ts";
+import { checkHealth } from "../sqlite/health.ts";
+import { parseAlarm } from "./stream/alarms.ts";
+import type { Held } from "./file/messages.ts";
+import { lockOf } from "./file/prepare.ts";
+import { reading } from "./file/reading.ts";
 
 /** The file of a follower that nobody applies to meanwhile. */
 export interface StillFile extends Disposable {
