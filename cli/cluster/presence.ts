@@ -26,6 +26,20 @@ export interface Presence {
   bucket: string | null;
   /** Fingerprint of its public service keys; null without a service key file. */
   keys: string | null;
+  /** Where its second copy of the bucket stands; null or missing where it keeps none. */
+  follower?: FollowerPresence | null;
+}
+
+/** A second copy of the bucket beside a node. */
+export interface FollowerPresence {
+  /** Sequence of the stream that it ends at. */
+  position: number;
+  /** Messages that it is behind; null if unknown. */
+  lag: number | null;
+  /** Whether it lacks nothing up to its position. */
+  exact: boolean;
+  /** Why the stream is not what it was; null if there is no such reason. */
+  alarm: string | null;
 }
 
 /**
@@ -40,10 +54,14 @@ export function fingerprint({ service, system, issuer }: ServiceKeys): string {
 /** Answers requests for this process until the connection is closed. */
 export function answerPresence(
   connection: NatsConnection,
-  { node, bucket, keys }: Omit<Presence, "version">,
+  { node, bucket, keys }: Omit<Presence, "version" | "follower">,
+  follower: () => FollowerPresence | null = () => null,
 ): void {
-  const text = JSON.stringify({ node, version: VERSION, bucket, keys } satisfies Presence);
-  connection.subscribe(SUBJECT, { callback: (error, msg) => void (error ?? msg.respond(text)) });
+  const text = () =>
+    JSON.stringify(
+      { node, version: VERSION, bucket, keys, follower: follower() } satisfies Presence,
+    );
+  connection.subscribe(SUBJECT, { callback: (error, msg) => void (error ?? msg.respond(text())) });
 }
 
 /** Collects answers until each of these nodes has answered, at most for {@link PATIENCE_MS}. */
@@ -105,5 +123,8 @@ export function presenceProblems(
         "all nodes and restart them",
       ]
       : [],
+    ...found.filter((it) => (it.follower?.alarm ?? null) !== null).map(({ node, follower }) =>
+      `membershipd${node === null ? "" : ` on ${node}`} admits nobody: ${follower!.alarm}`
+    ),
   ];
 }

@@ -6,10 +6,12 @@
 
 import type { BlobStore } from "../../src/blobs/types.ts";
 import type { ControlPlane } from "../../src/http/options.ts";
+import type { Follower } from "../../src/follower/types.ts";
 import type { Fetching } from "../../src/http/serve/types.ts";
 import type { AuthCallout } from "../../src/nats/types.ts";
 import type { ClusterStatus } from "../../src/core/operations.ts";
 import type { Store } from "../../src/core/store.ts";
+import type { StoreWarning } from "../../src/jetstream/mod.ts";
 import { orAbort } from "../../src/core/async/wait.ts";
 import { makeFolder } from "../store/folder.ts";
 import { authoritiesOf } from "./authorities.ts";
@@ -17,10 +19,11 @@ import { besides, isEmpty, refuseEmpty, wasMoved } from "./checks/beside.ts";
 import type { Bus } from "./bus.ts";
 import type { Inspection } from "./certificates.ts";
 import { calloutEvents, httpEvents } from "./log/events.ts";
+import { checkFollower, measureFollower, openBeside } from "./follower.ts";
 import { hasConsole, isManaged, isPublic } from "../settings/guards.ts";
 import type { Log } from "../terminal/log.ts";
 import { maxBlobStore } from "./checks/room.ts";
-import type { Settings } from "../settings/settings.ts";
+import { followerPath, type Settings } from "../settings/settings.ts";
 import type { Undo } from "./undo.ts";
 
 /** What the components need. */
@@ -43,6 +46,8 @@ export interface Storage {
   store: Store;
   /** The blobs. */
   blobs: BlobStore;
+  /** The second copy of the control plane; `null` where none is kept. */
+  follower: Follower | null;
 }
 
 /** Opens the store and the blobs on the local disk; returns null if both are in JetStream. */
@@ -56,7 +61,7 @@ export async function openLocal({ settings, undo, log }: Surroundings): Promise<
   const { openDiskBlobs } = await import("../../src/blobs/mod.ts");
   const blobs = await openDiskBlobs(settings.storeDir, { reserve: settings.diskReserve });
   undo.add("blobs", () => blobs.close());
-  return { store, blobs };
+  return { store, blobs, follower: null };
 }
 
 function tellCreated(log: Log, where: Record<string, string>): void {
@@ -80,7 +85,6 @@ export async function openReplicated(
   const bucket = settings.bucket ?? "UNIBUS";
   // Only for new buckets: a start must not undo a `cluster scale`.
   const replicas = settings.replicas === null ? {} : { replicas: settings.replicas, resize: false };
-  const { openJetStream } = await import("../../src/jetstream/mod.ts");
   const { openObjectBlobs } = await import("../../src/blobs/mod.ts");
   const { findStream } = await import("../../src/jetstream/cluster/copies.ts");
   const waiting = setInterval(() => log("info", "store.waiting", { bucket }), WAITING_MS);
@@ -90,25 +94,29 @@ export async function openReplicated(
       const there = await findStream(connection, `KV_${bucket}`, Date.now() + MAKE_MS, signal);
       if (there === null) refuseEmpty(settings, beside);
     }
-    const store = await orAbort(
-      openJetStream({
-        connection,
-        bucket,
-        ...replicas,
-        signal,
-        onWarning: ({ code, message }) => {
-          // Our own nats-server syncs each write.
-          if (isManaged(settings) && code !== "other_replicas") return;
-          log("warn", `store.${code}`, { message });
-        },
-      }),
+    const options = {
+      connection,
+      bucket,
+      ...replicas,
       signal,
-      (late) => void late.close(),
+      onWarning: ({ code, message }: StoreWarning) => {
+        // Our own nats-server syncs each write.
+        if (isManaged(settings) && code !== "other_replicas") return;
+        log("warn", `store.${code}`, { message });
+      },
+    };
+    const { store, follower } = await orAbort(
+      openBeside(options, followerPath(settings), log),
+      signal,
+      ({ store }) => void store.close(),
     );
     undo.add("store", () => store.close());
     if (store.created) tellCreated(log, { bucket });
     // Another node without such data may have created the bucket.
-    if (beside.length > 0 && await isEmpty(store) && !await wasMoved(connection, bucket)) {
+    const isShut = (follower?.alarm ?? null) !== null;
+    if (
+      !isShut && beside.length > 0 && await isEmpty(store) && !await wasMoved(connection, bucket)
+    ) {
       refuseEmpty(settings, beside);
     }
     // A new bucket for blobs gets as many copies as the control plane has.
@@ -122,7 +130,7 @@ export async function openReplicated(
       signal,
     });
     undo.add("blobs", () => blobs.close());
-    return { store, blobs };
+    return { store, blobs, follower };
   } finally {
     clearInterval(waiting);
   }
@@ -198,7 +206,7 @@ async function look(
 async function makePlane(
   { settings, found, log, signal }: Surroundings,
   bus: Bus,
-  { store, blobs }: Storage,
+  { store, blobs, follower }: Storage,
   callout: AuthCallout | null,
   port: number,
 ): Promise<ControlPlane> {
@@ -228,11 +236,14 @@ async function makePlane(
     readiness: async () => [
       await bus.check(),
       ...callout === null ? [] : [{ name: "callout", ...callout.status() }],
+      ...follower === null ? [] : [checkFollower(follower)],
     ],
+    alarm: () => follower?.alarm ?? null,
     ...authorities === null ? {} : { authorities },
     ...settings.store === "jetstream" ? { cluster: () => look(bus, settings, signal) } : {},
   });
   plane.gauge("unibus_nats_restarts", "Restarts of the nats-server", bus.restarts);
+  if (follower !== null) measureFollower(plane, follower);
   if (callout !== null) {
     const count = (name: string, help: string, key: keyof ReturnType<AuthCallout["counts"]>) =>
       plane.gauge(`unibus_bus_${name}`, help, () => callout.counts()[key]);

@@ -5,12 +5,14 @@
  */
 
 import { isStoreError } from "../../src/core/errors.ts";
+import type { Follower } from "../../src/follower/types.ts";
 import { answerPresence } from "../cluster/presence.ts";
 import type { Context } from "../command.ts";
 import { UsageError } from "../terminal/failure.ts";
 import { knowsAdmin } from "./admin.ts";
 import { announce, missingOf, type Places } from "./log/announce.ts";
 import { forgottenBlobs, type NextStep, nextStep } from "./checks/beside.ts";
+import { presenceOf } from "./follower.ts";
 import { inspect } from "./certificates.ts";
 import { databaseProblems } from "./checks/database.ts";
 import { isClustered, isManaged, problemsOf, warningsOf } from "../settings/guards.ts";
@@ -121,8 +123,12 @@ async function start(
     nats: named(bus.url, names),
     ...monitoringUrl === undefined ? {} : { monitoring: monitoringUrl },
   };
-  const present = (bucket: string | null) =>
-    answerPresence(bus.connection, { node: bus.node, bucket, keys: bus.fingerprint });
+  const present = (bucket: string | null, follower: Follower | null = null) =>
+    answerPresence(
+      bus.connection,
+      { node: bus.node, bucket, keys: bus.fingerprint },
+      () => presenceOf(follower),
+    );
   if (natsOnly) {
     present(null);
     const next = await nextStep(around.settings, bus.connection, around.signal);
@@ -135,7 +141,7 @@ async function start(
   around.signal.throwIfAborted();
   const http = named(await startHttp(around, bus, storage, callout), names);
   const { store, bucket } = around.settings;
-  present(store === "jetstream" ? bucket ?? "UNIBUS" : null);
+  present(store === "jetstream" ? bucket ?? "UNIBUS" : null, storage.follower);
   const forgotten = await forgottenBlobs(around.settings, bus.connection, around.signal);
   if (forgotten !== null) {
     around.log("warn", "blobs.forgotten", {

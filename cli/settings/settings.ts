@@ -103,6 +103,12 @@ export const SPECS = {
     "sqlite",
   ),
   db: spec("--db <file>", "SQLite file", read.text, DEFAULT_DB),
+  follower: optional(
+    "--follower <file>",
+    "SQLite file that keeps a second copy of --store jetstream, or none (default: follower.db next " +
+      "to the --db file)",
+    read.text,
+  ),
   storeDir: spec(
     "--store-dir <directory>",
     "directory of the blobs; with --store jetstream they are stored in JetStream instead",
@@ -331,4 +337,12 @@ export function variableOf(key: Key): string {
 /** Returns the path of the service key file. */
 export function serviceKeysPath({ serviceKeys, db }: Settings): string {
   return serviceKeys ?? `${dirname(db)}/service-keys.json`;
+}
+
+/** Returns the path of the follower's file; `null` where none is kept. */
+export function followerPath(
+  { store, db, follower }: Pick<Settings, "store" | "db" | "follower">,
+): string | null {
+  if (store !== "jetstream" || follower === "none") return null;
+  return follower ?? `${dirname(db)}/follower.db`;
 }

@@ -223,8 +223,8 @@ export class FileFollower implements Follower, Witness {
     this.#stop();
     this.#waiters.fail(error);
     const { thread, onAlarm } = this.#parts;
-    // Not made certain of: at the next start it is found again.
-    thread.ask("alarm", formatAlarm(error)).catch(() => {});
+    // Not made certain of: at the next start it is found again. A repair needs the file.
+    thread.ask("alarm", formatAlarm(error)).catch(() => {}).finally(() => thread.close());
     onAlarm(error);
   }
 

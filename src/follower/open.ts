@@ -69,10 +69,16 @@ export interface Followed {
   follower: Follower;
 }
 
+/** Options of {@link openFollowed}. */
+export interface FollowedOptions extends OpenJetStreamOptions {
+  /** The follower's file. */
+  follower: string;
+  /** Open also when there is an alarm: the store then answers no, and every method is `corrupt`. */
+  openShut?: boolean;
+}
+
 /** As {@link openJetStream} with a follower; returns that too. */
-export async function openFollowed(
-  options: OpenJetStreamOptions & { follower: string },
-): Promise<Followed> {
+export async function openFollowed(options: FollowedOptions): Promise<Followed> {
   let follower: FileFollower | null = null;
   const store = await openBeside(options, async (bucket) => {
     follower = await guard(bucket, options);
@@ -84,9 +90,9 @@ export async function openFollowed(
 /** Follows a bucket and shuts it at the first alarm. */
 async function guard(
   bucket: Bucket,
-  options: OpenJetStreamOptions & { follower: string },
+  options: FollowedOptions,
 ): Promise<FileFollower> {
-  const { accept = false, onAlarm } = options;
+  const { accept = false, onAlarm, openShut = false } = options;
   const follower = await follow(bucket, options, {
     db: options.follower,
     accept,
@@ -95,7 +101,7 @@ async function guard(
       onAlarm?.(alarm);
     },
   }, { guards: true, end: () => Promise.resolve() });
-  if (follower.alarm !== null) {
+  if (follower.alarm !== null && !openShut) {
     await follower.close();
     throw follower.alarm;
   }

@@ -5,6 +5,7 @@
  */
 
 import type { BlobStore } from "../blobs/types.ts";
+import type { StoreError } from "../core/errors.ts";
 import type { HealthCheck } from "../core/model.ts";
 import type { BusAuth, ClusterStatus } from "../core/operations.ts";
 import type { ControlPlaneEvent } from "./events.ts";
@@ -51,6 +52,11 @@ export interface ControlPlaneOptions {
    * Default: any.
    */
   authorities?: readonly string[];
+  /**
+   * Why the stored data cannot be trusted, such as an alarm of a follower: every request is then
+   * refused with 503, before its sender is looked at. Default: never.
+   */
+  alarm?: () => StoreError | null;
   /** More checks for `/readyz` than the store's and the blobs'. */
   readiness?: () => Promise<readonly HealthCheck[]>;
   /**

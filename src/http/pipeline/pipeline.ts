@@ -19,7 +19,7 @@ import type { ControlPlaneOptions } from "../options.ts";
 import { demandOwnName } from "../rights/nearness.ts";
 import { authorize, isAdmin } from "../rights/policy.ts";
 import { type Quotas, quotasOf } from "./quotas.ts";
-import { Refusal } from "./problem.ts";
+import { alarmed, Refusal } from "./problem.ts";
 import type { Call, Route } from "./route.ts";
 import { object, type Schema } from "./schema.ts";
 import type { Slot } from "./shed.ts";
@@ -115,6 +115,8 @@ export class Pipeline {
 
   async #run(incoming: Incoming, openShare: (key: string | null) => BodyShare): Promise<Response> {
     const { route, request, params } = incoming;
+    const alarm = this.#options.alarm?.() ?? null;
+    if (alarm !== null) throw alarmed(alarm);
     if (this.#around.busAuth !== "enforce") demandOwnName(request, this.#options.authorities);
     if (route.who === "newcomer") await this.#registrations(incoming.address);
     const isOpen = route.who === "anyone";

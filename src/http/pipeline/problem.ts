@@ -46,6 +46,8 @@ export interface ProblemExtras {
   status?: number;
   /** More headers. */
   headers?: Readonly<Record<string, string>>;
+  /** Whether a 5xx says what was found. */
+  isShown?: boolean;
 }
 
 /** A refusal on its way to the caller: a store error with what HTTP adds. */
@@ -67,6 +69,19 @@ export class Refusal extends StoreError {
   }
 }
 
+/** A record's key, which must not be shown to anyone who asks. */
+const KEY = /\b([a-z_]+)\.[-\w=/.]*\w/g;
+
+/** The refusal of every request while the stored data cannot be trusted. */
+export function alarmed({ code, message, hint, field }: StoreError): Refusal {
+  const ways = hint === undefined ? "" : `; ${hint}`;
+  return new Refusal(code, message.replace(KEY, "$1.*") + ways, {
+    status: 503,
+    isShown: true,
+    ...(field === undefined ? {} : { field }),
+  });
+}
+
 /** Returns an error as a status with problem details. A 5xx reveals nothing internal. */
 export function problemOf(error: unknown, requestId: string): {
   status: number;
@@ -79,7 +94,7 @@ export function problemOf(error: unknown, requestId: string): {
   const code = known?.code ?? "internal";
   const status = extras.status ?? (known === null ? 500 : STATUS[known.code]);
   const title = known === null ? "Internal error" : TITLE[known.code];
-  const shown = status >= 500 ? null : known;
+  const shown = status >= 500 && extras.isShown !== true ? null : known;
   const retryAfter = extras.retryAfter ?? (status === 503 ? 1 : undefined);
   return {
     status,

@@ -126,7 +126,12 @@ Deno.test("streams that hold the control plane are not left for an empty file", 
       await refused(dir),
       /jetstream \(streams; move it with membershipd migrate-to-sqlite\)/,
     );
-    assert.deepEqual((await readdir(dir)).sort(), ["jetstream", "service-keys.json"]);
+    assert.deepEqual((await readdir(dir)).sort(), [
+      "follower.db",
+      "follower.db.follower-lock",
+      "jetstream",
+      "service-keys.json",
+    ]);
   }));
 
 Deno.test("--nats-only says what to do next with what it holds, and the start tells of forgotten blobs", () =>

@@ -53,7 +53,12 @@ Deno.test("--store jetstream: the store is in the node's own NATS, kept over res
       assert.doesNotMatch(stderr, /end_failed/);
     }
     // Nothing of it is in files of its own.
-    assert.deepEqual((await readdir(dir)).sort(), ["jetstream", "service-keys.json"]);
+    assert.deepEqual((await readdir(dir)).sort(), [
+      "follower.db",
+      "follower.db.follower-lock",
+      "jetstream",
+      "service-keys.json",
+    ]);
     for (const end of ["SIGKILL", "SIGTERM"] as const) {
       await using server = await daemon(dir, JETSTREAM);
       assert.equal((await readyz(server.http))?.status, 200);

@@ -1,0 +1,84 @@
+/**
+ * The second copy of a control plane in JetStream that a server keeps, and how it is shown.
+ *
+ * @module
+ */
+
+import type { HealthCheck } from "../../src/core/model.ts";
+import type { StoreError } from "../../src/core/errors.ts";
+import type { Store } from "../../src/core/store.ts";
+import type { Follower, FollowerState } from "../../src/follower/types.ts";
+import type { ControlPlane } from "../../src/http/options.ts";
+import type { JetStreamOptions } from "../../src/jetstream/mod.ts";
+import type { FollowerPresence } from "../cluster/presence.ts";
+import type { Log } from "../terminal/log.ts";
+import { makeFolder } from "../store/folder.ts";
+
+/**
+ * Opens the store, with a follower beside it if it has a file. After an alarm the store is shut: the
+ * server runs and says why, but admits nobody until it is repaired and restarted.
+ */
+export async function openBeside(
+  options: JetStreamOptions,
+  file: string | null,
+  log: Log,
+): Promise<{ store: Store; follower: Follower | null }> {
+  const { openFollowed, openJetStream } = await import("../../src/follower/open.ts");
+  if (file === null) return { store: await openJetStream(options), follower: null };
+  await makeFolder(file);
+  return await openFollowed({
+    ...options,
+    follower: file,
+    openShut: true,
+    onAlarm: (alarm) => tellAlarm(alarm, file, log),
+  });
+}
+
+function tellAlarm({ message, hint }: StoreError, file: string, log: Log): void {
+  log("error", "follower.alarm", {
+    message,
+    hint: `no client is admitted; ${hint}, then restart membershipd`,
+    follower: file,
+  });
+}
+
+/** Describes where a follower stands. */
+export function describeFollower({ position, lag, exact, quarantined }: FollowerState): string {
+  return [
+    `${exact ? "exact" : "not exact"} at position ${position}`,
+    ...lag === null ? [] : [`${lag} messages behind`],
+    ...quarantined === 0 ? [] : [`${quarantined} invalid records`],
+  ].join(", ");
+}
+
+/** Checks a follower: it is not ok only after an alarm, because it stands beside the requests. */
+export function checkFollower(follower: Follower): HealthCheck {
+  const state = follower.state();
+  const { alarm, failure } = state;
+  const stopped = failure === null ? "" : `; stopped: ${failure.message}`;
+  return {
+    name: "follower",
+    ok: alarm === null,
+    detail: alarm === null
+      ? describeFollower(state) + stopped
+      : `${alarm.message}; ${alarm.hint}, then restart membershipd`,
+  };
+}
+
+/** Adds a follower's numbers to `/metrics`. */
+export function measureFollower(plane: ControlPlane, follower: Follower): void {
+  const gauge = (name: string, help: string, read: (state: FollowerState) => number) =>
+    plane.gauge(`unibus_follower_${name}`, help, () => read(follower.state()));
+  gauge("position", "Sequence of the stream that the second copy ends at", (it) => it.position);
+  gauge("lag", "Messages that the second copy is behind", (it) => it.lag ?? 0);
+  gauge("exact", "1 if the second copy lacks nothing up to its position", (it) => +it.exact);
+  gauge("alarm", "1 if the stream lost or changed something", (it) => +(it.alarm !== null));
+  gauge("quarantined", "Invalid records in the bucket", (it) => it.quarantined);
+}
+
+/** What `cluster status` is told of a follower. */
+export function presenceOf(follower: Follower | null): FollowerPresence | null {
+  if (follower === null) return null;
+  const { position, lag, exact, alarm } = follower.state();
+  return { position, lag, exact, alarm: alarm === null ? null : `${alarm.message}; ${alarm.hint}` };
+}
