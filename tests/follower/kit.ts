@@ -36,6 +36,7 @@ export async function rawBucket(servers: string, name = "UNIBUS") {
   const { bucket, end } = await openBucket({ servers, bucket: name, create: false });
   const soon = () => Date.now() + 5000;
   return {
+    bucket,
     /** Asks JetStream's API about the bucket's stream. */
     api: (what: string, request?: unknown) =>
       bucket.nc.request(`$JS.API.STREAM.${what}.${bucket.stream}`, JSON.stringify(request)),

@@ -90,21 +90,21 @@ export async function gather(
 
 const CHILD = new URL("../sqlite/child.ts", import.meta.url).pathname;
 
-/** Another process at work on a file; see `sqlite_child.ts` for what it can do. */
+/** Another process at work on a file; see `sqlite/child.ts` for what it can do, unless another script is named. */
 export class Child implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
   readonly #lines: ReadableStreamDefaultReader<string>;
   readonly #stdin: WritableStreamDefaultWriter<Uint8Array>;
   #ended = false;
 
-  constructor(task: string[], options: { wrap?: string[] } = {}) {
+  constructor(task: string[], options: { wrap?: string[]; script?: string } = {}) {
     const [program, ...args] = [
       ...(options.wrap ?? []),
       Deno.execPath(),
       "run",
       "-A",
       "--no-check",
-      CHILD,
+      options.script ?? CHILD,
       ...task,
     ];
     this.#process = new Deno.Command(program!, {

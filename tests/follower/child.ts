@@ -1,0 +1,21 @@
+/**
+ * A follower in a process of its own: `child.ts URL FILE`. Prints its state as a line of JSON every few
+ * milliseconds, and ends with its input.
+ *
+ * @module
+ */
+
+import { followStore } from "../../mod.ts";
+
+const [servers, db] = Deno.args as [string, string];
+const follower = await followStore({ nats: { servers }, db });
+let last = "";
+const timer = setInterval(() => {
+  const { role, position, exact } = follower.state();
+  const line = JSON.stringify({ role, position, exact });
+  if (line !== last) console.log(line);
+  last = line;
+}, 5);
+for await (const _ of Deno.stdin.readable) { /* until its end */ }
+clearInterval(timer);
+await follower.close();
