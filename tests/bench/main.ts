@@ -15,6 +15,7 @@ import { blobs } from "./http/blobs.ts";
 import { callout } from "./cluster/callout.ts";
 import { clusterScale } from "./cluster/scale.ts";
 import { createRoom } from "./create_room.ts";
+import { follower } from "./cluster/follower.ts";
 import { failover } from "./cluster/failover.ts";
 import { http } from "./http/http.ts";
 import { lists } from "./lists.ts";
@@ -40,6 +41,7 @@ const BENCHES = {
     blobs,
     sealing,
     start,
+    follower,
   },
   ...{ failover, cluster: clusterScale },
 };

@@ -11,8 +11,8 @@ import { person } from "../helpers/sqlite.ts";
 import { rawBucket } from "./kit.ts";
 
 /** Writes so many users into the bucket of a server. */
-export async function writeUsers(servers: string, users: number): Promise<void> {
-  await using raw = await rawBucket(servers);
+export async function writeUsers(servers: string, users: number, bucket?: string): Promise<void> {
+  await using raw = await rawBucket(servers, bucket);
   const writer = new BulkWriter(raw.bucket);
   const createdAt = new Date().toISOString();
   for (let i = 0; i < users; i++) {

@@ -38,7 +38,7 @@ export function work(
   const HASH = 16;
   const db = new Database(path, { timeout: 5000, enableForeignKeyConstraints: false });
   db.exec(`PRAGMA busy_timeout = 5000; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536;
-    PRAGMA journal_size_limit = 16777216`);
+    PRAGMA wal_autocheckpoint = 8192; PRAGMA journal_size_limit = 16777216`);
   const reads = parts.reading(db);
   const loads = parts.loader(db, tables);
   let locked: DatabaseSync | null = null;

@@ -17,8 +17,10 @@ import type { Change, Expected, Held } from "../file/messages.ts";
 const NEAR = 2000;
 /** Messages that are handed to the thread at once. */
 const PIECE = 1000;
+/** Messages asked for at once: taking them apart takes a few milliseconds, then others have their turn. */
+export const FEED_PIECE = 128;
 /** How long messages are gathered before they are handed over, milliseconds. */
-const GATHER = 5;
+const GATHER = 20;
 /** What is in one transaction at most while something is missing, messages. */
 const LONGEST = 50_000;
 /** Messages that may wait for the thread; above it the feed is stopped until half are done. */
@@ -129,7 +131,7 @@ export class Applier {
         return await new Promise((resolve) => this.#asked = { position, resolve });
       }
       const ending = this.#endings.find((it) => it.position === position);
-      if (ending?.exact) this.#give(ending);
+      if (ending?.exact) this.#give(ending, true);
       else if (this.#given.position !== position || !this.#given.exact) return null;
       return await this.#count();
     } finally {
@@ -152,6 +154,7 @@ export class Applier {
       // All keys: then the sequence says it all.
       pattern: ">",
       start: this.exactness.received + 1,
+      piece: FEED_PIECE,
       onEntry: (entry, pending) => this.#take(feed, entry, pending),
       onEnd: (error) => this.#fail(error),
     });
@@ -201,7 +204,7 @@ export class Applier {
     if (asked === null || position < asked.position) return;
     this.#asked = null;
     const isThere = position === asked.position && exact;
-    if (isThere) this.#give(ending);
+    if (isThere) this.#give(ending, true);
     asked.resolve(isThere ? this.#count() : null);
   }
 
@@ -223,21 +226,23 @@ export class Applier {
   }
 
   /** Hands messages over; the transaction ends where nothing is missing, or when it grows too long. */
-  #give({ count, position, exact, isFence }: Ending): void {
+  #give({ count, position, exact, isFence }: Ending, mustEnd = false): void {
     const changes = this.#changes.splice(0, count);
     const hashes = new Uint8Array(count * HASH_BYTES);
     for (const [i, it] of this.#hashes.splice(0, count).entries()) hashes.set(it, i * HASH_BYTES);
     this.#endings = this.#endings.filter((it) => it.count > count)
       .map((it) => ({ ...it, count: it.count - count }));
     this.#uncommitted += count;
-    const ends = exact ||
-      (this.#loading ? this.exactness.caughtUp : this.#uncommitted > LONGEST);
+    // Small transactions are dear while many messages wait.
+    const ends = this.#loading
+      ? exact || this.exactness.caughtUp
+      : this.#uncommitted > LONGEST || (exact && (mustEnd || this.pending < NEAR));
     const end = ends ? { position, exact } : null;
     if (ends) {
       this.#uncommitted = 0;
       this.#loading = false;
     }
-    this.#given = { position, exact };
+    this.#given = { position, exact: exact && ends };
     this.#waiting += count;
     this.#options.thread.ask("apply", { changes, hashes, end }).then((held) => {
       this.#waiting -= count;

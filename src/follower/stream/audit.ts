@@ -12,6 +12,7 @@ import { hashOf } from "../file/changes.ts";
 import type { Compared, Held, Sample } from "../file/messages.ts";
 import type { Thread } from "../file/thread.ts";
 import { alarm } from "./alarms.ts";
+import { FEED_PIECE } from "./applier.ts";
 
 /** Messages compared at once. */
 const PIECE = 1000;
@@ -51,6 +52,7 @@ export async function auditStream(options: AuditOptions): Promise<StoreError | n
   };
   await scan(bucket, {
     signal,
+    piece: FEED_PIECE,
     ...(space === undefined ? {} : { pattern: `${space}.>` }),
     onEntry: (entry) => {
       const { key, revision, data } = entry;

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { setImmediate } from "node:timers";
 import {
   AckPolicy,
   type ConsumerConfig,
@@ -34,6 +35,11 @@ export interface FeedOptions {
   /** Milliseconds for one attempt to start. Default 5,000. */
   opTimeout?: number;
   /**
+   * Asks for so many messages at a time, so that other work of the process goes on in between. Default:
+   * the server sends as fast as it can, 2 MB and more at once.
+   */
+  piece?: number | undefined;
+  /**
    * Called with each message; about `pending` more follow it. Delete markers have no data. The
    * server's count is a hint: it stays too high or too low when a message is replaced while it is
    * being sent.
@@ -47,6 +53,9 @@ export interface FeedOptions {
 
 /** Prefix of our consumers' names, by which a store in use is noticed. */
 export const FEED_PREFIX = "unibus_";
+
+/** How long a request for a piece is open, milliseconds. */
+const OPEN = 30_000;
 
 /** Missed heartbeats after which the consumer is replaced. */
 const MISSED = 3;
@@ -76,6 +85,8 @@ export class Feed {
   #consumer = "";
   #message: Msg | null = null;
   #delivered = 0;
+  /** Messages of the piece asked for that have not come. */
+  #wanted = 0;
   #last: number;
   #heard = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -141,7 +152,7 @@ export class Feed {
   }
 
   async #begin(timeout = this.#timeout): Promise<number> {
-    const { pattern } = this.#options;
+    const { pattern, piece } = this.#options;
     const bucket = this.#bucket;
     const inbox = createInbox();
     const name = FEED_PREFIX + nuid.next();
@@ -158,14 +169,18 @@ export class Feed {
     this.#consumer = name;
     const config: Partial<ConsumerConfig> = {
       name,
-      deliver_subject: inbox,
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: this.#last + 1,
       ack_policy: AckPolicy.None,
       max_deliver: 1,
       replay_policy: ReplayPolicy.Instant,
-      flow_control: true,
-      idle_heartbeat: nanos(this.#heartbeat),
+      ...(piece === undefined
+        ? {
+          deliver_subject: inbox,
+          flow_control: true,
+          idle_heartbeat: nanos(this.#heartbeat),
+        }
+        : {}),
       inactive_threshold: nanos(30_000),
       mem_storage: true,
       num_replicas: 1,
@@ -178,6 +193,7 @@ export class Feed {
         (jsm) => jsm.consumers.add(bucket.stream, config),
         { deadline: Date.now() + timeout, tryTimeout: CHANGE_TIMEOUT },
       );
+      if (piece !== undefined && sub === this.#sub) this.#ask(inbox, piece);
       return info.num_pending;
     } catch (error) {
       sub.unsubscribe();
@@ -185,9 +201,40 @@ export class Feed {
     }
   }
 
+  /** Asks for the next piece. */
+  #ask(inbox: string, piece: number): void {
+    this.#wanted = piece;
+    const request = {
+      batch: piece,
+      expires: nanos(OPEN),
+      idle_heartbeat: nanos(this.#heartbeat),
+    };
+    const subject = `$JS.API.CONSUMER.MSG.NEXT.${this.#bucket.stream}.${this.#consumer}`;
+    try {
+      publish(this.#bucket.nc, subject, JSON.stringify(request), { reply: inbox });
+    } catch {
+      // Without a connection nothing is heard, and the consumer is replaced.
+    }
+  }
+
+  #askSoon(inbox: string, piece: number): void {
+    const sub = this.#sub;
+    setImmediate(() => {
+      if (sub === this.#sub && sub !== null) this.#ask(inbox, piece);
+    });
+  }
+
   #take(msg: Msg, inbox: string): void {
     this.#heard = Date.now();
-    if (msg.subject === inbox) return this.#control(msg);
+    const { piece } = this.#options;
+    if (msg.subject === inbox) {
+      if (piece === undefined) return this.#control(msg);
+      const code = msg.headers?.code;
+      if (code === 408) this.#ask(inbox, piece);
+      else if (code !== 100) void this.#restart();
+      return;
+    }
+    if (piece !== undefined && --this.#wanted === 0) this.#askSoon(inbox, piece);
     // $JS.ACK[.<domain>.<account>].<stream>.<consumer>.<tries>.<stream seq>.<consumer seq>.<time>.<pending>[.<token>]
     const tokens = msg.reply!.split(".");
     const at = tokens.length > 9 ? 7 : 5;
@@ -284,6 +331,8 @@ export interface ScanOptions {
   minimum?: number;
   /** Ends the scan. */
   signal?: AbortSignal;
+  /** As {@link FeedOptions.piece}. */
+  piece?: number;
   /** Milliseconds without a message after which it fails. Default 30,000. */
   patience?: number;
   /** Called with each message; returning `false` ends the scan. */
@@ -314,6 +363,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
   const feed = new Feed(bucket, {
     pattern,
     start,
+    piece: options.piece,
     opTimeout: Math.min(patience, 5000),
     onEntry: (entry, more) => {
       if (stopped) return;
