@@ -18,9 +18,10 @@ import { createRoom } from "./create_room.ts";
 import { follower } from "./cluster/follower.ts";
 import { failover } from "./cluster/failover.ts";
 import { http } from "./http/http.ts";
-import { lists } from "./lists.ts";
+import { lists } from "./size/lists.ts";
 import { move } from "./move.ts";
 import { overload } from "./http/overload.ts";
+import { scale } from "./size/scale.ts";
 import { sealing } from "./sealing.ts";
 import { snapshot } from "./snapshot.ts";
 import { start } from "./http/start.ts";
@@ -43,12 +44,12 @@ const BENCHES = {
     start,
     follower,
   },
-  ...{ failover, cluster: clusterScale },
+  ...{ failover, cluster: clusterScale, scale },
 };
 type Name = keyof typeof BENCHES;
 const NAMES = Object.keys(BENCHES) as Name[];
-/** What is not asked for by name: these kill three servers again and again, which takes minutes. */
-const LONG: readonly Name[] = ["failover", "cluster"];
+/** Only when named: these take minutes. */
+const LONG: readonly Name[] = ["failover", "cluster", "scale"];
 const USUAL = NAMES.filter((it) => !LONG.includes(it));
 
 const USAGE = `Usage: deno task bench [--records N] [--only NAME,…] [--json]

@@ -5,12 +5,12 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { openJetStream } from "../../src/jetstream/mod.ts";
-import type { NewMember } from "../../src/core/model.ts";
-import type { Store } from "../../src/core/store.ts";
-import { alternate, median } from "./measure.ts";
-import { type Row, whole } from "./table.ts";
-import type { World } from "./world.ts";
+import { openJetStream } from "../../../src/jetstream/mod.ts";
+import type { NewMember } from "../../../src/core/model.ts";
+import type { Store } from "../../../src/core/store.ts";
+import { alternate, median } from "../measure.ts";
+import { type Row, whole } from "../table.ts";
+import type { World } from "../world.ts";
 
 const ROUNDS = 400;
 const MEMBERS = 20;
