@@ -40,6 +40,11 @@ export interface ClientOptions {
   timeout?: number;
   /** Maximum number of retries of a call. Default 2. */
   retries?: number;
+  /**
+   * The lowest generation of a control plane to accept, as an earlier client's `generation`. Default 0.
+   * A response with a lower one than this client has seen is `refused`.
+   */
+  generation?: number;
 }
 
 /** Options of the methods for blobs. */
@@ -162,6 +167,8 @@ export interface OpenInvite {
  * the server was unavailable; every call if it was refused by a rate limit or because of overload.
  */
 export interface Client extends RecordMethods, Disposable {
+  /** The highest generation of the control plane that a response had; see {@link ClientOptions}. */
+  readonly generation: number;
   /**
    * Claims an invite by its token or its link (`…#token`): the identity becomes a user. Of a link, only
    * the token is sent.

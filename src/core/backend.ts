@@ -61,6 +61,8 @@ export interface Backend {
   readonly name: string;
   /** Whether opening created the file or bucket. Default `false`. */
   readonly created?: boolean;
+  /** How often the control plane has changed sides. Default 0. */
+  readonly generation?: number;
   /**
    * Stores a new room.
    *

@@ -52,3 +52,6 @@ export function codeOf(status: number, said: unknown): StoreErrorCode {
   // A redirect, or a status that no control plane sends: the server is something else.
   return BY_STATUS[status] ?? (status >= 500 ? "unavailable" : "unsupported");
 }
+
+/** The header of every response that says the generation of the control plane. */
+export const GENERATION_HEADER = "unibus-generation";

@@ -52,6 +52,7 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
   return {
     backend: backend.name,
     created: backend.created ?? false,
+    generation: backend.generation ?? 0,
     ...records,
     ...iterables(records),
 

@@ -8,6 +8,7 @@
 import { randomUUID } from "node:crypto";
 import type { Context } from "hono";
 import { StoreError } from "../core/errors.ts";
+import { GENERATION_HEADER } from "../core/status.ts";
 import type { Recorder } from "./admin/history.ts";
 import type { Metrics } from "./admin/metrics.ts";
 import type { ControlPlaneOptions, Peer } from "./options.ts";
@@ -34,12 +35,19 @@ const OVERLOADED = [1, 2, 3].map((retryAfter) =>
 
 /** Makes the responses of one control plane. */
 export class Answers {
+  readonly #generation: string;
   readonly #metrics: Metrics;
   readonly #recorder: Recorder;
   readonly #tell: ControlPlaneOptions["onEvent"];
   readonly #shed = { count: 0, toldAt: -Infinity };
 
-  constructor(metrics: Metrics, recorder: Recorder, tell: ControlPlaneOptions["onEvent"]) {
+  constructor(
+    generation: number,
+    metrics: Metrics,
+    recorder: Recorder,
+    tell: ControlPlaneOptions["onEvent"],
+  ) {
+    this.#generation = String(generation);
     this.#metrics = metrics;
     this.#recorder = recorder;
     this.#tell = tell;
@@ -56,7 +64,7 @@ export class Answers {
     const requestId = requestIdOf(request.headers);
     let response: Response;
     try {
-      response = finished(await work(requestId), requestId);
+      response = this.#finished(await work(requestId), requestId);
     } catch (error) {
       if (error instanceof Overloaded) return this.refuse(c, route, requestId);
       const { status, code, headers, body } = problemOf(error, requestId);
@@ -64,7 +72,7 @@ export class Answers {
         const reason = reasonOf(error);
         this.#tell?.({ level: "error", event: "failed", requestId, route, code, reason });
       }
-      response = finished(new Response(JSON.stringify(body), { status, headers }), requestId);
+      response = this.#finished(new Response(JSON.stringify(body), { status, headers }), requestId);
     }
     const took = performance.now() - began;
     const { status } = response;
@@ -106,20 +114,21 @@ export class Answers {
       this.#shed.toldAt = now;
     }
     const detail = "The control plane is overloaded; the request had no effect";
-    return finished(
+    return this.#finished(
       new Response(JSON.stringify({ ...body, detail }), { status, headers }),
       requestId,
     );
   }
-}
 
-/** Sets the headers that all responses have. */
-function finished(response: Response, requestId: string): Response {
-  const { headers } = response;
-  headers.set("x-request-id", requestId);
-  headers.set("x-content-type-options", "nosniff");
-  if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
-  return response;
+  /** Sets the headers that all responses have. */
+  #finished(response: Response, requestId: string): Response {
+    const { headers } = response;
+    headers.set("x-request-id", requestId);
+    headers.set("x-content-type-options", "nosniff");
+    headers.set(GENERATION_HEADER, this.#generation);
+    if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
+    return response;
+  }
 }
 
 /** The client's own id for the request if it is safe in a log, else a new one. */

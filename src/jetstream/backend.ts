@@ -46,6 +46,7 @@ import { aborted } from "./log/wire.ts";
 export class JetStreamBackend implements Backend {
   readonly name = "jetstream";
   readonly created: boolean;
+  readonly generation: number;
   readonly #bucket: Bucket;
   readonly #options: CacheOptions;
   readonly #cache: Cache;
@@ -65,6 +66,7 @@ export class JetStreamBackend implements Backend {
   constructor(bucket: Bucket, options: CacheOptions, end: () => Promise<void>) {
     this.#bucket = bucket;
     this.created = bucket.isNew;
+    this.generation = bucket.generation;
     this.#options = options;
     this.#end = end;
     const fence = new Fence(bucket, options.opTimeout);

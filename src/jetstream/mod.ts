@@ -151,9 +151,9 @@ export async function openBeside(
   const { bucket, end } = await openBucket(options);
   let detach: () => Promise<void>;
   try {
-    if (options.allowInProgress !== true) {
-      refuseInProgress(bucket, await readMarker(bucket, Date.now() + opTimeout));
-    }
+    const read = await readMarker(bucket, Date.now() + opTimeout);
+    if (options.allowInProgress !== true) refuseInProgress(bucket, read);
+    bucket.generation = read.marker?.generation ?? 0;
     if (options.onWarning !== undefined) await warn(options.onWarning, options.monitorUrl);
     detach = await attach(bucket);
   } catch (error) {

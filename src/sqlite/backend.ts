@@ -52,6 +52,7 @@ import { checkUse, fileIdentity } from "./health.ts";
 import { restoreRecords } from "./restore.ts";
 import { asArrays, columnsOf, insertSql, type Row, type Table, TABLES } from "./rows.ts";
 import { type Ending, type Place, streamRecords } from "./stream.ts";
+import { readRole } from "./file/role.ts";
 import { watchCommits } from "./watch.ts";
 
 /** Returns the columns of a kind. */
@@ -129,6 +130,7 @@ const SQL = {
 export class SqliteBackend implements Backend {
   readonly name = "sqlite";
   readonly created: boolean;
+  readonly generation: number;
   readonly #path: string;
   readonly #options: FileOptions;
   readonly #db: DatabaseSync;
@@ -149,6 +151,7 @@ export class SqliteBackend implements Backend {
     const { db, created } = openDatabase(path, this.#options);
     this.#db = db;
     this.created = created;
+    this.generation = readRole(db).generation;
     this.#identity = fileIdentity(path);
     this.#authorized = this.#prepare(SQL.authorized);
   }

@@ -7,6 +7,7 @@
 import { orAbort, pause } from "../../core/async/wait.ts";
 import { isLoopbackUrl } from "../../core/host/loopback.ts";
 import { isStoreError, StoreError } from "../../core/errors.ts";
+import { GENERATION_HEADER } from "../../core/status.ts";
 import { type Signer, signRequest } from "../../signature/sign.ts";
 import { answerOf, failureOf } from "./failure.ts";
 import type { Fetch } from "../types.ts";
@@ -53,6 +54,8 @@ export interface CallerOptions {
   timeout: number;
   /** Maximum number of retries of a call. */
   retries: number;
+  /** The lowest generation of a control plane to accept. Default 0. */
+  generation?: number;
 }
 
 /** Methods whose repetition has the same effect and response; a repeated DELETE is answered with 404. */
@@ -64,11 +67,13 @@ export class Caller {
   readonly #options: CallerOptions;
   readonly #trustsClock: boolean;
   #clockOffset = 0;
+  #generation: number;
   #closed = false;
 
   /** Creates a caller. Sends nothing. */
   constructor(options: CallerOptions) {
     this.#options = options;
+    this.#generation = options.generation ?? 0;
     // Otherwise an attacker on the network could get a signature for a future time, and use it then.
     this.#trustsClock = options.base.protocol === "https:" || isLoopbackUrl(options.base);
   }
@@ -126,6 +131,7 @@ export class Caller {
     const request = await this.#request(call, signal);
     try {
       const response = await orAbort(this.#options.fetch(request), signal);
+      this.#judge(response, call);
       if (!response.ok && call.accept?.includes(response.status) !== true) {
         throw await orAbort(failureOf(response, nameOf(call)), signal);
       }
@@ -134,6 +140,29 @@ export class Caller {
       if (isStoreError(error)) throw error;
       throw unanswered(call, signal, error, call.timeout ?? this.#options.timeout);
     }
+  }
+
+  /** Refuses a control plane that another has replaced; a node that came back late still answers. */
+  #judge({ headers, body, ok }: Response, call: Call<unknown>): void {
+    const said = headers.get(GENERATION_HEADER);
+    // A proxy's own error says nothing of the control plane behind it.
+    if (said === null && !ok) return;
+    const generation = Number(said) || 0;
+    if (generation < this.#generation) {
+      body?.cancel().catch(() => {});
+      throw new StoreError(
+        "refused",
+        `${nameOf(call)}: the control plane has generation ${generation}, ` +
+          `this client has seen ${this.#generation}`,
+        { field: "generation", hint: "it was replaced by another: use the URL of that" },
+      );
+    }
+    this.#generation = generation;
+  }
+
+  /** The highest generation seen. */
+  get generation(): number {
+    return this.#generation;
   }
 
   async #request(call: Call<unknown>, signal: AbortSignal): Promise<Request> {

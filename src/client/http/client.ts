@@ -20,7 +20,7 @@ export type BlobCalls = Pick<Client, "putBlob" | "getBlob" | "statBlob" | "delet
 /** All other methods, without those for sealed keys, which not every page needs. */
 export type Calls = Omit<
   Client,
-  keyof BlobCalls | keyof KeyCalls | "close" | typeof Symbol.dispose
+  keyof BlobCalls | keyof KeyCalls | "generation" | "close" | typeof Symbol.dispose
 >;
 
 /**

@@ -43,8 +43,16 @@ const TIMEOUT_MS = 10_000;
 export function createClient(options: ClientOptions): Client {
   const base = baseOf(options.url);
   const { fetch, close: hangUp } = transport(options, base);
-  const { identity = null, timeout = TIMEOUT_MS, retries = 2 } = options;
-  const caller = new Caller({ base, signer: identity, digest: digestOf, fetch, timeout, retries });
+  const { identity = null, timeout = TIMEOUT_MS, retries = 2, generation = 0 } = options;
+  const caller = new Caller({
+    base,
+    signer: identity,
+    digest: digestOf,
+    fetch,
+    timeout,
+    retries,
+    generation,
+  });
   const close = () => {
     caller.close();
     hangUp();
@@ -53,6 +61,9 @@ export function createClient(options: ClientOptions): Client {
     ...callsOf(caller, identity?.kexPub),
     ...keyCallsOf(caller),
     ...blobCallsOf(caller),
+    get generation() {
+      return caller.generation;
+    },
     close,
     [Symbol.dispose]: close,
   };

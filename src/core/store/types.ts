@@ -48,6 +48,11 @@ export interface Store extends RecordMethods, AsyncDisposable {
   readonly backend: string;
   /** Whether opening the store created its file or bucket. */
   readonly created: boolean;
+  /**
+   * The generation of the control plane: grows when it moves to another backend, or a second copy is
+   * promoted. Of two that both answer, the one with the lower generation is out of date.
+   */
+  readonly generation: number;
 
   /**
    * Creates a room at epoch 1 with its owner, first members and their sealed keys.

@@ -111,6 +111,8 @@ export class Bucket {
   created = "";
   /** Whether opening created it. */
   isNew = false;
+  /** The generation of the control plane in it, as its mark said when it was opened. */
+  generation = 0;
   /** Set when the stream was found to be a different one: nothing is read or written then. */
   loss: string | null = null;
   /** Set when a follower found that the stream lost or changed something: as with {@link loss}. */
