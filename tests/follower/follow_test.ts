@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { followStore, openJetStream, openSqlite } from "../../mod.ts";
 import { testServer } from "../helpers/nats.ts";
 import { failsWith, inDir, newRoom, person } from "../helpers/sqlite.ts";
@@ -128,4 +129,35 @@ Deno.test("a record that is not valid goes into quarantine, and comes back when 
     await put(`users.${signPub}`, good);
     assert.equal((await follower.whenExact()).quarantined, 1);
     assert.deepEqual(namesIn(`${dir}/f.db`).sort(), ["user ada", "user bob"]);
+  }));
+
+Deno.test("a follower that was away for long loads anew: deletions may have left no marker", () =>
+  inDir(async (dir) => {
+    await using server = await testServer();
+    const nats = { servers: server.url };
+    const db = `${dir}/f.db`;
+    await using store = await openJetStream(nats);
+    await using raw = await rawBucket(server.url);
+    for (let i = 0; i < 5; i++) await store.addUser(person(i));
+    const follow = async () => {
+      await using follower = await followStore({ nats, db });
+      return await follower.whenExact();
+    };
+    const setBack = (hours: number) => {
+      const file = new DatabaseSync(db);
+      file.prepare("UPDATE follower SET updated_at = ?").run(Date.now() - hours * 3_600_000);
+      file.close();
+    };
+    await follow();
+    // Deleted, and its marker has expired.
+    await raw.api("PURGE", { filter: `$KV.UNIBUS.users.${person(3).signPub}` });
+    setBack(11);
+    await failsWith("corrupt", follow);
+    const file = new DatabaseSync(db);
+    file.exec("UPDATE follower SET alarm = NULL");
+    file.close();
+    setBack(13);
+    const { entries, digest } = await follow();
+    assert.deepEqual([entries, digest], [4, digestOf(db)]);
+    assert.equal(namesIn(db).includes("user 3"), false);
   }));

@@ -8,10 +8,10 @@ import type { Bucket, Entry } from "../../jetstream/log/bucket.ts";
 import { Feed } from "../../jetstream/log/feed.ts";
 import { FENCE_KEY } from "../../jetstream/records/keys.ts";
 import { type Difference, Digests, readFence } from "./digests.ts";
+import { type Ending, Gathered } from "./gathered.ts";
 import { Exactness, type WrittenFence } from "./exactness.ts";
-import { changeOf, HASH_BYTES, hashOf } from "../file/changes.ts";
 import type { Thread } from "../file/thread.ts";
-import type { Change, Expected, Held } from "../file/messages.ts";
+import type { Expected, Held } from "../file/messages.ts";
 
 /** While more messages are waiting, and something is missing, batches are not looked at. */
 const NEAR = 2000;
@@ -27,7 +27,6 @@ const LONGEST = 50_000;
 const WAITING = 20_000;
 /** How far the clocks of server and follower may be apart, milliseconds. */
 const MARGIN = 60_000;
-const NO_HASH = new Uint8Array(HASH_BYTES);
 
 /** What an applier works on, and whom it tells. */
 export interface ApplierOptions {
@@ -43,18 +42,6 @@ export interface ApplierOptions {
   onDifference(difference: Difference): void;
   /** It cannot go on. */
   onFailure(error: unknown): void;
-}
-
-/** Where a transaction of the bucket ended among messages that were not handed over. */
-interface Ending {
-  /** How many messages stand before it. */
-  count: number;
-  /** Its sequence. */
-  position: number;
-  /** Whether nothing is missing there. */
-  exact: boolean;
-  /** Whether it is a fence, where followers compare digests. */
-  isFence: boolean;
 }
 
 /** Who wants to know how many messages there should be at a position. */
@@ -74,9 +61,7 @@ export class Applier {
   readonly #options: ApplierOptions;
   #feed: Feed | null = null;
   #loading: boolean;
-  #changes: Change[] = [];
-  #hashes: Uint8Array[] = [];
-  #endings: Ending[] = [];
+  readonly #gathered = new Gathered();
   /** What was handed over last: up to where, and whether as exact. */
   #given: { position: number; exact: boolean };
   #uncommitted = 0;
@@ -130,7 +115,7 @@ export class Applier {
         this.#asked?.resolve(null);
         return await new Promise((resolve) => this.#asked = { position, resolve });
       }
-      const ending = this.#endings.find((it) => it.position === position);
+      const ending = this.#gathered.at(position);
       if (ending?.exact) this.#give(ending, true);
       else if (this.#given.position !== position || !this.#given.exact) return null;
       return await this.#count();
@@ -178,18 +163,16 @@ export class Applier {
     const { exactness } = this;
     this.pending = pending;
     const isFar = !exactness.exact && pending >= NEAR;
-    const change = changeOf(entry, entry.data.length === 0 ? feed.expires : null);
-    this.#changes.push(change);
-    this.#hashes.push(change.live ? hashOf(entry) : NO_HASH);
+    this.#gathered.add(entry, entry.data.length === 0 ? feed.expires : null);
     const isFence = entry.key === FENCE_KEY;
     if (exactness.take(entry.revision, isFar ? null : feed.part)) this.#end(isFence);
     if (isFence) {
       this.#flush();
       const told = readFence(entry.data);
       if (told !== null) this.#judge(this.digests.hear(told));
-    } else if (this.#changes.length >= PIECE) this.#flush();
+    } else if (this.#gathered.size >= PIECE) this.#flush();
     this.#timer ??= setTimeout(() => this.#flush(), GATHER);
-    if (this.#waiting + this.#changes.length < WAITING) return;
+    if (this.#waiting + this.#gathered.size < WAITING) return;
     feed.stop();
     this.#feed = null;
     this.#release();
@@ -198,8 +181,7 @@ export class Applier {
 
   #end(isFence: boolean): void {
     const { upTo: position, exact } = this.exactness;
-    const ending = { count: this.#changes.length, position, exact, isFence };
-    this.#endings.push(ending);
+    const ending = this.#gathered.end(position, exact, isFence);
     const asked = this.#asked;
     if (asked === null || position < asked.position) return;
     this.#asked = null;
@@ -213,25 +195,17 @@ export class Applier {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#stopped || this.#holding) return;
-    for (let fence = this.#fence(); fence !== undefined; fence = this.#fence()) this.#give(fence);
+    const gathered = this.#gathered;
+    for (let it = gathered.fence(); it !== undefined; it = gathered.fence()) this.#give(it);
     const { exact, upTo: position } = this.exactness;
-    const count = this.#endings.at(-1)?.count ?? 0;
+    const count = gathered.whole;
     if (count > 0 || (exact && !this.#given.exact)) {
       this.#give({ count, position, exact, isFence: false });
     }
   }
 
-  #fence(): Ending | undefined {
-    return this.#endings.find(({ isFence, exact }) => isFence && exact);
-  }
-
   /** Hands messages over; the transaction ends where nothing is missing, or when it grows too long. */
   #give({ count, position, exact, isFence }: Ending, mustEnd = false): void {
-    const changes = this.#changes.splice(0, count);
-    const hashes = new Uint8Array(count * HASH_BYTES);
-    for (const [i, it] of this.#hashes.splice(0, count).entries()) hashes.set(it, i * HASH_BYTES);
-    this.#endings = this.#endings.filter((it) => it.count > count)
-      .map((it) => ({ ...it, count: it.count - count }));
     this.#uncommitted += count;
     // Small transactions are dear while many messages wait.
     const ends = this.#loading
@@ -244,7 +218,7 @@ export class Applier {
     }
     this.#given = { position, exact: exact && ends };
     this.#waiting += count;
-    this.#options.thread.ask("apply", { changes, hashes, end }).then((held) => {
+    this.#options.thread.ask("apply", { ...this.#gathered.take(count), end }).then((held) => {
       this.#waiting -= count;
       if (this.#stopped) return;
       if (held !== null) this.#committed(held, isFence);
