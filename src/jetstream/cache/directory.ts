@@ -34,7 +34,10 @@ export class Directory {
   #isWhole = false;
   #sequence = 0;
   #readAt = -Infinity;
-  #turn: Promise<unknown> = Promise.resolve();
+  /** When a change was applied last. */
+  #progressAt = 0;
+  /** The last refresh; whether it failed. */
+  #turn: Promise<boolean> = Promise.resolve(false);
 
   /**
    * @param bucket The bucket
@@ -57,8 +60,13 @@ export class Directory {
    * @throws {StoreError} corrupt: a key cannot be read
    */
   async refresh(): Promise<void> {
-    const turn = this.#turn.then(() => this.#refresh());
-    this.#turn = turn.catch(() => {});
+    const begun = Date.now();
+    const turn = this.#turn.then((failed) => {
+      // Who waited for one that failed has seen no progress either.
+      const waited = failed ? Date.now() - Math.max(begun, this.#progressAt) : 0;
+      return this.#refresh(Math.max(1, this.#patience - waited));
+    });
+    this.#turn = turn.then(() => false, () => true);
     await turn;
     for (const key of this.#unreadable) throw unknownKey(key, this.#options.what);
   }
@@ -68,11 +76,11 @@ export class Directory {
     return this.#ids.after(after, limit);
   }
 
-  async #refresh(): Promise<void> {
+  async #refresh(patience: number): Promise<void> {
     const now = Date.now();
     // Delete markers expire: after a long time without an update, one may have been missed.
     if (now - this.#readAt > MARKER_TTL_SECONDS * 500) this.#forget(now);
-    if (!this.#isWhole || !await this.#step()) await this.#read();
+    if (!this.#isWhole || !await this.#step(patience)) await this.#read(patience);
     this.#isWhole = true;
     this.#readAt = now;
   }
@@ -86,9 +94,9 @@ export class Directory {
   }
 
   /** Reads a few changes individually; returns whether there are no more. */
-  async #step(): Promise<boolean> {
+  async #step(patience: number): Promise<boolean> {
     for (let step = 0; step < STEPS; step++) {
-      const deadline = Date.now() + this.#patience;
+      const deadline = Date.now() + patience;
       const entry = await this.#bucket.next(this.#options.pattern, this.#sequence + 1, deadline);
       if (entry === null) return true;
       this.#apply(entry);
@@ -97,17 +105,18 @@ export class Directory {
   }
 
   /** Scans the changes. The next call continues a scan that was interrupted. */
-  async #read(): Promise<void> {
+  async #read(patience: number): Promise<void> {
     await scan(this.#bucket, {
       pattern: this.#options.pattern,
       start: this.#sequence + 1,
-      patience: this.#patience,
+      patience,
       onEntry: (entry) => this.#apply(entry),
     });
   }
 
   #apply({ key, data, revision }: Entry): void {
     this.#sequence = revision;
+    this.#progressAt = Date.now();
     const id = this.#options.idOf(key);
     const isThere = data.length > 0;
     if (id === null) {
