@@ -48,6 +48,10 @@ export const DEFAULT_DB = "./local_files/unibus.db";
 /** Help text of `--db`. */
 export const DB_HELP = `SQLite file (default: from the server's settings, else ${DEFAULT_DB})`;
 
+/** Help text of a flag that names the file of a follower. */
+export const FOLLOWER_HELP = "the follower's file (default: from the server's settings, else " +
+  "./local_files/follower.db)";
+
 /** Help text of `--create`. */
 export const CREATE_HELP = "create the store if it does not exist, as for the first admin";
 

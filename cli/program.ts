@@ -19,6 +19,8 @@ const COMMANDS: Record<string, (context: Context) => Promise<CommandUnknownOpts>
   "migrate-to-sqlite": async (it) =>
     (await import("./commands/move/migrate_to_sqlite.ts")).migrateToSqliteCommand(it),
   verify: async (it) => (await import("./commands/move/verify.ts")).verifyCommand(it),
+  follow: async (it) => (await import("./commands/follower/follow.ts")).followCommand(it),
+  repair: async (it) => (await import("./commands/follower/repair.ts")).repairCommand(it),
   identity: async (it) => (await import("./commands/records/identity.ts")).identityCommand(it),
   user: async (it) => (await import("./commands/records/user.ts")).userCommand(it),
   invite: async (it) => (await import("./commands/records/invite.ts")).inviteCommand(it),

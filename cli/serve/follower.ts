@@ -12,6 +12,7 @@ import type { ControlPlane } from "../../src/http/options.ts";
 import type { JetStreamOptions } from "../../src/jetstream/mod.ts";
 import type { FollowerPresence } from "../cluster/presence.ts";
 import type { Log } from "../terminal/log.ts";
+import { describeFollower } from "../store/follower.ts";
 import { makeFolder } from "../store/folder.ts";
 
 /**
@@ -40,15 +41,6 @@ function tellAlarm({ message, hint }: StoreError, file: string, log: Log): void 
     hint: `no client is admitted; ${hint}, then restart membershipd`,
     follower: file,
   });
-}
-
-/** Describes where a follower stands. */
-export function describeFollower({ position, lag, exact, quarantined }: FollowerState): string {
-  return [
-    `${exact ? "exact" : "not exact"} at position ${position}`,
-    ...lag === null ? [] : [`${lag} messages behind`],
-    ...quarantined === 0 ? [] : [`${quarantined} invalid records`],
-  ].join(", ");
 }
 
 /** Checks a follower: it is not ok only after an alarm, because it stands beside the requests. */

@@ -8,7 +8,7 @@ import type { Context, NatsFlags, StoreFlags } from "../command.ts";
 import { UsageError } from "../terminal/failure.ts";
 import { isManaged } from "../settings/guards.ts";
 import { readConfig, resolve, type Resolved } from "../settings/resolve.ts";
-import { serviceKeysPath, type Settings } from "../settings/settings.ts";
+import { followerPath, serviceKeysPath, type Settings } from "../settings/settings.ts";
 
 /** Reads the server's settings from its environment variables and the file in `UNIBUS_CONFIG`. */
 export async function serverSettings(env: Context["io"]["env"]): Promise<Resolved> {
@@ -19,6 +19,17 @@ export async function serverSettings(env: Context["io"]["env"]): Promise<Resolve
 /** Returns the path of the SQLite file: the flag's, else the one in the server's settings. */
 export async function chosenFile({ io: { env } }: Context, db?: string): Promise<string> {
   return db ?? (await serverSettings(env)).settings.db;
+}
+
+/** Returns the path of the follower's file: the flag's, else the one of the server's settings. */
+export async function chosenFollower({ io: { env } }: Context, path?: string): Promise<string> {
+  if (path !== undefined) return path;
+  const { settings } = await serverSettings(env);
+  const found = followerPath({ ...settings, store: "jetstream" });
+  if (found === null) {
+    throw new UsageError("The server's settings say --follower none; name the file");
+  }
+  return found;
 }
 
 /**

@@ -86,7 +86,12 @@ export function openStill(db: string): StillFile {
   }
 }
 
-function lockApplier(path: string): DatabaseSync {
+/**
+ * Keeps every applier away from a file until what it returns is closed.
+ *
+ * @throws {StoreError} `refused`: another process applies to it
+ */
+export function lockApplier(path: string): DatabaseSync {
   let lock: DatabaseSync | null = null;
   try {
     lock = connect(lockOf(path), { busyTimeout: 0 });

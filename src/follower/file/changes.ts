@@ -108,7 +108,8 @@ function rowOf(it: StoreRecord): Change["row"] {
   return (TABLES[it.kind] as Table).toRow(it.record);
 }
 
-function idOf(parsed: ParsedKey): Change["id"] {
+/** The primary key of the record of a key. */
+export function idOf(parsed: ParsedKey): Change["id"] {
   switch (parsed.space) {
     case "rooms":
     case "invites":

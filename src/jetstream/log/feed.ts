@@ -133,9 +133,13 @@ export class Feed {
   get expires(): number | null {
     const life = this.#message?.headers?.get("Nats-TTL") ?? "";
     if (!/^\d/.test(life)) return null;
+    return Math.round(this.writtenAt + milliseconds(life));
+  }
+
+  /** When the last message delivered was written, in milliseconds since 1970. */
+  get writtenAt(): number {
     const tokens = this.#message!.reply!.split(".");
-    const written = Number(tokens[tokens.length > 9 ? 9 : 7]) / 1e6;
-    return Math.round(written + milliseconds(life));
+    return Number(tokens[tokens.length > 9 ? 9 : 7]) / 1e6;
   }
 
   /** Whether the last message delivered ended its transaction. */
@@ -335,8 +339,8 @@ export interface ScanOptions {
   piece?: number;
   /** Milliseconds without a message after which it fails. Default 30,000. */
   patience?: number;
-  /** Called with each message; returning `false` ends the scan. */
-  onEntry: (entry: Entry) => void | false;
+  /** Called with each message, which the feed delivered last; returning `false` ends the scan. */
+  onEntry: (entry: Entry, feed: Pick<Feed, "writtenAt">) => void | false;
 }
 
 /** Milliseconds without a message after which a scan asks the leader, whatever count is pending. */
@@ -360,7 +364,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
   let pending = -1;
   let stopped = false;
   let failure: { error: unknown } | null = null;
-  const feed = new Feed(bucket, {
+  const feed: Feed = new Feed(bucket, {
     pattern,
     start,
     piece: options.piece,
@@ -370,7 +374,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
       heard = Date.now();
       silence = 0;
       pending = more;
-      if (options.onEntry(entry) === false) stopped = true;
+      if (options.onEntry(entry, feed) === false) stopped = true;
     },
     onRestart: (more) => pending = more,
     onEnd: (error) => failure = { error },

@@ -4,7 +4,7 @@ import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { createIdentity } from "../../../src/keys/identity.ts";
 import { loadServiceKeys } from "../../../src/nats/connection/service_keys.ts";
 import { cliProcess, documentOf } from "../kit.ts";
-import { addUser, isAdmitted, putBack, reach, SERVED } from "./follower_kit.ts";
+import { addUser, isAdmitted, putBack, reach, SERVED } from "../follower/kit.ts";
 import { daemon, isAlive, launch, readyz, until } from "./kit.ts";
 import { inDir } from "../../helpers/sqlite.ts";
 

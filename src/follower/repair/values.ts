@@ -1,0 +1,79 @@
+/**
+ * The values of a bucket, made again from the tables of its follower.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import type { DatabaseSync } from "node:sqlite";
+import { StoreError } from "../../core/errors.ts";
+import { type Kind, KINDS, type StoreRecord } from "../../core/model.ts";
+import { isIndex, parseKey } from "../../jetstream/records/keys.ts";
+import {
+  encodeIndex,
+  encodeRoom,
+  entriesOf,
+  type Pending,
+} from "../../jetstream/records/values.ts";
+import { asArrays, type Row, TABLES } from "../../sqlite/rows.ts";
+import { hashOf, idOf } from "../file/changes.ts";
+
+/** What a follower holds of a live key. */
+export interface HeldValue {
+  /** The sequence of the message. */
+  revision: number;
+  /** The hash of the message. */
+  hash: Uint8Array;
+  /** Makes the value; throws `corrupt` where it is not what the bucket held. */
+  read(): string;
+}
+
+/** Makes a function that looks up a key in a follower's file; `null` where it is not live. */
+export function valuesOf(path: string, db: DatabaseSync): (key: string) => HeldValue | null {
+  const entry = db.prepare("SELECT revision, hash, value FROM follower_entries WHERE key = ?");
+  const bad = db.prepare("SELECT value FROM follower_quarantine WHERE key = ?");
+  const pending = db.prepare("SELECT op FROM follower_pending WHERE room_id = ?");
+  const rows = KINDS.map((kind) => {
+    const { columns, key } = TABLES[kind];
+    const where = key.split(", ").map((it) => `${it} = ?`).join(" AND ");
+    return asArrays(db.prepare(`SELECT ${columns} FROM ${kind} WHERE ${where}`));
+  });
+
+  /** The value that the tables say; `null` where they have no record. */
+  const canonical = (key: string): string | null => {
+    if (isIndex(key)) return encodeIndex({ accepted: true });
+    const parsed = parseKey(key);
+    const table = KINDS.indexOf(parsed?.space as Kind);
+    if (parsed === null || table < 0) return null;
+    const row = rows[table]!.get(...idOf(parsed)) as unknown as Row | undefined;
+    if (row === undefined) return null;
+    const kind = KINDS[table]!;
+    const it = { kind, record: TABLES[kind].fromRow(row) } as StoreRecord;
+    const op = it.kind === "rooms" ? pending.get(it.record.id)?.op : undefined;
+    return it.kind === "rooms" && op !== undefined
+      ? encodeRoom(it.record, { op } as Pending)
+      : entriesOf(it)[0]![1];
+  };
+
+  return (key) => {
+    const row = entry.get(key);
+    if (row === undefined) return null;
+    const revision = Number(row.revision);
+    const hash = row.hash as Uint8Array;
+    return {
+      revision,
+      hash,
+      read() {
+        const kept = (row.value ?? bad.get(key)?.value ?? null) as Uint8Array | null;
+        const text = kept === null ? canonical(key) : Buffer.from(kept).toString("utf8");
+        if (text !== null) {
+          const found = hashOf({ key, revision, data: new TextEncoder().encode(text) });
+          if (found.every((byte, i) => byte === hash[i])) return text;
+        }
+        throw new StoreError("corrupt", `Reading ${path}: ${key} is not what the bucket held`, {
+          hint: "use the follower of another node",
+        });
+      },
+    };
+  };
+}
