@@ -32,6 +32,9 @@ Commands:
                                file
   verify [options]             Compare a SQLite file with a NATS JetStream bucket, record by record,
                                and list the differences by key
+  follow [options]             Keep a second copy of a bucket in a SQLite file, such as on a backup
+                               host
+  repair [options]             Repair a bucket that lost or changed something that a follower holds
   identity                     Create or show an identity
   user                         Manage users
   invite                       Manage single-use invites
