@@ -53,7 +53,7 @@ export async function follow(
   bucket: Bucket,
   { servers = bucket.nc.getServer() }: JetStreamOptions,
   { db, accept = false, onAlarm = () => {} }: Omit<FollowOptions, "nats">,
-  { guards, end }: Pick<Parts, "guards" | "end">,
+  more: Pick<Parts, "guards" | "onDoubt" | "end">,
 ): Promise<FileFollower> {
   let follower: FileFollower | null = null;
   try {
@@ -64,11 +64,11 @@ export async function follow(
     };
     const thread = openFile(db, place);
     const path = absolute(db);
-    follower = new FileFollower({ bucket, path, thread, accept, guards, onAlarm, end });
+    follower = new FileFollower({ bucket, path, thread, accept, onAlarm, ...more });
     await follower.start();
     return follower;
   } catch (error) {
-    await (follower === null ? end() : follower.close());
+    await (follower === null ? more.end() : follower.close());
     throw error;
   }
 }

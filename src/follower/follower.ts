@@ -5,6 +5,7 @@
  */
 
 import { StoreError } from "../core/errors.ts";
+import { within } from "../core/async/wait.ts";
 import type { Bucket, Witness } from "../jetstream/log/bucket.ts";
 import { FENCE_KEY } from "../jetstream/records/keys.ts";
 import { retry } from "../jetstream/log/wire.ts";
@@ -12,6 +13,7 @@ import { toStoreError } from "../sqlite/file/errors.ts";
 import { alarm, formatAlarm, parseAlarm } from "./stream/alarms.ts";
 import { Applier } from "./stream/applier.ts";
 import { Audits } from "./audits.ts";
+import { Doubts } from "./doubts.ts";
 import { compareStream, wasAwayTooLong } from "./stream/compare.ts";
 import { fenceValue } from "./stream/digests.ts";
 import type { Thread } from "./file/thread.ts";
@@ -26,6 +28,8 @@ const POLL = 250;
 const RETRY = { first: 250, longest: 10_000 };
 /** How long comparing with the stream may take, milliseconds. */
 const PATIENCE = 10_000;
+/** How long closing waits for acknowledged writes, milliseconds. */
+const DRAIN = 1000;
 
 /** What a follower is made of. */
 export interface Parts {
@@ -39,6 +43,8 @@ export interface Parts {
   accept: boolean;
   /** Whether a store waits that must not answer before the stream was compared. */
   guards: boolean;
+  /** Told when the stream of a lone server is in doubt, and when it no longer is. */
+  onDoubt?: (inDoubt: boolean) => void;
   /** Told of an alarm. */
   onAlarm: (alarm: StoreError) => void;
   /** What to do last. */
@@ -56,6 +62,11 @@ export class FileFollower implements Follower, Witness {
   #applier: Applier | null = null;
   #probes: Probes | null = null;
   readonly #audits: Audits;
+  /** Audits of a server that was away. */
+  readonly #again: Audits;
+  readonly #doubts: Doubts | null;
+  /** The last acknowledged write. */
+  #acknowledged = 0;
   #accept: boolean;
   #pause = RETRY.first;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -66,6 +77,11 @@ export class FileFollower implements Follower, Witness {
     this.#parts = parts;
     this.#accept = parts.accept;
     this.#audits = new Audits(parts, (error) => this.#raise(error));
+    this.#again = new Audits(parts, (error) => this.#raise(error));
+    const { bucket, onDoubt } = parts;
+    this.#doubts = onDoubt === undefined
+      ? null
+      : new Doubts(bucket, { compare: () => this.#settle(), onDoubt });
   }
 
   get alarm(): StoreError | null {
@@ -79,6 +95,7 @@ export class FileFollower implements Follower, Witness {
 
   /** A write cannot have the sequence of a message that came before it was sent. */
   acknowledged(sequence: number, received: number): void {
+    this.#acknowledged = Math.max(this.#acknowledged, sequence);
     if (sequence > received) return;
     const found = `a write was acknowledged with sequence ${sequence}, after ${received} was read`;
     this.#raise(alarm("acknowledged", this.#parts.bucket.name, found));
@@ -139,6 +156,9 @@ export class FileFollower implements Follower, Witness {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    await this.#drain();
+    this.#doubts?.stop();
+    this.#again.stop();
     this.#stop();
     this.#waiters.fail(new StoreError("closed", "The follower is closed"));
     await this.#parts.thread.close();
@@ -147,6 +167,13 @@ export class FileFollower implements Follower, Witness {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** Waits a moment for what was acknowledged, so that the next start knows of it. */
+  async #drain(): Promise<void> {
+    const position = this.#acknowledged;
+    if (this.#applier === null || this.#alarm !== null || position === 0) return;
+    await within(DRAIN, this.#waiters.wait(position), () => {}).catch(() => {});
   }
 
   /** Reads what the file holds and compares it with the stream; `false` after an alarm. */
@@ -198,8 +225,19 @@ export class FileFollower implements Follower, Witness {
     });
   }
 
+  /** Compares all that must be known before a store on a lone server answers again. */
+  async #settle(): Promise<void> {
+    const { bucket, thread } = this.#parts;
+    const held = await thread.ask("held", undefined);
+    if (held === null) return;
+    const known = Math.max(this.received, this.#acknowledged);
+    const found = await compareStream(bucket, thread, held, Date.now() + PATIENCE, known);
+    if (found !== null) return this.#raise(found);
+    if (held.exact) await this.#again.begin(held);
+  }
+
   async #compare(): Promise<void> {
-    if (this.#held === null) return;
+    if (this.#held === null || this.#doubts?.inDoubt) return;
     const { bucket, thread } = this.#parts;
     const held = this.#held;
     const found = await compareStream(bucket, thread, held, Date.now() + PATIENCE);
@@ -220,6 +258,8 @@ export class FileFollower implements Follower, Witness {
   #raise(error: StoreError): void {
     if (this.#closed || this.#alarm !== null) return;
     this.#alarm = error;
+    this.#doubts?.stop();
+    this.#again.stop();
     this.#stop();
     this.#waiters.fail(error);
     const { thread, onAlarm } = this.#parts;

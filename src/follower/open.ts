@@ -93,18 +93,24 @@ async function guard(
   options: FollowedOptions,
 ): Promise<FileFollower> {
   const { accept = false, onAlarm, openShut = false } = options;
-  const follower = await follow(bucket, options, {
+  // What is refused to the store is not refused to its follower.
+  const own = bucket.beside();
+  const follower = await follow(own, options, {
     db: options.follower,
     accept,
     onAlarm: (alarm) => {
-      bucket.alarm = alarm;
+      bucket.alarm = own.alarm = alarm;
       onAlarm?.(alarm);
     },
-  }, { guards: true, end: () => Promise.resolve() });
+  }, {
+    guards: true,
+    onDoubt: (inDoubt) => bucket.inDoubt = inDoubt,
+    end: () => Promise.resolve(),
+  });
   if (follower.alarm !== null && !openShut) {
     await follower.close();
     throw follower.alarm;
   }
-  bucket.witness = follower;
+  bucket.witness = own.witness = follower;
   return follower;
 }

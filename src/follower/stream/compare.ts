@@ -31,6 +31,7 @@ export function wasAwayTooLong({ updatedAt }: Held): boolean {
 /**
  * Compares stream and file: the identity of the stream, where it ends, and the newest keys.
  *
+ * @param known The last sequence that was read or acknowledged
  * @returns The alarm, `null` when nothing was found
  */
 export async function compareStream(
@@ -38,6 +39,7 @@ export async function compareStream(
   thread: Thread,
   held: Held,
   deadline: number,
+  known = 0,
 ): Promise<StoreError | null> {
   const found = (kind: AlarmKind, text: string) => alarm(kind, bucket.name, text);
   const info = await streamInfo(bucket, deadline);
@@ -54,6 +56,12 @@ export async function compareStream(
     return found(
       "end",
       `the stream ends at sequence ${last}, before position ${held.position} of the follower`,
+    );
+  }
+  if (last < known) {
+    return found(
+      "end",
+      `the stream ends at sequence ${last}, before ${known}, which was read or acknowledged`,
     );
   }
   const newest = await thread.ask("newest", NEWEST);

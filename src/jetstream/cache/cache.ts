@@ -273,6 +273,8 @@ export class Cache {
       heartbeat: Math.max(100, Math.min(500, Math.floor(this.#options.maxStaleness / 4))),
       opTimeout: this.#options.opTimeout,
       onEntry: (entry, pending) => {
+        // What was in memory before is right; what is loaded now may not be.
+        if (!view.isWarm && this.#bucket.inDoubt) return this.#giveUp(view);
         const wasTorn = view.isTorn;
         view.take(entry, view.isWarm || pending < NEAR ? feed.part : null);
         if (view.isWarm && view.isTorn && !wasTorn) this.#probeIn(MEND, view);
@@ -288,6 +290,7 @@ export class Cache {
     this.#feed = feed;
     try {
       const deadline = Date.now() + this.#options.opTimeout;
+      if (this.#bucket.inDoubt) throw new Error("the stream is in doubt");
       if (!await isStillOpened(this.#bucket, deadline)) throw new Error("the bucket was replaced");
       await feed.start();
     } catch (error) {

@@ -117,6 +117,8 @@ export class Bucket {
   loss: string | null = null;
   /** Set when a follower found that the stream lost or changed something: as with {@link loss}. */
   alarm: StoreError | null = null;
+  /** Set while a follower compares the stream with its file: reads and writes wait. */
+  inDoubt = false;
   /** Who is told of acknowledged writes. */
   witness: Witness | null = null;
   readonly #prefix: string;
@@ -131,6 +133,13 @@ export class Bucket {
     this.stream = `KV_${name}`;
     this.#prefix = `$KV.${name}.`;
     this.#js = jetstream(nc);
+  }
+
+  /** Returns the same bucket for another user: what is refused to one is not refused to the other. */
+  beside(): Bucket {
+    const it = new Bucket(this.nc, this.name);
+    it.created = this.created;
+    return it;
   }
 
   /** Whether the server is in a cluster: a single one cannot be cut off from others. */
@@ -167,6 +176,7 @@ export class Bucket {
       this.#refuseLost();
       const timeout = Math.min(left(deadline), TRY_TIMEOUT);
       const found = await leaderGet(this.nc, this.stream, query, timeout, what);
+      this.#refuseLost();
       if (found === null) return null;
       const { subject, seq, data = "", hdrs = "" } = found;
       const txn = TXN_LINE.exec(Buffer.from(hdrs, "base64").toString("latin1"));
@@ -209,6 +219,7 @@ export class Bucket {
       this.#refuseLost();
       const found = new Map<string, Entry>();
       let upTo = await this.#collect(subjects, Math.min(left(deadline), TRY_TIMEOUT), found);
+      this.#refuseLost();
       // A replica has a moment later what was just acknowledged.
       for (let pause = 1; upTo !== null && upTo < minimum && pause <= SETTLING; pause *= 2) {
         await wait(Math.min(pause, left(deadline)));
@@ -366,6 +377,9 @@ export class Bucket {
   #refuseLost(): void {
     if (this.loss !== null) throw new StoreError("unavailable", this.loss);
     if (this.alarm !== null) throw this.alarm;
+    if (this.inDoubt) {
+      throw new InFlight("the server was away: its stream is being compared with the follower");
+    }
   }
 
   #lines(write: Write): string {

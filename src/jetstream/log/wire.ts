@@ -32,7 +32,7 @@ export class Transient extends Error {
   override readonly name = "Transient";
 }
 
-/** Rejected because another write of the key is in progress: this one was not made. */
+/** Not made now, for example because another write of the key is in progress. */
 export class InFlight extends Transient {}
 
 /** A single guarded write with an unknown outcome. */

@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { cp, rm } from "node:fs/promises";
+import { openJetStream, type Store, type StoreError } from "../../mod.ts";
+import { type TestServer, testServer } from "../helpers/nats.ts";
+import { failsWith, inDir, person } from "../helpers/sqlite.ts";
+import { rowsOf } from "./kit.ts";
+
+/** A server with users of whom all but the first were revoked after its disk was copied. */
+async function revoked(dir: string) {
+  const server: TestServer = await testServer();
+  const nats = { servers: server.url };
+  const users = Array.from({ length: 300 }, (_, i) => person(i));
+  const disk = `${server.directory}/store`;
+  {
+    await using store = await openJetStream(nats);
+    await Promise.all(users.map((it) => store.addUser(it)));
+  }
+  await server.stop();
+  await cp(disk, `${dir}/kept`, { recursive: true });
+  await server.restart();
+  const { promise: alarmed, resolve } = Promise.withResolvers<StoreError>();
+  const options = { ...nats, follower: `${dir}/f.db`, onAlarm: resolve };
+  {
+    await using store = await openJetStream(options);
+    await Promise.all(users.slice(1).map(({ signPub }) => store.revokeUser(signPub)));
+  }
+  const store = await openJetStream(options);
+  return {
+    server,
+    store,
+    alarmed,
+    users: users.map(({ signPub }) => signPub),
+    async putBack() {
+      await server.stop();
+      await rm(disk, { recursive: true });
+      await cp(`${dir}/kept`, disk, { recursive: true });
+      await server.restart();
+    },
+    async [Symbol.asyncDispose]() {
+      await store.close();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Asks about users until it is told to end; who was let in. */
+function asking(store: Store, users: string[]): () => Promise<Set<string>> {
+  const letIn = new Set<string>();
+  let ended = false;
+  const done = (async () => {
+    while (!ended) {
+      await Promise.all(users.map(async (it) => await store.isAuthorized(it) && letIn.add(it)));
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  })();
+  return async () => {
+    ended = true;
+    await done;
+    return letIn;
+  };
+}
+
+for (const isWarm of [false, true]) {
+  const memory = isWarm ? "its users in memory" : "nothing in memory";
+  Deno.test(`a store with ${memory} lets no revoked user in when its lone server comes back on an earlier disk`, () =>
+    inDir(async (dir) => {
+      await using at = await revoked(dir);
+      if (isWarm) assert.equal(await at.store.isAuthorized(at.users[0]!), true);
+      const end = asking(at.store, at.users.slice(1));
+      await at.putBack();
+      await at.alarmed;
+      assert.deepEqual([...await end()], []);
+      await failsWith("corrupt", () => at.store.getUser(at.users[1]!));
+    }));
+}
+
+Deno.test("a store on a lone server that was restarted answers again when stream and file were compared", () =>
+  inDir(async (dir) => {
+    await using at = await revoked(dir);
+    await at.server.stop();
+    const asked = at.store.getUser(at.users[1]!);
+    await at.server.restart();
+    assert.equal((await asked)?.status, "revoked");
+    assert.equal(await at.store.isAuthorized(at.users[0]!), true);
+    await at.store.addUser(person("new"));
+    assert.equal(await at.store.isAuthorized(person("new").signPub), true);
+  }));
+
+Deno.test("closing waits until the file has what was acknowledged", () =>
+  inDir(async (dir) => {
+    await using at = await revoked(dir);
+    await Promise.all(at.users.slice(1, 100).map((it) => at.store.deleteUser(it)));
+    await at.store.close();
+    assert.equal(rowsOf(`${dir}/f.db`, "users").length, 201);
+  }));
