@@ -18,11 +18,12 @@ import {
   ReplayPolicy,
 } from "@nats-io/jetstream";
 import { createInbox, type Msg, nanos, nuid, type Subscription } from "@nats-io/transport-node";
+import { within } from "../../core/async/wait.ts";
 import { StoreError } from "../../core/errors.ts";
 import type { Bucket, Entry } from "./bucket.ts";
 import { isWrittenSince } from "./fence.ts";
 import { FENCE_KEY } from "../records/keys.ts";
-import { CHANGE_TIMEOUT, manage, publish, subscribe, wait } from "./wire.ts";
+import { CHANGE_TIMEOUT, manage, publish, subscribe, Transient, wait } from "./wire.ts";
 
 /** Options of a feed. */
 export interface FeedOptions {
@@ -51,11 +52,19 @@ export interface FeedOptions {
   onEnd?: (error: unknown) => void;
 }
 
+/** Milliseconds that a busy server may need for a large stream before it sends the first or next message. */
+const LONGEST = 30_000;
+/** Milliseconds without a message after which a consumer is replaced while messages are waiting. */
+const CATCHING_UP = 5000;
+
 /** Prefix of our consumers' names, by which a store in use is noticed. */
 export const FEED_PREFIX = "unibus_";
 
 /** How long a request for a piece is open, milliseconds. */
 const OPEN = 30_000;
+
+/** Milliseconds in which a server that is there answers a ping. */
+const ALIVE = 2000;
 
 /** Missed heartbeats after which the consumer is replaced. */
 const MISSED = 3;
@@ -89,6 +98,8 @@ export class Feed {
   #wanted = 0;
   #last: number;
   #heard = 0;
+  /** The server's count of messages that wait. */
+  #pending = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
   #restarting = false;
   #stopped = false;
@@ -103,12 +114,14 @@ export class Feed {
 
   /** Starts; returns the number of messages that are waiting. */
   async start(): Promise<number> {
-    const pending = await this.#begin();
+    const pending = await this.#beginPatiently();
     // All messages may have arrived, and the feed may have been stopped, before the server's
     // answer.
     if (this.#stopped) return pending;
     this.#timer = setInterval(() => {
-      if (Date.now() - this.#heard > this.#heartbeat * MISSED) this.#restart();
+      const base = this.#heartbeat * MISSED;
+      const limit = this.#pending > 0 ? Math.max(base, CATCHING_UP) : base;
+      if (Date.now() - this.#heard > limit) this.#restart();
     }, this.#heartbeat);
     return pending;
   }
@@ -155,7 +168,20 @@ export class Feed {
     this.#drop();
   }
 
-  async #begin(timeout = this.#timeout): Promise<number> {
+  /** Creates the consumer; as long as the server is there, it gets more time with each try. */
+  async #beginPatiently(): Promise<number> {
+    const end = Date.now() + LONGEST;
+    for (let timeout = this.#timeout;; timeout *= 2) {
+      try {
+        return await this.#begin(timeout);
+      } catch (error) {
+        const isOver = this.#stopped || Date.now() >= end;
+        if (isOver || !isUnanswered(error) || !await isAlive(this.#bucket)) throw error;
+      }
+    }
+  }
+
+  async #begin(timeout: number): Promise<number> {
     const { pattern, piece } = this.#options;
     const bucket = this.#bucket;
     const inbox = createInbox();
@@ -198,6 +224,8 @@ export class Feed {
         { deadline: Date.now() + timeout, tryTimeout: CHANGE_TIMEOUT },
       );
       if (piece !== undefined && sub === this.#sub) this.#ask(inbox, piece);
+      if (this.#delivered === 0) this.#pending = info.num_pending;
+      this.#heard = Date.now();
       return info.num_pending;
     } catch (error) {
       sub.unsubscribe();
@@ -247,10 +275,11 @@ export class Feed {
     this.#delivered++;
     this.#last = revision;
     this.#message = msg;
+    this.#pending = Number(tokens[at + 3]);
     try {
       this.#options.onEntry(
         { key: this.#bucket.key(msg.subject), revision, data: msg.data },
-        Number(tokens[at + 3]),
+        this.#pending,
       );
     } catch (error) {
       this.#end(error);
@@ -278,7 +307,7 @@ export class Feed {
     this.#drop();
     for (let tries = 1; !this.#stopped; tries++) {
       try {
-        const pending = await this.#begin(Math.min(this.#timeout, RESTART_TRY * tries));
+        const pending = await this.#begin(Math.min(LONGEST, RESTART_TRY * 2 ** (tries - 1)));
         this.#options.onRestart?.(pending);
         // Stopped meanwhile, so the new consumer is not needed.
         if (this.#stopped) this.#drop();
@@ -325,6 +354,20 @@ function milliseconds(duration: string): number {
     .reduce((sum, [, count, unit]) => sum + Number(count) * units[unit!]!, 0);
 }
 
+/** Whether a request had no answer in time, or one that may turn into another. */
+function isUnanswered(error: unknown): boolean {
+  return error instanceof StoreError && error.cause instanceof Transient;
+}
+
+/** Whether the server that we are connected to answers. */
+async function isAlive({ nc }: Bucket): Promise<boolean> {
+  try {
+    return await within(ALIVE, nc.rtt().then(() => true), () => false);
+  } catch {
+    return false;
+  }
+}
+
 /** Options of {@link scan}. */
 export interface ScanOptions {
   /** The keys to scan. Default: all, as one consistent state. */
@@ -345,8 +388,6 @@ export interface ScanOptions {
 
 /** Milliseconds without a message after which a scan asks the leader, whatever count is pending. */
 const QUIET = 50;
-/** What one look counts at most as time without a message, milliseconds: the process may not have run. */
-const AWAKE = 100;
 
 /**
  * Delivers all messages in stream order; a later message of a key replaces an earlier one. A message
@@ -358,8 +399,7 @@ const AWAKE = 100;
 export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> {
   const { signal, pattern = ">", start = 1, minimum = 0, patience = 30_000 } = options;
   let heard = Date.now();
-  let silence = 0;
-  let looked = heard;
+  let limit = patience;
   let asked = 0;
   let pending = -1;
   let stopped = false;
@@ -372,7 +412,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
     onEntry: (entry, more) => {
       if (stopped) return;
       heard = Date.now();
-      silence = 0;
+      limit = patience;
       pending = more;
       if (options.onEntry(entry, feed) === false) stopped = true;
     },
@@ -394,16 +434,18 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
           end = await endOf(bucket, since, asking + Math.min(patience, 5000));
         } catch (error) {
           // On a slow connection the answer waits behind the messages.
-          if (heard < asking) throw error;
+          if (heard < asking && !isUnanswered(error)) throw error;
         }
         // What ended the last batch may have been a delete marker that has expired since.
         if (end === "behind" || (end === "at" && between)) return;
         asked = Date.now();
       }
-      silence += Math.min(Date.now() - looked, AWAKE);
-      looked = Date.now();
-      if (silence > patience) {
-        throw new StoreError("unavailable", `Scan: no message for ${patience} ms`);
+      if (Date.now() - heard > limit) {
+        // A large stream on a busy server takes its time; so does a process that did not run.
+        if (limit >= LONGEST || !await isAlive(bucket)) {
+          throw new StoreError("unavailable", `Scan: no message for ${limit} ms`);
+        }
+        limit = Math.min(2 * limit, LONGEST);
       }
       // Ask the leader often near the end: under load the quiet moments are short.
       await wait(pending === 0 ? 1 : 10, signal);
