@@ -27,15 +27,16 @@ export interface OpenJetStreamOptions extends JetStreamOptions {
 }
 
 /**
- * Opens the control plane in a JetStream bucket, made when there is none. Needs nats-server 2.12 or
- * later. While a cold cluster is coming up it retries within `bootstrapTimeout`.
+ * Opens the control plane in a JetStream bucket, which is created if it does not exist. Needs nats-server
+ * 2.12 or later. While a cluster is starting, it retries within `bootstrapTimeout`.
  *
- * @param options Where the servers are, or a connection
+ * @param options The servers or a connection, the bucket, and how to use it
  * @returns A store; close it when done
- * @throws {StoreError} `unavailable` (no server, credentials, TLS), `unsupported` (server too old, no
- * JetStream, newer layout), `refused` (the bucket is somebody else's, the follower's file is not one),
- * `in_progress` (a move into it did not complete), `invalid` (an option, or more replicas than servers),
- * `not_found` (`create: false`), `corrupt` (the stream is not what the follower knows)
+ * @throws {StoreError} `unavailable`: no server, wrong credentials, or TLS failed; `unsupported`: the
+ * server is too old or has no JetStream, or a newer program created the bucket; `refused`: the bucket
+ * belongs to another program, or `follower` is not the file of a follower; `in_progress`: a migration
+ * into the bucket is not complete; `invalid`: an option, or more replicas than servers; `not_found`:
+ * no such bucket, and `create` is `false`; `corrupt`: the stream lost or changed what `follower` holds
  *
  * @example
  * ```ts ignore
