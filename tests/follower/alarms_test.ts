@@ -187,6 +187,18 @@ Deno.test("a message with other bytes than it had is noticed before a store open
     );
   }));
 
+Deno.test("a message that the file does not know is noticed before a store opens", () =>
+  inDir(async (dir) => {
+    await using it = await followed(dir, 200);
+    await it.follow();
+    const db = new DatabaseSync(it.db);
+    // As if an older message had come back in place of a delete marker.
+    db.exec(`DELETE FROM follower_entries WHERE revision = (
+      SELECT revision FROM follower_entries ORDER BY revision LIMIT 1 OFFSET 20)`);
+    db.close();
+    await failsWith("corrupt", it.open, /the stream has users\.\w+ at \d+, the follower not/);
+  }));
+
 Deno.test("of two followers that differ at one position the damaged one raises an alarm", () =>
   inDir(async (dir) => {
     await using it = await followed(dir, 20);
