@@ -67,8 +67,7 @@ async function mendEntry(bucket: Bucket, signPub: string, opTimeout: number): Pr
   const deadline = Date.now() + opTimeout;
   const user = userKey(signPub);
   const entry = await bucket.get(user, deadline);
-  const isActive = entry !== null && entry.data.length > 0 &&
-    activeAdmin(user, signPub, entry.data) !== null;
+  const isActive = entry !== null && activeAdmin(user, signPub, entry.data) !== null;
   const guard = { key: user, revision: revisionOf(entry) };
   const value = isActive ? encodeAdmin() : null;
   try {
