@@ -35,6 +35,9 @@ Commands:
   follow [options]             Keep a second copy of a bucket in a SQLite file, such as on a backup
                                host
   repair [options]             Repair a bucket that lost or changed something that a follower holds
+  promote [options] <file>     Make a follower the control plane when its cluster is lost
+  backup [options]             Copy an exact follower to a new file, without load for the NATS
+                               server and while the server runs
   identity                     Create or show an identity
   user                         Manage users
   invite                       Manage single-use invites

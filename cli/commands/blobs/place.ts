@@ -23,7 +23,8 @@ import { fields, print, printJson } from "../../terminal/output.ts";
 /** Default directory of the blobs. */
 export const DEFAULT_DIR = "./local_files/blobs";
 
-type PlaceFlags = NatsFlags & { storeDir?: string };
+/** Flags that name a place of blobs. */
+export type PlaceFlags = NatsFlags & { storeDir?: string };
 
 /** Creates `blobs show`. */
 export function showBlob(context: Context): CommandUnknownOpts {
@@ -72,7 +73,7 @@ export function deleteBlob(context: Context): CommandUnknownOpts {
 }
 
 /** Opens the blobs of a directory, or of a bucket with `--nats-url`. */
-async function withBlobs(
+export async function withBlobs(
   context: Context,
   flags: PlaceFlags,
   work: (blobs: BlobStore) => Promise<void>,
@@ -114,7 +115,8 @@ function missing(id: string): StoreError {
   return new StoreError("not_found", `No blob ${id}`);
 }
 
-const placed = adding<PlaceFlags>((parent) =>
+/** Adds the flags of {@link PlaceFlags}. */
+export const placed = adding<PlaceFlags>((parent) =>
   withNats(
     parent.option("--store-dir <directory>", `directory of the blobs (default: ${DEFAULT_DIR})`),
   )

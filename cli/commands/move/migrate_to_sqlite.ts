@@ -32,10 +32,14 @@ export function migrateToSqliteCommand(context: Context): CommandUnknownOpts {
       ],
     )
       .option("--db <path>", DB_HELP)
+      .option(
+        "--follower <path>",
+        "a follower of the bucket: it is brought up to date and becomes the file, whatever its size",
+      )
       .option("--dry-run", "check everything and show the plan without writing anything")
       .option("--replace", "even if the file contains other or newer records"),
   ))).action(async (flags) => {
-    const { dryRun, replace } = flags;
+    const { dryRun, replace, follower } = flags;
     const db = await chosenFile(context, flags.db);
     const nats = await natsTarget(context, flags);
     if (flags.db === undefined && !dryRun) await makeFolder(db);
@@ -51,6 +55,7 @@ export function migrateToSqliteCommand(context: Context): CommandUnknownOpts {
           signal: context.io.signal,
           dryRun: dryRun === true,
           replace: replace === true,
+          ...(follower === undefined ? {} : { follower }),
         }),
       (report) =>
         report.backup === null

@@ -1,0 +1,98 @@
+/**
+ * `promote`
+ *
+ * @module
+ */
+
+import { existsSync } from "node:fs";
+import type { PromoteReport } from "../../../mod.ts";
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  type NatsFlags,
+  withJson,
+  withNats,
+} from "../../command.ts";
+import { isManaged } from "../../settings/guards.ts";
+import { serviceKeysPath, type Settings } from "../../settings/settings.ts";
+import { serverSettings } from "../../store/chosen.ts";
+import { type NewKeys, renewKeys } from "../../store/new_keys.ts";
+import { natsTarget } from "../../store/open.ts";
+import { countsText, print, printable, printJson, say } from "../../terminal/output.ts";
+
+/** Creates the command. */
+export function promoteCommand(context: Context): CommandUnknownOpts {
+  return withJson(withNats(
+    command(
+      context,
+      "promote",
+      "Make a follower the control plane when its cluster is lost. Writes after the follower's position " +
+        "are lost. Refused while a server of the cluster takes writes: those the file followed, the " +
+        "other nodes in the server's settings, and --nats-url. Replaces the service keys next to the " +
+        "file and the file of the route secret, so that nodes that come back are not part of it",
+      [
+        "membershipd promote ./local_files/follower.db --dry-run",
+        "membershipd promote ./local_files/follower.db",
+        "membershipd promote /backup/monday.db --force",
+      ],
+    )
+      .argument("<file>", "the follower's file, or a backup of it")
+      .option("--dry-run", "check everything and show the position without writing anything")
+      .option(
+        "--force",
+        "also if the follower has an alarm, or a server does not accept the credentials",
+      ),
+  )).action(async (file, flags) => {
+    const { dryRun = false, force = false, json } = flags;
+    // The keys of a server are next to its --db file, which the follower becomes.
+    const settings = { ...(await serverSettings(context.io.env)).settings, db: file };
+    const nats = await natsTarget(context, serversOf(settings, flags));
+    const { promoteFollower } = await import("../../../mod.ts");
+    const options = { db: file, nats, force };
+    // Checked first: the keys must not change for a file that is refused.
+    const plan = await promoteFollower({ ...options, dryRun: true });
+    const keys = dryRun ? [] : await renewKeys(settings);
+    const report = dryRun ? plan : await promoteFollower(options);
+    if (json) return await printJson(context, { ...report, keys });
+    await print(context, ...linesOf(report, keys));
+    if (dryRun) return;
+    if (settings.clusterPassFile === null && settings.clusterPass !== null) {
+      await say(
+        context,
+        "change the route secret in the settings before nodes of the old cluster return",
+      );
+    }
+    await say(context, printable(`next: membershipd serve --store sqlite --db ${report.db}`));
+  });
+}
+
+/** The servers to ask besides those in the file, and how to log in. */
+function serversOf(settings: Settings, flags: NatsFlags) {
+  const { natsPort, routes, tlsCert } = settings;
+  const scheme = tlsCert === null ? "nats" : "tls";
+  const others = isManaged(settings)
+    ? routes.map((it) => `${scheme}://${it.replace(/:\d+$/, "")}:${natsPort}`)
+    : settings.natsUrl;
+  const keys = serviceKeysPath(settings);
+  const isLoggedIn = [flags.nkeySeedFile, flags.creds, flags.serviceKeys].some((it) =>
+    it !== undefined
+  );
+  return {
+    ...flags,
+    natsUrl: [...flags.natsUrl ?? [], ...others],
+    ...!isLoggedIn && existsSync(keys) ? { serviceKeys: keys } : {},
+  };
+}
+
+function linesOf(report: PromoteReport, keys: readonly NewKeys[]): string[] {
+  const { dryRun, bucket, db, position, updatedAt, generation, counts, undone } = report;
+  return [
+    ...dryRun ? ["dry run: nothing was written"] : [],
+    `${dryRun ? "would promote" : "promoted"} ${db}: ${countsText(counts)}`,
+    `it ends at position ${position} of bucket ${bucket}, ${updatedAt}; later writes are lost`,
+    `generation ${generation}`,
+    ...undone.length === 0 ? [] : [`incomplete changes undone in rooms: ${undone.join(", ")}`],
+    ...keys.map(({ path, saved }) => `new ${path}; the old one is ${saved}`),
+  ].map(printable);
+}
