@@ -11,6 +11,7 @@ import { migration as invites } from "./003_invites.ts";
 import { migration as accepted } from "./004_accepted.ts";
 import { migration as recordChecks } from "./005_record_checks.ts";
 import { migration as roles } from "./006_roles.ts";
+import { migration as search } from "./007_search.ts";
 
 /** One step of the schema. */
 export interface Migration {
@@ -30,4 +31,5 @@ export const MIGRATIONS: readonly Migration[] = [
   accepted,
   recordChecks,
   roles,
+  search,
 ];

@@ -20,6 +20,7 @@ import type {
   UserStatus,
 } from "../core/model.ts";
 import type { Changes, History, RoomRoster, ServerStatus, Usage } from "../core/operations.ts";
+import type { Found, RoomQuery, UserQuery } from "../core/search.ts";
 import type { RecordMethods } from "../core/store/records.ts";
 import type { Identity } from "../keys/identity.ts";
 
@@ -93,16 +94,6 @@ export type NewOwnRoom = Omit<NewRoom, "owner" | "subject"> & {
 export interface ListedMember extends Member {
   /** Status of its user; `null` if there is no such user. */
   status: UserStatus | null;
-}
-
-/** Which users to list; fields that are omitted match every user. */
-export interface UserFilter {
-  /** Part of the handle, in any case, or the first characters of the signing key: 1 to 64 characters. */
-  search?: string;
-  /** Only users with this role. */
-  role?: UserRole;
-  /** Only users with this status. */
-  status?: UserStatus;
 }
 
 /** Which changes to read. */
@@ -187,10 +178,14 @@ export interface Client extends RecordMethods, Disposable {
   /** Returns the caller's key and user. */
   me(): Promise<Me>;
 
-  /** Lists users by signPub. With a filter, a page may have fewer than `limit` items. */
-  listUsers(page?: PageRequest & UserFilter): Promise<Page<User>>;
+  /**
+   * Lists users by signPub, or as a query says; for admins.
+   *
+   * @throws {StoreError} `unsupported`: a query, and the server has no follower
+   */
+  listUsers(page?: UserQuery): Promise<Found<User>>;
   /** Iterates over {@link listUsers}, one page at a time. */
-  users(page?: PageRequest & UserFilter): AsyncIterable<User>;
+  users(page?: UserQuery): AsyncIterable<User>;
   /**
    * Deletes a user and its memberships, unless `keepMemberships`. It stays the owner of its rooms.
    *
@@ -209,12 +204,14 @@ export interface Client extends RecordMethods, Disposable {
   createInvite(invite?: Omit<NewInvite, "createdBy">): Promise<CreatedInvite>;
 
   /**
-   * Lists the identity's rooms by id, or with `all` (admins only) every room. `accepted: true` lists only
-   * those it has accepted, `false` only offers.
+   * Lists the identity's rooms by id, or with `all` (admins only) every room, or as a query says.
+   * `accepted: true` lists only those it has accepted, `false` only offers.
+   *
+   * @throws {StoreError} `unsupported`: a query, and the server has no follower
    */
-  listRooms(page?: PageRequest & { all?: boolean; accepted?: boolean }): Promise<Page<Room>>;
+  listRooms(page?: RoomQuery & { all?: boolean }): Promise<Found<Room>>;
   /** Iterates over {@link listRooms}, one page at a time. */
-  rooms(page?: PageRequest & { all?: boolean; accepted?: boolean }): AsyncIterable<Room>;
+  rooms(page?: RoomQuery & { all?: boolean }): AsyncIterable<Room>;
   /**
    * Creates a room at epoch 1, owned by the identity.
    *

@@ -19,6 +19,7 @@ import type {
   UserRole,
   UserStatus,
 } from "./model.ts";
+import type { Search } from "./search.ts";
 
 /** A page of a list: the items after `after` in the list's order, at most `limit`. */
 export interface Range<K = string> {
@@ -63,6 +64,8 @@ export interface Backend {
   readonly created?: boolean;
   /** How often the control plane has changed sides. Default 0. */
   readonly generation?: number;
+  /** Searches, for backends that can. The backend closes it. */
+  readonly search?: Search;
   /**
    * Stores a new room.
    *

@@ -91,6 +91,8 @@ export interface ServerStatus {
   startedAt: string;
   /** The store's backend: `sqlite` or `jetstream`. */
   backend: string;
+  /** Whether users and rooms can be searched and sorted. */
+  search: boolean;
   /** Whether every check is ok. */
   ok: boolean;
   /** The checks of `/readyz`. */

@@ -53,6 +53,7 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
     backend: backend.name,
     created: backend.created ?? false,
     generation: backend.generation ?? 0,
+    ...backend.search && { search: backend.search },
     ...records,
     ...iterables(records),
 

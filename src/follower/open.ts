@@ -8,6 +8,7 @@ import type { StoreError } from "../core/errors.ts";
 import type { Store } from "../core/store.ts";
 import type { Bucket } from "../jetstream/log/bucket.ts";
 import { type JetStreamOptions, openBeside, openJetStream as openAlone } from "../jetstream/mod.ts";
+import { FileSearch } from "../sqlite/search/mod.ts";
 import { follow } from "./follow.ts";
 import type { FileFollower } from "./follower.ts";
 import type { Follower } from "./types.ts";
@@ -81,11 +82,42 @@ export interface FollowedOptions extends OpenJetStreamOptions {
 /** As {@link openJetStream} with a follower; returns that too. */
 export async function openFollowed(options: FollowedOptions): Promise<Followed> {
   let follower: FileFollower | null = null;
+  let search: FileSearch | null = null;
   const store = await openBeside(options, async (bucket) => {
-    follower = await guard(bucket, options);
-    return () => follower!.close();
+    const it = follower = await guard(bucket, options);
+    search = new FileSearch({
+      path: it.path,
+      isFollower: true,
+      before: searchingBehind(bucket, it),
+    });
+    return async () => {
+      await search!.close();
+      await it.close();
+    };
   });
-  return { store, follower: follower! };
+  return { store: Object.assign(store, { search: search! }), follower: follower! };
+}
+
+/** How long a search waits for the store's own writes, milliseconds. */
+const BEHIND_MS = 1_000;
+
+/** Notes what the store writes; returns a function that waits until the follower has it, if it is quick. */
+function searchingBehind(bucket: Bucket, follower: FileFollower): () => Promise<unknown> {
+  let last = 0;
+  bucket.witness = {
+    get received() {
+      return follower.received;
+    },
+    acknowledged(sequence, received) {
+      last = Math.max(last, sequence);
+      follower.acknowledged(sequence, received);
+    },
+  };
+  const isDone = () => follower.state().position >= last;
+  return async () => {
+    if (isDone()) return;
+    await follower.whenExact(last, { signal: AbortSignal.timeout(BEHIND_MS) }).catch(() => {});
+  };
 }
 
 /** Follows a bucket and shuts it at the first alarm. */

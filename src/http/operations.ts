@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Page, PageRequest, User, UserRole, UserStatus } from "../core/model.ts";
 import type { Changes, History, ServerStatus, Usage } from "../core/operations.ts";
+import type { Search } from "../core/search.ts";
 
 /** A request that waits for changes. */
 export interface Poll {
@@ -23,22 +23,12 @@ export interface Poll {
   demand(): Promise<void>;
 }
 
-/** Which users are wanted; what is left out does not matter. */
-export interface UserFilter {
-  /** Contained in the handle, in any case, or what the signing key begins with. */
-  search?: string | undefined;
-  /** Of this role. */
-  role?: UserRole | undefined;
-  /** Of this status. */
-  status?: UserStatus | undefined;
-}
-
 /** What the routes of admins work with. */
 export interface Operations {
   /** What was changed. */
   readonly changes: { poll(poll: Poll): Promise<Changes> };
-  /** The users, to be searched. */
-  readonly users: { search(filter: UserFilter, page: PageRequest): Promise<Page<User>> };
+  /** Finds users and rooms. */
+  readonly search: Search;
   /** The time. */
   now(): Date;
   /** The last hour. */

@@ -8,6 +8,7 @@ import type { BlobStore } from "../blobs/types.ts";
 import type { StoreError } from "../core/errors.ts";
 import type { HealthCheck } from "../core/model.ts";
 import type { BusAuth, ClusterStatus } from "../core/operations.ts";
+import type { Search } from "../core/search.ts";
 import type { ControlPlaneEvent } from "./events.ts";
 import type { PagesOptions } from "./pages/pages.ts";
 
@@ -64,6 +65,11 @@ export interface ControlPlaneOptions {
    * in JetStream, `clusterStatus` of `@unibus/membership`. Default: no cluster is reported.
    */
   cluster?: () => Promise<ClusterStatus>;
+  /**
+   * Searches users and rooms for admins. Default: that of the store; a store in JetStream has one if it
+   * was opened with a follower.
+   */
+  search?: Search;
   /**
    * Most requests in flight at once; more fail with `unavailable`, `reason` `overloaded`, and the time
    * to wait before a retry. Default 1024, `Infinity` for no limit.

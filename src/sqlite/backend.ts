@@ -51,6 +51,7 @@ import { type FileOptions, openDatabase } from "./file/file.ts";
 import { checkUse, fileIdentity } from "./health.ts";
 import { restoreRecords } from "./restore.ts";
 import { asArrays, columnsOf, insertSql, type Row, type Table, TABLES } from "./rows.ts";
+import { FileSearch } from "./search/mod.ts";
 import { type Ending, type Place, streamRecords } from "./stream.ts";
 import { readRole } from "./file/role.ts";
 import { watchCommits } from "./watch.ts";
@@ -131,6 +132,7 @@ export class SqliteBackend implements Backend {
   readonly name = "sqlite";
   readonly created: boolean;
   readonly generation: number;
+  readonly search: FileSearch;
   readonly #path: string;
   readonly #options: FileOptions;
   readonly #db: DatabaseSync;
@@ -154,6 +156,7 @@ export class SqliteBackend implements Backend {
     this.generation = readRole(db).generation;
     this.#identity = fileIdentity(path);
     this.#authorized = this.#prepare(SQL.authorized);
+    this.search = new FileSearch({ path, own: this.#place().own });
   }
 
   createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
@@ -447,8 +450,11 @@ export class SqliteBackend implements Backend {
     );
   }
 
-  close(): Promise<void> {
-    return this.#settle(`Closing ${this.#path}`, () => {
+  async close(): Promise<void> {
+    const closing = this.search.close();
+    // Not awaited without need: the file is closed when this returns.
+    if (closing !== null) await closing;
+    await this.#settle(`Closing ${this.#path}`, () => {
       this.#listeners.clear();
       for (const end of [...this.#endings]) end();
       this.#statements.clear();

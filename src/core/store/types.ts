@@ -22,6 +22,7 @@ import type {
   StoreRecord,
   User,
 } from "../model.ts";
+import type { Search } from "../search.ts";
 import type { RecordMethods } from "./records.ts";
 
 /**
@@ -53,6 +54,11 @@ export interface Store extends RecordMethods, AsyncDisposable {
    * promoted. Of two that both answer, the one with the lower generation is out of date.
    */
   readonly generation: number;
+  /**
+   * Searches, sorts and counts users and rooms. Absent for a store in JetStream without a follower. Use
+   * the store's other methods to decide anything: a follower may be behind.
+   */
+  readonly search?: Search;
 
   /**
    * Creates a room at epoch 1 with its owner, first members and their sealed keys.

@@ -135,23 +135,3 @@ export interface Work {
   /** Closes the file and lets go of the lock. */
   close: [undefined, void];
 }
-
-/** A question to the thread. */
-export interface Question {
-  /** Its number. */
-  id: number;
-  /** What is asked. */
-  op: keyof Work;
-  /** With what. */
-  value: unknown;
-}
-
-/** The thread's answer. */
-export interface Answer {
-  /** The number of the question. */
-  id: number;
-  /** The answer. */
-  value?: unknown;
-  /** What failed: SQLite's message and code. */
-  error?: { message: string; errcode: number | undefined };
-}

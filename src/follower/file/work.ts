@@ -6,18 +6,14 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import type { loader, Loading } from "./loading.ts";
-import type { Answer, Change, Changes, Held, Question, Work, WorkOptions } from "./messages.ts";
+import type { answering, Port } from "../../sqlite/file/thread.ts";
+import type { Change, Changes, Held, Work, WorkOptions } from "./messages.ts";
 import type { reading } from "./reading.ts";
 import type { Statements, statements } from "./statements.ts";
 
-/** A port to the other side; the part of `MessagePort` that is used. */
-interface Port {
-  postMessage(answer: Answer): void;
-  on(event: "message", listener: (question: Question) => void): void;
-}
-
 /** The other parts of the thread. */
 export interface Parts {
+  answering: typeof answering;
   loader: typeof loader;
   reading: typeof reading;
   statements: typeof statements;
@@ -32,7 +28,7 @@ export function work(
   { DatabaseSync: Database }: {
     DatabaseSync: new (path: string, options?: object) => DatabaseSync;
   },
-  port: Port,
+  port: Port<Work>,
   { path, lock, tables }: WorkOptions,
 ): void {
   const HASH = 16;
@@ -152,7 +148,7 @@ export function work(
     return takeUp();
   };
 
-  const ops: { [K in keyof Work]: (value: Work[K][0]) => Work[K][1] } = {
+  parts.answering<Work>(port, {
     lock: () => {
       if (locked !== null) return true;
       const candidate = new Database(lock, { timeout: 0 });
@@ -200,14 +196,5 @@ export function work(
       db.close();
       locked?.close();
     },
-  };
-
-  port.on("message", ({ id, op, value }) => {
-    try {
-      port.postMessage({ id, value: ops[op](value as never) });
-    } catch (error) {
-      const { message, errcode } = error as Error & { errcode?: number };
-      port.postMessage({ id, error: { message, errcode } });
-    }
   });
 }

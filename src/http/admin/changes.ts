@@ -57,7 +57,6 @@ interface Waiter {
 export class ChangeLog {
   readonly #store: Store;
   readonly #now: () => Date;
-  readonly #touched: (signPub: string) => void;
   readonly #tell: (event: ControlPlaneEvent) => void;
   /** Names this process: numbers begin anew in the next one. */
   readonly #run = randomBytes(8).toString("hex");
@@ -76,20 +75,15 @@ export class ChangeLog {
   #gathering: ReturnType<typeof setTimeout> | null = null;
   #closed = false;
 
-  /**
-   * @param touched Told of users that a request of here may have changed
-   * @param tell Told of changes that are audited
-   */
+  /** @param tell Told of changes that are audited */
   constructor(
     store: Store,
     now: () => Date,
-    touched: (signPub: string) => void,
     tell: (event: ControlPlaneEvent) => void = () => {},
   ) {
     this.#tell = tell;
     this.#store = store;
     this.#now = now;
-    this.#touched = touched;
   }
 
   /** Does a route's work, and notes what it changed. */
@@ -130,7 +124,6 @@ export class ChangeLog {
       throw error;
     } finally {
       end(isChanged);
-      if (about.user !== undefined && row.kind === "users") this.#touched(about.user);
     }
   }
 

@@ -13,7 +13,7 @@ import { type Recorder, recorderOf } from "./history.ts";
 import type { Operations } from "../operations.ts";
 import type { ControlPlaneOptions } from "../options.ts";
 import { usageOf } from "./usage.ts";
-import { UserIndex } from "../routes/user_index.ts";
+import { searchOf } from "../routes/search.ts";
 
 /** The same, with what feeds it. */
 export interface OwnOperations extends Operations {
@@ -36,13 +36,13 @@ export function operationsOf(
 ): OwnOperations {
   const now = options.clock ?? (() => new Date());
   const startedAt = now().toISOString();
-  const users = new UserIndex(store);
-  const changes = new ChangeLog(store, now, (signPub) => users.touch(signPub), options.onEvent);
+  const search = options.search ?? store.search ?? null;
+  const changes = new ChangeLog(store, now, options.onEvent);
   const recorder = recorderOf(now);
   const cluster = kept(GOOD_FOR_MS, async () => await options.cluster?.() ?? null);
   return {
     changes,
-    users,
+    search: searchOf(search),
     recorder,
     now,
     history: recorder.read,
@@ -54,14 +54,12 @@ export function operationsOf(
         busAuth: options.busAuth ?? "enforce",
         startedAt,
         backend: store.backend,
+        search: search !== null,
         ok,
         checks: [...checks],
         cluster: found,
       };
     },
-    close() {
-      changes.close();
-      users.close();
-    },
+    close: () => changes.close(),
   };
 }

@@ -137,6 +137,7 @@ export const OPERATION_ANSWER = {
     busAuth: oneOf([...BUS_AUTH]),
     startedAt: time,
     backend: text(),
+    search: boolean("Whether users and rooms can be searched and sorted"),
     ok: boolean("Whether every check is ok"),
     checks: list(object({ name: text(), ok: boolean("Whether the check passed"), detail: text() })),
     cluster: nullable(cluster),

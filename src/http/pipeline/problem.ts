@@ -31,7 +31,7 @@ export const TITLE: Readonly<Record<StoreErrorCode, string>> = Object.freeze({
   closed: "The control plane is stopping",
   aborted: "The request was aborted",
   in_progress: "A migration into the store is not complete",
-  unsupported: "Internal error",
+  unsupported: "Not supported",
   corrupt: "Internal error",
   mismatch: "Internal error",
 });
@@ -59,10 +59,15 @@ export class Refusal extends StoreError {
   constructor(
     code: StoreErrorCode,
     message: string,
-    { field, cause, ...extras }: ProblemExtras & { field?: string; cause?: unknown } = {},
+    { field, hint, cause, ...extras }: ProblemExtras & {
+      field?: string;
+      hint?: string;
+      cause?: unknown;
+    } = {},
   ) {
     super(code, message, {
       ...(field === undefined ? {} : { field }),
+      ...(hint === undefined ? {} : { hint }),
       ...(cause === undefined ? {} : { cause }),
     });
     this.extras = extras;

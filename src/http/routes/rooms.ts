@@ -14,6 +14,7 @@ import { quotaExceeded } from "../pipeline/quotas.ts";
 import { type Call, type Route, route } from "../pipeline/route.ts";
 import type { Read } from "../pipeline/schema.ts";
 import { ANSWER, BODY, QUERY, sealedKeyJson } from "./shapes.ts";
+import { isPlain, requireAll } from "./search.ts";
 import { chooseSubject } from "./subject.ts";
 
 type NewRoomBody = Read<typeof BODY.newRoom>;
@@ -87,20 +88,19 @@ async function demandKept({ store, params, quotas }: Call, epoch: number): Promi
 export const ROOMS: readonly Route[] = [
   route("GET /v1/rooms", {
     id: "listRooms",
-    summary: "List the caller's rooms, ordered by id",
+    summary: "List the caller's rooms; with `all` every room, ordered by id or as `sort` says",
     who: "user, admin for all",
     query: QUERY.rooms,
     answer: ANSWER.rooms,
+    errors: ["unsupported"],
     handle: (call) => {
-      const { all, ...page } = call.query;
-      if (all === true && page.accepted !== undefined) {
-        throw new StoreError("invalid", "accepted must not be given with all", {
-          field: "accepted",
-        });
+      const { all = false, accepted, ...page } = call.query;
+      const query = accepted === undefined ? page : { ...page, accepted };
+      if (!all) {
+        requireAll(page);
+        return call.store.listRoomsForEndpoint(call.caller(), query);
       }
-      return all === true
-        ? call.store.listRooms(page)
-        : call.store.listRoomsForEndpoint(call.caller(), page);
+      return isPlain(query) ? call.store.listRooms(query) : call.operations.search.rooms(query);
     },
   }),
   route("POST /v1/rooms", {

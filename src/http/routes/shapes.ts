@@ -8,6 +8,7 @@ import { StoreError } from "../../core/errors.ts";
 import type { Invite, Member, Room, SealedKey, User } from "../../core/model.ts";
 import * as check from "../../core/validate.ts";
 import { LIMITS } from "../../core/validate.ts";
+import { ORDERS, ROOM_SORTS, USER_SORTS } from "../../core/search.ts";
 import {
   by,
   described,
@@ -153,11 +154,19 @@ const epochInQuery = optional(
 /** Most characters that are searched for. */
 const SEARCH_CHARS = 64;
 
+/** How found items are sorted and counted. */
+const sorting = <const T extends string>(sorts: readonly T[]) => ({
+  sort: optional(described(oneOf(sorts), `What to sort by; default ${sorts[0]}`)),
+  order: optional(described(oneOf(ORDERS), "Direction of sorting; default asc")),
+  total: optional(described(booleanInQuery, "Also count all items that match")),
+});
+
 /** Queries. */
 export const QUERY = {
   page: object(paging),
   users: object({
     ...paging,
+    ...sorting(USER_SORTS),
     search: optional(textUpTo(SEARCH_CHARS, {
       description:
         "Only users whose handle contains this, ignoring case, or whose key begins with it",
@@ -171,10 +180,15 @@ export const QUERY = {
   }),
   rooms: object({
     ...paging,
+    ...sorting(ROOM_SORTS),
+    search: optional(textUpTo(LIMITS.roomIdBytes, {
+      description: "Only rooms whose id contains this, ignoring case; with `all`",
+    })),
+    member: optional(described(signPub, "Only rooms with this member; with `all`")),
     all: optional(described(booleanInQuery, "All rooms, not only the caller's; for admins")),
     accepted: optional(described(
       booleanInQuery,
-      "True: only rooms the caller has accepted; false: only offers. Not with `all`",
+      "True: only rooms the caller, or `member`, has accepted; false: only offers",
     )),
   }),
   deleteUser: object({
@@ -318,6 +332,16 @@ export const next: Schema<string | null> = nullable(
 
 const page = <T>(item: Schema<T>): Schema<{ items: T[]; next: string | null }> =>
   object({ items: list(item), next });
+const found = <T>(item: Schema<T>) =>
+  object({
+    items: list(item),
+    next,
+    total: optional(count("Number of all items that match; with `total`")),
+    position: optional(count("Position in the stream as of which a follower answered")),
+    exact: optional(
+      boolean("Whether the follower held everything up to `position`; else items may be missing"),
+    ),
+  });
 
 /** Answers. */
 export const ANSWER = {
@@ -327,10 +351,10 @@ export const ANSWER = {
   user,
   invite,
   openInvite: object({ role, expiresAt: text() }),
-  rooms: page(room),
+  rooms: found(room),
   members: page(listedMember),
   keys: page(key),
-  users: page(user),
+  users: found(user),
   invites: page(invite),
   createdInvite: object({
     invite,

@@ -7,8 +7,8 @@
 import { inviteProblem } from "../../core/rules.ts";
 import { inviteId } from "../../core/store.ts";
 import { removeUser } from "../../core/remove_user.ts";
-import * as check from "../../core/validate.ts";
 import { invitesOf } from "./invite_search.ts";
+import { isPlain } from "./search.ts";
 import { userOf } from "../rights/lookup.ts";
 import { type Route, route } from "../pipeline/route.ts";
 import { ANSWER, BODY, QUERY } from "./shapes.ts";
@@ -69,17 +69,13 @@ export const ME: readonly Route[] = [
 export const USERS: readonly Route[] = [
   route("GET /v1/users", {
     id: "listUsers",
-    summary: "List users, ordered by signing key; a page may have fewer items than `limit`",
+    summary: "List users, ordered by signing key or as `sort` says",
     who: "admin",
     query: QUERY.users,
     answer: ANSWER.users,
-    handle: ({ store, query, operations }) => {
-      const { limit, after, ...filter } = query;
-      const page = { ...limit === undefined ? {} : { limit }, after: after ?? null };
-      if (Object.keys(filter).length === 0) return store.listUsers(page);
-      const key = after === undefined ? null : check.hashId("after", after);
-      return operations.users.search(filter, { ...page, after: key });
-    },
+    errors: ["unsupported"],
+    handle: ({ store, query, operations }) =>
+      isPlain(query) ? store.listUsers(query) : operations.search.users(query),
   }),
   route("POST /v1/users", {
     id: "addUser",

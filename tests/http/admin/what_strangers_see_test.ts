@@ -8,7 +8,6 @@ import { createClient, createIdentity } from "@unibus/membership/client";
 import { rosterOf } from "../../../src/http/routes/roster.ts";
 import { serve } from "../../../src/http/serve/serve.ts";
 import { Gate, Overloaded, type Slot } from "../../../src/http/pipeline/shed.ts";
-import { UserIndex } from "../../../src/http/routes/user_index.ts";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
 import { callsOf } from "../../../src/client/http/client.ts";
 import { callerOf } from "../../../src/web/shared/api.ts";
@@ -191,34 +190,6 @@ Deno.test("a room of very many members is read a part at a time: others are answ
   });
   assert.equal(members_, 25_001);
   assert.ok(turns >= 3, `${turns} turns`);
-});
-
-Deno.test("many users are searched a part at a time: names of any kind hold nobody up", async () => {
-  const users = Array.from({ length: 20_000 }, (_, i) => ({
-    signPub: i.toString(16).padStart(64, "0"),
-    kexPub: "0".repeat(64),
-    // Each letter becomes eighteen when it is compared.
-    handle: "\ufdfa".repeat(64),
-    role: "user" as const,
-    status: "active" as const,
-    createdAt: "2026-11-20T08:00:00.000Z",
-    revokedAt: null,
-  }));
-  const index = new UserIndex({
-    listUsers: ({ after, limit } = {}) => {
-      const from = after == null ? 0 : parseInt(after, 16) + 1;
-      const items = users.slice(from, from + limit!);
-      const isMore = from + limit! < users.length;
-      return Promise.resolve({ items, next: isMore ? items.at(-1)!.signPub : null });
-    },
-    getUser: (signPub) => Promise.resolve(users[parseInt(signPub, 16)]!),
-    watchAccess: () => () => {},
-  });
-  const search = () => index.search({ search: "q" }, { limit: 10 });
-  await search();
-  const turns = await turnsOf(search);
-  assert.ok(turns >= 10, `${turns} turns`);
-  index.close();
 });
 
 /** Lets in whoever may come. */

@@ -61,6 +61,8 @@ export function usePage<P>(
 /** What {@link Listing} takes. */
 export type ListingProps<T> = Omit<TableProps<T>, "caption" | "rows" | "stale"> & {
   of: Paged<Page<T>>;
+  /** Number of all items; null or absent while it is not known. */
+  total?: number | null;
   /** Items on a full page. */
   size: number;
   /** What is listed, as `user`. */
@@ -71,7 +73,7 @@ export type ListingProps<T> = Omit<TableProps<T>, "caption" | "rows" | "stale"> 
 
 /** A table with its pager, or why there is none. */
 export function Listing<T>(
-  { of, size, noun, columns, id, children }: ListingProps<T>,
+  { of, size, noun, total, columns, id, children }: ListingProps<T>,
 ): JSX.Element {
   const { data, stale, trail } = of;
   return (
@@ -85,7 +87,7 @@ export function Listing<T>(
               rows={data.items}
               {...{ columns, id, stale }}
             />
-            <Pager {...of} page={data} size={size} noun={noun} />
+            <Pager {...of} page={data} size={size} noun={noun} total={total} />
           </>
         ))}
     </>
@@ -94,16 +96,19 @@ export function Listing<T>(
 
 /** Says which part of the list is shown, and leads to the others. */
 function Pager<T>(
-  { trail, go, stale, page: { items, next }, size, noun }:
+  { trail, go, stale, page: { items, next }, size, noun, total }:
     & Omit<Paged<unknown>, "data">
-    & { page: Page<T>; size: number; noun: string },
+    & Pick<ListingProps<T>, "size" | "noun" | "total">
+    & { page: Page<T> },
 ): JSX.Element {
   const first = (trail.length - 1) * size + 1;
   const text = trail.length === 1 && next === null
     ? counted(items.length, noun)
     : items.length === 0
     ? `No more ${noun}s`
-    : `${number(first)} to ${number(first + items.length - 1)}${next === null ? ", the last" : ""}`;
+    : `${number(first)} to ${number(first + items.length - 1)}${
+      typeof total === "number" ? ` of ${number(total)}` : next === null ? ", the last" : ""
+    }`;
   /** A page begins at its beginning. */
   const turn = (to: Trail) => {
     go(to);

@@ -7,15 +7,17 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Button } from "../../shared/page.tsx";
-import type { Page, Room } from "../../../core/model.ts";
+import type { Room } from "../../../core/model.ts";
 import type { RoomRoster } from "../../../core/operations.ts";
+import type { RoomQuery } from "../../../core/search.ts";
 import type { Api } from "../data/api.ts";
 import { counted, date, moment, number } from "../format.ts";
 import { useLive, useSettled, useThrottled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
+import { useSearch } from "../data/search.ts";
 import { useKept, useSession } from "../data/session.ts";
 import { Name } from "../ui/key.tsx";
-import { filled, Listing, START, type Trail, usePage } from "../ui/listing.tsx";
+import { Listing, START, type Trail, usePage } from "../ui/listing.tsx";
 import { Badge, Search, ViewHead, Who } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";
 
@@ -28,11 +30,14 @@ export function Rooms(): JSX.Element {
   const [wanted, want] = useKept("rooms.search", "");
   const trail = useKept<Trail>("rooms.trail", START);
   const search = useSettled(wanted.trim(), 180);
+  const { can, total, read } = useSearch(
+    (query: RoomQuery, signal) => api.with(signal).listRooms({ ...query, all: true }),
+    search === "" ? {} : { search },
+    {},
+    revision,
+  );
   const listed = usePage(
-    (signal, after) =>
-      search === ""
-        ? filled((part) => api.with(signal).listRooms({ all: true, ...part }), SIZE, after)
-        : found(api, search, Number(after), signal),
+    (signal, after) => read({ limit: SIZE, after }, signal),
     search,
     revision,
     trail,
@@ -74,18 +79,27 @@ export function Rooms(): JSX.Element {
   return (
     <>
       <ViewHead title="Rooms" />
-      <search class="filters">
-        <Search
-          value={wanted}
-          maxLength={256}
-          placeholder="Part of the id"
-          onInput={(text) => {
-            want(text);
-            trail[1](START);
-          }}
-        />
-      </search>
-      <Listing noun="room" of={listed} columns={columns} id={(it) => it.id} size={SIZE}>
+      {can && (
+        <search class="filters">
+          <Search
+            value={wanted}
+            maxLength={256}
+            placeholder="Part of the id"
+            onInput={(text) => {
+              want(text);
+              trail[1](START);
+            }}
+          />
+        </search>
+      )}
+      <Listing
+        noun="room"
+        of={listed}
+        total={total}
+        columns={columns}
+        id={(it) => it.id}
+        size={SIZE}
+      >
         <p role="status">{search === "" ? "There are no rooms yet." : "No rooms match."}</p>
         {search === ""
           ? <p class="muted">Users create rooms with their clients; this console shows them.</p>
@@ -93,25 +107,6 @@ export function Rooms(): JSX.Element {
       </Listing>
     </>
   );
-}
-
-/** Rooms whose id holds a text; the server lists them, and does not search. */
-async function found(
-  api: Api,
-  search: string,
-  from: number,
-  signal: AbortSignal,
-): Promise<Page<Room>> {
-  const lower = search.toLowerCase();
-  const items: Room[] = [];
-  let after: string | null = null;
-  do {
-    const page: Page<Room> = await api.with(signal).listRooms({ all: true, limit: 10_000, after });
-    items.push(...page.items.filter(({ id }) => id.toLowerCase().includes(lower)));
-    after = page.next;
-  } while (after !== null && items.length <= from + SIZE);
-  const more = items.length > from + SIZE;
-  return { items: items.slice(from, from + SIZE), next: more ? String(from + SIZE) : null };
 }
 
 type Summary = Pick<RoomRoster, "members" | "lacking">;

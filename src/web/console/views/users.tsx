@@ -8,12 +8,14 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { Button } from "../../shared/page.tsx";
 import type { User, UserRole, UserStatus } from "../../../core/model.ts";
+import type { UserQuery } from "../../../core/search.ts";
 import { date, moment, visible } from "../format.ts";
 import { useLive, useSettled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
+import { useSearch } from "../data/search.ts";
 import { useKept, useSession } from "../data/session.ts";
 import { Key, Name } from "../ui/key.tsx";
-import { filled, Listing, START, type Trail, usePage } from "../ui/listing.tsx";
+import { Listing, START, type Trail, usePage } from "../ui/listing.tsx";
 import { Badge, Choice, Search, ViewHead } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";
 import { type UserAction, UserDialog } from "./user_actions.tsx";
@@ -24,9 +26,16 @@ interface Filter {
   search: string;
   status: UserStatus | "";
   role: UserRole | "";
+  sort: keyof typeof SORTS;
 }
 
-const ANYBODY: Filter = { search: "", status: "", role: "" };
+const SORTS = {
+  name: { text: "Name", sort: "handle" },
+  newest: { text: "Newest first", sort: "created", order: "desc" },
+  oldest: { text: "Oldest first", sort: "created" },
+} as const;
+const CHOICES = Object.entries(SORTS).map(([it, { text }]) => [it, text] as const);
+const ANYBODY: Filter = { search: "", status: "", role: "", sort: "name" };
 
 /** The list. */
 export function Users(): JSX.Element {
@@ -41,23 +50,26 @@ export function Users(): JSX.Element {
     trail[1](START);
   };
   const { status, role } = filter;
+  const { text: _, ...order } = SORTS[filter.sort];
+  const query: UserQuery = {
+    ...search && { search },
+    ...status && { status },
+    ...role && { role },
+    ...order,
+  };
+  const { can, total, read } = useSearch(
+    (it: UserQuery, signal) => api.with(signal).listUsers(it),
+    query,
+    {},
+    revision,
+  );
   const found = usePage(
     async (signal, after) => {
-      const page = await filled(
-        (part) =>
-          api.with(signal).listUsers({
-            search: search || undefined,
-            status: status || undefined,
-            role: role || undefined,
-            ...part,
-          }),
-        SIZE,
-        after,
-      );
+      const page = await read({ limit: SIZE, after }, signal);
       names.learn(page.items);
       return page;
     },
-    [search, status, role],
+    query,
     revision,
     trail,
   );
@@ -110,27 +122,42 @@ export function Users(): JSX.Element {
       <ViewHead title="Users">
         <a class="button primary" href={hrefOf("invites", "new")}>Invite someone</a>
       </ViewHead>
-      <search class="filters">
-        <Search
-          value={filter.search}
-          maxLength={64}
-          placeholder="Name or start of the key"
-          onInput={(search) => change({ search })}
-        />
-        <Choice
-          label="Status"
-          value={status}
-          options={[["", "Any"], ["active", "Active"], ["revoked", "Revoked"]]}
-          onChange={(status) => change({ status })}
-        />
-        <Choice
-          label="Role"
-          value={role}
-          options={[["", "Any"], ["admin", "Admin"], ["user", "User"]]}
-          onChange={(role) => change({ role })}
-        />
-      </search>
-      <Listing noun="user" of={found} columns={columns} id={(it) => it.signPub} size={SIZE}>
+      {can && (
+        <search class="filters">
+          <Search
+            value={filter.search}
+            maxLength={64}
+            placeholder="Name or start of the key"
+            onInput={(search) => change({ search })}
+          />
+          <Choice
+            label="Status"
+            value={status}
+            options={[["", "Any"], ["active", "Active"], ["revoked", "Revoked"]]}
+            onChange={(status) => change({ status })}
+          />
+          <Choice
+            label="Role"
+            value={role}
+            options={[["", "Any"], ["admin", "Admin"], ["user", "User"]]}
+            onChange={(role) => change({ role })}
+          />
+          <Choice
+            label="Order"
+            value={filter.sort}
+            options={CHOICES as [Filter["sort"], string][]}
+            onChange={(sort) => change({ sort })}
+          />
+        </search>
+      )}
+      <Listing
+        noun="user"
+        of={found}
+        total={total}
+        columns={columns}
+        id={(it) => it.signPub}
+        size={SIZE}
+      >
         <p role="status">{isFiltered ? "No users match." : "There are no users yet."}</p>
         {isFiltered && <Button onClick={() => change(ANYBODY)}>Clear filters</Button>}
       </Listing>
