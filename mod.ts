@@ -25,7 +25,7 @@ export * from "./src/core/model.ts";
 export { inviteId, type RecordMethods, type Store, type StoreOptions } from "./src/core/store.ts";
 export type { RestoreOptions } from "./src/core/backend.ts";
 export { removeUser } from "./src/core/remove_user.ts";
-export type { Found, RoomQuery, Search, UserQuery } from "./src/core/search.ts";
+export type { Found, RoomQuery, Search, UserQuery } from "./src/core/store/search.ts";
 export { LIMITS } from "./src/core/validate.ts";
 export type { JetStreamOptions, StoreWarning } from "./src/jetstream/mod.ts";
 export {

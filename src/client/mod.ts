@@ -39,6 +39,6 @@ export type * from "./types.ts";
 export * from "../core/errors.ts";
 export type * from "../core/model.ts";
 export type * from "../core/operations.ts";
-export type * from "../core/search.ts";
+export type * from "../core/store/search.ts";
 export type { RecordMethods } from "../core/store/records.ts";
 export type { NonceSigner, Signer } from "../keys/signers.ts";

@@ -20,7 +20,7 @@ import type {
   UserStatus,
 } from "../core/model.ts";
 import type { Changes, History, RoomRoster, ServerStatus, Usage } from "../core/operations.ts";
-import type { Found, RoomQuery, UserQuery } from "../core/search.ts";
+import type { Found, RoomQuery, UserQuery } from "../core/store/search.ts";
 import type { RecordMethods } from "../core/store/records.ts";
 import type { Identity } from "../keys/identity.ts";
 

@@ -19,7 +19,7 @@ import type {
   UserRole,
   UserStatus,
 } from "./model.ts";
-import type { Search } from "./search.ts";
+import type { Search } from "./store/search.ts";
 
 /** A page of a list: the items after `after` in the list's order, at most `limit`. */
 export interface Range<K = string> {

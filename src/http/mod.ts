@@ -26,5 +26,5 @@ export { serve } from "./serve/serve.ts";
 export type * from "./serve/types.ts";
 export { subjectOf } from "./routes/subject.ts";
 export type * from "../core/operations.ts";
-export type * from "../core/search.ts";
+export type * from "../core/store/search.ts";
 export * from "../blobs/mod.ts";

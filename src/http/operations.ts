@@ -5,7 +5,7 @@
  */
 
 import type { Changes, History, ServerStatus, Usage } from "../core/operations.ts";
-import type { Search } from "../core/search.ts";
+import type { Search } from "../core/store/search.ts";
 
 /** A request that waits for changes. */
 export interface Poll {

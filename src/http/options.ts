@@ -8,7 +8,7 @@ import type { BlobStore } from "../blobs/types.ts";
 import type { StoreError } from "../core/errors.ts";
 import type { HealthCheck } from "../core/model.ts";
 import type { BusAuth, ClusterStatus } from "../core/operations.ts";
-import type { Search } from "../core/search.ts";
+import type { Search } from "../core/store/search.ts";
 import type { ControlPlaneEvent } from "./events.ts";
 import type { PagesOptions } from "./pages/pages.ts";
 

@@ -22,7 +22,7 @@ import type {
   StoreRecord,
   User,
 } from "../model.ts";
-import type { Search } from "../search.ts";
+import type { Search } from "./search.ts";
 import type { RecordMethods } from "./records.ts";
 
 /**

@@ -6,7 +6,7 @@
 
 import { StoreError } from "../../core/errors.ts";
 import type { PageRequest } from "../../core/model.ts";
-import type { Search } from "../../core/search.ts";
+import type { Search } from "../../core/store/search.ts";
 import { Refusal } from "../pipeline/problem.ts";
 
 /** Whether a query asks for pages in the order of the store, which needs no search. */

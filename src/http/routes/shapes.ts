@@ -8,7 +8,7 @@ import { StoreError } from "../../core/errors.ts";
 import type { Invite, Member, Room, SealedKey, User } from "../../core/model.ts";
 import * as check from "../../core/validate.ts";
 import { LIMITS } from "../../core/validate.ts";
-import { ORDERS, ROOM_SORTS, USER_SORTS } from "../../core/search.ts";
+import { ORDERS, ROOM_SORTS, USER_SORTS } from "../../core/store/search.ts";
 import {
   by,
   described,

@@ -7,7 +7,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
 import type { Kind, RecordOf } from "../../core/model.ts";
-import type { Found, RoomQuery, Search, UserQuery } from "../../core/search.ts";
+import type { Found, RoomQuery, Search, UserQuery } from "../../core/store/search.ts";
 import type { Room, User } from "../../core/model.ts";
 import { toStoreError } from "../file/errors.ts";
 import { answering, FileThread } from "../file/thread.ts";

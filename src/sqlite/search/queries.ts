@@ -13,7 +13,7 @@ import {
   type RoomQuery,
   USER_SORTS,
   type UserQuery,
-} from "../../core/search.ts";
+} from "../../core/store/search.ts";
 import * as check from "../../core/validate.ts";
 import { columnsOf } from "../rows.ts";
 

@@ -47,7 +47,7 @@ export async function seedStore(store: Store): Promise<Seed> {
 /** A method: whether it only reads, and a call of it that works. */
 export interface Method {
   /** Name of the method. */
-  name: Exclude<keyof Store, "backend" | "created" | "generation" | "close" | symbol>;
+  name: Exclude<keyof Store, "backend" | "created" | "generation" | "search" | "close" | symbol>;
   /** Whether the call changes nothing. */
   reads: boolean;
   /** Whether it answers no in place of rejecting. */

@@ -24,7 +24,7 @@ import type { It } from "../suite.ts";
 /** Registers the tests of opening and closing. */
 export function lifecycle(it: It): void {
   it("every method of the store is in the list that the traits go through", async ({ store }) => {
-    const others = ["backend", "created", "generation", "close"];
+    const others = ["backend", "created", "generation", "search", "close"];
     const own = Object.keys(store).filter((key) => !others.includes(key));
     assert.deepEqual(own.sort(), METHODS.map((method) => method.name).sort());
     assert.equal(typeof store.backend, "string");

@@ -5,7 +5,7 @@
  */
 
 import { isStoreError } from "../../../core/errors.ts";
-import type { Found } from "../../../core/search.ts";
+import type { Found } from "../../../core/store/search.ts";
 import { useLoad } from "../hooks.ts";
 import { useKept } from "./session.ts";
 

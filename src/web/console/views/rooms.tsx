@@ -9,7 +9,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Button } from "../../shared/page.tsx";
 import type { Room } from "../../../core/model.ts";
 import type { RoomRoster } from "../../../core/operations.ts";
-import type { RoomQuery } from "../../../core/search.ts";
+import type { RoomQuery } from "../../../core/store/search.ts";
 import type { Api } from "../data/api.ts";
 import { counted, date, moment, number } from "../format.ts";
 import { useLive, useSettled, useThrottled } from "../hooks.ts";

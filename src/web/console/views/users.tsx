@@ -8,7 +8,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { Button } from "../../shared/page.tsx";
 import type { User, UserRole, UserStatus } from "../../../core/model.ts";
-import type { UserQuery } from "../../../core/search.ts";
+import type { UserQuery } from "../../../core/store/search.ts";
 import { date, moment, visible } from "../format.ts";
 import { useLive, useSettled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";

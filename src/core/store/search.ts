@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Page, PageRequest, Room, User, UserRole, UserStatus } from "./model.ts";
+import type { Page, PageRequest, Room, User, UserRole, UserStatus } from "../model.ts";
 
 /** By what users can be sorted, the default first. */
 export const USER_SORTS = ["key", "handle", "created"] as const;
