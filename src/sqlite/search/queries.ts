@@ -180,7 +180,6 @@ function searchText(value: unknown, most: number): string | null {
 function contains(column: string, text: string): Sql {
   const isWide = `octet_length(${column}) > length(${column})`;
   const folded = `instr(fold(${column}), ?) > 0`;
-  // deno-lint-ignore no-control-regex
   if (/[^\0-\x7f]/.test(text)) return { sql: `(${isWide} AND ${folded})`, values: [text] };
   const pattern = `%${text.replace(/[\\%_]/g, "\\$&")}%`;
   // The letters from À to ÿ stand for no ASCII characters.
