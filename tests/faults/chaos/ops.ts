@@ -5,8 +5,11 @@
  */
 
 import { createHash } from "node:crypto";
+import { DatabaseSync } from "node:sqlite";
+import type { Follower } from "../../../mod.ts";
 import { isStoreError } from "../../../src/core/errors.ts";
 import type { KeyFor, StoreRecord, User } from "../../../src/core/model.ts";
+import { allRecords } from "../../../src/sqlite/file/all_rows.ts";
 import { SnapshotDigest } from "../../../src/snapshot/mod.ts";
 import type { Store } from "../../../src/core/store.ts";
 import { invariantProblems, recordProblems } from "../../conformance/kit/invariants.ts";
@@ -119,9 +122,22 @@ async function recordsOf(store: Store): Promise<StoreRecord[]> {
 }
 
 async function snapshotOf(store: Store): Promise<Json> {
-  const records = await recordsOf(store);
+  const problems = await invariantProblems(store, { everyMemberHasKey: true });
+  return { problems, ...summaryOf(await recordsOf(store)) };
+}
+
+function summaryOf(records: StoreRecord[]): Json {
   const digest = new SnapshotDigest();
   for (const it of records) digest.add(it);
-  const problems = await invariantProblems(store, { everyMemberHasKey: true });
-  return { digest: digest.summary().digest, problems, ...statesOf(records) };
+  return { digest: digest.summary().digest, ...statesOf(records) };
+}
+
+/** What the file of a follower holds, once that is everything written before the call. */
+export async function followed(follower: Follower): Promise<Json> {
+  const { digest } = await follower.whenExact();
+  using db = new DatabaseSync(follower.path, { readOnly: true });
+  db.exec("BEGIN");
+  const records = [...allRecords(db)];
+  const problems = recordProblems(records, { everyMemberHasKey: true });
+  return { problems, followerDigest: digest, ...summaryOf(records) };
 }

@@ -5,14 +5,15 @@
  * @module
  */
 
-import { diagnose, openJetStream } from "../../../../mod.ts";
+import { diagnose } from "../../../../mod.ts";
+import { openFollowed } from "../../../../src/follower/mod.ts";
 import { TextLineStream } from "../../../helpers/lines.ts";
 import { BREAKS } from "../breaks.ts";
 import { type Ending, endingOf } from "../judge/history.ts";
-import { perform } from "../ops.ts";
+import { followed, perform } from "../ops.ts";
 
 const { broken, ...options } = JSON.parse(Deno.args[0]!);
-const store = await openJetStream(options);
+const { store, follower } = await openFollowed(options);
 const used = broken ? BREAKS[broken]!(store) : store;
 const encoder = new TextEncoder();
 
@@ -28,6 +29,8 @@ async function answer(id: number, op: string, args: unknown): Promise<void> {
       ? await used.health()
       : op === "doctor" || op === "repair"
       ? await diagnose({ ...options, create: false, repair: op === "repair" })
+      : op === "followed"
+      ? await followed(follower)
       : await perform(used, op, args);
     ending = { answer: found ?? null };
   } catch (error) {

@@ -4,6 +4,9 @@
  * @module
  */
 
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { connect } from "@nats-io/transport-node";
 import { ChaosCluster } from "./cluster.ts";
 import { SmallDisk } from "./disk.ts";
@@ -23,6 +26,7 @@ export async function storeArena(
   }
   const cluster = await ChaosCluster.start({ nodes: 3, smallDisk: wanted.has("disk_full") });
   const { nodes } = cluster;
+  const files = await mkdtemp(join(tmpdir(), "unibus-chaos-followers-"));
   let bucket = "";
   const kinds = Object.entries(FAULTS).filter(([name]) => wanted.has(name));
   return {
@@ -36,7 +40,10 @@ export async function storeArena(
     ),
     async begin(round, times) {
       bucket = `chaos_${round}`;
-      await Promise.all(nodes.map((it) => it.open({ bucket, replicas: 3, ...times })));
+      await Promise.all(nodes.map((it) => {
+        const follower = join(files, `${bucket}-${it.name}.db`);
+        return it.open({ bucket, replicas: 3, follower, ...times });
+      }));
       // Nobody touches this one, so that no user of the load is ever the last admin.
       const root = { signPub: hexOf(`root of ${bucket}`), role: "admin", handle: "root" };
       for (let made = false; !made;) {
@@ -48,11 +55,19 @@ export async function storeArena(
       await replicated(nodes);
       await ask(nodes[0]!, "repair");
       for (const op of ["snapshot", "doctor"]) for (const node of nodes) await ask(node, op);
+      // What a follower holds is judged as what its node answers.
+      for (const node of nodes) {
+        const call = () => node.call("followed", {});
+        await ask({ id: `${node.id} follower`, name: node.name, call }, "snapshot");
+      }
       await Promise.all(nodes.map((it) => it.close()));
       for (const it of nodes) if (it.errors !== "") log(`  ${it.name} said: ${it.errors}`);
       await removeBucket(cluster, bucket);
     },
-    [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await cluster[Symbol.asyncDispose]();
+      await rm(files, { recursive: true, force: true });
+    },
   };
 }
 

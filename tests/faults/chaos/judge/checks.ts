@@ -19,6 +19,7 @@ export type Rule =
   | "yes_while_cut"
   | "answered_while_cut"
   | "nodes_differ"
+  | "followers_differ"
   | "doctor"
   | "still_connected"
   | "bad_error"
@@ -72,6 +73,7 @@ const RULES: Checker[] = [
   yesWhileCut,
   answeredWhileCut,
   nodesDiffer,
+  followersDiffer,
   doctor,
   stillConnected,
   badErrors,
@@ -267,6 +269,15 @@ function* nodesDiffer(history: History): Iterable<Violation> {
     message: `The nodes end with different records: ${found}`,
     calls: [],
   };
+}
+
+/** Followers that hold the same records have the same digest, which covers the revisions too. */
+function* followersDiffer(history: History, looked: Record<string, number>): Iterable<Violation> {
+  const digests = snapshots(history).flatMap(({ answer }) => answer.followerDigest ?? []);
+  looked.followers = digests.length;
+  if (new Set(digests).size < 2) return;
+  const message = `The followers end with different digests: ${digests.join(", ")}`;
+  yield { rule: "followers_differ", message, calls: [] };
 }
 
 function* doctor({ calls }: History, looked: Record<string, number>): Iterable<Violation> {
