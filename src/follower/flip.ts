@@ -19,7 +19,7 @@ import {
 import { missing } from "../sqlite/file/leftovers.ts";
 import { type FileRole, readRole, setGeneration, setRole } from "../sqlite/file/role.ts";
 import { createChecks, migrate, schemaVersion, setMeta } from "../sqlite/file/schema.ts";
-import { checkHealth } from "../sqlite/health.ts";
+import { checkFile } from "./file/check.ts";
 import { parseAlarm } from "./stream/alarms.ts";
 import type { Held } from "./file/messages.ts";
 import { lockOf } from "./file/prepare.ts";
@@ -138,7 +138,7 @@ export function requireComplete({ path, db, held }: StillFile, force = false): v
       "--force takes the file as the copy that is right",
     );
   }
-  checkHealth(db, path);
+  checkFile(db, path, held);
 }
 
 /** What a flip sets. */

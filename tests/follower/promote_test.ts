@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { mkdir } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
 import { followStore, openJetStream, openSqlite, promoteFollower } from "../../mod.ts";
+import { repairStream } from "../../src/follower/repair/repair.ts";
 import { roleOf } from "../../src/sqlite/file/role.ts";
 import { testServer } from "../helpers/nats.ts";
 import { failsWith, filesOf, gather, hex, inDir, newRoom, person } from "../helpers/sqlite.ts";
@@ -84,14 +86,19 @@ Deno.test("promoteFollower() refuses a file with which somebody follows, and one
 
 Deno.test("promoteFollower() refuses a file that is not exact, that holds an invalid record, or an alarm", () =>
   inDir(async (dir) => {
-    await using at = await followed(dir, (raw) => raw.put(`users.${hex("bad")}`, "{}"));
+    await mkdir(`${dir}/bad`);
+    await using bad = await followed(
+      `${dir}/bad`,
+      (raw) => raw.put(`users.${hex("bad")}`, "{}"),
+    );
+    await bad.server.stop();
+    await failsWith("refused", () => promoteFollower({ db: bad.db }), /1 records of its bucket/);
+    await using at = await followed(dir);
     await at.server.stop();
-    await failsWith("refused", () => promoteFollower({ db: at.db }), /1 records of its bucket/);
     const run = (sql: string) => {
       using db = new DatabaseSync(at.db);
       db.exec(sql);
     };
-    run("DELETE FROM follower_quarantine");
     run("UPDATE follower SET exact = 0");
     await failsWith("refused", () => promoteFollower({ db: at.db }), /not exact at position/);
     run(`UPDATE follower SET exact = 1, alarm = '{"field":"end","message":"The stream ends"}'`);
@@ -124,3 +131,47 @@ Deno.test("a follower that waits for a file does not apply to it after it was pr
     await using store = openSqlite(at.db);
     assert.deepEqual(await gather(store.records()), at.records);
   }));
+
+for (
+  const [what, sql] of [
+    ["a revoked user made active", "UPDATE users SET status = 'active', revoked_at = NULL"],
+    [
+      "a user under another key",
+      `UPDATE users SET sign_pub = '${hex("other")}'
+      WHERE status = 'revoked'`,
+    ],
+    [
+      "a record too many",
+      `INSERT INTO invites SELECT '${hex("i")}', created_by, role, note,
+      created_at, expires_at, NULL, NULL, NULL FROM invites`,
+    ],
+    ["a record too few", "DELETE FROM invites"],
+    ["a key too few", "DELETE FROM follower_entries WHERE key LIKE 'rooms_by_member.%'"],
+    ["another hash", "UPDATE follower_entries SET hash = zeroblob(16)"],
+    ["another revision", "UPDATE follower_entries SET revision = revision + 1"],
+    ["another digest", `UPDATE follower SET digest = '${"0".repeat(32)}'`],
+    [
+      "another value of a key",
+      "UPDATE follower_entries SET value = x'7b7d' WHERE key LIKE 'users.%'",
+    ],
+  ] as const
+) {
+  Deno.test(`a file with ${what} is neither promoted nor written back`, () =>
+    inDir(async (dir) => {
+      await using at = await followed(dir);
+      {
+        await using store = await openJetStream({ ...at.nats, follower: at.db });
+        await store.addUser({ ...person("bob"), role: "user" });
+        await store.revokeUser(person("bob").signPub);
+      }
+      {
+        using db = new DatabaseSync(at.db);
+        db.exec(sql);
+      }
+      const repair = () => repairStream({ db: at.db, nats: at.nats, dryRun: true });
+      await failsWith("corrupt", repair);
+      await at.server.stop();
+      await failsWith("corrupt", () => promoteFollower({ db: at.db, force: true }));
+      assert.equal(roleOf(at.db).role, "follower");
+    }));
+}

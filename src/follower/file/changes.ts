@@ -90,17 +90,22 @@ function read(change: Change, parsed: ParsedKey | null, data: Uint8Array): strin
   }
   const it = decodeRecord(key, parsed, data)!;
   const valid = storedRecord(it.kind, it.record);
-  const [canonicalKey, canonical] = entriesOf(it)[0]!;
+  const [canonicalKey] = entriesOf(it)[0]!;
   if (canonicalKey !== key) return `the key must be written as ${canonicalKey}`;
-  let written = canonical;
   if (parsed.space === "rooms") {
-    const { room, pending } = decodeRoom(key, parsed.id, data);
-    change.pending = pending?.op ?? null;
-    if (pending !== null) written = encodeRoom(room, { op: pending.op } as Pending);
+    change.pending = decodeRoom(key, parsed.id, data).pending?.op ?? null;
   }
   change.row = rowOf(valid);
+  const written = canonicalOf(it, change.pending as Pending["op"] | null);
   if (text !== written) change.value = data.slice();
   return null;
+}
+
+/** The value of a record as this program writes it; of a room, with the change under way. */
+export function canonicalOf(it: StoreRecord, op: Pending["op"] | null = null): string {
+  return it.kind === "rooms" && op !== null
+    ? encodeRoom(it.record, { op } as Pending)
+    : entriesOf(it)[0]![1];
 }
 
 function rowOf(it: StoreRecord): Change["row"] {

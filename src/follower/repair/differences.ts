@@ -10,7 +10,7 @@ import { scan } from "../../jetstream/log/feed.ts";
 import { hashOf } from "../file/changes.ts";
 import type { Held } from "../file/messages.ts";
 import type { StillFile } from "../flip.ts";
-import { type HeldValue, valuesOf } from "./values.ts";
+import { type HeldValue, valuesOf } from "../file/values.ts";
 
 /** How a key of the stream differs. */
 export type ChangeKind =

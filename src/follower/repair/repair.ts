@@ -13,11 +13,11 @@ import {
 } from "../../jetstream/log/bucket.ts";
 import { WrongRevision } from "../../jetstream/log/wire.ts";
 import { type JetStreamOptions, openBucket } from "../../jetstream/mod.ts";
-import { checkHealth } from "../../sqlite/health.ts";
+import { checkFile } from "../file/check.ts";
 import { openStill, type StillFile } from "../flip.ts";
 import { followStore } from "../follow.ts";
 import { type ChangeKind, type Difference, findDifferences, type Found } from "./differences.ts";
-import { valuesOf } from "./values.ts";
+import { valuesOf } from "../file/values.ts";
 
 /** Options of {@link repairStream}. */
 export interface RepairOptions {
@@ -131,7 +131,7 @@ async function withFile<T>(
       "use the follower of another node",
     );
   }
-  checkHealth(file.db, path);
+  checkFile(file.db, path, held);
   const { bucket, end } = await openBucket({
     ...nats,
     create: false,

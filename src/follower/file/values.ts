@@ -9,14 +9,9 @@ import type { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
 import { type Kind, KINDS, type StoreRecord } from "../../core/model.ts";
 import { isIndex, parseKey } from "../../jetstream/records/keys.ts";
-import {
-  encodeIndex,
-  encodeRoom,
-  entriesOf,
-  type Pending,
-} from "../../jetstream/records/values.ts";
+import { encodeIndex, type Pending } from "../../jetstream/records/values.ts";
 import { asArrays, type Row, TABLES } from "../../sqlite/rows.ts";
-import { hashOf, idOf } from "../file/changes.ts";
+import { canonicalOf, hashOf, idOf } from "./changes.ts";
 
 /** What a follower holds of a live key. */
 export interface HeldValue {
@@ -26,12 +21,17 @@ export interface HeldValue {
   hash: Uint8Array;
   /** Makes the value; throws `corrupt` where it is not what the bucket held. */
   read(): string;
+  /** Whether the file has the value itself, because the tables do not say all of it. */
+  isKept: boolean;
+  /** The value as the tables say it, which another program may have written otherwise; `null` where they have no record. */
+  record(): string | null;
 }
 
 /** Makes a function that looks up a key in a follower's file; `null` where it is not live. */
 export function valuesOf(path: string, db: DatabaseSync): (key: string) => HeldValue | null {
   const entry = db.prepare("SELECT revision, hash, value FROM follower_entries WHERE key = ?");
   const bad = db.prepare("SELECT value FROM follower_quarantine WHERE key = ?");
+  const hasBad = db.prepare("SELECT 1 FROM follower_quarantine LIMIT 1").get() !== undefined;
   const pending = db.prepare("SELECT op FROM follower_pending WHERE room_id = ?");
   const rows = KINDS.map((kind) => {
     const { columns, key } = TABLES[kind];
@@ -50,9 +50,7 @@ export function valuesOf(path: string, db: DatabaseSync): (key: string) => HeldV
     const kind = KINDS[table]!;
     const it = { kind, record: TABLES[kind].fromRow(row) } as StoreRecord;
     const op = it.kind === "rooms" ? pending.get(it.record.id)?.op : undefined;
-    return it.kind === "rooms" && op !== undefined
-      ? encodeRoom(it.record, { op } as Pending)
-      : entriesOf(it)[0]![1];
+    return canonicalOf(it, op as Pending["op"] | undefined);
   };
 
   return (key) => {
@@ -60,11 +58,14 @@ export function valuesOf(path: string, db: DatabaseSync): (key: string) => HeldV
     if (row === undefined) return null;
     const revision = Number(row.revision);
     const hash = row.hash as Uint8Array;
+    const quarantined = row.value === null && hasBad ? bad.get(key)?.value : null;
+    const kept = (row.value ?? quarantined ?? null) as Uint8Array | null;
     return {
       revision,
       hash,
+      isKept: kept !== null,
+      record: () => isIndex(key) ? null : canonical(key),
       read() {
-        const kept = (row.value ?? bad.get(key)?.value ?? null) as Uint8Array | null;
         const text = kept === null ? canonical(key) : Buffer.from(kept).toString("utf8");
         if (text !== null) {
           const found = hashOf({ key, revision, data: new TextEncoder().encode(text) });
