@@ -4,15 +4,29 @@
  * @module
  */
 
+import { existsSync } from "node:fs";
 import type { Finding } from "../../src/jetstream/repair/doctor.ts";
 import { orAbort } from "../../src/core/async/wait.ts";
-import { chosenStore } from "../store/chosen.ts";
-import { command, type CommandUnknownOpts, type Context, withJson, withStore } from "../command.ts";
+import { chosenStore, serverSettings } from "../store/chosen.ts";
+import { followerPath } from "../settings/settings.ts";
+import { type FollowerFinding, followerFindings } from "./follower/inspect.ts";
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  FOLLOWER_HELP,
+  type ServerFlags,
+  type StoreFlags,
+  withJson,
+  withStore,
+} from "../command.ts";
 import type { ClusterFinding } from "./cluster/findings.ts";
 import type { FileFinding } from "../../src/sqlite/repair/doctor.ts";
 import { EXIT, UsageError } from "../terminal/failure.ts";
 import { checkStoreFlags, natsTarget } from "../store/open.ts";
 import { print, printable, printJson, say } from "../terminal/output.ts";
+
+type AnyFinding = Finding | FileFinding | ClusterFinding | FollowerFinding;
 
 /** Creates the command. */
 export function doctorCommand(context: Context): CommandUnknownOpts {
@@ -22,7 +36,7 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
       "doctor",
       "Check a store for problems. For a bucket: version and disk sync of the server, replicas, " +
         "migration state, consistency of index and members, validity of every key and record. " +
-        "For a file: schema, integrity, validity of every record. Exits with code 1 if there is a " +
+        "For a follower of the bucket: alarm, quarantine, every key. For a file: schema, integrity, validity of every record. Exits with code 1 if there is a " +
         "problem",
       [
         "membershipd doctor --db ./local_files/unibus.db",
@@ -36,6 +50,7 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
         "--store-dir <directory>",
         "blobs directory of a server with --store sqlite",
       )
+      .option("--follower <path>", FOLLOWER_HELP)
       .option("--monitor-url <url>", "the server's monitoring URL, which reports whether it syncs"),
   )).action(async (given) => {
     const flags = await chosenStore(context, given);
@@ -48,7 +63,7 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
       throw new UsageError("--monitor-url must be an http:// or https:// URL");
     }
     const { signal } = context.io;
-    const findings: (Finding | FileFinding | ClusterFinding)[] = natsUrl === undefined
+    const findings: AnyFinding[] = natsUrl === undefined
       ? await (await import("../../src/sqlite/repair/doctor.ts")).diagnoseFile(db, {
         signal,
         repair: repair === true,
@@ -64,6 +79,7 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
     if (natsUrl !== undefined) {
       const { clusterFindings } = await import("./cluster/findings.ts");
       findings.push(...await clusterFindings(context, { ...flags, natsUrl }));
+      findings.push(...await besideFindings(context, { ...flags, natsUrl }, given));
     }
     const open = findings.filter((it) => it.level === "problem" && !isRepaired(it)).length;
     if (open > 0) context.exitCode = EXIT.failed;
@@ -73,11 +89,26 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
   });
 }
 
-function isRepaired(finding: Finding | FileFinding | ClusterFinding): boolean {
+/** Checks the follower of this machine, if there is one. */
+async function besideFindings(
+  context: Context,
+  flags: ServerFlags & { follower?: string },
+  given: StoreFlags,
+): Promise<FollowerFinding[]> {
+  const { settings } = await serverSettings(context.io.env);
+  const db = flags.follower ?? followerPath({ ...settings, store: "jetstream" });
+  if (db === null || (flags.follower === undefined && !existsSync(db))) return [];
+  // The default file may be that of another server.
+  const isNamed = flags.follower !== undefined || given.natsUrl === undefined;
+  const nats = await natsTarget(context, flags);
+  return await followerFindings(db, nats, isNamed ? "problem" : "warning");
+}
+
+function isRepaired(finding: AnyFinding): boolean {
   return "repaired" in finding && finding.repaired === true;
 }
 
-function lineOf(finding: Finding | FileFinding | ClusterFinding): string {
+function lineOf(finding: AnyFinding): string {
   const level = isRepaired(finding) ? "repaired" : finding.level;
   return `${level.padEnd(8)} ${finding.check.padEnd(9)} ${printable(finding.message)}`;
 }

@@ -15,7 +15,8 @@ import {
 } from "../../command.ts";
 import { chosenFile } from "../../store/chosen.ts";
 import { tellDifferences } from "../../store/compare.ts";
-import { openFile, openNats } from "../../store/open.ts";
+import { natsTarget, openFile, openNats } from "../../store/open.ts";
+import { isFollower, verifyFollower } from "../follower/inspect.ts";
 
 /** Creates the command. */
 export function verifyCommand(context: Context): CommandUnknownOpts {
@@ -24,14 +25,19 @@ export function verifyCommand(context: Context): CommandUnknownOpts {
       context,
       "verify",
       "Compare a SQLite file with a NATS JetStream bucket, record by record, and list the differences " +
-        "by key. Writes nothing. Exits with code 3 if they differ",
+        "by key. The file can be a follower in use: then keys are compared as of its position. " +
+        "Writes nothing. Exits with code 3 if they differ",
       [
         "membershipd verify --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222",
+        "membershipd verify --db ./local_files/follower.db --nats-url nats://127.0.0.1:4222",
         "membershipd verify --nats-url nats://127.0.0.1:4222 --json | jq .equal",
       ],
     ).option("--db <path>", DB_HELP),
   ))).action(async (flags) => {
     const db = await chosenFile(context, flags.db);
+    if (await isFollower(db)) {
+      return await verifyFollower(context, flags, db, await natsTarget(context, flags));
+    }
     await using file = await openFile(db, { readOnly: true, create: false });
     await using bucket = await openNats(context, flags, false);
     const { signal } = context.io;

@@ -42,7 +42,7 @@ export interface Found {
 /** Compares a stream with a file; keys written after the file's position count as right. */
 export async function findDifferences(
   bucket: Bucket,
-  { db, path, held }: StillFile,
+  { db, path, held }: Pick<StillFile, "db" | "path" | "held">,
   signal?: AbortSignal,
 ): Promise<Found> {
   const valueOf = valuesOf(path, db);
