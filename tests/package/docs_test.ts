@@ -174,6 +174,7 @@ const ADD = "membershipd user add --create --admin --handle ada --sign-pub " + "
 /** Guides that are gone through, and what their reader has before. */
 const GUIDES: Record<string, string> = {
   "docs/operating.md": "",
+  "docs/second-copy.md": "",
   "docs/migration.md": `
     ${ADD}
     cat >nats.conf <<'END'

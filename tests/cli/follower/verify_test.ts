@@ -16,9 +16,10 @@ Deno.test("verify and doctor compare a bucket with a follower by key, in use and
     const url = ["--nats-url", server.url];
     const verify = ["verify", "--db", db, ...url];
     const doctor = ["doctor", "--follower", db, ...url, "--json"];
-    // deno-lint-ignore no-explicit-any
     const follower = async () =>
-      documentOf(await cli(doctor)).findings.filter((it: any) => it.check === "follower");
+      documentOf(await cli(doctor)).findings.filter((it: { check: string }) =>
+        it.check === "follower"
+      );
     assert.match((await follower())[0].message, /f\.db: no such file|does not exist|f\.db/);
     {
       await using running = await followStore({ nats: { servers: server.url }, db });
