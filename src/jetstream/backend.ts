@@ -217,10 +217,12 @@ export class JetStreamBackend implements Backend {
 
   async *records(signal?: AbortSignal): AsyncGenerator<StoreRecord> {
     using stored = await BucketRecords.read(this.#bucket, signal);
-    for (const it of stored.all()) {
+    for (const record of stored.all()) {
       if (signal?.aborted) throw aborted(signal);
-      if (it instanceof Unreadable) throw unreadable(it, `Reading bucket ${this.#bucket.name}`);
-      yield it;
+      if (record instanceof Unreadable) {
+        throw unreadable(record, `Reading bucket ${this.#bucket.name}`);
+      }
+      yield record;
     }
   }
 
@@ -231,10 +233,10 @@ export class JetStreamBackend implements Backend {
     // Everything is read and checked before the bucket is changed.
     using spool = new Spool();
     const counts = noCounts();
-    for await (const it of records) {
+    for await (const record of records) {
       if (signal?.aborted) throw aborted(signal);
-      spool.add(it);
-      counts[it.kind]++;
+      spool.add(record);
+      counts[record.kind]++;
     }
     const info = await streamInfo(this.#bucket, this.#context.deadline());
     const sequence = info?.state.last_seq ?? 0;

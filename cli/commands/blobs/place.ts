@@ -7,6 +7,7 @@
 import { existsSync } from "node:fs";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { BlobStore } from "../../../src/blobs/mod.ts";
+import { noBlob } from "../../../src/blobs/holders.ts";
 import { StoreError } from "../../../src/core/errors.ts";
 import {
   adding,
@@ -37,7 +38,7 @@ export function showBlob(context: Context): CommandUnknownOpts {
     await withBlobs(context, flags, async (blobs) => {
       const info = await blobs.stat(id.toLowerCase());
       const holders = info && await blobs.holders(info.id);
-      if (info === null || holders === null) throw missing(id);
+      if (info === null || holders === null) throw noBlob();
       if (flags.json) return await printJson(context, { ...info, ...holders });
       const { owners, unowned } = holders;
       const others = unowned ? ["unknown user"] : [];
@@ -109,10 +110,6 @@ export async function requireObjects(
   const name = `${bucket}_BLOBS`;
   if (await findStream(connection, `OBJ_${name}`, Date.now() + 10_000, signal) !== null) return;
   throw new StoreError("not_found", `No bucket ${name} on this server`, { field: "bucket" });
-}
-
-function missing(id: string): StoreError {
-  return new StoreError("not_found", `No blob ${id}`);
 }
 
 /** Adds the flags of {@link PlaceFlags}. */

@@ -48,24 +48,24 @@ export function recorderOf(now: () => Date) {
 
   function current(): Stretch {
     const number = numberOf();
-    const it = ring[number % STRETCHES]!;
-    if (it.number !== number) {
-      Object.assign(it, { number, requests: 0, denied: 0, failed: 0, timed: 0 });
-      it.steps.fill(0);
+    const stretch = ring[number % STRETCHES]!;
+    if (stretch.number !== number) {
+      Object.assign(stretch, { number, requests: 0, denied: 0, failed: 0, timed: 0 });
+      stretch.steps.fill(0);
     }
-    return it;
+    return stretch;
   }
 
   return {
     /** Counts a response and its milliseconds; `null` for one that was given without any work. */
     request(status: number, ms: number | null): void {
-      const it = current();
-      it.requests++;
-      if (status >= 500) it.failed++;
+      const stretch = current();
+      stretch.requests++;
+      if (status >= 500) stretch.failed++;
       if (ms === null) return;
-      it.timed++;
+      stretch.timed++;
       const step = ms <= FIRST_MS ? 0 : Math.ceil(Math.log(ms / FIRST_MS) * SCALE);
-      it.steps[Math.min(step, STEPS - 1)]!++;
+      stretch.steps[Math.min(step, STEPS - 1)]!++;
     },
     /** Counts a refused signature or right. */
     denial(): void {
@@ -76,10 +76,10 @@ export function recorderOf(now: () => Date) {
       const number = numberOf();
       const buckets: HistoryBucket[] = [];
       for (let n = Math.max(began, number - STRETCHES + 1); n <= number; n++) {
-        const it = ring[n % STRETCHES]!;
+        const stretch = ring[n % STRETCHES]!;
         // A stretch in which nothing was asked was never begun.
-        const { requests, denied, failed, timed } = it.number === n ? it : NOTHING;
-        const within = (share: number) => timed === 0 ? null : quantile(it, share);
+        const { requests, denied, failed, timed } = stretch.number === n ? stretch : NOTHING;
+        const within = (share: number) => timed === 0 ? null : quantile(stretch, share);
         buckets.push({
           at: new Date(n * SECONDS * 1000).toISOString(),
           requests,

@@ -25,16 +25,16 @@ export async function membersFor<T extends { accepted?: boolean | undefined; end
   given: readonly T[],
 ): Promise<(T & { accepted: boolean })[]> {
   const members: (T & { accepted: boolean })[] = [];
-  for (const it of given) {
-    const may = await call.mayAccept(it.endpoint);
-    if (it.accepted === true && !may) {
+  for (const member of given) {
+    const may = await call.mayAccept(member.endpoint);
+    if (member.accepted === true && !may) {
       throw new StoreError(
         "forbidden",
         "accepted must not be true: only an admin or the member itself accepts a membership",
         { field: "accepted" },
       );
     }
-    members.push({ ...it, accepted: it.accepted ?? may });
+    members.push({ ...member, accepted: member.accepted ?? may });
   }
   return members;
 }

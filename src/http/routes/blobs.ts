@@ -7,6 +7,7 @@
 
 import { StoreError } from "../../core/errors.ts";
 import { hashId } from "../../core/validate.ts";
+import { noBlob } from "../../blobs/holders.ts";
 import type { BlobRange, BlobStore } from "../../blobs/types.ts";
 import { bodyOf, checkLength } from "../pipeline/body.ts";
 import { authorize } from "../rights/policy.ts";
@@ -41,7 +42,7 @@ async function read(call: Call): Promise<Response> {
   const blobs = blobsOf(call);
   const id = hashId("id", call.params.id);
   const info = await blobs.stat(id);
-  if (info === null) throw new StoreError("not_found", "The blob does not exist");
+  if (info === null) throw noBlob();
   const { headers: asked, method } = call.request;
   const headers: Record<string, string> = {
     etag: `"${id}"`,
@@ -64,7 +65,7 @@ async function read(call: Call): Promise<Response> {
   }
   if (method === "HEAD") return new Response(null, { headers });
   const blob = await blobs.get(id, range ?? undefined);
-  if (blob === null) throw new StoreError("not_found", "The blob does not exist");
+  if (blob === null) throw noBlob();
   return new Response(blob.body, { status: range === null ? 200 : 206, headers });
 }
 
@@ -119,7 +120,7 @@ export const BLOBS: readonly Route[] = [
       const blobs = blobsOf(call);
       const id = hashId("id", call.params.id);
       const holders = await blobs.holders(id);
-      if (holders === null) throw new StoreError("not_found", "The blob does not exist");
+      if (holders === null) throw noBlob();
       const isOwn = !all && endpoint !== null && holders.owners.includes(endpoint);
       if (!isOwn) await call.demand(() => authorize("admin", { store, endpoint }));
       await (isOwn ? blobs.delete(id, endpoint) : blobs.delete(id));

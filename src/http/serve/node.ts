@@ -113,8 +113,8 @@ function isRewritten(sent: string, url: string): boolean {
 
 /** Path and query of a whole URL as it was sent. */
 function pathOf(sent: string): string {
-  const it = targetOf("", sent.replace(/^https?:/i, (scheme) => scheme.toLowerCase()));
-  return it === null ? sent : it.path + it.query;
+  const target = targetOf("", sent.replace(/^https?:/i, (scheme) => scheme.toLowerCase()));
+  return target === null ? sent : target.path + target.query;
 }
 
 /** Open connections, and the responses under way. */

@@ -88,8 +88,8 @@ export class Spool implements Disposable {
   *records(): Generator<StoreRecord> {
     for (const { key, value } of this.entries()) {
       const parsed = parseKey(key);
-      const it = parsed && decodeRecord(key, parsed, value);
-      if (it !== null) yield it;
+      const record = parsed && decodeRecord(key, parsed, value);
+      if (record !== null) yield record;
     }
   }
 

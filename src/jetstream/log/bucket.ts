@@ -137,9 +137,9 @@ export class Bucket {
 
   /** Returns the same bucket for another user: what is refused to one is not refused to the other. */
   beside(): Bucket {
-    const it = new Bucket(this.nc, this.name);
-    it.created = this.created;
-    return it;
+    const bucket = new Bucket(this.nc, this.name);
+    bucket.created = this.created;
+    return bucket;
   }
 
   /** Whether the server is in a cluster: a single one cannot be cut off from others. */

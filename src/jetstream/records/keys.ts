@@ -110,22 +110,22 @@ export type Place = [rank: number, text: string, epoch: number, rest: string, in
 
 /** Returns the position of a key; unknown keys come last. */
 export function placeOf(key: string): Place {
-  const it = parseKey(key);
-  switch (it?.space) {
+  const parsed = parseKey(key);
+  switch (parsed?.space) {
     case "rooms":
-      return [0, it.id, 0, "", 0];
+      return [0, parsed.id, 0, "", 0];
     case "members":
-      return [1, it.room, 0, it.endpoint, 0];
+      return [1, parsed.room, 0, parsed.endpoint, 0];
     case "rooms_by_member":
-      return [1, it.room, 0, it.endpoint, 1];
+      return [1, parsed.room, 0, parsed.endpoint, 1];
     case "room_keys":
-      return [2, it.room, it.epoch, it.endpoint, 0];
+      return [2, parsed.room, parsed.epoch, parsed.endpoint, 0];
     case "users":
-      return [3, it.signPub, 0, "", 0];
+      return [3, parsed.signPub, 0, "", 0];
     case "admins":
-      return [3, it.signPub, 0, "", 1];
+      return [3, parsed.signPub, 0, "", 1];
     case "invites":
-      return [4, it.id, 0, "", 0];
+      return [4, parsed.id, 0, "", 0];
     default:
       return [9, key, 0, "", 0];
   }

@@ -244,17 +244,17 @@ export function decodeUser(key: string, signPub: string, data: Uint8Array): User
 
 /** Decodes an invite. */
 export function decodeInvite(key: string, id: string, data: Uint8Array): Invite {
-  const it = parseValue(key, data);
+  const invite = parseValue(key, data);
   return {
     id,
-    createdBy: it.createdBy,
-    role: it.role,
-    note: it.note,
-    createdAt: it.createdAt,
-    expiresAt: it.expiresAt,
-    usedAt: it.usedAt,
-    usedBy: it.usedBy,
-    canceledAt: it.canceledAt,
+    createdBy: invite.createdBy,
+    role: invite.role,
+    note: invite.note,
+    createdAt: invite.createdAt,
+    expiresAt: invite.expiresAt,
+    usedAt: invite.usedAt,
+    usedBy: invite.usedBy,
+    canceledAt: invite.canceledAt,
   };
 }
 

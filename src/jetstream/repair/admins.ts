@@ -46,7 +46,9 @@ export class Admins {
     if (missing.length + extra.length === 0) {
       return ok(`The index contains all ${this.#active.size} active admins`);
     }
-    if (repair) { for (const it of [...missing, ...extra]) await mendEntry(bucket, it, opTimeout); }
+    if (repair) {
+      for (const entry of [...missing, ...extra]) await mendEntry(bucket, entry, opTimeout);
+    }
     return {
       check: "admins",
       level: "problem",

@@ -136,7 +136,7 @@ export class Lists {
       epoch: Number(id.slice(0, DIGITS)),
       endpoint: id.slice(DIGITS),
     });
-    const keyOf = (id: string) => {
+    const sealedKeyOf = (id: string) => {
       const { epoch, endpoint } = cursorOf(id);
       return sealedKeyKey(roomId, epoch, endpoint);
     };
@@ -148,9 +148,9 @@ export class Lists {
         const parsed = parseKey(key);
         return parsed?.space === "room_keys" ? idOf(parsed) : null;
       },
-      keysOf: (id) => [keyOf(id)],
+      keysOf: (id) => [sealedKeyOf(id)],
       item: (id, found, room) => {
-        const entry = found.get(keyOf(id));
+        const entry = found.get(sealedKeyOf(id));
         const at = cursorOf(id);
         if (entry === undefined || at.epoch > room!.epoch) return null;
         return decodeSealedKey(entry.key, { room: roomId, ...at }, entry.data);

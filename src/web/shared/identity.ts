@@ -56,18 +56,18 @@ export async function readIdentity(
   passphrase: string | null = null,
   onProgress?: OnProgress,
 ): Promise<{ secrets: Secrets; keys: Keys }> {
-  const it = parseIdentity(text);
-  if (it.version === 2 && passphrase === null) {
+  const identity = parseIdentity(text);
+  if (identity.version === 2 && passphrase === null) {
     throw new StoreError("invalid", "The file needs a passphrase", { field: "passphrase" });
   }
-  const secrets = it.version === 1
+  const secrets = identity.version === 1
     ? {
-      signSeed: fromBase64url(it.signSeed, SEED_BYTES)!,
-      kexSeed: fromBase64url(it.kexSeed, SEED_BYTES)!,
+      signSeed: fromBase64url(identity.signSeed, SEED_BYTES)!,
+      kexSeed: fromBase64url(identity.kexSeed, SEED_BYTES)!,
     }
-    : await unlock(it, passphrase!, scryptOf(onProgress));
+    : await unlock(identity, passphrase!, scryptOf(onProgress));
   const keys = await keysOf(secrets);
-  if (keys.signPub !== it.signPub || keys.kexPub !== it.kexPub) {
+  if (keys.signPub !== identity.signPub || keys.kexPub !== identity.kexPub) {
     throw new StoreError(
       "invalid",
       "The public keys in the file do not match its private keys",

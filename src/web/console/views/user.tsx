@@ -29,9 +29,9 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
   const [asked, ask] = useState<UserAction | null>(null);
   const found = useLoad(
     async (signal) => {
-      const it = await api.with(signal).getUser(signPub);
-      names.learn([it]);
-      return it;
+      const user = await api.with(signal).getUser(signPub);
+      names.learn([user]);
+      return user;
     },
     signPub,
     revision,
