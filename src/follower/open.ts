@@ -4,13 +4,13 @@
  * @module
  */
 
-import type { StoreError } from "../core/errors.ts";
+import { isStoreError, type StoreError } from "../core/errors.ts";
 import type { Store } from "../core/store.ts";
-import type { Bucket } from "../jetstream/log/bucket.ts";
+import type { Bucket, Witness } from "../jetstream/log/bucket.ts";
 import { type JetStreamOptions, openBeside, openJetStream as openAlone } from "../jetstream/mod.ts";
 import { FileSearch } from "../sqlite/search/mod.ts";
 import { follow } from "./follow.ts";
-import type { FileFollower } from "./follower.ts";
+import { alarm } from "./stream/alarms.ts";
 import type { Follower } from "./types.ts";
 
 /** What {@link openJetStream} takes. Either `servers` or `connection` is needed. */
@@ -81,10 +81,15 @@ export interface FollowedOptions extends OpenJetStreamOptions {
 
 /** As {@link openJetStream} with a follower; returns that too. */
 export async function openFollowed(options: FollowedOptions): Promise<Followed> {
-  let follower: FileFollower | null = null;
+  let follower: Guard | null = null;
   let search: FileSearch | null = null;
+  const onAlarm = (alarm: StoreError) => {
+    // A repair needs the file for itself.
+    void search?.close();
+    options.onAlarm?.(alarm);
+  };
   const store = await openBeside(options, async (bucket) => {
-    const it = follower = await guard(bucket, options);
+    const it = follower = await guard(bucket, { ...options, onAlarm });
     search = new FileSearch({
       path: it.path,
       isFollower: true,
@@ -102,7 +107,7 @@ export async function openFollowed(options: FollowedOptions): Promise<Followed> 
 const BEHIND_MS = 1_000;
 
 /** Notes what the store writes; returns a function that waits until the follower has it, if it is quick. */
-function searchingBehind(bucket: Bucket, follower: FileFollower): () => Promise<unknown> {
+function searchingBehind(bucket: Bucket, follower: Guard): () => Promise<unknown> {
   let last = 0;
   bucket.witness = {
     get received() {
@@ -120,30 +125,66 @@ function searchingBehind(bucket: Bucket, follower: FileFollower): () => Promise<
   };
 }
 
+/** A follower that knows of writes. */
+type Guard = Follower & Witness;
+
 /** Follows a bucket and shuts it at the first alarm. */
-async function guard(
-  bucket: Bucket,
-  options: FollowedOptions,
-): Promise<FileFollower> {
+async function guard(bucket: Bucket, options: FollowedOptions): Promise<Guard> {
   const { accept = false, onAlarm, openShut = false } = options;
   // What is refused to the store is not refused to its follower.
   const own = bucket.beside();
-  const follower = await follow(own, options, {
-    db: options.follower,
-    accept,
-    onAlarm: (alarm) => {
-      bucket.alarm = own.alarm = alarm;
-      onAlarm?.(alarm);
-    },
-  }, {
-    guards: true,
-    onDoubt: (inDoubt) => bucket.inDoubt = inDoubt,
-    end: () => Promise.resolve(),
-  });
-  if (follower.alarm !== null && !openShut) {
-    await follower.close();
-    throw follower.alarm;
+  const shut = (alarm: StoreError) => {
+    bucket.alarm = own.alarm = alarm;
+    onAlarm?.(alarm);
+  };
+  try {
+    const follower = await follow(
+      own,
+      options,
+      { db: options.follower, accept, onAlarm: shut },
+      {
+        guards: true,
+        onDoubt: (inDoubt) => bucket.inDoubt = inDoubt,
+        end: () => Promise.resolve(),
+      },
+    );
+    if (follower.alarm !== null && !openShut) {
+      await follower.close();
+      throw follower.alarm;
+    }
+    bucket.witness = own.witness = follower;
+    return follower;
+  } catch (error) {
+    if (!openShut || !isStoreError(error, "corrupt")) throw error;
+    const found = alarm("file", bucket.name, `the follower's file is damaged: ${error.message}`);
+    shut(found);
+    return damaged(options.follower, bucket.name, found);
   }
-  bucket.witness = own.witness = follower;
-  return follower;
+}
+
+/** What stands for a follower whose file cannot be read. */
+function damaged(path: string, bucket: string, alarm: StoreError): Guard {
+  const close = () => Promise.resolve();
+  return {
+    path,
+    alarm,
+    received: 0,
+    acknowledged() {},
+    state: () => ({
+      role: "read",
+      bucket,
+      position: 0,
+      exact: false,
+      digest: "",
+      entries: 0,
+      quarantined: 0,
+      lag: null,
+      updatedAt: null,
+      alarm,
+      failure: null,
+    }),
+    whenExact: () => Promise.reject(alarm),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
 }

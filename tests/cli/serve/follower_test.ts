@@ -1,12 +1,24 @@
 import assert from "node:assert/strict";
-import { chmod } from "node:fs/promises";
+import { chmod, readFile, writeFile } from "node:fs/promises";
+import { openFollowed } from "../../../src/follower/open.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { createIdentity } from "../../../src/keys/identity.ts";
 import { loadServiceKeys } from "../../../src/nats/connection/service_keys.ts";
 import { cliProcess, documentOf } from "../kit.ts";
-import { addUser, isAdmitted, putBack, reach, SERVED } from "../follower/kit.ts";
+import {
+  addUser,
+  done,
+  isAdmitted,
+  putBack,
+  reach,
+  SERVED,
+  statusIn,
+  stopAll,
+} from "../follower/kit.ts";
+import { rawBucket, rowsOf } from "../../follower/kit.ts";
+import { testServer } from "../../helpers/nats.ts";
 import { daemon, isAlive, launch, readyz, until } from "./kit.ts";
-import { inDir } from "../../helpers/sqlite.ts";
+import { inDir, person } from "../../helpers/sqlite.ts";
 
 Deno.test("a start on a disk that was put back admits nobody, stays up and says the two ways on", () =>
   inDir(async (dir) => {
@@ -87,4 +99,50 @@ Deno.test("a follower that other users of the machine may write is refused", () 
     const { code, stderr } = await (await launch(dir, ["--store", "jetstream"])).ended;
     assert.equal(code, 2, stderr);
     assert.match(stderr, /--follower .*follower\.db has mode 0666, so other users .* chmod go-w/);
+  }));
+
+Deno.test("a start with a damaged follower stays up, admits nobody, and --accept is the way on", () =>
+  inDir(async (dir) => {
+    const ada = createIdentity();
+    const db = `${dir}/follower.db`;
+    {
+      await using server = await daemon(dir, SERVED);
+      await addUser(ada, reach(dir, server), "--admin");
+      await until(() => statusIn(db, ada) === "active", "ada in the follower");
+      await stopAll(server);
+    }
+    const sound = await readFile(db);
+    for (const offset of [0, 100]) {
+      await writeFile(db, new Uint8Array(sound).fill(0xa5, offset, offset + 4096));
+      await using server = await daemon(dir, SERVED);
+      const { message, hint } = await server.event("follower.alarm");
+      assert.match(message, /damaged/);
+      assert.match(hint, /repair --accept/);
+      assert.equal((await readyz(server.http))?.status, 503);
+      assert.equal(await isAdmitted(ada, server), false);
+      const accept = ["repair", "--accept", "--follower", db];
+      await done(cliProcess(accept).ended);
+      await stopAll(server);
+    }
+    await using server = await daemon(dir, SERVED);
+    assert.equal((await readyz(server.http))?.status, 200);
+    assert.equal(await isAdmitted(ada, server), true);
+  }));
+
+Deno.test("a server that has searched in its follower lets go of it at an alarm", () =>
+  inDir(async (dir) => {
+    const server = await testServer();
+    await using _ = server;
+    const db = `${dir}/f.db`;
+    const { promise: alarmed, resolve } = Promise.withResolvers<unknown>();
+    const { store } = await openFollowed({ servers: server.url, follower: db, onAlarm: resolve });
+    await using _store = store;
+    await store.addUser(person(1));
+    await until(() => rowsOf(db, "users").length === 1, "the user in the follower");
+    assert.equal((await store.search!.users()).items.length, 1);
+    await using raw = await rawBucket(server.url);
+    await raw.api("PURGE", { filter: `$KV.UNIBUS.users.${person(1).signPub}` });
+    await alarmed;
+    const args = ["repair", "--from", db, "--nats-url", server.url];
+    await until(async () => (await cliProcess(args).ended).code === 0, "repair");
   }));
