@@ -22,6 +22,7 @@ import { lists } from "./size/lists.ts";
 import { move } from "./move.ts";
 import { overload } from "./http/overload.ts";
 import { scale } from "./size/scale.ts";
+import { search } from "./size/search.ts";
 import { sealing } from "./sealing.ts";
 import { snapshot } from "./snapshot.ts";
 import { start } from "./http/start.ts";
@@ -43,6 +44,7 @@ const BENCHES = {
     sealing,
     start,
     follower,
+    search,
   },
   ...{ failover, cluster: clusterScale, scale },
 };

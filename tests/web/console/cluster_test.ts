@@ -15,8 +15,20 @@ import { testCluster } from "../../helpers/nats.ts";
 import { daemon } from "../../cli/serve/kit.ts";
 import { inDir } from "../../helpers/sqlite.ts";
 import { assertAccessible, assertFits, browserTest, LOOKS, shoot, visit } from "../browser.ts";
-import { clientOf, person, signIn } from "../console.ts";
+import { clientOf, go, person, signIn } from "../console.ts";
 import { site } from "../site.ts";
+
+/** Adds an admin to the store of a server on JetStream. */
+async function firstAdmin(dir: string, { nats }: { nats: string }) {
+  const identity = createIdentity();
+  const { code, stderr } = await cli([
+    ...["user", "add", "--handle", "ada", "--admin"],
+    ...["--sign-pub", identity.signPub, "--kex-pub", identity.kexPub],
+    ...["--nats-url", nats, "--service-keys", `${dir}/service-keys.json`],
+  ]);
+  assert.equal(code, 0, stderr);
+  return { identity, handle: "ada", file: exportIdentity(identity) };
+}
 
 browserTest(
   "a server on JetStream shows its node, its buckets and its blobs",
@@ -24,14 +36,7 @@ browserTest(
     inDir(async (dir) => {
       await using server = await daemon(dir, ["--store", "jetstream", "--bus-auth", "enforce"]);
       const url = server.http.replace(/\/$/, "");
-      const identity = createIdentity();
-      const ada = { identity, handle: "ada", file: exportIdentity(identity) };
-      const { code, stderr } = await cli([
-        ...["user", "add", "--handle", "ada", "--admin"],
-        ...["--sign-pub", identity.signPub, "--kex-pub", identity.kexPub],
-        ...["--nats-url", server.nats, "--service-keys", `${dir}/service-keys.json`],
-      ]);
-      assert.equal(code, 0, stderr);
+      const ada = await firstAdmin(dir, server);
       const client = clientOf(url, ada);
       await client.putBlob(new Uint8Array(1_234_567));
       await client.close();
@@ -46,7 +51,34 @@ browserTest(
         .waitFor();
       await page.getByText("1.23 MB").waitFor();
       await page.getByText("1 blob, counted").waitFor();
+      await go(page, "#/users", "Users");
+      await page.getByLabel("Search").fill("ADA");
+      await page.getByText("1 user", { exact: true }).waitFor();
       await it.assertClean(url);
+    }),
+);
+
+browserTest(
+  "a server on JetStream without a follower shows lists without a search",
+  () =>
+    inDir(async (dir) => {
+      const args = ["--store", "jetstream", "--follower", "none", "--bus-auth", "enforce"];
+      await using server = await daemon(dir, args);
+      const ada = await firstAdmin(dir, server);
+      await using it = await visit();
+      const { page } = it;
+      await signIn(page, server.http.replace(/\/$/, ""), ada);
+      for (
+        const [place, title, text] of [["users", "Users", "1 user"], ["rooms", "Rooms", "no rooms"]]
+      ) {
+        await go(page, `#/${place}`, title!);
+        await page.getByText(text!).first().waitFor();
+        await page.getByLabel("Search").waitFor({ state: "detached" });
+        assert.equal(await page.getByRole("alert").count(), 0);
+      }
+      await go(page, `#/users/${ada.identity.signPub}`, "ada");
+      await page.getByRole("button", { name: "Revoke access" }).waitFor();
+      assert.equal(await page.getByRole("alert").count(), 0);
     }),
 );
 

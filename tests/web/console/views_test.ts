@@ -115,6 +115,7 @@ for (const look of looks) {
       await page.getByText("7 users").waitFor();
       await lookAt("users-search");
       await go(page, `#/users/${ada.identity.signPub}`, "ada");
+      await page.getByRole("region", { name: /^\d+ rooms?$/ }).waitFor();
       await lookAt("user");
       await go(page, `#/users/${hostile[0]!.identity.signPub}`, HOSTILE[0]!);
       await page.getByRole("button", { name: "Delete" }).click();

@@ -7,7 +7,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
 import { Button } from "../../shared/page.tsx";
-import { moment, visible } from "../format.ts";
+import { counted, moment, visible } from "../format.ts";
 import { useLive, useLoad } from "../hooks.ts";
 import { hrefOf, leaveFor } from "../route.ts";
 import { useServerNow, useSession } from "../data/session.ts";
@@ -24,7 +24,7 @@ const BACK = { href: hrefOf("users"), text: "Users" };
 /** The view of a user. */
 export function UserView({ signPub }: { signPub: string }): JSX.Element {
   const { api, live, me, names } = useSession();
-  const { users: revision, changes } = useLive(live);
+  const { users: revision, rooms: roomsRevision, changes } = useLive(live);
   const now = useServerNow(10_000);
   const [asked, ask] = useState<UserAction | null>(null);
   const found = useLoad(
@@ -36,6 +36,11 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
     signPub,
     revision,
   );
+  const rooms = useLoad(
+    (signal) => api.with(signal).listRooms({ all: true, member: signPub, total: true, limit: 50 }),
+    signPub,
+    roomsRevision,
+  ).data;
   const user = found.data;
   const isGone = found.failure?.particulars.code === "not_found";
   const about = changes.filter(({ about, by }) =>
@@ -118,6 +123,21 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
           </Deed>
         </ul>
       </section>
+      {rooms && (
+        <section class="panel" aria-labelledby="user-rooms">
+          <h2 id="user-rooms">{counted(rooms.total!, "room")}</h2>
+          <ul>
+            {rooms.items.map(({ id }) => (
+              <li key={id}>
+                <a href={hrefOf("rooms", id)}>
+                  <Name>{id}</Name>
+                </a>
+              </li>
+            ))}
+          </ul>
+          {rooms.next !== null && <p class="muted">and others</p>}
+        </section>
+      )}
       <LatestChanges title={RECENT} changes={about} now={now} />
       {asked && (
         <UserDialog
