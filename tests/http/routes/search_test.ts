@@ -95,6 +95,12 @@ for (const [name, withStores] of Object.entries(backends(true))) {
             const query = `sort=${sort}&order=${order}&limit=${limit}&total=true${filter}`;
             const { pages, items } = await all(it, admin, `/v1/users?${query}`);
             assert.deepEqual(items, order === "asc" ? wanted : [...wanted].reverse(), query);
+            const { pages: whole } = await all(
+              it,
+              admin,
+              `/v1/users?sort=${sort}&limit=${wanted.length}${filter}`,
+            );
+            assert.equal(whole.length, 1, "no empty page comes last");
             for (const page of pages) {
               assert.equal(page.total, wanted.length, query);
               assert.equal(page.exact, name === "sqlite" ? undefined : true);
