@@ -47,6 +47,7 @@ export interface ApplierOptions {
 /** Who wants to know how many messages there should be at a position. */
 interface Asked {
   position: number;
+  at: number;
   resolve(expected: Promise<Expected> | null): void;
 }
 
@@ -106,26 +107,30 @@ export class Applier {
     this.#holding = true;
   }
 
-  /** Counts the messages there should be at a position; `null` when that is not known exactly. */
-  async expectedAt(position: number): Promise<Expected | null> {
+  /**
+   * Counts the messages there should be at a position; `null` when that is not known exactly.
+   *
+   * @param at When that was, by the clock of the server, which removes delete markers
+   */
+  async expectedAt(position: number, at: number): Promise<Expected | null> {
     try {
       const { received } = this.exactness;
       if (position > received) {
         this.#release();
         this.#asked?.resolve(null);
-        return await new Promise((resolve) => this.#asked = { position, resolve });
+        return await new Promise((resolve) => this.#asked = { position, at, resolve });
       }
       const ending = this.#gathered.at(position);
       if (ending?.exact) this.#give(ending, true);
       else if (this.#given.position !== position || !this.#given.exact) return null;
-      return await this.#count();
+      return await this.#count(at);
     } finally {
       this.#release();
     }
   }
 
-  #count(): Promise<Expected> {
-    return this.#options.thread.ask("expected", { at: Date.now(), margin: MARGIN });
+  #count(at: number): Promise<Expected> {
+    return this.#options.thread.ask("expected", { at, margin: MARGIN });
   }
 
   #release(): void {
@@ -187,7 +192,7 @@ export class Applier {
     this.#asked = null;
     const isThere = position === asked.position && exact;
     if (isThere) this.#give(ending, true);
-    asked.resolve(isThere ? this.#count() : null);
+    asked.resolve(isThere ? this.#count(asked.at) : null);
   }
 
   /** Hands over what came up to the end of the last transaction, cut at fences. */

@@ -116,8 +116,8 @@ export class Probes {
     try {
       info = await streamInfo(this.#bucket, Date.now() + PATIENCE);
     } finally {
-      const at = this.#applier.expectedAt(info?.state.last_seq ?? 0);
-      expected = await within(CATCH_UP, at, () => null);
+      const asked = this.#applier.expectedAt(info?.state.last_seq ?? 0, timeOf(info));
+      expected = await within(CATCH_UP, asked, () => null);
     }
     if (this.#stopped) return;
     if (info === null) return this.#alarm("stream", "the bucket was deleted");
@@ -144,4 +144,10 @@ export class Probes {
   #alarm(...[kind, found]: [Parameters<typeof alarm>[0], string]): void {
     this.#options.onAlarm(alarm(kind, this.#bucket.name, found));
   }
+}
+
+/** When a server answered, by its own clock: that of this machine may be wrong. */
+function timeOf(info: StreamInfo | null): number {
+  const time = Date.parse((info as { ts?: string } | null)?.ts ?? "");
+  return Number.isNaN(time) ? Date.now() : time;
 }

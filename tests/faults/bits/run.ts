@@ -6,6 +6,7 @@
 
 import { mkdir } from "node:fs/promises";
 import { Random } from "../../tools/random.ts";
+import { clusterTrials } from "./cluster.ts";
 import { fileTrials } from "./file.ts";
 import type { Noticed, Outcome } from "./judge.ts";
 import { type Trial, TRIALS } from "./trials.ts";
@@ -42,6 +43,7 @@ function countsFor(flips: number): Record<string, number> {
     flip: part(0.5),
     flip_no_index: part(0.5),
     file: part(1),
+    one_of_three: part(0.5),
     tail: part(0.05),
     tail_index: part(0.05),
     put_back: part(0.1),
@@ -104,6 +106,7 @@ export async function run(options: RunOptions): Promise<Result[]> {
   };
   await Promise.all(Array.from({ length: atOnce }, work));
   await fileTrials(worlds[0]!, counts.file ?? 0, seed, add);
+  await clusterTrials(counts.one_of_three ?? 0, seed, add);
   return results;
 }
 

@@ -44,7 +44,7 @@ export async function makeWorld(folder: string, users: number): Promise<World> {
     nats: { servers: server.url },
     db: `${folder}/follower.db`,
   });
-  await shutOut(server, users, world);
+  await shutOut(server.url, users, world);
   await follower.whenExact();
   world.content = await contentOf(server.url);
   await follower.whenExact();
@@ -81,9 +81,10 @@ export async function writeUsers(
   await end();
 }
 
-async function shutOut(server: TestServer, users: number, world: World): Promise<void> {
-  await using store = await openJetStream({ servers: server.url });
-  const { bucket, end } = await openBucket({ servers: server.url, create: false });
+/** Revokes and deletes users, and writes rooms. */
+export async function shutOut(servers: string, users: number, world: World): Promise<void> {
+  await using store = await openJetStream({ servers });
+  const { bucket, end } = await openBucket({ servers, create: false });
   const writer = new BulkWriter(bucket);
   for (let i = 0; i < users; i++) {
     const { signPub } = person(i);
@@ -99,7 +100,7 @@ async function shutOut(server: TestServer, users: number, world: World): Promise
   await writer.flush();
   await end();
   for (let i = 0; i < 10; i++) await store.createRoom(newRoom(`room${i}`, 5));
-  for (let i = 0; i < 5; i++) await store.deleteRoom(`early${i}`);
+  for (let i = 0; i < 5; i++) await store.deleteRoom(`room${i}`);
   // Some as every program does it, and the last: at the very end of the stream.
   for (let i = 0; i < 20; i++) {
     const signPub = world.good.splice(Math.floor(i * world.good.length / 20), 1)[0]!;
