@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { readdir } from "node:fs/promises";
-import { followStore, openJetStream, type Store } from "../../../mod.ts";
+import { followStore, openJetStream, type Store, type UserRole } from "../../../mod.ts";
 import { rawBucket, rowsOf } from "../../follower/kit.ts";
 import { type TestServer, testServer } from "../../helpers/nats.ts";
 import { failsWith, inDir, newRoom, person } from "../../helpers/sqlite.ts";
-import { cli, documentOf } from "../kit.ts";
+import { cli, cliProcess, documentOf } from "../kit.ts";
 import { addUser, done, isAdmitted, keepDisk, putBack, reach, SERVED, stopAll } from "./kit.ts";
 import { daemon, readyz, until } from "../serve/kit.ts";
 import { createIdentity } from "../../../src/keys/identity.ts";
@@ -21,8 +21,17 @@ async function follow(server: TestServer, db: string): Promise<void> {
   await follower.whenExact();
 }
 
-async function addUsers(store: Store, from: number, to: number): Promise<void> {
-  for (let i = from; i < to; i++) await store.addUser({ ...person(i), role: "admin" });
+async function addUsers(
+  store: Store,
+  from: number,
+  to: number,
+  role: UserRole = "admin",
+): Promise<void> {
+  const add = (i: number) => store.addUser({ ...person(i), role });
+  for (let i = from; i < to; i += 100) {
+    const count = Math.min(100, to - i);
+    await Promise.all(Array.from({ length: count }, (_, n) => add(i + n)));
+  }
 }
 
 const keyOf = (n: number) => `users.${person(n).signPub}`;
@@ -210,4 +219,41 @@ Deno.test("repair --accept keeps the file under another name and takes the bucke
     // As it is: the operator said so.
     assert.equal(await isAdmitted(eve, server), true);
     assert.equal(await isAdmitted(bob, server), false);
+  }));
+
+Deno.test("repair while others write: what they wrote stays, and a killed repair is continued", () =>
+  inDir(async (dir) => {
+    await using server = await testServer();
+    const db = `${dir}/f.db`;
+    await change(server, (store) => addUsers(store, 0, 10));
+    const back = await keepDisk(server, dir);
+    await change(server, (store) => addUsers(store, 1000, 3500, "user"));
+    await change(server, (store) => store.revokeUser(person(1).signPub));
+    await follow(server, db);
+    await back();
+    const args = ["repair", "--from", db, "--nats-url", server.url, "--progress", "json"];
+    const killed = cliProcess(args);
+    await killed.seen(/"phase":"repair"/);
+    killed.kill("SIGKILL");
+    await killed.ended;
+    await failsWith("corrupt", () => openJetStream({ servers: server.url, follower: db }));
+    // Without a follower of its own, which would shut it.
+    await using other = await openJetStream({ servers: server.url });
+    const written: number[] = [];
+    let ends = false;
+    const writing = (async () => {
+      for (let i = 5000; !ends; i++) {
+        await other.addUser({ ...person(i), role: "admin" });
+        written.push(i);
+      }
+    })();
+    await done(cli(args));
+    ends = true;
+    await writing;
+    await using store = await openJetStream({ servers: server.url, follower: db });
+    for (const n of [0, 1000, 2000, 3499, ...written]) {
+      assert.equal(await store.isAuthorized(person(n).signPub), true, `${n}`);
+    }
+    assert.equal(await store.isAuthorized(person(1).signPub), false);
+    assert.equal((await cli(["verify", "--db", db, "--nats-url", server.url])).code, 0);
   }));
