@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { cp, rm } from "node:fs/promises";
 import { openJetStream, type Store, type StoreError } from "../../mod.ts";
+import { Doubts } from "../../src/follower/doubts.ts";
+import { openBucket } from "../../src/jetstream/mod.ts";
 import { type TestServer, testServer } from "../helpers/nats.ts";
 import { failsWith, inDir, person } from "../helpers/sqlite.ts";
 import { rowsOf } from "./kit.ts";
@@ -92,4 +94,43 @@ Deno.test("closing waits until the file has what was acknowledged", () =>
     await Promise.all(at.users.slice(1, 100).map((it) => at.store.deleteUser(it)));
     await at.store.close();
     assert.equal(rowsOf(`${dir}/f.db`, "users").length, 201);
+  }));
+
+Deno.test("a stream stays in doubt until it was compared after the last loss of the connection", () =>
+  inDir(async () => {
+    await using server = await testServer();
+    await using store = await openJetStream({ servers: server.url });
+    await store.health();
+    const { bucket, end } = await openBucket({ servers: server.url });
+    const told: boolean[] = [];
+    const { promise: settled, resolve } = Promise.withResolvers<void>();
+    const comparing: PromiseWithResolvers<void>[] = [];
+    const { promise: first, resolve: begun } = Promise.withResolvers<void>();
+    const doubts = new Doubts(bucket, {
+      compare: () => {
+        const one = Promise.withResolvers<void>();
+        comparing.push(one);
+        if (comparing.length === 1) begun();
+        // The second fails and is tried again; the first ends after another loss.
+        if (comparing.length === 2) one.reject(new Error("no answer"));
+        if (comparing.length === 3) one.resolve();
+        return one.promise;
+      },
+      onDoubt: (inDoubt) => {
+        told.push(inDoubt);
+        if (!inDoubt) resolve();
+      },
+    });
+    await server.stop();
+    await server.restart();
+    await first;
+    assert.equal(doubts.inDoubt, true);
+    await server.stop();
+    comparing[0]!.resolve();
+    await server.restart();
+    await settled;
+    assert.deepEqual(told, [true, true, false]);
+    assert.deepEqual([comparing.length, doubts.inDoubt], [3, false]);
+    doubts.stop();
+    await end();
   }));
