@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { readdir } from "node:fs/promises";
+import { DatabaseSync } from "node:sqlite";
 import { followStore, openJetStream, type Store, type UserRole } from "../../../mod.ts";
 import { rawBucket, rowsOf } from "../../follower/kit.ts";
 import { type TestServer, testServer } from "../../helpers/nats.ts";
@@ -107,6 +108,30 @@ Deno.test("repair brings back messages that were cut out of the stream, such as 
     assert.equal(await store.isAuthorized(person(0).signPub), true);
     await store.close();
     assert.match((await done(cli(args))).stdout, /^wrote 0 keys, deleted 0\n/);
+  }));
+
+Deno.test("repair from a file of days ago asks for --force, as a deletion may be forgotten", () =>
+  inDir(async (dir) => {
+    await using server = await testServer();
+    const db = `${dir}/f.db`;
+    await change(server, (store) => addUsers(store, 0, 3));
+    await follow(server, db);
+    {
+      using file = new DatabaseSync(db);
+      file.prepare("UPDATE follower SET updated_at = updated_at - ?").run(2 * 24 * 3600_000);
+    }
+    const args = ["repair", "--from", db, "--nats-url", server.url];
+    // Nothing is missing: no need.
+    await done(cli([...args, "--dry-run"]));
+    await using raw = await rawBucket(server.url);
+    await raw.api("PURGE", { filter: `$KV.UNIBUS.${keyOf(1)}` });
+    const refused = await cli(args);
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /could come back, .*\nhint: look at the list of --dry-run/);
+    assert.match((await done(cli([...args, "--dry-run"]))).stdout, /^restore {2}users/);
+    assert.match((await done(cli([...args, "--force"]))).stdout, /\nwrote 1 keys/);
+    await using store = await openJetStream({ servers: server.url, follower: db });
+    assert.equal(await store.isAuthorized(person(1).signPub), true);
   }));
 
 Deno.test("repair fills a bucket that was created again, unless it holds something of its own", () =>
