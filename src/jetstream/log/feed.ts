@@ -54,6 +54,11 @@ export interface FeedOptions {
 
 /** Milliseconds that a busy server may need for a large stream before it sends the first or next message. */
 const LONGEST = 30_000;
+/**
+ * The same for a scan of everything, while the leader answers: after large deletions a server may take
+ * longer than that to its first message.
+ */
+const LONGEST_WHOLE = 120_000;
 /** Milliseconds without a message after which a consumer is replaced while messages are waiting. */
 const CATCHING_UP = 5000;
 
@@ -401,6 +406,8 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
   let heard = Date.now();
   let limit = patience;
   let asked = 0;
+  /** When the leader answered last. */
+  let answered = 0;
   let pending = -1;
   let stopped = false;
   let failure: { error: unknown } | null = null;
@@ -432,6 +439,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
         try {
           const since = { pattern, minimum, position: feed.position };
           end = await endOf(bucket, since, asking + Math.min(patience, 5000));
+          answered = Date.now();
         } catch (error) {
           // On a slow connection the answer waits behind the messages.
           if (heard < asking && !isUnanswered(error)) throw error;
@@ -442,10 +450,12 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
       }
       if (Date.now() - heard > limit) {
         // A large stream on a busy server takes its time; so does a process that did not run.
-        if (limit >= LONGEST || !await isAlive(bucket)) {
+        const isWhole = options.pattern === undefined && Date.now() - answered < patience;
+        const longest = isWhole ? LONGEST_WHOLE : LONGEST;
+        if (limit >= longest || !await isAlive(bucket)) {
           throw new StoreError("unavailable", `Scan: no message for ${limit} ms`);
         }
-        limit = Math.min(2 * limit, LONGEST);
+        limit = Math.min(2 * limit, longest);
       }
       // Ask the leader often near the end: under load the quiet moments are short.
       await wait(pending === 0 ? 1 : 10, signal);
