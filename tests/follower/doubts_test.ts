@@ -106,6 +106,7 @@ Deno.test("a stream stays in doubt until it was compared after the last loss of 
     const { promise: settled, resolve } = Promise.withResolvers<void>();
     const comparing: PromiseWithResolvers<void>[] = [];
     const { promise: first, resolve: begun } = Promise.withResolvers<void>();
+    const { promise: last, resolve: lastBegun } = Promise.withResolvers<void>();
     const doubts = new Doubts(bucket, {
       compare: () => {
         const one = Promise.withResolvers<void>();
@@ -114,6 +115,7 @@ Deno.test("a stream stays in doubt until it was compared after the last loss of 
         // The second fails and is tried again; the first ends after another loss.
         if (comparing.length === 2) one.reject(new Error("no answer"));
         if (comparing.length === 3) one.resolve();
+        if (comparing.length === 4) lastBegun();
         return one.promise;
       },
       onDoubt: (inDoubt) => {
@@ -131,6 +133,12 @@ Deno.test("a stream stays in doubt until it was compared after the last loss of 
     await settled;
     assert.deepEqual(told, [true, true, false]);
     assert.deepEqual([comparing.length, doubts.inDoubt], [3, false]);
+    await server.stop();
+    await server.restart();
+    await last;
     doubts.stop();
+    comparing[3]!.resolve();
+    await bucket.nc.flush();
+    assert.deepEqual([told.length, doubts.inDoubt], [4, true]);
     await end();
   }));
