@@ -123,6 +123,7 @@ Deno.test("a stream stays in doubt until it was compared after the last loss of 
         if (!inDoubt) resolve();
       },
     });
+    assert.equal(doubts.inDoubt, false);
     await server.stop();
     await server.restart();
     await first;
