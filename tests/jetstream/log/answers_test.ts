@@ -96,7 +96,7 @@ Deno.test("a server without JetStream is asked until the deadline, then it is un
     });
     await assert.rejects(info, (error) => {
       assert.ok(error instanceof StoreError && error.code === "unavailable");
-      assert.match(error.message, /^Read stream X: no responders.*\((?!1 )\d+ tries\)$/);
+      assert.match(error.message, /^Read stream X: no responders.*\((?!1 )\d+ attempts\)$/);
       return true;
     });
     assert.ok(Date.now() - began < 4000);
@@ -121,7 +121,7 @@ Deno.test("a call ends at its deadline, however many requests it sends", async (
       await streams.info("SLOW").catch(() => {});
       return await streams.info("SLOW");
     }, { deadline: began + 1000 });
-    await assert.rejects(asked, /^StoreError: Asking: timeout \(1 tries\)$/);
+    await assert.rejects(asked, /^StoreError: Asking: timeout \(1 attempts\)$/);
     assert.ok(Date.now() - began < 1900, `${Date.now() - began} ms`);
   });
 });
