@@ -14,8 +14,8 @@ import { absolute, exists } from "../sqlite/file/file.ts";
 import { missing } from "../sqlite/file/leftovers.ts";
 import { readRole } from "../sqlite/file/role.ts";
 import { schemaVersion } from "../sqlite/file/schema.ts";
-import { checkHealth } from "../sqlite/health.ts";
 import { countRecords } from "../sqlite/rows.ts";
+import { checkFile } from "./file/check.ts";
 import { reading } from "./file/reading.ts";
 
 /** What {@link backupFollower} wrote. */
@@ -40,7 +40,7 @@ export interface BackupReport {
  * Copies an exact follower to a new file, which is a follower of the same bucket.
  *
  * @throws {StoreError} `refused`: it is not exact, not a follower, or the copy exists; `not_found`;
- * `corrupt`: it is damaged
+ * `corrupt`: it is damaged, or not what its bucket held
  */
 export async function backupFollower(db: string, to: string): Promise<BackupReport> {
   const path = absolute(db);
@@ -83,7 +83,7 @@ function read(path: string, check = false): Omit<BackupReport, "version" | "db" 
         "try again when it is exact, which membershipd follow --once waits for",
       );
     }
-    if (check) checkHealth(db, path);
+    if (check) checkFile(db, path, held);
     return {
       bucket: held.bucket,
       position: held.position,

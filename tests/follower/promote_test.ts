@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
 import { followStore, openJetStream, openSqlite, promoteFollower } from "../../mod.ts";
+import { backupFollower } from "../../src/follower/backup.ts";
 import { repairStream } from "../../src/follower/repair/repair.ts";
 import { roleOf } from "../../src/sqlite/file/role.ts";
 import { testServer } from "../helpers/nats.ts";
@@ -156,7 +158,7 @@ for (
     ],
   ] as const
 ) {
-  Deno.test(`a file with ${what} is neither promoted nor written back`, () =>
+  Deno.test(`a file with ${what} is not promoted, backed up or written back`, () =>
     inDir(async (dir) => {
       await using at = await followed(dir);
       {
@@ -170,6 +172,8 @@ for (
       }
       const repair = () => repairStream({ db: at.db, nats: at.nats, dryRun: true });
       await failsWith("corrupt", repair);
+      await failsWith("corrupt", () => backupFollower(at.db, `${dir}/backup.db`));
+      assert.equal(existsSync(`${dir}/backup.db`), false);
       await at.server.stop();
       await failsWith("corrupt", () => promoteFollower({ db: at.db, force: true }));
       assert.equal(roleOf(at.db).role, "follower");
