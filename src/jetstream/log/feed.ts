@@ -68,7 +68,7 @@ export const FEED_PREFIX = "unibus_";
 /** How long a request for a piece is open, milliseconds. */
 const OPEN = 30_000;
 
-/** Milliseconds in which a server that is there answers a ping. */
+/** Milliseconds in which a server that is only busy answers. */
 const ALIVE = 2000;
 
 /** Missed heartbeats after which the consumer is replaced. */
@@ -181,7 +181,9 @@ export class Feed {
         return await this.#begin(timeout);
       } catch (error) {
         const isOver = this.#stopped || Date.now() >= end;
-        if (isOver || !isUnanswered(error) || !await isAlive(this.#bucket)) throw error;
+        if (isOver || !isUnanswered(error) || !await isAlive(this.#bucket, this.#timeout)) {
+          throw error;
+        }
       }
     }
   }
@@ -364,10 +366,17 @@ function isUnanswered(error: unknown): boolean {
   return error instanceof StoreError && error.cause instanceof Transient;
 }
 
-/** Whether the server that we are connected to answers. */
-async function isAlive({ nc }: Bucket): Promise<boolean> {
+/**
+ * Whether the server is only busy: a lone one answers a ping, one of a cluster makes a write, for which
+ * it needs the others. Found out in half the time that a caller waits at least.
+ */
+async function isAlive(bucket: Bucket, patience: number): Promise<boolean> {
+  const limit = Math.min(ALIVE, patience / 2);
+  const sign = bucket.isClustered
+    ? bucket.put(FENCE_KEY, nuid.next(), Date.now() + limit)
+    : bucket.nc.rtt();
   try {
-    return await within(ALIVE, nc.rtt().then(() => true), () => false);
+    return await within(limit, sign.then(() => true), () => false);
   } catch {
     return false;
   }
@@ -452,7 +461,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
         // A large stream on a busy server takes its time; so does a process that did not run.
         const isWhole = options.pattern === undefined && Date.now() - answered < patience;
         const longest = isWhole ? LONGEST_WHOLE : LONGEST;
-        if (limit >= longest || !await isAlive(bucket)) {
+        if (limit >= longest || !await isAlive(bucket, patience)) {
           throw new StoreError("unavailable", `Scan: no message for ${limit} ms`);
         }
         limit = Math.min(2 * limit, longest);
