@@ -14,7 +14,7 @@ import { alarm, formatAlarm, parseAlarm } from "./stream/alarms.ts";
 import { Applier } from "./stream/applier.ts";
 import { Audits } from "./audits.ts";
 import { Doubts } from "./doubts.ts";
-import { compareStream, wasAwayTooLong } from "./stream/compare.ts";
+import { compareStream, isRestored, wasAwayTooLong } from "./stream/compare.ts";
 import { fenceValue } from "./stream/digests.ts";
 import type { Thread } from "./file/thread.ts";
 import type { Held } from "./file/messages.ts";
@@ -189,9 +189,16 @@ export class FileFollower implements Follower, Witness {
     }
     if (this.#accept || held === null) return true;
     this.#held = held;
-    const found = held.alarm === null
+    let found = held.alarm === null
       ? await compareStream(bucket, thread, held, Date.now() + PATIENCE)
       : parseAlarm(held.alarm);
+    if (
+      held.alarm === null && found?.field === "stream" && await isRestored(bucket, thread, held)
+    ) {
+      await thread.ask("adopt", bucket.created);
+      held.created = bucket.created;
+      found = null;
+    }
     if (found !== null) this.#raise(found);
     else if (held.exact) await this.#audits.begin(held);
     return this.#alarm === null;

@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { followStore, openJetStream, type StoreError } from "../../mod.ts";
 import type { FollowOptions } from "../../mod.ts";
+import { copyStream } from "../../src/jetstream/cluster/transfer.ts";
+import { connectNats } from "../../src/nats/connection/connect.ts";
 import { type TestServer, testServer } from "../helpers/nats.ts";
 import { failsWith, inDir, person } from "../helpers/sqlite.ts";
 import { rawBucket } from "./kit.ts";
@@ -93,6 +95,31 @@ Deno.test("a store does not open where sequences were used again", () =>
     await putBack();
     await it.fill(40, 100);
     await failsWith("corrupt", it.open, /key users\.\w+ (is gone|is another message)/);
+  }));
+
+Deno.test("a stream that was copied to another server with all it held is followed there", () =>
+  inDir(async (dir) => {
+    await using it = await followed(dir, 3);
+    const before = await it.follow();
+    await using other = await testServer();
+    const [from, to] = await Promise.all(
+      [it.server, other].map(({ url }) => connectNats({ servers: url })),
+    );
+    await copyStream(from!, to!, "KV_UNIBUS", { replicas: 1 });
+    await Promise.all([from!.close(), to!.close()]);
+    const there = { servers: other.url, follower: it.db };
+    {
+      await using store = await openJetStream(there);
+      assert.equal(await store.isAuthorized(person(1).signPub), true);
+      await store.revokeUser(person(1).signPub);
+    }
+    await using follower = await followStore({ nats: { servers: other.url }, db: it.db });
+    const now = await follower.whenExact();
+    assert.ok(now.position > before.position);
+    assert.equal(now.alarm, null);
+    // Where it came from is no longer what the file follows.
+    await follower.close();
+    await failsWith("corrupt", it.open);
   }));
 
 Deno.test("a store does not open on a bucket that was deleted and created again", () =>

@@ -116,6 +116,8 @@ export interface Work {
   held: [undefined, Held | null];
   /** Begins to load a bucket: all that was there goes when that ends. */
   load: [{ bucket: string; created: string }, void];
+  /** Notes that the stream was created again with all that it held. */
+  adopt: [string, void];
   /** Applies messages; answers with what the file holds when that ended a transaction. */
   apply: [Changes, Held | null];
   /** Drops what was applied since the last transaction ended. */

@@ -181,6 +181,7 @@ export function work(
       return held;
     },
     rollback,
+    adopt: (created) => void db.prepare("UPDATE follower SET created = ?").run(created),
     expected: ({ at, margin }) => reads.expected(entries, at, margin),
     newest: (limit) => reads.newest(limit),
     isSummed: () => sum() === BigInt.asUintN(8 * HASH, digest),

@@ -11,6 +11,7 @@ import { streamInfo } from "../../jetstream/log/stream.ts";
 import { alarm, type AlarmKind } from "./alarms.ts";
 import { hashOf } from "../file/changes.ts";
 import type { Thread } from "../file/thread.ts";
+import { auditStream } from "./audit.ts";
 import type { Held } from "../file/messages.ts";
 
 /** How many of the newest keys are compared. */
@@ -26,6 +27,17 @@ const LONGEST_AWAY = MARKER_TTL_SECONDS * 500;
 export function wasAwayTooLong({ updatedAt }: Held): boolean {
   const away = Date.now() - updatedAt;
   return away > LONGEST_AWAY || away < 0;
+}
+
+/**
+ * Whether a stream that was created again holds all that the file holds, at the same sequences: it was
+ * moved to other servers, as `cluster import` does.
+ */
+export async function isRestored(bucket: Bucket, thread: Thread, held: Held): Promise<boolean> {
+  if (!held.exact) return false;
+  const info = await streamInfo(bucket, Date.now() + PATIENCE);
+  if (info === null || info.state.last_seq < held.position) return false;
+  return await auditStream({ bucket, thread, held }) === null;
 }
 
 /**
