@@ -5,7 +5,7 @@
  * @module
  */
 
-import { diagnose } from "../../../../mod.ts";
+import { diagnose, openJetStream } from "../../../../mod.ts";
 import { openFollowed } from "../../../../src/follower/mod.ts";
 import { TextLineStream } from "../../../helpers/lines.ts";
 import { BREAKS } from "../breaks.ts";
@@ -13,7 +13,9 @@ import { type Ending, endingOf } from "../judge/history.ts";
 import { followed, perform } from "../ops.ts";
 
 const { broken, ...options } = JSON.parse(Deno.args[0]!);
-const { store, follower } = await openFollowed(options);
+const { store, follower } = options.follower === undefined
+  ? { store: await openJetStream(options), follower: null }
+  : await openFollowed(options);
 const used = broken ? BREAKS[broken]!(store) : store;
 const encoder = new TextEncoder();
 
@@ -30,7 +32,7 @@ async function answer(id: number, op: string, args: unknown): Promise<void> {
       : op === "doctor" || op === "repair"
       ? await diagnose({ ...options, create: false, repair: op === "repair" })
       : op === "followed"
-      ? await followed(follower)
+      ? await followed(follower!)
       : await perform(used, op, args);
     ending = { answer: found ?? null };
   } catch (error) {
