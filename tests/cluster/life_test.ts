@@ -172,7 +172,10 @@ Deno.test({
       await rm(n3.dir, { recursive: true });
       const { healthy: well, problems } = await json2("cluster", "status", ...place.flags(n1, n2));
       assert.equal(well, false);
-      assert.match(problems.join("\n"), /n3 is not reachable; start it, or an empty node/);
+      assert.match(
+        problems.join("\n"),
+        /n3 is not reachable; start it, or replace it by an empty node/,
+      );
       await same(...place.flags(n1, n2));
       await n3.start(jetstream);
       await ready(n3);
