@@ -5,8 +5,8 @@
  * @module
  */
 
-import type { Status } from "@nats-io/transport-node";
 import type { Bucket } from "../jetstream/log/bucket.ts";
+import { watchStatus } from "../nats/connection/watch.ts";
 
 /** Pause before a comparison that failed is tried again, milliseconds. */
 const PAUSE = 250;
@@ -21,9 +21,8 @@ export interface DoubtOptions {
 
 /** Watches the connection to a lone server. */
 export class Doubts {
-  readonly #bucket: Bucket;
   readonly #options: DoubtOptions;
-  readonly #status: AsyncIterable<Status>;
+  readonly #unwatch: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** How often the connection was lost. */
   #losses = 0;
@@ -31,12 +30,17 @@ export class Doubts {
   #stopped = false;
 
   constructor(bucket: Bucket, options: DoubtOptions) {
-    this.#bucket = bucket;
     this.#options = options;
     // Known only while there is a connection.
     void bucket.isClustered;
-    this.#status = bucket.nc.status();
-    void this.#watch();
+    this.#unwatch = watchStatus(bucket.nc, (type) => {
+      // The replicas of a cluster correct each other.
+      if (type === "disconnect" && !bucket.isClustered) {
+        this.#losses++;
+        this.#inDoubt = true;
+        options.onDoubt(true);
+      } else if (type === "reconnect" && this.#inDoubt) void this.#settle();
+    });
   }
 
   /** Whether the stream is in doubt. */
@@ -48,19 +52,7 @@ export class Doubts {
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
-    (this.#status as { stop?: () => void }).stop?.();
-  }
-
-  async #watch(): Promise<void> {
-    for await (const { type } of this.#status) {
-      if (this.#stopped) return;
-      // The replicas of a cluster correct each other.
-      if (type === "disconnect" && !this.#bucket.isClustered) {
-        this.#losses++;
-        this.#inDoubt = true;
-        this.#options.onDoubt(true);
-      } else if (type === "reconnect" && this.#inDoubt) void this.#settle();
-    }
+    this.#unwatch();
   }
 
   async #settle(): Promise<void> {

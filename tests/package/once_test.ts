@@ -19,6 +19,7 @@ const ONCE: Record<string, RegExp> = {
   "the code of a JetStream error": /cause instanceof JetStreamApiError/,
   "syncing a directory": /function syncDirectory\(/,
   "writing beside a file's place and renaming": /\.tmp`\)/,
+  "watching a connection's status": /stop\?: \(\) => void \}\)\.stop\?\.\(\)/,
   "a promise against a timer": /setTimeout\([^]{0,250}Promise\.race\(\[/,
   "a promise against a signal": /signal\.reason\)[^]{0,350}Promise\.race\(\[/,
 };

@@ -6,7 +6,6 @@
  */
 
 import type { StreamInfo } from "@nats-io/jetstream";
-import type { Status } from "@nats-io/transport-node";
 import type { StoreError } from "../../core/errors.ts";
 import { within } from "../../core/async/wait.ts";
 import type { Bucket } from "../../jetstream/log/bucket.ts";
@@ -14,6 +13,7 @@ import { streamInfo } from "../../jetstream/log/stream.ts";
 import { FENCE_KEY } from "../../jetstream/records/keys.ts";
 import { alarm } from "./alarms.ts";
 import type { Applier } from "./applier.ts";
+import { watchStatus } from "../../nats/connection/watch.ts";
 import { fenceValue } from "./digests.ts";
 
 /** How often a fence is written, milliseconds. */
@@ -45,7 +45,7 @@ export class Probes {
   readonly #applier: Applier;
   readonly #options: ProbeOptions;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  readonly #status: AsyncIterable<Status>;
+  readonly #unwatch: () => void;
   #connected = true;
   #running = false;
   #wrong = 0;
@@ -55,8 +55,12 @@ export class Probes {
     this.#bucket = bucket;
     this.#applier = applier;
     this.#options = options;
-    this.#status = bucket.nc.status();
-    void this.#watch();
+    // Looks at once when the connection is back: the server may have started on another disk.
+    this.#unwatch = watchStatus(bucket.nc, (type) => {
+      if (type !== "reconnect") return;
+      this.#connected = false;
+      this.#schedule(0);
+    });
     void this.#run();
   }
 
@@ -64,17 +68,7 @@ export class Probes {
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
-    (this.#status as { stop?: () => void }).stop?.();
-  }
-
-  /** Looks at once when the connection is back: the server may have started on another disk. */
-  async #watch(): Promise<void> {
-    for await (const { type } of this.#status) {
-      if (this.#stopped) return;
-      if (type !== "reconnect") continue;
-      this.#connected = false;
-      this.#schedule(0);
-    }
+    this.#unwatch();
   }
 
   #schedule(ms: number): void {

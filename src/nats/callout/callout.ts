@@ -9,6 +9,7 @@
  */
 
 import type { Msg, NatsConnection } from "@nats-io/transport-node";
+import { watchStatus } from "../connection/watch.ts";
 import { isStoreError, StoreError } from "../../core/errors.ts";
 import { within } from "../../core/async/wait.ts";
 import {
@@ -329,30 +330,22 @@ class Callout implements AuthCallout {
 class Link {
   readonly what: string;
   readonly #connection: NatsConnection;
-  readonly #status: ReturnType<NatsConnection["status"]>;
+  /** Ends watching the connection. */
+  readonly stop: () => void;
   #connected = true;
 
   constructor(what: string, connection: NatsConnection, onReconnect: () => void) {
     this.what = what;
     this.#connection = connection;
-    this.#status = connection.status();
-    void this.#follow(onReconnect);
+    this.stop = watchStatus(connection, (type) => {
+      if (type === "disconnect") this.#connected = false;
+      if (type !== "reconnect") return;
+      this.#connected = true;
+      onReconnect();
+    });
   }
 
   get up(): boolean {
     return this.#connected && !this.#connection.isClosed();
-  }
-
-  async #follow(onReconnect: () => void): Promise<void> {
-    for await (const { type } of this.#status) {
-      if (type === "disconnect") this.#connected = false;
-      if (type !== "reconnect") continue;
-      this.#connected = true;
-      onReconnect();
-    }
-  }
-
-  stop(): void {
-    (this.#status as { stop?: () => void }).stop?.();
   }
 }
