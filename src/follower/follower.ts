@@ -189,17 +189,15 @@ export class FileFollower implements Follower, Witness {
     }
     if (this.#accept || held === null) return true;
     this.#held = held;
-    let found = held.alarm === null
+    const found = held.alarm === null
       ? await compareStream(bucket, thread, held, Date.now() + PATIENCE)
       : parseAlarm(held.alarm);
-    if (
-      held.alarm === null && found?.field === "stream" && await isRestored(bucket, thread, held)
-    ) {
+    const mayBeRestored = held.alarm === null && found?.field === "stream";
+    if (mayBeRestored && await isRestored(bucket, thread, held)) {
+      // It was audited whole to find that out.
       await thread.ask("adopt", bucket.created);
       held.created = bucket.created;
-      found = null;
-    }
-    if (found !== null) this.#raise(found);
+    } else if (found !== null) this.#raise(found);
     else if (held.exact) await this.#audits.begin(held);
     return this.#alarm === null;
   }
