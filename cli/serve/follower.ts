@@ -17,7 +17,7 @@ import { makeFolder } from "../store/folder.ts";
 
 /**
  * Opens the store, with a follower beside it if it has a file. After an alarm the store is shut: the
- * server runs and says why, but admits nobody until it is repaired and restarted.
+ * server runs and says why, but refuses every client until it is repaired and restarted.
  */
 export async function openBeside(
   options: JetStreamOptions,
@@ -68,7 +68,7 @@ export function measureFollower(plane: ControlPlane, follower: Follower): void {
   gauge("quarantined", "Invalid records in the bucket", (it) => it.quarantined);
 }
 
-/** What `cluster status` is told of a follower. */
+/** Returns what `cluster status` shows of a follower. */
 export function presenceOf(follower: Follower | null): FollowerPresence | null {
   if (follower === null) return null;
   const { position, lag, exact, alarm } = follower.state();

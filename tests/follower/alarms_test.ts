@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { cp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { followStore, openJetStream, type StoreError } from "../../mod.ts";
@@ -8,7 +8,7 @@ import { copyStream } from "../../src/jetstream/cluster/transfer.ts";
 import { connectNats } from "../../src/nats/connection/connect.ts";
 import { type TestServer, testServer } from "../helpers/nats.ts";
 import { failsWith, inDir, person } from "../helpers/sqlite.ts";
-import { rawBucket } from "./kit.ts";
+import { keepDisk, rawBucket } from "./kit.ts";
 
 /** A server with users in its bucket, and a file that follows it. */
 async function followed(dir: string, users = 100) {
@@ -32,20 +32,6 @@ async function followed(dir: string, users = 100) {
     follow,
     open: () => openJetStream({ ...nats, follower: db }),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
-  };
-}
-
-/** Starts the server on what its disk held when this was called. */
-async function keepDisk(server: TestServer, dir: string): Promise<() => Promise<void>> {
-  const store = `${server.directory}/store`;
-  await server.stop();
-  await cp(store, `${dir}/kept`, { recursive: true });
-  await server.restart();
-  return async () => {
-    await server.stop();
-    await rm(store, { recursive: true });
-    await cp(`${dir}/kept`, store, { recursive: true });
-    await server.restart();
   };
 }
 

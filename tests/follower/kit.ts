@@ -4,8 +4,10 @@
  * @module
  */
 
+import { cp, rm } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
 import { openBucket } from "../../src/jetstream/mod.ts";
+import type { TestServer } from "../helpers/nats.ts";
 
 /** All rows of a table, as another process sees them. */
 export function rowsOf(path: string, table: string): Record<string, unknown>[] {
@@ -43,5 +45,19 @@ export async function rawBucket(servers: string, name = "UNIBUS") {
     put: (key: string, value: string) => bucket.put(key, value, soon()),
     get: async (key: string) => new TextDecoder().decode((await bucket.get(key, soon()))!.data),
     [Symbol.asyncDispose]: end,
+  };
+}
+
+/** Stops a nats-server, keeps its disk, and starts it; what it returns puts that disk back. */
+export async function keepDisk(server: TestServer, dir: string): Promise<() => Promise<void>> {
+  const store = `${server.directory}/store`;
+  await server.stop();
+  await cp(store, `${dir}/kept`, { recursive: true });
+  await server.restart();
+  return async () => {
+    await server.stop();
+    await rm(store, { recursive: true });
+    await cp(`${dir}/kept`, store, { recursive: true });
+    await server.restart();
   };
 }

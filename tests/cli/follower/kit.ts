@@ -9,7 +9,6 @@ import { cp, rm } from "node:fs/promises";
 import { createIdentity, type Identity } from "../../../src/keys/identity.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { rowsOf } from "../../follower/kit.ts";
-import type { TestServer } from "../../helpers/nats.ts";
 import { cli, cliProcess, type Result } from "../kit.ts";
 import { type Daemon, daemon, isAlive, until } from "../serve/kit.ts";
 
@@ -88,18 +87,4 @@ export async function putBack(
   await cp(`${dir}/kept`, `${dir}/jetstream`, { recursive: true });
   await rm(`${dir}/kept`, { recursive: true });
   return { ada, bob, eve };
-}
-
-/** Stops a nats-server, keeps its disk, and starts it; what it returns puts that disk back. */
-export async function keepDisk(server: TestServer, dir: string): Promise<() => Promise<void>> {
-  const store = `${server.directory}/store`;
-  await server.stop();
-  await cp(store, `${dir}/kept`, { recursive: true });
-  await server.restart();
-  return async () => {
-    await server.stop();
-    await rm(store, { recursive: true });
-    await cp(`${dir}/kept`, store, { recursive: true });
-    await server.restart();
-  };
 }

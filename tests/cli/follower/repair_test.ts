@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { readdir } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
 import { followStore, openJetStream, type Store, type UserRole } from "../../../mod.ts";
-import { rawBucket, rowsOf } from "../../follower/kit.ts";
+import { keepDisk, rawBucket, rowsOf } from "../../follower/kit.ts";
 import { type TestServer, testServer } from "../../helpers/nats.ts";
 import { failsWith, inDir, newRoom, person } from "../../helpers/sqlite.ts";
 import { cli, cliProcess, documentOf } from "../kit.ts";
-import { addUser, done, isAdmitted, keepDisk, putBack, reach, SERVED, stopAll } from "./kit.ts";
+import { addUser, done, isAdmitted, putBack, reach, SERVED, stopAll } from "./kit.ts";
 import { daemon, readyz, until } from "../serve/kit.ts";
 import { createIdentity } from "../../../src/keys/identity.ts";
 
