@@ -6,7 +6,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { createInbox, type NatsConnection } from "@nats-io/transport-node";
+import { createInbox, type Msg, type NatsConnection } from "@nats-io/transport-node";
 import type { ServiceKeys } from "../../src/nats/mod.ts";
 import { VERSION } from "../version.ts";
 
@@ -28,6 +28,27 @@ export interface Presence {
   keys: string | null;
   /** Where its second copy of the bucket stands; null or missing where it keeps none. */
   follower?: FollowerPresence | null;
+  /** ID of the plan in its node file; null or missing without one. */
+  plan?: string | null;
+  /** Why it serves nothing yet; null or missing if it is not waiting. */
+  waiting?: string | null;
+  /** Version of its nats-server. */
+  nats?: string;
+  /** Free disk space for its streams in bytes; null if the nats-server is not its own. */
+  disk?: number | null;
+  /** Its clock when it answered, in milliseconds since 1970. */
+  time?: number;
+  /** Its settings, if asked for them. */
+  settings?: Readonly<Record<string, unknown>>;
+}
+
+/** A presence as received. */
+export interface Answer extends Presence {
+  /**
+   * How far its clock is ahead of ours in milliseconds, give or take half the time of the answer; null
+   * if it did not say its time.
+   */
+  skew: number | null;
 }
 
 /** A second copy of the bucket beside a node. */
@@ -51,26 +72,38 @@ export function fingerprint({ service, system, issuer }: ServiceKeys): string {
   return createHash("sha256").update(parts.join("\n")).digest("hex").slice(0, 16);
 }
 
-/** Answers requests for this process until the connection is closed. */
+/** The question for the settings as well. */
+const WITH_SETTINGS = "settings";
+
+/**
+ * Answers requests for this process until the connection is closed.
+ *
+ * @param connection A connection in the control plane's account
+ * @param current Returns what is so now, with the settings only if they are asked for
+ */
 export function answerPresence(
   connection: NatsConnection,
-  { node, bucket, keys }: Omit<Presence, "version" | "follower">,
-  follower: () => FollowerPresence | null = () => null,
+  current: (withSettings: boolean) => Promise<Omit<Presence, "version" | "time">>,
 ): void {
-  const text = () =>
-    JSON.stringify(
-      { node, version: VERSION, bucket, keys, follower: follower() } satisfies Presence,
-    );
-  connection.subscribe(SUBJECT, { callback: (error, msg) => void (error ?? msg.respond(text())) });
+  const answer = async (msg: Msg) => {
+    const found = await current(msg.string() === WITH_SETTINGS);
+    const text = JSON.stringify({ ...found, version: VERSION, time: Date.now() });
+    if (!connection.isClosed()) msg.respond(text);
+  };
+  // Who gets no answer asks again.
+  const callback = (error: Error | null, msg: Msg) => void (error ?? answer(msg).catch(() => {}));
+  connection.subscribe(SUBJECT, { callback });
 }
 
 /** Collects answers until each of these nodes has answered, at most for {@link PATIENCE_MS}. */
 export async function askPresence(
   connection: NatsConnection,
   nodes: readonly string[],
-): Promise<Presence[]> {
+  { withSettings = false }: { withSettings?: boolean } = {},
+): Promise<Answer[]> {
   if (connection.isClosed()) return [];
-  const found: Presence[] = [];
+  const found: Answer[] = [];
+  const asked = Date.now();
   const missing = new Set(nodes);
   const { promise: complete, resolve } = Promise.withResolvers<void>();
   const inbox = createInbox();
@@ -79,14 +112,17 @@ export async function askPresence(
       // An empty message means that there are no subscribers.
       if (error || msg.data.length === 0) return resolve();
       const presence = msg.json<Presence>();
-      found.push(presence);
+      const { time } = presence;
+      // It answered between the question and now.
+      const skew = time === undefined ? null : time - (asked + Date.now()) / 2;
+      found.push({ ...presence, skew });
       missing.delete(presence.node ?? "");
       if (missing.size === 0) resolve();
     },
   });
   const timer = setTimeout(resolve, PATIENCE_MS);
   try {
-    connection.publish(SUBJECT, "", { reply: inbox });
+    connection.publish(SUBJECT, withSettings ? WITH_SETTINGS : "", { reply: inbox });
     await complete;
     return found;
   } finally {
@@ -107,11 +143,15 @@ export function presenceProblems(
   const named = (which: (it: Presence) => boolean) =>
     nodes.filter((it) => of(it) !== undefined && which(of(it)!)).join(", ");
   const silent = isOurs ? nodes.filter((it) => of(it) === undefined) : [];
-  const bare = named((it) => it.bucket === null);
+  const bare = named((it) => it.bucket === null && (it.waiting ?? null) === null);
   const other = named((it) => it.bucket !== null && it.bucket !== bucket);
   const keys = Map.groupBy(found.filter((it) => it.keys !== null), (it) => it.keys);
   const groups = [...keys.values()].map((them) => them.map((it) => it.node ?? "another").join(" "));
   return [
+    ...nodes.flatMap((it) => {
+      const why = of(it)?.waiting ?? null;
+      return why === null ? [] : [`membershipd on ${it}: ${why}`];
+    }),
     ...silent.map((it) => `membershipd does not answer on ${it}; start it, or check its log`),
     ...bare === ""
       ? []

@@ -76,11 +76,17 @@ const MAKE_MS = 120_000;
 /** Timeout in milliseconds for reading the bucket's number of copies. */
 const FIND_MS = 30_000;
 
-/** Opens the store and the blobs in JetStream. */
+/**
+ * Opens the store and the blobs in JetStream.
+ *
+ * @param around The surroundings
+ * @param bus The connected bus
+ * @param how Whether to create the bucket, and even beside another store
+ */
 export async function openReplicated(
   { settings, undo, log, signal }: Surroundings,
   { connection, fileStore }: Bus,
-  isNew: boolean,
+  { isNew, create }: { isNew: boolean; create: boolean },
 ): Promise<Storage> {
   const bucket = settings.bucket ?? "UNIBUS";
   // Only for new buckets: a start must not undo a `cluster scale`.
@@ -88,7 +94,7 @@ export async function openReplicated(
   const { openObjectBlobs } = await import("../../src/blobs/mod.ts");
   const { findStream } = await import("../../src/jetstream/cluster/copies.ts");
   const waiting = setInterval(() => log("info", "store.waiting", { bucket }), WAITING_MS);
-  const beside = isNew ? [] : await besides(settings);
+  const beside = isNew || !create ? [] : await besides(settings);
   try {
     if (beside.length > 0) {
       const there = await findStream(connection, `KV_${bucket}`, Date.now() + MAKE_MS, signal);
@@ -97,6 +103,7 @@ export async function openReplicated(
     const options = {
       connection,
       bucket,
+      create,
       ...replicas,
       signal,
       onWarning: ({ code, message }: StoreWarning) => {

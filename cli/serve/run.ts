@@ -5,24 +5,33 @@
  */
 
 import { isStoreError } from "../../src/core/errors.ts";
-import type { Follower } from "../../src/follower/types.ts";
-import { answerPresence } from "../cluster/presence.ts";
 import type { Context } from "../command.ts";
 import { UsageError } from "../terminal/failure.ts";
 import { knowsAdmin } from "./admin.ts";
 import { announce, missingOf, type Places } from "./log/announce.ts";
 import { forgottenBlobs, type NextStep, nextStep } from "./checks/beside.ts";
-import { presenceOf } from "./follower.ts";
 import { inspect } from "./certificates.ts";
 import { databaseProblems } from "./checks/database.ts";
 import { isClustered, isManaged, problemsOf, warningsOf } from "../settings/guards.ts";
 import { createLog } from "../terminal/log.ts";
+import type { Bus } from "./bus.ts";
 import type { BusOptions } from "./managed.ts";
-import { openLocal, openReplicated, startCallout, startHttp, type Surroundings } from "./parts.ts";
+import { presentOn, type Shown } from "./node/present.ts";
+import { serveAsNode } from "./node/serving.ts";
+import {
+  openLocal,
+  openReplicated,
+  startCallout,
+  startHttp,
+  type Storage,
+  type Surroundings,
+} from "./parts.ts";
 import { preflight, type StartOptions } from "./checks/preflight.ts";
-import { type Given, resolve } from "../settings/resolve.ts";
+import { resolveHere } from "../settings/here.ts";
+import type { Given } from "../settings/resolve.ts";
 import { routeSecret } from "../settings/secret.ts";
 import { serviceKeysPath, type Settings } from "../settings/settings.ts";
+import { placed } from "../store/placed.ts";
 import { Undo } from "./undo.ts";
 import { startUpkeep } from "./upkeep.ts";
 
@@ -39,10 +48,11 @@ export async function runServer(
   given: Given,
   options: StartOptions,
 ): Promise<void> {
-  const { natsOnly } = options;
+  const { natsOnly, isNew } = options;
   const began = performance.now();
-  const resolved = resolve(given);
+  const resolved = await placed(await resolveHere(given));
   const { settings } = resolved;
+  const node = resolved.node?.state === "clustered" ? resolved.node : null;
   const found = await inspect(settings);
   const clusterPass = await routeSecret(resolved, given.file);
   const problems = [
@@ -52,6 +62,12 @@ export async function runServer(
   ];
   if (natsOnly && !isManaged(settings)) {
     problems.push("--nats-only and --nats-url cannot be used together; remove one of the two");
+  }
+  if (isNew && node !== null) {
+    problems.push(
+      `--new begins an empty store, but this machine is node ${node.name} of cluster ` +
+        `${node.cluster} and serves the one of that cluster; remove --new, or use another --db`,
+    );
   }
   if (problems.length > 0) throw new UsageError(problems.join("\nerror: "));
 
@@ -71,18 +87,32 @@ export async function runServer(
   const debug = !["", "0", "false", undefined].includes(io.env.UNIBUS_NATS_DEBUG);
   const missing = missingOf(settings);
   try {
-    const bus = { settings, clusterPass, debug, env: io.env, signal, log, undo };
-    await preflight(bus, options, missing);
-    const { hasAdmin, places, next } = await start(around, bus, failed, options);
+    const busOptions = { settings, clusterPass, debug, env: io.env, signal, log, undo };
+    await preflight(busOptions, options, missing);
+    const { bus, local } = await begin(around, busOptions, failed, natsOnly);
     if (isClustered(settings) && missing.includes(serviceKeysPath(settings))) {
       const warning =
         `${serviceKeysPath(settings)} was created; copy the file of one node to all nodes of the ` +
         "cluster, so that every node can admit clients";
       log("warn", "settings", { warning });
     }
-    const took = performance.now() - began;
     const say = format === "text" ? write : null;
-    announce({ settings, places, missing, hasAdmin, took, next }, log, say);
+    const present = presentOn(bus, resolved);
+    const tell = (started: Started) => {
+      const took = performance.now() - began;
+      announce({ settings, missing, took, ...started }, log, say);
+    };
+    if (natsOnly) tell(await serveNats(around, bus, present));
+    else if (node !== null && local === null) {
+      const open = async (around: Surroundings) => {
+        const storage = await openReplicated(around, bus, { isNew, create: false });
+        tell(await serveStore(around, bus, storage, present));
+      };
+      await serveAsNode({ around, bus, node, present, open });
+    } else {
+      const storage = local ?? await openReplicated(around, bus, { isNew, create: true });
+      tell(await serveStore(around, bus, storage, present));
+    }
     await aborted(io.signal);
     log("info", "stopping", { reason: io.signal.reason });
   } catch (error) {
@@ -103,45 +133,54 @@ interface Started {
   next: NextStep | null;
 }
 
-async function start(
+/** Starts the bus, and opens the local store meanwhile; null where there is none. */
+async function begin(
   around: Surroundings,
   options: BusOptions,
   failed: AbortController,
-  { natsOnly, isNew }: StartOptions,
-): Promise<Started> {
-  const begun = import("./bus.ts").then(({ startBus }) => startBus(options));
+  natsOnly: boolean,
+): Promise<{ bus: Bus; local: Storage | null }> {
   const [bus, local] = await together(
     failed,
-    begun,
+    import("./bus.ts").then(({ startBus }) => startBus(options)),
     // Opened and loaded while the nats-server starts.
     natsOnly ? null : openLocal(around),
     natsOnly ? null : import("../../src/http/mod.ts"),
   );
-  const { monitoringUrl } = bus;
-  const { names } = around.found;
-  const places = {
-    nats: named(bus.url, names),
+  return { bus, local };
+}
+
+function placesOf({ found }: Surroundings, { url, monitoringUrl }: Bus): Places {
+  return {
+    nats: named(url, found.names),
     ...monitoringUrl === undefined ? {} : { monitoring: monitoringUrl },
   };
-  const present = (bucket: string | null, follower: Follower | null = null) =>
-    answerPresence(
-      bus.connection,
-      { node: bus.node, bucket, keys: bus.fingerprint },
-      () => presenceOf(follower),
-    );
-  if (natsOnly) {
-    present(null);
-    const next = await nextStep(around.settings, bus.connection, around.signal);
-    return { places, hasAdmin: null, next };
-  }
-  const storage = local ?? await openReplicated(around, bus, isNew);
+}
+
+async function serveNats(
+  around: Surroundings,
+  bus: Bus,
+  present: (shown: Shown) => void,
+): Promise<Started> {
+  present({ bucket: null, follower: null, waiting: null });
+  const next = await nextStep(around.settings, bus.connection, around.signal);
+  return { places: placesOf(around, bus), hasAdmin: null, next };
+}
+
+async function serveStore(
+  around: Surroundings,
+  bus: Bus,
+  storage: Storage,
+  present: (shown: Shown) => void,
+): Promise<Started> {
   around.signal.throwIfAborted();
   startUpkeep(around, storage.store);
   const callout = await startCallout(around, bus, storage.store);
   around.signal.throwIfAborted();
-  const http = named(await startHttp(around, bus, storage, callout), names);
+  const http = named(await startHttp(around, bus, storage, callout), around.found.names);
   const { store, bucket } = around.settings;
-  present(store === "jetstream" ? bucket ?? "UNIBUS" : null, storage.follower);
+  const served = store === "jetstream" ? bucket ?? "UNIBUS" : null;
+  present({ bucket: served, follower: storage.follower, waiting: null });
   const forgotten = await forgottenBlobs(around.settings, bus.connection, around.signal);
   if (forgotten !== null) {
     around.log("warn", "blobs.forgotten", {
@@ -150,7 +189,7 @@ async function start(
     });
   }
   const hasAdmin = await knowsAdmin(storage.store);
-  return { places: { http, ...places }, hasAdmin, next: null };
+  return { places: { http, ...placesOf(around, bus) }, hasAdmin, next: null };
 }
 
 /** Replaces a URL's host by a name in the certificate, which clients verify. */

@@ -59,7 +59,7 @@ export function problemsOf(settings: Settings): string[] {
 }
 
 /** Returns warnings about settings with which the server nevertheless starts. */
-export function warningsOf({ settings, sources }: Resolved): string[] {
+export function warningsOf({ settings, sources, node }: Resolved): string[] {
   return [
     ...sources.clusterPass === "flag" && settings.clusterPass !== null
       ? [
@@ -73,7 +73,8 @@ export function warningsOf({ settings, sources }: Resolved): string[] {
         "--tls-cert and --tls-key, or use a reverse proxy with TLS",
       ]
       : [],
-    ...isClustered(settings) && settings.store === "sqlite"
+    // A node that was planned serves its file until it has moved into the cluster.
+    ...isClustered(settings) && settings.store === "sqlite" && node?.state !== "clustered"
       ? [
         "--store sqlite in a cluster: each node has its own users and rooms; use --store jetstream " +
         "to share them",

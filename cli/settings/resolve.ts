@@ -7,11 +7,13 @@
 import { readFile } from "node:fs/promises";
 import { systemCode } from "../../src/core/host/system_code.ts";
 import { UsageError } from "../terminal/failure.ts";
+import type { NodeFile } from "./node.ts";
+import { holdToNode } from "./own.ts";
 import { BadValue, foundText, quote } from "./read.ts";
 import { flagOf, type Key, KEYS, type Settings, SPECS, variableOf } from "./settings.ts";
 
 /** The source of a value, in order of precedence. */
-export type Source = "flag" | "environment" | "file" | "default";
+export type Source = "flag" | "environment" | "file" | "node" | "default";
 
 /** The input of {@link resolve}. */
 export interface Given {
@@ -21,6 +23,8 @@ export interface Given {
   env: Readonly<Record<string, string | undefined>>;
   /** The file's values, or null without a file. */
   file: { path: string; values: Readonly<Record<string, unknown>> } | null;
+  /** The node file; it has settings only while its state is `clustered`. Default: none. */
+  node?: NodeFile | null;
 }
 
 /** Settings and their sources. */
@@ -29,6 +33,8 @@ export interface Resolved {
   settings: Settings;
   /** The source of each value. */
   sources: Readonly<Record<Key, Source>>;
+  /** The node file, in any state; null if there is none. */
+  node: NodeFile | null;
 }
 
 /**
@@ -64,33 +70,48 @@ export async function readConfig(path: string): Promise<Given["file"]> {
  *
  * @throws {UsageError} There are invalid values; the message lists all of them
  */
-export function resolve({ flags, env, file }: Given): Resolved {
-  const problems = file === null ? [] : unknownKeys(file);
+export function resolve(given: Given): Resolved {
+  const { file } = given;
+  const node = given.node?.state === "clustered" ? given.node : null;
+  const problems = [
+    ...file === null ? [] : unknownKeys(file),
+    ...node === null ? [] : unknownKeys({ path: node.path, values: node.settings }),
+  ];
   const settings: Partial<Record<Key, unknown>> = {};
   const sources: Partial<Record<Key, Source>> = {};
   for (const key of KEYS) {
-    const [source, value, where] = find(key, { flags, env, file });
+    const [source, value, where] = find(key, given, node);
     sources[key] = source;
     settings[key] = SPECS[key].fallback;
     if (source === "default") continue;
     try {
-      if (value === undefined) {
-        throw new BadValue("must be a string, a number or a list of strings");
-      }
-      settings[key] = SPECS[key].read(value);
+      settings[key] = parse(key, value);
     } catch (error) {
       if (!(error instanceof BadValue)) throw error;
       const shown = key === "clusterPass" || value === undefined ? "" : foundText(value);
       problems.push(`${where} ${error.message}${shown}`);
     }
   }
-  onlyOneSecret(settings, sources as Record<Key, Source>, problems);
+  const resolved = { settings: settings as Settings, sources: sources as Record<Key, Source> };
+  if (node !== null && problems.length === 0) {
+    problems.push(...holdToNode(resolved, node, (key, value) => parse(key, textOf(key, value))));
+  }
+  onlyOneSecret(settings, resolved.sources, problems);
   if (problems.length > 0) throw new UsageError(problems.join("\nerror: "));
-  return { settings: settings as Settings, sources: sources as Record<Key, Source> };
+  return { ...resolved, node: given.node ?? null };
+}
+
+function parse(key: Key, value: string | undefined): unknown {
+  if (value === undefined) throw new BadValue("must be a string, a number or a list of strings");
+  return SPECS[key].read(value);
 }
 
 /** Finds a setting's source, its value as text, and a name of the source for messages. */
-function find(key: Key, { flags, env, file }: Given): [Source, string | undefined, string] {
+function find(
+  key: Key,
+  { flags, env, file }: Given,
+  node: NodeFile | null,
+): [Source, string | undefined, string] {
   const flag = flags[key];
   if (flag !== undefined) return ["flag", flag, flagOf(key)];
   const variable = variableOf(key);
@@ -98,6 +119,9 @@ function find(key: Key, { flags, env, file }: Given): [Source, string | undefine
   if (env[variable]) return ["environment", env[variable], variable];
   if (file !== null && Object.hasOwn(file.values, key)) {
     return ["file", textOf(key, file.values[key]), `${file.path}: ${key}`];
+  }
+  if (node !== null && Object.hasOwn(node.settings, key)) {
+    return ["node", textOf(key, node.settings[key]), `${node.path}: ${key}`];
   }
   return ["default", undefined, ""];
 }
@@ -120,7 +144,7 @@ function onlyOneSecret(
   problems: string[],
 ): void {
   if (settings.clusterPass === null || settings.clusterPassFile === null) return;
-  const order: Source[] = ["flag", "environment", "file"];
+  const order: Source[] = ["flag", "environment", "file", "node"];
   const [secret, path] = [sources.clusterPass, sources.clusterPassFile].map((it) =>
     order.indexOf(it)
   );

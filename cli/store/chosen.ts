@@ -7,13 +7,18 @@
 import type { Context, NatsFlags, StoreFlags } from "../command.ts";
 import { UsageError } from "../terminal/failure.ts";
 import { isManaged } from "../settings/guards.ts";
-import { readConfig, resolve, type Resolved } from "../settings/resolve.ts";
+import { resolveHere } from "../settings/here.ts";
+import { readConfig, type Resolved } from "../settings/resolve.ts";
 import { followerPath, serviceKeysPath, type Settings } from "../settings/settings.ts";
+import { placed } from "./placed.ts";
 
-/** Reads the server's settings from its environment variables and the file in `UNIBUS_CONFIG`. */
+/**
+ * Reads the server's settings from its environment variables, the file in `UNIBUS_CONFIG` and its
+ * node file, with the store that it serves now.
+ */
 export async function serverSettings(env: Context["io"]["env"]): Promise<Resolved> {
   const file = env.UNIBUS_CONFIG ? await readConfig(env.UNIBUS_CONFIG) : null;
-  return resolve({ flags: {}, env, file });
+  return await placed(await resolveHere({ flags: {}, env, file }));
 }
 
 /** Returns the path of the SQLite file: the flag's, else the one in the server's settings. */

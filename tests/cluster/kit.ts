@@ -222,7 +222,10 @@ export async function present(
 ): Promise<AsyncDisposable> {
   const connection = await connectNats({ servers: url, nkeySeed, bootstrapTimeout: 30_000 });
   const node = connection.info!.server_name;
-  answerPresence(connection, { node, bucket: "UNIBUS", keys: "same", ...answer });
+  answerPresence(
+    connection,
+    () => Promise.resolve({ node, bucket: "UNIBUS", keys: "same", ...answer }),
+  );
   await connection.flush();
   return { [Symbol.asyncDispose]: () => connection.close() };
 }

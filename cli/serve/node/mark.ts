@@ -1,0 +1,37 @@
+/**
+ * What the mark of a bucket says to a node: whether there is a control plane to serve.
+ *
+ * @module
+ */
+
+import type { NatsConnection } from "@nats-io/transport-node";
+import { findStream } from "../../../src/jetstream/cluster/copies.ts";
+import { Bucket } from "../../../src/jetstream/log/bucket.ts";
+import { readMarker } from "../../../src/jetstream/log/marker.ts";
+
+/** Timeout of a look in milliseconds. */
+const PATIENCE_MS = 2_000;
+
+/** Why a node waits that has never served. */
+export const JOINED = "joined, waiting for the control plane";
+
+/**
+ * Returns why a node must not serve a bucket; null if it may: a control plane has arrived there and
+ * has not gone.
+ *
+ * @throws {StoreError} unavailable: the cluster does not answer
+ */
+export async function whyNot(
+  connection: NatsConnection,
+  bucket: string,
+  signal: AbortSignal,
+): Promise<string | null> {
+  const deadline = Date.now() + PATIENCE_MS;
+  if (await findStream(connection, `KV_${bucket}`, deadline, signal) === null) return JOINED;
+  const { marker } = await readMarker(new Bucket(connection, bucket), deadline);
+  // Nothing was moved there, so somebody else made the bucket.
+  if (marker === null) return JOINED;
+  const { moved } = marker as { moved?: { node?: unknown } };
+  if (moved !== undefined) return `the control plane moved to ${String(moved.node)}`;
+  return marker.state === "complete" ? null : `${JOINED}: it is being copied`;
+}

@@ -1,0 +1,72 @@
+/**
+ * What a server answers to the questions of other nodes and of commands.
+ *
+ * @module
+ */
+
+import { statfs } from "node:fs/promises";
+import { resolve } from "node:path";
+import type { Follower } from "../../../src/follower/types.ts";
+import { answerPresence } from "../../cluster/presence.ts";
+import { isManaged } from "../../settings/guards.ts";
+import { PATHS, type Values } from "../../settings/node.ts";
+import type { Resolved } from "../../settings/resolve.ts";
+import { KEYS } from "../../settings/settings.ts";
+import type { Bus } from "../bus.ts";
+import { presenceOf } from "../follower.ts";
+
+/** What changes while a server runs. */
+export interface Shown {
+  /** The bucket that it serves; null with `--nats-only`, `--store sqlite`, and while it waits. */
+  bucket: string | null;
+  /** The second copy of the bucket; null where none is kept. */
+  follower: Follower | null;
+  /** Why it serves nothing yet; null if it does not wait. */
+  waiting: string | null;
+}
+
+/** Returns a function that says what to answer from now on; nothing is answered before its first call. */
+export function presentOn(bus: Bus, resolved: Resolved): (shown: Shown) => void {
+  const { settings, node } = resolved;
+  let current: Shown | null = null;
+  const answer = async (withSettings: boolean) => {
+    const { bucket, follower, waiting } = current!;
+    return {
+      node: bus.node,
+      bucket,
+      keys: bus.fingerprint,
+      follower: presenceOf(follower),
+      plan: node?.plan ?? null,
+      waiting,
+      nats: bus.connection.info?.version ?? "",
+      disk: isManaged(settings) ? await freeIn(settings.natsStore) : null,
+      ...withSettings ? { settings: settingsOf(resolved) } : {},
+    };
+  };
+  return (shown) => {
+    const isFirst = current === null;
+    current = shown;
+    if (isFirst) answerPresence(bus.connection, answer);
+  };
+}
+
+/** Returns the free disk space of a directory in bytes; null if it cannot be read. */
+export async function freeIn(directory: string): Promise<number | null> {
+  try {
+    const { bavail, bsize } = await statfs(directory);
+    return bavail * bsize;
+  } catch {
+    return null;
+  }
+}
+
+/** Returns the settings that were set, with absolute paths and without the route secret. */
+export function settingsOf({ settings, sources }: Pick<Resolved, "settings" | "sources">): Values {
+  const set = KEYS.filter((key) => key === "db" || sources[key] !== "default")
+    .filter((key) => key !== "clusterPass" && settings[key] !== null);
+  return Object.fromEntries(set.map((key) => {
+    const value = settings[key];
+    const isPath = key === "db" || (PATHS.includes(key) && value !== "none");
+    return [key, isPath ? resolve(String(value)) : value];
+  }));
+}
