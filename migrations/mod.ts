@@ -12,6 +12,7 @@ import { migration as accepted } from "./004_accepted.ts";
 import { migration as recordChecks } from "./005_record_checks.ts";
 import { migration as roles } from "./006_roles.ts";
 import { migration as search } from "./007_search.ts";
+import { migration as names } from "./008_names.ts";
 
 /** One step of the schema. */
 export interface Migration {
@@ -32,4 +33,5 @@ export const MIGRATIONS: readonly Migration[] = [
   recordChecks,
   roles,
   search,
+  names,
 ];

@@ -156,7 +156,8 @@ export class SqliteBackend implements Backend {
     this.generation = readRole(db).generation;
     this.#identity = fileIdentity(path);
     this.#authorized = this.#prepare(SQL.authorized);
-    this.search = new FileSearch({ path, own: this.#place().own });
+    const { readOnly = false } = options;
+    this.search = new FileSearch({ path, own: this.#place().own, readOnly });
   }
 
   createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {

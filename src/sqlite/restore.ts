@@ -89,13 +89,13 @@ function store(
   attempt: string,
 ): void {
   transaction(db, "BEGIN IMMEDIATE", () => {
+    const restoreChecks = liftChecks(db);
     if (replace) {
       // Rooms last: their members and keys are deleted by then, so nothing cascades.
       for (const kind of [...KINDS].reverse()) run(db, `DELETE FROM ${kind}`);
     } else {
       requireEmpty(db, attempt);
     }
-    const restoreChecks = liftChecks(db);
     for (const kind of KINDS) {
       const { columns } = TABLES[kind];
       run(

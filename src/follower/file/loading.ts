@@ -32,7 +32,7 @@ export function loader(db: DatabaseSync, tables: WorkOptions["tables"]): Loader 
     db.exec("PRAGMA cache_size = -65536; DROP TABLE IF EXISTS temp.staged");
     for (const [name] of tables) run(`DROP TABLE IF EXISTS temp.staged_${name}`);
   };
-  const settle = (indexes: string[]) => {
+  const settle = (lifted: string[]) => {
     run(`INSERT INTO follower_entries SELECT key, revision, hash, value FROM (
       SELECT key, max(revision) AS revision, hash, value FROM temp.staged GROUP BY key)
       WHERE hash IS NOT NULL`);
@@ -41,7 +41,7 @@ export function loader(db: DatabaseSync, tables: WorkOptions["tables"]): Loader 
       run(`INSERT INTO ${name} (${list}) SELECT ${list} FROM (
         SELECT max(revision), live, ${list} FROM temp.staged_${name} GROUP BY key) WHERE live`);
     }
-    for (const sql of indexes) run(sql);
+    for (const sql of lifted) run(sql);
     clear();
   };
   return {
@@ -53,14 +53,15 @@ export function loader(db: DatabaseSync, tables: WorkOptions["tables"]): Loader 
         run(`CREATE TABLE temp.staged_${name} (key, revision, live, ${columns.join(", ")})`);
       }
       run("BEGIN IMMEDIATE");
+      const lifted = db.prepare(`SELECT type, name, sql FROM sqlite_schema
+        WHERE type = 'index' AND sql IS NOT NULL OR type = 'trigger' AND name GLOB 'users_named_*'`)
+        .all();
+      for (const { type, name } of lifted) run(`DROP ${type} ${name}`);
+      run("UPDATE user_names_state SET upto = ''");
       const own = ["", "_entries", "_others", "_pending", "_quarantine"];
       for (const name of own) run(`DELETE FROM follower${name}`);
       for (const [name] of tables) run(`DELETE FROM ${name}`);
-      const indexes = db.prepare(
-        "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL",
-      ).all();
-      for (const { name } of indexes) run(`DROP INDEX ${name}`);
-      return { source, settle: () => settle(indexes.map(({ sql }) => String(sql))) };
+      return { source, settle: () => settle(lifted.map(({ sql }) => String(sql))) };
     },
   };
 }

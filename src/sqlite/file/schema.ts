@@ -137,16 +137,18 @@ export function setMeta(db: DatabaseSync, key: string, value: string | null): vo
 }
 
 /**
- * Drops the triggers that validate inserted records, and the indexes: each doubles the time to insert
- * many records that were already validated. Call it in a transaction, so that other connections never
- * see the file without them.
+ * Drops the triggers that validate inserted records or note users' names, the indexes, and the content of
+ * the index of names: each doubles the time to insert many records that were already validated. Call it
+ * in a transaction, so that other connections never see the file without them.
  *
  * @returns A function that creates them again; call it before the transaction is committed
  */
 export function liftChecks(db: DatabaseSync): () => void {
   const lifted = db.prepare(`SELECT type, name, sql FROM sqlite_schema
-    WHERE type = 'trigger' AND name GLOB '*_valid_insert' OR type = 'index' AND sql IS NOT NULL`)
+    WHERE type = 'trigger' AND (name GLOB '*_valid_insert' OR name GLOB 'users_named_*')
+      OR type = 'index' AND sql IS NOT NULL`)
     .all();
+  run(db, "UPDATE user_names_state SET upto = ''");
   for (const { type, name } of lifted) run(db, `DROP ${type} ${name}`);
   return () => {
     for (const { sql } of lifted) run(db, String(sql));

@@ -69,6 +69,8 @@ export class FileThread<W extends Operations<W> & { close: [undefined, void] }> 
   ask<K extends keyof W>(op: K, value: W[K][0]): Promise<W[K][1]> {
     if (this.#end !== null) return Promise.reject(this.#end);
     const id = ++this.#asked;
+    // A process does not end while it waits for an answer.
+    if (this.#waiting.size === 0) this.#worker.ref();
     return new Promise<unknown>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
       this.#worker.postMessage({ id, op, value } satisfies Question<W>);
@@ -86,6 +88,7 @@ export class FileThread<W extends Operations<W> & { close: [undefined, void] }> 
   #take({ id, value, error }: Answer): void {
     const waiting = this.#waiting.get(id)!;
     this.#waiting.delete(id);
+    if (this.#waiting.size === 0) this.#worker.unref();
     if (error === undefined) return waiting.resolve(value);
     const { message, errcode } = error;
     const cause = Object.assign(new Error(message), { code: "ERR_SQLITE_ERROR", errcode });

@@ -12,8 +12,10 @@ import type { Room, User } from "../../core/model.ts";
 import { toStoreError } from "../file/errors.ts";
 import { answering, FileThread } from "../file/thread.ts";
 import { type Row, type Table, TABLES } from "../rows.ts";
+import { fold, indexing } from "./names.ts";
 import { type Prepared, roomQuery, userQuery } from "./queries.ts";
-import { type Asked, type Reader, reader } from "./reader.ts";
+import { type Reader, reader } from "./reader.ts";
+import type { Asked } from "./sql.ts";
 
 type Work = { ask: [Asked[], Row[][]]; close: [undefined, void] };
 
@@ -23,9 +25,27 @@ const CACHE_KIB = 16 * 1024;
 /** What the thread runs. A search may go over a million rows, so it does not run in this one. */
 const SOURCE = `import { DatabaseSync } from "node:sqlite";
 import { parentPort, workerData } from "node:worker_threads";
-const db = new DatabaseSync(workerData.path, { readOnly: true });
+const { path, readOnly } = workerData;
+const db = new DatabaseSync(path, { readOnly: true });
 db.exec("PRAGMA busy_timeout = 5000; PRAGMA cache_size = -${CACHE_KIB}");
-(${answering})(parentPort, { ask: (${reader})(db, true), close: () => db.close() });`;
+const fold = ${fold};
+const open = () => {
+  const db = new DatabaseSync(path, { timeout: 0 });
+  db.exec("PRAGMA synchronous = NORMAL");
+  return db;
+};
+const names = (${indexing})({ db, open, fold });
+const read = (${reader})(db, true, fold);
+const ask = (all) => {
+  const found = read(all);
+  if (!readOnly) names.begin();
+  return found;
+};
+const close = () => {
+  names.close();
+  db.close();
+};
+(${answering})(parentPort, { ask, close });`;
 
 const STATE = { sql: "SELECT position, exact, alarm FROM follower", values: [] };
 
@@ -35,6 +55,8 @@ export interface SearchOptions {
   path: string;
   /** The connection to use if no other is possible: in memory, or to a file locked exclusively. */
   own?: DatabaseSync | null;
+  /** Whether nothing may be written to the file, as its index of names. */
+  readOnly?: boolean;
   /** Whether it is the file of a follower. */
   isFollower?: boolean;
   /** Called before each search; awaited. */
@@ -105,15 +127,17 @@ export class FileSearch implements Search {
   }
 
   async #ask(asked: Asked[]): Promise<Row[][]> {
-    const { path, own = null } = this.#options;
+    const { path, own = null, readOnly = false } = this.#options;
     const attempt = `Searching ${path}`;
     if (this.#closed) throw new StoreError("closed", `${attempt}: the store is closed`);
     if (own === null) {
-      if (!this.#thread?.isOpen) this.#thread = new FileThread<Work>(SOURCE, { path }, attempt);
+      if (!this.#thread?.isOpen) {
+        this.#thread = new FileThread<Work>(SOURCE, { path, readOnly }, attempt);
+      }
       return await this.#thread.ask("ask", asked);
     }
     try {
-      this.#own ??= reader(own, false);
+      this.#own ??= reader(own, false, fold);
       return this.#own(asked);
     } catch (error) {
       throw toStoreError(error, attempt);

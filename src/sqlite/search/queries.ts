@@ -5,7 +5,6 @@
  */
 
 import { Buffer } from "node:buffer";
-import type { SQLInputValue } from "node:sqlite";
 import {
   ORDERS,
   type Query,
@@ -16,21 +15,16 @@ import {
 } from "../../core/store/search.ts";
 import * as check from "../../core/validate.ts";
 import { columnsOf } from "../rows.ts";
-
-/** A part of a statement, with the values of its parameters. */
-export interface Sql {
-  /** The text. */
-  sql: string;
-  /** The values. */
-  values: SQLInputValue[];
-}
+import { type Few, fewNamed } from "./few.ts";
+import { fold } from "./names.ts";
+import type { Asked, Sql } from "./sql.ts";
 
 /** A query of one table, ready to run. */
 export interface Prepared {
   /** Reads the items of the page and one more. */
-  page: Sql;
+  page: Asked;
   /** Counts all items that match; `null` if not asked for. */
-  count: Sql | null;
+  count: Asked | null;
   /** Most items on the page. */
   limit: number;
   /** Returns the cursor of an item; its fields are named as the columns are sorted by. */
@@ -62,15 +56,18 @@ export function userQuery(query: UserQuery): Prepared {
   const given = check.options("query", query, [...QUERY, "role", "status"]) as UserQuery;
   const filters: Sql[] = [];
   const text = searchText(given.search, USER_CHARS);
+  let few: Few | null = null;
   if (text !== null) {
-    const { sql, values } = contains("handle", text);
+    const named = contains("handle", text);
+    const keyed = /^[0-9a-f]{1,64}$/.test(text)
+      ? { sql: "sign_pub >= ? AND sign_pub < ?", values: [text, `${text}g`] }
+      : null;
+    few = fewNamed(text, keyed);
     filters.push(
-      /^[0-9a-f]{1,64}$/.test(text)
-        ? {
-          sql: `(${sql} OR sign_pub >= ? AND sign_pub < ?)`,
-          values: [...values, text, `${text}g`],
-        }
-        : { sql, values },
+      keyed === null ? named : {
+        sql: `(${named.sql} OR ${keyed.sql})`,
+        values: [...named.values, ...keyed.values],
+      },
     );
   }
   const { role, status } = given;
@@ -81,7 +78,8 @@ export function userQuery(query: UserQuery): Prepared {
   }
   const sort = check.oneOf("sort", given.sort ?? USER_SORTS[0], USER_SORTS);
   const by = { key: null, handle: "handle COLLATE NOCASE", created: "created_at" }[sort];
-  return prepare({ table: "users", key: "sign_pub", by, parseKey: check.hashId }, filters, given);
+  const listed: Listed = { table: "users", key: "sign_pub", by, parseKey: check.hashId };
+  return prepare(listed, filters, given, few);
 }
 
 /** Prepares a query of rooms. */
@@ -108,7 +106,12 @@ export function roomQuery(query: RoomQuery, isFollower: boolean): Prepared {
   return prepare({ table: "rooms", key: "id", by, parseKey: check.roomId }, filters, given);
 }
 
-function prepare(listed: Listed, filters: Sql[], given: Query): Prepared {
+function prepare(
+  listed: Listed,
+  filters: Sql[],
+  given: Query,
+  few: Few | null = null,
+): Prepared {
   const { table, key, by } = listed;
   const isDescending = check.oneOf("order", given.order ?? ORDERS[0], ORDERS) === "desc";
   const { limit = check.LIMITS.pageDefault, after = null, total = false } = given;
@@ -117,16 +120,28 @@ function prepare(listed: Listed, filters: Sql[], given: Query): Prepared {
     .map((it) => isDescending ? `${it} DESC` : it).join(", ");
   const from = after === null ? [] : [afterCursor(listed, isDescending, after)];
   const inside = where([...filters, ...from]);
+  const columns = columnsOf(table, "it");
+  /** Statements of the few who could match. */
+  const instead = (what: string, { sql, values }: Sql, end = "", ...more: number[]) =>
+    few && {
+      isFew: few.isFew,
+      sql: `SELECT ${what} FROM (${few.keys.sql})
+        CROSS JOIN ${table} it ON it.${key} = found${sql}${end}`,
+      values: [...few.keys.values, ...values, ...more],
+    };
   return {
     limit,
     // The keys first, which indexes hold; then so many rows.
     page: {
-      sql: `SELECT ${columnsOf(table, "it")} FROM
+      sql: `SELECT ${columns} FROM
         (SELECT ${key} AS found FROM ${table}${inside.sql} ORDER BY ${order} LIMIT ?)
         CROSS JOIN ${table} it ON it.${key} = found ORDER BY ${order}`,
       values: [...inside.values, limit + 1],
+      few: instead(columns, inside, ` ORDER BY ${order} LIMIT ?`, limit + 1),
     },
-    count: check.boolean("total", total) ? counting(table, where(filters)) : null,
+    count: check.boolean("total", total)
+      ? { ...counting(table, where(filters)), few: instead("count(*)", where(filters)) }
+      : null,
     cursor: (value, id) =>
       by === null ? id : Buffer.from(JSON.stringify([value, id])).toString("base64url"),
   };
@@ -170,7 +185,7 @@ function searchText(value: unknown, most: number): string | null {
   if (typeof value !== "string" || value === "" || value.length > most || value.includes("\0")) {
     throw check.invalid("search", `search must be 1 to ${most} characters`);
   }
-  return value.normalize("NFKC").toLowerCase();
+  return fold(value);
 }
 
 /**

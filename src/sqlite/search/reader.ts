@@ -6,10 +6,9 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Row } from "../rows.ts";
-import type { Sql } from "./queries.ts";
+import type { fold } from "./names.ts";
+import type { Asked, Sql } from "./sql.ts";
 
-/** A statement; the answer of one that `keeps` is kept until the file changes. */
-export type Asked = Sql & { keeps?: boolean };
 /** Runs statements; returns the rows of each. */
 export type Reader = (all: Asked[]) => Row[][];
 
@@ -23,13 +22,14 @@ type Both = {
  *
  * @param isOthers Whether others write the file, not this connection, which is not told of its own writes
  */
-export function reader(db: DatabaseSync, isOthers: boolean): Reader {
+export function reader(db: DatabaseSync, isOthers: boolean, folding: typeof fold): Reader {
   const MOST = 100;
-  (db as unknown as Both).function(
-    "fold",
-    { deterministic: true },
-    (text) => String(text).normalize("NFKC").toLowerCase(),
-  );
+  (db as unknown as Both).function("fold", { deterministic: true }, folding);
+  if (isOthers) {
+    db.exec(
+      "CREATE VIRTUAL TABLE temp.user_name_parts USING fts5vocab(main, user_names, instance)",
+    );
+  }
   const statements = new Map<string, StatementSync>();
   const kept = new Map<string, Row[]>();
   let version: unknown;
@@ -43,12 +43,21 @@ export function reader(db: DatabaseSync, isOthers: boolean): Reader {
     }
     return statement.all(...values) as unknown as Row[];
   };
+  const hasNames = {
+    sql: "SELECT 1 FROM sqlite_schema WHERE name = 'user_names_state'",
+    values: [],
+  };
+  const found = (asked: Asked): Row[] => {
+    const { few } = asked;
+    const isFew = isOthers && few && rows(hasNames).length > 0 && rows(few.isFew)[0]![0] === 1;
+    return rows(isFew ? few : asked);
+  };
   const read = (asked: Asked): Row[] => {
-    if (!isOthers || !asked.keeps) return rows(asked);
+    if (!isOthers || !asked.keeps) return found(asked);
     const key = JSON.stringify([asked.sql, asked.values]);
-    const found = kept.get(key) ?? rows(asked);
-    if (kept.size < MOST) kept.set(key, found);
-    return found;
+    const answer = kept.get(key) ?? found(asked);
+    if (kept.size < MOST) kept.set(key, answer);
+    return answer;
   };
   return (all) => {
     db.prepare("BEGIN").run();
