@@ -78,7 +78,9 @@ export async function compareStream(
   }
   const newest = await thread.ask("newest", NEWEST);
   if (newest.length === 0) return null;
-  const now = await lastOf(bucket, newest.map(({ key }) => key), last);
+  // The file may have been applied to since `held` was read: a replica that lags must know these too.
+  const minimum = newest.reduce((most, { revision }) => Math.max(most, revision), last);
+  const now = await lastOf(bucket, newest.map(({ key }) => key), minimum);
   if (now === null) return null;
   for (const { key, revision, hash } of newest) {
     const entry = now.get(key);
@@ -88,7 +90,7 @@ export async function compareStream(
       return found("sequence", `key ${key} is gone, the stream held it at sequence ${revision}`);
     }
     // Written since; or missed before, by a file that was not exact.
-    if (entry.revision > (held.exact ? held.position : revision)) continue;
+    if (entry.revision > (held.exact ? Math.max(held.position, revision) : revision)) continue;
     const it = hashOf(entry);
     if (entry.revision !== revision || !hash.every((byte, i) => byte === it[i])) {
       return found(

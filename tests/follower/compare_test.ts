@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import { compareStream } from "../../src/follower/stream/compare.ts";
+import { hashOf } from "../../src/follower/file/changes.ts";
+import type { Held } from "../../src/follower/file/messages.ts";
+import type { Thread } from "../../src/follower/file/thread.ts";
+import { streamInfo } from "../../src/jetstream/log/stream.ts";
+import { openJetStream } from "../../src/jetstream/mod.ts";
+import { testServer } from "../helpers/nats.ts";
+import { rawBucket } from "./kit.ts";
+
+Deno.test("a replica that lags behind what was applied during a comparison raises no alarm", async () => {
+  await using server = await testServer();
+  for (const bucket of ["NOW", "BEFORE"]) {
+    await (await openJetStream({ servers: server.url, bucket })).close();
+  }
+  await using present = await rawBucket(server.url, "NOW");
+  await using past = await rawBucket(server.url, "BEFORE");
+  const { bucket } = present;
+  const soon = () => Date.now() + 5000;
+  const read = async (sequence: number) =>
+    (await bucket.getLast(["users.a"], sequence, soon())).get("users.a")!;
+  const before = await read(await bucket.put("users.a", "1", soon()));
+  // The stream's end as an old leader still tells it.
+  const { created, state } = (await streamInfo(past.bucket, soon()))!;
+  let revision = 0;
+  while (revision <= Math.max(state.last_seq, before.revision)) {
+    revision = await bucket.put("users.a", "2", soon());
+  }
+  const now = await read(revision);
+  const lagging = Object.create(bucket, {
+    nc: { value: bucket.nc },
+    stream: { value: past.bucket.stream },
+    getLast: {
+      value: (_: string[], minimum: number) =>
+        Promise.resolve(new Map([["users.a", minimum < revision ? before : now]])),
+    },
+  });
+  // What was held when the comparison began; the second write was applied after that.
+  const position = state.last_seq;
+  const held = { created, position, exact: true, updatedAt: Date.now() } as Held;
+  const compare = (hash: Uint8Array) => {
+    const thread = { ask: () => Promise.resolve([{ key: "users.a", revision, hash }]) };
+    return compareStream(lagging, thread as unknown as Thread, held, soon());
+  };
+  assert.equal(await compare(hashOf(now)), null);
+  assert.equal((await compare(new Uint8Array(16)))?.field, "sequence");
+});
