@@ -13,6 +13,7 @@ import { inviteMethods } from "./store/invites.ts";
 import { iterables } from "./store/iterables.ts";
 import { keyMethods } from "./store/keys.ts";
 import { roomMethods } from "./store/rooms.ts";
+import { noteSwitch, SwitchingBackend } from "./store/switching.ts";
 import type { Store, StoreOptions } from "./store/types.ts";
 import { userMethods } from "./store/users.ts";
 import * as check from "./validate.ts";
@@ -29,16 +30,17 @@ export { inviteId } from "./store/invites.ts";
  * @param options A clock, for tests
  */
 export function createStore(backend: Backend, options: StoreOptions = {}): Store {
+  const current = new SwitchingBackend(backend);
   const clock = options.clock ?? (() => new Date());
   let closing: Promise<void> | null = null;
 
   function open(): Backend {
     if (closing !== null) throw new StoreError("closed", "The store is closed");
-    return backend;
+    return current;
   }
 
   async function close(): Promise<void> {
-    closing ??= backend.close();
+    closing ??= current.close();
     await closing;
   }
 
@@ -49,11 +51,19 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
     ...userMethods(shared),
     ...inviteMethods(shared),
   };
-  return {
-    backend: backend.name,
-    created: backend.created ?? false,
-    generation: backend.generation ?? 0,
-    ...backend.search && { search: backend.search },
+  const store: Store = {
+    get backend() {
+      return current.name;
+    },
+    get created() {
+      return current.created;
+    },
+    get generation() {
+      return current.generation;
+    },
+    get search() {
+      return current.search;
+    },
     ...records,
     ...iterables(records),
 
@@ -78,7 +88,7 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
     async health() {
       if (closing !== null) return unhealthy("The store is closed");
       try {
-        const checks = await backend.health();
+        const checks = await current.health();
         return { ok: checks.every((it) => it.ok), checks };
       } catch (error) {
         return unhealthy(error instanceof Error ? error.message : String(error));
@@ -87,6 +97,8 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
     close,
     [Symbol.asyncDispose]: close,
   };
+  noteSwitch(store, current);
+  return store;
 }
 
 function unhealthy(detail: string): StoreHealth {

@@ -95,12 +95,15 @@ export async function openFollowed(options: FollowedOptions): Promise<Followed> 
       isFollower: true,
       before: searchingBehind(bucket, it),
     });
-    return async () => {
-      await search!.close();
-      await it.close();
+    return {
+      search,
+      end: async () => {
+        await search!.close();
+        await it.close();
+      },
     };
   });
-  return { store: Object.assign(store, { search: search! }), follower: follower! };
+  return { store, follower: follower! };
 }
 
 /** How long a search waits for the store's own writes, milliseconds. */

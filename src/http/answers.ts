@@ -9,6 +9,7 @@ import { randomUUID } from "node:crypto";
 import type { Context } from "hono";
 import { StoreError } from "../core/errors.ts";
 import { GENERATION_HEADER } from "../core/status.ts";
+import type { Store } from "../core/store.ts";
 import type { Recorder } from "./admin/history.ts";
 import type { Metrics } from "./admin/metrics.ts";
 import type { ControlPlaneOptions, Peer } from "./options.ts";
@@ -35,19 +36,19 @@ const OVERLOADED = [1, 2, 3].map((retryAfter) =>
 
 /** Makes the responses of one control plane. */
 export class Answers {
-  readonly #generation: string;
+  readonly #store: Pick<Store, "generation">;
   readonly #metrics: Metrics;
   readonly #recorder: Recorder;
   readonly #tell: ControlPlaneOptions["onEvent"];
   readonly #shed = { count: 0, toldAt: -Infinity };
 
   constructor(
-    generation: number,
+    store: Pick<Store, "generation">,
     metrics: Metrics,
     recorder: Recorder,
     tell: ControlPlaneOptions["onEvent"],
   ) {
-    this.#generation = String(generation);
+    this.#store = store;
     this.#metrics = metrics;
     this.#recorder = recorder;
     this.#tell = tell;
@@ -125,7 +126,7 @@ export class Answers {
     const { headers } = response;
     headers.set("x-request-id", requestId);
     headers.set("x-content-type-options", "nosniff");
-    headers.set(GENERATION_HEADER, this.#generation);
+    headers.set(GENERATION_HEADER, String(this.#store.generation));
     if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
     return response;
   }

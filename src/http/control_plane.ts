@@ -73,7 +73,7 @@ export function createControlPlane(
   );
 
   const mount = mountOf(options.basePath);
-  const answers = new Answers(store.generation, metrics, recorder, options.onEvent);
+  const answers = new Answers(store, metrics, recorder, options.onEvent);
   const app = new Hono<Env>({ getPath: mount.pathOf });
   addRoutes(app, answers, gate, pipeline);
   const shown = { busAuth, base: mount.base, routes: ROUTES, metrics, readiness };

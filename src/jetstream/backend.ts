@@ -19,6 +19,7 @@ import type {
   UserStatus,
 } from "../core/model.ts";
 import { noCounts } from "../core/order.ts";
+import type { Search } from "../core/store/search.ts";
 import { notEmpty } from "../core/rules.ts";
 import { Unreadable, unreadable } from "../core/checks/problems.ts";
 import { type BulkOptions, BulkWriter } from "./log/bulk.ts";
@@ -46,7 +47,7 @@ import { aborted } from "./log/wire.ts";
 export class JetStreamBackend implements Backend {
   readonly name = "jetstream";
   readonly created: boolean;
-  readonly generation: number;
+  readonly search?: Search;
   readonly #bucket: Bucket;
   readonly #options: CacheOptions;
   readonly #cache: Cache;
@@ -61,12 +62,16 @@ export class JetStreamBackend implements Backend {
   /**
    * @param bucket The bucket, with an existing stream
    * @param options Options of the cache
-   * @param end Called last, for example to close the connection
+   * @param beside Its search, if any, and what is called last, for example to close the connection
    */
-  constructor(bucket: Bucket, options: CacheOptions, end: () => Promise<void>) {
+  constructor(
+    bucket: Bucket,
+    options: CacheOptions,
+    { search, end }: { search?: Search; end: () => Promise<void> },
+  ) {
     this.#bucket = bucket;
     this.created = bucket.isNew;
-    this.generation = bucket.generation;
+    if (search !== undefined) this.search = search;
     this.#options = options;
     this.#end = end;
     const fence = new Fence(bucket, options.opTimeout);
@@ -77,6 +82,10 @@ export class JetStreamBackend implements Backend {
     this.#users = new UserTransactions(this.#context);
     this.#invites = new InviteTransactions(this.#context);
     this.#lists = new Lists(this.#context);
+  }
+
+  get generation(): number {
+    return this.#bucket.generation;
   }
 
   createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {

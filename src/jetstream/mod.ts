@@ -10,6 +10,7 @@ import { StoreError } from "../core/errors.ts";
 import { type Connection, connectNats, type NatsOptions } from "../nats/connection/connect.ts";
 import { within } from "../core/async/wait.ts";
 import { createStore, type Store, type StoreOptions } from "../core/store.ts";
+import type { Search } from "../core/store/search.ts";
 import { integer } from "../core/validate.ts";
 import { JetStreamBackend } from "./backend.ts";
 import { Bucket } from "./log/bucket.ts";
@@ -133,29 +134,37 @@ export async function openBucket(options: JetStreamOptions): Promise<OpenBucket>
 
 /** Opens a store in a bucket; the public function is in `src/follower/open.ts`. */
 export function openJetStream(options: JetStreamOptions): Promise<Store> {
-  return openBeside(options, () => Promise.resolve(() => Promise.resolve()));
+  return openBeside(options, () => Promise.resolve({ end: () => Promise.resolve() }));
+}
+
+/** What stands beside a store on the same bucket. */
+export interface Beside {
+  /** Its search. */
+  search?: Search;
+  /** Called first when the store is closed. */
+  end(): Promise<void>;
 }
 
 /**
  * Opens a store with something beside it on the same bucket.
  *
- * @param attach Called before the store answers anything; what it returns is called first on closing
+ * @param attach Called before the store answers anything
  */
 export async function openBeside(
   options: JetStreamOptions,
-  attach: (bucket: Bucket) => Promise<() => Promise<void>>,
+  attach: (bucket: Bucket) => Promise<Beside>,
 ): Promise<Store> {
   const opTimeout = integer("opTimeout", options.opTimeout ?? 5000, 1, 600_000);
   const maxStaleness = integer("maxStaleness", options.maxStaleness ?? 5000, 500, 600_000);
   const maxMembers = integer("maxCachedMembers", options.maxCachedMembers ?? 200_000, 0, 1e9);
   const { bucket, end } = await openBucket(options);
-  let detach: () => Promise<void>;
+  let beside: Beside;
   try {
     const read = await readMarker(bucket, Date.now() + opTimeout);
     if (options.allowInProgress !== true) refuseInProgress(bucket, read);
     bucket.generation = read.marker?.generation ?? 0;
     if (options.onWarning !== undefined) await warn(options.onWarning, options.monitorUrl);
-    detach = await attach(bucket);
+    beside = await attach(bucket);
   } catch (error) {
     await end();
     throw error;
@@ -163,9 +172,12 @@ export async function openBeside(
   const backend = new JetStreamBackend(
     bucket,
     { opTimeout, maxStaleness, maxMembers },
-    async () => {
-      await detach();
-      await end();
+    {
+      ...beside,
+      end: async () => {
+        await beside.end();
+        await end();
+      },
     },
   );
   return createStore(backend, options.clock === undefined ? {} : { clock: options.clock });

@@ -271,7 +271,7 @@ test("an import is a conflict too when the target is written between check and m
     const backend = new JetStreamBackend(
       new Bucket(connection, nats.bucket),
       { opTimeout: 5000, maxStaleness: 5000, maxMembers: 0 },
-      () => Promise.resolve(),
+      { end: () => Promise.resolve() },
     );
     await assert.rejects(backend.restore(none(), { replace: true }), code("conflict"));
     assert.notEqual(await bucket.get("users.a", Date.now() + 5000), null);

@@ -19,8 +19,8 @@ import { WrongRevision } from "./wire.ts";
 export interface Marker {
   /** Whether the move or import has completed. */
   state: "in_progress" | "complete";
-  /** What wrote it. */
-  by: "migration" | "import";
+  /** What wrote it: a migration, an import, or a move while serving. */
+  by: "migration" | "import" | "journey";
   /** Identity of the source (`store_id` of the SQLite file); `null` for an import. */
   source: string | null;
   /** Start time. */
@@ -39,6 +39,24 @@ export interface Marker {
   saved?: string;
   /** The generation of the control plane: grows with each change of sides. Default 0. */
   generation?: number;
+  /** The id of the move while serving. */
+  journey?: string;
+  /** Counts its attempts to switch: an attempt that was called off cannot complete later. */
+  attempt?: number;
+  /** When it was called off: what the bucket holds then is a part of a copy, and of no use. */
+  calledOff?: string;
+  /** Where the control plane went from here; `state` stays `in_progress` then, so that nobody opens it. */
+  moved?: Moved;
+}
+
+/** The file to which a control plane moved from a bucket. */
+export interface Moved {
+  /** The node. */
+  node: string;
+  /** Path of the file there. */
+  db: string;
+  /** When, ISO 8601. */
+  at: string;
 }
 
 /** A marker as read. */
@@ -132,17 +150,43 @@ export function guardOf(revision: number): { guard: { key: string; revision: num
   return { guard: { key: MARKER_KEY, revision } };
 }
 
-/**
- * Refuses a bucket with an incomplete move or import.
- *
- * @throws {StoreError} in_progress: a move or an import did not complete
- */
-export function refuseInProgress(bucket: Bucket, { marker }: ReadMarker): void {
-  if (marker?.state !== "in_progress") return;
-  const what = marker.by === "import" ? "An import" : "A migration";
-  const how = marker.by === "import" ? "import the snapshot again" : "run the migration again";
-  throw new StoreError(
-    "in_progress",
-    `${what} into bucket ${bucket.name} began at ${marker.startedAt} and did not complete; ${how} to continue`,
+/** Creates the error for a bucket whose control plane is in a file now. */
+export function movedAway(bucket: Bucket, { node, db, at }: Moved): StoreError {
+  return new StoreError(
+    "refused",
+    `Opening bucket ${bucket.name}: its control plane moved to ${db} on node ${node} at ${at}`,
+    { field: "moved", hint: `use node ${node}, or run membershipd grow there` },
   );
+}
+
+/** What an incomplete marker of each kind is about, and how to continue. */
+const INCOMPLETE: Record<Marker["by"], [what: string, how: string]> = {
+  import: ["An import", "import the snapshot again to continue"],
+  migration: ["A migration", "run the migration again to continue"],
+  journey: [
+    "A move of a control plane that serves from a file",
+    "run membershipd grow on that node to continue, or with --call-off to end it",
+  ],
+};
+
+/** Creates the error for a bucket with an incomplete move or import, or whose control plane moved away. */
+export function incompleteOf(bucket: Bucket, { marker }: ReadMarker): StoreError | null {
+  if (marker?.state !== "in_progress") return null;
+  if (marker.moved !== undefined) return movedAway(bucket, marker.moved);
+  const [what, hint] = INCOMPLETE[marker.by];
+  return new StoreError(
+    "in_progress",
+    `${what} into bucket ${bucket.name} began at ${marker.startedAt} and did not complete`,
+    { hint },
+  );
+}
+
+/**
+ * Refuses a bucket with an incomplete move or import, or whose control plane moved away.
+ *
+ * @throws {StoreError} in_progress: a move or an import did not complete; refused: it moved
+ */
+export function refuseInProgress(bucket: Bucket, read: ReadMarker): void {
+  const error = incompleteOf(bucket, read);
+  if (error !== null) throw error;
 }

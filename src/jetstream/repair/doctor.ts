@@ -17,7 +17,7 @@ import { scan } from "../log/feed.ts";
 import { Fence } from "../log/fence.ts";
 import { fsyncState } from "../log/fsync.ts";
 import { indexKey, memberKey, type ParsedKey, parseKey, roomKey } from "../records/keys.ts";
-import { readMarker } from "../log/marker.ts";
+import { incompleteOf, readMarker } from "../log/marker.ts";
 import { Admins } from "./admins.ts";
 import { mendRecords } from "./mend.ts";
 import { type JetStreamOptions, openBucket } from "../mod.ts";
@@ -129,11 +129,13 @@ async function fsyncFinding(monitorUrl: string | undefined): Promise<Finding> {
 }
 
 async function markerFinding(bucket: Bucket): Promise<Finding> {
-  const { marker } = await readMarker(bucket, Date.now() + 5000);
+  const read = await readMarker(bucket, Date.now() + 5000);
+  const { marker } = read;
   if (marker === null) {
     return { check: "marker", level: "ok", message: "No move or import was started" };
   }
-  if (marker.state === "complete") {
+  const incomplete = incompleteOf(bucket, read);
+  if (incomplete === null) {
     return {
       check: "marker",
       level: "ok",
@@ -143,7 +145,7 @@ async function markerFinding(bucket: Bucket): Promise<Finding> {
   return {
     check: "marker",
     level: "problem",
-    message: `The ${marker.by} of ${marker.startedAt} did not complete; run it again`,
+    message: `${incomplete.message}; ${incomplete.hint}`,
   };
 }
 

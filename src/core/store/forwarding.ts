@@ -1,0 +1,51 @@
+/**
+ * The transactions of a backend that is behind another.
+ *
+ * @module
+ */
+
+import type { Backend } from "../backend.ts";
+
+/** Passes every transaction on, by `read` if it only reads, else by `write`. */
+export abstract class ForwardingBackend {
+  createRoom: Backend["createRoom"] = (...args) => this.write((it) => it.createRoom(...args));
+  getRoom: Backend["getRoom"] = (id) => this.read((it) => it.getRoom(id));
+  listRooms: Backend["listRooms"] = (range) => this.read((it) => it.listRooms(range));
+  listRoomsForEndpoint: Backend["listRoomsForEndpoint"] = (...args) =>
+    this.read((it) => it.listRoomsForEndpoint(...args));
+  deleteRoom: Backend["deleteRoom"] = (id) => this.write((it) => it.deleteRoom(id));
+  addMember: Backend["addMember"] = (...args) => this.write((it) => it.addMember(...args));
+  getMember: Backend["getMember"] = (...args) => this.read((it) => it.getMember(...args));
+  listMembers: Backend["listMembers"] = (...args) => this.read((it) => it.listMembers(...args));
+  countMembers: Backend["countMembers"] = (id) => this.read((it) => it.countMembers(id));
+  joinRoom: Backend["joinRoom"] = (...args) => this.write((it) => it.joinRoom(...args));
+  changeRoomOwner: Backend["changeRoomOwner"] = (...args) =>
+    this.write((it) => it.changeRoomOwner(...args));
+  removeMember: Backend["removeMember"] = (...args) => this.write((it) => it.removeMember(...args));
+  rekeyRoom: Backend["rekeyRoom"] = (...args) => this.write((it) => it.rekeyRoom(...args));
+  putSealedKey: Backend["putSealedKey"] = (key) => this.write((it) => it.putSealedKey(key));
+  getSealedKey: Backend["getSealedKey"] = (...args) => this.read((it) => it.getSealedKey(...args));
+  listSealedKeys: Backend["listSealedKeys"] = (...args) =>
+    this.read((it) => it.listSealedKeys(...args));
+  pruneSealedKeys: Backend["pruneSealedKeys"] = (...args) =>
+    this.write((it) => it.pruneSealedKeys(...args));
+  addUser: Backend["addUser"] = (user) => this.write((it) => it.addUser(user));
+  getUser: Backend["getUser"] = (key) => this.read((it) => it.getUser(key));
+  listUsers: Backend["listUsers"] = (range) => this.read((it) => it.listUsers(range));
+  setUserStatus: Backend["setUserStatus"] = (...args) =>
+    this.write((it) => it.setUserStatus(...args));
+  setUserRole: Backend["setUserRole"] = (...args) => this.write((it) => it.setUserRole(...args));
+  deleteUser: Backend["deleteUser"] = (...args) => this.write((it) => it.deleteUser(...args));
+  createInvite: Backend["createInvite"] = (invite) => this.write((it) => it.createInvite(invite));
+  getInvite: Backend["getInvite"] = (id) => this.read((it) => it.getInvite(id));
+  listInvites: Backend["listInvites"] = (range) => this.read((it) => it.listInvites(range));
+  consumeInvite: Backend["consumeInvite"] = (...args) =>
+    this.write((it) => it.consumeInvite(...args));
+  cancelInvite: Backend["cancelInvite"] = (...args) => this.write((it) => it.cancelInvite(...args));
+  pruneInvites: Backend["pruneInvites"] = (before) => this.write((it) => it.pruneInvites(before));
+  restore: Backend["restore"] = (...args) => this.write((it) => it.restore(...args));
+
+  protected abstract read<T>(call: (it: Backend) => Promise<T>): Promise<T>;
+
+  protected abstract write<T>(call: (it: Backend) => Promise<T>): Promise<T>;
+}

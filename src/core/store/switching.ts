@@ -1,0 +1,211 @@
+/**
+ * Exchanges the backend of an open store for another, as a live move does.
+ *
+ * @module
+ */
+
+import { AccessListeners } from "../async/listeners.ts";
+import { within } from "../async/wait.ts";
+import type { Backend } from "../backend.ts";
+import { StoreError } from "../errors.ts";
+import type { AccessChange, HealthCheck, StoreRecord } from "../model.ts";
+import { ForwardingBackend } from "./forwarding.ts";
+import type { Search } from "./search.ts";
+import type { Store } from "./types.ts";
+import { Use } from "./use.ts";
+
+/** How long a call is held at most, milliseconds. */
+const HELD_MS = 5000;
+
+/** What is held, and who waits for its end. */
+interface Hold {
+  reads: boolean;
+  readonly over: PromiseWithResolvers<void>;
+}
+
+/** Passes calls on to a backend, which can be replaced while calls are in progress. */
+export class SwitchingBackend extends ForwardingBackend implements Backend {
+  #use: Use;
+  #hold: Hold | null = null;
+  #isOwner = true;
+  #unwatch: () => void = () => {};
+  readonly #listeners = new AccessListeners(() => {
+    this.#watch();
+    return () => this.#unwatch();
+  });
+  /** Backends that were replaced and are not closed yet. */
+  readonly #former = new Set<Use>();
+  readonly #search: Search = {
+    users: (query) => this.read(async (it) => await searchOf(it).users(query)),
+    rooms: (query) => this.read(async (it) => await searchOf(it).rooms(query)),
+  };
+
+  constructor(backend: Backend) {
+    super();
+    this.#use = new Use(backend);
+  }
+
+  /** The backend that answers now. */
+  get current(): Backend {
+    return this.#use.backend;
+  }
+
+  get name(): string {
+    return this.current.name;
+  }
+
+  get created(): boolean {
+    return this.current.created ?? false;
+  }
+
+  get generation(): number {
+    return this.current.generation ?? 0;
+  }
+
+  get search(): Search | undefined {
+    return this.current.search && this.#search;
+  }
+
+  isAuthorized(signPub: string): boolean | Promise<boolean> {
+    return this.#ask((it) => it.isAuthorized(signPub));
+  }
+
+  hasAdmin(): boolean | Promise<boolean> {
+    return this.#ask((it) => it.hasAdmin());
+  }
+
+  async *records(signal?: AbortSignal): AsyncGenerator<StoreRecord> {
+    const begun = Promise.withResolvers<Backend>();
+    const ended = Promise.withResolvers<void>();
+    this.read((backend) => {
+      begun.resolve(backend);
+      return ended.promise;
+    }).catch(begun.reject);
+    try {
+      yield* (await begun.promise).records(signal);
+    } finally {
+      ended.resolve();
+    }
+  }
+
+  watchAccess(listener: (change: AccessChange) => void): () => void {
+    return this.#listeners.add(listener);
+  }
+
+  health(): Promise<HealthCheck[]> {
+    return this.#use.track(false, (it) => it.health());
+  }
+
+  async close(): Promise<void> {
+    this.#listeners.clear();
+    this.#hold?.over.reject(new StoreError("closed", "The store is closed"));
+    const closings = [...this.#former].map((it) => it.close());
+    if (this.#isOwner) closings.push(this.#use.close());
+    await Promise.all(closings);
+  }
+
+  /**
+   * Holds writes that begin from now on, with `reads` everything but authorization. Held calls wait until
+   * {@link release}, at most 5 s. Resolves when no write is in progress.
+   *
+   * @throws {StoreError} `unavailable`: a write still is after `patience` milliseconds; calls are held
+   */
+  async hold({ reads = false, patience = HELD_MS } = {}): Promise<void> {
+    if (this.#hold === null) {
+      this.#hold = { reads, over: Promise.withResolvers() };
+      // Nobody may be waiting when the store is closed.
+      this.#hold.over.promise.catch(() => {});
+    }
+    this.#hold.reads = reads;
+    await this.#use.whenWritten(patience);
+  }
+
+  /** Lets held calls continue. Idempotent. */
+  release(): void {
+    const hold = this.#hold;
+    this.#hold = null;
+    hold?.over.resolve();
+  }
+
+  /**
+   * Lets `next` answer from now on. Listeners for changes of access are called with `{}`. Resolves when
+   * the calls of the former backend have ended and it is closed.
+   */
+  async replace(next: Backend): Promise<void> {
+    const former = this.#use;
+    const unwatch = this.#unwatch;
+    this.#use = new Use(next);
+    if (this.#listeners.any) {
+      this.#watch();
+      unwatch();
+      this.#listeners.emit({});
+    }
+    this.#former.add(former);
+    await former.closeLater();
+    this.#former.delete(former);
+  }
+
+  /** Returns the backend for another store, which closes it from now on. */
+  take(): Backend {
+    this.#isOwner = false;
+    return this.current;
+  }
+
+  #watch(): void {
+    this.#unwatch = this.current.watchAccess((change) => this.#listeners.emit(change));
+  }
+
+  protected override read<T>(call: (it: Backend) => Promise<T>): Promise<T> {
+    return this.#hold?.reads
+      ? this.#held(this.#hold).then(() => this.read(call))
+      : this.#use.track(false, call);
+  }
+
+  protected override write<T>(call: (it: Backend) => Promise<T>): Promise<T> {
+    return this.#hold !== null
+      ? this.#held(this.#hold).then(() => this.write(call))
+      : this.#use.track(true, call);
+  }
+
+  /** Nothing can come between a plain answer and its question, so it is not counted. */
+  #ask(question: (it: Backend) => boolean | Promise<boolean>): boolean | Promise<boolean> {
+    const use = this.#use;
+    const answer = question(use.backend);
+    return typeof answer === "boolean" ? answer : use.track(false, () => answer);
+  }
+
+  #held({ over }: Hold): Promise<void> {
+    return within(HELD_MS, over.promise, () => {
+      throw new StoreError(
+        "unavailable",
+        "The control plane is being switched to another backend, and the outcome is not known yet",
+        { hint: "try again" },
+      );
+    });
+  }
+}
+
+function searchOf({ search }: Backend): Search {
+  if (search !== undefined) return search;
+  throw new StoreError("unsupported", "Searching: the control plane has moved to a bucket", {
+    hint: "open the bucket with a follower",
+  });
+}
+
+const switches = new WeakMap<Store, SwitchingBackend>();
+
+/** Records what {@link switchOf} returns for a store. */
+export function noteSwitch(store: Store, backend: SwitchingBackend): void {
+  switches.set(store, backend);
+}
+
+/**
+ * Returns the switch of a store's backend.
+ *
+ * @throws {StoreError} `invalid`: the store was not made by `createStore`
+ */
+export function switchOf(store: Store): SwitchingBackend {
+  const found = switches.get(store);
+  if (found !== undefined) return found;
+  throw new StoreError("invalid", "store must be one that this library opened", { field: "store" });
+}
