@@ -43,6 +43,8 @@ export interface Bus {
   restarts(): number;
 }
 
+/** Milliseconds between two attempts to reconnect to our own nats-server. */
+const OWN_MS = 20;
 /** Interval in milliseconds at which waiting for the NATS server is logged. */
 const WAITING_MS = 5_000;
 
@@ -59,6 +61,8 @@ export async function startBus(options: BusOptions): Promise<Bus> {
       name: `membershipd ${name}`,
       bootstrapTimeout: 30_000,
       retryRefused: true,
+      // Clients that reconnect before the callout wait until the server gives up on it.
+      ...server === null ? {} : { reconnectWait: OWN_MS },
       signal,
       onProblem: (error) => log("error", "nats.false_server", { connection: name, reason: error }),
     });

@@ -71,11 +71,12 @@ export interface NatsServer extends AsyncDisposable {
    */
   stop(): Promise<void>;
   /**
-   * Starts it again after it has ended, with the same ports and store.
+   * Starts it again after it has ended, with the same ports and store; or with other options, but the same
+   * ports for clients and monitoring. If it does not start with them, the former ones stay.
    *
    * @throws {StoreError} invalid: it is still running
    */
-  restart(): Promise<void>;
+  restart(options?: NatsServerOptions): Promise<void>;
 }
 
 const LOG_LIMIT = 64 * 1024;
@@ -106,7 +107,7 @@ class ManagedServer implements NatsServer {
   readonly configPath: string;
   readonly #binary: string;
   readonly #directory: string;
-  readonly #secrets: readonly string[];
+  #secrets: readonly string[];
   #options: NatsServerOptions;
   #ports: Ports = { client: -1 };
   #child?: GuardedChild;
@@ -174,18 +175,28 @@ class ManagedServer implements NatsServer {
     await this.#exited.finally(() => clearTimeout(timer));
   }
 
-  async restart(): Promise<void> {
+  async restart(other?: NatsServerOptions): Promise<void> {
     if (this.#running) throw new StoreError("invalid", "The nats-server is still running");
     await this.#exited;
-    const { signal: _, ...options } = this.#options;
+    const before = this.#options;
+    const { signal: _, ...options } = other ?? before;
     const { client, monitoring, cluster } = this.#ports;
     this.#options = Object.freeze({
       ...options,
       port: client,
       monitoringPort: monitoring,
-      cluster: options.cluster && { ...options.cluster, port: cluster },
+      cluster: other === undefined
+        ? options.cluster && { ...options.cluster, port: cluster }
+        : other.cluster,
     });
-    await this.start();
+    // The log may still contain former ones.
+    this.#secrets = [...new Set([...this.#secrets, ...configSecrets(options)])];
+    try {
+      await this.start();
+    } catch (error) {
+      if (other !== undefined) this.#options = before;
+      throw error;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -4,7 +4,13 @@
  * @module
  */
 
-import { type NatsServer, type NatsServerOptions, startNatsServer } from "./server.ts";
+import { StoreError } from "../../core/errors.ts";
+import {
+  type NatsExit,
+  type NatsServer,
+  type NatsServerOptions,
+  startNatsServer,
+} from "./server.ts";
 import type { PartStatus } from "../types.ts";
 
 /** Delays between restarts in milliseconds. */
@@ -54,8 +60,23 @@ export interface SupervisedNatsServer extends AsyncDisposable {
   readonly url: string;
   /** Returns its status. */
   status(): SupervisorStatus;
+  /**
+   * Restarts it with other options, such as into a cluster or out of it, on the same port for clients. If
+   * it does not start with them, it is started with the former ones.
+   *
+   * @throws {StoreError} unavailable: it did not start with `options`
+   * @throws {StoreError} conflict: another change is in progress
+   * @throws {StoreError} closed: it was stopped
+   */
+  change(options: NatsServerOptions): Promise<void>;
   /** Stops it permanently. */
   stop(): Promise<void>;
+}
+
+/** A requested change of the options. */
+interface Change {
+  options: NatsServerOptions;
+  done: PromiseWithResolvers<void>;
 }
 
 /**
@@ -80,6 +101,7 @@ class Supervisor implements SupervisedNatsServer {
   #restarts = 0;
   #lastError: string | null = null;
   #stopping: Promise<void> | null = null;
+  #change: Change | null = null;
   /** Ends the delay before a restart. */
   #wake: () => void = () => {};
 
@@ -89,7 +111,7 @@ class Supervisor implements SupervisedNatsServer {
     const { min = 100, max = 10_000, reset = 10_000 } = backoff;
     this.#backoff = { min, max, reset };
     this.#started();
-    this.#work = this.#watch();
+    this.#work = this.#watch().finally(() => this.#settle(stopped()));
   }
 
   get url(): string {
@@ -112,6 +134,24 @@ class Supervisor implements SupervisedNatsServer {
     };
   }
 
+  async change(options: NatsServerOptions): Promise<void> {
+    if (this.#stopping !== null) throw stopped();
+    if (this.#change !== null) {
+      throw new StoreError("conflict", "Another change of the nats-server is in progress");
+    }
+    const change = this.#change = { options, done: Promise.withResolvers<void>() };
+    this.#wake();
+    await Promise.all([this.server.stop(), change.done.promise]);
+  }
+
+  /** Answers the caller of {@link change}, if there is one. */
+  #settle(error: unknown = null): void {
+    const { done } = this.#change ?? {};
+    this.#change = null;
+    if (error === null) done?.resolve();
+    else done?.reject(error);
+  }
+
   stop(): Promise<void> {
     this.#stopping ??= (async () => {
       this.#wake();
@@ -132,26 +172,28 @@ class Supervisor implements SupervisedNatsServer {
     let kind: "ended" | "start_failed" = "ended";
     for (;;) {
       if (kind === "ended") {
-        const { code, signal } = await this.server.exited;
+        const exit = await this.server.exited;
         this.#running = false;
         if (this.#stopping !== null) return;
         if (performance.now() - began >= this.#backoff.reset) wait = this.#backoff.min;
-        const how = signal === null ? `it exited with code ${code}` : `${signal} ended it`;
-        const last = lastWords(this.server.logs());
-        this.#lastError = last === null ? how : `${how}: ${last}`;
+        if (this.#change === null) this.#lastError = lastErrorOf(exit, this.server.logs());
       }
-      this.#tell({ kind, detail: this.#lastError!, wait });
-      await this.#pause(wait);
-      if (this.#stopping !== null) return;
-      wait = Math.min(2 * wait, this.#backoff.max);
+      if (this.#change === null) {
+        this.#tell({ kind, detail: this.#lastError!, wait });
+        await this.#pause(wait);
+        if (this.#stopping !== null) return;
+        wait = Math.min(2 * wait, this.#backoff.max);
+      }
       began = performance.now();
+      const change = this.#change;
       try {
-        await this.server.restart();
+        await this.server.restart(change?.options);
         kind = "ended";
       } catch (error) {
-        if (this.#stopping !== null) return;
         kind = "start_failed";
         this.#lastError = error instanceof Error ? error.message : String(error);
+        if (this.#stopping !== null) return;
+        if (change !== null) this.#settle(error);
         continue;
       }
       // Stopped while it was being restarted.
@@ -159,6 +201,9 @@ class Supervisor implements SupervisedNatsServer {
       this.#running = true;
       this.#restarts++;
       this.#started();
+      if (change !== null) this.#settle();
+      // Requested too early to have stopped it.
+      else if (this.#change !== null) await this.server.stop();
     }
   }
 
@@ -182,6 +227,16 @@ class Supervisor implements SupervisedNatsServer {
       };
     });
   }
+}
+
+function stopped(): StoreError {
+  return new StoreError("closed", "The nats-server was stopped");
+}
+
+function lastErrorOf({ code, signal }: NatsExit, log: string): string {
+  const how = signal === null ? `it exited with code ${code}` : `${signal} ended it`;
+  const last = lastWords(log);
+  return last === null ? how : `${how}: ${last}`;
 }
 
 /** Returns the last error in a server's log, else its last line, without time and process ID. */

@@ -193,7 +193,8 @@ export async function enforce(servers: string, keys: ServiceKeys, store: Store):
   await using stack = new AsyncDisposableStack();
   const connect = async (who: "service" | "system") => {
     const { seed: nkeySeed } = keys[who];
-    const it = await connectNats({ servers, nkeySeed, bootstrapTimeout: 20_000 });
+    const options = { servers, nkeySeed, bootstrapTimeout: 20_000, reconnectWait: 20 };
+    const it = await connectNats(options);
     return stack.adopt(it, () => it.close());
   };
   const callout = stack.use(
