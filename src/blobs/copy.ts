@@ -40,25 +40,45 @@ export async function copyBlobs(
   { signal, onProgress }: CopyBlobsOptions = {},
 ): Promise<CopyBlobsReport> {
   const report = { count: 0, bytes: 0, copied: 0 };
-  let looked = 0;
-  const copy = async ({ id, size }: BlobInfo) => {
-    const holders = await from.holders(id);
-    // Removed since it was listed.
-    if (holders === null) return;
-    const isThere = (await to.stat(id))?.size === size && await to.addHolders(id, holders);
-    if (!isThere) {
-      const blob = await from.get(id);
-      // Removed since it was listed.
-      if (blob === null) return;
-      const options = { maxBytes: size, expected: id, holders, ...signal ? { signal } : {} };
-      await to.put(blob.body, options);
-      report.copied++;
-    }
+  await forEachBlob(from, signal, async (blob) => {
+    const copied = await copyBlob(from, to, blob, signal);
+    if (copied === null) return;
+    if (copied) report.copied++;
+    report.bytes += blob.size;
     report.count++;
-    report.bytes += size;
-    onProgress?.(++looked);
-  };
-  const blobs = from.list()[Symbol.asyncIterator]();
+    onProgress?.(report.count);
+  });
+  return report;
+}
+
+/**
+ * Copies a blob if `to` does not have it, and adds its holders.
+ *
+ * @returns Whether its bytes were copied; `null` if it has been removed since it was listed
+ */
+export async function copyBlob(
+  from: BlobStore,
+  to: BlobStore,
+  { id, size }: BlobInfo,
+  signal?: AbortSignal,
+): Promise<boolean | null> {
+  const holders = await from.holders(id);
+  if (holders === null) return null;
+  if ((await to.stat(id))?.size === size && await to.addHolders(id, holders)) return false;
+  const blob = await from.get(id);
+  if (blob === null) return null;
+  const options = { maxBytes: size, expected: id, holders, ...signal ? { signal } : {} };
+  await to.put(blob.body, options);
+  return true;
+}
+
+/** Calls `work` with each blob, with {@link TOGETHER} at the same time. Waits for all, also if one fails. */
+export async function forEachBlob(
+  store: BlobStore,
+  signal: AbortSignal | undefined,
+  work: (blob: BlobInfo) => Promise<void>,
+): Promise<void> {
+  const blobs = store.list()[Symbol.asyncIterator]();
   let failed = false;
   const worker = async () => {
     try {
@@ -66,16 +86,14 @@ export async function copyBlobs(
         if (signal?.aborted) throw new StoreError("aborted", "Copying the blobs was aborted");
         const { done, value } = await blobs.next();
         if (done) return;
-        await copy(value);
+        await work(value);
       }
     } catch (error) {
       failed = true;
       throw error;
     }
   };
-  // Waits for all workers, also if one fails.
   const workers = await Promise.allSettled(Array.from({ length: TOGETHER }, worker));
   await blobs.return?.();
   for (const worker of workers) if (worker.status === "rejected") throw worker.reason;
-  return report;
 }

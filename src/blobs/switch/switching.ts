@@ -1,0 +1,174 @@
+/**
+ * Blobs whose store is replaced while they are in use.
+ *
+ * @module
+ */
+
+import { within } from "../../core/async/wait.ts";
+import { isStoreError, StoreError } from "../../core/errors.ts";
+import type {
+  BlobHealth,
+  BlobHolders,
+  BlobInfo,
+  BlobRange,
+  BlobStore,
+  OpenedBlob,
+  PutBlobOptions,
+  StoredBlob,
+} from "../types.ts";
+import { Mirror } from "./mirror.ts";
+
+/** Time limit of a change that waits for a switch, milliseconds. */
+const HELD_MS = 5_000;
+
+/**
+ * Forwards everything to the current store. With a mirror, each change is made there too before it is
+ * acknowledged.
+ */
+export class SwitchingBlobs implements BlobStore {
+  #current: BlobStore;
+  readonly #former: BlobStore[] = [];
+  #mirror: Mirror | null = null;
+  #held: PromiseWithResolvers<void> | null = null;
+
+  constructor(first: BlobStore) {
+    this.#current = first;
+  }
+
+  /** The store in use. */
+  get current(): BlobStore {
+    return this.#current;
+  }
+
+  /** Begins to make each change in `to` too. A change that fails there only is noted in its `owed`. */
+  mirror(to: BlobStore): Mirror {
+    this.#mirror = new Mirror(this.#current, to);
+    return this.#mirror;
+  }
+
+  /** Ends the mirror; the second store stays as it is. */
+  unmirror(): void {
+    this.#mirror = null;
+    this.release();
+  }
+
+  /** Holds changes that begin from now on, and waits for those being made in the mirror. */
+  async hold(): Promise<void> {
+    this.#held ??= Promise.withResolvers();
+    await this.#mirror?.idle();
+  }
+
+  /** Ends {@link hold}. */
+  release(): void {
+    this.#held?.resolve();
+    this.#held = null;
+  }
+
+  /** Uses `next` from now on, also for the changes that are held. The former one stays open for its readers. */
+  replace(next: BlobStore): void {
+    this.#former.push(this.#current);
+    this.#current = next;
+    this.unmirror();
+  }
+
+  async put(source: AsyncIterable<Uint8Array>, options: PutBlobOptions): Promise<StoredBlob> {
+    return await this.#change(
+      (store) => store.put(source, options),
+      async (store, { id }, former) => {
+        const blob = await former.get(id);
+        if (blob !== null) await store.put(blob.body, { ...options, expected: id });
+      },
+      ({ id }) => id,
+    );
+  }
+
+  async addHolders(id: string, holders: BlobHolders): Promise<boolean> {
+    const add = (store: BlobStore) => store.addHolders(id, holders);
+    return await this.#change(add, add, () => id);
+  }
+
+  async delete(id: string, owner?: string): Promise<boolean> {
+    const remove = (store: BlobStore) => store.delete(id, owner);
+    return await this.#change(remove, (store) => gone(remove(store)), () => id);
+  }
+
+  /**
+   * Makes a change, then in the mirror too; if the store was replaced meanwhile, makes it `again` in the
+   * current one.
+   */
+  async #change<T>(
+    work: (store: BlobStore) => Promise<T>,
+    again: (store: BlobStore, result: T, former: BlobStore) => Promise<unknown>,
+    idOf: (result: T) => string,
+  ): Promise<T> {
+    await this.#released();
+    const store = this.#current;
+    const result = await work(store);
+    if (this.#mirror !== null) await this.#released();
+    if (store !== this.#current) await again(this.#current, result, store);
+    else if (this.#mirror !== null) await this.#copy(this.#mirror, idOf(result));
+    return result;
+  }
+
+  async #copy(mirror: Mirror, id: string): Promise<void> {
+    // Noted first: a switch must not find it missing while it is being copied.
+    mirror.owed.add(id);
+    await mirror.sync(id).catch(() => {});
+  }
+
+  async #released(): Promise<void> {
+    while (this.#held !== null) {
+      await within(HELD_MS, this.#held.promise, () => {
+        throw new StoreError(
+          "unavailable",
+          "Blobs cannot be changed while their store is replaced",
+          {
+            hint: "try again",
+          },
+        );
+      });
+    }
+  }
+
+  stat(id: string): Promise<BlobInfo | null> {
+    return this.#current.stat(id);
+  }
+
+  get(id: string, range?: BlobRange): Promise<OpenedBlob | null> {
+    return this.#current.get(id, range);
+  }
+
+  list(): AsyncIterable<BlobInfo> {
+    return this.#current.list();
+  }
+
+  holders(id: string): Promise<BlobHolders | null> {
+    return this.#current.holders(id);
+  }
+
+  usage(owner: string): Promise<number> {
+    return this.#current.usage(owner);
+  }
+
+  health(): Promise<BlobHealth> {
+    return this.#current.health();
+  }
+
+  async close(): Promise<void> {
+    this.unmirror();
+    await Promise.all([this.#current, ...this.#former].map((it) => it.close()));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** Ignores that a blob, or its holder, is no longer there. */
+async function gone(deleting: Promise<unknown>): Promise<void> {
+  try {
+    await deleting;
+  } catch (error) {
+    if (!isStoreError(error, "not_found") && !isStoreError(error, "forbidden")) throw error;
+  }
+}
