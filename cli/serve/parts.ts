@@ -1,29 +1,23 @@
 /**
- * Opens the components of the server and registers them for closing.
+ * Starts the components of the server that use its storage and registers them for closing.
  *
  * @module
  */
 
-import type { BlobStore } from "../../src/blobs/types.ts";
 import type { ControlPlane } from "../../src/http/options.ts";
-import type { Follower } from "../../src/follower/types.ts";
 import type { Fetching } from "../../src/http/serve/types.ts";
 import type { AuthCallout } from "../../src/nats/types.ts";
 import type { ClusterStatus } from "../../src/core/operations.ts";
 import type { Store } from "../../src/core/store.ts";
-import type { StoreWarning } from "../../src/jetstream/mod.ts";
-import { orAbort } from "../../src/core/async/wait.ts";
-import { makeFolder } from "../store/folder.ts";
 import { authoritiesOf } from "./authorities.ts";
-import { besides, isEmpty, refuseEmpty, wasMoved } from "./checks/beside.ts";
 import type { Bus } from "./bus.ts";
 import type { Inspection } from "./certificates.ts";
 import { calloutEvents, httpEvents } from "./log/events.ts";
-import { checkFollower, measureFollower, openBeside } from "./follower.ts";
-import { hasConsole, isManaged, isPublic } from "../settings/guards.ts";
+import { hasConsole, isPublic } from "../settings/guards.ts";
 import type { Log } from "../terminal/log.ts";
-import { maxBlobStore } from "./checks/room.ts";
-import { followerPath, type Settings } from "../settings/settings.ts";
+import type { Settings } from "../settings/settings.ts";
+import { checkFollower, measureFollower } from "./storage/follower.ts";
+import type { Storage } from "./storage/storage.ts";
 import type { Undo } from "./undo.ts";
 
 /** What the components need. */
@@ -38,109 +32,6 @@ export interface Surroundings {
   readonly log: Log;
   /** Started components, for the stop. */
   readonly undo: Undo;
-}
-
-/** The storage of the control plane and the blobs. */
-export interface Storage {
-  /** The control plane. */
-  store: Store;
-  /** The blobs. */
-  blobs: BlobStore;
-  /** The second copy of the control plane; `null` where none is kept. */
-  follower: Follower | null;
-}
-
-/** Opens the store and the blobs on the local disk; returns null if both are in JetStream. */
-export async function openLocal({ settings, undo, log }: Surroundings): Promise<Storage | null> {
-  if (settings.store === "jetstream") return null;
-  const { openSqlite } = await import("../../src/sqlite/mod.ts");
-  await makeFolder(settings.db);
-  const store = openSqlite(settings.db);
-  undo.add("store", () => store.close());
-  if (store.created) tellCreated(log, { db: settings.db });
-  const { openDiskBlobs } = await import("../../src/blobs/mod.ts");
-  const blobs = await openDiskBlobs(settings.storeDir, { reserve: settings.diskReserve });
-  undo.add("blobs", () => blobs.close());
-  return { store, blobs, follower: null };
-}
-
-function tellCreated(log: Log, where: Record<string, string>): void {
-  log("info", "store.created", { ...where, message: "An empty control plane was created" });
-}
-
-/** Interval in milliseconds at which waiting for the cluster is logged. */
-const WAITING_MS = 5_000;
-
-/** Timeout in milliseconds for a cluster to elect a leader. */
-const MAKE_MS = 120_000;
-/** Timeout in milliseconds for reading the bucket's number of copies. */
-const FIND_MS = 30_000;
-
-/**
- * Opens the store and the blobs in JetStream.
- *
- * @param around The surroundings
- * @param bus The connected bus
- * @param how Whether to create the bucket, and even beside another store
- */
-export async function openReplicated(
-  { settings, undo, log, signal }: Surroundings,
-  { connection, fileStore }: Bus,
-  { isNew, create }: { isNew: boolean; create: boolean },
-): Promise<Storage> {
-  const bucket = settings.bucket ?? "UNIBUS";
-  // Only for new buckets: a start must not undo a `cluster scale`.
-  const replicas = settings.replicas === null ? {} : { replicas: settings.replicas, resize: false };
-  const { openObjectBlobs } = await import("../../src/blobs/mod.ts");
-  const { findStream } = await import("../../src/jetstream/cluster/copies.ts");
-  const waiting = setInterval(() => log("info", "store.waiting", { bucket }), WAITING_MS);
-  const beside = isNew || !create ? [] : await besides(settings);
-  try {
-    if (beside.length > 0) {
-      const there = await findStream(connection, `KV_${bucket}`, Date.now() + MAKE_MS, signal);
-      if (there === null) refuseEmpty(settings, beside);
-    }
-    const options = {
-      connection,
-      bucket,
-      create,
-      ...replicas,
-      signal,
-      onWarning: ({ code, message }: StoreWarning) => {
-        // Our own nats-server syncs each write.
-        if (isManaged(settings) && code !== "other_replicas") return;
-        log("warn", `store.${code}`, { message });
-      },
-    };
-    const { store, follower } = await orAbort(
-      openBeside(options, followerPath(settings), log),
-      signal,
-      ({ store }) => void store.close(),
-    );
-    undo.add("store", () => store.close());
-    if (store.created) tellCreated(log, { bucket });
-    // Another node without such data may have created the bucket.
-    const isShut = (follower?.alarm ?? null) !== null;
-    if (
-      !isShut && beside.length > 0 && await isEmpty(store) && !await wasMoved(connection, bucket)
-    ) {
-      refuseEmpty(settings, beside);
-    }
-    // A new bucket for blobs gets as many copies as the control plane has.
-    const control = await findStream(connection, `KV_${bucket}`, Date.now() + FIND_MS, signal);
-    const blobs = await openObjectBlobs({
-      connection,
-      bucket: `${bucket}_BLOBS`,
-      maxBytes: maxBlobStore(fileStore, settings),
-      replicas: control?.config.num_replicas ?? settings.replicas ?? 1,
-      resize: false,
-      signal,
-    });
-    undo.add("blobs", () => blobs.close());
-    return { store, blobs, follower };
-  } finally {
-    clearInterval(waiting);
-  }
 }
 
 /** Starts the auth callout; returns null without an issuer key. */
@@ -203,17 +94,18 @@ function notYet(): Response {
 
 async function look(
   { connection, system }: Bus,
-  { bucket }: Settings,
+  { bucket }: Storage,
   signal: AbortSignal,
-): Promise<ClusterStatus> {
+): Promise<ClusterStatus | null> {
+  if (bucket === null) return null;
   const { fullStatus } = await import("../cluster/status.ts");
-  return await fullStatus(connection, system, bucket ?? "UNIBUS", signal);
+  return await fullStatus(connection, system, bucket, signal);
 }
 
 async function makePlane(
   { settings, found, log, signal }: Surroundings,
   bus: Bus,
-  { store, blobs, follower }: Storage,
+  storage: Storage,
   callout: AuthCallout | null,
   port: number,
 ): Promise<ControlPlane> {
@@ -228,9 +120,9 @@ async function makePlane(
         "too; set --authority",
     });
   }
-  const plane = createControlPlane(store, {
+  const plane = createControlPlane(storage.store, {
     busAuth,
-    blobs,
+    blobs: storage.blobs,
     maxBlobBytes,
     maxBlobBytesPerUser,
     maxBodyMemory,
@@ -243,14 +135,14 @@ async function makePlane(
     readiness: async () => [
       await bus.check(),
       ...callout === null ? [] : [{ name: "callout", ...callout.status() }],
-      ...follower === null ? [] : [checkFollower(follower)],
+      ...storage.follower === null ? [] : [checkFollower(storage.follower)],
     ],
-    alarm: () => follower?.alarm ?? null,
+    alarm: () => storage.follower?.alarm ?? null,
+    cluster: () => look(bus, storage, signal),
     ...authorities === null ? {} : { authorities },
-    ...settings.store === "jetstream" ? { cluster: () => look(bus, settings, signal) } : {},
   });
   plane.gauge("unibus_nats_restarts", "Restarts of the nats-server", bus.restarts);
-  if (follower !== null) measureFollower(plane, follower);
+  measureFollower(plane, () => storage.follower);
   if (callout !== null) {
     const count = (name: string, help: string, key: keyof ReturnType<AuthCallout["counts"]>) =>
       plane.gauge(`unibus_bus_${name}`, help, () => callout.counts()[key]);

@@ -18,20 +18,14 @@ import type { Bus } from "./bus.ts";
 import type { BusOptions } from "./managed.ts";
 import { presentOn, type Shown } from "./node/present.ts";
 import { serveAsNode } from "./node/serving.ts";
-import {
-  openLocal,
-  openReplicated,
-  startCallout,
-  startHttp,
-  type Storage,
-  type Surroundings,
-} from "./parts.ts";
+import { startCallout, startHttp, type Surroundings } from "./parts.ts";
 import { preflight, type StartOptions } from "./checks/preflight.ts";
 import { resolveHere } from "../settings/here.ts";
 import type { Given } from "../settings/resolve.ts";
 import { routeSecret } from "../settings/secret.ts";
 import { serviceKeysPath, type Settings } from "../settings/settings.ts";
 import { placed } from "../store/placed.ts";
+import { openLocal, openReplicated, type Storage } from "./storage/storage.ts";
 import { Undo } from "./undo.ts";
 import { startUpkeep } from "./upkeep.ts";
 
@@ -178,9 +172,15 @@ async function serveStore(
   const callout = await startCallout(around, bus, storage.store);
   around.signal.throwIfAborted();
   const http = named(await startHttp(around, bus, storage, callout), around.found.names);
-  const { store, bucket } = around.settings;
-  const served = store === "jetstream" ? bucket ?? "UNIBUS" : null;
-  present({ bucket: served, follower: storage.follower, waiting: null });
+  present({
+    get bucket() {
+      return storage.bucket;
+    },
+    get follower() {
+      return storage.follower;
+    },
+    waiting: null,
+  });
   const forgotten = await forgottenBlobs(around.settings, bus.connection, around.signal);
   if (forgotten !== null) {
     around.log("warn", "blobs.forgotten", {

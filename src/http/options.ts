@@ -62,9 +62,9 @@ export interface ControlPlaneOptions {
   readiness?: () => Promise<readonly HealthCheck[]>;
   /**
    * Reads the status of the cluster that the store is in, for `/v1/status` and the console: with a store
-   * in JetStream, `clusterStatus` of `@unibus/membership`. Default: no cluster is reported.
+   * in JetStream, `clusterStatus` of `@unibus/membership`; null if there is none. Default: null.
    */
-  cluster?: () => Promise<ClusterStatus>;
+  cluster?: () => Promise<ClusterStatus | null>;
   /**
    * Searches users and rooms for admins. Default: that of the store; a store in JetStream has one if it
    * was opened with a follower.

@@ -13,7 +13,7 @@ import { PATHS, type Values } from "../../settings/node.ts";
 import type { Resolved } from "../../settings/resolve.ts";
 import { KEYS } from "../../settings/settings.ts";
 import type { Bus } from "../bus.ts";
-import { presenceOf } from "../follower.ts";
+import { presenceOf } from "../storage/follower.ts";
 
 /** What changes while a server runs. */
 export interface Shown {

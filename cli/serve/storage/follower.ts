@@ -4,16 +4,16 @@
  * @module
  */
 
-import type { HealthCheck } from "../../src/core/model.ts";
-import type { StoreError } from "../../src/core/errors.ts";
-import type { Store } from "../../src/core/store.ts";
-import type { Follower, FollowerState } from "../../src/follower/types.ts";
-import type { ControlPlane } from "../../src/http/options.ts";
-import type { JetStreamOptions } from "../../src/jetstream/mod.ts";
-import type { FollowerPresence } from "../cluster/presence.ts";
-import type { Log } from "../terminal/log.ts";
-import { describeFollower } from "../store/follower.ts";
-import { makeFolder } from "../store/folder.ts";
+import type { HealthCheck } from "../../../src/core/model.ts";
+import type { StoreError } from "../../../src/core/errors.ts";
+import type { Store } from "../../../src/core/store.ts";
+import type { Follower, FollowerState } from "../../../src/follower/types.ts";
+import type { ControlPlane } from "../../../src/http/options.ts";
+import type { JetStreamOptions } from "../../../src/jetstream/mod.ts";
+import type { FollowerPresence } from "../../cluster/presence.ts";
+import type { Log } from "../../terminal/log.ts";
+import { describeFollower } from "../../store/follower.ts";
+import { makeFolder } from "../../store/folder.ts";
 
 /**
  * Opens the store, with a follower beside it if it has a file. After an alarm the store is shut: the
@@ -24,7 +24,7 @@ export async function openBeside(
   file: string | null,
   log: Log,
 ): Promise<{ store: Store; follower: Follower | null }> {
-  const { openFollowed, openJetStream } = await import("../../src/follower/open.ts");
+  const { openFollowed, openJetStream } = await import("../../../src/follower/open.ts");
   if (file === null) return { store: await openJetStream(options), follower: null };
   await makeFolder(file);
   return await openFollowed({
@@ -57,10 +57,13 @@ export function checkFollower(follower: Follower): HealthCheck {
   };
 }
 
-/** Adds a follower's numbers to `/metrics`. */
-export function measureFollower(plane: ControlPlane, follower: Follower): void {
+/** Adds the numbers of the follower to `/metrics`; they are NaN while there is none. */
+export function measureFollower(plane: ControlPlane, follower: () => Follower | null): void {
   const gauge = (name: string, help: string, read: (state: FollowerState) => number) =>
-    plane.gauge(`unibus_follower_${name}`, help, () => read(follower.state()));
+    plane.gauge(`unibus_follower_${name}`, help, () => {
+      const state = follower()?.state();
+      return state === undefined ? NaN : read(state);
+    });
   gauge("position", "Sequence of the stream that the second copy ends at", (it) => it.position);
   gauge("lag", "Messages that the second copy is behind", (it) => it.lag ?? 0);
   gauge("exact", "1 if the second copy lacks nothing up to its position", (it) => +it.exact);

@@ -1,0 +1,138 @@
+/**
+ * Opens the store and the blobs of the server.
+ *
+ * @module
+ */
+
+import { orAbort } from "../../../src/core/async/wait.ts";
+import type { Store } from "../../../src/core/store.ts";
+import type { SwitchingBlobs } from "../../../src/blobs/switch/switching.ts";
+import type { BlobStore } from "../../../src/blobs/types.ts";
+import type { Follower } from "../../../src/follower/types.ts";
+import type { StoreWarning } from "../../../src/jetstream/mod.ts";
+import { isManaged } from "../../settings/guards.ts";
+import { followerPath, type Settings } from "../../settings/settings.ts";
+import { makeFolder } from "../../store/folder.ts";
+import type { Log } from "../../terminal/log.ts";
+import type { Bus } from "../bus.ts";
+import { besides, isEmpty, refuseEmpty, wasMoved } from "../checks/beside.ts";
+import { maxBlobStore } from "../checks/room.ts";
+import type { Surroundings } from "../parts.ts";
+import { openBeside } from "./follower.ts";
+
+/** The storage of the control plane and the blobs; a journey changes where it is. */
+export interface Storage {
+  /** The control plane. */
+  readonly store: Store;
+  /** The blobs. */
+  readonly blobs: SwitchingBlobs;
+  /** The bucket of the control plane; `null` while it is in a file. */
+  bucket: string | null;
+  /** The second copy of the control plane; `null` where none is kept. */
+  follower: Follower | null;
+}
+
+/** Opens the store and the blobs on the local disk; returns null if both are in JetStream. */
+export async function openLocal({ settings, undo, log }: Surroundings): Promise<Storage | null> {
+  if (settings.store === "jetstream") return null;
+  const { openSqlite } = await import("../../../src/sqlite/mod.ts");
+  await makeFolder(settings.db);
+  const store = openSqlite(settings.db);
+  undo.add("store", () => store.close());
+  if (store.created) tellCreated(log, { db: settings.db });
+  const blobs = await switching(await openOnDisk(settings));
+  undo.add("blobs", () => blobs.close());
+  return { store, blobs, bucket: null, follower: null };
+}
+
+/** Opens the blobs on the local disk. */
+export async function openOnDisk(settings: Settings): Promise<BlobStore> {
+  const { openDiskBlobs } = await import("../../../src/blobs/mod.ts");
+  return await openDiskBlobs(settings.storeDir, { reserve: settings.diskReserve });
+}
+
+async function switching(blobs: BlobStore): Promise<SwitchingBlobs> {
+  const { SwitchingBlobs } = await import("../../../src/blobs/switch/switching.ts");
+  return new SwitchingBlobs(blobs);
+}
+
+function tellCreated(log: Log, where: Record<string, string>): void {
+  log("info", "store.created", { ...where, message: "An empty control plane was created" });
+}
+
+/** Interval in milliseconds at which waiting for the cluster is logged. */
+const WAITING_MS = 5_000;
+
+/** Timeout in milliseconds for a cluster to elect a leader. */
+const MAKE_MS = 120_000;
+/** Timeout in milliseconds for reading the bucket's number of copies. */
+const FIND_MS = 30_000;
+
+/**
+ * Opens the store and the blobs in JetStream.
+ *
+ * @param around The surroundings
+ * @param bus The connected bus
+ * @param how Whether to create the bucket, and even beside another store
+ */
+export async function openReplicated(
+  { settings, undo, log, signal }: Surroundings,
+  { connection, fileStore }: Bus,
+  { isNew, create }: { isNew: boolean; create: boolean },
+): Promise<Storage> {
+  const bucket = settings.bucket ?? "UNIBUS";
+  // Only for new buckets: a start must not undo a `cluster scale`.
+  const replicas = settings.replicas === null ? {} : { replicas: settings.replicas, resize: false };
+  const { openObjectBlobs } = await import("../../../src/blobs/mod.ts");
+  const { findStream } = await import("../../../src/jetstream/cluster/copies.ts");
+  const waiting = setInterval(() => log("info", "store.waiting", { bucket }), WAITING_MS);
+  const beside = isNew || !create ? [] : await besides(settings);
+  try {
+    if (beside.length > 0) {
+      const there = await findStream(connection, `KV_${bucket}`, Date.now() + MAKE_MS, signal);
+      if (there === null) refuseEmpty(settings, beside);
+    }
+    const options = {
+      connection,
+      bucket,
+      create,
+      ...replicas,
+      signal,
+      onWarning: ({ code, message }: StoreWarning) => {
+        // Our own nats-server syncs each write.
+        if (isManaged(settings) && code !== "other_replicas") return;
+        log("warn", `store.${code}`, { message });
+      },
+    };
+    const { store, follower } = await orAbort(
+      openBeside(options, followerPath(settings), log),
+      signal,
+      ({ store }) => void store.close(),
+    );
+    undo.add("store", () => store.close());
+    if (store.created) tellCreated(log, { bucket });
+    // Another node without such data may have created the bucket.
+    const isShut = (follower?.alarm ?? null) !== null;
+    if (
+      !isShut && beside.length > 0 && await isEmpty(store) && !await wasMoved(connection, bucket)
+    ) {
+      refuseEmpty(settings, beside);
+    }
+    // A new bucket for blobs gets as many copies as the control plane has.
+    const control = await findStream(connection, `KV_${bucket}`, Date.now() + FIND_MS, signal);
+    const blobs = await switching(
+      await openObjectBlobs({
+        connection,
+        bucket: `${bucket}_BLOBS`,
+        maxBytes: maxBlobStore(fileStore, settings),
+        replicas: control?.config.num_replicas ?? settings.replicas ?? 1,
+        resize: false,
+        signal,
+      }),
+    );
+    undo.add("blobs", () => blobs.close());
+    return { store, blobs, bucket, follower };
+  } finally {
+    clearInterval(waiting);
+  }
+}
