@@ -17,7 +17,7 @@ import { hasConsole, isPublic } from "../settings/guards.ts";
 import type { Log } from "../terminal/log.ts";
 import type { Settings } from "../settings/settings.ts";
 import { checkFollower, measureFollower } from "./storage/follower.ts";
-import type { Storage } from "./storage/storage.ts";
+import type { Storage } from "./storage/types.ts";
 import type { Undo } from "./undo.ts";
 
 /** What the components need. */

@@ -25,7 +25,8 @@ import type { Given } from "../settings/resolve.ts";
 import { routeSecret } from "../settings/secret.ts";
 import { serviceKeysPath, type Settings } from "../settings/settings.ts";
 import { placed } from "../store/placed.ts";
-import { openLocal, openReplicated, type Storage } from "./storage/storage.ts";
+import { openLocal, openReplicated } from "./storage/storage.ts";
+import type { Storage } from "./storage/types.ts";
 import { Undo } from "./undo.ts";
 import { startUpkeep } from "./upkeep.ts";
 

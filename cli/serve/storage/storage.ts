@@ -5,10 +5,8 @@
  */
 
 import { orAbort } from "../../../src/core/async/wait.ts";
-import type { Store } from "../../../src/core/store.ts";
 import type { SwitchingBlobs } from "../../../src/blobs/switch/switching.ts";
 import type { BlobStore } from "../../../src/blobs/types.ts";
-import type { Follower } from "../../../src/follower/types.ts";
 import type { StoreWarning } from "../../../src/jetstream/mod.ts";
 import { isManaged } from "../../settings/guards.ts";
 import { followerPath, type Settings } from "../../settings/settings.ts";
@@ -19,18 +17,7 @@ import { besides, isEmpty, refuseEmpty, wasMoved } from "../checks/beside.ts";
 import { maxBlobStore } from "../checks/room.ts";
 import type { Surroundings } from "../parts.ts";
 import { openBeside } from "./follower.ts";
-
-/** The storage of the control plane and the blobs; a journey changes where it is. */
-export interface Storage {
-  /** The control plane. */
-  readonly store: Store;
-  /** The blobs. */
-  readonly blobs: SwitchingBlobs;
-  /** The bucket of the control plane; `null` while it is in a file. */
-  bucket: string | null;
-  /** The second copy of the control plane; `null` where none is kept. */
-  follower: Follower | null;
-}
+import type { Storage } from "./types.ts";
 
 /** Opens the store and the blobs on the local disk; returns null if both are in JetStream. */
 export async function openLocal({ settings, undo, log }: Surroundings): Promise<Storage | null> {
