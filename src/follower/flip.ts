@@ -17,11 +17,18 @@ import {
   tryWriting,
 } from "../sqlite/file/file.ts";
 import { missing } from "../sqlite/file/leftovers.ts";
-import { type FileRole, readRole, setGeneration, setRole } from "../sqlite/file/role.ts";
-import { createChecks, migrate, schemaVersion, setMeta } from "../sqlite/file/schema.ts";
+import {
+  type FileRole,
+  readRole,
+  setGeneration,
+  setJourney,
+  setRole,
+} from "../sqlite/file/role.ts";
+import { createChecks, getMeta, migrate, schemaVersion, setMeta } from "../sqlite/file/schema.ts";
 import { checkFile } from "./file/check.ts";
 import { parseAlarm } from "./stream/alarms.ts";
 import type { Held } from "./file/messages.ts";
+import { JOURNEY, LEFT } from "./file/notes.ts";
 import { lockOf } from "./file/prepare.ts";
 import { reading } from "./file/reading.ts";
 
@@ -113,7 +120,14 @@ export function lockApplier(path: string): DatabaseSync {
  *
  * @throws {StoreError} `refused`; `corrupt`: the file is damaged
  */
-export function requireComplete({ path, db, held }: StillFile, force = false): void {
+export function requireComplete(file: StillFile, force = false): void {
+  requireWhole(file, force);
+  const { path, db, held } = file;
+  checkFile(db, path, held);
+}
+
+/** As {@link requireComplete}, of a file whose contents were checked. */
+export function requireWhole({ path, db, held }: StillFile, force = false): void {
   const refuse = (field: string, found: string, hint: string) => {
     throw new StoreError("refused", `Checking ${path}: ${found}`, { field, hint });
   };
@@ -138,7 +152,10 @@ export function requireComplete({ path, db, held }: StillFile, force = false): v
       "--force takes the file as the copy that is right",
     );
   }
-  checkFile(db, path, held);
+  const left = getMeta(db, LEFT);
+  if (left !== null && !force) {
+    refuse("moved", left, "--force takes the file, and a second control plane begins");
+  }
 }
 
 /** What a flip sets. */
@@ -147,6 +164,8 @@ export interface FlipOptions {
   generation: number;
   /** Identity of the control plane. Default: the file's own. */
   storeId?: string | undefined;
+  /** The live move that flips it. Default: none. */
+  journey?: string;
 }
 
 /**
@@ -155,7 +174,10 @@ export interface FlipOptions {
  *
  * @returns The rooms whose changes were undone
  */
-export function flip({ path, db }: StillFile, { generation, storeId }: FlipOptions): string[] {
+export function flip(
+  { path, db }: StillFile,
+  { generation, storeId, journey }: FlipOptions,
+): string[] {
   try {
     const undone = transaction(db, "BEGIN IMMEDIATE", () => {
       const rooms = db.prepare("SELECT room_id, op FROM follower_pending").all();
@@ -169,6 +191,9 @@ export function flip({ path, db }: StillFile, { generation, storeId }: FlipOptio
       createChecks(db);
       setRole(db, "primary", null);
       setGeneration(db, generation);
+      if (journey !== undefined) setJourney(db, journey);
+      setMeta(db, JOURNEY, null);
+      setMeta(db, LEFT, null);
       if (storeId !== undefined) setMeta(db, "store_id", storeId);
       run(db, "DELETE FROM follower");
       return rooms.map(({ room_id }) => String(room_id));

@@ -6,11 +6,16 @@
 
 import { type JetStreamOptions, openBucket } from "../jetstream/mod.ts";
 import type { Bucket } from "../jetstream/log/bucket.ts";
+import { leftBucket } from "../jetstream/log/marked.ts";
+import { readMarker } from "../jetstream/log/marker.ts";
 import { showServers } from "../nats/connection/connect.ts";
 import { absolute } from "../sqlite/file/file.ts";
 import { openFile } from "./file/prepare.ts";
 import { FileFollower, type Parts } from "./follower.ts";
 import type { Follower, FollowOptions } from "./types.ts";
+
+/** How long reading the mark may take, milliseconds. */
+const MARK_MS = 5000;
 
 /**
  * Follows a control plane in a JetStream bucket: keeps a SQLite file current with it. The file has the
@@ -23,7 +28,7 @@ import type { Follower, FollowOptions } from "./types.ts";
  * @param options The bucket, and the file
  * @returns The follower; close it when done
  * @throws {StoreError} `not_found`: no such bucket; `refused`: the file is a primary, moved or follows
- * another bucket; `unavailable`; `unsupported`; `aborted`
+ * another bucket, or the control plane has left the bucket; `unavailable`; `unsupported`; `aborted`
  *
  * @example
  * ```ts ignore
@@ -45,6 +50,14 @@ export async function followStore(options: FollowOptions): Promise<Follower> {
     resize: false,
     signal: signal ?? nats.signal,
   });
+  try {
+    const { marker, revision } = await readMarker(bucket, Date.now() + MARK_MS);
+    if (marker?.moved !== undefined) throw leftBucket(`Following bucket ${bucket.name}`, marker);
+    bucket.mark.begin(marker ?? {}, revision);
+  } catch (error) {
+    await end();
+    throw error;
+  }
   return await follow(bucket, nats, options, { guards: false, end });
 }
 

@@ -18,6 +18,7 @@ import { compareStream, isRestored, wasAwayTooLong } from "./stream/compare.ts";
 import { fenceValue } from "./stream/digests.ts";
 import type { Thread } from "./file/thread.ts";
 import type { Held } from "./file/messages.ts";
+import { JOURNEY, LEFT } from "./file/notes.ts";
 import { Probes } from "./stream/probes.ts";
 import type { Follower, FollowerState } from "./types.ts";
 import { Waiters } from "./waiters.ts";
@@ -82,6 +83,7 @@ export class FileFollower implements Follower, Witness {
     this.#doubts = onDoubt === undefined
       ? null
       : new Doubts(bucket, { compare: () => this.#settle(), onDoubt });
+    bucket.mark.onMoved((moved) => this.#leave(moved));
   }
 
   get alarm(): StoreError | null {
@@ -153,6 +155,14 @@ export class FileFollower implements Follower, Witness {
     return this.state();
   }
 
+  /** Adds up the file's hashes, and notes that a live move makes it the control plane. */
+  async prepare(journey: string): Promise<boolean> {
+    const { thread } = this.#parts;
+    if (!await thread.ask("isSummed", undefined)) return false;
+    await thread.ask("note", { key: JOURNEY, value: journey });
+    return true;
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -222,6 +232,7 @@ export class FileFollower implements Follower, Witness {
       onFailure: (error) => this.#fail(error),
     });
     this.#applier = applier;
+    if (!bucket.mark.wasMoved) await thread.ask("note", { key: LEFT, value: null });
     await applier.start();
     if (this.#applier !== applier) return;
     this.#probes = new Probes(bucket, applier, {
@@ -273,8 +284,25 @@ export class FileFollower implements Follower, Witness {
     onAlarm(error);
   }
 
-  #fail(error: unknown): void {
+  /** The control plane has left the bucket: there is nothing to follow. */
+  #leave(moved: StoreError): void {
     if (this.#closed || this.#alarm !== null) return;
+    this.#failure = moved;
+    this.#doubts?.stop();
+    this.#again.stop();
+    this.#stop();
+    this.#waiters.fail(moved);
+    const { thread } = this.#parts;
+    const left = async () => {
+      await thread.ask("rollback", undefined);
+      await thread.ask("note", { key: LEFT, value: moved.message });
+    };
+    // Another process that applies notes it too.
+    left().catch(() => {}).finally(() => thread.close());
+  }
+
+  #fail(error: unknown): void {
+    if (this.#closed || this.#alarm !== null || this.#parts.bucket.mark.moved !== null) return;
     this.#stop();
     this.#failure = toStoreError(error, `Following in ${this.path}`);
     this.#later(this.#pause, () => this.#apply());

@@ -17,6 +17,7 @@ import { Bucket } from "./log/bucket.ts";
 import { fsyncState } from "./log/fsync.ts";
 import { readMarker, refuseInProgress } from "./log/marker.ts";
 import { checkServer, ensureStream } from "./log/stream.ts";
+import { watchMark, whyNobody } from "./moved.ts";
 
 /** A warning for the operator; the store works. */
 export interface StoreWarning {
@@ -157,12 +158,19 @@ export async function openBeside(
   const opTimeout = integer("opTimeout", options.opTimeout ?? 5000, 1, 600_000);
   const maxStaleness = integer("maxStaleness", options.maxStaleness ?? 5000, 500, 600_000);
   const maxMembers = integer("maxCachedMembers", options.maxCachedMembers ?? 200_000, 0, 1e9);
-  const { bucket, end } = await openBucket(options);
+  const { bucket, end: disconnect } = await openBucket(options);
+  const unwatch = watchMark(bucket);
+  const end = async () => {
+    unwatch();
+    await disconnect();
+  };
   let beside: Beside;
   try {
     const read = await readMarker(bucket, Date.now() + opTimeout);
     if (options.allowInProgress !== true) refuseInProgress(bucket, read);
+    bucket.onNobody = whyNobody(bucket);
     bucket.generation = read.marker?.generation ?? 0;
+    bucket.mark.begin(read.marker ?? {}, read.revision);
     if (options.onWarning !== undefined) await warn(options.onWarning, options.monitorUrl);
     beside = await attach(bucket);
   } catch (error) {

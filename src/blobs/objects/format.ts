@@ -26,6 +26,8 @@ export class ObjectSubjects {
   readonly chunks: string;
   /** All descriptions. */
   readonly metas: string;
+  /** The only subject of a bucket whose writers are stopped; nobody writes to it. */
+  readonly frozen: string;
   readonly #prefix: string;
 
   constructor(bucket: string) {
@@ -34,6 +36,7 @@ export class ObjectSubjects {
     this.#prefix = `$O.${bucket}`;
     this.chunks = `${this.#prefix}.C.>`;
     this.metas = `${this.#prefix}.M.>`;
+    this.frozen = `${this.#prefix}.F`;
   }
 
   /** Returns the subject of one object's chunks. */

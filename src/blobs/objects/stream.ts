@@ -23,6 +23,8 @@ import {
   apiCode,
   ask,
   CODE,
+  InFlight,
+  isNobody,
   left,
   manage,
   orNone,
@@ -34,6 +36,8 @@ import { type ObjectInfo, ObjectSubjects } from "./format.ts";
 
 /** Milliseconds for one try: a request sent while there is no leader is dropped. */
 const TRY_TIMEOUT = 2000;
+/** How long looking for the reason of a refused write may take, milliseconds. */
+const LOOK = 500;
 
 /** A stored message. */
 export interface Message {
@@ -169,8 +173,19 @@ export class ObjectStream {
     options: Partial<JetStreamPublishOptions>,
     what: string,
   ): Promise<number> {
-    const { seq } = await answered(this.nc, what, this.#js.publish(subject, payload, options));
-    return seq;
+    try {
+      const { seq } = await answered(this.nc, what, this.#js.publish(subject, payload, options));
+      return seq;
+    } catch (error) {
+      if (!isNobody(error) || !await this.#isFrozen()) throw error;
+      const { bucket } = this.subjects;
+      throw new InFlight(`bucket ${bucket} takes no blobs while the control plane moves to a file`);
+    }
+  }
+
+  async #isFrozen(): Promise<boolean> {
+    const info = await this.info(Date.now() + LOOK).catch(() => null);
+    return info?.config.subjects?.includes(this.subjects.frozen) ?? false;
   }
 
   /** Reads one message at the leader: a subject's last, or its first from a sequence on. */

@@ -134,6 +134,8 @@ export interface Work {
   count: [{ prefix: string; since: number }, number];
   /** Stores why the stream is not what it was, where this thread applies; drops what was not committed. */
   alarm: [string | null, void];
+  /** Notes something in the file durably, with all that was committed; `null` removes it. */
+  note: [{ key: string; value: string | null }, void];
   /** Closes the file and lets go of the lock. */
   close: [undefined, void];
 }

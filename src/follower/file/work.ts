@@ -192,6 +192,14 @@ export function work(
       rollback();
       db.prepare("UPDATE follower SET alarm = ?").run(text);
     },
+    note: ({ key, value }) => {
+      if (locked === null || db.isTransaction) throw new Error("the file is being written");
+      // With what was committed before, on the disk.
+      db.exec("PRAGMA synchronous = FULL");
+      if (value === null) db.prepare("DELETE FROM meta WHERE key = ?").run(key);
+      else db.prepare("INSERT OR REPLACE INTO meta VALUES (?, ?)").run(key, value);
+      db.exec("PRAGMA synchronous = NORMAL");
+    },
     close: () => {
       // What is in an open transaction goes with it.
       db.close();

@@ -27,7 +27,7 @@ import { within } from "../../core/async/wait.ts";
 import { BATCH_LIMIT, type Bucket, MARKER_TTL_SECONDS } from "../log/bucket.ts";
 import { Feed } from "../log/feed.ts";
 import type { Fence } from "../log/fence.ts";
-import { FENCE_KEY, userKey } from "../records/keys.ts";
+import { FENCE_KEY, MARKER_KEY, userKey } from "../records/keys.ts";
 import { isStillOpened, lossOf, quorumAge, streamInfo } from "../log/stream.ts";
 import { decodeUser } from "../records/values.ts";
 import { View } from "./view.ts";
@@ -220,7 +220,7 @@ export class Cache {
   #isFresh(): boolean {
     const { freshAt, freshWall } = this.#view;
     const { maxStaleness } = this.#options;
-    if (this.#bucket.alarm !== null) return false;
+    if (this.#bucket.alarm !== null || this.#bucket.mark.moved !== null) return false;
     return performance.now() - freshAt <= maxStaleness && Date.now() - freshWall <= maxStaleness;
   }
 
@@ -249,8 +249,13 @@ export class Cache {
 
   async #read(signPub: string, deadline: number): Promise<User | null> {
     const key = userKey(signPub);
-    const entry = (await this.#fence.read([key], deadline)).get(key);
-    return entry === undefined ? null : decodeUser(key, signPub, entry.data);
+    const found = await this.#fence.read([key, MARKER_KEY], deadline);
+    const mark = found.get(MARKER_KEY);
+    // Without a feed nothing else tells that the control plane has left the bucket.
+    if (mark !== undefined) this.#bucket.mark.notice(mark);
+    const entry = found.get(key);
+    if (entry === undefined || this.#bucket.mark.moved !== null) return null;
+    return decodeUser(key, signPub, entry.data);
   }
 
   #wake(): void {

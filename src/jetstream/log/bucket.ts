@@ -20,10 +20,12 @@ import { type NatsConnection, nuid } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
 import { FENCE_KEY } from "../records/keys.ts";
 import { directGet, endedBy, leaderGet, type LeaderQuery } from "./direct.ts";
+import { Marked } from "./marked.ts";
 import {
   Ambiguous,
   answered,
   InFlight,
+  isNobody,
   left,
   publish,
   rawHeaders,
@@ -113,6 +115,10 @@ export class Bucket {
   isNew = false;
   /** The generation of the control plane in it, as its mark said when it was opened. */
   generation = 0;
+  /** What is known of its mark. */
+  readonly mark: Marked;
+  /** Called when nobody took a write: throws the reason, if it is known. */
+  onNobody: (() => Promise<void>) | null = null;
   /** Set when the stream was found to be a different one: nothing is read or written then. */
   loss: string | null = null;
   /** Set when a follower found that the stream lost or changed something: as with {@link loss}. */
@@ -127,9 +133,10 @@ export class Bucket {
   readonly #waiting: (() => void)[] = [];
   #isClustered = true;
 
-  constructor(nc: NatsConnection, name: string) {
+  constructor(nc: NatsConnection, name: string, mark: Marked = new Marked(name)) {
     this.nc = nc;
     this.name = name;
+    this.mark = mark;
     this.stream = `KV_${name}`;
     this.#prefix = `$KV.${name}.`;
     this.#js = jetstream(nc);
@@ -137,8 +144,9 @@ export class Bucket {
 
   /** Returns the same bucket for another user: what is refused to one is not refused to the other. */
   beside(): Bucket {
-    const bucket = new Bucket(this.nc, this.name);
+    const bucket = new Bucket(this.nc, this.name, this.mark);
     bucket.created = this.created;
+    bucket.onNobody = this.onNobody;
     return bucket;
   }
 
@@ -322,11 +330,21 @@ export class Bucket {
   }
 
   /** Sends a message and waits for its acknowledgement. */
-  #send(write: Write, lines: string, timeout: number, what: string): Promise<PubAck> {
+  async #send(
+    write: Write,
+    lines: string,
+    timeout: number,
+    what: string,
+  ): Promise<PubAck> {
     const headers = rawHeaders(lines + this.#lines(write));
     const value = write.value ?? "";
     const ack = this.#js.publish(this.subject(write.key), value, { headers, timeout });
-    return answered(this.nc, what, ack);
+    try {
+      return await answered(this.nc, what, ack);
+    } catch (error) {
+      if (isNobody(error)) await this.onNobody?.();
+      throw error;
+    }
   }
 
   async #publishBatch(
@@ -377,6 +395,7 @@ export class Bucket {
   #refuseLost(): void {
     if (this.loss !== null) throw new StoreError("unavailable", this.loss);
     if (this.alarm !== null) throw this.alarm;
+    if (this.mark.moved !== null) throw this.mark.moved;
     if (this.inDoubt) {
       throw new InFlight("the server was away: its stream is being compared with the follower");
     }

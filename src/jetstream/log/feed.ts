@@ -22,7 +22,7 @@ import { within } from "../../core/async/wait.ts";
 import { StoreError } from "../../core/errors.ts";
 import type { Bucket, Entry } from "./bucket.ts";
 import { isWrittenSince } from "./fence.ts";
-import { FENCE_KEY } from "../records/keys.ts";
+import { FENCE_KEY, MARKER_KEY } from "../records/keys.ts";
 import { CHANGE_TIMEOUT, manage, publish, subscribe, Transient, wait } from "./wire.ts";
 
 /** Options of a feed. */
@@ -284,10 +284,9 @@ export class Feed {
     this.#message = msg;
     this.#pending = Number(tokens[at + 3]);
     try {
-      this.#options.onEntry(
-        { key: this.#bucket.key(msg.subject), revision, data: msg.data },
-        this.#pending,
-      );
+      const key = this.#bucket.key(msg.subject);
+      if (key === MARKER_KEY) this.#bucket.mark.notice({ revision, data: msg.data });
+      this.#options.onEntry({ key, revision, data: msg.data }, this.#pending);
     } catch (error) {
       this.#end(error);
     }

@@ -10,6 +10,7 @@ import type { Counts, Kind } from "../../core/model.ts";
 import { alive, type Bucket, revisionOf } from "./bucket.ts";
 import { isWrittenSince } from "./fence.ts";
 import { MARKER_KEY } from "../records/keys.ts";
+import { leftBucket, type Moved } from "./marked.ts";
 import { streamInfo } from "./stream.ts";
 import { whenStuck } from "./stuck.ts";
 import { parseValue, VALUE_VERSION } from "../records/values.ts";
@@ -47,15 +48,17 @@ export interface Marker {
   calledOff?: string;
   /** Where the control plane went from here; `state` stays `in_progress` then, so that nobody opens it. */
   moved?: Moved;
+  /** A live move out of the bucket that has begun. */
+  shrink?: Shrink;
 }
 
-/** The file to which a control plane moved from a bucket. */
-export interface Moved {
-  /** The node. */
+/** A live move out of the bucket that has begun and can still be called off. */
+export interface Shrink {
+  /** The move. */
+  journey: string;
+  /** The node that it moves to. */
   node: string;
-  /** Path of the file there. */
-  db: string;
-  /** When, ISO 8601. */
+  /** When it began, ISO 8601. */
   at: string;
 }
 
@@ -137,6 +140,7 @@ function setMarker(
   condition: { expect: number; lastSequence?: number },
   deadline: number,
 ): Promise<number> {
+  if (marker?.journey !== undefined) bucket.mark.own(marker.journey);
   const value = marker && JSON.stringify({ v: VALUE_VERSION, ...marker });
   const write = { key: MARKER_KEY, value, ...condition };
   return bucket.commit([write], deadline, { onOpen: whenStuck(bucket) });
@@ -148,15 +152,6 @@ function setMarker(
  */
 export function guardOf(revision: number): { guard: { key: string; revision: number } } {
   return { guard: { key: MARKER_KEY, revision } };
-}
-
-/** Creates the error for a bucket whose control plane is in a file now. */
-export function movedAway(bucket: Bucket, { node, db, at }: Moved): StoreError {
-  return new StoreError(
-    "refused",
-    `Opening bucket ${bucket.name}: its control plane moved to ${db} on node ${node} at ${at}`,
-    { field: "moved", hint: `use node ${node}, or run membershipd grow there` },
-  );
 }
 
 /** What an incomplete marker of each kind is about, and how to continue. */
@@ -172,7 +167,7 @@ const INCOMPLETE: Record<Marker["by"], [what: string, how: string]> = {
 /** Creates the error for a bucket with an incomplete move or import, or whose control plane moved away. */
 export function incompleteOf(bucket: Bucket, { marker }: ReadMarker): StoreError | null {
   if (marker?.state !== "in_progress") return null;
-  if (marker.moved !== undefined) return movedAway(bucket, marker.moved);
+  if (marker.moved !== undefined) return leftBucket(`Opening bucket ${bucket.name}`, marker);
   const [what, hint] = INCOMPLETE[marker.by];
   return new StoreError(
     "in_progress",

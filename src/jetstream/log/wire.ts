@@ -150,6 +150,12 @@ export function ofConnection(nc: NatsConnection, cause: unknown): Error {
   return new Transient(text, { cause });
 }
 
+/** Whether no stream took a message: there is no leader, or the subject belongs to no stream. */
+export function isNobody(error: unknown): boolean {
+  const inner = rootOf(error);
+  return inner instanceof errors.NoRespondersError;
+}
+
 /** Unwraps errors of the libraries, such as a request's error or "JetStream is not enabled". */
 function rootOf(cause: unknown): unknown {
   let root = cause;

@@ -86,6 +86,11 @@ export function setGeneration(db: DatabaseSync, generation: number): void {
   db.prepare("UPDATE file_role SET generation = ?, journey = NULL").run(generation);
 }
 
+/** Sets the live move by which the control plane came to a database. */
+export function setJourney(db: DatabaseSync, journey: string): void {
+  db.prepare("UPDATE file_role SET journey = ?").run(journey);
+}
+
 /** Describes a bucket for people. */
 function showPlace({ bucket, servers }: Place): string {
   return `bucket ${bucket}${servers.length === 0 ? "" : ` on ${servers.join(", ")}`}`;

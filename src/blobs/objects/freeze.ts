@@ -1,0 +1,42 @@
+/**
+ * Stops all writers of a bucket of blobs at the server, and lets them go on.
+ *
+ * @module
+ */
+
+import type { NatsConnection } from "@nats-io/transport-node";
+import type { Connection } from "../../nats/connection/connect.ts";
+import { setSubjects } from "../../jetstream/freeze.ts";
+import { ObjectSubjects } from "./format.ts";
+
+/** The bucket of blobs whose writers are stopped. */
+export interface FreezeBlobsOptions {
+  /** The connection. */
+  connection: Connection;
+  /** The bucket. Default `UNIBUS_BLOBS`. */
+  bucket?: string;
+  /** Milliseconds until it is given up. Default 5,000. */
+  timeout?: number;
+}
+
+/**
+ * Stops all writers of a bucket of blobs: nothing is put or deleted until {@link thawObjectBlobs}. When
+ * this fails it is not known whether they are stopped.
+ */
+export async function freezeObjectBlobs(options: FreezeBlobsOptions): Promise<void> {
+  await change(options, ({ frozen }) => [frozen]);
+}
+
+/** Lets the writers of a bucket of blobs go on. */
+export async function thawObjectBlobs(options: FreezeBlobsOptions): Promise<void> {
+  await change(options, ({ chunks, metas }) => [chunks, metas]);
+}
+
+async function change(
+  { connection, bucket = "UNIBUS_BLOBS", timeout = 5000 }: FreezeBlobsOptions,
+  to: (subjects: ObjectSubjects) => string[],
+): Promise<void> {
+  const subjects = new ObjectSubjects(bucket);
+  const nc = connection as NatsConnection;
+  await setSubjects(nc, subjects.stream, to(subjects), Date.now() + timeout);
+}

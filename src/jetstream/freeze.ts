@@ -1,0 +1,65 @@
+/**
+ * Stops all writers of a bucket at the server, and lets them go on: the stream then takes only the keys
+ * of `meta`, so no client can write a record, whatever its version and whatever it believes.
+ *
+ * @module
+ */
+
+import type { JetStreamManager, StreamInfo } from "@nats-io/jetstream";
+import { type NatsConnection, nuid } from "@nats-io/transport-node";
+import type { Bucket } from "./log/bucket.ts";
+import { type ReadMarker, writeMarker } from "./log/marker.ts";
+import { CHANGE_TIMEOUT, manage, retry } from "./log/wire.ts";
+import { FENCE_KEY } from "./records/keys.ts";
+
+/** Whether the writers of a bucket are stopped. */
+export function isFrozen(bucket: Bucket, { config: { subjects } }: StreamInfo): boolean {
+  return !subjects?.includes(bucket.subject(">"));
+}
+
+/** Sets the subjects of a stream. */
+export async function setSubjects(
+  nc: NatsConnection,
+  stream: string,
+  subjects: string[],
+  deadline: number,
+): Promise<void> {
+  const update = (jsm: JetStreamManager) => jsm.streams.update(stream, { subjects });
+  await manage(nc, `Set the subjects of stream ${stream}`, update, {
+    deadline,
+    tryTimeout: CHANGE_TIMEOUT,
+  });
+}
+
+/**
+ * Stops all writers, then writes a fence; returns its sequence. Nothing but `meta` is stored behind it.
+ * When this fails it is not known whether the writers are stopped.
+ */
+export async function freezeWriters(bucket: Bucket, deadline: number): Promise<number> {
+  await setSubjects(bucket.nc, bucket.stream, [bucket.subject("meta.>")], deadline);
+  return await retry("Write a fence", deadline, () => {
+    return bucket.put(FENCE_KEY, nuid.next(), deadline);
+  });
+}
+
+/** Lets the writers go on. */
+export async function thawWriters(bucket: Bucket, deadline: number): Promise<void> {
+  await setSubjects(bucket.nc, bucket.stream, [bucket.subject(">")], deadline);
+}
+
+/**
+ * Calls off a move out of the bucket: writes the mark, so that the mark of the move can no longer be
+ * written, and lets the writers go on. Only a write settles what became of a mark that was sent.
+ *
+ * @throws {StoreError} conflict: the mark was written meanwhile, for example by the move
+ */
+export async function callOff(
+  bucket: Bucket,
+  { marker, revision }: ReadMarker,
+  deadline: number,
+): Promise<number> {
+  const { shrink: _, ...rest } = marker!;
+  const written = await writeMarker(bucket, rest, revision, deadline);
+  await thawWriters(bucket, deadline);
+  return written;
+}

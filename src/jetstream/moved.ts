@@ -1,0 +1,80 @@
+/**
+ * How an open bucket learns that its writers are stopped, and that its control plane has left it.
+ *
+ * @module
+ */
+
+import { watchStatus } from "../nats/connection/watch.ts";
+import { callOff, isFrozen } from "./freeze.ts";
+import type { Bucket } from "./log/bucket.ts";
+import { readMarker } from "./log/marker.ts";
+import { streamInfo } from "./log/stream.ts";
+import { CHANGE_TIMEOUT, InFlight, subscribe, wait } from "./log/wire.ts";
+import { MARKER_KEY } from "./records/keys.ts";
+
+/** Milliseconds after which a bucket that a process which is gone left frozen is thawed. */
+const ABANDONED = 15_000;
+/** How long looking for the reason of a refused write may take, milliseconds. */
+const LOOK = 500;
+/** Pauses before the mark is read after somebody sent one, milliseconds: it may take a moment to be stored. */
+const PAUSES = [0, 100, 500];
+
+/**
+ * Looks at the mark whenever somebody sends one, and when the connection is back; returns a function
+ * that ends it. For a store whose cache is not loaded: a feed sees the mark by itself.
+ */
+export function watchMark(bucket: Bucket): () => void {
+  const ending = new AbortController();
+  const look = async () => {
+    for (const pause of PAUSES) {
+      await wait(pause, ending.signal);
+      if (bucket.mark.moved !== null) return;
+      const entry = await bucket.get(MARKER_KEY, Date.now() + LOOK).catch(() => null);
+      if (entry !== null) bucket.mark.notice(entry);
+    }
+  };
+  const lookSoon = () => void look().catch(() => {});
+  const sub = subscribe(bucket.nc, bucket.subject(MARKER_KEY), {
+    callback(error) {
+      if (error === null) lookSoon();
+    },
+  });
+  const unwatch = watchStatus(bucket.nc, (type) => {
+    if (type === "reconnect") lookSoon();
+  });
+  return () => {
+    ending.abort();
+    sub.unsubscribe();
+    unwatch();
+  };
+}
+
+/**
+ * Creates what a bucket does when nobody takes its writes: finds out whether its writers are stopped,
+ * and whether its control plane has left it. A bucket that was left frozen by a process that is gone
+ * is thawed.
+ *
+ * @param abandoned Milliseconds after which it counts as gone
+ */
+export function whyNobody(bucket: Bucket, abandoned = ABANDONED): () => Promise<void> {
+  let frozen = { revision: -1, since: 0 };
+  return async () => {
+    const info = await streamInfo(bucket, Date.now() + LOOK).catch(() => null);
+    // Without a leader nobody takes a write either.
+    if (info === null || !isFrozen(bucket, info)) return;
+    const entry = await bucket.get(MARKER_KEY, Date.now() + LOOK);
+    if (entry !== null) bucket.mark.notice(entry);
+    if (bucket.mark.moved !== null) throw bucket.mark.moved;
+    const read = await readMarker(bucket, Date.now() + LOOK);
+    const now = performance.now();
+    if (frozen.revision !== read.revision) frozen = { revision: read.revision, since: now };
+    const isOurs = read.marker?.state === "complete" && read.marker.moved === undefined;
+    if (isOurs && now - frozen.since > abandoned) {
+      await callOff(bucket, read, Date.now() + CHANGE_TIMEOUT);
+      return;
+    }
+    throw new InFlight(
+      `bucket ${bucket.name} takes no writes while its control plane moves to a file`,
+    );
+  };
+}
