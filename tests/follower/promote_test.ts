@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
-import { followStore, openJetStream, openSqlite, promoteFollower } from "../../mod.ts";
+import { followStore, isStoreError, openJetStream, openSqlite, promoteFollower } from "../../mod.ts";
 import { backupFollower } from "../../src/follower/backup.ts";
+import { openStill, requireComplete } from "../../src/follower/flip.ts";
 import { repairStream } from "../../src/follower/repair/repair.ts";
 import { roleOf } from "../../src/sqlite/file/role.ts";
 import { testServer } from "../helpers/nats.ts";
@@ -179,3 +181,23 @@ for (
       assert.equal(roleOf(at.db).role, "follower");
     }));
 }
+
+Deno.test("a file with a row that SQLite cannot read is corrupt", () =>
+  inDir(async (dir) => {
+    await using at = await followed(dir);
+    const whole = await readFile(at.db);
+    const db = `${dir}/g.db`;
+    let unreadable = 0;
+    // Sizes of values, among others, of the rows in one page.
+    for (let i = 6 * 4096 - 220; i < 6 * 4096; i++) {
+      await writeFile(db, Buffer.from(whole).fill(0xff, i, i + 1));
+      try {
+        using file = openStill(db);
+        requireComplete(file);
+      } catch (error) {
+        assert.ok(isStoreError(error, "corrupt"), String(error));
+        if (/malformed/.test(String(error.cause))) unreadable++;
+      }
+    }
+    assert.ok(unreadable > 0);
+  }));

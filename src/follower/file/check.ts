@@ -10,6 +10,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
 import { isIndex, parseKey } from "../../jetstream/records/keys.ts";
 import { decodeRecord, decodeRoom } from "../../jetstream/records/values.ts";
+import { toStoreError } from "../../sqlite/file/errors.ts";
 import { checkHealth } from "../../sqlite/health.ts";
 import { countRecords } from "../../sqlite/rows.ts";
 import { canonicalOf } from "./changes.ts";
@@ -23,6 +24,15 @@ import { valuesOf } from "./values.ts";
  * @throws {StoreError} `corrupt`: the first problem found
  */
 export function checkFile(db: DatabaseSync, path: string, held: Held): void {
+  try {
+    check(db, path, held);
+  } catch (error) {
+    // A page that SQLite cannot read ends the check itself.
+    throw toStoreError(error, `Checking ${path}`);
+  }
+}
+
+function check(db: DatabaseSync, path: string, held: Held): void {
   checkHealth(db, path);
   const fail = (found: string): never => {
     throw new StoreError("corrupt", `Checking ${path}: ${found}`, {
