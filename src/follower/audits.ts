@@ -10,14 +10,17 @@ import { wait } from "../jetstream/log/wire.ts";
 import type { Held } from "./file/messages.ts";
 import type { Thread } from "./file/thread.ts";
 import { alarm } from "./stream/alarms.ts";
-import { auditStream } from "./stream/audit.ts";
 import { wasAwayTooLong } from "./stream/compare.ts";
 import type { Difference } from "./stream/digests.ts";
+import { auditOwn } from "./stream/replicas.ts";
 
 /** Live keys up to which all are compared before a store opens; of more only users are. */
 const ALL_FIRST = 200_000;
 /** Pause before an audit that failed is tried again, milliseconds. */
 const PAUSE = 10_000;
+const INTERVAL = 30_000;
+/** How many times as long as the audit before the pause is: so audits take less than 1 % of a core. */
+const SHARE = 200;
 
 /** What audits work on. */
 export interface Audited {
@@ -29,29 +32,39 @@ export interface Audited {
   thread: Thread;
   /** Whether a store waits that must not answer before the stream was compared. */
   guards: boolean;
+  /** What the file holds now; `null` while it is being loaded. */
+  current: () => Held | null;
+  /** The shortest pause between two audits of everything, milliseconds. Default 30,000. */
+  interval?: number;
 }
 
 /** Audits of one file; a new one replaces the one before. */
 export class Audits {
   readonly #of: Audited;
   readonly #onAlarm: (error: StoreError) => void;
+  readonly #interval: number;
   #ending = new AbortController();
+  #repeating = new AbortController();
   #doubting = false;
+  /** When everything is audited next, by `performance.now()`. */
+  #due = 0;
 
   /** @param onAlarm Told what is found */
   constructor(of: Audited, onAlarm: (error: StoreError) => void) {
     this.#of = of;
     this.#onAlarm = onAlarm;
+    this.#interval = of.interval ?? INTERVAL;
   }
 
   /** Ends what is under way. */
   stop(): void {
     this.#ending.abort();
+    this.#repeating.abort();
   }
 
   /** Begins one; waits for as much of it as must be known before anything else happens. */
   async begin(held: Held): Promise<void> {
-    this.stop();
+    this.#ending.abort();
     const { signal } = this.#ending = new AbortController();
     // What is loaded anew can no longer tell.
     if (wasAwayTooLong(held) || (this.#of.guards && held.entries <= ALL_FIRST)) {
@@ -59,6 +72,25 @@ export class Audits {
     }
     if (this.#of.guards) await this.#run(held, signal, "users");
     void this.#runLater(held, signal);
+  }
+
+  /** Audits everything again and again, so slowly that it costs little, until it is stopped. */
+  repeat(): void {
+    this.#repeating.abort();
+    const { signal } = this.#repeating = new AbortController();
+    this.#due = performance.now() + this.#interval;
+    void this.#repeat(signal).catch(() => {});
+  }
+
+  async #repeat(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      for (let left = this.#interval; left > 0; left = this.#due - performance.now()) {
+        await wait(Math.min(left, this.#interval), signal);
+      }
+      const held = this.#of.current();
+      this.#due = performance.now() + PAUSE;
+      if (held?.exact) await this.#run(held, signal).catch(() => {});
+    }
   }
 
   /** Finds out whether this file is wrong, or the stream it reads: it may be the other follower's. */
@@ -79,9 +111,22 @@ export class Audits {
 
   async #run(held: Held, signal: AbortSignal, space?: string): Promise<void> {
     const { bucket, thread } = this.#of;
-    const allowGone = wasAwayTooLong(held);
-    const options = { bucket, thread, held, allowGone, signal };
-    const found = await auditStream(space === undefined ? options : { ...options, space });
+    const options = { bucket, thread, held, allowGone: wasAwayTooLong(held), signal };
+    if (space !== undefined) return this.#tell(await auditOwn({ ...options, space }));
+    const began = performance.now();
+    // Not two at once.
+    this.#due = Infinity;
+    let took = 0;
+    try {
+      this.#tell(await auditOwn(options));
+      took = performance.now() - began;
+    } finally {
+      const pause = took > 0 ? Math.max(this.#interval, SHARE * took) : PAUSE;
+      this.#due = performance.now() + pause;
+    }
+  }
+
+  #tell(found: StoreError | null): void {
     if (found !== null) this.#onAlarm(found);
   }
 

@@ -16,6 +16,7 @@ import { Audits } from "./audits.ts";
 import { Doubts } from "./doubts.ts";
 import { compareStream, isRestored, wasAwayTooLong } from "./stream/compare.ts";
 import { fenceValue } from "./stream/digests.ts";
+import { locate } from "./stream/replicas.ts";
 import type { Thread } from "./file/thread.ts";
 import type { Held } from "./file/messages.ts";
 import { JOURNEY, LEFT } from "./file/notes.ts";
@@ -58,6 +59,9 @@ export class FileFollower implements Follower, Witness {
   readonly #parts: Parts;
   readonly #waiters = new Waiters();
   #held: Held | null = null;
+  /** Whether the file holds what {@link #held} says: not while it is loaded anew. */
+  #isLoaded = false;
+  #isLocating = false;
   #alarm: StoreError | null = null;
   #failure: StoreError | null = null;
   #applier: Applier | null = null;
@@ -77,9 +81,11 @@ export class FileFollower implements Follower, Witness {
     this.path = parts.path;
     this.#parts = parts;
     this.#accept = parts.accept;
-    this.#audits = new Audits(parts, (error) => this.#raise(error));
-    this.#again = new Audits(parts, (error) => this.#raise(error));
-    const { bucket, onDoubt } = parts;
+    const { bucket, thread, path, guards, onDoubt } = parts;
+    const current = () => this.#isLoaded ? this.#held : null;
+    const audited = { bucket, thread, path, guards, current };
+    this.#audits = new Audits(audited, (error) => this.#raise(error));
+    this.#again = new Audits(audited, (error) => this.#raise(error));
     this.#doubts = onDoubt === undefined
       ? null
       : new Doubts(bucket, { compare: () => this.#settle(), onDoubt });
@@ -207,7 +213,7 @@ export class FileFollower implements Follower, Witness {
       // It was audited whole to find that out.
       await thread.ask("adopt", bucket.created);
       held.created = bucket.created;
-    } else if (found !== null) this.#raise(found);
+    } else if (found !== null) await this.#raiseLocated(found, held);
     else if (held.exact) await this.#audits.begin(held);
     return this.#alarm === null;
   }
@@ -218,12 +224,14 @@ export class FileFollower implements Follower, Witness {
     if (!await this.#open() || this.#closed) return;
     // Deletions may have been missed: only all of it tells.
     const held = this.#held === null || wasAwayTooLong(this.#held) ? null : this.#held;
+    this.#isLoaded = held !== null;
     const applier = new Applier({
       bucket,
       thread,
       held,
       onHeld: (now) => {
         this.#accept = false;
+        this.#isLoaded = true;
         this.#pause = RETRY.first;
         this.#failure = null;
         this.#take(now);
@@ -237,8 +245,9 @@ export class FileFollower implements Follower, Witness {
     if (this.#applier !== applier) return;
     this.#probes = new Probes(bucket, applier, {
       compare: () => this.#compare(),
-      onAlarm: (error) => this.#raise(error),
+      onAlarm: (error) => void this.#raiseLocated(error, this.#held),
     });
+    this.#audits.repeat();
   }
 
   /** Compares all that must be known before a store on a lone server answers again. */
@@ -257,7 +266,7 @@ export class FileFollower implements Follower, Witness {
     const { bucket, thread } = this.#parts;
     const held = this.#held;
     const found = await compareStream(bucket, thread, held, Date.now() + PATIENCE);
-    if (found !== null) return this.#raise(found);
+    if (found !== null) return await this.#raiseLocated(found, held);
     if (this.#alarm !== null || this.#held !== held && !held.exact) return;
     // Loads anew, as at the start.
     if (wasAwayTooLong(held)) return this.#fail(new Error("it was away for too long"));
@@ -271,6 +280,19 @@ export class FileFollower implements Follower, Witness {
     else if (held.exact) this.#waiters.reached(held.position);
   }
 
+  /** Raises an alarm, of single replicas where it is only these. */
+  async #raiseLocated(found: StoreError, held: Held | null): Promise<void> {
+    const { bucket, thread, onDoubt } = this.#parts;
+    const mayBeOne = bucket.isClustered && ["messages", "sequence"].includes(found.field!);
+    if (!mayBeOne || !held?.exact || held.alarm !== null) return this.#raise(found);
+    if (this.#isLocating) return;
+    this.#isLocating = true;
+    // Nothing is answered meanwhile that depends on the stream.
+    onDoubt?.(true);
+    const allowGone = wasAwayTooLong(held);
+    this.#raise(await locate(found, { bucket, thread, held, allowGone }) ?? found);
+  }
+
   #raise(error: StoreError): void {
     if (this.#closed || this.#alarm !== null) return;
     this.#alarm = error;
@@ -279,8 +301,12 @@ export class FileFollower implements Follower, Witness {
     this.#stop();
     this.#waiters.fail(error);
     const { thread, onAlarm } = this.#parts;
+    // A replica is replaced, then all is well; until then it is found again at each start.
+    const kept = error.field === "replica"
+      ? Promise.resolve()
+      : thread.ask("alarm", formatAlarm(error));
     // Not made certain of: at the next start it is found again. A repair needs the file.
-    thread.ask("alarm", formatAlarm(error)).catch(() => {}).finally(() => thread.close());
+    kept.catch(() => {}).finally(() => thread.close());
     onAlarm(error);
   }
 

@@ -3,7 +3,13 @@ import { Buffer } from "node:buffer";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
-import { followStore, isStoreError, openJetStream, openSqlite, promoteFollower } from "../../mod.ts";
+import {
+  followStore,
+  isStoreError,
+  openJetStream,
+  openSqlite,
+  promoteFollower,
+} from "../../mod.ts";
 import { backupFollower } from "../../src/follower/backup.ts";
 import { openStill, requireComplete } from "../../src/follower/flip.ts";
 import { repairStream } from "../../src/follower/repair/repair.ts";

@@ -18,11 +18,17 @@ export type AlarmKind =
   | "messages"
   /** A write was acknowledged with a sequence that the stream had used before. */
   | "acknowledged"
+  /** The replica of one server is not what the follower and most replicas are. */
+  | "replica"
   /** The file is not as the follower wrote it. */
   | "file";
 
 const HINT = "run membershipd repair --from follower to write back what is missing, " +
   "or membershipd repair --accept to take the stream as it is";
+
+/** Nothing is missing in the stream: what one server lost it gets from the others. */
+const REPLACE = "stop that nats-server, remove its JetStream directory and start it: " +
+  "it gets a new replica from the others";
 
 /**
  * Makes the error of an alarm.
@@ -32,7 +38,7 @@ const HINT = "run membershipd repair --from follower to write back what is missi
 export function alarm(kind: AlarmKind, bucket: string, found: string): StoreError {
   return new StoreError("corrupt", `Following bucket ${bucket}: ${found}`, {
     field: kind,
-    hint: HINT,
+    hint: kind === "replica" ? REPLACE : HINT,
   });
 }
 

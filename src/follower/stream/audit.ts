@@ -29,6 +29,8 @@ export interface AuditOptions {
   space?: string;
   /** Whether keys may have been deleted unseen: then one that is gone is no finding. Default `false`. */
   allowGone?: boolean;
+  /** The server whose replica is read. Default: that of any server. */
+  server?: string | undefined;
   /** Ends it. */
   signal?: AbortSignal;
 }
@@ -40,7 +42,7 @@ export interface AuditOptions {
  * @returns The alarm, `null` when nothing was found
  */
 export async function auditStream(options: AuditOptions): Promise<StoreError | null> {
-  const { bucket, thread, held: { position: since }, space, allowGone = false, signal } = options;
+  const { bucket, thread, held: { position: since }, space, allowGone = false } = options;
   const asked: Promise<Compared>[] = [];
   let seen: Sample["seen"] = [];
   let failed = false;
@@ -51,8 +53,9 @@ export async function auditStream(options: AuditOptions): Promise<StoreError | n
     seen = [];
   };
   await scan(bucket, {
-    signal,
+    signal: options.signal,
     piece: FEED_PIECE,
+    server: options.server,
     ...(space === undefined ? {} : { pattern: `${space}.>` }),
     onEntry: (entry) => {
       const { key, revision, data } = entry;

@@ -12,6 +12,7 @@ import { setImmediate } from "node:timers";
 import {
   AckPolicy,
   type ConsumerConfig,
+  type ConsumerInfo,
   DeliverPolicy,
   type JetStreamManager,
   JsHeaders,
@@ -40,6 +41,11 @@ export interface FeedOptions {
    * the server sends as fast as it can, 2 MB and more at once.
    */
   piece?: number | undefined;
+  /**
+   * The server whose replica is read; it must have one. Needs `piece`. Default: the servers choose one of
+   * the stream's replicas at random.
+   */
+  server?: string | undefined;
   /**
    * Called with each message; about `pending` more follow it. Delete markers have no data. The
    * server's count is a hint: it stays too high or too low when a message is replaced while it is
@@ -192,7 +198,6 @@ export class Feed {
     const { pattern, piece } = this.#options;
     const bucket = this.#bucket;
     const inbox = createInbox();
-    const name = FEED_PREFIX + nuid.next();
     this.#delivered = 0;
     this.#heard = Date.now();
     const sub = subscribe(bucket.nc, inbox, {
@@ -203,9 +208,7 @@ export class Feed {
       },
     });
     this.#sub = sub;
-    this.#consumer = name;
     const config: Partial<ConsumerConfig> = {
-      name,
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: this.#last + 1,
       ack_policy: AckPolicy.None,
@@ -224,12 +227,7 @@ export class Feed {
       filter_subject: bucket.subject(pattern),
     };
     try {
-      const info = await manage(
-        bucket.nc,
-        `Create a consumer on ${bucket.stream}`,
-        (jsm) => jsm.consumers.add(bucket.stream, config),
-        { deadline: Date.now() + timeout, tryTimeout: CHANGE_TIMEOUT },
-      );
+      const info = await this.#create(config, Date.now() + timeout);
       if (piece !== undefined && sub === this.#sub) this.#ask(inbox, piece);
       if (this.#delivered === 0) this.#pending = info.num_pending;
       this.#heard = Date.now();
@@ -237,6 +235,27 @@ export class Feed {
     } catch (error) {
       sub.unsubscribe();
       throw error;
+    }
+  }
+
+  /** Creates the consumer, again until it reads the replica of the wanted server. */
+  async #create(config: Partial<ConsumerConfig>, deadline: number): Promise<ConsumerInfo> {
+    const { nc, stream } = this.#bucket;
+    const { server } = this.#options;
+    for (;;) {
+      const name = this.#consumer = FEED_PREFIX + nuid.next();
+      const info = await manage(
+        nc,
+        `Create a consumer on ${stream}`,
+        (jsm) => jsm.consumers.add(stream, { ...config, name }),
+        { deadline, tryTimeout: CHANGE_TIMEOUT },
+      );
+      // A consumer with one replica is where its leader is.
+      if (server === undefined || this.#stopped || info.cluster?.leader === server) return info;
+      this.#remove();
+      if (Date.now() >= deadline) {
+        throw new StoreError("unavailable", `No consumer on ${stream} was placed on ${server}`);
+      }
     }
   }
 
@@ -333,6 +352,10 @@ export class Feed {
   #drop(): void {
     this.#sub?.unsubscribe();
     this.#sub = null;
+    this.#remove();
+  }
+
+  #remove(): void {
     if (this.#bucket.nc.isClosed() || this.#consumer === "") return;
     try {
       publish(
@@ -393,6 +416,8 @@ export interface ScanOptions {
   signal?: AbortSignal;
   /** As {@link FeedOptions.piece}. */
   piece?: number;
+  /** As {@link FeedOptions.server}. */
+  server?: string | undefined;
   /** Milliseconds without a message after which it fails. Default 30,000. */
   patience?: number;
   /** Called with each message, which the feed delivered last; returning `false` ends the scan. */
@@ -423,6 +448,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
     pattern,
     start,
     piece: options.piece,
+    server: options.server,
     opTimeout: Math.min(patience, 5000),
     onEntry: (entry, more) => {
       if (stopped) return;

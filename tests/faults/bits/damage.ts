@@ -21,9 +21,14 @@ export async function removeIndex(store: string): Promise<void> {
   for (const path of await filesOf(store, "index.db")) await rm(path);
 }
 
+/** The files of a stream's messages. */
+export function blocksOf(store: string): Promise<string[]> {
+  return filesOf(store, ".blk");
+}
+
 /** Flips one bit of one file, any bit of all as likely as any other; says which. */
 export async function flipBit(store: string, random: Random): Promise<string> {
-  const files = await filesOf(store, ".blk");
+  const files = await blocksOf(store);
   const sizes = await Promise.all(files.map(async (it) => (await stat(it)).size));
   let at = random.integer(0, sizes.reduce((sum, it) => sum + it, 0) - 1);
   for (const [i, path] of files.entries()) {
@@ -45,7 +50,7 @@ export async function flipIn(path: string, at: number, bit: number): Promise<voi
 
 /** Cuts the end of the last block off. */
 export async function cutTail(store: string, random: Random): Promise<string> {
-  const files = await filesOf(store, ".blk");
+  const files = await blocksOf(store);
   const number = (path: string) => Number(/(\d+)\.blk$/.exec(path)![1]);
   const last = files.toSorted((a, b) => number(a) - number(b)).at(-1)!;
   const { size } = await stat(last);

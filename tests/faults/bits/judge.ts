@@ -73,9 +73,13 @@ export function sample(world: World, changed: string[] | null, most = 150) {
 }
 
 /** The keys that changed; `null` when the stream cannot be read. */
-export async function changedKeys(servers: string, before: Content): Promise<string[] | null> {
+export async function changedKeys(
+  servers: string,
+  before: Content,
+  server?: string,
+): Promise<string[] | null> {
   try {
-    return differences(before, await contentOf(servers));
+    return differences(before, await contentOf(servers, server));
   } catch {
     return null;
   }

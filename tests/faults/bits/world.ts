@@ -110,14 +110,22 @@ export async function shutOut(servers: string, users: number, world: World): Pro
   }
 }
 
-/** What a stream holds, by keys, read by a client that knows nothing of followers. */
-export async function contentOf(servers: string, patience = 10_000): Promise<Content> {
+/** How long reading a stream may take, milliseconds. */
+const PATIENCE = 30_000;
+
+/**
+ * What a stream holds, by keys, read by a client that knows nothing of followers.
+ *
+ * @param server Whose replica; that of any server if not given
+ */
+export async function contentOf(servers: string, server?: string): Promise<Content> {
   const content: Content = new Map();
-  const { bucket, end } = await openBucket({ servers, create: false, bootstrapTimeout: patience });
+  const { bucket, end } = await openBucket({ servers, create: false, bootstrapTimeout: PATIENCE });
   try {
     await scan(bucket, {
-      patience,
-      signal: AbortSignal.timeout(patience),
+      patience: PATIENCE,
+      signal: AbortSignal.timeout(PATIENCE),
+      ...(server !== undefined && { server, piece: 1000 }),
       onEntry: ({ key, revision, data }) => {
         if (key === FENCE_KEY) return;
         if (data.length === 0) content.delete(key);

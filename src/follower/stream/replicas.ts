@@ -1,0 +1,99 @@
+/**
+ * Audits of single replicas: each server of a cluster keeps its own copy of the stream on its own disk,
+ * and one that is damaged says nothing of it.
+ *
+ * A direct get cannot be sent to a replica: the server that is asked chooses among all of them. A
+ * consumer with one replica reads that of the server it is placed on, and says which that is.
+ *
+ * @module
+ */
+
+import { nuid } from "@nats-io/transport-node";
+import type { StoreError } from "../../core/errors.ts";
+import { within } from "../../core/async/wait.ts";
+import type { Bucket } from "../../jetstream/log/bucket.ts";
+import { Feed } from "../../jetstream/log/feed.ts";
+import { streamInfo } from "../../jetstream/log/stream.ts";
+import { FENCE_KEY } from "../../jetstream/records/keys.ts";
+import { alarm } from "./alarms.ts";
+import { type AuditOptions, auditStream } from "./audit.ts";
+
+/** How long asking about replicas may take, and one may take to catch up, milliseconds. */
+const PATIENCE = 5000;
+/** How long finding the damaged replica may take, milliseconds. */
+const LOCATE = 30_000;
+
+/**
+ * Compares the replica of the connection's server with the file; any replica, where that server has
+ * none or is still catching up.
+ *
+ * @returns The alarm, `null` when nothing was found
+ */
+export async function auditOwn(options: AuditOptions): Promise<StoreError | null> {
+  const { bucket } = options;
+  const own = bucket.nc.info?.server_name ?? "";
+  const isThere = (await replicasOf(bucket)).includes(own) && await isCurrent(bucket, own);
+  const found = await auditStream({ ...options, server: isThere ? own : undefined });
+  return found === null ? null : await locate(found, options);
+}
+
+/**
+ * Finds out whether a finding is one of single replicas, by auditing each of them.
+ *
+ * @returns An alarm that names their servers if most replicas are as the follower is, `null` if none is
+ * damaged: the one that was read was behind. What was found where that cannot be told
+ */
+export async function locate(
+  found: StoreError,
+  options: AuditOptions,
+): Promise<StoreError | null> {
+  return await within(LOCATE, judge(found, options).catch(() => found), () => found);
+}
+
+async function judge(found: StoreError, options: AuditOptions): Promise<StoreError | null> {
+  const { bucket } = options;
+  const servers = await replicasOf(bucket);
+  const damaged: string[] = [];
+  let good = 0;
+  for (const server of servers) {
+    try {
+      if (!await isCurrent(bucket, server)) continue;
+      if (await auditStream({ ...options, server }) === null) good++;
+      else damaged.push(server);
+    } catch {
+      // Of one that cannot be read nothing is known.
+    }
+  }
+  if (2 * good <= servers.length) return found;
+  if (damaged.length === 0) return null;
+  const what = found.message.slice(found.message.indexOf(": ") + 2);
+  const text = `the replica of server ${damaged.join(", ")} is damaged: ${what}`;
+  return alarm("replica", bucket.name, text);
+}
+
+/** The names of the servers that hold the stream of a cluster; none for a lone server. */
+async function replicasOf(bucket: Bucket): Promise<string[]> {
+  const { leader, replicas = [] } = (await streamInfo(bucket, Date.now() + PATIENCE))?.cluster ??
+    {};
+  const others = replicas.map(({ name }) => name);
+  return leader === undefined || others.length === 0 ? [] : [leader, ...others];
+}
+
+/** Waits until a server's replica holds what the stream holds now; `false` if it does not soon. */
+async function isCurrent(bucket: Bucket, server: string): Promise<boolean> {
+  const start = await bucket.put(FENCE_KEY, nuid.next(), Date.now() + PATIENCE);
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const feed = new Feed(bucket, {
+    pattern: ">",
+    start,
+    piece: 1,
+    server,
+    onEntry: () => resolve(true),
+    onEnd: () => resolve(false),
+  });
+  try {
+    return await within(PATIENCE, feed.start().then(() => promise), () => false);
+  } finally {
+    feed.stop();
+  }
+}

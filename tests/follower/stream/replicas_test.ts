@@ -1,0 +1,140 @@
+import assert from "node:assert/strict";
+import { rm, stat } from "node:fs/promises";
+import { DatabaseSync } from "node:sqlite";
+import { openJetStream, type StoreError } from "../../../mod.ts";
+import { Audits } from "../../../src/follower/audits.ts";
+import { openFile } from "../../../src/follower/file/prepare.ts";
+import { Feed } from "../../../src/jetstream/log/feed.ts";
+import { blocksOf, flipIn } from "../../faults/bits/damage.ts";
+import { testCluster, testServer } from "../../helpers/nats.ts";
+import { inDir, person } from "../../helpers/sqlite.ts";
+import { writeUsers } from "../fill.ts";
+import { rawBucket } from "../kit.ts";
+
+/** Damages messages in the middle of a stream. Its index stays: without it the server gets all again. */
+async function damage(store: string): Promise<void> {
+  const block = (await blocksOf(store))[0]!;
+  const { size } = await stat(block);
+  for (const share of [0.3, 0.5, 0.7]) await flipIn(block, Math.floor(size * share), 2);
+}
+
+Deno.test("the follower of the node whose replica is damaged notices it and names the server", () =>
+  inDir(async (dir) => {
+    await using cluster = await testCluster(3);
+    const [, damaged] = cluster.servers;
+    const open = (server: { url: string }) =>
+      openJetStream({ servers: server.url, follower: `${dir}/${new URL(server.url).port}.db` });
+    {
+      await using store = await openJetStream({ servers: cluster.urls, replicas: 3 });
+      await store.addUser({ ...person("admin"), role: "admin" });
+    }
+    await writeUsers(damaged!.url, 300);
+    for (const server of cluster.servers) {
+      await using store = await open(server);
+      assert.equal(await store.isAuthorized(person("bulk 1").signPub), true);
+    }
+    await damaged!.stop();
+    await damage(`${damaged!.directory}/store`);
+    await damaged!.restart();
+    await cluster.ready();
+    // As often as it is asked: it is not left to chance which replica is read.
+    for (let i = 0; i < 5; i++) {
+      await assert.rejects(() => open(damaged!), (error: StoreError) => {
+        assert.equal(error.code, "corrupt");
+        assert.equal(error.field, "replica");
+        assert.match(
+          error.message,
+          /^Following bucket UNIBUS: the replica of server n2 is damaged:/,
+        );
+        assert.match(error.hint!, /remove its JetStream directory and start it/);
+        return true;
+      });
+    }
+    await damaged!.stop();
+    await rm(`${damaged!.directory}/store`, { recursive: true });
+    await damaged!.restart();
+    await cluster.ready();
+    // Nothing has to be repaired or accepted.
+    await using store = await open(damaged!);
+    assert.equal(await store.isAuthorized(person("bulk 299").signPub), true);
+  }));
+
+Deno.test("what most replicas lost is not blamed on one", () =>
+  inDir(async (dir) => {
+    await using cluster = await testCluster(3);
+    const nats = { servers: cluster.urls[0]!, follower: `${dir}/f.db` };
+    {
+      await using store = await openJetStream({ ...nats, replicas: 3 });
+      for (let i = 0; i < 5; i++) await store.addUser(person(i));
+    }
+    await using raw = await rawBucket(nats.servers);
+    await raw.api("PURGE", { filter: `$KV.UNIBUS.users.${person(3).signPub}` });
+    await assert.rejects(() => openJetStream(nats), (error: StoreError) => {
+      assert.match(error.field!, /^(sequence|messages)$/);
+      assert.match(error.hint!, /repair --from follower/);
+      return true;
+    });
+  }));
+
+Deno.test("a feed reads the replica of the server that it is told", () =>
+  inDir(async () => {
+    await using cluster = await testCluster(3);
+    {
+      await using store = await openJetStream({ servers: cluster.urls, replicas: 3 });
+      await store.addUser(person(1));
+    }
+    await using raw = await rawBucket(cluster.urls[0]!);
+    for (const server of ["n1", "n2", "n3", "n1", "n2", "n3"]) {
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      const feed = new Feed(raw.bucket, {
+        pattern: ">",
+        piece: 10,
+        server,
+        onEntry: () => resolve(),
+        onEnd: reject,
+      });
+      await feed.start();
+      await promise;
+      const { nc, stream } = raw.bucket;
+      const answer = await nc.request(`$JS.API.CONSUMER.LIST.${stream}`, "{}");
+      const { consumers } = answer.json<{ consumers: { cluster: { leader: string } }[] }>();
+      assert.ok(consumers.some(({ cluster }) => cluster.leader === server));
+      feed.stop();
+    }
+  }));
+
+Deno.test("a follower goes over the whole stream again and again", () =>
+  inDir(async (dir) => {
+    await using server = await testServer();
+    const db = `${dir}/f.db`;
+    const nats = { servers: server.url };
+    {
+      await using store = await openJetStream({ ...nats, follower: db });
+      for (let i = 0; i < 100; i++) await store.addUser(person(i));
+    }
+    await using raw = await rawBucket(server.url);
+    const thread = openFile(db, { bucket: "UNIBUS", servers: [server.url], at: "" });
+    const held = (await thread.ask("held", undefined))!;
+    const { promise, resolve } = Promise.withResolvers<StoreError>();
+    let asked = 0;
+    const current = () => {
+      asked++;
+      return held;
+    };
+    const of = { bucket: raw.bucket, thread, path: db, guards: false, current, interval: 20 };
+    const audits = new Audits(of, resolve);
+    audits.repeat();
+    try {
+      while (asked < 3) await new Promise((resolve) => setTimeout(resolve, 10));
+      const file = new DatabaseSync(db);
+      // Not among the newest: nothing else looks at it.
+      file.exec(`UPDATE follower_entries SET hash = zeroblob(16) WHERE revision = (
+        SELECT revision FROM follower_entries ORDER BY revision LIMIT 1)`);
+      file.close();
+      const alarm = await promise;
+      assert.equal(alarm.field, "sequence");
+    } finally {
+      audits.stop();
+      await thread.close();
+    }
+  }));
