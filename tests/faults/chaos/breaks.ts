@@ -126,6 +126,9 @@ export const BREAKS: Readonly<Record<string, (store: Store) => Store>> = {
     return { ...store, watchAccess: () => () => {} };
   },
 
+  /** Promotes an old copy of the follower, which the node's process sees to. */
+  old_copy: (store) => store,
+
   /** Loses a record at the end. */
   forgets(store) {
     return {

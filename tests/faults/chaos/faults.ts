@@ -170,8 +170,10 @@ function onClients(name: string, signal: "SIGKILL" | "SIGSTOP"): FaultKind {
     scene.record({ ...fault, phase: "begin" });
     return Promise.resolve(async () => {
       scene.record({ ...fault, phase: "end" });
-      if (signal === "SIGKILL") await node.restartClient();
-      else node.signalClient("SIGCONT");
+      if (signal === "SIGSTOP") return node.signalClient("SIGCONT");
+      // Its file is what is left of a node that is lost.
+      await scene.ask({ id: `${node.id} file`, call: () => node.promoteFile() }, "promote");
+      await node.restartClient();
     });
   };
 }

@@ -39,6 +39,8 @@ export interface LoadOptions {
   inviteSlowness?: number;
   /** Keys of users that are always among those that change seldom. */
   watched?: readonly string[];
+  /** Whether nodes have followers, which are copied and promoted. */
+  promotes?: boolean;
 }
 
 interface Slot {
@@ -101,6 +103,12 @@ export class Load {
     workers.push(this.#worker(this.#nodes[0]!, "audit", 150, () => {
       return this.#call("audit", this.#pick(this.#nodes), "audit", {});
     }));
+    if (this.#options.promotes) {
+      workers.push(this.#worker(this.#nodes[0]!, "promote", 20, () => {
+        const op = this.#random() < 0.1 ? "promote" : "mark";
+        return this.#call("promote", this.#pick(this.#nodes), op, {});
+      }));
+    }
     await Promise.all(workers);
     await Promise.all(this.#loose);
   }

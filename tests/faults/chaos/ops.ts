@@ -5,10 +5,13 @@
  */
 
 import { createHash } from "node:crypto";
+import { rm } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
-import type { Follower } from "../../../mod.ts";
+import { type Follower, openSqlite } from "../../../mod.ts";
 import { isStoreError } from "../../../src/core/errors.ts";
 import type { KeyFor, StoreRecord, User } from "../../../src/core/model.ts";
+import { backupFollower } from "../../../src/follower/backup.ts";
+import { flip, openStill, requireComplete } from "../../../src/follower/flip.ts";
 import { allRecords } from "../../../src/sqlite/file/all_rows.ts";
 import { SnapshotDigest } from "../../../src/snapshot/mod.ts";
 import type { Store } from "../../../src/core/store.ts";
@@ -140,4 +143,35 @@ export async function followed(follower: Follower): Promise<Json> {
   const records = [...allRecords(db)];
   const problems = recordProblems(records, { everyMemberHasKey: true });
   return { problems, followerDigest: digest, ...summaryOf(records) };
+}
+
+/** A position of the stream behind everything that was acknowledged before the call. */
+export async function marked(follower: Follower): Promise<Json> {
+  const { position } = await follower.whenExact();
+  return { position };
+}
+
+/** Copies a follower while it follows, and promotes the copy. */
+export async function promoted(follower: Follower, path: string): Promise<Json> {
+  await follower.whenExact();
+  await backupFollower(follower.path, path);
+  return await promotedFile(path);
+}
+
+/** What a store holds that a follower's file becomes; the file is removed. */
+export async function promotedFile(path: string): Promise<Json> {
+  try {
+    let position: number;
+    {
+      using file = openStill(path);
+      requireComplete(file);
+      position = file.held.position;
+      // The cluster works, so the command would refuse.
+      flip(file, { generation: 1 });
+    }
+    await using store = openSqlite(path);
+    return { position, ...await snapshotOf(store) };
+  } finally {
+    for (const end of ["", "-wal", "-shm", ".follower-lock"]) await rm(path + end, { force: true });
+  }
 }

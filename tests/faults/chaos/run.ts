@@ -69,8 +69,11 @@ export interface Arena extends AsyncDisposable {
   /** Gets ready for a round. */
   begin(round: string, options: StoreTimes, recorder: Recorder): Promise<void>;
   /** What else is to be seen when load and faults are over; told as calls of nobody. */
-  end(ask: (node: NodeClient, op: string) => Promise<void>): Promise<void>;
+  end(ask: Ask): Promise<void>;
 }
+
+/** Asks a node, and records the call as one of nobody. */
+export type Ask = (node: Pick<NodeClient, "id" | "call">, op: string) => Promise<void>;
 
 /** Does damage, and gives what undoes it. */
 export type Fault = (context: FaultContext) => Promise<() => Promise<void>>;
@@ -80,6 +83,8 @@ export interface FaultContext {
   random: () => number;
   /** Tells of what is in effect now, and of what ends now. */
   record: (fault: Omit<RecordedFault, "at">) => void;
+  /** Asks what is judged too. */
+  ask: Ask;
 }
 
 /** How long stores may take, and what they know may be old. */
@@ -134,6 +139,10 @@ async function oneRound(
     const { broken } = options;
     const times = { opTimeout, maxStaleness, ...(broken && { broken }) };
     await arena.begin(`${seed}_${round}`, times, recorder);
+    const ask: Ask = async (node, op) => {
+      const id = recorder.begin({ client: "check", node: node.id, op, args: {} });
+      recorder.end(id, await node.call(op, {}));
+    };
     const load = new Load(nodes, recorder, {
       ...{ random: randomOf(seed + 1e6), name: `${seed}-${round}`, pause: 25, seldom: 8000 },
       ...arena.load,
@@ -150,6 +159,7 @@ async function oneRound(
         done.push(name);
         const mend = await arena.faults[name]!({
           random,
+          ask,
           record: (it) => {
             recorder.fault(it);
             log(`  ${(recorder.now() / 1000).toFixed(1)} s ${it.phase} ${it.name} ${it.nodes}`);
@@ -169,10 +179,7 @@ async function oneRound(
       load.stop();
       await running;
     }
-    await arena.end(async (node, op) => {
-      const id = recorder.begin({ client: "check", node: node.id, op, args: {} });
-      recorder.end(id, await node.call(op, {}));
-    });
+    await arena.end(ask);
   }
   const report = check(readHistory(file));
   if (report.violations.length === 0 && !options.keep) await rm(file);

@@ -37,7 +37,17 @@ Deno.test(name, async () => {
     for await (const { violations, looked, file } of run(options)) {
       said.push(JSON.stringify(looked), ...violations.map(show), `history: ${file}`);
       assert.equal(violations.length, 0, said.join("\n"));
-      for (const what of ["yes", "lastWrites", "cuts", "askedWhileCut", "audits", "followers"]) {
+      for (
+        const what of [
+          "yes",
+          "lastWrites",
+          "cuts",
+          "askedWhileCut",
+          "audits",
+          "followers",
+          "promotedWrites",
+        ]
+      ) {
         assert.ok(looked[what]! > 0, `${what}:\n${said.join("\n")}`);
       }
       good = true;

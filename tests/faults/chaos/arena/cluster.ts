@@ -5,7 +5,8 @@
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -14,9 +15,10 @@ import { fileURLToPath } from "node:url";
 import { type NatsServer, startNatsServer } from "../../../../src/nats/server/server.ts";
 import { freePorts, natsBinary } from "../../../helpers/nats.ts";
 import { SmallDisk } from "./disk.ts";
-import type { Ending, Json } from "../judge/history.ts";
+import { type Ending, endingOf, type Json } from "../judge/history.ts";
 import { Links } from "./links.ts";
 import type { NodeClient } from "../load.ts";
+import { promotedFile } from "../ops.ts";
 
 /** How nodes are set up. */
 export interface ClusterOptions {
@@ -95,6 +97,21 @@ export class ChaosNode implements NodeClient, AsyncDisposable {
       });
     });
     await ready;
+  }
+
+  /** What a copy of its follower's file becomes when that is promoted; the client is not running. */
+  async promoteFile(): Promise<Ending> {
+    await this.#childEnded;
+    const from: string = this.#options.follower;
+    const path = `${from}-left-${this.#processes}`;
+    try {
+      for (const end of ["", "-wal"]) {
+        if (existsSync(from + end)) await cp(from + end, path + end);
+      }
+      return { answer: await promotedFile(path) };
+    } catch (error) {
+      return endingOf(error);
+    }
   }
 
   /** Sends its client a signal. */

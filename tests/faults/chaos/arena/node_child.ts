@@ -9,8 +9,8 @@ import { diagnose, openJetStream } from "../../../../mod.ts";
 import { openFollowed } from "../../../../src/follower/mod.ts";
 import { TextLineStream } from "../../../helpers/lines.ts";
 import { BREAKS } from "../breaks.ts";
-import { type Ending, endingOf } from "../judge/history.ts";
-import { followed, perform } from "../ops.ts";
+import { type Ending, endingOf, type Json } from "../judge/history.ts";
+import { followed, marked, perform, promoted } from "../ops.ts";
 
 const { broken, ...options } = JSON.parse(Deno.args[0]!);
 const { store, follower } = options.follower === undefined
@@ -24,6 +24,15 @@ function say(line: unknown): void {
   for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
 }
 
+/** What a copy of the follower becomes; with the break, always what the first one became. */
+let first: Promise<Json> | undefined;
+async function promote(id: number): Promise<Json> {
+  const path = `${follower!.path}-promoted-${id}`;
+  if (broken !== "old_copy") return await promoted(follower!, path);
+  const { position } = await follower!.whenExact();
+  return { ...await (first ??= promoted(follower!, path)), position };
+}
+
 async function answer(id: number, op: string, args: unknown): Promise<void> {
   let ending: Ending;
   try {
@@ -33,6 +42,10 @@ async function answer(id: number, op: string, args: unknown): Promise<void> {
       ? await diagnose({ ...options, create: false, repair: op === "repair" })
       : op === "followed"
       ? await followed(follower!)
+      : op === "mark"
+      ? await marked(follower!)
+      : op === "promote"
+      ? await promote(id)
       : await perform(used, op, args);
     ending = { answer: found ?? null };
   } catch (error) {

@@ -31,7 +31,7 @@ export async function storeArena(
   const kinds = Object.entries(FAULTS).filter(([name]) => wanted.has(name));
   return {
     nodes,
-    load: {},
+    load: { promotes: true },
     faults: Object.fromEntries(
       kinds.map(([name, kind]): [string, Fault] => [
         name,
@@ -58,7 +58,8 @@ export async function storeArena(
       // What a follower holds is judged as what its node answers.
       for (const node of nodes) {
         const call = () => node.call("followed", {});
-        await ask({ id: `${node.id} follower`, name: node.name, call }, "snapshot");
+        await ask({ id: `${node.id} follower`, call }, "snapshot");
+        await ask(node, "promote");
       }
       await Promise.all(nodes.map((it) => it.close()));
       for (const it of nodes) if (it.errors !== "") log(`  ${it.name} said: ${it.errors}`);

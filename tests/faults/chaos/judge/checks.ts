@@ -20,6 +20,7 @@ export type Rule =
   | "answered_while_cut"
   | "nodes_differ"
   | "followers_differ"
+  | "promoted_lacks"
   | "doctor"
   | "still_connected"
   | "bad_error"
@@ -74,6 +75,7 @@ const RULES: Checker[] = [
   answeredWhileCut,
   nodesDiffer,
   followersDiffer,
+  promotedLacks,
   doctor,
   stillConnected,
   badErrors,
@@ -280,6 +282,50 @@ function* followersDiffer(history: History, looked: Record<string, number>): Ite
   yield { rule: "followers_differ", message, calls: [] };
 }
 
+/**
+ * A promoted follower holds every write that was acknowledged up to its position: before a mark was
+ * asked for that lies at or before that position.
+ */
+function* promotedLacks(history: History, looked: Record<string, number>): Iterable<Violation> {
+  const marks = history.calls.filter((it) => PLACED.has(it.op) && isAnswered(it));
+  const copies = marks.filter((it) => it.op === "promote");
+  looked.promoted = copies.length;
+  looked.promotedWrites = 0;
+  const histories = keyHistories(history);
+  for (const copy of copies) {
+    const { position, problems } = copy.answer;
+    if (problems.length > 0) {
+      const message = `A promoted follower of ${copy.node} is not whole: ${problems[0]}`;
+      yield { rule: "promoted_lacks", message, calls: [{ ...copy, answer: { problems } }] };
+    }
+    const before = marks.filter((it) => it.op === "mark" && it.answer.position <= position);
+    const since = Math.max(...before.map(({ start }) => start));
+    for (const { kind, key, operations } of histories) {
+      const writes = operations.filter((it) => mutates(it.call, kind) && it.start < copy.end!);
+      const last = writes.find((write) =>
+        !write.open && write.end < since &&
+        writes.every((it) => it === write || it.end < write.start)
+      );
+      if (last === undefined) continue;
+      looked.promotedWrites++;
+      const expected = stateAfter(last.call, kind);
+      const found = stateIn(copy.answer, kind, key);
+      if (found === expected || found.startsWith(`${expected}/`)) continue;
+      const message =
+        `A follower of ${copy.node}, promoted at position ${position}, has ${found} of ` +
+        `${kind} ${key}, not ${expected}`;
+      yield {
+        rule: "promoted_lacks",
+        message,
+        calls: [last.call, { ...copy, answer: { position } }],
+      };
+    }
+  }
+}
+
+/** What is answered with a position of the stream. */
+const PLACED = new Set(["mark", "promote"]);
+
 function* doctor({ calls }: History, looked: Record<string, number>): Iterable<Violation> {
   for (const call of calls) {
     if ((call.op !== "doctor" && call.op !== "repair") || !isAnswered(call)) continue;
@@ -340,6 +386,8 @@ const ERRORS: Record<string, string[]> = {
   rekeyRoom: ["not_found"],
   addMember: ["not_found", "member_exists"],
   removeMember: ["not_found"],
+  // Killed before it had all of the bucket.
+  promote: ["refused"],
 };
 
 function* badErrors({ calls }: History): Iterable<Violation> {
@@ -383,7 +431,9 @@ function* tooLong(history: History, looked: Record<string, number>): Iterable<Vi
 const TWO_CALLS = new Set(["rekeyRoom", "addMember"]);
 
 /** Reads of everything, which have no time-out. */
-const SLOW = new Set(["audit", "snapshot", "doctor", "repair", "recover", "admission"]);
+const SLOW = new Set([
+  ...["audit", "snapshot", "doctor", "repair", "recover", "admission", "mark", "promote"],
+]);
 
 /** A run in which nothing happens finds nothing. */
 function* nothingDone({ calls, run }: History): Iterable<Violation> {

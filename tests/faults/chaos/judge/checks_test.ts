@@ -198,6 +198,11 @@ function made(lines: Line[], faults: History["faults"] = []): History {
 const who = { signPub: "ada" };
 const add: Line = [0, 1, "addUser", { ...who, role: "user", handle: "a" }];
 const shown = (status: string) => ({ status, role: "user", handle: "a" });
+const mark = (position: number): Line => [2, 3, "mark", {}, { position }];
+const promoted = (users: object): Line => [
+  ...[6, 7, "promote", {}] as const,
+  { position: 10, problems: [], users, invites: {}, rooms: {} },
+];
 const end = (users: object, node = "n1#1", digest = "d"): Line => [
   ...[20_000, 20_100, "snapshot", {}] as const,
   { digest, problems: [], users, invites: {}, rooms: {} },
@@ -207,6 +212,18 @@ const end = (users: object, node = "n1#1", digest = "d"): Line => [
 const BY_HAND: [name: string, rule: Rule | null, History][] = [
   ["an acknowledged write that is there", null, made([add, end({ ada: "active/user/a" })])],
   ["an acknowledged write that is gone at the end", "lost_write", made([add, end({})])],
+  [
+    "a promoted follower that lacks a write from before its position",
+    "promoted_lacks",
+    made([add, mark(10), promoted({})]),
+  ],
+  ["one that has it", null, made([add, mark(10), promoted({ ada: "active/user/a" })])],
+  ["one that ends before the write, perhaps", null, made([add, mark(11), promoted({})])],
+  [
+    "one that may have what was written later",
+    null,
+    made([add, mark(10), [4, 5, "deleteUser", who], promoted({})]),
+  ],
   [
     "one that an open deletion may have taken",
     null,
