@@ -7,6 +7,7 @@
  *     deno run -A examples/chat.ts --identity bob.json --room lounge --owner ADAS-KEY
  *
  * `--url` and `--nats` say where the servers are: `http://127.0.0.1:8470` and `nats://127.0.0.1:4250`.
+ * Repeat them for the nodes of a cluster.
  * An identity under a passphrase asks for it; on a terminal it is not shown.
  *
  * @module
@@ -32,8 +33,8 @@ const { values } = parseArgs({
     room: text,
     owner: text,
     with: { type: "string", multiple: true },
-    url: { type: "string", default: "http://127.0.0.1:8470" },
-    nats: { type: "string", default: "nats://127.0.0.1:4250" },
+    url: { type: "string", multiple: true, default: ["http://127.0.0.1:8470"] },
+    nats: { type: "string", multiple: true, default: ["nats://127.0.0.1:4250"] },
   },
 });
 if (values.identity === undefined || values.room === undefined) {

@@ -11,7 +11,7 @@ import type { ServiceKeys } from "../../src/nats/mod.ts";
 import { VERSION } from "../version.ts";
 
 /** Subject of the requests, in the control plane's account. */
-const SUBJECT = "unibus.membershipd.ping";
+export const SUBJECT = "unibus.membershipd.ping";
 
 /** Timeout for all answers in milliseconds. */
 const PATIENCE_MS = 1_500;
@@ -26,6 +26,10 @@ export interface Presence {
   bucket: string | null;
   /** Fingerprint of its public service keys; null without a service key file. */
   keys: string | null;
+  /** The URLs of its HTTP server for clients; missing while it serves none. */
+  urls?: readonly string[];
+  /** The URLs of its NATS server for clients. */
+  busUrls?: readonly string[];
   /** Where its second copy of the bucket stands; null or missing where it keeps none. */
   follower?: FollowerPresence | null;
   /** ID of the plan in its node file; null or missing without one. */

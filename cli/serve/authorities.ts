@@ -16,7 +16,7 @@ import type { Settings } from "../settings/settings.ts";
  * @param port The HTTP port
  */
 export function authoritiesOf(
-  { bind, authority }: Settings,
+  { bind, authority, publicUrl }: Settings,
   names: readonly string[] | null,
   port: number,
 ): string[] | null {
@@ -26,10 +26,11 @@ export function authoritiesOf(
     const normal = new URL(`${scheme}://${name}`).host;
     return /:\d+$/.test(name) ? [normal] : [normal, new URL(`${scheme}://${name}:${port}`).host];
   };
-  if (authority.length > 0) return [...new Set(authority.flatMap(at))];
+  const told = publicUrl.filter((it) => it.startsWith("http")).map((it) => new URL(it).host);
+  if (authority.length > 0) return [...new Set([...authority.flatMap(at), ...told])];
   const everywhere = bind === "0.0.0.0" || bind === "::";
   if (names?.some((it) => it.includes("*")) || (everywhere && names === null)) return null;
   const own = isLoopback(bind) || everywhere ? ["127.0.0.1", "[::1]", "localhost"] : [];
   const bound = everywhere ? [] : [bind.includes(":") ? `[${bind}]` : bind];
-  return [...new Set([...own, ...bound, ...names ?? []].flatMap(at))];
+  return [...new Set([...[...own, ...bound, ...names ?? []].flatMap(at), ...told])];
 }

@@ -4,17 +4,20 @@
  * @module
  */
 
+import { setTimeout as delay } from "node:timers/promises";
 import type { ControlPlane } from "../../src/http/options.ts";
 import type { Fetching } from "../../src/http/serve/types.ts";
 import type { AuthCallout } from "../../src/nats/types.ts";
-import type { ClusterStatus } from "../../src/core/operations.ts";
+import type { ClusterStatus, ControlPlaneNode } from "../../src/core/operations.ts";
 import type { Store } from "../../src/core/store.ts";
+import { type NodeList, watchNodes } from "../cluster/nodes.ts";
 import { authoritiesOf } from "./authorities.ts";
 import type { Bus } from "./bus.ts";
 import type { Inspection } from "./certificates.ts";
 import { calloutEvents, httpEvents } from "./log/events.ts";
 import { hasConsole, isPublic } from "../settings/guards.ts";
 import type { Log } from "../terminal/log.ts";
+import { type PublicUrls, publicUrls } from "./public_urls.ts";
 import type { Settings } from "../settings/settings.ts";
 import { checkFollower, measureFollower } from "./storage/follower.ts";
 import type { Storage } from "./storage/types.ts";
@@ -58,18 +61,27 @@ export async function startCallout(
 /** Time limit for requests in flight when the server stops, in milliseconds. */
 const GRACE_MS = 5_000;
 
-/** Starts the HTTP server; returns its URL. */
+/** How long a node of several refuses requests before it closes their connections, milliseconds. */
+const LEAVE_MS = 500;
+
+/** Starts the HTTP server; returns its URL, and those that it tells the other nodes. */
 export async function startHttp(
   around: Surroundings,
   bus: Bus,
   storage: Storage,
   callout: AuthCallout | null,
-): Promise<string> {
+): Promise<{ url: string; announced: PublicUrls }> {
   const { settings, found, undo } = around;
   const { maxConnectionsPerAddress } = settings;
   const { serve } = await import("../../src/http/mod.ts");
+  const { notReady } = await import("../../src/http/serve/not_ready.ts");
   let plane: ControlPlane | null = null;
-  const fetch: Fetching["fetch"] = (request, peer) => plane?.fetch(request, peer) ?? notYet();
+  let nodes: NodeList | null = null;
+  let isLeaving = false;
+  const fetch: Fetching["fetch"] = (request, peer) =>
+    plane === null || isLeaving
+      ? notReady(`The server is ${isLeaving ? "stopping" : "starting"}`)
+      : plane.fetch(request, peer);
   const server = await serve({ fetch }, {
     hostname: settings.bind,
     port: settings.httpPort,
@@ -78,18 +90,25 @@ export async function startHttp(
     ...maxConnectionsPerAddress === null ? {} : { maxConnectionsPerAddress },
     ...found.pair === null ? {} : { tls: found.pair },
   });
-  undo.add("http", () => {
+  undo.add("http", async () => {
+    isLeaving = true;
     // Ends open event streams, which the close would wait for.
     plane?.close();
-    return server.close(GRACE_MS);
-  }, GRACE_MS + 2_000);
-  // Its authorities contain the port, which is known only now.
-  plane = await makePlane(around, bus, storage, callout, server.port);
-  return server.url;
-}
-
-function notYet(): Response {
-  return new Response("The server is starting", { status: 503, headers: { "retry-after": "1" } });
+    // Clients on open connections are told to use another node, before the connections are cut.
+    if ((nodes?.list().length ?? 0) > 1) await delay(LEAVE_MS);
+    nodes?.stop();
+    await server.close(GRACE_MS);
+  }, LEAVE_MS + GRACE_MS + 2_000);
+  // Its URLs and authorities contain the port, which is known only now.
+  const announced = publicUrls(settings, found.names, { http: server.port, nats: bus.url });
+  nodes = watchNodes(bus.connection, () => ({
+    node: bus.node,
+    bucket: storage.bucket,
+    keys: bus.fingerprint,
+    ...announced,
+  }));
+  plane = await makePlane(around, bus, storage, callout, server.port, nodes.list);
+  return { url: server.url, announced };
 }
 
 async function look(
@@ -108,6 +127,7 @@ async function makePlane(
   storage: Storage,
   callout: AuthCallout | null,
   port: number,
+  nodes: () => readonly ControlPlaneNode[],
 ): Promise<ControlPlane> {
   const { createControlPlane } = await import("../../src/http/mod.ts");
   const { busAuth, maxBlobBytes, maxBlobBytesPerUser, maxBodyMemory } = settings;
@@ -139,6 +159,7 @@ async function makePlane(
     ],
     alarm: () => storage.follower?.alarm ?? null,
     cluster: () => look(bus, storage, signal),
+    nodes,
     ...authorities === null ? {} : { authorities },
   });
   plane.gauge("unibus_nats_restarts", "Restarts of the nats-server", bus.restarts);

@@ -172,8 +172,10 @@ async function serveStore(
   startUpkeep(around, storage.store);
   const callout = await startCallout(around, bus, storage.store);
   around.signal.throwIfAborted();
-  const http = named(await startHttp(around, bus, storage, callout), around.found.names);
+  const { url, announced } = await startHttp(around, bus, storage, callout);
+  const http = named(url, around.found.names);
   present({
+    ...announced,
     get bucket() {
       return storage.bucket;
     },

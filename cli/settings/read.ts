@@ -105,6 +105,16 @@ export function natsUrl(value: string): string {
   throw new BadValue("must look like nats://127.0.0.1:4222 or tls://host:4222");
 }
 
+/** Parses a URL by which clients reach this node. */
+export function publicUrl(value: string): string {
+  const url = URL.parse(value);
+  if (url !== null && ["nats:", "tls:"].includes(url.protocol)) return natsUrl(value);
+  const fits = url !== null && ["http:", "https:"].includes(url.protocol) &&
+    url.search + url.hash + url.username + url.password === "";
+  if (fits) return url.href.replace(/\/$/, "");
+  throw new BadValue("must look like https://n1.example.org:8470 or tls://n1.example.org:4250");
+}
+
 /** Parses a name of the server: `host` or `host:port`. */
 export function authority(value: string): string {
   const url = URL.parse(`http://${value}`);

@@ -75,6 +75,14 @@ export const SPECS = {
     [],
     "the names in the certificate, or those of a loopback address",
   ),
+  publicUrl: spec(
+    "--public-url <url>",
+    "URL by which clients reach this node: https:// or http:// for HTTP, tls:// or nats:// for NATS; " +
+      "clients learn those of all nodes from any of them; can be repeated",
+    read.list(read.publicUrl),
+    [],
+    "the --bind address, or the name in the certificate",
+  ),
   console: spec(
     "--no-console",
     "disable the admin console at /console",

@@ -19,7 +19,14 @@ import type {
   UserRole,
   UserStatus,
 } from "../core/model.ts";
-import type { Changes, History, RoomRoster, ServerStatus, Usage } from "../core/operations.ts";
+import type {
+  Changes,
+  ControlPlaneNodes,
+  History,
+  RoomRoster,
+  ServerStatus,
+  Usage,
+} from "../core/operations.ts";
 import type { Found, RoomQuery, UserQuery } from "../core/store/search.ts";
 import type { RecordMethods } from "../core/store/records.ts";
 import type { Identity } from "../keys/identity.ts";
@@ -29,8 +36,16 @@ export type Fetch = (request: Request) => Promise<Response>;
 
 /** Options of {@link createClient}. */
 export interface ClientOptions {
-  /** URL of the control plane, such as `https://bus.example:8470`. */
-  url: string | URL;
+  /**
+   * URL of the control plane, such as `https://bus.example:8470`, or the URLs of several of its nodes.
+   * Calls go to one node that answers, and to another when it fails.
+   */
+  url: string | URL | readonly (string | URL)[];
+  /**
+   * Whether to learn the URLs of other nodes from the server, and to use them while none of `url`
+   * answers. Only over https, or on loopback. Default true.
+   */
+  learnNodes?: boolean;
   /** Signs the requests. Without it, only methods that need no signature can be called. */
   identity?: Identity;
   /** PEM of the certificate authorities to trust instead of the system's. */
@@ -155,7 +170,9 @@ export interface OpenInvite {
  * response, and the outcome of a write is unknown.
  *
  * A call is retried within `timeout` if repeating it is safe: reads and puts if there was no response or
- * the server was unavailable; every call if it was refused by a rate limit or because of overload.
+ * the server was unavailable; every call if it was refused by a rate limit, because of overload, or by a
+ * node that starts or stops. With several nodes it is sent to another one at once, also every call for
+ * which no connection was made.
  */
 export interface Client extends RecordMethods, Disposable {
   /** The highest generation of the control plane that a response had; see {@link ClientOptions}. */
@@ -177,6 +194,11 @@ export interface Client extends RecordMethods, Disposable {
   checkInvite(token: string): Promise<OpenInvite>;
   /** Returns the caller's key and user. */
   me(): Promise<Me>;
+  /**
+   * Returns the nodes of the control plane and their URLs; none if the client was given a URL without
+   * TLS that is not on loopback, because anyone on the network could have written the response.
+   */
+  nodes(): Promise<ControlPlaneNodes>;
 
   /**
    * Lists users by signPub, or as a query says; for admins.

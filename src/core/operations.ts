@@ -81,6 +81,24 @@ export interface ClusterStatus {
   problems: string[];
 }
 
+/** One node of a control plane, for its clients. */
+export interface ControlPlaneNode {
+  /** Its name; null if it has none. */
+  name: string | null;
+  /** The URLs of its HTTP server for clients; empty if unknown. */
+  urls: string[];
+  /** The URLs of its NATS server for clients; empty if unknown. */
+  busUrls: string[];
+  /** Whether it answered when the responding server asked last. */
+  answers: boolean;
+}
+
+/** The nodes of a control plane. */
+export interface ControlPlaneNodes {
+  /** The nodes. */
+  nodes: ControlPlaneNode[];
+}
+
 /** Status of the responding server and its store. */
 export interface ServerStatus {
   /** Its version. */

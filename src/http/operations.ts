@@ -4,7 +4,13 @@
  * @module
  */
 
-import type { Changes, History, ServerStatus, Usage } from "../core/operations.ts";
+import type {
+  Changes,
+  ControlPlaneNodes,
+  History,
+  ServerStatus,
+  Usage,
+} from "../core/operations.ts";
 import type { Search } from "../core/store/search.ts";
 
 /** A request that waits for changes. */
@@ -33,6 +39,10 @@ export interface Operations {
   now(): Date;
   /** The last hour. */
   history(): History;
+  /** Which nodes there are. */
+  nodes(): ControlPlaneNodes;
+  /** The version of that list; `null` if there is no other node to learn of. */
+  nodesVersion(): string | null;
   /** How the server does. */
   status(): Promise<ServerStatus>;
   /** How much is kept. */

@@ -7,7 +7,7 @@
 import type { BlobStore } from "../blobs/types.ts";
 import type { StoreError } from "../core/errors.ts";
 import type { HealthCheck } from "../core/model.ts";
-import type { BusAuth, ClusterStatus } from "../core/operations.ts";
+import type { BusAuth, ClusterStatus, ControlPlaneNode } from "../core/operations.ts";
 import type { Search } from "../core/store/search.ts";
 import type { ControlPlaneEvent } from "./events.ts";
 import type { PagesOptions } from "./pages/pages.ts";
@@ -65,6 +65,11 @@ export interface ControlPlaneOptions {
    * in JetStream, `clusterStatus` of `@unibus/membership`; null if there is none. Default: null.
    */
   cluster?: () => Promise<ClusterStatus | null>;
+  /**
+   * Returns the nodes of the control plane with their URLs for clients, for `GET /v1/nodes`: the same
+   * list until something has changed. Default: none.
+   */
+  nodes?: () => readonly ControlPlaneNode[];
   /**
    * Searches users and rooms for admins. Default: that of the store; a store in JetStream has one if it
    * was opened with a follower.

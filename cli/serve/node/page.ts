@@ -6,6 +6,7 @@
 
 import { isPublic } from "../../settings/guards.ts";
 import type { Surroundings } from "../parts.ts";
+import { notReady } from "../../../src/http/serve/not_ready.ts";
 
 /** A listener that is closed before the control plane takes its place. */
 export interface Page {
@@ -33,10 +34,9 @@ export async function showWaiting(
 
 function answer(path: string, why: string): Response {
   if (path === "/healthz") return Response.json({ ok: true });
-  const headers = { "retry-after": "1" };
   if (path === "/readyz") {
     const checks = [{ name: "node", ok: false, detail: why }];
-    return Response.json({ ok: false, checks }, { status: 503, headers });
+    return Response.json({ ok: false, checks }, { status: 503, headers: { "retry-after": "1" } });
   }
-  return new Response(`This node cannot answer: ${why}\n`, { status: 503, headers });
+  return notReady(`This node cannot answer: ${why}`);
 }

@@ -23,6 +23,10 @@ export interface Shown {
   follower: Follower | null;
   /** Why it serves nothing yet; null if it does not wait. */
   waiting: string | null;
+  /** The URLs of its HTTP server for clients; missing while it serves none. */
+  urls?: readonly string[];
+  /** The URLs of its NATS server for clients. */
+  busUrls?: readonly string[];
 }
 
 /** Returns a function that says what to answer from now on; nothing is answered before its first call. */
@@ -30,7 +34,7 @@ export function presentOn(bus: Bus, resolved: Resolved): (shown: Shown) => void 
   const { settings, node } = resolved;
   let current: Shown | null = null;
   const answer = async (withSettings: boolean) => {
-    const { bucket, follower, waiting } = current!;
+    const { bucket, follower, waiting, urls, busUrls } = current!;
     return {
       node: bus.node,
       bucket,
@@ -38,6 +42,8 @@ export function presentOn(bus: Bus, resolved: Resolved): (shown: Shown) => void 
       follower: presenceOf(follower),
       plan: node?.plan ?? null,
       waiting,
+      ...urls && { urls },
+      ...busUrls && { busUrls },
       nats: bus.connection.info?.version ?? "",
       disk: isManaged(settings) ? await freeIn(settings.natsStore) : null,
       ...withSettings ? { settings: settingsOf(resolved) } : {},

@@ -5,7 +5,8 @@
  */
 
 import { roomId } from "../../core/validate.ts";
-import type { Call, Caller } from "./caller.ts";
+import type { Call } from "./call.ts";
+import type { Caller } from "./caller.ts";
 import { jsonOf } from "./failure.ts";
 
 interface AskOptions<T> {

@@ -20,7 +20,7 @@ export type BlobCalls = Pick<Client, "putBlob" | "getBlob" | "statBlob" | "delet
 /** All other methods, without those for sealed keys, which not every page needs. */
 export type Calls = Omit<
   Client,
-  keyof BlobCalls | keyof KeyCalls | "generation" | "close" | typeof Symbol.dispose
+  keyof BlobCalls | keyof KeyCalls | "nodes" | "generation" | "close" | typeof Symbol.dispose
 >;
 
 /**
@@ -81,11 +81,13 @@ export function callsOf(caller: Pick<Caller, "call" | "timeout">, kexPub?: strin
     usage: () => ask("GET", "usage"),
     history: () => ask("GET", "history"),
     changes({ signal, ...query } = {}) {
+      const waits = (query.wait ?? 0) * 1000;
       return caller.call({
         method: "GET",
         path: "/v1/changes",
         query,
-        timeout: (query.wait ?? 0) * 1000 + caller.timeout,
+        waits,
+        timeout: waits + caller.timeout,
         ...(signal && { signal }),
         read: async (response) => await jsonOf(response) as Changes,
       });

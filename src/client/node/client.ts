@@ -6,12 +6,16 @@
 
 import { StoreError } from "../../core/errors.ts";
 import { digestOf } from "../../signature/digest.ts";
+import { askOf } from "../http/ask.ts";
 import { Caller } from "../http/caller.ts";
 import { callsOf } from "../http/client.ts";
+import { baseOf } from "../http/follow.ts";
 import { keyCallsOf } from "../http/keys.ts";
+import { Nodes } from "../http/nodes.ts";
 import type { Client, ClientOptions, Fetch } from "../types.ts";
 import { blobCallsOf } from "./blobs.ts";
 import { httpsFetch } from "./https.ts";
+import { wasUnsent } from "./unsent.ts";
 
 const TIMEOUT_MS = 10_000;
 
@@ -41,26 +45,30 @@ const TIMEOUT_MS = 10_000;
  * ```
  */
 export function createClient(options: ClientOptions): Client {
-  const base = baseOf(options.url);
-  const { fetch, close: hangUp } = transport(options, base);
+  const given = [options.url].flat().map(parsed);
+  if (given.length === 0) throw invalidUrl();
+  const { fetch, close: hangUp } = transport(options, given);
   const { identity = null, timeout = TIMEOUT_MS, retries = 2, generation = 0 } = options;
-  const caller = new Caller({
-    base,
+  const nodes = new Nodes({
+    given,
+    learns: options.learnNodes ?? true,
     signer: identity,
     digest: digestOf,
     fetch,
-    timeout,
-    retries,
     generation,
+    wasUnsent,
   });
+  const caller = new Caller(nodes, { timeout, retries });
   const close = () => {
     caller.close();
+    nodes.close();
     hangUp();
   };
   return {
     ...callsOf(caller, identity?.kexPub),
     ...keyCallsOf(caller),
     ...blobCallsOf(caller),
+    nodes: async () => nodes.isPrivate ? await askOf(caller)("GET", "nodes") : { nodes: [] },
     get generation() {
       return caller.generation;
     },
@@ -69,33 +77,28 @@ export function createClient(options: ClientOptions): Client {
   };
 }
 
-function baseOf(given: string | URL): URL {
-  let base: URL | null = null;
-  try {
-    base = new URL(given);
-  } catch {
-    // Reported below.
-  }
-  const isHttp = base?.protocol === "http:" || base?.protocol === "https:";
-  if (
-    base === null || !isHttp || base.search !== "" || base.hash !== "" ||
-    base.username + base.password !== ""
-  ) {
-    // Not shown, because it may contain a password.
-    throw new StoreError("invalid", "url must look like https://bus.example:8470", {
-      field: "url",
-    });
-  }
-  if (!base.pathname.endsWith("/")) base.pathname += "/";
+function parsed(given: string | URL): URL {
+  const base = baseOf(given);
+  if (base === null) throw invalidUrl();
   return base;
 }
 
-function transport(options: ClientOptions, base: URL): { fetch: Fetch; close: () => void } {
+function invalidUrl(): StoreError {
+  // The URL is not shown, because it may contain a password.
+  return new StoreError("invalid", "url must look like https://bus.example:8470", {
+    field: "url",
+  });
+}
+
+function transport(
+  options: ClientOptions,
+  given: readonly URL[],
+): { fetch: Fetch; close: () => void } {
   const nothing = () => {};
   const { ca } = options;
   if (options.fetch !== undefined) return { fetch: options.fetch, close: nothing };
   if (ca === undefined) return { fetch: (request) => fetch(request), close: nothing };
-  if (base.protocol !== "https:") {
+  if (given.some((it) => it.protocol !== "https:")) {
     throw new StoreError("invalid", "ca needs a url that begins with https:", { field: "ca" });
   }
   return httpsFetch(ca);

@@ -12,6 +12,7 @@ import { Keyring } from "./keyring.ts";
 import { membersOf } from "./membership.ts";
 import { createRoom } from "./owner.ts";
 import { LiveRoom, type RoomSettings } from "./room.ts";
+import { learnServers } from "../node/bus_servers.ts";
 import type { NewEncryptedRoom, OpenRoom, Rooms, RoomsOptions } from "./types.ts";
 import { Trust } from "./trust.ts";
 
@@ -67,6 +68,7 @@ export async function openRooms(options: RoomsOptions): Promise<Rooms> {
     queueBytes: options.queueBytes ?? 64 * 1024 * 1024,
     onProblem,
   };
+  if (isOurs) void learnServers(connection, nats, client);
   const rooms = new LiveRooms(settings, closing, isOurs);
   if (signal) {
     const abort = () => void rooms.close().catch(() => {});

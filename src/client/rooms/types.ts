@@ -44,7 +44,10 @@ export interface RoomsOptions {
   client: Client;
   /** The identity that sends and receives. */
   identity: Identity;
-  /** How to connect to the bus, or an open connection (without `noEcho`), which the caller closes. */
+  /**
+   * How to connect to the bus, or an open connection (without `noEcho`), which the caller closes. With
+   * `servers`, the connection also learns the servers of the other nodes from the control plane.
+   */
   nats: Pick<NatsOptions, "servers" | "tls" | "bootstrapTimeout"> | { connection: Connection };
   /**
    * Remembers the owner and the highest epoch of each room, and the X25519 key of each peer. Default: in

@@ -6,10 +6,12 @@
 
 import config from "../../../deno.json" with { type: "json" };
 import { kept } from "../../core/async/kept.ts";
+import type { ControlPlaneNode } from "../../core/operations.ts";
 import type { Store } from "../../core/store.ts";
 import { ChangeLog } from "./changes.ts";
 import type { Readiness } from "./health.ts";
 import { type Recorder, recorderOf } from "./history.ts";
+import { nodesOf } from "./nodes.ts";
 import type { Operations } from "../operations.ts";
 import type { ControlPlaneOptions } from "../options.ts";
 import { usageOf } from "./usage.ts";
@@ -27,6 +29,8 @@ export interface OwnOperations extends Operations {
 
 /** How long the status of the cluster is kept, milliseconds: reading it asks every node. */
 const GOOD_FOR_MS = 1_000;
+
+const NO_NODES: readonly ControlPlaneNode[] = [];
 
 /** Makes it. */
 export function operationsOf(
@@ -47,6 +51,7 @@ export function operationsOf(
     now,
     history: recorder.read,
     usage: usageOf(options.blobs ?? null, now),
+    ...nodesOf(options.nodes ?? (() => NO_NODES)),
     async status() {
       const [{ ok, checks }, found] = await Promise.all([readiness(), cluster()]);
       return {

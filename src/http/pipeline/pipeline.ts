@@ -7,6 +7,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { BusAuth } from "../../core/operations.ts";
 import { StoreError } from "../../core/errors.ts";
+import { NODES_HEADER } from "../../core/status.ts";
 import type { BlobStore } from "../../blobs/types.ts";
 import type { Store } from "../../core/store.ts";
 import { Authenticator, type Sender } from "./authenticate.ts";
@@ -206,7 +207,11 @@ export class Pipeline {
     const handle = async () => await route.handle(call);
     const work = () => takesTime ? incoming.slot.waitFor(handle) : handle();
     const answer = await this.#around.record(route, call, proof !== null, work);
-    return answer instanceof Response ? answer : respond(answer, route.status);
+    const response = answer instanceof Response ? answer : respond(answer, route.status);
+    // For those only who may read the list.
+    const version = isOpen ? null : operations.nodesVersion();
+    if (version !== null) response.headers.set(NODES_HEADER, version);
+    return response;
   }
 
   /** Does `work` in its turn; after a wait only if the client is still connected and `mayDo` passes. */

@@ -364,6 +364,14 @@ export const ANSWER = {
     endpoint: signPub,
     user: nullable(user),
   }),
+  nodes: object({
+    nodes: list(object({
+      name: nullable(text()),
+      urls: list(text({ description: "URL of its HTTP server for clients" })),
+      busUrls: list(text({ description: "URL of its NATS server for clients" })),
+      answers: boolean("Whether it answered when the responding server asked last"),
+    }, { title: "ControlPlaneNode" })),
+  }),
   blob: object({
     id: by(check.hashId, { ...HEX64, description: "SHA-256 of the bytes" }),
     size: count("Size in bytes"),

@@ -63,6 +63,13 @@ export const ME: readonly Route[] = [
       return { endpoint, user: await userOf(call.store, endpoint) };
     },
   }),
+  route("GET /v1/nodes", {
+    id: "nodes",
+    summary: "List the nodes of the control plane and their URLs",
+    who: "user",
+    answer: ANSWER.nodes,
+    handle: ({ operations }) => operations.nodes(),
+  }),
 ];
 
 /** Users: the allowlist. */

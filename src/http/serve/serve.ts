@@ -14,6 +14,7 @@ import { watchLoopDelay } from "../pipeline/loop_delay.ts";
 import { within } from "../../core/async/wait.ts";
 import { integer } from "../../core/validate.ts";
 import { BACKLOG, type Bounds, type Listening, serveHardened } from "./node.ts";
+import { notReady } from "./not_ready.ts";
 import type { Fetching, HttpServer, ServeOptions } from "./types.ts";
 
 export type { Fetching, HttpServer, ServeOptions } from "./types.ts";
@@ -103,7 +104,7 @@ function serveDeno(deno: DenoServe, plane: Fetching, bounds: Bounds): Listening 
       onError: () => new Response("Internal Server Error", { status: 500 }),
     },
     (request, { remoteAddr: { hostname: address }, completed }) => {
-      if (isClosing) return stopping();
+      if (isClosing) return notReady("The server is stopping");
       if (tls) inFlight.add(completed);
       // Whether the client goes is not listened for: the signal of a request is aborted by every answer
       // that succeeds, and Deno says so on stderr.

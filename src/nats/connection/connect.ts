@@ -167,6 +167,9 @@ function connectionOptions(
     reconnectTimeWait: reconnectWait,
     reconnectJitter: 0.4 * reconnectWait,
     reconnectJitterTLS: 0.4 * reconnectWait,
+    // The one that was just lost may hang: it comes last.
+    reconnectToServer: (servers) =>
+      servers.reduce((first, it) => it.lastConnect < first.lastConnect ? it : first),
     ignoreAuthErrorAbort: options.retryRefused ?? false,
     noAsyncTraces: true,
     ...(tls === undefined ? {} : { tls }),

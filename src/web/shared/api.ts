@@ -7,6 +7,7 @@
 import { Caller } from "../../client/http/caller.ts";
 import { type Calls, callsOf } from "../../client/http/client.ts";
 import { answerOf } from "../../client/http/failure.ts";
+import { Sender } from "../../client/http/sender.ts";
 import type { StoreError } from "../../core/errors.ts";
 import { digestField } from "../../signature/digest_field.ts";
 import type { Signer } from "../../signature/sign.ts";
@@ -25,7 +26,7 @@ export function siteUrl(): string {
  * @param site Where the control plane is. Default: where the page came from
  */
 export function callerOf(signer: Signer | null, site: string = siteUrl()): Caller {
-  return new Caller({
+  const sender = new Sender({
     base: new URL(site),
     signer,
     digest: async (body) =>
@@ -34,9 +35,8 @@ export function callerOf(signer: Signer | null, site: string = siteUrl()): Calle
       ),
     fetch: (request) =>
       fetch(request, { credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer" }),
-    timeout: TIMEOUT_MS,
-    retries: 2,
   });
+  return new Caller(sender, { timeout: TIMEOUT_MS, retries: 2 });
 }
 
 /** Makes a client. */

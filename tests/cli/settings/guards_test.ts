@@ -289,6 +289,18 @@ Deno.test("requests must be signed for a name of this server, where anybody can 
     "bus.example.org",
     "bus.example.org:8470",
   ]);
+  assert.deepEqual(
+    of(
+      ["n1.example"],
+      ...PUBLIC,
+      "--authority",
+      "b:1",
+      "--public-url",
+      "https://n1.example,tls://n1:2",
+    ),
+    ["b:1", "n1.example"],
+  );
+  assert.ok(of(null, "--public-url", "https://n1.example:8443")?.includes("n1.example:8443"));
   // The port of the scheme is no part of an authority.
   assert.deepEqual(of(["a"], ...PUBLIC, "--authority", "a:443"), ["a"]);
 });

@@ -14,6 +14,10 @@ const OTHER: Record<Key, [text: string, value: unknown]> = {
   tlsCert: ["cert.pem", "cert.pem"],
   tlsKey: ["key.pem", "key.pem"],
   authority: ["Bus.example.org,b:1", ["bus.example.org", "b:1"]],
+  publicUrl: ["https://N1.example.org:8470/,tls://n1:4250", [
+    "https://n1.example.org:8470",
+    "tls://n1:4250",
+  ]],
   console: ["false", false],
   busAuth: ["soft", "soft"],
   serviceKeys: ["keys.json", "keys.json"],

@@ -34,6 +34,7 @@ Deno.test("the client's core imports no node: module, no package and nothing of 
   const own = /^src\/(client\/http|core|keys|signature)\//;
   const found = await importsOf("src/client/http/client.ts");
   found.push(...await importsOf("src/client/http/caller.ts"));
+  found.push(...await importsOf("src/client/http/nodes.ts"));
   found.push(...await importsOf("src/client/http/keys.ts"));
   assert.deepEqual(found.filter((it) => !own.test(it)), []);
   assert.ok(found.includes("src/signature/sign.ts"), found.join());
