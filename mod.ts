@@ -42,6 +42,15 @@ export { openSqlite, type SqliteOptions } from "./src/sqlite/mod.ts";
 export * from "./src/snapshot/mod.ts";
 export { migrateKvToSqlite, migrateSqliteToKv } from "./src/move/mod.ts";
 export type * from "./src/move/types.ts";
+export { shrinkStore } from "./src/move/live/shrink/shrink.ts";
+export {
+  callOffShrink,
+  type FinishedShrink,
+  finishShrink,
+  type FinishShrinkOptions,
+} from "./src/move/live/shrink/finish.ts";
+export type * from "./src/move/live/shrink/types.ts";
+export type { Moved } from "./src/jetstream/log/marked.ts";
 export { clusterStatus, type ClusterStatusOptions } from "./src/jetstream/cluster/status.ts";
 export type {
   BucketCopy,

@@ -5,7 +5,9 @@
  */
 
 import { isStoreError, type StoreError } from "../core/errors.ts";
+import type { Backend } from "../core/backend.ts";
 import type { Store } from "../core/store.ts";
+import { switchOf } from "../core/store/switching.ts";
 import type { Bucket, Witness } from "../jetstream/log/bucket.ts";
 import { type JetStreamOptions, openBeside, openJetStream as openAlone } from "../jetstream/mod.ts";
 import { FileSearch } from "../sqlite/search/mod.ts";
@@ -103,7 +105,15 @@ export async function openFollowed(options: FollowedOptions): Promise<Followed> 
       },
     };
   });
+  followers.set(switchOf(store).current, follower!);
   return { store, follower: follower! };
+}
+
+const followers = new WeakMap<Backend, Follower>();
+
+/** Returns the follower beside a backend; `null` if there is none. */
+export function followerOf(backend: Backend): Follower | null {
+  return followers.get(backend) ?? null;
 }
 
 /** How long a search waits for the store's own writes, milliseconds. */

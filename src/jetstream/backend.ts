@@ -88,6 +88,11 @@ export class JetStreamBackend implements Backend {
     return this.#bucket.generation;
   }
 
+  /** The bucket. */
+  get bucket(): Bucket {
+    return this.#bucket;
+  }
+
   createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
     return this.#rooms.create(room, members, keys);
   }

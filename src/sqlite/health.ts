@@ -20,20 +20,20 @@ import { schemaVersion } from "./file/schema.ts";
  * @throws {StoreError} `corrupt`: the first problem found
  */
 export function checkHealth(db: DatabaseSync, path: string): void {
-  for (const row of db.prepare("PRAGMA integrity_check(1)").all()) {
-    const found = String(row.integrity_check);
-    if (found !== "ok") throw new StoreError("corrupt", `Checking ${path}: ${oneLine(found)}`);
-  }
-  for (const row of db.prepare("PRAGMA foreign_key_check").iterate()) {
-    throw new StoreError(
-      "corrupt",
-      `Checking ${path}: a row of ${row.table} refers to a missing row of ${row.parent}`,
-    );
-  }
+  const found = damageOf(db);
+  if (found !== null) throw new StoreError("corrupt", `Checking ${path}: ${found}`);
 }
 
-function oneLine(text: string): string {
-  return text.replaceAll(/\s*\n\s*/g, "; ");
+/** Finds the first problem of {@link checkHealth}. A part of a thread: uses nothing from outside of itself. */
+export function damageOf(db: DatabaseSync): string | null {
+  for (const row of db.prepare("PRAGMA integrity_check(1)").all()) {
+    const found = String(row.integrity_check);
+    if (found !== "ok") return found.replaceAll(/\s*\n\s*/g, "; ");
+  }
+  const [row] = db.prepare("PRAGMA foreign_key_check").iterate();
+  return row === undefined
+    ? null
+    : `a row of ${row.table} refers to a missing row of ${row.parent}`;
 }
 
 /** Returns the identity (device and inode) of a file; an empty text for a database in memory. */

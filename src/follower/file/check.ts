@@ -17,6 +17,9 @@ import { canonicalOf } from "./changes.ts";
 import type { Held } from "./messages.ts";
 import { valuesOf } from "./values.ts";
 
+/** Keys that are checked in one step. */
+const STEP = 64;
+
 /**
  * Checks every page, makes every value again from the tables and compares it with the hash of the
  * message that the bucket held. Takes a few seconds for each 100,000 keys.
@@ -34,6 +37,11 @@ export function checkFile(db: DatabaseSync, path: string, held: Held): void {
 
 function check(db: DatabaseSync, path: string, held: Held): void {
   checkHealth(db, path);
+  for (const _ of checkingValues(db, path, held));
+}
+
+/** Checks the values as {@link checkFile} does, some at each step. The file must not change meanwhile. */
+export function* checkingValues(db: DatabaseSync, path: string, held: Held): Generator<void> {
   const fail = (found: string): never => {
     throw new StoreError("corrupt", `Checking ${path}: ${found}`, {
       hint: "use the follower of another node",
@@ -51,7 +59,7 @@ function check(db: DatabaseSync, path: string, held: Held): void {
     const it = valueOf(key)!;
     const text = it.read();
     sum += BigInt(`0x${Buffer.from(it.hash).toString("hex")}`);
-    entries++;
+    if (++entries % STEP === 0) yield;
     if (bad === 1 || isIndex(key)) continue;
     records++;
     if (it.isKept && it.record() !== canonical(key, text)) {

@@ -102,6 +102,11 @@ export class Marked {
     const { moved, journey, generation = 0 } = owner;
     if (journey === undefined || journey === this.#journey || this.#ours.has(journey)) return;
     if (moved === undefined && generation <= this.#generation) return;
+    this.leave(owner);
+  }
+
+  /** Notes that the control plane has left. */
+  leave(owner: Owner): void {
     this.#moved = leftBucket(`Bucket ${this.#bucket}`, owner);
     for (const listener of this.#listeners) listener(this.#moved);
     this.#listeners.clear();

@@ -1,0 +1,208 @@
+/**
+ * The live move from a bucket to a file.
+ *
+ * @module
+ */
+
+import { randomBytes } from "node:crypto";
+import { isStoreError, StoreError } from "../../../core/errors.ts";
+import { switchOf } from "../../../core/store/switching.ts";
+import type { Store } from "../../../core/store.ts";
+import { checkBeside } from "../../../follower/file/check_beside.ts";
+import { FileFollower } from "../../../follower/follower.ts";
+import { followerOf } from "../../../follower/open.ts";
+import { JetStreamBackend } from "../../../jetstream/backend.ts";
+import type { Bucket } from "../../../jetstream/log/bucket.ts";
+import { readMarker, refuseInProgress } from "../../../jetstream/log/marker.ts";
+import { aborted, wait } from "../../../jetstream/log/wire.ts";
+import { absolute } from "../../../sqlite/file/file.ts";
+import { FileSearch } from "../../../sqlite/search/mod.ts";
+import { openSqlite } from "../../../sqlite/mod.ts";
+import { soon } from "../../steps.ts";
+import { announce } from "./marks.ts";
+import { type Becomes, place, requirePlace, take } from "./place.ts";
+import { leaveBucket, type Switching } from "./switch.ts";
+import type { ShrinkOptions, ShrinkPhase, ShrinkReport } from "./types.ts";
+
+/** How long the follower may take to be exact before the move begins, milliseconds. */
+const CATCH_UP = 30_000;
+/** How long making the file the store's is tried, milliseconds. */
+const FORWARD = 30_000;
+/** Pause before it is tried again, milliseconds. */
+const AGAIN = 100;
+/** Pauses after a switch that was called off, milliseconds. */
+const RETRY = { first: 500, longest: 10_000 };
+
+/**
+ * Moves the control plane of an open store from its bucket to a file, while it serves. The store's
+ * follower becomes the file, so nothing is copied. Writes wait for less than a second; reads and
+ * authorizations are answered throughout. The store answers from the file afterwards.
+ *
+ * All writers of the bucket, in any process, are stopped at the server. The bucket's mark then says that
+ * the control plane has left: that is the point of no return. Before it the move can be called off, and
+ * is, when the switch takes too long; it is then tried again. After it there is only forward: when the
+ * process is killed, {@link finishShrink} finishes it at the next start. Stores and followers that are
+ * open elsewhere are refused from then on.
+ *
+ * @param store The store, opened with `openJetStream` and a follower
+ * @param options Where it moves to
+ * @returns What was done
+ * @throws {StoreError} `refused`: the file cannot be put there, the follower is not exact or holds
+ * invalid records, or the control plane has left already; `corrupt`: the follower has an alarm, or is
+ * damaged; `in_progress`: another move has begun; `unavailable`: every switch was called off; `aborted`
+ *
+ * @example
+ * ```ts ignore
+ * const report = await shrinkStore(store, { db: "./local_files/unibus.db", node: "n1" });
+ * console.log(report.pauseMs, report.backup);
+ * ```
+ */
+export async function shrinkStore(store: Store, options: ShrinkOptions): Promise<ShrinkReport> {
+  const { blobs, dryRun = false, attempts = 10, ready, node, signal } = options;
+  const db = absolute(options.db);
+  const to = switchOf(store);
+  const { current: backend } = to;
+  const follower = followerOf(backend);
+  if (!(backend instanceof JetStreamBackend) || !(follower instanceof FileFollower)) {
+    throw new StoreError("invalid", "store must be one in a bucket, opened with a follower", {
+      field: "store",
+    });
+  }
+  const { bucket } = backend;
+  const report: ShrinkReport = {
+    version: 1,
+    dryRun,
+    db,
+    backup: null,
+    bucket: bucket.name,
+    journey: "",
+    position: 0,
+    digest: "",
+    generation: bucket.generation + 1,
+    undone: [],
+    attempts: 0,
+    pauseMs: 0,
+  };
+  let calledOff: StoreError | null = null;
+  const onPhase = (phase: ShrinkPhase) => {
+    options.onProgress?.({
+      phase,
+      attempt: report.attempts,
+      calledOff: calledOff?.message ?? null,
+    });
+  };
+  onPhase("check");
+  const storeId = await check(bucket, db, follower, signal);
+  if (dryRun) {
+    const { position, digest } = follower.state();
+    return { ...report, position, digest };
+  }
+  await blobs?.copy();
+  for (let pause = RETRY.first;; pause = Math.min(2 * pause, RETRY.longest)) {
+    await ready?.();
+    report.attempts++;
+    onPhase("begin");
+    // Another one for each attempt: what an earlier one sent is never taken for it.
+    const journey = report.journey = randomBytes(16).toString("hex");
+    const announced = await announce(
+      bucket,
+      { journey, node, at: new Date().toISOString() },
+      storeId,
+    );
+    const begun = performance.now();
+    const { generation } = report;
+    const parts = { to, bucket, follower, db, generation, options, onPhase };
+    try {
+      const moved = await leaveBucket(parts, announced);
+      report.position = moved.position;
+      report.digest = moved.digest;
+      const becomes = { moved, journey, generation, storeId };
+      Object.assign(report, await finish(parts, backend, becomes, begun));
+      return report;
+    } catch (error) {
+      if (!isStoreError(error, "unavailable") || to.current !== backend) throw error;
+      if (bucket.mark.moved !== null || report.attempts >= attempts) throw error;
+      calledOff = error;
+    }
+    await wait(pause, signal);
+  }
+}
+
+/**
+ * Checks all that takes long, before anybody waits.
+ *
+ * @returns The identity of the control plane
+ */
+async function check(
+  bucket: Bucket,
+  db: string,
+  follower: FileFollower,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const read = await readMarker(bucket, soon());
+  refuseInProgress(bucket, read);
+  const storeId = requirePlace(db, follower.path, read.marker?.source ?? null);
+  if (follower.alarm !== null) throw follower.alarm;
+  const refuse = (field: string, found: string, hint: string): never => {
+    const what = `Moving bucket ${bucket.name} to a file`;
+    throw new StoreError("refused", `${what}: the follower ${follower.path} ${found}`, {
+      field,
+      hint,
+    });
+  };
+  const late = AbortSignal.timeout(CATCH_UP);
+  const either = signal === undefined ? late : AbortSignal.any([late, signal]);
+  const state = await follower.whenExact(undefined, { signal: either }).catch((error) => {
+    if (signal?.aborted) throw aborted(signal);
+    if (!late.aborted) throw error;
+    const { position, failure } = follower.state();
+    const why = failure === null ? "" : `: ${failure.message}`;
+    return refuse("position", `is not exact, at position ${position}${why}`, "wait until it is");
+  });
+  if (state.role !== "apply") {
+    refuse("role", "is written by another process", "end the other process that follows with it");
+  }
+  if (state.quarantined > 0) {
+    const found = `lacks ${state.quarantined} records that are invalid`;
+    refuse("quarantined", found, "repair them in the bucket with membershipd doctor --repair");
+  }
+  await checkBeside(follower.path, signal);
+  return storeId;
+}
+
+/** Makes the follower the store's file. There is only forward: what fails is tried again. */
+async function finish(
+  { to, bucket, follower, db, onPhase }: Switching,
+  backend: JetStreamBackend,
+  becomes: Becomes,
+  begun: number,
+): Promise<Pick<ShrinkReport, "undone" | "backup" | "pauseMs">> {
+  onPhase("finish");
+  const end = performance.now() + FORWARD;
+  // Searches read the follower's file, which nobody may have open now.
+  await to.hold({ reads: true });
+  for (;;) {
+    try {
+      if (backend.search instanceof FileSearch) await backend.search.close();
+      await follower.close();
+      onPhase("flip");
+      const undone = take(db, follower.path, becomes);
+      onPhase("rename");
+      const backup = place(db, follower.path, becomes.journey);
+      onPhase("open");
+      const closed = to.replace(switchOf(openSqlite(db, { create: false })).take());
+      to.release();
+      const pauseMs = performance.now() - begun;
+      await closed;
+      onPhase("done");
+      return { undone, backup, pauseMs };
+    } catch (error) {
+      if (performance.now() > end || to.current !== backend) {
+        bucket.mark.leave(becomes);
+        to.release();
+        throw error;
+      }
+      await wait(AGAIN);
+    }
+  }
+}

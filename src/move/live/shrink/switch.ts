@@ -1,0 +1,93 @@
+/**
+ * The switch of a live move out of a bucket: all writers stop, the follower gets the rest, the mark is
+ * written. Whatever goes wrong before the mark calls it off.
+ *
+ * @module
+ */
+
+import { isStoreError, StoreError } from "../../../core/errors.ts";
+import type { SwitchingBackend } from "../../../core/store/switching.ts";
+import type { FileFollower } from "../../../follower/follower.ts";
+import { freezeWriters } from "../../../jetstream/freeze.ts";
+import type { Bucket } from "../../../jetstream/log/bucket.ts";
+import type { Moved } from "../../../jetstream/log/marked.ts";
+import { type Announced, leave, settle } from "./marks.ts";
+import type { ShrinkOptions, ShrinkPhase } from "./types.ts";
+
+/** What a switch works on. */
+export interface Switching {
+  /** The switch of the store's backend. */
+  to: SwitchingBackend;
+  /** The bucket. */
+  bucket: Bucket;
+  /** The follower on this node. */
+  follower: FileFollower;
+  /** Absolute path of the file that it becomes. */
+  db: string;
+  /** The generation of the control plane from now on. */
+  generation: number;
+  /** What the caller wants. */
+  options: ShrinkOptions;
+  /** Called with each step. */
+  onPhase: (phase: ShrinkPhase) => void;
+}
+
+/**
+ * Moves the control plane out of its bucket. The store's calls are still held then.
+ *
+ * @returns Where it went
+ * @throws {StoreError} Why it was called off: `unavailable` if another attempt may succeed
+ */
+export async function leaveBucket(parts: Switching, announced: Announced): Promise<Moved> {
+  const { to, bucket, follower, db, generation, onPhase } = parts;
+  const { blobs, node, patience = 900, signal } = parts.options;
+  const { journey, at } = announced.marker.shrink;
+  const late = AbortSignal.timeout(patience);
+  const either = signal === undefined ? late : AbortSignal.any([late, signal]);
+  const end = Date.now() + patience;
+  let waitsFor = "writes that had begun";
+  let moved: Moved | null = null;
+  const check = () => {
+    if (Date.now() >= end || either.aborted) throw either.reason ?? new Error("late");
+  };
+  try {
+    onPhase("freeze");
+    await to.hold({ patience });
+    waitsFor = "the server to stop all writers";
+    const [fence] = await Promise.all([freezeWriters(bucket, end), blobs?.freeze()]);
+    onPhase("follow");
+    waitsFor = "the follower";
+    const { position, digest } = await follower.whenExact(fence, { signal: either });
+    check();
+    if (!await follower.prepare(journey)) {
+      throw new StoreError("corrupt", `Checking ${follower.path}: its digest is not its sum`);
+    }
+    check();
+    onPhase("mark");
+    waitsFor = "the answer to the mark";
+    moved = { node, db, at, position, digest };
+    if (await leave(bucket, announced, moved, generation)) return moved;
+    throw new Error("its answer was lost");
+  } catch (error) {
+    if (await settle(bucket, announced) && moved !== null) return moved;
+    await blobs?.thaw();
+    to.release();
+    throw reasonOf(error, bucket, { waitsFor, patience, signal });
+  }
+}
+
+function reasonOf(
+  error: unknown,
+  bucket: Bucket,
+  { waitsFor, patience, signal }: {
+    waitsFor: string;
+    patience: number;
+    signal?: AbortSignal | undefined;
+  },
+): StoreError {
+  const what = `Moving bucket ${bucket.name} to a file: the switch was called off`;
+  if (signal?.aborted) return new StoreError("aborted", what, { cause: signal.reason });
+  if (isStoreError(error) && error.code !== "unavailable") return error;
+  const found = `it waited for ${waitsFor}, of ${patience} ms in all`;
+  return new StoreError("unavailable", `${what}: ${found}`, { cause: error });
+}
