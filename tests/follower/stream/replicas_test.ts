@@ -59,21 +59,32 @@ Deno.test("the follower of the node whose replica is damaged notices it and name
     assert.equal(await store.isAuthorized(person("bulk 299").signPub), true);
   }));
 
-Deno.test("what most replicas lost is not blamed on one", () =>
+Deno.test("what most replicas lost is not blamed on one, at the start and in an open store", () =>
   inDir(async (dir) => {
     await using cluster = await testCluster(3);
-    const nats = { servers: cluster.urls[0]!, follower: `${dir}/f.db` };
+    const nats = { servers: cluster.urls[0]!, replicas: 3 };
+    const { promise, resolve } = Promise.withResolvers<StoreError>();
+    await using store = await openJetStream({
+      ...nats,
+      follower: `${dir}/open.db`,
+      onAlarm: resolve,
+    });
+    const follower = `${dir}/f.db`;
     {
-      await using store = await openJetStream({ ...nats, replicas: 3 });
-      for (let i = 0; i < 5; i++) await store.addUser(person(i));
+      await using other = await openJetStream({ ...nats, follower });
+      for (let i = 0; i < 5; i++) await other.addUser(person(i));
     }
+    assert.equal(await store.isAuthorized(person(1).signPub), true);
     await using raw = await rawBucket(nats.servers);
     await raw.api("PURGE", { filter: `$KV.UNIBUS.users.${person(3).signPub}` });
-    await assert.rejects(() => openJetStream(nats), (error: StoreError) => {
+    const check = (error: StoreError) => {
       assert.match(error.field!, /^(sequence|messages)$/);
       assert.match(error.hint!, /repair --from follower/);
       return true;
-    });
+    };
+    check(await promise);
+    assert.equal(await store.isAuthorized(person(1).signPub), false);
+    await assert.rejects(() => openJetStream({ ...nats, follower }), check);
   }));
 
 Deno.test("a feed reads the replica of the server that it is told", () =>
