@@ -1,0 +1,330 @@
+/**
+ * A live move to a file beside others: writers elsewhere, a second move, a server that stands still, and
+ * what is refused.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout as pause } from "node:timers/promises";
+import { DatabaseSync } from "node:sqlite";
+import { Kvm } from "@nats-io/kv";
+import {
+  migrateKvToSqlite,
+  openJetStream,
+  openSqlite,
+  type ShrinkOptions,
+  shrinkStore,
+} from "../../../mod.ts";
+import { FileFollower } from "../../../src/follower/follower.ts";
+import { isWrittenSince } from "../../../src/jetstream/log/fence.ts";
+import { readMarker, writeMarker } from "../../../src/jetstream/log/marker.ts";
+import { type TestServer, testServer } from "../../helpers/nats.ts";
+import { person } from "../../helpers/sqlite.ts";
+import { rawBucket } from "../../follower/kit.ts";
+import {
+  bucketOf,
+  failure,
+  open,
+  type Opened,
+  type Place,
+  roleIn,
+  usersIn,
+  whoServes,
+  withPlace,
+} from "./shrink_kit.ts";
+
+let server: TestServer;
+Deno.test.beforeAll(async () => void (server = await testServer()));
+Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
+
+const ada = person("ada");
+const soon = () => Date.now() + 5000;
+
+function test(name: string, work: (at: Place, it: Opened) => Promise<void>): void {
+  Deno.test(name, () =>
+    withPlace(server.url, async (at) => {
+      await using it = await open(at);
+      await it.store.addUser({ ...ada, role: "admin" });
+      await work(at, it);
+    }));
+}
+
+/** The move is refused before anything has begun, and the bucket goes on. */
+async function refused(
+  at: Place,
+  it: Opened,
+  code: string,
+  field: string | undefined,
+  more: Partial<ShrinkOptions> = {},
+) {
+  const before = roleIn(more.db ?? at.db);
+  const move = shrinkStore(it.store, { db: at.db, node: "n1", ...more });
+  await assert.rejects(move, failure(code, field));
+  const { mark, takesWrites } = await bucketOf(at);
+  assert.equal(mark, null);
+  assert.equal(takesWrites, true);
+  assert.deepEqual(roleIn(more.db ?? at.db), before);
+}
+
+test("what other processes write is in the file or was not acknowledged", async (at, { store }) => {
+  await using other = await openJetStream(at.nats);
+  await using cold = await openJetStream(at.nats);
+  await using raw = await rawBucket(server.url, at.nats.bucket);
+  const kv = await new Kvm(raw.bucket.nc).open(at.nats.bucket);
+  const acknowledged: string[] = [];
+  const refusals = new Set<string>();
+  let stopped = false;
+  const write = async (
+    name: string,
+    add: (user: ReturnType<typeof person>) => Promise<unknown>,
+  ) => {
+    for (let n = 0; !stopped; n++) {
+      const user = person(`${name}${n}`);
+      await add(user).then(
+        () => acknowledged.push(user.signPub),
+        (error) => refusals.add(String(error)),
+      );
+      await pause(1);
+    }
+  };
+  const valueOf = ({ kexPub, handle }: ReturnType<typeof person>) =>
+    JSON.stringify({
+      v: 1,
+      kexPub,
+      handle,
+      role: "user",
+      status: "active",
+      createdAt: new Date().toISOString(),
+      revokedAt: null,
+    });
+  const writing = [
+    write("own", (it) => store.addUser(it)),
+    write("a", (it) => other.addUser(it)),
+    write("b", (it) => other.addUser(it)),
+    // Knows nothing of marks.
+    write("kv", (it) => kv.put(`users.${it.signPub}`, valueOf(it))),
+    write("raw", (it) => raw.put(`users.${it.signPub}`, valueOf(it))),
+  ];
+  await pause(100);
+  const { position, pauseMs } = await shrinkStore(store, { db: at.db, node: "n1" });
+  assert.equal(await other.isAuthorized(ada.signPub), false);
+  assert.equal(await cold.isAuthorized(ada.signPub), false);
+  await assert.rejects(cold.getUser(ada.signPub), failure("refused", "moved"));
+  await pause(100);
+  stopped = true;
+  await Promise.all(writing);
+  const except = (key: string) => key.startsWith("meta.");
+  assert.equal(await isWrittenSince(raw.bucket, { sequence: position, except }, soon()), false);
+  assert.equal(await whoServes(at, acknowledged), "file");
+  assert.ok([...refusals].some((it) => /control plane moved to .* on node n1/.test(it)));
+  assert.ok(pauseMs < 1000, String(pauseMs));
+  assert.equal(usersIn(at.db).length, acknowledged.length + 1);
+  // An old copy of the way back, and an older program, are refused too.
+  await assert.rejects(
+    migrateKvToSqlite({ nats: at.nats, db: join(at.dir, "x.db") }),
+    failure("refused"),
+  );
+});
+
+test("of two moves at once to two nodes, at most one is made", async (at, one) => {
+  const elsewhere = { ...at, db: join(at.dir, "2.db"), follower: join(at.dir, "f2.db") };
+  await using two = await open(elsewhere);
+  for (const node of ["n2", "n1"]) {
+    const results = await Promise.allSettled([
+      shrinkStore(one.store, { db: at.db, node: "n1" }),
+      shrinkStore(two.store, { db: elsewhere.db, node }),
+    ]);
+    const made = results.filter((it) => it.status === "fulfilled").length;
+    const primaries = [at.db, elsewhere.db].filter((it) => roleIn(it)?.role === "primary").length;
+    assert.equal(made, primaries);
+    assert.ok(made <= 1);
+    if (made === 1) {
+      const loser = one.store.backend === "sqlite" ? two.store : one.store;
+      await assert.rejects(loser.getUser(ada.signPub), failure("refused", "moved"));
+      return;
+    }
+    assert.equal((await bucketOf(at)).takesWrites, true);
+  }
+  assert.fail("neither of two tries made one");
+});
+
+test(
+  "a switch that takes too long is called off, and the next one is made",
+  async (at, { store }) => {
+    await assert.rejects(
+      shrinkStore(store, { db: at.db, node: "n1", patience: 1, attempts: 2 }),
+      failure("unavailable"),
+    );
+    const { mark, takesWrites } = await bucketOf(at);
+    assert.deepEqual([mark!.state, mark!.shrink, takesWrites], ["complete", undefined, true]);
+    await store.addUser(person("bob"));
+    assert.equal(store.backend, "jetstream");
+    let attempts = 0;
+    const hung = {
+      copy: async () => {},
+      freeze: () => attempts === 1 ? pause(600) : Promise.resolve(),
+      thaw: async () => {},
+    };
+    const report = await shrinkStore(store, {
+      db: at.db,
+      node: "n1",
+      patience: 500,
+      blobs: hung,
+      ready: () => Promise.resolve(void attempts++),
+    });
+    assert.equal(report.attempts, 2);
+    assert.equal(await whoServes(at, [ada.signPub, person("bob").signPub]), "file");
+  },
+);
+
+test("a move is called off by its signal, up to the mark", async (at, { store }) => {
+  for (const phase of ["check", "begin", "freeze", "follow"]) {
+    const ending = new AbortController();
+    const move = shrinkStore(store, {
+      db: at.db,
+      node: "n1",
+      signal: ending.signal,
+      onProgress: (it) => it.phase === phase && ending.abort(),
+    });
+    await assert.rejects(move, failure("aborted"), phase);
+    await store.addUser(person(phase));
+  }
+  const ending = new AbortController();
+  await shrinkStore(store, {
+    db: at.db,
+    node: "n1",
+    signal: ending.signal,
+    onProgress: (it) => it.phase === "finish" && ending.abort(),
+  });
+  assert.equal(store.backend, "sqlite");
+});
+
+for (const seconds of [2, 13]) {
+  Deno.test(`a server that stands still for ${seconds} s when the mark is sent: one side has the control plane`, async () => {
+    await using own = await testServer();
+    await withPlace(own.url, async (at) => {
+      await using it = await open(at);
+      await it.store.addUser({ ...ada, role: "admin" });
+      let stood = false;
+      const report = await shrinkStore(it.store, {
+        db: at.db,
+        node: "n1",
+        onProgress({ phase }) {
+          if (phase !== "mark" || stood) return;
+          stood = true;
+          process.kill(own.pid, "SIGSTOP");
+          setTimeout(() => process.kill(own.pid, "SIGCONT"), seconds * 1000);
+        },
+      });
+      assert.ok(report.attempts <= 3);
+      assert.equal(await whoServes(at, [ada.signPub]), "file");
+      assert.equal(await it.store.isAuthorized(ada.signPub), true);
+    });
+  });
+}
+
+test(
+  "a follower's file that somebody has open is taken when it is closed",
+  async (at, { store }) => {
+    let reader: DatabaseSync | null = null;
+    await shrinkStore(store, {
+      db: at.db,
+      node: "n1",
+      onProgress({ phase }) {
+        if (phase !== "finish") return;
+        reader = new DatabaseSync(at.follower);
+        reader.exec("BEGIN; SELECT 1 FROM users");
+        setTimeout(() => reader!.close(), 700);
+      },
+    });
+    assert.equal(await whoServes(at, [ada.signPub]), "file");
+  },
+);
+
+test("a dry run changes nothing", async (at, { store }) => {
+  const report = await shrinkStore(store, { db: at.db, node: "n1", dryRun: true });
+  assert.ok(report.dryRun && report.position > 0 && report.digest.length === 32);
+  assert.equal((await bucketOf(at)).mark, null);
+  assert.equal(store.backend, "jetstream");
+});
+
+test("a move is refused where another file is, and without a directory", async (at, it) => {
+  await using primary = openSqlite(join(at.dir, "p.db"));
+  await primary.addUser(ada);
+  await refused(at, it, "refused", "db", { db: join(at.dir, "p.db") });
+  await refused(at, it, "refused", "db", { db: join(at.dir, "none", "unibus.db") });
+  await refused(at, it, "refused", "db", { db: at.follower });
+  await refused(at, it, "refused", "db", { db: "/dev/shm/unibus-test.db" });
+});
+
+test("a move is refused when the follower lacks invalid records", async (at, it) => {
+  await using raw = await rawBucket(server.url, at.nats.bucket);
+  await raw.put(`users.${"0".repeat(64)}`, `{"v":1,"handle":7}`);
+  await refused(at, it, "refused", "quarantined");
+});
+
+test("a move is refused when the follower's file was damaged", async (at, it) => {
+  await it.store.addUser(person("bob"));
+  await it.store.revokeUser(person("bob").signPub);
+  await it.follower.whenExact();
+  const db = new DatabaseSync(at.follower);
+  db.exec("UPDATE users SET status = 'active', revoked_at = NULL");
+  db.close();
+  await refused(at, it, "corrupt", undefined);
+});
+
+test("a move is refused when the follower has an alarm", async (at, it) => {
+  await it.follower.whenExact();
+  (it.follower as FileFollower).acknowledged(1, 10);
+  await assert.rejects(shrinkStore(it.store, { db: at.db, node: "n1" }), failure("corrupt"));
+  assert.equal((await bucketOf(at)).takesWrites, true);
+});
+
+test(
+  "a move is refused for a store without a follower, one in a file, and one that moved",
+  async (at, it) => {
+    await using alone = await openJetStream(at.nats);
+    await assert.rejects(
+      shrinkStore(alone, { db: at.db, node: "n1" }),
+      failure("invalid", "store"),
+    );
+    await shrinkStore(it.store, { db: at.db, node: "n1" });
+    await assert.rejects(
+      shrinkStore(it.store, { db: at.db, node: "n1" }),
+      failure("invalid", "store"),
+    );
+  },
+);
+
+test("a move is refused while a move of another node has begun", async (at, { store }) => {
+  await using raw = await rawBucket(server.url, at.nats.bucket);
+  const shrink = { journey: "0".repeat(32), node: "n9", at: "now" };
+  const { revision } = await readMarker(raw.bucket, soon());
+  await writeMarker(
+    raw.bucket,
+    { state: "complete", by: "journey", source: null, startedAt: "now", shrink },
+    revision,
+    soon(),
+  );
+  await assert.rejects(shrinkStore(store, { db: at.db, node: "n1" }), failure("in_progress"));
+  await shrinkStore(store, { db: at.db, node: "n9" });
+});
+
+test(
+  "the file of a control plane that moved away becomes the backup, also with its log",
+  async (at, { store }) => {
+    const was = openSqlite(at.db);
+    await was.close();
+    const db = new DatabaseSync(at.db);
+    db.prepare("UPDATE file_role SET role = 'moved', place = ?").run(
+      JSON.stringify({ version: 1, bucket: at.nats.bucket, servers: [], at: "now" }),
+    );
+    db.close();
+    const report = await shrinkStore(store, { db: at.db, node: "n1" });
+    assert.equal(roleIn(report.backup!)!.role, "moved");
+    assert.equal(roleIn(at.db)!.role, "primary");
+  },
+);
