@@ -116,13 +116,11 @@ export class Audits {
     const began = performance.now();
     // Not two at once.
     this.#due = Infinity;
-    let took = 0;
     try {
       this.#tell(await auditOwn(options));
-      took = performance.now() - began;
     } finally {
-      const pause = took > 0 ? Math.max(this.#interval, SHARE * took) : PAUSE;
-      this.#due = performance.now() + pause;
+      const ended = performance.now();
+      this.#due = ended + Math.max(this.#interval, SHARE * (ended - began));
     }
   }
 
