@@ -15,10 +15,10 @@ import type { Expected, Held } from "../file/messages.ts";
 
 /** While more messages are waiting, and something is missing, batches are not looked at. */
 const NEAR = 2000;
-/** Messages that are handed to the thread at once. */
-const PIECE = 1000;
+/** Messages that are handed to the thread at once: copying them blocks for as long as they are many. */
+const PIECE = 128;
 /** Messages asked for at once: taking them apart takes a few milliseconds, then others have their turn. */
-export const FEED_PIECE = 128;
+export const FEED_PIECE = 64;
 /** How long messages are gathered before they are handed over, milliseconds. */
 const GATHER = 20;
 /** What is in one transaction at most while something is missing, messages. */
