@@ -109,6 +109,14 @@ export class FileFollower implements Follower, Witness {
     this.#raise(alarm("acknowledged", this.#parts.bucket.name, found));
   }
 
+  async keys(prefix: string, after: string) {
+    const { thread, bucket: { created } } = this.#parts;
+    const { held, keys } = await thread.ask("keys", { prefix, after });
+    const isWhole = this.#alarm === null && held?.alarm === null && held.exact &&
+      held.created === created && !wasAwayTooLong(held);
+    return isWhole ? { keys, position: held.position } : null;
+  }
+
   state(): FollowerState {
     const held = this.#held;
     const last = this.#probes?.last ?? null;

@@ -130,6 +130,7 @@ function searchingBehind(bucket: Bucket, follower: Guard): () => Promise<unknown
       last = Math.max(last, sequence);
       follower.acknowledged(sequence, received);
     },
+    keys: async (prefix, after) => await follower.keys?.(prefix, after) ?? null,
   };
   const isDone = () => follower.state().position >= last;
   return async () => {

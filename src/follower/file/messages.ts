@@ -130,6 +130,8 @@ export interface Work {
   isSummed: [undefined, boolean];
   /** Compares messages of the stream with the file. */
   compare: [Sample, Compared];
+  /** Reads the next live keys that begin with a text, and what the file held at that time. */
+  keys: [{ prefix: string; after: string }, { held: Held | null; keys: string[] }];
   /** Counts the live keys that begin with a text and were not written after a position. */
   count: [{ prefix: string; since: number }, number];
   /** Stores why the stream is not what it was, where this thread applies; drops what was not committed. */

@@ -17,6 +17,8 @@ export interface Reading {
   newest(limit: number): Known[];
   /** Compares messages of the stream with the file. */
   compare(sample: Sample): Compared;
+  /** The next live keys that begin with a text, in order. */
+  keys(prefix: string, after: string): string[];
   /** How many live keys begin with a text and were not written after a position. */
   count(prefix: string, since: number): number;
 }
@@ -82,6 +84,10 @@ export function reading(db: DatabaseSync): Reading {
       }
       return { accounted, found: null };
     },
+    keys: (prefix, after) =>
+      db.prepare(`SELECT key FROM follower_entries
+        WHERE key >= ?1 AND key < ?2 AND key > ?3 ORDER BY key LIMIT 2000`)
+        .all(prefix, `${prefix}\u{10ffff}`, after).map(({ key }) => String(key)),
     count: (prefix, since) =>
       Number(
         db.prepare(`SELECT count(*) AS count FROM follower_entries

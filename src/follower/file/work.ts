@@ -186,6 +186,7 @@ export function work(
     newest: (limit) => reads.newest(limit),
     isSummed: () => sum() === BigInt.asUintN(8 * HASH, digest),
     compare: (sample) => reads.compare(sample),
+    keys: ({ prefix, after }) => ({ held: reads.held(), keys: reads.keys(prefix, after) }),
     count: ({ prefix, since }) => reads.count(prefix, since),
     alarm: (text) => {
       if (locked === null) return;

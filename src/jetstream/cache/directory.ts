@@ -1,6 +1,7 @@
 /**
- * Keeps the keys of a list in order, because NATS has no range reads. The first list scans its keys;
- * later ones apply the changes since, so a list costs its page, not the bucket.
+ * Keeps the keys of a list in order, because NATS has no range reads. The first list scans its keys, or
+ * takes those that a follower holds; later ones apply the changes since, so a list costs its page, not
+ * the bucket.
  *
  * @module
  */
@@ -80,7 +81,8 @@ export class Directory {
     const now = Date.now();
     // Delete markers expire: after a long time without an update, one may have been missed.
     if (now - this.#readAt > MARKER_TTL_SECONDS * 500) this.#forget(now);
-    if (!this.#isWhole || !await this.#step(patience)) await this.#read(patience);
+    const isKnown = this.#isWhole || await this.#takeOver(now);
+    if (!isKnown || !await this.#step(patience)) await this.#read(patience);
     this.#isWhole = true;
     this.#readAt = now;
   }
@@ -91,6 +93,39 @@ export class Directory {
     this.#sequence = 0;
     this.#ids.clear();
     this.#unreadable.clear();
+  }
+
+  /**
+   * Takes the keys that a follower holds, of which the stream was compared with it; what came after its
+   * position follows. A tenth of the time that a scan needs.
+   *
+   * @returns Whether there is one that holds everything
+   */
+  async #takeOver(now: number): Promise<boolean> {
+    const { witness } = this.#bucket;
+    const { pattern } = this.#options;
+    if (this.#sequence > 0 || !witness?.keys || !pattern.endsWith(".>")) return false;
+    const prefix = pattern.slice(0, -1);
+    let position = 0;
+    try {
+      for (let after = prefix;;) {
+        const found = await witness.keys(prefix, after);
+        if (found === null || found.position === 0) break;
+        position ||= found.position;
+        this.#progressAt = Date.now();
+        const last = found.keys.at(-1);
+        if (last === undefined) {
+          this.#sequence = position;
+          return true;
+        }
+        for (const key of found.keys) this.#put(key, true);
+        after = last;
+      }
+    } catch {
+      // It was closed: the stream has the keys.
+    }
+    this.#forget(now);
+    return false;
   }
 
   /** Reads a few changes individually; returns whether there are no more. */
@@ -117,8 +152,11 @@ export class Directory {
   #apply({ key, data, revision }: Entry): void {
     this.#sequence = revision;
     this.#progressAt = Date.now();
+    this.#put(key, data.length > 0);
+  }
+
+  #put(key: string, isThere: boolean): void {
     const id = this.#options.idOf(key);
-    const isThere = data.length > 0;
     if (id === null) {
       if (isThere) this.#unreadable.add(key);
       else this.#unreadable.delete(key);

@@ -96,6 +96,11 @@ export interface Witness {
   readonly received: number;
   /** Takes the sequence of an acknowledged write, and what {@link received} was before it was sent. */
   acknowledged(sequence: number, received: number): void;
+  /**
+   * Reads the next live keys that begin with a text, in order, and the position they are as of: later
+   * changes may be among them. `null` if it does not hold everything up to there.
+   */
+  keys?(prefix: string, after: string): Promise<{ keys: string[]; position: number } | null>;
 }
 
 /** Thrown when more keys match than one batched get returns. */
