@@ -1,11 +1,11 @@
 /**
- * A follower: loading a bucket, catching up, how far it is behind, and what it costs those who write.
+ * A follower: loading a bucket, catching up, becoming a primary, how far it is behind, and what it costs
+ * those who write.
  *
  * @module
  */
 
 import { rm } from "node:fs/promises";
-import process from "node:process";
 import { setTimeout as wait } from "node:timers/promises";
 import { followStore, openJetStream } from "../../../src/follower/mod.ts";
 import { openBucket } from "../../../src/jetstream/mod.ts";
@@ -16,6 +16,7 @@ import { writeUsers } from "../../follower/fill.ts";
 import { testCluster } from "../../helpers/nats.ts";
 import { person } from "../../helpers/sqlite.ts";
 import { median, timed } from "../measure.ts";
+import { flipping, loading, type Place } from "../size/follower.ts";
 import { type Row, whole } from "../table.ts";
 import type { World } from "../world.ts";
 
@@ -37,51 +38,13 @@ export async function follower(world: World): Promise<Row[]> {
     return [
       ...await loading(nats, db, records),
       ...await catchingUp(nats, db, Math.min(100_000, records)),
+      ...await flipping(db),
       await cost(world),
       await lag(),
     ];
   } finally {
     await rm(db, { force: true });
   }
-}
-
-type Place = { servers: string; bucket: string };
-
-async function loading(nats: Place, db: string, records: number): Promise<Row[]> {
-  const before = process.memoryUsage().rss;
-  const delays: number[] = [];
-  let most = before;
-  let last = performance.now();
-  const timer = setInterval(() => {
-    const now = performance.now();
-    delays.push(Math.max(0, now - last - 1));
-    last = now;
-    if (delays.length % 100 === 0) most = Math.max(most, process.memoryUsage().rss);
-  }, 1);
-  await using it = await followStore({ nats, db });
-  let entries = 0;
-  const took = await timed(async () => entries = (await it.whenExact()).entries);
-  clearInterval(timer);
-  delays.sort((a, b) => a - b);
-  const at = (part: number) => delays[Math.floor((delays.length - 1) * part)]!;
-  return [
-    {
-      what: `first load of ${whole(records)} records`,
-      found: `${whole(records / took * 1000)} records/s, ${
-        whole(entries / took * 1000)
-      } messages/s`,
-    },
-    {
-      what: "delay of the event loop meanwhile",
-      found: `p50 ${whole(at(0.5))} ms, p99 ${whole(at(0.99))} ms, longest ${whole(at(1))} ms`,
-      ratio: at(0.99),
-      goal: { most: 10, unit: " ms" },
-    },
-    {
-      what: "memory of the process while loading",
-      found: `${whole((most - before) / 1e6)} MB more`,
-    },
-  ];
 }
 
 async function catchingUp(nats: Place, db: string, messages: number): Promise<Row[]> {

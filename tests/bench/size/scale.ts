@@ -10,9 +10,11 @@ import { randomBytes } from "node:crypto";
 import process from "node:process";
 import { isStoreError } from "../../../src/core/errors.ts";
 import type { Store } from "../../../src/core/store.ts";
+import { openJetStream as openFollowedStore } from "../../../src/follower/mod.ts";
 import { openBucket, openJetStream } from "../../../src/jetstream/mod.ts";
 import { diagnose } from "../../../src/jetstream/repair/doctor.ts";
 import { fill, keyOf, roomId, rooms, users } from "../../tools/many.ts";
+import { flipping, loading, resident } from "./follower.ts";
 import { type Row, whole } from "../table.ts";
 import type { World } from "../world.ts";
 
@@ -77,6 +79,7 @@ export async function scale({ records, server }: World): Promise<Row[]> {
     await fill(bucket, rooms(roomsOf(records, large)), users(records, ADMINS));
     await end();
   });
+  timings.rows.push(...await followed(timings, server, records));
   await coldTimes(timings, records);
   const busy = spawn(process.execPath, ["eval", "for (;;);"], { stdio: "ignore" });
   try {
@@ -95,6 +98,27 @@ export async function scale({ records, server }: World): Promise<Row[]> {
   await largeTimes(timings, store, large);
   await wholeTimes(timings, store, server.url);
   return timings.rows;
+}
+
+/** A follower of the bucket, and what it is for at this size. */
+async function followed(
+  timings: Timings,
+  { url, directory }: World["server"],
+  records: number,
+): Promise<Row[]> {
+  const nats = { servers: url, bucket: BUCKET };
+  const follower = `${directory}/scale.db`;
+  const rows = await loading(nats, follower, 2 * records);
+  rows.push(...await resident(nats, follower));
+  {
+    await using store = await openFollowedStore({ ...nats, follower });
+    await timings.time("listUsers, cold, with a follower", () => store.listUsers({ limit: 100 }));
+    await timings.time("listRooms, cold, with a follower", () => store.listRooms({ limit: 100 }));
+    await timings.time("search, first, with a follower", () => store.search!.users());
+  }
+  rows.push(...await flipping(follower));
+  for (const { what, found } of rows) console.error(`  ${what}: ${found}`);
+  return rows;
 }
 
 /** One large room, and rooms of a hundred; the first user is in thousands of them. */

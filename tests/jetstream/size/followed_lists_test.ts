@@ -2,14 +2,14 @@
 
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
-import { openJetStream, type Store } from "../../mod.ts";
-import { openBucket } from "../../src/jetstream/mod.ts";
-import { roomKey, userKey } from "../../src/jetstream/records/keys.ts";
-import { until } from "../cli/serve/kit.ts";
-import { testServer } from "../helpers/nats.ts";
-import { failsWith, hex, inDir, newRoom, person } from "../helpers/sqlite.ts";
-import { fill, keyOf, roomId, rooms, users } from "../tools/many.ts";
-import { rawBucket } from "./kit.ts";
+import { openJetStream, type Store } from "../../../mod.ts";
+import { openBucket } from "../../../src/jetstream/mod.ts";
+import { roomKey, userKey } from "../../../src/jetstream/records/keys.ts";
+import { until } from "../../cli/serve/kit.ts";
+import { testServer } from "../../helpers/nats.ts";
+import { failsWith, hex, inDir, newRoom, person } from "../../helpers/sqlite.ts";
+import { fill, keyOf, roomId, rooms, users } from "../../tools/many.ts";
+import { rawBucket } from "../../follower/kit.ts";
 
 const USERS = 4500;
 
