@@ -30,6 +30,7 @@ const COMMANDS: Record<string, (context: Context) => Promise<CommandUnknownOpts>
   blobs: async (it) => (await import("./commands/blobs/blobs.ts")).blobsCommand(it),
   snapshot: async (it) => (await import("./commands/snapshot/snapshot.ts")).snapshotCommand(it),
   doctor: async (it) => (await import("./commands/doctor.ts")).doctorCommand(it),
+  join: async (it) => (await import("./commands/join/join.ts")).joinCommand(it),
   cluster: async (it) => (await import("./commands/cluster/cluster.ts")).clusterCommand(it),
   nats: async (it) => (await import("./commands/nats.ts")).natsCommand(it),
   completion: async (it) =>

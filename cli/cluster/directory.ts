@@ -5,7 +5,7 @@
  * @module
  */
 
-import { readdir } from "node:fs/promises";
+import { readdir, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { systemCode } from "../../src/core/host/system_code.ts";
 import { SYSTEM_ACCOUNT } from "../../src/nats/callout/accounts.ts";
@@ -49,4 +49,25 @@ export async function misuseOf(directory: string, cluster: boolean): Promise<str
   return `--nats-store ${directory} contains the streams of ${was}, which ${is} cannot use: ` +
     "rename the directory, start with --nats-only, and copy the streams with membershipd " +
     `cluster import${flags}`;
+}
+
+/** Returns the free disk space of a directory in bytes; null if it cannot be read. */
+export async function freeIn(directory: string): Promise<number | null> {
+  try {
+    const { bavail, bsize } = await statfs(directory);
+    return bavail * bsize;
+  } catch {
+    return null;
+  }
+}
+
+/** Returns the total size of the files in a directory, recursively. */
+export async function sizeOf(directory: string): Promise<number> {
+  let bytes = 0;
+  for (const entry of await readdir(directory, { withFileTypes: true, recursive: true })) {
+    if (!entry.isFile()) continue;
+    // A file that has been deleted meanwhile counts as 0.
+    bytes += await stat(join(entry.parentPath, entry.name)).then(({ size }) => size, () => 0);
+  }
+  return bytes;
 }

@@ -89,14 +89,14 @@ export async function readNode(db: string): Promise<NodeFile | null> {
     if (cause instanceof UsageError || systemCode(cause) === "") throw cause;
     throw new UsageError(`${path}: cannot be read (${systemCode(cause)})`, { cause });
   }
-  const found = parse(text, path);
+  return located(parse(text, path), path);
+}
+
+/** Returns the contents of a node file at a path. */
+export function located(contents: NodeContents, path: string): NodeFile {
   const absolute = (values: Values) => withPaths(values, (it) => resolve(dirname(path), it));
-  return {
-    ...found,
-    path,
-    settings: absolute(found.settings),
-    alone: absolute(found.alone),
-  };
+  const [settings, alone] = [absolute(contents.settings), absolute(contents.alone)];
+  return { ...contents, path, settings, alone };
 }
 
 function parse(text: string, path: string): NodeContents {

@@ -50,11 +50,12 @@ export async function chosenStore<F extends StoreFlags>(
   const { settings } = await serverSettings(env);
   return {
     ...flags,
-    ...settings.store === "sqlite" ? { db: settings.db } : bucketOf(settings, flags),
+    ...settings.store === "sqlite" ? { db: settings.db } : natsFlagsOf(settings, flags),
   };
 }
 
-function bucketOf(settings: Settings, flags: NatsFlags): Partial<NatsFlags> {
+/** Returns the flags for the bucket and the NATS server of the server's settings. */
+export function natsFlagsOf(settings: Settings, flags: NatsFlags): Partial<NatsFlags> {
   const { bucket, ca, natsUrl, tlsCert } = settings;
   const isOurs = isManaged(settings);
   return {

@@ -4,11 +4,10 @@
  * @module
  */
 
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
 import process from "node:process";
 import { StoreError } from "../core/errors.ts";
 import { systemCode } from "../core/host/system_code.ts";
+import { readSmall } from "../files/read.ts";
 import { writeWhole } from "../files/write.ts";
 import { fileHint } from "../core/hints.ts";
 import { exportIdentity, type Identity } from "./identity.ts";
@@ -44,25 +43,7 @@ export async function readIdentity(
 /** Returns the text of an identity file and its mode. */
 export async function readIdentityText(path: string): Promise<{ text: string; mode: number }> {
   try {
-    // Opening a pipe without a writer would block forever.
-    const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
-    try {
-      // Of the open file, because the path may name another file a moment later.
-      const found = await file.stat();
-      const { mode } = found;
-      if (!found.isFile()) throw new StoreError("invalid", `${path}: it is not a regular file`);
-      const buffer = new Uint8Array(MOST_BYTES + 1);
-      let length = 0;
-      for (let read = -1; read !== 0 && length < buffer.length; length += read) {
-        read = (await file.read(buffer, length, buffer.length - length, null)).bytesRead;
-      }
-      if (length > MOST_BYTES) {
-        throw new StoreError("invalid", `${path}: it is too large for an identity`);
-      }
-      return { text: new TextDecoder().decode(buffer.subarray(0, length)), mode };
-    } finally {
-      await file.close();
-    }
+    return await readSmall(path, MOST_BYTES);
   } catch (cause) {
     if (cause instanceof StoreError) throw cause;
     const code = systemCode(cause);

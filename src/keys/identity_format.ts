@@ -137,7 +137,12 @@ function publicKeys({ signPub, kexPub }: Record<string, unknown>): PublicKeys {
   throw invalid("The public keys of the identity must be in lower case");
 }
 
-function kdfOf({ name, n, r, p, salt }: Record<string, unknown>): Kdf {
+/**
+ * Parses the parameters of the key derivation.
+ *
+ * @throws {StoreError} `invalid`
+ */
+export function kdfOf({ name, n, r, p, salt }: Record<string, unknown>): Kdf {
   const { least, most, mostP } = KDF_BOUNDS;
   const cost = check.integer("kdf.n", n, least, most);
   if ((cost & cost - 1) !== 0) throw invalid("kdf.n must be a power of two", "kdf.n");

@@ -81,7 +81,8 @@ export async function unlock(
   }
 }
 
-async function deriveKey(passphrase: string, kdf: Kdf, scrypt: Scrypt): Promise<CryptoKey> {
+/** Derives the key of the cipher from a passphrase. */
+export async function deriveKey(passphrase: string, kdf: Kdf, scrypt: Scrypt): Promise<CryptoKey> {
   const raw = await scrypt(passphraseBytes(passphrase), fromBase64url(kdf.salt, 16)!, kdf);
   return await crypto.subtle.importKey("raw", raw, "AES-GCM", false, ["encrypt", "decrypt"]);
 }

@@ -84,7 +84,8 @@ export function publicIdentity(text: string): PublicIdentity {
   return { signPub, kexPub, card: formatCard({ signPub, kexPub }, binding), locked: true };
 }
 
-const nodeScrypt: Scrypt = (passphrase, salt, { n, r, p }) =>
+/** The scrypt of `node:crypto`. */
+export const nodeScrypt: Scrypt = (passphrase, salt, { n, r, p }) =>
   new Promise((resolve, reject) => {
     scrypt(passphrase, salt, 32, { N: n, r, p, maxmem: 256 * n * r }, (error, key) => {
       if (error) reject(error);

@@ -1,11 +1,12 @@
 /**
- * `cluster status|scale|remove|import`
+ * `cluster plan|status|scale|remove|import`
  *
  * @module
  */
 
 import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
 import { importCommand } from "./import.ts";
+import { planCommand } from "./plan.ts";
 import { removeCommand } from "./remove.ts";
 import { scaleCommand } from "./scale.ts";
 import { statusCommand } from "./status.ts";
@@ -15,12 +16,14 @@ export function clusterCommand(context: Context): CommandUnknownOpts {
   return command(
     context,
     "cluster",
-    "Manage a cluster of servers that use --store jetstream: status, number of copies, nodes",
+    "Manage a cluster of servers that use --store jetstream: plan, status, number of copies, nodes",
     [
+      "membershipd cluster plan n1=10.0.0.1 n2=10.0.0.2 n3=10.0.0.3",
       "membershipd cluster status --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
       "membershipd cluster scale --replicas 3 --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
     ],
   )
+    .addCommand(planCommand(context))
     .addCommand(statusCommand(context))
     .addCommand(scaleCommand(context))
     .addCommand(removeCommand(context))

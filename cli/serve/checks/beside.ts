@@ -51,7 +51,7 @@ export async function besides(settings: Settings): Promise<Beside[]> {
 }
 
 /** Reports whether a file contains records; true if it cannot be read. */
-async function isControlPlane(path: string): Promise<boolean> {
+export async function isControlPlane(path: string): Promise<boolean> {
   if (!existsSync(path)) return false;
   try {
     const { openSqlite } = await import("../../../src/sqlite/mod.ts");

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { mkdir, readdir, stat, statfs } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, statfs } from "node:fs/promises";
+import { sizeOf } from "../../cluster/directory.ts";
 import type { Settings } from "../../settings/settings.ts";
 
 /**
@@ -28,15 +28,4 @@ export function maxBlobStore(
   { diskReserve }: Pick<Settings, "diskReserve">,
 ): number {
   return fileStore - Math.min(diskReserve, fileStore / 2);
-}
-
-/** Returns the total size of the files in a directory, recursively. */
-async function sizeOf(directory: string): Promise<number> {
-  let bytes = 0;
-  for (const entry of await readdir(directory, { withFileTypes: true, recursive: true })) {
-    if (!entry.isFile()) continue;
-    // A file that has been deleted meanwhile counts as 0.
-    bytes += await stat(join(entry.parentPath, entry.name)).then(({ size }) => size, () => 0);
-  }
-  return bytes;
 }

@@ -4,12 +4,12 @@
  * @module
  */
 
-import { statfs } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Follower } from "../../../src/follower/types.ts";
+import { freeIn } from "../../cluster/directory.ts";
 import { answerPresence } from "../../cluster/presence.ts";
 import { isManaged } from "../../settings/guards.ts";
-import { PATHS, type Values } from "../../settings/node.ts";
+import { PATHS, readNode, type Values } from "../../settings/node.ts";
 import type { Resolved } from "../../settings/resolve.ts";
 import { KEYS } from "../../settings/settings.ts";
 import type { Bus } from "../bus.ts";
@@ -31,7 +31,7 @@ export interface Shown {
 
 /** Returns a function that says what to answer from now on; nothing is answered before its first call. */
 export function presentOn(bus: Bus, resolved: Resolved): (shown: Shown) => void {
-  const { settings, node } = resolved;
+  const { settings } = resolved;
   let current: Shown | null = null;
   const answer = async (withSettings: boolean) => {
     const { bucket, follower, waiting, urls, busUrls } = current!;
@@ -40,7 +40,8 @@ export function presentOn(bus: Bus, resolved: Resolved): (shown: Shown) => void 
       bucket,
       keys: bus.fingerprint,
       follower: presenceOf(follower),
-      plan: node?.plan ?? null,
+      // A plan may be made while the server runs.
+      plan: (await readNode(settings.db).catch(() => null))?.plan ?? null,
       waiting,
       ...urls && { urls },
       ...busUrls && { busUrls },
@@ -54,16 +55,6 @@ export function presentOn(bus: Bus, resolved: Resolved): (shown: Shown) => void 
     current = shown;
     if (isFirst) answerPresence(bus.connection, answer);
   };
-}
-
-/** Returns the free disk space of a directory in bytes; null if it cannot be read. */
-export async function freeIn(directory: string): Promise<number | null> {
-  try {
-    const { bavail, bsize } = await statfs(directory);
-    return bavail * bsize;
-  } catch {
-    return null;
-  }
 }
 
 /** Returns the settings that were set, with absolute paths and without the route secret. */

@@ -120,10 +120,15 @@ async function read(path: string): Promise<ServiceKeys | null> {
   } finally {
     await file.close();
   }
-  return parse(text, path);
+  return parseServiceKeys(text, path);
 }
 
-function parse(text: string, path: string): ServiceKeys {
+/**
+ * Parses the text of a service key file.
+ *
+ * @throws {StoreError} corrupt: it is damaged; unsupported: a later version wrote it
+ */
+export function parseServiceKeys(text: string, path: string): ServiceKeys {
   // No cause: a parser's error quotes a part of its input.
   const corrupt = (what: string) =>
     new StoreError(
