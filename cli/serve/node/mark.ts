@@ -29,9 +29,9 @@ export async function whyNot(
   const deadline = Date.now() + PATIENCE_MS;
   if (await findStream(connection, `KV_${bucket}`, deadline, signal) === null) return JOINED;
   const { marker } = await readMarker(new Bucket(connection, bucket), deadline);
-  // Nothing was moved there, so somebody else made the bucket.
+  // Nothing was moved there, so another program made the bucket.
   if (marker === null) return JOINED;
-  const { moved } = marker as { moved?: { node?: unknown } };
-  if (moved !== undefined) return `the control plane moved to ${String(moved.node)}`;
-  return marker.state === "complete" ? null : `${JOINED}: it is being copied`;
+  if (marker.moved !== undefined) return `the control plane moved to ${marker.moved.node}`;
+  if (marker.state === "complete") return null;
+  return marker.calledOff === undefined ? `${JOINED}: it is being copied` : JOINED;
 }

@@ -51,8 +51,7 @@ export async function serveAsNode({ around, bus, node, present, open }: Node): P
       log("warn", "store.gone", { message: `This node stops serving: ${why}` });
       present({ bucket: null, follower: null, waiting: why });
     } catch (error) {
-      // It went, or another copy began, after the look.
-      if (!isStoreError(error, "in_progress") && !isStoreError(error, "not_found")) throw error;
+      if (!hasGone(error)) throw error;
     }
     await served.end(log);
   }
@@ -113,4 +112,10 @@ async function untilGone({ settings, signal }: Surroundings, { connection }: Bus
     const why = await whyNot(connection, settings.bucket ?? "UNIBUS", signal).catch(() => null);
     if (why !== null && why !== JOINED) return why;
   }
+}
+
+/** Reports whether the control plane went, or another copy began, after the look. */
+function hasGone(error: unknown): boolean {
+  return isStoreError(error, "in_progress") || isStoreError(error, "not_found") ||
+    (isStoreError(error, "refused") && error.field === "moved");
 }
