@@ -45,6 +45,8 @@ Commands:
   blobs                        Show, delete and copy blobs
   snapshot                     Export and import the whole control plane as one file, for any store
   doctor [options]             Check a store for problems
+  join [options] <file>        Make this machine a node of a cluster by the .join file that
+                               membershipd cluster plan made for it, and start the server
   cluster                      Manage a cluster of servers that use --store jetstream
   nats                         Find, install or configure a nats-server, 2.12 or later
   completion <shell>           Show a shell's completion script for commands, flags, choices and

@@ -47,7 +47,7 @@ Deno.test("every command of the issue is there", async () => {
     ..."create list show cancel redeem".split(" ").map((it) => `invite ${it}`),
     ..."export import verify diff".split(" ").map((it) => `snapshot ${it}`),
     ..."install path version accounts".split(" ").map((it) => `nats ${it}`),
-    ..."status scale remove import".split(" ").map((it) => `cluster ${it}`),
+    ..."plan status scale remove import".split(" ").map((it) => `cluster ${it}`),
     ..."serve migrate-to-kv migrate-to-sqlite verify doctor version".split(" "),
     "room list",
     "room owner",
