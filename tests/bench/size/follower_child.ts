@@ -13,8 +13,11 @@ const { rss: before } = process.memoryUsage();
 const begun = performance.now();
 const opened = "follower" in options ? await openFollowed(options) : null;
 await using store = opened?.store ?? await openJetStream(options);
-await store.isAuthorized(keyOf(7));
-while (!(await store.health()).checks.find((it) => it.name === "cache")!.ok) {
+// A question begins to load the cache, also after a failure.
+while (
+  !await store.isAuthorized(keyOf(7)) ||
+  !(await store.health()).checks.find((it) => it.name === "cache")!.ok
+) {
   await new Promise((resolve) => setTimeout(resolve, 50));
 }
 const warm = performance.now() - begun;
