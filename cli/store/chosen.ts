@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Context, NatsFlags, StoreFlags } from "../command.ts";
+import type { Context, NatsFlags, ServerFlags, StoreFlags } from "../command.ts";
 import { UsageError } from "../terminal/failure.ts";
 import { isManaged } from "../settings/guards.ts";
 import { resolveHere } from "../settings/here.ts";
@@ -52,6 +52,18 @@ export async function chosenStore<F extends StoreFlags>(
     ...flags,
     ...settings.store === "sqlite" ? { db: settings.db } : natsFlagsOf(settings, flags),
   };
+}
+
+/** Returns the flags with a NATS server: the given ones, else the server's own one from its settings. */
+export async function chosenServer<F extends NatsFlags>(
+  { io: { env } }: Context,
+  flags: F,
+): Promise<F & ServerFlags> {
+  const { natsUrl } = flags;
+  if (natsUrl !== undefined) return { ...flags, natsUrl };
+  const { settings } = await serverSettings(env);
+  const { natsUrl: chosen = [], ...found } = natsFlagsOf(settings, flags);
+  return { ...flags, ...found, natsUrl: chosen };
 }
 
 /** Returns the flags for the bucket and the NATS server of the server's settings. */

@@ -10,11 +10,12 @@ import { readFile } from "node:fs/promises";
 import { StoreError } from "../../../src/core/errors.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { orAbort } from "../../../src/core/async/wait.ts";
-import type { Context, ServerFlags } from "../../command.ts";
+import type { Context, NatsFlags } from "../../command.ts";
+import { chosenServer } from "../../store/chosen.ts";
 import { natsTarget } from "../../store/open.ts";
 
-/** Flags of the cluster commands. */
-export type ClusterFlags = ServerFlags & { systemSeedFile?: string };
+/** Flags of the cluster commands; without a URL they reach the server of this machine. */
+export type ClusterFlags = NatsFlags & { systemSeedFile?: string };
 
 /** The connections, closed together. */
 export interface Reached extends AsyncDisposable {
@@ -27,7 +28,8 @@ export interface Reached extends AsyncDisposable {
 }
 
 /** Opens the connections that the flags specify. */
-export async function reach(context: Context, flags: ClusterFlags): Promise<Reached> {
+export async function reach(context: Context, given: ClusterFlags): Promise<Reached> {
+  const flags = await chosenServer(context, given);
   const { bucket = "UNIBUS", ...target } = await natsTarget(context, flags);
   const seed = await systemSeed(flags);
   const { credentials: _, ...anonymous } = target;

@@ -16,7 +16,13 @@ import {
 import { nodesOf } from "../../cluster/plan/nodes.ts";
 import { isSame, readPlan } from "../../cluster/plan/plan_file.ts";
 import { askServer, type RunningServer } from "../../cluster/plan/server.ts";
-import { type Base, refusedIn, settingsFor } from "../../cluster/plan/settings.ts";
+import {
+  type Base,
+  FILES,
+  getsCertificate,
+  refusedIn,
+  settingsFor,
+} from "../../cluster/plan/settings.ts";
 import type { Plan, PlanFinding, PlannedNode } from "../../cluster/plan/types.ts";
 import { duration } from "../../flags.ts";
 import { natsServer } from "../../nats_server.ts";
@@ -25,7 +31,7 @@ import { serverSettings } from "../../store/chosen.ts";
 import { EXIT, UsageError } from "../../terminal/failure.ts";
 import { print, printable, printJson, say } from "../../terminal/output.ts";
 import { passphraseOf, withPassphrase } from "../../terminal/passphrase.ts";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 
 /** Default lifetime of the `.join` files. */
 const DAY_MS = 86_400_000;
@@ -176,6 +182,7 @@ async function findingsOf(
       settings.natsMaxStore,
     ),
     ...await streamFindings(settings, plan.dropStreams),
+    ...certificateFindings(base),
     ...installed.version === server.nats ? [] : [
       {
         check: "nats-server",
@@ -184,6 +191,23 @@ async function findingsOf(
           `${installed.version}; ${MIN_NATS_SERVER} or later, and better the same on all nodes`,
       } satisfies PlanFinding,
     ],
+  ];
+}
+
+/** Says what this server needs before it grows, if it gets a certificate. */
+function certificateFindings(base: Base): PlanFinding[] {
+  const { settings, nodes } = base;
+  const [self] = nodes as [PlannedNode];
+  if (!getsCertificate(base, self)) return [];
+  const at = (file: string) => join(dirname(settings.db), file);
+  return [
+    {
+      check: "certificate",
+      level: "warning",
+      message: `${self.name} has none yet: before membershipd grow, restart it with --tls-cert ` +
+        `${at(FILES.cert)} --tls-key ${at(FILES.key)} --ca ${at(FILES.ca)}; its clients use ` +
+        "https:// and tls:// from then on, and trust that authority",
+    },
   ];
 }
 

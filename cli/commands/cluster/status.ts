@@ -25,6 +25,7 @@ export function statusCommand(context: Context): CommandUnknownOpts {
       "Show the status of a cluster: nodes with version and fsync, quorum, and the copies of the " +
         "control plane and the blobs with leader and lag. Exits with code 1 if there is a problem",
       [
+        "membershipd cluster status",
         "membershipd cluster status --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
         "membershipd cluster status --nats-url tls://n1:4250,tls://n2:4250 --service-keys keys.json --watch",
         "membershipd cluster status --nats-url nats://n1:4250 --service-keys keys.json --json | jq .problems",

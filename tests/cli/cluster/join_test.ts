@@ -12,7 +12,8 @@ import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { readNode } from "../../../cli/settings/node.ts";
 import { formatJoin, type JoinContent, parseJoin } from "../../../cli/cluster/plan/join_file.ts";
-import { openSqlite } from "../../../mod.ts";
+import { Kvm } from "@nats-io/kv";
+import { openJetStream, openSqlite } from "../../../mod.ts";
 import { parseServiceKeys } from "../../../src/nats/connection/service_keys.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { cli, documentOf } from "../kit.ts";
@@ -63,6 +64,34 @@ Deno.test("two machines join, each by one file, and wait visibly until the contr
       assert.equal(list.code, 1);
       assert.match(list.stderr, /^error: /);
       assert.ok(!existsSync(`${dir}/n2/unibus.db`));
+
+      // As a move does: the records, then the mark. Then commands on a node need no flags.
+      const file = await parseJoin(readFileSync(`${dir}/n2.join`, "utf8")).open();
+      const { seed } = parseServiceKeys(file.files["service-keys.json"]!, "").service;
+      const connection = await connectNats({
+        servers: `nats://127.0.0.2:${n1.natsPort}`,
+        nkeySeed: seed,
+      });
+      {
+        await using store = await openJetStream({ connection });
+        await store.addUser(person("grace"));
+      }
+      const mark = { v: 1, by: "journey", source: "s", state: "complete", startedAt: "now" };
+      await (await new Kvm(connection).open("UNIBUS")).put("meta.migration", JSON.stringify(mark));
+      await connection.close();
+      for (const name of ["n2", "n3"]) {
+        const env = { UNIBUS_DB: `${dir}/${name}/unibus.db` };
+        await until(async () => {
+          const { code, stdout } = await cli(["user", "list", "--json"], { env });
+          return code === 0 && stdout.includes("user grace");
+        }, `the users on ${name}`);
+        const status = documentOf(await cli(["cluster", "status", "--json"], { env }));
+        assert.equal(status.cluster, "bus");
+        const { findings } = documentOf(await cli(["doctor", "--json"], { env }));
+        assert.ok(findings.some((it: { check: string }) => it.check === "copies"));
+      }
+      const http = `http://127.0.0.2:${port}`;
+      await until(async () => (await readyz(http))?.status === 200, "readiness");
     } finally {
       await Promise.all([n2, n3].map(ended));
     }

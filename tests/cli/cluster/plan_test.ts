@@ -264,3 +264,21 @@ Deno.test("where the server has a certificate the others get one, by the plan's 
     assert.deepEqual([own.tlsCert, own.ca], [`${dir}/cert.pem`, `${dir}/their-ca.pem`]);
     assert.ok(!existsSync(`${n1.dir}/cluster/server.pem`));
   }));
+
+Deno.test("--tls makes certificates for a server without one too, and says what it needs to grow", () =>
+  inDir(async (dir) => {
+    await using n1 = await firstServer(dir);
+    const made = await n1.plan("--json", "--tls");
+    assert.equal(made.code, 0, made.stderr + made.stdout);
+    assert.match(
+      findingsOf(made).join(),
+      /^warning certificate: n1 has none yet: before membershipd grow, restart it with --tls-cert .*\/n1\/cluster\/server\.pem --tls-key/,
+    );
+    const own = (await readNode(n1.db))!.settings;
+    assert.equal(own.tlsCert, `${n1.dir}/cluster/server.pem`);
+    const ca = new X509Certificate(readFileSync(`${n1.dir}/cluster/ca.pem`));
+    const server = new X509Certificate(readFileSync(`${n1.dir}/cluster/server.pem`));
+    assert.ok(server.checkIssued(ca) && server.verify(ca.publicKey));
+    assert.equal(server.checkIP("127.0.0.1"), "127.0.0.1");
+    assert.ok(Date.parse(server.validTo) - Date.now() < 825 * 86_400_000);
+  }));
