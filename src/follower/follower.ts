@@ -169,12 +169,9 @@ export class FileFollower implements Follower, Witness {
     return this.state();
   }
 
-  /** Adds up the file's hashes, and notes that a live move makes it the control plane. */
-  async prepare(journey: string): Promise<boolean> {
-    const { thread } = this.#parts;
-    if (!await thread.ask("isSummed", undefined)) return false;
-    await thread.ask("note", { key: JOURNEY, value: journey });
-    return true;
+  /** Notes in the file, durably, that a live move makes it the control plane. */
+  async prepare(journey: string): Promise<void> {
+    await this.#parts.thread.ask("note", { key: JOURNEY, value: journey });
   }
 
   async close(): Promise<void> {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { setImmediate } from "node:timers/promises";
+import { pause } from "../../core/async/wait.ts";
 import { StoreError } from "../../core/errors.ts";
 import { connect, run } from "../../sqlite/file/connect.ts";
 import { toStoreError } from "../../sqlite/file/errors.ts";
@@ -15,8 +15,8 @@ import { reading } from "./reading.ts";
 
 type Work = { damage: [undefined, string | null]; close: [undefined, void] };
 
-/** Milliseconds of checking after which others have their turn. */
-const TURN = 8;
+/** Milliseconds of checking after which others have their turn, for as long. */
+const TURN = 5;
 
 /** What the thread runs: SQLite checks all pages in one go. */
 const SOURCE = `import { DatabaseSync } from "node:sqlite";
@@ -53,7 +53,7 @@ export async function checkBeside(path: string, signal?: AbortSignal): Promise<v
     for (const _ of checkingValues(db, path, held)) {
       if (performance.now() - begun < TURN) continue;
       if (signal?.aborted) throw new StoreError("aborted", attempt, { cause: signal.reason });
-      await setImmediate();
+      await pause(TURN);
       begun = performance.now();
     }
   } catch (error) {

@@ -100,6 +100,8 @@ export async function shrinkStore(store: Store, options: ShrinkOptions): Promise
   await blobs?.copy();
   for (let pause = RETRY.first;; pause = Math.min(2 * pause, RETRY.longest)) {
     await ready?.();
+    // So that little is left when all wait for it.
+    await follower.whenExact(undefined, signal === undefined ? {} : { signal });
     report.attempts++;
     onPhase("begin");
     // Another one for each attempt: what an earlier one sent is never taken for it.

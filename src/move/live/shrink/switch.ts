@@ -59,9 +59,7 @@ export async function leaveBucket(parts: Switching, announced: Announced): Promi
     waitsFor = "the follower";
     const { position, digest } = await follower.whenExact(fence, { signal: either });
     check();
-    if (!await follower.prepare(journey)) {
-      throw new StoreError("corrupt", `Checking ${follower.path}: its digest is not its sum`);
-    }
+    await follower.prepare(journey);
     check();
     onPhase("mark");
     waitsFor = "the answer to the mark";
