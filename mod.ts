@@ -49,6 +49,12 @@ export {
   finishShrink,
   type FinishShrinkOptions,
 } from "./src/move/live/shrink/finish.ts";
+export {
+  lossOf,
+  type LossOptions,
+  type LossReport,
+  type ServerEnd,
+} from "./src/move/live/shrink/loss.ts";
 export type * from "./src/move/live/shrink/types.ts";
 export type { Moved } from "./src/jetstream/log/marked.ts";
 export { clusterStatus, type ClusterStatusOptions } from "./src/jetstream/cluster/status.ts";
