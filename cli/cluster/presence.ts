@@ -65,6 +65,8 @@ export interface FollowerPresence {
   exact: boolean;
   /** Why the stream is not what it was; null if there is no such reason. */
   alarm: string | null;
+  /** What is wrong although the stream is what it was; null or missing for nothing. */
+  degraded?: string | null;
 }
 
 /**
@@ -167,8 +169,13 @@ export function presenceProblems(
         "all nodes and restart them",
       ]
       : [],
-    ...found.filter((it) => (it.follower?.alarm ?? null) !== null).map(({ node, follower }) =>
-      `membershipd${node === null ? "" : ` on ${node}`} admits nobody: ${follower!.alarm}`
-    ),
+    ...found.flatMap(({ node, follower }) => {
+      const who = `membershipd${node === null ? "" : ` on ${node}`}`;
+      const { alarm = null, degraded = null } = follower ?? {};
+      return [
+        ...alarm === null ? [] : [`${who} admits nobody: ${alarm}`],
+        ...degraded === null ? [] : [`${who}: ${degraded}`],
+      ];
+    }),
   ];
 }

@@ -19,7 +19,7 @@ import { hasConsole, isPublic } from "../settings/guards.ts";
 import type { Log } from "../terminal/log.ts";
 import { type PublicUrls, publicUrls } from "./public_urls.ts";
 import type { Settings } from "../settings/settings.ts";
-import { checkFollower, measureFollower } from "./storage/follower.ts";
+import { checkFollower, measureFollower, statusOf } from "./storage/follower.ts";
 import type { Storage } from "./storage/types.ts";
 import type { Undo } from "./undo.ts";
 
@@ -158,6 +158,7 @@ async function makePlane(
       ...storage.follower === null ? [] : [checkFollower(storage.follower)],
     ],
     alarm: () => storage.follower?.alarm ?? null,
+    follower: () => storage.follower && statusOf(storage.follower),
     cluster: () => look(bus, storage, signal),
     nodes,
     ...authorities === null ? {} : { authorities },

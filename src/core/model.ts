@@ -270,6 +270,8 @@ export interface HealthCheck {
   name: string;
   /** Whether the check passed. */
   ok: boolean;
+  /** Whether something is wrong that requests do not depend on; the check has passed then. */
+  degraded?: true;
   /** What was found, as text for people. */
   detail: string;
 }

@@ -29,6 +29,8 @@ export interface ClusterNode {
   current: boolean | null;
   /** Whether each write is synced to disk before it is acknowledged; null while it does not respond. */
   syncs: boolean | null;
+  /** The follower on it; null or absent for none, or if it does not respond. */
+  follower?: Pick<FollowerStatus, "position" | "lag" | "exact" | "alarm" | "degraded"> | null;
 }
 
 /** One copy of a bucket. */
@@ -81,6 +83,32 @@ export interface ClusterStatus {
   problems: string[];
 }
 
+/** Status of a follower: the second copy of a bucket in a SQLite file. */
+export interface FollowerStatus {
+  /** `apply` if the server writes the file, `read` if another process does. */
+  role: "apply" | "read";
+  /** Position in the stream that it ends at; 0 before the first load. */
+  position: number;
+  /** Number of messages it is behind; null if unknown. */
+  lag: number | null;
+  /** Whether it has the latest message up to `position` of every key. */
+  exact: boolean;
+  /** Digest of what it holds, equal in exact followers of one position. */
+  digest: string;
+  /** Number of keys. */
+  entries: number;
+  /** Number of invalid records. */
+  quarantined: number;
+  /** When the file was last written; null before the first load. */
+  updatedAt: string | null;
+  /** Why nobody is admitted, and what to do; null if there is no such reason. */
+  alarm: string | null;
+  /** What is wrong that admission does not depend on, and what to do; null for nothing. */
+  degraded: string | null;
+  /** Why following has stopped; it is tried again. Null while it works. */
+  failure: string | null;
+}
+
 /** One node of a control plane, for its clients. */
 export interface ControlPlaneNode {
   /** Its name; null if it has none. */
@@ -115,6 +143,8 @@ export interface ServerStatus {
   ok: boolean;
   /** The checks of `/readyz`. */
   checks: HealthCheck[];
+  /** The follower; null if the server keeps none. */
+  follower: FollowerStatus | null;
   /** The nodes and buckets; null if nothing is stored in NATS. */
   cluster: ClusterStatus | null;
 }

@@ -28,6 +28,7 @@ import { createChecks, getMeta, migrate, schemaVersion, setMeta } from "../sqlit
 import { checkFile } from "./file/check.ts";
 import { parseAlarm } from "./stream/alarms.ts";
 import type { Held } from "./file/messages.ts";
+import { forgetKept } from "./file/kept.ts";
 import { JOURNEY, LEFT } from "./file/notes.ts";
 import { lockOf } from "./file/prepare.ts";
 import { reading } from "./file/reading.ts";
@@ -196,6 +197,7 @@ export function flip(
       setMeta(db, LEFT, null);
       if (storeId !== undefined) setMeta(db, "store_id", storeId);
       run(db, "DELETE FROM follower");
+      forgetKept(db);
       return rooms.map(({ room_id }) => String(room_id));
     });
     // What a follower knew is of no use; whoever opens the file next needs none of it to be gone.

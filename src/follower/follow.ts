@@ -11,7 +11,8 @@ import { readMarker } from "../jetstream/log/marker.ts";
 import { showServers } from "../nats/connection/connect.ts";
 import { absolute } from "../sqlite/file/file.ts";
 import { openFile } from "./file/prepare.ts";
-import { FileFollower, type Parts } from "./follower.ts";
+import { FileFollower } from "./follower.ts";
+import type { Parts } from "./parts.ts";
 import type { Follower, FollowOptions } from "./types.ts";
 
 /** How long reading the mark may take, milliseconds. */
@@ -65,8 +66,8 @@ export async function followStore(options: FollowOptions): Promise<Follower> {
 export async function follow(
   bucket: Bucket,
   { servers = bucket.nc.getServer() }: JetStreamOptions,
-  { db, accept = false, onAlarm = () => {} }: Omit<FollowOptions, "nats">,
-  more: Pick<Parts, "guards" | "onDoubt" | "end">,
+  { db, accept = false, onAlarm = () => {}, onDegraded = () => {} }: Omit<FollowOptions, "nats">,
+  more: Pick<Parts, "guards" | "onDoubt" | "onReleased" | "end">,
 ): Promise<FileFollower> {
   let follower: FileFollower | null = null;
   try {
@@ -77,7 +78,7 @@ export async function follow(
     };
     const thread = openFile(db, place);
     const path = absolute(db);
-    follower = new FileFollower({ bucket, path, thread, accept, onAlarm, ...more });
+    follower = new FileFollower({ bucket, path, thread, accept, onAlarm, onDegraded, ...more });
     await follower.start();
     return follower;
   } catch (error) {

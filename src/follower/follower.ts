@@ -4,54 +4,34 @@
  * @module
  */
 
-import { StoreError } from "../core/errors.ts";
+import { isStoreError, StoreError } from "../core/errors.ts";
 import { within } from "../core/async/wait.ts";
-import type { Bucket, Witness } from "../jetstream/log/bucket.ts";
+import type { Witness } from "../jetstream/log/bucket.ts";
 import { FENCE_KEY } from "../jetstream/records/keys.ts";
 import { retry } from "../jetstream/log/wire.ts";
 import { toStoreError } from "../sqlite/file/errors.ts";
 import { alarm, formatAlarm, parseAlarm } from "./stream/alarms.ts";
-import { Applier } from "./stream/applier.ts";
-import { Audits } from "./audits.ts";
-import { Doubts } from "./doubts.ts";
-import { compareStream, isRestored, wasAwayTooLong } from "./stream/compare.ts";
+import { wasAwayTooLong } from "./stream/compare.ts";
 import { fenceValue } from "./stream/digests.ts";
 import { locate } from "./stream/replicas.ts";
-import type { Thread } from "./file/thread.ts";
 import type { Held } from "./file/messages.ts";
 import { JOURNEY, LEFT } from "./file/notes.ts";
-import { Probes } from "./stream/probes.ts";
+import type { Parts } from "./parts.ts";
 import type { Follower, FollowerState } from "./types.ts";
 import { Waiters } from "./waiters.ts";
+import { Applying } from "./watch/applying.ts";
+import { Comparisons } from "./watch/comparisons.ts";
+import { damagedFile, invalidRecords } from "./watch/degraded.ts";
+import { Doubts } from "./watch/doubts.ts";
 
 /** How often a follower that reads looks at the file, milliseconds. */
 const POLL = 250;
 /** Pauses before applying is tried again, milliseconds. */
 const RETRY = { first: 250, longest: 10_000 };
-/** How long comparing with the stream may take, milliseconds. */
+/** How long a fence may take, milliseconds. */
 const PATIENCE = 10_000;
 /** How long closing waits for acknowledged writes, milliseconds. */
 const DRAIN = 1000;
-
-/** What a follower is made of. */
-export interface Parts {
-  /** The bucket. */
-  bucket: Bucket;
-  /** The file. */
-  path: string;
-  /** The file, open. */
-  thread: Thread;
-  /** Discard what the file holds. */
-  accept: boolean;
-  /** Whether a store waits that must not answer before the stream was compared. */
-  guards: boolean;
-  /** Told when the stream of a lone server is in doubt, and when it no longer is. */
-  onDoubt?: (inDoubt: boolean) => void;
-  /** Told of an alarm. */
-  onAlarm: (alarm: StoreError) => void;
-  /** What to do last. */
-  end: () => Promise<void>;
-}
 
 /** The follower of a file. */
 export class FileFollower implements Follower, Witness {
@@ -64,11 +44,12 @@ export class FileFollower implements Follower, Witness {
   #isLocating = false;
   #alarm: StoreError | null = null;
   #failure: StoreError | null = null;
-  #applier: Applier | null = null;
-  #probes: Probes | null = null;
-  readonly #audits: Audits;
-  /** Audits of a server that was away. */
-  readonly #again: Audits;
+  #applying: Applying | null = null;
+  /** What is wrong although the stream is what it was. */
+  #degraded: StoreError | null = null;
+  readonly #comparisons: Comparisons;
+  /** When all that applied has let go of the file. */
+  #stopped: Promise<unknown> = Promise.resolve();
   readonly #doubts: Doubts | null;
   /** The last acknowledged write. */
   #acknowledged = 0;
@@ -76,19 +57,24 @@ export class FileFollower implements Follower, Witness {
   #pause = RETRY.first;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
+  /** Following has ended: closed, an alarm, or a damaged file. */
+  #ended = false;
 
   constructor(parts: Parts) {
     this.path = parts.path;
     this.#parts = parts;
     this.#accept = parts.accept;
-    const { bucket, thread, path, guards, onDoubt } = parts;
+    const { bucket, onDoubt } = parts;
     const current = () => this.#isLoaded ? this.#held : null;
-    const audited = { bucket, thread, path, guards, current };
-    this.#audits = new Audits(audited, (error) => this.#raise(error));
-    this.#again = new Audits(audited, (error) => this.#raise(error));
-    this.#doubts = onDoubt === undefined
-      ? null
-      : new Doubts(bucket, { compare: () => this.#settle(), onDoubt });
+    this.#comparisons = new Comparisons({ ...parts, current }, {
+      onAlarm: (error) => this.#raise(error),
+      onFound: (error, held) => this.#raiseLocated(error, held),
+      onDamage: (error) => this.#damage(error),
+    });
+    this.#doubts = onDoubt === undefined ? null : new Doubts(bucket, {
+      compare: () => this.#comparisons.settle(Math.max(this.received, this.#acknowledged)),
+      onDoubt,
+    });
     bucket.mark.onMoved((moved) => this.#leave(moved));
   }
 
@@ -98,7 +84,7 @@ export class FileFollower implements Follower, Witness {
 
   /** The last message that came. */
   get received(): number {
-    return this.#applier?.exactness.received ?? 0;
+    return this.#applying?.received ?? 0;
   }
 
   /** A write cannot have the sequence of a message that came before it was sent. */
@@ -119,9 +105,9 @@ export class FileFollower implements Follower, Witness {
 
   state(): FollowerState {
     const held = this.#held;
-    const last = this.#probes?.last ?? null;
+    const last = this.#applying?.last ?? null;
     return {
-      role: this.#applier === null ? "read" : "apply",
+      role: this.#applying === null ? "read" : "apply",
       bucket: this.#parts.bucket.name,
       position: held?.position ?? 0,
       exact: held?.exact ?? false,
@@ -131,6 +117,7 @@ export class FileFollower implements Follower, Witness {
       lag: last === null ? null : Math.max(0, last - (held?.position ?? 0)),
       updatedAt: held === null ? null : new Date(held.updatedAt).toISOString(),
       alarm: this.#alarm,
+      degraded: this.#degraded,
       failure: this.#failure,
     };
   }
@@ -139,7 +126,7 @@ export class FileFollower implements Follower, Witness {
   async start(): Promise<void> {
     const { thread } = this.#parts;
     if (await thread.ask("lock", undefined)) return await this.#apply();
-    if (this.#held === null) await this.#open();
+    if (this.#held === null && !await this.#open()) return;
     await this.#read();
   }
 
@@ -178,10 +165,8 @@ export class FileFollower implements Follower, Witness {
     if (this.#closed) return;
     this.#closed = true;
     await this.#drain();
-    this.#doubts?.stop();
-    this.#again.stop();
-    this.#stop();
-    this.#waiters.fail(new StoreError("closed", "The follower is closed"));
+    this.#end(new StoreError("closed", "The follower is closed"));
+    await this.#stopped;
     await this.#parts.thread.close();
     await this.#parts.end();
   }
@@ -193,11 +178,11 @@ export class FileFollower implements Follower, Witness {
   /** Waits a moment for what was acknowledged, so that the next start knows of it. */
   async #drain(): Promise<void> {
     const position = this.#acknowledged;
-    if (this.#applier === null || this.#alarm !== null || position === 0) return;
+    if (this.#applying === null || position === 0) return;
     await within(DRAIN, this.#waiters.wait(position), () => {}).catch(() => {});
   }
 
-  /** Reads what the file holds and compares it with the stream; `false` after an alarm. */
+  /** Reads what the file holds and compares it with the stream; `false` if it cannot be followed with. */
   async #open(): Promise<boolean> {
     const { thread, bucket } = this.#parts;
     const held = await thread.ask("rollback", undefined);
@@ -210,29 +195,22 @@ export class FileFollower implements Follower, Witness {
     }
     if (this.#accept || held === null) return true;
     this.#held = held;
-    const found = held.alarm === null
-      ? await compareStream(bucket, thread, held, Date.now() + PATIENCE)
-      : parseAlarm(held.alarm);
-    const mayBeRestored = held.alarm === null && found?.field === "stream";
-    if (mayBeRestored && await isRestored(bucket, thread, held)) {
-      // It was audited whole to find that out.
-      await thread.ask("adopt", bucket.created);
-      held.created = bucket.created;
-    } else if (found !== null) await this.#raiseLocated(found, held);
-    else if (held.exact) await this.#audits.begin(held);
-    return this.#alarm === null;
+    await this.#comparisons.first(held);
+    return !this.#ended;
   }
 
   /** Applies from where the file stands, or loads it. */
   async #apply(): Promise<void> {
     const { thread, bucket } = this.#parts;
-    if (!await this.#open() || this.#closed) return;
+    if (!await this.#open() || this.#ended) return;
     // Deletions may have been missed: only all of it tells.
     const held = this.#held === null || wasAwayTooLong(this.#held) ? null : this.#held;
     this.#isLoaded = held !== null;
-    const applier = new Applier({
+    if (!bucket.mark.wasMoved) await thread.ask("note", { key: LEFT, value: null });
+    this.#applying = new Applying({
       bucket,
       thread,
+      path: this.path,
       held,
       onHeld: (now) => {
         this.#accept = false;
@@ -241,48 +219,33 @@ export class FileFollower implements Follower, Witness {
         this.#failure = null;
         this.#take(now);
       },
-      onDifference: (difference) => this.#audits.doubt(difference, this.#held!),
+      onDifference: (difference) => this.#comparisons.differs(difference, this.#held!),
       onFailure: (error) => this.#fail(error),
-    });
-    this.#applier = applier;
-    if (!bucket.mark.wasMoved) await thread.ask("note", { key: LEFT, value: null });
-    await applier.start();
-    if (this.#applier !== applier) return;
-    this.#probes = new Probes(bucket, applier, {
       compare: () => this.#compare(),
       onAlarm: (error) => void this.#raiseLocated(error, this.#held),
+      onDamage: (error) => this.#damage(error),
     });
-    this.#audits.repeat();
-  }
-
-  /** Compares all that must be known before a store on a lone server answers again. */
-  async #settle(): Promise<void> {
-    const { bucket, thread } = this.#parts;
-    const held = await thread.ask("held", undefined);
-    if (held === null) return;
-    const known = Math.max(this.received, this.#acknowledged);
-    const found = await compareStream(bucket, thread, held, Date.now() + PATIENCE, known);
-    if (found !== null) return this.#raise(found);
-    if (held.exact) await this.#again.begin(held);
+    await this.#applying.start();
+    if (!this.#ended) this.#comparisons.repeat();
   }
 
   async #compare(): Promise<void> {
-    if (this.#held === null || this.#doubts?.inDoubt) return;
-    const { bucket, thread } = this.#parts;
     const held = this.#held;
-    const found = await compareStream(bucket, thread, held, Date.now() + PATIENCE);
-    if (found !== null) return await this.#raiseLocated(found, held);
-    if (this.#alarm !== null || this.#held !== held && !held.exact) return;
+    if (held === null || this.#doubts?.inDoubt) return;
+    const isOld = await this.#comparisons.reconnected(held, () => this.#held === held);
     // Loads anew, as at the start.
-    if (wasAwayTooLong(held)) return this.#fail(new Error("it was away for too long"));
-    if (held.exact) void this.#audits.begin(held).catch(() => {});
+    if (isOld) this.#fail(new Error("it was away for too long"));
   }
 
   #take(held: Held | null): void {
     this.#held = held;
     if (held === null) return;
-    if (held.alarm !== null) this.#raise(parseAlarm(held.alarm));
-    else if (held.exact) this.#waiters.reached(held.position);
+    if (held.alarm !== null) {
+      const kept = parseAlarm(held.alarm);
+      return kept.field === "file" ? this.#damage(kept) : this.#raise(kept);
+    }
+    this.#degrade(invalidRecords(held));
+    if (held.exact) this.#waiters.reached(held.position);
   }
 
   /** Raises an alarm, of single replicas where it is only these. */
@@ -298,31 +261,57 @@ export class FileFollower implements Follower, Witness {
     this.#raise(await locate(found, { bucket, thread, held, allowGone }) ?? found);
   }
 
+  #degrade(error: StoreError | null): void {
+    const isNews = error?.field !== this.#degraded?.field;
+    this.#degraded = error;
+    if (isNews) this.#parts.onDegraded(error);
+  }
+
+  /** The stream is not what it was: nothing it says is to be believed. */
   #raise(error: StoreError): void {
     if (this.#closed || this.#alarm !== null) return;
     this.#alarm = error;
+    this.#abandon(error);
+    this.#parts.onAlarm(error);
+  }
+
+  /** The file is not what was written: nothing can be compared with it. */
+  #damage(error: StoreError): void {
+    if (this.#closed || this.#ended) return;
+    this.#abandon(error);
+    this.#degrade(error);
+  }
+
+  /** Ends following, and lets go of the file, which a repair needs. */
+  #abandon(error: StoreError): void {
+    this.#end(error);
+    const { thread, onReleased } = this.#parts;
+    const wasKept = (this.#held?.alarm ?? null) !== null;
+    void (async () => {
+      // A replica is replaced, then all is well; until then it is found again at each start.
+      const isReplica = error.field === "replica";
+      // Not made certain of: at the next start it is found again.
+      const isKept = !isReplica &&
+        await thread.ask("alarm", formatAlarm(error)).catch(() => false);
+      await this.#stopped;
+      await thread.close();
+      onReleased?.(isKept || wasKept);
+    })();
+  }
+
+  #end(error: StoreError): void {
+    this.#ended = true;
     this.#doubts?.stop();
-    this.#again.stop();
+    this.#comparisons.end();
     this.#stop();
     this.#waiters.fail(error);
-    const { thread, onAlarm } = this.#parts;
-    // A replica is replaced, then all is well; until then it is found again at each start.
-    const kept = error.field === "replica"
-      ? Promise.resolve()
-      : thread.ask("alarm", formatAlarm(error));
-    // Not made certain of: at the next start it is found again. A repair needs the file.
-    kept.catch(() => {}).finally(() => thread.close());
-    onAlarm(error);
   }
 
   /** The control plane has left the bucket: there is nothing to follow. */
   #leave(moved: StoreError): void {
-    if (this.#closed || this.#alarm !== null) return;
+    if (this.#ended) return;
     this.#failure = moved;
-    this.#doubts?.stop();
-    this.#again.stop();
-    this.#stop();
-    this.#waiters.fail(moved);
+    this.#end(moved);
     const { thread } = this.#parts;
     const left = async () => {
       await thread.ask("rollback", undefined);
@@ -333,25 +322,27 @@ export class FileFollower implements Follower, Witness {
   }
 
   #fail(error: unknown): void {
-    if (this.#closed || this.#alarm !== null || this.#parts.bucket.mark.moved !== null) return;
+    if (this.#ended) return;
+    const failure = toStoreError(error, `Following in ${this.path}`);
+    if (isStoreError(failure, "corrupt")) {
+      return this.#damage(damagedFile(this.#parts.bucket.name, failure.message));
+    }
     this.#stop();
-    this.#failure = toStoreError(error, `Following in ${this.path}`);
+    this.#failure = failure;
     this.#later(this.#pause, () => this.#apply());
     this.#pause = Math.min(2 * this.#pause, RETRY.longest);
   }
 
   #stop(): void {
     clearTimeout(this.#timer);
-    this.#audits.stop();
-    this.#probes?.stop();
-    this.#applier?.stop();
-    this.#probes = null;
-    this.#applier = null;
+    this.#comparisons.stop();
+    this.#stopped = Promise.all([this.#stopped, this.#applying?.stop()]);
+    this.#applying = null;
   }
 
   #later(ms: number, work: () => Promise<void>): void {
     this.#timer = setTimeout(() => {
-      if (!this.#closed) work().catch((error) => this.#fail(error));
+      if (!this.#ended) work().catch((error) => this.#fail(error));
     }, ms);
   }
 }

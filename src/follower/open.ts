@@ -9,24 +9,39 @@ import type { Backend } from "../core/backend.ts";
 import type { Store } from "../core/store.ts";
 import { switchOf } from "../core/store/switching.ts";
 import type { Bucket, Witness } from "../jetstream/log/bucket.ts";
-import { type JetStreamOptions, openBeside, openJetStream as openAlone } from "../jetstream/mod.ts";
+import {
+  type JetStreamOptions,
+  openBeside,
+  openJetStream as openAlone,
+  storeOf,
+} from "../jetstream/mod.ts";
+import { absolute } from "../sqlite/file/file.ts";
 import { FileSearch } from "../sqlite/search/mod.ts";
 import { follow } from "./follow.ts";
-import { alarm } from "./stream/alarms.ts";
+import type { Parts } from "./parts.ts";
+import { type Opened, Plane } from "./renew/plane.ts";
 import type { Follower } from "./types.ts";
+import { damagedFile } from "./watch/degraded.ts";
 
 /** What {@link openJetStream} takes. Either `servers` or `connection` is needed. */
 export interface OpenJetStreamOptions extends JetStreamOptions {
   /**
    * A SQLite file that keeps a second copy of the bucket; created if it does not exist. The store does
    * not open, and later answers no and `corrupt`, when the stream lost or changed something that the file
-   * holds. Default: none.
+   * holds, until an operator has repaired that. Default: none.
    */
   follower?: string;
   /** Discard what the follower holds, with its alarm, and take the stream as it is. Default `false`. */
   accept?: boolean;
   /** Called when the stream is found to have lost or changed something; `corrupt`. */
   onAlarm?: (alarm: StoreError) => void;
+  /**
+   * Called with what is wrong while the store goes on: records of the bucket that are not valid, or a
+   * damaged follower (`field` `invalid` or `file`); with `null` when that is over.
+   */
+  onDegraded?: (degraded: StoreError | null) => void;
+  /** Called when the store answers again after a repair. */
+  onRenewed?: () => void;
 }
 
 /**
@@ -81,8 +96,43 @@ export interface FollowedOptions extends OpenJetStreamOptions {
   openShut?: boolean;
 }
 
-/** As {@link openJetStream} with a follower; returns that too. */
+/**
+ * As {@link openJetStream} with a follower; returns that too. After an alarm it waits for a repair, and
+ * opens everything again as at a start.
+ */
 export async function openFollowed(options: FollowedOptions): Promise<Followed> {
+  const path = absolute(options.follower);
+  const { onRenewed = () => {} } = options;
+  const again = { ...options, create: false, resize: false, accept: false, openShut: false };
+  let isOpen = false;
+  const told = {
+    onAlarm(alarm: StoreError) {
+      plane.raise(alarm);
+      options.onAlarm?.(alarm);
+    },
+    onReleased(isKept: boolean) {
+      if (isOpen) plane.renewAfter(path, isKept);
+    },
+  };
+  const open = async (options: OnceOptions) => {
+    const token = {};
+    const opened = await openOnce({ ...options, ...told, onEnd: () => plane.end(token) });
+    followers.set(opened.backend, opened.follower);
+    return { ...opened, token };
+  };
+  const plane: Plane = new Plane((signal) => open({ ...again, signal }), onRenewed);
+  const first = await open(options);
+  const store = storeOf(first.backend, options);
+  plane.begin(first, switchOf(store));
+  isOpen = true;
+  const { alarm, degraded } = plane.state();
+  if (alarm !== null || degraded?.field === "file") plane.renewAfter(path, false);
+  return { store, follower: plane };
+}
+
+type OnceOptions = FollowedOptions & Pick<Parts, "onReleased"> & { onEnd?: () => Promise<void> };
+
+async function openOnce(options: OnceOptions): Promise<Omit<Opened, "token">> {
   let follower: Guard | null = null;
   let search: FileSearch | null = null;
   const onAlarm = (alarm: StoreError) => {
@@ -90,7 +140,7 @@ export async function openFollowed(options: FollowedOptions): Promise<Followed> 
     void search?.close();
     options.onAlarm?.(alarm);
   };
-  const store = await openBeside(options, async (bucket) => {
+  const backend = await openBeside(options, async (bucket) => {
     const it = follower = await guard(bucket, { ...options, onAlarm });
     search = new FileSearch({
       path: it.path,
@@ -100,13 +150,13 @@ export async function openFollowed(options: FollowedOptions): Promise<Followed> 
     return {
       search,
       end: async () => {
+        await options.onEnd?.();
         await search!.close();
         await it.close();
       },
     };
   });
-  followers.set(switchOf(store).current, follower!);
-  return { store, follower: follower! };
+  return { backend, follower: follower! };
 }
 
 const followers = new WeakMap<Backend, Follower>();
@@ -134,6 +184,8 @@ function searchingBehind(bucket: Bucket, follower: Guard): () => Promise<unknown
   };
   const isDone = () => follower.state().position >= last;
   return async () => {
+    const { degraded } = follower.state();
+    if (degraded?.field === "file") throw degraded;
     if (isDone()) return;
     await follower.whenExact(last, { signal: AbortSignal.timeout(BEHIND_MS) }).catch(() => {});
   };
@@ -143,8 +195,8 @@ function searchingBehind(bucket: Bucket, follower: Guard): () => Promise<unknown
 type Guard = Follower & Witness;
 
 /** Follows a bucket and shuts it at the first alarm. */
-async function guard(bucket: Bucket, options: FollowedOptions): Promise<Guard> {
-  const { accept = false, onAlarm, openShut = false } = options;
+async function guard(bucket: Bucket, options: OnceOptions): Promise<Guard> {
+  const { accept = false, onAlarm, onDegraded, onReleased, openShut = false } = options;
   // What is refused to the store is not refused to its follower.
   const own = bucket.beside();
   const shut = (alarm: StoreError) => {
@@ -155,9 +207,15 @@ async function guard(bucket: Bucket, options: FollowedOptions): Promise<Guard> {
     const follower = await follow(
       own,
       options,
-      { db: options.follower, accept, onAlarm: shut },
+      {
+        db: options.follower,
+        accept,
+        onAlarm: shut,
+        ...onDegraded === undefined ? {} : { onDegraded },
+      },
       {
         guards: true,
+        ...onReleased === undefined ? {} : { onReleased },
         onDoubt: (inDoubt) => bucket.inDoubt = inDoubt,
         end: () => Promise.resolve(),
       },
@@ -170,7 +228,7 @@ async function guard(bucket: Bucket, options: FollowedOptions): Promise<Guard> {
     return follower;
   } catch (error) {
     if (!openShut || !isStoreError(error, "corrupt")) throw error;
-    const found = alarm("file", bucket.name, `the follower's file is damaged: ${error.message}`);
+    const found = damagedFile(bucket.name, error.message);
     shut(found);
     return damaged(options.follower, bucket.name, found);
   }
@@ -195,6 +253,7 @@ function damaged(path: string, bucket: string, alarm: StoreError): Guard {
       lag: null,
       updatedAt: null,
       alarm,
+      degraded: null,
       failure: null,
     }),
     whenExact: () => Promise.reject(alarm),

@@ -7,8 +7,11 @@
 import { isStoreError, StoreError } from "../core/errors.ts";
 import type { Counts } from "../core/model.ts";
 import { type JetStreamOptions, openBucket } from "../jetstream/mod.ts";
+import { retry } from "../jetstream/log/wire.ts";
 import { FENCE_KEY } from "../jetstream/records/keys.ts";
+import { connectNats } from "../nats/connection/connect.ts";
 import { countRecords } from "../sqlite/rows.ts";
+import { keptGeneration } from "./file/kept.ts";
 import { flip, openStill, requireComplete, type StillFile } from "./flip.ts";
 import { fenceValue } from "./stream/digests.ts";
 
@@ -48,6 +51,8 @@ export interface PromoteReport {
 
 /** How long a server may take to answer before it counts as lost, milliseconds. */
 const PATIENCE = 5000;
+/** How long one that answers may take to write: it may be about to elect a leader without a lost node. */
+const ELECTION = 15_000;
 
 /**
  * Makes the file of a follower the primary of the control plane, in one transaction whatever its size.
@@ -74,7 +79,7 @@ export async function promoteFollower(options: PromoteOptions): Promise<PromoteR
   using file = openStill(db);
   requireComplete(file, force);
   await requireLost(file, options);
-  const { path, held, role } = file;
+  const { path, held } = file;
   const report: PromoteReport = {
     version: 1,
     dryRun,
@@ -82,7 +87,7 @@ export async function promoteFollower(options: PromoteOptions): Promise<PromoteR
     bucket: held.bucket,
     position: held.position,
     updatedAt: new Date(held.updatedAt).toISOString(),
-    generation: role.generation + 1,
+    generation: keptGeneration(file.db) + 1,
     counts: countRecords(file.db),
     undone: [],
   };
@@ -120,20 +125,20 @@ async function requireLost(
 
 /** Whether a server takes writes to a bucket: whether a majority of its copies does. */
 async function isServing(options: JetStreamOptions): Promise<"serving" | "lost" | "unknown"> {
-  const signal = AbortSignal.timeout(PATIENCE);
+  const servers = options.servers!;
+  const until = (ms: number) => ({ bootstrapTimeout: ms, signal: AbortSignal.timeout(ms) });
   try {
-    const { bucket, end } = await openBucket({
-      ...options,
-      create: false,
-      resize: false,
-      bootstrapTimeout: PATIENCE,
-      signal,
-    });
+    const connection = await connectNats({ ...options, servers, ...until(PATIENCE) });
     try {
-      await bucket.put(FENCE_KEY, fenceValue(null), Date.now() + PATIENCE);
+      const deadline = Date.now() + ELECTION;
+      const more = { create: false, resize: false, ...until(ELECTION) };
+      const { bucket } = await openBucket({ ...options, connection, ...more });
+      await retry("Write a fence", deadline, () => {
+        return bucket.put(FENCE_KEY, fenceValue(null), deadline);
+      });
       return "serving";
     } finally {
-      await end();
+      await connection.close();
     }
   } catch (error) {
     if (!isStoreError(error)) throw error;

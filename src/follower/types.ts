@@ -19,6 +19,8 @@ export interface FollowOptions {
   signal?: AbortSignal;
   /** Called when the stream is found to have lost or changed something; `corrupt`. */
   onAlarm?: (alarm: StoreError) => void;
+  /** Called with what is wrong although the stream is what it was, and with `null` when that is over. */
+  onDegraded?: (degraded: StoreError | null) => void;
 }
 
 /** Where a follower stands. */
@@ -43,6 +45,11 @@ export interface FollowerState {
   updatedAt: string | null;
   /** Why the stream is not what it was; `null` for no such reason. */
   alarm: StoreError | null;
+  /**
+   * What is wrong although the stream is what it was: its `field` is `invalid` for records that are not
+   * valid, `file` for a damaged file, with which following has ended. `null` for nothing.
+   */
+  degraded: StoreError | null;
   /** Why applying has stopped, such as a full disk. It is tried again. `null` while it works. */
   failure: StoreError | null;
 }
@@ -60,7 +67,7 @@ export interface Follower extends AsyncDisposable {
    *
    * @param position The position. Default: the end of the stream now
    * @returns The state then
-   * @throws {StoreError} `corrupt`: the stream is not what it was; `closed`; `aborted`; `unavailable`
+   * @throws {StoreError} `corrupt`: the stream is not what it was, or the file is damaged; `closed`; `aborted`; `unavailable`
    */
   whenExact(position?: number, options?: { signal?: AbortSignal }): Promise<FollowerState>;
   /** Stops following and closes the file. */

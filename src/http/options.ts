@@ -7,7 +7,12 @@
 import type { BlobStore } from "../blobs/types.ts";
 import type { StoreError } from "../core/errors.ts";
 import type { HealthCheck } from "../core/model.ts";
-import type { BusAuth, ClusterStatus, ControlPlaneNode } from "../core/operations.ts";
+import type {
+  BusAuth,
+  ClusterStatus,
+  ControlPlaneNode,
+  FollowerStatus,
+} from "../core/operations.ts";
 import type { Search } from "../core/store/search.ts";
 import type { ControlPlaneEvent } from "./events.ts";
 import type { PagesOptions } from "./pages/pages.ts";
@@ -58,6 +63,8 @@ export interface ControlPlaneOptions {
    * refused with 503, before its sender is looked at. Default: never.
    */
   alarm?: () => StoreError | null;
+  /** Returns the status of the follower, for `/v1/status` and the console. Default: there is none. */
+  follower?: () => FollowerStatus | null;
   /** More checks for `/readyz` than the store's and the blobs'. */
   readiness?: () => Promise<readonly HealthCheck[]>;
   /**

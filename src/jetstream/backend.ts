@@ -262,6 +262,8 @@ export class JetStreamBackend implements Backend {
       by: "import",
       source: null,
       startedAt: new Date().toISOString(),
+      // Clients refuse a lower one.
+      ...read.marker?.generation !== undefined && { generation: read.marker.generation },
     };
     let revision = await claimBucket(
       this.#bucket,

@@ -6,6 +6,7 @@
 
 import type { StreamInfo } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
+import type { Backend } from "../core/backend.ts";
 import { StoreError } from "../core/errors.ts";
 import { type Connection, connectNats, type NatsOptions } from "../nats/connection/connect.ts";
 import { within } from "../core/async/wait.ts";
@@ -134,8 +135,16 @@ export async function openBucket(options: JetStreamOptions): Promise<OpenBucket>
 }
 
 /** Opens a store in a bucket; the public function is in `src/follower/open.ts`. */
-export function openJetStream(options: JetStreamOptions): Promise<Store> {
-  return openBeside(options, () => Promise.resolve({ end: () => Promise.resolve() }));
+export async function openJetStream(options: JetStreamOptions): Promise<Store> {
+  return storeOf(
+    await openBeside(options, () => Promise.resolve({ end: () => Promise.resolve() })),
+    options,
+  );
+}
+
+/** Makes the store of a backend. */
+export function storeOf(backend: Backend, { clock }: Pick<JetStreamOptions, "clock">): Store {
+  return createStore(backend, clock === undefined ? {} : { clock });
 }
 
 /** What stands beside a store on the same bucket. */
@@ -147,14 +156,14 @@ export interface Beside {
 }
 
 /**
- * Opens a store with something beside it on the same bucket.
+ * Opens the backend of a store with something beside it on the same bucket.
  *
- * @param attach Called before the store answers anything
+ * @param attach Called before the backend answers anything
  */
 export async function openBeside(
   options: JetStreamOptions,
   attach: (bucket: Bucket) => Promise<Beside>,
-): Promise<Store> {
+): Promise<Backend> {
   const opTimeout = integer("opTimeout", options.opTimeout ?? 5000, 1, 600_000);
   const maxStaleness = integer("maxStaleness", options.maxStaleness ?? 5000, 500, 600_000);
   const maxMembers = integer("maxCachedMembers", options.maxCachedMembers ?? 200_000, 0, 1e9);
@@ -177,7 +186,7 @@ export async function openBeside(
     await end();
     throw error;
   }
-  const backend = new JetStreamBackend(
+  return new JetStreamBackend(
     bucket,
     { opTimeout, maxStaleness, maxMembers },
     {
@@ -188,7 +197,6 @@ export async function openBeside(
       },
     },
   );
-  return createStore(backend, options.clock === undefined ? {} : { clock: options.clock });
 }
 
 /** Timeout in milliseconds of a flush before closing. */

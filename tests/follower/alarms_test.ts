@@ -212,7 +212,7 @@ Deno.test("a message that the file does not know is noticed before a store opens
     await failsWith("corrupt", it.open, /the stream has users\.\w+ at \d+, the follower not/);
   }));
 
-Deno.test("of two followers that differ at one position the damaged one raises an alarm", () =>
+Deno.test("of two followers that differ at one position the damaged one says that its file is", () =>
   inDir(async (dir) => {
     await using it = await followed(dir, 20);
     await using follower = await followStore({ nats: it.nats, db: `${dir}/g.db` });
@@ -221,11 +221,13 @@ Deno.test("of two followers that differ at one position the damaged one raises a
     const db = new DatabaseSync(it.db);
     db.exec(`UPDATE follower SET digest = '${"0".repeat(32)}'`);
     db.close();
-    const { promise, resolve } = Promise.withResolvers<StoreError>();
-    await using _damaged = await followStore({ ...it, onAlarm: resolve });
-    const alarm = await promise;
-    assert.equal(alarm.field, "file");
-    assert.match(alarm.message, /f\.db is damaged: its digest at position \d+ is/);
+    const { promise, resolve } = Promise.withResolvers<StoreError | null>();
+    await using damaged = await followStore({ ...it, onDegraded: resolve });
+    const found = await promise;
+    assert.equal(found?.field, "file");
+    assert.match(found.message, /file is damaged: its digest at position \d+ is/);
+    assert.deepEqual([damaged.alarm, damaged.state().degraded], [null, found]);
+    await failsWith("corrupt", () => damaged.whenExact());
     assert.equal((await follower.whenExact()).alarm, null);
   }));
 

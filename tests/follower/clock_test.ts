@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
-import { followStore, openJetStream, type StoreError } from "../../mod.ts";
+import { followStore, openJetStream, type Store, type StoreError } from "../../mod.ts";
+import { repairStream } from "../../src/follower/repair/repair.ts";
 import { testServer } from "../helpers/nats.ts";
 import { inDir, person } from "../helpers/sqlite.ts";
+import { keepDisk } from "./kit.ts";
 
 const HOUR = 3_600_000;
 
@@ -38,5 +40,40 @@ for (const off of [25, -25]) {
         assert.equal((await follower.whenExact()).entries, 7);
       });
       assert.deepEqual(alarms, []);
+    }));
+}
+
+for (const off of [1, -1]) {
+  Deno.test(`a repair by a clock that is ${off} hours off writes back what is lost and keeps what is later`, () =>
+    inDir(async (dir) => {
+      await using server = await testServer();
+      const nats = { servers: server.url };
+      const [eve, bob] = [person("eve"), person("bob")];
+      const db = `${dir}/f.db`;
+      await withClock(off * HOUR, async () => {
+        const change = async (work: (store: Store) => Promise<unknown>) => {
+          await using store = await openJetStream(nats);
+          await work(store);
+        };
+        await change(async (store) => {
+          await store.addUser(eve);
+          await store.addUser(bob);
+        });
+        const putBack = await keepDisk(server, dir);
+        await change((store) => store.revokeUser(eve.signPub));
+        {
+          await using follower = await followStore({ nats, db });
+          await follower.whenExact();
+        }
+        await putBack();
+        // At a sequence that the file has read already.
+        await change((store) => store.revokeUser(bob.signPub));
+        const { changes, kept } = await repairStream({ db, nats });
+        assert.deepEqual([changes.replace, kept], [1, 1]);
+        await using store = await openJetStream({ ...nats, follower: db });
+        for (const it of [eve, bob]) {
+          assert.equal((await store.getUser(it.signPub)).status, "revoked");
+        }
+      });
     }));
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { cp, rm } from "node:fs/promises";
 import { openJetStream, type Store, type StoreError } from "../../mod.ts";
-import { Doubts } from "../../src/follower/doubts.ts";
+import { Doubts } from "../../src/follower/watch/doubts.ts";
 import { openBucket } from "../../src/jetstream/mod.ts";
 import { type TestServer, testServer } from "../helpers/nats.ts";
 import { failsWith, inDir, person } from "../helpers/sqlite.ts";

@@ -34,8 +34,13 @@ export function digestOf(path: string): string {
 }
 
 /** The bucket below the store, on a connection of its own. */
-export async function rawBucket(servers: string, name = "UNIBUS") {
-  const { bucket, end } = await openBucket({ servers, bucket: name, create: false });
+export async function rawBucket(servers: string, name = "UNIBUS", nkeySeed?: string) {
+  const { bucket, end } = await openBucket({
+    servers,
+    bucket: name,
+    create: false,
+    ...nkeySeed === undefined ? {} : { nkeySeed },
+  });
   const soon = () => Date.now() + 5000;
   return {
     bucket,

@@ -19,7 +19,7 @@ export function render(status: ClusterStatus): string[] {
     `cluster  ${printable(name)}`,
     `quorum   ${enough}`,
     "",
-    ...table([["NODE", "VERSION", "REACHABLE", "ROLE", "FSYNC"], ...nodes.map(rowOf)]),
+    ...table([["NODE", "VERSION", "REACHABLE", "ROLE", "FSYNC", "FOLLOWER"], ...nodes.map(rowOf)]),
     "",
     ...buckets.length === 0 ? ["no bucket"] : table([
       ["BUCKET", "COPIES", "ON", "CURRENT", "LAG", "MESSAGES", "BYTES"],
@@ -46,10 +46,22 @@ export function render(status: ClusterStatus): string[] {
   ];
 }
 
-function rowOf({ name, version, reachable, leads, current, syncs }: ClusterNode): string[] {
+function rowOf(
+  { name, version, reachable, leads, current, syncs, follower }: ClusterNode,
+): string[] {
   const role = leads ? "leader" : current === false ? "behind" : current ? "current" : "-";
   const fsync = syncs === null ? "-" : syncs ? "always" : "LATER";
-  return [name, version ?? "-", reachable ? "yes" : "NO", role, fsync];
+  return [name, version ?? "-", reachable ? "yes" : "NO", role, fsync, showFollower(follower)];
+}
+
+function showFollower(follower: ClusterNode["follower"]): string {
+  if (follower == null) return "-";
+  const { position, lag, exact, alarm, degraded } = follower;
+  if (alarm !== null) return "ALARM";
+  const behind = lag === null ? "" : `, ${lag} behind`;
+  return `${exact ? "" : "not exact "}at ${position}${behind}${
+    degraded === null ? "" : ", DEGRADED"
+  }`;
 }
 
 function table(rows: string[][]): string[] {

@@ -64,10 +64,12 @@ export function followCommand(context: Context): CommandUnknownOpts {
     }
     let told = "";
     while (!io.signal.aborted) {
-      if (follower.alarm !== null) throw follower.alarm;
       const state = follower.state();
-      const { exact, role, failure } = state;
-      const news = JSON.stringify([exact, role, failure?.message]);
+      const { exact, role, failure, alarm, degraded } = state;
+      if (alarm !== null) throw alarm;
+      // Following has ended.
+      if (degraded?.field === "file") throw degraded;
+      const news = JSON.stringify([exact, role, failure?.message, degraded?.message]);
       if (news !== told && (exact || failure !== null || json)) {
         told = news;
         await print(
@@ -99,6 +101,6 @@ function stepOf({ position, lag }: FollowerState) {
   return { phase: "follow", done: position, total, unit: "messages" };
 }
 
-function documentOf({ failure, alarm: _, ...state }: FollowerState) {
-  return { ...state, failure: failure?.message ?? null };
+function documentOf({ failure, degraded, alarm: _, ...state }: FollowerState) {
+  return { ...state, degraded: degraded?.message ?? null, failure: failure?.message ?? null };
 }

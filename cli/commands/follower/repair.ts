@@ -27,8 +27,8 @@ const WORDS: Record<ChangeKind, string> = {
   delete: "deleted, and back in the bucket",
 };
 
-const RESTART =
-  "restart membershipd on this node; on other nodes with an alarm run the same command";
+const NEXT =
+  "membershipd on this node admits clients again by itself; on other nodes with an alarm run the same command";
 
 /** Creates the command. */
 export function repairCommand(context: Context): CommandUnknownOpts {
@@ -39,7 +39,7 @@ export function repairCommand(context: Context): CommandUnknownOpts {
       "Repair a bucket that lost or changed something that a follower holds: write it back from the " +
         "follower, or take the bucket as it is. Records that were written after the follower's last " +
         "position are kept. A server with an alarm can keep running meanwhile; it admits clients again " +
-        "after its restart",
+        "when the bucket is what its follower holds",
       [
         "membershipd repair --from follower --dry-run",
         "membershipd repair --from follower --nats-url nats://127.0.0.1:4250 --service-keys keys.json",
@@ -51,7 +51,7 @@ export function repairCommand(context: Context): CommandUnknownOpts {
         "--from <file>",
         "write back what the bucket lacks: follower for that of the server's settings, or a file",
       )
-      .option("--accept", "rename the follower's file; the next start copies the bucket as it is")
+      .option("--accept", "rename the follower's file; a new one copies the bucket as it is")
       .option("--follower <path>", `with --accept: ${FOLLOWER_HELP}`)
       .option("--dry-run", "list what would be written without writing anything")
       .option("--force", "also if the follower is so old that deletions may be forgotten"),
@@ -78,7 +78,7 @@ async function acceptBucket(
   const saved = setAside(db);
   if (json) return await printJson(context, { db, saved });
   await print(context, printable(`saved ${db} -> ${saved}`));
-  await say(context, `${RESTART}; it copies the bucket as it is`);
+  await say(context, NEXT);
 }
 
 interface RepairFlags extends NatsFlags {
@@ -126,7 +126,7 @@ async function repairBucket(context: Context, given: RepairFlags): Promise<void>
       `${dryRun ? "would delete" : "deleted"} ${removed}${kept}`,
     printable(`from ${report.db}, position ${report.position}, ${report.updatedAt}`),
   );
-  if (!dryRun) await say(context, RESTART);
+  if (!dryRun) await say(context, NEXT);
 }
 
 function lineOf({ key, change }: Difference): string {

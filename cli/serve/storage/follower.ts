@@ -6,6 +6,7 @@
 
 import type { HealthCheck } from "../../../src/core/model.ts";
 import type { StoreError } from "../../../src/core/errors.ts";
+import type { FollowerStatus } from "../../../src/core/operations.ts";
 import type { Store } from "../../../src/core/store.ts";
 import type { Follower, FollowerState } from "../../../src/follower/types.ts";
 import type { ControlPlane } from "../../../src/http/options.ts";
@@ -17,7 +18,7 @@ import { makeFolder } from "../../store/folder.ts";
 
 /**
  * Opens the store, with a follower beside it if it has a file. After an alarm the store is shut: the
- * server runs and says why, but refuses every client until it is repaired and restarted.
+ * server runs and says why, but refuses every client until a repair.
  */
 export async function openBeside(
   options: JetStreamOptions,
@@ -32,29 +33,55 @@ export async function openBeside(
     follower: file,
     openShut: true,
     onAlarm: (alarm) => tellAlarm(alarm, file, log),
+    onDegraded: (degraded) => tellDegraded(degraded, file, log),
+    onRenewed: () =>
+      log("info", "follower.renewed", { message: "Clients are admitted again", follower: file }),
   });
 }
 
 function tellAlarm({ message, hint }: StoreError, file: string, log: Log): void {
   log("error", "follower.alarm", {
     message,
-    hint: `no client is admitted; ${hint}, then restart membershipd`,
+    hint: `no client is admitted; ${hint}`,
     follower: file,
   });
+}
+
+function tellDegraded(degraded: StoreError | null, file: string, log: Log): void {
+  if (degraded === null) {
+    return log("info", "follower.sound", { message: "All records are valid", follower: file });
+  }
+  const { message, hint } = degraded;
+  log("error", "follower.degraded", { message, ...hint && { hint }, follower: file });
 }
 
 /** Checks a follower: it is not ok only after an alarm, because it stands beside the requests. */
 export function checkFollower(follower: Follower): HealthCheck {
   const state = follower.state();
-  const { alarm, failure } = state;
+  const { alarm, degraded, failure } = state;
+  if (alarm !== null) return { name: "follower", ok: false, detail: withHint(alarm)! };
   const stopped = failure === null ? "" : `; stopped: ${failure.message}`;
   return {
     name: "follower",
-    ok: alarm === null,
-    detail: alarm === null
-      ? describeFollower(state) + stopped
-      : `${alarm.message}; ${alarm.hint}, then restart membershipd`,
+    ok: true,
+    ...degraded !== null && { degraded: true },
+    detail: withHint(degraded) ?? describeFollower(state) + stopped,
   };
+}
+
+/** Returns the status of a follower for `/v1/status`. */
+export function statusOf(follower: Follower): FollowerStatus {
+  const { bucket: _, alarm, degraded, failure, ...state } = follower.state();
+  return {
+    ...state,
+    alarm: withHint(alarm),
+    degraded: withHint(degraded),
+    failure: failure?.message ?? null,
+  };
+}
+
+function withHint(error: StoreError | null): string | null {
+  return error && [error.message, error.hint].filter((it) => it !== undefined).join("; ");
 }
 
 /** Adds the numbers of the follower to `/metrics`; they are NaN while there is none. */
@@ -68,12 +95,17 @@ export function measureFollower(plane: ControlPlane, follower: () => Follower | 
   gauge("lag", "Messages that the second copy is behind", (it) => it.lag ?? 0);
   gauge("exact", "1 if the second copy lacks nothing up to its position", (it) => +it.exact);
   gauge("alarm", "1 if the stream lost or changed something", (it) => +(it.alarm !== null));
+  gauge(
+    "degraded",
+    "1 if the follower's file is damaged, or a record is invalid",
+    (it) => +(it.degraded !== null),
+  );
   gauge("quarantined", "Invalid records in the bucket", (it) => it.quarantined);
 }
 
 /** Returns what `cluster status` shows of a follower. */
 export function presenceOf(follower: Follower | null): FollowerPresence | null {
   if (follower === null) return null;
-  const { position, lag, exact, alarm } = follower.state();
-  return { position, lag, exact, alarm: alarm === null ? null : `${alarm.message}; ${alarm.hint}` };
+  const { position, lag, exact, alarm, degraded } = statusOf(follower);
+  return { position, lag, exact, alarm, degraded };
 }

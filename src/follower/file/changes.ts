@@ -10,7 +10,7 @@ import { isStoreError } from "../../core/errors.ts";
 import { type Kind, KINDS, type StoreRecord } from "../../core/model.ts";
 import { storedRecord } from "../../core/validate.ts";
 import type { Entry } from "../../jetstream/log/bucket.ts";
-import { isIndex, type ParsedKey, parseKey } from "../../jetstream/records/keys.ts";
+import { isIndex, MARKER_KEY, type ParsedKey, parseKey } from "../../jetstream/records/keys.ts";
 import {
   decodeRecord,
   decodeRoom,
@@ -39,7 +39,7 @@ export function hashOf({ key, revision, data }: Entry): Uint8Array {
 }
 
 /** Takes a message apart. */
-export function changeOf(entry: Entry, expires: number | null): Change {
+export function changeOf(entry: Entry, writtenAt: number, expires: number | null): Change {
   const { key, revision, data } = entry;
   const parsed = parseKey(key);
   const isMeta = parsed?.space === "meta";
@@ -54,8 +54,11 @@ export function changeOf(entry: Entry, expires: number | null): Change {
     pending: null,
     problem: null,
     other: data.length === 0 || isMeta,
+    writtenAt,
     expires,
   };
+  // It is no record, but a bucket that was created again needs its generation.
+  if (key === MARKER_KEY && data.length > 0) change.value = data.slice();
   if (parsed !== null) {
     change.table = KINDS.indexOf(parsed.space as Kind);
     change.id = idOf(parsed);

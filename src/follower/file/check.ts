@@ -15,7 +15,7 @@ import { checkHealth } from "../../sqlite/health.ts";
 import { countRecords } from "../../sqlite/rows.ts";
 import { canonicalOf } from "./changes.ts";
 import type { Held } from "./messages.ts";
-import { valuesOf } from "./values.ts";
+import { type HeldValue, valuesOf } from "./values.ts";
 
 /** Keys that are checked in one step. */
 const STEP = 64;
@@ -43,9 +43,7 @@ function check(db: DatabaseSync, path: string, held: Held): void {
 /** Checks the values as {@link checkFile} does, some at each step. The file must not change meanwhile. */
 export function* checkingValues(db: DatabaseSync, path: string, held: Held): Generator<void> {
   const fail = (found: string): never => {
-    throw new StoreError("corrupt", `Checking ${path}: ${found}`, {
-      hint: "use the follower of another node",
-    });
+    throw damaged(path, found);
   };
   const valueOf = valuesOf(path, db);
   const keys = db.prepare(
@@ -57,20 +55,34 @@ export function* checkingValues(db: DatabaseSync, path: string, held: Held): Gen
   for (const { key: name, bad } of keys.iterate()) {
     const key = String(name);
     const it = valueOf(key)!;
-    const text = it.read();
+    checkValue(path, key, it, bad === 1);
     sum += BigInt(`0x${Buffer.from(it.hash).toString("hex")}`);
     if (++entries % STEP === 0) yield;
-    if (bad === 1 || isIndex(key)) continue;
-    records++;
-    if (it.isKept && it.record() !== canonical(key, text)) {
-      fail(`the record of ${key} is not what the bucket held`);
-    }
+    if (bad === 0 && !isIndex(key)) records++;
   }
   if (entries !== held.entries) fail(`it has ${entries} keys, and had ${held.entries}`);
   const digest = BigInt.asUintN(128, sum).toString(16).padStart(32, "0");
   if (digest !== held.digest) fail(`its digest is ${digest}, and was ${held.digest}`);
   const rows = Object.values(countRecords(db)).reduce((all, count) => all + count, 0);
   if (rows !== records) fail(`it has ${rows} records, and its bucket had ${records}`);
+}
+
+/**
+ * Makes the value of a key from the tables and compares it with the hash of the message that the bucket
+ * held, and with the record of the tables where the file has the value itself.
+ *
+ * @param isBad Whether it is in quarantine, and so in no table
+ * @throws {StoreError} `corrupt`: it is another
+ */
+export function checkValue(path: string, key: string, it: HeldValue, isBad: boolean): void {
+  const text = it.read();
+  if (isBad || isIndex(key) || !it.isKept || it.record() === canonical(key, text)) return;
+  throw damaged(path, `the record of ${key} is not what the bucket held`);
+}
+
+function damaged(path: string, found: string): StoreError {
+  const hint = "use the follower of another node";
+  return new StoreError("corrupt", `Checking ${path}: ${found}`, { hint });
 }
 
 /** What this program would have written. */

@@ -28,6 +28,8 @@ export interface Change {
   problem: string | null;
   /** Whether it is a delete marker or a key of `meta`. */
   other: boolean;
+  /** When it was written, by the server's clock, in milliseconds since 1970. */
+  writtenAt: number;
   /** When the server removes it, in milliseconds since 1970. */
   expires: number | null;
 }
@@ -58,10 +60,14 @@ export interface Held {
   entries: number;
   /** When that was, in milliseconds since 1970. */
   updatedAt: number;
+  /** When the message at the position was written, by the server's clock; `null` if it is not known. */
+  writtenAt: number | null;
   /** Why the stream is not what it was; `null` for no such reason. */
   alarm: string | null;
   /** Number of records in quarantine. */
   quarantined: number;
+  /** The first of them, and why it is not valid; `null` for none. */
+  invalid: { key: string; problem: string } | null;
 }
 
 /** How many messages the stream should hold. */
@@ -104,6 +110,8 @@ export interface WorkOptions {
   path: string;
   /** The file whose lock says who applies. */
   lock: string;
+  /** The key of the mark of a move. */
+  marker: string;
   /** The tables: name, columns, and columns of the key. */
   tables: [name: string, columns: string[], key: string[]][];
 }
@@ -134,8 +142,8 @@ export interface Work {
   keys: [{ prefix: string; after: string }, { held: Held | null; keys: string[] }];
   /** Counts the live keys that begin with a text and were not written after a position. */
   count: [{ prefix: string; since: number }, number];
-  /** Stores why the stream is not what it was, where this thread applies; drops what was not committed. */
-  alarm: [string | null, void];
+  /** Stores an alarm where this thread applies, and drops what was not committed; returns whether it did. */
+  alarm: [string, boolean];
   /** Notes something in the file durably, with all that was committed; `null` removes it. */
   note: [{ key: string; value: string | null }, void];
   /** Closes the file and lets go of the lock. */

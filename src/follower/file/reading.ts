@@ -29,8 +29,9 @@ export function reading(db: DatabaseSync): Reading {
     held() {
       const row = db.prepare("SELECT * FROM follower").get();
       if (row === undefined) return null;
-      const { quarantined } = db.prepare(
-        "SELECT count(*) AS quarantined FROM follower_quarantine",
+      const written = db.prepare("SELECT value FROM meta WHERE key = 'follower_written_at'").get();
+      const { quarantined, key, problem } = db.prepare(
+        "SELECT count(*) AS quarantined, min(key) AS key, problem FROM follower_quarantine",
       ).get()!;
       return {
         bucket: String(row.bucket),
@@ -40,8 +41,10 @@ export function reading(db: DatabaseSync): Reading {
         digest: String(row.digest),
         entries: Number(row.entries),
         updatedAt: Number(row.updated_at),
+        writtenAt: written === undefined ? null : Number(written.value),
         alarm: row.alarm as string | null,
         quarantined: Number(quarantined),
+        invalid: key === null ? null : { key: String(key), problem: String(problem) },
       };
     },
     expected(entries, at, margin) {

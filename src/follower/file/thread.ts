@@ -5,6 +5,7 @@
  */
 
 import { KINDS } from "../../core/model.ts";
+import { MARKER_KEY } from "../../jetstream/records/keys.ts";
 import { answering, FileThread } from "../../sqlite/file/thread.ts";
 import { TABLES } from "../../sqlite/rows.ts";
 import { loader } from "./loading.ts";
@@ -31,6 +32,10 @@ export class Thread extends FileThread<Work> {
       const { columns, key } = TABLES[kind];
       return [kind, columns.split(", "), key.split(", ")];
     });
-    super(SOURCE, { path, lock, tables } satisfies WorkOptions, `Following in ${path}`);
+    super(
+      SOURCE,
+      { path, lock, marker: MARKER_KEY, tables } satisfies WorkOptions,
+      `Following in ${path}`,
+    );
   }
 }

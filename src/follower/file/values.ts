@@ -39,42 +39,60 @@ export function valuesOf(path: string, db: DatabaseSync): (key: string) => HeldV
     return asArrays(db.prepare(`SELECT ${columns} FROM ${kind} WHERE ${where}`));
   });
 
-  /** The value that the tables say; `null` where they have no record. */
-  const canonical = (key: string): string | null => {
-    if (isIndex(key)) return encodeIndex({ accepted: true });
+  const recordOf = (key: string): string | null => {
     const parsed = parseKey(key);
     const table = KINDS.indexOf(parsed?.space as Kind);
     if (parsed === null || table < 0) return null;
     const row = rows[table]!.get(...idOf(parsed)) as unknown as Row | undefined;
     if (row === undefined) return null;
-    const kind = KINDS[table]!;
-    const it = { kind, record: TABLES[kind].fromRow(row) } as StoreRecord;
-    const op = it.kind === "rooms" ? pending.get(it.record.id)?.op : undefined;
-    return canonicalOf(it, op as Pending["op"] | undefined);
+    const op = parsed.space === "rooms" ? pending.get(parsed.id)?.op : undefined;
+    return valueOfRow(KINDS[table]!, row, op);
   };
 
   return (key) => {
     const row = entry.get(key);
     if (row === undefined) return null;
-    const revision = Number(row.revision);
-    const hash = row.hash as Uint8Array;
     const quarantined = row.value === null && hasBad ? bad.get(key)?.value : null;
-    const kept = (row.value ?? quarantined ?? null) as Uint8Array | null;
-    return {
-      revision,
-      hash,
-      isKept: kept !== null,
-      record: () => isIndex(key) ? null : canonical(key),
-      read() {
-        const text = kept === null ? canonical(key) : Buffer.from(kept).toString("utf8");
-        if (text !== null) {
-          const found = hashOf({ key, revision, data: new TextEncoder().encode(text) });
-          if (found.every((byte, i) => byte === hash[i])) return text;
-        }
-        throw new StoreError("corrupt", `Reading ${path}: ${key} is not what the bucket held`, {
-          hint: "use the follower of another node",
-        });
-      },
-    };
+    return heldValue(path, key, {
+      revision: Number(row.revision),
+      hash: row.hash as Uint8Array,
+      kept: (row.value ?? quarantined ?? null) as Uint8Array | null,
+      record: () => recordOf(key),
+    });
   };
+}
+
+/** What the tables of a file have of a live key. */
+interface Parts extends Pick<HeldValue, "revision" | "hash" | "record"> {
+  /** The value, where the file has that itself. */
+  kept: Uint8Array | null;
+}
+
+/** Makes what a follower holds of a live key from what its tables have. */
+export function heldValue(path: string, key: string, parts: Parts): HeldValue {
+  const { revision, hash, kept } = parts;
+  const record = () => isIndex(key) ? null : parts.record();
+  const canonical = () => isIndex(key) ? encodeIndex({ accepted: true }) : record();
+  return {
+    revision,
+    hash,
+    isKept: kept !== null,
+    record,
+    read() {
+      const text = kept === null ? canonical() : Buffer.from(kept).toString("utf8");
+      if (text !== null) {
+        const found = hashOf({ key, revision, data: new TextEncoder().encode(text) });
+        if (found.every((byte, i) => byte === hash[i])) return text;
+      }
+      throw new StoreError("corrupt", `Reading ${path}: ${key} is not what the bucket held`, {
+        hint: "use the follower of another node",
+      });
+    },
+  };
+}
+
+/** The value of a record as this program writes it, from its row; `op` is a room's change under way. */
+export function valueOfRow(kind: Kind, row: Row, op: unknown): string {
+  const it = { kind, record: TABLES[kind].fromRow(row) } as StoreRecord;
+  return canonicalOf(it, op as Pending["op"] | undefined);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import type { loader, Loading } from "./loading.ts";
 import type { answering, Port } from "../../sqlite/file/thread.ts";
 import type { Change, Changes, Held, Work, WorkOptions } from "./messages.ts";
@@ -29,7 +29,7 @@ export function work(
     DatabaseSync: new (path: string, options?: object) => DatabaseSync;
   },
   port: Port<Work>,
-  { path, lock, tables }: WorkOptions,
+  { path, lock, marker, tables }: WorkOptions,
 ): void {
   const HASH = 16;
   const db = new Database(path, { timeout: 5000, enableForeignKeyConstraints: false });
@@ -45,8 +45,15 @@ export function work(
   let digest = 0n;
   let entries = 0;
   let quarantined = 0;
+  let writtenAt = 0;
 
   const run = (sql: string) => db.prepare(sql).run();
+  /** Notes something about the bucket, in the names of which `reading.ts` and `kept.ts` know. */
+  const note = (name: string, value: SQLInputValue) => {
+    const key = `follower_${name}`;
+    if (value === null) db.prepare("DELETE FROM meta WHERE key = ?").run(key);
+    else db.prepare("INSERT OR REPLACE INTO meta VALUES (?, ?)").run(key, value);
+  };
   const number = (hash: Uint8Array) => {
     const view = new DataView(hash.buffer, hash.byteOffset, HASH);
     return (view.getBigUint64(0) << 64n) | view.getBigUint64(8);
@@ -66,6 +73,7 @@ export function work(
     loading = null;
     to = null;
     broken = false;
+    writtenAt = 0;
     loads.clear();
     return takeUp();
   };
@@ -109,6 +117,8 @@ export function work(
       quarantined++;
     } else if (quarantined > 0) to!.removeBad.run(key);
     if (change.table >= 0) takeRecord(change);
+    if (key === marker) note("marker", value === null ? null : new TextDecoder().decode(value));
+    writtenAt = change.writtenAt;
   };
 
   const sum = () => {
@@ -144,6 +154,7 @@ export function work(
       "UPDATE follower SET position = ?, exact = ?, digest = ?, entries = ?, updated_at = ?",
     )
       .run(end.position, end.exact ? 1 : 0, text, entries, Date.now());
+    if (writtenAt > 0) note("written_at", String(writtenAt));
     run("COMMIT");
     return takeUp();
   };
@@ -169,6 +180,7 @@ export function work(
     load: (source) => {
       rollback();
       loading = loads.begin(source);
+      note("marker", null);
       digest = 0n;
       entries = 0;
       quarantined = 0;
@@ -189,9 +201,10 @@ export function work(
     keys: ({ prefix, after }) => ({ held: reads.held(), keys: reads.keys(prefix, after) }),
     count: ({ prefix, since }) => reads.count(prefix, since),
     alarm: (text) => {
-      if (locked === null) return;
+      if (locked === null) return false;
       rollback();
       db.prepare("UPDATE follower SET alarm = ?").run(text);
+      return true;
     },
     note: ({ key, value }) => {
       if (locked === null || db.isTransaction) throw new Error("the file is being written");

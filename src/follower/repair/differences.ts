@@ -76,9 +76,12 @@ export async function findDifferences(
   return { differences: sorted, kept: kept.size };
 }
 
-/** Whether a message was acknowledged after the file was written: a stream put back counts anew. */
-function isLater(revision: number, writtenAt: number, { position, updatedAt }: Held): boolean {
-  return revision > position || writtenAt > updatedAt;
+/**
+ * Whether a message is later than all that the file holds: a stream that was put back counts from an
+ * earlier sequence again. The server's clock is compared with itself, not with that of this machine.
+ */
+function isLater(revision: number, at: number, { position, writtenAt, updatedAt }: Held): boolean {
+  return revision > position || at > (writtenAt ?? updatedAt);
 }
 
 function changeOf(entry: Entry, held: HeldValue | null): ChangeKind | null {

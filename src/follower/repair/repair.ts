@@ -11,9 +11,11 @@ import {
   MARKER_TTL_SECONDS,
   type Write,
 } from "../../jetstream/log/bucket.ts";
+import { type Marker, readMarker, writeMarker } from "../../jetstream/log/marker.ts";
 import { WrongRevision } from "../../jetstream/log/wire.ts";
 import { type JetStreamOptions, openBucket } from "../../jetstream/mod.ts";
 import { checkFile } from "../file/check.ts";
+import { keptMarker } from "../file/kept.ts";
 import { openStill, type StillFile } from "../flip.ts";
 import { followStore } from "../follow.ts";
 import { type ChangeKind, type Difference, findDifferences, type Found } from "./differences.ts";
@@ -92,6 +94,7 @@ export async function repairStream(options: RepairOptions): Promise<RepairReport
       await writeBack(file, bucket, differences, options);
       ({ differences, kept } = await compare(file, bucket, options));
     }
+    if (!dryRun) await restoreMarker(file, bucket);
     const { path, held } = file;
     return {
       version: 1 as const,
@@ -176,6 +179,19 @@ async function compare(
     );
   }
   return found;
+}
+
+/** Writes back the mark of a move: a client refuses a generation that is lower than it has seen. */
+async function restoreMarker({ db }: StillFile, bucket: Bucket): Promise<void> {
+  const kept = keptMarker(db);
+  if (kept?.state !== "complete") return;
+  const { marker, revision } = await readMarker(bucket, Date.now() + PATIENCE);
+  if (marker?.state === "in_progress" || sameOrLater(marker, kept)) return;
+  await writeMarker(bucket, kept, revision, Date.now() + PATIENCE);
+}
+
+function sameOrLater(marker: Marker | null, kept: Marker): boolean {
+  return marker !== null && (marker.generation ?? 0) >= (kept.generation ?? 0);
 }
 
 /** Writes, in batches on the condition that nobody wrote the keys meanwhile; the next comparison tells. */

@@ -168,7 +168,7 @@ export class Applier {
     const { exactness } = this;
     this.pending = pending;
     const isFar = !exactness.exact && pending >= NEAR;
-    this.#gathered.add(entry, entry.data.length === 0 ? feed.expires : null);
+    this.#gathered.add(entry, feed.writtenAt, entry.data.length === 0 ? feed.expires : null);
     const isFence = entry.key === FENCE_KEY;
     if (exactness.take(entry.revision, isFar ? null : feed.part)) this.#end(isFence);
     if (isFence) {

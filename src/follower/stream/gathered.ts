@@ -38,9 +38,9 @@ export class Gathered {
     return this.#endings.at(-1)?.count ?? 0;
   }
 
-  /** Takes a message in, and when the server removes it. */
-  add(entry: Entry, expires: number | null): void {
-    const change = changeOf(entry, expires);
+  /** Takes a message in, when it was written by the server's clock, and when the server removes it. */
+  add(entry: Entry, writtenAt: number, expires: number | null): void {
+    const change = changeOf(entry, writtenAt, expires);
     this.#changes.push(change);
     this.#hashes.push(change.live ? hashOf(entry) : NO_HASH);
   }

@@ -62,6 +62,7 @@ export function operationsOf(
         search: search !== null,
         ok,
         checks: [...checks],
+        follower: options.follower?.() ?? null,
         cluster: found,
       };
     },

@@ -57,6 +57,24 @@ const copy = object({
   lag: count("Number of operations it is behind"),
 }, { title: "BucketCopy" });
 
+const FOLLOWED = {
+  position: count("Position in the stream that it ends at"),
+  lag: nullable(count("Number of messages it is behind")),
+  exact: boolean("Whether it has the latest message up to `position` of every key"),
+  alarm: nullable(text({ description: "Why nobody is admitted, and what to do" })),
+  degraded: nullable(text({ description: "What is wrong that admission does not depend on" })),
+} as const;
+
+const follower = object({
+  role: oneOf(["apply", "read"]),
+  ...FOLLOWED,
+  digest: text({ description: "Equal in exact followers of one position" }),
+  entries: count("Number of keys"),
+  quarantined: count("Number of invalid records"),
+  updatedAt: nullable(time),
+  failure: nullable(text({ description: "Why following has stopped; it is tried again" })),
+}, { title: "FollowerStatus" });
+
 const cluster = object({
   cluster: nullable(text()),
   healthy: boolean("Whether there are no problems"),
@@ -73,6 +91,7 @@ const cluster = object({
     leads: boolean("Whether it is the leader of the cluster"),
     current: nullable(boolean("Whether it is current with the leader")),
     syncs: nullable(boolean("Whether each write is synced to disk before it is acknowledged")),
+    follower: optional(nullable(object(FOLLOWED, { title: "NodeFollower" }))),
   }, { title: "ClusterNode" })),
   buckets: list(object({
     bucket: text(),
@@ -139,7 +158,13 @@ export const OPERATION_ANSWER = {
     backend: text(),
     search: boolean("Whether users and rooms can be searched and sorted"),
     ok: boolean("Whether every check is ok"),
-    checks: list(object({ name: text(), ok: boolean("Whether the check passed"), detail: text() })),
+    checks: list(object({
+      name: text(),
+      ok: boolean("Whether the check passed"),
+      degraded: optional(boolean("Whether something is wrong that requests do not depend on")),
+      detail: text(),
+    })),
+    follower: nullable(follower),
     cluster: nullable(cluster),
   }),
   usage: object({ blobs: nullable(object({ count: count(), bytes: count(), at: time })) }),

@@ -17,7 +17,8 @@ import { type Prepared, roomQuery, userQuery } from "./queries.ts";
 import { type Reader, reader } from "./reader.ts";
 import type { Asked } from "./sql.ts";
 
-type Work = { ask: [Asked[], Row[][]]; close: [undefined, void] };
+/** What the thread of a search does. */
+export type Work = { ask: [Asked[], Row[][]]; close: [undefined, void] };
 
 /** Memory for pages, KiB: enough for the inner nodes of indexes of millions. */
 const CACHE_KIB = 16 * 1024;
@@ -46,6 +47,11 @@ const close = () => {
   db.close();
 };
 (${answering})(parentPort, { ask, close });`;
+
+/** Opens a file in a thread that runs statements in it. */
+export function openReader(path: string, attempt: string, readOnly = true): FileThread<Work> {
+  return new FileThread<Work>(SOURCE, { path, readOnly }, attempt);
+}
 
 const STATE = { sql: "SELECT position, exact, alarm FROM follower", values: [] };
 
@@ -131,9 +137,7 @@ export class FileSearch implements Search {
     const attempt = `Searching ${path}`;
     if (this.#closed) throw new StoreError("closed", `${attempt}: the store is closed`);
     if (own === null) {
-      if (!this.#thread?.isOpen) {
-        this.#thread = new FileThread<Work>(SOURCE, { path, readOnly }, attempt);
-      }
+      if (!this.#thread?.isOpen) this.#thread = openReader(path, attempt, readOnly);
       return await this.#thread.ask("ask", asked);
     }
     try {

@@ -26,7 +26,7 @@ Deno.test("a start on a disk that was put back admits nobody, stays up and says 
     await using server = await daemon(dir, SERVED);
     const { message, hint } = await server.event("follower.alarm");
     assert.match(message, /the stream ends at sequence|key \w+\.\S+ is/);
-    assert.match(hint, /repair --from follower .* repair --accept .* restart membershipd/);
+    assert.match(hint, /no client is admitted; run .*repair --from follower .* repair --accept/);
     assert.equal(server.events().filter((it) => it.event === "follower.alarm").length, 1);
     const ready = (await readyz(server.http))!;
     assert.equal(ready.status, 503);
@@ -145,4 +145,48 @@ Deno.test("a server that has searched in its follower lets go of it at an alarm"
     await alarmed;
     const args = ["repair", "--from", db, "--nats-url", server.url];
     await until(async () => (await cliProcess(args).ended).code === 0, "repair");
+  }));
+
+Deno.test("an invalid record is told everywhere and stops nobody; a repair lets clients in without a restart", () =>
+  inDir(async (dir) => {
+    const ada = createIdentity();
+    await using server = await daemon(dir, SERVED);
+    await addUser(ada, reach(dir, server), "--admin");
+    const { service } = await loadServiceKeys(`${dir}/service-keys.json`);
+    await using raw = await rawBucket(server.nats, "UNIBUS", service.seed);
+    const bad = `users.${"ab".repeat(32)}`;
+    await raw.put(bad, "{}");
+    const told = await server.event("follower.degraded");
+    assert.match(told.message, new RegExp(`a record is not valid: ${bad}: `));
+    const ready = (await readyz(server.http))!;
+    assert.equal(ready.status, 200);
+    const check = ready.checks.find((it) => it.name === "follower")!;
+    assert.deepEqual([check.ok, check.degraded], [true, true]);
+    assert.equal(await isAdmitted(ada, server), true);
+    const status = () => cliProcess(["cluster", "status", ...reach(dir, server), "--json"]).ended;
+    const found = await status();
+    assert.equal(found.code, 1);
+    const { problems, nodes } = documentOf(found);
+    assert.match(problems.join("\n"), new RegExp(`: .*a record is not valid: ${bad}`));
+    const [{ follower }] = nodes;
+    assert.equal(typeof follower.position, "number");
+    assert.deepEqual([follower.exact, follower.alarm], [true, null]);
+    assert.match(follower.degraded, /not valid/);
+    const text = await cliProcess(["cluster", "status", ...reach(dir, server)]).ended;
+    assert.match(text.stdout, / FOLLOWER\n.* at \d+, \d+ behind, DEGRADED\n/);
+    const doctor = ["doctor", "--follower", `${dir}/follower.db`, ...reach(dir, server)];
+    assert.equal((await cliProcess(doctor).ended).code, 1);
+    await raw.put(bad, "");
+    await server.event("follower.sound");
+    assert.equal(server.events().filter((it) => it.event === "follower.degraded").length, 1);
+    // The stream loses the admin.
+    await raw.api("PURGE", { filter: `$KV.UNIBUS.users.${ada.signPub}` });
+    await server.event("follower.alarm");
+    assert.equal(await isAdmitted(ada, server), false);
+    const repair = ["repair", "--from", `${dir}/follower.db`, ...reach(dir, server)];
+    await until(async () => (await cliProcess(repair).ended).code === 0, "repair");
+    await server.event("follower.renewed");
+    await until(() => isAdmitted(ada, server), "admission");
+    assert.equal((await readyz(server.http))?.status, 200);
+    assert.doesNotMatch((await status()).stdout, /admits nobody/);
   }));

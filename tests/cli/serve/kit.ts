@@ -128,7 +128,10 @@ export function isAlive(pid: number): boolean {
 /** What `/readyz` says; null when nobody answers. */
 export async function readyz(
   http: string,
-): Promise<{ status: number; checks: { name: string; ok: boolean; detail: string }[] } | null> {
+): Promise<
+  | { status: number; checks: { name: string; ok: boolean; degraded?: true; detail: string }[] }
+  | null
+> {
   try {
     const response = await fetch(`${http}/readyz`);
     const { checks } = await response.json();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { rm, stat } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
 import { openJetStream, type StoreError } from "../../../mod.ts";
-import { Audits } from "../../../src/follower/audits.ts";
+import { Audits } from "../../../src/follower/watch/audits.ts";
 import { openFile } from "../../../src/follower/file/prepare.ts";
 import { Feed } from "../../../src/jetstream/log/feed.ts";
 import { blocksOf, flipIn } from "../../faults/bits/damage.ts";
@@ -133,7 +133,7 @@ Deno.test("a follower goes over the whole stream again and again", () =>
       return held;
     };
     const of = { bucket: raw.bucket, thread, path: db, guards: false, current, interval: 20 };
-    const audits = new Audits(of, resolve);
+    const audits = new Audits(of, { onAlarm: resolve, onDamage: resolve });
     audits.repeat();
     try {
       while (asked < 3) await new Promise((resolve) => setTimeout(resolve, 10));

@@ -6,7 +6,7 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import type { ServerStatus, Usage } from "../../../core/operations.ts";
-import { bytes, number, since } from "../format.ts";
+import { bytes, counted, number, since } from "../format.ts";
 import { type Loaded, useLive, useLoad, useTicks } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useServerNow, useSession } from "../data/session.ts";
@@ -62,7 +62,7 @@ export function Overview(): JSX.Element {
 function State({ status, now }: { status: ServerStatus; now: number }): JSX.Element {
   const { cluster, checks, busAuth } = status;
   const wrong = [
-    ...checks.filter((it) => !it.ok).map((it) => `${it.name}: ${it.detail}`),
+    ...checks.filter((it) => !it.ok || it.degraded).map((it) => `${it.name}: ${it.detail}`),
     ...cluster?.problems ?? [],
   ];
   const isWell = status.ok && wrong.length === 0;
@@ -97,7 +97,9 @@ function State({ status, now }: { status: ServerStatus; now: number }): JSX.Elem
         <ul class="checks">
           {checks.map((it) => (
             <li key={it.name}>
-              {it.ok ? <Badge look="good">ok</Badge> : <Badge look="bad">failed</Badge>}{" "}
+              <Badge look={it.degraded ? "warn" : it.ok ? "good" : "bad"}>
+                {it.degraded ? "degraded" : it.ok ? "ok" : "failed"}
+              </Badge>{" "}
               <b>{it.name}</b> <span class="muted">{it.detail}</span>
             </li>
           ))}
@@ -159,6 +161,7 @@ function Figure(
 }
 
 function Kept({ status }: { status: ServerStatus }): JSX.Element {
+  const { follower } = status;
   return (
     <section class="panel" aria-labelledby="kept">
       <h2 id="kept">{status.cluster === null ? "Store" : "Cluster"}</h2>
@@ -172,6 +175,15 @@ function Kept({ status }: { status: ServerStatus }): JSX.Element {
           </p>
         )
         : <p>NATS JetStream; this server has no information about its nodes.</p>}
+      {follower && (
+        <p>
+          Follower: {follower.exact ? "exact" : "not exact"} at position{" "}
+          {number(follower.position)},{" "}
+          {follower.lag === null ? "lag unknown" : `${counted(follower.lag, "message")} behind`}
+          {follower.quarantined > 0 && `, ${counted(follower.quarantined, "invalid record")}`};
+          digest <code>{follower.digest}</code>
+        </p>
+      )}
     </section>
   );
 }

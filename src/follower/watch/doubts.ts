@@ -5,8 +5,8 @@
  * @module
  */
 
-import type { Bucket } from "../jetstream/log/bucket.ts";
-import { watchStatus } from "../nats/connection/watch.ts";
+import type { Bucket } from "../../jetstream/log/bucket.ts";
+import { watchStatus } from "../../nats/connection/watch.ts";
 
 /** Pause before a comparison that failed is tried again, milliseconds. */
 const PAUSE = 250;

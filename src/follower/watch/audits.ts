@@ -1,18 +1,18 @@
 /**
- * When a follower compares the whole stream with its file.
+ * Comparing the whole stream with a follower's file.
  *
  * @module
  */
 
-import type { StoreError } from "../core/errors.ts";
-import type { Bucket } from "../jetstream/log/bucket.ts";
-import { wait } from "../jetstream/log/wire.ts";
-import type { Held } from "./file/messages.ts";
-import type { Thread } from "./file/thread.ts";
-import { alarm } from "./stream/alarms.ts";
-import { wasAwayTooLong } from "./stream/compare.ts";
-import type { Difference } from "./stream/digests.ts";
-import { auditOwn } from "./stream/replicas.ts";
+import type { StoreError } from "../../core/errors.ts";
+import type { Bucket } from "../../jetstream/log/bucket.ts";
+import { wait } from "../../jetstream/log/wire.ts";
+import type { Held } from "../file/messages.ts";
+import type { Thread } from "../file/thread.ts";
+import { wasAwayTooLong } from "../stream/compare.ts";
+import type { Difference } from "../stream/digests.ts";
+import { auditOwn } from "../stream/replicas.ts";
+import { damagedFile } from "./degraded.ts";
 
 /** Live keys up to which all are compared before a store opens; of more only users are. */
 const ALL_FIRST = 200_000;
@@ -26,8 +26,6 @@ const SHARE = 200;
 export interface Audited {
   /** The bucket. */
   bucket: Bucket;
-  /** The file. */
-  path: string;
   /** The file, open. */
   thread: Thread;
   /** Whether a store waits that must not answer before the stream was compared. */
@@ -38,10 +36,18 @@ export interface Audited {
   interval?: number;
 }
 
+/** Whom audits tell. */
+export interface Findings {
+  /** The stream is not what it was. */
+  onAlarm(error: StoreError): void;
+  /** The file is not as the follower wrote it. */
+  onDamage(error: StoreError): void;
+}
+
 /** Audits of one file; a new one replaces the one before. */
 export class Audits {
   readonly #of: Audited;
-  readonly #onAlarm: (error: StoreError) => void;
+  readonly #to: Findings;
   readonly #interval: number;
   #ending = new AbortController();
   #repeating = new AbortController();
@@ -49,10 +55,10 @@ export class Audits {
   /** When everything is audited next, by `performance.now()`. */
   #due = 0;
 
-  /** @param onAlarm Told what is found */
-  constructor(of: Audited, onAlarm: (error: StoreError) => void) {
+  /** @param to Told what is found */
+  constructor(of: Audited, to: Findings) {
     this.#of = of;
-    this.#onAlarm = onAlarm;
+    this.#to = to;
     this.#interval = of.interval ?? INTERVAL;
   }
 
@@ -97,13 +103,13 @@ export class Audits {
   doubt({ position, ours, theirs }: Difference, held: Held): void {
     if (this.#doubting) return;
     this.#doubting = true;
-    const { bucket, path, thread } = this.#of;
+    const { bucket, thread } = this.#of;
     const judge = async () => {
       if (await thread.ask("isSummed", undefined)) {
         return held.exact ? await this.#run(held, this.#ending.signal) : undefined;
       }
       const text = `its digest at position ${position} is ${ours}, another follower has ${theirs}`;
-      this.#onAlarm(alarm("file", bucket.name, `${path} is damaged: ${text}`));
+      this.#to.onDamage(damagedFile(bucket.name, text));
     };
     // Where it fails, the next difference is judged again.
     judge().catch(() => {}).finally(() => this.#doubting = false);
@@ -125,7 +131,7 @@ export class Audits {
   }
 
   #tell(found: StoreError | null): void {
-    if (found !== null) this.#onAlarm(found);
+    if (found !== null) this.#to.onAlarm(found);
   }
 
   async #runLater(held: Held, signal: AbortSignal): Promise<void> {

@@ -1,0 +1,69 @@
+/**
+ * What runs while this process writes the file: the applier, its probes, and the check of the file.
+ *
+ * @module
+ */
+
+import type { StoreError } from "../../core/errors.ts";
+import { Applier, type ApplierOptions } from "../stream/applier.ts";
+import { Probes } from "../stream/probes.ts";
+import type { Findings } from "./audits.ts";
+import { damagedFile } from "./degraded.ts";
+import { SelfCheck } from "./self_check.ts";
+
+/** What is applied to, and whom to tell. */
+export interface ApplyingOptions extends ApplierOptions, Findings {
+  /** The file. */
+  path: string;
+  /** The connection was lost meanwhile: compares file and stream. */
+  compare(): Promise<void>;
+}
+
+/** Applies until it is stopped. */
+export class Applying {
+  readonly #options: ApplyingOptions;
+  readonly #applier: Applier;
+  #probes: Probes | null = null;
+  #check: SelfCheck | null = null;
+  #stopped = false;
+
+  constructor(options: ApplyingOptions) {
+    this.#options = options;
+    const onHeld: ApplierOptions["onHeld"] = (held) => {
+      // What another process may have stored is looked at first.
+      options.onHeld(held);
+      if (!this.#stopped) this.#check ??= new SelfCheck(options.path, this.#onDamage);
+    };
+    this.#applier = new Applier({ ...options, onHeld });
+  }
+
+  /** The last message that came. */
+  get received(): number {
+    return this.#applier.exactness.received;
+  }
+
+  /** The last sequence of the stream when that was last known. */
+  get last(): number | null {
+    return this.#probes?.last ?? null;
+  }
+
+  /** Begins. */
+  async start(): Promise<void> {
+    await this.#applier.start();
+    if (!this.#stopped) {
+      this.#probes = new Probes(this.#options.bucket, this.#applier, this.#options);
+    }
+  }
+
+  /** Ends; resolves when the check has let go of the file. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#probes?.stop();
+    this.#applier.stop();
+    await this.#check?.stop();
+  }
+
+  readonly #onDamage = ({ message }: StoreError): void => {
+    this.#options.onDamage(damagedFile(this.#options.bucket.name, message));
+  };
+}

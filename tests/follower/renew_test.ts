@@ -1,0 +1,182 @@
+import assert from "node:assert/strict";
+import { openJetStream, promoteFollower, type StoreError } from "../../mod.ts";
+import { openFollowed } from "../../src/follower/open.ts";
+import { setAside } from "../../src/follower/repair/accept.ts";
+import { repairStream } from "../../src/follower/repair/repair.ts";
+import { testServer } from "../helpers/nats.ts";
+import { failsWith, inDir, person } from "../helpers/sqlite.ts";
+import { keepDisk, rawBucket } from "./kit.ts";
+
+/** The mark of a move that raised the generation to 3. */
+const MARK = JSON.stringify({
+  v: 1,
+  state: "complete",
+  by: "migration",
+  source: "source-of-it",
+  startedAt: "2026-01-01T00:00:00.000Z",
+  generation: 3,
+});
+
+/** A server, and stores with a follower each that tell of alarms and of their ends. */
+async function served() {
+  const server = await testServer();
+  const nats = { servers: server.url };
+  await using store = await openJetStream(nats);
+  await store.addUser({ ...person("ada"), role: "admin" });
+  await store.addUser(person("bob"));
+  await store.revokeUser(person("bob").signPub);
+  return {
+    server,
+    nats,
+    open: async (path: string) => {
+      const alarmed = Promise.withResolvers<StoreError>();
+      const renewed = Promise.withResolvers<void>();
+      const { store, follower } = await openFollowed({
+        ...nats,
+        follower: path,
+        onAlarm: alarmed.resolve,
+        onRenewed: renewed.resolve,
+      });
+      await follower.whenExact();
+      return {
+        store,
+        follower,
+        alarmed: alarmed.promise,
+        renewed: renewed.promise,
+        admits: async () => [
+          await store.isAuthorized(person("ada").signPub),
+          await store.isAuthorized(person("bob").signPub),
+        ],
+        [Symbol.asyncDispose]: () => store.close(),
+      };
+    },
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+/** Repairs as soon as those who had an alarm have let go of the file. */
+async function repaired(db: string, nats: { servers: string }): Promise<void> {
+  for (;;) {
+    try {
+      await repairStream({ db, nats });
+      return;
+    } catch (error) {
+      if (!/another process|in use/.test(String(error))) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+/** Deletes a bucket and makes an empty one. */
+async function makeAgain(servers: string): Promise<void> {
+  {
+    await using raw = await rawBucket(servers);
+    await raw.api("DELETE");
+  }
+  await (await openJetStream({ servers })).close();
+}
+
+Deno.test("a store answers again when its bucket was written back, with the generation it had", () =>
+  inDir(async (dir) => {
+    await using it = await served();
+    {
+      await using raw = await rawBucket(it.server.url);
+      await raw.put("meta.migration", MARK);
+    }
+    const db = `${dir}/f.db`;
+    await using at = await it.open(db);
+    assert.equal(at.store.generation, 3);
+    let changes = 0;
+    const unwatch = at.store.watchAccess(() => void changes++);
+    await makeAgain(it.server.url);
+    await at.alarmed;
+    assert.deepEqual(await at.admits(), [false, false]);
+    await failsWith("corrupt", () => at.store.getUser(person("ada").signPub));
+    const told = changes;
+    await repaired(db, it.nats);
+    await at.renewed;
+    assert.deepEqual(await at.admits(), [true, false]);
+    assert.deepEqual([at.store.generation, at.follower.alarm], [3, null]);
+    // Those who watch are told that anything may have changed, and of what changes from then on.
+    assert.ok(changes > told);
+    await at.store.addUser(person("eve"));
+    await at.store.revokeUser(person("eve").signPub);
+    await at.follower.whenExact();
+    assert.equal((await at.store.search!.users()).items.length, 3);
+    unwatch();
+  }));
+
+Deno.test("a store answers again when the stream was taken as it is", () =>
+  inDir(async (dir) => {
+    await using it = await served();
+    const db = `${dir}/f.db`;
+    const putBack = await keepDisk(it.server, dir);
+    await using at = await it.open(db);
+    await at.store.addUser(person("eve"));
+    await at.follower.whenExact();
+    await putBack();
+    await at.alarmed;
+    // The alarm is in the file, so nothing changes by itself.
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    assert.deepEqual(await at.admits(), [false, false]);
+    setAside(db);
+    await at.renewed;
+    assert.deepEqual(await at.admits(), [true, false]);
+    assert.equal(await at.store.isAuthorized(person("eve").signPub), false);
+    // It follows, and would notice again.
+    assert.equal((await at.follower.whenExact()).role, "apply");
+  }));
+
+Deno.test("two stores with one file answer again after one repair, and one of them applies", () =>
+  inDir(async (dir) => {
+    await using it = await served();
+    const db = `${dir}/f.db`;
+    await using first = await it.open(db);
+    await using second = await it.open(db);
+    await using raw = await rawBucket(it.server.url);
+    await raw.api("PURGE", { filter: `$KV.UNIBUS.users.${person("bob").signPub}` });
+    await Promise.all([first.alarmed, second.alarmed]);
+    await repaired(db, it.nats);
+    await Promise.all([first.renewed, second.renewed]);
+    for (const one of [first, second]) assert.deepEqual(await one.admits(), [true, false]);
+    const roles = [first, second].map(({ follower }) => follower.state().role);
+    assert.deepEqual(roles.sort(), ["apply", "read"]);
+  }));
+
+Deno.test("a store that is closed after an alarm looks no more", () =>
+  inDir(async (dir) => {
+    await using it = await served();
+    const db = `${dir}/f.db`;
+    {
+      await using at = await it.open(db);
+      await makeAgain(it.server.url);
+      await at.alarmed;
+    }
+    // Nobody has the file, and a test that leaves a timer fails.
+    setAside(db);
+  }));
+
+Deno.test("a promoted follower has a higher generation than its bucket had", () =>
+  inDir(async (dir) => {
+    const db = `${dir}/f.db`;
+    await using it = await served();
+    {
+      await using raw = await rawBucket(it.server.url);
+      await raw.put("meta.migration", MARK);
+      await using _at = await it.open(db);
+    }
+    await it.server.stop();
+    assert.equal((await promoteFollower({ db })).generation, 4);
+  }));
+
+Deno.test("a snapshot restored into a bucket does not lower its generation", async () => {
+  await using it = await served();
+  {
+    await using raw = await rawBucket(it.server.url);
+    await raw.put("meta.migration", MARK);
+    await using store = await openJetStream(it.nats);
+    await store.restore(store.records(), { replace: true });
+  }
+  await using store = await openJetStream(it.nats);
+  assert.equal(store.generation, 3);
+});
