@@ -6,7 +6,7 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import type { ServerStatus, Usage } from "../../../core/operations.ts";
-import { bytes, counted, number, since } from "../format.ts";
+import { bytes, number, since } from "../format.ts";
 import { type Loaded, useLive, useLoad, useTicks } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useServerNow, useSession } from "../data/session.ts";
@@ -97,9 +97,7 @@ function State({ status, now }: { status: ServerStatus; now: number }): JSX.Elem
         <ul class="checks">
           {checks.map((it) => (
             <li key={it.name}>
-              <Badge look={it.degraded ? "warn" : it.ok ? "good" : "bad"}>
-                {it.degraded ? "degraded" : it.ok ? "ok" : "failed"}
-              </Badge>{" "}
+              {it.ok ? <Badge look="good">ok</Badge> : <Badge look="bad">failed</Badge>}{" "}
               <b>{it.name}</b> <span class="muted">{it.detail}</span>
             </li>
           ))}
@@ -177,11 +175,7 @@ function Kept({ status }: { status: ServerStatus }): JSX.Element {
         : <p>NATS JetStream; this server has no information about its nodes.</p>}
       {follower && (
         <p>
-          Follower: {follower.exact ? "exact" : "not exact"} at position{" "}
-          {number(follower.position)},{" "}
-          {follower.lag === null ? "lag unknown" : `${counted(follower.lag, "message")} behind`}
-          {follower.quarantined > 0 && `, ${counted(follower.quarantined, "invalid record")}`};
-          digest <code>{follower.digest}</code>
+          Follower: {follower.exact ? "" : "not "}exact at {follower.position}, lag {follower.lag}
         </p>
       )}
     </section>
