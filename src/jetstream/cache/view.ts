@@ -5,6 +5,7 @@
  * @module
  */
 
+import { isStoreError } from "../../core/errors.ts";
 import type { AccessChange, Member, User } from "../../core/model.ts";
 import { isActiveAdmin } from "../../core/rules.ts";
 import type { Entry } from "../log/bucket.ts";
@@ -182,7 +183,7 @@ export class View {
     switch (parsed?.space) {
       case "users": {
         const { signPub } = parsed;
-        this.#setUser(signPub, gone ? null : decodeUser(entry.key, signPub, entry.data));
+        this.#setUser(signPub, gone ? null : readUser(entry, signPub));
         return { endpoint: signPub };
       }
       case "members":
@@ -238,5 +239,15 @@ export class View {
     else this.users.set(signPub, user.status === "active");
     if (user !== null && isActiveAdmin(user)) this.admins.add(signPub);
     else this.admins.delete(signPub);
+  }
+}
+
+/** Reads a user; one that another program wrote invalidly is none, and does not end the feed. */
+function readUser({ key, data }: Entry, signPub: string): User | null {
+  try {
+    return decodeUser(key, signPub, data);
+  } catch (error) {
+    if (isStoreError(error, "corrupt")) return null;
+    throw error;
   }
 }
