@@ -28,7 +28,7 @@ import { createChecks, getMeta, migrate, schemaVersion, setMeta } from "../sqlit
 import { checkFile } from "./file/check.ts";
 import { parseAlarm } from "./stream/alarms.ts";
 import type { Held } from "./file/messages.ts";
-import { forgetKept } from "./file/kept.ts";
+import { forgetKept } from "./kept.ts";
 import { JOURNEY, LEFT } from "./file/notes.ts";
 import { lockOf } from "./file/prepare.ts";
 import { reading } from "./file/reading.ts";

@@ -11,7 +11,7 @@ import { retry } from "../jetstream/log/wire.ts";
 import { FENCE_KEY } from "../jetstream/records/keys.ts";
 import { connectNats } from "../nats/connection/connect.ts";
 import { countRecords } from "../sqlite/rows.ts";
-import { keptGeneration } from "./file/kept.ts";
+import { keptGeneration } from "./kept.ts";
 import { flip, openStill, requireComplete, type StillFile } from "./flip.ts";
 import { fenceValue } from "./stream/digests.ts";
 

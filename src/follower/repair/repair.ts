@@ -15,7 +15,7 @@ import { type Marker, readMarker, writeMarker } from "../../jetstream/log/marker
 import { WrongRevision } from "../../jetstream/log/wire.ts";
 import { type JetStreamOptions, openBucket } from "../../jetstream/mod.ts";
 import { checkFile } from "../file/check.ts";
-import { keptMarker } from "../file/kept.ts";
+import { keptMarker } from "../kept.ts";
 import { openStill, type StillFile } from "../flip.ts";
 import { followStore } from "../follow.ts";
 import { type ChangeKind, type Difference, findDifferences, type Found } from "./differences.ts";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { openJetStream, promoteFollower } from "../../mod.ts";
-import { openFollowed } from "../../src/follower/open.ts";
-import { repairStream } from "../../src/follower/repair/repair.ts";
-import { testCluster } from "../helpers/nats.ts";
-import { failsWith, inDir, person } from "../helpers/sqlite.ts";
-import { rawBucket } from "./kit.ts";
+import { openJetStream, promoteFollower } from "../../../mod.ts";
+import { openFollowed } from "../../../src/follower/open.ts";
+import { repairStream } from "../../../src/follower/repair/repair.ts";
+import { testCluster } from "../../helpers/nats.ts";
+import { failsWith, inDir, person } from "../../helpers/sqlite.ts";
+import { rawBucket } from "../kit.ts";
 
 const CLUSTER = Deno.env.get("UNIBUS_CLUSTER") === "1";
 

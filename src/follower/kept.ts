@@ -5,11 +5,11 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import type { Marker } from "../../jetstream/log/marker.ts";
-import { MARKER_KEY } from "../../jetstream/records/keys.ts";
-import { parseValue } from "../../jetstream/records/values.ts";
-import { readRole } from "../../sqlite/file/role.ts";
-import { getMeta, setMeta } from "../../sqlite/file/schema.ts";
+import type { Marker } from "../jetstream/log/marker.ts";
+import { MARKER_KEY } from "../jetstream/records/keys.ts";
+import { parseValue } from "../jetstream/records/values.ts";
+import { readRole } from "../sqlite/file/role.ts";
+import { getMeta, setMeta } from "../sqlite/file/schema.ts";
 
 /** The names in `meta`; the thread writes them. */
 const MARKER = "follower_marker";

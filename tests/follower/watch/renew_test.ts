@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { openJetStream, promoteFollower, type StoreError } from "../../mod.ts";
-import { openFollowed } from "../../src/follower/open.ts";
-import { setAside } from "../../src/follower/repair/accept.ts";
-import { repairStream } from "../../src/follower/repair/repair.ts";
-import { testServer } from "../helpers/nats.ts";
-import { failsWith, inDir, person } from "../helpers/sqlite.ts";
-import { keepDisk, rawBucket } from "./kit.ts";
+import { openJetStream, promoteFollower, type StoreError } from "../../../mod.ts";
+import { openFollowed } from "../../../src/follower/open.ts";
+import { setAside } from "../../../src/follower/repair/accept.ts";
+import { repairStream } from "../../../src/follower/repair/repair.ts";
+import { testServer } from "../../helpers/nats.ts";
+import { failsWith, inDir, person } from "../../helpers/sqlite.ts";
+import { keepDisk, rawBucket } from "../kit.ts";
 
 /** The mark of a move that raised the generation to 3. */
 const MARK = JSON.stringify({

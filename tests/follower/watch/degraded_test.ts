@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
-import type { Store, StoreError } from "../../mod.ts";
-import { openFollowed } from "../../src/follower/open.ts";
-import { setAside } from "../../src/follower/repair/accept.ts";
-import { SelfCheck } from "../../src/follower/watch/self_check.ts";
-import { testServer } from "../helpers/nats.ts";
-import { failsWith, hex, inDir, newRoom, person } from "../helpers/sqlite.ts";
-import { rawBucket, rowsOf } from "./kit.ts";
+import type { Store, StoreError } from "../../../mod.ts";
+import { openFollowed } from "../../../src/follower/open.ts";
+import { setAside } from "../../../src/follower/repair/accept.ts";
+import { SelfCheck } from "../../../src/follower/watch/self_check.ts";
+import { testServer } from "../../helpers/nats.ts";
+import { failsWith, hex, inDir, newRoom, person } from "../../helpers/sqlite.ts";
+import { rawBucket, rowsOf } from "../kit.ts";
 
 /** A store with a follower, and what it tells of its state, to be taken one by one. */
 async function opened(dir: string) {
