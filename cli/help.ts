@@ -68,4 +68,5 @@ Exit codes:
   1    failed
   2    usage error: unknown flag, missing or invalid value
   3    verification found differences
+  75   the server is to be started again, after cluster restart
   130  interrupted`;

@@ -43,14 +43,17 @@ export function serveCommand(context: Context): CommandUnknownOpts {
     .option("--new", "create an empty store even if another one exists next to it")
     .action(async (flags: Record<string, unknown>) => {
       const { readConfig } = await import("../settings/resolve.ts");
-      const { runServer } = await import("../serve/run.ts");
+      const { runAgain } = await import("../serve/again.ts");
       const { env } = context.io;
       const path = flags.config as string | undefined ?? (env.UNIBUS_CONFIG || undefined);
-      const file = path === undefined ? null : await readConfig(path);
       const texts = Object.fromEntries(
         Object.entries(flags).map(([name, value]) => [name, textOf(value)]),
       );
-      await runServer(context, { flags: texts, env, file }, {
+      const given = async () => {
+        const file = path === undefined ? null : await readConfig(path);
+        return { flags: texts, env, file };
+      };
+      await runAgain(context, given, {
         natsOnly: flags.natsOnly === true,
         isNew: flags.new === true,
       });

@@ -17,6 +17,7 @@ import type { Inspection } from "./certificates.ts";
 import { calloutEvents, httpEvents } from "./log/events.ts";
 import { hasConsole, isPublic } from "../settings/guards.ts";
 import type { Log } from "../terminal/log.ts";
+import type { Serving } from "./node/restarts.ts";
 import { type PublicUrls, publicUrls } from "./public_urls.ts";
 import type { Settings } from "../settings/settings.ts";
 import { checkFollower, measureFollower, statusOf } from "./storage/follower.ts";
@@ -70,7 +71,7 @@ export async function startHttp(
   bus: Bus,
   storage: Storage,
   callout: AuthCallout | null,
-): Promise<{ url: string; announced: PublicUrls }> {
+): Promise<{ url: string; announced: PublicUrls & Pick<Serving, "ready"> }> {
   const { settings, found, undo } = around;
   const { maxConnectionsPerAddress } = settings;
   const { serve } = await import("../../src/http/mod.ts");
@@ -108,7 +109,13 @@ export async function startHttp(
     ...announced,
   }));
   plane = await makePlane(around, bus, storage, callout, server.port, nodes.list);
-  return { url: server.url, announced };
+  const ready = async () => {
+    const address = "127.0.0.1";
+    const response = await fetch(new Request(`http://${address}/readyz`), { address });
+    const { ok = false, checks = [] } = await response.json();
+    return { ok, checks };
+  };
+  return { url: server.url, announced: { ...announced, ready } };
 }
 
 async function look(

@@ -92,7 +92,7 @@ export async function runServer(
       log("warn", "settings", { warning });
     }
     const say = format === "text" ? write : null;
-    const present = presentOn(bus, resolved);
+    const present = presentOn(bus, resolved, options.restart);
     const tell = (started: Started) => {
       const took = performance.now() - began;
       announce({ settings, missing, took, ...started }, log, say);

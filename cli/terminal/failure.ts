@@ -10,7 +10,14 @@ import { type Io, OutputClosed } from "./io.ts";
 import { type Denied, deniedBy, withoutAdvice } from "./permissions.ts";
 
 /** The exit codes, stable. */
-export const EXIT = { done: 0, failed: 1, usage: 2, different: 3, interrupted: 130 } as const;
+export const EXIT = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  different: 3,
+  restart: 75,
+  interrupted: 130,
+} as const;
 
 /** The exit codes and their meanings, for the help and the manual. */
 export const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] = [
@@ -18,6 +25,7 @@ export const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] =
   [EXIT.failed, "failed"],
   [EXIT.usage, "usage error: unknown flag, missing or invalid value"],
   [EXIT.different, "verification found differences"],
+  [EXIT.restart, "the server is to be started again, after cluster restart"],
   [EXIT.interrupted, "interrupted"],
 ];
 

@@ -73,8 +73,8 @@ export function joinCommand(context: Context): CommandUnknownOpts {
     if (findings === null) return;
     await tell(context, flags, { file, db, before, findings });
     if (flags.start === false) return;
-    const { runServer } = await import("../../serve/run.ts");
-    await runServer(context, given, { natsOnly: false, isNew: false });
+    const { runAgain } = await import("../../serve/again.ts");
+    await runAgain(context, () => Promise.resolve(given), { natsOnly: false, isNew: false });
   });
 }
 

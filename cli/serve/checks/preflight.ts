@@ -10,6 +10,7 @@ import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { listenError } from "../../../src/http/serve/serve.ts";
 import { misuseOf } from "../../cluster/directory.ts";
+import type { Restart } from "../../cluster/restarts.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import { natsServer } from "../../nats_server.ts";
 import { demandAll } from "../../terminal/permissions.ts";
@@ -23,6 +24,8 @@ export interface StartOptions {
   natsOnly: boolean;
   /** Create an empty store even if another one exists next to it. */
   isNew: boolean;
+  /** Ends this run to begin another one, when a command asks for it. */
+  restart: Restart;
 }
 
 /**
@@ -33,7 +36,7 @@ export interface StartOptions {
  */
 export async function preflight(
   { settings, env, signal }: Pick<BusOptions, "settings" | "env" | "signal">,
-  { natsOnly, isNew }: StartOptions,
+  { natsOnly, isNew }: Pick<StartOptions, "natsOnly" | "isNew">,
   missing: readonly string[],
 ): Promise<void> {
   const { store, db, bind, httpPort, natsPort, natsStore, routes } = settings;

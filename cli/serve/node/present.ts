@@ -5,24 +5,21 @@
  */
 
 import { resolve } from "node:path";
-import type { Follower } from "../../../src/follower/types.ts";
 import { freeIn } from "../../cluster/directory.ts";
 import { answerPresence } from "../../cluster/presence.ts";
+import type { Restart } from "../../cluster/restarts.ts";
 import { isManaged } from "../../settings/guards.ts";
 import { PATHS, readNode, type Values } from "../../settings/node.ts";
 import type { Resolved } from "../../settings/resolve.ts";
 import { KEYS } from "../../settings/settings.ts";
 import type { Bus } from "../bus.ts";
 import { presenceOf } from "../storage/follower.ts";
+import { answerRequests, type Serving } from "./restarts.ts";
 
 /** What changes while a server runs. */
-export interface Shown {
+export interface Shown extends Serving {
   /** The bucket that it serves; null with `--nats-only`, `--store sqlite`, and while it waits. */
   bucket: string | null;
-  /** The second copy of the bucket; null where none is kept. */
-  follower: Follower | null;
-  /** Why it serves nothing yet; null if it does not wait. */
-  waiting: string | null;
   /** The URLs of its HTTP server for clients; missing while it serves none. */
   urls?: readonly string[];
   /** The URLs of its NATS server for clients. */
@@ -30,7 +27,11 @@ export interface Shown {
 }
 
 /** Returns a function that says what to answer from now on; nothing is answered before its first call. */
-export function presentOn(bus: Bus, resolved: Resolved): (shown: Shown) => void {
+export function presentOn(
+  bus: Bus,
+  resolved: Resolved,
+  restart: Restart,
+): (shown: Shown) => void {
   const { settings } = resolved;
   let current: Shown | null = null;
   const answer = async (withSettings: boolean) => {
@@ -53,7 +54,9 @@ export function presentOn(bus: Bus, resolved: Resolved): (shown: Shown) => void 
   return (shown) => {
     const isFirst = current === null;
     current = shown;
-    if (isFirst) answerPresence(bus.connection, answer);
+    if (!isFirst) return;
+    answerPresence(bus.connection, answer);
+    if (bus.node !== null) answerRequests(bus.connection, bus.node, () => current!, restart);
   };
 }
 

@@ -10,8 +10,8 @@ import {
   openRooms,
 } from "@unibus/membership/client";
 import { isStoreError } from "@unibus/membership";
-import { isAlive, until } from "../cli/serve/kit.ts";
-import { CLUSTER, ready, type TestNode, type TestNodes, testNodes } from "./kit.ts";
+import { isAlive, until } from "../../cli/serve/kit.ts";
+import { CLUSTER, json, ready, type TestNode, type TestNodes, testNodes, tryRun } from "../kit.ts";
 
 const RATE = 200;
 
@@ -61,12 +61,6 @@ async function threeNodes(): Promise<TestNodes & { identity: Identity }> {
   }
 }
 
-async function restart(node: TestNode): Promise<void> {
-  await node.stop();
-  await node.start({ more: ["--store", "jetstream"] });
-  await ready(node);
-}
-
 /** Waits until a node tells its clients of three. */
 async function listed(client: Client): Promise<void> {
   const count = async () => {
@@ -94,7 +88,11 @@ Deno.test({
     using learns = createClient({ url: urls[1]!, identity });
     await listed(learns);
     const loads = [one, three, learns].map(load);
-    for (const node of nodes) await restart(node);
+    const { restarted } = await json("cluster", "restart", "--rolling", ...place.flags(...nodes));
+    assert.deepEqual(restarted.map((it: { node: string }) => it.node).sort(), ["n1", "n2", "n3"]);
+    for (const { daemon } of nodes) {
+      assert.equal(daemon!.events().filter((it) => it.event === "ready").length, 2);
+    }
     const [a, b, c] = await Promise.all(loads.map((it) => it.stop()));
     for (const [name, it] of Object.entries({ one: a!, three: b!, learns: c! })) {
       const { calls, failed, slowest } = it;
@@ -147,5 +145,44 @@ Deno.test({
     await client.me();
     await n1.stop("SIGKILL");
     assert.ok(n2.daemon !== null && n3.daemon !== null);
+  },
+});
+
+Deno.test({
+  name:
+    "cluster restart restarts one node by its service manager, and none while a node is missing",
+  ignore: !CLUSTER,
+  fn: async () => {
+    await using place = await threeNodes();
+    const { nodes } = place;
+    const [n1, n2, n3] = nodes as [TestNode, TestNode, TestNode];
+    const flags = place.flags(...nodes);
+    const restart = (...more: string[]) => tryRun("cluster", "restart", ...more, ...flags);
+
+    for (const wrong of [[], ["--rolling", "--node", "n1"]]) {
+      const refused = await restart(...wrong);
+      assert.equal(refused.code, 2, refused.stderr);
+      assert.match(refused.stderr, /needs --rolling for all nodes, or --node NAME/);
+    }
+    const unknown = await restart("--node", "n9");
+    assert.match(unknown.stderr, /No node n9 in the cluster; its nodes are n1, n2, n3/);
+
+    const exiting = restart("--node", "n2", "--exit");
+    const { code } = await n2.daemon!.process.ended;
+    assert.equal(code, 75);
+    await n2.stop();
+    await n2.start({ more: ["--store", "jetstream"] });
+    const done = await exiting;
+    assert.equal(done.code, 0, done.stderr);
+    assert.match(done.stdout, /^restarted n2$/m);
+
+    await n3.stop();
+    const refused = await restart("--rolling", "--wait", "2");
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /waiting: .*n3/);
+    assert.match(refused.stderr, /Nothing was restarted; the cluster is not whole after 2 s: .*n3/);
+    for (const { daemon } of [n1, n2]) {
+      assert.equal(daemon!.events().filter((it) => it.event === "stopping").length, 0);
+    }
   },
 });

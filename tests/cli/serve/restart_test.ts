@@ -1,0 +1,77 @@
+/** A server that a command tells to restart. */
+
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { restartNode, stateOf } from "../../../cli/cluster/restarts.ts";
+import { connectNats } from "../../../src/nats/connection/connect.ts";
+import { loadServiceKeys } from "../../../src/nats/mod.ts";
+import { freePorts } from "../../helpers/nats.ts";
+import { inDir } from "../../helpers/sqlite.ts";
+import { type Daemon, daemon, readyz, until } from "./kit.ts";
+
+const ENFORCE = ["--bus-auth", "enforce", "--server-name", "n1"];
+
+async function service(it: Daemon, dir: string) {
+  const { service } = await loadServiceKeys(`${dir}/service-keys.json`);
+  return await connectNats({ servers: it.nats, nkeySeed: service.seed, bootstrapTimeout: 20_000 });
+}
+
+Deno.test("a server restarts in place, with its settings read again, and says that it is another run", () =>
+  inDir(async (dir) => {
+    const config = `${dir}/a.toml`;
+    await writeFile(config, 'logFormat = "json"\n');
+    // The connection finds the server again by its port.
+    const [port] = await freePorts(1);
+    const args = [...ENFORCE, "--nats-port", String(port), "--config", config];
+    await using it = await daemon(dir, args);
+    const connection = await service(it, dir);
+    try {
+      const state = (await stateOf(connection, "n1"))!;
+      const { run, ...rest } = state;
+      assert.deepEqual(rest, { ready: true, failing: [], follows: false, digests: {} });
+      assert.equal(await stateOf(connection, "n2"), null);
+      await writeFile(config, "maxRoomsPerOwner = 7\n");
+      assert.deepEqual(await restartNode(connection, "n1", false), { way: "in place" });
+      const ready = () => it.events().filter(({ event }) => event === "ready").length;
+      await until(() => ready() === 2, "second start");
+      assert.equal(
+        it.events().find(({ event }) => event === "stopping")?.reason,
+        "cluster restart",
+      );
+      let after = await stateOf(connection, "n1");
+      await until(async () => (after = await stateOf(connection, "n1")) !== null, "answer");
+      assert.notEqual(after!.run, run);
+    } finally {
+      await connection.close();
+    }
+  }));
+
+Deno.test("settings that are wrong at a restart end the server, as at a start", () =>
+  inDir(async (dir) => {
+    const config = `${dir}/a.toml`;
+    await writeFile(config, "");
+    await using it = await daemon(dir, [...ENFORCE, "--config", config]);
+    const connection = await service(it, dir);
+    try {
+      await writeFile(config, "maxRoomsPerOwner = -1\n");
+      await restartNode(connection, "n1", false);
+      const { code, stderr } = await it.process.ended;
+      assert.equal(code, 2);
+      assert.match(stderr, /maxRoomsPerOwner/);
+    } finally {
+      await connection.close();
+    }
+  }));
+
+Deno.test("a server that is told so exits with code 75 to be started again", () =>
+  inDir(async (dir) => {
+    await using it = await daemon(dir, ENFORCE);
+    const connection = await service(it, dir);
+    try {
+      assert.deepEqual(await restartNode(connection, "n1", true), { way: "exit" });
+      assert.equal((await it.process.ended).code, 75);
+    } finally {
+      await connection.close();
+    }
+    assert.equal(await readyz(it.http), null);
+  }));
