@@ -11,7 +11,7 @@ import {
 import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { readNode } from "../../../cli/settings/node.ts";
-import { formatJoin, type JoinContent, parseJoin } from "../../../cli/cluster/plan/join_file.ts";
+import { parseJoin } from "../../../cli/cluster/plan/join_file.ts";
 import { Kvm } from "@nats-io/kv";
 import { openJetStream, openSqlite } from "../../../mod.ts";
 import { parseServiceKeys } from "../../../src/nats/connection/service_keys.ts";
@@ -20,23 +20,7 @@ import { cli, documentOf } from "../kit.ts";
 import { eventsOf, readyz, until } from "../serve/kit.ts";
 import { inDir, person } from "../../helpers/sqlite.ts";
 import { testServer } from "../../helpers/nats.ts";
-import { ended, findingsOf, firstServer, joined, joining } from "./kit.ts";
-
-/** A `.join` file like another one, with some of it changed. */
-async function changed(
-  path: string,
-  front: Record<string, string>,
-  content: (it: JoinContent) => JoinContent = (it) => it,
-): Promise<void> {
-  const file = parseJoin(readFileSync(path, "utf8"));
-  const { plan, cluster, name, address, createdAt, expiresAt } = file;
-  const text = await formatJoin(
-    { plan, cluster, name, address, createdAt, expiresAt, ...front },
-    content(await file.open()),
-    null,
-  );
-  writeFileSync(path, text);
-}
+import { changed, ended, findingsOf, firstServer, joined, joining } from "./kit.ts";
 
 Deno.test("two machines join, each by one file, and wait visibly until the control plane comes", () =>
   inDir(async (dir) => {

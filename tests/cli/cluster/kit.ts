@@ -5,13 +5,13 @@
  * @module
  */
 
+import { readFileSync, writeFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
+import { formatJoin, type JoinContent, parseJoin } from "../../../cli/cluster/plan/join_file.ts";
 import { openSqlite } from "../../../mod.ts";
 import { cli, type CliProcess, cliProcess, documentOf, type Result } from "../kit.ts";
-import { isAlive, until } from "../serve/kit.ts";
-import { eventsOf, type LogEvent } from "../serve/kit.ts";
-import { natsBinary } from "../../helpers/nats.ts";
-import { freePorts } from "../../helpers/nats.ts";
+import { eventsOf, isAlive, type LogEvent, until } from "../serve/kit.ts";
+import { freePorts, natsBinary } from "../../helpers/nats.ts";
 import { person } from "../../helpers/sqlite.ts";
 
 /** A server that serves from one file and is to become n1. */
@@ -118,4 +118,20 @@ export function findingsOf(result: Result): string[] {
     (it: { level: string; check: string; message: string }) =>
       `${it.level} ${it.check}: ${it.message}`,
   );
+}
+
+/** Writes a `.join` file that differs from what it was, whole in itself. */
+export async function changed(
+  path: string,
+  front: Record<string, string>,
+  content: (it: JoinContent) => JoinContent = (it) => it,
+): Promise<void> {
+  const file = parseJoin(readFileSync(path, "utf8"));
+  const { plan, cluster, name, address, createdAt, expiresAt } = file;
+  const text = await formatJoin(
+    { plan, cluster, name, address, createdAt, expiresAt, ...front },
+    content(await file.open()),
+    null,
+  );
+  writeFileSync(path, text);
 }
