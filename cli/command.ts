@@ -67,6 +67,8 @@ export type NatsFlags = {
    * Not a flag: the certificate of the server's own nats-server on this machine, from its settings.
    */
   localCert?: string;
+  /** Not a flag: the name of this machine if it is a node, whose bucket is created by `grow` only. */
+  node?: string;
   connectTimeout: number;
 };
 

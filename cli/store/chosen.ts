@@ -47,10 +47,11 @@ export async function chosenStore<F extends StoreFlags>(
   flags: F,
 ): Promise<F> {
   if (flags.db !== undefined || flags.natsUrl !== undefined) return flags;
-  const { settings } = await serverSettings(env);
+  const { settings, node } = await serverSettings(env);
   return {
     ...flags,
     ...settings.store === "sqlite" ? { db: settings.db } : natsFlagsOf(settings, flags),
+    ...node?.state === "clustered" ? { node: node.name } : {},
   };
 }
 

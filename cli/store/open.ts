@@ -179,12 +179,18 @@ export async function openNats(
   if (create) await refuseClientsAccount(options, signal);
   if (alone) await refuseUsed(options);
   const { openJetStream } = await backends();
-  const opening = openJetStream({ ...options, create });
+  const { node } = flags;
+  const opening = openJetStream({ ...options, create: create && node === undefined });
   try {
     return await orAbort(opening, signal, (store) => void store.close());
   } catch (error) {
-    if (isStoreError(error, "not_found")) await refuseClientsAccount(options, signal);
-    throw error;
+    if (!isStoreError(error, "not_found")) throw error;
+    await refuseClientsAccount(options, signal);
+    if (node === undefined) throw error;
+    throw new StoreError("not_found", `Node ${node} has joined and waits for the control plane`, {
+      cause: error,
+      hint: "run membershipd grow on the first node",
+    });
   }
 }
 

@@ -41,3 +41,16 @@ export function toolTest({ tools, why = null, name, ...test }: ToolTest): void {
     ignore: reason !== null,
   });
 }
+
+/** Whether a small file system can be mounted in a namespace, as for a full disk. */
+export function canMount(): boolean {
+  try {
+    return new Deno.Command("unshare", {
+      args: ["-Urm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"],
+      stdout: "null",
+      stderr: "null",
+    }).outputSync().success;
+  } catch {
+    return false;
+  }
+}

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { openSqlite } from "../../src/sqlite/mod.ts";
 import { Child, failsWith, inDir, newRoom, person } from "../helpers/sqlite.ts";
-import { toolTest } from "../helpers/tools.ts";
+import { canMount, toolTest } from "../helpers/tools.ts";
 
 /** Starts processes, lets them go on all at once, and returns what each says. */
 async function together(...tasks: string[][]): Promise<string[]> {
@@ -157,16 +157,4 @@ for (const [name, wrap] of Object.entries(FULL)) {
         assert.deepEqual(JSON.parse(await child.line()), { code: "unavailable", whole: true });
       }),
   });
-}
-
-function canMount(): boolean {
-  try {
-    return new Deno.Command("unshare", {
-      args: ["-Urm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"],
-      stdout: "null",
-      stderr: "null",
-    }).outputSync().success;
-  } catch {
-    return false;
-  }
 }

@@ -13,6 +13,7 @@ import {
   ownerFindings,
   streamFindings,
 } from "../../cluster/plan/checks.ts";
+import { lineOf, tellProblems } from "../../cluster/plan/findings.ts";
 import { nodesOf } from "../../cluster/plan/nodes.ts";
 import { isSame, readPlan } from "../../cluster/plan/plan_file.ts";
 import { askServer, type RunningServer } from "../../cluster/plan/server.ts";
@@ -28,8 +29,8 @@ import { duration } from "../../flags.ts";
 import { natsServer } from "../../nats_server.ts";
 import * as read from "../../settings/read.ts";
 import { serverSettings } from "../../store/chosen.ts";
-import { EXIT, UsageError } from "../../terminal/failure.ts";
-import { print, printable, printJson, say } from "../../terminal/output.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { print, printJson, say } from "../../terminal/output.ts";
 import { passphraseOf, withPassphrase } from "../../terminal/passphrase.ts";
 import { dirname, join } from "node:path";
 
@@ -211,19 +212,14 @@ function certificateFindings(base: Base): PlanFinding[] {
   ];
 }
 
-const line = ({ check, level, message }: PlanFinding) =>
-  `${level.padEnd(8)} ${check.padEnd(11)} ${printable(message)}`;
-
 /** Shows what is wrong; nothing was written. */
 async function refuse(
   context: Context,
   { json }: Flags,
   findings: PlanFinding[],
 ): Promise<void> {
-  context.exitCode = EXIT.failed;
-  if (json) return await printJson(context, { plan: null, findings });
-  await print(context, ...findings.map(line));
-  await say(context, "nothing was written: fix the problems, then run the command again");
+  if (json) await printJson(context, { plan: null, findings });
+  await tellProblems(context, json ? [] : findings);
 }
 
 interface Result {
@@ -250,7 +246,7 @@ async function show(
   const wide = Math.max(...nodes.map((it) => it.address.length));
   await print(
     context,
-    ...findings.map(line),
+    ...findings.map(lineOf),
     `plan ${id} of cluster ${cluster}${isKept ? ", unchanged" : ""}`,
     ...nodes.map(({ name, address, join }) =>
       `  ${name.padEnd(width)}  ${address.padEnd(wide)}  ${join ?? "this machine"}`

@@ -9,7 +9,7 @@ import { dirname, resolve } from "node:path";
 import { orAbort } from "../../../src/core/async/wait.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { parseServiceKeys } from "../../../src/nats/connection/service_keys.ts";
-import { diskFindings } from "../../cluster/plan/checks.ts";
+import { diskFindings, ownerFindings } from "../../cluster/plan/checks.ts";
 import type { FirstNode, JoinContent, JoinFront } from "../../cluster/plan/join_file.ts";
 import { hostPort } from "../../cluster/plan/nodes.ts";
 import { ipOf, listenFailure, ownAddresses } from "../../cluster/plan/network.ts";
@@ -37,6 +37,7 @@ export async function selfFindings(
   settings: Settings,
 ): Promise<PlanFinding[]> {
   const findings = [
+    ...existsSync(dirname(settings.db)) ? await ownerFindings(settings) : [],
     ...await addressFindings(file),
     ...await portFindings(settings),
     ...await diskFindings(

@@ -17,6 +17,7 @@ import {
   MOST_BYTES,
   parseJoin,
 } from "../../cluster/plan/join_file.ts";
+import { lineOf, tellProblems } from "../../cluster/plan/findings.ts";
 import { writeFiles } from "../../cluster/plan/plan_file.ts";
 import { FILES } from "../../cluster/plan/settings.ts";
 import { MAX_SKEW_MS, type PlanFinding } from "../../cluster/plan/types.ts";
@@ -31,8 +32,8 @@ import {
 import { problemsOf } from "../../settings/guards.ts";
 import { located, nodePath, readNode, writeNode } from "../../settings/node.ts";
 import { type Given, readConfig, resolve } from "../../settings/resolve.ts";
-import { EXIT, UsageError } from "../../terminal/failure.ts";
-import { print, printable, printJson, say } from "../../terminal/output.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { print, printJson, say } from "../../terminal/output.ts";
 import { passphraseOf, withPassphrase } from "../../terminal/passphrase.ts";
 import { selfFindings } from "./checks.ts";
 import { isJoined, refuseUsed } from "./directory.ts";
@@ -129,12 +130,8 @@ async function enter(
   if (refused.length > 0) throw new UsageError(refused.join("\nerror: "));
   const findings = await selfFindings(context, file, content, settings);
   if (findings.some((it) => it.level === "problem")) {
-    context.exitCode = EXIT.failed;
     if (flags.json) await printJson(context, { node: null, findings });
-    else {
-      await print(context, ...findings.map(line));
-      await say(context, "nothing was written: fix the problems, then join again");
-    }
+    await tellProblems(context, flags.json ? [] : findings);
     return null;
   }
   // The node file last: without it the directory is that of no node, and the next run begins again.
@@ -167,9 +164,6 @@ function demandFiles({ files }: JoinContent): JoinContent["files"] {
   throw new StoreError("invalid", `The .join file has an unknown file ${JSON.stringify(other)}`);
 }
 
-const line = ({ check, level, message }: PlanFinding) =>
-  `${level.padEnd(8)} ${check.padEnd(11)} ${printable(message)}`;
-
 interface Joined {
   file: JoinFile;
   db: string;
@@ -188,7 +182,7 @@ async function tell(
   }
   await print(
     context,
-    ...findings.map(line),
+    ...findings.map(lineOf),
     `${before ? "already joined" : "joined"} as ${name} of cluster ${cluster}, in ${dir}`,
     `start: ${start}`,
     `or as a service (docs/deploy), with UNIBUS_DB=${

@@ -5,23 +5,10 @@ import { fileURLToPath } from "node:url";
 import { parseJoin } from "../../../cli/cluster/plan/join_file.ts";
 import { natsBinary } from "../../helpers/nats.ts";
 import { inDir } from "../../helpers/sqlite.ts";
-import { toolTest } from "../../helpers/tools.ts";
+import { canMount, toolTest } from "../../helpers/tools.ts";
 import { changed, firstServer } from "./kit.ts";
 
 const MAIN = fileURLToPath(new URL("../../../cli/main.ts", import.meta.url));
-
-/** Whether a full file system can be made here. */
-function canMount(): boolean {
-  try {
-    return new Deno.Command("unshare", {
-      args: ["-Urm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"],
-      stdout: "null",
-      stderr: "null",
-    }).outputSync().success;
-  } catch {
-    return false;
-  }
-}
 
 toolTest({
   name: "a disk that is full while a machine joins leaves no half node; with room it joins",

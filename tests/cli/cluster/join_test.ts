@@ -44,9 +44,15 @@ Deno.test("two machines join, each by one file, and wait visibly until the contr
       const again = await joined(`${dir}/n2.join`, `${dir}/n2`, "--json");
       assert.deepEqual([documentOf(again).before, documentOf(again).node], [true, "n2"]);
       // The machine's commands say why they cannot answer.
-      const list = await cli(["user", "list"], { env: { UNIBUS_DB: `${dir}/n2/unibus.db` } });
-      assert.equal(list.code, 1);
-      assert.match(list.stderr, /^error: /);
+      const at = { env: { UNIBUS_DB: `${dir}/n2/unibus.db` } };
+      await until(async () => {
+        const { code, stderr } = await cli(["user", "list"], at);
+        assert.equal(code, 1);
+        return /Node n2 has joined and waits for the control plane\nhint: run .* grow/.test(stderr);
+      }, "the two nodes to decide");
+      // Nor does a command begin an empty control plane.
+      const created = await cli(["invite", "create", "--create"], at);
+      assert.match(created.stderr, /^error: Node n2 has joined and waits for the control plane/);
       assert.ok(!existsSync(`${dir}/n2/unibus.db`));
 
       // As a move does: the records, then the mark. Then commands on a node need no flags.

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmodSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { clusterDirectory, nodePath, readNode, writeNode } from "../../../cli/settings/node.ts";
 import type { NodeContents, NodeState } from "../../../cli/settings/node.ts";
 import { resolveHere } from "../../../cli/settings/here.ts";
@@ -86,11 +86,20 @@ Deno.test("a node file that others can change, is damaged or newer is refused", 
     await assert.rejects(reads('{"version":2}'), /has version 2, this program supports 1/);
     const { settings: _, ...half } = contents(dir);
     await assert.rejects(reads(JSON.stringify({ version: 1, ...half })), /is damaged/);
+    const { version: _v, ...unversioned } = { version: 1, ...contents(dir) };
+    await assert.rejects(reads(JSON.stringify(unversioned)), /is damaged/);
+    await assert.rejects(
+      reads(JSON.stringify({ version: 1, ...contents(dir), name: 5 })),
+      /is damaged/,
+    );
     const other = { version: 1, ...contents(dir), state: "lost" };
     await assert.rejects(reads(JSON.stringify(other)), /is damaged/);
     await writeNode(db, contents(dir));
     chmodSync(`${dir}/node.json`, 0o620);
     await assert.rejects(readNode(db), /other users of this machine can change it; chmod 600/);
+    mkdirSync(`${dir}/x/node.json`, { recursive: true });
+    await assert.rejects(readNode(`${dir}/x/a.db`), /x\/node\.json: cannot be read \(EISDIR\)/);
+    assert.equal(await readNode(`${dir}/node.json/a.db`), null);
     // Commands say so too.
     const { code, stderr } = await cli(["user", "list"], { env: { UNIBUS_DB: db } });
     assert.deepEqual([code, /can change it; chmod 600/.test(stderr)], [2, true]);
@@ -117,6 +126,11 @@ Deno.test("a node's settings come before the defaults and after everything else,
     assert.equal(await port({}, {}, { httpPort: 1 }), 1);
     assert.equal(await port({}, { UNIBUS_HTTP_PORT: "2" }, { httpPort: 1 }), 2);
     assert.equal(await port({ httpPort: "3" }, { UNIBUS_HTTP_PORT: "2" }), 3);
+    for (const [follower, found] of [["none", "none"], ["f.db", `${dir}/f.db`]] as const) {
+      const settings = { ...contents(dir).settings, follower };
+      await writeNode(`${dir}/a.db`, { ...contents(dir), settings });
+      assert.equal((await resolveHere(given(dir))).settings.follower, found);
+    }
     await writeNode(`${dir}/a.db`, { ...contents(dir), settings: { bnd: "127.0.0.1" } });
     assert.match(await refused(given(dir)), /node\.json: unknown setting "bnd"; did you mean bind/);
   }));
