@@ -184,6 +184,7 @@ function searchingBehind(bucket: Bucket, follower: Guard): () => Promise<unknown
   };
   const isDone = () => follower.state().position >= last;
   return async () => {
+    if (bucket.mark.moved !== null) throw bucket.mark.moved;
     const { degraded } = follower.state();
     if (degraded?.field === "file") throw degraded;
     if (isDone()) return;

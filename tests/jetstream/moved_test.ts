@@ -135,6 +135,9 @@ test("a write waits while writers are stopped, and is made when they may go on",
 
 test("a write is unavailable while writers stay stopped, with the reason", async ({ nats, bucket }) => {
   await using store = await openJetStream({ ...nats, opTimeout: 400 });
+  const shrink = { journey: randomUUID(), node: "n1", at: "now" };
+  const mark: Marker = { state: "complete", by: "journey", source: null, startedAt: "now", shrink };
+  await writeMarker(bucket, mark, 0, soon());
   await freezeWriters(bucket, soon());
   const room = {
     id: "r",
@@ -149,6 +152,8 @@ test("a write is unavailable while writers stay stopped, with the reason", async
       return true;
     });
   }
+  // It was not long enough to call the move off.
+  assert.deepEqual((await readMarker(bucket, soon())).marker?.shrink, shrink);
 });
 
 test("a bucket that was left frozen is thawed by the next who writes", async ({ bucket, store, nats }) => {

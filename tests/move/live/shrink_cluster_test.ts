@@ -87,6 +87,7 @@ Deno.test("a control plane moves to one of three nodes while all write; the othe
     while (await n2.store.isAuthorized(ada.signPub)) await pause(5);
     assert.ok(performance.now() - begun < 1000);
     await assert.rejects(n2.store.listUsers(), failure("refused", "moved"));
+    await assert.rejects(n2.store.search!.users(), failure("refused", "moved"));
     await assert.rejects(n3.whenExact(), failure("refused", "moved"));
     await assert.rejects(
       open({ ...at, follower: join(at.dir, "n4.db") }),

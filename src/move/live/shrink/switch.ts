@@ -67,8 +67,13 @@ export async function leaveBucket(parts: Switching, announced: Announced): Promi
     if (await leave(bucket, announced, moved, generation)) return moved;
     throw new Error("its answer was lost");
   } catch (error) {
-    if (await settle(bucket, announced) && moved !== null) return moved;
-    await blobs?.thaw();
+    try {
+      if (await settle(bucket, announced) && moved !== null) return moved;
+      await blobs?.thaw();
+    } catch (failure) {
+      to.release();
+      throw failure;
+    }
     to.release();
     throw reasonOf(error, bucket, { waitsFor, patience, signal });
   }
