@@ -40,7 +40,14 @@ export type { Follower, FollowerState, FollowOptions } from "./src/follower/mod.
 export type { Connection, NatsOptions, TlsOptions } from "./src/nats/connection/connect.ts";
 export { openSqlite, type SqliteOptions } from "./src/sqlite/mod.ts";
 export * from "./src/snapshot/mod.ts";
-export { migrateKvToSqlite, migrateSqliteToKv } from "./src/move/mod.ts";
+export {
+  callOffGrow,
+  growStore,
+  migrateKvToSqlite,
+  migrateSqliteToKv,
+  settleGrow,
+  type SettleGrowOptions,
+} from "./src/move/mod.ts";
 export type * from "./src/move/types.ts";
 export { shrinkStore } from "./src/move/live/shrink/shrink.ts";
 export {
@@ -57,6 +64,7 @@ export {
 } from "./src/move/live/shrink/loss.ts";
 export type * from "./src/move/live/shrink/types.ts";
 export type { Moved } from "./src/jetstream/log/marked.ts";
+export type * from "./src/move/live/types.ts";
 export { clusterStatus, type ClusterStatusOptions } from "./src/jetstream/cluster/status.ts";
 export type {
   BucketCopy,

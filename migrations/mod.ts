@@ -13,6 +13,7 @@ import { migration as recordChecks } from "./005_record_checks.ts";
 import { migration as roles } from "./006_roles.ts";
 import { migration as search } from "./007_search.ts";
 import { migration as names } from "./008_names.ts";
+import { migration as journey } from "./009_journey.ts";
 
 /** One step of the schema. */
 export interface Migration {
@@ -34,4 +35,5 @@ export const MIGRATIONS: readonly Migration[] = [
   roles,
   search,
   names,
+  journey,
 ];

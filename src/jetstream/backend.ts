@@ -24,7 +24,7 @@ import { notEmpty } from "../core/rules.ts";
 import { Unreadable, unreadable } from "../core/checks/problems.ts";
 import { type BulkOptions, BulkWriter } from "./log/bulk.ts";
 import type { Bucket } from "./log/bucket.ts";
-import { Cache, type CacheOptions } from "./cache/cache.ts";
+import { Cache, type CacheOptions, type CacheStatus } from "./cache/cache.ts";
 import { markFilled } from "./cache/admins.ts";
 import { compare, type Diff, isData } from "./contents/compare.ts";
 import { Context } from "./transactions/context.ts";
@@ -91,6 +91,18 @@ export class JetStreamBackend implements Backend {
   /** The bucket. */
   get bucket(): Bucket {
     return this.#bucket;
+  }
+
+  /** Loads what answers authorization; returns its state. */
+  warm(): CacheStatus {
+    this.#cache.warm();
+    return this.#cache.status();
+  }
+
+  /** Notes that a live move has brought the control plane here, by a mark with this sequence. */
+  tookOver(generation: number, sequence: number): void {
+    this.#bucket.generation = generation;
+    this.#context.noteWritten(sequence);
   }
 
   createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {

@@ -27,6 +27,14 @@ export function stamp(at: Date = new Date()): string {
   return at.toISOString().replace(/[-:.]/g, "");
 }
 
+/** Throws `aborted` if a signal is aborted. */
+export function refuseAborted(signal: AbortSignal | undefined): void {
+  if (!signal?.aborted) return;
+  throw new StoreError("aborted", "The migration was aborted; run it again to continue", {
+    cause: signal.reason,
+  });
+}
+
 /** Returns a snapshot's digests in the form of the report. */
 export function digestsOf(summary: SnapshotSummary): NonNullable<MoveReport["digests"]> {
   return { ...summary.digests, all: summary.digest };
@@ -83,12 +91,7 @@ export class Steps {
 
   /** Throws `aborted` if the caller's signal is aborted. */
   check(): void {
-    const { signal } = this.#options;
-    if (signal?.aborted) {
-      throw new StoreError("aborted", "The migration was aborted; run it again to continue", {
-        cause: signal.reason,
-      });
-    }
+    refuseAborted(this.#options.signal);
   }
 
   #end(): void {

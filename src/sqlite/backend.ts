@@ -54,6 +54,7 @@ import { asArrays, columnsOf, insertSql, type Row, type Table, TABLES } from "./
 import { FileSearch } from "./search/mod.ts";
 import { type Ending, type Place, streamRecords } from "./stream.ts";
 import { readRole } from "./file/role.ts";
+import { Guard } from "./file/journey/guard.ts";
 import { watchCommits } from "./watch.ts";
 
 /** Returns the columns of a kind. */
@@ -139,6 +140,7 @@ export class SqliteBackend implements Backend {
   readonly #identity: string;
   readonly #statements = new Map<string, StatementSync>();
   readonly #authorized: StatementSync;
+  readonly #guard: Guard | null;
   /** Ends the streams and restores that are running on separate connections. */
   readonly #endings = new Set<Ending>();
   readonly #listeners = new AccessListeners(() =>
@@ -157,7 +159,16 @@ export class SqliteBackend implements Backend {
     this.#identity = fileIdentity(path);
     this.#authorized = this.#prepare(SQL.authorized);
     const { readOnly = false } = options;
-    this.search = new FileSearch({ path, own: this.#place().own, readOnly });
+    const { own } = this.#place();
+    // No other connection can change what the file is.
+    const guard = own === null ? new Guard(db, path) : null;
+    this.#guard = guard;
+    this.search = new FileSearch({
+      path,
+      own,
+      readOnly,
+      ...guard && { before: async () => await guard.requireHere(`Searching ${path}`) },
+    });
   }
 
   createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
@@ -375,11 +386,11 @@ export class SqliteBackend implements Backend {
   }
 
   isAuthorized(signPub: string): boolean {
-    return this.#authorized.get(signPub) !== undefined;
+    return this.#isTrusted() && this.#authorized.get(signPub) !== undefined;
   }
 
   hasAdmin(): boolean {
-    return this.#prepare(SQL.admin).get() !== undefined;
+    return this.#isTrusted() && this.#prepare(SQL.admin).get() !== undefined;
   }
 
   createInvite(invite: Invite): Promise<void> {
@@ -426,6 +437,7 @@ export class SqliteBackend implements Backend {
   }
 
   records(signal?: AbortSignal): AsyncIterable<StoreRecord> {
+    this.#guard?.requireHere(`Reading the records of ${this.#path}`);
     return streamRecords(this.#place(), signal);
   }
 
@@ -447,7 +459,10 @@ export class SqliteBackend implements Backend {
     const { busyTimeout, readOnly = false } = this.#options;
     return this.#settle(
       `Checking ${this.#path}`,
-      () => checkUse(this.#db, this.#path, { identity: this.#identity, busyTimeout, readOnly }),
+      () => [
+        ...checkUse(this.#db, this.#path, { identity: this.#identity, busyTimeout, readOnly }),
+        ...this.#guard?.checks(`Checking ${this.#path}`) ?? [],
+      ],
     );
   }
 
@@ -472,6 +487,16 @@ export class SqliteBackend implements Backend {
       own: isAlone ? this.#db : null,
       endings: this.#endings,
     };
+  }
+
+  /** The file's path, if other connections can write to it and this one too; else `null`. */
+  get sharedPath(): string | null {
+    const { path, own, readOnly } = this.#place();
+    return own === null && !readOnly ? path : null;
+  }
+
+  #isTrusted(): boolean {
+    return this.#guard?.isTrusted() ?? true;
   }
 
   #room(id: string): Room | null {
@@ -555,12 +580,15 @@ export class SqliteBackend implements Backend {
 
   /** Runs one statement, which needs no transaction. */
   #read<T>(attempt: string, work: () => T): Promise<T> {
-    return this.#settle(attempt, work);
+    return this.#settle(attempt, () => {
+      this.#guard?.requireHere(attempt);
+      return work();
+    });
   }
 
   /** Runs several statements on one state of the database. */
   #readMany<T>(attempt: string, work: () => T): Promise<T> {
-    return this.#settle(attempt, () => transaction(this.#db, "BEGIN", work));
+    return this.#read(attempt, () => transaction(this.#db, "BEGIN", work));
   }
 
   /** Runs a transaction that writes, then notifies the listeners of its `changes`. */
@@ -570,7 +598,10 @@ export class SqliteBackend implements Backend {
     changes: (result: T) => AccessChange[] = () => [],
   ): Promise<T> {
     return this.#settle(attempt, () => {
-      const result = transaction(this.#db, "BEGIN IMMEDIATE", work);
+      const result = transaction(this.#db, "BEGIN IMMEDIATE", () => {
+        this.#guard?.requireWritable(attempt);
+        return work();
+      });
       if (this.#listeners.any) changes(result).forEach((change) => this.#listeners.emit(change));
       return result;
     });

@@ -59,7 +59,13 @@ Deno.test("promoteFollower() makes a file the control plane with every record, a
     const report = await promoteFollower({ db: at.db });
     assert.deepEqual({ ...report, dryRun: true }, dry);
     assert.deepEqual([report.position, report.generation], [at.state.position, 1]);
-    assert.deepEqual(roleOf(at.db), { role: "primary", place: null, generation: 1, journey: null });
+    assert.deepEqual(roleOf(at.db), {
+      role: "primary",
+      place: null,
+      generation: 1,
+      journey: null,
+      frozenAt: null,
+    });
     await using store = openSqlite(at.db, { create: false });
     assert.deepEqual(await gather(store.records()), at.records);
     assert.equal(await store.isAuthorized(ADMIN.signPub), true);

@@ -192,6 +192,7 @@ Deno.test("an older file opens without filling the index, and is searched meanwh
       db.exec(`DROP TRIGGER ${name}`);
     }
     db.exec(`DROP TABLE user_names; DROP TABLE user_names_state; DROP TABLE user_names_changed;
+      ALTER TABLE file_role DROP COLUMN frozen_at; DROP TABLE journey; DROP TABLE journey_changes;
       DELETE FROM schema_migrations WHERE version >= 8; PRAGMA user_version = 7`);
     db.close();
     assert.equal(MIGRATIONS[7]!.name, "names");

@@ -10,11 +10,13 @@ import { backup as copyPages, type DatabaseSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
 import { type Counts, KINDS } from "../../core/model.ts";
 import { syncDirectorySync, syncFileSync } from "../../files/write.ts";
-import { connect, MEMORY, value } from "./connect.ts";
+import { endJourney } from "./journey/journey.ts";
+import { connect, MEMORY, transaction, value } from "./connect.ts";
 import { toStoreError } from "./errors.ts";
 import { absolute, exists, inspectLeftovers, makeFile } from "./file.ts";
 import { checkHealth } from "../health.ts";
 import { countRecords } from "../rows.ts";
+import { readRole } from "./role.ts";
 import { getMeta, schemaVersion } from "./schema.ts";
 
 /**
@@ -34,6 +36,7 @@ export async function backup(db: DatabaseSync, path: string, to: string): Promis
     // Created first, so that it is readable by its owner only.
     makeFile(partial);
     await copyInto(db, partial);
+    forgetJourney(partial);
     syncFileSync(partial, "r+");
     if (exists(target)) throw taken(attempt);
     renameSync(partial, target);
@@ -59,6 +62,16 @@ async function copyInto(db: DatabaseSync, to: string): Promise<void> {
     } finally {
       copy.close();
     }
+  }
+}
+
+/** A copy takes no part in a live move: it could not know how that went on. */
+function forgetJourney(path: string): void {
+  const copy = connect(path, { busyTimeout: 0 });
+  try {
+    if (readRole(copy).journey !== null) transaction(copy, "BEGIN", () => endJourney(copy));
+  } finally {
+    copy.close();
   }
 }
 

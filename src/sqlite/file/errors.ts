@@ -111,9 +111,18 @@ export function toStoreError(error: unknown, attempt: string): StoreError {
     const message = `${attempt}: a number is too large; doctor reports the record`;
     return new StoreError("corrupt", message, { cause: error });
   }
+  const detail = error instanceof Error ? error.message : String(error);
+  if (detail.includes(FROZEN)) return frozenError(attempt, detail, error);
   const [known, what, more]: Meaning =
     (code === null ? undefined : MEANING[code] ?? MEANING[code & 0xff]) ??
       ["unavailable", "it failed", fileHint(system)];
-  const detail = error instanceof Error ? error.message : String(error);
   return new StoreError(known, `${attempt}: ${what} (${detail})`, { ...more, cause: error });
+}
+
+/** What the triggers of a frozen file say, followed by the bucket's name. */
+export const FROZEN = "the control plane is being switched to bucket ";
+
+/** Creates the error for a write while the control plane is switched. */
+export function frozenError(attempt: string, found: string, cause?: unknown): StoreError {
+  return new StoreError("unavailable", `${attempt}: ${found}`, { hint: "try again", cause });
 }

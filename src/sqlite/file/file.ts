@@ -25,11 +25,13 @@ import {
   MEMORY,
   rollback,
   run,
+  transaction,
   value,
 } from "./connect.ts";
 import { causeOf, isBusy, isReadOnly, toStoreError } from "./errors.ts";
 import { missing } from "./leftovers.ts";
-import { refuseOtherUse, type Use } from "./role.ts";
+import { dropTriggers } from "./journey/triggers.ts";
+import { readRole, refuseOtherUse, type Use } from "./role.ts";
 import { migrate, type NewFile, OLDEST_READ, SCHEMA_VERSION, schemaVersion } from "./schema.ts";
 
 /** Options of {@link openDatabase}. */
@@ -116,11 +118,20 @@ function ready(db: DatabaseSync, path: string, options: FileOptions): Opened {
       // The WAL file is truncated to this size after a large transaction.
       db.exec(`PRAGMA journal_size_limit = ${16 * 1024 * 1024}`);
     }
-    return { db, created: migrate(db, path, options) };
+    const created = migrate(db, path, options);
+    if (options.allowMoved) openMoved(db);
+    return { db, created };
   } catch (error) {
     db.close();
     throw toStoreError(error, `Opening ${path}`);
   }
+}
+
+/** Lets writers into a file that a live move has closed to them. */
+function openMoved(db: DatabaseSync): void {
+  transaction(db, "BEGIN IMMEDIATE", () => {
+    if (readRole(db).role === "moved") dropTriggers(db, "freeze");
+  });
 }
 
 /** Returns the error for an empty file (version 0), or one whose schema is too old. */

@@ -33,8 +33,10 @@ export interface FileRole {
   place: Place | null;
   /** Grows with each change of sides; a client refuses a lower one than it has seen. */
   generation: number;
-  /** The live move the file takes part in, if any. */
+  /** The live move the file takes part in, or moved by, if any. */
   journey: string | null;
+  /** Since when its writers are frozen, milliseconds since 1970; `null` if they are not. */
+  frozenAt: number | null;
 }
 
 /** Where the note of a moved file stands before schema version 6. */
@@ -61,9 +63,11 @@ export function readRole(db: DatabaseSync): FileRole {
   if (value(db, "SELECT 1 FROM sqlite_schema WHERE name = 'file_role'") === undefined) {
     const note = getMeta(db, OLD_KEY);
     const role = note === null ? "primary" : "moved";
-    return { role, place: note === null ? null : parsePlace(note), generation: 0, journey: null };
+    const place = note === null ? null : parsePlace(note);
+    return { role, place, generation: 0, journey: null, frozenAt: null };
   }
-  const row = db.prepare("SELECT role, place, generation, journey FROM file_role").get();
+  // Before schema version 9 nothing is frozen, and there is no such column.
+  const row = db.prepare("SELECT * FROM file_role").get();
   if (row === undefined) {
     throw new StoreError("corrupt", "Reading the role of the file: the row is missing");
   }
@@ -72,6 +76,7 @@ export function readRole(db: DatabaseSync): FileRole {
     place: row.place === null ? null : parsePlace(String(row.place)),
     generation: Number(row.generation),
     journey: row.journey === null ? null : String(row.journey),
+    frozenAt: row.frozen_at === undefined || row.frozen_at === null ? null : Number(row.frozen_at),
   };
 }
 
@@ -138,10 +143,11 @@ export interface Use {
 /**
  * Refuses a file that is something else than it is to be used as.
  *
- * @throws {StoreError} `refused`: it follows a bucket, its control plane moved, or it is a primary
+ * @throws {StoreError} `refused`: it follows a bucket, its control plane moved, or it is a primary;
+ * `in_progress`: it is frozen
  */
 export function refuseOtherUse(db: DatabaseSync, path: string, use: Use): void {
-  const { role, place } = readRole(db);
+  const { role, place, frozenAt } = readRole(db);
   if (use.as === "follower") {
     if (role === "follower") return;
     const found = role === "moved" ? showMoved(place!) : "it is the primary of a control plane";
@@ -156,9 +162,22 @@ export function refuseOtherUse(db: DatabaseSync, path: string, use: Use): void {
       hint: `open that bucket; if its cluster is lost, run membershipd promote ${path}`,
     });
   }
+  if (use.readOnly) return;
   // Nobody would read what is written to it.
-  if (role !== "moved" || use.readOnly || use.allowMoved) return;
-  throw new StoreError("refused", `Opening ${path} for writing: ${showMoved(place!)}`, {
+  if (role === "moved" && !use.allowMoved) throw movedError(`Opening ${path} for writing`, place!);
+  if (role === "primary" && frozenAt !== null) {
+    throw new StoreError(
+      "in_progress",
+      `Opening ${path} for writing: its control plane is being switched to a bucket since ` +
+        new Date(frozenAt).toISOString(),
+      { field: "journey", hint: "start membershipd: it settles the switch with the bucket" },
+    );
+  }
+}
+
+/** Creates the error for a file whose control plane has moved. */
+export function movedError(attempt: string, place: Place): StoreError {
+  return new StoreError("refused", `${attempt}: ${showMoved(place)}`, {
     field: "moved",
     hint: "open that bucket, or move it back with migrateKvToSqlite",
   });

@@ -26,6 +26,7 @@ import {
 } from "./file.ts";
 import { checkHealth } from "../health.ts";
 import { missing } from "./leftovers.ts";
+import { endJourney } from "./journey/journey.ts";
 import { asArrays, countRecords, type Row, type Table, TABLES } from "../rows.ts";
 import {
   type FileRole,
@@ -105,7 +106,7 @@ export function openSource(path: string, options: SourceOptions = {}): SqliteSou
     db = connect(file, { busyTimeout, exclusive: true });
     const version = schemaVersion(db, file);
     if (version < OLDEST_READ) throw tooOld(file, version);
-    refuseOtherUse(db, file, { readOnly: true });
+    refuseOtherUse(db, file, { allowMoved: true });
     // The first access has locked a file in WAL mode; this locks others, such as a backup that was
     // never opened for writing.
     tryWriting(db, "BEGIN EXCLUSIVE");
@@ -163,6 +164,7 @@ function source(db: DatabaseSync, path: string, version: number): SqliteSource {
       guarded(() => {
         migrate(db, path, moved);
         transaction(db, "BEGIN IMMEDIATE", () => {
+          endJourney(db);
           setRole(db, "moved", moved);
           setGeneration(db, generation);
         });
@@ -200,7 +202,8 @@ export function storeIdOf(db: DatabaseSync, path: string): string {
   return id;
 }
 
-function pointReader(db: DatabaseSync): SqliteSource["get"] {
+/** Returns a function that reads records by their keys. */
+export function pointReader(db: DatabaseSync): SqliteSource["get"] {
   const statements = Object.fromEntries(
     Object.entries(TABLES).map(([kind, { columns, key }]) => [
       kind,

@@ -1,0 +1,91 @@
+/**
+ * Copies a file that others write to into a bucket, and verifies the copy.
+ *
+ * @module
+ */
+
+import { validRecords } from "../../core/checks/integrity.ts";
+import { Problems } from "../../core/checks/problems.ts";
+import { StoreError } from "../../core/errors.ts";
+import { compare, type CompareOptions } from "../../jetstream/contents/compare.ts";
+import type { StoreRecord } from "../../core/model.ts";
+import { SnapshotDigest, type SnapshotSummary } from "../../snapshot/mod.ts";
+import { presentRecords, snapshotOf } from "../../sqlite/file/journey/snapshot.ts";
+import { refuseInvalid } from "../valid.ts";
+import { missingIn, wantedOf } from "./entries.ts";
+import type { Run } from "./run.ts";
+
+/** Differences written at once. */
+const TOGETHER = 500;
+/** Comparisons until there is no difference. */
+const TRIES = 3;
+
+/** Copies what the bucket lacks, as the file is while it is read. */
+export async function copy(run: Run): Promise<void> {
+  run.begin("copy");
+  await writeDifferences(run, () => presentRecords(run.file.path));
+  await run.catchUp();
+}
+
+/**
+ * Compares all of the bucket with the file as of one moment.
+ *
+ * @throws {StoreError} `refused`: records are invalid; `mismatch`
+ */
+export async function verify(run: Run): Promise<SnapshotSummary> {
+  run.begin("verify");
+  for (let tries = 1; tries <= TRIES; tries++) {
+    await run.catchUp();
+    using file = snapshotOf(run.file.path);
+    const { notes } = file;
+    // As of the moment of the snapshot, so that the bucket is equal to it.
+    const wanted = wantedOf(notes, file.get);
+    await run.write(await missingIn(run.bucket, wanted, run.lastWrite, Date.now() + 30_000));
+    let digest = new SnapshotDigest();
+    let problems = new Problems();
+    const found = await writeDifferences(run, () => {
+      digest = new SnapshotDigest();
+      problems = new Problems();
+      return validRecords(file.stored, problems);
+    }, (record) => digest.add(record));
+    refuseInvalid(problems, run.file.path);
+    if (found > 0) continue;
+    if (notes.length > 0) await run.file.drop(notes.at(-1)!.seq);
+    return digest.summary();
+  }
+  throw new StoreError(
+    "mismatch",
+    `Bucket ${run.bucket.name} differed from the file in ${TRIES} comparisons`,
+    { hint: "stop other programs that write to the bucket, then run the move again" },
+  );
+}
+
+/** Writes what differs; returns the number of differences. */
+async function writeDifferences(
+  run: Run,
+  records: () => Iterable<StoreRecord>,
+  observe: (record: StoreRecord) => void = () => {},
+): Promise<number> {
+  let seen = 0;
+  let found = 0;
+  let entries: [string, string | null][] = [];
+  const options: CompareOptions = {
+    ...run.signal && { signal: run.signal },
+    observe: () => {
+      seen = 0;
+      return (record) => {
+        observe(record);
+        if (++seen % 1000 === 0) run.report(seen);
+      };
+    },
+  };
+  for await (const diff of compare(run.bucket, records, options)) {
+    found++;
+    entries.push([diff.key, diff.change === "extra" ? null : diff.value]);
+    if (entries.length < TOGETHER) continue;
+    await run.write(entries);
+    entries = [];
+  }
+  await run.write(entries);
+  return found;
+}

@@ -1,0 +1,86 @@
+/**
+ * The entries that a bucket should hold for records that changed.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import type { Kind } from "../../core/model.ts";
+import type { RecordKey } from "../../core/order.ts";
+import { storedRecord } from "../../core/validate.ts";
+import type { Bucket } from "../../jetstream/log/bucket.ts";
+import {
+  adminKey,
+  indexKey,
+  inviteKey,
+  memberKey,
+  roomKey,
+  sealedKeyKey,
+  userKey,
+} from "../../jetstream/records/keys.ts";
+import { entriesOf } from "../../jetstream/records/values.ts";
+import type { JourneyFile } from "../../sqlite/file/journey/file.ts";
+import type { Note } from "../../sqlite/file/journey/notes.ts";
+
+/** Keys and the values that they should have; `null` for none. */
+export type Wanted = Map<string, string | null>;
+
+/** Keys read at once. */
+const AT_ONCE = 500;
+
+/** All keys in the bucket that depend on a record. */
+function keysOf(kind: Kind, [text, epoch, rest]: RecordKey): string[] {
+  switch (kind) {
+    case "rooms":
+      return [roomKey(text)];
+    case "members":
+      return [memberKey(text, rest), indexKey(rest, text)];
+    case "room_keys":
+      return [sealedKeyKey(text, epoch, rest)];
+    case "users":
+      return [userKey(text), adminKey(text)];
+    case "invites":
+      return [inviteKey(text)];
+  }
+}
+
+/**
+ * Returns what the bucket should hold for changed records, as a file has them.
+ *
+ * @throws {StoreError} `invalid`: a record is not valid
+ */
+export function wantedOf(notes: Note[], get: JourneyFile["get"]): Wanted {
+  const wanted: Wanted = new Map();
+  for (const { kind, key } of notes) {
+    for (const name of keysOf(kind, key)) wanted.set(name, null);
+    const record = get(kind, key);
+    if (record === null) continue;
+    const valid = storedRecord(record.kind, record.record);
+    for (const [name, value] of entriesOf(valid)) wanted.set(name, value);
+  }
+  return wanted;
+}
+
+/** Returns what must be written so that the bucket holds what is wanted; `minimum` as in a read. */
+export async function missingIn(
+  bucket: Bucket,
+  wanted: Wanted,
+  minimum: number,
+  deadline: number,
+): Promise<[key: string, value: string | null][]> {
+  const keys = [...wanted.keys()];
+  const missing: [string, string | null][] = [];
+  for (let from = 0; from < keys.length; from += AT_ONCE) {
+    const some = keys.slice(from, from + AT_ONCE);
+    const found = await bucket.getMany(some, minimum, deadline);
+    for (const key of some) {
+      const entry = found.get(key);
+      const value = wanted.get(key) ?? null;
+      const isSame = entry === undefined
+        ? value === null
+        : value !== null && Buffer.from(value).equals(entry.data);
+      if (!isSame) missing.push([key, value]);
+    }
+  }
+  return missing;
+}

@@ -1,0 +1,192 @@
+/**
+ * The mark of a live move in the bucket: claimed, completed, and settled when an answer was lost.
+ *
+ * @module
+ */
+
+import { pause } from "../../core/async/wait.ts";
+import { isStoreError, StoreError } from "../../core/errors.ts";
+import { isEmpty } from "../../jetstream/backend.ts";
+import type { Bucket } from "../../jetstream/log/bucket.ts";
+import {
+  claimBucket,
+  type Marker,
+  type ReadMarker,
+  readMarker,
+  writeMarker,
+} from "../../jetstream/log/marker.ts";
+import { streamInfo } from "../../jetstream/log/stream.ts";
+import type { JourneyFile } from "../../sqlite/file/journey/file.ts";
+import type { Journey } from "../../sqlite/file/journey/journey.ts";
+import { refuseAborted, soon } from "../steps.ts";
+import { mayReturn, openAgain } from "./again.ts";
+
+/** A mark that this run wrote. */
+export interface Claim {
+  /** The mark. */
+  marker: Marker;
+  /** Its revision. */
+  revision: number;
+}
+
+/** How long an answer about the mark is waited for while writers wait, milliseconds. */
+const ANSWER_MS = 900;
+
+/** What a file and its move say of themselves. */
+export interface Mover {
+  /** Identity of the control plane. */
+  storeId: string;
+  /** The move, if it has begun. */
+  journey: Journey | null;
+  /** The generation of the control plane in the file. */
+  generation: number;
+}
+
+/**
+ * Returns how the target may be claimed.
+ *
+ * @throws {StoreError} `refused`: it has other contents
+ */
+export async function judgeTarget(
+  bucket: Bucket,
+  { storeId, journey, generation }: Mover,
+  signal: AbortSignal | undefined,
+): Promise<{ read: ReadMarker; sequence: number; isFresh: boolean }> {
+  const sequence = (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;
+  const read = await readMarker(bucket, soon());
+  const { marker } = read;
+  const refused = (found: string, hint: string) =>
+    new StoreError("refused", `Moving to bucket ${bucket.name}: ${found}`, {
+      field: "bucket",
+      hint,
+    });
+  if (marker === null) {
+    if (await isEmpty(bucket, signal)) return { read, sequence, isFresh: true };
+    throw refused("it has a control plane that did not come from this file", "use another bucket");
+  }
+  const { state, calledOff, source, by, startedAt, completedAt } = marker;
+  if (journey !== null && marker.journey === journey.id && state === "complete") {
+    throw refused(
+      `this move was completed at ${completedAt}: the file is older than that`,
+      "use the bucket",
+    );
+  }
+  if (state === "in_progress") {
+    const isSame = journey !== null && marker.journey === journey.id;
+    const isCalledOff = calledOff !== undefined && source === storeId;
+    if (isSame || isCalledOff || mayReturn(bucket, marker, { storeId, generation })) {
+      return { read, sequence, isFresh: false };
+    }
+  }
+  throw refused(
+    `it has the records of another ${by === "journey" ? "move" : by}, which began at ${startedAt}`,
+    state === "in_progress"
+      ? "continue that one, or delete the bucket if its file is gone"
+      : "use another bucket",
+  );
+}
+
+/** The mark while a run of a move is in progress. */
+function markOf(storeId: string, { id, attempt, generation, startedAt }: Journey): Marker {
+  const state = { state: "in_progress", by: "journey", source: storeId } as const;
+  return { ...state, startedAt, generation, journey: id, attempt };
+}
+
+/** Marks the target as in progress by this run. Writers that were stopped at the server may write again. */
+export async function claimTarget(
+  bucket: Bucket,
+  { storeId, journey, generation }: Mover & { journey: Journey },
+  signal: AbortSignal | undefined,
+): Promise<Claim> {
+  const found = await judgeTarget(bucket, { storeId, journey, generation }, signal);
+  const marker = markOf(storeId, journey);
+  // Stores of this process that have the bucket open expect the marks of this move.
+  bucket.mark.own(journey.id);
+  const revision = found.isFresh
+    ? await claimBucket(bucket, marker, found, soon())
+    : await writeMarker(bucket, marker, found.read.revision, soon());
+  await openAgain(bucket);
+  return { marker, revision };
+}
+
+/** Completes the move: the point of no return. If this rejects, the outcome is not known. */
+export async function complete(bucket: Bucket, { marker, revision }: Claim): Promise<number> {
+  const completedAt = new Date().toISOString();
+  return await writeMarker(
+    bucket,
+    { ...marker, state: "complete", completedAt },
+    revision,
+    Date.now() + ANSWER_MS,
+  );
+}
+
+/** What became of a switch. */
+export type Settled =
+  | { moved: true; revision: number }
+  | { moved: false; journey: Journey; claim: Claim };
+
+/**
+ * Finds out whether the move was completed, by a write of the mark: reading does not tell, because a
+ * completed mark that was held up on its way may be stored later. Tries until it is known.
+ *
+ * @param given The move of a frozen file; the caller's run owns it from now on
+ * @throws {StoreError} `conflict`: another run has taken over; `aborted`: the file stays frozen
+ */
+export async function settle(
+  bucket: Bucket,
+  file: JourneyFile,
+  given: Journey,
+  { signal, onTry = () => {} }: { signal?: AbortSignal | undefined; onTry?: () => void } = {},
+): Promise<Settled> {
+  const journey = await takeOver(file, given, signal);
+  // What a follower found out about the bucket must not stop this.
+  const own = bucket.beside();
+  own.mark.own(journey.id);
+  for (let tries = 1;; tries++) {
+    refuseAborted(signal);
+    onTry();
+    try {
+      const { marker, revision } = await readMarker(own, Date.now() + ANSWER_MS);
+      if (isForward(marker, journey)) return { moved: true, revision };
+      refuseOther(own, marker, journey);
+      const next = markOf(file.storeId, journey);
+      const written = await writeMarker(own, next, revision, Date.now() + ANSWER_MS);
+      return { moved: false, journey, claim: { marker: next, revision: written } };
+    } catch (error) {
+      const isOpen = error instanceof StoreError &&
+        (error.code === "unavailable" || error.code === "conflict" && error.field !== "journey");
+      if (!isOpen) throw error;
+    }
+    await pause(Math.min(50 * tries, 1000), signal).catch(() => refuseAborted(signal));
+  }
+}
+
+/** Makes this run the owner of the move, as soon as other writers of the file let it. */
+async function takeOver(
+  file: JourneyFile,
+  journey: Journey,
+  signal: AbortSignal | undefined,
+): Promise<Journey> {
+  for (;;) {
+    try {
+      return await file.takeOver(journey);
+    } catch (error) {
+      if (!isStoreError(error, "unavailable")) throw error;
+    }
+    refuseAborted(signal);
+  }
+}
+
+/** Whether the control plane is in the bucket, or has been since. */
+function isForward(marker: Marker | null, { id, generation }: Journey): boolean {
+  if (marker === null) return false;
+  return marker.journey === id && marker.state === "complete" ||
+    (marker.generation ?? 0) > generation;
+}
+
+function refuseOther(bucket: Bucket, marker: Marker | null, { id, attempt }: Journey): void {
+  if (marker === null || marker.journey === id && (marker.attempt ?? 0) <= attempt) return;
+  throw new StoreError("conflict", `Moving to bucket ${bucket.name}: another run has taken over`, {
+    field: "journey",
+  });
+}

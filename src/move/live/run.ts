@@ -1,0 +1,170 @@
+/**
+ * One run of a live move into a bucket: what it writes, and how it reports.
+ *
+ * @module
+ */
+
+import { pause } from "../../core/async/wait.ts";
+import { StoreError } from "../../core/errors.ts";
+import type { Bucket, Write } from "../../jetstream/log/bucket.ts";
+import { guardOf, takenOver } from "../../jetstream/log/marker.ts";
+import { whenStuck } from "../../jetstream/log/stuck.ts";
+import { WrongRevision } from "../../jetstream/log/wire.ts";
+import type { JourneyFile } from "../../sqlite/file/journey/file.ts";
+import type { Journey } from "../../sqlite/file/journey/journey.ts";
+import { refuseAborted } from "../steps.ts";
+import { missingIn, wantedOf } from "./entries.ts";
+import type { Claim } from "./mark.ts";
+import type { GrowOptions, GrowPhase } from "./types.ts";
+
+/** Entries of a batch: few enough to leave the process to others in between. */
+const BATCH = 500;
+/** Time limit of a batch, milliseconds. */
+const BATCH_MS = 120_000;
+/** Changes copied at once: with two keys each they are one batch. */
+const ROUND = 400;
+/** The longest pause after a batch, milliseconds. */
+const LONGEST_PAUSE = 250;
+
+/** Keys and values to write; `null` deletes. */
+type Entries = [key: string, value: string | null][];
+
+/** A run of a live move. */
+export class Run {
+  readonly bucket: Bucket;
+  readonly file: JourneyFile;
+  /** The move, as this run owns it. */
+  journey: Journey;
+  /** The mark of this run. */
+  claim: Claim;
+  /** Number of records when it began. */
+  readonly total: number;
+  /** Number of entries written. */
+  written = 0;
+  attempts = 0;
+  reason: string | null = null;
+  #last = 0;
+  #phase: GrowPhase = "check";
+  #done = 0;
+  #reported = 0;
+  readonly #options: GrowOptions;
+  readonly #pace: number;
+
+  constructor(
+    { bucket, file, journey, claim, total }: Pick<
+      Run,
+      "bucket" | "file" | "journey" | "claim" | "total"
+    >,
+    options: GrowOptions,
+  ) {
+    this.bucket = bucket;
+    this.file = file;
+    this.journey = journey;
+    this.claim = claim;
+    this.total = total;
+    this.#options = options;
+    this.#pace = options.pace ?? 0.5;
+  }
+
+  /** The signal of the caller. */
+  get signal(): AbortSignal | undefined {
+    return this.#options.signal;
+  }
+
+  /** The sequence of the last write. */
+  get lastWrite(): number {
+    return this.#last;
+  }
+
+  /** Throws `aborted` if the caller's signal is aborted. */
+  check(): void {
+    refuseAborted(this.signal);
+  }
+
+  /** Begins a step. */
+  begin(phase: GrowPhase): void {
+    this.#phase = phase;
+    this.#done = 0;
+    this.#reported = 0;
+    this.report(0);
+  }
+
+  /** Reports that `done` records of the step are done, at most ten times a second. */
+  report(done: number = this.#done): void {
+    this.#done = done;
+    const now = performance.now();
+    if (this.#options.onProgress === undefined || now - this.#reported < 100) return;
+    this.#reported = now;
+    this.#options.onProgress({
+      phase: this.#phase,
+      done: Math.min(done, this.total),
+      total: this.total,
+      lag: this.#phase === "done" ? 0 : this.file.lag,
+      attempts: this.attempts,
+      reason: this.reason,
+    });
+  }
+
+  /** Writes entries that can wait: in batches, with pauses as long as the server takes for them. */
+  async write(entries: Entries): Promise<void> {
+    for (let from = 0; from < entries.length; from += BATCH) {
+      this.check();
+      const begun = performance.now();
+      await this.commit(entries.slice(from, from + BATCH), Date.now() + BATCH_MS);
+      const took = performance.now() - begun;
+      await pause(Math.min(LONGEST_PAUSE, took / this.#pace - took));
+    }
+  }
+
+  /** Writes entries at once, on the condition that the mark is this run's. */
+  async commit(entries: Entries, deadline: number): Promise<void> {
+    if (entries.length === 0) return;
+    const writes = entries.map(([key, value]): Write => ({ key, value }));
+    writes[0] = { ...writes[0]!, ...guardOf(this.claim.revision) };
+    try {
+      this.#last = await this.bucket.commit(writes, deadline, {
+        signal: this.signal,
+        alone: true,
+        onOpen: whenStuck(this.bucket),
+      });
+    } catch (error) {
+      throw error instanceof WrongRevision ? takenOver(error) : error;
+    }
+    this.written += entries.length;
+  }
+
+  /** Copies the oldest noted changes; returns how many. */
+  async round(): Promise<number> {
+    this.check();
+    const notes = this.file.notes(ROUND);
+    if (notes.length === 0) return 0;
+    const wanted = wantedOf(notes, this.file.get);
+    const deadline = Date.now() + BATCH_MS;
+    await this.commit(await missingIn(this.bucket, wanted, this.#last, deadline), deadline);
+    await this.file.drop(notes.at(-1)!.seq);
+    this.report();
+    return notes.length;
+  }
+
+  /** Copies changes until no more are left than one round takes. */
+  async catchUp(): Promise<void> {
+    while (await this.round() >= ROUND) { /* More came meanwhile. */ }
+  }
+
+  /**
+   * Copies the last changes of a frozen file and reads them back.
+   *
+   * @throws {StoreError} `unavailable`: they are too many for a pause; `mismatch`
+   */
+  async last(deadline: number): Promise<void> {
+    const notes = this.file.notes(ROUND + 1);
+    if (notes.length > ROUND) {
+      throw new StoreError("unavailable", `Switching: more than ${ROUND} changes are left to copy`);
+    }
+    const wanted = wantedOf(notes, this.file.get);
+    await this.commit(await missingIn(this.bucket, wanted, this.#last, deadline), deadline);
+    const different = await missingIn(this.bucket, wanted, this.#last, deadline);
+    if (different.length === 0) return;
+    throw new StoreError("mismatch", `Switching: ${different[0]![0]} was not stored as written`);
+  }
+}
