@@ -18,7 +18,6 @@ import {
   type ShrinkOptions,
   shrinkStore,
 } from "../../../mod.ts";
-import { FileFollower } from "../../../src/follower/follower.ts";
 import { isWrittenSince } from "../../../src/jetstream/log/fence.ts";
 import { readMarker, writeMarker } from "../../../src/jetstream/log/marker.ts";
 import { type TestServer, testServer } from "../../helpers/nats.ts";
@@ -277,8 +276,11 @@ test("a move is refused when the follower's file was damaged", async (at, it) =>
 });
 
 test("a move is refused when the follower has an alarm", async (at, it) => {
+  await it.store.addUser(person("bob"));
   await it.follower.whenExact();
-  (it.follower as FileFollower).acknowledged(1, 10);
+  await using raw = await rawBucket(server.url, at.nats.bucket);
+  await raw.api("PURGE", { filter: raw.bucket.subject(`users.${person("bob").signPub}`) });
+  while (it.follower.alarm === null) await pause(20);
   await assert.rejects(shrinkStore(it.store, { db: at.db, node: "n1" }), failure("corrupt"));
   assert.equal((await bucketOf(at)).takesWrites, true);
 });
