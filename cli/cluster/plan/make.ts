@@ -89,32 +89,9 @@ export async function makePlan(making: Making): Promise<Written[]> {
       ...await filesFor(base, self, authority, secret),
     });
   }
-  const first = await firstOf(settings, self, base.tls ? authority.cert : null);
-  const keys = await readFile(serviceKeysPath(settings), "utf8");
-  const now = Date.now();
   const written: Written[] = [];
   for (const it of others) {
-    const path = joinPath(out, it.name);
-    const front = {
-      ...it,
-      plan: plan.id,
-      cluster: plan.cluster,
-      createdAt: new Date(now).toISOString(),
-      expiresAt: new Date(now + life).toISOString(),
-    };
-    const text = await formatJoin(front, {
-      settings: plan.settings[it.name]!,
-      alone: aloneFor(base, it),
-      files: { [FILES.keys]: keys, ...await filesFor(base, it, authority, secret) },
-      needs: plan.needs,
-      first,
-    }, passphrase);
-    try {
-      await writeWhole(path, text, { replace: true });
-    } catch (error) {
-      throw toStoreError(error, `Writing ${path}`);
-    }
-    written.push({ name: it.name, path });
+    written.push(await writeJoin({ plan, base, authority, secret, out, passphrase, life }, it));
   }
   await writePlan(db, plan);
   await writeNode(db, {
@@ -127,6 +104,47 @@ export async function makePlan(making: Making): Promise<Written[]> {
     alone: aloneFor(base, self),
   });
   return written;
+}
+
+/** What `.join` files are made of. */
+export interface JoinMaking extends Pick<Making, "plan" | "out" | "passphrase" | "life"> {
+  /** The nodes and the settings of the first one. */
+  base: Base;
+  /** The authority of the cluster. */
+  authority: PemPair;
+  /** The route secret. */
+  secret: string;
+}
+
+/** Writes the `.join` file of a node, with certificates of its own. */
+export async function writeJoin(
+  { plan, base, authority, secret, out, passphrase, life }: JoinMaking,
+  node: PlannedNode,
+): Promise<Written> {
+  const { settings } = base;
+  const path = joinPath(out, node.name);
+  const now = Date.now();
+  const front = {
+    ...node,
+    plan: plan.id,
+    cluster: plan.cluster,
+    createdAt: new Date(now).toISOString(),
+    expiresAt: new Date(now + life).toISOString(),
+  };
+  const keys = await readFile(serviceKeysPath(settings), "utf8");
+  const text = await formatJoin(front, {
+    settings: plan.settings[node.name]!,
+    alone: aloneFor(base, node),
+    files: { [FILES.keys]: keys, ...await filesFor(base, node, authority, secret) },
+    needs: plan.needs,
+    first: await firstOf(settings, base.nodes[0]!, base.tls ? authority.cert : null),
+  }, passphrase);
+  try {
+    await writeWhole(path, text, { replace: true });
+  } catch (error) {
+    throw toStoreError(error, `Writing ${path}`);
+  }
+  return { name: node.name, path };
 }
 
 /** Returns the keys and certificates of one node. */

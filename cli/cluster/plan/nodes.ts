@@ -19,23 +19,7 @@ const MOST = 5;
  * @throws {UsageError} A name or an address is invalid or given twice, or the number does not fit
  */
 export function nodesOf(texts: readonly string[]): PlannedNode[] {
-  const nodes = texts.map((text) => {
-    const [name, address, ...more] = text.split("=");
-    if (address === undefined || more.length > 0) {
-      throw new UsageError(`${read.quote(text)} must be NAME=ADDRESS, such as n1=10.0.0.1`);
-    }
-    try {
-      // Not 0.0.0.0: others connect to it.
-      const host = read.address(address.replace(/^\[(.*)\]$/, "$1"));
-      if (host === "0.0.0.0" || host === "::") {
-        throw new read.BadValue("must be the address at which the other nodes reach it");
-      }
-      return { name: read.name(name!), address: host };
-    } catch (error) {
-      if (!(error instanceof read.BadValue)) throw error;
-      throw new UsageError(`${read.quote(text)}: the address or name ${error.message}`);
-    }
-  });
+  const nodes = texts.map(nodeOf);
   for (const key of ["name", "address"] as const) {
     const seen = new Map<string, PlannedNode>();
     for (const node of nodes) {
@@ -55,6 +39,29 @@ export function nodesOf(texts: readonly string[]): PlannedNode[] {
     );
   }
   return nodes;
+}
+
+/**
+ * Parses one node.
+ *
+ * @throws {UsageError} A name or an address is invalid
+ */
+export function nodeOf(text: string): PlannedNode {
+  const [name, address, ...more] = text.split("=");
+  if (address === undefined || more.length > 0) {
+    throw new UsageError(`${read.quote(text)} must be NAME=ADDRESS, such as n1=10.0.0.1`);
+  }
+  try {
+    // Not 0.0.0.0: others connect to it.
+    const host = read.address(address.replace(/^\[(.*)\]$/, "$1"));
+    if (host === "0.0.0.0" || host === "::") {
+      throw new read.BadValue("must be the address at which the other nodes reach it");
+    }
+    return { name: read.name(name!), address: host };
+  } catch (error) {
+    if (!(error instanceof read.BadValue)) throw error;
+    throw new UsageError(`${read.quote(text)}: the address or name ${error.message}`);
+  }
 }
 
 /** Formats an address and a port. */

@@ -1,5 +1,5 @@
 /**
- * `cluster plan|status|scale|remove|restart|import`
+ * `cluster plan|status|scale|remove|replace|restart|import`
  *
  * @module
  */
@@ -8,6 +8,7 @@ import { command, type CommandUnknownOpts, type Context } from "../../command.ts
 import { importCommand } from "./import.ts";
 import { planCommand } from "./plan.ts";
 import { removeCommand } from "./remove.ts";
+import { replaceCommand } from "./replace.ts";
 import { restartCommand } from "./restart.ts";
 import { scaleCommand } from "./scale.ts";
 import { statusCommand } from "./status.ts";
@@ -28,6 +29,7 @@ export function clusterCommand(context: Context): CommandUnknownOpts {
     .addCommand(statusCommand(context))
     .addCommand(scaleCommand(context))
     .addCommand(removeCommand(context))
+    .addCommand(replaceCommand(context))
     .addCommand(restartCommand(context))
     .addCommand(importCommand(context));
 }

@@ -4,11 +4,9 @@
  * @module
  */
 
-import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { isStoreError, StoreError } from "../../../src/core/errors.ts";
-import { copiesOf, findStream } from "../../../src/jetstream/cluster/copies.ts";
-import { manage } from "../../../src/jetstream/log/wire.ts";
+import { StoreError } from "../../../src/core/errors.ts";
+import { allCopies } from "../../cluster/copies.ts";
 import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import { print, printJson } from "../../terminal/output.ts";
@@ -65,11 +63,6 @@ export function removeCommand(context: Context): CommandUnknownOpts {
 }
 
 /**
- * Timeout in milliseconds for an answer of a stream's leader; without a leader there is no answer.
- */
-const ANSWER_MS = 5_000;
-
-/**
  * Checks that every stream has a current copy on another node: a removed node's copy is recreated
  * from the others, or empty if there are none.
  *
@@ -80,19 +73,9 @@ async function demandCopies(
   node: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const deadline = Date.now() + PATIENCE_MS;
-  const lost: string[] = [];
-  for (const stream of await namesOf(service, deadline, signal)) {
-    const info = await findStream(service, stream, Date.now() + ANSWER_MS, signal).catch(
-      (error) => {
-        if (isStoreError(error, "unavailable")) return "no answer" as const;
-        throw error;
-      },
-    );
-    const isElsewhere = info === null || (info !== "no answer" &&
-      copiesOf(info).some((it) => it.node !== node && it.current && it.reachable));
-    if (!isElsewhere) lost.push(stream);
-  }
+  const lost = (await allCopies(service, signal)).filter(({ copies }) =>
+    copies?.some((it) => it.node !== node && it.current && it.reachable) !== true
+  ).map(({ stream }) => stream);
   if (lost.length === 0) return;
   throw new StoreError(
     "refused",
@@ -101,16 +84,4 @@ async function demandCopies(
     } on another node; start ${node} ` +
       "again and run cluster scale first, or use --force to lose these streams",
   );
-}
-
-/**
- * Lists all streams of the account; the cluster's leader knows them even if they have no leader.
- */
-function namesOf(
-  service: NatsConnection,
-  deadline: number,
-  signal: AbortSignal,
-): Promise<string[]> {
-  const list = (jsm: JetStreamManager) => Array.fromAsync(jsm.streams.names());
-  return manage(service, "List streams", list, { deadline, signal });
 }

@@ -10,7 +10,7 @@ import { EXIT } from "../../terminal/failure.ts";
 import { print, printJson } from "../../terminal/output.ts";
 import { reach } from "./connect.ts";
 import { withCluster } from "./flags.ts";
-import { render } from "./render.ts";
+import { render } from "../../cluster/render.ts";
 import { fullStatus } from "../../cluster/status.ts";
 
 /** Between two looks of `--watch`. */

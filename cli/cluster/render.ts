@@ -4,8 +4,8 @@
  * @module
  */
 
-import { printable } from "../../terminal/output.ts";
-import type { ClusterNode, ClusterStatus } from "../../../src/core/operations.ts";
+import { printable } from "../terminal/output.ts";
+import type { ClusterNode, ClusterStatus } from "../../src/core/operations.ts";
 
 /** Formats a status as lines. */
 export function render(status: ClusterStatus): string[] {
