@@ -92,21 +92,33 @@ function markOf(storeId: string, { id, attempt, generation, startedAt }: Journey
   return { ...state, startedAt, generation, journey: id, attempt };
 }
 
-/** Marks the target as in progress by this run. Writers that were stopped at the server may write again. */
+/**
+ * Marks the target as in progress by this run. Writers that were stopped at the server may write again.
+ *
+ * @throws {StoreError} `refused`: it has other contents; `conflict`: another run has taken over
+ */
 export async function claimTarget(
   bucket: Bucket,
   { storeId, journey, generation }: Mover & { journey: Journey },
   signal: AbortSignal | undefined,
 ): Promise<Claim> {
-  const found = await judgeTarget(bucket, { storeId, journey, generation }, signal);
   const marker = markOf(storeId, journey);
   // Stores of this process that have the bucket open expect the marks of this move.
   bucket.mark.own(journey.id);
-  const revision = found.isFresh
-    ? await claimBucket(bucket, marker, found, soon())
-    : await writeMarker(bucket, marker, found.read.revision, soon());
-  await openAgain(bucket);
-  return { marker, revision };
+  for (;;) {
+    const found = await judgeTarget(bucket, { storeId, journey, generation }, signal);
+    refuseLater(bucket, found.read.marker, journey);
+    try {
+      const revision = found.isFresh
+        ? await claimBucket(bucket, marker, found, soon())
+        : await writeMarker(bucket, marker, found.read.revision, soon());
+      await openAgain(bucket);
+      return { marker, revision };
+    } catch (error) {
+      // An earlier run of this move was faster; it stops when it sees this one's mark.
+      if (!isStoreError(error, "conflict")) throw error;
+    }
+  }
 }
 
 /** Completes the move: the point of no return. If this rejects, the outcome is not known. */
@@ -148,7 +160,8 @@ export async function settle(
     try {
       const { marker, revision } = await readMarker(own, Date.now() + ANSWER_MS);
       if (isForward(marker, journey)) return { moved: true, revision };
-      refuseOther(own, marker, journey);
+      if (marker !== null && marker.journey !== journey.id) throw takenOver(own);
+      refuseLater(own, marker, journey);
       const next = markOf(file.storeId, journey);
       const written = await writeMarker(own, next, revision, Date.now() + ANSWER_MS);
       return { moved: false, journey, claim: { marker: next, revision: written } };
@@ -184,9 +197,12 @@ function isForward(marker: Marker | null, { id, generation }: Journey): boolean 
     (marker.generation ?? 0) > generation;
 }
 
-function refuseOther(bucket: Bucket, marker: Marker | null, { id, attempt }: Journey): void {
-  if (marker === null || marker.journey === id && (marker.attempt ?? 0) <= attempt) return;
-  throw new StoreError("conflict", `Moving to bucket ${bucket.name}: another run has taken over`, {
+function refuseLater(bucket: Bucket, marker: Marker | null, { id, attempt }: Journey): void {
+  if (marker?.journey === id && (marker.attempt ?? 0) > attempt) throw takenOver(bucket);
+}
+
+function takenOver({ name }: Bucket): StoreError {
+  return new StoreError("conflict", `Moving to bucket ${name}: another run has taken over`, {
     field: "journey",
   });
 }
