@@ -10,6 +10,7 @@ import {
 } from "node:fs";
 import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
+import { resolveHere } from "../../../cli/settings/here.ts";
 import { readNode } from "../../../cli/settings/node.ts";
 import { parseJoin } from "../../../cli/cluster/plan/join_file.ts";
 import { Kvm } from "@nats-io/kv";
@@ -110,7 +111,10 @@ Deno.test("join writes settings and keys in place, and says how to start", () =>
     assert.deepEqual([node.name, node.state], ["n2", "clustered"]);
     assert.equal(node.settings.routeTlsKey, `${own}/cluster/route.key`);
     // The unit of docs/deploy names the directory of a server that is alone.
-    assert.equal(node.alone.natsStore, `${own}/jetstream`);
+    const unit = { UNIBUS_DB: `${own}/unibus.db`, UNIBUS_NATS_STORE: `${own}/jetstream` };
+    const { settings } = await resolveHere({ flags: {}, env: unit, file: null });
+    assert.equal(settings.natsStore, `${own}/jetstream.cluster`);
+    assert.equal(settings.storeDir, `${own}/blobs`);
     // A node is no place to plan from, nor for another node.
     const plan = await cli(["cluster", "plan", "a=127.0.0.1", "b=127.0.0.2", "c=127.0.0.3"], {
       env: { UNIBUS_DB: `${own}/unibus.db` },
