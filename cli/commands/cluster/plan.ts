@@ -93,13 +93,13 @@ export function planCommand(context: Context): CommandUnknownOpts {
     if (findings.some((it) => it.level === "problem")) {
       return await refuse(context, flags, findings);
     }
-    const passphrase = await passphraseOf(context, flags, { twice: true });
     const { joinPath, makePlan, refuseOther } = await import("../../cluster/plan/make.ts");
     const paths = plan.nodes.slice(1).map(({ name }) => joinPath(flags.out, name));
     await Promise.all(paths.map(refuseOther));
     const isDry = flags.dryRun === true;
     if (!isDry) {
       const { out, expires: life } = flags;
+      const passphrase = await passphraseOf(context, flags, { twice: true });
       await makePlan({ plan, base, isKept, node, out, passphrase, life });
     }
     await show(context, flags, { plan, isKept, isDry, findings, paths });

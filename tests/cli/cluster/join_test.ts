@@ -115,6 +115,23 @@ Deno.test("join writes settings and keys in place, and says how to start", () =>
     const { settings } = await resolveHere({ flags: {}, env: unit, file: null });
     assert.equal(settings.natsStore, `${own}/jetstream.cluster`);
     assert.equal(settings.storeDir, `${own}/blobs`);
+    // What the machine has of its own must not contradict it.
+    writeFileSync(`${dir}/own.toml`, 'serverName = "n9"');
+    for (
+      const [flags, env] of [
+        [["--config", `${dir}/own.toml`], {}],
+        [[], { UNIBUS_CONFIG: `${dir}/own.toml` }],
+      ] as const
+    ) {
+      const args = ["join", `${dir}/n3.join`, "--dir", `${dir}/n3`, "--no-start", ...flags];
+      const contradicted = await cli(args, { env: { ...n1.env, UNIBUS_CONFIG: "", ...env } });
+      assert.equal(contradicted.code, 2);
+      assert.match(
+        contradicted.stderr,
+        /serverName in the --config file is "n9", but this machine/,
+      );
+    }
+    assert.ok(!existsSync(`${dir}/n3`));
     // A node is no place to plan from, nor for another node.
     const plan = await cli(["cluster", "plan", "a=127.0.0.1", "b=127.0.0.2", "c=127.0.0.3"], {
       env: { UNIBUS_DB: `${own}/unibus.db` },
