@@ -19,7 +19,7 @@ import { absolute } from "../sqlite/file/file.ts";
 import { FileSearch } from "../sqlite/search/mod.ts";
 import { follow } from "./follow.ts";
 import type { Parts } from "./parts.ts";
-import { type Opened, Plane } from "./renew/plane.ts";
+import { isFollowing, type Opened, Plane } from "./renew/plane.ts";
 import type { Follower } from "./types.ts";
 import { damagedFile } from "./watch/degraded.ts";
 
@@ -125,8 +125,7 @@ export async function openFollowed(options: FollowedOptions): Promise<Followed> 
   const store = storeOf(first.backend, options);
   plane.begin(first, switchOf(store));
   isOpen = true;
-  const { alarm, degraded } = plane.state();
-  if (alarm !== null || degraded?.field === "file") plane.renewAfter(path, false);
+  if (!isFollowing(plane)) plane.renewAfter(path, false);
   return { store, follower: plane };
 }
 

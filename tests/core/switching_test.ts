@@ -98,6 +98,26 @@ Deno.test("hold() waits for the writes in progress, and gives up after its patie
     at.release();
   }));
 
+Deno.test("A switch while hold() waits: the former is closed, and hold() learns that the writes have ended", () =>
+  withTwo(async ({ store, next, at }) => {
+    const gate = Promise.withResolvers<void>();
+    async function* slow(): AsyncGenerator<StoreRecord> {
+      await gate.promise;
+      yield* [];
+    }
+    const former = at.current;
+    const restoring = store.restore(slow(), { replace: true });
+    const holding = at.hold();
+    const closed = at.replace(switchOf(next).take());
+    assert.ok(await isPending(closed));
+    gate.resolve();
+    await restoring;
+    await holding;
+    await closed;
+    await failsWith("unavailable", () => former.getUser(old), /not open/);
+    at.release();
+  }));
+
 Deno.test("Calls held for 5 s are unavailable; closing the store ends them at once", () =>
   withTwo(async ({ store, at }) => {
     await at.hold();

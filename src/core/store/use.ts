@@ -15,7 +15,7 @@ export class Use {
   #calls = 0;
   #writes = 0;
   /** Called when a call has ended. */
-  #onEnd: (() => void) | null = null;
+  readonly #onEnd = new Set<() => void>();
   #closing: Promise<void> | null = null;
 
   constructor(backend: Backend) {
@@ -27,7 +27,7 @@ export class Use {
     const end = () => {
       this.#calls--;
       if (writes) this.#writes--;
-      this.#onEnd?.();
+      for (const onEnd of this.#onEnd) onEnd();
     };
     this.#calls++;
     if (writes) this.#writes++;
@@ -49,7 +49,8 @@ export class Use {
   async whenWritten(patience: number): Promise<void> {
     if (this.#writes === 0) return;
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#onEnd = () => this.#writes === 0 && resolve();
+    const onEnd = () => this.#writes === 0 && resolve();
+    this.#onEnd.add(onEnd);
     try {
       await within(patience, promise, () => {
         throw new StoreError(
@@ -58,7 +59,7 @@ export class Use {
         );
       });
     } finally {
-      this.#onEnd = null;
+      this.#onEnd.delete(onEnd);
     }
   }
 
@@ -66,7 +67,7 @@ export class Use {
   closeLater(): Promise<void> {
     if (this.#calls === 0) return this.close();
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#onEnd = () => this.#calls === 0 && resolve();
+    this.#onEnd.add(() => this.#calls === 0 && resolve());
     return promise.then(() => this.close());
   }
 

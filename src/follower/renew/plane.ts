@@ -102,20 +102,28 @@ export class Plane implements Follower {
     const { signal } = this.#ending;
     while (!signal.aborted) {
       const next = settled.look() ? await this.#open(signal).catch(() => null) : null;
-      if (next !== null) return await this.#replace(next);
+      if (next !== null) {
+        // Moved elsewhere meanwhile.
+        const isOver = this.#store.current !== this.#now.backend;
+        if (!isOver && !signal.aborted && isFollowing(next.follower)) return this.#replace(next);
+        await next.backend.close();
+        if (isOver) return;
+      }
       await pause(LOOK, signal).catch(() => {});
     }
   }
 
-  async #replace(next: Opened): Promise<void> {
-    // Closed, or moved elsewhere meanwhile.
-    if (this.#ending.signal.aborted || this.#store.current !== this.#now.backend) {
-      return await next.backend.close();
-    }
+  #replace(next: Opened): void {
     this.#now = next;
     this.#alarm = null;
-    const replaced = this.#store.replace(next.backend);
+    // Calls of the former one may take long; the store closes it at the latest.
+    this.#store.replace(next.backend).catch(() => {});
     this.#onRenewed();
-    await replaced.catch(() => {});
   }
+}
+
+/** Whether a follower has neither an alarm nor a damaged file, which end it. */
+export function isFollowing(follower: Follower): boolean {
+  const { alarm, degraded } = follower.state();
+  return alarm === null && degraded?.field !== "file";
 }

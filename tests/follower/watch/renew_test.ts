@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
-import { openJetStream, promoteFollower, type StoreError } from "../../../mod.ts";
-import { openFollowed } from "../../../src/follower/open.ts";
+import { existsSync } from "node:fs";
+import { openJetStream, promoteFollower } from "../../../mod.ts";
 import { setAside } from "../../../src/follower/repair/accept.ts";
-import { repairStream } from "../../../src/follower/repair/repair.ts";
-import { testServer } from "../../helpers/nats.ts";
 import { failsWith, inDir, person } from "../../helpers/sqlite.ts";
 import { keepDisk, rawBucket } from "../kit.ts";
+import { makeAgain, repaired, served } from "./kit.ts";
 
 /** The mark of a move that raised the generation to 3. */
 const MARK = JSON.stringify({
@@ -16,65 +15,6 @@ const MARK = JSON.stringify({
   startedAt: "2026-01-01T00:00:00.000Z",
   generation: 3,
 });
-
-/** A server, and stores with a follower each that tell of alarms and of their ends. */
-async function served() {
-  const server = await testServer();
-  const nats = { servers: server.url };
-  await using store = await openJetStream(nats);
-  await store.addUser({ ...person("ada"), role: "admin" });
-  await store.addUser(person("bob"));
-  await store.revokeUser(person("bob").signPub);
-  return {
-    server,
-    nats,
-    open: async (path: string) => {
-      const alarmed = Promise.withResolvers<StoreError>();
-      const renewed = Promise.withResolvers<void>();
-      const { store, follower } = await openFollowed({
-        ...nats,
-        follower: path,
-        onAlarm: alarmed.resolve,
-        onRenewed: renewed.resolve,
-      });
-      await follower.whenExact();
-      return {
-        store,
-        follower,
-        alarmed: alarmed.promise,
-        renewed: renewed.promise,
-        admits: async () => [
-          await store.isAuthorized(person("ada").signPub),
-          await store.isAuthorized(person("bob").signPub),
-        ],
-        [Symbol.asyncDispose]: () => store.close(),
-      };
-    },
-    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
-  };
-}
-
-/** Repairs as soon as those who had an alarm have let go of the file. */
-async function repaired(db: string, nats: { servers: string }): Promise<void> {
-  for (;;) {
-    try {
-      await repairStream({ db, nats });
-      return;
-    } catch (error) {
-      if (!/another process|in use/.test(String(error))) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-}
-
-/** Deletes a bucket and makes an empty one. */
-async function makeAgain(servers: string): Promise<void> {
-  {
-    await using raw = await rawBucket(servers);
-    await raw.api("DELETE");
-  }
-  await (await openJetStream({ servers })).close();
-}
 
 Deno.test("a store answers again when its bucket was written back, with the generation it had", () =>
   inDir(async (dir) => {
@@ -125,6 +65,44 @@ Deno.test("a store answers again when the stream was taken as it is", () =>
     assert.equal(await at.store.isAuthorized(person("eve").signPub), false);
     // It follows, and would notice again.
     assert.equal((await at.follower.whenExact()).role, "apply");
+  }));
+
+Deno.test("a store that opens shut answers after a repair; one that does not open looks no more", () =>
+  inDir(async (dir) => {
+    await using it = await served();
+    const db = `${dir}/f.db`;
+    await (await it.open(db)).store.close();
+    await makeAgain(it.server.url);
+    await failsWith("corrupt", () => it.open(db));
+    {
+      await using at = await it.open(db, true);
+      assert.deepEqual(await at.admits(), [false, false]);
+      assert.equal(at.follower.alarm?.field, "stream");
+      await repaired(db, it.nats);
+      await at.renewed;
+      assert.deepEqual(await at.admits(), [true, false]);
+    }
+    await makeAgain(it.server.url);
+    await failsWith("corrupt", () => it.open(db));
+    setAside(db);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    assert.equal(existsSync(db), false);
+  }));
+
+Deno.test("a store that opens shut beside a damaged file answers when it was renamed", () =>
+  inDir(async (dir) => {
+    await using it = await served();
+    const db = `${dir}/f.db`;
+    await (await it.open(db)).store.close();
+    await Deno.writeFile(db, new Uint8Array(8192).fill(0xa5));
+    await using at = await it.open(db, true);
+    const { role, exact, position, alarm } = at.follower.state();
+    assert.deepEqual([role, exact, position, alarm?.field], ["read", false, 0, "file"]);
+    assert.deepEqual(await at.admits(), [false, false]);
+    setAside(db);
+    await at.renewed;
+    assert.deepEqual(await at.admits(), [true, false]);
+    await at.follower.whenExact();
   }));
 
 Deno.test("two stores with one file answer again after one repair, and one of them applies", () =>
