@@ -8,11 +8,13 @@ import assert from "node:assert/strict";
 import { openJetStream } from "../../mod.ts";
 import type { AccessChange } from "../../src/core/model.ts";
 import { type Part } from "../../src/jetstream/log/feed.ts";
-import { memberKey, roomKey } from "../../src/jetstream/records/keys.ts";
+import { memberKey, roomKey, userKey } from "../../src/jetstream/records/keys.ts";
 import { encodeMember, encodeRoom } from "../../src/jetstream/records/values.ts";
 import { View } from "../../src/jetstream/cache/view.ts";
 import { eventually, hexKey, newMembers, newRoom } from "../conformance/kit/kit.ts";
+import { rawBucket } from "../follower/kit.ts";
 import { testServer } from "../helpers/nats.ts";
+import { person } from "../helpers/sqlite.ts";
 import { tampered } from "./tamper.ts";
 
 const encoder = new TextEncoder();
@@ -143,6 +145,62 @@ Deno.test("view: a large change that claims a room again and again is told of on
   assert.equal(view.isHidden("r"), false);
   assert.equal(told.length, 5);
 });
+
+Deno.test("view: an invalid member is none, and an invalid room is hidden until it is valid again", () => {
+  const { view, told, take, member, has } = loaded();
+  take(roomKey("r"), 1, encodeRoom(room), null);
+  member(ada, 2, null);
+  member(bob, 3, null);
+  told.length = 0;
+  for (const [i, bad] of ["{}", "not JSON", '"v":1'].entries()) {
+    take(memberKey("r", ada), 4 + i, bad, null);
+    assert.deepEqual([has(ada, bob), view.sizes.get("r")], [[false, true], 1]);
+  }
+  assert.deepEqual(told, Array(3).fill({ endpoint: ada }));
+  member(ada, 7, null);
+  assert.deepEqual([has(ada), view.sizes.get("r")], [[true], 2]);
+  told.length = 0;
+  take(roomKey("r"), 8, "{}", null);
+  take(roomKey("r"), 9, "not JSON", null);
+  assert.deepEqual([view.isHidden("r"), told], [true, [{ roomId: "r" }]]);
+  take(roomKey("r"), 10, encodeRoom({ ...room, epoch: 2 }), null);
+  assert.deepEqual([view.isHidden("r"), told.length], [false, 2]);
+  take(roomKey("r"), 11, "{}", null);
+  take(roomKey("r"), 12, null, null);
+  assert.equal(view.isHidden("r"), false);
+});
+
+Deno.test("view: a record of a newer version ends it, because it may take access away", () => {
+  const { take } = loaded();
+  for (const key of [memberKey("r", ada), roomKey("r"), userKey(ada)]) {
+    assert.throws(() => take(key, 1, '{"v":2}', null), { code: "unsupported" });
+  }
+});
+
+for (const what of ["user", "member", "room"] as const) {
+  Deno.test(`an invalid ${what} in the bucket keeps nobody else from being admitted from memory`, async () => {
+    await using server = await testServer();
+    await using store = await openJetStream({ servers: server.url });
+    await using raw = await rawBucket(server.url);
+    const { signPub } = await store.addUser({ ...person("ada"), role: "admin" });
+    await store.createRoom(newRoom("r", { encrypted: false, members: newMembers(2) }));
+    const key = { user: userKey(eve), member: memberKey("r", eve), room: roomKey("r") }[what];
+    // Before it is loaded, and after.
+    await raw.put(key, "{}");
+    await eventually("loaded", async () => (await store.health()).ok);
+    const told: AccessChange[] = [];
+    const unwatch = store.watchAccess((it) => told.push(it));
+    await raw.put(key, "not JSON");
+    await store.addUser(person("bob"));
+    assert.equal(await store.isAuthorized(signPub), true);
+    // A feed that ended would be said to have missed anything.
+    const isTold = () => told.some((it) => it.endpoint === person("bob").signPub);
+    await eventually("told", () => Promise.resolve(isTold()));
+    assert.deepEqual(told.filter((it) => Object.keys(it).length === 0), []);
+    assert.equal((await store.health()).ok, true);
+    unwatch();
+  });
+}
 
 Deno.test("getMember() of another handle shows all of a transaction or nothing, however it is delivered", async () => {
   await using server = await testServer();

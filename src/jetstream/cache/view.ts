@@ -59,7 +59,7 @@ export class View {
   #index = 0;
   /** Missing parts of batches. */
   readonly #gaps = new Gaps();
-  /** Rooms with a large change in progress, and whether readers see them meanwhile. */
+  /** Rooms with a large change in progress or an invalid record, and whether readers see them. */
   readonly #claims = new Map<string, boolean>();
 
   readonly #maxMembers: number;
@@ -86,7 +86,7 @@ export class View {
     return this.freshAt !== -Infinity;
   }
 
-  /** Reports whether a large change in progress hides the room from readers. */
+  /** Reports whether a large change in progress, or an invalid record, hides the room from readers. */
   isHidden(roomId: string): boolean {
     return this.#claims.get(roomId) === false;
   }
@@ -183,7 +183,8 @@ export class View {
     switch (parsed?.space) {
       case "users": {
         const { signPub } = parsed;
-        this.#setUser(signPub, gone ? null : readUser(entry, signPub));
+        const user = gone ? null : readable(() => decodeUser(entry.key, signPub, entry.data));
+        this.#setUser(signPub, user);
         return { endpoint: signPub };
       }
       case "members":
@@ -204,11 +205,12 @@ export class View {
   #setMember({ room, endpoint }: { room: string; endpoint: string }, entry: Entry | null): void {
     if (this.members === null) return;
     const id = endpoint + room;
-    if (entry === null) {
+    const member = entry && readable(() => decodeMember(entry.key, room, endpoint, entry.data));
+    if (member === null) {
       if (this.members.delete(id)) this.#resize(room, -1);
     } else {
       if (!this.members.has(id)) this.#resize(room, 1);
-      this.members.set(id, decodeMember(entry.key, room, endpoint, entry.data));
+      this.members.set(id, member);
       if (this.members.size > this.#maxMembers) this.members = null;
     }
   }
@@ -220,10 +222,11 @@ export class View {
   }
 
   #setRoom(id: string, entry: Entry | null): AccessChange | null {
-    const stored = entry && decodeRoom(entry.key, id, entry.data);
+    const stored = entry && readable(() => decodeRoom(entry.key, id, entry.data));
     const claim = this.#claims.get(id);
-    if (stored !== null && stored.pending !== null) {
-      const visible = isVisible(stored);
+    if (entry !== null && (stored === null || stored.pending !== null)) {
+      // Nobody is a member of a room that cannot be read.
+      const visible = stored !== null && isVisible(stored);
       this.#claims.set(id, visible);
       // A large change renews its claim with each batch.
       return visible === claim ? null : { roomId: id };
@@ -242,10 +245,10 @@ export class View {
   }
 }
 
-/** Reads a user; one that another program wrote invalidly is none, and does not end the feed. */
-function readUser({ key, data }: Entry, signPub: string): User | null {
+/** Decodes a record; one that another program wrote invalidly is none, and does not end the feed. */
+function readable<T>(decode: () => T): T | null {
   try {
-    return decodeUser(key, signPub, data);
+    return decode();
   } catch (error) {
     if (isStoreError(error, "corrupt")) return null;
     throw error;
