@@ -12,6 +12,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { DatabaseSync } from "node:sqlite";
 import { Kvm } from "@nats-io/kv";
 import {
+  callOffShrink,
   migrateKvToSqlite,
   openJetStream,
   openSqlite,
@@ -176,6 +177,27 @@ test(
     });
     assert.equal(report.attempts, 2);
     assert.equal(await whoServes(at, [ada.signPub, person("bob").signPub]), "file");
+  },
+);
+
+test(
+  "a move that another run took over is not made, and leaves the writers to that run",
+  async (at, { store }) => {
+    await using raw = await rawBucket(server.url, at.nats.bucket);
+    const other = { journey: "0".repeat(32), node: "n1", at: "later" };
+    const takeOver = async () => {
+      const { marker, revision } = await readMarker(raw.bucket, soon());
+      await writeMarker(raw.bucket, { ...marker!, shrink: other }, revision, soon());
+    };
+    const blobs = { copy: async () => {}, freeze: takeOver, thaw: async () => {} };
+    const move = shrinkStore(store, { db: at.db, node: "n1", blobs, patience: 5000 });
+    await assert.rejects(move, failure("conflict"));
+    assert.equal(store.backend, "jetstream");
+    assert.equal(roleIn(at.db), null);
+    const { mark, takesWrites } = await bucketOf(at);
+    assert.deepEqual([mark!.shrink, takesWrites], [other, false]);
+    assert.equal(await callOffShrink(at.nats), true);
+    await store.addUser(person("bob"));
   },
 );
 
