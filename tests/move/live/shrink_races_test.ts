@@ -223,8 +223,8 @@ test("a move is called off by its signal, up to the mark", async (at, { store })
   assert.equal(store.backend, "sqlite");
 });
 
-for (const seconds of [2, 13]) {
-  Deno.test(`a server that stands still for ${seconds} s when the mark is sent: one side has the control plane`, async () => {
+for (const [step, seconds] of [["mark", 2], ["mark", 13], ["begin", 13]] as const) {
+  Deno.test(`a server that stands still for ${seconds} s before the step ${step}: one side has the control plane`, async () => {
     await using own = await testServer();
     await withPlace(own.url, async (at) => {
       await using it = await open(at);
@@ -234,7 +234,7 @@ for (const seconds of [2, 13]) {
         db: at.db,
         node: "n1",
         onProgress({ phase }) {
-          if (phase !== "mark" || stood) return;
+          if (phase !== step || stood) return;
           stood = true;
           process.kill(own.pid, "SIGSTOP");
           setTimeout(() => process.kill(own.pid, "SIGCONT"), seconds * 1000);

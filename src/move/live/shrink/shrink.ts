@@ -106,15 +106,15 @@ export async function shrinkStore(store: Store, options: ShrinkOptions): Promise
     onPhase("begin");
     // Another one for each attempt: what an earlier one sent is never taken for it.
     const journey = report.journey = randomBytes(16).toString("hex");
-    const announced = await announce(
-      bucket,
-      { journey, node, at: new Date().toISOString() },
-      storeId,
-    );
-    const begun = performance.now();
-    const { generation } = report;
-    const parts = { to, bucket, follower, db, generation, options, onPhase };
     try {
+      const announced = await announce(
+        bucket,
+        { journey, node, at: new Date().toISOString() },
+        storeId,
+      );
+      const begun = performance.now();
+      const { generation } = report;
+      const parts = { to, bucket, follower, db, generation, options, onPhase };
       const moved = await leaveBucket(parts, announced);
       report.position = moved.position;
       report.digest = moved.digest;
