@@ -196,14 +196,11 @@ export function flip(
       setMeta(db, JOURNEY, null);
       setMeta(db, LEFT, null);
       if (storeId !== undefined) setMeta(db, "store_id", storeId);
-      run(db, "DELETE FROM follower");
+      // What else a follower knew may be large; whoever opens the file as a primary removes it.
+      for (const name of ["", "_pending", "_quarantine"]) run(db, `DELETE FROM follower${name}`);
       forgetKept(db);
       return rooms.map(({ room_id }) => String(room_id));
     });
-    // What a follower knew is of no use; whoever opens the file next needs none of it to be gone.
-    for (const name of ["entries", "others", "pending", "quarantine"]) {
-      run(db, `DELETE FROM follower_${name}`);
-    }
     value(db, "PRAGMA wal_checkpoint(TRUNCATE)");
     return undone;
   } catch (error) {

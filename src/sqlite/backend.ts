@@ -49,6 +49,7 @@ import { MEMORY, transaction } from "./file/connect.ts";
 import { toStoreError } from "./file/errors.ts";
 import { type FileOptions, openDatabase } from "./file/file.ts";
 import { checkUse, fileIdentity } from "./health.ts";
+import { clearRemains } from "./remains.ts";
 import { restoreRecords } from "./restore.ts";
 import { asArrays, columnsOf, insertSql, type Row, type Table, TABLES } from "./rows.ts";
 import { FileSearch } from "./search/mod.ts";
@@ -143,6 +144,7 @@ export class SqliteBackend implements Backend {
   readonly #guard: Guard | null;
   /** Ends the streams and restores that are running on separate connections. */
   readonly #endings = new Set<Ending>();
+  readonly #endClearing: () => void;
   readonly #listeners = new AccessListeners(() =>
     // A database in memory has no other connections.
     this.#path === MEMORY ? () => {} : watchCommits(this.#db, () => this.#listeners.emit({}))
@@ -158,8 +160,7 @@ export class SqliteBackend implements Backend {
     this.generation = readRole(db).generation;
     this.#identity = fileIdentity(path);
     this.#authorized = this.#prepare(SQL.authorized);
-    const { readOnly = false } = options;
-    const { own } = this.#place();
+    const { own, readOnly, busyTimeout } = this.#place();
     // No other connection can change what the file is.
     const guard = own === null ? new Guard(db, path) : null;
     this.#guard = guard;
@@ -169,6 +170,7 @@ export class SqliteBackend implements Backend {
       readOnly,
       ...guard && { before: async () => await guard.requireHere(`Searching ${path}`) },
     });
+    this.#endClearing = own === null && !readOnly ? clearRemains(db, busyTimeout) : () => {};
   }
 
   createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
@@ -472,6 +474,7 @@ export class SqliteBackend implements Backend {
     if (closing !== null) await closing;
     await this.#settle(`Closing ${this.#path}`, () => {
       this.#listeners.clear();
+      this.#endClearing();
       for (const end of [...this.#endings]) end();
       this.#statements.clear();
       if (this.#db.isOpen) this.#db.close();
