@@ -19,12 +19,12 @@ import {
   ReplayPolicy,
 } from "@nats-io/jetstream";
 import { createInbox, type Msg, nanos, nuid, type Subscription } from "@nats-io/transport-node";
-import { within } from "../../core/async/wait.ts";
+import { orAbort, within } from "../../core/async/wait.ts";
 import { StoreError } from "../../core/errors.ts";
 import type { Bucket, Entry } from "./bucket.ts";
 import { isWrittenSince } from "./fence.ts";
 import { FENCE_KEY, MARKER_KEY } from "../records/keys.ts";
-import { CHANGE_TIMEOUT, manage, publish, subscribe, Transient, wait } from "./wire.ts";
+import { aborted, CHANGE_TIMEOUT, manage, publish, subscribe, Transient, wait } from "./wire.ts";
 
 /** Options of a feed. */
 export interface FeedOptions {
@@ -61,8 +61,8 @@ export interface FeedOptions {
 /** Milliseconds that a busy server may need for a large stream before it sends the first or next message. */
 const LONGEST = 30_000;
 /**
- * The same for a scan of everything, while the leader answers: after large deletions a server may take
- * longer than that to its first message.
+ * The same for creating a consumer, and for a scan of everything while the leader answers: after large
+ * deletions a server may take longer than that to its first message.
  */
 const LONGEST_WHOLE = 120_000;
 /** Milliseconds without a message after which a consumer is replaced while messages are waiting. */
@@ -94,6 +94,11 @@ export interface Part {
   /** Whether it is the last. */
   last: boolean;
 }
+
+/** Whether a request was not answered because the server is busy, so that it is asked again. */
+type IsBusy = (error: unknown) => Promise<boolean>;
+
+const NEVER: IsBusy = () => Promise.resolve(false);
 
 /** A running feed. */
 export class Feed {
@@ -179,22 +184,25 @@ export class Feed {
     this.#drop();
   }
 
-  /** Creates the consumer; as long as the server is there, it gets more time with each try. */
+  /** Creates the consumer; as long as the server is there, it gets more time. */
   async #beginPatiently(): Promise<number> {
-    const end = Date.now() + LONGEST;
+    const { isClustered } = this.#bucket;
+    const end = Date.now() + LONGEST_WHOLE;
+    const isBusy: IsBusy = async (error) =>
+      !this.#stopped && Date.now() < end && isUnanswered(error) &&
+      await isAlive(this.#bucket, this.#timeout);
     for (let timeout = this.#timeout;; timeout *= 2) {
       try {
-        return await this.#begin(timeout);
+        return await this.#begin(timeout, isClustered ? NEVER : isBusy);
       } catch (error) {
-        const isOver = this.#stopped || Date.now() >= end;
-        if (isOver || !isUnanswered(error) || !await isAlive(this.#bucket, this.#timeout)) {
-          throw error;
-        }
+        // In a cluster a new one may be placed on a server that is less busy.
+        if (!isClustered || !await isBusy(error)) throw error;
+        this.#drop();
       }
     }
   }
 
-  async #begin(timeout: number): Promise<number> {
+  async #begin(timeout: number, isBusy = NEVER): Promise<number> {
     const { pattern, piece } = this.#options;
     const bucket = this.#bucket;
     const inbox = createInbox();
@@ -227,7 +235,7 @@ export class Feed {
       filter_subject: bucket.subject(pattern),
     };
     try {
-      const info = await this.#create(config, Date.now() + timeout);
+      const info = await this.#create(config, timeout, isBusy);
       if (piece !== undefined && sub === this.#sub) this.#ask(inbox, piece);
       if (this.#delivered === 0) this.#pending = info.num_pending;
       this.#heard = Date.now();
@@ -239,22 +247,41 @@ export class Feed {
   }
 
   /** Creates the consumer, again until it reads the replica of the wanted server. */
-  async #create(config: Partial<ConsumerConfig>, deadline: number): Promise<ConsumerInfo> {
-    const { nc, stream } = this.#bucket;
+  async #create(
+    config: Partial<ConsumerConfig>,
+    timeout: number,
+    isBusy: IsBusy,
+  ): Promise<ConsumerInfo> {
+    const { stream } = this.#bucket;
     const { server } = this.#options;
+    const deadline = Date.now() + timeout;
     for (;;) {
       const name = this.#consumer = FEED_PREFIX + nuid.next();
-      const info = await manage(
-        nc,
-        `Create a consumer on ${stream}`,
-        (jsm) => jsm.consumers.add(stream, { ...config, name }),
-        { deadline, tryTimeout: CHANGE_TIMEOUT },
-      );
+      const info = await this.#add({ ...config, name }, timeout, isBusy);
       // A consumer with one replica is where its leader is.
       if (server === undefined || this.#stopped || info.cluster?.leader === server) return info;
       this.#remove();
       if (Date.now() >= deadline) {
         throw new StoreError("unavailable", `No consumer on ${stream} was placed on ${server}`);
+      }
+    }
+  }
+
+  /** Asks for one consumer, again while the server is busy: another one would wait behind the first. */
+  async #add(
+    config: Partial<ConsumerConfig>,
+    timeout: number,
+    isBusy: IsBusy,
+  ): Promise<ConsumerInfo> {
+    const { nc, stream } = this.#bucket;
+    const what = `Create a consumer on ${stream}`;
+    const add = (jsm: JetStreamManager) => jsm.consumers.add(stream, config);
+    for (;;) {
+      try {
+        const deadline = Date.now() + timeout;
+        return await manage(nc, what, add, { deadline, tryTimeout: CHANGE_TIMEOUT });
+      } catch (error) {
+        if (!await isBusy(error)) throw error;
       }
     }
   }
@@ -461,7 +488,9 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
     onEnd: (error) => failure = { error },
   });
   try {
-    const waiting = await feed.start();
+    const waiting = await orAbort(feed.start(), signal).catch((error) => {
+      throw signal?.aborted ? aborted(signal) : error;
+    });
     if (pending < 0) pending = waiting;
     while (!stopped) {
       if (failure !== null) throw (failure as { error: unknown }).error;

@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { openBucket } from "../../../src/jetstream/mod.ts";
+import { scan } from "../../../src/jetstream/log/feed.ts";
+import { testServer } from "../../helpers/nats.ts";
+import { tampered } from "../tamper.ts";
+
+/** The server's answer to a request for a consumer. */
+const CREATED =
+  /MSG \S+ \d+ \d+\r\n\{"type":"io\.nats\.jetstream\.api\.v1\.consumer_create_response".*\r\n/g;
+
+Deno.test("a scan waits for the one consumer that it asked a busy server for, longer than half a minute, and asks for no other", async () => {
+  await using server = await testServer();
+  const names = new Set<string>();
+  let late = 6;
+  const { now } = Date;
+  let passed = 0;
+  await using proxy = await tampered(server.url, (text) =>
+    text.replaceAll(CREATED, (answer) => {
+      names.add(/"name":"(unibus_\w+)"/.exec(answer)![1]!);
+      if (late-- <= 0) return answer;
+      passed += 10_000;
+      return "";
+    }));
+  const { bucket, end } = await openBucket({ servers: proxy.url });
+  try {
+    await bucket.put("users.a", "1", now() + 5000);
+    Date.now = () => now() + passed;
+    const keys: string[] = [];
+    await scan(bucket, { patience: 500, onEntry: ({ key }) => void keys.push(key) });
+    assert.deepEqual(keys.filter((key) => key === "users.a"), ["users.a"]);
+    assert.deepEqual([names.size, late], [1, -1]);
+  } finally {
+    Date.now = now;
+    await end();
+  }
+});
+
+Deno.test("a scan that waits for a busy server ends when it is aborted", async () => {
+  await using server = await testServer();
+  const abort = new AbortController();
+  await using proxy = await tampered(server.url, (text) =>
+    text.replaceAll(CREATED, () => {
+      abort.abort();
+      return "";
+    }));
+  const { bucket, end } = await openBucket({ servers: proxy.url });
+  const begun = Date.now();
+  const scanned = scan(bucket, { signal: abort.signal, patience: 60_000, onEntry: () => {} });
+  await assert.rejects(scanned, ({ code }) => code === "aborted");
+  assert.ok(Date.now() - begun < 3000);
+  await end();
+});
