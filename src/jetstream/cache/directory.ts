@@ -97,7 +97,7 @@ export class Directory {
 
   /**
    * Takes the keys that a follower holds, of which the stream was compared with it; what came after its
-   * position follows. A tenth of the time that a scan needs.
+   * position follows.
    *
    * @returns Whether there is one that holds everything
    */
