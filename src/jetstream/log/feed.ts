@@ -61,10 +61,10 @@ export interface FeedOptions {
 /** Milliseconds that a busy server may need for a large stream before it sends the first or next message. */
 const LONGEST = 30_000;
 /**
- * The same for creating a consumer, and for a scan of everything while the leader answers: after large
- * deletions a server may take longer than that to its first message.
+ * The same for creating a consumer, and for a scan while the leader answers: in a large stream, or after
+ * large deletions, a server may take longer than that to its first message.
  */
-const LONGEST_WHOLE = 120_000;
+const LONGEST_BUSY = 120_000;
 /** Milliseconds without a message after which a consumer is replaced while messages are waiting. */
 const CATCHING_UP = 5000;
 
@@ -187,7 +187,7 @@ export class Feed {
   /** Creates the consumer; as long as the server is there, it gets more time. */
   async #beginPatiently(): Promise<number> {
     const { isClustered } = this.#bucket;
-    const end = Date.now() + LONGEST_WHOLE;
+    const end = Date.now() + LONGEST_BUSY;
     const isBusy: IsBusy = async (error) =>
       !this.#stopped && Date.now() < end && isUnanswered(error) &&
       await isAlive(this.#bucket, this.#timeout);
@@ -513,8 +513,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
       }
       if (Date.now() - heard > limit) {
         // A large stream on a busy server takes its time; so does a process that did not run.
-        const isWhole = options.pattern === undefined && Date.now() - answered < patience;
-        const longest = isWhole ? LONGEST_WHOLE : LONGEST;
+        const longest = Date.now() - answered < patience ? LONGEST_BUSY : LONGEST;
         if (limit >= longest || !await isAlive(bucket, patience)) {
           throw new StoreError("unavailable", `Scan: no message for ${limit} ms`);
         }

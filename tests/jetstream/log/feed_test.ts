@@ -7,6 +7,8 @@ import { tampered } from "../tamper.ts";
 /** The server's answer to a request for a consumer. */
 const CREATED =
   /MSG \S+ \d+ \d+\r\n\{"type":"io\.nats\.jetstream\.api\.v1\.consumer_create_response".*\r\n/g;
+/** A message of the bucket, with its headers. */
+const DELIVERED = /HMSG \$KV\.\S+ \d+ \$JS\.ACK\S+ \d+ \d+\r\n[^]*?\r\n\r\n.*\r\n/g;
 
 Deno.test("a scan waits for the one consumer that it asked a busy server for, longer than half a minute, and asks for no other", async () => {
   await using server = await testServer();
@@ -29,6 +31,29 @@ Deno.test("a scan waits for the one consumer that it asked a busy server for, lo
     await scan(bucket, { patience: 500, onEntry: ({ key }) => void keys.push(key) });
     assert.deepEqual(keys.filter((key) => key === "users.a"), ["users.a"]);
     assert.deepEqual([names.size, late], [1, -1]);
+  } finally {
+    Date.now = now;
+    await end();
+  }
+});
+
+Deno.test("a scan of some keys waits longer than half a minute for a message while the leader answers", async () => {
+  await using server = await testServer();
+  const { now } = Date;
+  let passed = 0;
+  await using proxy = await tampered(server.url, (text) => {
+    if (passed >= 60_000) return text;
+    if (text.includes("stream_info_response")) passed += 1000;
+    return text.replaceAll(DELIVERED, "");
+  });
+  const { bucket, end } = await openBucket({ servers: proxy.url });
+  try {
+    await bucket.put("users.a", "1", now() + 5000);
+    Date.now = () => now() + passed;
+    const keys: string[] = [];
+    const onEntry = ({ key }: { key: string }) => void keys.push(key);
+    await scan(bucket, { pattern: "users.>", patience: 6000, onEntry });
+    assert.deepEqual(keys, ["users.a"]);
   } finally {
     Date.now = now;
     await end();
