@@ -14,6 +14,8 @@ Deno.test("a client that has seen a control plane's generation refuses a lower o
     const identity = createIdentity();
     for (const store of [old, now]) await store.addUser({ ...identity, handle: "ada" });
     const planes = [createControlPlane(old), createControlPlane(now)];
+    // A server of a version that says no generation.
+    planes.push({ ...planes[0]!, fetch: () => Promise.resolve(Response.json({ user: null })) });
     let at = 0;
     let proxyError = false;
     const fetch = async (request: Request) =>
@@ -32,6 +34,8 @@ Deno.test("a client that has seen a control plane's generation refuses a lower o
     proxyError = false;
     at = 1;
     await client.me();
+    at = 2;
+    await failsWith("refused", () => client.me(), /generation 0/);
     at = 0;
     using later = createClient({ url, identity, fetch, generation: client.generation });
     await failsWith("refused", () => later.me(), /generation 0/);

@@ -1,7 +1,9 @@
 /** Which NATS servers a room client takes from the control plane. */
 
 import assert from "node:assert/strict";
-import { busServers } from "../../../src/client/node/bus_servers.ts";
+import { busServers, learnServers } from "../../../src/client/node/bus_servers.ts";
+import { connectNats } from "../../../src/nats/connection/connect.ts";
+import { testServer } from "../../helpers/nats.ts";
 
 const took = (servers: string | string[], urls: string[], tls?: object) =>
   busServers({ servers, ...tls && { tls } }, [{ busUrls: urls }]);
@@ -37,3 +39,40 @@ Deno.test("what is no URL of a NATS server is not taken, and no more than 32", (
   const many = Array.from({ length: 50 }, (_, i) => `tls://n${i}.example:1`);
   assert.equal(took("tls://n1:1", many).length, 32);
 });
+
+for (const when of ["when it is opened", "when it has lost its server"]) {
+  Deno.test(`a connection learns the other servers ${when}, and goes to one within three seconds`, async () => {
+    await using first = await testServer();
+    await using second = await testServer();
+    const connection = await connectNats({ servers: first.url });
+    try {
+      let nodes = [{ name: "n2", urls: [], busUrls: [second.url], answers: true }];
+      let asked = 0;
+      const isLate = when !== "when it is opened";
+      const known = nodes;
+      if (isLate) nodes = [];
+      const client = {
+        nodes: () =>
+          ++asked === 2 && !isLate
+            ? Promise.reject(new Error("No control plane"))
+            : Promise.resolve({ nodes }),
+      };
+      void learnServers(connection, { servers: first.url }, client);
+      await connection.flush();
+      nodes = known;
+      const port = Number(new URL(second.url).port);
+      assert.equal(connection.getServers().some((it) => it.port === port), !isLate);
+      const began = performance.now();
+      first.kill("SIGKILL");
+      await first.exited;
+      for (let server = 0; server !== port;) {
+        await connection.flush().catch(() => {});
+        server = Number(connection.getServer().split(":").at(-1));
+        assert.ok(performance.now() - began < 3_000, "back within three seconds");
+      }
+      assert.equal(asked, 2);
+    } finally {
+      await connection.close();
+    }
+  });
+}
