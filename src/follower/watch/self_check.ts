@@ -18,8 +18,11 @@ import { heldValue, valueOfRow } from "../file/values.ts";
 
 /** Keys that are checked at once; takes a few milliseconds. */
 const PIECE = 200;
-/** How many times as long as a check took nothing is done after it: it takes 1 % of a core. */
-const REST = 99;
+/**
+ * How many times as long as a check took nothing is done after it, and how many milliseconds at most: it
+ * takes 1 % of a core, and what it waits for on a busy machine does not make it slower still.
+ */
+const REST = { times: 99, longest: 1000 };
 /** Pause between two passes, milliseconds. */
 const PAUSE = 10_000;
 
@@ -78,7 +81,7 @@ export class SelfCheck {
     const paced = async <T>(work: () => Promise<T>): Promise<T> => {
       const began = performance.now();
       const result = await work();
-      await wait(REST * (performance.now() - began), signal);
+      await wait(Math.min(REST.times * (performance.now() - began), REST.longest), signal);
       return result;
     };
     try {

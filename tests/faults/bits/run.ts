@@ -50,6 +50,7 @@ function countsFor(flips: number): Record<string, number> {
     made_again: part(0.1),
     live_flip: part(0.2),
     live_put_back: part(0.05),
+    live_file: part(0.15),
   };
 }
 

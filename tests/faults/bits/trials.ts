@@ -15,6 +15,7 @@ import { type TestServer, testServer } from "../../helpers/nats.ts";
 import type { Random } from "../../tools/random.ts";
 import { cutTail, flipBit, removeIndex } from "./damage.ts";
 import { Asking, changedKeys, judge, type Outcome, sample, settle } from "./judge.ts";
+import { flipWhileFollowed } from "./live_file.ts";
 import { type World, writeUsers } from "./world.ts";
 
 /** A trial by its name; says what it did with `note`. */
@@ -57,6 +58,12 @@ export const TRIALS: Record<string, Trial> = {
     await cp(`${world.folder}/early`, store, { recursive: true });
     return "the disk before anybody was revoked";
   }),
+  live_file: (world, random, note) =>
+    onCopy(
+      world,
+      "store",
+      (server, follower) => flipWhileFollowed(world, server.url, follower, random, note),
+    ),
 };
 
 /** Runs a trial with a server on a copy of a world's disk. */

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { openJetStream, type Store } from "../../../mod.ts";
+import { setAside } from "../../../src/follower/repair/accept.ts";
 import { eventually } from "../../conformance/kit/kit.ts";
-import { inDir, person } from "../../helpers/sqlite.ts";
+import { failsWith, inDir, person } from "../../helpers/sqlite.ts";
 import { rawBucket, rowsOf } from "../kit.ts";
 import { makeAgain, repaired, served } from "./kit.ts";
 
@@ -98,4 +99,23 @@ Deno.test("a damage of the stream is found although a record is invalid, and not
     const alarm = await at.alarmed;
     assert.notEqual(alarm.field, "invalid");
     assert.deepEqual(await at.admits(), [false, false]);
+  }));
+
+Deno.test("a store whose bucket is gone makes no other, also when its file was renamed", () =>
+  inDir(async (dir) => {
+    await using it = await served();
+    const db = `${dir}/f.db`;
+    await using at = await it.open(db);
+    await using raw = await rawBucket(it.server.url);
+    await raw.api("PURGE", { filter: `$KV.UNIBUS.users.${person("bob").signPub}` });
+    await at.alarmed;
+    await eventually("kept", () => Promise.resolve(typeof alarmIn(db) === "string"));
+    await raw.api("DELETE");
+    await eventually(
+      "let go of",
+      () => Promise.resolve().then(() => setAside(db)).then(Boolean, () => false),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    await failsWith("not_found", () => openJetStream({ ...it.nats, create: false }));
+    assert.deepEqual([await at.admits(), at.told.renewals], [[false, false], 0]);
   }));
