@@ -202,6 +202,14 @@ Deno.test("backend, created, generation and search are those of the backend that
   });
 });
 
+Deno.test("A backend that comes after the store was closed is closed", () =>
+  withTwo(async ({ store, next, at }) => {
+    const backend = switchOf(next).take();
+    await store.close();
+    await at.replace(backend);
+    await failsWith("unavailable", () => backend.getUser(old), /it failed/);
+  }));
+
 Deno.test("A store whose backend was taken does not close it", () =>
   withTwo(async ({ next }) => {
     const backend = switchOf(next).take();

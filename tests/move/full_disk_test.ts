@@ -1,7 +1,7 @@
 /** No room left, on the server and here: an error in seconds that says where and what to do. */
 
 import assert from "node:assert/strict";
-import { mkdir, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
   exportSnapshot,
@@ -14,31 +14,12 @@ import {
 } from "../../mod.ts";
 import { cliProcess } from "../cli/kit.ts";
 import { childArgs, kvSnapshot, sqliteSnapshot, withPlace } from "./kit.ts";
+import { smallDisk } from "../helpers/disk.ts";
 import { type TestServer, testServer } from "../helpers/nats.ts";
 import { writeDataset } from "../tools/dataset.ts";
 
 /** "Within seconds": a machine that is busy with other tests may take its time. */
 const SECONDS = 30;
-
-/** A file system of its own of so many MiB, or none where this may not be made. */
-async function smallDisk(directory: string, size: number) {
-  await mkdir(directory, { recursive: true });
-  const mount = (option: string) =>
-    new Deno.Command("mount", {
-      args: ["-t", "tmpfs", "-o", option, "tmpfs", directory],
-      stderr: "null",
-    }).output().catch(() => ({ success: false }));
-  if (!(await mount(`size=${size}m`)).success) {
-    console.warn("skipped: only root may make a small disk");
-    return null;
-  }
-  return {
-    grow: () => mount("remount,size=500m"),
-    async [Symbol.asyncDispose]() {
-      await new Deno.Command("umount", { args: ["--lazy", directory] }).output();
-    },
-  };
-}
 
 /** For `assert.rejects`: `unavailable` and a message like this, soon. */
 function soon(message: RegExp): (error: unknown) => boolean {

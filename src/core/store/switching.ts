@@ -28,6 +28,7 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
   #use: Use;
   #hold: Hold | null = null;
   #isOwner = true;
+  #isClosed = false;
   #unwatch: () => void = () => {};
   readonly #listeners = new AccessListeners(() => {
     this.#watch();
@@ -97,6 +98,7 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#listeners.clear();
     this.#hold?.over.reject(new StoreError("closed", "The store is closed"));
     const closings = [...this.#former].map((it) => it.close());
@@ -129,9 +131,10 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
 
   /**
    * Lets `next` answer from now on. Listeners for changes of access are called with `{}`. Resolves when
-   * the calls of the former backend have ended and it is closed.
+   * the calls of the former backend have ended and it is closed. If the store is closed, `next` is too.
    */
   async replace(next: Backend): Promise<void> {
+    if (this.#isClosed) return await next.close();
     const former = this.#use;
     const unwatch = this.#unwatch;
     this.#use = new Use(next);
