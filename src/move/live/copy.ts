@@ -7,6 +7,7 @@
 import { validRecords } from "../../core/checks/integrity.ts";
 import { Problems } from "../../core/checks/problems.ts";
 import { StoreError } from "../../core/errors.ts";
+import { BATCH_LIMIT } from "../../jetstream/log/bucket.ts";
 import { compare, type CompareOptions } from "../../jetstream/contents/compare.ts";
 import type { StoreRecord } from "../../core/model.ts";
 import { SnapshotDigest, type SnapshotSummary } from "../../snapshot/mod.ts";
@@ -15,8 +16,6 @@ import { refuseInvalid } from "../valid.ts";
 import { missingIn, wantedOf } from "./entries.ts";
 import type { Run } from "./run.ts";
 
-/** Differences written at once. */
-const TOGETHER = 500;
 /** Comparisons until there is no difference. */
 const TRIES = 3;
 
@@ -82,7 +81,7 @@ async function writeDifferences(
   for await (const diff of compare(run.bucket, records, options)) {
     found++;
     entries.push([diff.key, diff.change === "extra" ? null : diff.value]);
-    if (entries.length < TOGETHER) continue;
+    if (entries.length < BATCH_LIMIT) continue;
     await run.write(entries);
     entries = [];
   }

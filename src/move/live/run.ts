@@ -6,7 +6,7 @@
 
 import { pause } from "../../core/async/wait.ts";
 import { StoreError } from "../../core/errors.ts";
-import type { Bucket, Write } from "../../jetstream/log/bucket.ts";
+import { BATCH_LIMIT, type Bucket, type Write } from "../../jetstream/log/bucket.ts";
 import { guardOf, takenOver } from "../../jetstream/log/marker.ts";
 import { whenStuck } from "../../jetstream/log/stuck.ts";
 import { WrongRevision } from "../../jetstream/log/wire.ts";
@@ -17,8 +17,6 @@ import { missingIn, wantedOf } from "./entries.ts";
 import type { Claim } from "./mark.ts";
 import type { GrowOptions, GrowPhase } from "./types.ts";
 
-/** Entries of a batch: few enough to leave the process to others in between. */
-const BATCH = 500;
 /** Time limit of a batch, milliseconds. */
 const BATCH_MS = 120_000;
 /** Changes copied at once: with two keys each they are one batch. */
@@ -107,10 +105,10 @@ export class Run {
 
   /** Writes entries that can wait: in batches, with pauses as long as the server takes for them. */
   async write(entries: Entries): Promise<void> {
-    for (let from = 0; from < entries.length; from += BATCH) {
+    for (let from = 0; from < entries.length; from += BATCH_LIMIT) {
       this.check();
       const begun = performance.now();
-      await this.commit(entries.slice(from, from + BATCH), Date.now() + BATCH_MS);
+      await this.commit(entries.slice(from, from + BATCH_LIMIT), Date.now() + BATCH_MS);
       const took = performance.now() - begun;
       await pause(Math.min(LONGEST_PAUSE, took / this.#pace - took));
     }

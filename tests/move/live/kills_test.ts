@@ -1,6 +1,7 @@
 /**
  * Live moves that are killed, stopped or cut off at each step and at random moments, while other processes
- * write to the file. `UNIBUS_LONG` kills 500 times, `UNIBUS_SEED` sets the seed.
+ * write to the file. `UNIBUS_LONG` kills 500 times, `UNIBUS_MOVE_KILLS` sets the number, `UNIBUS_SEED` the
+ * seed.
  */
 
 import assert from "node:assert/strict";
@@ -13,7 +14,7 @@ import { type Place, placeTests, populate, withPlace } from "../kit.ts";
 import { openTarget, Process, servingSide, sidesOf } from "./kit.ts";
 
 const test = placeTests();
-const KILLS = Deno.env.get("UNIBUS_LONG") ? 500 : 6;
+const KILLS = Number(Deno.env.get("UNIBUS_MOVE_KILLS") ?? (Deno.env.get("UNIBUS_LONG") ? 500 : 5));
 const SEED = Deno.env.get("UNIBUS_SEED") ?? String(Date.now());
 const COMPLETE = `"state":"complete"`;
 
@@ -110,11 +111,21 @@ test(
   async (_, server) => {
     const random = new Random(SEED);
     const found = { file: 0, bucket: 0 };
+    // How long a whole move takes here and now, so that the kills fall all over it.
+    let whole = 0;
+    await withPlace(server.url, async (place) => {
+      await round(place, [], async (child) => {
+        await child.until(/^phase copy/);
+        const begun = performance.now();
+        await child.until(/^moved/);
+        whole = performance.now() - begun;
+      });
+    });
     for (let i = 0; i < KILLS; i++) {
       await withPlace(server.url, async (place) => {
         const serving = await round(place, [], async (child) => {
-          await child.until(/^phase copy|^failed/);
-          await new Promise((resolve) => setTimeout(resolve, random.fraction() * 600));
+          await child.until(/^phase copy/);
+          await new Promise((resolve) => setTimeout(resolve, random.fraction() * whole * 1.1));
         });
         found[serving]++;
       });
