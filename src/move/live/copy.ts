@@ -13,7 +13,7 @@ import type { StoreRecord } from "../../core/model.ts";
 import { SnapshotDigest, type SnapshotSummary } from "../../snapshot/mod.ts";
 import { presentRecords, snapshotOf } from "../../sqlite/file/journey/snapshot.ts";
 import { refuseInvalid } from "../valid.ts";
-import { missingIn, wantedOf } from "./entries.ts";
+import { wantedOf } from "./entries.ts";
 import type { Run } from "./run.ts";
 
 /** Comparisons until there is no difference. */
@@ -38,8 +38,7 @@ export async function verify(run: Run): Promise<SnapshotSummary> {
     using file = snapshotOf(run.file.path);
     const { notes } = file;
     // As of the moment of the snapshot, so that the bucket is equal to it.
-    const wanted = wantedOf(notes, file.get);
-    await run.write(await missingIn(run.bucket, wanted, run.lastWrite, Date.now() + 30_000));
+    await run.write(run.entriesOf(wantedOf(notes, file.get)));
     let digest = new SnapshotDigest();
     let problems = new Problems();
     const found = await writeDifferences(run, () => {

@@ -25,8 +25,8 @@ import type { Note } from "../../sqlite/file/journey/notes.ts";
 /** Keys and the values that they should have; `null` for none. */
 export type Wanted = Map<string, string | null>;
 
-/** Keys read at once. */
-const AT_ONCE = 500;
+/** Keys and values to write; `null` deletes. */
+export type Entries = [key: string, value: string | null][];
 
 /** All keys in the bucket that depend on a record. */
 function keysOf(kind: Kind, [text, epoch, rest]: RecordKey): string[] {
@@ -61,26 +61,17 @@ export function wantedOf(notes: Note[], get: JourneyFile["get"]): Wanted {
   return wanted;
 }
 
-/** Returns what must be written so that the bucket holds what is wanted; `minimum` as in a read. */
-export async function missingIn(
+/** Returns a key that the bucket does not hold as it was written; `null` if there is none. */
+export async function differentIn(
   bucket: Bucket,
-  wanted: Wanted,
-  minimum: number,
+  entries: Entries,
   deadline: number,
-): Promise<[key: string, value: string | null][]> {
-  const keys = [...wanted.keys()];
-  const missing: [string, string | null][] = [];
-  for (let from = 0; from < keys.length; from += AT_ONCE) {
-    const some = keys.slice(from, from + AT_ONCE);
-    const found = await bucket.getMany(some, minimum, deadline);
-    for (const key of some) {
-      const entry = found.get(key);
-      const value = wanted.get(key) ?? null;
-      const isSame = entry === undefined
-        ? value === null
-        : value !== null && Buffer.from(value).equals(entry.data);
-      if (!isSame) missing.push([key, value]);
-    }
-  }
-  return missing;
+): Promise<string | null> {
+  // One by one: reading many keys at once looks through all of a large stream.
+  const found = await Promise.all(entries.map(([key]) => bucket.get(key, deadline)));
+  const at = entries.findIndex(([, value], i) => {
+    const data = found[i]?.data ?? new Uint8Array();
+    return !Buffer.from(value ?? "").equals(data);
+  });
+  return at < 0 ? null : entries[at]![0];
 }

@@ -10,8 +10,9 @@ import { StoreError } from "../../core/errors.ts";
 import type { Store } from "../../core/store.ts";
 import { switchOf } from "../../core/store/switching.ts";
 import { JetStreamBackend } from "../../jetstream/backend.ts";
-import { markFilled } from "../../jetstream/cache/admins.ts";
+import { markFilled, readAdminIndex } from "../../jetstream/cache/admins.ts";
 import { guardOf } from "../../jetstream/log/marker.ts";
+import { adminKey } from "../../jetstream/records/keys.ts";
 import { showServers } from "../../nats/connection/connect.ts";
 import { SqliteBackend } from "../../sqlite/backend.ts";
 import { JourneyFile } from "../../sqlite/file/journey/file.ts";
@@ -26,6 +27,8 @@ import { settleFile } from "./settle.ts";
 import { type Switched, trySwitch } from "./switch.ts";
 import type { GrowOptions, GrowReport } from "./types.ts";
 
+/** Time limit without progress of reading the index of admins, milliseconds. */
+const PATIENCE_MS = 30_000;
 /** How often changes are copied while the switch waits for something, milliseconds. */
 const FOLLOW_MS = 200;
 /** The pauses between attempts to switch, milliseconds. */
@@ -120,7 +123,9 @@ async function grow(store: Store, options: GrowOptions): Promise<GrowReport> {
   const journey = await file.begin({ bucket: bucket.name, servers });
   const claim = await claimTarget(bucket, { storeId, journey, generation }, signal);
   const total = Object.values(counts).reduce((a, b) => a + b);
-  const run = new Run({ bucket, file, journey, claim, total }, options);
+  const { names } = await readAdminIndex(bucket, claim.revision, PATIENCE_MS);
+  const admins = [...names].map(adminKey);
+  const run = new Run({ bucket, file, journey, claim, total, admins }, options);
   await markFilled(bucket, claim.marker, guardOf(claim.revision).guard, soon());
   await copy(run);
   const summary = await verify(run);

@@ -13,7 +13,7 @@ import { WrongRevision } from "../../jetstream/log/wire.ts";
 import type { JourneyFile } from "../../sqlite/file/journey/file.ts";
 import type { Journey } from "../../sqlite/file/journey/journey.ts";
 import { refuseAborted } from "../steps.ts";
-import { missingIn, wantedOf } from "./entries.ts";
+import { differentIn, type Entries, type Wanted, wantedOf } from "./entries.ts";
 import type { Claim } from "./mark.ts";
 import type { GrowOptions, GrowPhase } from "./types.ts";
 
@@ -23,9 +23,6 @@ const BATCH_MS = 120_000;
 const ROUND = 400;
 /** The longest pause after a batch, milliseconds. */
 const LONGEST_PAUSE = 250;
-
-/** Keys and values to write; `null` deletes. */
-type Entries = [key: string, value: string | null][];
 
 /** A run of a live move. */
 export class Run {
@@ -41,7 +38,8 @@ export class Run {
   written = 0;
   attempts = 0;
   reason: string | null = null;
-  #last = 0;
+  /** The keys of admins in the bucket's index. */
+  readonly #admins: Set<string>;
   #phase: GrowPhase = "check";
   #done = 0;
   #reported = 0;
@@ -49,10 +47,9 @@ export class Run {
   readonly #pace: number;
 
   constructor(
-    { bucket, file, journey, claim, total }: Pick<
-      Run,
-      "bucket" | "file" | "journey" | "claim" | "total"
-    >,
+    { bucket, file, journey, claim, total, admins }:
+      & Pick<Run, "bucket" | "file" | "journey" | "claim" | "total">
+      & { admins: Iterable<string> },
     options: GrowOptions,
   ) {
     this.bucket = bucket;
@@ -60,6 +57,7 @@ export class Run {
     this.journey = journey;
     this.claim = claim;
     this.total = total;
+    this.#admins = new Set(admins);
     this.#options = options;
     this.#pace = options.pace ?? 0.5;
   }
@@ -67,11 +65,6 @@ export class Run {
   /** The signal of the caller. */
   get signal(): AbortSignal | undefined {
     return this.#options.signal;
-  }
-
-  /** The sequence of the last write. */
-  get lastWrite(): number {
-    return this.#last;
   }
 
   /** Throws `aborted` if the caller's signal is aborted. */
@@ -120,7 +113,7 @@ export class Run {
     const writes = entries.map(([key, value]): Write => ({ key, value }));
     writes[0] = { ...writes[0]!, ...guardOf(this.claim.revision) };
     try {
-      this.#last = await this.bucket.commit(writes, deadline, {
+      await this.bucket.commit(writes, deadline, {
         signal: this.signal,
         alone: true,
         onOpen: whenStuck(this.bucket),
@@ -129,6 +122,17 @@ export class Run {
       throw error instanceof WrongRevision ? takenOver(error) : error;
     }
     this.written += entries.length;
+    for (const [key, value] of entries) {
+      if (value === null) this.#admins.delete(key);
+      else if (key.startsWith("admins.")) this.#admins.add(key);
+    }
+  }
+
+  /** Returns what to write: nothing is deleted from the index of admins that is not in it. */
+  entriesOf(wanted: Wanted): Entries {
+    return [...wanted].filter(([key, value]) =>
+      value !== null || !key.startsWith("admins.") || this.#admins.has(key)
+    );
   }
 
   /** Copies the oldest noted changes; returns how many. */
@@ -137,8 +141,7 @@ export class Run {
     const notes = this.file.notes(ROUND);
     if (notes.length === 0) return 0;
     const wanted = wantedOf(notes, this.file.get);
-    const deadline = Date.now() + BATCH_MS;
-    await this.commit(await missingIn(this.bucket, wanted, this.#last, deadline), deadline);
+    await this.commit(this.entriesOf(wanted), Date.now() + BATCH_MS);
     await this.file.drop(notes.at(-1)!.seq);
     this.report();
     return notes.length;
@@ -159,10 +162,10 @@ export class Run {
     if (notes.length > ROUND) {
       throw new StoreError("unavailable", `Switching: more than ${ROUND} changes are left to copy`);
     }
-    const wanted = wantedOf(notes, this.file.get);
-    await this.commit(await missingIn(this.bucket, wanted, this.#last, deadline), deadline);
-    const different = await missingIn(this.bucket, wanted, this.#last, deadline);
-    if (different.length === 0) return;
-    throw new StoreError("mismatch", `Switching: ${different[0]![0]} was not stored as written`);
+    const entries = this.entriesOf(wantedOf(notes, this.file.get));
+    await this.commit(entries, deadline);
+    const different = await differentIn(this.bucket, entries, deadline);
+    if (different === null) return;
+    throw new StoreError("mismatch", `Switching: ${different} was not stored as written`);
   }
 }
