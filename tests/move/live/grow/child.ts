@@ -5,10 +5,10 @@
  * Prints a line for each step, each acknowledged write, and the end.
  */
 
-import { growStore, openJetStream, openSqlite, StoreError } from "../../../mod.ts";
-import { connectNats } from "../../../src/nats/connection/connect.ts";
-import { interposed } from "../../helpers/interposed.ts";
-import { person } from "../../helpers/sqlite.ts";
+import { growStore, openJetStream, openSqlite, StoreError } from "../../../../mod.ts";
+import { connectNats } from "../../../../src/nats/connection/connect.ts";
+import { interposed } from "../../../helpers/interposed.ts";
+import { person } from "../../../helpers/sqlite.ts";
 
 const [task, db, given, at = "", signal = "SIGKILL"] = Deno.args as [string, string, string];
 

@@ -5,9 +5,9 @@
  */
 
 import assert from "node:assert/strict";
-import { growStore, openJetStream, openSqlite } from "../../../mod.ts";
-import { failsWith, person } from "../../helpers/sqlite.ts";
-import { kvSnapshot, placeTests, populate, snapshot } from "../kit.ts";
+import { growStore, openJetStream, openSqlite } from "../../../../mod.ts";
+import { failsWith, person } from "../../../helpers/sqlite.ts";
+import { kvSnapshot, placeTests, populate, snapshot } from "../../kit.ts";
 import { openTarget, servingSide, sidesOf } from "./kit.ts";
 
 const test = placeTests();

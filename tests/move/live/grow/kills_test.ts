@@ -6,11 +6,11 @@
 
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
-import { growStore, openSqlite, settleGrow } from "../../../mod.ts";
-import { testServer } from "../../helpers/nats.ts";
-import { person } from "../../helpers/sqlite.ts";
-import { Random } from "../../tools/random.ts";
-import { type Place, placeTests, populate, withPlace } from "../kit.ts";
+import { growStore, openSqlite, settleGrow } from "../../../../mod.ts";
+import { testServer } from "../../../helpers/nats.ts";
+import { person } from "../../../helpers/sqlite.ts";
+import { Random } from "../../../tools/random.ts";
+import { type Place, placeTests, populate, withPlace } from "../../kit.ts";
 import { openTarget, Process, servingSide, sidesOf } from "./kit.ts";
 
 const test = placeTests();

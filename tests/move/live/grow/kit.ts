@@ -8,9 +8,9 @@ import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { Kvm } from "@nats-io/kv";
 import { connect } from "@nats-io/transport-node";
-import { openJetStream, type Store } from "../../../mod.ts";
-import { TextLineStream } from "../../helpers/lines.ts";
-import type { Place } from "../kit.ts";
+import { openJetStream, type Store } from "../../../../mod.ts";
+import { TextLineStream } from "../../../helpers/lines.ts";
+import type { Place } from "../../kit.ts";
 
 /** Opens the bucket that a store is moved to. */
 export function openTarget(nats: Place["nats"]): Promise<Store> {

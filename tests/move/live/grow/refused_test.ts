@@ -14,14 +14,14 @@ import {
   openJetStream,
   openSqlite,
   settleGrow,
-} from "../../../mod.ts";
-import { switchOf } from "../../../src/core/store/switching.ts";
-import { openBucket } from "../../../src/jetstream/mod.ts";
-import { readMarker, writeMarker } from "../../../src/jetstream/log/marker.ts";
-import { JourneyFile, journeyOf } from "../../../src/sqlite/file/journey/file.ts";
-import { openSource } from "../../../src/sqlite/file/source.ts";
-import { failsWith, hex, person } from "../../helpers/sqlite.ts";
-import { type Place, placeTests, populate, snapshot } from "../kit.ts";
+} from "../../../../mod.ts";
+import { switchOf } from "../../../../src/core/store/switching.ts";
+import { openBucket } from "../../../../src/jetstream/mod.ts";
+import { readMarker, writeMarker } from "../../../../src/jetstream/log/marker.ts";
+import { JourneyFile, journeyOf } from "../../../../src/sqlite/file/journey/file.ts";
+import { openSource } from "../../../../src/sqlite/file/source.ts";
+import { failsWith, hex, person } from "../../../helpers/sqlite.ts";
+import { type Place, placeTests, populate, snapshot } from "../../kit.ts";
 import { openTarget, servingSide, sidesOf } from "./kit.ts";
 
 const test = placeTests();
@@ -230,6 +230,26 @@ test("A frozen file whose bucket is complete has moved, also if its row could no
   await end();
 });
 
+test("A switch is settled by its own write whose answer was lost, not by one of a later run", async (place) => {
+  const { db, nats } = place;
+  await fill(place);
+  await interrupted(place);
+  const { bucket, end } = await openBucket(nats);
+  const mark = async (attempt: number) => {
+    const { marker, revision } = await readMarker(bucket, Date.now() + 5000);
+    await writeMarker(bucket, { ...marker!, attempt }, revision, Date.now() + 5000);
+  };
+  using file = new JourneyFile(db);
+  const { attempt } = file.journey!;
+  await file.freeze(file.journey!, 1000);
+  await mark(attempt + 2);
+  await failsWith("conflict", () => settleGrow({ db, nats }), /another run has taken over/);
+  assert.notEqual(file.role.frozenAt, null);
+  assert.equal(await settleGrow({ db, nats }), "primary");
+  assert.equal(file.role.frozenAt, null);
+  await end();
+});
+
 test("Two moves of one file at once: one of them is made, and the other changes nothing", async (place) => {
   const { db, nats } = place;
   await fill(place);
@@ -282,7 +302,7 @@ test("What is refused before anything is written", async (place) => {
 });
 
 test("A file of version 0.1 is moved, with the same records", async ({ db, nats }) => {
-  const packed = new URL("../../fixtures/formats/schema-v3/unibus.db.gz", import.meta.url);
+  const packed = new URL("../../../fixtures/formats/schema-v3/unibus.db.gz", import.meta.url);
   const bytes = (await Deno.open(packed)).readable.pipeThrough(new DecompressionStream("gzip"));
   await Deno.writeFile(db, bytes);
   await using store = openSqlite(db);

@@ -6,12 +6,12 @@
 
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
-import { growStore, openJetStream, openSqlite, settleGrow } from "../../../mod.ts";
-import { connectNats } from "../../../src/nats/connection/connect.ts";
-import { interposed } from "../../helpers/interposed.ts";
-import { failsWith, person } from "../../helpers/sqlite.ts";
-import { smallDisk } from "../../helpers/disk.ts";
-import { placeTests, populate } from "../kit.ts";
+import { growStore, openJetStream, openSqlite, settleGrow } from "../../../../mod.ts";
+import { connectNats } from "../../../../src/nats/connection/connect.ts";
+import { interposed } from "../../../helpers/interposed.ts";
+import { failsWith, person } from "../../../helpers/sqlite.ts";
+import { smallDisk } from "../../../helpers/disk.ts";
+import { placeTests, populate } from "../../kit.ts";
 import { servingSide, sidesOf } from "./kit.ts";
 
 const test = placeTests();
