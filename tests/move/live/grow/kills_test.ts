@@ -125,7 +125,7 @@ test(
       await withPlace(server.url, async (place) => {
         const serving = await round(place, [], async (child) => {
           await child.until(/^phase copy/);
-          await new Promise((resolve) => setTimeout(resolve, random.fraction() * whole * 1.1));
+          await new Promise((resolve) => setTimeout(resolve, random.fraction() * whole * 1.6));
         });
         found[serving]++;
       });
