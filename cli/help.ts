@@ -30,6 +30,10 @@ Commands:
   migrate-to-kv [options]      Move a control plane from a SQLite file to a NATS JetStream bucket
   migrate-to-sqlite [options]  Move a control plane from a NATS JetStream bucket back to a SQLite
                                file
+  grow [options]               Move the store of the running server from its file into the cluster
+                               of its plan, while it serves
+  shrink [options]             Move the store from the cluster into one file of this node, while it
+                               serves
   verify [options]             Compare a SQLite file with a NATS JetStream bucket, record by record,
                                and list the differences by key
   follow [options]             Keep a second copy of a bucket in a SQLite file, such as on a backup

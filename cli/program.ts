@@ -18,6 +18,8 @@ const COMMANDS: Record<string, (context: Context) => Promise<CommandUnknownOpts>
     (await import("./commands/move/migrate_to_kv.ts")).migrateToKvCommand(it),
   "migrate-to-sqlite": async (it) =>
     (await import("./commands/move/migrate_to_sqlite.ts")).migrateToSqliteCommand(it),
+  grow: async (it) => (await import("./commands/journey/grow.ts")).growCommand(it),
+  shrink: async (it) => (await import("./commands/journey/shrink.ts")).shrinkCommand(it),
   verify: async (it) => (await import("./commands/move/verify.ts")).verifyCommand(it),
   follow: async (it) => (await import("./commands/follower/follow.ts")).followCommand(it),
   repair: async (it) => (await import("./commands/follower/repair.ts")).repairCommand(it),

@@ -61,13 +61,20 @@ export async function freeIn(directory: string): Promise<number | null> {
   }
 }
 
-/** Returns the total size of the files in a directory, recursively. */
+/**
+ * Returns the total size of the files in a directory, recursively. What is removed meanwhile counts as 0.
+ */
 export async function sizeOf(directory: string): Promise<number> {
   let bytes = 0;
-  for (const entry of await readdir(directory, { withFileTypes: true, recursive: true })) {
-    if (!entry.isFile()) continue;
-    // A file that has been deleted meanwhile counts as 0.
-    bytes += await stat(join(entry.parentPath, entry.name)).then(({ size }) => size, () => 0);
+  for (const entry of await readdir(directory, { withFileTypes: true }).catch(none)) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) bytes += await sizeOf(path);
+    else if (entry.isFile()) bytes += await stat(path).then(({ size }) => size, () => 0);
   }
   return bytes;
+}
+
+function none(error: unknown): [] {
+  if (["ENOENT", "ENOTDIR"].includes(systemCode(error))) return [];
+  throw error;
 }

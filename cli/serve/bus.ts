@@ -16,7 +16,14 @@ import {
 import { connectNats } from "../../src/nats/connection/connect.ts";
 import { isManaged } from "../settings/guards.ts";
 import type { Log } from "../terminal/log.ts";
-import { type BusOptions, type Keys, keysOf, manage, type Target } from "./managed.ts";
+import {
+  type BusOptions,
+  type Keys,
+  keysOf,
+  manage,
+  type OtherSettings,
+  type Target,
+} from "./managed.ts";
 import type { Settings } from "../settings/settings.ts";
 
 /** The connected bus. */
@@ -41,6 +48,11 @@ export interface Bus {
   check(): Promise<HealthCheck>;
   /** Returns the number of restarts of our own nats-server. */
   restarts(): number;
+  /**
+   * Restarts our own nats-server with other settings, on the same port for clients; null if it is
+   * external. See {@link Managed.change}.
+   */
+  change: ((to: OtherSettings, commit: () => Promise<void>) => Promise<void>) | null;
 }
 
 /** Milliseconds between two attempts to reconnect to our own nats-server. */
@@ -51,9 +63,9 @@ const WAITING_MS = 5_000;
 /** Starts our own nats-server, if it is not external, and connects. */
 export async function startBus(options: BusOptions): Promise<Bus> {
   const { settings, signal, undo, log } = options;
-  const { server, keys, target, fileStore } = isManaged(settings)
-    ? await manage(options)
-    : { server: null, fileStore: Infinity, ...await external(settings) };
+  const own = isManaged(settings) ? await manage(options) : null;
+  const { server, keys, target, fileStore } = own ??
+    { server: null, fileStore: Infinity, ...await external(settings) };
   const connect = async (name: string, user: Partial<NatsOptions>) => {
     const connection = await connectNats({
       ...target,
@@ -81,7 +93,7 @@ export async function startBus(options: BusOptions): Promise<Bus> {
     settings.busAuth === "off" || keys.system === null ? null : connect("system", keys.system),
   ]).finally(() => clearInterval(waiting));
   const { monitoringUrl } = server?.server ?? {};
-  return {
+  const bus: Bus = {
     url: settings.tlsCert !== null ? first.replace(/^nats:/, "tls:") : first,
     ...(monitoringUrl === undefined ? {} : { monitoringUrl }),
     connection,
@@ -92,7 +104,12 @@ export async function startBus(options: BusOptions): Promise<Bus> {
     fingerprint: keys.fingerprint,
     check: () => check(server, connection),
     restarts: () => server?.status().restarts ?? 0,
+    change: own && (async (to, commit) => {
+      bus.fileStore = await own.change(to, commit);
+      bus.node = to.settings.serverName;
+    }),
   };
+  return bus;
 }
 
 async function external(settings: Settings): Promise<{ keys: Keys; target: Target }> {

@@ -17,7 +17,7 @@ import {
 } from "../../src/nats/mod.ts";
 import { fingerprint } from "../cluster/presence.ts";
 import { natsServer } from "../nats_server.ts";
-import { lockStore } from "./lock.ts";
+import { lockStore, type StoreLock } from "./lock.ts";
 import type { Log } from "../terminal/log.ts";
 import { maxFileStore } from "./checks/room.ts";
 import { serviceKeysPath, type Settings } from "../settings/settings.ts";
@@ -63,25 +63,57 @@ export function keysOf(keys: ServiceKeys): Keys {
 /** Servers and TLS options of the connections. */
 export type Target = Pick<NatsOptions, "servers" | "tls">;
 
+/** Other settings for the nats-server, such as those of a node of a cluster. */
+export type OtherSettings = Pick<BusOptions, "settings" | "clusterPass">;
+
+/** Our own nats-server, and how to connect to it. */
+export interface Managed {
+  /** The nats-server. */
+  server: SupervisedNatsServer;
+  /** The control plane's credentials. */
+  keys: Keys;
+  /** How to connect. */
+  target: Target;
+  /** Its disk limit in bytes. */
+  fileStore: number;
+  /**
+   * Restarts it with other settings, on the same port for clients; returns its new disk limit.
+   *
+   * @param to The settings
+   * @param commit Notes the change; from then on a start uses the other settings
+   * @throws {StoreError} unavailable: it did not start with them, and runs with the former ones
+   */
+  change(to: OtherSettings, commit: () => Promise<void>): Promise<number>;
+}
+
 /** Starts and supervises the nats-server. */
-export async function manage(
-  options: BusOptions,
-): Promise<{ server: SupervisedNatsServer; keys: Keys; target: Target; fileStore: number }> {
+export async function manage(options: BusOptions): Promise<Managed> {
   const { settings, undo } = options;
   const { tlsCert, ca } = settings;
   const { path: binary } = await natsServer({ env: options.env, signal: options.signal });
-  const lock = await lockStore(settings.natsStore, options);
-  undo.add("lock", () => Promise.resolve(lock.release()));
+  const locks = new Map<string, StoreLock>();
+  const lock = async ({ natsStore }: Settings) => {
+    const made = locks.get(natsStore) ?? await lockStore(natsStore, options);
+    locks.set(natsStore, made);
+    return made;
+  };
+  undo.add("lock", async () => {
+    for (const it of locks.values()) await it.release();
+  });
+  await lock(settings);
   const keys = await loadServiceKeys(serviceKeysPath(settings), { create: true });
   const tls = tlsCert === null
     ? null
     : await localTls({ cert: tlsCert, ...ca === null ? {} : { ca } });
   const fileStore = await maxFileStore(settings);
-  const server = await superviseNatsServer({
-    ...serverOptions(options, keys, fileStore),
+  const optionsOf = (to: OtherSettings, fileStore: number): NatsServerOptions => ({
+    ...serverOptions({ ...options, ...to }, keys, fileStore),
     binary,
-    onSpawn: (pid) => lock.usedBy(pid),
-  }, { onEvent: (event) => tell(options.log, event) });
+    onSpawn: (pid) => locks.forEach((it) => it.usedBy(pid)),
+  });
+  const server = await superviseNatsServer(optionsOf(options, fileStore), {
+    onEvent: (event) => tell(options.log, event),
+  });
   // It waits for its clients, then at most five seconds for the nats-server to exit.
   undo.add("nats-server", () => server.stop(), 8_000);
   return {
@@ -89,6 +121,14 @@ export async function manage(
     keys: keysOf(keys),
     fileStore,
     target: { servers: server.url, ...tls === null ? {} : { tls } },
+    async change(to, commit) {
+      // After a kill, the next start waits for the one that runs now, which has the same port.
+      (await lock(to.settings)).usedBy(server.server.pid);
+      const fileStore = await maxFileStore(to.settings);
+      await commit();
+      await server.change(optionsOf(to, fileStore));
+      return fileStore;
+    },
   };
 }
 

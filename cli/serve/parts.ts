@@ -8,7 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { ControlPlane } from "../../src/http/options.ts";
 import type { Fetching } from "../../src/http/serve/types.ts";
 import type { AuthCallout } from "../../src/nats/types.ts";
-import type { ClusterStatus, ControlPlaneNode } from "../../src/core/operations.ts";
+import type { ClusterStatus, ControlPlaneNode, Journey } from "../../src/core/operations.ts";
 import type { Store } from "../../src/core/store.ts";
 import { type NodeList, watchNodes } from "../cluster/nodes.ts";
 import { authoritiesOf } from "./authorities.ts";
@@ -20,6 +20,7 @@ import type { Log } from "../terminal/log.ts";
 import type { Serving } from "./node/restarts.ts";
 import { type PublicUrls, publicUrls } from "./public_urls.ts";
 import type { Settings } from "../settings/settings.ts";
+import { checkJourney } from "./journey/report.ts";
 import { checkFollower, measureFollower, statusOf } from "./storage/follower.ts";
 import type { Storage } from "./storage/types.ts";
 import type { Undo } from "./undo.ts";
@@ -71,6 +72,7 @@ export async function startHttp(
   bus: Bus,
   storage: Storage,
   callout: AuthCallout | null,
+  journey: () => Journey | null,
 ): Promise<{ url: string; announced: PublicUrls & Pick<Serving, "ready"> }> {
   const { settings, found, undo } = around;
   const { maxConnectionsPerAddress } = settings;
@@ -108,7 +110,12 @@ export async function startHttp(
     keys: bus.fingerprint,
     ...announced,
   }));
-  plane = await makePlane(around, bus, storage, callout, server.port, nodes.list);
+  plane = await makePlane(around, bus, storage, {
+    callout,
+    port: server.port,
+    nodes: nodes.list,
+    journey,
+  });
   const ready = async () => {
     const address = "127.0.0.1";
     const response = await fetch(new Request(`http://${address}/readyz`), { address });
@@ -128,13 +135,19 @@ async function look(
   return await fullStatus(connection, system, bucket, signal);
 }
 
+/** What a control plane reports besides its storage. */
+interface Beside {
+  callout: AuthCallout | null;
+  port: number;
+  nodes: () => readonly ControlPlaneNode[];
+  journey: () => Journey | null;
+}
+
 async function makePlane(
   { settings, found, log, signal }: Surroundings,
   bus: Bus,
   storage: Storage,
-  callout: AuthCallout | null,
-  port: number,
-  nodes: () => readonly ControlPlaneNode[],
+  { callout, port, nodes, journey }: Beside,
 ): Promise<ControlPlane> {
   const { createControlPlane } = await import("../../src/http/mod.ts");
   const { busAuth, maxBlobBytes, maxBlobBytesPerUser, maxBodyMemory } = settings;
@@ -163,10 +176,12 @@ async function makePlane(
       await bus.check(),
       ...callout === null ? [] : [{ name: "callout", ...callout.status() }],
       ...storage.follower === null ? [] : [checkFollower(storage.follower)],
+      ...checkJourney(journey()),
     ],
     alarm: () => storage.follower?.alarm ?? null,
     follower: () => storage.follower && statusOf(storage.follower),
     cluster: () => look(bus, storage, signal),
+    journey,
     nodes,
     ...authorities === null ? {} : { authorities },
   });

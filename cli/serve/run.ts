@@ -4,7 +4,8 @@
  * @module
  */
 
-import { isStoreError } from "../../src/core/errors.ts";
+import { isStoreError, StoreError } from "../../src/core/errors.ts";
+import type { Journey } from "../../src/core/operations.ts";
 import type { Context } from "../command.ts";
 import { UsageError } from "../terminal/failure.ts";
 import { knowsAdmin } from "./admin.ts";
@@ -17,10 +18,15 @@ import { createLog } from "../terminal/log.ts";
 import type { Bus } from "./bus.ts";
 import type { BusOptions } from "./managed.ts";
 import { presentOn, type Shown } from "./node/present.ts";
-import { serveAsNode } from "./node/serving.ts";
+import { arriveHome } from "./journey/start/arrive.ts";
+import { Control } from "./journey/control.ts";
+import { reportOf } from "./journey/report.ts";
+import { isFrozen, settleHere } from "./journey/start/settle.ts";
+import { type Opened, serveAsNode } from "./node/serving.ts";
 import { startCallout, startHttp, type Surroundings } from "./parts.ts";
 import { preflight, type StartOptions } from "./checks/preflight.ts";
 import { resolveHere } from "../settings/here.ts";
+import type { NodeState } from "../settings/node.ts";
 import type { Given } from "../settings/resolve.ts";
 import { routeSecret } from "../settings/secret.ts";
 import { serviceKeysPath, type Settings } from "../settings/settings.ts";
@@ -29,6 +35,9 @@ import { openLocal, openReplicated } from "./storage/storage.ts";
 import type { Storage } from "./storage/types.ts";
 import { Undo } from "./undo.ts";
 import { startUpkeep } from "./upkeep.ts";
+
+/** Time limit for stopping what is served, in milliseconds. */
+const STOP_MS = 20_000;
 
 /**
  * Runs the server until the signal is aborted.
@@ -45,7 +54,8 @@ export async function runServer(
 ): Promise<void> {
   const { natsOnly, isNew } = options;
   const began = performance.now();
-  const resolved = await placed(await resolveHere(given));
+  const here = await resolveHere(given);
+  const resolved = await placed(here);
   const { settings } = resolved;
   const node = resolved.node?.state === "clustered" ? resolved.node : null;
   const found = await inspect(settings);
@@ -69,7 +79,7 @@ export async function runServer(
   let written: unknown;
   const write = (text: string) => void (written = io.stderr.write(`${text}\n`));
   // The nats-server uses it in URLs.
-  const secrets = clusterPass === null ? [] : [clusterPass, encodeURIComponent(clusterPass)];
+  const secrets = hiddenIn(clusterPass);
   const { logFormat: format, logLevel: level } = settings;
   const log = createLog({ format, level, secrets, write });
   for (const warning of warningsOf(resolved)) log("warn", "settings", { warning });
@@ -84,12 +94,26 @@ export async function runServer(
   try {
     const busOptions = { settings, clusterPass, debug, env: io.env, signal, log, undo };
     await preflight(busOptions, options, missing);
-    const { bus, local } = await begin(around, busOptions, failed, natsOnly);
+    const { bus, local } = await begin(around, busOptions, failed, {
+      natsOnly,
+      bucket: here.settings.bucket ?? "UNIBUS",
+    });
+    const settingsIn = async (state: NodeState) => {
+      const to = await resolveHere(given, state);
+      const clusterPass = await routeSecret(to, given.file);
+      secrets.push(...hiddenIn(clusterPass));
+      return { settings: to.settings, clusterPass };
+    };
     if (isClustered(settings) && missing.includes(serviceKeysPath(settings))) {
       const warning =
         `${serviceKeysPath(settings)} was created; copy the file of one node to all nodes of the ` +
         "cluster, so that every node can admit clients";
       log("warn", "settings", { warning });
+    }
+    if (local === null && node === null && !natsOnly && settings.store === "sqlite") {
+      throw new StoreError("refused", `The control plane of ${settings.db} has moved to a bucket`, {
+        hint: "start with --store jetstream",
+      });
     }
     const say = format === "text" ? write : null;
     const present = presentOn(bus, resolved, options.restart);
@@ -98,14 +122,18 @@ export async function runServer(
       announce({ settings, missing, took, ...started }, log, say);
     };
     if (natsOnly) tell(await serveNats(around, bus, present));
-    else if (node !== null && local === null) {
-      const open = async (around: Surroundings) => {
-        const storage = await openReplicated(around, bus, { isNew, create: false });
-        tell(await serveStore(around, bus, storage, present));
+    else if (isManaged(settings) && (local !== null || node !== null)) {
+      const control = new Control(bus, settings.db, settingsIn);
+      const serve = async (around: Surroundings, storage: Storage) => {
+        control.serve(around, storage);
+        tell(await serveStore(around, bus, storage, present, () => reportOf(control.status())));
       };
-      await serveAsNode({ around, bus, node, present, open });
+      const open = (around: Surroundings) => openReplicated(around, bus, { isNew, create: false });
+      const arrive = (around: Surroundings, name: string) => arriveHome(around, bus, name);
+      await serveAsNode({ around, bus, present, first: local, open, arrive, serve });
     } else {
-      const storage = local ?? await openReplicated(around, bus, { isNew, create: true });
+      const storage = local?.storage ??
+        await openReplicated(around, bus, { isNew, create: true });
       tell(await serveStore(around, bus, storage, present));
     }
     await aborted(io.signal);
@@ -122,6 +150,10 @@ export async function runServer(
   }
 }
 
+function hiddenIn(clusterPass: string | null): string[] {
+  return clusterPass === null ? [] : [clusterPass, encodeURIComponent(clusterPass)];
+}
+
 interface Started {
   places: Places;
   hasAdmin: boolean | null;
@@ -133,16 +165,28 @@ async function begin(
   around: Surroundings,
   options: BusOptions,
   failed: AbortController,
-  natsOnly: boolean,
-): Promise<{ bus: Bus; local: Storage | null }> {
-  const [bus, local] = await together(
-    failed,
-    import("./bus.ts").then(({ startBus }) => startBus(options)),
-    // Opened and loaded while the nats-server starts.
-    natsOnly ? null : openLocal(around),
-    natsOnly ? null : import("../../src/http/mod.ts"),
-  );
-  return { bus, local };
+  { natsOnly, bucket }: { natsOnly: boolean; bucket: string },
+): Promise<{ bus: Bus; local: Opened | null }> {
+  const { settings, log } = around;
+  const hasLocal = !natsOnly && settings.store === "sqlite";
+  // Only its bucket says where its control plane is.
+  const isOpen = hasLocal && isFrozen(settings.db);
+  const undo = new Undo();
+  const open = () => openLocal({ ...around, undo });
+  try {
+    const [bus, storage] = await together(
+      failed,
+      import("./bus.ts").then(({ startBus }) => startBus(options)),
+      // Opened and loaded while the nats-server starts.
+      hasLocal && !isOpen ? open() : null,
+      natsOnly ? null : import("../../src/http/mod.ts"),
+    );
+    if (!isOpen) return { bus, local: storage && { storage, undo } };
+    const isHere = await settleHere(around, bus, bucket);
+    return { bus, local: isHere ? { storage: await open(), undo } : null };
+  } finally {
+    around.undo.add("what is served", () => undo.end(log), STOP_MS);
+  }
 }
 
 function placesOf({ found }: Surroundings, { url, monitoringUrl }: Bus): Places {
@@ -167,12 +211,13 @@ async function serveStore(
   bus: Bus,
   storage: Storage,
   present: (shown: Shown) => void,
+  journey: () => Journey | null = () => null,
 ): Promise<Started> {
   around.signal.throwIfAborted();
   startUpkeep(around, storage.store);
   const callout = await startCallout(around, bus, storage.store);
   around.signal.throwIfAborted();
-  const { url, announced } = await startHttp(around, bus, storage, callout);
+  const { url, announced } = await startHttp(around, bus, storage, callout, journey);
   const http = named(url, around.found.names);
   present({
     ...announced,

@@ -22,7 +22,7 @@ export interface LogOptions {
   format: "text" | "json";
   /** The minimum level. */
   level: Level;
-  /** Secrets to redact from all values. */
+  /** Secrets to redact from all values; may grow. */
   secrets: readonly string[];
   /** Writes a line. */
   write: (line: string) => void;
@@ -36,11 +36,14 @@ const LONGEST = 2_000;
 /** Creates a log. */
 export function createLog(options: LogOptions): Log {
   const { format, level: least, write, clock = () => new Date() } = options;
-  const secrets = options.secrets.filter((it) => it.length > 0);
+  const { secrets } = options;
   const show = (value: unknown): string | number | boolean | null => {
     if (value === null || typeof value === "number" || typeof value === "boolean") return value;
     const text = value instanceof Error ? value.message : String(value);
-    const hidden = secrets.reduce((it, secret) => it.replaceAll(secret, "***"), text);
+    const hidden = secrets.reduce(
+      (it, secret) => secret === "" ? it : it.replaceAll(secret, "***"),
+      text,
+    );
     return hidden.length > LONGEST ? `${hidden.slice(0, LONGEST)}…` : hidden;
   };
   return (level, event, fields = {}) => {

@@ -127,6 +127,26 @@ export interface ControlPlaneNodes {
   nodes: ControlPlaneNode[];
 }
 
+/** A move of the control plane between a file and a cluster, while it serves. */
+export interface Journey {
+  /** `grow`: into the cluster; `shrink`: into the file of this server. */
+  direction: "grow" | "shrink";
+  /** `paused`: it has begun, and the same command continues it. */
+  state: "running" | "paused" | "done" | "failed" | "called-off";
+  /** What it does, or did last. */
+  phase: string | null;
+  /** Records, blobs or copies done in this phase. */
+  done: number;
+  /** Number of all; null if unknown. */
+  total: number | null;
+  /** Number of changes that are still to be copied; null if unknown. */
+  lag: number | null;
+  /** Milliseconds for which writes waited at the switch; null before. */
+  pause: number | null;
+  /** Why it failed or is paused; null if it is not. */
+  reason: string | null;
+}
+
 /** Status of the responding server and its store. */
 export interface ServerStatus {
   /** Its version. */
@@ -147,6 +167,8 @@ export interface ServerStatus {
   follower: FollowerStatus | null;
   /** The nodes and buckets; null if nothing is stored in NATS. */
   cluster: ClusterStatus | null;
+  /** The last move of the control plane since the start; null if there was none. */
+  journey: Journey | null;
 }
 
 /** Storage used besides the control plane's records. */

@@ -12,6 +12,7 @@ import type {
   ClusterStatus,
   ControlPlaneNode,
   FollowerStatus,
+  Journey,
 } from "../core/operations.ts";
 import type { Search } from "../core/store/search.ts";
 import type { ControlPlaneEvent } from "./events.ts";
@@ -77,6 +78,8 @@ export interface ControlPlaneOptions {
    * list until something has changed. Default: none.
    */
   nodes?: () => readonly ControlPlaneNode[];
+  /** Reports how far the control plane's move is, for `/v1/status`; null if there was none. Default: null. */
+  journey?: () => Journey | null;
   /**
    * Searches users and rooms for admins. Default: that of the store; a store in JetStream has one if it
    * was opened with a follower.

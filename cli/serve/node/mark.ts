@@ -15,15 +15,23 @@ const PATIENCE_MS = 2_000;
 /** Why a node waits that has never served. */
 export const JOINED = "joined, waiting for the control plane";
 
+/** What there is to do first: the control plane is moving, or has moved, to this node. */
+export const HOME = "the control plane comes to this node";
+
 /**
  * Returns why a node must not serve a bucket; null if it may: a control plane has arrived there and
  * has not gone.
  *
+ * @param connection The service connection
+ * @param bucket The bucket
+ * @param name The node; `HOME` if the control plane comes, or came, to it
+ * @param signal Aborts the look
  * @throws {StoreError} unavailable: the cluster does not answer
  */
 export async function whyNot(
   connection: NatsConnection,
   bucket: string,
+  name: string | null,
   signal: AbortSignal,
 ): Promise<string | null> {
   const deadline = Date.now() + PATIENCE_MS;
@@ -31,7 +39,9 @@ export async function whyNot(
   const { marker } = await readMarker(new Bucket(connection, bucket), deadline);
   // Nothing was moved there, so another program made the bucket.
   if (marker === null) return JOINED;
-  if (marker.moved !== undefined) return `the control plane moved to ${marker.moved.node}`;
+  const { moved, shrink, calledOff } = marker;
+  if (name !== null && (moved ?? shrink)?.node === name) return HOME;
+  if (moved !== undefined) return `the control plane moved to ${moved.node}`;
   if (marker.state === "complete") return null;
-  return marker.calledOff === undefined ? `${JOINED}: it is being copied` : JOINED;
+  return calledOff === undefined ? `${JOINED}: it is being copied` : JOINED;
 }

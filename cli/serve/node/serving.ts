@@ -1,6 +1,6 @@
 /**
- * A clustered node: it waits until the cluster has a control plane, serves it, and waits again when
- * the control plane has moved away. It never begins one.
+ * A machine that is, or may become, a node of a cluster: it serves its own control plane, or waits until the
+ * cluster has one, serves it, and waits again when that has moved away. It never begins one.
  *
  * @module
  */
@@ -10,8 +10,9 @@ import type { Surroundings } from "../parts.ts";
 import { Undo } from "../undo.ts";
 import { isStoreError } from "../../../src/core/errors.ts";
 import { pause } from "../../../src/core/async/wait.ts";
-import type { NodeFile } from "../../settings/node.ts";
-import { JOINED, whyNot } from "./mark.ts";
+import { readNode } from "../../settings/node.ts";
+import type { Storage } from "../storage/types.ts";
+import { HOME, JOINED, whyNot } from "./mark.ts";
 import { showWaiting } from "./page.ts";
 import type { Shown } from "./present.ts";
 
@@ -24,30 +25,51 @@ const TELL_MS = 60_000;
 /** Time limit for stopping what was served, in milliseconds. */
 const STOP_MS = 20_000;
 
+/** A store that is open, and what closes it. */
+export interface Opened {
+  /** The store. */
+  storage: Storage;
+  /** Closes it, and what is started to serve it. */
+  undo: Undo;
+}
+
 /** What a node needs. */
 export interface Node {
   /** Its surroundings; what it starts stays until it is stopped. */
   around: Surroundings;
   /** The connected bus. */
   bus: Bus;
-  /** Its node file. */
-  node: NodeFile;
   /** Says what to answer to other nodes. */
   present: (shown: Shown) => void;
-  /** Opens the store and serves it; what it starts goes when the control plane has moved. */
-  open: (around: Surroundings) => Promise<void>;
+  /** The store that this machine has itself; null if it waits for that of the cluster. */
+  first: Opened | null;
+  /** Opens the store that the cluster has. */
+  open: (around: Surroundings) => Promise<Storage>;
+  /**
+   * Finishes a move of the control plane to this machine that was killed; returns why it is not here, or
+   * null if it stayed in the bucket.
+   */
+  arrive: (around: Surroundings, name: string) => Promise<Opened | string | null>;
+  /** Serves a store. */
+  serve: (around: Surroundings, storage: Storage) => Promise<void>;
 }
 
-/** Serves whenever the cluster has a control plane; rejects when the signal is aborted. */
-export async function serveAsNode({ around, bus, node, present, open }: Node): Promise<never> {
+/**
+ * Serves the store of this machine, and that of the cluster whenever it has one; rejects when the signal
+ * is aborted.
+ */
+export async function serveAsNode(node: Node): Promise<never> {
+  const { around, bus, present, open, serve } = node;
   const { undo, log } = around;
-  for (;;) {
-    await waitForPlane(around, bus, node, present);
-    const served = new Undo();
-    undo.add("what the node serves", () => served.end(log), STOP_MS);
+  for (let here = node.first;; here = null) {
+    here ??= await waitForPlane(node);
+    const served = here?.undo ?? new Undo();
+    if (here === null) undo.add("what the node serves", () => served.end(log), STOP_MS);
+    const inside = { ...around, undo: served };
     try {
-      await open({ ...around, undo: served });
-      const why = await untilGone(around, bus);
+      const storage = here?.storage ?? await open(inside);
+      await serve(inside, storage);
+      const why = await untilGone(around, bus, storage);
       log("warn", "store.gone", { message: `This node stops serving: ${why}` });
       present({ bucket: null, follower: null, waiting: why });
     } catch (error) {
@@ -57,20 +79,26 @@ export async function serveAsNode({ around, bus, node, present, open }: Node): P
   }
 }
 
-async function waitForPlane(
-  around: Surroundings,
-  bus: Bus,
-  { name, cluster }: NodeFile,
-  present: (shown: Shown) => void,
-): Promise<void> {
-  const { signal, log } = around;
-  let why = await look(around, bus);
-  if (why === null) return;
-  const page = await showWaiting(around, () => why!);
+/** Waits until the cluster has a control plane; returns a store if that is in a file of this machine. */
+async function waitForPlane({ around, bus, present, arrive }: Node): Promise<Opened | null> {
+  const { signal, log, settings } = around;
+  const node = await readNode(settings.db);
+  const { name = "", cluster = "" } = node ?? {};
+  const looking = async () => {
+    const found = await look(around, bus, name);
+    // Tried again if it cannot be finished now.
+    if (found === HOME) {
+      return await arrive(around, name).catch((error) => `arriving: ${error.message}`);
+    }
+    return found;
+  };
+  let why = await looking();
+  if (typeof why !== "string") return why;
+  const page = await showWaiting(around, () => String(why));
   try {
     let told = "";
     let at = 0;
-    while (why !== null) {
+    for (;;) {
       present({ bucket: null, follower: null, waiting: why });
       if (why !== told || Date.now() - at > TELL_MS) {
         log("info", "waiting", {
@@ -84,8 +112,8 @@ async function waitForPlane(
       }
       await pause(WAITING_MS, signal);
       // The page shows the former reason meanwhile.
-      const next: string | null = await look(around, bus);
-      if (next === null) return;
+      const next: string | Opened | null = await looking();
+      if (typeof next !== "string") return next;
       why = next;
     }
   } finally {
@@ -94,9 +122,9 @@ async function waitForPlane(
 }
 
 /** Looks at the mark; a cluster that does not answer is waited for. */
-async function look({ settings, signal }: Surroundings, { connection }: Bus) {
+async function look({ settings, signal }: Surroundings, { connection }: Bus, name: string) {
   try {
-    return await whyNot(connection, settings.bucket ?? "UNIBUS", signal);
+    return await whyNot(connection, settings.bucket ?? "UNIBUS", name, signal);
   } catch (error) {
     signal.throwIfAborted();
     const found = error instanceof Error ? error.message : String(error);
@@ -105,12 +133,20 @@ async function look({ settings, signal }: Surroundings, { connection }: Bus) {
 }
 
 /** Waits until the mark says that the control plane is not in the bucket any longer. */
-async function untilGone({ settings, signal }: Surroundings, { connection }: Bus): Promise<string> {
+async function untilGone(
+  { signal }: Surroundings,
+  { connection, node }: Bus,
+  storage: Storage,
+): Promise<string> {
   for (;;) {
     await pause(SERVING_MS, signal);
+    const { bucket } = storage;
+    // In a file, it leaves only by a journey of this process.
+    if (bucket === null) continue;
     // While nothing can be read nothing has changed: the store itself stops answering.
-    const why = await whyNot(connection, settings.bucket ?? "UNIBUS", signal).catch(() => null);
-    if (why !== null && why !== JOINED) return why;
+    const why = await whyNot(connection, bucket, node, signal).catch(() => null);
+    // A move to this node is the matter of the store that is open.
+    if (why !== null && why !== JOINED && why !== HOME) return why;
   }
 }
 

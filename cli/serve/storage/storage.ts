@@ -19,9 +19,8 @@ import type { Surroundings } from "../parts.ts";
 import { openBeside } from "./follower.ts";
 import type { Storage } from "./types.ts";
 
-/** Opens the store and the blobs on the local disk; returns null if both are in JetStream. */
-export async function openLocal({ settings, undo, log }: Surroundings): Promise<Storage | null> {
-  if (settings.store === "jetstream") return null;
+/** Opens the store and the blobs on the local disk. */
+export async function openLocal({ settings, undo, log }: Surroundings): Promise<Storage> {
   const { openSqlite } = await import("../../../src/sqlite/mod.ts");
   await makeFolder(settings.db);
   const store = openSqlite(settings.db);
@@ -64,13 +63,13 @@ const FIND_MS = 30_000;
  */
 export async function openReplicated(
   { settings, undo, log, signal }: Surroundings,
-  { connection, fileStore }: Bus,
+  bus: Bus,
   { isNew, create }: { isNew: boolean; create: boolean },
 ): Promise<Storage> {
+  const { connection } = bus;
   const bucket = settings.bucket ?? "UNIBUS";
   // Only for new buckets: a start must not undo a `cluster scale`.
   const replicas = settings.replicas === null ? {} : { replicas: settings.replicas, resize: false };
-  const { openObjectBlobs } = await import("../../../src/blobs/mod.ts");
   const { findStream } = await import("../../../src/jetstream/cluster/copies.ts");
   const waiting = setInterval(() => log("info", "store.waiting", { bucket }), WAITING_MS);
   const beside = isNew || !create ? [] : await besides(settings);
@@ -107,19 +106,30 @@ export async function openReplicated(
     }
     // A new bucket for blobs gets as many copies as the control plane has.
     const control = await findStream(connection, `KV_${bucket}`, Date.now() + FIND_MS, signal);
-    const blobs = await switching(
-      await openObjectBlobs({
-        connection,
-        bucket: `${bucket}_BLOBS`,
-        maxBytes: maxBlobStore(fileStore, settings),
-        replicas: control?.config.num_replicas ?? settings.replicas ?? 1,
-        resize: false,
-        signal,
-      }),
-    );
+    const copies = control?.config.num_replicas ?? settings.replicas ?? 1;
+    const blobs = await switching(await openInObjects(bus, settings, bucket, copies, signal));
     undo.add("blobs", () => blobs.close());
     return { store, blobs, bucket, follower };
   } finally {
     clearInterval(waiting);
   }
+}
+
+/** Opens the blobs that belong to a bucket. */
+export async function openInObjects(
+  { connection, fileStore }: Bus,
+  settings: Settings,
+  bucket: string,
+  replicas: number,
+  signal: AbortSignal,
+): Promise<BlobStore> {
+  const { openObjectBlobs } = await import("../../../src/blobs/mod.ts");
+  return await openObjectBlobs({
+    connection,
+    bucket: `${bucket}_BLOBS`,
+    maxBytes: maxBlobStore(fileStore, settings),
+    replicas,
+    resize: false,
+    signal,
+  });
 }

@@ -49,6 +49,11 @@ export class ObjectSubjects {
     return `${this.#prefix}.M.${Base64UrlPaddedCodec.encode(name)}`;
   }
 
+  /** Returns the object's name in a description's subject. */
+  nameOf(subject: string): string {
+    return String(Base64UrlPaddedCodec.decode(subject.slice(this.#prefix.length + 3)));
+  }
+
   /** Returns the nuid in a chunk's subject. */
   nuidOf(subject: string): string {
     return subject.slice(this.#prefix.length + 3);

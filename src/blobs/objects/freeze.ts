@@ -8,6 +8,8 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import type { Connection } from "../../nats/connection/connect.ts";
 import { setSubjects } from "../../jetstream/freeze.ts";
 import { ObjectSubjects } from "./format.ts";
+import { listMessages } from "./list.ts";
+import { ObjectStream } from "./stream.ts";
 
 /** The bucket of blobs whose writers are stopped. */
 export interface FreezeBlobsOptions {
@@ -30,6 +32,30 @@ export async function freezeObjectBlobs(options: FreezeBlobsOptions): Promise<vo
 /** Lets the writers of a bucket of blobs go on. */
 export async function thawObjectBlobs(options: FreezeBlobsOptions): Promise<void> {
   await change(options, ({ chunks, metas }) => [chunks, metas]);
+}
+
+/**
+ * Returns the blobs that were put, given holders or deleted after a position in the bucket, and the
+ * position up to which this was looked at: 0 before the first.
+ */
+export async function changedObjectBlobs(
+  { connection, bucket = "UNIBUS_BLOBS", timeout = 5000 }: FreezeBlobsOptions,
+  after: number,
+): Promise<{ ids: string[]; position: number }> {
+  const stream = new ObjectStream(connection as NatsConnection, bucket);
+  const ids = new Set<string>();
+  let position = after;
+  for await (
+    const { subject, sequence } of listMessages(stream, after + 1, {
+      opTimeout: timeout,
+      check: () => {},
+    })
+  ) {
+    position = sequence;
+    const id = stream.subjects.nameOf(subject);
+    if (/^[0-9a-f]{64}$/.test(id)) ids.add(id);
+  }
+  return { ids: [...ids], position };
 }
 
 async function change(

@@ -7,7 +7,7 @@
 import { Buffer } from "node:buffer";
 import { StoreError } from "../../core/errors.ts";
 import type { ObjectInfo } from "./format.ts";
-import type { ObjectStream } from "./stream.ts";
+import type { Message, ObjectStream } from "./stream.ts";
 import type { BlobInfo } from "../types.ts";
 
 const BATCH = 500;
@@ -31,14 +31,26 @@ export async function* listObjects(
 /** Lists the descriptions of the blobs. */
 export async function* listInfos(
   stream: ObjectStream,
-  { opTimeout, check }: ListOptions,
+  options: ListOptions,
 ): AsyncGenerator<ObjectInfo> {
+  for await (const { data } of listMessages(stream, 1, options)) {
+    const blob = blobOf(data);
+    if (blob !== null) yield blob;
+  }
+}
+
+/** Lists the messages with descriptions, also of deleted objects, from a sequence on. */
+export async function* listMessages(
+  stream: ObjectStream,
+  first: number,
+  { opTimeout, check }: ListOptions,
+): AsyncGenerator<Message> {
   const { metas } = stream.subjects;
   const deadline = () => Date.now() + opTimeout;
   const lastSequence = async () =>
     (await stream.read({ last_by_subj: metas }, deadline()))?.sequence ?? 0;
   const last = await lastSequence();
-  for (let sequence = 1; sequence <= last;) {
+  for (let sequence = first; sequence <= last;) {
     check();
     const found = await stream.readBatch(metas, sequence, BATCH, deadline());
     if (found.length === 0) {
@@ -46,10 +58,7 @@ export async function* listInfos(
       if (await lastSequence() < sequence) return;
       throw new StoreError("unavailable", "Listing the blobs: a replica is behind; try again");
     }
-    for (const { data } of found) {
-      const blob = blobOf(data);
-      if (blob !== null) yield blob;
-    }
+    yield* found;
     sequence = found.at(-1)!.sequence + 1;
   }
 }

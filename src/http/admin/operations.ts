@@ -40,7 +40,7 @@ export function operationsOf(
 ): OwnOperations {
   const now = options.clock ?? (() => new Date());
   const startedAt = now().toISOString();
-  const search = options.search ?? store.search ?? null;
+  const search = () => options.search ?? store.search ?? null;
   const changes = new ChangeLog(store, now, options.onEvent);
   const recorder = recorderOf(now);
   const cluster = kept(GOOD_FOR_MS, async () => await options.cluster?.() ?? null);
@@ -59,11 +59,12 @@ export function operationsOf(
         busAuth: options.busAuth ?? "enforce",
         startedAt,
         backend: store.backend,
-        search: search !== null,
+        search: search() !== null,
         ok,
         checks: [...checks],
         follower: options.follower?.() ?? null,
         cluster: found,
+        journey: options.journey?.() ?? null,
       };
     },
     close: () => changes.close(),

@@ -106,6 +106,17 @@ const cluster = object({
   problems: list(text()),
 }, { title: "ClusterStatus" });
 
+const journey = object({
+  direction: oneOf(["grow", "shrink"]),
+  state: oneOf(["running", "paused", "done", "failed", "called-off"]),
+  phase: nullable(text()),
+  done: count("Number of records, blobs or copies done in this phase"),
+  total: nullable(count()),
+  lag: nullable(count("Number of changes that are still to be copied")),
+  pause: nullable(count("Milliseconds for which writes waited at the switch")),
+  reason: nullable(text()),
+}, { title: "Journey", description: "A move of the control plane while it serves" });
+
 const change = object({
   n: count("Sequence number; later changes have greater ones"),
   at: time,
@@ -166,6 +177,7 @@ export const OPERATION_ANSWER = {
     })),
     follower: nullable(follower),
     cluster: nullable(cluster),
+    journey: nullable(journey),
   }),
   usage: object({ blobs: nullable(object({ count: count(), bytes: count(), at: time })) }),
   history: object({

@@ -25,13 +25,15 @@ function beyondPages(query: object): string[] {
   return Object.keys(query).filter((it) => it !== "limit" && it !== "after");
 }
 
-/** The search of a control plane, or one that refuses. */
-export function searchOf(search: Search | null): Search {
-  const refuse = () => {
+/** The search of a control plane, which a move may bring or take away; without it, requests are refused. */
+export function searchOf(search: () => Search | null): Search {
+  const current = () => {
+    const found = search();
+    if (found !== null) return found;
     throw new Refusal("unsupported", "Filters, sorting and counts are not available", {
       status: 400,
       hint: "this server keeps no follower of its bucket: start it with --follower PATH",
     });
   };
-  return search ?? { users: refuse, rooms: refuse };
+  return { users: (query) => current().users(query), rooms: (query) => current().rooms(query) };
 }

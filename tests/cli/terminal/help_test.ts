@@ -49,6 +49,8 @@ Deno.test("every command of the issue is there", async () => {
     ..."install path version accounts".split(" ").map((it) => `nats ${it}`),
     ..."plan status scale remove import".split(" ").map((it) => `cluster ${it}`),
     ..."serve migrate-to-kv migrate-to-sqlite verify doctor version".split(" "),
+    "grow",
+    "shrink",
     "room list",
     "room owner",
     "room show",

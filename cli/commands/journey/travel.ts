@@ -1,0 +1,176 @@
+/**
+ * Asks the running server for a journey, and watches it across the restart of its nats-server.
+ *
+ * @module
+ */
+
+import { setTimeout } from "node:timers/promises";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { orAbort } from "../../../src/core/async/wait.ts";
+import { isStoreError } from "../../../src/core/errors.ts";
+import { connectNats } from "../../../src/nats/connection/connect.ts";
+import {
+  askJourney,
+  type Direction,
+  type JourneyRequest,
+  type JourneyStatus,
+} from "../../cluster/journey.ts";
+import type { Context } from "../../command.ts";
+import { natsFlagsOf, serverSettings } from "../../store/chosen.ts";
+import { natsTarget } from "../../store/open.ts";
+import { EXIT, UsageError } from "../../terminal/failure.ts";
+import { print, printable, printJson, say } from "../../terminal/output.ts";
+import { Progress } from "../../terminal/progress.ts";
+import type { JourneyFlags } from "./flags.ts";
+
+/** Milliseconds between two looks. */
+const LOOK_MS = 200;
+/** How long the server may be silent: its nats-server restarts, or it starts again. Milliseconds. */
+const SILENCE_MS = 30_000;
+/** How long to try to reach it, seconds. */
+const CONNECT_S = 10;
+
+/** Runs `grow` or `shrink` with its flags. */
+export async function travel(
+  context: Context,
+  direction: Direction,
+  flags: JourneyFlags,
+  more: Partial<JourneyRequest>,
+): Promise<void> {
+  const request = requestOf(direction, flags, more);
+  await using server = await reach(context, flags);
+  const ask = (request: JourneyRequest) => asking(context, server, request);
+  if (request.op === direction) {
+    context.resume =
+      `the server continues; membershipd ${direction} --status shows how far it is, ` +
+      `membershipd ${direction} watches it again`;
+  }
+  let status = await ask(request);
+  if (request.op === direction || request.op === "release") {
+    using progress = new Progress(context.io, flags);
+    while (status.state === "running" && !(flags.hold && status.phase === "hold")) {
+      progress.show(stepOf(status));
+      await setTimeout(LOOK_MS, null, { signal: context.io.signal });
+      status = await ask({ op: "status" });
+    }
+  }
+  if (flags.json) await printJson(context, status);
+  else await print(context, ...linesOf(status, flags.dryRun === true));
+  if (status.state === "running" && status.phase === "hold") {
+    await say(context, `ready: membershipd ${direction} --release makes the switch`);
+  }
+  conclude(context, request, status);
+}
+
+/** Which one of the flags was meant. */
+function requestOf(
+  direction: Direction,
+  { dryRun, hold, release, callOff, status }: JourneyFlags,
+  more: Partial<JourneyRequest>,
+): JourneyRequest {
+  const named = Object.entries({
+    "--dry-run": dryRun,
+    "--hold": hold,
+    "--release": release,
+    "--call-off": callOff,
+    "--status": status,
+  })
+    .filter(([, given]) => given).map(([name]) => name);
+  if (named.length > 1) throw new UsageError(`${named.join(" and ")} cannot be used together`);
+  if (status) return { op: "status" };
+  if (release) return { op: "release" };
+  if (callOff) return { op: "call-off" };
+  if (direction === "shrink" && more.keep === undefined) {
+    throw new UsageError(
+      "--keep is required: the name of this node, which keeps the control plane",
+    );
+  }
+  return { op: direction, ...more, ...dryRun ? { dryRun } : {}, ...hold ? { hold } : {} };
+}
+
+interface Server extends AsyncDisposable {
+  connection: NatsConnection;
+  node: string;
+}
+
+/** Connects to the server on this machine, as its settings say. */
+async function reach(context: Context, { config }: JourneyFlags): Promise<Server> {
+  const { env, signal } = context.io;
+  const { settings, node } = await serverSettings({
+    ...env,
+    ...config === undefined ? {} : { UNIBUS_CONFIG: config },
+  });
+  if (node === null) {
+    throw new UsageError(
+      `There is no plan of a cluster beside ${settings.db}; make one with membershipd cluster plan, ` +
+        "or name the server's settings with --config or UNIBUS_DB",
+    );
+  }
+  const { natsUrl = [], ...flags } = natsFlagsOf(settings, { connectTimeout: CONNECT_S });
+  const target = await natsTarget(context, { connectTimeout: CONNECT_S, ...flags, natsUrl });
+  const connecting = connectNats({ ...target, retryRefused: true });
+  const connection = await orAbort(connecting, signal, (late) => void late.close());
+  return { connection, node: node.name, [Symbol.asyncDispose]: () => connection.close() };
+}
+
+/** Asks until the server answers; its nats-server may be restarting. */
+async function asking(
+  { io: { signal } }: Context,
+  { connection, node }: Server,
+  request: JourneyRequest,
+): Promise<JourneyStatus> {
+  for (const deadline = Date.now() + SILENCE_MS;;) {
+    signal.throwIfAborted();
+    try {
+      return await orAbort(askJourney(connection, node, request), signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isStoreError(error) || error.field !== "journey" || Date.now() > deadline) throw error;
+    }
+    await setTimeout(LOOK_MS, null, { signal });
+  }
+}
+
+const UNITS = { blobs: "blobs", replicas: "copies", nats: "nodes" } as Record<string, string>;
+
+function stepOf({ phase, done, total, lag }: JourneyStatus) {
+  const name = phase ?? "begin";
+  const isCopying = ["copy", "verify", "switch"].includes(name);
+  return {
+    phase: isCopying && lag ? `${name} (${lag} changes behind)` : name,
+    done,
+    // Without a number there is nothing to count.
+    total: total === null && done === 0 ? 0 : total,
+    unit: UNITS[name] ?? "records",
+  };
+}
+
+function linesOf(status: JourneyStatus, dryRun: boolean): string[] {
+  const { node, serves, direction, state, phase, done, total, lag, pause, retry, error } = status;
+  const of = total === null || total === 0 ? "" : `, ${done} of ${total}`;
+  const behind = lag === null ? "" : `, ${lag} changes behind`;
+  const lines = [
+    ...dryRun ? status.findings : [],
+    ...dryRun && error === null ? [`${direction} is possible; nothing was changed`] : [],
+    ...direction === null || dryRun
+      ? []
+      : [`${direction}: ${state}${state === "running" ? ` (${phase}${of}${behind})` : ""}`],
+    ...pause === null ? [] : [`writes waited ${pause} ms at the switch`],
+    ...retry === null || state === "done" ? [] : [`the last switch was called off: ${retry}`],
+    ...error === null ? [] : [error.message, ...error.hint === undefined ? [] : [error.hint]],
+    `${node} serves from ${serves === "file" ? "its file" : "the bucket of the cluster"}`,
+  ];
+  return lines.map(printable);
+}
+
+/** Sets the exit code: a journey that was asked for and did not arrive has failed. */
+function conclude(
+  context: Context,
+  { op, dryRun }: JourneyRequest,
+  { state }: JourneyStatus,
+): void {
+  if (op === "status" || (op === "call-off" && state === "called-off")) return;
+  const isWell = state === "done" || (state === "running" && op !== "call-off") ||
+    dryRun && state === "none";
+  if (!isWell) context.exitCode = EXIT.failed;
+}

@@ -1,0 +1,114 @@
+/**
+ * Moves the control plane and the blobs into the cluster of the plan, while this node serves.
+ *
+ * @module
+ */
+
+import { StoreError } from "../../../src/core/errors.ts";
+import { thawObjectBlobs } from "../../../src/blobs/objects/freeze.ts";
+import { copiesOf, findStream, isWhole } from "../../../src/jetstream/cluster/copies.ts";
+import { pause } from "../../../src/core/async/wait.ts";
+import { growStore } from "../../../src/move/live/grow.ts";
+import type { GrowPhase } from "../../../src/move/live/types.ts";
+import type { JourneyPhase } from "../../cluster/journey.ts";
+import { followerPath } from "../../settings/settings.ts";
+import { openBeside } from "../storage/follower.ts";
+import { openInObjects } from "../storage/storage.ts";
+import { copyAll, holdBlobs, switchBlobs } from "./blobs.ts";
+import { enterCluster } from "./cluster.ts";
+import { checkGrow } from "./preflight.ts";
+import type { Trip, World } from "./types.ts";
+
+/** Copies of each bucket. */
+const COPIES = 3;
+/** How long all copies may take to be current, milliseconds. */
+const CURRENT_MS = 60_000;
+const LOOK_MS = 200;
+
+/** How the steps of the library are shown. */
+const PHASES = {
+  check: "preflight",
+  copy: "copy",
+  verify: "verify",
+  ready: "replicas",
+  switch: "switch",
+  settle: "switch",
+  done: "finish",
+} as const satisfies Record<GrowPhase, JourneyPhase>;
+
+/** Moves it. */
+export async function grow(world: World, trip: Trip): Promise<void> {
+  const { storage, around, bus } = world;
+  if (storage.bucket !== null) {
+    throw new StoreError("refused", `The control plane is in bucket ${storage.bucket} already`);
+  }
+  const plan = await checkGrow(world, trip);
+  if (trip.request.dryRun) return;
+  const names = plan.nodes.map((it) => it.name);
+  await enterCluster(world, names, trip);
+  const { settings } = await world.settingsIn("clustered");
+  const bucket = settings.bucket ?? "UNIBUS";
+  const { connection } = bus;
+  const { store: target, follower } = await openBeside(
+    { connection, bucket, replicas: COPIES, allowInProgress: true, signal: trip.signal },
+    followerPath(settings),
+    around.log,
+  );
+  let moved = false;
+  const blobsIn = await openInObjects(bus, settings, bucket, COPIES, trip.signal);
+  try {
+    await thawObjectBlobs({ connection, bucket: `${bucket}_BLOBS` });
+    const mirror = await copyAll(world, blobsIn, trip);
+    const report = await growStore(storage.store, {
+      target,
+      signal: trip.signal,
+      ...trip.request.pace === undefined ? {} : { pace: trip.request.pace },
+      hold: () => trip.released(),
+      ready: async () => {
+        await whenCurrent(world, bucket, trip);
+        await holdBlobs(world, mirror);
+      },
+      onProgress: ({ phase, done, total, lag, reason }) => {
+        trip.begin(PHASES[phase], total);
+        trip.tell({ done, lag, retry: reason });
+      },
+    });
+    moved = true;
+    await switchBlobs(world, mirror);
+    storage.bucket = bucket;
+    storage.follower = follower;
+    trip.tell({ pause: Math.round(report.pause) });
+  } finally {
+    if (!moved) {
+      storage.blobs.unmirror();
+      await Promise.allSettled([target.close(), blobsIn.close()]);
+    }
+  }
+  trip.begin("finish");
+}
+
+/** Waits until all copies of both buckets are current. */
+async function whenCurrent({ bus }: World, bucket: string, trip: Trip): Promise<void> {
+  trip.begin("replicas", 2 * COPIES);
+  const deadline = Date.now() + CURRENT_MS;
+  const streams = [`KV_${bucket}`, `OBJ_${bucket}_BLOBS`];
+  for (;;) {
+    const found = await Promise.all(
+      streams.map((it) => findStream(bus.connection, it, deadline, trip.signal)),
+    );
+    const copies = found.flatMap((it) => it === null ? [] : copiesOf(it));
+    trip.tell({ done: copies.filter((it) => it.current && it.reachable).length });
+    if (found.every((it) => it !== null && isWhole(it)) && copies.length === 2 * COPIES) return;
+    if (Date.now() > deadline) {
+      const late = copies.filter((it) => !it.current || !it.reachable).map((it) => it.node);
+      throw new StoreError(
+        "unavailable",
+        `Not all copies are current within ${CURRENT_MS / 1000} s: ${
+          [...new Set(late)].join(", ") || "some are missing"
+        }`,
+        { hint: "see membershipd cluster status" },
+      );
+    }
+    await pause(LOOK_MS, trip.signal);
+  }
+}

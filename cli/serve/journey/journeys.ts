@@ -1,0 +1,194 @@
+/**
+ * The journeys of a running server: begins one when it is asked to, tells how far it is, and ends it.
+ *
+ * @module
+ */
+
+import { isStoreError, StoreError } from "../../../src/core/errors.ts";
+import { orAbort, within } from "../../../src/core/async/wait.ts";
+import {
+  type Direction,
+  errorOf,
+  type JourneyRequest,
+  type JourneyStatus,
+} from "../../cluster/journey.ts";
+import type { Trip, World } from "./types.ts";
+
+/** The work of a journey. */
+export type Travel = (world: World, trip: Trip) => Promise<void>;
+
+/** The state of a server's journey. */
+export type State = Omit<JourneyStatus, "node">;
+
+/** What journeys consist of. */
+export interface Ways {
+  /** Into the cluster. */
+  grow: Travel;
+  /** Into the file of this node. */
+  shrink: Travel;
+  /** Undoes what was begun, if nothing has been switched. */
+  callOff: Travel;
+}
+
+/** How long an answer waits for the end of a journey that is called off, milliseconds. */
+const ENDING_MS = 3_000;
+
+interface Running {
+  direction: Direction;
+  abort: AbortController;
+  word: PromiseWithResolvers<void>;
+  ended: Promise<void>;
+}
+
+const NEW = {
+  direction: null,
+  state: "none",
+  phase: null,
+  done: 0,
+  total: null,
+  lag: null,
+  pause: null,
+  retry: null,
+  error: null,
+  findings: [],
+  startedAt: null,
+  endedAt: null,
+} satisfies Partial<State>;
+
+/** The journeys of one server, one at a time. */
+export class Journeys {
+  readonly #world: World;
+  readonly #ways: Ways;
+  #now: Omit<State, "serves"> = { ...NEW };
+  #running: Running | null = null;
+
+  constructor(world: World, ways: Ways) {
+    this.#world = world;
+    this.#ways = ways;
+  }
+
+  /** Returns the state. */
+  status(): State {
+    const serves = this.#world.storage.bucket === null ? "file" : "bucket";
+    return { serves, ...this.#now, findings: [...this.#now.findings] };
+  }
+
+  /** Notes a journey that an earlier process began. */
+  foundPaused(direction: Direction, why: string, hint: string): void {
+    const error = { code: "in_progress" as const, message: why, hint };
+    this.#now = { ...NEW, direction, state: "paused", error, findings: [] };
+  }
+
+  /**
+   * Answers a request.
+   *
+   * @throws {StoreError} refused: it is not possible now
+   */
+  async handle(request: JourneyRequest): Promise<State> {
+    const { op } = request;
+    if (op === "grow" || op === "shrink") this.#begin(op, request);
+    else if (op === "release") this.#release();
+    else if (op === "call-off") await this.#callOff(request);
+    return this.status();
+  }
+
+  /** Pauses what is in progress; the next start can continue it. */
+  async stop(): Promise<void> {
+    this.#running?.abort.abort("stop");
+    await this.#running?.ended;
+  }
+
+  #begin(direction: Direction, request: JourneyRequest): void {
+    const running = this.#running;
+    if (running === null) return this.#start(direction, request, this.#ways[direction]);
+    // The same command again watches it, and may take back that it is to wait.
+    if (running.direction === direction && request.dryRun !== true) {
+      if (request.hold !== true) running.word.resolve();
+      return;
+    }
+    const { phase } = this.#now;
+    throw new StoreError("refused", `A ${running.direction} is in progress (${phase})`, {
+      hint: `wait until it has ended, or use membershipd ${running.direction} --call-off`,
+    });
+  }
+
+  #start(direction: Direction, request: JourneyRequest, travel: Travel): void {
+    const abort = new AbortController();
+    const word = Promise.withResolvers<void>();
+    if (request.hold !== true) word.resolve();
+    this.#now = {
+      ...NEW,
+      direction,
+      state: "running",
+      phase: "preflight",
+      findings: [],
+      startedAt: new Date().toISOString(),
+    };
+    const { log } = this.#world.around;
+    let isHeld = false;
+    const trip: Trip = {
+      request,
+      signal: abort.signal,
+      begin: (phase, total = null) => {
+        // What is copied meanwhile is not what it waits for.
+        if (isHeld) return;
+        if (this.#now.phase !== phase) log("info", `${direction}.${phase}`);
+        Object.assign(this.#now, { phase, done: 0, total });
+      },
+      tell: (now) => void Object.assign(this.#now, now),
+      find: (text) => void this.#now.findings.push(text),
+      released: async () => {
+        isHeld = request.hold === true;
+        if (isHeld) this.#now.phase = "hold";
+        await orAbort(word.promise, abort.signal).finally(() => isHeld = false);
+      },
+    };
+    const ended = this.#travel(trip, travel).finally(() => this.#running = null);
+    this.#running = { direction, abort, word, ended };
+  }
+
+  /** Runs it, and notes how it ended; never rejects. */
+  async #travel(trip: Trip, travel: Travel): Promise<void> {
+    const { log } = this.#world.around;
+    const { direction } = this.#now;
+    try {
+      await travel(this.#world, trip);
+      this.#now.state = trip.request.dryRun
+        ? "none"
+        : travel === this.#ways.callOff
+        ? "called-off"
+        : "done";
+      if (!trip.request.dryRun) {
+        log("info", `${direction}.${this.#now.state}`, { pause: this.#now.pause ?? undefined });
+      }
+    } catch (error) {
+      const isPaused = trip.signal.aborted && trip.signal.reason === "stop";
+      this.#now.state = isPaused || isStoreError(error, "in_progress") ? "paused" : "failed";
+      this.#now.error = errorOf(error);
+      log("error", `${direction}.${this.#now.state}`, { reason: error });
+    }
+    this.#now.endedAt = new Date().toISOString();
+  }
+
+  #release(): void {
+    if (this.#running === null || this.#now.phase !== "hold") {
+      throw new StoreError("refused", "No journey waits for a word before its switch");
+    }
+    this.#running.word.resolve();
+  }
+
+  async #callOff(request: JourneyRequest): Promise<void> {
+    const { direction } = this.#now;
+    if (this.#running !== null) {
+      this.#running.abort.abort("call-off");
+      await within(ENDING_MS, this.#running.ended, () => {});
+      // Somebody who asks again does not begin a second one.
+      if (this.#running !== null || this.#now.state === "done") return;
+    }
+    if (direction === null || this.#now.state === "done" || this.#now.state === "called-off") {
+      throw new StoreError("refused", "There is no journey to call off");
+    }
+    this.#start(direction, { ...request, hold: false }, this.#ways.callOff);
+    await within(ENDING_MS, this.#running!.ended, () => {});
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * Moves the control plane and the blobs into files of this node, while it serves, then leaves the cluster.
+ *
+ * @module
+ */
+
+import type { Mirror } from "../../../src/blobs/switch/mirror.ts";
+import {
+  changedObjectBlobs,
+  freezeObjectBlobs,
+  thawObjectBlobs,
+} from "../../../src/blobs/objects/freeze.ts";
+import { StoreError } from "../../../src/core/errors.ts";
+import type { ShrinkBlobs } from "../../../src/move/live/shrink/types.ts";
+import { shrinkStore } from "../../../src/move/live/shrink/shrink.ts";
+import { openOnDisk } from "../storage/storage.ts";
+import { copyAll, switchBlobs } from "./blobs.ts";
+import { leaveCluster, nodeOf, whenOthersLeft } from "./cluster.ts";
+import type { Trip, World } from "./types.ts";
+
+/** How the steps of the library are shown. */
+const PHASES = {
+  check: "preflight",
+  begin: "switch",
+  freeze: "switch",
+  follow: "switch",
+  mark: "switch",
+  finish: "finish",
+  flip: "finish",
+  rename: "finish",
+  open: "finish",
+  done: "finish",
+} as const;
+
+/** Moves it. */
+export async function shrink(world: World, trip: Trip): Promise<void> {
+  const { storage, around } = world;
+  const { name } = await nodeOf(world);
+  const { keep = name, dryRun = false } = trip.request;
+  if (keep !== name) {
+    throw new StoreError("refused", `Shrinking to ${keep} was asked of node ${name}`, {
+      hint: `run membershipd shrink --keep ${keep} on ${keep}`,
+    });
+  }
+  if (storage.bucket === null) {
+    throw new StoreError(
+      "refused",
+      `Node ${name} serves from a file already: ${around.settings.db}`,
+    );
+  }
+  if (storage.follower === null) {
+    throw new StoreError("refused", `Node ${name} keeps no second copy of the control plane`, {
+      hint: "remove --follower none and restart it; its second copy becomes the file",
+    });
+  }
+  const blobs = new LeavingBlobs(world, trip);
+  const report = await shrinkStore(storage.store, {
+    db: around.settings.db,
+    node: name,
+    blobs,
+    dryRun,
+    signal: trip.signal,
+    ready: async () => {
+      await blobs.catchUp();
+      await trip.released();
+    },
+    onProgress: ({ phase, calledOff }) => {
+      trip.begin(PHASES[phase]);
+      trip.tell({ retry: calledOff });
+    },
+  });
+  if (dryRun) return;
+  trip.tell({ pause: Math.round(report.pauseMs) });
+  await blobs.done();
+  const { bucket } = storage;
+  storage.bucket = null;
+  storage.follower = null;
+  trip.begin("nats");
+  await goHome(world, bucket);
+}
+
+/** Leaves the cluster after the control plane has left it. */
+export async function goHome(world: World, bucket: string): Promise<void> {
+  await whenOthersLeft(world, bucket);
+  await leaveCluster(world, "alone");
+}
+
+/** The blobs on their way to the disk. */
+class LeavingBlobs implements ShrinkBlobs {
+  readonly #world: World;
+  readonly #trip: Trip;
+  readonly #place: { connection: World["bus"]["connection"]; bucket: string };
+  #mirror: Mirror | null = null;
+  #position = 0;
+
+  constructor(world: World, trip: Trip) {
+    this.#world = world;
+    this.#trip = trip;
+    const { connection } = world.bus;
+    this.#place = { connection, bucket: `${world.storage.bucket}_BLOBS` };
+  }
+
+  async copy(): Promise<void> {
+    const { position } = await changedObjectBlobs(this.#place, 0);
+    const disk = await openOnDisk(this.#world.around.settings);
+    this.#mirror = await copyAll(this.#world, disk, this.#trip);
+    this.#position = position;
+  }
+
+  /** Copies what other nodes have changed. */
+  async catchUp(): Promise<void> {
+    const { ids, position } = await changedObjectBlobs(this.#place, this.#position);
+    for (const id of ids) await this.#mirror!.sync(id, this.#trip.signal);
+    this.#position = position;
+  }
+
+  async freeze(): Promise<void> {
+    await this.#world.storage.blobs.hold();
+    await freezeObjectBlobs(this.#place);
+    await this.catchUp();
+    await this.#mirror!.settle();
+  }
+
+  async thaw(): Promise<void> {
+    await thawObjectBlobs(this.#place).finally(() => this.#world.storage.blobs.release());
+  }
+
+  async done(): Promise<void> {
+    await switchBlobs(this.#world, this.#mirror!);
+  }
+}

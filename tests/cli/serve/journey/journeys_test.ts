@@ -1,0 +1,184 @@
+/**
+ * The journeys of a server as the control channel sees them: one at a time, watched by who asks again,
+ * paused by a stop, called off.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { answerJourney, askJourney, type JourneyRequest } from "../../../../cli/cluster/journey.ts";
+import { Journeys, type Ways } from "../../../../cli/serve/journey/journeys.ts";
+import { checkJourney, reportOf } from "../../../../cli/serve/journey/report.ts";
+import type { Trip, World } from "../../../../cli/serve/journey/types.ts";
+import { StoreError } from "../../../../src/core/errors.ts";
+import { failsWith } from "../../../helpers/sqlite.ts";
+import { testServer } from "../../../helpers/nats.ts";
+import { until } from "../kit.ts";
+
+/** A server that travels as the test says, asked over a real control channel. */
+async function bed(
+  work: (ask: (request: JourneyRequest) => ReturnType<typeof askJourney>, at: {
+    trips: Trip[];
+    arrive: (error?: Error) => void;
+    journeys: Journeys;
+    storage: { bucket: string | null };
+    connection: NatsConnection;
+  }) => Promise<void>,
+) {
+  await using server = await testServer({ jetstream: false });
+  const connection = await connect({ servers: server.url });
+  const trips: Trip[] = [];
+  let end = Promise.withResolvers<void>();
+  const travel = async (_: World, trip: Trip) => {
+    trips.push(trip);
+    trip.begin("copy", 100);
+    trip.tell({ done: 7, lag: 3 });
+    const { promise, reject } = Promise.withResolvers<never>();
+    trip.signal.addEventListener("abort", () => reject(new StoreError("aborted", "Ended")));
+    promise.catch(() => {});
+    await trip.released();
+    await Promise.race([end.promise, promise]);
+    trip.tell({ pause: 12 });
+  };
+  const ways: Ways = { grow: travel, shrink: travel, callOff: () => Promise.resolve() };
+  const storage = { bucket: null as string | null };
+  const around = { log: () => {} };
+  const journeys = new Journeys({ around, storage } as unknown as World, ways);
+  answerJourney(connection, () => Promise.resolve("n1"), (it) => journeys.handle(it));
+  try {
+    await work((request) => askJourney(connection, "n1", request), {
+      trips,
+      journeys,
+      storage,
+      connection,
+      arrive: (error) => {
+        if (error === undefined) end.resolve();
+        else end.reject(error);
+        end = Promise.withResolvers();
+      },
+    });
+  } finally {
+    await journeys.stop();
+    await connection.close();
+  }
+}
+
+const status = { op: "status" } as const;
+
+Deno.test("a journey is begun once; the same command watches it, the other direction is refused", () =>
+  bed(async (ask, { trips, arrive, storage }) => {
+    assert.deepEqual(await ask(status), {
+      node: "n1",
+      serves: "file",
+      direction: null,
+      state: "none",
+      phase: null,
+      done: 0,
+      total: null,
+      lag: null,
+      pause: null,
+      retry: null,
+      error: null,
+      findings: [],
+      startedAt: null,
+      endedAt: null,
+    });
+    const begun = await ask({ op: "grow", pace: 0.2 });
+    assert.deepEqual(
+      [begun.state, begun.direction, begun.phase, begun.done, begun.total, begun.lag],
+      ["running", "grow", "copy", 7, 100, 3],
+    );
+    await ask({ op: "grow" });
+    assert.equal(trips.length, 1);
+    assert.equal(trips[0]!.request.pace, 0.2);
+    await failsWith("refused", () => ask({ op: "shrink", keep: "n1" }), /A grow is in progress/);
+    await failsWith("refused", () => ask({ op: "release" }), /No journey waits/);
+    storage.bucket = "UNIBUS";
+    arrive();
+    await until(async () => (await ask(status)).state === "done", "the end");
+    const done = await ask(status);
+    assert.deepEqual([done.serves, done.pause, done.error], ["bucket", 12, null]);
+    assert.ok(done.startedAt !== null && done.endedAt! >= done.startedAt);
+    await failsWith("refused", () => ask({ op: "call-off" }), /no journey to call off/);
+    assert.equal((await ask({ op: "shrink" })).direction, "shrink");
+    assert.equal(trips.length, 2);
+  }));
+
+Deno.test("a journey that waits before its switch goes on at a word, or when it is asked for again", () =>
+  bed(async (ask, { arrive, trips }) => {
+    for (const word of [{ op: "release" }, { op: "grow" }] as const) {
+      await ask({ op: "grow", hold: true });
+      await until(async () => (await ask(status)).phase === "hold", "the wait");
+      trips.at(-1)!.begin("replicas", 6);
+      // To wait once more changes nothing.
+      assert.equal((await ask({ op: "grow", hold: true })).phase, "hold");
+      await ask(word);
+      arrive();
+      await until(async () => (await ask(status)).state === "done", "the end");
+    }
+    await ask({ op: "grow", hold: true });
+    await until(async () => (await ask(status)).phase === "hold", "the wait");
+    assert.equal((await ask({ op: "call-off" })).state, "called-off");
+  }));
+
+Deno.test("a journey is called off while it runs and after it has failed; a stop pauses it", () =>
+  bed(async (ask, { journeys, arrive }) => {
+    await ask({ op: "grow" });
+    assert.equal((await ask({ op: "call-off" })).state, "called-off");
+    await failsWith("refused", () => ask({ op: "call-off" }), /no journey to call off/);
+    await ask({ op: "grow" });
+    arrive(new StoreError("unavailable", "No leader", { hint: "wait" }));
+    await until(async () => (await ask(status)).state === "failed", "the failure");
+    const failed = await ask(status);
+    assert.deepEqual(failed.error, { code: "unavailable", message: "No leader", hint: "wait" });
+    assert.equal((await ask({ op: "call-off" })).state, "called-off");
+    journeys.foundPaused("grow", "It has begun", "continue it");
+    assert.deepEqual((await ask(status)).error?.code, "in_progress");
+    assert.equal((await ask({ op: "call-off" })).state, "called-off");
+    await ask({ op: "grow" });
+    await journeys.stop();
+    assert.deepEqual([journeys.status().state, journeys.status().error?.code], [
+      "paused",
+      "aborted",
+    ]);
+    assert.equal((await ask({ op: "grow" })).state, "running");
+  }));
+
+Deno.test("a dry run ends with what it found, and is no journey", () =>
+  bed(async (ask, { trips, arrive, journeys }) => {
+    await ask({ op: "grow", dryRun: true });
+    trips[0]!.find("n2: joined");
+    await failsWith("refused", () => ask({ op: "grow", dryRun: true }), /in progress/);
+    arrive();
+    await until(async () => (await ask(status)).state === "none", "the end");
+    assert.deepEqual((await ask(status)).findings, ["n2: joined"]);
+    assert.equal(reportOf(journeys.status()), null);
+  }));
+
+Deno.test("who asks a node that is not there, or another node, is told so", () =>
+  bed(async (_, { connection }) => {
+    await failsWith("unavailable", () => askJourney(connection, "n9", status), /did not answer/);
+    await using alone = await testServer({ jetstream: false });
+    const other = await connect({ servers: alone.url });
+    await failsWith("unavailable", () => askJourney(other, "n1", status), /No membershipd/);
+    await other.close();
+  }));
+
+Deno.test("a journey is a check that is well, until it is over", () =>
+  bed(async (ask, { journeys, arrive }) => {
+    const shown = () => checkJourney(reportOf(journeys.status()));
+    assert.deepEqual(shown(), []);
+    await ask({ op: "grow" });
+    assert.deepEqual(shown(), [
+      { name: "journey", ok: true, detail: "grow running: copy, 7 of 100, 3 changes behind" },
+    ]);
+    arrive(new StoreError("unavailable", "No leader"));
+    await until(() => journeys.status().state === "failed", "the failure");
+    assert.deepEqual(shown(), [{ name: "journey", ok: true, detail: "grow failed; No leader" }]);
+    await ask({ op: "shrink" });
+    arrive();
+    await until(() => journeys.status().state === "done", "the end");
+    assert.deepEqual(shown(), []);
+    assert.equal(reportOf(journeys.status())?.pause, 12);
+  }));

@@ -1,0 +1,96 @@
+/**
+ * One file becomes three nodes and one file again while it serves, by five commands and two copied files;
+ * with the first node killed on the way.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { openSqlite } from "../../../mod.ts";
+import { isStoreError } from "../../../src/core/errors.ts";
+import { newUser } from "../../conformance/kit/kit.ts";
+import { documentOf } from "../../cli/kit.ts";
+import { readyz, until } from "../../cli/serve/kit.ts";
+import { ended, firstServer, joining } from "../../cli/cluster/kit.ts";
+import { inDir } from "../../helpers/sqlite.ts";
+import { busClients, populate, requireWritten, work } from "./kit.ts";
+
+/** Most milliseconds that a call may take, with the client's own retries; the goal is 1 s. */
+const SLOWEST_MS = 5_000;
+
+Deno.test("one file becomes three nodes and one file again, while it serves, by five commands", () =>
+  inDir(async (dir) => {
+    await using stack = new AsyncDisposableStack();
+    const n1 = stack.use(await firstServer(dir));
+    const people = await populate(n1.db, 300);
+    const { port } = new URL(n1.http);
+    const urls = [1, 2, 3].map((i) => `http://127.0.0.${i}:${port}`);
+    const clients = stack.use(await busClients(n1.nats, people, 10));
+    const load = stack.use(work(urls[0]!, people));
+    const run = async (...args: string[]) => {
+      const result = await n1.call(...args);
+      assert.equal(result.code, 0, `${args.join(" ")}\n${result.stdout}${result.stderr}`);
+      return result;
+    };
+    // A process that has the file open writes too, until it is told that the file has moved.
+    const beside = writeBeside(n1.db, load.written.users);
+
+    assert.equal((await n1.plan()).code, 0);
+    for (const name of ["n2", "n3"]) {
+      const node = await joining(`${dir}/${name}.join`, `${dir}/${name}`);
+      stack.defer(() => ended(node));
+      await node.seen(/"event":"waiting"/);
+    }
+    const grown = documentOf(await run("grow", "--json"));
+    assert.deepEqual([grown.state, grown.serves, grown.error], ["done", "bucket", null]);
+    assert.ok(grown.pause < 900, `writes waited ${grown.pause} ms`);
+    assert.match(await beside.ended, /moved/);
+    for (const [i, url] of urls.entries()) {
+      await until(
+        async () => (await readyz(url))?.status === 200,
+        `readiness of n${i + 1}`,
+        60_000,
+      );
+    }
+    assert.deepEqual(clients.seen.drops, Array(10).fill(1));
+    await clients.work();
+    const here = load.calls();
+    await until(() => load.calls() > here + 20, "writes after it has grown");
+    // The same again has nothing to do, and changes nothing.
+    const again = await n1.call("grow");
+    assert.equal(again.code, 1);
+    assert.match(again.stdout, /is in bucket UNIBUS already/);
+    const shrunk = documentOf(await run("shrink", "--keep", "n1", "--json"));
+    assert.deepEqual([shrunk.state, shrunk.serves, shrunk.error], ["done", "file", null]);
+    await until(() => load.calls() > here + 200, "writes after it has shrunk");
+    const { longest, failures } = await load.end();
+    console.log(
+      `slowest call ${Math.round(longest)} ms, pauses ${grown.pause}, ${shrunk.pause} ms`,
+    );
+    console.log(`clients away ${Math.round(clients.seen.longest)} ms, ${load.calls()} calls`);
+    assert.deepEqual(failures, []);
+    assert.ok(longest < SLOWEST_MS, `a call took ${longest} ms`);
+    assert.deepEqual(clients.seen.drops, Array(10).fill(2));
+    assert.ok(clients.seen.longest < 3_000, `clients were away for ${clients.seen.longest} ms`);
+    await clients.work();
+    await requireWritten(urls[0]!, people, load.written);
+    assert.equal((await readyz(urls[1]!))?.status, 503);
+  }));
+
+/** Adds users to a file until it is refused; `ended` gives the reason. */
+function writeBeside(db: string, users: Map<string, boolean>): { ended: Promise<string> } {
+  const ended = (async () => {
+    await using store = openSqlite(db);
+    for (;;) {
+      const user = newUser();
+      try {
+        await store.addUser(user);
+        users.set(user.signPub, true);
+      } catch (error) {
+        if (!isStoreError(error) || error.code !== "unavailable") return (error as Error).message;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  })();
+  return { ended };
+}
