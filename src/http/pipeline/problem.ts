@@ -87,13 +87,25 @@ export function alarmed({ code, message, hint, field }: StoreError): Refusal {
   });
 }
 
+/** What a store answers that its control plane has left: the request was not executed, another node answers. */
+function elsewhere(error: unknown): unknown {
+  if (!(error instanceof StoreError) || error.code !== "refused" || error.field !== "moved") {
+    return error;
+  }
+  return new Refusal("unavailable", "The control plane has moved away from this node", {
+    reason: "not_ready",
+    isShown: true,
+  });
+}
+
 /** Returns an error as a status with problem details. A 5xx reveals nothing internal. */
-export function problemOf(error: unknown, requestId: string): {
+export function problemOf(failure: unknown, requestId: string): {
   status: number;
   code: StoreErrorCode | "internal";
   headers: Record<string, string>;
   body: Record<string, unknown>;
 } {
+  const error = elsewhere(failure);
   const known = error instanceof StoreError && Object.hasOwn(STATUS, error.code) ? error : null;
   const extras = known instanceof Refusal ? known.extras : {};
   const code = known?.code ?? "internal";
