@@ -82,6 +82,9 @@ export interface JourneyStatus {
   endedAt: string | null;
 }
 
+/** The same without the node's name, as a server knows it of itself. */
+export type JourneyState = Omit<JourneyStatus, "node">;
+
 /** An answer: the status, or why the request was refused. */
 type Answer = { status: JourneyStatus } | { error: JourneyError };
 
@@ -102,7 +105,7 @@ const CALL_OFF_MS = 10_000;
 export function answerJourney(
   connection: NatsConnection,
   name: () => Promise<string | null>,
-  answer: (request: JourneyRequest) => Promise<Omit<JourneyStatus, "node">>,
+  answer: (request: JourneyRequest) => Promise<JourneyState>,
 ): void {
   const respond = async (msg: Msg) => {
     // A plan may give it a name while it runs.

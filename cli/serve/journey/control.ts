@@ -5,14 +5,14 @@
  */
 
 import { StoreError } from "../../../src/core/errors.ts";
-import { answerJourney } from "../../cluster/journey.ts";
+import { answerJourney, type JourneyState } from "../../cluster/journey.ts";
 import { readNode } from "../../settings/node.ts";
 import type { Bus } from "../bus.ts";
 import type { Surroundings } from "../parts.ts";
 import type { Storage } from "../storage/types.ts";
 import { callOff } from "./call_off.ts";
 import { grow } from "./grow.ts";
-import { Journeys, type State } from "./journeys.ts";
+import { Journeys } from "./journeys.ts";
 import { resume } from "./start/resume.ts";
 import { shrink } from "./shrink.ts";
 import type { World } from "./types.ts";
@@ -39,7 +39,7 @@ export class Control {
   }
 
   /** The state of the journeys; null while nothing is served. */
-  status(): State | null {
+  status(): JourneyState | null {
     return this.#journeys?.status() ?? null;
   }
 

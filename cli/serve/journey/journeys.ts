@@ -10,15 +10,12 @@ import {
   type Direction,
   errorOf,
   type JourneyRequest,
-  type JourneyStatus,
+  type JourneyState,
 } from "../../cluster/journey.ts";
 import type { Trip, World } from "./types.ts";
 
 /** The work of a journey. */
 export type Travel = (world: World, trip: Trip) => Promise<void>;
-
-/** The state of a server's journey. */
-export type State = Omit<JourneyStatus, "node">;
 
 /** What journeys consist of. */
 export interface Ways {
@@ -53,13 +50,13 @@ const NEW = {
   findings: [],
   startedAt: null,
   endedAt: null,
-} satisfies Partial<State>;
+} satisfies Partial<JourneyState>;
 
 /** The journeys of one server, one at a time. */
 export class Journeys {
   readonly #world: World;
   readonly #ways: Ways;
-  #now: Omit<State, "serves"> = { ...NEW };
+  #now: Omit<JourneyState, "serves"> = { ...NEW };
   #running: Running | null = null;
 
   constructor(world: World, ways: Ways) {
@@ -68,7 +65,7 @@ export class Journeys {
   }
 
   /** Returns the state. */
-  status(): State {
+  status(): JourneyState {
     const serves = this.#world.storage.bucket === null ? "file" : "bucket";
     return { serves, ...this.#now, findings: [...this.#now.findings] };
   }
@@ -84,7 +81,7 @@ export class Journeys {
    *
    * @throws {StoreError} refused: it is not possible now
    */
-  async handle(request: JourneyRequest): Promise<State> {
+  async handle(request: JourneyRequest): Promise<JourneyState> {
     const { op } = request;
     if (op === "grow" || op === "shrink") this.#begin(op, request);
     else if (op === "release") this.#release();

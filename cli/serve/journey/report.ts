@@ -6,10 +6,10 @@
 
 import type { HealthCheck } from "../../../src/core/model.ts";
 import type { Journey } from "../../../src/core/operations.ts";
-import type { State } from "./journeys.ts";
+import type { JourneyState } from "../../cluster/journey.ts";
 
 /** Converts the state of the control channel; null if there was no journey. */
-export function reportOf(status: State | null): Journey | null {
+export function reportOf(status: JourneyState | null): Journey | null {
   if (status === null || status.direction === null || status.state === "none") return null;
   const { direction, state, phase, done, total, lag, pause, error, retry } = status;
   return { direction, state, phase, done, total, lag, pause, reason: error?.message ?? retry };
