@@ -13,6 +13,7 @@ import { DatabaseSync } from "node:sqlite";
 import { Kvm } from "@nats-io/kv";
 import {
   callOffShrink,
+  finishShrink,
   migrateKvToSqlite,
   openJetStream,
   openSqlite,
@@ -264,6 +265,34 @@ test(
     assert.equal(await whoServes(at, [ada.signPub]), "file");
   },
 );
+
+test(
+  "a follower that was changed after the mark is not made the control plane; nobody serves",
+  async (at, { store }) => {
+    const move = shrinkStore(store, {
+      db: at.db,
+      node: "n1",
+      onProgress({ phase }) {
+        if (phase !== "flip") return;
+        const db = new DatabaseSync(at.follower);
+        db.exec(`UPDATE follower SET digest = '${"0".repeat(32)}'`);
+        db.close();
+      },
+    });
+    await assert.rejects(move, failure("mismatch"));
+    assert.equal(await store.isAuthorized(ada.signPub), false);
+    await assert.rejects(store.getUser(ada.signPub), failure("refused", "moved"));
+    await assert.rejects(store.addUser(person("bob")), failure("refused", "moved"));
+    await assert.rejects(finishShrink({ ...at, node: "n1" }), failure("mismatch"));
+    assert.equal(roleIn(at.db), null);
+  },
+);
+
+test("finishing or calling off a move out of a bucket that does not exist makes none", async (at) => {
+  const nats = { ...at.nats, bucket: "NONE" };
+  await assert.rejects(finishShrink({ ...at, nats, node: "n1" }), failure("not_found"));
+  await assert.rejects(callOffShrink(nats), failure("not_found"));
+});
 
 test("a dry run changes nothing", async (at, { store }) => {
   const report = await shrinkStore(store, { db: at.db, node: "n1", dryRun: true });

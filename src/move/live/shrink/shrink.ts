@@ -181,12 +181,12 @@ async function finish(
 ): Promise<Pick<ShrinkReport, "undone" | "backup" | "pauseMs">> {
   onPhase("finish");
   const end = performance.now() + FORWARD;
-  // Searches read the follower's file, which nobody may have open now.
-  await to.hold({ reads: true });
   for (;;) {
     try {
-      if (backend.search instanceof FileSearch) await backend.search.close();
       await follower.close();
+      // Searches read the follower's file, which nobody may have open now.
+      await to.hold({ reads: true });
+      if (backend.search instanceof FileSearch) await backend.search.close();
       onPhase("flip");
       const undone = take(db, follower.path, becomes);
       onPhase("rename");
@@ -199,7 +199,8 @@ async function finish(
       onPhase("done");
       return { undone, backup, pauseMs };
     } catch (error) {
-      if (performance.now() > end || to.current !== backend) {
+      const isFinal = isStoreError(error, "mismatch") || to.current !== backend;
+      if (isFinal || performance.now() > end) {
         bucket.mark.leave(becomes);
         to.release();
         throw error;
