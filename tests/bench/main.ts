@@ -17,6 +17,7 @@ import { clusterScale } from "./cluster/scale.ts";
 import { createRoom } from "./create_room.ts";
 import { follower } from "./cluster/follower.ts";
 import { failover } from "./cluster/failover.ts";
+import { grow } from "./grow/grow.ts";
 import { http } from "./http/http.ts";
 import { lists } from "./size/lists.ts";
 import { move } from "./move.ts";
@@ -47,30 +48,35 @@ const BENCHES = {
     search,
   },
   ...{ failover, cluster: clusterScale, scale },
+  grow: ({ asked }: World) => grow(asked ?? GROW_RECORDS),
 };
 type Name = keyof typeof BENCHES;
 const NAMES = Object.keys(BENCHES) as Name[];
+/** Records of `grow`, which has a load meanwhile. */
+const GROW_RECORDS = 20_000;
 /** Only when named: these take minutes. */
-const LONG: readonly Name[] = ["failover", "cluster", "scale"];
+const LONG: readonly Name[] = ["failover", "cluster", "scale", "grow"];
 const USUAL = NAMES.filter((it) => !LONG.includes(it));
 
 const USAGE = `Usage: deno task bench [--records N] [--only NAME,…] [--json]
 
 Measures the move and the stores, N records large (default 1000000, at least 10000), and the server.
 Names: ${USUAL.join(", ")}; and only when named: ${LONG.join(", ")}
+grow has ${GROW_RECORDS} records by default; from 200000 on it has more blobs, calls and clients too
 
   deno task bench --records 100000
   deno task bench --only move`;
 
 async function main(args: string[]): Promise<number> {
   let records: number;
+  let asked: number | null;
   let only: Name[];
   let json: boolean;
   try {
     const { values } = parseArgs({
       args,
       options: {
-        records: { type: "string", default: "1000000" },
+        records: { type: "string" },
         only: { type: "string", default: USUAL.join(",") },
         json: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
@@ -80,7 +86,8 @@ async function main(args: string[]): Promise<number> {
       console.log(USAGE);
       return 0;
     }
-    records = Number(values.records);
+    asked = values.records === undefined ? null : Number(values.records);
+    records = asked ?? (values.only === "grow" ? GROW_RECORDS : 1_000_000);
     only = values.only.split(",") as Name[];
     json = values.json;
     if (!Number.isInteger(records) || records < 10_000) {
@@ -102,7 +109,7 @@ async function main(args: string[]): Promise<number> {
   );
   const rows: Row[] = [];
   try {
-    await using world = await World.open(records);
+    await using world = await World.open(records, asked);
     for (const name of NAMES.filter((it) => only.includes(it))) {
       console.error(`${name} …`);
       rows.push(...await BENCHES[name](world));

@@ -37,11 +37,13 @@ export class World implements AsyncDisposable {
     readonly server: TestServer,
     /** Records of the large case. */
     readonly records: number,
+    /** Records that were asked for; null for the default of each benchmark. */
+    readonly asked: number | null,
   ) {}
 
   /** Starts the server. */
-  static async open(records: number): Promise<World> {
-    return new World(await testServer({ jetstream: { syncAlways: true } }), records);
+  static async open(records: number, asked: number | null = null): Promise<World> {
+    return new World(await testServer({ jetstream: { syncAlways: true } }), records, asked);
   }
 
   /** Records of the small case. */

@@ -41,7 +41,7 @@ export async function firstServer(dir: string, ...more: string[]): Promise<First
   const { path } = await natsBinary();
   const [httpPort, natsPort, clusterPort] = await freePorts(3) as [number, number, number];
   const own = `${dir}/n1`;
-  await mkdir(own, { mode: 0o700 });
+  await mkdir(own, { mode: 0o700, recursive: true });
   const db = `${own}/a.db`;
   {
     await using store = openSqlite(db);

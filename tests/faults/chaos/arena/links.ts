@@ -32,9 +32,15 @@ export class Links implements AsyncDisposable {
   readonly #sockets = new Set<Socket>();
 
   /** Opens a link: who connects to `port` as node `from` reaches node `to` at `target`. */
-  async open(from: number, to: number, port: number, target: number): Promise<void> {
+  async open(
+    from: number,
+    to: number,
+    port: number,
+    target: number,
+    host = "127.0.0.1",
+  ): Promise<void> {
     const server = createServer((socket) => {
-      const upstream = connect({ host: "127.0.0.1", port: target });
+      const upstream = connect({ host, port: target });
       for (const it of [socket, upstream]) {
         this.#sockets.add(it);
         it.setNoDelay(true);
@@ -45,7 +51,7 @@ export class Links implements AsyncDisposable {
       this.#pipe(upstream, socket, to, from);
     });
     this.#servers.push(server);
-    server.listen({ host: "127.0.0.1", port });
+    server.listen({ host, port });
     await once(server, "listening");
   }
 
