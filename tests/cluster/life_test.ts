@@ -1,5 +1,5 @@
 /**
- * The life of an operator, as docs/cluster.md tells it, step by step: one server on SQLite, three nodes,
+ * The life of an operator, as docs/migration.md tells it, step by step: one server on SQLite, three nodes,
  * one server on SQLite again. Every step ends with the same digest of everything.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * How long a caller waits at most when its node is cut off: docs/cluster.md, "When it is heard".
+ * How long a caller waits at most when its node is cut off: docs/failures.md, "Time limits and retries".
  *
  * @module
  */

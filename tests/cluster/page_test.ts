@@ -1,5 +1,5 @@
 /**
- * The commands of docs/cluster.md, "Back to one", as they stand there: run in that order, in one
+ * The commands of docs/migration.md, "Back to one by hand", as they stand there: run in that order, in one
  * directory, with nothing put in their place but the ports.
  *
  * @module
@@ -16,7 +16,7 @@ import { digestOf, ready, testNodes } from "./kit.ts";
 
 /** The lines of the shaded blocks of a section. */
 async function commandsOf(heading: string): Promise<string[]> {
-  const page = await readFile(new URL("../../docs/cluster.md", import.meta.url), "utf8");
+  const page = await readFile(new URL("../../docs/migration.md", import.meta.url), "utf8");
   const section = page.split(/^## /m).find((it) => it.startsWith(`${heading}\n`));
   assert.ok(section !== undefined, `No section ${heading}`);
   return [...section.matchAll(/^```\n([^]*?)^```$/gm)].flatMap(([, block]) =>
@@ -24,7 +24,7 @@ async function commandsOf(heading: string): Promise<string[]> {
   );
 }
 
-Deno.test("docs/cluster.md, Back to one: its commands, run as they stand there, keep everything", async () => {
+Deno.test("docs/migration.md, Back to one by hand: its commands, run as they stand there, keep everything", async () => {
   await using place = await testNodes(3);
   const [n1] = place.nodes;
   const here = n1!.dir;
@@ -77,7 +77,7 @@ Deno.test("docs/cluster.md, Back to one: its commands, run as they stand there, 
   };
   let isStopped = false;
   try {
-    for (const line of await commandsOf("Back to one")) {
+    for (const line of await commandsOf("Back to one by hand")) {
       const [program, ...words] = line
         .replace("$NATS", all.join(" ")).replaceAll("nats://127.0.0.1:4250", n1!.nats).split(" ");
       if (program === "#") {

@@ -82,7 +82,7 @@ const EXTERNAL =
 function wrongIn(running: Settings, { db }: Settings): string | null {
   if (running.store === "jetstream") {
     return "This server keeps its store in NATS already (--store jetstream); a plan starts from a " +
-      "server with --store sqlite. docs/cluster.md says how such a server becomes a cluster";
+      "server with --store sqlite. docs/migration.md says how such a server becomes a cluster";
   }
   if (isClustered(running)) {
     return "The nats-server of this server is in a cluster already (--routes); remove the cluster " +

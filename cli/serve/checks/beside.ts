@@ -122,7 +122,7 @@ export function refuseEmpty(settings: Settings, found: readonly Beside[]): void 
   });
   throw new UsageError(
     `Refused to create an empty store: ${where} has no records, but other data was found: ` +
-      `${lines.join(", ")}; move it first (docs/cluster.md), or start with --new`,
+      `${lines.join(", ")}; move it first (docs/migration.md), or start with --new`,
   );
 }
 
