@@ -13,6 +13,7 @@ import { readyz, until } from "../../cli/serve/kit.ts";
 import { ended, firstServer, joining } from "../../cli/cluster/kit.ts";
 import { inDir } from "../../helpers/sqlite.ts";
 import { noneWritten, populate, requireWritten, work } from "./kit.ts";
+import { CLUSTER } from "../kit.ts";
 
 /** What a file says of itself, without our code. */
 function roleIn(db: string): { role: string; frozen_at: number | null } {
@@ -26,91 +27,95 @@ function roleIn(db: string): { role: string; frozen_at: number | null } {
   }
 }
 
-Deno.test("n1 is killed while it copies, at the switch, and after it", () =>
-  inDir(async (dir) => {
-    await using stack = new AsyncDisposableStack();
-    const n1 = stack.use(await firstServer(dir));
-    const people = await populate(n1.db, 3_000);
-    const written = noneWritten();
-    assert.equal((await n1.plan()).code, 0);
-    for (const name of ["n2", "n3"]) {
-      const node = await joining(`${dir}/${name}.join`, `${dir}/${name}`);
-      stack.defer(() => ended(node));
-      await node.seen(/"event":"waiting"/);
-    }
-    let server = n1.process;
-    stack.defer(() => ended(server));
-    const kill = async () => {
-      server.kill("SIGKILL");
-      await server.ended;
-      server = cliProcess(["serve"], { env: n1.env });
-    };
-    const call = async (...args: string[]) => {
-      const result = await n1.call(...args, "--json");
-      return documentOf(result);
-    };
-    const load = () => work(n1.http, people, written);
-    const isReady = () =>
-      until(async () => (await readyz(n1.http))?.status === 200, "readiness of n1", 60_000);
+Deno.test(
+  "n1 is killed while it copies, at the switch, and after it",
+  { ignore: !CLUSTER },
+  () =>
+    inDir(async (dir) => {
+      await using stack = new AsyncDisposableStack();
+      const n1 = stack.use(await firstServer(dir));
+      const people = await populate(n1.db, 3_000);
+      const written = noneWritten();
+      assert.equal((await n1.plan()).code, 0);
+      for (const name of ["n2", "n3"]) {
+        const node = await joining(`${dir}/${name}.join`, `${dir}/${name}`);
+        stack.defer(() => ended(node));
+        await node.seen(/"event":"waiting"/);
+      }
+      let server = n1.process;
+      stack.defer(() => ended(server));
+      const kill = async () => {
+        server.kill("SIGKILL");
+        await server.ended;
+        server = cliProcess(["serve"], { env: n1.env });
+      };
+      const call = async (...args: string[]) => {
+        const result = await n1.call(...args, "--json");
+        return documentOf(result);
+      };
+      const load = () => work(n1.http, people, written);
+      const isReady = () =>
+        until(async () => (await readyz(n1.http))?.status === 200, "readiness of n1", 60_000);
 
-    // While it copies.
-    {
-      await using _ = load();
-      const growing = n1.call("grow", "--pace", "0.05");
-      await server.seen(/"event":"grow.copy"/);
-      await kill();
-      await isReady();
-      const { code, stdout, stderr } = await growing;
-      assert.equal(code, 1, stdout + stderr);
-      const { state, error, serves } = await call("grow", "--status");
-      assert.deepEqual([state, error.code, serves], ["paused", "in_progress", "file"]);
-      assert.deepEqual(roleIn(n1.db), { role: "primary", frozen_at: null });
-    }
-    await requireWritten(n1.http, people, written);
-
-    // At the switch: its file is frozen, or the mark is sent.
-    {
-      await using _ = load();
-      const growing = n1.call("grow");
-      await server.seen(/"event":"grow.switch"/);
-      await kill();
-      await isReady();
-      const { role, frozen_at } = roleIn(n1.db);
-      assert.ok(role === "moved" || frozen_at === null, `${role} ${frozen_at}`);
-      const { serves } = await call("grow", "--status");
-      assert.equal(serves, role === "moved" ? "bucket" : "file");
-      await growing;
-    }
-    await requireWritten(n1.http, people, written);
-
-    // After the switch; where it was made before, there is nothing more to do.
-    {
-      await using _ = load();
-      if (roleIn(n1.db).role === "primary") {
-        const growing = n1.call("grow");
-        await server.seen(/"event":"grow.finish"/);
+      // While it copies.
+      {
+        await using _ = load();
+        const growing = n1.call("grow", "--pace", "0.05");
+        await server.seen(/"event":"grow.copy"/);
         await kill();
+        await isReady();
+        const { code, stdout, stderr } = await growing;
+        assert.equal(code, 1, stdout + stderr);
+        const { state, error, serves } = await call("grow", "--status");
+        assert.deepEqual([state, error.code, serves], ["paused", "in_progress", "file"]);
+        assert.deepEqual(roleIn(n1.db), { role: "primary", frozen_at: null });
+      }
+      await requireWritten(n1.http, people, written);
+
+      // At the switch: its file is frozen, or the mark is sent.
+      {
+        await using _ = load();
+        const growing = n1.call("grow");
+        await server.seen(/"event":"grow.switch"/);
+        await kill();
+        await isReady();
+        const { role, frozen_at } = roleIn(n1.db);
+        assert.ok(role === "moved" || frozen_at === null, `${role} ${frozen_at}`);
+        const { serves } = await call("grow", "--status");
+        assert.equal(serves, role === "moved" ? "bucket" : "file");
         await growing;
-      } else await kill();
-      await isReady();
-      const { serves } = await call("grow", "--status");
-      assert.equal(serves, "bucket");
-      assert.equal(roleIn(n1.db).role, "moved");
-      const port = new URL(n1.http).port;
-      await until(
-        async () => {
-          const all = await Promise.all([2, 3].map((i) => readyz(`http://127.0.0.${i}:${port}`)));
-          return all.every((it) => it?.status === 200);
-        },
-        "readiness of the others",
-        60_000,
-      );
-    }
-    for (const i of [1, 2, 3]) {
-      await requireWritten(`http://127.0.0.${i}:${new URL(n1.http).port}`, people, written);
-    }
-    await requireOneMark(n1.nats, `${n1.dir}/service-keys.json`);
-  }));
+      }
+      await requireWritten(n1.http, people, written);
+
+      // After the switch; where it was made before, there is nothing more to do.
+      {
+        await using _ = load();
+        if (roleIn(n1.db).role === "primary") {
+          const growing = n1.call("grow");
+          await server.seen(/"event":"grow.finish"/);
+          await kill();
+          await growing;
+        } else await kill();
+        await isReady();
+        const { serves } = await call("grow", "--status");
+        assert.equal(serves, "bucket");
+        assert.equal(roleIn(n1.db).role, "moved");
+        const port = new URL(n1.http).port;
+        await until(
+          async () => {
+            const all = await Promise.all([2, 3].map((i) => readyz(`http://127.0.0.${i}:${port}`)));
+            return all.every((it) => it?.status === 200);
+          },
+          "readiness of the others",
+          60_000,
+        );
+      }
+      for (const i of [1, 2, 3]) {
+        await requireWritten(`http://127.0.0.${i}:${new URL(n1.http).port}`, people, written);
+      }
+      await requireOneMark(n1.nats, `${n1.dir}/service-keys.json`);
+    }),
+);
 
 /** The bucket's mark says that the control plane is there, without our code. */
 async function requireOneMark(servers: string, keys: string): Promise<void> {
