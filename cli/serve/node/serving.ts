@@ -135,7 +135,7 @@ async function look({ settings, signal }: Surroundings, { connection }: Bus, nam
 /** Waits until the mark says that the control plane is not in the bucket any longer. */
 async function untilGone(
   { signal }: Surroundings,
-  { connection, node }: Bus,
+  bus: Bus,
   storage: Storage,
 ): Promise<string> {
   for (;;) {
@@ -144,9 +144,10 @@ async function untilGone(
     // In a file, it leaves only by a journey of this process.
     if (bucket === null) continue;
     // While nothing can be read nothing has changed: the store itself stops answering.
-    const why = await whyNot(connection, bucket, node, signal).catch(() => null);
+    // The name of the node is another one since its nats-server entered the cluster.
+    const why = await whyNot(bus.connection, bucket, bus.node, signal).catch(() => null);
     // A move to this node is the matter of the store that is open.
-    if (why !== null && why !== JOINED && why !== HOME) return why;
+    if (why !== null && why !== JOINED && why !== HOME && storage.bucket === bucket) return why;
   }
 }
 
