@@ -15,6 +15,7 @@ import {
   withNats,
 } from "../../command.ts";
 import { isManaged } from "../../settings/guards.ts";
+import { readNode, writeNode } from "../../settings/node.ts";
 import { serviceKeysPath, type Settings } from "../../settings/settings.ts";
 import { serverSettings } from "../../store/chosen.ts";
 import { type NewKeys, renewKeys } from "../../store/new_keys.ts";
@@ -54,6 +55,7 @@ export function promoteCommand(context: Context): CommandUnknownOpts {
     const plan = await promoteFollower({ ...options, dryRun: true });
     const keys = dryRun ? [] : await renewKeys(settings);
     const report = dryRun ? plan : await promoteFollower(options);
+    if (!dryRun) await leaveCluster(report.db);
     if (json) return await printJson(context, { ...report, keys });
     await print(context, ...linesOf(report, keys));
     if (dryRun) return;
@@ -65,6 +67,12 @@ export function promoteCommand(context: Context): CommandUnknownOpts {
     }
     await say(context, printable(`next: membershipd serve --store sqlite --db ${report.db}`));
   });
+}
+
+/** Notes beside a file that its node serves alone from now on. */
+async function leaveCluster(db: string): Promise<void> {
+  const node = await readNode(db);
+  if (node?.state === "clustered") await writeNode(db, { ...node, state: "alone" });
 }
 
 /** The servers to ask besides those in the file, and how to log in. */

@@ -3,6 +3,7 @@ import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { followStore, openJetStream, openSqlite } from "../../../mod.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { inDir, person } from "../../helpers/sqlite.ts";
+import { readNode, writeNode } from "../../../cli/settings/node.ts";
 import { createIdentity } from "../../../src/keys/identity.ts";
 import { cli, documentOf } from "../kit.ts";
 import { daemon, readyz, until } from "../serve/kit.ts";
@@ -42,11 +43,17 @@ Deno.test("promote refuses while the cluster serves, then makes the file the sto
       assert.match(refused.stderr, /still takes writes\nhint: move it back/);
       await stopAll(server);
     }
+    // As on a node that joined a cluster; after that it serves alone.
+    const settings = { store: "jetstream", clusterPassFile: "pass" };
+    const node = { name: "n2", cluster: "bus", plan: "p", settings, alone: {} };
+    await writeNode(db, { ...node, state: "clustered" });
     const before = await readFile(`${dir}/service-keys.json`, "utf8");
     const plan = documentOf(await done(cli(["promote", db, "--dry-run", "--json"], env)));
     assert.equal(plan.dryRun, true);
+    assert.equal((await readNode(db))!.state, "clustered");
     assert.equal(await readFile(`${dir}/service-keys.json`, "utf8"), before);
     const report = await done(cli(["promote", db], env));
+    assert.equal((await readNode(db))!.state, "alone");
     assert.match(
       report.stdout,
       /it ends at position \d+ of bucket UNIBUS, \d{4}-.*writes are lost/,
