@@ -6,19 +6,30 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 
+/** What is done. */
+export interface Interposed {
+  /** Before it is sent. */
+  before?: () => Promise<unknown>;
+  /** After it was answered. */
+  after?: () => Promise<unknown>;
+  /** Answers in its place. */
+  instead?: NatsConnection["request"];
+}
+
 /** The connection, with something done once, before or after the first request that `when` picks. */
 export function interposed(
   nc: NatsConnection,
-  when: (payload: string) => boolean,
-  { before, after }: { before?: () => Promise<unknown>; after?: () => Promise<unknown> },
+  when: (payload: string, subject: string) => boolean,
+  { before, after, instead }: Interposed,
 ): NatsConnection {
   let done = false;
   const request: NatsConnection["request"] = async (subject, payload, options) => {
     const text = typeof payload === "string" ? payload : new TextDecoder().decode(payload);
-    const now = !done && when(text);
+    const now = !done && when(text, subject);
     done ||= now;
     if (now) await before?.();
-    const answer = await nc.request(subject, payload, options);
+    const send = now && instead !== undefined ? instead : nc.request.bind(nc);
+    const answer = await send(subject, payload, options);
     if (now) await after?.();
     return answer;
   };

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { copyFile, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { migrateSqliteToKv, openJetStream, type StoreRecord } from "../../mod.ts";
+import { headers } from "@nats-io/transport-node";
+import { migrateSqliteToKv, openJetStream, type StoreError, type StoreRecord } from "../../mod.ts";
 import { JetStreamBackend } from "../../src/jetstream/backend.ts";
 import { BulkWriter } from "../../src/jetstream/log/bulk.ts";
 import { Bucket } from "../../src/jetstream/log/bucket.ts";
@@ -192,6 +193,41 @@ test("fences, which reads leave, are no change; anything else is", async ({ nats
     await end();
   }
 });
+
+for (const stored of [false, true]) {
+  const what = stored ? "but its successor stored" : "because it had not stored a fence yet";
+  test(`a mark that a leader rejected, ${what}, is written`, async ({ nats }) => {
+    const { bucket, info, end } = await openBucket(nats);
+    try {
+      const soon = () => Date.now() + 5000;
+      const marker = { state: "in_progress", by: "import", source: null, startedAt: "" } as const;
+      const seen = { read: await readMarker(bucket, soon()), sequence: info.state.last_seq };
+      let rejections = 0;
+      const connection = interposed(bucket.nc, (it) => it.includes('"in_progress"'), {
+        instead: async (subject, payload, options) => {
+          rejections++;
+          if (stored) await bucket.nc.request(subject, payload, options);
+          // The answer of a leader that counts one message more than it tells.
+          const lines = headers();
+          lines.set("Nats-Expected-Last-Sequence", "999");
+          return await bucket.nc.request(subject, payload, { timeout: 5000, headers: lines });
+        },
+      });
+      const revision = await claimBucket(new Bucket(connection, bucket.name), marker, seen, soon());
+      assert.equal(rejections, 1);
+      const now = await readMarker(bucket, soon());
+      assert.deepEqual([now.marker, now.revision], [marker, revision]);
+      assert.equal(revision, seen.sequence + 1);
+      const again = { read: now, sequence: revision };
+      await bucket.put("users.a", "{}", soon());
+      const records = (error: unknown) =>
+        code("conflict")(error) && (error as StoreError).field === "records";
+      await assert.rejects(claimBucket(bucket, marker, again, soon()), records);
+    } finally {
+      await end();
+    }
+  });
+}
 
 for (const state of ["empty", "repeated"] as const) {
   test(`a target (${state}) written between verification and mark is a conflict, fences are none`, async ({ db, nats }) => {

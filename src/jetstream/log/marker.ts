@@ -14,7 +14,7 @@ import { leftBucket, type Moved } from "./marked.ts";
 import { streamInfo } from "./stream.ts";
 import { whenStuck } from "./stuck.ts";
 import { parseValue, VALUE_VERSION } from "../records/values.ts";
-import { WrongRevision } from "./wire.ts";
+import { wait, WrongRevision } from "./wire.ts";
 
 /** The marker. */
 export interface Marker {
@@ -103,11 +103,15 @@ export async function writeMarker(
   }
 }
 
+/** Pause before a write is tried again that was rejected although nothing has changed, milliseconds. */
+const AGAIN = 50;
+
 /**
  * Writes the marker if nothing in the bucket has changed after `sequence`, except fences. `read` is
  * the marker as read after that.
  *
- * @throws {StoreError} conflict: the bucket has changed
+ * @throws {StoreError} conflict: the bucket has changed, with `field` "records" if the marker has not;
+ * unavailable: the outcome is unknown
  */
 export async function claimBucket(
   bucket: Bucket,
@@ -115,23 +119,37 @@ export async function claimBucket(
   { read, sequence }: { read: ReadMarker; sequence: number },
   deadline: number,
 ): Promise<number> {
+  // A replaced leader can reject what its successor stores.
+  const rejected = new Set<string>();
   for (let lastSequence = sequence;;) {
     try {
       return await setMarker(bucket, marker, { expect: read.revision, lastSequence }, deadline);
     } catch (error) {
       if (!(error instanceof WrongRevision)) throw error;
+      if (error.txn !== undefined) rejected.add(error.txn);
       const now = (await streamInfo(bucket, deadline))?.state.last_seq ?? 0;
-      const since = { sequence: lastSequence };
-      if (now <= lastSequence || await isWrittenSince(bucket, since, deadline)) {
+      const mark = await bucket.get(MARKER_KEY, deadline);
+      if (mark?.txn !== undefined && rejected.has(mark.txn)) return mark.revision;
+      if (revisionOf(mark) > read.revision) throw takenOver(error);
+      if (await isWrittenSince(bucket, { sequence: lastSequence }, deadline)) {
         throw new StoreError(
           "conflict",
           `Bucket ${bucket.name} was written after it was checked; stop the programs that use it and run this again`,
-          { cause: error },
+          { cause: error, field: "records" },
         );
       }
-      lastSequence = now;
+      // A leader also counts fences that it has not stored yet, and a new one may not have them all.
+      if (now <= lastSequence) await again(error, deadline);
+      lastSequence = Math.max(lastSequence, now);
     }
   }
+}
+
+async function again(cause: WrongRevision, deadline: number): Promise<void> {
+  if (Date.now() + AGAIN >= deadline) {
+    throw new StoreError("unavailable", `Write ${MARKER_KEY}: ${cause.message}`, { cause });
+  }
+  await wait(AGAIN);
 }
 
 function setMarker(

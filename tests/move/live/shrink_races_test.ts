@@ -20,8 +20,11 @@ import {
   type ShrinkOptions,
   shrinkStore,
 } from "../../../mod.ts";
+import { openFollowed } from "../../../src/follower/open.ts";
+import { setSubjects } from "../../../src/jetstream/freeze.ts";
 import { isWrittenSince } from "../../../src/jetstream/log/fence.ts";
 import { readMarker, writeMarker } from "../../../src/jetstream/log/marker.ts";
+import { interposed } from "../../helpers/interposed.ts";
 import { type TestServer, testServer } from "../../helpers/nats.ts";
 import { person } from "../../helpers/sqlite.ts";
 import { rawBucket } from "../../follower/kit.ts";
@@ -199,6 +202,34 @@ test(
     assert.deepEqual([mark!.shrink, takesWrites], [other, false]);
     assert.equal(await callOffShrink(at.nats), true);
     await store.addUser(person("bob"));
+  },
+);
+
+test(
+  "a record that a server still took after all writers were stopped is in the file: the switch is tried again",
+  async (at, it) => {
+    await it.store.close();
+    await using raw = await rawBucket(server.url, at.nats.bucket);
+    const { nc, stream } = raw.bucket;
+    const late = person("late");
+    const connection = interposed(nc, (text) => text.includes('"moved":'), {
+      before: async () => {
+        await setSubjects(nc, stream, [raw.bucket.subject(">")], soon());
+        await using other = await openJetStream(at.nats);
+        await other.addUser(late);
+        await setSubjects(nc, stream, [raw.bucket.subject("meta.>")], soon());
+      },
+    });
+    const { servers: _, ...nats } = at.nats;
+    const { store } = await openFollowed({ ...nats, connection, follower: at.follower });
+    try {
+      const move = { db: at.db, node: "n1", patience: 5000 };
+      const { attempts } = await shrinkStore(store, move);
+      assert.equal(attempts, 2);
+      assert.equal(await whoServes(at, [ada.signPub, late.signPub]), "file");
+    } finally {
+      await store.close();
+    }
   },
 );
 

@@ -81,8 +81,8 @@ function markOf({ marker: { source } }: Announced, { journey, at }: Shrink, move
  * it left at. If its answer is lost, only another write settles what became of it: that waits without
  * a limit.
  *
- * @returns Whether it has left; `false` if the move was called off instead
- * @throws {StoreError} `conflict`: somebody else called it off, or wrote
+ * @returns Whether it has left; `false` if the move was called off instead, or a record was written
+ * @throws {StoreError} `conflict`: somebody else called it off
  */
 export async function leave(
   bucket: Bucket,
@@ -97,7 +97,9 @@ export async function leave(
     await claimBucket(bucket, marker, { read, sequence: moved.position }, soon());
     return true;
   } catch (error) {
-    if (!isStoreError(error, "unavailable")) throw error;
+    // A server that leads the stream now may have learned later than others that no record is taken.
+    const isWritten = isStoreError(error, "conflict") && error.field === "records";
+    if (!isWritten && !isStoreError(error, "unavailable")) throw error;
     return await settle(bucket, announced);
   }
 }

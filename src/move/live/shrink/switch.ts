@@ -65,7 +65,7 @@ export async function leaveBucket(parts: Switching, announced: Announced): Promi
     waitsFor = "the answer to the mark";
     moved = { node, db, at, position, digest };
     if (await leave(bucket, announced, moved, generation)) return moved;
-    throw new Error("its answer was lost");
+    throw new Error("its answer was lost, or a record was written");
   } catch (error) {
     try {
       if (await settle(bucket, announced) && moved !== null) return moved;
