@@ -6,11 +6,11 @@
  */
 
 import type { JetStreamManager, StreamInfo } from "@nats-io/jetstream";
-import { type NatsConnection, nuid } from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/transport-node";
 import type { Bucket } from "./log/bucket.ts";
+import { writeFence } from "./log/fence.ts";
 import { type ReadMarker, writeMarker } from "./log/marker.ts";
-import { CHANGE_TIMEOUT, manage, retry } from "./log/wire.ts";
-import { FENCE_KEY } from "./records/keys.ts";
+import { CHANGE_TIMEOUT, manage } from "./log/wire.ts";
 
 /** Whether the writers of a bucket are stopped. */
 export function isFrozen(bucket: Bucket, { config: { subjects } }: StreamInfo): boolean {
@@ -37,9 +37,7 @@ export async function setSubjects(
  */
 export async function freezeWriters(bucket: Bucket, deadline: number): Promise<number> {
   await setSubjects(bucket.nc, bucket.stream, [bucket.subject("meta.>")], deadline);
-  return await retry("Write a fence", deadline, () => {
-    return bucket.put(FENCE_KEY, nuid.next(), deadline);
-  });
+  return await writeFence(bucket, deadline);
 }
 
 /** Lets the writers go on. */

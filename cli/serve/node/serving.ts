@@ -22,6 +22,8 @@ const WAITING_MS = 250;
 const SERVING_MS = 1_000;
 /** Interval at which an unchanged wait is logged, in milliseconds. */
 const TELL_MS = 60_000;
+/** Pauses before what could not be opened or served is tried again, in milliseconds. */
+const RETRY = { first: 500, longest: 10_000 };
 /** Time limit for stopping what was served, in milliseconds. */
 const STOP_MS = 20_000;
 
@@ -56,26 +58,47 @@ export interface Node {
 
 /**
  * Serves the store of this machine, and that of the cluster whenever it has one; rejects when the signal
- * is aborted.
+ * is aborted. Where a majority is missing while the store of the cluster is opened, it tries again.
  */
 export async function serveAsNode(node: Node): Promise<never> {
   const { around, bus, present, open, serve } = node;
   const { undo, log } = around;
+  let retry = RETRY.first;
   for (let here = node.first;; here = null) {
     here ??= await waitForPlane(node);
     const served = here?.undo ?? new Undo();
     if (here === null) undo.add("what the node serves", () => served.end(log), STOP_MS);
     const inside = { ...around, undo: served };
+    let failed: string | null = null;
     try {
       const storage = here?.storage ?? await open(inside);
       await serve(inside, storage);
+      retry = RETRY.first;
       const why = await untilGone(around, bus, storage);
       log("warn", "store.gone", { message: `This node stops serving: ${why}` });
       present({ bucket: null, follower: null, waiting: why });
     } catch (error) {
-      if (!hasGone(error)) throw error;
+      // A file of this machine needs no majority.
+      const isPassing = here === null && isStoreError(error, "unavailable");
+      if (!isPassing && !hasGone(error)) throw error;
+      if (isPassing) failed = error.message;
     }
     await served.end(log);
+    if (failed === null) continue;
+    await rest(node, `the store cannot be served now: ${failed}`, retry);
+    retry = Math.min(2 * retry, RETRY.longest);
+  }
+}
+
+/** Waits before the next try, and says why. */
+async function rest({ around, present }: Node, why: string, ms: number): Promise<void> {
+  around.log("warn", "store.unavailable", { message: why });
+  present({ bucket: null, follower: null, waiting: why });
+  const page = await showWaiting(around, () => why);
+  try {
+    await pause(ms, around.signal);
+  } finally {
+    await page.close();
   }
 }
 

@@ -8,13 +8,12 @@
  * @module
  */
 
-import { nuid } from "@nats-io/transport-node";
 import type { StoreError } from "../../core/errors.ts";
 import { within } from "../../core/async/wait.ts";
 import type { Bucket } from "../../jetstream/log/bucket.ts";
 import { Feed } from "../../jetstream/log/feed.ts";
+import { writeFence } from "../../jetstream/log/fence.ts";
 import { streamInfo } from "../../jetstream/log/stream.ts";
-import { FENCE_KEY } from "../../jetstream/records/keys.ts";
 import { alarm } from "./alarms.ts";
 import { type AuditOptions, auditStream } from "./audit.ts";
 
@@ -81,7 +80,7 @@ async function replicasOf(bucket: Bucket): Promise<string[]> {
 
 /** Waits until a server's replica holds what the stream holds now; `false` if it does not soon. */
 async function isCurrent(bucket: Bucket, server: string): Promise<boolean> {
-  const start = await bucket.put(FENCE_KEY, nuid.next(), Date.now() + PATIENCE);
+  const start = await writeFence(bucket, Date.now() + PATIENCE);
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const feed = new Feed(bucket, {
     pattern: ">",

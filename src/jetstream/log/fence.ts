@@ -160,6 +160,11 @@ function isThere(entry: Entry | null | undefined): entry is Entry {
   return entry !== null && entry !== undefined && entry.data.length > 0;
 }
 
+/** Writes a fence, again until it is acknowledged; returns its sequence. */
+export function writeFence(bucket: Bucket, deadline: number): Promise<number> {
+  return retry("Write a fence", deadline, () => bucket.put(FENCE_KEY, nuid.next(), deadline));
+}
+
 /** Options of {@link isWrittenSince}. */
 export interface Since {
   /** Messages after this sequence. */

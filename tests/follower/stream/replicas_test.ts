@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
 import { rm, stat } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
+import { errors } from "@nats-io/transport-node";
 import { openJetStream, type StoreError } from "../../../mod.ts";
 import { Audits } from "../../../src/follower/watch/audits.ts";
 import { openFile } from "../../../src/follower/file/prepare.ts";
 import { Feed } from "../../../src/jetstream/log/feed.ts";
+import { FENCE_KEY } from "../../../src/jetstream/records/keys.ts";
+import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { blocksOf, flipIn } from "../../faults/bits/damage.ts";
+import { interposed } from "../../helpers/interposed.ts";
 import { testCluster, testServer } from "../../helpers/nats.ts";
 import { inDir, person } from "../../helpers/sqlite.ts";
 import { writeUsers } from "../fill.ts";
@@ -57,6 +61,31 @@ Deno.test("the follower of the node whose replica is damaged notices it and name
     // Nothing has to be repaired or accepted.
     await using store = await open(damaged!);
     assert.equal(await store.isAuthorized(person("bulk 299").signPub), true);
+  }));
+
+Deno.test("a fence without an answer is written again when a node opens its store", () =>
+  inDir(async (dir) => {
+    await using cluster = await testCluster(3);
+    const follower = `${dir}/f.db`;
+    {
+      await using store = await openJetStream({ servers: cluster.urls, replicas: 3, follower });
+      await store.addUser({ ...person("admin"), role: "admin" });
+    }
+    const connection = await connectNats({ servers: cluster.urls[0]! });
+    try {
+      let lost = 0;
+      const losing = interposed(connection, (_, subject) => subject.endsWith(`.${FENCE_KEY}`), {
+        instead: () => {
+          lost++;
+          return Promise.reject(new errors.TimeoutError());
+        },
+      });
+      await using store = await openJetStream({ connection: losing, follower });
+      assert.equal(lost, 1);
+      assert.equal(await store.isAuthorized(person("admin").signPub), true);
+    } finally {
+      await connection.close();
+    }
   }));
 
 Deno.test("what most replicas lost is not blamed on one, at the start and in an open store", () =>
