@@ -104,7 +104,8 @@ export class FileSearch implements Search {
   ): Promise<Found<RecordOf[K]>> {
     const { page, count, limit, cursor } = prepare();
     const { isFollower = false, before } = this.#options;
-    await before?.();
+    // What is closed cannot be looked at; the question below says so.
+    if (!this.#closed) await before?.();
     const asked: Asked[] = [page];
     if (count !== null) asked.push({ ...count, keeps: true });
     if (isFollower) asked.push(STATE);
