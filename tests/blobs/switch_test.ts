@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { type BlobStore, openDiskBlobs, openObjectBlobs } from "../../src/blobs/mod.ts";
+import { freezeObjectBlobs } from "../../src/blobs/objects/freeze.ts";
 import { SwitchingBlobs } from "../../src/blobs/switch/switching.ts";
 import { StoreError } from "../../src/core/errors.ts";
 import { type TestServer, testServer } from "../helpers/nats.ts";
@@ -186,6 +187,26 @@ Deno.test("changes wait for the switch, and what began before it is in the next 
     assert.equal(idOf(Uint8Array.from(rest.flatMap((it) => [...it]))), whole);
     assert.equal(await blobs.usage(by), await objects.usage(by));
     assert.equal((await blobs.health()).ok, true);
+  });
+});
+
+Deno.test("a change that had begun is made before the writers of its store are stopped", async () => {
+  const place = { connection, bucket: `SWITCH_${++buckets}` };
+  await inDir(async (dir) => {
+    const disk = await openDiskBlobs(`${dir}/blobs`);
+    await using objects = await openObjectBlobs(place);
+    await using blobs = new SwitchingBlobs(objects);
+    const mirror = blobs.mirror(disk);
+    const putting = Array.from({ length: 20 }, () => putBy(blobs, bytesOf(1000), owner()));
+    // In the object store by now; each takes several messages.
+    await new Promise((resolve) => setImmediate(resolve));
+    await blobs.hold();
+    await freezeObjectBlobs(place);
+    const began = performance.now();
+    await mirror.settle();
+    blobs.replace(disk);
+    for (const put of await Promise.all(putting)) assert.ok(await disk.stat(put.id));
+    assert.ok(performance.now() - began < 3000, "a change met the stopped store");
   });
 });
 

@@ -22,6 +22,12 @@ import { Mirror } from "./mirror.ts";
 const HELD_MS = 5_000;
 
 /**
+ * How long a hold waits for changes that had begun, milliseconds. One that takes longer, such as a large
+ * upload, may fail when the store is stopped below it.
+ */
+const BEGUN_MS = 250;
+
+/**
  * Forwards everything to the current store. With a mirror, each change is made there too before it is
  * acknowledged.
  */
@@ -30,6 +36,8 @@ export class SwitchingBlobs implements BlobStore {
   readonly #former: BlobStore[] = [];
   #mirror: Mirror | null = null;
   #held: PromiseWithResolvers<void> | null = null;
+  /** Changes in progress in the current store. */
+  readonly #begun = new Set<Promise<unknown>>();
 
   constructor(first: BlobStore) {
     this.#current = first;
@@ -52,9 +60,13 @@ export class SwitchingBlobs implements BlobStore {
     this.release();
   }
 
-  /** Holds changes that begin from now on, and waits for those being made in the mirror. */
+  /**
+   * Holds changes that begin from now on, and waits for those being made in the mirror, and a moment for
+   * those being made in the current store.
+   */
   async hold(): Promise<void> {
     this.#held ??= Promise.withResolvers();
+    await within(BEGUN_MS, Promise.allSettled(this.#begun), () => {});
     await this.#mirror?.idle();
   }
 
@@ -103,11 +115,20 @@ export class SwitchingBlobs implements BlobStore {
   ): Promise<T> {
     await this.#released();
     const store = this.#current;
-    const result = await work(store);
+    const result = await this.#counted(work(store));
     if (this.#mirror !== null) await this.#released();
     if (store !== this.#current) await again(this.#current, result, store);
     else if (this.#mirror !== null) await this.#copy(this.#mirror, idOf(result));
     return result;
+  }
+
+  async #counted<T>(change: Promise<T>): Promise<T> {
+    this.#begun.add(change);
+    try {
+      return await change;
+    } finally {
+      this.#begun.delete(change);
+    }
   }
 
   async #copy(mirror: Mirror, id: string): Promise<void> {
