@@ -199,7 +199,14 @@ export class Owner {
       const members = await this.#membersToSealFor();
       const keys = await this.#keys(before);
       const sealers = await trust.sealers(roomId, before);
-      await demandAddedByOwner(sealers, { roomId, epoch: before }, members, keys, trust);
+      try {
+        await demandAddedByOwner(sealers, { roomId, epoch: before }, members, keys, trust);
+      } catch (error) {
+        // One that was added after another program's rekey has no key of the epoch before.
+        const { epoch: now } = await client.getRoom(roomId);
+        if (now === before) throw error;
+        throw new StoreError("conflict", `Room ${roomId} is at epoch ${now}`, { cause: error });
+      }
       const epoch = before + 1;
       const roomKey = newRoomKey();
       const sealedKeys = await sealForAll(identity, { roomId, epoch }, roomKey, members);

@@ -61,6 +61,24 @@ Deno.test("rekeys at once, from two programs of the owner, and invitations betwe
   assert.equal(items.length, 6);
 });
 
+Deno.test("a rekey goes on after members came with another program's rekey", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const again = await it.person(ada.identity);
+  const one = await (await ada.rooms()).createRoom({ id: "kitchen", members: [] });
+  const two = await (await again.rooms()).join("kitchen");
+  // Between the first program's look at its own keys and at the members.
+  const { listMembers } = ada.client;
+  ada.client.listMembers = async (...args) => {
+    ada.client.listMembers = listMembers;
+    await two.rekey();
+    await two.addMember(cardOf(bob.identity));
+    return await listMembers.apply(ada.client, args);
+  };
+  assert.equal(await one.rekey(), 3);
+  assert.equal((await (await bob.rooms()).join("kitchen")).epoch, 3);
+});
+
 Deno.test("a removal that was cut off before its rekey is finished by whoever comes next", async () => {
   await using it = await village();
   const [ada, bob, eve] = [await it.person(), await it.person(), await it.person()];
