@@ -229,6 +229,37 @@ for (const stored of [false, true]) {
   });
 }
 
+/** A bucket in which readers write a fence before each look at what was written, for two tries of a mark. */
+class Busy extends Bucket {
+  tries = 0;
+
+  override commit(...args: Parameters<Bucket["commit"]>): Promise<number> {
+    this.tries++;
+    return super.commit(...args);
+  }
+
+  override async next(...args: Parameters<Bucket["next"]>): ReturnType<Bucket["next"]> {
+    if (this.tries < 3) await new Bucket(this.nc, this.name).put(FENCE_KEY, "", args[2]);
+    return await super.next(...args);
+  }
+}
+
+test("a mark does not wait for readers that write fences without a pause", async ({ nats }) => {
+  const { bucket, info, end } = await openBucket(nats);
+  try {
+    const marker = { state: "in_progress", by: "import", source: null, startedAt: "" } as const;
+    const soon = () => Date.now() + 5000;
+    const seen = { read: await readMarker(bucket, soon()), sequence: info.state.last_seq };
+    await bucket.put(FENCE_KEY, "", soon());
+    const busy = new Busy(bucket.nc, bucket.name);
+    assert.ok(await claimBucket(busy, marker, seen, soon()) > seen.sequence);
+    // Two more failed by the fences of the looks before them.
+    assert.equal(busy.tries, 4);
+  } finally {
+    await end();
+  }
+});
+
 for (const state of ["empty", "repeated"] as const) {
   test(`a target (${state}) written between verification and mark is a conflict, fences are none`, async ({ db, nats }) => {
     await populated(db);

@@ -131,7 +131,10 @@ export async function claimBucket(
       const mark = await bucket.get(MARKER_KEY, deadline);
       if (mark?.txn !== undefined && rejected.has(mark.txn)) return mark.revision;
       if (revisionOf(mark) > read.revision) throw takenOver(error);
-      if (await isWrittenSince(bucket, { sequence: lastSequence }, deadline)) {
+      // What comes after `now` fails the next try: readers that write fences all the time must not be
+      // waited for.
+      const since = { sequence: lastSequence, until: now + 1 };
+      if (await isWrittenSince(bucket, since, deadline)) {
         throw new StoreError(
           "conflict",
           `Bucket ${bucket.name} was written after it was checked; stop the programs that use it and run this again`,
