@@ -179,7 +179,7 @@ export class Journeys {
     if (this.#running !== null) {
       this.#running.abort.abort("call-off");
       await within(ENDING_MS, this.#running.ended, () => {});
-      // Somebody who asks again does not begin a second one.
+      // A second request does not begin a second one.
       if (this.#running !== null || this.#now.state === "done") return;
     }
     if (direction === null || this.#now.state === "done" || this.#now.state === "called-off") {
