@@ -366,6 +366,8 @@ class DiskBlobs implements BlobStore {
       return true;
     } catch (error) {
       if (isStoreError(error, "corrupt")) return false;
+      // Another process deleted it after its size was read.
+      if (isStoreError(error) && systemCode(error.cause) === "ENOENT") return false;
       throw error;
     }
   }
