@@ -13,7 +13,10 @@ export type Direction = "grow" | "shrink";
 
 /** A request. */
 export interface JourneyRequest {
-  /** `release` lets a journey switch that waits for a word; `call-off` ends it, nothing has changed then. */
+  /**
+   * `release` lets a journey switch that was begun with `hold`; `call-off` ends it, nothing has changed
+   * then.
+   */
   op: "status" | "grow" | "shrink" | "release" | "call-off";
   /** Only check whether it can begin. */
   dryRun?: boolean;

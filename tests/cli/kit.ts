@@ -25,6 +25,8 @@ export interface World {
   signal?: AbortSignal;
   /** Called when something is written to stdout. */
   onStdout?: () => void;
+  /** Called with what is written to stderr. */
+  onStderr?: (text: string) => void;
   /** Whether stderr is a terminal. */
   terminal?: boolean;
 }
@@ -48,7 +50,11 @@ export async function cli(args: string[], world: World = {}): Promise<Result> {
     stderr: {
       isTTY: world.terminal === true,
       columns: 120,
-      write: (data) => void (stderr += text(data)),
+      write: (data) => {
+        const added = text(data);
+        stderr += added;
+        world.onStderr?.(added);
+      },
     },
     stdin: typeof stdin === "string" ? textOf(stdin) : stdin,
     env: world.env ?? {},

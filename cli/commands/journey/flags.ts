@@ -22,7 +22,7 @@ export const withJourney = adding<JourneyFlags>((parent) =>
     parent
       .option("--dry-run", "only check whether it is possible; nothing is changed")
       .option("--hold", "stop before the switch, and wait for --release")
-      .option("--release", "let a move that waits make the switch")
+      .option("--release", "let a move that was begun with --hold make the switch")
       .option("--call-off", "end a move before its switch; the store stays where it is")
       .option("--status", "show how far it is, without beginning anything")
       .option("--config <file>", "the server's settings (default: UNIBUS_CONFIG)"),

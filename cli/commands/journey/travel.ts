@@ -49,7 +49,7 @@ export async function travel(
   if (request.op === direction || request.op === "release") {
     using progress = new Progress(context.io, flags);
     while (status.state === "running" && !(flags.hold && status.phase === "hold")) {
-      progress.show(stepOf(status));
+      progress.show(stepOf(direction, status));
       await setTimeout(LOOK_MS, null, { signal: context.io.signal });
       status = await ask({ op: "status" });
     }
@@ -133,8 +133,11 @@ async function asking(
 
 const UNITS = { blobs: "blobs", replicas: "copies", nats: "nodes" } as Record<string, string>;
 
-function stepOf({ phase, done, total, lag }: JourneyStatus) {
+function stepOf(direction: Direction, { phase, done, total, lag }: JourneyStatus) {
   const name = phase ?? "begin";
+  if (name === "hold") {
+    return { phase: `hold (until membershipd ${direction} --release)`, done: 0, total: 0 };
+  }
   const isCopying = ["copy", "verify", "switch"].includes(name);
   return {
     phase: isCopying && lag ? `${name} (${lag} changes behind)` : name,

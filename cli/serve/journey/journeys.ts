@@ -31,6 +31,7 @@ export interface Ways {
 const ENDING_MS = 3_000;
 
 interface Running {
+  request: JourneyRequest;
   direction: Direction;
   abort: AbortController;
   word: PromiseWithResolvers<void>;
@@ -98,13 +99,13 @@ export class Journeys {
   #begin(direction: Direction, request: JourneyRequest): void {
     const running = this.#running;
     if (running === null) return this.#start(direction, request, this.#ways[direction]);
-    // The same command again watches it, and may take back that it is to wait.
-    if (running.direction === direction && request.dryRun !== true) {
-      if (request.hold !== true) running.word.resolve();
-      return;
-    }
+    // The same command again only watches it.
+    const isSame = running.direction === direction && request.dryRun !== true;
+    const waits = running.request.hold === true;
+    if (isSame && (waits || request.hold !== true)) return;
     const { phase } = this.#now;
-    throw new StoreError("refused", `A ${running.direction} is in progress (${phase})`, {
+    const how = isSame ? `${phase}, and does not wait before its switch` : phase;
+    throw new StoreError("refused", `A ${running.direction} is in progress (${how})`, {
       hint: `wait until it has ended, or use membershipd ${running.direction} --call-off`,
     });
   }
@@ -141,7 +142,7 @@ export class Journeys {
       },
     };
     const ended = this.#travel(trip, travel).finally(() => this.#running = null);
-    this.#running = { direction, abort, word, ended };
+    this.#running = { request, direction, abort, word, ended };
   }
 
   /** Runs it, and notes how it ended; never rejects. */
@@ -168,8 +169,8 @@ export class Journeys {
   }
 
   #release(): void {
-    if (this.#running === null || this.#now.phase !== "hold") {
-      throw new StoreError("refused", "No journey waits for a word before its switch");
+    if (this.#running?.request.hold !== true) {
+      throw new StoreError("refused", "No move waits for --release before its switch");
     }
     this.#running.word.resolve();
   }

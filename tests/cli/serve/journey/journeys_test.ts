@@ -25,6 +25,7 @@ async function bed(
     storage: { bucket: string | null };
     connection: NatsConnection;
   }) => Promise<void>,
+  copied: Promise<void> = Promise.resolve(),
 ) {
   await using server = await testServer({ jetstream: false });
   const connection = await connect({ servers: server.url });
@@ -32,13 +33,15 @@ async function bed(
   let end = Promise.withResolvers<void>();
   const travel = async (_: World, trip: Trip) => {
     trips.push(trip);
+    const { promise: arrived } = end;
     trip.begin("copy", 100);
     trip.tell({ done: 7, lag: 3 });
     const { promise, reject } = Promise.withResolvers<never>();
     trip.signal.addEventListener("abort", () => reject(new StoreError("aborted", "Ended")));
     promise.catch(() => {});
+    await Promise.race([copied, promise]);
     await trip.released();
-    await Promise.race([end.promise, promise]);
+    await Promise.race([arrived, promise]);
     trip.tell({ pause: 12 });
   };
   const ways: Ways = { grow: travel, shrink: travel, callOff: () => Promise.resolve() };
@@ -93,7 +96,7 @@ Deno.test("a journey is begun once; the same command watches it, the other direc
     assert.equal(trips.length, 1);
     assert.equal(trips[0]!.request.pace, 0.2);
     await failsWith("refused", () => ask({ op: "shrink", keep: "n1" }), /A grow is in progress/);
-    await failsWith("refused", () => ask({ op: "release" }), /No journey waits/);
+    await failsWith("refused", () => ask({ op: "release" }), /No move waits/);
     storage.bucket = "UNIBUS";
     arrive();
     await until(async () => (await ask(status)).state === "done", "the end");
@@ -105,22 +108,47 @@ Deno.test("a journey is begun once; the same command watches it, the other direc
     assert.equal(trips.length, 2);
   }));
 
-Deno.test("a journey that waits before its switch goes on at a word, or when it is asked for again", () =>
-  bed(async (ask, { arrive, trips }) => {
-    for (const word of [{ op: "release" }, { op: "grow" }] as const) {
-      await ask({ op: "grow", hold: true });
-      await until(async () => (await ask(status)).phase === "hold", "the wait");
-      trips.at(-1)!.begin("replicas", 6);
-      // To wait once more changes nothing.
-      assert.equal((await ask({ op: "grow", hold: true })).phase, "hold");
-      await ask(word);
-      arrive();
-      await until(async () => (await ask(status)).state === "done", "the end");
-    }
+Deno.test("a journey that waits before its switch goes on when it is released, not when it is watched", () =>
+  bed(async (ask, { arrive, trips, connection }) => {
+    const held = async () => (await ask(status)).phase === "hold";
     await ask({ op: "grow", hold: true });
-    await until(async () => (await ask(status)).phase === "hold", "the wait");
+    await until(held, "the wait");
+    trips[0]!.begin("replicas", 6);
+    for (const hold of [true, false]) {
+      assert.equal((await ask({ op: "grow", hold })).phase, "hold");
+    }
+    // What a released journey does next follows within the same turn.
+    await connection.flush();
+    assert.ok(await held());
+    await ask({ op: "release" });
+    arrive();
+    await until(async () => (await ask(status)).state === "done", "the end");
+    await failsWith("refused", () => ask({ op: "release" }), /No move waits for --release/);
+
+    await ask({ op: "grow", hold: true });
+    await until(held, "the wait");
     assert.equal((await ask({ op: "call-off" })).state, "called-off");
+    assert.equal(trips.length, 2);
   }));
+
+Deno.test("a journey that does not wait is not taken for one that does; one that will is released early", () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return bed(async (ask, { arrive, trips }) => {
+    await ask({ op: "grow" });
+    await failsWith(
+      "refused",
+      () => ask({ op: "grow", hold: true }),
+      /A grow is in progress \(copy, and does not wait before its switch\)/,
+    );
+    assert.equal((await ask({ op: "call-off" })).state, "called-off");
+    await ask({ op: "grow", hold: true });
+    assert.equal((await ask({ op: "release" })).phase, "copy");
+    resolve();
+    arrive();
+    await until(async () => (await ask(status)).state === "done", "the end");
+    assert.equal(trips.length, 2);
+  }, promise);
+});
 
 Deno.test("a journey is called off while it runs and after it has failed; a stop pauses it", () =>
   bed(async (ask, { journeys, arrive }) => {

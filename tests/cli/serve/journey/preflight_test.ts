@@ -110,7 +110,7 @@ Deno.test("grow says what each node lacks, and changes nothing", () =>
       const [args, expected] of [
         [["shrink", "--keep", "n1"], /serves from a file already/],
         [["shrink", "--keep", "n2"], /Shrinking to n2 was asked of node n1/],
-        [["grow", "--release"], /No journey waits/],
+        [["grow", "--release"], /No move waits/],
       ] as const
     ) {
       const { code, stdout, stderr } = await n1.call(...args);
