@@ -12,7 +12,7 @@ import { Buffer } from "node:buffer";
 import type { StoreRecord } from "../../core/model.ts";
 import type { Bucket } from "../log/bucket.ts";
 import { scan } from "../log/feed.ts";
-import { comparePlaces, placeOf } from "../records/keys.ts";
+import { comparePlaces, isHistory, placeOf } from "../records/keys.ts";
 import { Spool } from "./spool.ts";
 import { entriesOf } from "../records/values.ts";
 
@@ -38,7 +38,7 @@ export interface CompareOptions {
 
 /** Reports whether a key contains data of the control plane, as opposed to internal entries. */
 export function isData(key: string): boolean {
-  return !key.startsWith("meta.");
+  return !key.startsWith("meta.") && !isHistory(key);
 }
 
 interface Expected {

@@ -18,7 +18,7 @@ import {
 } from "@nats-io/jetstream";
 import { type NatsConnection, nuid } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
-import { FENCE_KEY } from "../records/keys.ts";
+import { FENCE_KEY, historyKey, isHistory } from "../records/keys.ts";
 import { directGet, endedBy, leaderGet, type LeaderQuery } from "./direct.ts";
 import { Marked } from "./marked.ts";
 import {
@@ -133,6 +133,7 @@ export class Bucket {
   /** Who is told of acknowledged writes. */
   witness: Witness | null = null;
   readonly #prefix: string;
+  readonly #historyPrefix: string;
   readonly #js: JetStreamClient;
   #batches = 0;
   readonly #waiting: (() => void)[] = [];
@@ -144,6 +145,8 @@ export class Bucket {
     this.mark = mark;
     this.stream = `KV_${name}`;
     this.#prefix = `$KV.${name}.`;
+    // A room's subject cannot begin with `$`, so no client of the bus may publish there.
+    this.#historyPrefix = `$UNIBUS.${name}.history.`;
     this.#js = jetstream(nc);
   }
 
@@ -163,14 +166,16 @@ export class Bucket {
     return this.#isClustered;
   }
 
-  /** The subject of a key or of a pattern. */
+  /** The subject of a key or of a pattern; one of history entries begins with `@`. */
   subject(key: string): string {
-    return this.#prefix + key;
+    return isHistory(key) ? this.#historyPrefix + key.slice(1) : this.#prefix + key;
   }
 
   /** The key of a subject. */
   key(subject: string): string {
-    return subject.slice(this.#prefix.length);
+    return subject.startsWith(this.#prefix)
+      ? subject.slice(this.#prefix.length)
+      : historyKey(subject.slice(this.#historyPrefix.length));
   }
 
   /** Reads a key's last message at the leader, of a pattern the newest; `null` when there is none. */

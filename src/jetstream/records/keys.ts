@@ -13,6 +13,7 @@
  * | admins | `admins.<signPub>`, an index of the active admins among `users` |
  * | invites | `invites.<id>` |
  * | meta | `meta.*`, internal |
+ * | history | `@<txn>`, which is no key: a subject of its own, outside the bucket's keys |
  *
  * @module
  */
@@ -54,6 +55,11 @@ export const MARKER_KEY = "meta.migration";
 /** Key of the fence, which is written only to confirm that the leader still has a majority. */
 export const FENCE_KEY = "meta.fence";
 
+/** Pseudo-key of a transaction's history entry: no key of a bucket may contain `@`. */
+export const historyKey = (txn: string): string => `@${txn}`;
+/** Reports whether a key is that of a history entry. */
+export const isHistory = (key: string): boolean => key.startsWith("@");
+
 /** Key of the marker that the index of admins is complete. */
 export const ADMINS_KEY = "meta.admins";
 
@@ -79,10 +85,12 @@ export type ParsedKey =
   | { space: "users"; signPub: string }
   | { space: "admins"; signPub: string }
   | { space: "invites"; id: string }
-  | { space: "meta"; name: string };
+  | { space: "meta"; name: string }
+  | { space: "history"; txn: string };
 
 /** Parses a key; returns `null` if it is not a key of this program. */
 export function parseKey(key: string): ParsedKey | null {
+  if (isHistory(key)) return { space: "history", txn: key.slice(1) };
   const [space, a, b, c, ...more] = key.split(".");
   if (!a || more.length > 0) return null;
   if (space === "room_keys") {
