@@ -1,14 +1,12 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../src/core/errors.ts";
 import { compareText } from "../../src/core/order.ts";
 import { Bucket } from "../../src/jetstream/log/bucket.ts";
-import { compare, type Diff, isData } from "../../src/jetstream/contents/compare.ts";
+import { compare, type Diff } from "../../src/jetstream/contents/compare.ts";
 import {
   decodeToken,
   encodeToken,
-  historyKey,
   parseKey,
   placeOf,
   sealedKeyKey,
@@ -75,15 +73,6 @@ Deno.test("keys: every record's key parses back, and its place orders as the rec
     assert.equal(parseKey(key), null, key);
     assert.equal(placeOf(key)[0], 9);
   }
-});
-
-Deno.test("keys: a history entry has a subject outside the bucket's keys, and maps back", () => {
-  const bucket = new Bucket({} as NatsConnection, "B");
-  assert.equal(bucket.subject(historyKey("t1")), "$UNIBUS.B.history.t1");
-  assert.equal(bucket.key("$UNIBUS.B.history.t1"), historyKey("t1"));
-  assert.equal(bucket.key(bucket.subject("users.a")), "users.a");
-  assert.deepEqual(parseKey(historyKey("t1")), { space: "history", txn: "t1" });
-  assert.equal(isData(historyKey("t1")), false);
 });
 
 Deno.test("order: text compares as UTF-8 bytes do", () => {

@@ -19,6 +19,8 @@ import {
   Transient,
   WrongRevision,
 } from "../../../src/jetstream/log/wire.ts";
+import { isData } from "../../../src/jetstream/contents/compare.ts";
+import { historyKey, parseKey } from "../../../src/jetstream/records/keys.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { testServer, type TestServerOptions } from "../../helpers/nats.ts";
 
@@ -85,6 +87,18 @@ Deno.test("a stream or a message that is not there is an answer, not a failure",
     const bucket = await openBucket(nc);
     assert.equal(await bucket.next(">", 1, soon()), null);
     assert.equal((await bucket.getMany(["users.>"], 0, soon())).size, 0);
+  });
+});
+
+Deno.test("a history entry has a subject outside the bucket's keys, and maps back", async () => {
+  await withServer({ jetstream: false }, (nc) => {
+    const bucket = new Bucket(nc, "B");
+    assert.equal(bucket.subject(historyKey("t1")), "$UNIBUS.B.history.t1");
+    assert.equal(bucket.key("$UNIBUS.B.history.t1"), historyKey("t1"));
+    assert.equal(bucket.key(bucket.subject("users.a")), "users.a");
+    assert.deepEqual(parseKey(historyKey("t1")), { space: "history", txn: "t1" });
+    assert.equal(isData(historyKey("t1")), false);
+    return Promise.resolve();
   });
 });
 
