@@ -14,6 +14,7 @@ import { migration as roles } from "./006_roles.ts";
 import { migration as search } from "./007_search.ts";
 import { migration as names } from "./008_names.ts";
 import { migration as journey } from "./009_journey.ts";
+import { migration as history } from "./010_history.ts";
 
 /** One step of the schema. */
 export interface Migration {
@@ -36,4 +37,5 @@ export const MIGRATIONS: readonly Migration[] = [
   search,
   names,
   journey,
+  history,
 ];

@@ -19,6 +19,9 @@ import type {
   UserRole,
   UserStatus,
 } from "./model.ts";
+import type { Author } from "./history/entry.ts";
+import type { Revision } from "./history/revision.ts";
+import type { HistorySource } from "./history/source.ts";
 import type { Search } from "./store/search.ts";
 
 /** A page of a list: the items after `after` in the list's order, at most `limit`. */
@@ -56,6 +59,9 @@ export interface RestoreOptions {
  *
  * Lists are ordered by their key as UTF-8 bytes: rooms by `id`, members by `endpoint`, sealed keys
  * by `epoch` then `endpoint`, users by `signPub`, invites by `id`.
+ *
+ * Each call that changes something adds one entry to the history in the same transaction (see `did` for
+ * the entry of each change), and sets the revision of its author. A call that changes nothing adds none.
  */
 export interface Backend {
   /** Short name for messages, such as `sqlite`. */
@@ -66,12 +72,21 @@ export interface Backend {
   readonly generation?: number;
   /** Searches, for backends that can. The backend closes it. */
   readonly search?: Search;
+  /** The history; absent for a backend that keeps none. */
+  readonly history?: HistorySource;
+  /**
+   * Resolves when reads include everything up to a revision. A revision that does not exist must not harm
+   * later calls. Absent for a backend whose reads include every earlier write.
+   *
+   * @throws {StoreError} `unavailable`: they do not after some seconds
+   */
+  reach?(revision: Revision, signal?: AbortSignal): Promise<void>;
   /**
    * Stores a new room.
    *
    * @throws {StoreError} `room_exists`
    */
-  createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void>;
+  createRoom(room: Room, members: Member[], keys: SealedKey[], author: Author): Promise<void>;
   /** Returns it, or `null` if it does not exist. */
   getRoom(id: string): Promise<Room | null>;
   /** All rooms. */
@@ -85,13 +100,13 @@ export interface Backend {
    *
    * @throws {StoreError} `not_found`
    */
-  deleteRoom(id: string): Promise<void>;
+  deleteRoom(id: string, author: Author): Promise<void>;
   /**
    * Adds a member, with a sealed key of the room's current epoch if one is given.
    *
    * @throws {StoreError} `not_found`; `member_exists`; `conflict`: the key is of another epoch
    */
-  addMember(member: Member, key: SealedKey | null): Promise<void>;
+  addMember(member: Member, key: SealedKey | null, author: Author): Promise<void>;
   /** Returns it, or `null` if the room or the member does not exist. */
   getMember(roomId: string, endpoint: string): Promise<Member | null>;
   /**
@@ -107,7 +122,7 @@ export interface Backend {
    *
    * @throws {StoreError} `not_found`
    */
-  joinRoom(roomId: string, endpoint: string): Promise<Member>;
+  joinRoom(roomId: string, endpoint: string, author: Author): Promise<Member>;
   /**
    * Makes an accepted member the owner and removes the former owner's membership, if the former owner
    * is not an active user. No change if the member is already the owner.
@@ -115,25 +130,25 @@ export interface Backend {
    * @throws {StoreError} `not_found`; `conflict`: the member has not accepted, or lacks the current key;
    * `refused`: the owner is an active user
    */
-  changeRoomOwner(roomId: string, endpoint: string): Promise<Room>;
+  changeRoomOwner(roomId: string, endpoint: string, author: Author): Promise<Room>;
   /**
    * Removes the membership; sealed keys stay.
    *
    * @throws {StoreError} `not_found`; `room_owner`
    */
-  removeMember(roomId: string, endpoint: string): Promise<void>;
+  removeMember(roomId: string, endpoint: string, author: Author): Promise<void>;
   /**
    * Moves the room to `epoch` with these keys and returns it.
    *
    * @throws {StoreError} `not_found`; `conflict`; `missing_key`: a member has no key
    */
-  rekeyRoom(roomId: string, epoch: number, keys: SealedKey[]): Promise<Room>;
+  rekeyRoom(roomId: string, epoch: number, keys: SealedKey[], author: Author): Promise<Room>;
   /**
    * Stores or replaces a member's sealed key.
    *
    * @throws {StoreError} `not_found`; `conflict`: epoch is ahead of the room's
    */
-  putSealedKey(key: SealedKey): Promise<void>;
+  putSealedKey(key: SealedKey, author: Author): Promise<void>;
   /** Returns the key of `epoch`, or of the endpoint's highest epoch; `null` if there is none. */
   getSealedKey(roomId: string, endpoint: string, epoch: number | null): Promise<SealedKey | null>;
   /**
@@ -152,13 +167,13 @@ export interface Backend {
    *
    * @throws {StoreError} `not_found`: no such room
    */
-  pruneSealedKeys(roomId: string, keep: number): Promise<number>;
+  pruneSealedKeys(roomId: string, keep: number, author: Author): Promise<number>;
   /**
    * Stores a new user.
    *
    * @throws {StoreError} `user_exists`
    */
-  addUser(user: User): Promise<void>;
+  addUser(user: User, author: Author): Promise<void>;
   /** Returns it, or `null` if it does not exist. */
   getUser(signPub: string): Promise<User | null>;
   /** All users. */
@@ -168,19 +183,25 @@ export interface Backend {
    *
    * @throws {StoreError} `not_found`; `last_admin` without `force`
    */
-  setUserStatus(signPub: string, status: UserStatus, at: string, force: boolean): Promise<User>;
+  setUserStatus(
+    signPub: string,
+    status: UserStatus,
+    at: string,
+    force: boolean,
+    author: Author,
+  ): Promise<User>;
   /**
    * Sets the role. Idempotent.
    *
    * @throws {StoreError} `not_found`; `last_admin` without `force`
    */
-  setUserRole(signPub: string, role: UserRole, force: boolean): Promise<User>;
+  setUserRole(signPub: string, role: UserRole, force: boolean, author: Author): Promise<User>;
   /**
    * Deletes the user; memberships stay.
    *
    * @throws {StoreError} `not_found`; `last_admin` without `force`
    */
-  deleteUser(signPub: string, force: boolean): Promise<void>;
+  deleteUser(signPub: string, force: boolean, author: Author): Promise<void>;
   /**
    * Returns whether the key belongs to an active user; a plain boolean if no wait is needed. If it
    * throws, the store answers no.
@@ -193,7 +214,7 @@ export interface Backend {
    *
    * @throws {StoreError} `conflict`: the id exists
    */
-  createInvite(invite: Invite): Promise<void>;
+  createInvite(invite: Invite, author: Author): Promise<void>;
   /** Returns it, or `null` if it does not exist. */
   getInvite(id: string): Promise<Invite | null>;
   /** All invites. */
@@ -204,15 +225,15 @@ export interface Backend {
    * @throws {StoreError} `not_found`; `invite_used`, `invite_expired`, `invite_canceled`; `user_exists`: the
    * user exists already, and the invite is used up anyway
    */
-  consumeInvite(id: string, user: User): Promise<User>;
+  consumeInvite(id: string, user: User, author: Author): Promise<User>;
   /**
    * Cancels the invite. Idempotent.
    *
    * @throws {StoreError} `not_found`; `invite_used`
    */
-  cancelInvite(id: string, at: string): Promise<Invite>;
+  cancelInvite(id: string, at: string, author: Author): Promise<Invite>;
   /** Removes the invites that had ended at `before` (see `inviteEnd` of the rules); returns how many. */
-  pruneInvites(before: string): Promise<number>;
+  pruneInvites(before: string, author: Author): Promise<number>;
   /**
    * Returns all records as of one point in time, in canonical order: by {@link KINDS}, then by key as
    * the lists are. Sealed keys by room, epoch, endpoint.
@@ -223,7 +244,11 @@ export interface Backend {
    *
    * @throws {StoreError} `refused`: the store is not empty and `replace` is not set
    */
-  restore(records: AsyncIterable<StoreRecord>, options: RestoreOptions): Promise<Counts>;
+  restore(
+    records: AsyncIterable<StoreRecord>,
+    options: RestoreOptions,
+    author: Author,
+  ): Promise<Counts>;
   /**
    * Calls `listener` on every change of access rights; returns a function that stops it. See {@link Store.watchAccess}.
    */

@@ -26,6 +26,7 @@
  * | `in_progress` | the target holds a migration or import that is not complete |
  * | `mismatch` | verification found differences |
  * | `too_large` | more bytes than the limit |
+ * | `too_old` | the requested part of the history has been pruned; begin again from the oldest entry |
  * | `unauthenticated` | authentication failed: the signature is missing, wrong, old or was used before |
  * | `forbidden` | permission denied |
  * | `rate_limited` | too many requests; wait before you retry |
@@ -53,6 +54,7 @@ export type StoreErrorCode =
   | "in_progress"
   | "mismatch"
   | "too_large"
+  | "too_old"
   | "unauthenticated"
   | "forbidden"
   | "rate_limited"

@@ -10,7 +10,40 @@
 
 export { StoreError, type StoreErrorCode } from "./errors.ts";
 export * from "./model.ts";
-export { createStore, type RecordMethods, type Store, type StoreOptions } from "./store.ts";
+export {
+  type ActingStore,
+  createStore,
+  type HistoryMethods,
+  type HistoryPruning,
+  type HistoryQuery,
+  type RecordMethods,
+  type Store,
+  type StoreOptions,
+} from "./store.ts";
+export {
+  ACTIONS,
+  type Author,
+  did,
+  type Draft,
+  type HistoryAction,
+  type HistoryEntry,
+  type SmallValues,
+} from "./history/entry.ts";
+export type {
+  ChainEnd,
+  HistoryRange,
+  HistorySource,
+  SignedHead,
+  StoredEntry,
+} from "./history/source.ts";
+export {
+  compareRevisions,
+  formatRevision,
+  parseRevision,
+  type Revision,
+} from "./history/revision.ts";
+export { FIRST_HEAD, headAfter } from "./history/chain.ts";
+export { requireKept } from "./history/source.ts";
 export type { Backend, Range, RestoreOptions, SealedKeyCursor } from "./backend.ts";
 export {
   cancelProblem,

@@ -23,6 +23,7 @@ export const STATUS: Readonly<Record<StoreErrorCode, number>> = Object.freeze({
   invite_used: 410,
   invite_expired: 410,
   invite_canceled: 410,
+  too_old: 410,
   too_large: 413,
   quota_exceeded: 413,
   rate_limited: 429,

@@ -45,6 +45,11 @@ import {
   sealedKeyProblem,
   userExists,
 } from "../core/rules.ts";
+import { type Author, did, type Draft } from "../core/history/entry.ts";
+import { compareRevisions, formatRevision, type Revision } from "../core/history/revision.ts";
+import { StoreError } from "../core/errors.ts";
+import { FileHistory } from "./history/source.ts";
+import { HistoryTable } from "./history/table.ts";
 import { MEMORY, transaction } from "./file/connect.ts";
 import { toStoreError } from "./file/errors.ts";
 import { type FileOptions, openDatabase } from "./file/file.ts";
@@ -145,6 +150,10 @@ export class SqliteBackend implements Backend {
   /** Ends the streams and restores that are running on separate connections. */
   readonly #endings = new Set<Ending>();
   readonly #endClearing: () => void;
+  readonly history?: FileHistory;
+  readonly #table: HistoryTable | null;
+  /** What waits for a change of the file. */
+  readonly #waiting = new Set<() => void>();
   readonly #listeners = new AccessListeners(() =>
     // A database in memory has no other connections.
     this.#path === MEMORY ? () => {} : watchCommits(this.#db, () => this.#listeners.emit({}))
@@ -170,15 +179,24 @@ export class SqliteBackend implements Backend {
       readOnly,
       ...guard && { before: async () => await guard.requireHere(`Searching ${path}`) },
     });
+    this.#table = this.#options.history && hasHistory(db) ? new HistoryTable(db) : null;
+    if (this.#table !== null) {
+      this.history = new FileHistory(db, this.#table, {
+        read: (attempt, work) => this.#readMany(attempt, work),
+        write: (attempt, work) => this.#write(attempt, work),
+        changed: (signal) => this.#changed(signal),
+      });
+    }
     this.#endClearing = own === null && !readOnly ? clearRemains(db, busyTimeout) : () => {};
   }
 
-  createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
+  createRoom(room: Room, members: Member[], keys: SealedKey[], author: Author): Promise<void> {
     return this.#write(`Creating room ${room.id}`, () => {
       if (this.#room(room.id) !== null) throw roomExists(room.id);
       this.#insert("rooms", room);
       for (const member of members) this.#insert("members", member);
       for (const key of keys) this.#putKey(key);
+      this.#note(did.roomCreated(room, members.length), author);
     }, () => [{ roomId: room.id }, ...members.map(({ endpoint }) => ({ endpoint }))]);
   }
 
@@ -202,26 +220,29 @@ export class SqliteBackend implements Backend {
     );
   }
 
-  deleteRoom(id: string): Promise<void> {
+  deleteRoom(id: string, author: Author): Promise<void> {
     return this.#write(`Deleting room ${id}`, () => {
       const endpoints = this.#listeners.any ? this.#endpoints(id) : [];
       // Deletes its members and sealed keys too (ON DELETE CASCADE).
       if (this.#run(SQL.deleteRoom, id) === 0) throw notFound("room", id);
+      this.#note(did.roomDeleted(id), author);
       return endpoints;
     }, (endpoints) => [{ roomId: id }, ...endpoints.map((endpoint) => ({ endpoint }))])
       .then(() => {});
   }
 
-  addMember(member: Member, key: SealedKey | null): Promise<void> {
+  addMember(member: Member, key: SealedKey | null, author: Author): Promise<void> {
     const { roomId, endpoint } = member;
     return this.#write(`Adding ${endpoint} to room ${roomId}`, () => {
       const room = this.#requireRoom(roomId);
       if (this.#member(roomId, endpoint) !== null) throw memberExists(roomId, endpoint);
       this.#insert("members", member);
-      if (key === null) return;
-      const problem = newMemberKeyProblem(room, key);
-      if (problem !== null) throw problem;
-      this.#putKey(key);
+      if (key !== null) {
+        const problem = newMemberKeyProblem(room, key);
+        if (problem !== null) throw problem;
+        this.#putKey(key);
+      }
+      this.#note(did.memberAdded(member), author);
     }, () => [{ endpoint }]);
   }
 
@@ -246,16 +267,19 @@ export class SqliteBackend implements Backend {
     });
   }
 
-  joinRoom(roomId: string, endpoint: string): Promise<Member> {
+  joinRoom(roomId: string, endpoint: string, author: Author): Promise<Member> {
     return this.#write(`Joining room ${roomId} as ${endpoint}`, () => {
       this.#requireRoom(roomId);
       const member = this.#requireMember(roomId, endpoint);
-      if (!member.accepted) this.#run(SQL.accept, roomId, endpoint);
+      if (!member.accepted) {
+        this.#run(SQL.accept, roomId, endpoint);
+        this.#note(did.memberJoined(roomId, endpoint), author);
+      }
       return { ...member, accepted: true };
     }, () => [{ endpoint }]);
   }
 
-  changeRoomOwner(roomId: string, endpoint: string): Promise<Room> {
+  changeRoomOwner(roomId: string, endpoint: string, author: Author): Promise<Room> {
     return this.#write(`Changing the owner of room ${roomId}`, () => {
       const room = this.#requireRoom(roomId);
       const member = this.#requireMember(roomId, endpoint);
@@ -268,21 +292,23 @@ export class SqliteBackend implements Backend {
         this.#run(SQL.setOwner, endpoint, roomId);
         this.#run(SQL.makeOwner, roomId, endpoint);
         this.#run(SQL.deleteMember, roomId, former);
+        this.#note(did.ownerChanged(room, endpoint), author);
       }
       return { room: { ...room, owner: endpoint }, former };
     }, ({ former }) => [{ roomId }, { endpoint }, { endpoint: former }]).then(({ room }) => room);
   }
 
-  removeMember(roomId: string, endpoint: string): Promise<void> {
+  removeMember(roomId: string, endpoint: string, author: Author): Promise<void> {
     return this.#write(`Removing ${endpoint} from room ${roomId}`, () => {
       const room = this.#requireRoom(roomId);
       const problem = removalProblem(room, endpoint);
       if (problem !== null) throw problem;
       if (this.#run(SQL.deleteMember, roomId, endpoint) === 0) throw noMember(roomId, endpoint);
+      this.#note(did.memberRemoved(roomId, endpoint), author);
     }, () => [{ endpoint }]);
   }
 
-  rekeyRoom(roomId: string, epoch: number, keys: SealedKey[]): Promise<Room> {
+  rekeyRoom(roomId: string, epoch: number, keys: SealedKey[], author: Author): Promise<Room> {
     return this.#write(`Rekeying room ${roomId}`, () => {
       const room = this.#requireRoom(roomId);
       const problem = rekeyProblem(
@@ -294,17 +320,19 @@ export class SqliteBackend implements Backend {
       if (problem !== null) throw problem;
       this.#run(SQL.setEpoch, epoch, roomId);
       for (const key of keys) this.#putKey(key);
+      this.#note(did.rekeyed(room, epoch), author);
       return { ...room, epoch };
     });
   }
 
-  putSealedKey(key: SealedKey): Promise<void> {
+  putSealedKey(key: SealedKey, author: Author): Promise<void> {
     return this.#write(`Storing a sealed key of room ${key.roomId}`, () => {
       const room = this.#requireRoom(key.roomId);
       this.#requireMember(key.roomId, key.endpoint);
       const problem = sealedKeyProblem(room, key.epoch);
       if (problem !== null) throw problem;
       this.#putKey(key);
+      this.#note(did.keyStored(key.roomId, key.endpoint, key.epoch), author);
     });
   }
 
@@ -335,16 +363,19 @@ export class SqliteBackend implements Backend {
     });
   }
 
-  pruneSealedKeys(roomId: string, keep: number): Promise<number> {
+  pruneSealedKeys(roomId: string, keep: number, author: Author): Promise<number> {
     return this.#write(`Pruning sealed keys of room ${roomId}`, () => {
       const { epoch } = this.#requireRoom(roomId);
-      return this.#run(SQL.pruneKeys, roomId, epoch - keep, PRUNE_LIMIT);
+      const count = this.#run(SQL.pruneKeys, roomId, epoch - keep, PRUNE_LIMIT);
+      if (count > 0) this.#note(did.keysPruned(roomId, count), author);
+      return count;
     });
   }
 
-  addUser(user: User): Promise<void> {
+  addUser(user: User, author: Author): Promise<void> {
     return this.#write(`Adding user ${user.signPub}`, () => {
       if (!this.#insertNew("users", SQL.addUser, user)) throw userExists(user.signPub);
+      this.#note(did.userAdded(user), author);
     }, () => [{ endpoint: user.signPub }]);
   }
 
@@ -359,32 +390,57 @@ export class SqliteBackend implements Backend {
     return this.#read("Listing users", () => this.#all("users", SQL.users, ...bounds(range)));
   }
 
-  setUserStatus(signPub: string, status: UserStatus, at: string, force: boolean): Promise<User> {
+  setUserStatus(
+    signPub: string,
+    status: UserStatus,
+    at: string,
+    force: boolean,
+    author: Author,
+  ): Promise<User> {
     return this.#write(`Setting user ${signPub} to ${status}`, () => {
       const user = this.#requireUser(signPub);
       if (user.status === status) return user;
       if (status === "revoked") this.#guardLastAdmin(user, force);
       const revokedAt = status === "revoked" ? at : null;
       this.#run(SQL.setStatus, status, revokedAt, signPub);
-      return { ...user, status, revokedAt };
+      const next: User = { ...user, status, revokedAt };
+      this.#note(did.userChanged(user, next), author);
+      return next;
     }, () => [{ endpoint: signPub }]);
   }
 
-  setUserRole(signPub: string, role: UserRole, force: boolean): Promise<User> {
+  setUserRole(signPub: string, role: UserRole, force: boolean, author: Author): Promise<User> {
     return this.#write(`Making user ${signPub} ${role}`, () => {
       const user = this.#requireUser(signPub);
       if (user.role === role) return user;
       this.#guardLastAdmin(user, force);
       this.#run(SQL.setRole, role, signPub);
-      return { ...user, role };
+      const next: User = { ...user, role };
+      this.#note(did.userChanged(user, next), author);
+      return next;
     }, () => [{ endpoint: signPub }]);
   }
 
-  deleteUser(signPub: string, force: boolean): Promise<void> {
+  deleteUser(signPub: string, force: boolean, author: Author): Promise<void> {
     return this.#write(`Deleting user ${signPub}`, () => {
-      this.#guardLastAdmin(this.#requireUser(signPub), force);
+      const user = this.#requireUser(signPub);
+      this.#guardLastAdmin(user, force);
       this.#run(SQL.deleteUser, signPub);
+      this.#note(did.userDeleted(user), author);
     }, () => [{ endpoint: signPub }]);
+  }
+
+  reach(revision: Revision): Promise<void> {
+    return this.#read("Reading a later change", () => {
+      const { generation } = this;
+      const last = this.#table?.end().revision ?? { generation, number: 0 };
+      if (compareRevisions(revision, last) <= 0 || revision.generation < generation) return;
+      throw new StoreError(
+        "unavailable",
+        `Revision ${formatRevision(revision)} is not in ${this.#path}, which ends at ` +
+          formatRevision(last),
+      );
+    });
   }
 
   isAuthorized(signPub: string): boolean {
@@ -395,9 +451,10 @@ export class SqliteBackend implements Backend {
     return this.#isTrusted() && this.#prepare(SQL.admin).get() !== undefined;
   }
 
-  createInvite(invite: Invite): Promise<void> {
+  createInvite(invite: Invite, author: Author): Promise<void> {
     return this.#write(`Creating invite ${invite.id}`, () => {
       if (!this.#insertNew("invites", SQL.addInvite, invite)) throw inviteExists(invite.id);
+      this.#note(did.inviteCreated(invite), author);
     });
   }
 
@@ -409,33 +466,40 @@ export class SqliteBackend implements Backend {
     return this.#read("Listing invites", () => this.#all("invites", SQL.invites, ...bounds(range)));
   }
 
-  async consumeInvite(id: string, user: User): Promise<User> {
+  async consumeInvite(id: string, user: User, author: Author): Promise<User> {
     const added = await this.#write(`Claiming invite ${id}`, () => {
       const invite = this.#requireInvite(id);
       const problem = inviteProblem(invite, user.createdAt);
       if (problem !== null) throw problem;
       this.#run(SQL.useInvite, user.createdAt, user.signPub, id);
       const joined: User = { ...user, role: invite.role };
-      return this.#insertNew("users", SQL.addUser, joined) ? joined : null;
+      const isNew = this.#insertNew("users", SQL.addUser, joined);
+      this.#note(did.inviteClaimed(id, joined, isNew), author);
+      return isNew ? joined : null;
     }, (joined) => joined === null ? [] : [{ endpoint: joined.signPub }]);
     // Thrown after the transaction: the invite is used up anyway.
     if (added === null) throw userExists(user.signPub);
     return added;
   }
 
-  cancelInvite(id: string, at: string): Promise<Invite> {
+  cancelInvite(id: string, at: string, author: Author): Promise<Invite> {
     return this.#write(`Canceling invite ${id}`, () => {
       const invite = this.#requireInvite(id);
       const problem = cancelProblem(invite);
       if (problem !== null) throw problem;
       if (invite.canceledAt !== null) return invite;
       this.#run(SQL.cancelInvite, at, id);
+      this.#note(did.inviteCanceled(id), author);
       return { ...invite, canceledAt: at };
     });
   }
 
-  pruneInvites(before: string): Promise<number> {
-    return this.#write("Pruning invites", () => this.#run(SQL.pruneInvites, before));
+  pruneInvites(before: string, author: Author): Promise<number> {
+    return this.#write("Pruning invites", () => {
+      const count = this.#run(SQL.pruneInvites, before);
+      if (count > 0) this.#note(did.invitesPruned(count), author);
+      return count;
+    });
   }
 
   records(signal?: AbortSignal): AsyncIterable<StoreRecord> {
@@ -443,8 +507,17 @@ export class SqliteBackend implements Backend {
     return streamRecords(this.#place(), signal);
   }
 
-  async restore(records: AsyncIterable<StoreRecord>, options: RestoreOptions): Promise<Counts> {
-    const counts = await restoreRecords(this.#place(), records, options);
+  async restore(
+    records: AsyncIterable<StoreRecord>,
+    options: RestoreOptions,
+    author: Author,
+  ): Promise<Counts> {
+    const stored = (db: DatabaseSync, counts: Counts) => {
+      const table = this.#table === null ? null : new HistoryTable(db);
+      table?.append(did.restored(counts), author);
+    };
+    const counts = await restoreRecords(this.#place(), records, { ...options, stored });
+    this.#committed();
     this.#listeners.emit({});
     return counts;
   }
@@ -474,6 +547,7 @@ export class SqliteBackend implements Backend {
     if (closing !== null) await closing;
     await this.#settle(`Closing ${this.#path}`, () => {
       this.#listeners.clear();
+      this.#committed();
       this.#endClearing();
       for (const end of [...this.#endings]) end();
       this.#statements.clear();
@@ -589,6 +663,32 @@ export class SqliteBackend implements Backend {
     });
   }
 
+  /** Adds the entry of a change to the history, in its transaction. */
+  #note(draft: Draft, author: Author): void {
+    if (this.#table !== null) this.#table.append(draft, author);
+    else author.wrote(formatRevision({ generation: this.generation, number: 0 }));
+  }
+
+  /** Continues what waits for a change of the file. */
+  #committed(): void {
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  /** Resolves when the file has changed, or the signal is aborted. */
+  #changed(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const end = this.#path === MEMORY ? () => {} : watchCommits(this.#db, resolve);
+    const wake = () => resolve();
+    this.#waiting.add(wake);
+    signal.addEventListener("abort", wake);
+    if (signal.aborted) wake();
+    return promise.finally(() => {
+      end();
+      this.#waiting.delete(wake);
+      signal.removeEventListener("abort", wake);
+    });
+  }
+
   /** Runs several statements on one state of the database. */
   #readMany<T>(attempt: string, work: () => T): Promise<T> {
     return this.#read(attempt, () => transaction(this.#db, "BEGIN", work));
@@ -605,6 +705,7 @@ export class SqliteBackend implements Backend {
         this.#guard?.requireWritable(attempt);
         return work();
       });
+      this.#committed();
       if (this.#listeners.any) changes(result).forEach((change) => this.#listeners.emit(change));
       return result;
     });
@@ -617,6 +718,11 @@ export class SqliteBackend implements Backend {
       return Promise.reject(toStoreError(error, attempt));
     }
   }
+}
+
+/** Whether the file has the table, which a file opened for reading may lack. */
+function hasHistory(db: DatabaseSync): boolean {
+  return db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'history'").get() !== undefined;
 }
 
 function bounds(range: Range): [string, number] {

@@ -30,6 +30,8 @@ export interface SqliteOptions extends StoreOptions {
   allowMoved?: boolean;
   /** Creates the file if it does not exist. Its directory must exist. Default `true`. */
   create?: boolean;
+  /** Keeps a history: an entry for each change, which `store.history` returns. Default `true`. */
+  history?: boolean;
 }
 
 /**
@@ -55,7 +57,7 @@ export interface SqliteOptions extends StoreOptions {
  */
 export function openSqlite(path: string, options: SqliteOptions = {}): Store {
   const { busyTimeout = 5000, readOnly = false, exclusive = false, create = true, clock } = options;
-  const { allowMoved = false } = options;
+  const { allowMoved = false, history = true } = options;
   if (!Number.isInteger(busyTimeout) || busyTimeout < 0 || busyTimeout > 2 ** 31 - 1) {
     throw new StoreError("invalid", "busyTimeout must be a whole number of milliseconds", {
       field: "busyTimeout",
@@ -67,6 +69,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Store {
     exclusive,
     allowMoved,
     create,
+    history,
     at: (clock?.() ?? new Date()).toISOString(),
     // Enough for the users of a large control plane; allocated as needed.
     cacheKiB: 64 * 1024,

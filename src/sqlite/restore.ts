@@ -26,9 +26,9 @@ let staged = 0;
 export async function restoreRecords(
   place: Place,
   records: AsyncIterable<StoreRecord>,
-  options: RestoreOptions,
+  options: RestoreOptions & { stored: (db: DatabaseSync, counts: Counts) => void },
 ): Promise<Counts> {
-  const { replace = false, signal, onProgress } = options;
+  const { replace = false, signal, onProgress, stored } = options;
   const attempt = `Restoring into ${place.path}`;
   throwIfAborted(signal, attempt);
   if (place.readOnly) throw new StoreError("refused", `${attempt}: it is read-only`);
@@ -69,7 +69,7 @@ export async function restoreRecords(
     }
     if (batch.length > 0) await flush(db);
     check();
-    store(db, table, replace, attempt);
+    store(db, table, replace, attempt, (to) => stored(to, counts));
     return counts;
   } catch (error) {
     throw toCallersError(error, attempt);
@@ -87,6 +87,7 @@ function store(
   table: (kind: Kind) => string,
   replace: boolean,
   attempt: string,
+  stored: (db: DatabaseSync) => void,
 ): void {
   transaction(db, "BEGIN IMMEDIATE", () => {
     const restoreChecks = liftChecks(db);
@@ -104,6 +105,7 @@ function store(
       );
     }
     restoreChecks();
+    stored(db);
   });
 }
 

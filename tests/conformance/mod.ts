@@ -30,6 +30,7 @@ import { bigRooms } from "./promises/big_rooms.ts";
 import { concurrency } from "./promises/concurrency.ts";
 import { contention } from "./promises/contention.ts";
 import { health } from "./promises/health.ts";
+import { history } from "./promises/history.ts";
 import { invites } from "./records/invites.ts";
 import { keys } from "./records/keys.ts";
 import { lifecycle } from "./promises/lifecycle.ts";
@@ -70,6 +71,6 @@ export function runConformance(options: ConformanceOptions): void {
     lifecycle,
     records,
   ];
-  const more = [restore, access, health, concurrency, contention, bigRooms];
+  const more = [history, restore, access, health, concurrency, contention, bigRooms];
   for (const part of [...parts, ...more]) part(it);
 }

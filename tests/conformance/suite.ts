@@ -28,6 +28,8 @@ export interface Capabilities {
    * or are never sent, and an invite's maker is who asks.
    */
   anyValue: boolean;
+  /** The backend keeps a history. */
+  history: boolean;
 }
 
 /** Why a test that needs a capability is skipped without it. */
@@ -35,6 +37,7 @@ export const SKIP_REASONS: Readonly<Record<keyof Capabilities, string>> = Object
   reopen: "what this backend holds ends with its handle",
   multipleHandles: "this backend has one handle at a time",
   atomicRestore: "a failed restore leaves this backend marked as in progress",
+  history: "this backend keeps no history",
   anyValue: "what crosses a wire has the wire's types",
 });
 
@@ -89,6 +92,7 @@ const ALL: Capabilities = {
   multipleHandles: true,
   atomicRestore: true,
   anyValue: true,
+  history: true,
 };
 
 /** Makes the {@link It} of one backend. */

@@ -26,7 +26,7 @@ runConformance({
   name: "http, sqlite",
   test: Deno.test,
   skip: (name, reason) => Deno.test.ignore(`${name} (${reason})`, () => {}),
-  capabilities: { anyValue: false },
+  capabilities: { anyValue: false, history: false },
   factory: async () => {
     const folder = await mkdtemp(join(tmpdir(), "unibus-http-"));
     return {
@@ -40,7 +40,7 @@ runConformance({
   name: "http, jetstream",
   test: Deno.test,
   skip: (name, reason) => Deno.test.ignore(`${name} (${reason})`, () => {}),
-  capabilities: { anyValue: false },
+  capabilities: { anyValue: false, history: false },
   factory: () => {
     const bucket = `http-${++buckets}`;
     return Promise.resolve({

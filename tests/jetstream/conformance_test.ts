@@ -31,6 +31,7 @@ Deno.test.afterAll(async () => {
 runConformance({
   name: "jetstream",
   test: Deno.test,
+  capabilities: { history: false },
   factory: () => {
     const bucket = `conformance-${++buckets}`;
     return Promise.resolve({

@@ -18,7 +18,7 @@ export function inviteId(token: string): string {
 }
 
 /** Returns the methods for invites. */
-export function inviteMethods({ open, now }: Shared) {
+export function inviteMethods({ open, now, author }: Shared) {
   return {
     async createInvite(input) {
       const given = check.object("invite", input);
@@ -41,7 +41,7 @@ export function inviteMethods({ open, now }: Shared) {
         usedBy: null,
         canceledAt: null,
       };
-      await open().createInvite(invite);
+      await open().createInvite(invite, author());
       return { invite, token };
     },
     async getInvite(input) {
@@ -56,15 +56,15 @@ export function inviteMethods({ open, now }: Shared) {
       const secret = check.inviteToken("token", token);
       // The backend sets the role to the invite's.
       const user = newUser(claim, "user", now());
-      return await open().consumeInvite(inviteId(secret), user);
+      return await open().consumeInvite(inviteId(secret), user, author());
     },
     async cancelInvite(id) {
-      return await open().cancelInvite(check.hashId("id", id), now());
+      return await open().cancelInvite(check.hashId("id", id), now(), author());
     },
     async pruneInvites(before) {
       const time = check.time("before", before);
       // An invite that expires in the future can still be claimed now.
-      return await open().pruneInvites(time < now() ? time : now());
+      return await open().pruneInvites(time < now() ? time : now(), author());
     },
   } satisfies Partial<Store>;
 }

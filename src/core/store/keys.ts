@@ -11,7 +11,7 @@ import { oneMore, pageOf, rangeOf, sealedKeyCursor } from "./paging.ts";
 import type { Shared, Store } from "./types.ts";
 
 /** Returns the methods for sealed keys. */
-export function keyMethods({ open, now }: Shared) {
+export function keyMethods({ open, now, author }: Shared) {
   return {
     async rekeyRoom(roomId, input) {
       const id = check.roomId("roomId", roomId);
@@ -19,7 +19,12 @@ export function keyMethods({ open, now }: Shared) {
       const epoch = check.epoch("epoch", rekey.epoch);
       const keys = check.keysFor("sealedKeys", rekey.sealedKeys);
       const at = now();
-      return await open().rekeyRoom(id, epoch, keys.map((key) => keyRecord(id, epoch, key, at)));
+      return await open().rekeyRoom(
+        id,
+        epoch,
+        keys.map((key) => keyRecord(id, epoch, key, at)),
+        author(),
+      );
     },
     async putSealedKey(input) {
       const given = check.object("key", input);
@@ -30,7 +35,7 @@ export function keyMethods({ open, now }: Shared) {
         sealedKey: check.sealedKey("sealedKey", given.sealedKey),
         createdAt: now(),
       };
-      await open().putSealedKey(key);
+      await open().putSealedKey(key, author());
       return key;
     },
     async getSealedKey(roomId, member, epoch) {
@@ -53,7 +58,7 @@ export function keyMethods({ open, now }: Shared) {
     },
     async pruneSealedKeys(roomId, keep) {
       const id = check.roomId("roomId", roomId);
-      return await open().pruneSealedKeys(id, check.integer("keep", keep, 2, 2 ** 31));
+      return await open().pruneSealedKeys(id, check.integer("keep", keep, 2, 2 ** 31), author());
     },
   } satisfies Partial<Store>;
 }

@@ -12,7 +12,7 @@ import { oneMore, pageOf, rangeOf } from "./paging.ts";
 import type { Shared, Store } from "./types.ts";
 
 /** Returns the methods for rooms and members. */
-export function roomMethods({ open, now }: Shared) {
+export function roomMethods({ open, now, author }: Shared) {
   return {
     async createRoom(input) {
       const given = check.object("room", input);
@@ -41,6 +41,7 @@ export function roomMethods({ open, now }: Shared) {
           ...others.map((m) => memberRecord(id, m, "member", at)),
         ],
         keys.map((key) => keyRecord(id, 1, key, at)),
+        author(),
       );
       return room;
     },
@@ -62,7 +63,7 @@ export function roomMethods({ open, now }: Shared) {
       return pageOf(range, rooms, (room) => room.id);
     },
     async deleteRoom(id) {
-      await open().deleteRoom(check.roomId("id", id));
+      await open().deleteRoom(check.roomId("id", id), author());
     },
 
     async addMember(roomId, input, key) {
@@ -83,6 +84,7 @@ export function roomMethods({ open, now }: Shared) {
             { endpoint: added.endpoint, sealedKey: sealed.sealedKey },
             at,
           ),
+        author(),
       );
       return member;
     },
@@ -103,15 +105,15 @@ export function roomMethods({ open, now }: Shared) {
     },
     async joinRoom(roomId, endpoint) {
       const id = check.roomId("roomId", roomId);
-      return await open().joinRoom(id, check.signPub("endpoint", endpoint));
+      return await open().joinRoom(id, check.signPub("endpoint", endpoint), author());
     },
     async changeRoomOwner(roomId, endpoint) {
       const id = check.roomId("roomId", roomId);
-      return await open().changeRoomOwner(id, check.signPub("endpoint", endpoint));
+      return await open().changeRoomOwner(id, check.signPub("endpoint", endpoint), author());
     },
     async removeMember(roomId, endpoint) {
       const id = check.roomId("roomId", roomId);
-      await open().removeMember(id, check.signPub("endpoint", endpoint));
+      await open().removeMember(id, check.signPub("endpoint", endpoint), author());
     },
   } satisfies Partial<Store>;
 }

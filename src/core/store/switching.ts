@@ -8,6 +8,9 @@ import { AccessListeners } from "../async/listeners.ts";
 import { within } from "../async/wait.ts";
 import type { Backend } from "../backend.ts";
 import { StoreError } from "../errors.ts";
+import type { HistoryEntry } from "../history/entry.ts";
+import { parseRevision, type Revision } from "../history/revision.ts";
+import { type HistorySource, sourceOf } from "../history/source.ts";
 import type { AccessChange, HealthCheck, StoreRecord } from "../model.ts";
 import { ForwardingBackend } from "./forwarding.ts";
 import type { Search } from "./search.ts";
@@ -41,6 +44,19 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
     rooms: (query) => this.read(async (it) => await searchOf(it).rooms(query)),
   };
 
+  readonly #history: HistorySource = {
+    page: (range) => this.read(async (it) => await sourceOf(it).page(range)),
+    head: () => this.read(async (it) => await sourceOf(it).head()),
+    start: () => this.read(async (it) => await sourceOf(it).start()),
+    heads: () => this.read(async (it) => await sourceOf(it).heads()),
+    walk: (...args) => sourceOf(this.current).walk(...args),
+    follow: (after, signal) => this.#follow(after, signal),
+    prune: (...args) => this.write(async (it) => await sourceOf(it).prune(...args)),
+    sign: (head) => this.write(async (it) => await sourceOf(it).sign(head)),
+  };
+  /** Ends what follows the history of the current backend. */
+  #replacing = new AbortController();
+
   constructor(backend: Backend) {
     super();
     this.#use = new Use(backend);
@@ -65,6 +81,14 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
 
   get search(): Search | undefined {
     return this.current.search && this.#search;
+  }
+
+  get history(): HistorySource | undefined {
+    return this.current.history && this.#history;
+  }
+
+  reach(revision: Revision, signal?: AbortSignal): Promise<void> {
+    return this.read(async (it) => await it.reach?.(revision, signal));
   }
 
   isAuthorized(signPub: string): boolean | Promise<boolean> {
@@ -100,6 +124,7 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#listeners.clear();
+    this.#replacing.abort();
     this.#hold?.over.reject(new StoreError("closed", "The store is closed"));
     const closings = [...this.#former].map((it) => it.close());
     if (this.#isOwner) closings.push(this.#use.close());
@@ -137,7 +162,10 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
     if (this.#isClosed) return await next.close();
     const former = this.#use;
     const unwatch = this.#unwatch;
+    const replacing = this.#replacing;
+    this.#replacing = new AbortController();
     this.#use = new Use(next);
+    replacing.abort();
     if (this.#listeners.any) {
       this.#watch();
       unwatch();
@@ -156,6 +184,21 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
 
   #watch(): void {
     this.#unwatch = this.current.watchAccess((change) => this.#listeners.emit(change));
+  }
+
+  /** Continues on the next backend, which has all entries of the former one. */
+  async *#follow(after: Revision | null, signal: AbortSignal): AsyncGenerator<HistoryEntry[]> {
+    let last = after;
+    while (!signal.aborted) {
+      if (this.#isClosed) throw new StoreError("closed", "The store is closed");
+      const replaced = this.#replacing.signal;
+      const either = AbortSignal.any([signal, replaced]);
+      for await (const entries of sourceOf(this.current).follow(last, either)) {
+        yield entries;
+        last = parseRevision("revision", entries.at(-1)!.revision);
+      }
+      if (!replaced.aborted) return;
+    }
   }
 
   protected override read<T>(call: (it: Backend) => Promise<T>): Promise<T> {

@@ -22,6 +22,8 @@ import type {
   StoreRecord,
   User,
 } from "../model.ts";
+import type { Author } from "../history/entry.ts";
+import type { HistoryMethods } from "../history/methods.ts";
 import type { Search } from "./search.ts";
 import type { RecordMethods } from "./records.ts";
 
@@ -44,7 +46,7 @@ import type { RecordMethods } from "./records.ts";
  * if (!(await store.isAuthorized(user.signPub))) throw new Error("unreachable");
  * ```
  */
-export interface Store extends RecordMethods, AsyncDisposable {
+export interface Store extends RecordMethods, HistoryMethods, AsyncDisposable {
   /** The backend's short name: `sqlite` or `jetstream`. */
   readonly backend: string;
   /** Whether opening the store created its file or bucket. */
@@ -170,6 +172,14 @@ export interface Store extends RecordMethods, AsyncDisposable {
   ): Promise<Counts>;
 
   /**
+   * Returns this store in somebody's name: its history says that the changes made through it are
+   * theirs. Without it they are the `library`'s.
+   *
+   * @param actor An endpoint, or another text of at most 128 characters
+   */
+  as(actor: string): ActingStore;
+
+  /**
    * Calls `listener` after every change of access rights, by this store, by another process on the
    * same file or by another node on the same bucket: within 250 ms while the backend responds, at least
    * once for each change, and sometimes without a change. If a change may have been missed or cannot be
@@ -186,6 +196,12 @@ export interface Store extends RecordMethods, AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** A store in somebody's name. The store that made it closes it. */
+export interface ActingStore extends Omit<Store, "close" | typeof Symbol.asyncDispose> {
+  /** The newest revision of the changes made through it; null before the first. */
+  readonly revision: string | null;
+}
+
 /** Options of {@link createStore}. */
 export interface StoreOptions {
   /** Returns the current time, for tests. Default: the system clock. */
@@ -198,4 +214,6 @@ export interface Shared {
   open(): Backend;
   /** Returns the current time, ISO 8601. */
   now(): string;
+  /** Returns the author of a change that is made now. */
+  author(): Author;
 }

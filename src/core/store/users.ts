@@ -11,11 +11,11 @@ import { oneMore, pageOf, rangeOf } from "./paging.ts";
 import type { Shared, Store } from "./types.ts";
 
 /** Returns the methods for users. */
-export function userMethods({ open, now }: Shared) {
+export function userMethods({ open, now, author }: Shared) {
   return {
     async addUser(input) {
       const user = newUser(input, check.object("user", input).role ?? "user", now());
-      await open().addUser(user);
+      await open().addUser(user, author());
       return user;
     },
     async getUser(input) {
@@ -28,20 +28,20 @@ export function userMethods({ open, now }: Shared) {
     },
     async revokeUser(signPub, options) {
       const key = check.signPub("signPub", signPub);
-      return await open().setUserStatus(key, "revoked", now(), forceOf(options));
+      return await open().setUserStatus(key, "revoked", now(), forceOf(options), author());
     },
     async restoreUser(signPub) {
       const key = check.signPub("signPub", signPub);
-      return await open().setUserStatus(key, "active", now(), false);
+      return await open().setUserStatus(key, "active", now(), false, author());
     },
     async setUserRole(signPub, role, options) {
       const key = check.signPub("signPub", signPub);
       const next = check.userRole("role", role);
-      return await open().setUserRole(key, next, forceOf(options));
+      return await open().setUserRole(key, next, forceOf(options), author());
     },
     async deleteUser(signPub, options) {
       const key = check.signPub("signPub", signPub);
-      await open().deleteUser(key, forceOf(options));
+      await open().deleteUser(key, forceOf(options), author());
     },
     isAuthorized(signPub) {
       const key = check.hex64(signPub);

@@ -24,6 +24,7 @@ export const TITLE: Readonly<Record<StoreErrorCode, string>> = Object.freeze({
   invite_used: "The invite has been used",
   invite_expired: "The invite has expired",
   invite_canceled: "The invite was canceled",
+  too_old: "Too old",
   too_large: "Too many bytes",
   quota_exceeded: "Quota exceeded",
   rate_limited: "Too many requests",

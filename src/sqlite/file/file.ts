@@ -38,6 +38,8 @@ import { migrate, type NewFile, OLDEST_READ, SCHEMA_VERSION, schemaVersion } fro
 export interface FileOptions extends ConnectOptions, NewFile, Omit<Use, "readOnly"> {
   /** Creates the file if it does not exist. */
   create: boolean;
+  /** Keeps a history. Default `false`. */
+  history?: boolean;
 }
 
 /** Returns an absolute path, because SQLite does not treat all relative ones (`file:…`) as paths. */

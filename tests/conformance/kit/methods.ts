@@ -44,10 +44,22 @@ export async function seedStore(store: Store): Promise<Seed> {
   return { owner, member, offered, admin, revoked, open: await invite(store, "admin") };
 }
 
+/** Methods that not every backend can offer. */
+export const HISTORY_METHODS = ["as", "history", "follow", "reach", "pruneHistory"] as const;
+
 /** A method: whether it only reads, and a call of it that works. */
 export interface Method {
   /** Name of the method. */
-  name: Exclude<keyof Store, "backend" | "created" | "generation" | "search" | "close" | symbol>;
+  name: Exclude<
+    keyof Store,
+    | "backend"
+    | "created"
+    | "generation"
+    | "search"
+    | "close"
+    | symbol
+    | typeof HISTORY_METHODS[number]
+  >;
   /** Whether the call changes nothing. */
   reads: boolean;
   /** Whether it answers no in place of rejecting. */

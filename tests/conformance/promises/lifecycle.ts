@@ -18,13 +18,15 @@ import {
   snapshot,
 } from "../kit/kit.ts";
 import { outcomes } from "../kit/kit.ts";
-import { METHODS, seedStore } from "../kit/methods.ts";
+import { HISTORY_METHODS, METHODS, seedStore } from "../kit/methods.ts";
 import type { It } from "../suite.ts";
 
 /** Registers the tests of opening and closing. */
 export function lifecycle(it: It): void {
   it("every method of the store is in the list that the traits go through", async ({ store }) => {
-    const others = ["backend", "created", "generation", "search", "close"];
+    const values = ["backend", "created", "generation", "search", "revision", "close"];
+    // Not every backend keeps a history: see history.ts.
+    const others = [...values, ...HISTORY_METHODS];
     const own = Object.keys(store).filter((key) => !others.includes(key));
     assert.deepEqual(own.sort(), METHODS.map((method) => method.name).sort());
     assert.equal(typeof store.backend, "string");

@@ -296,7 +296,7 @@ test("What is refused before anything is written", async (place) => {
     status: "active",
     createdAt: "2026-01-02T03:04:05.006Z",
     revokedAt: null,
-  });
+  }, { by: "test", at: "2026-01-02T03:04:05.006Z", wrote: () => {} });
   await failsWith("refused", () => growStore(store, { target }), /did not come from this file/);
   assert.equal(journeyOf(db), null);
 });

@@ -1,0 +1,203 @@
+/**
+ * Reads and prunes the history in a file.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import type { DatabaseSync, SQLInputValue } from "node:sqlite";
+import { type Author, did, type HistoryEntry } from "../../core/history/entry.ts";
+import { formatRevision, type Revision } from "../../core/history/revision.ts";
+import {
+  type ChainEnd,
+  type HistoryRange,
+  type HistorySource,
+  requireKept,
+  type SignedHead,
+  type StoredEntry,
+} from "../../core/history/source.ts";
+import { COLUMNS, type End, HistoryTable } from "./table.ts";
+
+/** Entries that one read of {@link FileHistory.follow} and {@link FileHistory.walk} returns at most. */
+const STEP = 500;
+
+const AFTER = "(generation, number) > (?, ?)";
+const ORDER = "ORDER BY generation, number";
+const NEXT = `SELECT ${COLUMNS} FROM history WHERE ${AFTER} ${ORDER} LIMIT ${STEP}`;
+const NEWEST = "SELECT generation, number FROM history ORDER BY generation DESC, number DESC";
+/** The last entry that one call of {@link FileHistory.prune} may remove comes behind so many. */
+const MOST = 20_000 - 1;
+
+type Key = [generation: number, number: number];
+
+const FILTERS = ["user", "room", "invite", "by", "action"] as const;
+
+/** What {@link FileHistory} needs of its store. */
+export interface HistoryUse {
+  /** Runs work that reads; on one state of the file. */
+  read<T>(attempt: string, work: () => T): Promise<T>;
+  /** Runs a transaction that writes. */
+  write<T>(attempt: string, work: () => T): Promise<T>;
+  /** Resolves when the file has changed, by whatever process, or the signal is aborted. */
+  changed(signal: AbortSignal): Promise<void>;
+}
+
+/** The history in a file. */
+export class FileHistory implements HistorySource {
+  readonly #db: DatabaseSync;
+  readonly #table: HistoryTable;
+  readonly #use: HistoryUse;
+
+  constructor(db: DatabaseSync, table: HistoryTable, use: HistoryUse) {
+    this.#db = db;
+    this.#table = table;
+    this.#use = use;
+  }
+
+  page(range: HistoryRange): Promise<HistoryEntry[]> {
+    const { sql, values } = queryOf(range);
+    return this.#use.read("Reading the history", () => {
+      if (!range.newest) requireKept(range.after, this.#table.start().revision);
+      return this.#table.read(sql, ...values).map(({ entry }) => entry);
+    });
+  }
+
+  async *follow(after: Revision | null, signal: AbortSignal): AsyncGenerator<HistoryEntry[]> {
+    let last = after;
+    while (!signal.aborted) {
+      const changed = this.#use.changed(signal);
+      const entries = await this.#next("Following the history", last);
+      if (entries.length === 0) {
+        await changed;
+        continue;
+      }
+      last = entries.at(-1)!.at;
+      yield entries.map(({ stored }) => stored.entry);
+    }
+  }
+
+  async *walk(after: Revision | null, signal?: AbortSignal): AsyncGenerator<StoredEntry> {
+    for (let last = after; !signal?.aborted;) {
+      const entries = await this.#next("Reading the history", last);
+      if (entries.length === 0) return;
+      last = entries.at(-1)!.at;
+      for (const { stored } of entries) yield stored;
+    }
+  }
+
+  head(): Promise<ChainEnd> {
+    return this.#use.read("Reading the history", () => endOf(this.#table.end()));
+  }
+
+  start(): Promise<ChainEnd> {
+    return this.#use.read("Reading the history", () => endOf(this.#table.start()));
+  }
+
+  prune(
+    { before, keep }: { before: string | null; keep: number | null },
+    author: Author,
+  ): Promise<number> {
+    return this.#use.write("Pruning the history", () => {
+      const cut = this.#lastToPrune(before, keep);
+      if (cut === null) return 0;
+      const [generation, number] = cut;
+      const upTo = formatRevision({ generation, number });
+      const [{ head }] = this.#table.read(
+        `SELECT ${COLUMNS} FROM history WHERE generation = ? AND number = ?`,
+        generation,
+        number,
+      ) as [StoredEntry];
+      this.#db.prepare("INSERT OR REPLACE INTO history_cut VALUES (1, ?, ?, ?)")
+        .run(generation, number, Buffer.from(head!, "hex"));
+      const count = Number(
+        this.#db.prepare("DELETE FROM history WHERE (generation, number) <= (?, ?)")
+          .run(generation, number).changes,
+      );
+      this.#table.append(did.historyPruned(count, upTo, head!), author);
+      return count;
+    });
+  }
+
+  heads(): Promise<SignedHead[]> {
+    return this.#use.read(
+      "Reading the signed heads",
+      () => this.#db.prepare("SELECT * FROM history_heads ORDER BY node").all(),
+    ) as Promise<unknown> as Promise<SignedHead[]>;
+  }
+
+  sign({ node, revision, head, at, key, signature }: SignedHead): Promise<void> {
+    return this.#use.write("Storing a signed head", () => {
+      this.#db.prepare("INSERT OR REPLACE INTO history_heads VALUES (?, ?, ?, ?, ?, ?)")
+        .run(node, revision, head, at, key, signature);
+    });
+  }
+
+  #next(attempt: string, last: Revision | null) {
+    return this.#use.read(attempt, () => {
+      const start = this.#table.start().revision;
+      requireKept(last, start);
+      const { generation, number } = last ?? { generation: 0, number: 0 };
+      return this.#table.read(NEXT, generation, number).map((stored) => {
+        const [generation, number] = stored.entry.revision.split(".").map(Number);
+        return { stored, at: { generation: generation!, number: number! } };
+      });
+    });
+  }
+
+  /** Returns the last entry to prune; `null` for none. */
+  #lastToPrune(before: string | null, keep: number | null): Key | null {
+    const old = before === null ? null : this.#lastBefore(before);
+    const more = keep === null ? null : this.#key(`${NEWEST} LIMIT 1 OFFSET ?`, keep);
+    const last = [old, more].filter((it) => it !== null).sort(compareKeys).at(-1) ?? null;
+    const most = this.#key(
+      `SELECT generation, number FROM history ${ORDER} LIMIT 1 OFFSET ?`,
+      MOST,
+    );
+    return last !== null && most !== null && compareKeys(most, last) < 0 ? most : last;
+  }
+
+  /** Clocks differ, so an old entry may come after a newer one: only those before all newer ones count. */
+  #lastBefore(time: string): Key | null {
+    const sql = `SELECT generation, number FROM history WHERE at >= ? ${ORDER} LIMIT 1`;
+    const kept = this.#key(sql, time);
+    if (kept === null) return this.#key(`${NEWEST} LIMIT 1`);
+    const earlier = NEWEST.replace("ORDER", "WHERE (generation, number) < (?, ?) ORDER");
+    return this.#key(`${earlier} LIMIT 1`, ...kept);
+  }
+
+  #key(sql: string, ...values: SQLInputValue[]): Key | null {
+    const row = this.#db.prepare(sql).get(...values);
+    return row === undefined ? null : [Number(row.generation), Number(row.number)];
+  }
+}
+
+function compareKeys(a: Key, b: Key): number {
+  return a[0] - b[0] || a[1] - b[1];
+}
+
+function endOf({ revision, head }: End): ChainEnd {
+  return { revision: revision && formatRevision(revision), head };
+}
+
+/** Returns the query of a page. */
+function queryOf(range: HistoryRange): { sql: string; values: SQLInputValue[] } {
+  const conditions: string[] = [];
+  const values: SQLInputValue[] = [];
+  const require = (condition: string, ...given: SQLInputValue[]) => {
+    conditions.push(condition);
+    values.push(...given);
+  };
+  for (const column of FILTERS) {
+    if (range[column] !== null) require(`${column} = ?`, range[column]);
+  }
+  if (range.since !== null) require("at >= ?", range.since);
+  const { after, before } = range;
+  if (after !== null) require(AFTER, after.generation, after.number);
+  if (before !== null) require("(generation, number) < (?, ?)", before.generation, before.number);
+  const where = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`;
+  const order = range.newest ? "ORDER BY generation DESC, number DESC" : ORDER;
+  return {
+    sql: `SELECT ${COLUMNS} FROM history ${where} ${order} LIMIT ?`,
+    values: [...values, range.limit],
+  };
+}

@@ -1,0 +1,135 @@
+/**
+ * The table of the history: adds an entry to the end of the chain, and reads rows.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import { FIRST_HEAD, headAfter } from "../../core/history/chain.ts";
+import type {
+  Author,
+  Draft,
+  HistoryAction,
+  HistoryEntry,
+  SmallValues,
+} from "../../core/history/entry.ts";
+import { formatRevision, type Revision } from "../../core/history/revision.ts";
+import type { StoredEntry } from "../../core/history/source.ts";
+import { asArrays, type Row } from "../rows.ts";
+
+/** Columns of an entry, and its head. */
+export const COLUMNS =
+  "generation, number, at, by, action, user, room, invite, before, after, lower(hex(head))";
+
+const SQL = {
+  last: `SELECT generation, number, lower(hex(head)) FROM history
+    ORDER BY generation DESC, number DESC LIMIT 1`,
+  cut: "SELECT generation, number, lower(hex(head)) FROM history_cut",
+  generation: "SELECT generation FROM file_role",
+  insert: "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+} as const;
+
+/** An end of the chain, with its revision in parts. */
+export interface End {
+  /** The last entry; null for none. */
+  revision: Revision | null;
+  /** The head after it, hex. */
+  head: string;
+}
+
+/** The table on one connection. */
+export class HistoryTable {
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+
+  constructor(db: DatabaseSync) {
+    this.#db = db;
+  }
+
+  /** Adds an entry to the end, in the transaction that makes the change. */
+  append(draft: Draft, author: Author): void {
+    const generation = Number(this.#get(SQL.generation)![0]);
+    const { revision: last } = this.end();
+    const number = last !== null && last.generation === generation ? last.number + 1 : 1;
+    const { by, at } = author;
+    const revision = formatRevision({ generation, number });
+    this.add({ revision, at, by, ...draft });
+    author.wrote(revision);
+  }
+
+  /** Adds an entry whose revision is known behind all others; returns the head after it. */
+  add(entry: HistoryEntry): string {
+    const head = headAfter(this.end().head, entry);
+    this.#prepare(SQL.insert).run(...rowOf(entry), Buffer.from(head, "hex"));
+    return head;
+  }
+
+  /** Returns the end of the chain. */
+  end(): End {
+    return endOf(this.#get(SQL.last)) ?? this.start();
+  }
+
+  /** Returns where the oldest row continues. */
+  start(): End {
+    return endOf(this.#get(SQL.cut)) ?? { revision: null, head: FIRST_HEAD };
+  }
+
+  /** Returns the rows of a query that selects {@link COLUMNS}. */
+  read(sql: string, ...values: SQLInputValue[]): StoredEntry[] {
+    const rows = this.#prepare(sql).all(...values) as unknown as Row[];
+    return rows.map(storedOf);
+  }
+
+  #get(sql: string): Row | undefined {
+    return this.#prepare(sql).get() as unknown as Row | undefined;
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = asArrays(this.#db.prepare(sql));
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+}
+
+function endOf(row: Row | undefined): End | null {
+  if (row === undefined) return null;
+  const [generation, number, head] = row;
+  return {
+    revision: { generation: Number(generation), number: Number(number) },
+    head: String(head),
+  };
+}
+
+function rowOf(entry: HistoryEntry): SQLInputValue[] {
+  const { revision, at, by, action, user, room, invite, before, after } = entry;
+  const [generation, number] = revision.split(".").map(Number) as [number, number];
+  const json = (values: SmallValues | null) => values && JSON.stringify(values);
+  return [generation, number, at, by, action, user, room, invite, json(before), json(after)];
+}
+
+function storedOf(row: Row): StoredEntry {
+  const [generation, number, at, by, action, user, room, invite, before, after, head] = row;
+  const text = (value: Row[number] | undefined) => value === null ? null : String(value);
+  return {
+    entry: {
+      revision: `${generation}.${number}`,
+      at: String(at),
+      by: String(by),
+      action: String(action) as HistoryAction,
+      user: text(user),
+      room: text(room),
+      invite: text(invite),
+      before: smallOf(before),
+      after: smallOf(after),
+    },
+    head: text(head),
+  };
+}
+
+function smallOf(value: Row[number] | undefined): SmallValues | null {
+  return value === null ? null : JSON.parse(String(value)) as SmallValues;
+}
