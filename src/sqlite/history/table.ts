@@ -26,7 +26,10 @@ const SQL = {
   last: `SELECT generation, number, lower(hex(head)) FROM history
     ORDER BY generation DESC, number DESC LIMIT 1`,
   cut: "SELECT generation, number, lower(hex(head)) FROM history_cut",
-  generation: "SELECT generation FROM file_role",
+  // One read for each change: of the file's generation, and of the last row if there is one.
+  next: `SELECT r.generation, h.generation, h.number, lower(hex(h.head)) FROM file_role r
+    LEFT JOIN (SELECT generation, number, head FROM history
+      ORDER BY generation DESC, number DESC LIMIT 1) h`,
   insert: "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 } as const;
 
@@ -49,18 +52,23 @@ export class HistoryTable {
 
   /** Adds an entry to the end, in the transaction that makes the change. */
   append(draft: Draft, author: Author): void {
-    const generation = Number(this.#get(SQL.generation)![0]);
-    const { revision: last } = this.end();
-    const number = last !== null && last.generation === generation ? last.number + 1 : 1;
+    const [generation, ...last] = this.#get(SQL.next)!;
+    const end = last[0] === null ? this.start() : endOf(last)!;
+    const isFirst = end.revision?.generation !== generation;
+    const number = isFirst ? 1 : end.revision!.number + 1;
     const { by, at } = author;
-    const revision = formatRevision({ generation, number });
-    this.add({ revision, at, by, ...draft });
+    const revision = formatRevision({ generation: Number(generation), number });
+    this.#add({ revision, at, by, ...draft }, end.head);
     author.wrote(revision);
   }
 
   /** Adds an entry whose revision is known behind all others; returns the head after it. */
   add(entry: HistoryEntry): string {
-    const head = headAfter(this.end().head, entry);
+    return this.#add(entry, this.end().head);
+  }
+
+  #add(entry: HistoryEntry, before: string): string {
+    const head = headAfter(before, entry);
     this.#prepare(SQL.insert).run(...rowOf(entry), Buffer.from(head, "hex"));
     return head;
   }
