@@ -23,7 +23,6 @@ const STEP = 500;
 
 const AFTER = "(generation, number) > (?, ?)";
 const ORDER = "ORDER BY generation, number";
-const NEXT = `SELECT ${COLUMNS} FROM history WHERE ${AFTER} ${ORDER} LIMIT ${STEP}`;
 const NEWEST = "SELECT generation, number FROM history ORDER BY generation DESC, number DESC";
 /** The last entry that one call of {@link FileHistory.prune} may remove comes behind so many. */
 const MOST = 20_000 - 1;
@@ -136,8 +135,7 @@ export class FileHistory implements HistorySource {
     return this.#use.read(attempt, () => {
       const start = this.#table.start().revision;
       requireKept(last, start);
-      const { generation, number } = last ?? { generation: 0, number: 0 };
-      return this.#table.read(NEXT, generation, number).map((stored) => {
+      return this.#table.after(last, STEP).map((stored) => {
         const [generation, number] = stored.entry.revision.split(".").map(Number);
         return { stored, at: { generation: generation!, number: number! } };
       });

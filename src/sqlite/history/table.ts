@@ -30,6 +30,8 @@ const SQL = {
   next: `SELECT r.generation, h.generation, h.number, lower(hex(h.head)) FROM file_role r
     LEFT JOIN (SELECT generation, number, head FROM history
       ORDER BY generation DESC, number DESC LIMIT 1) h`,
+  after: `SELECT ${COLUMNS} FROM history WHERE (generation, number) > (?, ?)
+    ORDER BY generation, number LIMIT ?`,
   insert: "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 } as const;
 
@@ -81,6 +83,12 @@ export class HistoryTable {
   /** Returns where the oldest row continues. */
   start(): End {
     return endOf(this.#get(SQL.cut)) ?? { revision: null, head: FIRST_HEAD };
+  }
+
+  /** Returns the first rows after a revision, at most `limit`. */
+  after(last: Revision | null, limit: number): StoredEntry[] {
+    const { generation, number } = last ?? { generation: 0, number: 0 };
+    return this.read(SQL.after, generation, number, limit);
   }
 
   /** Returns the rows of a query that selects {@link COLUMNS}. */
