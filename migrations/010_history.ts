@@ -35,6 +35,15 @@ CREATE TABLE history_cut (
   head       BLOB NOT NULL CHECK (length(head) = 32)
 ) STRICT;
 
+-- A follower keeps each entry of the last days here, in the transaction that brings its change, until it
+-- stands in history: a file that is promoted lacks no entry of a change that it has.
+CREATE TABLE follower_tail (
+  number INTEGER PRIMARY KEY,
+  value  BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX follower_others_by_expiry ON follower_others (expires) WHERE expires IS NOT NULL;
+
 -- The newest head that each node has signed.
 CREATE TABLE history_heads (
   node      TEXT PRIMARY KEY,

@@ -6,7 +6,11 @@
 
 import { cp, rm } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { headers, nuid } from "@nats-io/transport-node";
 import { openBucket } from "../../src/jetstream/mod.ts";
+import type { Bucket } from "../../src/jetstream/log/bucket.ts";
+import { historyKey } from "../../src/jetstream/records/keys.ts";
 import type { TestServer } from "../helpers/nats.ts";
 
 /** All rows of a table, as another process sees them. */
@@ -65,4 +69,44 @@ export async function keepDisk(server: TestServer, dir: string): Promise<() => P
     await cp(`${dir}/kept`, store, { recursive: true });
     await server.restart();
   };
+}
+
+/** Lets a bucket that was made without a history take entries. */
+export async function takeHistory(bucket: Bucket): Promise<void> {
+  const streams = (await jetstreamManager(bucket.nc)).streams;
+  const { config } = await streams.info(bucket.stream);
+  const subjects = new Set([...config.subjects, bucket.subject(historyKey(">"))]);
+  await streams.update(bucket.stream, { subjects: [...subjects] });
+}
+
+/**
+ * Writes a batch: values of keys, and as its last message an entry of the history that lives so many
+ * seconds. Answers with the entry's sequence.
+ */
+export async function putWithEntry(
+  bucket: Bucket,
+  values: Record<string, string>,
+  life: number,
+): Promise<number> {
+  const id = nuid.next();
+  const all = [...Object.entries(values), [historyKey(id), "{}"] as const];
+  for (const [i, [key, value]] of all.entries()) {
+    const header = headers();
+    header.set("Nats-Batch-Id", id);
+    header.set("Nats-Batch-Sequence", String(i + 1));
+    if (i < all.length - 1) {
+      bucket.nc.publish(bucket.subject(key), value, { headers: header });
+      continue;
+    }
+    header.set("Nats-Batch-Commit", "1");
+    header.set("Nats-TTL", `${life}s`);
+    const answer = await bucket.nc.request(bucket.subject(key), value, {
+      headers: header,
+      timeout: 30_000,
+    });
+    const { seq, error } = answer.json<{ seq: number; error?: { description: string } }>();
+    if (error !== undefined) throw new Error(error.description);
+    return seq;
+  }
+  throw new Error("unreachable");
 }

@@ -10,6 +10,7 @@ import { isStoreError } from "../../core/errors.ts";
 import { type Kind, KINDS, type StoreRecord } from "../../core/model.ts";
 import { storedRecord } from "../../core/validate.ts";
 import type { Entry } from "../../jetstream/log/bucket.ts";
+import { isData } from "../../jetstream/contents/compare.ts";
 import { isIndex, MARKER_KEY, type ParsedKey, parseKey } from "../../jetstream/records/keys.ts";
 import {
   decodeRecord,
@@ -42,18 +43,18 @@ export function hashOf({ key, revision, data }: Entry): Uint8Array {
 export function changeOf(entry: Entry, writtenAt: number, expires: number | null): Change {
   const { key, revision, data } = entry;
   const parsed = parseKey(key);
-  const isMeta = parsed?.space === "meta";
+  const isRecord = isData(key);
   const change: Change = {
     key,
     revision,
-    live: data.length > 0 && !isMeta,
+    live: data.length > 0 && isRecord,
     value: null,
     table: -1,
     id: [],
     row: null,
     pending: null,
     problem: null,
-    other: data.length === 0 || isMeta,
+    other: data.length === 0 || !isRecord,
     writtenAt,
     expires,
   };

@@ -26,7 +26,7 @@ export interface Change {
   pending: string | null;
   /** Why the value is not a valid record. */
   problem: string | null;
-  /** Whether it is a delete marker or a key of `meta`. */
+  /** Whether it is a delete marker, a key of `meta`, or an entry of the history. */
   other: boolean;
   /** When it was written, by the server's clock, in milliseconds since 1970. */
   writtenAt: number;
@@ -74,8 +74,10 @@ export interface Held {
 export interface Expected {
   /** Messages that are there for certain. */
   certain: number;
-  /** Delete markers that expire about now. */
+  /** Delete markers and entries of the history that expire about now. */
   expiring: number;
+  /** Those that have expired. A server that was away removes some thousands each second. */
+  expired: number;
 }
 
 /** A live key: its revision and the hash of its message. */
@@ -130,8 +132,8 @@ export interface Work {
   apply: [Changes, Held | null];
   /** Drops what was applied since the last transaction ended. */
   rollback: [undefined, Held | null];
-  /** Counts the messages that the stream should hold at a time. */
-  expected: [{ at: number; margin: number }, Expected];
+  /** Counts the messages that the stream should hold at a time; forgets those that have been removed. */
+  expected: [{ at: number; margin: number; wereRemoved: boolean }, Expected];
   /** Reads the keys with the newest revisions. */
   newest: [number, Known[]];
   /** Adds up the hashes anew: whether the digest is their sum. */

@@ -11,8 +11,8 @@ import type { Compared, Expected, Held, Known, Sample } from "./messages.ts";
 export interface Reading {
   /** What the file holds; `null` before the first load. */
   held(): Held | null;
-  /** How many messages the stream should hold at a time. */
-  expected(entries: number, at: number, margin: number): Expected;
+  /** How many messages expired before `from`, and expire then up to `to`. */
+  expiring(from: number, to: number): Omit<Expected, "certain">;
   /** The keys with the newest revisions. */
   newest(limit: number): Known[];
   /** Compares messages of the stream with the file. */
@@ -47,14 +47,12 @@ export function reading(db: DatabaseSync): Reading {
         invalid: key === null ? null : { key: String(key), problem: String(problem) },
       };
     },
-    expected(entries, at, margin) {
-      // Gone for certain.
-      db.prepare("DELETE FROM follower_others WHERE expires < ?").run(at - 60 * margin);
-      const { certain, expiring } = db.prepare(`SELECT
-          count(*) FILTER (WHERE expires IS NULL OR expires > ?2) AS certain,
-          count(*) FILTER (WHERE expires BETWEEN ?1 AND ?2) AS expiring
-        FROM follower_others`).get(at - margin, at + margin)!;
-      return { certain: entries + Number(certain), expiring: Number(expiring) };
+    expiring(from, to) {
+      const { expired, expiring } = db.prepare(`SELECT
+          count(*) FILTER (WHERE expires < ?1) AS expired,
+          count(*) FILTER (WHERE expires >= ?1) AS expiring
+        FROM follower_others WHERE expires <= ?2`).get(from, to)!;
+      return { expired: Number(expired), expiring: Number(expiring) };
     },
     newest: (limit) =>
       db.prepare("SELECT key, revision, hash FROM follower_entries ORDER BY revision DESC LIMIT ?")

@@ -45,7 +45,7 @@ export function statements(
       `INSERT OR REPLACE INTO ${staged ? "temp.staged" : "follower_entries"} VALUES (?, ?, ?, ?)`,
     ),
     removeEntry: db.prepare("DELETE FROM follower_entries WHERE key = ?"),
-    putOther: db.prepare("INSERT OR REPLACE INTO follower_others VALUES (?, ?, ?)"),
+    putOther: db.prepare("INSERT INTO follower_others VALUES (?, ?, ?)"),
     removeOther: db.prepare("DELETE FROM follower_others WHERE key = ?"),
     putPending: db.prepare("INSERT OR REPLACE INTO follower_pending VALUES (?, ?)"),
     removePending: db.prepare("DELETE FROM follower_pending WHERE room_id = ?"),

@@ -44,10 +44,14 @@ export function work(
   let broken = false;
   let digest = 0n;
   let entries = 0;
+  /** Rows of follower_others, counted when they are first needed: a week of history may be millions. */
+  let others: number | null = null;
   let quarantined = 0;
   let writtenAt = 0;
 
   const run = (sql: string) => db.prepare(sql).run();
+  const count = (table: string) =>
+    Number(db.prepare(`SELECT count(*) AS count FROM ${table}`).get()!.count);
   /** Notes something about the bucket, in the names of which `reading.ts` and `kept.ts` know. */
   const note = (name: string, value: SQLInputValue) => {
     const key = `follower_${name}`;
@@ -73,6 +77,7 @@ export function work(
     loading = null;
     to = null;
     broken = false;
+    others = null;
     writtenAt = 0;
     loads.clear();
     return takeUp();
@@ -110,8 +115,9 @@ export function work(
   const take = (change: Change, hash: Uint8Array | null) => {
     const { key, revision, value, problem } = change;
     takeEntry(change, hash);
+    const removed = Number(to!.removeOther.run(key).changes);
     if (change.other) to!.putOther.run(key, revision, change.expires);
-    else to!.removeOther.run(key);
+    if (others !== null) others += (change.other ? 1 : 0) - removed;
     if (problem !== null) {
       to!.putBad.run(key, revision, value, problem);
       quarantined++;
@@ -134,7 +140,7 @@ export function work(
     settle();
     loading = null;
     digest = sum();
-    entries = Number(db.prepare("SELECT count(*) AS count FROM follower_entries").get()!.count);
+    entries = count("follower_entries");
     const zero = "0".repeat(2 * HASH);
     db.prepare("INSERT INTO follower VALUES (1, ?, ?, 0, 0, ?, 0, 0, NULL)")
       .run(bucket, created, zero);
@@ -194,7 +200,16 @@ export function work(
     },
     rollback,
     adopt: (created) => void db.prepare("UPDATE follower SET created = ?").run(created),
-    expected: ({ at, margin }) => reads.expected(entries, at, margin),
+    expected: ({ at, margin, wereRemoved }) => {
+      others ??= count("follower_others");
+      if (wereRemoved) {
+        others -= Number(
+          db.prepare("DELETE FROM follower_others WHERE expires < ?").run(at - 60 * margin).changes,
+        );
+      }
+      const { expiring, expired } = reads.expiring(at - margin, at + margin);
+      return { certain: entries + others - expiring - expired, expiring, expired };
+    },
     newest: (limit) => reads.newest(limit),
     isSummed: () => sum() === BigInt.asUintN(8 * HASH, digest),
     compare: (sample) => reads.compare(sample),

@@ -5,6 +5,7 @@
  */
 
 import { Buffer } from "node:buffer";
+import { isData } from "../../jetstream/contents/compare.ts";
 import type { Bucket, Entry } from "../../jetstream/log/bucket.ts";
 import { scan } from "../../jetstream/log/feed.ts";
 import { hashOf } from "../file/changes.ts";
@@ -55,7 +56,7 @@ export async function findDifferences(
     signal,
     onEntry: (entry, { writtenAt }) => {
       const { key, revision } = entry;
-      if (key.startsWith("meta.")) return;
+      if (!isData(key)) return;
       see.run(key);
       // A later message of the key replaces an earlier one.
       differences.delete(key);

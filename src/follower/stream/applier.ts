@@ -6,7 +6,7 @@
 
 import type { Bucket, Entry } from "../../jetstream/log/bucket.ts";
 import { Feed } from "../../jetstream/log/feed.ts";
-import { FENCE_KEY } from "../../jetstream/records/keys.ts";
+import { FENCE_KEY, isHistory } from "../../jetstream/records/keys.ts";
 import { type Difference, Digests, readFence } from "./digests.ts";
 import { type Ending, Gathered } from "./gathered.ts";
 import { Exactness, type WrittenFence } from "./exactness.ts";
@@ -44,10 +44,18 @@ export interface ApplierOptions {
   onFailure(error: unknown): void;
 }
 
+/** When a server counted the messages of the stream. */
+export interface Moment {
+  /** When that was, by its clock, by which it removes what expires. */
+  at: number;
+  /** Whether it had removed what had expired when it was asked before. */
+  wereRemoved: boolean;
+}
+
 /** Who wants to know how many messages there should be at a position. */
 interface Asked {
   position: number;
-  at: number;
+  moment: Moment;
   resolve(expected: Promise<Expected> | null): void;
 }
 
@@ -109,28 +117,26 @@ export class Applier {
 
   /**
    * Counts the messages there should be at a position; `null` when that is not known exactly.
-   *
-   * @param at When that was, by the clock of the server, which removes delete markers
    */
-  async expectedAt(position: number, at: number): Promise<Expected | null> {
+  async expectedAt(position: number, moment: Moment): Promise<Expected | null> {
     try {
       const { received } = this.exactness;
       if (position > received) {
         this.#release();
         this.#asked?.resolve(null);
-        return await new Promise((resolve) => this.#asked = { position, at, resolve });
+        return await new Promise((resolve) => this.#asked = { position, moment, resolve });
       }
       const ending = this.#gathered.at(position);
       if (ending?.exact) this.#give(ending, true);
       else if (this.#given.position !== position || !this.#given.exact) return null;
-      return await this.#count(at);
+      return await this.#count(moment);
     } finally {
       this.#release();
     }
   }
 
-  #count(at: number): Promise<Expected> {
-    return this.#options.thread.ask("expected", { at, margin: MARGIN });
+  #count(moment: Moment): Promise<Expected> {
+    return this.#options.thread.ask("expected", { ...moment, margin: MARGIN });
   }
 
   #release(): void {
@@ -141,8 +147,8 @@ export class Applier {
 
   async #follow(): Promise<void> {
     const feed: Feed = new Feed(this.#options.bucket, {
-      // All keys: then the sequence says it all.
-      pattern: ">",
+      // All messages: then the sequence says it all.
+      pattern: null,
       start: this.exactness.received + 1,
       piece: FEED_PIECE,
       onEntry: (entry, pending) => this.#take(feed, entry, pending),
@@ -168,7 +174,8 @@ export class Applier {
     const { exactness } = this;
     this.pending = pending;
     const isFar = !exactness.exact && pending >= NEAR;
-    this.#gathered.add(entry, feed.writtenAt, entry.data.length === 0 ? feed.expires : null);
+    const mayExpire = entry.data.length === 0 || isHistory(entry.key);
+    this.#gathered.add(entry, feed.writtenAt, mayExpire ? feed.expires : null);
     const isFence = entry.key === FENCE_KEY;
     if (exactness.take(entry.revision, isFar ? null : feed.part)) this.#end(isFence);
     if (isFence) {
@@ -192,7 +199,7 @@ export class Applier {
     this.#asked = null;
     const isThere = position === asked.position && exact;
     if (isThere) this.#give(ending, true);
-    asked.resolve(isThere ? this.#count(asked.at) : null);
+    asked.resolve(isThere ? this.#count(asked.moment) : null);
   }
 
   /** Hands over what came up to the end of the last transaction, cut at fences. */

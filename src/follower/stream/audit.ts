@@ -6,6 +6,7 @@
  */
 
 import type { StoreError } from "../../core/errors.ts";
+import { isData } from "../../jetstream/contents/compare.ts";
 import type { Bucket } from "../../jetstream/log/bucket.ts";
 import { scan } from "../../jetstream/log/feed.ts";
 import { hashOf } from "../file/changes.ts";
@@ -59,7 +60,7 @@ export async function auditStream(options: AuditOptions): Promise<StoreError | n
     ...(space === undefined ? {} : { pattern: `${space}.>` }),
     onEntry: (entry) => {
       const { key, revision, data } = entry;
-      if (key.startsWith("meta.")) return;
+      if (!isData(key)) return;
       seen.push({ key, revision, hash: data.length > 0 ? hashOf(entry) : null });
       if (seen.length >= PIECE) send();
       return failed ? false : undefined;

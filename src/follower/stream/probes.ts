@@ -49,6 +49,8 @@ export class Probes {
   #connected = true;
   #running = false;
   #wrong = 0;
+  /** Whether the server has removed what has expired. */
+  #wereRemoved = false;
   #stopped = false;
 
   constructor(bucket: Bucket, applier: Applier, options: ProbeOptions) {
@@ -110,7 +112,8 @@ export class Probes {
     try {
       info = await streamInfo(this.#bucket, Date.now() + PATIENCE);
     } finally {
-      const asked = this.#applier.expectedAt(info?.state.last_seq ?? 0, timeOf(info));
+      const moment = { at: timeOf(info), wereRemoved: this.#wereRemoved };
+      const asked = this.#applier.expectedAt(info?.state.last_seq ?? 0, moment);
       expected = await within(CATCH_UP, asked, () => null);
     }
     if (this.#stopped) return;
@@ -125,8 +128,9 @@ export class Probes {
     }
     // With older values kept, there are more.
     if (expected === null || info.config.max_msgs_per_subject !== 1) return;
-    const { certain, expiring } = expected;
-    const isRight = messages >= certain && messages <= certain + expiring;
+    const { certain, expiring, expired } = expected;
+    this.#wereRemoved = messages <= certain + expiring;
+    const isRight = messages >= certain && messages <= certain + expiring + expired;
     this.#wrong = isRight ? 0 : this.#wrong + 1;
     if (this.#wrong < CONFIRMED) return;
     this.#alarm(

@@ -83,7 +83,7 @@ async function isCurrent(bucket: Bucket, server: string): Promise<boolean> {
   const start = await writeFence(bucket, Date.now() + PATIENCE);
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const feed = new Feed(bucket, {
-    pattern: ">",
+    pattern: null,
     start,
     piece: 1,
     server,

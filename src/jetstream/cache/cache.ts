@@ -73,6 +73,8 @@ const MEND = 20;
  * again.
  */
 const NEAR = 2 * BATCH_LIMIT;
+/** Messages above which loading leaves out the history, which takes a consumer more. */
+const LARGE = 10 * NEAR;
 /** Delays in milliseconds before the cache is reloaded while there are listeners. */
 const RELOAD = { first: 100, longest: 5000 };
 
@@ -271,10 +273,17 @@ export class Cache {
       this.#tell({});
     }, (change) => this.#tell(change));
     this.#view = view;
+    if (this.#bucket.inDoubt) throw new Error("the stream is in doubt");
+    const info = await streamInfo(this.#bucket, Date.now() + this.#options.opTimeout);
+    if (lossOf(this.#bucket, info) !== null) throw new Error("the bucket was replaced");
+    if (this.#closed || this.#view !== view) return;
     let probed = false;
     const feed = new Feed(this.#bucket, {
-      // All keys, although sealed keys and invites are ignored, so that the sequence is meaningful.
-      pattern: ">",
+      // All messages, although the history, sealed keys and invites are ignored, so that the sequence is
+      // meaningful.
+      pattern: null,
+      // The history of a week may be larger than all records. While loading nothing depends on it.
+      first: info!.state.messages > LARGE ? ">" : undefined,
       heartbeat: Math.max(100, Math.min(500, Math.floor(this.#options.maxStaleness / 4))),
       opTimeout: this.#options.opTimeout,
       onEntry: (entry, pending) => {
@@ -294,9 +303,6 @@ export class Cache {
     });
     this.#feed = feed;
     try {
-      const deadline = Date.now() + this.#options.opTimeout;
-      if (this.#bucket.inDoubt) throw new Error("the stream is in doubt");
-      if (!await isStillOpened(this.#bucket, deadline)) throw new Error("the bucket was replaced");
       await feed.start();
     } catch (error) {
       feed.stop();
@@ -401,7 +407,7 @@ export class Cache {
       view.await({ sequence: fence ?? last, seen, at: sent - age, wall: sentWall - age });
       if (view.received === seen && seen < last) {
         // No message arrived meanwhile; those in between may be expired delete markers.
-        const next = await this.#bucket.next(">", seen + 1, deadline);
+        const next = await this.#bucket.next(null, seen + 1, deadline);
         if (!isCurrent()) return;
         if (next === null) view.advance(last);
       }

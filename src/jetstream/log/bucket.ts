@@ -183,10 +183,14 @@ export class Bucket {
     return this.#read(`Read ${key}`, { last_by_subj: this.subject(key) }, deadline);
   }
 
-  /** Reads at the leader the first message that matches `pattern` from `sequence` on. */
-  next(pattern: string, sequence: number, deadline: number): Promise<Entry | null> {
-    const query = { seq: sequence, next_by_subj: this.subject(pattern) };
-    return this.#read(`Read ${pattern}`, query, deadline);
+  /**
+   * Reads at the leader the first message that matches `pattern` from `sequence` on; `null` for any message
+   * of the stream.
+   */
+  next(pattern: string | null, sequence: number, deadline: number): Promise<Entry | null> {
+    const subject = pattern === null ? ">" : this.subject(pattern);
+    const query = { seq: sequence, next_by_subj: subject };
+    return this.#read(`Read ${subject}`, query, deadline);
   }
 
   #read(what: string, query: LeaderQuery, deadline: number): Promise<Entry | null> {

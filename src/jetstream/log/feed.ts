@@ -28,8 +28,17 @@ import { aborted, CHANGE_TIMEOUT, manage, publish, subscribe, Transient, wait } 
 
 /** Options of a feed. */
 export interface FeedOptions {
-  /** Which keys. One pattern: with several the server searches its whole index for each message. */
-  pattern: string;
+  /**
+   * Which keys; `null` for all messages of the stream, those of the history among them, whose sequences
+   * then have no gaps but those of messages that are gone. One pattern: with several the server searches
+   * its whole index for each message.
+   */
+  pattern: string | null;
+  /**
+   * Which keys at first, while more than a few of them wait: what stands between them is left out. After
+   * the last of these it continues with `pattern`. Default: `pattern`.
+   */
+  first?: string | undefined;
   /** The first sequence to deliver. Default 1. */
   start?: number;
   /** Heartbeat of the server while it has nothing to send, milliseconds. Default 1,000. */
@@ -65,6 +74,8 @@ const LONGEST = 30_000;
  * large deletions, a server may take longer than that to its first message.
  */
 const LONGEST_BUSY = 120_000;
+/** So many messages that wait are few. */
+const FEW = 100;
 /** Milliseconds without a message after which a consumer is replaced while messages are waiting. */
 const CATCHING_UP = 5000;
 
@@ -119,10 +130,13 @@ export class Feed {
   #timer: ReturnType<typeof setInterval> | undefined;
   #restarting = false;
   #stopped = false;
+  /** Which keys now. */
+  #pattern: string | null;
 
   constructor(bucket: Bucket, options: FeedOptions) {
     this.#bucket = bucket;
     this.#options = options;
+    this.#pattern = options.first ?? options.pattern;
     this.#heartbeat = options.heartbeat ?? 1000;
     this.#timeout = options.opTimeout ?? 5000;
     this.#last = (options.start ?? 1) - 1;
@@ -203,8 +217,9 @@ export class Feed {
   }
 
   async #begin(timeout: number, isBusy = NEVER): Promise<number> {
-    const { pattern, piece } = this.#options;
+    const { piece } = this.#options;
     const bucket = this.#bucket;
+    const pattern = this.#pattern;
     const inbox = createInbox();
     this.#delivered = 0;
     this.#heard = Date.now();
@@ -232,7 +247,7 @@ export class Feed {
       inactive_threshold: nanos(30_000),
       mem_storage: true,
       num_replicas: 1,
-      filter_subject: bucket.subject(pattern),
+      ...(pattern === null ? {} : { filter_subject: bucket.subject(pattern) }),
     };
     try {
       const info = await this.#create(config, timeout, isBusy);
@@ -333,9 +348,18 @@ export class Feed {
       const key = this.#bucket.key(msg.subject);
       if (key === MARKER_KEY) this.#bucket.mark.notice({ revision, data: msg.data });
       this.#options.onEntry({ key, revision, data: msg.data }, this.#pending);
+      if (this.#pending <= FEW) this.#widen();
     } catch (error) {
       this.#end(error);
     }
+  }
+
+  /** Continues with all keys that are wanted, when it began with some of them. */
+  #widen(): void {
+    const { pattern } = this.#options;
+    if (this.#pattern === pattern) return;
+    this.#pattern = pattern;
+    void this.#restart();
   }
 
   #control(msg: Msg): void {
@@ -351,6 +375,7 @@ export class Feed {
     }
     const stalled = headers.get(JsHeaders.ConsumerStalledHdr);
     if (stalled) publish(this.#bucket.nc, stalled, "");
+    else this.#widen();
   }
 
   async #restart(): Promise<void> {
@@ -433,8 +458,11 @@ async function isAlive(bucket: Bucket, patience: number): Promise<boolean> {
 
 /** Options of {@link scan}. */
 export interface ScanOptions {
-  /** The keys to scan. Default: all, as one consistent state. */
-  pattern?: string;
+  /**
+   * The keys to scan. Default: all, as one consistent state. `null`: the same, with the messages of the
+   * history.
+   */
+  pattern?: string | null;
   /** The first sequence of interest. Default 1. */
   start?: number;
   /** The sequence that the server must have seen when it says that this is all. */
@@ -495,7 +523,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
     while (!stopped) {
       if (failure !== null) throw (failure as { error: unknown }).error;
       // With a pattern the end of a batch may not be seen, and consistency is not needed.
-      const between = options.pattern !== undefined || feed.isBoundary();
+      const between = typeof options.pattern === "string" || feed.isBoundary();
       if (pending === 0 || Date.now() - Math.max(heard, asked) > QUIET) {
         const asking = Date.now();
         let end: Awaited<ReturnType<typeof endOf>> = null;
@@ -532,7 +560,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
 /** Whether the leader has nothing that matches after `position`. */
 async function endOf(
   bucket: Bucket,
-  { pattern, minimum, position }: { pattern: string; minimum: number; position: number },
+  { pattern, minimum, position }: { pattern: string | null; minimum: number; position: number },
   deadline: number,
 ): Promise<"at" | "behind" | null> {
   const what = `Read stream ${bucket.stream}`;

@@ -171,8 +171,8 @@ export interface Since {
   sequence: number;
   /** Messages before this one. Default: all. */
   until?: number;
-  /** The keys to check. Default: all. */
-  pattern?: string;
+  /** The keys to check. Default: all. `null`: all, and the history. */
+  pattern?: string | null;
   /** Keys to ignore. Default: fences, which reads write, and the index of admins. */
   except?: (key: string) => boolean;
 }

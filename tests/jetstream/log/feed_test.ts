@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { openBucket } from "../../../src/jetstream/mod.ts";
-import { scan } from "../../../src/jetstream/log/feed.ts";
+import { Feed, scan } from "../../../src/jetstream/log/feed.ts";
+import { isHistory } from "../../../src/jetstream/records/keys.ts";
+import { putWithEntry, takeHistory } from "../../follower/kit.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { tampered } from "../tamper.ts";
 
@@ -83,4 +85,45 @@ Deno.test("a scan that waits for a busy server ends when it is aborted", async (
   await assert.rejects(scanned, ({ code }) => code === "aborted");
   assert.ok(Date.now() - begun < 3000);
   await end();
+});
+
+Deno.test("a feed that begins with the records goes on with the history after them, and misses nothing", async () => {
+  await using server = await testServer();
+  const { bucket, end } = await openBucket({ servers: server.url });
+  try {
+    await takeHistory(bucket);
+    const written: number[] = [];
+    for (let i = 0; i < 300; i++) {
+      written.push(await putWithEntry(bucket, { [`users.${i}`]: "1" }, 86_400));
+    }
+    // After the last record there is nothing but history.
+    for (let i = 0; i < 300; i++) written.push(await putWithEntry(bucket, {}, 86_400));
+    const got: { key: string; revision: number }[] = [];
+    let wanted = written.at(-1)!;
+    let reached = Promise.withResolvers<void>();
+    const feed = new Feed(bucket, {
+      pattern: null,
+      first: ">",
+      heartbeat: 100,
+      onEntry({ key, revision }) {
+        got.push({ key, revision });
+        if (revision >= wanted) reached.resolve();
+      },
+    });
+    await feed.start();
+    await reached.promise;
+    reached = Promise.withResolvers();
+    wanted = await putWithEntry(bucket, { "users.more": "1" }, 86_400);
+    if (got.at(-1)!.revision < wanted) await reached.promise;
+    feed.stop();
+    const keys = got.filter(({ key }) => key.startsWith("users.")).map(({ key }) => key);
+    assert.deepEqual(keys, [...Array.from({ length: 300 }, (_, i) => `users.${i}`), "users.more"]);
+    const entries = got.filter(({ key }) => isHistory(key)).map(({ revision }) => revision);
+    assert.ok(entries.length < 500, `${entries.length} entries read`);
+    assert.deepEqual(entries.slice(-301), [...written.slice(-300), wanted]);
+    const revisions = got.map(({ revision }) => revision);
+    assert.deepEqual(revisions, [...revisions].sort((a, b) => a - b));
+  } finally {
+    await end();
+  }
 });
