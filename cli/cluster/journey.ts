@@ -90,6 +90,12 @@ export interface JourneyStatus {
 /** The same without the node's name, as a server knows it of itself. */
 export type JourneyState = Omit<JourneyStatus, "node">;
 
+/** Says what to do on a node that is to be kept when the others are lost. */
+export function whenLost(node: string): string {
+  return `if a majority of the nodes is lost for good, stop this server and run membershipd shrink ` +
+    `--keep ${node} --force --dry-run: it shows what would be lost`;
+}
+
 /** An answer: the status, or why the request was refused. */
 type Answer = { status: JourneyStatus } | { error: JourneyError };
 
