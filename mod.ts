@@ -42,6 +42,7 @@ export { openSqlite, type SqliteOptions } from "./src/sqlite/mod.ts";
 export * from "./src/snapshot/mod.ts";
 export {
   callOffGrow,
+  type CallOffGrowOptions,
   growStore,
   migrateKvToSqlite,
   migrateSqliteToKv,

@@ -24,6 +24,8 @@ export interface JourneyRequest {
   hold?: boolean;
   /** Milliseconds that the server's own writes may take longer while rows are copied. */
   pace?: number;
+  /** Call off also if the bucket of the move is gone for good. */
+  force?: boolean;
   /** Begin although clients have streams of their own, which do not come along. */
   dropStreams?: boolean;
   /** Shrink to this node. */
@@ -88,6 +90,12 @@ export interface JourneyStatus {
 /** The same without the node's name, as a server knows it of itself. */
 export type JourneyState = Omit<JourneyStatus, "node">;
 
+/** Says what to do on a node that is to be kept when the others are lost. */
+export function whenLost(node: string): string {
+  return `if a majority of the nodes is lost for good, stop this server and run membershipd shrink ` +
+    `--keep ${node} --force --dry-run: it shows what would be lost`;
+}
+
 /** An answer: the status, or why the request was refused. */
 type Answer = { status: JourneyStatus } | { error: JourneyError };
 
@@ -99,7 +107,7 @@ const PATIENCE_MS = 1_000;
 const CALL_OFF_MS = 10_000;
 
 /**
- * Answers requests for a node until the connection is closed.
+ * Answers requests for a node until the connection is closed, or what it returns is called.
  *
  * @param connection A connection in the control plane's account
  * @param name Returns the node's name; null while it has none
@@ -109,7 +117,7 @@ export function answerJourney(
   connection: NatsConnection,
   name: () => Promise<string | null>,
   answer: (request: JourneyRequest) => Promise<JourneyState>,
-): void {
+): () => void {
   const respond = async (msg: Msg) => {
     // A plan may give it a name while it runs.
     const node = await name();
@@ -124,7 +132,8 @@ export function answerJourney(
   };
   // Who gets no answer asks again.
   const callback = (error: Error | null, msg: Msg) => void (error ?? respond(msg).catch(() => {}));
-  connection.subscribe(`${PREFIX}.*`, { callback });
+  const requests = connection.subscribe(`${PREFIX}.*`, { callback });
+  return () => requests.unsubscribe();
 }
 
 /** Converts an error for sending. */

@@ -17,7 +17,7 @@ import { JetStreamBackend } from "./backend.ts";
 import { Bucket } from "./log/bucket.ts";
 import { fsyncState } from "./log/fsync.ts";
 import { readMarker, refuseInProgress } from "./log/marker.ts";
-import { checkServer, ensureStream } from "./log/stream.ts";
+import { checkServer, type EnsureOptions, ensureStream } from "./log/stream.ts";
 import { watchMark, whyNobody } from "./moved.ts";
 
 /** A warning for the operator; the store works. */
@@ -89,7 +89,9 @@ export interface OpenBucket {
 }
 
 /** Connects, checks the server, and finds or creates the stream. */
-export async function openBucket(options: JetStreamOptions): Promise<OpenBucket> {
+export async function openBucket(
+  options: JetStreamOptions & Pick<EnsureOptions, "firstSequence">,
+): Promise<OpenBucket> {
   const name = bucketName(options.bucket ?? "UNIBUS");
   const replicas = options.replicas === undefined
     ? undefined
@@ -116,6 +118,7 @@ export async function openBucket(options: JetStreamOptions): Promise<OpenBucket>
       deadline,
       ...(replicas === undefined ? {} : { replicas }),
       resize: options.resize ?? true,
+      firstSequence: options.firstSequence,
       signal,
     });
     bucket.created = info.created;

@@ -5,6 +5,11 @@
  */
 
 export { growStore } from "./live/grow.ts";
-export { callOffGrow, settleGrow, type SettleGrowOptions } from "./live/settle.ts";
+export {
+  callOffGrow,
+  type CallOffGrowOptions,
+  settleGrow,
+  type SettleGrowOptions,
+} from "./live/settle.ts";
 export { migrateSqliteToKv } from "./to_kv.ts";
 export { migrateKvToSqlite } from "./to_sqlite.ts";

@@ -45,16 +45,10 @@ export function promoteCommand(context: Context): CommandUnknownOpts {
         "also if the follower has an alarm, or a server does not accept the credentials",
       ),
   )).action(async (file, flags) => {
-    const { dryRun = false, force = false, json } = flags;
+    const { dryRun = false, json } = flags;
     // The keys of a server are next to its --db file, which the follower becomes.
     const settings = { ...(await serverSettings(context.io.env)).settings, db: file };
-    const nats = await natsTarget(context, serversOf(settings, flags));
-    const { promoteFollower } = await import("../../../mod.ts");
-    const options = { db: file, nats, force };
-    // Checked first: the keys must not change for a file that is refused.
-    const plan = await promoteFollower({ ...options, dryRun: true });
-    const keys = dryRun ? [] : await renewKeys(settings);
-    const report = dryRun ? plan : await promoteFollower(options);
+    const { report, keys } = await promote(context, settings, file, flags);
     if (!dryRun) await leaveCluster(report.db);
     if (json) return await printJson(context, { ...report, keys });
     await print(context, ...linesOf(report, keys));
@@ -67,6 +61,33 @@ export function promoteCommand(context: Context): CommandUnknownOpts {
     }
     await say(context, printable(`next: membershipd serve --store sqlite --db ${report.db}`));
   });
+}
+
+/** Flags of a promotion. */
+export type PromoteFlags = NatsFlags & { dryRun?: true; force?: true };
+
+/** What became of a file, and the keys that were replaced. */
+export interface Promoted {
+  report: PromoteReport;
+  keys: NewKeys[];
+}
+
+/** Makes a follower's file the control plane, and replaces the keys of its cluster. */
+export async function promote(
+  context: Context,
+  settings: Settings,
+  file: string,
+  flags: PromoteFlags,
+): Promise<Promoted> {
+  const { dryRun = false, force = false } = flags;
+  const nats = await natsTarget(context, serversOf(settings, flags));
+  const { promoteFollower } = await import("../../../mod.ts");
+  const options = { db: file, nats, force };
+  // Checked first: the keys must not change for a file that is refused.
+  const report = await promoteFollower({ ...options, dryRun: true });
+  if (dryRun) return { report, keys: [] };
+  const keys = await renewKeys(settings);
+  return { report: await promoteFollower(options), keys };
 }
 
 /** Notes beside a file that its node serves alone from now on. */
@@ -93,7 +114,8 @@ function serversOf(settings: Settings, flags: NatsFlags) {
   };
 }
 
-function linesOf(report: PromoteReport, keys: readonly NewKeys[]): string[] {
+/** Describes it for people. */
+export function linesOf(report: PromoteReport, keys: readonly NewKeys[]): string[] {
   const { dryRun, bucket, db, position, updatedAt, generation, counts, undone } = report;
   return [
     ...dryRun ? ["dry run: nothing was written"] : [],

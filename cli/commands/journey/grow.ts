@@ -6,6 +6,7 @@
 
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
+import { UsageError } from "../../terminal/failure.ts";
 import { withJourney } from "./flags.ts";
 import { travel } from "./travel.ts";
 
@@ -28,12 +29,19 @@ export function growCommand(context: Context): CommandUnknownOpts {
       ],
     )
       .option("--pace <share>", "share of the time spent copying, up to 1 (default: 0.5)", share)
-      .option("--drop-streams", "leave streams behind that clients made on this nats-server"),
+      .option("--drop-streams", "leave streams behind that clients made on this nats-server")
+      .option(
+        "--force",
+        "with --call-off: also if the bucket of the move is gone for good. If the switch had begun, what " +
+          "was written to the bucket afterwards is lost, such as revocations",
+      ),
   ).action(async (flags) => {
-    const { pace, dropStreams } = flags;
+    const { pace, dropStreams, force } = flags;
+    if (force && !flags.callOff) throw new UsageError("--force is used with --call-off");
     await travel(context, "grow", flags, {
       ...pace === undefined ? {} : { pace },
       ...dropStreams ? { dropStreams } : {},
+      ...force ? { force } : {},
     });
   });
 }

@@ -6,6 +6,7 @@
 
 import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
 import { withJourney } from "./flags.ts";
+import { shrinkLost } from "./lost.ts";
 import { travel } from "./travel.ts";
 
 /** Creates the command. */
@@ -16,18 +17,21 @@ export function shrinkCommand(context: Context): CommandUnknownOpts {
       "shrink",
       "Move the store from the cluster into one file of this node, while it serves. Its second copy " +
         "becomes the file, so nothing is copied. Then its nats-server leaves the cluster, and the " +
-        "other nodes stop serving. Ctrl-C ends only the watching. If a majority of the nodes is lost, " +
-        "use promote instead",
+        "other nodes stop serving. Ctrl-C ends only the watching. If a majority of the nodes is lost for " +
+        "good, stop the server and use --force: writes that the second copy lacks are lost",
       [
         "membershipd shrink --keep n1 --dry-run",
         "membershipd shrink --keep n1",
         "membershipd shrink --status",
         "membershipd shrink --call-off",
+        "membershipd shrink --keep n1 --force --dry-run",
       ],
     )
-      .option("--keep <node>", "this node's name, as a confirmation (required to begin)"),
+      .option("--keep <node>", "this node's name, as a confirmation (required to begin)")
+      .option("--force", "without the cluster, which is lost; the server must be stopped"),
   ).action(async (flags) => {
-    const { keep } = flags;
+    const { keep, force } = flags;
+    if (force) return await shrinkLost(context, flags);
     await travel(context, "shrink", flags, keep === undefined ? {} : { keep });
   });
 }

@@ -79,7 +79,7 @@ function requestOf(
   if (named.length > 1) throw new UsageError(`${named.join(" and ")} cannot be used together`);
   if (status) return { op: "status" };
   if (release) return { op: "release" };
-  if (callOff) return { op: "call-off" };
+  if (callOff) return { op: "call-off", ...more.force ? { force: true } : {} };
   if (direction === "shrink" && more.keep === undefined) {
     throw new UsageError(
       "--keep is required: the name of this node, which keeps the control plane",

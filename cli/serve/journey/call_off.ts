@@ -8,7 +8,7 @@ import { thawObjectBlobs } from "../../../src/blobs/objects/freeze.ts";
 import { callOffShrink } from "../../../src/move/live/shrink/finish.ts";
 import { findStream } from "../../../src/jetstream/cluster/copies.ts";
 import { Bucket } from "../../../src/jetstream/log/bucket.ts";
-import { callOffJourney } from "../../../src/move/live/settle.ts";
+import { callOffGrow, callOffJourney } from "../../../src/move/live/settle.ts";
 import { isClustered, leaveCluster } from "./cluster.ts";
 import type { Trip, World } from "./types.ts";
 
@@ -33,7 +33,9 @@ export async function callOff(world: World, trip: Trip): Promise<void> {
   const name = settings.bucket ?? "UNIBUS";
   const deadline = Date.now() + FIND_MS;
   const found = await findStream(connection, `KV_${name}`, deadline, trip.signal);
-  await callOffJourney(settings.db, found === null ? null : new Bucket(connection, name));
+  if (found === null && trip.request.force === true) {
+    await callOffGrow({ db: settings.db, nats: { connection, bucket: name }, force: true });
+  } else await callOffJourney(settings.db, found === null ? null : new Bucket(connection, name));
   trip.begin("nats");
   await leaveCluster(world, "planned");
 }

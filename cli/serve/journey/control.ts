@@ -5,7 +5,7 @@
  */
 
 import { StoreError } from "../../../src/core/errors.ts";
-import { answerJourney, type JourneyState } from "../../cluster/journey.ts";
+import { answerJourney, type JourneyState, whenLost } from "../../cluster/journey.ts";
 import { readNode } from "../../settings/node.ts";
 import type { Bus } from "../bus.ts";
 import type { Surroundings } from "../parts.ts";
@@ -33,7 +33,9 @@ export class Control {
     answerJourney(bus.connection, name, async (request) => {
       if (this.#journeys !== null) return await this.#journeys.handle(request);
       throw new StoreError("refused", "This node waits for the control plane of its cluster", {
-        hint: "run membershipd grow on the node that serves",
+        hint: request.op === "grow"
+          ? "run membershipd grow on the node that serves"
+          : whenLost(String(await name())),
       });
     });
   }

@@ -6,8 +6,6 @@
 
 import { StoreError } from "../../../src/core/errors.ts";
 import { thawObjectBlobs } from "../../../src/blobs/objects/freeze.ts";
-import { copiesOf, findStream, isWhole } from "../../../src/jetstream/cluster/copies.ts";
-import { pause } from "../../../src/core/async/wait.ts";
 import { growStore } from "../../../src/move/live/grow.ts";
 import type { GrowPhase } from "../../../src/move/live/types.ts";
 import type { JourneyPhase } from "../../cluster/journey.ts";
@@ -16,14 +14,9 @@ import { openBeside } from "../storage/follower.ts";
 import { openInObjects } from "../storage/storage.ts";
 import { copyAll, holdBlobs, switchBlobs } from "./blobs.ts";
 import { enterCluster } from "./cluster.ts";
+import { COPIES, whenCurrent } from "./copies.ts";
 import { checkGrow } from "./preflight.ts";
 import type { Trip, World } from "./types.ts";
-
-/** Copies of each bucket. */
-const COPIES = 3;
-/** How long all copies may take to be current, milliseconds. */
-const CURRENT_MS = 60_000;
-const LOOK_MS = 200;
 
 /** How the steps of the library are shown. */
 const PHASES = {
@@ -65,7 +58,7 @@ export async function grow(world: World, trip: Trip): Promise<void> {
       ...trip.request.pace === undefined ? {} : { pace: trip.request.pace },
       hold: () => trip.released(),
       ready: async () => {
-        await whenCurrent(world, bucket, trip);
+        await whenCurrent(bus, bucket, trip);
         await holdBlobs(world, mirror);
       },
       onProgress: ({ phase, done, total, lag, reason }) => {
@@ -85,30 +78,4 @@ export async function grow(world: World, trip: Trip): Promise<void> {
     }
   }
   trip.begin("finish");
-}
-
-/** Waits until all copies of both buckets are current. */
-async function whenCurrent({ bus }: World, bucket: string, trip: Trip): Promise<void> {
-  trip.begin("replicas", 2 * COPIES);
-  const deadline = Date.now() + CURRENT_MS;
-  const streams = [`KV_${bucket}`, `OBJ_${bucket}_BLOBS`];
-  for (;;) {
-    const found = await Promise.all(
-      streams.map((it) => findStream(bus.connection, it, deadline, trip.signal)),
-    );
-    const copies = found.flatMap((it) => it === null ? [] : copiesOf(it));
-    trip.tell({ done: copies.filter((it) => it.current && it.reachable).length });
-    if (found.every((it) => it !== null && isWhole(it)) && copies.length === 2 * COPIES) return;
-    if (Date.now() > deadline) {
-      const late = copies.filter((it) => !it.current || !it.reachable).map((it) => it.node);
-      throw new StoreError(
-        "unavailable",
-        `Not all copies are current within ${CURRENT_MS / 1000} s: ${
-          [...new Set(late)].join(", ") || "some are missing"
-        }`,
-        { hint: "see membershipd cluster status" },
-      );
-    }
-    await pause(LOOK_MS, trip.signal);
-  }
 }

@@ -53,11 +53,20 @@ const NEW = {
   endedAt: null,
 } satisfies Partial<JourneyState>;
 
+/** What a server knows of a journey, apart from where it serves. */
+type Known = Omit<JourneyState, "serves">;
+
+/** The state of a journey that an earlier process began. */
+export function pausedState(direction: Direction, message: string, hint: string): Known {
+  const error = { code: "in_progress" as const, message, hint };
+  return { ...NEW, direction, state: "paused", error, findings: [] };
+}
+
 /** The journeys of one server, one at a time. */
 export class Journeys {
   readonly #world: World;
   readonly #ways: Ways;
-  #now: Omit<JourneyState, "serves"> = { ...NEW };
+  #now: Known = { ...NEW };
   #running: Running | null = null;
 
   constructor(world: World, ways: Ways) {
@@ -73,8 +82,7 @@ export class Journeys {
 
   /** Notes a journey that an earlier process began. */
   foundPaused(direction: Direction, why: string, hint: string): void {
-    const error = { code: "in_progress" as const, message: why, hint };
-    this.#now = { ...NEW, direction, state: "paused", error, findings: [] };
+    this.#now = pausedState(direction, why, hint);
   }
 
   /**

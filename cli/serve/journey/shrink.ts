@@ -10,9 +10,10 @@ import {
   freezeObjectBlobs,
   thawObjectBlobs,
 } from "../../../src/blobs/objects/freeze.ts";
-import { StoreError } from "../../../src/core/errors.ts";
+import { isStoreError, StoreError } from "../../../src/core/errors.ts";
 import type { ShrinkBlobs } from "../../../src/move/live/shrink/types.ts";
 import { shrinkStore } from "../../../src/move/live/shrink/shrink.ts";
+import { whenLost } from "../../cluster/journey.ts";
 import { openOnDisk } from "../storage/storage.ts";
 import { copyAll, switchBlobs } from "./blobs.ts";
 import { leaveCluster, nodeOf, whenOthersLeft } from "./cluster.ts";
@@ -54,21 +55,24 @@ export async function shrink(world: World, trip: Trip): Promise<void> {
     });
   }
   const blobs = new LeavingBlobs(world, trip);
-  const report = await shrinkStore(storage.store, {
-    db: around.settings.db,
-    node: name,
-    blobs,
-    dryRun,
-    signal: trip.signal,
-    ready: async () => {
-      await blobs.catchUp();
-      await trip.released();
-    },
-    onProgress: ({ phase, calledOff }) => {
-      trip.begin(PHASES[phase]);
-      trip.tell({ retry: calledOff });
-    },
-  });
+  const report = await orLost(
+    name,
+    shrinkStore(storage.store, {
+      db: around.settings.db,
+      node: name,
+      blobs,
+      dryRun,
+      signal: trip.signal,
+      ready: async () => {
+        await blobs.catchUp();
+        await trip.released();
+      },
+      onProgress: ({ phase, calledOff }) => {
+        trip.begin(PHASES[phase]);
+        trip.tell({ retry: calledOff });
+      },
+    }),
+  );
   if (dryRun) return;
   trip.tell({ pause: Math.round(report.pauseMs) });
   await blobs.done();
@@ -77,6 +81,14 @@ export async function shrink(world: World, trip: Trip): Promise<void> {
   storage.follower = null;
   trip.begin("nats");
   await goHome(world, bucket);
+}
+
+/** Adds what to do without a majority to an error that may have that reason. */
+async function orLost<T>(name: string, shrinking: Promise<T>): Promise<T> {
+  return await shrinking.catch((error) => {
+    if (!isStoreError(error, "unavailable")) throw error;
+    throw new StoreError("unavailable", error.message, { cause: error, hint: whenLost(name) });
+  });
 }
 
 /** Leaves the cluster after the control plane has left it. */

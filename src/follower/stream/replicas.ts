@@ -2,22 +2,18 @@
  * Audits of single replicas: each server of a cluster keeps its own copy of the stream on its own disk,
  * and one that is damaged says nothing of it.
  *
- * A direct get cannot be sent to a replica: the server that is asked chooses among all of them. A
- * consumer with one replica reads that of the server it is placed on, and says which that is.
- *
  * @module
  */
 
 import type { StoreError } from "../../core/errors.ts";
 import { within } from "../../core/async/wait.ts";
+import { takesWrites } from "../../jetstream/cluster/replica.ts";
 import type { Bucket } from "../../jetstream/log/bucket.ts";
-import { Feed } from "../../jetstream/log/feed.ts";
-import { writeFence } from "../../jetstream/log/fence.ts";
 import { streamInfo } from "../../jetstream/log/stream.ts";
 import { alarm } from "./alarms.ts";
 import { type AuditOptions, auditStream } from "./audit.ts";
 
-/** How long asking about replicas may take, and one may take to catch up, milliseconds. */
+/** How long asking about replicas may take, milliseconds. */
 const PATIENCE = 5000;
 /** How long finding the damaged replica may take, milliseconds. */
 const LOCATE = 30_000;
@@ -31,7 +27,7 @@ const LOCATE = 30_000;
 export async function auditOwn(options: AuditOptions): Promise<StoreError | null> {
   const { bucket } = options;
   const own = bucket.nc.info?.server_name ?? "";
-  const isThere = (await replicasOf(bucket)).includes(own) && await isCurrent(bucket, own);
+  const isThere = (await replicasOf(bucket)).includes(own) && await takesWrites(bucket, own);
   const found = await auditStream({ ...options, server: isThere ? own : undefined });
   return found === null ? null : await locate(found, options);
 }
@@ -56,7 +52,7 @@ async function judge(found: StoreError, options: AuditOptions): Promise<StoreErr
   let good = 0;
   for (const server of servers) {
     try {
-      if (!await isCurrent(bucket, server)) continue;
+      if (!await takesWrites(bucket, server)) continue;
       if (await auditStream({ ...options, server }) === null) good++;
       else damaged.push(server);
     } catch {
@@ -76,23 +72,4 @@ async function replicasOf(bucket: Bucket): Promise<string[]> {
     {};
   const others = replicas.map(({ name }) => name);
   return leader === undefined || others.length === 0 ? [] : [leader, ...others];
-}
-
-/** Waits until a server's replica holds what the stream holds now; `false` if it does not soon. */
-async function isCurrent(bucket: Bucket, server: string): Promise<boolean> {
-  const start = await writeFence(bucket, Date.now() + PATIENCE);
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const feed = new Feed(bucket, {
-    pattern: null,
-    start,
-    piece: 1,
-    server,
-    onEntry: () => resolve(true),
-    onEnd: () => resolve(false),
-  });
-  try {
-    return await within(PATIENCE, feed.start().then(() => promise), () => false);
-  } finally {
-    feed.stop();
-  }
 }

@@ -34,6 +34,8 @@ export interface CompareOptions {
   signal?: AbortSignal;
   /** Maximum number of out-of-order entries kept in memory. Default 50,000. */
   limit?: number;
+  /** Reads so many entries at a time, so that other work of the process goes on in between. */
+  piece?: number;
 }
 
 /** Reports whether a key contains data of the control plane, as opposed to internal entries. */
@@ -172,12 +174,13 @@ export async function* compare(
   records: () => Iterable<StoreRecord>,
   options: CompareOptions = {},
 ): AsyncGenerator<Diff> {
-  const { signal, onProgress, limit = 50_000 } = options;
+  const { signal, piece, onProgress, limit = 50_000 } = options;
   const wanted = new Wanted(records(), options.observe?.());
   try {
     const walk = new Walk(wanted, limit);
     await scan(bucket, {
       signal,
+      piece,
       onEntry: (entry) => {
         if (!isData(entry.key)) return;
         walk.take(entry.key, entry.data);
@@ -198,12 +201,13 @@ export async function* compare(
 async function* compareSorted(
   bucket: Bucket,
   records: () => Iterable<StoreRecord>,
-  { signal, onProgress, observe }: CompareOptions,
+  { signal, piece, onProgress, observe }: CompareOptions,
 ): AsyncGenerator<Diff> {
   using spool = new Spool();
   let seen = 0;
   await scan(bucket, {
     signal,
+    piece,
     onEntry: ({ key, data }) => {
       if (!isData(key)) return;
       spool.take(key, data);

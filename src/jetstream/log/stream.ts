@@ -147,6 +147,8 @@ export interface EnsureOptions {
   resize: boolean;
   /** Create it if it does not exist; otherwise throw `not_found`. */
   create: boolean;
+  /** The sequence that a new one begins at. Default 1. */
+  firstSequence?: number | undefined;
   /** When to stop retrying. */
   deadline: number;
   /** Aborts the wait. */
@@ -178,7 +180,11 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
           hint: "check the name, or use `create: true` to create a new bucket",
         });
       }
-      const config = configOf(bucket, replicas ?? 1);
+      const { firstSequence } = options;
+      const config = {
+        ...configOf(bucket, replicas ?? 1),
+        ...firstSequence === undefined ? {} : { first_seq: firstSequence },
+      };
       const made: StreamInfo & { did_create?: boolean } | null = await attempt(
         replicas ?? 1,
         (jsm) => jsm.streams.add(config),

@@ -58,6 +58,9 @@ export async function verify(run: Run): Promise<SnapshotSummary> {
   );
 }
 
+/** Entries of the bucket that are compared before the server's requests have their turn: some 3 ms. */
+const READ_PIECE = 256;
+
 /** Writes what differs; returns the number of differences. */
 async function writeDifferences(
   run: Run,
@@ -68,6 +71,7 @@ async function writeDifferences(
   let found = 0;
   let entries: [string, string | null][] = [];
   const options: CompareOptions = {
+    piece: READ_PIECE,
     ...run.signal && { signal: run.signal },
     observe: () => {
       seen = 0;

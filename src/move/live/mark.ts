@@ -15,6 +15,7 @@ import {
   readMarker,
   writeMarker,
 } from "../../jetstream/log/marker.ts";
+import { writeFence } from "../../jetstream/log/fence.ts";
 import { streamInfo } from "../../jetstream/log/stream.ts";
 import type { JourneyFile } from "../../sqlite/file/journey/file.ts";
 import type { Journey } from "../../sqlite/file/journey/journey.ts";
@@ -132,6 +133,16 @@ export async function complete(bucket: Bucket, { marker, revision }: Claim): Pro
   );
 }
 
+/** Options of {@link settle}. */
+export interface SettleOptions {
+  /** Ends it; the file stays frozen. */
+  signal?: AbortSignal | undefined;
+  /** Called before each attempt. */
+  onTry?: () => void;
+  /** Called when an attempt failed and another one will be made. */
+  onFailure?: (error: StoreError) => void;
+}
+
 /** What became of a switch. */
 export type Settled =
   | { moved: true; revision: number }
@@ -142,13 +153,14 @@ export type Settled =
  * completed mark that was held up on its way may be stored later. Tries until it is known.
  *
  * @param given The move of a frozen file; the caller's run owns it from now on
- * @throws {StoreError} `conflict`: another run has taken over; `aborted`: the file stays frozen
+ * @throws {StoreError} `conflict`: another run has taken over; `not_found`: the bucket is another one than
+ * that of the move; `aborted`: the file stays frozen
  */
 export async function settle(
   bucket: Bucket,
   file: JourneyFile,
   given: Journey,
-  { signal, onTry = () => {} }: { signal?: AbortSignal | undefined; onTry?: () => void } = {},
+  { signal, onTry = () => {}, onFailure = () => {} }: SettleOptions = {},
 ): Promise<Settled> {
   const journey = await takeOver(file, given, signal);
   // What a follower found out about the bucket must not stop this.
@@ -158,7 +170,7 @@ export async function settle(
     refuseAborted(signal);
     onTry();
     try {
-      const { marker, revision } = await readMarker(own, Date.now() + ANSWER_MS);
+      const { marker, revision } = await presentMark(own);
       if (isForward(marker, journey)) return { moved: true, revision };
       if (marker !== null && marker.journey !== journey.id) throw takenOver(own);
       refuseLater(own, marker, journey);
@@ -169,9 +181,32 @@ export async function settle(
       const isOpen = error instanceof StoreError &&
         (error.code === "unavailable" || error.code === "conflict" && error.field !== "journey");
       if (!isOpen) throw error;
+      onFailure(error);
     }
     await pause(Math.min(50 * tries, 1000), signal).catch(() => refuseAborted(signal));
   }
+}
+
+/**
+ * Reads the mark of a move whose file is frozen, so it had one. A bucket that was made again for calling the
+ * move off has none yet.
+ *
+ * @throws {StoreError} `not_found`: there is none
+ */
+async function presentMark(bucket: Bucket): Promise<ReadMarker> {
+  const found = await readMarker(bucket, Date.now() + ANSWER_MS);
+  if (found.marker !== null) return found;
+  // A new leader may not have everything yet.
+  await writeFence(bucket, soon());
+  const now = await readMarker(bucket, soon());
+  const info = await streamInfo(bucket, soon());
+  if (now.marker !== null || (info?.config.first_seq ?? 0) > 1) return now;
+  throw new StoreError(
+    "not_found",
+    `Settling a switch to bucket ${bucket.name}: it was deleted and created again, so it does not say ` +
+      "whether the switch was made",
+    { field: "bucket", hint: "delete it, then call the move off with force" },
+  );
 }
 
 /** Makes this run the owner of the move, as soon as other writers of the file let it. */

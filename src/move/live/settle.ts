@@ -4,16 +4,16 @@
  * @module
  */
 
-import { StoreError } from "../../core/errors.ts";
+import { isStoreError, StoreError } from "../../core/errors.ts";
 import type { Bucket } from "../../jetstream/log/bucket.ts";
 import { readMarker, writeMarker } from "../../jetstream/log/marker.ts";
 import { type JetStreamOptions, openBucket } from "../../jetstream/mod.ts";
 import { absolute } from "../../sqlite/file/file.ts";
-import { JourneyFile } from "../../sqlite/file/journey/file.ts";
+import { type FrozenJourney, JourneyFile, journeyOf } from "../../sqlite/file/journey/file.ts";
 import { soon } from "../steps.ts";
-import { settle } from "./mark.ts";
+import { settle, type SettleOptions } from "./mark.ts";
 
-/** Options of {@link settleGrow} and {@link callOffGrow}. */
+/** Options of {@link settleGrow}. */
 export interface SettleGrowOptions {
   /** Path of the SQLite file. */
   db: string;
@@ -21,6 +21,17 @@ export interface SettleGrowOptions {
   nats: JetStreamOptions;
   /** Ends it; the file stays frozen. */
   signal?: AbortSignal;
+}
+
+/** Options of {@link callOffGrow}. */
+export interface CallOffGrowOptions extends SettleGrowOptions {
+  /**
+   * Call the move off although its bucket does not exist any more. If the file is frozen, nobody knows
+   * whether the control plane had moved: then all that was written to the bucket is lost, such as
+   * revocations, and the file serves as it was. A second copy on another node may be newer. A frozen file
+   * needs a majority of the servers, on which the bucket is created again, without records. Default `false`.
+   */
+  force?: boolean;
 }
 
 /**
@@ -52,19 +63,56 @@ export async function settleGrow(options: SettleGrowOptions): Promise<"moved" | 
  * @param options The file and the bucket
  * @returns Whether there was a move
  * @throws {StoreError} `refused`: the control plane has moved, or another bucket; `conflict`: another
- * process has taken over; `unavailable`: no server; `not_found`: no such file or bucket; `aborted`
+ * process has taken over; `unavailable`: no server; `not_found`: no such file, or no such bucket and not
+ * `force`; `aborted`
  */
-export async function callOffGrow(options: SettleGrowOptions): Promise<boolean> {
-  return await withBucket(options, (bucket) => callOffJourney(options.db, bucket));
+export async function callOffGrow(options: CallOffGrowOptions): Promise<boolean> {
+  const { db, force = false } = options;
+  const callOff = (bucket: Bucket) => callOffJourney(db, bucket, options);
+  try {
+    return await withBucket(options, callOff);
+  } catch (error) {
+    const journey = isStoreError(error, "not_found") && error.field === "bucket"
+      ? journeyOf(absolute(db))
+      : null;
+    if (journey === null) throw error;
+    if (!force) throw bucketGone(absolute(db), journey);
+    return journey.frozenAt === null
+      ? await callOffJourney(db, null)
+      : await withBucket(options, callOff, { create: true, firstSequence: Date.now() });
+  }
 }
 
+function bucketGone(db: string, { bucket, frozenAt }: FrozenJourney): StoreError {
+  const since = frozenAt === null ? null : new Date(frozenAt).toISOString();
+  return new StoreError(
+    "not_found",
+    `Calling off the move of ${db}: bucket ${bucket} does not exist on these servers` +
+      (since === null ? "" : `, and only its mark says whether the switch of ${since} was made`),
+    {
+      field: "bucket",
+      hint:
+        "connect to the servers of the move. If the bucket is gone for good, call the move off with " +
+        "force" +
+        (since === null ? "" : ": the file serves as it was then, and later changes such as " +
+          "revocations are lost; a second copy on another node may be newer"),
+    },
+  );
+}
+
+/**
+ * Opens the bucket of a move. With `create`, a bucket that is gone is made again: a completed mark that is
+ * still on its way expects a revision of the former one, which no revision of this one is, if it begins at
+ * a `firstSequence` above all of them. A bucket has fewer changes than milliseconds since 1970.
+ */
 async function withBucket<T>(
   { nats, signal }: SettleGrowOptions,
   work: (bucket: Bucket) => Promise<T>,
+  lost: { create: boolean; firstSequence?: number } = { create: false },
 ): Promise<T> {
   const { bucket, end } = await openBucket({
     ...nats,
-    create: false,
+    ...lost,
     resize: false,
     ...signal && { signal },
   });
@@ -73,14 +121,6 @@ async function withBucket<T>(
   } finally {
     await end();
   }
-}
-
-/** Options of {@link settleJourney}. */
-export interface SettleOptions {
-  /** Ends it; the file stays frozen. */
-  signal?: AbortSignal | undefined;
-  /** Called before each attempt. */
-  onTry?: () => void;
 }
 
 /** What a file is after a switch was settled. */
@@ -134,18 +174,23 @@ export async function settleFile(
  *
  * @param bucket The bucket; `null` if it is gone for good
  * @returns Whether there was a move
- * @throws {StoreError} `refused`: the file has moved, or it is frozen and the bucket is not given
+ * @throws {StoreError} `refused`: the file has moved; `not_found`: it is frozen and the bucket is gone
  */
-export async function callOffJourney(db: string, bucket: Bucket | null): Promise<boolean> {
+export async function callOffJourney(
+  db: string,
+  bucket: Bucket | null,
+  { signal }: Pick<SettleOptions, "signal"> = {},
+): Promise<boolean> {
   using file = new JourneyFile(absolute(db));
   const { role, frozenAt } = file.role;
   const { journey } = file;
   if (role === "primary" && journey === null) return false;
-  const outcome = bucket === null ? null : await settleFile(file, bucket);
-  if (role !== "primary" || outcome === "moved" || outcome === null && frozenAt !== null) {
-    const found = role === "primary" && outcome === null
-      ? "only its bucket says whether it has moved"
-      : "its control plane has moved";
+  if (role === "primary" && bucket === null && frozenAt !== null) {
+    throw bucketGone(file.path, { ...journey!, frozenAt });
+  }
+  const outcome = bucket === null ? role : await settleFile(file, bucket, { signal });
+  if (outcome !== "primary") {
+    const found = "its control plane has moved";
     throw new StoreError("refused", `Calling off the move of ${file.path}: ${found}`);
   }
   if (bucket !== null) await markCalledOff(bucket, journey!.id);

@@ -15,6 +15,7 @@ import {
 } from "../../../src/client/mod.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { openSqlite } from "../../../mod.ts";
+import { within } from "../../../src/core/async/wait.ts";
 import { isStoreError } from "../../../src/core/errors.ts";
 import { newUser } from "../../conformance/kit/kit.ts";
 import { enrol, newPeer, openRoom, type Peer } from "../../nats/callout/bus.ts";
@@ -170,6 +171,9 @@ export async function requireWritten(url: string, { admin }: People, written: Wr
   assert.deepEqual(wrong(written.blobs, (it) => blobs.has(it)), [], url);
 }
 
+/** How long a message may take, milliseconds. */
+const HEARD_MS = 30_000;
+
 /** Clients of the bus that count how often they were dropped, and for how long they were away. */
 export async function busClients(url: string, { peer }: People, count: number) {
   const nkeySeed = new TextDecoder().decode(peer.pair.getSeed());
@@ -197,11 +201,14 @@ export async function busClients(url: string, { peer }: People, count: number) {
     seen,
     /** Whether each one can send and hear. */
     async work() {
-      for (const it of connections) {
+      for (const [i, it] of connections.entries()) {
         const heard = Promise.withResolvers<void>();
         const sub = it.subscribe("room.lobby", { callback: () => heard.resolve() });
         it.publish("room.lobby", "hello");
-        await heard.promise;
+        await within(HEARD_MS, heard.promise, () => {
+          const state = `dropped ${seen.drops[i]} times, closed: ${it.isClosed()}`;
+          throw new Error(`Client ${i} of ${it.getServer()} heard nothing; ${state}`);
+        });
         sub.unsubscribe();
       }
     },

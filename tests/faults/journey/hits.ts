@@ -10,11 +10,14 @@ import { type Machine, type Place, signal } from "./place.ts";
 
 /** How long something is stopped or cut, milliseconds. */
 const HELD_MS = 10_000;
-/** Phases of each direction that a hit waits for; null is any moment. */
+/** Phases of each direction that a hit waits for, those around the switch most often; null is any moment. */
+const AROUND = ["switch", "switch", "switch", "switch", "finish", "finish", "finish"] as const;
 const PHASES = {
-  grow: ["nats", "blobs", "copy", "verify", "replicas", "switch", "finish", null, null],
-  shrink: ["blobs", "switch", "finish", "nats", null, null],
+  grow: ["nats", "blobs", "copy", "verify", "replicas", ...AROUND, null, null],
+  shrink: ["blobs", "nats", ...AROUND, null],
 } as const;
+/** How far behind the begin of a phase a hit falls at most, milliseconds: a switch takes less than 100. */
+const SPREAD: Record<string, number> = { any: 8_000, switch: 120, finish: 120 };
 const KINDS = ["kill", "kill", "kill", "stop", "cut"] as const;
 /** What is hit; of `n1` only its `membershipd`, of others the whole machine. */
 const TARGETS = ["n1", "n1", "n1 nats", "n1 nats", "n2", "n3", "n2 n3", "n1 n2"] as const;
@@ -33,7 +36,7 @@ export interface Hit {
 export function drawHit(random: Random, direction: "grow" | "shrink"): Hit {
   const of = <T>(all: readonly T[]) => all[Math.floor(random.fraction() * all.length)]!;
   const phase = of<string | null>(PHASES[direction]);
-  const delay = Math.floor(random.fraction() ** 2 * (phase === null ? 8_000 : 400));
+  const delay = Math.floor(random.fraction() ** 2 * (SPREAD[phase ?? "any"] ?? 400));
   return { kind: of(KINDS), target: of(TARGETS), direction, phase, delay };
 }
 

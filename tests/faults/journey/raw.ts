@@ -118,7 +118,9 @@ export async function rawBucket(connection: NatsConnection, bucket: string): Pro
   const prefix = `$KV.${bucket}.`;
   const subject = `$JS.API.CONSUMER.CREATE.KV_${bucket}`;
   const config = {
-    deliver_policy: "last_per_subject",
+    // The server keeps one message a key. Its count of messages to come is wrong at times while others write,
+    // so the sequence says where the end is.
+    deliver_policy: "all",
     deliver_subject: inbox,
     filter_subject: `${prefix}>`,
     ack_policy: "none",
@@ -126,22 +128,32 @@ export async function rawBucket(connection: NatsConnection, bucket: string): Pro
     mem_storage: true,
     num_replicas: 1,
   };
-  const request = JSON.stringify({ stream_name: `KV_${bucket}`, config });
-  const created = (await connection.request(subject, request, { timeout: 10_000 })).json<
-    { num_pending: number; error?: { description: string } }
-  >();
-  if (created.error) throw new Error(`Reading ${bucket}: ${created.error.description}`);
-  if (created.num_pending === 0) return records;
+  const ask = async <T>(subject: string, body: unknown): Promise<T> => {
+    const answer = await connection.request(subject, JSON.stringify(body), { timeout: 10_000 });
+    const found = answer.json<T & { error?: { code: number; description: string } }>();
+    if (found.error && found.error.code !== 404) {
+      throw new Error(`Reading ${bucket}: ${found.error.description}`);
+    }
+    return found;
+  };
+  const { message } = await ask<{ message?: { seq: number } }>(
+    `$JS.API.STREAM.MSG.GET.KV_${bucket}`,
+    { last_by_subj: `${prefix}>` },
+  );
+  if (message === undefined) return records;
+  await ask(subject, { stream_name: `KV_${bucket}`, config });
   for await (const it of messages) {
     const [kind, ...key] = it.subject.slice(prefix.length).split(".") as [string, ...string[]];
     const gone = it.headers?.has("KV-Operation") || it.headers?.has("Nats-Marker-Reason");
-    if (Object.hasOwn(KEYS, kind) && !gone) {
+    const name = JSON.stringify([kind, ...key.map(token)]);
+    if (gone) records.delete(name);
+    else if (Object.hasOwn(KEYS, kind)) {
       const { v: _, ...fields } = it.json<Record<string, unknown>>();
       if (kind === "members") fields.accepted ??= true;
-      records.set(JSON.stringify([kind, ...key.map(token)]), textOf(fields));
+      records.set(name, textOf(fields));
     }
-    // The last token of the reply is the number of messages to come.
-    if (it.reply!.split(".").at(-1) === "0") break;
+    // $JS.ACK.<stream>.<consumer>.<tries>.<stream sequence>…
+    if (Number(it.reply!.split(".")[5]) >= message.seq) break;
   }
   return records;
 }

@@ -101,8 +101,8 @@ export interface Taken {
   undone: string[];
 }
 
-/** Whether a file is the primary by a move. */
-function isBy(path: string, journey: string): boolean {
+/** Whether a file is the primary by a move, or by none. */
+function isBy(path: string, journey: string | null): boolean {
   const role = knownOf(path)?.role;
   return role?.role === "primary" && role.journey === journey;
 }
@@ -111,6 +111,11 @@ function isBy(path: string, journey: string): boolean {
 export function isKept(db: string, follower: string, journey: string): boolean {
   return [db, partialOf(db), follower].some((it) => isBy(it, journey)) ||
     knownOf(follower)?.prepared === journey;
+}
+
+/** Whether a follower was promoted without a move, and is not in its place yet. */
+export function isPromoted(db: string, follower: string): boolean {
+  return [follower, partialOf(db)].some((it) => isBy(it, null));
 }
 
 /** Makes the follower's file the primary; nothing if it is. Can be called again when it failed or was killed. */
@@ -136,8 +141,10 @@ function requireSame({ path, held }: StillFile, { position, digest }: Moved): vo
 /**
  * Puts the primary in its place; returns the path of the file that was there. Can be called again when
  * it failed or was killed.
+ *
+ * @param journey The move that made it the primary; `null` if it was promoted
  */
-export function place(db: string, follower: string, journey: string): string | null {
+export function place(db: string, follower: string, journey: string | null): string | null {
   const partial = partialOf(db);
   try {
     if (isBy(follower, journey)) {

@@ -154,8 +154,11 @@ export class JourneyFile implements Disposable {
   }
 }
 
+/** A live move, and since when the writers of its file are frozen; `null` if they are not. */
+export type FrozenJourney = Journey & { frozenAt: number | null };
+
 /** Returns the live move of a file, without changing it; `null` if there is none. */
-export function journeyOf(path: string): Journey & { frozenAt: number | null } | null {
+export function journeyOf(path: string): FrozenJourney | null {
   const db = connect(path, { busyTimeout: 5000, readOnly: true });
   try {
     if (value(db, "SELECT 1 FROM sqlite_schema WHERE name = 'journey'") === undefined) return null;

@@ -26,12 +26,12 @@ export class SmallDisk implements AsyncDisposable {
     return process.platform === "linux" && process.getuid?.() === 0;
   }
 
-  /** Makes one in `directory`. */
-  static make(directory: string): Promise<SmallDisk> {
+  /** Makes one of so many MiB in `directory`. */
+  static make(directory: string, size = SIZE_MB): Promise<SmallDisk> {
     removeLeft();
     const path = join(directory, `${NAME}-${process.pid}`);
     mkdirSync(path);
-    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${SIZE_MB}m`, NAME, path]);
+    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size}m`, NAME, path]);
     return Promise.resolve(new SmallDisk(path));
   }
 

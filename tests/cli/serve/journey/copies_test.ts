@@ -1,0 +1,75 @@
+/**
+ * What must be so of each node before the switch of a move into a cluster.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import process from "node:process";
+import { whenCurrent } from "../../../../cli/serve/journey/copies.ts";
+import { openJetStream } from "../../../../mod.ts";
+import { openObjectBlobs } from "../../../../src/blobs/mod.ts";
+import { copiesOf, findStream } from "../../../../src/jetstream/cluster/copies.ts";
+import { connectNats } from "../../../../src/nats/connection/connect.ts";
+import { type TestCluster, testCluster } from "../../../helpers/nats.ts";
+import { person } from "../../../helpers/sqlite.ts";
+import { until } from "../kit.ts";
+
+Deno.test("a node that takes no writes keeps the switch from being made, though its copy counts as current", async () => {
+  await using cluster = await testCluster(3);
+  const leads = await filled(cluster);
+  // One that leads neither bucket.
+  const [quiet] = cluster.servers.filter((_, i) => !leads.includes(`n${i + 1}`));
+  const url = cluster.urls[Number(leads[0]!.slice(1)) - 1]!;
+  const connection = await connectNats({ servers: url });
+  const { pid } = quiet!;
+  let isStopped = false;
+  try {
+    const told: number[] = [];
+    const abort = new AbortController();
+    const trip = {
+      signal: abort.signal,
+      begin: () => {},
+      tell: ({ done }: { done?: number }) => void told.push(done!),
+    };
+    await whenCurrent({ connection }, "UNIBUS", trip);
+    assert.equal(told.at(-1), 6);
+
+    told.length = 0;
+    process.kill(pid, "SIGSTOP");
+    isStopped = true;
+    let isOver = false;
+    const waiting = whenCurrent({ connection }, "UNIBUS", trip).finally(() => isOver = true);
+    await until(() => isOver || told.length > 0, "the first look", 60_000);
+    assert.equal(isOver, false);
+    assert.ok(told[0]! < 6, `${told}`);
+    process.kill(pid, "SIGCONT");
+    isStopped = false;
+    await waiting;
+    assert.equal(told.at(-1), 6);
+
+    abort.abort("call-off");
+    await assert.rejects(() => whenCurrent({ connection }, "UNIBUS", trip));
+  } finally {
+    if (isStopped) process.kill(pid, "SIGCONT");
+    await connection.close();
+  }
+});
+
+/** Makes both buckets; returns the nodes that lead them. */
+async function filled({ urls }: TestCluster): Promise<string[]> {
+  await using store = await openJetStream({ servers: urls, replicas: 3 });
+  await store.addUser(person("ada"));
+  const connection = await connectNats({ servers: urls });
+  try {
+    const options = { connection, bucket: "UNIBUS_BLOBS", replicas: 3 };
+    await (await openObjectBlobs(options)).close();
+    const leads = await Promise.all(["KV_UNIBUS", "OBJ_UNIBUS_BLOBS"].map(async (it) => {
+      const info = await findStream(connection, it, Date.now() + 30_000);
+      return copiesOf(info!).find(({ leads }) => leads)!.node;
+    }));
+    return leads;
+  } finally {
+    await connection.close();
+  }
+}
