@@ -22,7 +22,19 @@
 
 export * from "./src/core/errors.ts";
 export * from "./src/core/model.ts";
-export { inviteId, type RecordMethods, type Store, type StoreOptions } from "./src/core/store.ts";
+export {
+  type ActingStore,
+  type HistoryMethods,
+  type HistoryPruning,
+  type HistoryQuery,
+  inviteId,
+  type RecordMethods,
+  type Store,
+  type StoreOptions,
+} from "./src/core/store.ts";
+export type { HistoryAction, HistoryEntry, SmallValues } from "./src/core/history/entry.ts";
+export type { ChainEnd, HistorySource, SignedHead } from "./src/core/history/source.ts";
+export * from "./src/history/mod.ts";
 export type { RestoreOptions } from "./src/core/backend.ts";
 export { removeUser } from "./src/core/remove_user.ts";
 export type { Found, RoomQuery, Search, UserQuery } from "./src/core/store/search.ts";

@@ -27,10 +27,22 @@ const UNITS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 
 
 /** Parses a duration such as `90m`, `12h`, `7d` or `2w`; returns milliseconds. */
 export function duration(text: string): number {
-  const [, number, unit] = /^(\d{1,9})([smhdw])$/.exec(text) ?? [];
-  const ms = Number(number) * (UNITS[unit as keyof typeof UNITS] ?? NaN);
+  const ms = agoOf(text);
   if (ms > 0) return ms;
   throw new InvalidArgumentError("It must be a number with a unit, such as 90m, 12h, 7d or 2w.");
+}
+
+/** Parses a time in the past, such as `7d` ago or `2026-01-31`; returns ISO 8601. */
+export function past(text: string): string {
+  const isDate = /^\d{4}-\d\d-\d\d(T[\d:.]+Z)?$/.test(text);
+  const ms = isDate ? Date.parse(text) : Date.now() - agoOf(text);
+  if (!Number.isNaN(ms)) return new Date(Math.max(0, ms)).toISOString();
+  throw new InvalidArgumentError("It must be a time such as 90m, 7d or 2026-01-31.");
+}
+
+function agoOf(text: string): number {
+  const [, number, unit] = /^(\d{1,9})([smhdw])$/.exec(text) ?? [];
+  return Number(number) * (UNITS[unit as keyof typeof UNITS] ?? NaN);
 }
 
 /**

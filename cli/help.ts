@@ -46,6 +46,7 @@ Commands:
   user                         Manage users
   invite                       Manage single-use invites
   room                         Show rooms and their members, and change owners
+  log [options]                Show who changed what
   blobs                        Show, delete and copy blobs
   snapshot                     Export and import the whole control plane as one file, for any store
   doctor [options]             Check a store for problems

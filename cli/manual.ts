@@ -50,7 +50,9 @@ const COMMON = 3;
 
 /** Generates the page. */
 export function manual(root: Node): string {
-  const nodes = nodesOf(root).slice(1).filter((it) => it.commands.length === 0);
+  // A command with commands below it may do something itself, and then has flags besides --help.
+  const nodes = nodesOf(root).slice(1)
+    .filter((it) => it.commands.length === 0 || it.flags.length > 1);
   const common = commonFlags(nodes);
   const lines = [
     `.\\" Made by \`membershipd man\`.`,

@@ -29,6 +29,7 @@ const COMMANDS: Record<string, (context: Context) => Promise<CommandUnknownOpts>
   user: async (it) => (await import("./commands/records/user.ts")).userCommand(it),
   invite: async (it) => (await import("./commands/records/invite.ts")).inviteCommand(it),
   room: async (it) => (await import("./commands/records/room.ts")).roomCommand(it),
+  log: async (it) => (await import("./commands/history/log.ts")).logCommand(it),
   blobs: async (it) => (await import("./commands/blobs/blobs.ts")).blobsCommand(it),
   snapshot: async (it) => (await import("./commands/snapshot/snapshot.ts")).snapshotCommand(it),
   doctor: async (it) => (await import("./commands/doctor.ts")).doctorCommand(it),
@@ -67,6 +68,8 @@ export async function program(
   )
     .version(VERSION, "-V, --version", "show the version")
     .usage("[command] [flags]")
+    // A command with commands below it, such as log, has flags that they have too.
+    .enablePositionalOptions()
     .addHelpText(
       "after",
       `\nExit codes:\n${

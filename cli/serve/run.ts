@@ -31,6 +31,7 @@ import type { Given } from "../settings/resolve.ts";
 import { routeSecret } from "../settings/secret.ts";
 import { serviceKeysPath, type Settings } from "../settings/settings.ts";
 import { placed } from "../store/placed.ts";
+import { startSigning } from "./history/sign.ts";
 import { openLocal, openReplicated } from "./storage/storage.ts";
 import type { Storage } from "./storage/types.ts";
 import { Undo } from "./undo.ts";
@@ -215,6 +216,7 @@ async function serveStore(
 ): Promise<Started> {
   around.signal.throwIfAborted();
   startUpkeep(around, storage.store);
+  startSigning(around, bus, storage.store);
   const callout = await startCallout(around, bus, storage.store);
   around.signal.throwIfAborted();
   const { url, announced } = await startHttp(around, bus, storage, callout, journey);

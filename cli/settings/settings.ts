@@ -135,6 +135,12 @@ export const SPECS = {
     "bucket of --store jetstream (default: UNIBUS)",
     read.name,
   ),
+  history: spec(
+    "--no-history",
+    "do not record who changed what",
+    read.truth,
+    true,
+  ),
   replicas: optional(
     "--replicas <n>",
     "number of copies when the bucket is created, 1 to 5 (default: 1)",
@@ -178,6 +184,17 @@ export const SPECS = {
     "number of days that used, expired and canceled invites are kept",
     read.whole(1, 36_500),
     30,
+  ),
+  historyDays: spec(
+    "--history-days <days>",
+    "number of days that the history is kept",
+    read.whole(1, 36_500),
+    400,
+  ),
+  historyRows: optional(
+    "--history-rows <n>",
+    "maximum number of entries of the history (default: unlimited)",
+    read.whole(1, 999_999_999),
   ),
   maxBodyMemory: spec(
     "--max-body-memory <size>",

@@ -5,9 +5,9 @@
  * @module
  */
 
-import { userInfo } from "node:os";
 import type { Store } from "../../mod.ts";
 import type { Context } from "../command.ts";
+import { actor } from "./actor.ts";
 import { serverSettings } from "./chosen.ts";
 import { createLog } from "../terminal/log.ts";
 
@@ -15,16 +15,17 @@ import { createLog } from "../terminal/log.ts";
 type About = Readonly<Record<string, string>>;
 
 /**
- * Wraps a store: logs each change of users and invites, and each change of owner or deletion of a
- * room.
+ * Returns a store in the name of the user of this command. It logs each change of users and invites, each
+ * change of owner or deletion of a room, and each pruning of the history.
  */
-export async function audited(store: Store, { io }: Context): Promise<Store> {
+export async function audited(opened: Store, { io }: Context): Promise<Store> {
   // A command with an explicit store must work even if the server's settings are invalid.
   const server = await serverSettings(io.env).catch(() => null);
   const format = server?.settings.logFormat ?? "text";
   const write = (line: string) => void io.stderr.write(`${line}\n`);
   const log = createLog({ format, level: "info", secrets: [], write });
-  const by = `command:${osUser()}`;
+  const by = actor();
+  const store = opened.as(by);
   const noting = <A extends unknown[], R>(
     action: string,
     work: (...args: A) => Promise<R>,
@@ -37,6 +38,7 @@ export async function audited(store: Store, { io }: Context): Promise<Store> {
   };
   const ofUser = ({ signPub: user, role }: { signPub: string; role: string }) => ({ user, role });
   return {
+    ...opened,
     ...store,
     addUser: noting("addUser", store.addUser, ofUser),
     revokeUser: noting("revokeUser", store.revokeUser, ofUser),
@@ -54,13 +56,8 @@ export async function audited(store: Store, { io }: Context): Promise<Store> {
       user,
     })),
     deleteRoom: noting("deleteRoom", store.deleteRoom, (_, room) => ({ room })),
+    pruneHistory: noting("pruneHistory", store.pruneHistory, (removed) => ({
+      removed: String(removed),
+    })),
   };
-}
-
-function osUser(): string {
-  try {
-    return userInfo().username;
-  } catch {
-    return "unknown";
-  }
 }

@@ -10,7 +10,14 @@ import { StoreError } from "../core/errors.ts";
 import { utf8 } from "./bytes.ts";
 
 /** A kind of signed data. */
-export type SignedKind = "request" | "nonce" | "message" | "sealed key" | "endpoint" | "token";
+export type SignedKind =
+  | "request"
+  | "nonce"
+  | "message"
+  | "sealed key"
+  | "endpoint"
+  | "token"
+  | "history head";
 
 /** The first bytes of each kind, except nonces, which have no common ones. */
 export const FIRST_BYTES = {
@@ -19,6 +26,7 @@ export const FIRST_BYTES = {
   "sealed key": "signature of unibus sealed key v1\0",
   endpoint: "unibus endpoint v1\0",
   token: "eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ.",
+  "history head": "unibus history head v1\0",
 } as const;
 
 const FIRST = Object.entries(FIRST_BYTES).map(([kind, text]) =>
@@ -28,6 +36,8 @@ const NONCE = /^[A-Za-z0-9_-]{15,64}$/;
 /** Lines of printable ASCII, the last of which lists what is covered (RFC 9421, 2.5). */
 const BASE = /^"[\x20-\x7e\t\n]*"@signature-params": \([\x20-\x7e]*$/;
 const TOKEN = /^[\w-]+\.[\w-]+$/;
+/** A JSON list of the node's name, a revision, the head of the chain, and the time. */
+const HEAD = /^\["[\w.-]{1,64}","\d{1,9}\.\d{1,15}","[0-9a-f]{64}","[\dTZ.:-]{24}"\]$/;
 /** The first bytes and both public keys. */
 const ENDPOINT_BYTES = FIRST_BYTES.endpoint.length + 64;
 
@@ -46,6 +56,8 @@ export function kindOf(data: Uint8Array): SignedKind | null {
       return TOKEN.test(latin1(data)) ? kind : null;
     case "endpoint":
       return data.length === ENDPOINT_BYTES ? kind : null;
+    case "history head":
+      return HEAD.test(latin1(data.subarray(FIRST_BYTES[kind].length))) ? kind : null;
     case undefined:
       return data.length <= 64 && isNonce(latin1(data)) ? "nonce" : null;
     default:

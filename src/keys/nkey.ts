@@ -32,6 +32,8 @@ export interface NkeyPair {
   signNonce(nonce: string): Uint8Array;
   /** Signs the header and claims of a JSON web token: the text before its last dot. */
   signToken(text: string): Uint8Array;
+  /** Signs a head of the history. */
+  signHistoryHead(text: string): Uint8Array;
 }
 
 const PREFIX: Record<NkeyKind, number> = { user: 20 << 3, account: 0, server: 13 << 3 };
@@ -156,6 +158,7 @@ export function pairOf(kind: NkeyKind, secret: Uint8Array): NkeyPair {
     publicKey: encodePublic(kind, publicBytes),
     signNonce: (nonce: string) => signAs("nonce", nonce),
     signToken: (text: string) => signAs("token", text),
+    signHistoryHead: (text: string) => signAs("history head", text),
   };
   // Not enumerable, so that it does not get into logs or JSON by mistake.
   Object.defineProperty(pair, "seed", { value: seed });

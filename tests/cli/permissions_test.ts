@@ -102,10 +102,12 @@ Deno.test("commands that start no process run with the permissions that the guid
       ],
     );
     // Who did it stands in the audit line.
-    assert.match(added.stderr, / by=command:(?!unknown)/);
+    assert.match(added.stderr, / by=cli:(?!unknown)[^@]+@(?!unknown)/);
     await done("invite", "create", ...file);
     assert.equal(documentOf(await done("user", "list", "--json", ...file)).users.length, 1);
     await done("doctor", ...file);
+    await done("log", "verify", ...file);
+    assert.match((await done("log", ...file)).stdout, / invite\.created .* by=cli:/);
     await done("snapshot", "export", empty, ...file);
     await done("snapshot", "import", empty, "--db", `${dir}/b.db`);
     const moved = documentOf(await done("migrate-to-kv", "--json", ...file, ...bucket));

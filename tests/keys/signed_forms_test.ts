@@ -5,6 +5,7 @@ import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
+import { bytesOfHead } from "../../src/history/heads.ts";
 import { cardOf, createIdentity, lockIdentity } from "../../src/client/mod.ts";
 import { bindingOf } from "../../src/keys/identity_format.ts";
 import { encodeJwt } from "../../src/nats/callout/jwt.ts";
@@ -30,6 +31,11 @@ function recorder() {
   return { identity, signed };
 }
 
+/** What a node signs of its history. */
+function headBytes(head: string): Uint8Array {
+  return bytesOfHead({ node: "n1", revision: "0.17", head, at: new Date().toISOString() });
+}
+
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("latin1");
 const nonces = fc.stringMatching(/^[A-Za-z0-9_-]{15,64}$/);
 const methods = fc.constantFrom("GET", "POST", "PUT", "DELETE", "PATCH", "get");
@@ -53,7 +59,8 @@ Deno.test("everything that this package signs is of one kind, and of no other", 
         signed.push({ by: "endpoint", data: bindingOf(peer) });
         const jwt = encodeJwt({ sub: "x", nats: { body: text(body) } }, createNkey("account"));
         signed.push({ by: "token", data: Buffer.from(jwt.slice(0, jwt.lastIndexOf("."))) });
-        assert.equal(signed.length, 5);
+        signed.push({ by: "history head", data: headBytes(randomBytes(32).toString("hex")) });
+        assert.equal(signed.length, 6);
         for (const { by, data } of signed) {
           assert.equal(kindOf(data), by);
           assert.ok(!isNonce(text(data)));
@@ -88,6 +95,7 @@ Deno.test("the forms are pairwise disjoint: bytes of any making are of one kind 
     "sealed key": (it) => it.startsWith("signature of unibus sealed key v1\0"),
     endpoint: (it) => it.startsWith("unibus endpoint v1\0") && it.length === 83,
     token: (it) => it.startsWith("eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ."),
+    "history head": (it) => it.startsWith("unibus history head v1\0"),
   };
   fc.assert(
     fc.property(fc.array(pieces, { minLength: 1, maxLength: 6 }), (parts) => {
@@ -118,6 +126,7 @@ Deno.test("a signer refuses what is of another kind, and bytes that are of none"
     nonce: (it) => identity.signNonce(text(it)),
     "nonce of a service": (it) => user.signNonce(text(it)),
     token: (it) => user.signToken(text(it)),
+    "history head": (it) => user.signHistoryHead(text(it)),
   };
   const header = FIRST_BYTES.token;
   const samples: [string, Uint8Array][] = [
@@ -126,6 +135,11 @@ Deno.test("a signer refuses what is of another kind, and bytes that are of none"
     ["nonce", Buffer.from("-_".repeat(32))],
     ["token", Buffer.from(`${header}e30`)],
     ["endpoint", bindingOf(identity)],
+    ["history head", headBytes("0f".repeat(32))],
+    ["none", headBytes("0F".repeat(32))],
+    ["none", headBytes("0f".repeat(31))],
+    ["none", Buffer.concat([headBytes("0f".repeat(32)), Buffer.from("\n")])],
+    ["none", Buffer.from(FIRST_BYTES["history head"])],
     ["none", Buffer.from("A".repeat(14))],
     ["none", Buffer.from("A".repeat(65))],
     ["none", Buffer.from(`${"A".repeat(20)}\n`)],

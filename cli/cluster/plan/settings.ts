@@ -28,6 +28,9 @@ const SHARED = [
   "maxMembersPerRoom",
   "maxEpochsKept",
   "keepInvites",
+  "history",
+  "historyDays",
+  "historyRows",
   "maxBodyMemory",
   "maxConnectionsPerAddress",
 ] as const;

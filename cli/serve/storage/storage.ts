@@ -23,7 +23,7 @@ import type { Storage } from "./types.ts";
 export async function openLocal({ settings, undo, log }: Surroundings): Promise<Storage> {
   const { openSqlite } = await import("../../../src/sqlite/mod.ts");
   await makeFolder(settings.db);
-  const store = openSqlite(settings.db);
+  const store = openSqlite(settings.db, { history: settings.history });
   undo.add("store", () => store.close());
   if (store.created) tellCreated(log, { db: settings.db });
   const blobs = await switching(await openOnDisk(settings));
@@ -82,6 +82,7 @@ export async function openReplicated(
       connection,
       bucket,
       create,
+      history: settings.history,
       ...replicas,
       signal,
       onWarning: ({ code, message }: StoreWarning) => {

@@ -22,6 +22,9 @@ import { asArrays, type Row } from "../rows.ts";
 export const COLUMNS =
   "generation, number, at, by, action, user, room, invite, before, after, lower(hex(head))";
 
+/** Also before rows that another program wrote, which a verification is to find. */
+const BEFORE_ALL = { generation: Number.MIN_SAFE_INTEGER, number: Number.MIN_SAFE_INTEGER };
+
 const SQL = {
   last: `SELECT generation, number, lower(hex(head)) FROM history
     ORDER BY generation DESC, number DESC LIMIT 1`,
@@ -87,7 +90,7 @@ export class HistoryTable {
 
   /** Returns the first rows after a revision, at most `limit`. */
   after(last: Revision | null, limit: number): StoredEntry[] {
-    const { generation, number } = last ?? { generation: 0, number: 0 };
+    const { generation, number } = last ?? BEFORE_ALL;
     return this.read(SQL.after, generation, number, limit);
   }
 
@@ -146,6 +149,12 @@ function storedOf(row: Row): StoredEntry {
   };
 }
 
+/** Values that are not JSON are shown as they are: a verification names their row. */
 function smallOf(value: Row[number] | undefined): SmallValues | null {
-  return value === null ? null : JSON.parse(String(value)) as SmallValues;
+  if (value === null) return null;
+  try {
+    return JSON.parse(String(value)) as SmallValues;
+  } catch {
+    return { unreadable: String(value) };
+  }
 }

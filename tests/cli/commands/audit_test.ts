@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import { userInfo } from "node:os";
+import { hostname, userInfo } from "node:os";
 import { openSqlite } from "../../../mod.ts";
 import { cli, documentOf } from "../kit.ts";
 import { type Someone, someone, testPlane } from "../../http/kit.ts";
@@ -111,7 +111,7 @@ Deno.test("commands: the same line on stderr, with the user of the system, in th
     await run("room", "owner", "r", user);
     await run("user", "delete", user);
     await run("user", "list");
-    const by = `command:${userInfo().username}`;
+    const by = `cli:${userInfo().username}@${hostname()}`;
     const found = lines.map((it) => JSON.parse(it)).map(({ time: _, ...it }) => it);
     const event = (action: string, about: object) => ({
       level: "info",

@@ -1,0 +1,144 @@
+/**
+ * `log`: the history of the control plane.
+ *
+ * @module
+ */
+
+import { Option } from "@commander-js/extra-typings";
+import type { HistoryEntry, HistoryQuery, Store } from "../../../mod.ts";
+import { ACTIONS } from "../../../src/core/history/entry.ts";
+import { compareRevisionTexts } from "../../../src/core/history/revision.ts";
+import { command, type CommandUnknownOpts, type Context, withStore } from "../../command.ts";
+import { past, wholeNumber } from "../../flags.ts";
+import { withOpenStore } from "../../store/open.ts";
+import { print, say } from "../../terminal/output.ts";
+import { headCommand } from "./head.ts";
+import { Lines } from "./lines.ts";
+import { pruneCommand } from "./prune.ts";
+import { verifyLogCommand } from "./verify.ts";
+
+/** Entries that are shown if no flag says how many. */
+const SHOWN = 100;
+const PAGE = 1000;
+
+/** Creates the command. */
+export function logCommand(context: Context): CommandUnknownOpts {
+  const log = command(
+    context,
+    "log",
+    "Show who changed what: the newest entries of the history, the oldest of them first",
+    [
+      "membershipd log",
+      "membershipd log --follow",
+      "membershipd log --since 7d --action user.revoked",
+      "membershipd log --user KEY --json",
+      "membershipd log verify --head kept-head.json",
+    ],
+  ).enablePositionalOptions();
+  withStore(
+    log.option("--follow", "then show new entries until Ctrl-C")
+      .option("--user <key>", "only entries about this user or member")
+      .option("--room <id>", "only entries about this room")
+      .option("--invite <id>", "only entries about this invite")
+      .option("--by <name>", "only changes by this user's key, or name such as cli:ada@host")
+      .addOption(new Option("--action <name>", "only this kind of change").choices(ACTIONS))
+      .option("--since <time>", "all entries since then: 90m, 12h, 7d, 2w ago, or 2026-01-31", past)
+      .option("--after <revision>", "all entries after this one")
+      .option("--limit <n>", `at most so many (default: ${SHOWN})`, wholeNumber(1))
+      .option("--json", "write one JSON document per line"),
+  ).action(async (flags) => {
+    await withOpenStore(context, flags, { read: true }, async (store) => {
+      const { follow, json } = flags;
+      const filters = present(flags);
+      const lines = new Lines(store);
+      const show = async (entries: readonly HistoryEntry[]) => {
+        await print(
+          context,
+          ...json ? entries.map((it) => JSON.stringify(it)) : await lines.of(entries),
+        );
+      };
+      // What is made from here on is followed.
+      const [newest] = (await store.history({ newest: true, limit: 1 })).items;
+      const end = newest?.revision ?? null;
+      let shown = 0;
+      for await (const entries of stored(context, store, filters, flags)) {
+        const old = follow ? entries.filter((it) => isUpTo(it, end)) : entries;
+        await show(old);
+        shown += old.length;
+      }
+      if (!follow) {
+        if (shown === 0) await say(context, "no entries");
+        return;
+      }
+      const { signal } = context.io;
+      for await (const entry of store.follow({ after: end, signal })) {
+        if (fits(entry, filters)) await show([entry]);
+      }
+      // Ctrl-C is the normal end.
+    });
+  });
+  return log
+    .addCommand(verifyLogCommand(context))
+    .addCommand(headCommand(context))
+    .addCommand(pruneCommand(context)) as CommandUnknownOpts;
+}
+
+type Filters = Pick<HistoryQuery, "user" | "room" | "invite" | "by" | "action" | "since">;
+type Given = { [K in keyof Filters]: Filters[K] | undefined };
+
+function present({ user, room, invite, by, action, since }: Given): Filters {
+  const given = Object.entries({ user, room, invite, by, action, since });
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined)) as Filters;
+}
+
+/** Reads the entries to show, the oldest first. */
+async function* stored(
+  context: Context,
+  store: Store,
+  filters: Filters,
+  { after, limit, since }: { after?: string; limit?: number; since?: string },
+): AsyncGenerator<HistoryEntry[]> {
+  const isFromThere = after !== undefined || (since !== undefined && limit === undefined);
+  if (!isFromThere) return yield* newestOf(store, filters, limit ?? SHOWN);
+  let left = limit ?? Infinity;
+  let next: string | null = after ?? null;
+  do {
+    context.io.signal.throwIfAborted();
+    const from = next === null ? {} : { after: next };
+    const page = await store.history({ ...filters, ...from, limit: Math.min(PAGE, left) });
+    yield page.items;
+    left -= page.items.length;
+    next = page.next;
+  } while (next !== null && left > 0);
+}
+
+/** Reads the newest entries, and returns them with the oldest first. */
+async function* newestOf(
+  store: Store,
+  filters: Filters,
+  limit: number,
+): AsyncGenerator<HistoryEntry[]> {
+  const found: HistoryEntry[] = [];
+  let before: string | null = null;
+  do {
+    const from: { before?: string } = before === null ? {} : { before };
+    const page = await store.history({
+      ...filters,
+      ...from,
+      newest: true,
+      limit: Math.min(PAGE, limit - found.length),
+    });
+    found.push(...page.items);
+    before = page.next;
+  } while (before !== null && found.length < limit);
+  yield found.reverse();
+}
+
+function isUpTo({ revision }: HistoryEntry, end: string | null): boolean {
+  return end !== null && compareRevisionTexts(revision, end) <= 0;
+}
+
+function fits(entry: HistoryEntry, { since, ...filters }: Filters): boolean {
+  return (since === undefined || entry.at >= since) &&
+    Object.entries(filters).every(([name, value]) => entry[name as keyof typeof filters] === value);
+}

@@ -1,0 +1,53 @@
+/**
+ * `log prune`
+ *
+ * @module
+ */
+
+import {
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  withJson,
+  withStore,
+} from "../../command.ts";
+import { wholeNumber } from "../../flags.ts";
+import { withOpenStore } from "../../store/open.ts";
+import { pruneAll } from "../../serve/history/prune.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { print, printJson } from "../../terminal/output.ts";
+
+const DAY_MS = 24 * 3600 * 1000;
+
+/** Creates the command. */
+export function pruneCommand(context: Context): CommandUnknownOpts {
+  return withJson(withStore(
+    command(
+      context,
+      "prune",
+      "Remove the oldest entries of the history. The server does it once a day. An entry says what was " +
+        "removed, so that log verify still works",
+      [
+        "membershipd log prune --keep-days 400",
+        "membershipd log prune --keep-rows 1000000",
+      ],
+    )
+      .option("--keep-days <days>", "keep the entries of so many days", wholeNumber(1, 36_500))
+      .option("--keep-rows <n>", "keep at most so many entries", wholeNumber(1)),
+  )).action(async (flags) => {
+    const { keepDays, keepRows: keep, json } = flags;
+    if (keepDays === undefined && keep === undefined) {
+      throw new UsageError("Say what to keep with --keep-days or --keep-rows");
+    }
+    await withOpenStore(context, flags, {}, async (store) => {
+      const removed = await pruneAll(store, {
+        ...keepDays === undefined
+          ? {}
+          : { before: new Date(Date.now() - keepDays * DAY_MS).toISOString() },
+        ...keep === undefined ? {} : { keep },
+      });
+      if (json) return await printJson(context, { removed });
+      await print(context, `removed ${removed} ${removed === 1 ? "entry" : "entries"}`);
+    });
+  }) as CommandUnknownOpts;
+}

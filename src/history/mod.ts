@@ -1,0 +1,9 @@
+/**
+ * Verifies the history.
+ *
+ * @module
+ */
+
+export { parseHeads } from "./heads.ts";
+export type { HistoryProblem, HistoryReport, VerifyHistoryOptions, Witness } from "./types.ts";
+export { verifyHistory } from "./verify.ts";
