@@ -52,7 +52,7 @@ export interface BucketStatus {
   /** Its name. */
   bucket: string;
   /** What is in it. */
-  holds: "control plane" | "blobs";
+  holds: "control plane" | "history" | "blobs";
   /** Configured number of copies; null if unknown. */
   replicas: number | null;
   /** The leader; null if there is none, and on a server that is not in a cluster. */

@@ -8,7 +8,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../../src/core/errors.ts";
 import { findStream } from "../../../src/jetstream/cluster/copies.ts";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
-import { copyStream, isHalf, numbersOf } from "../../../src/jetstream/cluster/transfer.ts";
+import { copyStream, isCopy, isHalf } from "../../../src/jetstream/cluster/transfer.ts";
 import { apiCode, manage, wait } from "../../../src/jetstream/log/wire.ts";
 import { SnapshotDigest, type SnapshotSummary } from "../../../src/snapshot/format.ts";
 import { command, type CommandUnknownOpts, type Context, withProgress } from "../../command.ts";
@@ -71,10 +71,9 @@ export function importCommand(context: Context): CommandUnknownOpts {
             signal,
             onProgress: show,
           });
-        const wanted = numbersOf(found.state);
         const made = await bring(
           target.service,
-          { bucket, stream, wanted },
+          { bucket, stream, source: source.connection },
           copy,
           progress,
           signal,
@@ -133,11 +132,11 @@ function soon(): number {
   return Date.now() + PATIENCE_MS;
 }
 
-/** The expected state of a stream. */
+/** A stream to be copied. */
 interface Wanted {
   bucket: string;
   stream: string;
-  wanted: Record<string, unknown>;
+  source: NatsConnection;
 }
 
 /** Error code: the server is still cleaning up after an interrupted copy. */
@@ -170,13 +169,13 @@ async function bring(
  */
 async function makeRoom(
   target: NatsConnection,
-  { bucket, stream, wanted }: Wanted,
+  { bucket, stream, source }: Wanted,
   signal: AbortSignal,
 ): Promise<boolean> {
   const found = await findStream(target, stream, soon(), signal);
   if (found === null) return false;
   const half = isHalf(found);
-  if (!half && JSON.stringify(numbersOf(found.state)) === JSON.stringify(wanted)) return true;
+  if (!half && await isCopy(source, found, signal)) return true;
   const { messages, consumer_count } = found.state;
   if (half || (messages === 0 && !consumer_count)) {
     const options = { deadline: soon(), signal };

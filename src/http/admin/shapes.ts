@@ -95,7 +95,7 @@ const cluster = object({
   }, { title: "ClusterNode" })),
   buckets: list(object({
     bucket: text(),
-    holds: oneOf(["control plane", "blobs"]),
+    holds: oneOf(["control plane", "history", "blobs"]),
     replicas: nullable(count()),
     leader: nullable(text()),
     whole: boolean("Whether all copies exist and are current"),

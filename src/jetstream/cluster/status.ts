@@ -38,14 +38,22 @@ export interface Beside {
   problems: readonly string[];
 }
 
-/** Returns the names of a control plane's buckets and their streams. */
+/** A stream of a control plane. */
+export interface ControlStream extends Pick<BucketStatus, "bucket" | "holds"> {
+  /** The stream's name. */
+  stream: string;
+}
+
+/** Returns the names of a control plane's buckets and their streams, each after those it reads from. */
 export function streamsOf(
   bucket: string,
   blobsBucket: string = `${bucket}_BLOBS`,
-): { bucket: string; stream: string; blobs: boolean }[] {
+): ControlStream[] {
+  const history = `${bucket}_HISTORY`;
   return [
-    { bucket, stream: `KV_${bucket}`, blobs: false },
-    { bucket: blobsBucket, stream: `OBJ_${blobsBucket}`, blobs: true },
+    { bucket, stream: `KV_${bucket}`, holds: "control plane" },
+    { bucket: history, stream: history, holds: "history" },
+    { bucket: blobsBucket, stream: `OBJ_${blobsBucket}`, holds: "blobs" },
   ];
 }
 
@@ -100,20 +108,22 @@ export async function statusWith(
   const others = await beside(running);
   const quorum = known === null ? null : quorumOf(known);
   const buckets: BucketStatus[] = [];
-  streams.forEach(({ bucket, blobs }, i) => {
+  streams.forEach((it, i) => {
+    const { bucket, holds } = it;
     const info = found[i] ?? null;
+    if (info === null && holds === "history" && !isArchived(found[0])) return;
     if (info === null && quorum?.ok !== false) {
-      // A server creates both buckets; without one, the blobs' bucket may not exist yet.
-      if (!blobs || others.isServed) problems.push(missing(bucket, others.isServed));
+      // A server creates all buckets; without one, the blobs' bucket may not exist yet.
+      if (holds !== "blobs" || others.isServed) problems.push(missing(it, others.isServed));
     } else if (info === null || isStoreError(info)) {
       // Without a majority, a node that answers "not found" does not know.
       problems.push(`${bucket}: no leader answers; a majority of its copies is missing`);
-      buckets.push(bucketOf(bucket, blobs, null, known));
+      buckets.push(bucketOf(it, null, known));
     } else {
       if (quorumAge(info) > STALE_MS) {
         problems.push(`${bucket}: its leader cannot reach a majority of the copies`);
       }
-      buckets.push(bucketOf(bucket, blobs, info, known));
+      buckets.push(bucketOf(it, info, known));
       problems.push(...fewCopies(bucket, info, known));
     }
   });
@@ -148,7 +158,16 @@ function quorumOf({ nodes, size, needed, cluster, leader }: Nodes): ClusterStatu
   };
 }
 
-function missing(bucket: string, isServed: boolean): string {
+/** Whether the stream of a control plane takes entries of the history; not with `history: false`. */
+function isArchived(info: StreamInfo | StoreError | null | undefined): boolean {
+  return !isStoreError(info) && (info?.config.subjects?.length ?? 0) > 1;
+}
+
+function missing({ bucket, holds }: ControlStream, isServed: boolean): string {
+  if (holds === "history") {
+    return `Stream ${bucket} does not exist: the history is lost, and what is added now is kept for ` +
+      "7 days only; restart a membershipd, which makes it anew";
+  }
   return isServed
     ? `Bucket ${bucket} does not exist, but a running membershipd serves it: it was deleted, or ` +
       "its only copy is lost; stop all nodes and restore a snapshot"
@@ -157,8 +176,7 @@ function missing(bucket: string, isServed: boolean): string {
 
 /** Returns the status of a bucket; `info` is null if no leader answers. */
 function bucketOf(
-  bucket: string,
-  blobs: boolean,
+  { bucket, holds }: ControlStream,
   info: StreamInfo | null,
   nodes: Nodes | null,
 ): BucketStatus {
@@ -171,7 +189,7 @@ function bucketOf(
   }));
   return {
     bucket,
-    holds: blobs ? "blobs" : "control plane",
+    holds,
     replicas: info?.config.num_replicas ?? null,
     leader: info?.cluster?.leader ?? null,
     whole: info !== null && isWhole(info) && copies.every((it) => it.reachable),

@@ -20,12 +20,17 @@ import {
   publish,
   request,
   subscribe,
+  wait,
 } from "../log/wire.ts";
 
 /** Size of a chunk in bytes. */
 const PIECE = 128 * 1024;
 /** Timeout in milliseconds for the next chunk or its answer. */
 const PATIENCE = 30_000;
+/** How long the servers may take to remove what has expired, milliseconds. */
+const EXPIRY = 5_000;
+/** Milliseconds between two looks. */
+const LOOK = 100;
 
 /** Options of {@link copyStream}. */
 export interface CopyOptions {
@@ -58,6 +63,7 @@ export async function copyStream(
   { replicas, signal, onProgress }: CopyOptions,
 ): Promise<StreamInfo> {
   const deadline = Date.now() + PATIENCE;
+  const sources = await sourcesOf(source, stream, deadline, signal);
   const inbox = createInbox();
   const pieces = new Pieces();
   const sub = subscribe(source, inbox, {
@@ -78,6 +84,7 @@ export async function copyStream(
       {
         config: {
           ...config,
+          ...sources && { sources },
           num_replicas: replicas,
           metadata: { ...metadata, [COPYING_KEY]: "1" },
         },
@@ -100,7 +107,7 @@ export async function copyStream(
       if (piece.reply) publish(source, piece.reply, "");
       onProgress?.(bytes += piece.data.length);
     }
-    const copy = await compared(target, stream, state, signal);
+    const copy = await compared(source, target, stream, signal);
     await manage(
       target,
       `Update stream ${stream}`,
@@ -123,25 +130,69 @@ function ended(stream: string, why: string): StoreError {
   return new StoreError("unavailable", `Copying ${stream}: the source ended the transfer: ${why}`);
 }
 
-/** Returns the numbers that must be equal for two equal streams. */
-export function numbersOf(state: StreamInfo["state"]): Record<string, unknown> {
-  const { messages, last_seq, num_subjects = 0 } = state;
-  return { messages, last_seq, num_subjects };
+/**
+ * Returns the sources of a stream as a copy of it must have them, when it has received everything from
+ * them: nats-server does not recognise the copy of a source, and would add all of its messages again.
+ */
+async function sourcesOf(
+  source: NatsConnection,
+  stream: string,
+  deadline: number,
+  signal: AbortSignal | undefined,
+): Promise<StreamInfo["config"]["sources"]> {
+  for (;;) {
+    const info = await findStream(source, stream, deadline, signal);
+    const sources = info?.config.sources;
+    if (!sources?.length) return undefined;
+    const late = info!.sources?.find(({ lag, active }) => lag > 0 || active < 0)?.name;
+    if (late === undefined) {
+      return await Promise.all(sources.map(async (it) => {
+        const { last_seq = 0 } = (await findStream(source, it.name, deadline, signal))?.state ?? {};
+        return { ...it, opt_start_seq: last_seq + 1 };
+      }));
+    }
+    if (Date.now() + LOOK > deadline) {
+      throw new StoreError("unavailable", `Copying ${stream}: it does not receive all of ${late}`);
+    }
+    await wait(LOOK, signal);
+  }
 }
 
+/** Returns the numbers that must be equal for two equal streams. */
+function numbersOf(info: StreamInfo | null): string {
+  if (info === null) return "no stream";
+  const { messages, last_seq, num_subjects = 0 } = info.state;
+  return JSON.stringify({ messages, last_seq, num_subjects });
+}
+
+/** Whether a stream has the numbers of the one in another server. */
+export async function isCopy(
+  source: NatsConnection,
+  info: StreamInfo,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const wanted = await findStream(source, info.config.name, Date.now() + PATIENCE, signal);
+  return numbersOf(wanted) === numbersOf(info);
+}
+
+/** Compares the copy with the source, in both of which messages expire meanwhile. */
 async function compared(
+  source: NatsConnection,
   target: NatsConnection,
   stream: string,
-  state: StreamInfo["state"],
   signal: AbortSignal | undefined,
 ): Promise<StreamInfo> {
-  const info = await findStream(target, stream, Date.now() + PATIENCE, signal);
-  const [wanted, got] = [state, info?.state].map((it) => it && JSON.stringify(numbersOf(it)));
-  if (info !== null && wanted === got) return info;
-  throw new StoreError(
-    "mismatch",
-    `Copying ${stream}: expected ${wanted}, found ${got ?? "no stream"}`,
-  );
+  const deadline = Date.now() + PATIENCE;
+  for (const end = Date.now() + EXPIRY;;) {
+    const got = await findStream(target, stream, deadline, signal);
+    const wanted = await findStream(source, stream, deadline, signal);
+    if (got !== null && numbersOf(got) === numbersOf(wanted)) return got;
+    if (Date.now() > end) {
+      const [from, to] = [wanted, got].map(numbersOf);
+      throw new StoreError("mismatch", `Copying ${stream}: expected ${from}, found ${to}`);
+    }
+    await wait(LOOK, signal);
+  }
 }
 
 /** A queue of received chunks. */
