@@ -35,7 +35,7 @@ export {
 export type { HistoryAction, HistoryEntry, SmallValues } from "./src/core/history/entry.ts";
 export type { ChainEnd, HistorySource, SignedHead } from "./src/core/history/source.ts";
 export * from "./src/history/mod.ts";
-export type { RestoreOptions } from "./src/core/backend.ts";
+export type { RestoredHistory, RestoreOptions } from "./src/core/backend.ts";
 export { removeUser } from "./src/core/remove_user.ts";
 export type { Found, RoomQuery, Search, UserQuery } from "./src/core/store/search.ts";
 export { LIMITS } from "./src/core/validate.ts";

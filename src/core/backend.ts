@@ -19,9 +19,9 @@ import type {
   UserRole,
   UserStatus,
 } from "./model.ts";
-import type { Author } from "./history/entry.ts";
+import type { Author, HistoryEntry } from "./history/entry.ts";
 import type { Revision } from "./history/revision.ts";
-import type { HistorySource } from "./history/source.ts";
+import type { ChainEnd, HistorySource } from "./history/source.ts";
 import type { Search } from "./store/search.ts";
 
 /** A page of a list: the items after `after` in the list's order, at most `limit`. */
@@ -43,10 +43,23 @@ export interface SealedKeyCursor {
 /** Maximum number of sealed keys that one call of {@link Backend.pruneSealedKeys} removes. */
 export const PRUNE_LIMIT = 20_000;
 
+/** A history to be restored. */
+export interface RestoredHistory {
+  /** Where the oldest entry continues. */
+  start: ChainEnd;
+  /** The entries, in order. */
+  entries: AsyncIterable<HistoryEntry>;
+}
+
 /** Options of {@link Store.restore}. */
 export interface RestoreOptions {
   /** Replace existing records instead of refusing a store that is not empty. */
   replace?: boolean;
+  /**
+   * Called after the last record: returns the history that they came with. It is stored if the store has
+   * none yet; then its revisions continue after it. Nothing is stored before it was read to its end.
+   */
+  history?: () => Promise<RestoredHistory | null>;
   /** Aborts the restore. The existing records stay, or the target is left marked as in progress. */
   signal?: AbortSignal;
   /** Called with the number of records restored so far. */
@@ -237,8 +250,14 @@ export interface Backend {
   /**
    * Returns all records as of one point in time, in canonical order: by {@link KINDS}, then by key as
    * the lists are. Sealed keys by room, epoch, endpoint.
+   *
+   * @param onRevision Called before the first record with a revision: the records include all changes up to
+   * it, and none after it; `null` for none
    */
-  records(signal?: AbortSignal): AsyncIterable<StoreRecord>;
+  records(
+    signal?: AbortSignal,
+    onRevision?: (revision: Revision | null) => void,
+  ): AsyncIterable<StoreRecord>;
   /**
    * Stores records unchanged.
    *

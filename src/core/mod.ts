@@ -44,7 +44,13 @@ export {
 } from "./history/revision.ts";
 export { FIRST_HEAD, headAfter } from "./history/chain.ts";
 export { requireKept } from "./history/source.ts";
-export type { Backend, Range, RestoreOptions, SealedKeyCursor } from "./backend.ts";
+export type {
+  Backend,
+  Range,
+  RestoredHistory,
+  RestoreOptions,
+  SealedKeyCursor,
+} from "./backend.ts";
 export {
   cancelProblem,
   inviteEnd,

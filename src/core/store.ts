@@ -10,7 +10,7 @@ import { checkedRecords } from "./checks/integrity.ts";
 import { StoreError } from "./errors.ts";
 import type { StoreHealth } from "./model.ts";
 import type { Author } from "./history/entry.ts";
-import { compareRevisionTexts } from "./history/revision.ts";
+import { compareRevisionTexts, formatRevision, type Revision } from "./history/revision.ts";
 import { historyMethods } from "./history/store.ts";
 import { inviteMethods } from "./store/invites.ts";
 import { iterables } from "./store/iterables.ts";
@@ -88,11 +88,13 @@ export function createStore(backend: Backend, options: StoreOptions = {}): Store
       ...historyMethods(shared),
 
       async *records(options) {
-        check.options("options", options, ["signal"]);
-        yield* open().records(options?.signal);
+        check.options("options", options, ["signal", "onRevision"]);
+        const { signal, onRevision } = options ?? {};
+        const show = onRevision && ((it: Revision | null) => onRevision(it && formatRevision(it)));
+        yield* open().records(signal, show);
       },
       async restore(records, options) {
-        check.options("options", options, ["replace", "signal", "onProgress"]);
+        check.options("options", options, ["replace", "history", "signal", "onProgress"]);
         return await open().restore(checkedRecords(records), { ...options }, author());
       },
       as: (actor) => view(check.createdBy("actor", actor)),

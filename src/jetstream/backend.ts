@@ -241,8 +241,12 @@ export class JetStreamBackend implements Backend {
     return pruneInvites(this.#context, before);
   }
 
-  async *records(signal?: AbortSignal): AsyncGenerator<StoreRecord> {
+  async *records(
+    ...[signal, onRevision]: Parameters<Backend["records"]>
+  ): AsyncGenerator<StoreRecord> {
     using stored = await BucketRecords.read(this.#bucket, signal);
+    // The entry of a change comes behind its last message.
+    onRevision?.({ generation: this.generation, number: stored.last + 1 });
     for (const record of stored.all()) {
       if (signal?.aborted) throw aborted(signal);
       if (record instanceof Unreadable) {

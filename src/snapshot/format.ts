@@ -8,34 +8,48 @@
 import { Buffer } from "node:buffer";
 import { createHash, type Hash } from "node:crypto";
 import { StoreError } from "../core/errors.ts";
+import type { ChainEnd } from "../core/history/source.ts";
 import { type Counts, type Kind, KINDS, type RecordOf, type StoreRecord } from "../core/model.ts";
 import { noCounts } from "../core/order.ts";
 import { record as checkRecord, show } from "../core/validate.ts";
 
 /** The header's `format`. */
 export const SNAPSHOT_FORMAT = "unibus-membership-snapshot";
-/** The format version that this code writes and reads. */
-export const SNAPSHOT_VERSION = 1;
-/** The first line, without its newline. */
-export const HEADER_LINE: string = JSON.stringify({
-  format: SNAPSHOT_FORMAT,
-  version: SNAPSHOT_VERSION,
-});
+/** The latest format version that this code writes and reads. */
+export const SNAPSHOT_VERSION = 2;
+/** The first lines, without their newline: of a snapshot without the history, and of one with it. */
+export const HEADER_LINES = [1, 2].map((version) =>
+  JSON.stringify({ format: SNAPSHOT_FORMAT, version })
+) as [string, string];
 /** Maximum length of a line in bytes, so that malicious input cannot exhaust memory. Records need 12 KiB. */
 export const MAX_LINE_BYTES = 65_536;
 /** Length of text that is collected before it is hashed or written: about 64 KiB. */
 export const CHUNK_LENGTH = 65_536;
 
+/** What a snapshot has of the history. */
+export interface SnapshotHistory {
+  /** Number of entries. */
+  count: number;
+  /** SHA-256 (hex) of the lines of the entries, each with its newline. */
+  digest: string;
+  /** Where the oldest entry continues. */
+  start: ChainEnd;
+  /** The newest entry, and the head of the chain there. */
+  end: ChainEnd;
+}
+
 /** Counts and digests of a snapshot's records, as in its trailer. */
 export interface SnapshotSummary {
-  /** Version of the format. */
+  /** Version of the format: 1, or 2 with the history. */
   version: number;
   /** Number of records of each kind. */
   counts: Counts;
   /** SHA-256 (hex) of the lines of each kind, each with its newline. */
   digests: Record<Kind, string>;
-  /** SHA-256 (hex) of the header line and all record lines, each with its newline. */
+  /** SHA-256 (hex) of the header line of version 1 and all record lines, each with its newline. */
   digest: string;
+  /** The history; `null` if it is not in the snapshot. */
+  history: SnapshotHistory | null;
 }
 
 /** The fields of a line, in their order, whatever the order in which a backend built its record. */
@@ -100,12 +114,21 @@ export function decodeRecord(line: string): StoreRecord {
   return record;
 }
 
-/** Returns the last line, without its newline. */
-export function encodeTrailer({ counts, digests, digest }: SnapshotSummary): string {
+/**
+ * Returns the last line, without its newline.
+ *
+ * @param file With the history: the SHA-256 of all lines before it
+ */
+export function encodeTrailer(summary: SnapshotSummary, file: string): string {
+  const { counts, digests, digest, history } = summary;
   return JSON.stringify({
     kind: "end",
-    counts: byKind((kind) => counts[kind]),
-    sha256: { ...byKind((kind) => digests[kind]), all: digest },
+    counts: { ...byKind((kind) => counts[kind]), ...history && { history: history.count } },
+    sha256: {
+      ...byKind((kind) => digests[kind]),
+      all: digest,
+      ...history && { history: history.digest, file },
+    },
   });
 }
 
@@ -115,8 +138,12 @@ export function isTrailer(line: string): boolean {
 }
 
 /** Describes how a trailer differs from the records before it, or returns `null`. */
-export function trailerProblem(line: string, found: SnapshotSummary): string | null {
-  const canonical = encodeTrailer(found);
+export function trailerProblem(
+  line: string,
+  found: SnapshotSummary,
+  file: string,
+): string | null {
+  const canonical = encodeTrailer(found, file);
   if (line === canonical) return null;
   const trailer = parseObject(line);
   if (trailer === null) return "is not a JSON object";
@@ -131,8 +158,18 @@ export function trailerProblem(line: string, found: SnapshotSummary): string | n
   for (const kind of KINDS) {
     if (sha256[kind] !== found.digests[kind]) problems.push(`the SHA-256 of ${kind} differs`);
   }
-  if (sha256.all !== found.digest) problems.push("the overall SHA-256 differs");
-  // The overall digest covers every record, so if it matches, the trailer is damaged.
+  const { history } = found;
+  if (history !== null && counts.history !== history.count) {
+    problems.push(
+      `${show(counts.history)} entries of the history expected and ${history.count} found`,
+    );
+  }
+  if (history !== null && sha256.history !== history.digest) {
+    problems.push("the SHA-256 of the history differs");
+  }
+  const isWhole = history === null ? sha256.all === found.digest : sha256.file === file;
+  if (!isWhole) problems.push("the overall SHA-256 differs");
+  // The overall digest covers every line, so if it matches, the trailer is damaged.
   else problems.push("the overall SHA-256 matches, so the trailer itself is damaged");
   if (problems.length === 1) problems.unshift(`not in canonical form ${where(canonical, line)}`);
   return `does not match the lines before it: ${problems.join(", ")}`;
@@ -152,7 +189,7 @@ export function trailerProblem(line: string, found: SnapshotSummary): string | n
  * ```
  */
 export class SnapshotDigest {
-  readonly #all: Hash = createHash("sha256").update(HEADER_LINE + "\n");
+  readonly #all: Hash = createHash("sha256").update(HEADER_LINES[0] + "\n");
   readonly #kinds: Record<Kind, Hash> = byKind(() => createHash("sha256"));
   readonly #counts: Counts = noCounts();
   #kind: Kind = "rooms";
@@ -179,10 +216,11 @@ export class SnapshotDigest {
   summary(): SnapshotSummary {
     this.#flush();
     return {
-      version: SNAPSHOT_VERSION,
+      version: 1,
       counts: { ...this.#counts },
       digests: byKind((kind) => this.#kinds[kind].copy().digest("hex")),
       digest: this.#all.copy().digest("hex"),
+      history: null,
     };
   }
 
@@ -214,7 +252,8 @@ function byKind<T>(of: (kind: Kind) => T): Record<Kind, T> {
   return Object.fromEntries(KINDS.map((kind) => [kind, of(kind)])) as Record<Kind, T>;
 }
 
-function where(canonical: string, line: string): string {
+/** Names the first character of a line that is not as it must be. */
+export function where(canonical: string, line: string): string {
   let i = 0;
   while (i < line.length && line[i] === canonical[i]) i++;
   return `from character ${i + 1}`;

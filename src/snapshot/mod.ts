@@ -11,8 +11,9 @@ export {
   SNAPSHOT_FORMAT,
   SNAPSHOT_VERSION,
   SnapshotDigest,
+  type SnapshotHistory,
   type SnapshotSummary,
 } from "./format.ts";
 export type { SnapshotSource } from "./lines.ts";
-export { importSnapshot, readSnapshot, verifySnapshot } from "./read.ts";
+export { type ImportOptions, importSnapshot, readSnapshot, verifySnapshot } from "./read.ts";
 export { type ExportOptions, exportSnapshot } from "./write.ts";

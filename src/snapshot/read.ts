@@ -4,7 +4,11 @@
  * @module
  */
 
+import { createHash } from "node:crypto";
+import type { RestoredHistory } from "../core/backend.ts";
 import { isStoreError, StoreError } from "../core/errors.ts";
+import type { HistoryEntry } from "../core/history/entry.ts";
+import type { ChainEnd } from "../core/history/source.ts";
 import { NEWER } from "../core/hints.ts";
 import { checkedRecords } from "../core/checks/integrity.ts";
 import { KINDS, type StoreRecord } from "../core/model.ts";
@@ -12,7 +16,7 @@ import { compareRecords, keyText } from "../core/order.ts";
 import type { RestoreOptions, Store } from "../core/store.ts";
 import {
   decodeRecord,
-  HEADER_LINE,
+  HEADER_LINES,
   isTrailer,
   parseObject,
   SNAPSHOT_FORMAT,
@@ -21,6 +25,7 @@ import {
   type SnapshotSummary,
   trailerProblem,
 } from "./format.ts";
+import { decodeEntry, decodeStart, HistoryDigest, isStart } from "./history.ts";
 import { damaged, LineReader, type SnapshotSource, TAKE_ANOTHER } from "./lines.ts";
 
 /**
@@ -36,31 +41,67 @@ import { damaged, LineReader, type SnapshotSource, TAKE_ANOTHER } from "./lines.
 export function readSnapshot(
   source: SnapshotSource,
 ): AsyncGenerator<StoreRecord, SnapshotSummary> {
-  return read(source, () => {});
+  return recordsOf(read(source));
 }
 
-async function* read(
-  source: SnapshotSource,
-  onSummary: (summary: SnapshotSummary) => void,
+async function* recordsOf(
+  items: AsyncGenerator<Item, SnapshotSummary>,
 ): AsyncGenerator<StoreRecord, SnapshotSummary> {
+  try {
+    for (;;) {
+      const next = await items.next();
+      if (next.done) return next.value;
+      if ("record" in next.value) yield next.value;
+    }
+  } finally {
+    await items.return(undefined as never);
+  }
+}
+
+/** What a snapshot holds: records, then the start of the history, and its entries. */
+type Item = StoreRecord | { start: ChainEnd } | { entry: HistoryEntry };
+
+async function* read(source: SnapshotSource): AsyncGenerator<Item, SnapshotSummary> {
   const lines = new LineReader();
   const digest = new SnapshotDigest();
+  let version = 1;
   let previous: StoreRecord | null = null;
+  let entries: HistoryDigest | null = null;
   let summary: SnapshotSummary | null = null;
+  const file = createHash("sha256");
   for await (const group of lines.groups(source)) {
     for (const line of group) {
       if (summary !== null) throw damaged(lines.number, "follows the trailer");
       if (lines.unfinished) {
         throw damaged(lines.number, "is truncated: the snapshot ends without its trailer");
       }
-      if (lines.number === 1) {
-        checkHeader(line);
-      } else if (isTrailer(line)) {
-        summary = digest.summary();
-        const problem = trailerProblem(line, summary);
+      if (isTrailer(line) && lines.number > 1) {
+        const history = entries?.summary() ?? null;
+        summary = { ...digest.summary(), version, history };
+        const problem = version > 1 && history === null
+          ? "follows the records; the history is missing"
+          : trailerProblem(line, summary, file.digest("hex"));
         if (problem !== null) throw damaged(lines.number, `(the trailer) ${problem}`);
+        continue;
+      }
+      // A snapshot of version 1 has no digest of the file.
+      if (version > 1) file.update(line + "\n");
+      if (lines.number === 1) {
+        version = versionOf(line);
+        if (version > 1) file.update(line + "\n");
+      } else if (version > 1 && entries === null && isStart(line)) {
+        const start = decode(decodeStart, line, lines.number);
+        entries = new HistoryDigest(start);
+        yield { start };
+      } else if (entries !== null) {
+        const entry = decode(decodeEntry, line, lines.number);
+        if (entries.isOutOfOrder(entry)) {
+          throw damaged(lines.number, `(revision ${entry.revision}) is out of order`);
+        }
+        entries.add(entry, line);
+        yield { entry };
       } else {
-        const record = decode(line, lines.number);
+        const record = decode(decodeRecord, line, lines.number);
         if (previous !== null && compareRecords(previous, record) >= 0) {
           const text = `(${quoted(record)}) is out of order: it follows ${quoted(previous)}`;
           throw damaged(lines.number, text);
@@ -81,7 +122,6 @@ async function* read(
       hint: TAKE_ANOTHER,
     });
   }
-  onSummary(summary);
   return summary;
 }
 
@@ -99,25 +139,32 @@ export async function verifySnapshot(source: SnapshotSource): Promise<SnapshotSu
   });
 }
 
+/** Options of {@link importSnapshot}. */
+export interface ImportOptions extends Omit<RestoreOptions, "history"> {
+  /** Imports the history too, if the snapshot has one and the store has none yet. Default `true`. */
+  history?: boolean;
+}
+
 /**
  * Imports a snapshot into a store, with its epochs, statuses and times. Imports all of it or nothing,
  * even if only the last line is damaged.
  *
  * @param store The store
  * @param source The snapshot
- * @param options As for {@link Store.restore}
+ * @param options As for {@link Store.restore}, and whether the history is imported too
  * @throws {StoreError} `corrupt`; `unsupported`; `invalid`; `refused`: the store is not empty and
  * `replace` is not set; `aborted`; `unavailable`
  */
 export async function importSnapshot(
   store: Pick<Store, "restore">,
   source: SnapshotSource,
-  options: RestoreOptions = {},
+  options: ImportOptions = {},
 ): Promise<SnapshotSummary> {
+  const { history: wanted = true, ...restoring } = options;
   const restored = { counts: {} as Partial<SnapshotSummary["counts"]> };
-  const summary = await pass(source, async (records) => {
-    restored.counts = await store.restore(records, options);
-  });
+  const summary = await pass(source, async (records, history) => {
+    restored.counts = await store.restore(records, { ...restoring, ...wanted && { history } });
+  }, { withHistory: wanted });
   for (const kind of KINDS) {
     if (restored.counts[kind] !== summary.counts[kind]) {
       throw new StoreError(
@@ -129,24 +176,59 @@ export async function importSnapshot(
   return summary;
 }
 
-/** Passes all records of a snapshot to `use`, and returns the summary. */
+/**
+ * Passes all records of a snapshot to `use`, and returns the summary. If `use` does not call `history`
+ * after the records, the rest is read before the records end.
+ */
 async function pass(
   source: SnapshotSource,
-  use: (records: AsyncIterable<StoreRecord>) => Promise<void>,
+  use: (
+    records: AsyncIterable<StoreRecord>,
+    history: () => Promise<RestoredHistory | null>,
+  ) => Promise<void>,
+  { withHistory = false } = {},
 ): Promise<SnapshotSummary> {
   let summary: SnapshotSummary | undefined;
-  const reader = read(source, (found) => summary = found);
-  // Has no `return`, because the reader is still needed below if `use` stops early.
+  const items = read(source);
   let started = false;
-  function next(): Promise<IteratorResult<StoreRecord, undefined>> {
+  let held: Item | null = null;
+  /** Returns the next item; null at the end. */
+  const next = async (): Promise<Item | null> => {
     started = true;
-    return reader.next() as Promise<IteratorResult<StoreRecord, undefined>>;
-  }
-  const toTheEnd = async () => {
-    while (!(await next()).done);
+    const found = await items.next();
+    if (!found.done) return found.value;
+    summary ??= found.value;
+    return null;
   };
+  const toTheEnd = async () => {
+    while (await next() !== null);
+  };
+  // Has no `return`, because the reader is still needed below if `use` stops early.
+  const records = {
+    async next(): Promise<IteratorResult<StoreRecord, undefined>> {
+      const item = await next();
+      if (item !== null && "record" in item) return { done: false, value: item };
+      held = item;
+      if (!withHistory) await toTheEnd();
+      return { done: true, value: undefined };
+    },
+  };
+  const entries = {
+    async next(): Promise<IteratorResult<HistoryEntry, undefined>> {
+      const item = await next();
+      return item !== null && "entry" in item
+        ? { done: false, value: item.entry }
+        : { done: true, value: undefined };
+    },
+  };
+  const history = (): Promise<RestoredHistory | null> =>
+    Promise.resolve(
+      held !== null && "start" in held
+        ? { start: held.start, entries: { [Symbol.asyncIterator]: () => entries } }
+        : null,
+    );
   try {
-    await use({ [Symbol.asyncIterator]: () => ({ next }) });
+    await use({ [Symbol.asyncIterator]: () => records }, history);
     await toTheEnd();
     return summary!;
   } catch (error) {
@@ -154,7 +236,7 @@ async function pass(
     if (isStoreError(error, "invalid")) await toTheEnd();
     throw error;
   } finally {
-    await reader.return(undefined as never);
+    await items.return(undefined as never);
     // A generator that never started releases nothing, so a file would stay open.
     if (!started && typeof source === "object" && Symbol.asyncIterator in source) {
       await source[Symbol.asyncIterator]().return?.();
@@ -162,29 +244,33 @@ async function pass(
   }
 }
 
-function checkHeader(line: string): void {
-  if (line === HEADER_LINE) return;
+/** Returns the version that the header names. */
+function versionOf(line: string): number {
+  const known = HEADER_LINES.indexOf(line);
+  if (known >= 0) return known + 1;
   const header = parseObject(line);
   if (header?.format !== SNAPSHOT_FORMAT) throw damaged(1, "is not its header");
   const { version } = header;
-  if (Number.isSafeInteger(version) && version !== SNAPSHOT_VERSION) {
+  if (Number.isSafeInteger(version) && ![1, SNAPSHOT_VERSION].includes(version as number)) {
     throw new StoreError(
       "unsupported",
-      `Snapshot has version ${version}, this program supports version ${SNAPSHOT_VERSION}`,
+      `Snapshot has version ${version}, this program supports versions 1 and ${SNAPSHOT_VERSION}`,
       { hint: NEWER },
     );
   }
   throw damaged(1, "is not its header in canonical form");
 }
 
-function decode(line: string, number: number): StoreRecord {
+function decode<T>(read: (line: string) => T, line: string, number: number): T {
   try {
-    return decodeRecord(line);
+    return read(line);
   } catch (error) {
     if (!isStoreError(error)) throw error;
     const problem = error.code === "corrupt"
       ? error.message.replace(/^Line /, "")
-      : `has an invalid record: ${error.message}`;
+      : `has an invalid ${
+        read as unknown === decodeRecord ? "record" : "entry of the history"
+      }: ${error.message}`;
     throw damaged(number, problem, error);
   }
 }

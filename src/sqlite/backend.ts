@@ -55,7 +55,7 @@ import { toStoreError } from "./file/errors.ts";
 import { type FileOptions, openDatabase } from "./file/file.ts";
 import { checkUse, fileIdentity } from "./health.ts";
 import { clearRemains } from "./remains.ts";
-import { restoreRecords } from "./restore.ts";
+import { type Past, restoreRecords } from "./restore.ts";
 import { asArrays, columnsOf, insertSql, type Row, type Table, TABLES } from "./rows.ts";
 import { FileSearch } from "./search/mod.ts";
 import { type Ending, type Place, streamRecords } from "./stream.ts";
@@ -138,7 +138,7 @@ const SQL = {
 export class SqliteBackend implements Backend {
   readonly name = "sqlite";
   readonly created: boolean;
-  readonly generation: number;
+  generation: number;
   readonly search: FileSearch;
   readonly #path: string;
   readonly #options: FileOptions;
@@ -502,9 +502,12 @@ export class SqliteBackend implements Backend {
     });
   }
 
-  records(signal?: AbortSignal): AsyncIterable<StoreRecord> {
+  records(...[signal, onRevision]: Parameters<Backend["records"]>): AsyncIterable<StoreRecord> {
     this.#guard?.requireHere(`Reading the records of ${this.#path}`);
-    return streamRecords(this.#place(), signal);
+    const onBegin = (db: DatabaseSync) => {
+      if (this.#table !== null) onRevision?.(new HistoryTable(db).end().revision);
+    };
+    return streamRecords(this.#place(), signal, onBegin);
   }
 
   async restore(
@@ -512,11 +515,14 @@ export class SqliteBackend implements Backend {
     options: RestoreOptions,
     author: Author,
   ): Promise<Counts> {
-    const stored = (db: DatabaseSync, counts: Counts) => {
-      const table = this.#table === null ? null : new HistoryTable(db);
-      table?.append(did.restored(counts), author);
+    const stored = (db: DatabaseSync, counts: Counts, { start, entries }: Past) => {
+      if (this.#table === null) return;
+      const table = new HistoryTable(db);
+      if (start !== null && table.end().revision === null) table.restore(start, entries());
+      table.append(did.restored(counts), author);
     };
     const counts = await restoreRecords(this.#place(), records, { ...options, stored });
+    this.generation = readRole(this.#db).generation;
     this.#committed();
     this.#listeners.emit({});
     return counts;

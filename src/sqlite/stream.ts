@@ -43,10 +43,13 @@ export function throwIfAborted(signal: AbortSignal | undefined, attempt: string)
  * Streams all records in canonical order, as of the time when the first one is read. A file is read on
  * a separate connection in one transaction, which does not block writers; a database in memory is
  * copied first.
+ *
+ * @param onBegin Called with the connection, which sees what the records are read from
  */
 export async function* streamRecords(
   place: Place,
   signal: AbortSignal | undefined,
+  onBegin: (db: DatabaseSync) => void = () => {},
 ): AsyncGenerator<StoreRecord> {
   const attempt = `Reading the records of ${place.path}`;
   throwIfAborted(signal, attempt);
@@ -60,12 +63,14 @@ export async function* streamRecords(
   try {
     let records: Iterable<StoreRecord>;
     if (place.own !== null) {
+      onBegin(place.own);
       const all = allRecords(place.own);
       // A database in memory may be written while it is read; an exclusively locked file is not.
       records = place.path === MEMORY ? [...all] : all;
     } else {
       db = connect(place.path, { busyTimeout: place.busyTimeout, readOnly: true });
       run(db, "BEGIN");
+      onBegin(db);
       records = allRecords(db);
     }
     let count = 0;

@@ -99,7 +99,7 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
     return this.#ask((it) => it.hasAdmin());
   }
 
-  async *records(signal?: AbortSignal): AsyncGenerator<StoreRecord> {
+  async *records(...args: Parameters<Backend["records"]>): AsyncGenerator<StoreRecord> {
     const begun = Promise.withResolvers<Backend>();
     const ended = Promise.withResolvers<void>();
     this.read((backend) => {
@@ -107,7 +107,7 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
       return ended.promise;
     }).catch(begun.reject);
     try {
-      yield* (await begun.promise).records(signal);
+      yield* (await begun.promise).records(...args);
     } finally {
       ended.resolve();
     }
@@ -238,11 +238,16 @@ function searchOf({ search }: Backend): Search {
   });
 }
 
-const switches = new WeakMap<Store, SwitchingBackend>();
+const switches = new WeakMap<object, SwitchingBackend>();
 
 /** Records what {@link switchOf} returns for a store. */
 export function noteSwitch(store: Store, backend: SwitchingBackend): void {
   switches.set(store, backend);
+}
+
+/** Returns the switch of a store's backend; `null` if the store was not made by `createStore`. */
+export function findSwitch(store: object): SwitchingBackend | null {
+  return switches.get(store) ?? null;
 }
 
 /**

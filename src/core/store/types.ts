@@ -157,8 +157,15 @@ export interface Store extends RecordMethods, HistoryMethods, AsyncDisposable {
    */
   pruneInvites(before: string): Promise<number>;
 
-  /** Streams every record as of one point in time, in canonical order. */
-  records(options?: { signal?: AbortSignal }): AsyncIterable<StoreRecord>;
+  /**
+   * Streams every record as of one point in time, in canonical order. `onRevision` is called before the
+   * first one, if the store keeps a history: the records include all changes up to that revision, and none
+   * after it.
+   */
+  records(options?: {
+    signal?: AbortSignal;
+    onRevision?: (revision: string | null) => void;
+  }): AsyncIterable<StoreRecord>;
   /**
    * Stores records unchanged, including epochs, statuses and times. They must be consistent with each
    * other and come in canonical order.

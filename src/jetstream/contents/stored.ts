@@ -58,6 +58,8 @@ export class BucketRecords implements StoredRecords, Disposable {
   readonly #spool = new Spool();
   /** Rooms with a large change in progress: hidden completely (0), or above an epoch. */
   readonly #pending = new Map<string, number>();
+  /** The sequence of the last message that was read. */
+  last = 0;
 
   private constructor() {}
 
@@ -65,7 +67,13 @@ export class BucketRecords implements StoredRecords, Disposable {
   static async read(bucket: Bucket, signal?: AbortSignal): Promise<BucketRecords> {
     const it = new BucketRecords();
     try {
-      await scan(bucket, { signal, onEntry: ({ key, data }) => it.#take(key, data) });
+      await scan(bucket, {
+        signal,
+        onEntry: ({ key, revision, data }) => {
+          it.last = Math.max(it.last, revision);
+          it.#take(key, data);
+        },
+      });
       return it;
     } catch (error) {
       it[Symbol.dispose]();

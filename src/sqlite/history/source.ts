@@ -4,7 +4,6 @@
  * @module
  */
 
-import { Buffer } from "node:buffer";
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import { type Author, did, type HistoryEntry } from "../../core/history/entry.ts";
 import { formatRevision, type Revision } from "../../core/history/revision.ts";
@@ -106,8 +105,7 @@ export class FileHistory implements HistorySource {
         generation,
         number,
       ) as [StoredEntry];
-      this.#db.prepare("INSERT OR REPLACE INTO history_cut VALUES (1, ?, ?, ?)")
-        .run(generation, number, Buffer.from(head!, "hex"));
+      this.#table.cut({ revision: upTo, head: head! });
       const count = Number(
         this.#db.prepare("DELETE FROM history WHERE (generation, number) <= (?, ?)")
           .run(generation, number).changes,

@@ -14,8 +14,8 @@ import type {
   HistoryEntry,
   SmallValues,
 } from "../../core/history/entry.ts";
-import { formatRevision, type Revision } from "../../core/history/revision.ts";
-import type { StoredEntry } from "../../core/history/source.ts";
+import { formatRevision, parseRevision, type Revision } from "../../core/history/revision.ts";
+import type { ChainEnd, StoredEntry } from "../../core/history/source.ts";
 import { asArrays, type Row } from "../rows.ts";
 
 /** Columns of an entry, and its head. */
@@ -35,6 +35,8 @@ const SQL = {
       ORDER BY generation DESC, number DESC LIMIT 1) h`,
   after: `SELECT ${COLUMNS} FROM history WHERE (generation, number) > (?, ?)
     ORDER BY generation, number LIMIT ?`,
+  cut_at: "INSERT OR REPLACE INTO history_cut VALUES (1, ?, ?, ?)",
+  raise: "UPDATE file_role SET generation = max(generation, ?)",
   insert: "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 } as const;
 
@@ -65,6 +67,21 @@ export class HistoryTable {
     const revision = formatRevision({ generation: Number(generation), number });
     this.#add({ revision, at, by, ...draft }, end.head);
     author.wrote(revision);
+  }
+
+  /** Adds all entries of a history to an empty table; the file's later revisions come after them. */
+  restore(start: ChainEnd, entries: Iterable<HistoryEntry>): void {
+    this.cut(start);
+    for (const entry of entries) this.add(entry);
+    const { revision } = this.end();
+    if (revision !== null) this.#prepare(SQL.raise).run(revision.generation);
+  }
+
+  /** Notes where the oldest row continues. */
+  cut({ revision, head }: ChainEnd): void {
+    if (revision === null) return;
+    const { generation, number } = parseRevision("revision", revision);
+    this.#prepare(SQL.cut_at).run(generation, number, Buffer.from(head, "hex"));
   }
 
   /** Adds an entry whose revision is known behind all others; returns the head after it. */
