@@ -49,6 +49,11 @@ export function countsText(counts: Counts): string {
   return `${rooms} rooms, ${members} members, ${room_keys} keys, ${users} users, ${invites} invites`;
 }
 
+/** Formats the number of entries of a history, to follow those of the records. */
+export function historyText(count: number | null): string {
+  return count === null ? "" : `, ${count} entries of the history`;
+}
+
 /** Formats the digests, one per line. */
 export function digestLines(digests: Record<string, string>): string[] {
   return Object.entries(digests).map(([kind, it]) => `sha256 ${kind.padEnd(9)} ${it}`);

@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { Store } from "../../../mod.ts";
 import { exportSnapshot } from "../../../src/snapshot/mod.ts";
 import {
   command,
@@ -17,13 +16,21 @@ import {
 import { UsageError } from "../../terminal/failure.ts";
 import { writeWhole } from "../../terminal/files.ts";
 import { withOpenStore } from "../../store/open.ts";
-import { countsText, digestLines, print, printJson, say } from "../../terminal/output.ts";
+import {
+  countsText,
+  digestLines,
+  historyText,
+  print,
+  printJson,
+  say,
+  totalOf,
+} from "../../terminal/output.ts";
 import { Progress } from "../../terminal/progress.ts";
 import type { Counts } from "../../../src/core/model.ts";
 
 /** The last line of a snapshot; see docs/snapshot-format.md. */
 interface Trailer {
-  counts: Counts;
+  counts: Counts & { history?: number };
   sha256: Record<string, string>;
 }
 
@@ -33,13 +40,15 @@ export function exportCommand(context: Context): CommandUnknownOpts {
     command(
       context,
       "export",
-      "Export all records at one point in time to a file, readable by its owner only, or to stdout",
+      "Export all records at one point in time, and the history, to a file, readable by its owner " +
+        "only, or to stdout",
       [
         "membershipd snapshot export backup.ndjson",
         "membershipd snapshot export - --nats-url nats://127.0.0.1:4222 | gzip >backup.ndjson.gz",
       ],
     )
       .argument("<file>", "file to write; - is stdout")
+      .option("--no-history", "export only the records: programs before the history can read it")
       .option("--force", "replace an existing file"),
   ))).action(async (file, flags) => {
     if (file === "-" && flags.json) {
@@ -50,32 +59,29 @@ export function exportCommand(context: Context): CommandUnknownOpts {
       const last = new LastLine();
       {
         using progress = new Progress(io, flags);
-        const chunks = last.watch(exportSnapshot(counted(store, progress), { signal: io.signal }));
+        const show = (done: number) => progress.show({ phase: "export", done, total: null });
+        const stream = exportSnapshot(store, {
+          history: flags.history,
+          signal: io.signal,
+          onProgress: show,
+        });
+        const chunks = last.watch(stream);
         if (file === "-") { for await (const chunk of chunks) await io.stdout.write(chunk); }
         else await writeWhole(file, chunks, { force: flags.force === true, signal: io.signal });
+        const done = totalOf((JSON.parse(last.text()) as Trailer).counts);
+        progress.show({ phase: "done", done, total: done });
       }
-      const { counts, sha256 } = JSON.parse(last.text()) as Trailer;
+      const { counts: { history = null, ...counts }, sha256 } = JSON.parse(last.text()) as Trailer;
       if (flags.json) {
-        return await printJson(context, { file, bytes: last.bytes, counts, digests: sha256 });
+        const { bytes } = last;
+        return await printJson(context, { file, bytes, counts, history, digests: sha256 });
       }
-      const summary = `exported ${countsText(counts)} -> ${file === "-" ? "stdout" : file}`;
+      const summary = `exported ${countsText(counts)}${historyText(history)} -> ` +
+        (file === "-" ? "stdout" : file);
       if (file === "-") await say(context, [summary, ...digestLines(sha256)].join("\n"));
       else await print(context, summary, ...digestLines(sha256));
     });
   });
-}
-
-function counted(store: Store, progress: Progress): Pick<Store, "records"> {
-  return {
-    async *records(options) {
-      let done = 0;
-      for await (const record of store.records(options)) {
-        yield record;
-        if (++done % 1000 === 0) progress.show({ phase: "export", done, total: null });
-      }
-      progress.show({ phase: "done", done, total: done });
-    },
-  };
 }
 
 /** Passes chunks through and keeps the last line. */

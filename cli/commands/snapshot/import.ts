@@ -31,7 +31,7 @@ export function importCommand(context: Context): CommandUnknownOpts {
       context,
       "import",
       "Import a snapshot into an empty store, including epochs, statuses and times. Creates the " +
-        "store if it does not exist. Checks the snapshot before it writes anything. With --replace, " +
+        "store if it does not exist, with the history, unless the store has one. Checks the snapshot before it writes anything. With --replace, " +
         "stop the server first",
       [
         "membershipd snapshot import backup.ndjson --db ./restored.db",
@@ -39,6 +39,7 @@ export function importCommand(context: Context): CommandUnknownOpts {
       ],
     )
       .argument("<file>", "the snapshot; - is stdin")
+      .option("--no-history", "import only the records")
       .option("--replace", "replace the store's contents, after saving them to a file"),
   ))).action(async (given, flags) => {
     checkStoreFlags(await chosenStore(context, flags));
@@ -58,6 +59,7 @@ export function importCommand(context: Context): CommandUnknownOpts {
       onProgress(0);
       const { digests, digest } = await importSnapshot(store, bytesOf(io, file.path), {
         replace,
+        history: flags.history,
         signal: io.signal,
         onProgress,
       });

@@ -16,7 +16,14 @@ import {
   withProgress,
 } from "../../command.ts";
 import { bytesOf, sizeOf } from "../../terminal/files.ts";
-import { countsText, digestLines, print, printJson, totalOf } from "../../terminal/output.ts";
+import {
+  countsText,
+  digestLines,
+  historyText,
+  print,
+  printJson,
+  totalOf,
+} from "../../terminal/output.ts";
 import { Progress } from "../../terminal/progress.ts";
 
 /** Creates the command. */
@@ -27,10 +34,14 @@ export function verifySnapshotCommand(context: Context): CommandUnknownOpts {
       "gunzip <backup.ndjson.gz | membershipd snapshot verify -",
     ]).argument("<file>", "the snapshot; - is stdin"),
   )).action(async (file, flags) => {
-    const { version, counts, digests, digest } = await check(context, flags, file);
-    const all = { ...digests, all: digest };
-    if (flags.json) return await printJson(context, { file, version, counts, digests: all });
-    await print(context, `valid: ${countsText(counts)}`, ...digestLines(all));
+    const { version, counts, digests, digest, history } = await check(context, flags, file);
+    const all = { ...digests, all: digest, ...history && { history: history.digest } };
+    const entries = history?.count ?? null;
+    if (flags.json) {
+      return await printJson(context, { file, version, counts, history: entries, digests: all });
+    }
+    const summary = `valid: ${countsText(counts)}${historyText(entries)}`;
+    await print(context, summary, ...digestLines(all));
   });
 }
 

@@ -72,9 +72,20 @@ export class HistoryTable {
   /** Adds all entries of a history to an empty table; the file's later revisions come after them. */
   restore(start: ChainEnd, entries: Iterable<HistoryEntry>): void {
     this.cut(start);
-    for (const entry of entries) this.add(entry);
+    this.addAll(entries);
     const { revision } = this.end();
     if (revision !== null) this.#prepare(SQL.raise).run(revision.generation);
+  }
+
+  /** Adds entries behind all others; returns how many. */
+  addAll(entries: Iterable<HistoryEntry>): number {
+    let { head } = this.end();
+    let added = 0;
+    for (const entry of entries) {
+      head = this.#add(entry, head);
+      added++;
+    }
+    return added;
   }
 
   /** Notes where the oldest row continues. */
