@@ -79,7 +79,7 @@ export function childArgs(db: string, nats: Place["nats"], options: object = {})
 
 /** A store's snapshot as text. */
 export async function snapshot(store: Store): Promise<string> {
-  return await new Response(exportSnapshot(store)).text();
+  return await new Response(exportSnapshot(store, { history: false })).text();
 }
 
 /** Snapshot of a SQLite file. */

@@ -40,6 +40,7 @@ const KINDS_OF = [
   ["rooms", "members", "room_keys", "users", "invites"],
   ["rooms", "members", "room_keys", "users", "invites"],
   ["rooms", "members", "room_keys", "users", "invites"],
+  ["rooms", "members", "room_keys", "users", "invites"],
 ];
 
 /** The lines of the records that all fixtures hold. */
@@ -49,7 +50,8 @@ async function wanted(kinds: readonly string[]): Promise<string[]> {
 }
 
 async function linesOf(store: Store): Promise<string[]> {
-  return (await new Response(exportSnapshot(store)).text()).split("\n").slice(1, -2);
+  const stream = exportSnapshot(store, { history: false });
+  return (await new Response(stream).text()).split("\n").slice(1, -2);
 }
 
 /** Puts a file of a schema version into `dir`. */

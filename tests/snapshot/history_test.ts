@@ -179,3 +179,19 @@ Deno.test("a damaged history is found, whatever the damage, and nothing is writt
     assert.deepEqual(await Array.fromAsync(store.records()), [], what);
   }
 });
+
+Deno.test("the snapshot that the first program with a history wrote reads as it was", async () => {
+  const fixture = await Deno.readTextFile(
+    new URL("../fixtures/snapshot-v2.ndjson", import.meta.url),
+  );
+  const { version, history } = await verifySnapshot(fixture);
+  assert.deepEqual([version, history?.count], [2, 2]);
+  await using store = openSqlite(":memory:");
+  await importSnapshot(store, fixture);
+  const { items } = await store.history();
+  assert.deepEqual(items.map((it) => `${it.revision} ${it.by} ${it.action}`), [
+    "0.1 cli:ada@n1 store.restored",
+    "0.2 cli:ada@n1 user.restored",
+    "0.3 library store.restored",
+  ]);
+});

@@ -21,15 +21,16 @@ import { openBucket, openJetStream } from "../../src/jetstream/mod.ts";
 import { LAYOUT_VERSION } from "../../src/jetstream/log/stream.ts";
 import { loadServiceKeys } from "../../src/nats/connection/service_keys.ts";
 import { SNAPSHOT_VERSION } from "../../src/snapshot/format.ts";
-import { importSnapshot } from "../../src/snapshot/mod.ts";
+import { exportSnapshot, importSnapshot } from "../../src/snapshot/mod.ts";
 import { openSqlite } from "../../src/sqlite/mod.ts";
 import { SCHEMA_VERSION } from "../../src/sqlite/file/schema.ts";
 import { testServer } from "../helpers/nats.ts";
 
 const FORMATS = fileURLToPath(new URL("../fixtures/formats/", import.meta.url));
-const SNAPSHOT = fileURLToPath(
-  new URL(`../fixtures/snapshot-v${SNAPSHOT_VERSION}.ndjson`, import.meta.url),
-);
+const snapshotOf = (version: number) =>
+  fileURLToPath(new URL(`../fixtures/snapshot-v${version}.ndjson`, import.meta.url));
+/** What all fixtures hold. */
+const SNAPSHOT = snapshotOf(1);
 
 /** Of the identity that is under one. */
 const FIXTURE_PASSPHRASE = "correct horse battery staple";
@@ -56,6 +57,16 @@ async function once(name: string, make: (directory: string) => Promise<void>): P
 
 async function* snapshot(): AsyncGenerator<Uint8Array> {
   yield await readFile(SNAPSHOT);
+}
+
+if (!existsSync(snapshotOf(SNAPSHOT_VERSION))) {
+  let now = Date.parse("2026-11-20T08:00:00.000Z");
+  await using store = openSqlite(":memory:", { clock: () => new Date(now += 1000) });
+  await importSnapshot(store.as("cli:ada@n1"), snapshot());
+  const { items: [user] } = await store.listUsers();
+  await store.as(user!.signPub).revokeUser(user!.signPub, { force: true });
+  await store.as("cli:ada@n1").restoreUser(user!.signPub);
+  await writeFile(snapshotOf(SNAPSHOT_VERSION), exportSnapshot(store));
 }
 
 await once(`schema-v${SCHEMA_VERSION}`, async (work) => {
