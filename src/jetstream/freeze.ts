@@ -1,21 +1,17 @@
 /**
  * Stops all writers of a bucket at the server, and lets them go on: the stream then takes only the keys
- * of `meta`, so no client can write a record, whatever its version and whatever it believes.
+ * of `meta`, so no client can write a record or a history entry, whatever its version and whatever it
+ * believes.
  *
  * @module
  */
 
-import type { JetStreamManager, StreamInfo } from "@nats-io/jetstream";
+import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Bucket } from "./log/bucket.ts";
 import { writeFence } from "./log/fence.ts";
 import { type ReadMarker, writeMarker } from "./log/marker.ts";
 import { CHANGE_TIMEOUT, manage } from "./log/wire.ts";
-
-/** Whether the writers of a bucket are stopped. */
-export function isFrozen(bucket: Bucket, { config: { subjects } }: StreamInfo): boolean {
-  return !subjects?.includes(bucket.subject(">"));
-}
 
 /** Sets the subjects of a stream. */
 export async function setSubjects(
@@ -42,7 +38,7 @@ export async function freezeWriters(bucket: Bucket, deadline: number): Promise<n
 
 /** Lets the writers go on. */
 export async function thawWriters(bucket: Bucket, deadline: number): Promise<void> {
-  await setSubjects(bucket.nc, bucket.stream, [bucket.subject(">")], deadline);
+  await setSubjects(bucket.nc, bucket.stream, bucket.subjects, deadline);
 }
 
 /**

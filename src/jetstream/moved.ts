@@ -5,10 +5,10 @@
  */
 
 import { watchStatus } from "../nats/connection/watch.ts";
-import { callOff, isFrozen } from "./freeze.ts";
+import { callOff, thawWriters } from "./freeze.ts";
 import type { Bucket } from "./log/bucket.ts";
 import { readMarker } from "./log/marker.ts";
-import { streamInfo } from "./log/stream.ts";
+import { isFrozen, lacksHistory, streamInfo } from "./log/stream.ts";
 import { CHANGE_TIMEOUT, InFlight, subscribe, wait } from "./log/wire.ts";
 import { MARKER_KEY } from "./records/keys.ts";
 
@@ -52,7 +52,7 @@ export function watchMark(bucket: Bucket): () => void {
 /**
  * Creates what a bucket does when nobody takes its writes: finds out whether its writers are stopped,
  * and whether its control plane has left it. A bucket that was left frozen by a process that is gone
- * is thawed.
+ * is thawed; one that an earlier version thawed takes history entries again.
  *
  * @param abandoned Milliseconds after which it counts as gone
  */
@@ -61,7 +61,9 @@ export function whyNobody(bucket: Bucket, abandoned = ABANDONED): () => Promise<
   return async () => {
     const info = await streamInfo(bucket, Date.now() + LOOK).catch(() => null);
     // Without a leader nobody takes a write either.
-    if (info === null || !isFrozen(bucket, info)) return;
+    if (info === null) return;
+    if (lacksHistory(bucket, info)) return await thawWriters(bucket, Date.now() + CHANGE_TIMEOUT);
+    if (!isFrozen(bucket, info)) return;
     const entry = await bucket.get(MARKER_KEY, Date.now() + LOOK);
     if (entry !== null) bucket.mark.notice(entry);
     if (bucket.mark.moved !== null) throw bucket.mark.moved;

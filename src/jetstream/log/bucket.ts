@@ -18,7 +18,7 @@ import {
 } from "@nats-io/jetstream";
 import { type NatsConnection, nuid } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
-import { FENCE_KEY, historyKey, isHistory } from "../records/keys.ts";
+import { FENCE_KEY, HISTORY_PATTERN, historyKey, isHistory } from "../records/keys.ts";
 import { directGet, endedBy, leaderGet, type LeaderQuery } from "./direct.ts";
 import { Marked } from "./marked.ts";
 import {
@@ -169,6 +169,11 @@ export class Bucket {
   /** The subject of a key or of a pattern; one of history entries begins with `@`. */
   subject(key: string): string {
     return isHistory(key) ? this.#historyPrefix + key.slice(1) : this.#prefix + key;
+  }
+
+  /** The subjects of its stream, while writers are not stopped. */
+  get subjects(): string[] {
+    return [this.subject(">"), this.subject(HISTORY_PATTERN)];
   }
 
   /** The key of a subject. */

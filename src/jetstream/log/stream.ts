@@ -69,6 +69,20 @@ export async function streamInfo(
   }
 }
 
+/** Whether the writers of a bucket are stopped. */
+export function isFrozen(bucket: Bucket, { config: { subjects } }: StreamInfo): boolean {
+  return !subjects?.includes(bucket.subject(">"));
+}
+
+/**
+ * Whether the stream takes records and no history entries: an earlier version made it, or let its
+ * writers go on.
+ */
+export function lacksHistory(bucket: Bucket, info: StreamInfo): boolean {
+  return !isFrozen(bucket, info) &&
+    bucket.subjects.some((it) => !info.config.subjects?.includes(it));
+}
+
 /**
  * Describes what happened to the stream on which the bucket was opened; returns `null` if it still
  * exists.
@@ -119,7 +133,7 @@ function explained(error: unknown, bucket: Bucket, replicas: number): unknown {
 function configOf(bucket: Bucket, replicas: number): Partial<StreamConfig> & { name: string } {
   return {
     name: bucket.stream,
-    subjects: [bucket.subject(">")],
+    subjects: bucket.subjects,
     retention: RetentionPolicy.Limits,
     storage: StorageType.File,
     num_replicas: replicas,
@@ -196,10 +210,11 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
       changed = true;
     }
     const ours = recognise(bucket, info);
+    const subjects = lacksHistory(bucket, info) ? bucket.subjects : info.config.subjects;
     // A new stream already has the number.
     const { num_replicas: found } = info.config;
     const wanted = options.resize ? replicas ?? found : found;
-    if (ours && found === wanted) {
+    if (ours && found === wanted && subjects === info.config.subjects) {
       // An unreachable node does not prevent opening: only a change waits.
       return changed ? await waitCurrent(bucket, info, deadline, signal) : info;
     }
@@ -211,6 +226,7 @@ export async function ensureStream(bucket: Bucket, options: EnsureOptions): Prom
         allow_direct: true,
         allow_msg_ttl: true,
         num_replicas: wanted,
+        subjects,
         metadata: { ...metadata, [LAYOUT_KEY]: String(LAYOUT_VERSION) },
       }));
   }

@@ -57,6 +57,8 @@ export const FENCE_KEY = "meta.fence";
 
 /** Pseudo-key of a transaction's history entry: no key of a bucket may contain `@`. */
 export const historyKey = (txn: string): string => `@${txn}`;
+/** Pattern of the pseudo-keys of all history entries. */
+export const HISTORY_PATTERN = "@*";
 /** Reports whether a key is that of a history entry. */
 export const isHistory = (key: string): boolean => key.startsWith("@");
 

@@ -5,11 +5,11 @@
  */
 
 import { StoreError } from "../../core/errors.ts";
-import { isFrozen, thawWriters } from "../../jetstream/freeze.ts";
+import { thawWriters } from "../../jetstream/freeze.ts";
 import type { Bucket } from "../../jetstream/log/bucket.ts";
 import { leftBucket } from "../../jetstream/log/marked.ts";
 import type { Marker } from "../../jetstream/log/marker.ts";
-import { streamInfo } from "../../jetstream/log/stream.ts";
+import { isFrozen, streamInfo } from "../../jetstream/log/stream.ts";
 import { soon } from "../steps.ts";
 
 /** A file whose control plane moves into a bucket. */

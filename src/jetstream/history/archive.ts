@@ -1,0 +1,139 @@
+/**
+ * The archive of a bucket's history: a stream that takes over each entry of the bucket's stream, where
+ * entries live for some days only, and keeps them all under one subject. Its order is that of the
+ * revisions.
+ *
+ * @module
+ */
+
+import {
+  type JetStreamManager,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+  type StreamInfo,
+} from "@nats-io/jetstream";
+import { StoreError } from "../../core/errors.ts";
+import type { Bucket } from "../log/bucket.ts";
+import { apiCode, CHANGE_TIMEOUT, CODE, manage, orNone, wait } from "../log/wire.ts";
+import { HISTORY_PATTERN } from "../records/keys.ts";
+
+/** Metadata key by which the stream is recognised; its value is the layout's version. */
+const ARCHIVE_KEY = "unibus.membership.archive";
+const ARCHIVE_VERSION = "1";
+
+/** Pause before a cluster is asked again for enough servers, milliseconds. */
+const AGAIN = 500;
+
+/** Where a bucket's archive is. */
+export interface ArchivePlace {
+  /** The stream. */
+  stream: string;
+  /** The subject of all its messages. */
+  subject: string;
+}
+
+/** Returns where the archive of a bucket is. */
+export function archiveOf(bucket: string): ArchivePlace {
+  return { stream: `${bucket}_HISTORY`, subject: `$UNIBUS.${bucket}.archive` };
+}
+
+/** Reads the archive's information; returns `null` if there is none. */
+export function archiveInfo(bucket: Bucket, deadline: number): Promise<StreamInfo | null> {
+  const { stream } = archiveOf(bucket.name);
+  const read = (jsm: JetStreamManager) => jsm.streams.info(stream);
+  return orNone(manage(bucket.nc, `Read stream ${stream}`, read, { deadline }));
+}
+
+function configOf(bucket: Bucket, replicas: number): Partial<StreamConfig> & { name: string } {
+  const { stream, subject } = archiveOf(bucket.name);
+  return {
+    name: stream,
+    // For the entries that a move brings; the others come from the source.
+    subjects: [subject],
+    sources: [{
+      name: bucket.stream,
+      subject_transforms: [{ src: bucket.subject(HISTORY_PATTERN), dest: subject }],
+    }],
+    retention: RetentionPolicy.Limits,
+    storage: StorageType.File,
+    num_replicas: replicas,
+    // Only what a pruning entry names is removed, from the front. So there are no gaps.
+    max_age: 0,
+    deny_delete: true,
+    // Otherwise a source's times to live would apply here too.
+    allow_msg_ttl: false,
+    allow_direct: true,
+    metadata: { [ARCHIVE_KEY]: ARCHIVE_VERSION },
+  };
+}
+
+/** Options of {@link ensureArchive}. */
+export interface EnsureArchiveOptions {
+  /** Number of copies: that of the bucket. */
+  replicas: number;
+  /** Whether to change an existing archive to `replicas`. */
+  resize: boolean;
+  /** When to stop retrying. */
+  deadline: number;
+  /** Aborts the wait. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Creates the archive of a bucket, or verifies that it is one, and gives it as many copies as the bucket
+ * has.
+ *
+ * @throws {StoreError} refused: a stream of that name belongs to another program
+ */
+export async function ensureArchive(
+  bucket: Bucket,
+  { replicas, resize, deadline, signal }: EnsureArchiveOptions,
+): Promise<void> {
+  const { stream } = archiveOf(bucket.name);
+  const configure = (call: (jsm: JetStreamManager) => Promise<StreamInfo>) =>
+    manage(bucket.nc, `Configure stream ${stream}`, call, {
+      deadline,
+      signal,
+      tryTimeout: CHANGE_TIMEOUT,
+    });
+  let info = await archiveInfo(bucket, deadline);
+  while (info === null) {
+    try {
+      info = await configure((jsm) => jsm.streams.add(configOf(bucket, replicas)));
+    } catch (error) {
+      // Another process was faster, with another number of copies; or servers are still starting.
+      const code = apiCode(error);
+      const scarce = code === CODE.noPeers || code === CODE.insufficientResources;
+      if (code !== CODE.streamNameInUse && !(scarce && Date.now() + AGAIN < deadline)) throw error;
+      if (scarce) await wait(AGAIN, signal);
+      info = await archiveInfo(bucket, deadline);
+    }
+  }
+  const { config } = info;
+  if (config.metadata?.[ARCHIVE_KEY] !== ARCHIVE_VERSION) {
+    throw new StoreError(
+      "refused",
+      `Stream ${stream}, the place for the history of bucket ${bucket.name}, was not created by ` +
+        "unibus membership; use another bucket name",
+      { field: "bucket" },
+    );
+  }
+  if (resize && config.num_replicas !== replicas) {
+    await configure((jsm) => jsm.streams.update(stream, { num_replicas: replicas }));
+  }
+}
+
+/** Removes the archive's messages before a sequence. */
+export async function purgeArchive(
+  bucket: Bucket,
+  sequence: number,
+  deadline: number,
+): Promise<void> {
+  const { stream } = archiveOf(bucket.name);
+  const purge = (jsm: JetStreamManager) => jsm.streams.purge(stream, { seq: sequence });
+  await manage(bucket.nc, `Prune stream ${stream}`, purge, {
+    deadline,
+    tryTimeout: CHANGE_TIMEOUT,
+  });
+}
