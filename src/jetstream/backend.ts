@@ -19,6 +19,10 @@ import type {
   UserStatus,
 } from "../core/model.ts";
 import { noCounts } from "../core/order.ts";
+import { StoreError } from "../core/errors.ts";
+import { type Author, did } from "../core/history/entry.ts";
+import { formatRevision, type Revision } from "../core/history/revision.ts";
+import type { HistorySource } from "../core/history/source.ts";
 import type { Search } from "../core/store/search.ts";
 import { notEmpty } from "../core/rules.ts";
 import { Unreadable, unreadable } from "../core/checks/problems.ts";
@@ -31,6 +35,7 @@ import { Context } from "./transactions/context.ts";
 import { scan } from "./log/feed.ts";
 import { Fence } from "./log/fence.ts";
 import { checkHealth } from "./health.ts";
+import { BucketHistory } from "./history/source.ts";
 import { isIndex } from "./records/keys.ts";
 import { claimBucket, guardOf, type Marker, readMarker, writeMarker } from "./log/marker.ts";
 import { countMembers, pruneInvites, pruneSealedKeys } from "./transactions/prune.ts";
@@ -41,13 +46,14 @@ import { Spool } from "./contents/spool.ts";
 import { streamInfo } from "./log/stream.ts";
 import { BucketRecords } from "./contents/stored.ts";
 import { InviteTransactions, UserTransactions } from "./transactions/users.ts";
-import { aborted } from "./log/wire.ts";
+import { aborted, wait } from "./log/wire.ts";
 
 /** The backend of one bucket. */
 export class JetStreamBackend implements Backend {
   readonly name = "jetstream";
   readonly created: boolean;
   readonly search?: Search;
+  readonly history?: HistorySource;
   readonly #bucket: Bucket;
   readonly #options: CacheOptions;
   readonly #cache: Cache;
@@ -58,16 +64,22 @@ export class JetStreamBackend implements Backend {
   readonly #invites: InviteTransactions;
   readonly #lists: Lists;
   readonly #end: () => Promise<void>;
+  readonly #endFollowing: () => void = () => {};
 
   /**
    * @param bucket The bucket, with an existing stream
    * @param options Options of the cache
-   * @param beside Its search, if any, and what is called last, for example to close the connection
+   * @param beside Its search, if any, whether it keeps a history, and what is called last, for example to
+   * close the connection
    */
   constructor(
     bucket: Bucket,
     options: CacheOptions,
-    { search, end }: { search?: Search; end: () => Promise<void> },
+    { search, keepsHistory, end }: {
+      search?: Search;
+      keepsHistory: boolean;
+      end: () => Promise<void>;
+    },
   ) {
     this.#bucket = bucket;
     this.created = bucket.isNew;
@@ -76,7 +88,12 @@ export class JetStreamBackend implements Backend {
     this.#end = end;
     const fence = new Fence(bucket, options.opTimeout);
     this.#cache = new Cache(bucket, fence, options);
-    this.#context = new Context(bucket, fence, this.#cache, options.opTimeout);
+    const { opTimeout } = options;
+    this.#context = new Context(bucket, fence, this.#cache, { opTimeout, keepsHistory });
+    if (keepsHistory) {
+      const history = this.history = new BucketHistory(this.#context);
+      this.#endFollowing = () => history.close();
+    }
     this.#rooms = new RoomTransactions(this.#context);
     this.#reads = new RoomReads(this.#context);
     this.#users = new UserTransactions(this.#context);
@@ -105,8 +122,8 @@ export class JetStreamBackend implements Backend {
     this.#context.noteWritten(sequence);
   }
 
-  createRoom(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
-    return this.#rooms.create(room, members, keys);
+  createRoom(room: Room, members: Member[], keys: SealedKey[], author: Author): Promise<void> {
+    return this.#rooms.create(room, members, keys, author);
   }
 
   getRoom(id: string): Promise<Room | null> {
@@ -125,12 +142,12 @@ export class JetStreamBackend implements Backend {
     return this.#lists.roomsOf(endpoint, range, accepted);
   }
 
-  deleteRoom(id: string): Promise<void> {
-    return this.#rooms.delete(id);
+  deleteRoom(id: string, author: Author): Promise<void> {
+    return this.#rooms.delete(id, author);
   }
 
-  addMember(member: Member, key: SealedKey | null): Promise<void> {
-    return this.#rooms.add(member, key);
+  addMember(member: Member, key: SealedKey | null, author: Author): Promise<void> {
+    return this.#rooms.add(member, key, author);
   }
 
   getMember(roomId: string, endpoint: string): Promise<Member | null> {
@@ -145,24 +162,24 @@ export class JetStreamBackend implements Backend {
     return countMembers(this.#context, roomId);
   }
 
-  joinRoom(roomId: string, endpoint: string): Promise<Member> {
-    return this.#rooms.join(roomId, endpoint);
+  joinRoom(roomId: string, endpoint: string, author: Author): Promise<Member> {
+    return this.#rooms.join(roomId, endpoint, author);
   }
 
-  changeRoomOwner(roomId: string, endpoint: string): Promise<Room> {
-    return this.#rooms.changeOwner(roomId, endpoint);
+  changeRoomOwner(roomId: string, endpoint: string, author: Author): Promise<Room> {
+    return this.#rooms.changeOwner(roomId, endpoint, author);
   }
 
-  removeMember(roomId: string, endpoint: string): Promise<void> {
-    return this.#rooms.remove(roomId, endpoint);
+  removeMember(roomId: string, endpoint: string, author: Author): Promise<void> {
+    return this.#rooms.remove(roomId, endpoint, author);
   }
 
-  rekeyRoom(roomId: string, epoch: number, keys: SealedKey[]): Promise<Room> {
-    return this.#rooms.rekey(roomId, epoch, keys);
+  rekeyRoom(roomId: string, epoch: number, keys: SealedKey[], author: Author): Promise<Room> {
+    return this.#rooms.rekey(roomId, epoch, keys, author);
   }
 
-  putSealedKey(key: SealedKey): Promise<void> {
-    return this.#rooms.putKey(key);
+  putSealedKey(key: SealedKey, author: Author): Promise<void> {
+    return this.#rooms.putKey(key, author);
   }
 
   getSealedKey(
@@ -181,12 +198,12 @@ export class JetStreamBackend implements Backend {
     return this.#lists.sealedKeys(roomId, epoch, range);
   }
 
-  pruneSealedKeys(roomId: string, keep: number): Promise<number> {
-    return pruneSealedKeys(this.#context, roomId, keep);
+  pruneSealedKeys(roomId: string, keep: number, author: Author): Promise<number> {
+    return pruneSealedKeys(this.#context, roomId, keep, author);
   }
 
-  addUser(user: User): Promise<void> {
-    return this.#users.add(user);
+  addUser(user: User, author: Author): Promise<void> {
+    return this.#users.add(user, author);
   }
 
   getUser(signPub: string): Promise<User | null> {
@@ -197,16 +214,44 @@ export class JetStreamBackend implements Backend {
     return this.#lists.users(range);
   }
 
-  setUserStatus(signPub: string, status: UserStatus, at: string, force: boolean): Promise<User> {
-    return this.#users.setStatus(signPub, status, at, force);
+  setUserStatus(
+    signPub: string,
+    status: UserStatus,
+    at: string,
+    force: boolean,
+    author: Author,
+  ): Promise<User> {
+    return this.#users.setStatus(signPub, status, at, force, author);
   }
 
-  setUserRole(signPub: string, role: UserRole, force: boolean): Promise<User> {
-    return this.#users.setRole(signPub, role, force);
+  setUserRole(signPub: string, role: UserRole, force: boolean, author: Author): Promise<User> {
+    return this.#users.setRole(signPub, role, force, author);
   }
 
-  deleteUser(signPub: string, force: boolean): Promise<void> {
-    return this.#users.delete(signPub, force);
+  deleteUser(signPub: string, force: boolean, author: Author): Promise<void> {
+    return this.#users.delete(signPub, force, author);
+  }
+
+  async reach(revision: Revision, signal?: AbortSignal): Promise<void> {
+    const deadline = this.#context.deadline();
+    const { generation, number } = revision;
+    for (let pause = 1;; pause = Math.min(2 * pause, 100)) {
+      if (generation < this.generation) return;
+      if (generation === this.generation) {
+        if (number <= this.#context.floor) return;
+        // Only what the stream is known to have is waited for by later reads.
+        const has = this.#cache.status().upTo >= number ||
+          ((await streamInfo(this.#bucket, deadline, signal))?.state.last_seq ?? 0) >= number;
+        if (has) return this.#context.noteWritten(number);
+      }
+      if (Date.now() + pause >= deadline) {
+        throw new StoreError(
+          "unavailable",
+          `Revision ${formatRevision(revision)} is not in bucket ${this.#bucket.name} yet`,
+        );
+      }
+      await wait(pause, signal);
+    }
   }
 
   isAuthorized(signPub: string): boolean | Promise<boolean> {
@@ -217,8 +262,8 @@ export class JetStreamBackend implements Backend {
     return this.#cache.hasAdmin();
   }
 
-  createInvite(invite: Invite): Promise<void> {
-    return this.#invites.create(invite);
+  createInvite(invite: Invite, author: Author): Promise<void> {
+    return this.#invites.create(invite, author);
   }
 
   getInvite(id: string): Promise<Invite | null> {
@@ -229,16 +274,16 @@ export class JetStreamBackend implements Backend {
     return this.#lists.invites(range);
   }
 
-  consumeInvite(id: string, user: User): Promise<User> {
-    return this.#invites.consume(id, user);
+  consumeInvite(id: string, user: User, author: Author): Promise<User> {
+    return this.#invites.consume(id, user, author);
   }
 
-  cancelInvite(id: string, at: string): Promise<Invite> {
-    return this.#invites.cancel(id, at);
+  cancelInvite(id: string, at: string, author: Author): Promise<Invite> {
+    return this.#invites.cancel(id, at, author);
   }
 
-  pruneInvites(before: string): Promise<number> {
-    return pruneInvites(this.#context, before);
+  pruneInvites(before: string, author: Author): Promise<number> {
+    return pruneInvites(this.#context, before, author);
   }
 
   async *records(
@@ -259,6 +304,7 @@ export class JetStreamBackend implements Backend {
   async restore(
     records: AsyncIterable<StoreRecord>,
     { replace = false, signal, onProgress }: RestoreOptions,
+    author: Author,
   ): Promise<Counts> {
     // Everything is read and checked before the bucket is changed.
     using spool = new Spool();
@@ -295,6 +341,7 @@ export class JetStreamBackend implements Backend {
       guard,
       ...(onProgress === undefined ? {} : { onProgress }),
     });
+    const entry = this.#context.entryOf({ author, draft: did.restored(counts) });
     revision = await writeMarker(
       this.#bucket,
       {
@@ -305,8 +352,11 @@ export class JetStreamBackend implements Backend {
       },
       revision,
       this.#context.deadline(),
+      entry,
     );
-    this.#context.noteWritten(revision);
+    const last = entry === undefined ? revision : revision + 1;
+    this.#context.noteWritten(last);
+    author.wrote(formatRevision({ generation: this.generation, number: last }));
     onProgress?.(Object.values(counts).reduce((a, b) => a + b));
     return counts;
   }
@@ -329,6 +379,7 @@ export class JetStreamBackend implements Backend {
   }
 
   async close(): Promise<void> {
+    this.#endFollowing();
     this.#cache.close();
     await this.#end();
   }

@@ -15,6 +15,7 @@ import type { Search } from "../core/store/search.ts";
 import { integer } from "../core/validate.ts";
 import { JetStreamBackend } from "./backend.ts";
 import { Bucket } from "./log/bucket.ts";
+import { ensureArchive } from "./history/archive.ts";
 import { fsyncState } from "./log/fsync.ts";
 import { readMarker, refuseInProgress } from "./log/marker.ts";
 import { checkServer, type EnsureOptions, ensureStream } from "./log/stream.ts";
@@ -65,6 +66,8 @@ export interface JetStreamOptions extends Omit<NatsOptions, "servers">, StoreOpt
    * users of a healthy cluster.
    */
   maxStaleness?: number;
+  /** Keeps a history: an entry for each change, which `store.history` returns. Default `true`. */
+  history?: boolean;
   /** Maximum number of memberships in memory; above it, the leader is queried. Default 200,000. */
   maxCachedMembers?: number;
   /** Open a bucket even if a move or an import into it is in progress, to repair or resume it. */
@@ -169,8 +172,9 @@ export async function openBeside(
 ): Promise<Backend> {
   const opTimeout = integer("opTimeout", options.opTimeout ?? 5000, 1, 600_000);
   const maxStaleness = integer("maxStaleness", options.maxStaleness ?? 5000, 500, 600_000);
+  const { history = true } = options;
   const maxMembers = integer("maxCachedMembers", options.maxCachedMembers ?? 200_000, 0, 1e9);
-  const { bucket, end: disconnect } = await openBucket(options);
+  const { bucket, info, end: disconnect } = await openBucket(options);
   const unwatch = watchMark(bucket);
   const end = async () => {
     unwatch();
@@ -183,6 +187,11 @@ export async function openBeside(
     bucket.onNobody = whyNobody(bucket);
     bucket.generation = read.marker?.generation ?? 0;
     bucket.mark.begin(read.marker ?? {}, read.revision);
+    if (history) {
+      const replicas = info.config.num_replicas;
+      const { resize = true, signal } = options;
+      await ensureArchive(bucket, { replicas, resize, deadline: Date.now() + opTimeout, signal });
+    }
     if (options.onWarning !== undefined) await warn(options.onWarning, options.monitorUrl);
     beside = await attach(bucket);
   } catch (error) {
@@ -194,6 +203,7 @@ export async function openBeside(
     { opTimeout, maxStaleness, maxMembers },
     {
       ...beside,
+      keepsHistory: history,
       end: async () => {
         await beside.end();
         await end();

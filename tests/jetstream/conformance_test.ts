@@ -31,12 +31,15 @@ Deno.test.afterAll(async () => {
 runConformance({
   name: "jetstream",
   test: Deno.test,
-  capabilities: { history: false },
   factory: () => {
     const bucket = `conformance-${++buckets}`;
     return Promise.resolve({
       open: (options) => openJetStream({ servers: server.url, bucket, ...options }),
-      dispose: async () => void await manager.streams.delete(`KV_${bucket}`),
+      dispose: async () => {
+        for (const stream of [`KV_${bucket}`, `${bucket}_HISTORY`]) {
+          await manager.streams.delete(stream);
+        }
+      },
     });
   },
 });

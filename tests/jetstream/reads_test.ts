@@ -102,6 +102,7 @@ test("a refusal, and a change that finds nothing to do, is confirmed by a fence"
   const stranger = { endpoint: nobody, kexPub };
   const { bucket, end } = await openBucket(nats);
   const backend = reader(bucket);
+  const author = { by: "library", at: new Date().toISOString(), wrote() {} };
   const calls: Record<string, [outcome: StoreErrorCode | 0, () => Promise<unknown>]> = {
     getRoom: ["not_found", () => store.getRoom("none")],
     createRoom: [
@@ -133,7 +134,7 @@ test("a refusal, and a change that finds nothing to do, is confirmed by a fence"
     "revokeUser: last": ["last_admin", () => store.revokeUser(ada)],
     setUserRole: ["last_admin", () => store.setUserRole(ada, "user")],
     deleteUser: ["last_admin", () => store.deleteUser(ada)],
-    createInvite: ["conflict", () => backend.createInvite(spent.invite)],
+    createInvite: ["conflict", () => backend.createInvite(spent.invite, author)],
     getInvite: ["not_found", () => store.getInvite("ab".repeat(32))],
     consumeInvite: ["invite_canceled", () => store.consumeInvite(spent.token, person("eve"))],
     "consumeInvite: none": ["not_found", () => store.consumeInvite("ab".repeat(32), person("eve"))],

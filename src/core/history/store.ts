@@ -9,7 +9,7 @@ import * as check from "../validate.ts";
 import { ACTIONS, type Author } from "./entry.ts";
 import type { HistoryMethods, HistoryPruning, HistoryQuery } from "./methods.ts";
 import { parseRevision, type Revision } from "./revision.ts";
-import { sourceOf } from "./source.ts";
+import { type HistorySource, sourceOf } from "./source.ts";
 
 /** What the methods need of a store. */
 interface Use {
@@ -59,7 +59,7 @@ export function historyMethods({ open, author }: Use) {
       const given = check.options("options", options, ["after", "signal"]);
       const signal = given.signal as AbortSignal | undefined ?? new AbortController().signal;
       const source = sourceOf(open());
-      const after = given.after === undefined ? (await source.head()).revision : given.after;
+      const after = given.after === undefined ? await newestOf(source) : given.after;
       for await (const entries of source.follow(revisionOf("after", after), signal)) {
         yield* entries;
       }
@@ -83,6 +83,14 @@ export function historyMethods({ open, author }: Use) {
 
 function revisionOf(field: string, value: unknown): Revision | null {
   return value === undefined || value === null ? null : parseRevision(field, value);
+}
+
+/** Returns the revision of the newest entry. The head of the chain can cost a read of all of them. */
+async function newestOf(source: HistorySource): Promise<string | null> {
+  const any = { user: null, room: null, invite: null, by: null, action: null, since: null };
+  const range = { ...any, after: null, before: null, newest: true, limit: 1 };
+  const [newest] = await source.page(range);
+  return newest?.revision ?? (await source.start()).revision;
 }
 
 function optional<T, R>(value: T | undefined, read: (value: T) => R): R | null {

@@ -11,7 +11,7 @@ import { isActiveAdmin } from "../../core/rules.ts";
 import type { Entry } from "../log/bucket.ts";
 import type { Part } from "../log/feed.ts";
 import { Gaps } from "../log/gaps.ts";
-import { FENCE_KEY, parseKey } from "../records/keys.ts";
+import { MARKER_KEY, parseKey } from "../records/keys.ts";
 import { decodeMember, decodeRoom, decodeUser, isVisible } from "../records/values.ts";
 
 /** Maximum number of probes kept while the feed catches up. */
@@ -195,8 +195,8 @@ export class View {
       case "rooms":
         return this.#setRoom(parsed.id, gone ? null : entry);
       case "meta":
-        // A move or an import started or ended; a fence changes nothing.
-        return entry.key === FENCE_KEY ? null : {};
+        // A move or an import started or ended; nothing else there changes access.
+        return entry.key === MARKER_KEY ? {} : null;
       default:
         return null;
     }

@@ -50,6 +50,8 @@ const TRY_TIMEOUT = 1500;
 const LARGE_TRY_TIMEOUT = 5000;
 /** The longest pause before a replica that is behind is asked again, milliseconds. */
 const SETTLING = 16;
+/** How long an entry of the history stays in the bucket's stream, from where the archive takes it. */
+const ENTRY_TTL_SECONDS = 7 * 24 * 3600;
 /** Header with the id of a transaction, on its first message. */
 const TXN = "Unibus-Txn";
 const TXN_LINE = new RegExp(`^${TXN}: (\\S+)`, "m");
@@ -86,6 +88,8 @@ export interface CommitOptions {
   signal?: AbortSignal | undefined;
   /** Whether a guarded single message may be sent again: while the guard holds, no other client writes its key. */
   alone?: boolean;
+  /** The history entry of the transaction, written as its last message. */
+  entry?: string | undefined;
   /** Called after a try with an unknown outcome, before the next; what it throws ends the tries. */
   onOpen?: () => Promise<void>;
 }
@@ -200,10 +204,10 @@ export class Bucket {
 
   #read(what: string, query: LeaderQuery, deadline: number): Promise<Entry | null> {
     return retry(what, deadline, async () => {
-      this.#refuseLost();
+      this.refuseLost();
       const timeout = Math.min(left(deadline), TRY_TIMEOUT);
       const found = await leaderGet(this.nc, this.stream, query, timeout, what);
-      this.#refuseLost();
+      this.refuseLost();
       if (found === null) return null;
       const { subject, seq, data = "", hdrs = "" } = found;
       const txn = TXN_LINE.exec(Buffer.from(hdrs, "base64").toString("latin1"));
@@ -243,10 +247,10 @@ export class Bucket {
   getLast(patterns: string[], minimum: number, deadline: number): Promise<Map<string, Entry>> {
     const subjects = patterns.map((it) => this.subject(it));
     return retry(`Read ${patterns[0]}`, deadline, async () => {
-      this.#refuseLost();
+      this.refuseLost();
       const found = new Map<string, Entry>();
       let upTo = await this.#collect(subjects, Math.min(left(deadline), TRY_TIMEOUT), found);
-      this.#refuseLost();
+      this.refuseLost();
       // A replica has a moment later what was just acknowledged.
       for (let pause = 1; upTo !== null && upTo < minimum && pause <= SETTLING; pause *= 2) {
         await wait(Math.min(pause, left(deadline)));
@@ -286,33 +290,36 @@ export class Bucket {
 
   /**
    * Writes all or nothing: one message by itself, several as an atomic batch. Tries again when the
-   * outcome of a try is unknown, and recognises an earlier try by the transaction's id.
+   * outcome of a try is unknown, and recognises an earlier try by the transaction's id: with an entry
+   * for the history, by its key, which can be written once.
    *
-   * @returns The sequence of the last message
+   * @returns The sequence of the last message, which is the entry if there is one
    * @throws {WrongRevision} When an expectation does not hold
    */
   async commit(
     writes: Write[],
     deadline: number,
-    { signal, alone = false, onOpen }: CommitOptions = {},
+    { signal, alone = false, entry, onOpen }: CommitOptions = {},
   ): Promise<number> {
     const first = writes[0]!;
     const txn = nuid.next();
     const what = `Write ${first.key}`;
+    const hasEntry = entry !== undefined;
+    const all = hasEntry ? [...writes, { key: historyKey(txn), value: entry, expect: 0 }] : writes;
     let open = false;
     return await retry(what, deadline, async () => {
       const timeout = Math.min(
         left(deadline),
-        writes.length > 100 ? LARGE_TRY_TIMEOUT : TRY_TIMEOUT,
+        all.length > 100 ? LARGE_TRY_TIMEOUT : TRY_TIMEOUT,
       );
       try {
-        return writes.length === 1
+        return all.length === 1
           ? await this.#publish(first, txn, timeout, what)
-          : await this.#publishBatch(writes, txn, timeout, what);
+          : await this.#publishBatch(all, txn, timeout, what);
       } catch (error) {
         if (error instanceof Transient && !(error instanceof InFlight)) {
           // Not sent again: a late first try could undo what others write in the meantime.
-          if (writes.length === 1 && first.guard !== undefined && !alone) {
+          if (all.length === 1 && first.guard !== undefined && !alone) {
             throw new Ambiguous("", { cause: error });
           }
           open = true;
@@ -320,6 +327,11 @@ export class Bucket {
         }
         if (error instanceof WrongRevision) error.txn = txn;
         if (!(error instanceof WrongRevision) || !open) throw error;
+        if (hasEntry) {
+          const stored = await this.#settle(txn, deadline);
+          if (stored === null) throw error;
+          return stored;
+        }
         // Not only from the leader: one that was replaced would not know of the successful try.
         const now = await this.#getNow(first.key, deadline);
         if (now?.txn === txn) return now.revision + writes.length - 1;
@@ -334,6 +346,24 @@ export class Bucket {
     }, signal);
   }
 
+  /**
+   * Returns the sequence of a transaction's entry; `null` if it was not stored, and now cannot be: an
+   * empty entry stands in its place.
+   */
+  async #settle(txn: string, deadline: number): Promise<number | null> {
+    const key = historyKey(txn);
+    const timeout = Math.min(left(deadline), TRY_TIMEOUT);
+    try {
+      await this.#publish({ key, value: "", expect: 0 }, txn, timeout, `Write ${key}`);
+      return null;
+    } catch (error) {
+      if (!(error instanceof WrongRevision)) throw error;
+    }
+    const now = await this.#getNow(key, deadline);
+    if (now === null) throw new Transient("the outcome is not known yet");
+    return now.data.length === 0 ? null : now.revision;
+  }
+
   /** Writes one message without an expectation, in one try; rejects with `Transient` when the outcome is unknown. */
   put(key: string, value: string, deadline: number): Promise<number> {
     const timeout = Math.min(left(deadline), TRY_TIMEOUT);
@@ -341,7 +371,7 @@ export class Bucket {
   }
 
   async #publish(write: Write, txn: string, timeout: number, what: string): Promise<number> {
-    this.#refuseLost();
+    this.refuseLost();
     const received = this.witness?.received ?? 0;
     const { seq } = await this.#send(write, `${TXN}: ${txn}\r\n`, timeout, what);
     this.witness?.acknowledged(seq, received);
@@ -372,7 +402,7 @@ export class Bucket {
     timeout: number,
     what: string,
   ): Promise<number> {
-    this.#refuseLost();
+    this.refuseLost();
     const deadline = Date.now() + timeout;
     await this.#enter();
     try {
@@ -411,7 +441,8 @@ export class Bucket {
     }
   }
 
-  #refuseLost(): void {
+  /** Throws if the stream is known not to be what it was, or to be left, or that is being found out. */
+  refuseLost(): void {
     if (this.loss !== null) throw new StoreError("unavailable", this.loss);
     if (this.alarm !== null) throw this.alarm;
     if (this.mark.moved !== null) throw this.mark.moved;
@@ -434,6 +465,7 @@ export class Bucket {
     if (write.value === null) {
       lines += `KV-Operation: DEL\r\n${PubHeaders.MessageTTL}: ${MARKER_TTL_SECONDS}s\r\n`;
     }
+    if (isHistory(write.key)) lines += `${PubHeaders.MessageTTL}: ${ENTRY_TTL_SECONDS}s\r\n`;
     return lines;
   }
 

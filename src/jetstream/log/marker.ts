@@ -87,6 +87,7 @@ export function takenOver(cause: WrongRevision): StoreError {
 /**
  * Writes the marker, or removes it with `null`; returns its revision.
  *
+ * @param entry An entry for the history, written with it
  * @throws {StoreError} conflict: another process has written it meanwhile
  */
 export async function writeMarker(
@@ -94,9 +95,10 @@ export async function writeMarker(
   marker: Marker | null,
   expect: number,
   deadline: number,
+  entry?: string,
 ): Promise<number> {
   try {
-    return await setMarker(bucket, marker, { expect }, deadline);
+    return await setMarker(bucket, marker, { expect }, deadline, entry);
   } catch (error) {
     if (!(error instanceof WrongRevision)) throw error;
     throw takenOver(error);
@@ -155,16 +157,18 @@ async function again(cause: WrongRevision, deadline: number): Promise<void> {
   await wait(AGAIN);
 }
 
-function setMarker(
+async function setMarker(
   bucket: Bucket,
   marker: Marker | null,
   condition: { expect: number; lastSequence?: number },
   deadline: number,
+  entry?: string,
 ): Promise<number> {
   if (marker?.journey !== undefined) bucket.mark.own(marker.journey);
   const value = marker && JSON.stringify({ v: VALUE_VERSION, ...marker });
   const write = { key: MARKER_KEY, value, ...condition };
-  return bucket.commit([write], deadline, { onOpen: whenStuck(bucket) });
+  const last = await bucket.commit([write], deadline, { entry, onOpen: whenStuck(bucket) });
+  return entry === undefined ? last : last - 1;
 }
 
 /**

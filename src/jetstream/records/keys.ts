@@ -62,15 +62,28 @@ export const HISTORY_PATTERN = "@*";
 /** Reports whether a key is that of a history entry. */
 export const isHistory = (key: string): boolean => key.startsWith("@");
 
+/** Key of the end of what was pruned from the history. */
+export const CUT_KEY = "meta.history";
+const HEADS = "meta.head-";
+/** Pattern of the keys of `meta`. */
+export const META_PATTERN = "meta.*";
+/** Key of the last head of the history that a node signed. */
+export const headKey = (node: string): string => HEADS + encodeToken(node);
+/** Reports whether a key is that of a signed head. */
+export const isHead = (key: string): boolean => key.startsWith(HEADS);
+/** Returns the node of a signed head's key. */
+export const nodeOfHead = (key: string): string => decodeToken(key.slice(HEADS.length));
+
 /** Key of the marker that the index of admins is complete. */
 export const ADMINS_KEY = "meta.admins";
 
 /**
  * Reports whether a key contains no record and can be written without a change of records: the
- * fence, and the index of admins, which is built when it is first needed.
+ * fence, the index of admins, which is built when it is first needed, and signed heads of the history.
  */
 export function isAside(key: string): boolean {
-  return key === FENCE_KEY || key === ADMINS_KEY || key.startsWith("admins.");
+  return key === FENCE_KEY || key === ADMINS_KEY || key.startsWith("admins.") ||
+    isHead(key);
 }
 
 /** Reports whether a key belongs to an index, which is derived from records under other keys. */

@@ -278,7 +278,9 @@ async function content(
     if (unfinished.size > 0) {
       const fence = new Fence(bucket, opTimeout);
       const cache = new Cache(bucket, fence, { maxStaleness: 5000, opTimeout, maxMembers: 0 });
-      const transactions = new RoomTransactions(new Context(bucket, fence, cache, opTimeout));
+      const transactions = new RoomTransactions(
+        new Context(bucket, fence, cache, { opTimeout, keepsHistory: false }),
+      );
       for (const id of unfinished) await transactions.cleanUp(id);
     }
     const writer = new BulkWriter(bucket, { signal });

@@ -12,7 +12,7 @@
 
 import type { Room } from "../../core/model.ts";
 import { alive, BATCH_LIMIT, type Entry, revisionOf, TooMany, type Write } from "../log/bucket.ts";
-import type { Budget, Context } from "./context.ts";
+import type { Budget, Change, Context } from "./context.ts";
 import { scan } from "../log/feed.ts";
 import type { Reads } from "../log/fence.ts";
 import { encodeToken, indexKey, parseKey, roomKey } from "../records/keys.ts";
@@ -91,6 +91,7 @@ export class Claims {
    * @param at The room's current revision
    * @param claim The room's value during the change
    * @param value The room's value afterwards; `null` deletes
+   * @param change The change that the last batch makes visible, if any
    * @returns The room's new revision
    * @throws {WrongRevision} Another process has written the room
    */
@@ -101,16 +102,18 @@ export class Claims {
     value: string | null,
     writes: Write[],
     budget: Budget,
+    change?: Change,
   ): Promise<number> {
     let expect = at;
     for (let from = 0;;) {
-      const piece = writes.slice(from, from + BATCH_LIMIT - 1);
+      // Beside the room's message and the history entry.
+      const piece = writes.slice(from, from + BATCH_LIMIT - 2);
       from += piece.length;
       const isLast = from === writes.length;
-      const first = { key: roomKey(id), value: isLast ? value : claim, expect };
-      const last = await this.#context.commit([first, ...piece], budget.deadline);
+      const batch = [{ key: roomKey(id), value: isLast ? value : claim, expect }, ...piece];
+      const made = isLast ? change : undefined;
+      expect = await this.#context.commit(batch, budget.deadline, made);
       budget.renew();
-      expect = last - piece.length;
       if (isLast) return expect;
     }
   }
@@ -119,9 +122,14 @@ export class Claims {
    * Deletes a room and everything that belongs to it, including the remains of an unfinished
    * change.
    *
+   * @param change The deletion, if readers see the room until then
    * @returns The revision of the room's delete marker; `null` if another process is cleaning up
    */
-  async purge({ stored, revision }: Read, budget: Budget): Promise<number | null> {
+  async purge(
+    { stored, revision }: Read,
+    budget: Budget,
+    change?: Change,
+  ): Promise<number | null> {
     const { room } = stored!;
     const token = encodeToken(room.id);
     const claim = encodeRoom(room, { op: "delete" } satisfies Pending);
@@ -129,6 +137,7 @@ export class Claims {
     const at = await this.#context.commit(
       [{ key: roomKey(room.id), value: claim, expect: revision }],
       budget.deadline,
+      change,
     );
     budget.renew();
     const writes: Write[] = [];

@@ -5,13 +5,24 @@
  */
 
 import { StoreError } from "../../core/errors.ts";
+import type { Author, Draft } from "../../core/history/entry.ts";
+import { formatRevision } from "../../core/history/revision.ts";
 import type { Bucket, Entry, Write } from "../log/bucket.ts";
 import type { Cache } from "../cache/cache.ts";
+import { encodeEntry } from "../history/entries.ts";
 import { type Fence, isDecision, Reads } from "../log/fence.ts";
 import { wait, WrongRevision } from "../log/wire.ts";
 
 /** Number of attempts of an operation before it fails with `conflict`. */
 const TRIES = 64;
+
+/** A change, for the history. */
+export interface Change {
+  /** Who makes it. */
+  readonly author: Author;
+  /** What is told of it. */
+  readonly draft: Draft;
+}
 
 /** The time limit of an operation, which a large one extends with each completed step. */
 export interface Budget {
@@ -40,11 +51,21 @@ export class Context {
   readonly cache: Cache;
   /** Time limit of an operation in milliseconds. */
   readonly opTimeout: number;
+  /** Whether changes have an entry in the history. */
+  readonly keepsHistory: boolean;
+  /** The sequence of the last history entry that this store has written. */
+  newestEntry = 0;
 
-  constructor(bucket: Bucket, fence: Fence, cache: Cache, opTimeout: number) {
+  constructor(
+    bucket: Bucket,
+    fence: Fence,
+    cache: Cache,
+    { opTimeout, keepsHistory }: { opTimeout: number; keepsHistory: boolean },
+  ) {
     this.bucket = bucket;
     this.cache = cache;
     this.opTimeout = opTimeout;
+    this.keepsHistory = keepsHistory;
     this.#fence = fence;
   }
 
@@ -66,11 +87,25 @@ export class Context {
     this.cache.wrote(sequence);
   }
 
-  /** Commits, and makes the cache wait for the write before it answers. */
-  async commit(writes: Write[], deadline: number): Promise<number> {
-    const last = await this.bucket.commit(writes, deadline);
+  /**
+   * Commits, with an entry in the history if this makes a change, and makes the cache wait for the write
+   * before it answers.
+   *
+   * @returns The revision of the first message
+   */
+  async commit(writes: Write[], deadline: number, change?: Change): Promise<number> {
+    const { generation } = this.bucket;
+    const entry = change && this.entryOf(change);
+    const last = await this.bucket.commit(writes, deadline, { entry });
     this.noteWritten(last);
-    return last;
+    if (entry !== undefined) this.newestEntry = Math.max(this.newestEntry, last);
+    change?.author.wrote(formatRevision({ generation, number: last }));
+    return last - writes.length + (entry === undefined ? 1 : 0);
+  }
+
+  /** Returns the entry of a change; `undefined` if no history is kept. */
+  entryOf({ author, draft }: Change): string | undefined {
+    return this.keepsHistory ? encodeEntry(draft, author, this.bucket.generation) : undefined;
   }
 
   /**

@@ -9,10 +9,11 @@
  */
 
 import { PRUNE_LIMIT } from "../../core/backend.ts";
+import { type Author, did } from "../../core/history/entry.ts";
 import { inviteEnd, notFound } from "../../core/rules.ts";
 import { alive, type Entry, revisionOf, TooMany, type Write } from "../log/bucket.ts";
 import { scanLive } from "./claims.ts";
-import type { Context } from "./context.ts";
+import type { Change, Context } from "./context.ts";
 import { scan } from "../log/feed.ts";
 import { encodeToken, parseKey, roomKey } from "../records/keys.ts";
 
@@ -39,6 +40,7 @@ export async function pruneSealedKeys(
   context: Context,
   roomId: string,
   keep: number,
+  author: Author,
 ): Promise<number> {
   const key = roomKey(roomId);
   let removed = 0;
@@ -60,7 +62,9 @@ export async function pruneSealedKeys(
       for (let from = 0; from < keys.length && removed < PRUNE_LIMIT; from += BATCH) {
         const most = Math.min(BATCH, PRUNE_LIMIT - removed);
         const writes = keys.slice(from, from + most).map((it): Write => ({ key: it, value: null }));
-        await commit(context, [{ ...writes[0]!, guard }, ...writes.slice(1)], budget.deadline);
+        const change = { author, draft: did.keysPruned(roomId, writes.length) };
+        const guarded = [{ ...writes[0]!, guard }, ...writes.slice(1)];
+        await commit(context, guarded, budget.deadline, change);
         budget.renew();
         removed += writes.length;
       }
@@ -71,7 +75,11 @@ export async function pruneSealedKeys(
 }
 
 /** Removes invites that ended before a given time; returns their number. */
-export async function pruneInvites(context: Context, before: string): Promise<number> {
+export async function pruneInvites(
+  context: Context,
+  before: string,
+  author: Author,
+): Promise<number> {
   let removed = 0;
   await context.transact("Prune invites", "invites", async (deadline, _, budget) => {
     const over = new Map<string, number>();
@@ -92,7 +100,8 @@ export async function pruneInvites(context: Context, before: string): Promise<nu
     const writes = [...over].map(([key, expect]): Write => ({ key, value: null, expect }));
     for (let from = 0; from < writes.length; from += BATCH) {
       const batch = writes.slice(from, from + BATCH);
-      await commit(context, batch, budget.deadline);
+      const change = { author, draft: did.invitesPruned(batch.length) };
+      await commit(context, batch, budget.deadline, change);
       budget.renew();
       removed += batch.length;
     }
@@ -101,9 +110,14 @@ export async function pruneInvites(context: Context, before: string): Promise<nu
 }
 
 /** Commits deletions, which can be retried because they are idempotent. */
-async function commit(context: Context, writes: Write[], deadline: number): Promise<void> {
+async function commit(
+  context: Context,
+  writes: Write[],
+  deadline: number,
+  change: Change,
+): Promise<void> {
   try {
-    await context.commit(writes, deadline);
+    await context.commit(writes, deadline, change);
   } catch (error) {
     if (!(error instanceof Ambiguous)) throw error;
     throw new WrongRevision("outcome open", { cause: error });

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { type Author, did } from "../../core/history/entry.ts";
 import type { Member, Room, SealedKey } from "../../core/model.ts";
 import {
   memberExists,
@@ -22,7 +23,7 @@ import {
 } from "../../core/rules.ts";
 import { alive, revisionOf, type Write } from "../log/bucket.ts";
 import { Claims, type Read, visible } from "./claims.ts";
-import type { Budget, Context } from "./context.ts";
+import type { Budget, Change, Context } from "./context.ts";
 import type { Reads } from "../log/fence.ts";
 import {
   encodeToken,
@@ -91,7 +92,7 @@ export class RoomTransactions {
     return { key: roomKey(next.id), value: encodeRoom(next, stored!.pending), expect: revision };
   }
 
-  create(room: Room, members: Member[], keys: SealedKey[]): Promise<void> {
+  create(room: Room, members: Member[], keys: SealedKey[], author: Author): Promise<void> {
     const { id } = room;
     const what = `Create room ${id}`;
     return this.#context.transact(what, roomKey(id), async (_, reads, budget) => {
@@ -102,16 +103,18 @@ export class RoomTransactions {
       if (revision === null) throw new WrongRevision(`Another process is cleaning up room ${id}`);
       const claim = encodeRoom(room, { op: "create" });
       const writes = [...members.flatMap((it) => memberWrites(it)), ...keys.map(keyWrite)];
-      await this.#claims.write(id, revision, claim, encodeRoom(room), writes, budget);
+      const change = { author, draft: did.roomCreated(room, members.length) };
+      await this.#claims.write(id, revision, claim, encodeRoom(room), writes, budget, change);
     });
   }
 
-  delete(id: string): Promise<void> {
+  delete(id: string, author: Author): Promise<void> {
     const what = `Delete room ${id}`;
     return this.#context.transact(what, roomKey(id), async (_, reads, budget) => {
       const at = await this.#claims.settled(id, reads, budget, isVisible);
       if (at.stored === null) throw notFound("room", id);
-      await this.#claims.purge(at, budget);
+      const change = { author, draft: did.roomDeleted(id) };
+      await this.#claims.purge(at, budget, isVisible(at.stored) ? change : undefined);
       if (at.stored.pending?.op === "delete") {
         // The room was hidden since the start of an unfinished deletion, which is now complete.
         reads.forget();
@@ -120,7 +123,7 @@ export class RoomTransactions {
     });
   }
 
-  add(member: Member, key: SealedKey | null): Promise<void> {
+  add(member: Member, key: SealedKey | null, author: Author): Promise<void> {
     const { roomId: id, endpoint } = member;
     return this.#context.transact(
       `Add member to room ${id}`,
@@ -133,13 +136,14 @@ export class RoomTransactions {
         if (problem !== null) throw problem;
         const writes = [this.#touch(at), ...memberWrites(member)];
         if (key !== null) writes.push(keyWrite(key));
-        await this.#context.commit(writes, deadline);
+        const change = { author, draft: did.memberAdded(member) };
+        await this.#context.commit(writes, deadline, change);
       },
     );
   }
 
   /** Writes only the member, at its revision: many can join a room at the same time. */
-  join(id: string, endpoint: string): Promise<Member> {
+  join(id: string, endpoint: string, author: Author): Promise<Member> {
     const key = memberKey(id, endpoint);
     return this.#context.transact(`Join room ${id}`, key, async (deadline, reads) => {
       await this.#readVisible(id, deadline, reads);
@@ -149,12 +153,13 @@ export class RoomTransactions {
         return member;
       }
       const joined: Member = { ...member, accepted: true };
-      await this.#context.commit(memberWrites(joined, revision), deadline);
+      const change = { author, draft: did.memberJoined(id, endpoint) };
+      await this.#context.commit(memberWrites(joined, revision), deadline, change);
       return joined;
     });
   }
 
-  changeOwner(id: string, endpoint: string): Promise<Room> {
+  changeOwner(id: string, endpoint: string, author: Author): Promise<Room> {
     return this.#context.transact(
       `Change owner of room ${id}`,
       roomKey(id),
@@ -174,17 +179,21 @@ export class RoomTransactions {
         const problem = ownerChangeProblem(room, owner, member, alive(sealed) !== null);
         if (problem !== null) throw problem;
         const next: Room = { ...room, owner: endpoint };
-        await this.#context.commit([
-          this.#touch(at, next),
-          ...memberWrites({ ...member, role: "owner" }, revision),
-          // Fails if the former owner's access is restored meanwhile.
-          {
-            key: memberKey(id, former),
-            value: null,
-            guard: { key, revision: revisionOf(entry) },
-          },
-          { key: indexKey(former, id), value: null },
-        ], deadline);
+        await this.#context.commit(
+          [
+            this.#touch(at, next),
+            ...memberWrites({ ...member, role: "owner" }, revision),
+            // Fails if the former owner's access is restored meanwhile.
+            {
+              key: memberKey(id, former),
+              value: null,
+              guard: { key, revision: revisionOf(entry) },
+            },
+            { key: indexKey(former, id), value: null },
+          ],
+          deadline,
+          { author, draft: did.ownerChanged(room, endpoint) },
+        );
         return next;
       },
     );
@@ -202,7 +211,7 @@ export class RoomTransactions {
     return { member: decodeMember(key, id, endpoint, entry.data), revision: entry.revision };
   }
 
-  remove(id: string, endpoint: string): Promise<void> {
+  remove(id: string, endpoint: string, author: Author): Promise<void> {
     return this.#context.transact(
       `Remove member of room ${id}`,
       roomKey(id),
@@ -212,16 +221,20 @@ export class RoomTransactions {
         if (problem !== null) throw problem;
         const there = await reads.get(memberKey(id, endpoint), deadline);
         if (alive(there) === null) throw noMember(id, endpoint);
-        await this.#context.commit([
-          this.#touch(at),
-          { key: memberKey(id, endpoint), value: null },
-          { key: indexKey(endpoint, id), value: null },
-        ], deadline);
+        await this.#context.commit(
+          [
+            this.#touch(at),
+            { key: memberKey(id, endpoint), value: null },
+            { key: indexKey(endpoint, id), value: null },
+          ],
+          deadline,
+          { author, draft: did.memberRemoved(id, endpoint) },
+        );
       },
     );
   }
 
-  rekey(id: string, epoch: number, keys: SealedKey[]): Promise<Room> {
+  rekey(id: string, epoch: number, keys: SealedKey[], author: Author): Promise<Room> {
     return this.#context.transact(`Rekey room ${id}`, roomKey(id), async (_, reads, budget) => {
       const at = await this.#claims.settled(id, reads, budget, isUnclaimed);
       const room = visible(at);
@@ -235,7 +248,8 @@ export class RoomTransactions {
       const problem = rekeyProblem(room, members, epoch, keys.map((it) => it.endpoint));
       if (problem !== null) throw problem;
       const next: Room = { ...room, epoch };
-      await this.#rekey(room, next, at, keys.map(keyWrite), budget);
+      const change = { author, draft: did.rekeyed(room, epoch) };
+      await this.#rekey(room, next, at, keys.map(keyWrite), budget, change);
       return next;
     });
   }
@@ -244,7 +258,14 @@ export class RoomTransactions {
    * Writes `next` and its sealed keys, and removes those of an unfinished rekey, which may include
    * former members.
    */
-  async #rekey(room: Room, next: Room, at: Read, writes: Write[], budget: Budget): Promise<void> {
+  async #rekey(
+    room: Room,
+    next: Room,
+    at: Read,
+    writes: Write[],
+    budget: Budget,
+    change?: Change,
+  ): Promise<void> {
     if (at.stored!.pending !== null) {
       const written = new Set(writes.map((it) => it.key));
       const pattern = `room_keys.${encodeToken(room.id)}.${room.epoch + 1}.*`;
@@ -253,11 +274,12 @@ export class RoomTransactions {
       }
     }
     const claim = encodeRoom(room, { op: "rekey" });
-    await this.#claims.write(room.id, at.revision, claim, encodeRoom(next), writes, budget);
+    await this.#claims.write(room.id, at.revision, claim, encodeRoom(next), writes, budget, change);
   }
 
-  putKey(key: SealedKey): Promise<void> {
+  putKey(key: SealedKey, author: Author): Promise<void> {
     const { roomId: id, endpoint, epoch } = key;
+    const change = { author, draft: did.keyStored(id, endpoint, epoch) };
     let touch = false;
     return this.#context.transact(
       `Put sealed key of room ${id}`,
@@ -269,12 +291,12 @@ export class RoomTransactions {
         const problem = sealedKeyProblem(room, epoch);
         if (problem !== null) throw problem;
         if (touch) {
-          await this.#context.commit([this.#touch(at), keyWrite(key)], deadline);
+          await this.#context.commit([this.#touch(at), keyWrite(key)], deadline, change);
           return;
         }
         const guard = { key: roomKey(id), revision: at.revision };
         try {
-          await this.#context.commit([{ ...keyWrite(key), guard }], deadline);
+          await this.#context.commit([{ ...keyWrite(key), guard }], deadline, change);
         } catch (error) {
           if (!(error instanceof Ambiguous)) throw error;
           // From now on the room is written too, which makes the first attempt fail if it is still

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { type Author, did } from "../../core/history/entry.ts";
 import type { Invite, User, UserRole, UserStatus } from "../../core/model.ts";
 import {
   cancelProblem,
@@ -15,7 +16,7 @@ import {
   userExists,
 } from "../../core/rules.ts";
 import { alive, type Entry, revisionOf, type Write } from "../log/bucket.ts";
-import type { Budget, Context } from "./context.ts";
+import type { Budget, Change, Context } from "./context.ts";
 import { anotherAdmin, userWrites } from "./last_admin.ts";
 import type { Reads } from "../log/fence.ts";
 import { inviteKey, userKey } from "../records/keys.ts";
@@ -34,12 +35,13 @@ export class UserTransactions {
     return decode(signPub, await this.#context.readOne(userKey(signPub)));
   }
 
-  add(user: User): Promise<void> {
+  add(user: User, author: Author): Promise<void> {
     const key = userKey(user.signPub);
     let expect = 0;
     return this.#context.transact(`Add user ${user.signPub}`, key, async (deadline, reads) => {
       try {
-        await this.#context.commit(userWrites(null, user, expect), deadline);
+        const change = { author, draft: did.userAdded(user) };
+        await this.#context.commit(userWrites(null, user, expect), deadline, change);
       } catch (error) {
         if (!(error instanceof WrongRevision)) throw error;
         reads.noteLost(error);
@@ -52,22 +54,30 @@ export class UserTransactions {
     });
   }
 
-  setStatus(signPub: string, status: UserStatus, at: string, force: boolean): Promise<User> {
+  setStatus(
+    signPub: string,
+    status: UserStatus,
+    at: string,
+    force: boolean,
+    author: Author,
+  ): Promise<User> {
     const revokedAt = status === "revoked" ? at : null;
     return this.#set(
       `Set status of user ${signPub}`,
       signPub,
       (user) => user.status === status ? null : { ...user, status, revokedAt },
       force,
+      author,
     );
   }
 
-  setRole(signPub: string, role: UserRole, force: boolean): Promise<User> {
+  setRole(signPub: string, role: UserRole, force: boolean, author: Author): Promise<User> {
     return this.#set(
       `Set role of user ${signPub}`,
       signPub,
       (user) => user.role === role ? null : { ...user, role },
       force,
+      author,
     );
   }
 
@@ -77,6 +87,7 @@ export class UserTransactions {
     signPub: string,
     next: (user: User) => User | null,
     force: boolean,
+    author: Author,
   ): Promise<User> {
     return this.#change(what, signPub, async ({ user, revision }, reads, budget) => {
       const changed = next(user);
@@ -84,17 +95,18 @@ export class UserTransactions {
         await this.#context.confirm(reads, budget.deadline);
         return user;
       }
-      await this.#write(user, changed, revision, force, budget);
+      const change = { author, draft: did.userChanged(user, changed) };
+      await this.#write(user, changed, revision, force, budget, change);
       return changed;
     });
   }
 
-  delete(signPub: string, force: boolean): Promise<void> {
-    return this.#change(
-      `Delete user ${signPub}`,
-      signPub,
-      ({ user, revision }, _, budget) => this.#write(user, null, revision, force, budget),
-    );
+  delete(signPub: string, force: boolean, author: Author): Promise<void> {
+    const what = `Delete user ${signPub}`;
+    return this.#change(what, signPub, ({ user, revision }, _, budget) => {
+      const change = { author, draft: did.userDeleted(user) };
+      return this.#write(user, null, revision, force, budget, change);
+    });
   }
 
   #change<T>(
@@ -116,9 +128,11 @@ export class UserTransactions {
     revision: number,
     force: boolean,
     budget: Budget,
+    change: Change,
   ): Promise<void> {
     const guard = force ? [] : await anotherAdmin(this.#context, user, budget);
-    await this.#context.commit([...userWrites(user, next, revision), ...guard], budget.deadline);
+    const writes = [...userWrites(user, next, revision), ...guard];
+    await this.#context.commit(writes, budget.deadline, change);
   }
 }
 
@@ -130,11 +144,13 @@ export class InviteTransactions {
     this.#context = context;
   }
 
-  create(invite: Invite): Promise<void> {
+  create(invite: Invite, author: Author): Promise<void> {
     const key = inviteKey(invite.id);
+    const change = { author, draft: did.inviteCreated(invite) };
     return this.#context.transact(`Create invite ${invite.id}`, key, async (deadline, reads) => {
       try {
-        await this.#context.commit([{ key, value: encodeInvite(invite), expect: 0 }], deadline);
+        const write = { key, value: encodeInvite(invite), expect: 0 };
+        await this.#context.commit([write], deadline, change);
       } catch (error) {
         if (!(error instanceof WrongRevision)) throw error;
         reads.noteLost(error);
@@ -150,7 +166,7 @@ export class InviteTransactions {
     return entry && decodeInvite(entry.key, id, entry.data);
   }
 
-  consume(id: string, user: User): Promise<User> {
+  consume(id: string, user: User, author: Author): Promise<User> {
     return this.#change(`Claim invite ${id}`, id, async (invite, expect, deadline, reads) => {
       const problem = inviteProblem(invite, user.createdAt);
       if (problem !== null) throw problem;
@@ -166,19 +182,19 @@ export class InviteTransactions {
       if (registered !== null) {
         // The user is written too, unchanged: if it is deleted meanwhile, the invite is not spent.
         const same = userWrites(registered, registered, there!.revision);
-        await this.#context.commit([used, ...same], deadline);
+        const spent = { author, draft: did.inviteClaimed(id, user, false) };
+        await this.#context.commit([used, ...same], deadline, spent);
         reads.forget();
         throw userExists(user.signPub);
       }
-      await this.#context.commit(
-        [used, ...userWrites(null, claimed, revisionOf(there))],
-        deadline,
-      );
+      const writes = [used, ...userWrites(null, claimed, revisionOf(there))];
+      const change = { author, draft: did.inviteClaimed(id, claimed, true) };
+      await this.#context.commit(writes, deadline, change);
       return claimed;
     });
   }
 
-  cancel(id: string, at: string): Promise<Invite> {
+  cancel(id: string, at: string, author: Author): Promise<Invite> {
     return this.#change(`Cancel invite ${id}`, id, async (invite, expect, deadline, reads) => {
       const problem = cancelProblem(invite);
       if (problem !== null) throw problem;
@@ -188,7 +204,8 @@ export class InviteTransactions {
       }
       const next: Invite = { ...invite, canceledAt: at };
       const key = inviteKey(id);
-      await this.#context.commit([{ key, value: encodeInvite(next), expect }], deadline);
+      const write = { key, value: encodeInvite(next), expect };
+      await this.#context.commit([write], deadline, { author, draft: did.inviteCanceled(id) });
       return next;
     });
   }

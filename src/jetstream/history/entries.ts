@@ -1,0 +1,84 @@
+/**
+ * Encodes and decodes entries of the history.
+ *
+ * In the bucket's stream an entry is the last message of its transaction, and its sequence is the number
+ * of its revision. In the archive the number is the sequence that the source had; an entry that a move
+ * brought names its number itself. A message without data stands for a transaction that was not made.
+ *
+ * @module
+ */
+
+import type { MsgHdrs } from "@nats-io/transport-node";
+import { FIRST_HEAD } from "../../core/history/chain.ts";
+import type { Author, Draft, HistoryEntry } from "../../core/history/entry.ts";
+import { formatRevision, parseRevision, type Revision } from "../../core/history/revision.ts";
+import type { ChainEnd } from "../../core/history/source.ts";
+import { alive, type Entry } from "../log/bucket.ts";
+import { CUT_KEY } from "../records/keys.ts";
+import { parseValue, VALUE_VERSION } from "../records/values.ts";
+
+/** Header with the message's sequence in the stream that the archive took it from. */
+const SOURCE = "Nats-Stream-Source";
+
+/** An entry, with its revision in the form that compares. */
+export interface Placed {
+  /** The entry. */
+  entry: HistoryEntry;
+  /** Its revision. */
+  at: Revision;
+}
+
+/** Encodes the entry of a transaction. */
+export function encodeEntry(draft: Draft, { at, by }: Author, generation: number): string {
+  return encode({ ...draft, at, by }, { g: generation });
+}
+
+/** Encodes an entry that a move brings into the archive. */
+export function encodeMoved({ revision, ...entry }: HistoryEntry): string {
+  const { generation, number } = parseRevision("revision", revision);
+  return encode(entry, { g: generation, n: number });
+}
+
+function encode(entry: Omit<HistoryEntry, "revision">, at: { g: number; n?: number }): string {
+  const { by, action, user, room, invite, before, after } = entry;
+  const fields = { at: entry.at, by, action, user, room, invite, before, after };
+  const set = Object.entries(fields).filter(([, value]) => value !== null);
+  return JSON.stringify({ v: VALUE_VERSION, ...at, ...Object.fromEntries(set) });
+}
+
+/**
+ * Decodes an entry of the bucket's stream; returns `null` for a transaction that was not made.
+ *
+ * @throws {StoreError} corrupt: it cannot be read; unsupported: it has a newer version
+ */
+export function decodeEntry(data: Uint8Array, sequence: number): Placed | null {
+  if (data.length === 0) return null;
+  const value = parseValue(`history entry ${sequence}`, data);
+  const { g, n = sequence, at, by, action, user = null, room = null } = value;
+  const { invite = null, before = null, after = null } = value;
+  const revision: Revision = { generation: g, number: n };
+  const text = formatRevision(revision);
+  return {
+    entry: { revision: text, at, by, action, user, room, invite, before, after },
+    at: revision,
+  };
+}
+
+/** The sequence that a message of the archive had in the bucket's stream; `null` if a move brought it. */
+export function originOf(headers: Pick<MsgHdrs, "get">): number | null {
+  const source = headers.get(SOURCE);
+  return source === "" ? null : Number(source.split(" ")[1]);
+}
+
+/** Encodes where the history was cut. */
+export function encodeCut(end: ChainEnd): string {
+  return JSON.stringify({ v: VALUE_VERSION, ...end });
+}
+
+/** Decodes where the history was cut. */
+export function decodeCut(entry: Entry | null): ChainEnd {
+  const live = alive(entry);
+  if (live === null) return { revision: null, head: FIRST_HEAD };
+  const { revision, head } = parseValue(CUT_KEY, live.data);
+  return { revision, head };
+}

@@ -1,0 +1,162 @@
+/**
+ * The history of a bucket, as the store reads it.
+ *
+ * @module
+ */
+
+import { headAfter } from "../../core/history/chain.ts";
+import type { Author, HistoryEntry } from "../../core/history/entry.ts";
+import { parseRevision, type Revision } from "../../core/history/revision.ts";
+import {
+  type ChainEnd,
+  type HistoryRange,
+  type HistorySource,
+  requireKept,
+  type SignedHead,
+  type StoredEntry,
+} from "../../core/history/source.ts";
+import { StoreError } from "../../core/errors.ts";
+import { Transient } from "../log/wire.ts";
+import { CUT_KEY, headKey, isHead, META_PATTERN, nodeOfHead } from "../records/keys.ts";
+import { parseValue, VALUE_VERSION } from "../records/values.ts";
+import type { Context } from "../transactions/context.ts";
+import { decodeCut, type Placed } from "./entries.ts";
+import { newestPage, oldestPage } from "./pages.ts";
+import { prune, type Which } from "./prune.ts";
+import { later, newestEntry, Reader, readUntil } from "./reader.ts";
+import { searchRevision } from "./search.ts";
+import { Wake } from "./wake.ts";
+
+/** Pauses of a follower that has nothing to read, milliseconds: after an entry was sent, and at last. */
+const PAUSE = { first: 2, longest: 1000 };
+
+/** Reads and prunes the history of a bucket. */
+export class BucketHistory implements HistorySource {
+  readonly #context: Context;
+  readonly #closing = new AbortController();
+  /** How far {@link head} has come, for the next call. */
+  #folded: { reader: Reader; end: ChainEnd } | null = null;
+  #folding: Promise<unknown> = Promise.resolve();
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /** Ends all that follow. */
+  close(): void {
+    this.#closing.abort();
+  }
+
+  async page(range: HistoryRange): Promise<HistoryEntry[]> {
+    const start = revisionOf(await this.start());
+    if (!range.newest) requireKept(range.after, start);
+    const given = { ...range, after: later(range.after, start) };
+    const newest = await newestEntry(this.#context);
+    return range.newest
+      ? await newestPage(this.#context, given, newest)
+      : await oldestPage(this.#context, given, newest);
+  }
+
+  async *follow(after: Revision | null, signal: AbortSignal): AsyncGenerator<HistoryEntry[]> {
+    const { bucket } = this.#context;
+    const either = AbortSignal.any([signal, this.#closing.signal]);
+    using wake = new Wake(bucket);
+    let reader: Reader | null = null;
+    for (let pause = PAUSE.first; !either.aborted;) {
+      let entries: Placed[] = [];
+      try {
+        if (reader === null || reader.isStale) reader = await this.#begin(reader?.last ?? after);
+        entries = await reader.read(this.#context.deadline());
+      } catch (error) {
+        if (either.aborted) break;
+        if (!this.#isPassing(error)) throw error;
+        pause = PAUSE.longest;
+      }
+      if (entries.length > 0) {
+        pause = PAUSE.first;
+        yield entries.map(({ entry }) => entry);
+      } else if (await wake.wait(pause, either)) pause = PAUSE.first;
+      else pause = Math.min(2 * pause, PAUSE.longest);
+    }
+    if (!signal.aborted) throw new StoreError("closed", "The store is closed");
+  }
+
+  /** Whether a failure ends by itself: no leader, or no connection. */
+  #isPassing(error: unknown): boolean {
+    if (error instanceof Transient) return true;
+    return error instanceof StoreError && error.code === "unavailable" &&
+      this.#context.bucket.loss === null;
+  }
+
+  head(): Promise<ChainEnd> {
+    const next = this.#folding.catch(() => {}).then(() => this.#fold());
+    this.#folding = next;
+    return next;
+  }
+
+  async #fold(): Promise<ChainEnd> {
+    const start = await this.start();
+    const { bucket } = this.#context;
+    const known = this.#folded?.end.revision;
+    const isKept = known !== undefined && known !== null && !this.#folded!.reader.isStale;
+    let end = isKept ? this.#folded!.end : start;
+    const reader = isKept ? this.#folded!.reader : await this.#begin(revisionOf(start));
+    this.#folded = null;
+    for await (
+      const entries of readUntil(this.#context, reader, await newestEntry(this.#context))
+    ) {
+      for (const { entry } of entries) {
+        end = { revision: entry.revision, head: headAfter(end.head, entry) };
+      }
+    }
+    bucket.refuseLost();
+    this.#folded = { reader, end };
+    return end;
+  }
+
+  async start(): Promise<ChainEnd> {
+    return decodeCut(await this.#context.bucket.get(CUT_KEY, this.#context.deadline()));
+  }
+
+  async *walk(after: Revision | null, signal?: AbortSignal): AsyncGenerator<StoredEntry> {
+    const reader = await this.#begin(after);
+    for await (
+      const entries of readUntil(this.#context, reader, await newestEntry(this.#context))
+    ) {
+      if (signal?.aborted) return;
+      for (const { entry } of entries) yield { entry, head: null };
+    }
+  }
+
+  prune(which: Which, author: Author): Promise<number> {
+    return prune(this.#context, which, author);
+  }
+
+  async heads(): Promise<SignedHead[]> {
+    const { bucket, floor } = this.#context;
+    const found = await bucket.getMany([META_PATTERN], floor, this.#context.deadline());
+    return [...found.values()].filter(({ key }) => isHead(key)).map(({ key, data }) => {
+      const { revision, head, at, key: by, signature } = parseValue(key, data);
+      return { node: nodeOfHead(key), revision, head, at, key: by, signature };
+    }).sort((a, b) => a.node < b.node ? -1 : 1);
+  }
+
+  async sign({ node, ...head }: SignedHead): Promise<void> {
+    const value = JSON.stringify({ v: VALUE_VERSION, ...head });
+    await this.#context.commit([{ key: headKey(node), value }], this.#context.deadline());
+  }
+
+  /** Begins to read after an entry, or with the oldest. */
+  async #begin(after: Revision | null): Promise<Reader> {
+    const start = revisionOf(await this.start());
+    requireKept(after, start);
+    const { bucket } = this.#context;
+    const from = later(after, start);
+    const sequence = await searchRevision(bucket, from, this.#context.deadline());
+    return new Reader(bucket, { sequence, after: from });
+  }
+}
+
+function revisionOf({ revision }: ChainEnd): Revision | null {
+  return revision === null ? null : parseRevision("revision", revision);
+}
