@@ -6,7 +6,6 @@
 
 import { cp, rm } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
-import { jetstreamManager } from "@nats-io/jetstream";
 import { headers, nuid } from "@nats-io/transport-node";
 import { openBucket } from "../../src/jetstream/mod.ts";
 import type { Bucket } from "../../src/jetstream/log/bucket.ts";
@@ -69,14 +68,6 @@ export async function keepDisk(server: TestServer, dir: string): Promise<() => P
     await cp(`${dir}/kept`, store, { recursive: true });
     await server.restart();
   };
-}
-
-/** Lets a bucket that was made without a history take entries. */
-export async function takeHistory(bucket: Bucket): Promise<void> {
-  const streams = (await jetstreamManager(bucket.nc)).streams;
-  const { config } = await streams.info(bucket.stream);
-  const subjects = new Set([...config.subjects, bucket.subject(historyKey(">"))]);
-  await streams.update(bucket.stream, { subjects: [...subjects] });
 }
 
 /**

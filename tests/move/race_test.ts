@@ -338,9 +338,10 @@ test("an import is a conflict too when the target is written between check and m
     const backend = new JetStreamBackend(
       new Bucket(connection, nats.bucket),
       { opTimeout: 5000, maxStaleness: 5000, maxMembers: 0 },
-      { end: () => Promise.resolve() },
+      { keepsHistory: false, end: () => Promise.resolve() },
     );
-    await assert.rejects(backend.restore(none(), { replace: true }), code("conflict"));
+    const author = { by: "library", at: new Date().toISOString(), wrote() {} };
+    await assert.rejects(backend.restore(none(), { replace: true }, author), code("conflict"));
     assert.notEqual(await bucket.get("users.a", Date.now() + 5000), null);
     assert.equal((await readMarker(bucket, Date.now() + 5000)).marker, null);
   } finally {

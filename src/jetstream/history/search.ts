@@ -50,13 +50,13 @@ async function nextPlaced(
 }
 
 /** Returns the first sequence of the archive with an entry after a revision. */
-export function searchRevision(
+export async function searchRevision(
   bucket: Bucket,
   after: Revision | null,
   deadline: number,
 ): Promise<number> {
   if (after === null) return (await endsOf(bucket, deadline)).first;
-  return searchArchive(bucket, (_, at) => compareRevisions(at, after) <= 0, deadline);
+  return await searchArchive(bucket, (_, at) => compareRevisions(at, after) <= 0, deadline);
 }
 
 async function endsOf(bucket: Bucket, deadline: number): Promise<{ first: number; last: number }> {

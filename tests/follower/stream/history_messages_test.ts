@@ -10,7 +10,7 @@ import { historyKey, isHistory, userKey } from "../../../src/jetstream/records/k
 import { encodeUser } from "../../../src/jetstream/records/values.ts";
 import { testCluster, testServer } from "../../helpers/nats.ts";
 import { inDir, person } from "../../helpers/sqlite.ts";
-import { putWithEntry, rawBucket, rowsOf, takeHistory } from "../kit.ts";
+import { putWithEntry, rawBucket, rowsOf } from "../kit.ts";
 
 const DAY = 86_400;
 
@@ -48,7 +48,6 @@ Deno.test("entries of the history and their expiry raise no alarm, over restarts
     const options = { nats, db: `${dir}/f.db`, onAlarm: (it: StoreError) => alarms.push(it) };
     await using _store = await openJetStream(nats);
     await using raw = await rawBucket(server.url);
-    await takeHistory(raw.bucket);
     const before = await entriesIn(raw.bucket);
     const fill = async (from: number, to: number) => {
       for (let i = from; i < to; i++) {
@@ -88,7 +87,6 @@ Deno.test("a message that vanishes is noticed beside entries that have expired",
     await using server = await testServer();
     await using _store = await openJetStream({ servers: server.url });
     await using raw = await rawBucket(server.url);
-    await takeHistory(raw.bucket);
     const alarm = Promise.withResolvers<StoreError>();
     await using follower = await followStore({
       nats: { servers: server.url },
@@ -151,7 +149,6 @@ Deno.test("on three servers entries of the history raise no alarm when a leader 
       await using _store = await openJetStream({ servers: cluster.urls, replicas: 3 });
     }
     await using raw = await rawBucket(cluster.urls.join(","));
-    await takeHistory(raw.bucket);
     const followers: Follower[] = [];
     try {
       for (const [i, { url }] of cluster.servers.entries()) {
