@@ -18,7 +18,7 @@ import {
 import { left, retry } from "../log/wire.ts";
 import { HISTORY_PATTERN } from "../records/keys.ts";
 import { archiveOf } from "./archive.ts";
-import { decodeEntry, originOf, type Placed } from "./entries.ts";
+import { decodeEntry, originOf, type Placed } from "../records/entries.ts";
 
 /** Messages asked for at a time. */
 const BATCH = 1000;

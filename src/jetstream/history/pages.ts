@@ -9,7 +9,7 @@ import { compareRevisions, type Revision } from "../../core/history/revision.ts"
 import type { HistoryRange } from "../../core/history/source.ts";
 import { retry, Transient } from "../log/wire.ts";
 import type { Context } from "../transactions/context.ts";
-import type { Placed } from "./entries.ts";
+import type { Placed } from "../records/entries.ts";
 import { lastArchived, type Message, readBatch } from "./messages.ts";
 import { later, Reader, readUntil } from "./reader.ts";
 import { searchArchive, searchRevision } from "./search.ts";

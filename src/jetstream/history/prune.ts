@@ -16,7 +16,7 @@ import { revisionOf } from "../log/bucket.ts";
 import { CUT_KEY } from "../records/keys.ts";
 import type { Context } from "../transactions/context.ts";
 import { purgeArchive } from "./archive.ts";
-import { decodeCut, encodeCut } from "./entries.ts";
+import { decodeCut, encodeCut } from "./cut.ts";
 import { lastArchived } from "./messages.ts";
 import { newestEntry, Reader, readUntil } from "./reader.ts";
 import { searchRevision } from "./search.ts";

@@ -14,7 +14,7 @@ import type { Bucket } from "../log/bucket.ts";
 import { retry, Transient } from "../log/wire.ts";
 import { HISTORY_PATTERN } from "../records/keys.ts";
 import type { Context } from "../transactions/context.ts";
-import type { Placed } from "./entries.ts";
+import type { Placed } from "../records/entries.ts";
 import { lastArchived, readBatch } from "./messages.ts";
 
 /**

@@ -8,7 +8,7 @@ import type { HistoryEntry } from "../../core/history/entry.ts";
 import { compareRevisions, type Revision } from "../../core/history/revision.ts";
 import type { Bucket } from "../log/bucket.ts";
 import { archiveInfo, archiveOf } from "./archive.ts";
-import type { Placed } from "./entries.ts";
+import type { Placed } from "../records/entries.ts";
 import { archived, type Message } from "./messages.ts";
 
 /**

@@ -9,7 +9,7 @@ import type { Author, Draft } from "../../core/history/entry.ts";
 import { formatRevision } from "../../core/history/revision.ts";
 import type { Bucket, Entry, Write } from "../log/bucket.ts";
 import type { Cache } from "../cache/cache.ts";
-import { encodeEntry } from "../history/entries.ts";
+import { encodeEntry } from "../records/entries.ts";
 import { type Fence, isDecision, Reads } from "../log/fence.ts";
 import { wait, WrongRevision } from "../log/wire.ts";
 

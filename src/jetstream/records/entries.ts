@@ -9,13 +9,9 @@
  */
 
 import type { MsgHdrs } from "@nats-io/transport-node";
-import { FIRST_HEAD } from "../../core/history/chain.ts";
 import type { Author, Draft, HistoryEntry } from "../../core/history/entry.ts";
 import { formatRevision, parseRevision, type Revision } from "../../core/history/revision.ts";
-import type { ChainEnd } from "../../core/history/source.ts";
-import { alive, type Entry } from "../log/bucket.ts";
-import { CUT_KEY } from "../records/keys.ts";
-import { parseValue, VALUE_VERSION } from "../records/values.ts";
+import { parseValue, VALUE_VERSION } from "./values.ts";
 
 /** Header with the message's sequence in the stream that the archive took it from. */
 const SOURCE = "Nats-Stream-Source";
@@ -68,17 +64,4 @@ export function decodeEntry(data: Uint8Array, sequence: number): Placed | null {
 export function originOf(headers: Pick<MsgHdrs, "get">): number | null {
   const source = headers.get(SOURCE);
   return source === "" ? null : Number(source.split(" ")[1]);
-}
-
-/** Encodes where the history was cut. */
-export function encodeCut(end: ChainEnd): string {
-  return JSON.stringify({ v: VALUE_VERSION, ...end });
-}
-
-/** Decodes where the history was cut. */
-export function decodeCut(entry: Entry | null): ChainEnd {
-  const live = alive(entry);
-  if (live === null) return { revision: null, head: FIRST_HEAD };
-  const { revision, head } = parseValue(CUT_KEY, live.data);
-  return { revision, head };
 }
