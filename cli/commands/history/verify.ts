@@ -56,9 +56,15 @@ export function verifyLogCommand(context: Context): CommandUnknownOpts {
         kept,
         ...keys.length === 0 ? {} : { keys },
         signal: context.io.signal,
-        onProgress: (done) => progress.show({ phase: "verify", done, total: null }),
+        onProgress: (done) =>
+          progress.show({ phase: "verify", done, total: null, unit: "entries" }),
       });
-      progress.show({ phase: "done", done: report.entries, total: report.entries });
+      progress.show({
+        phase: "done",
+        done: report.entries,
+        total: report.entries,
+        unit: "entries",
+      });
       const equal = report.problems.length === 0;
       if (!equal) context.exitCode = EXIT.different;
       if (json) return await printJson(context, { equal, ...report });
@@ -78,9 +84,7 @@ async function read(path: string): Promise<string> {
 }
 
 function linesOf({ entries, start, end, witnesses, problems }: HistoryReport): string[] {
-  const from = start.revision === null
-    ? "the first one"
-    : `what was pruned up to ${start.revision}`;
+  const from = start.revision === null ? "" : ` after ${start.revision}`;
   const seen = witnesses.filter((it) => it.found === "equal" || it.found === "pruned");
   return [
     ...problems.map((it) => `problem: ${it.message}`),
@@ -91,7 +95,8 @@ function linesOf({ entries, start, end, witnesses, problems }: HistoryReport): s
     ),
     problems.length === 0
       ? `equal: ${entries} entries${from}, up to revision ${end.revision ?? "-"}, head ${end.head}`
-      : `different: ${problems.length} problems in ${entries} entries; the first one at revision ` +
+      : `different: ${problems.length} ${problems.length === 1 ? "problem" : "problems"} in ` +
+        `${entries} entries; the first one at revision ` +
         `${problems[0]!.revision ?? "-"}`,
   ];
 }

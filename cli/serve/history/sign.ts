@@ -20,7 +20,12 @@ const INTERVAL_MS = 60_000;
 const NO_NAME = /^N[A-Z2-7]{55}$/;
 
 /** Signs the head once a minute if it has changed, and when the server stops. */
-export function startSigning(around: Surroundings, bus: Bus, store: Store): void {
+export function startSigning(
+  around: Pick<Surroundings, "settings" | "log" | "undo">,
+  bus: Pick<Bus, "serviceKey" | "node">,
+  store: Store,
+  interval: number = INTERVAL_MS,
+): void {
   const { settings, log, undo } = around;
   const { serviceKey: key } = bus;
   if (key === null || !settings.history) return;
@@ -42,14 +47,14 @@ export function startSigning(around: Surroundings, bus: Bus, store: Store): void
     }
   };
   let round = sign();
-  const timer = setInterval(() => round = round.then(sign), INTERVAL_MS);
+  const timer = setInterval(() => round = round.then(sign), interval);
   undo.add("the head of the history", () => {
     clearInterval(timer);
     return round.then(sign);
   });
 }
 
-function nodeOf({ settings }: Surroundings, { node }: Bus): string {
+function nodeOf({ settings }: Pick<Surroundings, "settings">, { node }: Pick<Bus, "node">): string {
   const own = node !== null && !NO_NAME.test(node) ? node : null;
   return own ?? settings.serverName ?? nodeName(host());
 }
