@@ -17,6 +17,7 @@ import type { Inspection } from "./certificates.ts";
 import { calloutEvents, httpEvents } from "./log/events.ts";
 import { hasConsole, isPublic } from "../settings/guards.ts";
 import type { Log } from "../terminal/log.ts";
+import type { Page } from "./node/page.ts";
 import type { Serving } from "./node/restarts.ts";
 import { type PublicUrls, publicUrls } from "./public_urls.ts";
 import type { Settings } from "../settings/settings.ts";
@@ -37,6 +38,8 @@ export interface Surroundings {
   readonly log: Log;
   /** Started components, for the stop. */
   readonly undo: Undo;
+  /** What HTTP answers until the store is served. */
+  readonly page: Page;
 }
 
 /** Starts the auth callout; returns null without an issuer key. */
@@ -74,7 +77,7 @@ export async function startHttp(
   callout: AuthCallout | null,
   journey: () => Journey | null,
 ): Promise<{ url: string; announced: PublicUrls & Pick<Serving, "ready"> }> {
-  const { settings, found, undo } = around;
+  const { settings, found, undo, page } = around;
   const { maxConnectionsPerAddress } = settings;
   const { serve } = await import("../../src/http/mod.ts");
   const { notReady } = await import("../../src/http/serve/not_ready.ts");
@@ -85,6 +88,7 @@ export async function startHttp(
     plane === null || isLeaving
       ? notReady(`The server is ${isLeaving ? "stopping" : "starting"}`)
       : plane.fetch(request, peer);
+  await page.close();
   const server = await serve({ fetch }, {
     hostname: settings.bind,
     port: settings.httpPort,

@@ -17,12 +17,13 @@ import { isClustered, isManaged, problemsOf, warningsOf } from "../settings/guar
 import { createLog } from "../terminal/log.ts";
 import type { Bus } from "./bus.ts";
 import type { BusOptions } from "./managed.ts";
+import { Page } from "./node/page.ts";
 import { presentOn, type Shown } from "./node/present.ts";
 import { arriveHome } from "./journey/start/arrive.ts";
 import { Control } from "./journey/control.ts";
 import { reportOf } from "./journey/report.ts";
 import { isFrozen, settleHere } from "./journey/start/settle.ts";
-import { type Opened, serveAsNode } from "./node/serving.ts";
+import { type Opened, OPENING, serveAsNode } from "./node/serving.ts";
 import { startCallout, startHttp, type Surroundings } from "./parts.ts";
 import { preflight, type StartOptions } from "./checks/preflight.ts";
 import { resolveHere } from "../settings/here.ts";
@@ -89,12 +90,14 @@ export async function runServer(
   const failed = new AbortController();
   const signal = AbortSignal.any([io.signal, failed.signal]);
   const undo = new Undo();
-  const around: Surroundings = { settings, found, signal, log, undo };
+  const page = new Page({ settings, found });
+  const around: Surroundings = { settings, found, signal, log, undo, page };
   const debug = !["", "0", "false", undefined].includes(io.env.UNIBUS_NATS_DEBUG);
   const missing = missingOf(settings);
   try {
     const busOptions = { settings, clusterPass, debug, env: io.env, signal, log, undo };
     await preflight(busOptions, options, missing);
+    undo.add("page", () => page.close());
     const { bus, local } = await begin(around, busOptions, failed, {
       natsOnly,
       bucket: here.settings.bucket ?? "UNIBUS",
@@ -133,6 +136,7 @@ export async function runServer(
       const arrive = (around: Surroundings, name: string) => arriveHome(around, bus, name);
       await serveAsNode({ around, bus, present, first: local, open, arrive, serve });
     } else {
+      if (local === null) await page.show(OPENING);
       const storage = local?.storage ??
         await openReplicated(around, bus, { isNew, create: true });
       tell(await serveStore(around, bus, storage, present));
@@ -180,7 +184,7 @@ async function begin(
       import("./bus.ts").then(({ startBus }) => startBus(options)),
       // Opened and loaded while the nats-server starts.
       hasLocal && !isOpen ? open() : null,
-      natsOnly ? null : import("../../src/http/mod.ts"),
+      natsOnly ? null : around.page.show(hasLocal ? OPENING : "connecting to NATS"),
     );
     if (!isOpen) return { bus, local: storage && { storage, undo } };
     const isHere = await settleHere(around, bus, bucket);

@@ -9,7 +9,10 @@ import { createPrivateKey, createPublicKey, type KeyObject, verify } from "node:
 import { signPub as checkSignPub } from "../core/validate.ts";
 
 // The fixed DER in front of a key (RFC 8410).
-const SPKI = Buffer.from("302a300506032b6570032100", "hex");
+const SPKI = {
+  ed25519: Buffer.from("302a300506032b6570032100", "hex"),
+  x25519: Buffer.from("302a300506032b656e032100", "hex"),
+};
 const PKCS8 = {
   ed25519: Buffer.from("302e020100300506032b657004220420", "hex"),
   x25519: Buffer.from("302e020100300506032b656e04220420", "hex"),
@@ -24,17 +27,19 @@ let old = new Map<string, KeyObject>();
 export function publicKey(signPub: string): KeyObject {
   const known = young.get(signPub);
   if (known !== undefined) return known;
-  const key = old.get(signPub) ?? createPublicKey({
-    key: Buffer.concat([SPKI, Buffer.from(signPub, "hex")]),
-    format: "der",
-    type: "spki",
-  });
+  const key = old.get(signPub) ?? publicKeyOf("ed25519", Buffer.from(signPub, "hex"));
   if (young.size >= GENERATION) {
     old = young;
     young = new Map();
   }
   young.set(signPub, key);
   return key;
+}
+
+/** Returns the public key of 32 bytes. Throws if they are not one. */
+export function publicKeyOf(curve: keyof typeof SPKI, bytes: Uint8Array): KeyObject {
+  const der = Buffer.concat([SPKI[curve], bytes]);
+  return createPublicKey({ key: der, format: "der", type: "spki" });
 }
 
 /** Returns whether a signature of `data` by `signPub` is valid; `false` for malformed input too. */

@@ -4,29 +4,15 @@
  * @module
  */
 
-import {
-  AEAD_AES_256_GCM,
-  CipherSuite,
-  KDF_HKDF_SHA256,
-  KEM_DHKEM_X25519_HKDF_SHA256,
-  type KeyPair,
-} from "hpke";
+import { CipherSuite, type KeyPair } from "hpke";
+import { AEAD, KDF, KEM, type NodeKey } from "./hpke_node.ts";
 
 /** Size of the encapsulated secret, an X25519 public key. */
 export const ENC_BYTES = 32;
 /** Number of bytes by which the ciphertext is longer than the plaintext. */
 export const TAG_BYTES = 16;
 
-let suite: CipherSuite | undefined;
-
-/** Returns the cipher suite, created on first use because the library then probes the runtime. */
-function hpke(): CipherSuite {
-  return suite ??= new CipherSuite(
-    KEM_DHKEM_X25519_HKDF_SHA256,
-    KDF_HKDF_SHA256,
-    AEAD_AES_256_GCM,
-  );
-}
+const suite = new CipherSuite(KEM, KDF, AEAD);
 
 /** Sealed bytes. */
 export interface Sealed {
@@ -42,13 +28,13 @@ export async function hpkeSeal(
   info: Uint8Array<ArrayBuffer>,
   plaintext: Uint8Array<ArrayBuffer>,
 ): Promise<Sealed> {
-  const key = await hpke().DeserializePublicKey(kexPub);
-  const { encapsulatedSecret, ciphertext } = await hpke().Seal(key, plaintext, { info });
+  const key = await suite.DeserializePublicKey(kexPub);
+  const { encapsulatedSecret, ciphertext } = await suite.Seal(key, plaintext, { info });
   return { enc: encapsulatedSecret, ciphertext };
 }
 
 /** The key pair that opens sealed bytes. */
-export type HpkeKey = KeyPair;
+export type HpkeKey = KeyPair<NodeKey>;
 
 /** Imports an X25519 key pair; the private key cannot be exported from it. */
 export async function hpkeKey(
@@ -56,8 +42,8 @@ export async function hpkeKey(
   kexPub: Uint8Array<ArrayBuffer>,
 ): Promise<HpkeKey> {
   return {
-    privateKey: await hpke().DeserializePrivateKey(kexSeed, false),
-    publicKey: await hpke().DeserializePublicKey(kexPub),
+    privateKey: await suite.DeserializePrivateKey(kexSeed, false),
+    publicKey: await suite.DeserializePublicKey(kexPub),
   };
 }
 
@@ -67,7 +53,7 @@ export async function hpkeOpen(
   info: Uint8Array<ArrayBuffer>,
   { enc, ciphertext }: Sealed,
 ): Promise<Uint8Array> {
-  return await hpke().Open(
+  return await suite.Open(
     key,
     enc as Uint8Array<ArrayBuffer>,
     ciphertext as Uint8Array<ArrayBuffer>,

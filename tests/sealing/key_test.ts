@@ -14,6 +14,7 @@ import {
   sealerOf,
   sealRoomKey,
 } from "../../src/sealing/sealed_key.ts";
+import { sealForAll } from "../../src/client/rooms/membership.ts";
 import { LIMITS } from "../../src/core/validate.ts";
 
 const owner = createIdentity();
@@ -113,4 +114,20 @@ Deno.test("a room key that is none, and keys of small order, are not sealed", as
   await refuses(sealRoomKey(owner, placeOf(ada), new Uint8Array(31)), "malformed");
   const weak = { ...placeOf(ada), kexPub: "00".repeat(32) };
   await assert.rejects(sealRoomKey(owner, weak, newKey()), { code: "invalid" });
+});
+
+Deno.test("sealing for many members leaves turns to other work of the process", async () => {
+  const members = Array.from({ length: 400 }, () => {
+    const { signPub: endpoint, kexPub } = createIdentity();
+    return { endpoint, kexPub };
+  });
+  let turns = 0;
+  const timer = setInterval(() => turns++, 1);
+  try {
+    const keys = await sealForAll(owner, { roomId: "kitchen", epoch: 1 }, newKey(), members);
+    assert.equal(keys.length, 400);
+  } finally {
+    clearInterval(timer);
+  }
+  assert.ok(turns >= 3, `${turns}`);
 });

@@ -1,42 +1,64 @@
 /**
- * HTTP of a node that waits: it says so, and refuses the rest.
+ * HTTP of a server that cannot serve its store yet: it says why, and refuses the rest.
  *
  * @module
  */
 
-import { isPublic } from "../../settings/guards.ts";
-import type { Surroundings } from "../parts.ts";
+import type { HttpServer } from "../../../src/http/serve/types.ts";
 import { notReady } from "../../../src/http/serve/not_ready.ts";
+import { isPublic } from "../../settings/guards.ts";
+import type { Settings } from "../../settings/settings.ts";
+import type { Inspection } from "../certificates.ts";
 
-/** A listener that is closed before the control plane takes its place. */
-export interface Page {
-  /** Its URL. */
-  url: string;
-  /** Closes it. */
-  close(): Promise<void>;
+/** What the settings say about the listener. */
+interface Listening {
+  settings: Settings;
+  found: Inspection;
 }
 
-/** Answers on the HTTP port of the settings until it is closed. */
-export async function showWaiting(
-  { settings, found }: Pick<Surroundings, "settings" | "found">,
-  why: () => string,
-): Promise<Page> {
-  const { serve } = await import("../../../src/http/mod.ts");
-  const fetch = (request: Request) => Promise.resolve(answer(new URL(request.url).pathname, why()));
-  const server = await serve({ fetch }, {
-    hostname: settings.bind,
-    port: settings.httpPort,
-    hardened: isPublic(settings),
-    ...found.pair === null ? {} : { tls: found.pair },
-  });
-  return { url: server.url, close: () => server.close(0) };
-}
+/** Answers on the HTTP port of the settings until the control plane takes its place. */
+export class Page {
+  readonly #listening: Listening;
+  #why = "";
+  #server: Promise<HttpServer> | null = null;
 
-function answer(path: string, why: string): Response {
-  if (path === "/healthz") return Response.json({ ok: true });
-  if (path === "/readyz") {
-    const checks = [{ name: "node", ok: false, detail: why }];
-    return Response.json({ ok: false, checks }, { status: 503, headers: { "retry-after": "1" } });
+  constructor(listening: Listening) {
+    this.#listening = listening;
   }
-  return notReady(`This node cannot answer: ${why}`);
+
+  /** Says from now on why nothing is served; returns the URL. */
+  async show(why: string): Promise<string> {
+    this.#why = why;
+    return (await (this.#server ??= this.#listen())).url;
+  }
+
+  /** Gives the port to the control plane, until something is shown again. */
+  async close(): Promise<void> {
+    const server = this.#server;
+    this.#server = null;
+    // One that never listened has nothing to close.
+    await (await server?.catch(() => null))?.close(0);
+  }
+
+  async #listen(): Promise<HttpServer> {
+    const { settings, found } = this.#listening;
+    const { serve } = await import("../../../src/http/mod.ts");
+    const fetch = (request: Request) =>
+      Promise.resolve(this.#answer(new URL(request.url).pathname));
+    return await serve({ fetch }, {
+      hostname: settings.bind,
+      port: settings.httpPort,
+      hardened: isPublic(settings),
+      ...found.pair === null ? {} : { tls: found.pair },
+    });
+  }
+
+  #answer(path: string): Response {
+    if (path === "/healthz") return Response.json({ ok: true });
+    if (path === "/readyz") {
+      const checks = [{ name: "node", ok: false, detail: this.#why }];
+      return Response.json({ ok: false, checks }, { status: 503, headers: { "retry-after": "1" } });
+    }
+    return notReady(`This node cannot answer: ${this.#why}`);
+  }
 }

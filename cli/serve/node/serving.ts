@@ -13,8 +13,10 @@ import { pause } from "../../../src/core/async/wait.ts";
 import { readNode } from "../../settings/node.ts";
 import type { Storage } from "../storage/types.ts";
 import { HOME, JOINED, whyNot } from "./mark.ts";
-import { showWaiting } from "./page.ts";
 import type { Shown } from "./present.ts";
+
+/** Why a server does not answer yet that has a store. */
+export const OPENING = "opening the store";
 
 /** Interval of the looks at the mark while it waits, in milliseconds. */
 const WAITING_MS = 250;
@@ -71,6 +73,7 @@ export async function serveAsNode(node: Node): Promise<never> {
     const inside = { ...around, undo: served };
     let failed: string | null = null;
     try {
+      if (here === null) await tell(node, OPENING);
       const storage = here?.storage ?? await open(inside);
       await serve(inside, storage);
       retry = RETRY.first;
@@ -91,56 +94,39 @@ export async function serveAsNode(node: Node): Promise<never> {
 }
 
 /** Waits before the next try, and says why. */
-async function rest({ around, present }: Node, why: string, ms: number): Promise<void> {
+async function rest(node: Node, why: string, ms: number): Promise<void> {
+  const { around } = node;
   around.log("warn", "store.unavailable", { message: why });
+  await tell(node, why);
+  await pause(ms, around.signal);
+}
+
+/** Tells clients and other nodes why nothing is served; returns the URL of HTTP. */
+async function tell({ around, present }: Node, why: string): Promise<string> {
   present({ bucket: null, follower: null, waiting: why });
-  const page = await showWaiting(around, () => why);
-  try {
-    await pause(ms, around.signal);
-  } finally {
-    await page.close();
-  }
+  return await around.page.show(why);
 }
 
 /** Waits until the cluster has a control plane; returns a store if that is in a file of this machine. */
-async function waitForPlane({ around, bus, present, arrive }: Node): Promise<Opened | null> {
+async function waitForPlane(node: Node): Promise<Opened | null> {
+  const { around, bus, arrive } = node;
   const { signal, log, settings } = around;
-  const node = await readNode(settings.db);
-  const { name = "", cluster = "" } = node ?? {};
-  const looking = async () => {
-    const found = await look(around, bus, name);
-    // Tried again if it cannot be finished now.
-    if (found === HOME) {
-      return await arrive(around, name).catch((error) => `arriving: ${error.message}`);
+  const { name = "", cluster = "" } = await readNode(settings.db) ?? {};
+  let told = "";
+  let at = 0;
+  for (;;) {
+    let why: Opened | string | null = await look(around, bus, name);
+    if (why === HOME) {
+      // Tried again if it cannot be finished now.
+      why = await arrive(around, name).catch((error) => `arriving: ${error.message}`);
     }
-    return found;
-  };
-  let why = await looking();
-  if (typeof why !== "string") return why;
-  const page = await showWaiting(around, () => String(why));
-  try {
-    let told = "";
-    let at = 0;
-    for (;;) {
-      present({ bucket: null, follower: null, waiting: why });
-      if (why !== told || Date.now() - at > TELL_MS) {
-        log("info", "waiting", {
-          node: name,
-          cluster,
-          http: page.url,
-          nats: bus.url,
-          message: why,
-        });
-        [told, at] = [why, Date.now()];
-      }
-      await pause(WAITING_MS, signal);
-      // The page shows the former reason meanwhile.
-      const next: string | Opened | null = await looking();
-      if (typeof next !== "string") return next;
-      why = next;
+    if (typeof why !== "string") return why;
+    const http = await tell(node, why);
+    if (why !== told || Date.now() - at > TELL_MS) {
+      log("info", "waiting", { node: name, cluster, http, nats: bus.url, message: why });
+      [told, at] = [why, Date.now()];
     }
-  } finally {
-    await page.close();
+    await pause(WAITING_MS, signal);
   }
 }
 

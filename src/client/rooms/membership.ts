@@ -108,6 +108,9 @@ async function resolve(given: CardOrKeys, client: Pick<Client, "getUser">): Prom
   throw new StoreError("unsupported", `Reading user ${endpoint}: the response is another user`);
 }
 
+/** Milliseconds of sealing after which other work of the process has its turn. */
+const TURN_MS = 10;
+
 /** Returns a room key sealed for each of the members. */
 export async function sealForAll(
   owner: Identity,
@@ -116,7 +119,12 @@ export async function sealForAll(
   members: readonly NewMember[],
 ): Promise<KeyFor[]> {
   const keys: KeyFor[] = [];
+  let begun = performance.now();
   for (const { endpoint, kexPub } of members) {
+    if (performance.now() - begun > TURN_MS) {
+      await setImmediate();
+      begun = performance.now();
+    }
     const place = { roomId, epoch, endpoint, kexPub };
     keys.push({ endpoint, sealedKey: await sealRoomKey(owner, place, roomKey) });
   }

@@ -59,6 +59,9 @@ async function demandRoom({ store, endpoint, quotas }: Call): Promise<void> {
   }
 }
 
+/** Bytes of a body with 10,000 members and the sealed key of each: some 5 MB. */
+const LARGEST_ROOM = 8 * 1024 * 1024;
+
 /** Refuses members above the quota. */
 function demandMembers({ quotas }: Call, count: number): void {
   const { maxMembersPerRoom: most } = quotas;
@@ -108,6 +111,7 @@ export const ROOMS: readonly Route[] = [
     summary: "Create a room at epoch 1, owned by the caller",
     who: "user",
     body: BODY.newRoom,
+    maxBytes: LARGEST_ROOM,
     status: 201,
     answer: ANSWER.room,
     errors: ["room_exists", "refused", "quota_exceeded", "rate_limited"],
@@ -233,7 +237,7 @@ export const KEYS: readonly Route[] = [
     who: "owner",
     body: BODY.rekey,
     // A room too large to be rekeyed could not exclude a removed member.
-    maxBytes: 8 * 1024 * 1024,
+    maxBytes: LARGEST_ROOM,
     answer: ANSWER.room,
     errors: ["not_found", "conflict"],
     handle: async (call) => {

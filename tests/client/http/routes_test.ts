@@ -65,6 +65,19 @@ function fails(promise: Promise<unknown>, code: StoreErrorCode, status?: number)
   });
 }
 
+Deno.test("a room of 10,000 members is created and rekeyed", async () => {
+  await using it = await plane();
+  const [ada, { signPub, kexPub }] = await it.user("ada");
+  const key = () => randomBytes(32).toString("hex");
+  const members = Array.from({ length: 9_999 }, () => ({ endpoint: key(), kexPub: key() }));
+  const everybody = [{ endpoint: signPub, kexPub }, ...members];
+  const sealedKeys = everybody.map(({ endpoint }) => ({ endpoint, sealedKey: randomBytes(209) }));
+  const room = { id: "hall", members, sealedKeys };
+  await ada.createRoom(room);
+  assert.equal(await it.store.countMembers("hall"), 10_000);
+  assert.equal((await ada.rekeyRoom("hall", { epoch: 2, sealedKeys })).epoch, 2);
+});
+
 Deno.test("an invite makes a user of an identity, once", async () => {
   await using it = await plane();
   const [admin] = await it.user("root", "admin");

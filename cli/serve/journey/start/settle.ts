@@ -13,7 +13,6 @@ import { roleOf } from "../../../../src/sqlite/file/role.ts";
 import { answerJourney, type JourneyRequest, type JourneyState } from "../../../cluster/journey.ts";
 import { readNode } from "../../../settings/node.ts";
 import type { Bus } from "../../bus.ts";
-import { showWaiting } from "../../node/page.ts";
 import type { Surroundings } from "../../parts.ts";
 import { pausedState } from "../journeys.ts";
 
@@ -34,10 +33,10 @@ export async function settleHere(
   { connection }: Bus,
   bucket: string,
 ): Promise<boolean> {
-  const { settings: { db }, log, signal } = around;
+  const { settings: { db }, log, signal, page } = around;
   const what = `finding out whether the control plane has moved to bucket ${bucket}`;
   let why = what;
-  const page = await showWaiting(around, () => why);
+  await page.show(why);
   log("info", "grow.settle", { bucket, message: what });
   let forced: Promise<boolean> | null = null;
   const answer = async ({ op, force }: JourneyRequest): Promise<JourneyState> => {
@@ -56,12 +55,12 @@ export async function settleHere(
       const now = `${what}: ${message}`;
       if (now !== why) log("warn", "grow.settle", { bucket, message: now });
       why = now;
+      void page.show(why);
     });
     log("info", "grow.settled", { outcome });
     return outcome === "primary";
   } finally {
     silence();
-    await page.close();
   }
 }
 

@@ -10,6 +10,7 @@ import { connect } from "@nats-io/transport-node";
 import { askJourney, type JourneyRequest } from "../../../../cli/cluster/journey.ts";
 import type { Bus } from "../../../../cli/serve/bus.ts";
 import { settleHere } from "../../../../cli/serve/journey/start/settle.ts";
+import { Page } from "../../../../cli/serve/node/page.ts";
 import type { Surroundings } from "../../../../cli/serve/parts.ts";
 import { writeNode } from "../../../../cli/settings/node.ts";
 import { openSqlite } from "../../../../mod.ts";
@@ -37,9 +38,11 @@ Deno.test("a frozen file whose bucket is gone is waited for, and called off by a
     });
     const [httpPort] = await freePorts(1) as [number];
     const ending = new AbortController();
+    const listening = { settings: { db, bind: "127.0.0.1", httpPort }, found: { pair: null } };
+    const page = new Page(listening as ConstructorParameters<typeof Page>[0]);
     const around = {
-      settings: { db, bind: "127.0.0.1", httpPort },
-      found: { pair: null },
+      ...listening,
+      page,
       signal: ending.signal,
       log: () => {},
     } as unknown as Surroundings;
@@ -55,9 +58,9 @@ Deno.test("a frozen file whose bucket is gone is waited for, and called off by a
       const { state, serves, error } = await ask({ op: "status" });
       assert.deepEqual([state, serves], ["paused", "file"]);
       assert.match(error!.hint!, /--call-off --force: .* revocations are lost/);
-      const page = await fetch(`http://127.0.0.1:${httpPort}/readyz`);
-      assert.equal(page.status, 503);
-      assert.match(await page.text(), /whether the control plane has moved .*stream not found/);
+      const ready = await fetch(`http://127.0.0.1:${httpPort}/readyz`);
+      assert.equal(ready.status, 503);
+      assert.match(await ready.text(), /whether the control plane has moved .*stream not found/);
       await failsWith("refused", () => ask({ op: "call-off" }), /finding out whether/);
       await failsWith("refused", () => ask({ op: "grow", force: true }), /finding out whether/);
       const answer = await ask({ op: "call-off", force: true });
@@ -66,6 +69,7 @@ Deno.test("a frozen file whose bucket is gone is waited for, and called off by a
     } finally {
       ending.abort();
       await settling.catch(() => {});
+      await page.close();
       await connection.close();
     }
     await using store = openSqlite(db);

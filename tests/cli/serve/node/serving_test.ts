@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { Kvm } from "@nats-io/kv";
 import type { Bus } from "../../../../cli/serve/bus.ts";
+import { Page } from "../../../../cli/serve/node/page.ts";
 import { type Node, serveAsNode } from "../../../../cli/serve/node/serving.ts";
 import type { Shown } from "../../../../cli/serve/node/present.ts";
 import type { Storage } from "../../../../cli/serve/storage/types.ts";
@@ -55,6 +56,7 @@ async function running(
     const log = (_: string, event: string, { message = "" }: Fields = {}) =>
       void logged.push(`${event} ${message}`);
     const bus = { connection, url: server.url, node: "n1" } as Bus;
+    const page = new Page({ settings, found });
     const kv = await new Kvm(connection).open("UNIBUS");
     const mark = async (fields: Record<string, unknown>) => {
       const startedAt = "2026-01-01T00:00:00.000Z";
@@ -71,13 +73,15 @@ async function running(
       ended: Promise.resolve(),
     };
     it.ended = serveAsNode({
-      around: { settings, found, signal: ending.signal, log, undo: new Undo() },
+      around: { settings, found, signal: ending.signal, log, undo: new Undo(), page },
       bus,
       present: (shown) => it.shown = shown,
       first: null,
       arrive: () => Promise.resolve("not here"),
-      ...parts,
-    }).catch((error) => error);
+      open: parts.open,
+      // As the HTTP of the control plane does, which takes the port.
+      serve: (around, storage) => page.close().then(() => parts.serve(around, storage)),
+    }).catch((error) => error).finally(() => page.close());
     await work(it);
     ending.abort();
     await it.ended;
@@ -121,6 +125,31 @@ Deno.test("a store that a missing majority keeps from being opened or served is 
       // What was opened in vain is closed before the next try.
       assert.deepEqual(ended, [1, 2]);
       assert.equal(await readyz(http), null);
+    });
+  }));
+
+Deno.test("a node that opens its store says so, to clients and to other nodes", () =>
+  inDir(async (dir) => {
+    const opened = Promise.withResolvers<Storage>();
+    let isServed = false;
+    const parts = {
+      open: () => opened.promise,
+      serve: () => Promise.resolve(void (isServed = true)),
+    };
+    await running(dir, parts, async (it) => {
+      const says = async () => {
+        const found = await readyz(it.http);
+        return found?.status === 503 && found.checks[0]!.detail === "opening the store";
+      };
+      await until(says, "the page");
+      assert.equal(it.shown?.waiting, "opening the store");
+      assert.equal((await fetch(`${it.http}/healthz`)).status, 200);
+      const refused = await fetch(`${it.http}/v1/users`);
+      assert.deepEqual([refused.status, refused.headers.get("retry-after")], [503, "1"]);
+      assert.match(await refused.text(), /cannot answer: opening the store/);
+      opened.resolve(storage);
+      await until(() => isServed, "the control plane");
+      assert.equal(await readyz(it.http), null);
     });
   }));
 
