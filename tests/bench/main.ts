@@ -18,6 +18,7 @@ import { createRoom } from "./create_room.ts";
 import { follower } from "./cluster/follower.ts";
 import { failover } from "./cluster/failover.ts";
 import { grow } from "./grow/grow.ts";
+import { history } from "./size/history.ts";
 import { http } from "./http/http.ts";
 import { lists } from "./size/lists.ts";
 import { move } from "./move.ts";
@@ -47,7 +48,7 @@ const BENCHES = {
     follower,
     search,
   },
-  ...{ failover, cluster: clusterScale, scale },
+  ...{ history, failover, cluster: clusterScale, scale },
   grow: ({ asked }: World) => grow(asked ?? GROW_RECORDS),
 };
 type Name = keyof typeof BENCHES;
@@ -55,7 +56,7 @@ const NAMES = Object.keys(BENCHES) as Name[];
 /** Records of `grow`, which has a load meanwhile. */
 const GROW_RECORDS = 20_000;
 /** Only when named: these take minutes. */
-const LONG: readonly Name[] = ["failover", "cluster", "scale", "grow"];
+const LONG: readonly Name[] = ["failover", "cluster", "scale", "grow", "history"];
 const USUAL = NAMES.filter((it) => !LONG.includes(it));
 
 const USAGE = `Usage: deno task bench [--records N] [--only NAME,…] [--json]
