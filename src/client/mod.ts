@@ -38,6 +38,8 @@ export type { MessageHeader, MessageKind } from "../sealing/message.ts";
 export type * from "./types.ts";
 export * from "../core/errors.ts";
 export type * from "../core/model.ts";
+export type { HistoryAction, HistoryEntry, SmallValues } from "../core/history/entry.ts";
+export type { HistoryQuery } from "../core/history/methods.ts";
 export type * from "../core/operations.ts";
 export type * from "../core/store/search.ts";
 export type { RecordMethods } from "../core/store/records.ts";

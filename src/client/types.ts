@@ -27,6 +27,8 @@ import type {
   ServerStatus,
   Usage,
 } from "../core/operations.ts";
+import type { HistoryEntry } from "../core/history/entry.ts";
+import type { HistoryQuery } from "../core/history/methods.ts";
 import type { Found, RoomQuery, UserQuery } from "../core/store/search.ts";
 import type { RecordMethods } from "../core/store/records.ts";
 import type { Identity } from "../keys/identity.ts";
@@ -61,6 +63,11 @@ export interface ClientOptions {
    * A response with a lower one than this client has seen is `refused`.
    */
   generation?: number;
+  /**
+   * The revision that reads must include, as an earlier client's `revision`, so that a user sees what was
+   * written through that client. Default: none.
+   */
+  revision?: string;
 }
 
 /** Options of the methods for blobs. */
@@ -112,12 +119,8 @@ export interface ListedMember extends Member {
 }
 
 /** Which changes to read. */
-export interface ChangesRequest {
-  /** The `next` of an earlier response. Default: return the newest changes. */
-  after?: string;
-  /** Maximum number of changes, 1 to 1,500; default 100. */
-  limit?: number;
-  /** Time to wait for a change after `after`, in seconds, 0 to 25; default 0. */
+export interface ChangesRequest extends HistoryQuery {
+  /** Time to wait if no change matches yet, in seconds, 0 to 25; default 0. */
   wait?: number;
   /** Aborts the call. */
   signal?: AbortSignal;
@@ -177,6 +180,12 @@ export interface OpenInvite {
 export interface Client extends RecordMethods, Disposable {
   /** The highest generation of the control plane that a response had; see {@link ClientOptions}. */
   readonly generation: number;
+  /**
+   * The revision of the newest change made through this client; null before the first. It is sent with
+   * every call, and what a call reads on any node includes everything up to it. A node that is further
+   * behind is `unavailable`.
+   */
+  readonly revision: string | null;
   /**
    * Claims an invite by its token or its link (`…#token`): the identity becomes a user. Of a link, only
    * the token is sent.
@@ -304,8 +313,25 @@ export interface Client extends RecordMethods, Disposable {
   usage(): Promise<Usage>;
   /** Returns requests, refusals and latency of the server in the last hour. For admins. */
   history(): Promise<History>;
-  /** Returns changes made through the server, newest first. For admins. */
+  /**
+   * Lists who changed what, in the order of the changes or the newest first. For admins.
+   *
+   * @throws {StoreError} `too_old`: changes after `after` have been pruned; `unsupported`: the control
+   * plane keeps no history
+   */
   changes(options?: ChangesRequest): Promise<Changes>;
+  /**
+   * Iterates over changes as they are made: every change once, in order, also across failures of the
+   * server and calls to other nodes. To continue later, pass the revision of the last entry as `after`.
+   * `null` begins with the oldest entry; by default only changes from now on are returned. Ends when
+   * `signal` is aborted. For admins.
+   *
+   * @throws {StoreError} `too_old`: changes after `after` have been pruned; `unsupported`: the control
+   * plane keeps no history
+   */
+  follow(
+    options?: { after?: string | null; signal?: AbortSignal },
+  ): AsyncIterable<HistoryEntry>;
 
   /** Returns whether the server responds. */
   isAlive(): Promise<boolean>;

@@ -1,10 +1,11 @@
 /**
- * What a control plane reports to admins: its nodes, charts and log of changes.
+ * What a control plane reports to admins: its nodes, charts and history.
  *
  * @module
  */
 
-import type { HealthCheck, MemberRole, Room, UserRole, UserStatus } from "./model.ts";
+import type { HistoryEntry } from "./history/entry.ts";
+import type { HealthCheck, MemberRole, Page, Room, UserStatus } from "./model.ts";
 
 /**
  * How signatures are checked. `off`: not at all, so anyone who can reach the server can do anything. `soft`:
@@ -177,60 +178,10 @@ export interface Usage {
   blobs: { count: number; bytes: number; at: string } | null;
 }
 
-/** What was changed; only the fields that apply are present. */
-export interface ChangeSubject {
-  /** Signing key of the user or member. */
-  user?: string;
-  /** The display name, if known. */
-  handle?: string;
-  /** The role given. */
-  role?: UserRole;
-  /** The invite's id. */
-  invite?: string;
-  /** The room's id. */
-  room?: string;
-  /** The epoch of the room's key. */
-  epoch?: number;
-}
-
-/** A change of the control plane, or an attempt. */
-export interface Change {
-  /** Sequence number; later changes have greater ones. */
-  n: number;
-  /** When. */
-  at: string;
-  /** What kind of record. */
-  kind: "users" | "invites" | "rooms" | "elsewhere";
-  /**
-   * The operation: the id of the route, such as `revokeUser`; `elsewhere` for a change that was not made
-   * through this process, of which only the affected user or room is known.
-   */
-  action: string;
-  /** Who made it; null for changes made elsewhere. */
-  by: {
-    /** The signing key; null if the request was not signed. */
-    signPub: string | null;
-    /** The user's display name. */
-    handle: string | null;
-    /** Whether a signature proved the key. */
-    proved: boolean;
-  } | null;
-  /** What was changed; empty if anything may have changed. */
-  about: ChangeSubject;
-  /** `done`, or an error code. */
-  outcome: string;
-  /** Number of identical changes combined in this entry. */
-  count: number;
-}
-
-/** Changes, newest first. */
-export interface Changes {
-  /** The changes. */
-  items: Change[];
-  /** Pass it as `after` to get later ones. */
-  next: string;
-  /** Whether changes between `after` and these were missed: start again from these. */
-  reset: boolean;
+/** A page of the history. */
+export interface Changes extends Page<HistoryEntry> {
+  /** The display names that the users in it have now, by signing key. */
+  handles: Record<string, string>;
 }
 
 /** What happened in one interval. */

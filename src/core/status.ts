@@ -57,5 +57,11 @@ export function codeOf(status: number, said: unknown): StoreErrorCode {
 /** The header of every response that says the generation of the control plane. */
 export const GENERATION_HEADER = "unibus-generation";
 
+/**
+ * The header that says the revision of a write, on its response; and on a request, the revision that what
+ * it reads must include.
+ */
+export const REVISION_HEADER = "unibus-revision";
+
 /** The header that says the version of the list of nodes, on responses to users of a control plane with several. */
 export const NODES_HEADER = "unibus-nodes";

@@ -8,6 +8,7 @@ import { Hono } from "hono";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { StoreError } from "../core/errors.ts";
 import type { Store } from "../core/store.ts";
+import { audited } from "./admin/audit.ts";
 import { readinessOf } from "./admin/health.ts";
 import { metricsOf } from "./admin/metrics.ts";
 import { operationsOf } from "./admin/operations.ts";
@@ -48,12 +49,13 @@ export function createControlPlane(
   const readiness = readinessOf(store, options.blobs ?? null, options.readiness);
   const operations = operationsOf(store, readiness, options);
   const { changes, recorder } = operations;
+  const tell = options.onEvent ?? (() => {});
   const pipeline = new Pipeline({
     store,
     busAuth,
     operations,
-    record: (...work) => changes.record(...work),
-    tell: options.onEvent ?? (() => {}),
+    record: (...work) => audited(tell, ...work),
+    tell,
     count: (reason) => {
       metrics.refusal(reason);
       recorder.denial();

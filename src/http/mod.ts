@@ -25,6 +25,7 @@ export type { PagesOptions } from "./pages/pages.ts";
 export { serve } from "./serve/serve.ts";
 export type * from "./serve/types.ts";
 export { subjectOf } from "./routes/subject.ts";
+export type { HistoryAction, HistoryEntry, SmallValues } from "../core/history/entry.ts";
 export type * from "../core/operations.ts";
 export type * from "../core/store/search.ts";
 export * from "../blobs/mod.ts";

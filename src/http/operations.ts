@@ -11,17 +11,14 @@ import type {
   ServerStatus,
   Usage,
 } from "../core/operations.ts";
+import type { HistoryQuery } from "../core/store.ts";
 import type { Search } from "../core/store/search.ts";
 
-/** A request that waits for changes. */
+/** A request that may wait for changes. */
 export interface Poll {
   /** Signing key of the caller. */
   endpoint: string | null;
-  /** The `next` of the answer before. */
-  after?: string | undefined;
-  /** Most changes. */
-  limit: number;
-  /** Most milliseconds to wait for the first. */
+  /** Maximum time to wait for the first change, milliseconds. */
   wait: number;
   /** Whether the client has gone. */
   isGone(): boolean;
@@ -31,8 +28,8 @@ export interface Poll {
 
 /** What the routes of admins work with. */
 export interface Operations {
-  /** What was changed. */
-  readonly changes: { poll(poll: Poll): Promise<Changes> };
+  /** The history. */
+  readonly changes: { read(query: HistoryQuery, poll: Poll): Promise<Changes> };
   /** Finds users and rooms. */
   readonly search: Search;
   /** The time. */

@@ -26,7 +26,7 @@ runConformance({
   name: "http, sqlite",
   test: Deno.test,
   skip: (name, reason) => Deno.test.ignore(`${name} (${reason})`, () => {}),
-  capabilities: { anyValue: false, history: false },
+  capabilities: { anyValue: false },
   factory: async () => {
     const folder = await mkdtemp(join(tmpdir(), "unibus-http-"));
     return {

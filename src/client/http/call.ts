@@ -44,6 +44,8 @@ export interface Target {
   readonly clockOffset: number;
   /** The highest generation seen. */
   readonly generation: number;
+  /** The newest revision seen. */
+  readonly revision: string | null;
   /** Sends it. The reason of `signal` is the time limit that has passed, in milliseconds. */
   send<T>(call: Call<T>, signal: AbortSignal): Promise<T>;
 }

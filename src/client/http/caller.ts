@@ -41,6 +41,11 @@ export class Caller {
     return this.#target.generation;
   }
 
+  /** The newest revision seen. */
+  get revision(): string | null {
+    return this.#target.revision;
+  }
+
   /** Rejects later calls with `closed`. */
   close(): void {
     this.#closed = true;

@@ -6,7 +6,7 @@
 
 import { orAbort } from "../../core/async/wait.ts";
 import { isStoreError, type StoreError } from "../../core/errors.ts";
-import { NODES_HEADER } from "../../core/status.ts";
+import { NODES_HEADER, REVISION_HEADER } from "../../core/status.ts";
 import {
   type Call,
   canResend,
@@ -17,6 +17,7 @@ import {
 } from "./call.ts";
 import { answerOf, jsonOf, textOf } from "./failure.ts";
 import { followed, maySayNodes } from "./follow.ts";
+import { type Seen, SeenOfNodes } from "./seen.ts";
 import { Sender, type SenderOptions } from "./sender.ts";
 
 /** A node that does not respond for this long is left for another, milliseconds. */
@@ -31,13 +32,13 @@ const AVOID_MS = 5_000;
 const REVIEW_MS = 30_000;
 
 /** Options of {@link Nodes}. */
-export interface NodesOptions extends Omit<SenderOptions, "base" | "seen"> {
+export interface NodesOptions extends Omit<SenderOptions, "base" | "seen" | "onSeen"> {
   /** The URLs that the caller gave. */
   given: readonly URL[];
   /** Whether to ask the server for other nodes. */
   learns: boolean;
-  /** The lowest generation of a control plane to accept. */
-  generation: number;
+  /** What a control plane must have. */
+  seen: Seen;
   /** Whether a failure of `fetch` means that nothing was sent. */
   wasUnsent(cause: unknown): boolean;
 }
@@ -57,7 +58,7 @@ interface Node {
 /** Sends calls to one of several nodes, and to another when that one fails. */
 export class Nodes implements Target {
   readonly #options: NodesOptions;
-  readonly #seen: { generation: number };
+  readonly #seen: SeenOfNodes;
   readonly #given: readonly Node[];
   readonly #closing = new AbortController();
   #learned: Node[] = [];
@@ -72,7 +73,7 @@ export class Nodes implements Target {
   /** Starts with the given URLs. Sends nothing. */
   constructor(options: NodesOptions) {
     this.#options = options;
-    this.#seen = { generation: options.generation };
+    this.#seen = new SeenOfNodes(options.seen);
     this.#given = options.given.map((url) => this.#node(url, true));
     this.#current = this.#given.length === 1 ? this.#given[0]! : null;
   }
@@ -83,6 +84,10 @@ export class Nodes implements Target {
 
   get generation(): number {
     return this.#seen.generation;
+  }
+
+  get revision(): string | null {
+    return this.#seen.revision;
   }
 
   /** Whether the node in use may say what the nodes are: see `follow.ts`. */
@@ -104,6 +109,7 @@ export class Nodes implements Target {
         return await this.#attempt(node, call, signal, tried);
       } catch (error) {
         if (!isStoreError(error) || !this.#mustLeave(node, error)) throw error;
+        if (node.isGiven && error.field === REVISION_HEADER) this.#seen.doubt(performance.now());
         this.#leave(node);
         if (signal.aborted || !this.#mayGoOn(call, error)) throw error;
         const next = await this.#choose(tried, signal);
@@ -129,14 +135,8 @@ export class Nodes implements Target {
       sender: new Sender({
         ...this.#options,
         base: url,
-        seen: isGiven ? seen : {
-          get generation() {
-            return seen.generation;
-          },
-          set generation(_) {
-            // What a learned node says must not shut the client out of the given ones.
-          },
-        },
+        seen,
+        onSeen: (said) => seen.note(isGiven, said),
         fetch: async (request) => {
           const response = await fetch(request);
           node.version = response.headers.get(NODES_HEADER) ?? node.version;

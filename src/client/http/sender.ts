@@ -7,10 +7,11 @@
 import { orAbort } from "../../core/async/wait.ts";
 import { isLoopbackUrl } from "../../core/host/loopback.ts";
 import { isStoreError, StoreError } from "../../core/errors.ts";
-import { GENERATION_HEADER } from "../../core/status.ts";
+import { GENERATION_HEADER, REVISION_HEADER } from "../../core/status.ts";
 import { type Signer, signRequest } from "../../signature/sign.ts";
 import { type Call, canResend, nameOf, type Target, unanswered } from "./call.ts";
 import { answerOf, failureOf } from "./failure.ts";
+import { laterOf, type Seen } from "./seen.ts";
 import type { Fetch } from "../types.ts";
 
 /** Options of a {@link Sender}. */
@@ -22,8 +23,10 @@ export interface SenderOptions {
   /** Returns the value of `Content-Digest` for a body. */
   digest(body: Uint8Array): string | Promise<string>;
   fetch: Fetch;
-  /** The lowest generation of a control plane to accept; raised by each response. */
-  seen?: { generation: number };
+  /** What the control plane must have. Default: what its responses said. */
+  seen?: Seen;
+  /** Called with what a response said, if it is as new as `seen`. */
+  onSeen?: (said: Seen) => void;
 }
 
 /** Whether nobody on the network can read or change what is sent to a URL. */
@@ -34,13 +37,12 @@ export function isPrivate(url: URL): boolean {
 /** Sends calls to one control plane. */
 export class Sender implements Target {
   readonly #options: SenderOptions;
-  readonly #seen: { generation: number };
+  #own: Seen = { generation: 0, revision: null };
   #clockOffset = 0;
 
   /** Creates a sender. Sends nothing. */
   constructor(options: SenderOptions) {
     this.#options = options;
-    this.#seen = options.seen ?? { generation: 0 };
   }
 
   get clockOffset(): number {
@@ -49,6 +51,14 @@ export class Sender implements Target {
 
   get generation(): number {
     return this.#seen.generation;
+  }
+
+  get revision(): string | null {
+    return this.#seen.revision;
+  }
+
+  get #seen(): Seen {
+    return this.#options.seen ?? this.#own;
   }
 
   /** Sends a call, and once more if the server's clock is not ours. */
@@ -92,7 +102,9 @@ export class Sender implements Target {
         { field: "generation", hint: "it was replaced by another: use the URL of that" },
       );
     }
-    this.#seen.generation = generation;
+    const revision = laterOf(this.#own.revision, headers.get(REVISION_HEADER));
+    this.#own = { generation, revision };
+    this.#options.onSeen?.(this.#own);
   }
 
   async #request(call: Call<unknown>, signal: AbortSignal): Promise<Request> {
@@ -104,6 +116,8 @@ export class Sender implements Target {
     const { method, body } = call;
     const upload = body && "open" in body ? body : null;
     const headers = new Headers(call.headers);
+    const { revision } = this.#seen;
+    if (revision !== null) headers.set(REVISION_HEADER, revision);
     if (call.signed !== false) {
       if (signer === null) {
         throw new StoreError("unauthenticated", `${nameOf(call)} needs a signature`, {

@@ -13,9 +13,11 @@ import { digestField } from "../../signature/digest_field.ts";
 import * as check from "../../core/validate.ts";
 import type { Upload } from "../http/call.ts";
 import type { Caller } from "../http/caller.ts";
-import type { BlobCalls } from "../http/client.ts";
 import { jsonOf, textOf } from "../http/failure.ts";
-import type { BlobSource, ReadBlob, StoredBlob } from "../types.ts";
+import type { BlobSource, Client, ReadBlob, StoredBlob } from "../types.ts";
+
+/** The methods that need files or incremental SHA-256, which Web Crypto does not have. */
+type BlobCalls = Pick<Client, "putBlob" | "getBlob" | "statBlob" | "deleteBlob">;
 
 const TIMEOUT_MS = 300_000;
 

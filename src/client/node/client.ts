@@ -5,6 +5,7 @@
  */
 
 import { StoreError } from "../../core/errors.ts";
+import { parseRevision } from "../../core/history/revision.ts";
 import { digestOf } from "../../signature/digest.ts";
 import { askOf } from "../http/ask.ts";
 import { Caller } from "../http/caller.ts";
@@ -12,6 +13,7 @@ import { callsOf } from "../http/client.ts";
 import { baseOf } from "../http/follow.ts";
 import { keyCallsOf } from "../http/keys.ts";
 import { Nodes } from "../http/nodes.ts";
+import { programCallsOf } from "../http/programs.ts";
 import type { Client, ClientOptions, Fetch } from "../types.ts";
 import { blobCallsOf } from "./blobs.ts";
 import { httpsFetch } from "./https.ts";
@@ -49,13 +51,15 @@ export function createClient(options: ClientOptions): Client {
   if (given.length === 0) throw invalidUrl();
   const { fetch, close: hangUp } = transport(options, given);
   const { identity = null, timeout = TIMEOUT_MS, retries = 2, generation = 0 } = options;
+  const revision = options.revision ?? null;
+  if (revision !== null) parseRevision("revision", revision);
   const nodes = new Nodes({
     given,
     learns: options.learnNodes ?? true,
     signer: identity,
     digest: digestOf,
     fetch,
-    generation,
+    seen: { generation, revision },
     wasUnsent,
   });
   const caller = new Caller(nodes, { timeout, retries });
@@ -64,13 +68,18 @@ export function createClient(options: ClientOptions): Client {
     nodes.close();
     hangUp();
   };
+  const calls = callsOf(caller, identity?.kexPub);
   return {
-    ...callsOf(caller, identity?.kexPub),
+    ...calls,
+    ...programCallsOf(caller, calls),
     ...keyCallsOf(caller),
     ...blobCallsOf(caller),
     nodes: async () => nodes.isPrivate ? await askOf(caller)("GET", "nodes") : { nodes: [] },
     get generation() {
       return caller.generation;
+    },
+    get revision() {
+      return caller.revision;
     },
     close,
     [Symbol.dispose]: close,

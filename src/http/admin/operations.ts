@@ -8,7 +8,7 @@ import config from "../../../deno.json" with { type: "json" };
 import { kept } from "../../core/async/kept.ts";
 import type { ControlPlaneNode } from "../../core/operations.ts";
 import type { Store } from "../../core/store.ts";
-import { ChangeLog } from "./changes.ts";
+import { ChangeReader } from "./changes.ts";
 import type { Readiness } from "./health.ts";
 import { type Recorder, recorderOf } from "./history.ts";
 import { nodesOf } from "./nodes.ts";
@@ -19,11 +19,11 @@ import { searchOf } from "../routes/search.ts";
 
 /** The same, with what feeds it. */
 export interface OwnOperations extends Operations {
-  /** What was changed. */
-  readonly changes: ChangeLog;
+  /** The history. */
+  readonly changes: ChangeReader;
   /** Counts answers. */
   readonly recorder: Recorder;
-  /** Ends what waits, and lets go of the store. */
+  /** Ends all waiting. */
   close(): void;
 }
 
@@ -41,7 +41,7 @@ export function operationsOf(
   const now = options.clock ?? (() => new Date());
   const startedAt = now().toISOString();
   const search = () => options.search ?? store.search ?? null;
-  const changes = new ChangeLog(store, now, options.onEvent);
+  const changes = new ChangeReader(store);
   const recorder = recorderOf(now);
   const cluster = kept(GOOD_FOR_MS, async () => await options.cluster?.() ?? null);
   return {

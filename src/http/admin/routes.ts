@@ -1,16 +1,14 @@
 /**
- * Routes for admins: how the server does, what was done, and by whom.
+ * Routes for admins: how the server does, who changed what.
  *
  * @module
  */
 
+import { StoreError } from "../../core/errors.ts";
 import { authorize } from "../rights/policy.ts";
 import { rosterOf } from "../routes/roster.ts";
 import { type Route, route } from "../pipeline/route.ts";
 import { OPERATION_ANSWER, OPERATION_QUERY } from "./shapes.ts";
-
-/** Default number of changes in a response. */
-const CHANGES_DEFAULT = 100;
 
 /** Rooms, as admins see them. */
 export const ROSTERS: readonly Route[] = [
@@ -50,18 +48,22 @@ export const OPERATIONS: readonly Route[] = [
   }),
   route("GET /v1/changes", {
     id: "listChanges",
-    summary: "List changes made through this process, newest first; `wait` waits for new ones",
+    summary: "List who changed what, in the order of the changes; `wait` waits for new ones",
     who: "admin",
     query: OPERATION_QUERY.changes,
     waits: true,
     answer: OPERATION_ANSWER.changes,
+    errors: ["too_old", "unsupported"],
     handle: (call) => {
-      const { store, endpoint, isGone, query, operations } = call;
-      const { after, limit = CHANGES_DEFAULT, wait = 0 } = query;
-      return operations.changes.poll({
+      const { store, endpoint, isGone, operations } = call;
+      const { wait = 0, ...query } = call.query;
+      if (wait > 0 && (query.newest === true || query.before !== undefined)) {
+        throw new StoreError("invalid", "wait must not be given with newest or before", {
+          field: "wait",
+        });
+      }
+      return operations.changes.read(query, {
         endpoint,
-        after,
-        limit,
         wait: wait * 1000,
         isGone,
         demand: () => call.demand(() => authorize("admin", { store, endpoint })),

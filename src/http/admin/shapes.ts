@@ -6,6 +6,10 @@
 
 import { BUS_AUTH } from "../../core/operations.ts";
 import { StoreError } from "../../core/errors.ts";
+import { ACTIONS } from "../../core/history/entry.ts";
+import { formatRevision, parseRevision } from "../../core/history/revision.ts";
+import * as check from "../../core/validate.ts";
+import { LIMITS } from "../../core/validate.ts";
 import {
   ANSWER,
   boolean,
@@ -15,7 +19,7 @@ import {
   next,
   numberInQuery,
   paging,
-  role,
+  roomId,
   signPub,
   text,
   textUpTo,
@@ -26,9 +30,14 @@ import { by, described, list, nullable, object, oneOf, optional } from "../pipel
 import { ROSTER_MAX } from "../routes/roster.ts";
 
 /** Most changes of an answer. */
-const CHANGES_MAX = 1_500;
+const CHANGES_MAX = 1_000;
 /** Most seconds that a poll waits. */
 const WAIT_MAX = 25;
+
+const revision = by(
+  (field, value) => formatRevision(parseRevision(field, value)),
+  { type: "string", pattern: "^\\d+\\.\\d+$" },
+);
 
 /** Queries. */
 export const OPERATION_QUERY = {
@@ -38,13 +47,23 @@ export const OPERATION_QUERY = {
     lacking: optional(described(booleanInQuery, "Only members without the current key")),
   }),
   changes: object({
-    after: optional(textUpTo(64, {
-      description: "The `next` of the previous response; default: return the newest changes",
-    })),
+    after: optional(described(revision, "Only changes after this revision")),
+    before: optional(described(revision, "Only changes before this revision")),
+    newest: optional(described(booleanInQuery, "The newest first")),
+    user: optional(described(signPub, "Only changes of this user or member")),
+    room: optional(described(roomId, "Only changes of this room")),
+    invite: optional(
+      by(check.hashId, { type: "string", description: "Only changes of this invite" }),
+    ),
+    by: optional(
+      textUpTo(LIMITS.createdByChars, { description: "Only changes made by this author" }),
+    ),
+    action: optional(described(oneOf(ACTIONS), "Only changes of this kind")),
+    since: optional(described(time, "Only changes made at this time or later")),
     limit: optional(numberInQuery(1, CHANGES_MAX, { default: 100 })),
     wait: optional(numberInQuery(0, WAIT_MAX, {
       default: 0,
-      description: "Maximum number of seconds to wait for the first change after `after`",
+      description: "Maximum number of seconds to wait if no change matches yet",
     })),
   }),
 } as const;
@@ -117,29 +136,28 @@ const journey = object({
   reason: nullable(text()),
 }, { title: "Journey", description: "A move of the control plane while it serves" });
 
+const values = nullable(by(check.object, {
+  type: "object",
+  additionalProperties: { type: ["string", "number", "boolean", "null"] },
+  description: "Small values that changed, and counts; null for none",
+}));
+
 const change = object({
-  n: count("Sequence number; later changes have greater ones"),
-  at: time,
-  kind: oneOf(["users", "invites", "rooms", "elsewhere"]),
-  action: text({
-    description: "The id of the operation; `elsewhere` if it was not made through this process",
+  revision: text({
+    description: "Its place in the order of changes: later ones have greater ones",
   }),
-  by: nullable(object({
-    signPub: nullable(signPub),
-    handle: nullable(text()),
-    proved: boolean("Whether a signature proved the key"),
-  })),
-  about: object({
-    user: optional(text()),
-    handle: optional(text()),
-    role: optional(role),
-    invite: optional(text()),
-    room: optional(text()),
-    epoch: optional(count()),
-  }, { description: "What was changed; only fields that apply. Empty: anything may have changed" }),
-  outcome: text({ description: "`done`, or an error code" }),
-  count: count("Number of identical changes combined in this entry"),
-}, { title: "Change" });
+  at: time,
+  by: text({
+    description: "Who made it: a signing key, `cli:USER@HOST`, `http` (a request without a " +
+      "signature), `server` (the program itself), `library`, or another name a program chose",
+  }),
+  action: oneOf(ACTIONS),
+  user: nullable(described(signPub, "The user or member it is about")),
+  room: nullable(text({ description: "The room it is about" })),
+  invite: nullable(text({ description: "The id of the invite it is about" })),
+  before: values,
+  after: values,
+}, { title: "HistoryEntry" });
 
 const ms = nullable(by((field, value) => {
   if (typeof value === "number") return value;
@@ -195,7 +213,14 @@ export const OPERATION_ANSWER = {
   }),
   changes: object({
     items: list(change),
-    next: text({ description: "Pass it as `after` in the next request" }),
-    reset: boolean("Whether changes between `after` and these were missed"),
+    next: nullable(text({
+      description:
+        "The `after` of the next page, or its `before` if `newest`; null on the last page",
+    })),
+    handles: by(check.object, {
+      type: "object",
+      additionalProperties: { type: "string" },
+      description: "The display names that the users in `items` have now, by signing key",
+    }),
   }),
 } as const;

@@ -7,7 +7,7 @@
 import config from "../../../deno.json" with { type: "json" };
 import type { StoreErrorCode } from "../../core/errors.ts";
 import { WHO } from "../rights/policy.ts";
-import { STATUS } from "../../core/status.ts";
+import { REVISION_HEADER, STATUS } from "../../core/status.ts";
 import { TITLE } from "../pipeline/problem.ts";
 import type { Route } from "../pipeline/route.ts";
 import { type JsonSchema, type Schema } from "../pipeline/schema.ts";
@@ -34,6 +34,24 @@ export function openApi(routes: readonly Route[]): Record<string, unknown> {
     paths,
     components: {
       schemas: { Problem: PROBLEM },
+      parameters: {
+        Revision: {
+          name: REVISION_HEADER,
+          in: "header",
+          required: false,
+          description:
+            "The response includes everything up to this revision: the server waits for " +
+            "it, and answers 503 if it does not have it soon",
+          schema: { type: "string" },
+        },
+      },
+      headers: {
+        Revision: {
+          description:
+            "The revision of the change that the request made; absent if nothing changed",
+          schema: { type: "string" },
+        },
+      },
       securitySchemes: {
         signature: { type: "http", scheme: "Signature", description: SIGNING },
       },
@@ -51,7 +69,11 @@ function operation(it: Route): Record<string, unknown> {
       schema: { type: "string" },
     })),
     ...queryOf(it.query),
+    { $ref: "#/components/parameters/Revision" },
   ];
+  const headers = it.method === "GET" || it.streams === true
+    ? {}
+    : { headers: { [REVISION_HEADER]: { $ref: "#/components/headers/Revision" } } };
   const binary = { "application/octet-stream": { schema: { type: "string", format: "binary" } } };
   const body = it.body !== undefined
     ? { "application/json": { schema: it.body.json } }
@@ -68,10 +90,10 @@ function operation(it: Route): Record<string, unknown> {
     operationId: it.id,
     summary: it.summary,
     description: `Allowed for: ${WHO[it.who]}.`,
-    ...(parameters.length === 0 ? {} : { parameters }),
+    parameters,
     ...(body === null ? {} : { requestBody: { required: true, content: body } }),
     responses: {
-      [it.status]: { description: "Done", ...content },
+      [it.status]: { description: "Done", ...headers, ...content },
       ...Object.fromEntries(
         Object.entries(it.also ?? {}).map(([status, description]) => [status, {
           description,

@@ -5,9 +5,11 @@
  */
 
 import { setTimeout as delay } from "node:timers/promises";
+import { within } from "../../core/async/wait.ts";
 import type { BusAuth } from "../../core/operations.ts";
 import { StoreError } from "../../core/errors.ts";
-import { NODES_HEADER } from "../../core/status.ts";
+import { parseRevision } from "../../core/history/revision.ts";
+import { NODES_HEADER, REVISION_HEADER } from "../../core/status.ts";
 import type { BlobStore } from "../../blobs/types.ts";
 import type { Store } from "../../core/store.ts";
 import { Authenticator, type Sender } from "./authenticate.ts";
@@ -31,7 +33,7 @@ export interface Surroundings {
   store: Store;
   busAuth: BusAuth;
   operations: Operations;
-  /** Does a route's work, and notes what it changed. */
+  /** Does a route's work and reports what it changed. */
   record(
     route: Route,
     call: Call,
@@ -63,6 +65,12 @@ const NO_QUERY = object({});
 const NEWCOMER_BYTES = 16 * 1024;
 /** Memory of a streamed body: its blocks on their way to the storage. */
 const STREAM_BYTES = 1024 * 1024;
+
+/** How long a request waits for the writes it was made after, milliseconds. */
+const REACH_MS = 1_500;
+
+/** The author of changes by requests that nobody signed. */
+const UNSIGNED = "http";
 
 /** Codes of a refusal; any other error means that the question could not be answered. */
 const REFUSALS = new Set(["unauthenticated", "forbidden", "not_found"]);
@@ -132,6 +140,7 @@ export class Pipeline {
         throw fault;
       });
     }
+    await this.#reach(incoming, endpoint);
     const given = queryOf(request.url);
     const { store, operations } = this.#around;
     const all = given.all === "true";
@@ -162,8 +171,12 @@ export class Pipeline {
     });
     // The client decides when its body ends, and may by then be revoked, or no longer own that room.
     if (isAllowed && route.body !== undefined) await judge(mayDo);
+    // A wrong signature, which `soft` lets pass, says nothing about who sent it.
+    const acting = request.method === "GET"
+      ? null
+      : store.as((fault === null ? endpoint : null) ?? UNSIGNED);
     const call: Call = {
-      store,
+      store: acting ?? store,
       blobs: this.#blobs,
       maxBlobBytes: this.#options.maxBlobBytes ?? 64 * 1024 * 1024,
       requireEncrypted: this.#options.requireEncrypted ?? false,
@@ -208,10 +221,36 @@ export class Pipeline {
     const work = () => takesTime ? incoming.slot.waitFor(handle) : handle();
     const answer = await this.#around.record(route, call, proof !== null, work);
     const response = answer instanceof Response ? answer : respond(answer, route.status);
+    const revision = acting?.revision ?? null;
+    if (revision !== null) response.headers.set(REVISION_HEADER, revision);
     // For those only who may read the list.
     const version = isOpen ? null : operations.nodesVersion();
     if (version !== null) response.headers.set(NODES_HEADER, version);
     return response;
+  }
+
+  /** Waits until the store has what the request says it was made after; for users only. */
+  async #reach({ request, slot }: Incoming, endpoint: string | null): Promise<void> {
+    const revision = request.headers.get(REVISION_HEADER);
+    if (revision === null) return;
+    parseRevision(REVISION_HEADER, revision);
+    const { store, busAuth } = this.#around;
+    const isUser = endpoint !== null && await store.isAuthorized(endpoint);
+    if (busAuth === "enforce" && !isUser) return;
+    const end = new AbortController();
+    const late = () => {
+      throw new StoreError("unavailable", `Revision ${revision} is not known on this node`);
+    };
+    try {
+      await slot.waitFor(() => within(REACH_MS, store.reach(revision, end), late));
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== "unavailable") throw error;
+      // Nothing was done: another node may have it.
+      const extras = { reason: "not_ready", isShown: true };
+      throw new Refusal("unavailable", error.message, { field: REVISION_HEADER, ...extras });
+    } finally {
+      end.abort();
+    }
   }
 
   /** Does `work` in its turn; after a wait only if the client is still connected and `mayDo` passes. */

@@ -15,8 +15,8 @@ import type { Schema } from "./schema.ts";
 
 /** What a route works with. */
 export interface Call<Q = unknown, B = unknown> {
-  /** The store. */
-  readonly store: Store;
+  /** The store, in the caller's name if the route may change it. */
+  readonly store: Omit<Store, "close" | typeof Symbol.asyncDispose>;
   /** Where blobs are kept. */
   readonly blobs: BlobStore | null;
   /** Most bytes of a blob. */

@@ -8,7 +8,7 @@ import { setImmediate } from "node:timers/promises";
 import { StoreError } from "../../core/errors.ts";
 import type { Member, PageRequest, Room } from "../../core/model.ts";
 import type { RoomRoster } from "../../core/operations.ts";
-import type { Store } from "../../core/store.ts";
+import type { Call } from "../pipeline/route.ts";
 import { userOf } from "../rights/lookup.ts";
 
 /** Most members of a page, each of which is looked up. */
@@ -28,7 +28,7 @@ export interface RosterRequest extends PageRequest {
 
 /** Reads a room's roster. `not_found` */
 export async function rosterOf(
-  store: Store,
+  store: Call["store"],
   roomId: string,
   { lacking = false, limit = ROSTER_DEFAULT, after = null }: RosterRequest,
 ): Promise<RoomRoster> {
@@ -65,7 +65,7 @@ interface State {
 }
 
 /** Reads everything from one epoch: members added after a rekey would else seem to lack the key. */
-async function stateOf(store: Store, roomId: string): Promise<State> {
+async function stateOf(store: Call["store"], roomId: string): Promise<State> {
   let room = await store.getRoom(roomId);
   for (let tries = 1;; tries++) {
     const { epoch } = room;

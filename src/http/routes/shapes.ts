@@ -34,7 +34,8 @@ export const kexPub: Schema<string> = by(check.kexPub, {
   ...HEX64,
   description: "X25519 public key, hex, that room keys are sealed to",
 });
-const roomId: Schema<string> = by(check.roomId, {
+/** The id of a room. */
+export const roomId: Schema<string> = by(check.roomId, {
   type: "string",
   minLength: 1,
   maxLength: LIMITS.roomIdBytes,

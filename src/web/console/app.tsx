@@ -74,11 +74,12 @@ function Inside(
           "admin of this server. Another admin can tell why, and undo it.",
       );
     });
+    const names = new Names(api);
     return {
       api,
       me: who.user,
-      live: new Live(api, who.keys.signPub),
-      names: new Names(api),
+      live: new Live(api, who.keys.signPub, names),
+      names,
       kept: new Map(),
       say,
     };
@@ -209,11 +210,13 @@ function Shown({ place: { view, id } }: { place: Place }): JSX.Element {
     case "users":
       return id === null ? <Users /> : <UserView key={id} signPub={id} />;
     case "invites":
-      return <Invites making={id === "new"} />;
+      return id === null || id === "new"
+        ? <Invites one={null} making={id === "new"} />
+        : <Invites key={id} one={id} making={false} />;
     case "rooms":
       return id === null ? <Rooms /> : <RoomView key={id} id={id} />;
     case "log":
-      return <Log />;
+      return <Log key={id} asked={id} />;
   }
 }
 

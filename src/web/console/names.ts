@@ -5,6 +5,8 @@
  */
 
 import type { User } from "../../core/model.ts";
+import type { Changes } from "../../core/operations.ts";
+import { hex64 } from "../../core/validate.ts";
 import type { Api } from "./data/api.ts";
 import { failureOf } from "./data/failure.ts";
 
@@ -34,6 +36,13 @@ export class Names {
   /** Notes users that have been read anyway. */
   learn(users: readonly User[]): void {
     for (const { signPub, handle } of users) this.#set(signPub, handle);
+  }
+
+  /** Notes the names that changes came with. */
+  note({ items, handles }: Changes): void {
+    for (const key of items.flatMap(({ by, user }) => [by, user])) {
+      if (hex64(key) !== null) this.#set(key!, handles[key!] ?? null);
+    }
   }
 
   /** Records that a user was deleted. */

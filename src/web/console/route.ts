@@ -13,7 +13,7 @@ export type View = typeof VIEWS[number];
 export interface Place {
   /** The view. */
   readonly view: View;
-  /** What of it: a user's key, a room's id. */
+  /** What of it: a user's key, a room's id, an invite's, a filter of the log. */
   readonly id: string | null;
 }
 

@@ -149,7 +149,7 @@ export function useFocus<T extends HTMLElement>(): RefObject<T> {
 
 /** Gives the person a file. */
 export function download(name: string, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  const url = URL.createObjectURL(new Blob([text]));
   const link = document.createElement("a");
   link.href = url;
   link.download = name;

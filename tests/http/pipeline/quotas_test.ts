@@ -13,7 +13,7 @@ function heldAt(name: "addMember" | "createRoom") {
   const held = Promise.withResolvers<void>();
   let asked = 0;
   const done: unknown[] = [];
-  const store = {
+  const store: Store = {
     ...sqlite,
     isAuthorized: (signPub: string) => {
       asked++;
@@ -25,6 +25,7 @@ function heldAt(name: "addMember" | "createRoom") {
       // deno-lint-ignore no-explicit-any
       return await (sqlite[name] as any)(...given);
     },
+    as: () => ({ ...store, revision: null }),
   } as Store;
   return {
     store,
@@ -100,6 +101,7 @@ Deno.test("a rekey succeeds where the old keys cannot be removed, which is told"
   const store: Store = {
     ...sqlite,
     pruneSealedKeys: () => Promise.reject(new Error("out of order")),
+    as: () => ({ ...store, revision: null }),
   };
   await using it = await testPlane({ store, maxEpochsKept: 2 });
   const user = await it.user();

@@ -210,9 +210,11 @@ Deno.test("the list of members says who may connect; an admin changes a gone own
   const sealedKeys = sealedFor(member, revoked, stranger);
   const rekey = { epoch: 2, sealedKeys };
   assert.equal((await it.ask("POST /v1/rooms/r/rekey", { as: member, body: rekey })).status, 200);
-  const { json } = await it.ask("GET /v1/changes", { as: admin });
-  const change = json.items.find(({ action }: { action: string }) => action === "changeRoomOwner");
-  assert.deepEqual([change.about.room, change.about.user], ["r", member.signPub]);
+  const { json } = await it.ask("GET /v1/changes?action=room.owner_changed", { as: admin });
+  assert.deepEqual(
+    json.items.map((it: Record<string, string>) => [it.by, it.room, it.user]),
+    [[admin.signPub, "r", member.signPub]],
+  );
   await Deno.remove(dir, { recursive: true });
 });
 

@@ -121,7 +121,7 @@ browserTest(
     await page.getByRole("link", { name: id }).click();
     await page.getByRole("heading", { level: 1, name: id }).waitFor();
     await go(page, "#/log", "Log");
-    await page.getByText(/revoked/).first().waitFor();
+    await page.getByRole("row", { name: /revoked/ }).first().waitFor();
     assert.equal(await page.locator("img, script:not([src])").count(), 0);
     assert.deepEqual(it.sent.filter(({ url }) => new URL(url).pathname === "/stolen"), []);
     await it.assertClean(at.url);

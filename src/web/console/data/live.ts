@@ -6,14 +6,13 @@
  * @module
  */
 
-import type { Change } from "../../../core/operations.ts";
+import type { Changes } from "../../../core/operations.ts";
+import type { Names } from "../names.ts";
 import type { Api } from "./api.ts";
 import { type Failure, failureOf, isAborted } from "./failure.ts";
 
 /** The state of the connection. */
 export interface LiveState {
-  /** Newest first; at most {@link KEPT}. */
-  readonly changes: readonly Change[];
   /** `first` until the first answer. */
   readonly connection: "first" | "live" | "lost";
   /** Why it is lost. */
@@ -24,12 +23,28 @@ export interface LiveState {
   readonly users: number;
   readonly invites: number;
   readonly rooms: number;
+  /** Incremented when there are new changes. */
+  readonly log: number;
 }
+
+/** What views show. */
+type Kind = "users" | "invites" | "rooms" | "log";
+
+const ALL: readonly Kind[] = ["users", "invites", "rooms", "log"];
+/** What changes may show in, by the first word of their action, besides the log. */
+const KINDS: Readonly<Record<string, readonly Kind[]>> = {
+  // A roster says who is active.
+  user: ["users", "rooms"],
+  invite: ["invites", "users"],
+  invites: ["invites"],
+  store: ALL,
+  history: [],
+};
 
 /** Time in seconds that the server holds a poll. */
 const WAIT_S = 25;
-/** Maximum number of changes kept. */
-export const KEPT = 500;
+/** How long until views reload when changes are not known, milliseconds. */
+const UNTOLD_MS = 10_000;
 /** Shortest and longest delay before a retry in milliseconds. */
 const RETRY = { first: 1_000, most: 10_000 };
 /** Minimum interval between reloads of a view in milliseconds. */
@@ -38,26 +53,28 @@ const GATHER = 400;
 /** The connection. */
 export class Live {
   #state: LiveState = {
-    changes: [],
     connection: "first",
     failure: null,
     retryAt: null,
     users: 0,
     invites: 0,
     rooms: 0,
+    log: 0,
   };
   readonly #listeners = new Set<() => void>();
   readonly #stop = new AbortController();
   readonly #api: Api;
   readonly #self: string;
+  readonly #names: Names;
   #wake: () => void = () => {};
-  #gathered = new Set<"users" | "invites" | "rooms">();
+  #gathered = new Set<Kind>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Creates a connection; {@link start} starts it. */
-  constructor(api: Api, self: string) {
+  constructor(api: Api, self: string, names: Names) {
     this.#api = api;
     this.#self = self;
+    this.#names = names;
   }
 
   /** How it does. */
@@ -82,7 +99,7 @@ export class Live {
   }
 
   /** Records a change made in this page: affected views reload immediately. */
-  touch(...kinds: ("users" | "invites" | "rooms")[]): void {
+  touch(...kinds: readonly Kind[]): void {
     for (const kind of kinds) this.#gathered.add(kind);
     this.#flush();
   }
@@ -102,31 +119,39 @@ export class Live {
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
+    /** The revision of the last change seen; null to begin with the newest. */
     let after: string | null = null;
     let wait = RETRY.first;
     while (!signal.aborted) {
       try {
-        const { items, next, reset } = await this.#api.changes({
-          ...after !== null && { after },
-          limit: 200,
+        const isLive = this.#state.connection === "live";
+        const page = await this.#api.changes({
+          ...after === null ? { newest: true, limit: 1 } : { after, limit: 500 },
           // The first answer comes at once: it says that the server is there.
-          wait: this.#state.connection === "live" ? WAIT_S : 0,
+          wait: isLive && after !== null ? WAIT_S : 0,
           signal,
         });
         if (signal.aborted) return;
-        const isFirst = after === null;
-        after = next;
+        if (after !== null) this.#take(page);
+        after = page.items.at(-1)?.revision ?? after ?? "0.0";
         wait = RETRY.first;
-        this.#take(items, isFirst || reset);
         // Anything may have changed while the connection was lost.
-        const missed = (reset && !isFirst) || this.#state.connection === "lost";
+        const missed = this.#state.connection === "lost";
         this.#set({ connection: "live", failure: null, retryAt: null });
-        if (missed) this.touch("users", "invites", "rooms");
+        if (missed) this.touch(...ALL);
       } catch (error) {
         if (signal.aborted || isAborted(error)) return;
         const failure = failureOf(error);
         // The session has ended, which the request layer has reported.
         if (failure.kind === "ended") return;
+        // Changes since then were removed from the history, or there is none.
+        if (["too_old", "unsupported"].includes(failure.particulars.code!)) {
+          after = null;
+          this.#set({ connection: "live", failure: null, retryAt: null });
+          await this.#pause(UNTOLD_MS);
+          this.touch(...ALL);
+          continue;
+        }
         const pause = Math.max(wait, (failure.particulars.retryAfter ?? 0) * 1000);
         this.#set({ connection: "lost", failure, retryAt: Date.now() + pause });
         await this.#pause(pause);
@@ -153,23 +178,17 @@ export class Live {
     });
   }
 
-  #take(items: readonly Change[], replaces: boolean): void {
-    if (items.length === 0 && !replaces) return;
-    const before = replaces ? [] : this.#state.changes.filter((it) => !isRepeated(it, items));
-    this.#set({ changes: [...items, ...before].slice(0, KEPT) });
-    if (this.#state.connection === "first") return;
-    for (const it of items) for (const kind of kindsOf(it)) this.#gathered.add(kind);
-    if (this.#gathered.size > 0 && this.#timer === undefined) {
-      this.#timer = setTimeout(() => this.#flush(), GATHER);
+  #take(page: Changes): void {
+    this.#names.note(page);
+    for (const { action } of page.items) {
+      const kinds = KINDS[action.split(".")[0]!] ?? ["rooms"];
+      for (const kind of ["log", ...kinds] as const) this.#gathered.add(kind);
     }
+    if (this.#gathered.size > 0) this.#timer ??= setTimeout(() => this.#flush(), GATHER);
     // What takes this session away is asked after at once, not at the next click.
-    if (items.some((it) => this.#isAboutSelf(it))) {
+    if (page.items.some(({ user, action }) => user === this.#self || action === "store.restored")) {
       void this.#api.with(this.#stop.signal).me().catch(() => {});
     }
-  }
-
-  #isAboutSelf({ kind, about }: Change): boolean {
-    return about.user === this.#self || (kind === "elsewhere" && about.room === undefined);
   }
 
   #flush(): void {
@@ -177,29 +196,8 @@ export class Live {
     this.#timer = undefined;
     const kinds = this.#gathered;
     this.#gathered = new Set();
-    const grown: Partial<Record<"users" | "invites" | "rooms", number>> = {};
+    const grown: Partial<Record<Kind, number>> = {};
     for (const kind of kinds) grown[kind] = this.#state[kind] + 1;
     this.#set(grown);
   }
-}
-
-/** Whether a newer one stands for it: what happens elsewhere again and again is told as one. */
-function isRepeated(old: Change, items: readonly Change[]): boolean {
-  if (old.kind !== "elsewhere") return false;
-  const about = JSON.stringify(old.about);
-  return items.some((it) =>
-    it.kind === "elsewhere" && it.count > old.count && JSON.stringify(it.about) === about
-  );
-}
-
-/** What a change may show in. */
-function kindsOf({ kind, about, action }: Change): ("users" | "invites" | "rooms")[] {
-  if (kind === "elsewhere") {
-    if (about.room !== undefined) return ["rooms"];
-    return about.user === undefined ? ["users", "invites", "rooms"] : ["users", "rooms", "invites"];
-  }
-  // A registration uses an invite.
-  if (action === "register") return ["users", "invites"];
-  // A roster says who is active.
-  return kind === "users" ? ["users", "rooms"] : [kind];
 }

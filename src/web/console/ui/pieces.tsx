@@ -6,10 +6,11 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useContext } from "preact/hooks";
+import { hex64 } from "../../../core/validate.ts";
 import { CopyButton } from "../../shared/copy.tsx";
 import { Button, Heading } from "../../shared/page.tsx";
 import { type Failure, wordsOf } from "../data/failure.ts";
-import { ago, moment, shortKey, since } from "../format.ts";
+import { ago, moment, shortKey, since, visible } from "../format.ts";
 import type { Loaded } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { SessionContext, useName, useSession } from "../data/session.ts";
@@ -84,8 +85,16 @@ export function When(
 }
 
 /** A user by key: the name where there is one, and the key, for names are not unique. */
-export function Who({ signPub, link = true }: { signPub: string; link?: boolean }): JSX.Element {
-  const name = useName(signPub);
+export function Who(
+  { signPub, was, link = true }: {
+    signPub: string;
+    /** The name of a user who may have been deleted. */
+    was?: string | undefined;
+    link?: boolean;
+  },
+): JSX.Element {
+  const known = useName(signPub);
+  const name = known ?? was ?? known;
   const { me } = useSession();
   const label = name === null
     ? <span class="muted">no longer a user</span>
@@ -97,6 +106,11 @@ export function Who({ signPub, link = true }: { signPub: string; link?: boolean 
       <code class="who-key" title={signPub}>{shortKey(signPub)}</code>
     </span>
   );
+}
+
+/** Who made something: a user by key, or a program. */
+export function Author({ by }: { by: string }): JSX.Element {
+  return hex64(by) === null ? <bdi>{visible(by)}</bdi> : <Who signPub={by} />;
 }
 
 /** That there is nothing, and what to do about it. */

@@ -1,144 +1,135 @@
 /**
- * Changes of the control plane as sentences.
+ * Changes of the control plane, in words.
  *
  * @module
  */
 
-import type { ComponentChildren, JSX } from "preact";
-import { useId } from "preact/hooks";
-import type { Change } from "../../../core/operations.ts";
-import { clock, date, moment, number, shortKey, since } from "../format.ts";
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import type { HistoryAction, HistoryEntry } from "../../../core/history/entry.ts";
+import type { HistoryQuery } from "../../../core/history/methods.ts";
+import { useServerNow, useSession } from "../data/session.ts";
+import { clock, date, moment, shortKey, since, visible } from "../format.ts";
+import { useLive } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { Name } from "../ui/key.tsx";
-import { Badge, Who } from "../ui/pieces.tsx";
+import { Listing, START, type Trail, usePage } from "../ui/listing.tsx";
+import { Author, Who } from "../ui/pieces.tsx";
+import type { Column } from "../ui/table.tsx";
 
-/** A list of changes, newest first. */
-export function ChangeList(
-  { changes, now }: { changes: readonly Change[]; now: number },
-): JSX.Element {
+/** Every action in words; what a choice of actions leaves out stands behind the bar. */
+export const SAID: Readonly<Record<HistoryAction, string>> = {
+  "user.added": "added {user}| as {role}",
+  "user.revoked": "revoked {user}",
+  "user.restored": "restored {user}",
+  "user.role_changed": "changed the role of {user}| to {role}",
+  "user.deleted": "deleted {user}",
+  "invite.created": "created {invite}| for role {role}",
+  "invite.claimed": "joined| with {invite} as {user}",
+  "invite.spent": "used {invite}| of {user}, already a user",
+  "invite.canceled": "canceled {invite}",
+  "invites.pruned": "removed old invites|: {count}",
+  "room.created": "created {room}",
+  "room.deleted": "deleted {room}",
+  "room.owner_changed": "changed the owner of {room}| to {user}",
+  "room.rekeyed": "changed the key of {room}| (epoch {epoch})",
+  "member.added": "added {user} to {room}",
+  "member.joined": "joined {room}",
+  "member.removed": "removed {user} from {room}",
+  "key.stored": "gave {user} the key of {room}| (epoch {epoch})",
+  "keys.pruned": "removed old keys of {room}|: {count}",
+  "store.restored": "restored a backup|: {records} records",
+  "store.moved": "moved the control plane| to {store}",
+  "history.pruned": "removed old log entries|: {count}",
+};
+
+/** What {@link Changes} takes. */
+interface ChangesProps {
+  /** Which are shown, the newest first. Another query needs another key. */
+  query: HistoryQuery;
+  /** Changes on a page. */
+  size?: number;
+  /** Whether new ones are not shown. */
+  paused?: boolean;
+}
+
+/** A list of changes. */
+export function Changes({ query, size = 10, paused = false }: ChangesProps): JSX.Element {
+  const { api, live, names } = useSession();
+  const { log } = useLive(live);
+  const now = useServerNow(10_000);
+  const trail = useState<Trail>(START);
+  const page = usePage(
+    async (signal, before) => {
+      const found = await api.with(signal).changes({
+        ...query,
+        newest: true,
+        limit: size,
+        before,
+      });
+      names.note(found);
+      return found;
+    },
+    query,
+    // Older pages stay as they are.
+    paused || trail[0].length > 1 ? 0 : log,
+    trail,
+  );
+  const columns: Column<HistoryEntry>[] = [
+    {
+      head: "Time",
+      cell: ({ at }) => (
+        <time dateTime={at} title={moment(at)}>
+          {now - Date.parse(at) > 86_400_000 ? date(at) : since(at, now)} {clock(at)}
+        </time>
+      ),
+    },
+    { head: "By", cell: ({ by }) => <Author by={by} /> },
+    { head: "Change", cell: (it) => <Sentence it={it} /> },
+  ];
   return (
-    <ol class="changes">
-      {changes.map((it) => (
-        <li key={`${it.n} ${it.at}`}>
-          <time dateTime={it.at} title={moment(it.at)}>
-            <span class="change-clock">
-              {now - Date.parse(it.at) > 86_400_000 ? `${date(it.at)} ` : ""}
-              {clock(it.at)}:{it.at.slice(17, 19)}
-            </span>{" "}
-            <span class="change-ago">{since(it.at, now)}</span>
-          </time>
-          <span class={it.outcome === "done" ? "change" : "change change-failed"}>
-            <Sentence it={it} />
-            {it.count > 1 && ` (${number(it.count)} alike)`}
-            {it.outcome !== "done" && (
-              <>
-                {" "}
-                <Badge look="bad">refused: {it.outcome}</Badge>
-              </>
-            )}
-            {it.by?.proved === false && (
-              <>
-                {" "}
-                <Badge look="warn">not signed</Badge>
-              </>
-            )}
-          </span>
-        </li>
-      ))}
-    </ol>
+    <Listing noun="change" of={page} columns={columns} id={(it) => it.revision} size={size}>
+      No changes match.
+    </Listing>
   );
 }
 
-/** The newest of some changes. */
-export function LatestChanges(
-  { title = "Latest changes", changes, most = 20, now, children }: {
-    title?: string;
-    changes: readonly Change[];
-    most?: number;
-    now: number;
-    /** Beside the title. */
-    children?: ComponentChildren;
-  },
+/** The changes of one thing, below what is said about it. */
+export function History(
+  { of, id }: { of: "user" | "room" | "invite"; id: string },
 ): JSX.Element {
-  const heading = useId();
   return (
-    <section class="panel" aria-labelledby={heading}>
+    <section class="section" aria-labelledby="history">
       <div class="section-head">
-        <h2 id={heading}>{title}</h2>
-        {children}
+        <h2 id="history">History</h2>
+        <a href={hrefOf("log", `${of}=${id}`)}>Filter</a>
+        {of === "user" && <a href={hrefOf("log", `by=${id}`)}>Made by this user</a>}
       </div>
-      {changes.length === 0
-        ? <p class="muted">None since this server started.</p>
-        : <ChangeList changes={changes.slice(0, most)} now={now} />}
+      <Changes query={{ [of]: id }} />
     </section>
   );
 }
 
-function Sentence({ it }: { it: Change }): JSX.Element {
-  const { about, by } = it;
-  const who = by === null
-    ? "Elsewhere"
-    : by.signPub === null
-    ? "Someone"
-    : <Person signPub={by.signPub} handle={by.handle} />;
-  const user = about.user === undefined
-    ? "a user"
-    : <Person signPub={about.user} handle={about.handle ?? null} />;
-  const room = about.room === undefined ? "a room" : <RoomLink id={about.room} />;
-  const invite = about.invite === undefined ? "an invite" : (
-    <>
-      the invite <code title={about.invite}>{shortKey(about.invite)}</code>
-    </>
-  );
-  const admin = about.role === "admin";
-  if (it.action === "register") {
-    const handle = about.handle ?? by?.handle ?? null;
-    if (handle === null) return <>{who} tried to register</>;
-    const joined = by?.signPub == null
-      ? <Name>{handle}</Name>
-      : <Person signPub={by.signPub} handle={handle} />;
-    return <>{joined} joined{admin && " as an admin"}</>;
-  }
-  const said: Readonly<Record<string, ComponentChildren[]>> = {
-    addUser: ["added ", user, admin && " as an admin"],
-    revokeUser: ["revoked ", user],
-    restoreUser: ["restored ", user],
-    setUserRole: ["changed the role of ", user, admin ? " to admin" : " to user"],
-    deleteUser: ["deleted ", user],
-    createInvite: ["created ", invite, admin && " for an admin"],
-    cancelInvite: ["canceled ", invite],
-    createRoom: ["created the room ", room],
-    deleteRoom: ["deleted the room ", room],
-    addMember: ["added ", user, " to ", room],
-    joinRoom: ["joined ", room],
-    changeRoomOwner: ["made ", user, " the owner of ", room],
-    removeMember: about.user === by?.signPub ? ["left ", room] : ["removed ", user, " from ", room],
-    rekeyRoom: ["changed the key of ", room, about.epoch && ` (epoch ${about.epoch})`],
-    putSealedKey: ["gave ", user, " the key of ", room],
-    elsewhere: about.room !== undefined
-      ? ["room ", room, " changed"]
-      : about.user !== undefined
-      ? ["user ", user, " changed"]
-      : ["something changed"],
-  };
+function Sentence({ it }: { it: HistoryEntry }): JSX.Element {
   // A server that is newer than this page may name another action.
-  return <>{who} {Object.hasOwn(said, it.action) ? said[it.action] : it.action}</>;
+  const said = SAID[it.action] ?? it.action;
+  const isOwn = it.action === "member.removed" && it.user === it.by;
+  const parts = (isOwn ? "left {room}" : said).replace("|", "").split(/\{(\w+)\}/);
+  return <span>{parts.map((part, i) => i % 2 === 0 ? part : slot(part, it))}</span>;
 }
 
-/** Somebody, by the name at that time where it was told. */
-function Person({ signPub, handle }: { signPub: string; handle: string | null }): JSX.Element {
-  if (handle === null) return <Who signPub={signPub} />;
-  return (
-    <a href={hrefOf("users", signPub)} title={signPub}>
-      <Name>{handle}</Name>
-    </a>
-  );
-}
-
-function RoomLink({ id }: { id: string }): JSX.Element {
-  return (
-    <a href={hrefOf("rooms", id)}>
-      <Name>{id}</Name>
-    </a>
-  );
+function slot(name: string, { user, room, invite, before, after }: HistoryEntry): unknown {
+  if (name === "user") {
+    return user && <Who signPub={user} was={(after ?? before)?.handle as string | undefined} />;
+  }
+  if (name === "room" || name === "invite") {
+    const id = (name === "room" ? room : invite) ?? "";
+    return (
+      <>
+        {name}{" "}
+        <a href={hrefOf(`${name}s`, id)}>{name === "room" ? <Name>{id}</Name> : shortKey(id)}</a>
+      </>
+    );
+  }
+  return visible(String(after?.[name] ?? before?.[name] ?? "?"));
 }

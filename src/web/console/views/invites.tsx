@@ -15,18 +15,20 @@ import { hrefOf, leaveFor } from "../route.ts";
 import { useKept, useServerNow, useSession } from "../data/session.ts";
 import { Confirm } from "../ui/confirm.tsx";
 import { filled, Listing, START, type Trail } from "../ui/listing.tsx";
-import { Badge, Choice, type Look, ViewHead, When, Who } from "../ui/pieces.tsx";
+import { Author, Badge, Choice, type Look, ViewHead, When, Who } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";
+import { History } from "./changes.tsx";
 import { NewInvite } from "./new_invite.tsx";
 import { RoleBadge } from "./users.tsx";
 
 const SIZE = 50;
 /** The server lists them by id, which is a hash: to show the newest first all must be there. */
 const MOST = 5_000;
-const KEY = /^[0-9a-f]{64}$/;
 
-/** The view; `making` opens the dialog for a new one. */
-export function Invites({ making }: { making: boolean }): JSX.Element {
+/** The view of all or of `one`; `making` opens the dialog for a new one. */
+export function Invites(
+  { one, making }: { one: string | null; making: boolean },
+): JSX.Element {
   const { api, live } = useSession();
   const { invites: revision } = useLive(live);
   const now = useServerNow(5_000);
@@ -35,6 +37,7 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
   const [canceling, cancel] = useState<Invite | null>(null);
   const all = useLoad(
     async (signal) => {
+      if (one !== null) return { items: [await api.with(signal).getInvite(one)], next: null };
       const filter = state === "" ? {} : { state };
       const { items, next } = await filled(
         (part) => api.with(signal).listInvites({ ...filter, ...part }),
@@ -55,7 +58,9 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
           {it.note === ""
             ? <span class="muted">no note</span>
             : <bdi class="note" title={visible(it.note)}>{visible(it.note)}</bdi>}
-          <code class="who-key" title={it.id}>{shortKey(it.id)}</code>
+          <a href={hrefOf("invites", it.id)}>
+            <code class="who-key" title={it.id}>{shortKey(it.id)}</code>
+          </a>
         </span>
       ),
     },
@@ -65,9 +70,7 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
       head: "Made",
       cell: (it) => (
         <>
-          <When time={it.createdAt} now={now} /> by {KEY.test(it.createdBy)
-            ? <Who signPub={it.createdBy} />
-            : <bdi>{visible(it.createdBy)}</bdi>}
+          <When time={it.createdAt} now={now} /> by <Author by={it.createdBy} />
         </>
       ),
     },
@@ -93,26 +96,31 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
   };
   return (
     <>
-      <ViewHead title="Invites">
-        <a class="button primary" href={hrefOf("invites", "new")}>New invite</a>
+      <ViewHead
+        title={one === null ? "Invites" : "Invite"}
+        {...one !== null && { back: { href: hrefOf("invites"), text: "Invites" } }}
+      >
+        {one === null && <a class="button primary" href={hrefOf("invites", "new")}>New invite</a>}
       </ViewHead>
-      <div class="filters">
-        <Choice
-          label="State"
-          value={state}
-          options={[
-            ["open", "Open"],
-            ["used", "Used"],
-            ["expired", "Expired"],
-            ["canceled", "Canceled"],
-            ["", "All"],
-          ]}
-          onChange={(it) => {
-            setState(it);
-            go(START);
-          }}
-        />
-      </div>
+      {one === null && (
+        <div class="filters">
+          <Choice
+            label="State"
+            value={state}
+            options={[
+              ["open", "Open"],
+              ["used", "Used"],
+              ["expired", "Expired"],
+              ["canceled", "Canceled"],
+              ["", "All"],
+            ]}
+            onChange={(it) => {
+              setState(it);
+              go(START);
+            }}
+          />
+        </div>
+      )}
       {all.data?.next && (
         <p class="notice warn">
           There are more than {MOST} matching invites; those shown may not be the newest.
@@ -137,6 +145,7 @@ export function Invites({ making }: { making: boolean }): JSX.Element {
           creates; no one else sees those.
         </p>
       </Listing>
+      {one !== null && <History of="invite" id={one} />}
       {making && <NewInvite onClose={() => leaveFor("invites")} />}
       {canceling && <CancelInvite invite={canceling} onClose={() => cancel(null)} />}
     </>

@@ -12,7 +12,7 @@ import { hrefOf } from "../route.ts";
 import { useServerNow, useSession } from "../data/session.ts";
 import { filled } from "../ui/listing.tsx";
 import { Badge, Reading, ViewHead, When } from "../ui/pieces.tsx";
-import { LatestChanges } from "./changes.tsx";
+import { Changes } from "./changes.tsx";
 import { Charts } from "./charts.tsx";
 import { ClusterView } from "./cluster.tsx";
 
@@ -24,7 +24,7 @@ const USAGE_MS = 60_000;
 /** The view. */
 export function Overview(): JSX.Element {
   const { api, live } = useSession();
-  const { changes, invites } = useLive(live);
+  const { invites } = useLive(live);
   const now = useServerNow(5_000);
   const status = useLoad((signal) => api.with(signal).status(), "status", useTicks(STATUS_MS));
   const history = useLoad((signal) => api.with(signal).history(), "history", useTicks(HISTORY_MS));
@@ -51,9 +51,10 @@ export function Overview(): JSX.Element {
         {history.data && <Charts history={history.data} />}
       </section>
       {status.data && <Kept status={status.data} />}
-      <LatestChanges changes={changes} most={6} now={now}>
-        <a href={hrefOf("log")}>Full log</a>
-      </LatestChanges>
+      <section class="section" aria-labelledby="latest">
+        <h2 id="latest">Latest changes</h2>
+        <Changes query={{}} size={6} />
+      </section>
     </>
   );
 }

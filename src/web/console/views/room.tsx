@@ -15,7 +15,7 @@ import { Key, Name } from "../ui/key.tsx";
 import { Listing, START, type Trail, usePage } from "../ui/listing.tsx";
 import { Badge, Choice, Empty, Reading, ViewHead, When, Who } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";
-import { LatestChanges } from "./changes.tsx";
+import { History } from "./changes.tsx";
 import { Coverage } from "./rooms.tsx";
 import { Fact } from "./user.tsx";
 
@@ -25,7 +25,7 @@ const BACK = { href: hrefOf("rooms"), text: "Rooms" };
 /** The view of a room. */
 export function RoomView({ id }: { id: string }): JSX.Element {
   const { api, live } = useSession();
-  const { rooms: revision, changes } = useLive(live);
+  const { rooms: revision } = useLive(live);
   const now = useServerNow(10_000);
   const [which, choose] = useState<"all" | "lacking">("all");
   const trail = useState<Trail>(START);
@@ -42,7 +42,6 @@ export function RoomView({ id }: { id: string }): JSX.Element {
   );
   const { data } = roster;
   const isGone = roster.failure?.particulars.code === "not_found";
-  const about = changes.filter((it) => it.about.room === id);
 
   if (data === null || isGone) {
     return (
@@ -51,6 +50,7 @@ export function RoomView({ id }: { id: string }): JSX.Element {
         {isGone
           ? <Empty>The room does not exist. It may have been deleted.</Empty>
           : <Reading load={roster} what="Reading the room" />}
+        {isGone && <History of="room" id={id} />}
       </>
     );
   }
@@ -119,7 +119,7 @@ export function RoomView({ id }: { id: string }): JSX.Element {
           {which === "lacking" ? "All members have the current key." : "This room has no members."}
         </Listing>
       </section>
-      {about.length > 0 && <LatestChanges changes={about} now={now} />}
+      <History of="room" id={id} />
     </>
   );
 }

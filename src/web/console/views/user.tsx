@@ -14,17 +14,16 @@ import { useServerNow, useSession } from "../data/session.ts";
 import { focusHeading } from "../ui/dialog.tsx";
 import { Key, Name } from "../ui/key.tsx";
 import { Badge, Empty, Reading, ViewHead, When } from "../ui/pieces.tsx";
-import { LatestChanges } from "./changes.tsx";
+import { History } from "./changes.tsx";
 import { type UserAction, UserDialog } from "./user_actions.tsx";
 import { RoleBadge, StatusBadge } from "./users.tsx";
 
-const RECENT = "Latest changes by or to this user";
 const BACK = { href: hrefOf("users"), text: "Users" };
 
 /** The view of a user. */
 export function UserView({ signPub }: { signPub: string }): JSX.Element {
   const { api, live, me, names } = useSession();
-  const { users: revision, rooms: roomsRevision, changes } = useLive(live);
+  const { users: revision, rooms: roomsRevision } = useLive(live);
   const now = useServerNow(10_000);
   const [asked, ask] = useState<UserAction | null>(null);
   const found = useLoad(
@@ -43,9 +42,6 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
   ).data;
   const user = found.data;
   const isGone = found.failure?.particulars.code === "not_found";
-  const about = changes.filter(({ about, by }) =>
-    about.user === signPub || by?.signPub === signPub
-  );
 
   if (user === null || isGone) {
     return (
@@ -59,7 +55,7 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
             </Empty>
           )
           : <Reading load={found} what="Reading the user" />}
-        {isGone && about.length > 0 && <LatestChanges title={RECENT} changes={about} now={now} />}
+        {isGone && <History of="user" id={signPub} />}
       </>
     );
   }
@@ -138,7 +134,7 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
           {rooms.next !== null && <p class="muted">and others</p>}
         </section>
       )}
-      <LatestChanges title={RECENT} changes={about} now={now} />
+      <History of="user" id={signPub} />
       {asked && (
         <UserDialog
           action={asked}

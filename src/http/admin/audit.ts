@@ -1,0 +1,74 @@
+/**
+ * Audit lines of the log: who changed a user, an invite or the owner of a room, and with what outcome.
+ *
+ * @module
+ */
+
+import { isStoreError } from "../../core/errors.ts";
+import { inviteId } from "../../core/store.ts";
+import type { ControlPlaneEvent } from "../events.ts";
+import type { Call, Route } from "../pipeline/route.ts";
+
+/** What of a response or a body is used. */
+interface Part {
+  role?: string;
+  invite?: { id: string; role: string };
+}
+
+/** Ids and public keys, never a token. */
+type Subject = { user?: string | null; invite?: string | undefined; room?: string };
+
+type Body = { token: string; signPub: string; endpoint: string };
+
+const ofUser = ({ params }: Call) => ({ user: params.signPub!.toLowerCase() });
+const bodyOf = ({ body }: Call) => body as Body;
+
+/** The routes that are audited, and what a line names. */
+const AUDITED: Readonly<Record<string, (call: Call, answer?: Part) => Subject>> = {
+  register: (call) => ({ user: call.endpoint, invite: inviteId(bodyOf(call).token) }),
+  addUser: (call) => ({ user: bodyOf(call).signPub }),
+  revokeUser: ofUser,
+  restoreUser: ofUser,
+  setUserRole: ofUser,
+  deleteUser: ofUser,
+  createInvite: (_, answer) => ({ invite: answer?.invite?.id }),
+  cancelInvite: ({ params }) => ({ invite: params.id!.toLowerCase() }),
+  deleteRoom: ({ params }) => ({ room: params.id! }),
+  changeRoomOwner: (call) => ({ room: call.params.id!, user: bodyOf(call).endpoint }),
+};
+
+/** Refusals that are not logged: anyone can cause any number of them. */
+const UNTOLD: ReadonlySet<string> = new Set([
+  "invalid",
+  "unauthenticated",
+  "forbidden",
+  "not_found",
+  "rate_limited",
+  "too_large",
+]);
+
+/** Does a route's work and reports what it changed. */
+export async function audited(
+  tell: (event: ControlPlaneEvent) => void,
+  route: Route,
+  call: Call,
+  proved: boolean,
+  work: () => Promise<unknown>,
+): Promise<unknown> {
+  if (!Object.hasOwn(AUDITED, route.id)) return await work();
+  const note = (outcome: string, answer?: Part) => {
+    const { user, invite, room } = AUDITED[route.id]!(call, answer);
+    const role = answer?.role ?? answer?.invite?.role ?? (call.body as Part | undefined)?.role;
+    const by = { action: route.id, by: call.endpoint, proved };
+    tell({ level: "info", event: "audit", ...by, user, role, invite, room, outcome });
+  };
+  try {
+    const answer = await work();
+    note("done", answer as Part | undefined);
+    return answer;
+  } catch (error) {
+    const code = isStoreError(error) ? error.code : "failed";
+    if (!UNTOLD.has(code)) note(code);
+    throw error;
+  }
+}
