@@ -81,8 +81,8 @@ export interface EnsureArchiveOptions {
 }
 
 /**
- * Creates the archive of a bucket, or verifies that it is one, and gives it as many copies as the bucket
- * has.
+ * Creates the archive of a bucket, or verifies that it is one, that takes the bucket's entries, and gives
+ * it as many copies as the bucket has.
  *
  * @throws {StoreError} refused: a stream of that name belongs to another program
  */
@@ -119,8 +119,10 @@ export async function ensureArchive(
       { field: "bucket" },
     );
   }
-  if (resize && config.num_replicas !== replicas) {
-    await configure((jsm) => jsm.streams.update(stream, { num_replicas: replicas }));
+  const wanted = resize ? replicas : config.num_replicas;
+  if (config.num_replicas !== wanted || config.sources?.[0]?.name !== bucket.stream) {
+    const { sources } = configOf(bucket, wanted);
+    await configure((jsm) => jsm.streams.update(stream, { num_replicas: wanted, sources }));
   }
 }
 
