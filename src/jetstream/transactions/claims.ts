@@ -106,8 +106,10 @@ export class Claims {
   ): Promise<number> {
     let expect = at;
     for (let from = 0;;) {
-      // Beside the room's message and the history entry.
-      const piece = writes.slice(from, from + BATCH_LIMIT - 2);
+      // Beside the room's message; the last batch has the history entry too.
+      const most = BATCH_LIMIT - 1;
+      const rest = writes.length - from;
+      const piece = writes.slice(from, from + (rest < most ? rest : Math.min(rest - 1, most)));
       from += piece.length;
       const isLast = from === writes.length;
       const batch = [{ key: roomKey(id), value: isLast ? value : claim, expect }, ...piece];
