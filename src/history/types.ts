@@ -4,7 +4,14 @@
  * @module
  */
 
-import type { ChainEnd, HistorySource, SignedHead } from "../core/history/source.ts";
+import type {
+  ChainEnd,
+  HistoryProblem,
+  HistorySource,
+  SignedHead,
+} from "../core/history/source.ts";
+
+export type { HistoryProblem };
 
 /** Options of {@link verifyHistory}. */
 export interface VerifyHistoryOptions {
@@ -20,14 +27,6 @@ export interface VerifyHistoryOptions {
   signal?: AbortSignal;
   /** Called with the number of entries verified so far. */
   onProgress?: (done: number) => void;
-}
-
-/** Something that is wrong with a history. */
-export interface HistoryProblem {
-  /** The first revision that cannot be right; null if there is none in the history. */
-  revision: string | null;
-  /** What was found. */
-  message: string;
 }
 
 /** A head that the history was compared with. */

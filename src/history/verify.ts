@@ -96,6 +96,9 @@ class Verification {
       }
       signal?.throwIfAborted();
       this.#note(await copy?.rest(this.#at.revision));
+      if (after === null) {
+        for await (const problem of this.#source.check?.(signal) ?? []) this.#note(problem);
+      }
     } catch (error) {
       if (!isStoreError(error, "corrupt") && !isStoreError(error, "invalid")) throw error;
       isWhole = false;

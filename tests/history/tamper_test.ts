@@ -28,6 +28,8 @@ const row = (revision: string) => {
   return `generation = ${generation} AND number = ${number}`;
 };
 
+const number = (revision: string) => Number(revision.split(".")[1]);
+
 /** The value that is put into each column. */
 const OTHER: Record<string, string> = {
   generation: "generation + 7",
@@ -111,6 +113,19 @@ function attacks({ revisions, kept }: Kept, random: Random): Attack[] {
     sql("the cut deleted", null, "DELETE FROM history_cut"),
     sql("the cut moved", null, "UPDATE history_cut SET number = number - 1"),
     sql("the head of the cut", null, "UPDATE history_cut SET head = zeroblob(32)"),
+    {
+      what: "a row hidden from an index",
+      at: null,
+      make: (path) =>
+        raw(path, (db) => {
+          const name = "history_by_user";
+          const { sql } = db.prepare("SELECT sql FROM sqlite_schema WHERE name = ?").get(name)!;
+          db.exec(`DROP INDEX ${name}; ${sql} AND number > ${number(revisions[5]!)}`);
+          db.enableDefensive(false);
+          db.exec("PRAGMA writable_schema = ON");
+          db.prepare("UPDATE sqlite_schema SET sql = ? WHERE name = ?").run(sql!, name);
+        }),
+    },
     // The oldest rows removed as a pruning would, but no entry says so.
     {
       what: "the oldest rows cut off",

@@ -60,6 +60,14 @@ export interface SignedHead extends ChainEnd {
   signature: string;
 }
 
+/** Something that is wrong with a history. */
+export interface HistoryProblem {
+  /** The first revision that cannot be right; null if there is none in the history. */
+  revision: string | null;
+  /** What was found. */
+  message: string;
+}
+
 /** Reads and prunes the history of a backend. Entries are in the order of their revisions. */
 export interface HistorySource {
   /**
@@ -89,6 +97,8 @@ export interface HistorySource {
   heads(): Promise<SignedHead[]>;
   /** Stores a signed head in the place of the node's earlier one. */
   sign(head: SignedHead): Promise<void>;
+  /** Returns what is wrong in ways that only this backend knows, such as gaps. Absent if it knows none. */
+  check?(signal?: AbortSignal): AsyncIterable<HistoryProblem>;
 }
 
 /**

@@ -31,6 +31,8 @@ export interface Message {
   sequence: number;
   /** Its sequence in the bucket's stream; `null` for an entry that a move brought. */
   origin: number | null;
+  /** The stream that the archive took it from; `null` for others. */
+  stream: string | null;
   /** The entry; `null` for a transaction that was not made. */
   placed: Placed | null;
 }
@@ -70,8 +72,10 @@ function messageOf(
   headers: Pick<MsgHdrs, "get">,
   data: Uint8Array,
 ): Message {
-  const origin = from === "bucket" ? sequence : originOf(headers);
-  return { sequence, origin, placed: decodeEntry(data, origin ?? 0) };
+  const taken = from === "bucket" ? null : originOf(headers);
+  const origin = from === "bucket" ? sequence : taken?.sequence ?? null;
+  const placed = decodeEntry(data, origin ?? 0);
+  return { sequence, origin, stream: taken?.stream ?? null, placed };
 }
 
 /** Reads a message of the archive at its leader; `null` if there is none. */

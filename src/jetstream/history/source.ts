@@ -9,6 +9,7 @@ import type { Author, HistoryEntry } from "../../core/history/entry.ts";
 import { parseRevision, type Revision } from "../../core/history/revision.ts";
 import {
   type ChainEnd,
+  type HistoryProblem,
   type HistoryRange,
   type HistorySource,
   requireKept,
@@ -22,6 +23,7 @@ import { parseValue, VALUE_VERSION } from "../records/values.ts";
 import type { Context } from "../transactions/context.ts";
 import { decodeCut } from "./cut.ts";
 import type { Placed } from "../records/entries.ts";
+import { auditArchive } from "./audit.ts";
 import { newestPage, oldestPage } from "./pages.ts";
 import { prune, type Which } from "./prune.ts";
 import { later, newestEntry, Reader, readUntil } from "./reader.ts";
@@ -145,6 +147,10 @@ export class BucketHistory implements HistorySource {
   async sign({ node, ...head }: SignedHead): Promise<void> {
     const value = JSON.stringify({ v: VALUE_VERSION, ...head });
     await this.#context.commit([{ key: headKey(node), value }], this.#context.deadline());
+  }
+
+  async *check(signal?: AbortSignal): AsyncGenerator<HistoryProblem> {
+    yield* auditArchive(this.#context, await this.start(), signal);
   }
 
   /** Begins to read after an entry, or with the oldest. */

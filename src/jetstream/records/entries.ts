@@ -50,9 +50,10 @@ function encode(entry: Omit<HistoryEntry, "revision">, at: { g: number; n?: numb
 export function decodeEntry(data: Uint8Array, sequence: number): Placed | null {
   if (data.length === 0) return null;
   const value = parseValue(`history entry ${sequence}`, data);
-  const { g, n = sequence, at, by, action, user = null, room = null } = value;
+  const { g, n = 0, at, by, action, user = null, room = null } = value;
   const { invite = null, before = null, after = null } = value;
-  const revision: Revision = { generation: g, number: n };
+  // Only what a move brought has no sequence, and names its number.
+  const revision: Revision = { generation: g, number: sequence || n };
   const text = formatRevision(revision);
   return {
     entry: { revision: text, at, by, action, user, room, invite, before, after },
@@ -60,8 +61,16 @@ export function decodeEntry(data: Uint8Array, sequence: number): Placed | null {
   };
 }
 
-/** The sequence that a message of the archive had in the bucket's stream; `null` if a move brought it. */
-export function originOf(headers: Pick<MsgHdrs, "get">): number | null {
-  const source = headers.get(SOURCE);
-  return source === "" ? null : Number(source.split(" ")[1]);
+/** Where the archive took a message from. */
+export interface Origin {
+  /** The stream. */
+  stream: string;
+  /** The message's sequence there. */
+  sequence: number;
+}
+
+/** Returns where the archive took a message from; `null` if a move brought it. */
+export function originOf(headers: Pick<MsgHdrs, "get">): Origin | null {
+  const [stream = "", sequence] = headers.get(SOURCE).split(" ");
+  return stream === "" ? null : { stream, sequence: Number(sequence) };
 }

@@ -9,6 +9,7 @@ import { type Author, did, type HistoryEntry } from "../../core/history/entry.ts
 import { formatRevision, type Revision } from "../../core/history/revision.ts";
 import {
   type ChainEnd,
+  type HistoryProblem,
   type HistoryRange,
   type HistorySource,
   requireKept,
@@ -120,6 +121,17 @@ export class FileHistory implements HistorySource {
       "Reading the signed heads",
       () => this.#db.prepare("SELECT * FROM history_heads ORDER BY node").all(),
     ) as Promise<unknown> as Promise<SignedHead[]>;
+  }
+
+  /** Checks the indexes, from which pages are read: a row that one of them lacks would not be shown. */
+  async *check(): AsyncGenerator<HistoryProblem> {
+    const rows = await this.#use.read(
+      "Checking the history",
+      () => this.#db.prepare("PRAGMA integrity_check(history)").all(),
+    );
+    for (const { integrity_check: found } of rows) {
+      if (found !== "ok") yield { revision: null, message: `The file is damaged: ${found}` };
+    }
   }
 
   sign({ node, revision, head, at, key, signature }: SignedHead): Promise<void> {

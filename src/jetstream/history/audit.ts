@@ -1,0 +1,183 @@
+/**
+ * Checks the archive of a bucket's history: that it has no gaps, that its messages are in order, and that
+ * they are those of the bucket's stream, where entries live for some days.
+ *
+ * @module
+ */
+
+import { FIRST_HEAD, headAfter } from "../../core/history/chain.ts";
+import {
+  compareRevisions,
+  formatRevision,
+  parseRevision,
+  type Revision,
+} from "../../core/history/revision.ts";
+import type { ChainEnd, HistoryProblem } from "../../core/history/source.ts";
+import type { Bucket } from "../log/bucket.ts";
+import { left, retry } from "../log/wire.ts";
+import type { Placed } from "../records/entries.ts";
+import type { Context } from "../transactions/context.ts";
+import { archiveInfo, archiveOf } from "./archive.ts";
+import { lastArchived, type Message, readBatch } from "./messages.ts";
+
+/** Entries among which one that is repeated is looked for. */
+const REPEATED = 10_000;
+
+/**
+ * Checks the archive up to its present end.
+ *
+ * @param start Where the history was cut
+ */
+export async function* auditArchive(
+  context: Context,
+  start: ChainEnd,
+  signal?: AbortSignal,
+): AsyncGenerator<HistoryProblem> {
+  const { bucket } = context;
+  const { stream } = archiveOf(bucket.name);
+  const info = await archiveInfo(bucket, context.deadline());
+  if (info === null) return yield { revision: null, message: `Stream ${stream} does not exist` };
+  const { deny_delete, sources } = info.config;
+  if (!deny_delete || !sources?.some(({ name }) => name === bucket.stream)) {
+    yield { revision: null, message: `The configuration of stream ${stream} was changed` };
+  }
+  const cut = start.revision === null ? null : parseRevision("revision", start.revision);
+  const audit = new Audit(bucket, cut, messages(context, "bucket", Infinity, signal));
+  const end = await lastArchived(bucket, context.deadline());
+  for await (const message of messages(context, "archive", end?.sequence ?? 0, signal)) {
+    yield* await audit.next(message);
+  }
+}
+
+/** Reads the messages of a stream up to a sequence. */
+async function* messages(
+  context: Context,
+  from: "archive" | "bucket",
+  end: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Message> {
+  for (let next = 1; next <= end;) {
+    signal?.throwIfAborted();
+    const deadline = context.deadline();
+    const found = await retry(`Read the ${from}`, deadline, () => {
+      left(deadline);
+      return readBatch(context.bucket, from, next, { deadline });
+    });
+    if (found.length === 0) return;
+    for (const message of found) if (message.sequence <= end) yield message;
+    next = found.at(-1)!.sequence + 1;
+  }
+}
+
+class Audit {
+  readonly #bucket: Bucket;
+  readonly #cut: Revision | null;
+  readonly #stream: AsyncIterator<Message>;
+  /** The next entry of the bucket's stream; undefined before the first. */
+  #other: Message | null | undefined;
+  /** Whether an entry of the bucket's stream was passed, so that later ones have not expired. */
+  #hasPassed = false;
+  #last: Message | null = null;
+  #origin = 0;
+  #at: Revision | null = null;
+  readonly #recent = new Map<string, string>();
+
+  constructor(bucket: Bucket, cut: Revision | null, stream: AsyncIterator<Message>) {
+    this.#bucket = bucket;
+    this.#cut = cut;
+    this.#stream = stream;
+  }
+
+  /** Takes the next message of the archive; returns what is wrong with it. */
+  async next(message: Message): Promise<HistoryProblem[]> {
+    const { sequence, origin, stream, placed } = message;
+    const found: HistoryProblem[] = [];
+    const revision = textOf(placed?.at ?? this.#at);
+    const tell = (what: string) => found.push({ revision, message: what });
+    if (this.#last !== null && sequence !== this.#last.sequence + 1) {
+      const gap = sequence - this.#last.sequence - 1;
+      tell(`${gap} messages of the archive before revision ${revision} were deleted`);
+    }
+    this.#last = message;
+    const isOurs = stream === null
+      // A move brings only what is of an earlier generation.
+      ? placed !== null && placed.at.generation < this.#bucket.generation
+      : stream === this.#bucket.stream;
+    if (!isOurs) {
+      tell(`Revision ${revision} was inserted: neither the bucket nor a move has brought it`);
+      return found;
+    }
+    if (placed !== null && !this.#isNext(placed)) {
+      tell(`Revision ${revision} was inserted: it stands after ${textOf(this.#at)}`);
+    }
+    if (origin !== null && origin > this.#origin) {
+      this.#origin = origin;
+      found.push(...await this.#compare(message, origin));
+    }
+    return found;
+  }
+
+  /** Whether an entry comes after all before it, or repeats one: an archive with a new leader may do so. */
+  #isNext(placed: Placed): boolean {
+    const { at } = placed;
+    const text = formatRevision(at);
+    const content = digestOf(placed);
+    if (this.#at !== null && compareRevisions(at, this.#at) <= 0) {
+      return this.#recent.get(text) === content;
+    }
+    this.#at = at;
+    this.#recent.set(text, content);
+    if (this.#recent.size > REPEATED) {
+      const [oldest] = this.#recent.keys();
+      this.#recent.delete(oldest!);
+    }
+    return true;
+  }
+
+  /** Compares an entry with that of the bucket's stream. */
+  async #compare({ placed }: Message, origin: number): Promise<HistoryProblem[]> {
+    const found: HistoryProblem[] = [];
+    let other = this.#other === undefined ? await this.#read() : this.#other;
+    for (; other !== null && other.sequence < origin; other = await this.#read()) {
+      const { placed } = other;
+      this.#hasPassed = true;
+      if (placed === null || this.#isPruned(placed.at)) continue;
+      const revision = formatRevision(placed.at);
+      found.push({ revision, message: `Revision ${revision} was dropped from the archive` });
+    }
+    const revision = textOf(placed?.at ?? this.#at);
+    if (other?.sequence !== origin) {
+      // Otherwise it may have expired.
+      if (this.#hasPassed && other !== null) {
+        const message = `Revision ${revision} was inserted: it is not in the bucket's stream`;
+        found.push({ revision, message });
+      }
+      return found;
+    }
+    if (digestOf(placed) !== digestOf(other.placed)) {
+      const message = `Revision ${revision} was changed: it is another one in the bucket's stream`;
+      found.push({ revision, message });
+    }
+    this.#hasPassed = true;
+    await this.#read();
+    return found;
+  }
+
+  #isPruned(at: Revision): boolean {
+    return this.#cut !== null && compareRevisions(at, this.#cut) <= 0;
+  }
+
+  async #read(): Promise<Message | null> {
+    const { value, done } = await this.#stream.next();
+    this.#other = done ? null : value;
+    return this.#other!;
+  }
+}
+
+function digestOf(placed: Placed | null): string {
+  return placed === null ? "" : headAfter(FIRST_HEAD, placed.entry);
+}
+
+function textOf(at: Revision | null): string | null {
+  return at && formatRevision(at);
+}
