@@ -48,7 +48,12 @@ export {
   type PromoteOptions,
   type PromoteReport,
 } from "./src/follower/mod.ts";
-export type { Follower, FollowerState, FollowOptions } from "./src/follower/mod.ts";
+export type {
+  FollowedHistory,
+  Follower,
+  FollowerState,
+  FollowOptions,
+} from "./src/follower/mod.ts";
 export type { Connection, NatsOptions, TlsOptions } from "./src/nats/connection/connect.ts";
 export { openSqlite, type SqliteOptions } from "./src/sqlite/mod.ts";
 export * from "./src/snapshot/mod.ts";

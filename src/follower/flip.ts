@@ -26,9 +26,12 @@ import {
 } from "../sqlite/file/role.ts";
 import { createChecks, getMeta, migrate, schemaVersion, setMeta } from "../sqlite/file/schema.ts";
 import { checkFile } from "./file/check.ts";
+import { compareRevisions } from "../core/history/revision.ts";
+import { decodeEntry } from "../jetstream/records/entries.ts";
+import { HistoryTable } from "../sqlite/history/table.ts";
 import { parseAlarm } from "./stream/alarms.ts";
 import type { Held } from "./file/messages.ts";
-import { forgetKept } from "./kept.ts";
+import { forgetKept, keptGeneration } from "./kept.ts";
 import { JOURNEY, LEFT } from "./file/notes.ts";
 import { lockOf } from "./file/prepare.ts";
 import { reading } from "./file/reading.ts";
@@ -176,7 +179,7 @@ export interface FlipOptions {
  * @returns The rooms whose changes were undone
  */
 export function flip(
-  { path, db }: StillFile,
+  { path, db, held }: StillFile,
   { generation, storeId, journey }: FlipOptions,
 ): string[] {
   try {
@@ -189,6 +192,7 @@ export function flip(
          AND epoch > (SELECT epoch FROM rooms WHERE id = ?1)`,
       );
       for (const { room_id: id, op } of rooms) (op === "rekey" ? trim : forget).run(id!);
+      completeHistory(db, held);
       createChecks(db);
       setRole(db, "primary", null);
       setGeneration(db, generation);
@@ -197,7 +201,9 @@ export function flip(
       setMeta(db, LEFT, null);
       if (storeId !== undefined) setMeta(db, "store_id", storeId);
       // What else a follower knew may be large; whoever opens the file as a primary removes it.
-      for (const name of ["", "_pending", "_quarantine"]) run(db, `DELETE FROM follower${name}`);
+      for (const name of ["", "_pending", "_quarantine", "_tail"]) {
+        run(db, `DELETE FROM follower${name}`);
+      }
       forgetKept(db);
       return rooms.map(({ room_id }) => String(room_id));
     });
@@ -205,5 +211,20 @@ export function flip(
     return undone;
   } catch (error) {
     throw toStoreError(error, `Promoting ${path}`);
+  }
+}
+
+/** Gives the history the entries of all changes that the file has, and of no others. */
+function completeHistory(db: DatabaseSync, { position }: Held): void {
+  // The archive may have been read further than the stream.
+  db.prepare("DELETE FROM history WHERE generation >= ? AND number > ?")
+    .run(keptGeneration(db), position);
+  const table = new HistoryTable(db);
+  const { revision: end } = table.end();
+  const tail = db.prepare("SELECT number, value FROM follower_tail ORDER BY number").all();
+  for (const { number, value } of tail) {
+    const placed = decodeEntry(value as Uint8Array, Number(number));
+    if (placed === null || (end !== null && compareRevisions(placed.at, end) <= 0)) continue;
+    table.add(placed.entry);
   }
 }

@@ -14,6 +14,7 @@ import { alarm, formatAlarm, parseAlarm } from "./stream/alarms.ts";
 import { wasAwayTooLong } from "./stream/compare.ts";
 import { fenceValue } from "./stream/digests.ts";
 import { locate } from "./stream/replicas.ts";
+import type { HistoryState } from "./history/table.ts";
 import type { Held } from "./file/messages.ts";
 import { JOURNEY, LEFT } from "./file/notes.ts";
 import type { Parts } from "./parts.ts";
@@ -53,6 +54,8 @@ export class FileFollower implements Follower, Witness {
   readonly #doubts: Doubts | null;
   /** The last acknowledged write. */
   #acknowledged = 0;
+  /** The history in the file, as another process fills it. */
+  #history: HistoryState | null = null;
   #accept: boolean;
   #pause = RETRY.first;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -106,6 +109,7 @@ export class FileFollower implements Follower, Witness {
   state(): FollowerState {
     const held = this.#held;
     const last = this.#applying?.last ?? null;
+    const history = this.#applying?.history ?? this.#history;
     return {
       role: this.#applying === null ? "read" : "apply",
       bucket: this.#parts.bucket.name,
@@ -116,6 +120,7 @@ export class FileFollower implements Follower, Witness {
       quarantined: held?.quarantined ?? 0,
       lag: last === null ? null : Math.max(0, last - (held?.position ?? 0)),
       updatedAt: held === null ? null : new Date(held.updatedAt).toISOString(),
+      history: history && { revision: history.revision, lag: history.behind, problem: history.gap },
       alarm: this.#alarm,
       degraded: this.#degraded,
       failure: this.#failure,
@@ -134,6 +139,7 @@ export class FileFollower implements Follower, Witness {
   async #read(): Promise<void> {
     const { thread } = this.#parts;
     this.#take(await thread.ask("held", undefined));
+    this.#history = await thread.ask("history", undefined);
     this.#later(POLL, async () => {
       if (await thread.ask("lock", undefined)) await this.#apply();
       else await this.#read();
@@ -212,6 +218,7 @@ export class FileFollower implements Follower, Witness {
       thread,
       path: this.path,
       held,
+      accept: this.#parts.accept,
       onHeld: (now) => {
         this.#accept = false;
         this.#isLoaded = true;

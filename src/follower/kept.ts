@@ -14,6 +14,7 @@ import { getMeta, setMeta } from "../sqlite/file/schema.ts";
 /** The names in `meta`; the thread writes them. */
 const MARKER = "follower_marker";
 const WRITTEN_AT = "follower_written_at";
+const HISTORY = ["follower_history_origin", "follower_history_gap"];
 
 /** Returns the mark that the bucket had at the file's position; `null` for none. */
 export function keptMarker(db: DatabaseSync): Marker | null {
@@ -30,5 +31,5 @@ export function keptGeneration(db: DatabaseSync): number {
 
 /** Forgets it: the file is no longer a follower's. */
 export function forgetKept(db: DatabaseSync): void {
-  for (const key of [MARKER, WRITTEN_AT]) setMeta(db, key, null);
+  for (const key of [MARKER, WRITTEN_AT, ...HISTORY]) setMeta(db, key, null);
 }

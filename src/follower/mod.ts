@@ -8,4 +8,4 @@
 export { followStore } from "./follow.ts";
 export { openFollowed, openJetStream, type OpenJetStreamOptions } from "./open.ts";
 export { promoteFollower, type PromoteOptions, type PromoteReport } from "./promote.ts";
-export type { Follower, FollowerState, FollowOptions } from "./types.ts";
+export type { FollowedHistory, Follower, FollowerState, FollowOptions } from "./types.ts";

@@ -18,6 +18,7 @@ import {
 import { absolute } from "../sqlite/file/file.ts";
 import { FileSearch } from "../sqlite/search/mod.ts";
 import { follow } from "./follow.ts";
+import { FollowerHistory } from "./history/source.ts";
 import type { Parts } from "./parts.ts";
 import { isFollowing, type Opened, Plane } from "./renew/plane.ts";
 import type { Follower } from "./types.ts";
@@ -134,9 +135,11 @@ type OnceOptions = FollowedOptions & Pick<Parts, "onReleased"> & { onEnd?: () =>
 async function openOnce(options: OnceOptions): Promise<Omit<Opened, "token">> {
   let follower: Guard | null = null;
   let search: FileSearch | null = null;
+  let history: FollowerHistory | null = null;
   const onAlarm = (alarm: StoreError) => {
     // A repair needs the file for itself.
     void search?.close();
+    void history?.close();
     options.onAlarm?.(alarm);
   };
   const backend = await openBeside(options, async (bucket) => {
@@ -146,11 +149,14 @@ async function openOnce(options: OnceOptions): Promise<Omit<Opened, "token">> {
       isFollower: true,
       before: searchingBehind(bucket, it),
     });
+    const isUsable = () => isFollowing(it);
     return {
       search,
+      history: (archive) => history = new FollowerHistory({ path: it.path, archive, isUsable }),
       end: async () => {
         await options.onEnd?.();
         await search!.close();
+        await history?.close();
         await it.close();
       },
     };
@@ -165,10 +171,10 @@ export function followerOf(backend: Backend): Follower | null {
   return followers.get(backend) ?? null;
 }
 
-/** How long a search waits for the store's own writes, milliseconds. */
+/** How long a search waits for the store's own writes, and for what it must include, milliseconds. */
 const BEHIND_MS = 1_000;
 
-/** Notes what the store writes; returns a function that waits until the follower has it, if it is quick. */
+/** Notes what the store writes, and what it must include; returns a function that waits until the follower has it, if it is quick. */
 function searchingBehind(bucket: Bucket, follower: Guard): () => Promise<unknown> {
   let last = 0;
   bucket.witness = {
@@ -179,6 +185,7 @@ function searchingBehind(bucket: Bucket, follower: Guard): () => Promise<unknown
       last = Math.max(last, sequence);
       follower.acknowledged(sequence, received);
     },
+    reach: (sequence) => void (last = Math.max(last, sequence)),
     keys: async (prefix, after) => await follower.keys?.(prefix, after) ?? null,
   };
   const isDone = () => follower.state().position >= last;
@@ -252,6 +259,7 @@ function damaged(path: string, bucket: string, alarm: StoreError): Guard {
       quarantined: 0,
       lag: null,
       updatedAt: null,
+      history: null,
       alarm,
       degraded: null,
       failure: null,

@@ -23,6 +23,16 @@ export interface FollowOptions {
   onDegraded?: (degraded: StoreError | null) => void;
 }
 
+/** How far the history in a follower's file has come. */
+export interface FollowedHistory {
+  /** Revision of the newest entry in it; `null` for none. */
+  revision: string | null;
+  /** Entries of the stream that are not in it yet; above 1,000 not counted further. */
+  lag: number;
+  /** What is missing in it, or why it does not continue; `null` for nothing. */
+  problem: string | null;
+}
+
 /** Where a follower stands. */
 export interface FollowerState {
   /** `apply` if this follower writes the file, `read` if another process does. */
@@ -43,6 +53,8 @@ export interface FollowerState {
   lag: number | null;
   /** When the file was last written, ISO 8601; `null` before the first load. */
   updatedAt: string | null;
+  /** The history in the file; `null` if the bucket keeps none, or before it is known. */
+  history: FollowedHistory | null;
   /** Why the stream is not what it was; `null` for no such reason. */
   alarm: StoreError | null;
   /**

@@ -69,14 +69,15 @@ export class JetStreamBackend implements Backend {
   /**
    * @param bucket The bucket, with an existing stream
    * @param options Options of the cache
-   * @param beside Its search, if any, whether it keeps a history, and what is called last, for example to
-   * close the connection
+   * @param beside Its search, if any, whether it keeps a history and where that is read, and what is called
+   * last, for example to close the connection
    */
   constructor(
     bucket: Bucket,
     options: CacheOptions,
-    { search, keepsHistory, end }: {
+    { search, history = (archive) => archive, keepsHistory, end }: {
       search?: Search;
+      history?: (archive: BucketHistory) => HistorySource;
       keepsHistory: boolean;
       end: () => Promise<void>;
     },
@@ -91,8 +92,9 @@ export class JetStreamBackend implements Backend {
     const { opTimeout } = options;
     this.#context = new Context(bucket, fence, this.#cache, { opTimeout, keepsHistory });
     if (keepsHistory) {
-      const history = this.history = new BucketHistory(this.#context);
-      this.#endFollowing = () => history.close();
+      const archive = new BucketHistory(this.#context);
+      this.history = history(archive);
+      this.#endFollowing = () => archive.close();
     }
     this.#rooms = new RoomTransactions(this.#context);
     this.#reads = new RoomReads(this.#context);
@@ -238,11 +240,13 @@ export class JetStreamBackend implements Backend {
     for (let pause = 1;; pause = Math.min(2 * pause, 100)) {
       if (generation < this.generation) return;
       if (generation === this.generation) {
-        if (number <= this.#context.floor) return;
         // Only what the stream is known to have is waited for by later reads.
-        const has = this.#cache.status().upTo >= number ||
+        const has = number <= this.#context.floor || this.#cache.status().upTo >= number ||
           ((await streamInfo(this.#bucket, deadline, signal))?.state.last_seq ?? 0) >= number;
-        if (has) return this.#context.noteWritten(number);
+        if (has) {
+          this.#bucket.witness?.reach?.(number);
+          return this.#context.noteWritten(number);
+        }
       }
       if (Date.now() + pause >= deadline) {
         throw new StoreError(

@@ -15,8 +15,10 @@ import type { Search } from "../core/store/search.ts";
 import { integer } from "../core/validate.ts";
 import { JetStreamBackend } from "./backend.ts";
 import { Bucket } from "./log/bucket.ts";
+import type { HistorySource } from "../core/history/source.ts";
 import { ensureArchive } from "./history/archive.ts";
 import { fsyncState } from "./log/fsync.ts";
+import type { BucketHistory } from "./history/source.ts";
 import { readMarker, refuseInProgress } from "./log/marker.ts";
 import { checkServer, type EnsureOptions, ensureStream } from "./log/stream.ts";
 import { watchMark, whyNobody } from "./moved.ts";
@@ -157,6 +159,8 @@ export function storeOf(backend: Backend, { clock }: Pick<JetStreamOptions, "clo
 export interface Beside {
   /** Its search. */
   search?: Search;
+  /** Returns where its history is read, given that of the bucket. */
+  history?: (archive: BucketHistory) => HistorySource;
   /** Called first when the store is closed. */
   end(): Promise<void>;
 }

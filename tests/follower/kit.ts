@@ -7,8 +7,10 @@
 import { cp, rm } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
 import { headers, nuid } from "@nats-io/transport-node";
+import { did } from "../../src/core/history/entry.ts";
 import { openBucket } from "../../src/jetstream/mod.ts";
 import type { Bucket } from "../../src/jetstream/log/bucket.ts";
+import { encodeEntry } from "../../src/jetstream/records/entries.ts";
 import { historyKey } from "../../src/jetstream/records/keys.ts";
 import type { TestServer } from "../helpers/nats.ts";
 
@@ -80,7 +82,9 @@ export async function putWithEntry(
   life: number,
 ): Promise<number> {
   const id = nuid.next();
-  const all = [...Object.entries(values), [historyKey(id), "{}"] as const];
+  const author = { by: "library", at: new Date().toISOString(), wrote() {} };
+  const entry = encodeEntry(did.keysPruned("r1", 1), author, 0);
+  const all = [...Object.entries(values), [historyKey(id), entry] as const];
   for (const [i, [key, value]] of all.entries()) {
     const header = headers();
     header.set("Nats-Batch-Id", id);

@@ -11,7 +11,13 @@ import { type Kind, KINDS, type StoreRecord } from "../../core/model.ts";
 import { storedRecord } from "../../core/validate.ts";
 import type { Entry } from "../../jetstream/log/bucket.ts";
 import { isData } from "../../jetstream/contents/compare.ts";
-import { isIndex, MARKER_KEY, type ParsedKey, parseKey } from "../../jetstream/records/keys.ts";
+import {
+  isHistory,
+  isIndex,
+  MARKER_KEY,
+  type ParsedKey,
+  parseKey,
+} from "../../jetstream/records/keys.ts";
 import {
   decodeRecord,
   decodeRoom,
@@ -44,6 +50,7 @@ export function changeOf(entry: Entry, writtenAt: number, expires: number | null
   const { key, revision, data } = entry;
   const parsed = parseKey(key);
   const isRecord = isData(key);
+  const isEntry = isHistory(key);
   const change: Change = {
     key,
     revision,
@@ -54,12 +61,13 @@ export function changeOf(entry: Entry, writtenAt: number, expires: number | null
     row: null,
     pending: null,
     problem: null,
+    isHistory: isEntry,
     other: data.length === 0 || !isRecord,
     writtenAt,
     expires,
   };
   // It is no record, but a bucket that was created again needs its generation.
-  if (key === MARKER_KEY && data.length > 0) change.value = data.slice();
+  if (isEntry || (key === MARKER_KEY && data.length > 0)) change.value = data.slice();
   if (parsed !== null) {
     change.table = KINDS.indexOf(parsed.space as Kind);
     change.id = idOf(parsed);

@@ -54,11 +54,11 @@ export function loader(db: DatabaseSync, tables: WorkOptions["tables"]): Loader 
       }
       run("BEGIN IMMEDIATE");
       const lifted = db.prepare(`SELECT type, name, sql FROM sqlite_schema
-        WHERE type = 'index' AND sql IS NOT NULL OR type = 'trigger' AND name GLOB 'users_named_*'`)
+        WHERE type = 'index' AND sql IS NOT NULL AND tbl_name <> 'history' OR type = 'trigger' AND name GLOB 'users_named_*'`)
         .all();
       for (const { type, name } of lifted) run(`DROP ${type} ${name}`);
       run("UPDATE user_names_state SET upto = ''");
-      const own = ["", "_entries", "_others", "_pending", "_quarantine"];
+      const own = ["", "_entries", "_others", "_pending", "_quarantine", "_tail"];
       for (const name of own) run(`DELETE FROM follower${name}`);
       for (const [name] of tables) run(`DELETE FROM ${name}`);
       return { source, settle: () => settle(lifted.map(({ sql }) => String(sql))) };

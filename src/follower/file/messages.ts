@@ -5,6 +5,7 @@
  */
 
 import type { SQLInputValue } from "node:sqlite";
+import type { HistoryState, KeptLast, MoreHistory, TailEntry } from "../history/table.ts";
 
 /** One message of the bucket, taken apart. */
 export interface Change {
@@ -26,6 +27,8 @@ export interface Change {
   pending: string | null;
   /** Why the value is not a valid record. */
   problem: string | null;
+  /** Whether it is an entry of the history; {@link value} has it, if the transaction was made. */
+  isHistory: boolean;
   /** Whether it is a delete marker, a key of `meta`, or an entry of the history. */
   other: boolean;
   /** When it was written, by the server's clock, in milliseconds since 1970. */
@@ -142,6 +145,14 @@ export interface Work {
   compare: [Sample, Compared];
   /** Reads the next live keys that begin with a text, and what the file held at that time. */
   keys: [{ prefix: string; after: string }, { held: Held | null; keys: string[] }];
+  /** Reads how far the history in the file has come. */
+  history: [undefined, HistoryState];
+  /** Reads what it ends with. */
+  historyEnd: [undefined, KeptLast];
+  /** Reads entries of the history that came with the stream; `null` while the file is being written. */
+  tail: [number, TailEntry[] | null];
+  /** Takes in entries of the history that follow those in the file; `null` while it is being written. */
+  addHistory: [MoreHistory, HistoryState | null];
   /** Counts the live keys that begin with a text and were not written after a position. */
   count: [{ prefix: string; since: number }, number];
   /** Stores an alarm where this thread applies, and drops what was not committed; returns whether it did. */

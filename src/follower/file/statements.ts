@@ -14,6 +14,7 @@ export interface Statements {
   removeEntry: StatementSync;
   putOther: StatementSync;
   removeOther: StatementSync;
+  putTail: StatementSync;
   putPending: StatementSync;
   removePending: StatementSync;
   putBad: StatementSync;
@@ -47,6 +48,7 @@ export function statements(
     removeEntry: db.prepare("DELETE FROM follower_entries WHERE key = ?"),
     putOther: db.prepare("INSERT INTO follower_others VALUES (?, ?, ?)"),
     removeOther: db.prepare("DELETE FROM follower_others WHERE key = ?"),
+    putTail: db.prepare("INSERT OR REPLACE INTO follower_tail VALUES (?, ?)"),
     putPending: db.prepare("INSERT OR REPLACE INTO follower_pending VALUES (?, ?)"),
     removePending: db.prepare("DELETE FROM follower_pending WHERE room_id = ?"),
     putBad: db.prepare("INSERT OR REPLACE INTO follower_quarantine VALUES (?, ?, ?, ?)"),

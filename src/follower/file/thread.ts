@@ -8,6 +8,7 @@ import { KINDS } from "../../core/model.ts";
 import { MARKER_KEY } from "../../jetstream/records/keys.ts";
 import { answering, FileThread } from "../../sqlite/file/thread.ts";
 import { TABLES } from "../../sqlite/rows.ts";
+import { keeping } from "../history/table.ts";
 import { loader } from "./loading.ts";
 import type { Work, WorkOptions } from "./messages.ts";
 import { reading } from "./reading.ts";
@@ -17,8 +18,8 @@ import { work } from "./work.ts";
 /** What the thread runs. */
 const SOURCE = `import * as sqlite from "node:sqlite";
 import { parentPort, workerData } from "node:worker_threads";
-const parts = { answering: ${answering}, loader: ${loader}, reading: ${reading},
-  statements: ${statements} };
+const parts = { answering: ${answering}, keeping: ${keeping}, loader: ${loader},
+  reading: ${reading}, statements: ${statements} };
 (${work})(parts, sqlite, parentPort, workerData);`;
 
 /** A thread with one file open. */

@@ -5,6 +5,7 @@
  */
 
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
+import type { keeping } from "../history/table.ts";
 import type { loader, Loading } from "./loading.ts";
 import type { answering, Port } from "../../sqlite/file/thread.ts";
 import type { Change, Changes, Held, Work, WorkOptions } from "./messages.ts";
@@ -14,6 +15,7 @@ import type { Statements, statements } from "./statements.ts";
 /** The other parts of the thread. */
 export interface Parts {
   answering: typeof answering;
+  keeping: typeof keeping;
   loader: typeof loader;
   reading: typeof reading;
   statements: typeof statements;
@@ -35,6 +37,7 @@ export function work(
   const db = new Database(path, { timeout: 5000, enableForeignKeyConstraints: false });
   db.exec(`PRAGMA busy_timeout = 5000; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536;
     PRAGMA wal_autocheckpoint = 8192; PRAGMA journal_size_limit = 16777216`);
+  const history = parts.keeping(db);
   const reads = parts.reading(db);
   const loads = parts.loader(db, tables);
   let locked: DatabaseSync | null = null;
@@ -112,19 +115,27 @@ export function work(
     else to!.remove[table]!.run(...id);
   };
 
+  const takeOther = ({ key, revision, other, expires }: Change) => {
+    const removed = Number(to!.removeOther.run(key).changes);
+    if (other) to!.putOther.run(key, revision, expires);
+    if (others !== null) others += (other ? 1 : 0) - removed;
+  };
+
   const take = (change: Change, hash: Uint8Array | null) => {
     const { key, revision, value, problem } = change;
+    writtenAt = change.writtenAt;
+    takeOther(change);
+    if (change.isHistory) {
+      to!.putTail.run(revision, value);
+      return;
+    }
     takeEntry(change, hash);
-    const removed = Number(to!.removeOther.run(key).changes);
-    if (change.other) to!.putOther.run(key, revision, change.expires);
-    if (others !== null) others += (change.other ? 1 : 0) - removed;
     if (problem !== null) {
       to!.putBad.run(key, revision, value, problem);
       quarantined++;
     } else if (quarantined > 0) to!.removeBad.run(key);
     if (change.table >= 0) takeRecord(change);
     if (key === marker) note("marker", value === null ? null : new TextDecoder().decode(value));
-    writtenAt = change.writtenAt;
   };
 
   const sum = () => {
@@ -211,6 +222,10 @@ export function work(
       return { certain: entries + others - expiring - expired, expiring, expired };
     },
     newest: (limit) => reads.newest(limit),
+    history: () => history.state(),
+    historyEnd: () => history.last(),
+    tail: (after) => history.tail(after),
+    addHistory: (more) => history.add(more),
     isSummed: () => sum() === BigInt.asUintN(8 * HASH, digest),
     compare: (sample) => reads.compare(sample),
     keys: ({ prefix, after }) => ({ held: reads.held(), keys: reads.keys(prefix, after) }),

@@ -7,6 +7,8 @@
 import type { StoreError } from "../../core/errors.ts";
 import { Applier, type ApplierOptions } from "../stream/applier.ts";
 import { Probes } from "../stream/probes.ts";
+import type { HistoryState } from "../history/table.ts";
+import { HistoryFiller } from "./history_filler.ts";
 import type { Findings } from "./audits.ts";
 import { damagedFile } from "./degraded.ts";
 import { SelfCheck } from "./self_check.ts";
@@ -15,6 +17,8 @@ import { SelfCheck } from "./self_check.ts";
 export interface ApplyingOptions extends ApplierOptions, Findings {
   /** The file. */
   path: string;
+  /** Whether a history that is not the bucket's is discarded. */
+  accept: boolean;
   /** The connection was lost meanwhile: compares file and stream. */
   compare(): Promise<void>;
 }
@@ -25,6 +29,7 @@ export class Applying {
   readonly #applier: Applier;
   #probes: Probes | null = null;
   #check: SelfCheck | null = null;
+  #filler: HistoryFiller | null = null;
   #stopped = false;
 
   constructor(options: ApplyingOptions) {
@@ -32,7 +37,10 @@ export class Applying {
     const onHeld: ApplierOptions["onHeld"] = (held) => {
       // What another process may have stored is looked at first.
       options.onHeld(held);
-      if (!this.#stopped) this.#check ??= new SelfCheck(options.path, this.#onDamage);
+      if (this.#stopped) return;
+      this.#check ??= new SelfCheck(options.path, this.#onDamage);
+      this.#filler ??= new HistoryFiller(options);
+      this.#filler.heard();
     };
     this.#applier = new Applier({ ...options, onHeld });
   }
@@ -45,6 +53,11 @@ export class Applying {
   /** The last sequence of the stream when that was last known. */
   get last(): number | null {
     return this.#probes?.last ?? null;
+  }
+
+  /** The history in the file; `null` before it is known. */
+  get history(): HistoryState | null {
+    return this.#filler?.state ?? null;
   }
 
   /** Begins. */
@@ -60,7 +73,7 @@ export class Applying {
     this.#stopped = true;
     this.#probes?.stop();
     this.#applier.stop();
-    await this.#check?.stop();
+    await Promise.all([this.#check?.stop(), this.#filler?.stop()]);
   }
 
   readonly #onDamage = ({ message }: StoreError): void => {

@@ -50,6 +50,11 @@ export class BucketHistory implements HistorySource {
     this.#closing.abort();
   }
 
+  /** Returns the sequence in the bucket's stream of the newest entry. */
+  newest(): Promise<number> {
+    return newestEntry(this.#context);
+  }
+
   async page(range: HistoryRange): Promise<HistoryEntry[]> {
     const start = revisionOf(await this.start());
     if (!range.newest) requireKept(range.after, start);

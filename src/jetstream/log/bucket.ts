@@ -100,6 +100,8 @@ export interface Witness {
   readonly received: number;
   /** Takes the sequence of an acknowledged write, and what {@link received} was before it was sent. */
   acknowledged(sequence: number, received: number): void;
+  /** Takes a sequence of the stream that searches must include from now on. */
+  reach?(sequence: number): void;
   /**
    * Reads the next live keys that begin with a text, in order, and the position they are as of: later
    * changes may be among them. `null` if it does not hold everything up to there.

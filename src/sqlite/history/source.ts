@@ -188,7 +188,7 @@ function endOf({ revision, head }: End): ChainEnd {
 }
 
 /** Returns the query of a page. */
-function queryOf(range: HistoryRange): { sql: string; values: SQLInputValue[] } {
+export function queryOf(range: HistoryRange): { sql: string; values: SQLInputValue[] } {
   const conditions: string[] = [];
   const values: SQLInputValue[] = [];
   const require = (condition: string, ...given: SQLInputValue[]) => {

@@ -151,14 +151,16 @@ function endOf(row: Row | undefined): End | null {
   };
 }
 
-function rowOf(entry: HistoryEntry): SQLInputValue[] {
+/** Returns the values of an entry's row, but for its head. */
+export function rowOf(entry: HistoryEntry): SQLInputValue[] {
   const { revision, at, by, action, user, room, invite, before, after } = entry;
   const [generation, number] = revision.split(".").map(Number) as [number, number];
   const json = (values: SmallValues | null) => values && JSON.stringify(values);
   return [generation, number, at, by, action, user, room, invite, json(before), json(after)];
 }
 
-function storedOf(row: Row): StoredEntry {
+/** Returns what a row of {@link COLUMNS} says. */
+export function storedOf(row: Row): StoredEntry {
   const [generation, number, at, by, action, user, room, invite, before, after, head] = row;
   const text = (value: Row[number] | undefined) => value === null ? null : String(value);
   return {
