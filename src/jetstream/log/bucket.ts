@@ -142,6 +142,8 @@ export class Bucket {
   readonly #historyPrefix: string;
   readonly #js: JetStreamClient;
   #batches = 0;
+  /** When the last batch was stored. */
+  #storedAt = 0;
   readonly #waiting: (() => void)[] = [];
   #isClustered = true;
 
@@ -301,7 +303,26 @@ export class Bucket {
   async commit(
     writes: Write[],
     deadline: number,
-    { signal, alone = false, entry, onOpen }: CommitOptions = {},
+    options: CommitOptions = {},
+  ): Promise<number> {
+    if (writes.length === 1 && options.entry === undefined) {
+      return await this.#commit(writes, deadline, options);
+    }
+    const extended = await this.#enter(deadline);
+    try {
+      if (Date.now() >= extended) {
+        throw new StoreError("unavailable", `Write ${writes[0]!.key}: too many batches at once`);
+      }
+      return await this.#commit(writes, extended, options);
+    } finally {
+      this.#leave();
+    }
+  }
+
+  async #commit(
+    writes: Write[],
+    deadline: number,
+    { signal, alone = false, entry, onOpen }: CommitOptions,
   ): Promise<number> {
     const first = writes[0]!;
     const txn = nuid.next();
@@ -406,41 +427,36 @@ export class Bucket {
   ): Promise<number> {
     this.refuseLost();
     const deadline = Date.now() + timeout;
-    await this.#enter();
-    try {
-      if (Date.now() >= deadline) throw new InFlight("too many batches at once");
-      const id = nuid.next();
-      const last = writes.length - 1;
-      const received = this.witness?.received ?? 0;
-      for (let i = 0; i < last; i++) {
-        const write = writes[i]!;
-        const lines = `${i === 0 ? `${TXN}: ${txn}\r\n` : ""}Nats-Batch-Id: ${id}\r\n` +
-          `Nats-Batch-Sequence: ${i + 1}\r\n${this.#lines(write)}`;
-        publish(this.nc, this.subject(write.key), write.value ?? "", {
-          headers: rawHeaders(lines),
-        });
-      }
-      const lines = `Nats-Batch-Id: ${id}\r\nNats-Batch-Sequence: ${last + 1}\r\n` +
-        "Nats-Batch-Commit: 1\r\n";
-      const ack: Partial<BatchAck> & PubAck = await this.#send(
-        writes[last]!,
-        lines,
-        left(deadline),
-        what,
-      );
-      if (ack.count !== writes.length) {
-        throw new StoreError(
-          "unavailable",
-          `${what}: the server took ${
-            ack.count ?? 1
-          } of ${writes.length} messages; is allow_atomic on?`,
-        );
-      }
-      this.witness?.acknowledged(ack.seq, received);
-      return ack.seq;
-    } finally {
-      this.#leave();
+    const id = nuid.next();
+    const last = writes.length - 1;
+    const received = this.witness?.received ?? 0;
+    for (let i = 0; i < last; i++) {
+      const write = writes[i]!;
+      const lines = `${i === 0 ? `${TXN}: ${txn}\r\n` : ""}Nats-Batch-Id: ${id}\r\n` +
+        `Nats-Batch-Sequence: ${i + 1}\r\n${this.#lines(write)}`;
+      publish(this.nc, this.subject(write.key), write.value ?? "", {
+        headers: rawHeaders(lines),
+      });
     }
+    const lines = `Nats-Batch-Id: ${id}\r\nNats-Batch-Sequence: ${last + 1}\r\n` +
+      "Nats-Batch-Commit: 1\r\n";
+    const ack: Partial<BatchAck> & PubAck = await this.#send(
+      writes[last]!,
+      lines,
+      left(deadline),
+      what,
+    );
+    if (ack.count !== writes.length) {
+      throw new StoreError(
+        "unavailable",
+        `${what}: the server took ${
+          ack.count ?? 1
+        } of ${writes.length} messages; is allow_atomic on?`,
+      );
+    }
+    this.#storedAt = Date.now();
+    this.witness?.acknowledged(ack.seq, received);
+    return ack.seq;
   }
 
   /** Throws if the stream is known not to be what it was, or to be left, or that is being found out. */
@@ -471,10 +487,15 @@ export class Bucket {
     return lines;
   }
 
-  async #enter(): Promise<void> {
-    if (this.#batches >= BATCHES_AT_ONCE) {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    } else this.#batches++;
+  /** Waits for a turn; returns the deadline, a later one while other batches are stored. */
+  async #enter(deadline: number): Promise<number> {
+    if (this.#batches < BATCHES_AT_ONCE) {
+      this.#batches++;
+      return deadline;
+    }
+    const patience = deadline - Date.now();
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    return Math.max(deadline, this.#storedAt + patience);
   }
 
   #leave(): void {

@@ -151,7 +151,7 @@ export class Context {
     const begun = this.deadline();
     const lost = new Set<string>();
     return await this.#locked(lock, async (turn) => {
-      // Time spent waiting for a large operation that made progress does not count.
+      // Time spent waiting for operations that made progress does not count.
       const budget = {
         deadline: Math.max(begun, turn.until),
         renew: () => void (turn.until = budget.deadline = this.deadline()),
@@ -163,7 +163,13 @@ export class Context {
         }
         const reads = new Reads(this.bucket, lost);
         try {
-          return await this.#confirmed(reads, budget, () => operation(deadline, reads, budget));
+          const result = await this.#confirmed(
+            reads,
+            budget,
+            () => operation(deadline, reads, budget),
+          );
+          budget.renew();
+          return result;
         } catch (error) {
           if (!(error instanceof WrongRevision)) throw error;
           reads.noteLost(error);
