@@ -40,7 +40,7 @@ runConformance({
   name: "http, jetstream",
   test: Deno.test,
   skip: (name, reason) => Deno.test.ignore(`${name} (${reason})`, () => {}),
-  capabilities: { anyValue: false, history: false },
+  capabilities: { anyValue: false },
   factory: () => {
     const bucket = `http-${++buckets}`;
     return Promise.resolve({

@@ -20,7 +20,7 @@ import { groupOf, type Limit, limitOf } from "./limits.ts";
 import type { Operations } from "../operations.ts";
 import type { ControlPlaneOptions } from "../options.ts";
 import { demandOwnName } from "../rights/nearness.ts";
-import { authorize, isAdmin } from "../rights/policy.ts";
+import { authorize, isActive, isAdmin } from "../rights/policy.ts";
 import { type Quotas, quotasOf } from "./quotas.ts";
 import { alarmed, Refusal } from "./problem.ts";
 import type { Call, Route } from "./route.ts";
@@ -235,8 +235,7 @@ export class Pipeline {
     if (revision === null) return;
     parseRevision(REVISION_HEADER, revision);
     const { store, busAuth } = this.#around;
-    const isUser = endpoint !== null && await store.isAuthorized(endpoint);
-    if (busAuth === "enforce" && !isUser) return;
+    if (busAuth === "enforce" && (endpoint === null || !await isActive(store, endpoint))) return;
     const end = new AbortController();
     const late = () => {
       throw new StoreError("unavailable", `Revision ${revision} is not known on this node`);

@@ -73,6 +73,12 @@ export async function authorize(who: Who, question: Question): Promise<void> {
   }
 }
 
+/** Whether a key belongs to an active user, also one that this node has not heard of yet. */
+export async function isActive(store: Question["store"], endpoint: string): Promise<boolean> {
+  return await store.isAuthorized(endpoint) ||
+    (await userOf(store, endpoint))?.status === "active";
+}
+
 /** Whether a key belongs to an active admin. Rejects if that cannot be determined. */
 export async function isAdmin(store: Question["store"], endpoint: string): Promise<boolean> {
   try {

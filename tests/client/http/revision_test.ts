@@ -1,11 +1,12 @@
 /** A client sees its own writes on whatever node it asks. */
 
 import assert from "node:assert/strict";
-import { openSqlite, StoreError } from "@unibus/membership";
+import { openJetStream, openSqlite, type Store, StoreError } from "@unibus/membership";
 import { createClient, createIdentity } from "@unibus/membership/client";
 import { createControlPlane, type HttpServer, serve } from "@unibus/membership/http";
 import { laterOf, SeenOfNodes } from "../../../src/client/http/seen.ts";
-import { failsWith } from "../../helpers/sqlite.ts";
+import { testServer } from "../../helpers/nats.ts";
+import { failsWith, inDir } from "../../helpers/sqlite.ts";
 
 const HEADER = "unibus-revision";
 
@@ -76,6 +77,51 @@ Deno.test("a node that does not have a client's change is left for one that has 
     for (const it of servers) await it.close(1000);
   }
 });
+
+Deno.test("on two nodes of one bucket a user sees its own changes on the other", () =>
+  inDir(async (dir) => {
+    await using nats = await testServer();
+    const options = { servers: nats.url, bucket: "OWN" };
+    await using a = await openJetStream({ ...options, follower: `${dir}/a.db` });
+    await using b = await openJetStream({ ...options, follower: `${dir}/b.db` });
+    const identity = createIdentity();
+    await a.addUser({ ...identity, handle: "ada", role: "admin" });
+    await using one = await serving(a);
+    await using two = await serving(b);
+    using here = createClient({ url: one.url, identity });
+    await here.me();
+    for (let i = 0; i < 20; i++) {
+      const { token } = await here.createInvite();
+      const mine = createIdentity();
+      using joining = createClient({ url: one.url, identity: mine, revision: here.revision! });
+      await joining.register(token, `user-${i}`);
+      await joining.createRoom({ id: `room-${i}`, encrypted: false });
+      const { revision } = joining;
+      using there = createClient({ url: two.url, identity: mine, revision: revision! });
+      assert.equal((await there.listRooms()).items.length, 1);
+      assert.equal((await there.me()).user?.handle, `user-${i}`);
+      await there.deleteRoom(`room-${i}`);
+      using admin = createClient({ url: two.url, identity, revision: there.revision! });
+      assert.equal((await admin.listUsers()).items.length, i + 2);
+      using back = createClient({ url: one.url, identity, revision: there.revision! });
+      assert.deepEqual((await back.listRooms({ all: true })).items, []);
+      const { items } = await back.changes({ newest: true, limit: 1 });
+      assert.deepEqual([items[0]!.action, items[0]!.by], ["room.deleted", mine.signPub]);
+    }
+  }));
+
+/** A control plane of a store, on a port. */
+async function serving(store: Store): Promise<AsyncDisposable & { url: string }> {
+  const plane = createControlPlane(store);
+  const server = await serve(plane, { port: 0 });
+  return {
+    url: server.url,
+    [Symbol.asyncDispose]: async () => {
+      plane.close();
+      await server.close(1000);
+    },
+  };
+}
 
 Deno.test("what a node said that the client learned of cannot shut it out of the given ones", () => {
   const seen = new SeenOfNodes({ generation: 1, revision: "1.5" });
