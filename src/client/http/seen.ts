@@ -14,7 +14,7 @@ export interface Seen {
 
 const REVISION = /^\d{1,9}\.\d{1,15}$/;
 
-/** Returns the later of two revisions; a text that is none is ignored. */
+/** Returns the later of two revisions; invalid text is ignored. */
 export function laterOf(known: string | null, said: string | null): string | null {
   if (said === null || !REVISION.test(said)) return known;
   const [generation, number] = numbersOf(said);

@@ -69,7 +69,7 @@ const STREAM_BYTES = 1024 * 1024;
 /** How long a request waits for the writes it was made after, milliseconds. */
 const REACH_MS = 1_500;
 
-/** The author of changes by requests that nobody signed. */
+/** The author of changes by unsigned requests. */
 const UNSIGNED = "http";
 
 /** Codes of a refusal; any other error means that the question could not be answered. */
