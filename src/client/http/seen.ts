@@ -12,16 +12,13 @@ export interface Seen {
   readonly revision: string | null;
 }
 
-const REVISION = /^\d{1,9}\.\d{1,15}$/;
-
 /** Returns the later of two revisions; invalid text is ignored. */
 export function laterOf(known: string | null, said: string | null): string | null {
-  if (said === null || !REVISION.test(said)) return known;
-  const [generation, number] = numbersOf(said);
+  const [generation, number] = numbersOf(said ?? "");
   const [knownGeneration, knownNumber] = numbersOf(known ?? "0.-1");
-  return generation > knownGeneration || (generation === knownGeneration && number > knownNumber)
-    ? said
-    : known;
+  const isLater = generation > knownGeneration ||
+    (generation === knownGeneration && number > knownNumber);
+  return number >= 0 && isLater ? `${generation}.${number}` : known;
 }
 
 function numbersOf(revision: string): [number, number] {

@@ -152,7 +152,7 @@ Deno.test("the later of two revisions is by generation, then by number; what is 
   assert.equal(laterOf("0.10", "0.9"), "0.10");
   assert.equal(laterOf("0.10", "1.9"), "1.9");
   assert.equal(laterOf("2.1", "1.9"), "2.1");
-  for (const said of [null, "", "1", "x.y", "1.2.3", "1e3.2"]) {
+  for (const said of [null, "", "1", "x.y", "x", "0.x", "."]) {
     assert.equal(laterOf("0.1", said), "0.1");
   }
 });
