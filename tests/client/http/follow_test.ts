@@ -91,20 +91,17 @@ Deno.test("failures of nodes lose no change and repeat none", async () => {
     },
     () => Promise.resolve(Response.json({ code: "rate_limited" }, { status: 429 })),
   ];
-  let turn = 0;
   const made: string[] = [];
-  const following = take(client, 30, null);
-  while (made.length < 30) {
-    turn++;
-    // One node fails after another, and now and then all of them.
-    it.nodes.forEach((_, i) => {
-      const fails = turn % 7 === 0 || turn % 3 === i;
-      it.nodes[i] = fails ? failures[(turn + i) % failures.length]! : whole;
-    });
-    made.push(await it.invite());
-  }
-  it.nodes.fill(whole);
-  assert.deepEqual(await following, made);
+  let asked = 0;
+  it.nodes.fill(async (request) => {
+    if (!request.url.includes("/v1/changes")) return await whole(request);
+    const turn = asked++;
+    if (turn % 3 === 0 && made.length < 8) made.push(await it.invite());
+    // Two of three requests fail, each time in another way.
+    return await (turn % 3 === 2 ? whole : failures[turn % 4]!)(request);
+  });
+  assert.deepEqual(await take(client, 8, null), made);
+  assert.ok(asked >= 24, `${asked} requests`);
 });
 
 Deno.test("it ends when its signal is aborted, and with what only its caller can mend", async () => {
@@ -116,11 +113,27 @@ Deno.test("it ends when its signal is aborted, and with what only its caller can
   })();
   end.abort();
   await following;
-  // Also while it waits to try again.
-  const failed = Promise.withResolvers<void>();
+  // Also while a request waits: that is given up, too.
   const [whole] = it.nodes as [Answer];
+  const waiting = Promise.withResolvers<Request>();
+  it.nodes[0] = (request) => {
+    waiting.resolve(request);
+    return new Promise(() => {});
+  };
+  const soon = new AbortController();
+  const hanging = (async () => {
+    for await (const _ of client.follow({ after: null, signal: soon.signal })) assert.fail();
+  })();
+  const { signal } = await waiting.promise;
+  soon.abort("enough");
+  await hanging;
+  assert.equal(signal.reason, "enough");
+  // And while it waits to try again.
+  const failed = Promise.withResolvers<void>();
+  let tries = 0;
+  const began = performance.now();
   it.nodes[0] = () => {
-    failed.resolve();
+    if (++tries === 3) failed.resolve();
     return Promise.reject(new TypeError("connection refused"));
   };
   const later = new AbortController();
@@ -128,6 +141,7 @@ Deno.test("it ends when its signal is aborted, and with what only its caller can
     for await (const _ of client.follow({ after: null, signal: later.signal })) assert.fail();
   })();
   await failed.promise;
+  assert.ok(performance.now() - began > 550, "it waits longer each time");
   later.abort();
   await trying;
   it.nodes[0] = whole;

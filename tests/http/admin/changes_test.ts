@@ -220,9 +220,10 @@ Deno.test("so many wait of one key, and so many in all; the next is told when to
     for (let i = 0; i < 8; i++) polls.push(it.ask(line, { as }));
   }
   await until(async () => await waiting(it) === 64, "64 wait");
-  for (const as of [admins[0]!, admins[8]!]) {
+  for (const [as, whose] of [[admins[0]!, /by this key/], [admins[8]!, /in total/]] as const) {
     const refused = await it.ask(line, { as });
     isProblem(refused, 429, "rate_limited");
+    assert.match(refused.json.detail, whose);
     assert.equal(refused.headers.get("retry-after"), "5");
   }
   // Those that do not wait are answered all the same.
@@ -281,6 +282,10 @@ for (const hardened of [false, true]) {
     const polls = [1, 2, 3].map(() => client.changes({ after, wait: 25 }));
     await until(async () => await waiting(it) === 3, "three wait");
     it.plane.close();
+    // One that comes late is not held.
+    const began = performance.now();
+    assert.deepEqual((await client.changes({ after, wait: 25 })).items, []);
+    assert.ok(performance.now() - began < 20_000);
     await listening.close(20_000);
     for (const answer of await Promise.all(polls)) assert.deepEqual(answer.items, []);
   });
