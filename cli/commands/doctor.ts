@@ -9,6 +9,7 @@ import type { Finding } from "../../src/jetstream/repair/doctor.ts";
 import { orAbort } from "../../src/core/async/wait.ts";
 import { chosenStore, serverSettings } from "../store/chosen.ts";
 import { followerPath } from "../settings/settings.ts";
+import { type HistoryFinding, historyFindings } from "./history/findings.ts";
 import { type FollowerFinding, followerFindings } from "./follower/inspect.ts";
 import {
   command,
@@ -23,10 +24,10 @@ import {
 import type { ClusterFinding } from "./cluster/findings.ts";
 import type { FileFinding } from "../../src/sqlite/repair/doctor.ts";
 import { EXIT, UsageError } from "../terminal/failure.ts";
-import { checkStoreFlags, natsTarget } from "../store/open.ts";
+import { checkStoreFlags, natsTarget, openFile, openNats } from "../store/open.ts";
 import { print, printable, printJson, say } from "../terminal/output.ts";
 
-type AnyFinding = Finding | FileFinding | ClusterFinding | FollowerFinding;
+type AnyFinding = Finding | FileFinding | ClusterFinding | FollowerFinding | HistoryFinding;
 
 /** Creates the command. */
 export function doctorCommand(context: Context): CommandUnknownOpts {
@@ -36,7 +37,8 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
       "doctor",
       "Check a store for problems. For a bucket: version and disk sync of the server, replicas, " +
         "migration state, consistency of index and members, validity of every key and record. " +
-        "For a follower of the bucket: alarm, quarantine, every key. For a file: schema, integrity, validity of every record. Exits with code 1 if there is a " +
+        "For a follower of the bucket: alarm, quarantine, every key. For a file: schema, integrity, validity of every record. " +
+        "For both: the chain of the newest 10,000 entries of the history. Exits with code 1 if there is a " +
         "problem",
       [
         "membershipd doctor --db ./local_files/unibus.db",
@@ -81,6 +83,10 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
       findings.push(...await clusterFindings(context, { ...flags, natsUrl }));
       findings.push(...await besideFindings(context, { ...flags, natsUrl }, given));
     }
+    const openHere = natsUrl === undefined
+      ? () => openFile(db, { readOnly: true, create: false })
+      : () => openNats(context, { ...flags, natsUrl }, false);
+    findings.push(...await historyFindings(context, given, openHere));
     const open = findings.filter((it) => it.level === "problem" && !isRepaired(it)).length;
     if (open > 0) context.exitCode = EXIT.failed;
     if (json) return await printJson(context, { healthy: open === 0, findings });

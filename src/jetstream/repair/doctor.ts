@@ -22,6 +22,8 @@ import { Admins } from "./admins.ts";
 import { mendRecords } from "./mend.ts";
 import { type JetStreamOptions, openBucket } from "../mod.ts";
 import { RoomTransactions } from "../transactions/rooms.ts";
+import { archiveInfo, archiveOf } from "../history/archive.ts";
+import { lastArchived, readBatch } from "../history/messages.ts";
 import { isCurrent, streamInfo } from "../log/stream.ts";
 import { BucketRecords } from "../contents/stored.ts";
 import { decodeRoom, encodeIndex, isAccepted } from "../records/values.ts";
@@ -31,7 +33,16 @@ import { show } from "../../core/validate.ts";
 /** The result of a check. */
 export interface Finding {
   /** The check. */
-  check: "server" | "fsync" | "replicas" | "marker" | "index" | "admins" | "rooms" | "records";
+  check:
+    | "server"
+    | "fsync"
+    | "replicas"
+    | "marker"
+    | "index"
+    | "admins"
+    | "rooms"
+    | "records"
+    | "archive";
   /** `problem` needs to be fixed; `unknown` could not be checked. */
   level: "ok" | "warning" | "problem" | "unknown";
   /** The result and what to do. */
@@ -49,8 +60,8 @@ export interface DiagnoseOptions extends JetStreamOptions {
 }
 
 /**
- * Checks a bucket: the server's version and disk sync, replicas, migration state, the index by
- * endpoint against the members, the index of admins against the users, unfinished changes of rooms,
+ * Checks a bucket: the server's version and disk sync, replicas, migration state, whether the archive of
+ * the history lags by more than a day, the index by endpoint against the members, the index of admins against the users, unfinished changes of rooms,
  * and every key and record.
  *
  * @param options Options of `openJetStream`; `monitorUrl` to check whether the server syncs
@@ -66,6 +77,7 @@ export async function diagnose(options: DiagnoseOptions): Promise<Finding[]> {
     findings.push(await fsyncFinding(options.monitorUrl));
     findings.push(await replicasFinding(bucket, info, signal));
     findings.push(await markerFinding(bucket));
+    findings.push(await archiveFinding(bucket));
     const opTimeout = options.opTimeout ?? 5000;
     // First, because repairing a key changes the expected index.
     if (repair) findings.push(...await mend(bucket, opTimeout, signal));
@@ -126,6 +138,34 @@ async function fsyncFinding(monitorUrl: string | undefined): Promise<Finding> {
           : `${monitorUrl} does not report whether the server syncs`,
       };
   }
+}
+
+/** How far the archive of the history may be behind, milliseconds: entries leave the bucket after days. */
+const ARCHIVE_LAG = 24 * 3600_000;
+
+async function archiveFinding(bucket: Bucket): Promise<Finding> {
+  const of = (level: Finding["level"], message: string): Finding => ({
+    check: "archive",
+    level,
+    message,
+  });
+  const deadline = Date.now() + 5000;
+  const { stream } = archiveOf(bucket.name);
+  const info = await archiveInfo(bucket, deadline);
+  const end = info && await lastArchived(bucket, deadline);
+  const from = (end?.origin ?? 0) + 1;
+  const [waiting] = await readBatch(bucket, "bucket", from, { count: 1, deadline });
+  if (waiting === undefined) {
+    if (info === null) return of("ok", "No history is kept");
+    return of("ok", `Stream ${stream} has all entries of the history`);
+  }
+  const since = waiting.placed?.entry.at;
+  const lacks = `${
+    info === null ? `There is no stream ${stream}` : `Stream ${stream} is behind`
+  }: it lacks entries of the history since ${since ?? `sequence ${waiting.sequence}`}`;
+  return since !== undefined && Date.now() - Date.parse(since) > ARCHIVE_LAG
+    ? of("problem", `${lacks}; it must take them before they expire in the bucket, after 7 days`)
+    : of("warning", lacks);
 }
 
 async function markerFinding(bucket: Bucket): Promise<Finding> {

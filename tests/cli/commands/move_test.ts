@@ -156,9 +156,11 @@ Deno.test("doctor tells of a bucket's server, disk, replicas, mark and index", (
       checks.sort(),
       [
         "admins",
+        "archive",
         "blobs",
         "copies",
         "fsync",
+        "history",
         "index",
         "marker",
         "records",

@@ -106,6 +106,46 @@ Deno.test("the head is signed again only after a change, and by nobody without a
     assert.deepEqual((await verifyHistory(store)).problems, []);
   }));
 
+Deno.test("a server with --store jetstream signs too, and its history is read and verified over NATS", () =>
+  inDir(async (dir) => {
+    const add = async (http: string, name: string) => {
+      const { signPub, kexPub } = person(name);
+      const body = JSON.stringify({ signPub, kexPub, handle: name, role: "user" });
+      const headers = { "content-type": "application/json" };
+      const answer = await fetch(`${http}/v1/users`, { method: "POST", body, headers });
+      assert.equal(answer.status, 201, await answer.text());
+    };
+    const args = ["--store", "jetstream"];
+    {
+      await using server = await daemon(dir, args);
+      await add(server.http, "ada");
+      assert.equal((await server.stop()).code, 0);
+    }
+    await using server = await daemon(dir, args);
+    await add(server.http, "bob");
+    const keys = `${dir}/service-keys.json`;
+    const run = async (...command: string[]) => {
+      const nats = ["--nats-url", server.nats, "--service-keys", keys];
+      const { code, stdout, stderr } = await cli([...command, ...nats]);
+      assert.equal(code, 0, stderr);
+      return stdout;
+    };
+    const lines = (await run("log", "--json")).trimEnd().split("\n").map((it) => JSON.parse(it));
+    assert.deepEqual(lines.map((it) => [it.action, it.by]), [
+      ["user.added", "http"],
+      ["user.added", "http"],
+    ]);
+    await Deno.writeTextFile(`${dir}/kept.json`, await run("log", "head"));
+    const verified = await run("log", "verify", "--head", `${dir}/kept.json`);
+    assert.match(verified, /^kept head of .*: equal\nhead of \S+ at .*: equal\nequal: 2 entries/);
+    assert.equal(await run("log", "prune", "--keep-rows", "1"), "removed 1 entry\n");
+    assert.match(
+      await run("log", "verify", "--head", `${dir}/kept.json`),
+      /^equal: 2 entries after/m,
+    );
+    assert.match(await run("doctor"), /^ok +history /m);
+  }));
+
 Deno.test("a server removes what is older than --history-days and more than --history-rows", () =>
   inDir(async (dir) => {
     const path = `${dir}/a.db`;
