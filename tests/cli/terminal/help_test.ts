@@ -171,7 +171,7 @@ Deno.test("version --json tells what a report of a fault needs: runtime, platfor
   assert.deepEqual(runtime, { name: "deno", version: Deno.version.deno });
   assert.equal(platform, `${process.platform}-${process.arch}`);
   assert.equal(natsServer, (await natsBinary()).version);
-  assert.deepEqual(formats, { snapshot: 1, bucket: 1, schema: MIGRATIONS.length });
+  assert.deepEqual(formats, { snapshot: 2, bucket: 1, schema: MIGRATIONS.length });
   // Without one it is still told.
   const none = { UNIBUS_NATS_SERVER: "/nonexistent/nats-server" };
   assert.equal(documentOf(await cli(["version", "--json"], { env: none })).natsServer, null);
