@@ -42,8 +42,11 @@ export const MULTI_LIMIT = 1024;
 /** How long a delete marker stays. A reader that was away for longer must read everything again. */
 export const MARKER_TTL_SECONDS = 24 * 3600;
 
-/** Batches in flight; the server takes 50 a stream, from all clients together. */
-const BATCHES_AT_ONCE = 12;
+/**
+ * Batches in flight. The server takes 50 a stream from all clients together, and refuses what is more as
+ * incomplete: it is tried again.
+ */
+const BATCHES_AT_ONCE = 32;
 /** Milliseconds for one try: a request sent while there is no leader is dropped. */
 const TRY_TIMEOUT = 1500;
 /** The same for a large batch. */
