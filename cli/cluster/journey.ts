@@ -30,6 +30,10 @@ export interface JourneyRequest {
   dropStreams?: boolean;
   /** Shrink to this node. */
   keep?: string;
+  /** Leave the history behind. */
+  noHistory?: boolean;
+  /** Who asks, for the history. */
+  by?: string;
 }
 
 /** What a journey does. */

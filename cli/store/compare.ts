@@ -21,12 +21,27 @@ export interface Side {
   records: AsyncIterable<StoreRecord>;
 }
 
-/** Compares two states, prints each difference as it is found, and sets the exit code. */
+/** What a comparison of two histories found. */
+export interface ComparedHistory {
+  /** Whether they are equal, but for what tells of the move between the two. */
+  equal: boolean;
+  /** Number of entries that both have. */
+  entries: number;
+  /** The first revision at which they differ; null if they do not. */
+  differs: string | null;
+}
+
+/**
+ * Compares two states, prints each difference as it is found, and sets the exit code.
+ *
+ * @param compared Compares their histories, if they have some
+ */
 export async function tellDifferences(
   context: Context,
   flags: JsonFlag & ProgressFlag,
   left: Side,
   right: Side,
+  compared: () => Promise<ComparedHistory | null> = () => Promise.resolve(null),
 ): Promise<void> {
   using progress = new Progress(context.io, flags);
   const a = new Counted(left);
@@ -40,15 +55,25 @@ export async function tellDifferences(
     else await list.add({ ...entry, change: wordOf(entry, left, right) });
   }
   progress.show({ phase: "done", done: a.count + b.count, total: a.count + b.count });
-  const equal = found === 0;
+  const history = await compared();
+  const equal = found === 0 && history?.equal !== false;
   if (list !== null) {
-    await list.end({ equal, [left.word]: a.summary(), [right.word]: b.summary() });
-  } else if (equal) {
+    const more = history && { history };
+    await list.end({ equal, [left.word]: a.summary(), [right.word]: b.summary(), ...more });
+  } else if (found === 0) {
     const { counts, digest } = a.summary();
     await print(context, `equal: ${totalOf(counts)} records, sha256 ${digest}`);
   } else {
     const sides = `${left.name} has ${a.count} records, ${right.name} has ${b.count}`;
     await print(context, `different: ${found} differences; ${printable(sides)}`);
+  }
+  if (list === null && history !== null) {
+    await print(
+      context,
+      history.equal
+        ? `history: ${history.entries} equal entries`
+        : `history: different from revision ${history.differs} on`,
+    );
   }
   if (!equal) context.exitCode = EXIT.different;
 }

@@ -56,8 +56,9 @@ export interface RestoreOptions {
   /** Replace existing records instead of refusing a store that is not empty. */
   replace?: boolean;
   /**
-   * Called after the last record: returns the history that they came with. It is stored if the store has
-   * none yet; then its revisions continue after it. Nothing is stored before it was read to its end.
+   * Called after the last record: returns the history that they came with. A file stores it if it has
+   * none yet; then its revisions continue after it. A bucket does not. Nothing is stored before it was
+   * read to its end.
    */
   history?: () => Promise<RestoredHistory | null>;
   /** Aborts the restore. The existing records stay, or the target is left marked as in progress. */

@@ -6,6 +6,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../core/errors.ts";
+import { did } from "../core/history/entry.ts";
 import { connect, run, transaction, value } from "../sqlite/file/connect.ts";
 import { causeOf, isBusy, toStoreError } from "../sqlite/file/errors.ts";
 import {
@@ -170,6 +171,8 @@ export interface FlipOptions {
   storeId?: string | undefined;
   /** The live move that flips it. Default: none. */
   journey?: string;
+  /** Who does it, for the history. */
+  by: string;
 }
 
 /**
@@ -180,7 +183,7 @@ export interface FlipOptions {
  */
 export function flip(
   { path, db, held }: StillFile,
-  { generation, storeId, journey }: FlipOptions,
+  { generation, storeId, journey, by }: FlipOptions,
 ): string[] {
   try {
     const undone = transaction(db, "BEGIN IMMEDIATE", () => {
@@ -197,6 +200,8 @@ export function flip(
       setRole(db, "primary", null);
       setGeneration(db, generation);
       if (journey !== undefined) setJourney(db, journey);
+      const author = { by, at: new Date().toISOString(), wrote: () => {} };
+      new HistoryTable(db).append(did.moved(`bucket ${held.bucket}`, "file"), author);
       setMeta(db, JOURNEY, null);
       setMeta(db, LEFT, null);
       if (storeId !== undefined) setMeta(db, "store_id", storeId);

@@ -25,6 +25,8 @@ export interface PromoteOptions {
   force?: boolean;
   /** Only check and report. Default `false`. */
   dryRun?: boolean;
+  /** Who does it, for the history. Default `library`. */
+  by?: string;
 }
 
 /** What {@link promoteFollower} did. */
@@ -75,7 +77,7 @@ const ELECTION = 15_000;
  * ```
  */
 export async function promoteFollower(options: PromoteOptions): Promise<PromoteReport> {
-  const { db, force = false, dryRun = false } = options;
+  const { db, force = false, dryRun = false, by = "library" } = options;
   using file = openStill(db);
   requireComplete(file, force);
   await requireLost(file, options);
@@ -92,7 +94,7 @@ export async function promoteFollower(options: PromoteOptions): Promise<PromoteR
     undone: [],
   };
   if (dryRun) return report;
-  report.undone = flip(file, { generation: report.generation });
+  report.undone = flip(file, { generation: report.generation, by });
   report.counts = countRecords(file.db);
   return report;
 }

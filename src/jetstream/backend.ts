@@ -307,7 +307,7 @@ export class JetStreamBackend implements Backend {
 
   async restore(
     records: AsyncIterable<StoreRecord>,
-    { replace = false, signal, onProgress }: RestoreOptions,
+    { replace = false, history, signal, onProgress }: RestoreOptions,
     author: Author,
   ): Promise<Counts> {
     // Everything is read and checked before the bucket is changed.
@@ -318,6 +318,9 @@ export class JetStreamBackend implements Backend {
       spool.add(record);
       counts[record.kind]++;
     }
+    // Read to its end, where a snapshot says whether it is whole; a bucket gets a history by a move.
+    const past = await history?.() ?? null;
+    for await (const _ of past?.entries ?? []) if (signal?.aborted) throw aborted(signal);
     const info = await streamInfo(this.#bucket, this.#context.deadline());
     const sequence = info?.state.last_seq ?? 0;
     const read = await readMarker(this.#bucket, this.#context.deadline());

@@ -18,6 +18,7 @@ import { roleOf } from "../sqlite/file/role.ts";
 import { openSource, type SqliteSource, storedIn } from "../sqlite/file/source.ts";
 import { setMeta } from "../sqlite/file/schema.ts";
 import { toStoreError } from "../files/errors.ts";
+import { whenRemembered } from "./history/followed.ts";
 import { removeFile } from "./place.ts";
 import type { Steps } from "./steps.ts";
 import type { KvToSqliteOptions } from "./types.ts";
@@ -31,6 +32,8 @@ export interface Becomes {
   generation: number;
   /** The key in `meta` for the digest of what it brings. */
   digestKey: string;
+  /** Who moves it, for the history. */
+  by: string;
 }
 
 /** What a file brings. */
@@ -78,12 +81,12 @@ function wasTaken(path: string, digestKey: string): boolean {
 async function promote(
   bucket: Bucket,
   path: string,
-  { nats, signal }: KvToSqliteOptions,
+  { nats, history = true, signal }: KvToSqliteOptions,
   becomes: Becomes,
   steps: Steps,
 ): Promise<Brought> {
   steps.begin("copy", 0);
-  const position = await catchUp(bucket, nats, path, signal);
+  const position = await catchUp(bucket, nats, path, { history, signal });
   using file = openStill(path);
   requireComplete(file);
   if (file.held.position !== position) {
@@ -101,7 +104,7 @@ async function catchUp(
   bucket: Bucket,
   nats: KvToSqliteOptions["nats"],
   db: string,
-  signal: AbortSignal | undefined,
+  { history, signal }: { history: boolean; signal: AbortSignal | undefined },
 ): Promise<number> {
   const follower = await follow(bucket, nats, { db }, {
     guards: false,
@@ -109,6 +112,7 @@ async function catchUp(
   });
   try {
     await follower.whenExact(undefined, signal === undefined ? {} : { signal });
+    if (history) await whenRemembered(bucket, follower, signal);
   } finally {
     await follower.close();
   }

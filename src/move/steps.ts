@@ -19,7 +19,7 @@ export const soon = (): number => Date.now() + OP_TIMEOUT;
 /** Returns a backend that reads a bucket's records. Closing the bucket is up to the caller. */
 export function reader(bucket: Bucket): JetStreamBackend {
   const cache = { opTimeout: OP_TIMEOUT, maxStaleness: OP_TIMEOUT, maxMembers: 0 };
-  return new JetStreamBackend(bucket, cache, { keepsHistory: false, end: () => Promise.resolve() });
+  return new JetStreamBackend(bucket, cache, { keepsHistory: true, end: () => Promise.resolve() });
 }
 
 /** Returns a time for a file name, to the millisecond: `20261120T081500123Z`. */

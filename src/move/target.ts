@@ -8,7 +8,7 @@ import { StoreError } from "../core/errors.ts";
 import { isEmpty } from "../jetstream/backend.ts";
 import type { Bucket } from "../jetstream/log/bucket.ts";
 import { isWrittenSince } from "../jetstream/log/fence.ts";
-import { isAside, MARKER_KEY } from "../jetstream/records/keys.ts";
+import { HISTORY_PATTERN, isAside, MARKER_KEY } from "../jetstream/records/keys.ts";
 import { type Marker, type ReadMarker, readMarker, writeMarker } from "../jetstream/log/marker.ts";
 import { type OpenBucket, openBucket } from "../jetstream/mod.ts";
 import { streamInfo } from "../jetstream/log/stream.ts";
@@ -90,7 +90,13 @@ async function isChanged(
   // The mark may have been restored since, so its own revision proves nothing about earlier writes.
   const { sequence = revision } = marker;
   const info = await streamInfo(bucket, soon());
-  if (info?.state.last_seq === revision && revision === sequence + 1) return false;
+  const { last_seq: last } = info!.state;
+  if (revision === sequence + 1) {
+    if (last === revision) return false;
+    // With it the history got the entry of the move.
+    const newest = await bucket.get(HISTORY_PATTERN, soon());
+    if (last === revision + 1 && newest?.revision === last) return false;
+  }
   const except = (key: string) => isAside(key) || key === MARKER_KEY;
   if (await isWrittenSince(bucket, { sequence, except }, soon())) return true;
   // After it are only fences, which reads write, or deletions, which may have left only a gap.

@@ -19,6 +19,7 @@ import { SnapshotDigest, type SnapshotSummary } from "../snapshot/mod.ts";
 import { checkBackup } from "../sqlite/file/backup.ts";
 import { openSource, type SqliteSource } from "../sqlite/file/source.ts";
 import { type Claim, claimTarget } from "./claim.ts";
+import { ArchiveCopy } from "./history/to_archive.ts";
 import { noteMove } from "./note.ts";
 import { digestsOf, soon, stamp, Steps } from "./steps.ts";
 import { judge, openTarget, type Plan } from "./target.ts";
@@ -81,6 +82,7 @@ export async function migrateSqliteToKv(options: SqliteToKvOptions): Promise<Mov
       saved: null,
       counts,
       digests: null,
+      history: null,
       written: 0,
       removed: 0,
       sequence: target?.info.state.last_seq ?? 0,
@@ -94,7 +96,7 @@ export async function migrateSqliteToKv(options: SqliteToKvOptions): Promise<Mov
     const { bucket } = target;
     const generation = generationAfter(source, plan);
     const work = { bucket, source, generation, total, steps, signal: options.signal };
-    await move(work, plan, report);
+    await move(work, plan, report, options);
     noteMove(source, bucket, options.nats, generation);
     steps.finish(total);
     return report;
@@ -131,7 +133,12 @@ interface Work {
   signal: AbortSignal | undefined;
 }
 
-async function move(work: Work, plan: Plan, report: MoveReport): Promise<void> {
+async function move(
+  work: Work,
+  plan: Plan,
+  report: MoveReport,
+  { history = true, by = "library", replace = false }: SqliteToKvOptions,
+): Promise<void> {
   const { bucket, source, generation, steps, signal } = work;
   steps.check();
   const { storeId, path } = source;
@@ -143,10 +150,25 @@ async function move(work: Work, plan: Plan, report: MoveReport): Promise<void> {
   });
   report.saved = claim.marker.saved ?? null;
   const { guard } = guardOf(claim.revision);
-  const begun = await markFilled(bucket, claim.marker, guard, soon());
+  const filled = await markFilled(bucket, claim.marker, guard, soon());
+  // What nobody has written to since is of use only as far as it is this file's.
+  const isOurs = ["resumed", "repeated"].includes(plan.state);
+  const copy = history && source.history !== null
+    ? await ArchiveCopy.begin(bucket, source.history, {
+      mark: claim.revision,
+      isOurs,
+      replace: replace || isOurs,
+      signal,
+    })
+    : null;
+  const begun = copy === null ? filled : await lastSequence(bucket);
   const written = await (plan.occupied ? update : fill)(work, { signal, guard }, report) ?? begun;
+  if (copy !== null) {
+    await copy.all();
+    report.history = { written: copy.written, ...await copy.verify() };
+  }
   steps.check();
-  await complete(bucket, claim, written, report);
+  await complete(bucket, claim, written, report, copy?.entry(by, generation));
 }
 
 /** Copies to an empty bucket and verifies the copy. Returns the stream's last sequence in between. */
@@ -197,6 +219,7 @@ async function complete(
   { marker, revision }: Claim,
   last: number,
   report: MoveReport,
+  entry: string | undefined,
 ): Promise<void> {
   const { counts, digests } = report;
   const completedAt = new Date().toISOString();
@@ -205,6 +228,7 @@ async function complete(
     { ...marker, state: "complete", completedAt, counts, digests: digests!, sequence: last },
     revision,
     soon(),
+    entry,
   );
   const between = { sequence: last, until: report.sequence };
   if (report.sequence !== last + 1 && await isWrittenSince(bucket, between, soon())) {

@@ -25,6 +25,7 @@ import { SnapshotDigest } from "../snapshot/mod.ts";
 import { openSource } from "../sqlite/file/source.ts";
 import { createTarget } from "../sqlite/file/target.ts";
 import { type Becomes, takeFollower } from "./from_follower.ts";
+import { copyToTable } from "./history/to_table.ts";
 import { clearLeftovers, partialOf, putInPlace, removeFile } from "./place.ts";
 import { digestsOf, soon, Steps } from "./steps.ts";
 import type { KvToSqliteOptions, MoveReport, TargetState } from "./types.ts";
@@ -93,6 +94,7 @@ export async function migrateKvToSqlite(options: KvToSqliteOptions): Promise<Mov
       saved: null,
       counts: noCounts(),
       digests: null,
+      history: null,
       written: 0,
       removed: 0,
       sequence: info.state.last_seq,
@@ -108,10 +110,11 @@ export async function migrateKvToSqlite(options: KvToSqliteOptions): Promise<Mov
       const storeId = found.storeId ?? read.marker?.source ?? undefined;
       try {
         const generation = (read.marker?.generation ?? 0) + 1;
-        const becomes = { storeId, generation, digestKey: WRITTEN };
+        const { by = "library" } = options;
+        const becomes = { storeId, generation, digestKey: WRITTEN, by };
         const { follower } = options;
         if (follower === undefined) {
-          await fill(bucket, partial, becomes, report, guess, steps, signal);
+          await fill(bucket, partial, becomes, report, guess, steps, options);
           await verify(bucket, partial, report, steps, signal);
         } else {
           const given = { ...options, follower };
@@ -178,11 +181,11 @@ async function countRecords(bucket: Bucket, signal?: AbortSignal): Promise<Count
 async function fill(
   bucket: Bucket,
   partial: string,
-  { storeId, generation }: Becomes,
+  { storeId, generation, by }: Becomes,
   report: MoveReport,
   guess: number,
   steps: Steps,
-  signal?: AbortSignal,
+  { history = true, signal }: KvToSqliteOptions,
 ): Promise<void> {
   steps.begin("copy", guess);
   using target = createTarget(partial, {
@@ -211,6 +214,7 @@ async function fill(
   const summary = digest.summary();
   report.digests = digestsOf(summary);
   target.setMeta(WRITTEN, summary.digest);
+  if (history) report.history = await copyToTable(bucket, target, { by, signal });
   target.close();
   steps.report(guess, guess);
 }

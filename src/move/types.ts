@@ -30,6 +30,10 @@ export interface MoveOptions {
   dryRun?: boolean;
   /** Replaces a target with other or newer records, after saving it to a file that the report names. */
   replace?: boolean;
+  /** Moves the history too, and adds an entry that tells of the move. Default `true`. */
+  history?: boolean;
+  /** Who moves it, for the history. Default `library`. */
+  by?: string;
   /** Called with the progress, the last time with the phase `done`. */
   onProgress?: (progress: MoveProgress) => void;
   /** Aborts the migration. Run it again to continue. */
@@ -64,6 +68,16 @@ export type TargetState =
   /** It has other records, which are saved to a file and replaced. */
   | "replaced";
 
+/** What a migration did with the history. */
+export interface MovedHistory {
+  /** Number of entries written to the target. */
+  written: number;
+  /** The newest entry that the source has; `null` for none. */
+  revision: string | null;
+  /** The head of the chain there, hex: equal in source and target. */
+  head: string;
+}
+
 /** Report of a migration. */
 export interface MoveReport {
   /** Version of this report's format. */
@@ -88,6 +102,8 @@ export interface MoveReport {
   counts: Counts;
   /** SHA-256 of the records of each kind and of all, as in a snapshot; `null` for a dry run. */
   digests: Record<Kind | "all", string> | null;
+  /** The history; `null` if it is not moved, or the source has none, and for a dry run. */
+  history: MovedHistory | null;
   /** Number of entries written to the target; in a bucket, a member has two. */
   written: number;
   /** Number of entries removed from the target because the source does not have them. */

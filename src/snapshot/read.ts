@@ -141,7 +141,10 @@ export async function verifySnapshot(source: SnapshotSource): Promise<SnapshotSu
 
 /** Options of {@link importSnapshot}. */
 export interface ImportOptions extends Omit<RestoreOptions, "history"> {
-  /** Imports the history too, if the snapshot has one and the store has none yet. Default `true`. */
+  /**
+   * Imports the history too, if the snapshot has one, into a file that has none yet. A bucket gets one by
+   * a move only. Default `true`.
+   */
   history?: boolean;
 }
 

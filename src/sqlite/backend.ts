@@ -49,7 +49,7 @@ import { type Author, did, type Draft } from "../core/history/entry.ts";
 import { compareRevisions, formatRevision, type Revision } from "../core/history/revision.ts";
 import { StoreError } from "../core/errors.ts";
 import { FileHistory } from "./history/source.ts";
-import { HistoryTable } from "./history/table.ts";
+import { historyIn, HistoryTable } from "./history/table.ts";
 import { MEMORY, transaction } from "./file/connect.ts";
 import { toStoreError } from "./file/errors.ts";
 import { type FileOptions, openDatabase } from "./file/file.ts";
@@ -179,7 +179,7 @@ export class SqliteBackend implements Backend {
       readOnly,
       ...guard && { before: async () => await guard.requireHere(`Searching ${path}`) },
     });
-    this.#table = this.#options.history && hasHistory(db) ? new HistoryTable(db) : null;
+    this.#table = this.#options.history ? historyIn(db) : null;
     if (this.#table !== null) {
       this.history = new FileHistory(db, this.#table, {
         read: (attempt, work) => this.#readMany(attempt, work),
@@ -724,11 +724,6 @@ export class SqliteBackend implements Backend {
       return Promise.reject(toStoreError(error, attempt));
     }
   }
-}
-
-/** Whether the file has the table, which a file opened for reading may lack. */
-function hasHistory(db: DatabaseSync): boolean {
-  return db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'history'").get() !== undefined;
 }
 
 function bounds(range: Range): [string, number] {

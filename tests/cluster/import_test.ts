@@ -5,6 +5,7 @@
  */
 
 import assert from "node:assert/strict";
+import type { HistoryEntry } from "../../mod.ts";
 import { openObjectBlobs } from "../../src/blobs/mod.ts";
 import { openJetStream } from "../../src/jetstream/mod.ts";
 import { findStream } from "../../src/jetstream/cluster/copies.ts";
@@ -15,7 +16,7 @@ import { connectNats } from "../../src/nats/connection/connect.ts";
 import { lookAt, misuseOf } from "../../cli/cluster/directory.ts";
 import { newUser } from "../conformance/kit/kit.ts";
 import { documentOf } from "../cli/kit.ts";
-import { code, populate, snapshot } from "../move/kit.ts";
+import { code, entriesOf, populate, snapshot } from "../move/kit.ts";
 import { natsBinary, testCluster } from "../helpers/nats.ts";
 import { inDir } from "../helpers/sqlite.ts";
 import { CLUSTER, tryRun } from "./kit.ts";
@@ -34,6 +35,7 @@ Deno.test("cluster import: a directory comes out as it was, also after an interr
     const single = () => startNatsServer({ binary, ...accounts, jetstream: { storeDir: streams } });
     await using cluster = await testCluster(3, accounts);
     let whole = "";
+    let entries: HistoryEntry[] = [];
     let blob = "";
     {
       await using server = await single();
@@ -44,6 +46,7 @@ Deno.test("cluster import: a directory comes out as it was, also after an interr
         await Promise.all(Array.from({ length: 300 }, () => store.addUser(newUser())));
       }
       whole = await snapshot(store);
+      entries = await entriesOf(store);
       await using blobs = await openObjectBlobs({ connection });
       blob = (await blobs.put(text("kept ".repeat(100_000)), { maxBytes: 1e6 })).id;
       await store.close();
@@ -89,15 +92,19 @@ Deno.test("cluster import: a directory comes out as it was, also after an interr
       const { buckets, counts, left } = documentOf(result);
       assert.deepEqual(buckets.map((it: Record<string, unknown>) => [it.bucket, it.copied]), [
         ["UNIBUS", true],
+        ["UNIBUS_HISTORY", true],
         ["UNIBUS_BLOBS", true],
       ]);
       assert.deepEqual([counts.users, left], [1504, []]);
       await using store = await openJetStream({ connection, create: false });
       assert.equal(await snapshot(store), whole);
+      assert.deepEqual(await entriesOf(store), entries);
+      const archived = (await stream("UNIBUS_HISTORY"))!.state.messages;
+      assert.equal(archived, entries.length, "the archive received entries twice");
       await using blobs = await openObjectBlobs({ connection });
       const body = (await blobs.get(blob))!.body;
       assert.equal(await new Response(body).text(), "kept ".repeat(100_000));
-      for (const name of ["KV_UNIBUS", "OBJ_UNIBUS_BLOBS"]) {
+      for (const name of ["KV_UNIBUS", "UNIBUS_HISTORY", "OBJ_UNIBUS_BLOBS"]) {
         const { config } = (await stream(name))!;
         assert.equal(config.num_replicas, 3);
         assert.equal(config.metadata?.[COPYING_KEY], undefined);
@@ -116,10 +123,11 @@ Deno.test("cluster import: a directory comes out as it was, also after an interr
       assert.equal(result.code, 0, result.stderr);
       assert.deepEqual(
         documentOf(result).buckets.map((it: { copied: boolean }) => it.copied),
-        [true, false],
+        [true, false, false],
       );
       await using store = await openJetStream({ connection });
       assert.equal(await snapshot(store), whole);
+      assert.deepEqual(await entriesOf(store), entries);
     });
 
     await t.step("what was written since, and what is in use, stays", async () => {

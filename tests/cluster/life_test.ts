@@ -146,7 +146,7 @@ Deno.test({
       const { buckets } = await json("cluster", "scale", "--replicas", "3", ...all);
       assert.deepEqual(
         buckets.map((it: Record<string, unknown>) => [it.bucket, it.from, it.nodes]),
-        ["UNIBUS", "UNIBUS_BLOBS"].map((it) => [it, 1, ["n1", "n2", "n3"]]),
+        ["UNIBUS", "UNIBUS_HISTORY", "UNIBUS_BLOBS"].map((it) => [it, 1, ["n1", "n2", "n3"]]),
       );
       await healthy();
       for (const it of nodes) await same(...place.flags(it));

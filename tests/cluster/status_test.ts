@@ -64,7 +64,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
       assert.deepEqual([it.code, it.healthy, it.cluster], [1, false, "test"]);
       assert.deepEqual(
         it.problems,
-        ["UNIBUS", "UNIBUS_BLOBS"].map((bucket) =>
+        ["UNIBUS", "UNIBUS_HISTORY", "UNIBUS_BLOBS"].map((bucket) =>
           `${bucket} has 1 copy on 3 nodes: losing or replacing a node can destroy it; ` +
           "run membershipd cluster scale --replicas 3"
         ),
@@ -76,7 +76,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
       for (const { version } of it.nodes) assert.match(version, /^2\.\d+\.\d+/);
       assert.equal(it.nodes.filter((it: { leads: boolean }) => it.leads).length, 1);
       const buckets = it.buckets.map((it: Record<string, unknown>) => [it.bucket, it.replicas]);
-      assert.deepEqual(buckets, [["UNIBUS", 1], ["UNIBUS_BLOBS", 1]]);
+      assert.deepEqual(buckets, [["UNIBUS", 1], ["UNIBUS_HISTORY", 1], ["UNIBUS_BLOBS", 1]]);
       const text = await cli(["cluster", "status", ...flags]);
       assert.equal(text.code, 1, text.stderr);
       assert.match(text.stdout, /quorum {3}yes, 3 of 3 nodes, 2 required/);
@@ -120,11 +120,11 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
         documentOf(grown).buckets.map((
           it: Record<string, unknown>,
         ) => [it.bucket, it.from, it.nodes]),
-        ["UNIBUS", "UNIBUS_BLOBS"].map((it) => [it, 1, ["n1", "n2", "n3"]]),
+        ["UNIBUS", "UNIBUS_HISTORY", "UNIBUS_BLOBS"].map((it) => [it, 1, ["n1", "n2", "n3"]]),
       );
       const steps = grown.stderr.trim().split("\n").map((it) => JSON.parse(it));
-      assert.deepEqual(steps.at(-1), { phase: "done", done: 6, total: 6, unit: "copies" });
-      assert.ok(steps.some((it) => it.phase === "scale" && it.total === 6));
+      assert.deepEqual(steps.at(-1), { phase: "done", done: 9, total: 9, unit: "copies" });
+      assert.ok(steps.some((it) => it.phase === "scale" && it.total === 9));
       const it = await status();
       assert.equal(it.code, 0, JSON.stringify(it.problems));
       for (const { copies } of it.buckets) assert.equal(copies.length, 3);
@@ -143,7 +143,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
       const copy = await cli(["blobs", "to-kv", "--store-dir", `${dir}/blobs`, ...flags]);
       assert.equal(copy.code, 0, copy.stderr);
       const { buckets } = await status();
-      assert.deepEqual(buckets.map((it: { replicas: number }) => it.replicas), [3, 3]);
+      assert.deepEqual(buckets.map((it: { replicas: number }) => it.replicas), [3, 3, 3]);
       await until(async () => (await status()).code === 0, "health", 30_000);
     });
 
@@ -188,7 +188,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
       assert.equal(code, 1, stderr);
       assert.match(
         stderr,
-        /Removing n3: found no current copy of KV_UNIBUS, OBJ_UNIBUS_BLOBS on another node/,
+        /Removing n3: found no current copy of KV_UNIBUS, OBJ_UNIBUS_BLOBS, UNIBUS_HISTORY on another node/,
       );
       await n3!.restart();
       await until(async () => (await scale("--replicas", "3")).code === 0, "three copies", 60_000);
@@ -253,7 +253,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
         let seen = await status();
         await until(async () => {
           seen = await status();
-          return seen.buckets.length === 2 && /n3 is not reachable/.test(seen.problems.join());
+          return seen.buckets.length === 3 && /n3 is not reachable/.test(seen.problems.join());
         }, "n3 missed");
         assert.equal(seen.code, 1);
         assert.deepEqual(seen.quorum, { ok: true, size: 3, reachable: 2, needed: 2 });

@@ -64,7 +64,7 @@ Deno.test("a follower that a killed run made a primary is taken if the bucket is
     {
       using file = openStill(at.follower);
       setMeta(file.db, "moved_back_digest", "x");
-      flip(file, { generation: 1 });
+      flip(file, { generation: 1, by: "test" });
     }
     const options = { nats: at.nats, db: `${dir}/back.db`, follower: at.follower };
     const report = await migrateKvToSqlite(options);

@@ -9,7 +9,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "@nats-io/transport-node";
-import { exportSnapshot, type Store, StoreError } from "../../mod.ts";
+import { exportSnapshot, type HistoryEntry, type Store, StoreError } from "../../mod.ts";
+import { headAfter } from "../../src/core/history/chain.ts";
+import { compareRevisionTexts } from "../../src/core/history/revision.ts";
+import { switchOf } from "../../src/core/store/switching.ts";
 import { openJetStream } from "../../src/jetstream/mod.ts";
 import { openSqlite } from "../../src/sqlite/mod.ts";
 import { type TestServer, testServer } from "../helpers/nats.ts";
@@ -170,4 +173,39 @@ export async function populate(store: Store): Promise<void> {
 export async function populated(path: string): Promise<void> {
   await using store = openSqlite(path);
   await populate(store);
+}
+
+/** All entries of a store; checks their order and the chain. */
+export async function entriesOf(store: Store): Promise<HistoryEntry[]> {
+  const history = switchOf(store).history!;
+  let { head } = await history.start();
+  const found: HistoryEntry[] = [];
+  for await (const stored of history.walk(null)) {
+    const before = found.at(-1)?.revision;
+    const { entry } = stored;
+    if (before !== undefined) assert.ok(compareRevisionTexts(before, entry.revision) < 0);
+    head = headAfter(head, entry);
+    if (stored.head !== null) assert.equal(stored.head, head);
+    found.push(entry);
+  }
+  assert.deepEqual(await history.head(), { revision: found.at(-1)?.revision ?? null, head });
+  return found;
+}
+
+/** Checks that each of these users was added once, by its history, and nobody else but users of the store. */
+export async function checkAdded(
+  store: Store,
+  acknowledged: readonly string[],
+): Promise<HistoryEntry[]> {
+  const entries = await entriesOf(store);
+  const added = entries.flatMap(({ action, user }) => action === "user.added" ? [user!] : []);
+  assert.equal(new Set(added).size, added.length, "a change is in the history twice");
+  const inHistory = new Set(added);
+  const without = acknowledged.filter((it) => !inHistory.has(it));
+  assert.deepEqual(without, [], "an acknowledged change is not in the history");
+  const users = new Set<string>();
+  for await (const it of store.records()) if (it.kind === "users") users.add(it.record.signPub);
+  const unknown = added.filter((it) => !users.has(it));
+  assert.deepEqual(unknown, [], "a change in the history was not made");
+  return entries;
 }

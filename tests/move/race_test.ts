@@ -270,7 +270,7 @@ for (const state of ["empty", "repeated"] as const) {
         db,
         nats: {
           ...nats,
-          connection: interposed(bucket.nc, (it) => it.includes('"state":"complete"'), {
+          connection: interposed(bucket.nc, (it) => /"state":"complete"|"store.moved"/.test(it), {
             before: () => bucket.put(key, "{}", Date.now() + 5000),
           }),
         },

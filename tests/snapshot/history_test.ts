@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { setImmediate } from "node:timers/promises";
+import { setImmediate, setTimeout } from "node:timers/promises";
 import { isStoreError } from "../../src/core/errors.ts";
 import type { HistoryEntry } from "../../src/core/history/entry.ts";
 import { compareRevisionTexts } from "../../src/core/history/revision.ts";
@@ -13,8 +13,10 @@ import {
   readSnapshot,
   verifySnapshot,
 } from "../../src/snapshot/mod.ts";
+import { openJetStream } from "../../src/jetstream/mod.ts";
 import { openSqlite } from "../../src/sqlite/mod.ts";
 import { newUser } from "../conformance/kit/kit.ts";
+import { testServer } from "../helpers/nats.ts";
 import { inDir } from "../helpers/sqlite.ts";
 
 const textOf = (store: Store, options = {}) => new Response(exportSnapshot(store, options)).text();
@@ -194,4 +196,42 @@ Deno.test("the snapshot that the first program with a history wrote reads as it 
     "0.2 cli:ada@n1 user.restored",
     "0.3 library store.restored",
   ]);
+});
+
+Deno.test("a bucket takes the records of a snapshot with a history, and nothing of a damaged one", async () => {
+  await using server = await testServer();
+  await using first = await changed();
+  const text = await textOf(first);
+  await using store = await openJetStream({ servers: server.url });
+  const damaged = text.replace(/("kind":"history","revision":"0.)8/, "$19");
+  assert.notEqual(damaged, text);
+  await assert.rejects(importSnapshot(store, damaged), (e) => isStoreError(e, "corrupt"));
+  assert.deepEqual(await Array.fromAsync(store.records()), []);
+  await importSnapshot(store, text);
+  assert.equal(await textOf(store, { history: false }), await textOf(first, { history: false }));
+  const { items } = await store.history();
+  assert.deepEqual(items.map((it) => it.action), ["store.restored"]);
+});
+
+Deno.test("a snapshot of a bucket has the history up to the records, as that of a file", async () => {
+  await using server = await testServer();
+  await using store = await openJetStream({ servers: server.url });
+  let going = true;
+  const writing = (async () => {
+    while (going) await store.addUser(newUser());
+  })();
+  try {
+    for (let i = 0; i < 5; i++) {
+      await setTimeout(50);
+      const text = await textOf(store);
+      const of = (kind: string) =>
+        text.split("\n").filter((it) => it.startsWith(`{"kind":"${kind}",`))
+          .map((it) => JSON.parse(it));
+      const users = of("users").map((it) => it.signPub).sort();
+      assert.deepEqual((of("history") as HistoryEntry[]).map((it) => it.user).sort(), users);
+    }
+  } finally {
+    going = false;
+    await writing;
+  }
 });

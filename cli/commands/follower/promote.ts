@@ -19,6 +19,7 @@ import { readNode, writeNode } from "../../settings/node.ts";
 import { serviceKeysPath, type Settings } from "../../settings/settings.ts";
 import { serverSettings } from "../../store/chosen.ts";
 import { type NewKeys, renewKeys } from "../../store/new_keys.ts";
+import { actor } from "../../store/actor.ts";
 import { natsTarget } from "../../store/open.ts";
 import { countsText, print, printable, printJson, say } from "../../terminal/output.ts";
 
@@ -82,7 +83,7 @@ export async function promote(
   const { dryRun = false, force = false } = flags;
   const nats = await natsTarget(context, serversOf(settings, flags));
   const { promoteFollower } = await import("../../../mod.ts");
-  const options = { db: file, nats, force };
+  const options = { db: file, nats, force, by: actor() };
   // Checked first: the keys must not change for a file that is refused.
   const report = await promoteFollower({ ...options, dryRun: true });
   if (dryRun) return { report, keys: [] };

@@ -29,6 +29,7 @@ export function growCommand(context: Context): CommandUnknownOpts {
       ],
     )
       .option("--pace <share>", "share of the time spent copying, up to 1 (default: 0.5)", share)
+      .option("--no-history", "leave the history behind in the file")
       .option("--drop-streams", "leave streams behind that clients made on this nats-server")
       .option(
         "--force",
@@ -36,11 +37,12 @@ export function growCommand(context: Context): CommandUnknownOpts {
           "was written to the bucket afterwards is lost, such as revocations",
       ),
   ).action(async (flags) => {
-    const { pace, dropStreams, force } = flags;
+    const { pace, dropStreams, force, history } = flags;
     if (force && !flags.callOff) throw new UsageError("--force is used with --call-off");
     await travel(context, "grow", flags, {
       ...pace === undefined ? {} : { pace },
       ...dropStreams ? { dropStreams } : {},
+      ...history ? {} : { noHistory: true },
       ...force ? { force } : {},
     });
   });

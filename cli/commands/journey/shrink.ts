@@ -28,10 +28,14 @@ export function shrinkCommand(context: Context): CommandUnknownOpts {
       ],
     )
       .option("--keep <node>", "this node's name, as a confirmation (required to begin)")
+      .option("--no-history", "do not wait for a second copy that lacks a part of the history")
       .option("--force", "without the cluster, which is lost; the server must be stopped"),
   ).action(async (flags) => {
-    const { keep, force } = flags;
+    const { keep, force, history } = flags;
     if (force) return await shrinkLost(context, flags);
-    await travel(context, "shrink", flags, keep === undefined ? {} : { keep });
+    await travel(context, "shrink", flags, {
+      ...keep === undefined ? {} : { keep },
+      ...history ? {} : { noHistory: true },
+    });
   });
 }

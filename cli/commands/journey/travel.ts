@@ -16,6 +16,7 @@ import {
   type JourneyStatus,
 } from "../../cluster/journey.ts";
 import type { Context } from "../../command.ts";
+import { actor } from "../../store/actor.ts";
 import { natsFlagsOf, serverSettings } from "../../store/chosen.ts";
 import { natsTarget } from "../../store/open.ts";
 import { EXIT, UsageError } from "../../terminal/failure.ts";
@@ -85,7 +86,13 @@ function requestOf(
       "--keep is required: the name of this node, which keeps the control plane",
     );
   }
-  return { op: direction, ...more, ...dryRun ? { dryRun } : {}, ...hold ? { hold } : {} };
+  return {
+    op: direction,
+    by: actor(),
+    ...more,
+    ...dryRun ? { dryRun } : {},
+    ...hold ? { hold } : {},
+  };
 }
 
 interface Server extends AsyncDisposable {

@@ -14,6 +14,7 @@ import {
   withProgress,
   withServer,
 } from "../../command.ts";
+import { actor } from "../../store/actor.ts";
 import { chosenFile } from "../../store/chosen.ts";
 import { wholeNumber } from "../../flags.ts";
 import { tellMove } from "../../store/move.ts";
@@ -42,6 +43,7 @@ export function migrateToKvCommand(context: Context): CommandUnknownOpts {
       )
       .option("--backup <path>", "path of the backup (default: next to the file)")
       .addOption(new Option("--no-backup", "do not create a backup"))
+      .option("--no-history", "leave the history behind")
       .option("--dry-run", "check everything and show the plan without writing anything")
       .option("--replace", "replace the bucket's contents, after saving them to a file"),
   ))).action(async (flags) => {
@@ -60,6 +62,8 @@ export function migrateToKvCommand(context: Context): CommandUnknownOpts {
           nats,
           onProgress,
           signal: context.io.signal,
+          history: flags.history,
+          by: actor(),
           dryRun: dryRun === true,
           replace: replace === true,
           ...(replicas === undefined ? {} : { replicas }),

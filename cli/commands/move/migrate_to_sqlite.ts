@@ -13,6 +13,7 @@ import {
   withProgress,
   withServer,
 } from "../../command.ts";
+import { actor } from "../../store/actor.ts";
 import { chosenFile } from "../../store/chosen.ts";
 import { tellMove } from "../../store/move.ts";
 import { makeFolder } from "../../store/folder.ts";
@@ -36,6 +37,7 @@ export function migrateToSqliteCommand(context: Context): CommandUnknownOpts {
         "--follower <path>",
         "a follower of the bucket: it is brought up to date and becomes the file, whatever its size",
       )
+      .option("--no-history", "leave the history behind")
       .option("--dry-run", "check everything and show the plan without writing anything")
       .option("--replace", "even if the file contains other or newer records"),
   ))).action(async (flags) => {
@@ -53,6 +55,8 @@ export function migrateToSqliteCommand(context: Context): CommandUnknownOpts {
           nats,
           onProgress,
           signal: context.io.signal,
+          history: flags.history,
+          by: actor(),
           dryRun: dryRun === true,
           replace: replace === true,
           ...(follower === undefined ? {} : { follower }),

@@ -16,6 +16,7 @@ import {
 import { chosenFile } from "../../store/chosen.ts";
 import { tellDifferences } from "../../store/compare.ts";
 import { natsTarget, openFile, openNats } from "../../store/open.ts";
+import { compareHistories } from "./histories.ts";
 import { isFollower, verifyFollower } from "../follower/inspect.ts";
 
 /** Creates the command. */
@@ -25,7 +26,7 @@ export function verifyCommand(context: Context): CommandUnknownOpts {
       context,
       "verify",
       "Compare a SQLite file with a NATS JetStream bucket, record by record, and list the differences " +
-        "by key. The file can be a follower in use: then keys are compared as of its position. " +
+        "by key; and their histories. The file can be a follower in use: then keys are compared as of its position. " +
         "Writes nothing. Exits with code 3 if they differ",
       [
         "membershipd verify --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222",
@@ -49,6 +50,6 @@ export function verifyCommand(context: Context): CommandUnknownOpts {
       name: `bucket ${flags.bucket ?? "UNIBUS"}`,
       word: "kv",
       records: bucket.records({ signal }),
-    });
+    }, () => compareHistories(file, bucket, signal));
   });
 }

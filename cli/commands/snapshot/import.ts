@@ -31,7 +31,7 @@ export function importCommand(context: Context): CommandUnknownOpts {
       context,
       "import",
       "Import a snapshot into an empty store, including epochs, statuses and times. Creates the " +
-        "store if it does not exist, with the history, unless the store has one. Checks the snapshot before it writes anything. With --replace, " +
+        "store if it does not exist; a file that has no history gets the snapshot's. Checks the snapshot before it writes anything. With --replace, " +
         "stop the server first",
       [
         "membershipd snapshot import backup.ndjson --db ./restored.db",

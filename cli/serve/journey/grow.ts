@@ -55,6 +55,8 @@ export async function grow(world: World, trip: Trip): Promise<void> {
     const report = await growStore(storage.store, {
       target,
       signal: trip.signal,
+      by: trip.request.by ?? "server",
+      history: trip.request.noHistory !== true,
       ...trip.request.pace === undefined ? {} : { pace: trip.request.pace },
       hold: () => trip.released(),
       ready: async () => {

@@ -62,6 +62,8 @@ export async function shrink(world: World, trip: Trip): Promise<void> {
       node: name,
       blobs,
       dryRun,
+      by: trip.request.by ?? "server",
+      history: trip.request.noHistory !== true,
       signal: trip.signal,
       ready: async () => {
         await blobs.catchUp();

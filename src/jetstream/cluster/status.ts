@@ -8,6 +8,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { isStoreError, type StoreError } from "../../core/errors.ts";
 import type { BucketStatus, ClusterNode, ClusterStatus } from "../../core/operations.ts";
 import type { Connection } from "../../nats/connection/connect.ts";
+import { archiveOf } from "../history/archive.ts";
 import { quorumAge } from "../log/stream.ts";
 import { copiesOf, findStream, isWhole, type StreamInfo } from "./copies.ts";
 import { askNodes, type Nodes } from "./nodes.ts";
@@ -49,7 +50,7 @@ export function streamsOf(
   bucket: string,
   blobsBucket: string = `${bucket}_BLOBS`,
 ): ControlStream[] {
-  const history = `${bucket}_HISTORY`;
+  const { stream: history } = archiveOf(bucket);
   return [
     { bucket, stream: `KV_${bucket}`, holds: "control plane" },
     { bucket: history, stream: history, holds: "history" },

@@ -21,6 +21,8 @@ export interface Moved {
   position: number;
   /** The digest of its records there. */
   digest: string;
+  /** Who moved it, for the history. */
+  by?: string;
 }
 
 /** The part of the mark that says whose the bucket is. */

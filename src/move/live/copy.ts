@@ -23,6 +23,7 @@ const TRIES = 3;
 export async function copy(run: Run): Promise<void> {
   run.begin("copy");
   await writeDifferences(run, () => presentRecords(run.file.path));
+  await run.history?.all(() => run.report());
   await run.catchUp();
 }
 
@@ -49,6 +50,7 @@ export async function verify(run: Run): Promise<SnapshotSummary> {
     refuseInvalid(problems, run.file.path);
     if (found > 0) continue;
     if (notes.length > 0) await run.file.drop(notes.at(-1)!.seq);
+    await run.history?.verify();
     return digest.summary();
   }
   throw new StoreError(

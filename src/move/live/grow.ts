@@ -20,6 +20,7 @@ import { snapshotOf } from "../../sqlite/file/journey/snapshot.ts";
 import type { SnapshotSummary } from "../../snapshot/mod.ts";
 import { digestsOf, refuseAborted, soon } from "../steps.ts";
 import { refuseInvalid } from "../valid.ts";
+import { ArchiveCopy } from "../history/to_archive.ts";
 import { copy, verify } from "./copy.ts";
 import { claimTarget, judgeTarget } from "./mark.ts";
 import { Run } from "./run.ts";
@@ -113,6 +114,7 @@ async function grow(store: Store, options: GrowOptions): Promise<GrowReport> {
     counts,
     digests: null,
     written: 0,
+    history: null,
     attempts: 0,
     pause: 0,
     noted: false,
@@ -125,7 +127,13 @@ async function grow(store: Store, options: GrowOptions): Promise<GrowReport> {
   const total = Object.values(counts).reduce((a, b) => a + b);
   const { names } = await readAdminIndex(bucket, claim.revision, PATIENCE_MS);
   const admins = [...names].map(adminKey);
-  const run = new Run({ bucket, file, journey, claim, total, admins }, options);
+  const history = options.history === false ? null : await ArchiveCopy.begin(bucket, file.history, {
+    mark: claim.revision,
+    isOurs: true,
+    replace: false,
+    signal,
+  });
+  const run = new Run({ bucket, file, journey, claim, total, admins, history }, options);
   await markFilled(bucket, claim.marker, guardOf(claim.revision).guard, soon());
   await copy(run);
   const summary = await verify(run);
@@ -145,6 +153,7 @@ async function grow(store: Store, options: GrowOptions): Promise<GrowReport> {
     journey: journey.id,
     ...brought(summary),
     written: run.written,
+    history: history?.written ?? null,
     attempts: run.attempts,
     pause: switched.pause,
     seconds: (performance.now() - begun) / 1000,

@@ -122,14 +122,23 @@ export async function claimTarget(
   }
 }
 
-/** Completes the move: the point of no return. If this rejects, the outcome is not known. */
-export async function complete(bucket: Bucket, { marker, revision }: Claim): Promise<number> {
+/**
+ * Completes the move: the point of no return. If this rejects, the outcome is not known.
+ *
+ * @param entry The entry of the history that tells of it
+ */
+export async function complete(
+  bucket: Bucket,
+  { marker, revision }: Claim,
+  entry: string | undefined,
+): Promise<number> {
   const completedAt = new Date().toISOString();
   return await writeMarker(
     bucket,
     { ...marker, state: "complete", completedAt },
     revision,
     Date.now() + ANSWER_MS,
+    entry,
   );
 }
 

@@ -10,6 +10,7 @@ import { BATCH_LIMIT, type Bucket, type Write } from "../../jetstream/log/bucket
 import { guardOf, takenOver } from "../../jetstream/log/marker.ts";
 import { whenStuck } from "../../jetstream/log/stuck.ts";
 import { WrongRevision } from "../../jetstream/log/wire.ts";
+import type { ArchiveCopy } from "../history/to_archive.ts";
 import type { JourneyFile } from "../../sqlite/file/journey/file.ts";
 import type { Journey } from "../../sqlite/file/journey/journey.ts";
 import { refuseAborted } from "../steps.ts";
@@ -34,6 +35,8 @@ export class Run {
   claim: Claim;
   /** Number of records when it began. */
   readonly total: number;
+  /** The copy of the history; `null` if it is not moved. */
+  readonly history: ArchiveCopy | null;
   /** Number of entries written. */
   written = 0;
   attempts = 0;
@@ -47,8 +50,8 @@ export class Run {
   readonly #pace: number;
 
   constructor(
-    { bucket, file, journey, claim, total, admins }:
-      & Pick<Run, "bucket" | "file" | "journey" | "claim" | "total">
+    { bucket, file, journey, claim, total, history, admins }:
+      & Pick<Run, "bucket" | "file" | "journey" | "claim" | "total" | "history">
       & { admins: Iterable<string> },
     options: GrowOptions,
   ) {
@@ -57,9 +60,15 @@ export class Run {
     this.journey = journey;
     this.claim = claim;
     this.total = total;
+    this.history = history;
     this.#admins = new Set(admins);
     this.#options = options;
     this.#pace = options.pace ?? 0.5;
+  }
+
+  /** The entry of the history that tells of the move. */
+  get entry(): string | undefined {
+    return this.history?.entry(this.#options.by ?? "library", this.journey.generation);
   }
 
   /** The signal of the caller. */
@@ -150,6 +159,7 @@ export class Run {
   /** Copies changes until no more are left than one round takes. */
   async catchUp(): Promise<void> {
     while (await this.round() >= ROUND) { /* More came meanwhile. */ }
+    await this.history?.all();
   }
 
   /**
@@ -163,7 +173,7 @@ export class Run {
       throw new StoreError("unavailable", `Switching: more than ${ROUND} changes are left to copy`);
     }
     const entries = this.entriesOf(wantedOf(notes, this.file.get));
-    await this.commit(entries, deadline);
+    await Promise.all([this.commit(entries, deadline), this.history?.last(deadline)]);
     const different = await differentIn(this.bucket, entries, deadline);
     if (different === null) return;
     throw new StoreError("mismatch", `Switching: ${different} was not stored as written`);

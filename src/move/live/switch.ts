@@ -54,14 +54,15 @@ export async function trySwitch(
         throw new StoreError("unavailable", `Switching took longer than ${SEND_MS} ms`);
       }
       isSent = true;
-      revision = await complete(run.bucket, run.claim);
+      revision = await complete(run.bucket, run.claim, run.entry);
     } catch (error) {
       if (!isSent) return await callOff(run, store, error);
       const found = await settleSent(run);
       if (found === null) return await callOff(run, store, error);
       revision = found;
     }
-    target.tookOver(run.journey.generation, revision);
+    // With the entry of the move behind it.
+    target.tookOver(run.journey.generation, revision + (run.history === null ? 0 : 1));
     const closed = store.replace(target);
     return { pause: performance.now() - begun, closed };
   } finally {

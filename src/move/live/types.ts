@@ -39,6 +39,10 @@ export interface GrowOptions {
   hold?: () => Promise<unknown>;
   /** Called before each attempt to switch, which waits for it; if it rejects, the move is interrupted. */
   ready?: () => Promise<unknown>;
+  /** Moves the history too, and adds an entry that tells of the move. Default `true`. */
+  history?: boolean;
+  /** Who moves it, for the history. Default `library`. */
+  by?: string;
   /** Only checks whether the move is possible, and writes nothing. */
   dryRun?: boolean;
   /** Interrupts the move before the switch. Call {@link growStore} again to continue. */
@@ -67,6 +71,8 @@ export interface GrowReport {
   digests: Record<Kind | "all", string> | null;
   /** Number of entries written to the bucket. */
   written: number;
+  /** Number of entries of the history written to its archive; `null` if it is not moved. */
+  history: number | null;
   /** Number of attempts to switch. */
   attempts: number;
   /** How long writes waited in the last one, in milliseconds. */

@@ -24,6 +24,7 @@ import {
   tooOld,
   tryWriting,
 } from "./file.ts";
+import { historyIn, type HistoryTable } from "../history/table.ts";
 import { checkHealth } from "../health.ts";
 import { missing } from "./leftovers.ts";
 import { endJourney } from "./journey/journey.ts";
@@ -68,6 +69,8 @@ export interface SqliteSource extends Disposable {
   get(kind: Kind, key: RecordKey): StoreRecord | null;
   /** Returns a value of the `meta` table, or `null`. */
   getMeta(key: string): string | null;
+  /** The history; `null` in a file of a version that has none. */
+  readonly history: HistoryTable | null;
   /** What the file is. */
   readonly role: FileRole;
   /** Stores where the control plane has moved and its generation there, durably. */
@@ -157,6 +160,7 @@ function source(db: DatabaseSync, path: string, version: number): SqliteSource {
     stored: storedIn(db, path),
     get: (kind, key) => guarded(() => get(kind, key)),
     getMeta: (key) => guarded(() => getMeta(db, key)),
+    history: historyIn(db),
     get role() {
       return guarded(() => readRole(db));
     },

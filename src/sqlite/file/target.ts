@@ -9,10 +9,11 @@ import type { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
 import type { Counts, StoreRecord } from "../../core/model.ts";
 import { noCounts } from "../../core/order.ts";
-import { MEMORY, rollback, run, value } from "./connect.ts";
+import { MEMORY, rollback, run, transaction, value } from "./connect.ts";
 import { toCallersError, toStoreError } from "./errors.ts";
 import { absolute, makeFile, openDatabase } from "./file.ts";
 import { countRecords, inserter } from "../rows.ts";
+import { HistoryTable } from "../history/table.ts";
 import { setGeneration } from "./role.ts";
 import { getMeta, liftChecks, setMeta } from "./schema.ts";
 import { storeIdOf } from "./source.ts";
@@ -39,6 +40,10 @@ export interface SqliteTarget extends Disposable {
   insertAllSync(records: Iterable<StoreRecord>): Counts;
   /** Returns the number of records of each kind. */
   counts(): Counts;
+  /** The history, which is empty. */
+  readonly history: HistoryTable;
+  /** Runs work in one transaction. */
+  transact<T>(work: () => T): T;
   /** Returns a value of the `meta` table, or `null`. */
   getMeta(key: string): string | null;
   /** Sets a value of the `meta` table, or removes it with `null`. */
@@ -97,6 +102,8 @@ export function createTarget(path: string, options: TargetOptions = {}): SqliteT
       }
     },
     counts: () => guarded(() => countRecords(db)),
+    history: new HistoryTable(db),
+    transact: (work) => guarded(() => transaction(db, "BEGIN IMMEDIATE", work)),
     getMeta: (key) => guarded(() => getMeta(db, key)),
     setMeta: (key, value) => guarded(() => setMeta(db, key, value)),
     close,

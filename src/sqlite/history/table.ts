@@ -14,7 +14,12 @@ import type {
   HistoryEntry,
   SmallValues,
 } from "../../core/history/entry.ts";
-import { formatRevision, parseRevision, type Revision } from "../../core/history/revision.ts";
+import {
+  compareRevisions,
+  formatRevision,
+  parseRevision,
+  type Revision,
+} from "../../core/history/revision.ts";
 import type { ChainEnd, StoredEntry } from "../../core/history/source.ts";
 import { asArrays, type Row } from "../rows.ts";
 
@@ -37,6 +42,7 @@ const SQL = {
     ORDER BY generation, number LIMIT ?`,
   cut_at: "INSERT OR REPLACE INTO history_cut VALUES (1, ?, ?, ?)",
   raise: "UPDATE file_role SET generation = max(generation, ?)",
+  head: "SELECT lower(hex(head)) FROM history WHERE generation = ? AND number = ?",
   insert: "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 } as const;
 
@@ -116,6 +122,16 @@ export class HistoryTable {
     return endOf(this.#get(SQL.cut)) ?? { revision: null, head: FIRST_HEAD };
   }
 
+  /** Returns the head after an entry that is there, or was the last one pruned; otherwise `null`. */
+  headAt({ generation, number }: Revision): string | null {
+    const row = this.#prepare(SQL.head).get(generation, number) as unknown as Row | undefined;
+    if (row !== undefined) return String(row[0]);
+    const { revision, head } = this.start();
+    return revision !== null && compareRevisions(revision, { generation, number }) === 0
+      ? head
+      : null;
+  }
+
   /** Returns the first rows after a revision, at most `limit`. */
   after(last: Revision | null, limit: number): StoredEntry[] {
     const { generation, number } = last ?? BEFORE_ALL;
@@ -140,6 +156,12 @@ export class HistoryTable {
     }
     return statement;
   }
+}
+
+/** Returns the table of a database; `null` for a file of a version that has none. */
+export function historyIn(db: DatabaseSync): HistoryTable | null {
+  const found = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'history'").get();
+  return found === undefined ? null : new HistoryTable(db);
 }
 
 function endOf(row: Row | undefined): End | null {

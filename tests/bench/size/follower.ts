@@ -83,7 +83,7 @@ export async function flipping(db: string): Promise<Row[]> {
   {
     using file = openStill(db);
     check = await timed(() => Promise.resolve(requireComplete(file)));
-    took = await timed(() => Promise.resolve(flip(file, { generation: 1 })));
+    took = await timed(() => Promise.resolve(flip(file, { generation: 1, by: "test" })));
   }
   const { size } = await stat(db);
   const opening = await timed(() => openSqlite(db).close());

@@ -167,7 +167,7 @@ export async function promotedFile(path: string): Promise<Json> {
       requireComplete(file);
       position = file.held.position;
       // The cluster works, so the command would refuse.
-      flip(file, { generation: 1 });
+      flip(file, { generation: 1, by: "test" });
     }
     await using store = openSqlite(path);
     return { position, ...await snapshotOf(store) };

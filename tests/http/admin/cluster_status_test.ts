@@ -62,7 +62,11 @@ Deno.test("/v1/status of an embedded control plane shows three nodes, and one th
       assert.deepEqual(whole.quorum, { ok: true, size: 3, reachable: 3, needed: 2 });
       assert.deepEqual(
         whole.buckets.map(({ bucket, holds, replicas, whole }) => [bucket, holds, replicas, whole]),
-        [["UNIBUS", "control plane", 3, true], ["UNIBUS_BLOBS", "blobs", 3, true]],
+        [
+          ["UNIBUS", "control plane", 3, true],
+          ["UNIBUS_HISTORY", "history", 3, true],
+          ["UNIBUS_BLOBS", "blobs", 3, true],
+        ],
       );
       // Three copies are enough also where the system account is not asked.
       const isEnough = async () => (await clusterStatus({ connection })).problems.length === 0;
@@ -110,6 +114,7 @@ Deno.test("without the system account the status of one server shows its buckets
     assert.deepEqual(cluster?.nodes.map(({ version, syncs }) => [version, syncs]), [[null, null]]);
     assert.deepEqual(cluster?.buckets.map(({ bucket, whole }) => [bucket, whole]), [
       ["ALONE", true],
+      ["ALONE_HISTORY", true],
       ["ALONE_BLOBS", true],
     ]);
     assert.deepEqual(cluster?.problems, []);

@@ -268,7 +268,11 @@ Deno.test("membershipd tells of the cluster it runs on what cluster status tells
     const { cluster, backend } = await client.status();
     assert.equal(backend, "jetstream");
     assert.ok(cluster !== null);
-    assert.deepEqual(cluster.buckets.map(({ bucket }) => bucket), ["UNIBUS", "UNIBUS_BLOBS"]);
+    assert.deepEqual(cluster.buckets.map(({ bucket }) => bucket), [
+      "UNIBUS",
+      "UNIBUS_HISTORY",
+      "UNIBUS_BLOBS",
+    ]);
     assert.ok(cluster.buckets.every((it) => it.whole && it.messages !== null));
     assert.deepEqual((await client.usage()).blobs?.count, 0);
   } finally {

@@ -10,7 +10,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { growStore, openJetStream, openSqlite, shrinkStore, type Store } from "../../../mod.ts";
 import { type TestServer, testServer } from "../../helpers/nats.ts";
 import { person } from "../../helpers/sqlite.ts";
-import { populate, snapshot } from "../kit.ts";
+import { checkAdded, populate, snapshot } from "../kit.ts";
 import {
   bucketOf,
   failure,
@@ -76,6 +76,9 @@ Deno.test(`${ROUNDS} round trips while it is written and read: nothing is lost, 
     await Promise.all(writing);
     assert.deepEqual(failures, []);
     assert.equal(await whoServes(at, acknowledged), "file");
+    const entries = await checkAdded(store, acknowledged);
+    const moves = entries.filter(({ action }) => action === "store.moved");
+    assert.equal(moves.length, 2 * ROUNDS);
     assert.equal(usersIn(at.db).length, acknowledged.length + 3);
     // What the bucket holds after one more move is what the file holds, record by record.
     const text = await snapshot(store);

@@ -10,6 +10,7 @@ import { existsSync } from "node:fs";
 import { callOffShrink, finishShrink, openSqlite, shrinkStore } from "../../../mod.ts";
 import { type TestServer, testServer } from "../../helpers/nats.ts";
 import { person } from "../../helpers/sqlite.ts";
+import { checkAdded } from "../kit.ts";
 import { bucketOf, failure, open, type Place, roleIn, whoServes, withPlace } from "./shrink_kit.ts";
 
 let server: TestServer;
@@ -64,6 +65,12 @@ async function startAgain(place: Place, acknowledged: string[]): Promise<string>
   await using store = openSqlite(place.db, { create: false });
   assert.equal(await store.isAuthorized(person("ada").signPub), true);
   assert.equal(await store.isAuthorized(person("bob").signPub), false);
+  const { signPub } = person("ada");
+  const entries = await checkAdded(store, [...acknowledged, signPub]);
+  assert.deepEqual(
+    entries.flatMap(({ action, revision }) => action === "store.moved" ? [revision] : []),
+    ["1.1"],
+  );
   // Again, it changes nothing.
   assert.equal((await finishShrink({ ...place, node: "n1" })).state, "here");
   return state;

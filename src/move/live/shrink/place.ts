@@ -125,7 +125,7 @@ export function take(db: string, follower: string, becomes: Becomes): string[] {
   using file = openStill(follower);
   requireWhole(file);
   requireSame(file, moved);
-  return flip(file, { generation, storeId, journey });
+  return flip(file, { generation, storeId, journey, by: moved.by ?? "server" });
 }
 
 /** Requires that a file holds what it held when the control plane left the bucket. */

@@ -18,6 +18,7 @@ import { aborted, wait } from "../../../jetstream/log/wire.ts";
 import { absolute } from "../../../sqlite/file/file.ts";
 import { FileSearch } from "../../../sqlite/search/mod.ts";
 import { openSqlite } from "../../../sqlite/mod.ts";
+import { whenRemembered } from "../../history/followed.ts";
 import { soon } from "../../steps.ts";
 import { announce } from "./marks.ts";
 import { type Becomes, place, requirePlace, take } from "./place.ts";
@@ -93,6 +94,7 @@ export async function shrinkStore(store: Store, options: ShrinkOptions): Promise
   };
   onPhase("check");
   const storeId = await check(bucket, db, follower, signal);
+  if (options.history !== false) await whenRemembered(bucket, follower, signal);
   if (dryRun) {
     const { position, digest } = follower.state();
     return { ...report, position, digest };

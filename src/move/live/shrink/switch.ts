@@ -40,7 +40,7 @@ export interface Switching {
  */
 export async function leaveBucket(parts: Switching, announced: Announced): Promise<Moved> {
   const { to, bucket, follower, db, generation, onPhase } = parts;
-  const { blobs, node, patience = 900, signal } = parts.options;
+  const { blobs, node, by = "library", patience = 900, signal } = parts.options;
   const { journey, at } = announced.marker.shrink;
   const late = AbortSignal.timeout(patience);
   const either = signal === undefined ? late : AbortSignal.any([late, signal]);
@@ -63,7 +63,7 @@ export async function leaveBucket(parts: Switching, announced: Announced): Promi
     check();
     onPhase("mark");
     waitsFor = "the answer to the mark";
-    moved = { node, db, at, position, digest };
+    moved = { node, db, at, position, digest, by };
     if (await leave(bucket, announced, moved, generation)) return moved;
     throw new Error("its answer was lost, or a record was written");
   } catch (error) {

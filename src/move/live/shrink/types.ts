@@ -47,6 +47,10 @@ export interface ShrinkOptions {
   blobs?: ShrinkBlobs;
   /** Called before each attempt of the switch; awaited. */
   ready?: () => Promise<void>;
+  /** Waits for a follower that lacks a part of the history. Default `true`. */
+  history?: boolean;
+  /** Who moves it, for the history. Default `library`. */
+  by?: string;
   /** Only checks what would be done. Default `false`. */
   dryRun?: boolean;
   /** Milliseconds after which a switch that is not decided is called off. Default 900. */

@@ -11,6 +11,7 @@ import type { RecordKey } from "../../../core/order.ts";
 import { connect, run, transaction, value } from "../connect.ts";
 import { causeOf, isBusy, toStoreError } from "../errors.ts";
 import { type FileRole, type Place, readRole, setRole } from "../role.ts";
+import { HistoryTable } from "../../history/table.ts";
 import { schemaVersion } from "../schema.ts";
 import { pointReader, storeIdOf } from "../source.ts";
 import {
@@ -37,6 +38,8 @@ export class JourneyFile implements Disposable {
   readonly storeId: string;
   /** Reads a record by its key. */
   readonly get: (kind: Kind, key: RecordKey) => StoreRecord | null;
+  /** The history. */
+  readonly history: HistoryTable;
   readonly #db: DatabaseSync;
 
   constructor(path: string) {
@@ -46,6 +49,7 @@ export class JourneyFile implements Disposable {
       schemaVersion(db, path);
       this.storeId = storeIdOf(db, path);
       this.get = pointReader(db);
+      this.history = new HistoryTable(db);
     } catch (error) {
       db.close();
       throw toStoreError(error, `Opening ${path}`);

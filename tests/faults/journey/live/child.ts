@@ -50,10 +50,12 @@ function reach(point: string): Promise<void> | undefined {
 /** What a request is to a move; null if it is nothing of the kind. */
 function nameOf(subject: string, payload: string): string | null {
   if (subject.includes("STREAM.UPDATE")) return payload.includes(".meta.>") ? "stop" : "thaw";
+  // The mark that completes a move into the bucket is sent with it.
+  if (payload.includes(`"action":"store.moved"`)) return "complete";
   if (!subject.endsWith(".meta.migration")) return null;
   if (payload.includes(`"moved"`)) return "leave";
   if (payload.includes(`"shrink"`)) return "announce";
-  return payload.includes(`"state":"complete"`) ? "complete" : "claim";
+  return "claim";
 }
 
 const nc = await connectNats({ servers, bootstrapTimeout: 120_000 });

@@ -1,7 +1,7 @@
 /**
  * A process that moves a file into a bucket or writes to the file, to be stopped or killed:
  * `child.ts grow DB NATS_JSON [AT [SIGNAL]]` or `child.ts write DB NAME`. AT is a phase, or `before` or
- * `after` and a part of a request, such as `before "state":"complete"`; there it sends itself SIGNAL.
+ * `after` and a part of a request, such as `before "action":"store.moved"`; there it sends itself SIGNAL.
  * Prints a line for each step, each acknowledged write, and the end.
  */
 

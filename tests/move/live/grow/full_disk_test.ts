@@ -15,7 +15,7 @@ import { placeTests, populate } from "../../kit.ts";
 import { servingSide, sidesOf } from "./kit.ts";
 
 const test = placeTests();
-const COMPLETE = `"state":"complete"`;
+const COMPLETE = `"action":"store.moved"`;
 
 test("A file without room for the row counts as moved, and the row is written when there is room", async ({ dir, nats }) => {
   const directory = `${dir}/small`;

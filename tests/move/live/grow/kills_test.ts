@@ -10,13 +10,13 @@ import { growStore, openSqlite, settleGrow } from "../../../../mod.ts";
 import { testServer } from "../../../helpers/nats.ts";
 import { person } from "../../../helpers/sqlite.ts";
 import { Random } from "../../../tools/random.ts";
-import { type Place, placeTests, populate, withPlace } from "../../kit.ts";
+import { checkAdded, type Place, placeTests, populate, withPlace } from "../../kit.ts";
 import { openTarget, Process, servingSide, sidesOf } from "./kit.ts";
 
 const test = placeTests();
 const KILLS = Number(Deno.env.get("UNIBUS_MOVE_KILLS") ?? (Deno.env.get("UNIBUS_LONG") ? 500 : 5));
 const SEED = Deno.env.get("UNIBUS_SEED") ?? String(Date.now());
-const COMPLETE = `"state":"complete"`;
+const COMPLETE = `"action":"store.moved"`;
 
 /** Writes by raw SQL every few milliseconds; what it returns ends that and gives the names written. */
 function rawWriter(db: string): () => string[] {
@@ -85,6 +85,10 @@ async function round(
     added.every((key) => own.has(key)) || serving === "bucket",
     "a write came from nowhere",
   );
+  await using store = await openTarget(nats);
+  const entries = await checkAdded(store, acknowledged);
+  const moves = entries.filter(({ action }) => action === "store.moved");
+  assert.equal(moves.length, 1, `the history tells of ${moves.length} moves, at ${at}`);
   return serving;
 }
 

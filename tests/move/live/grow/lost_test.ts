@@ -41,7 +41,7 @@ async function disturbed(
   const nc = await connectNats({ servers: place.nats.servers });
   const connection = interposed(
     nc as Parameters<typeof interposed>[0],
-    (payload) => payload.includes(`"state":"complete"`),
+    (payload) => payload.includes(`"action":"store.moved"`),
     { before: meanwhile },
   );
   try {

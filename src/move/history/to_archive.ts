@@ -1,0 +1,332 @@
+/**
+ * Copies the history of a file into the archive of a bucket.
+ *
+ * @module
+ */
+
+import { jetstream, type JetStreamClient } from "@nats-io/jetstream";
+import { StoreError } from "../../core/errors.ts";
+import { did, type HistoryEntry } from "../../core/history/entry.ts";
+import {
+  compareRevisions,
+  formatRevision,
+  parseRevision,
+  type Revision,
+} from "../../core/history/revision.ts";
+import type { ChainEnd } from "../../core/history/source.ts";
+import { headAfter } from "../../core/history/chain.ts";
+import {
+  archiveInfo,
+  archiveOf,
+  ensureArchive,
+  purgeArchive,
+} from "../../jetstream/history/archive.ts";
+import { encodeCut } from "../../jetstream/history/cut.ts";
+import { decodeEntry, encodeEntry, encodeMoved } from "../../jetstream/records/entries.ts";
+import { lastArchived } from "../../jetstream/history/messages.ts";
+import type { Bucket } from "../../jetstream/log/bucket.ts";
+import { CHANGE_TIMEOUT, manage, wait, WrongRevision } from "../../jetstream/log/wire.ts";
+import { guardOf, takenOver } from "../../jetstream/log/marker.ts";
+import { streamInfo } from "../../jetstream/log/stream.ts";
+import { CUT_KEY, HISTORY_PATTERN } from "../../jetstream/records/keys.ts";
+import type { End, HistoryTable } from "../../sqlite/history/table.ts";
+import { reader, refuseAborted, soon } from "../steps.ts";
+
+/** Entries that are sent at once. */
+const BATCH = 500;
+/** Most entries that the switch of a live move copies. */
+const LAST = 2000;
+/** How long the archive may take to receive what is in the bucket's stream, milliseconds. */
+const RECEIVE = 30_000;
+/** How long a batch is tried without progress, milliseconds. */
+const PATIENCE = 30_000;
+/** Pauses between two looks, milliseconds. */
+const LOOK = 20;
+
+/** How a copy begins. */
+export interface BeginOptions {
+  /** The revision of the mark of this move. */
+  mark: number;
+  /** Whether the bucket has been written by this move before, or by an earlier one of the same control plane. */
+  isOurs: boolean;
+  /** Whether an archive with other entries is emptied. */
+  replace: boolean;
+  /** Aborts it. */
+  signal?: AbortSignal | undefined;
+}
+
+/** The copy of one file's history. */
+export class ArchiveCopy {
+  readonly #bucket: Bucket;
+  readonly #file: HistoryTable;
+  readonly #js: JetStreamClient;
+  readonly #signal: AbortSignal | undefined;
+  /** The last entry that the archive has of the file. */
+  #last: Revision | null = null;
+  /** The archive's last sequence. */
+  #sequence = 0;
+  /** Whether the archive has all of the file, and the entry of the move that brought it. */
+  #isWhole = false;
+  /** Number of entries written. */
+  written = 0;
+
+  private constructor(bucket: Bucket, file: HistoryTable, signal: AbortSignal | undefined) {
+    this.#bucket = bucket;
+    this.#file = file;
+    this.#signal = signal;
+    this.#js = jetstream(bucket.nc);
+  }
+
+  /**
+   * Finds out what the archive has of the file's history; makes the archive if there is none. The bucket is
+   * marked: no store writes to it.
+   *
+   * @throws {StoreError} `refused`: the archive has entries that the file does not have
+   */
+  static async begin(
+    bucket: Bucket,
+    file: HistoryTable,
+    options: BeginOptions,
+  ): Promise<ArchiveCopy> {
+    const it = new ArchiveCopy(bucket, file, options.signal);
+    const { num_replicas: replicas } = (await streamInfo(bucket, soon()))!.config;
+    await ensureArchive(bucket, { replicas, resize: false, deadline: soon() });
+    await received(bucket, options.signal);
+    const { fit, last } = await fitOf(bucket, file, options.signal);
+    it.#last = last;
+    it.#isWhole = fit === "whole" && options.isOurs;
+    if (it.#isWhole) return it;
+    if (fit !== "prefix") {
+      const canRenew = options.replace || fit === "pruned" && options.isOurs;
+      if (!canRenew) throw foreign(bucket);
+      await empty(bucket);
+      it.#last = null;
+    }
+    await writeCut(bucket, file.start(), options.mark);
+    it.#last ??= file.start().revision;
+    it.#sequence = (await archiveInfo(bucket, soon()))?.state.last_seq ?? 0;
+    return it;
+  }
+
+  /** Copies the next entries; returns how many. */
+  async round(deadline: number = Date.now() + PATIENCE): Promise<number> {
+    if (this.#isWhole) return 0;
+    const entries = this.#file.after(this.#last, BATCH).map(({ entry }) => entry);
+    if (entries.length > 0) await this.#write(entries, deadline);
+    return entries.length;
+  }
+
+  /** Copies all entries that the file has now; calls `onProgress` with how many were written. */
+  async all(onProgress: (written: number) => void = () => {}): Promise<void> {
+    do {
+      refuseAborted(this.#signal);
+      onProgress(this.written);
+    } while (await this.round() === BATCH);
+  }
+
+  /**
+   * Copies the last entries of a frozen file.
+   *
+   * @throws {StoreError} `unavailable`: they are too many for a pause
+   */
+  async last(deadline: number): Promise<void> {
+    const { written } = this;
+    while (await this.round(deadline) === BATCH) {
+      if (this.written - written < LAST) continue;
+      throw new StoreError("unavailable", `Switching: more than ${LAST} entries are left to copy`);
+    }
+  }
+
+  /**
+   * Compares the archive with the file up to the last entry that was copied.
+   *
+   * @throws {StoreError} `mismatch`
+   */
+  async verify(): Promise<ChainEnd> {
+    if (this.#isWhole) return endOf(this.#file.end());
+    const last = this.#last && formatRevision(this.#last);
+    const wanted = this.#last === null ? this.#file.start().head : this.#file.headAt(this.#last);
+    let found: ChainEnd | null = null;
+    for await (const end of chainOf(this.#bucket, this.#signal)) {
+      if (end.revision === last) found = end;
+    }
+    if (found !== null && found.head === wanted) return found;
+    if (last === null) return { revision: null, head: wanted! };
+    throw new StoreError(
+      "mismatch",
+      `The history in ${archiveOf(this.#bucket.name).stream} is not that of the file at ${last}`,
+    );
+  }
+
+  /** The entry for the end of the move; `undefined` if an earlier run has written it. */
+  entry(by: string, generation: number): string | undefined {
+    if (this.#isWhole) return undefined;
+    const author = { by, at: new Date().toISOString(), wrote: () => {} };
+    return encodeEntry(did.moved("file", `bucket ${this.#bucket.name}`), author, generation);
+  }
+
+  /** Writes entries behind the archive's last one, each once, whatever is sent twice. */
+  async #write(entries: HistoryEntry[], deadline: number): Promise<void> {
+    let rest = entries;
+    while (rest.length > 0) {
+      const { subject } = archiveOf(this.#bucket.name);
+      const timeout = Math.max(1, Math.min(5000, deadline - Date.now()));
+      const sent = rest.map((entry, i) =>
+        this.#js.publish(subject, encodeMoved(entry), {
+          // Each comes behind the one before it, or not at all.
+          expect: { lastSequence: this.#sequence + i },
+          timeout,
+        })
+      );
+      const failed = (await Promise.allSettled(sent)).find((it) => it.status === "rejected");
+      if (failed === undefined) {
+        this.#sequence += rest.length;
+        this.#last = parseRevision("revision", rest.at(-1)!.revision);
+        this.written += rest.length;
+        return;
+      }
+      refuseAborted(this.#signal);
+      if (Date.now() + LOOK > deadline) {
+        throw new StoreError(
+          "unavailable",
+          `Copying the history: the server does not take entries after ${
+            this.#last === null ? "the first" : formatRevision(this.#last)
+          }`,
+          { cause: failed.reason },
+        );
+      }
+      await wait(LOOK);
+      const before = rest.length;
+      await this.#look();
+      const { revision } = rest.at(-1)!;
+      rest = rest.filter((it) =>
+        this.#last === null ||
+        compareRevisions(parseRevision("revision", it.revision), this.#last) > 0
+      );
+      this.written += before - rest.length;
+      if (rest.length === 0 && formatRevision(this.#last!) !== revision) {
+        throw foreign(this.#bucket);
+      }
+    }
+  }
+
+  /** Reads how far the archive is. */
+  async #look(): Promise<void> {
+    const { last_seq = 0 } = (await archiveInfo(this.#bucket, soon()))?.state ?? {};
+    const found = await lastArchived(this.#bucket, soon());
+    this.#sequence = last_seq;
+    // Without an entry it is a change that was not made, from before this copy.
+    this.#last = found?.placed?.at ?? this.#last;
+  }
+}
+
+/** Waits until the archive has everything that is in the bucket's stream. */
+async function received(bucket: Bucket, signal: AbortSignal | undefined): Promise<void> {
+  for (const deadline = Date.now() + RECEIVE;;) {
+    const newest = await bucket.get(HISTORY_PATTERN, soon());
+    if (newest === null) return;
+    const last = await lastArchived(bucket, soon());
+    if (last !== null && (last.origin ?? 0) >= newest.revision) return;
+    const placed = decodeEntry(newest.data, newest.revision);
+    // Behind what an earlier move brought.
+    if (placed === null && last !== null && last.origin === null) return;
+    if (placed !== null && last?.placed && compareRevisions(last.placed.at, placed.at) >= 0) return;
+    refuseAborted(signal);
+    if (Date.now() > deadline) {
+      throw new StoreError(
+        "unavailable",
+        `Copying the history: ${archiveOf(bucket.name).stream} does not receive what is in ` +
+          `${bucket.stream}`,
+      );
+    }
+    await wait(LOOK);
+  }
+}
+
+/** Iterates over the ends of the chain after each entry of the archive. */
+async function* chainOf(
+  bucket: Bucket,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<ChainEnd & { action: HistoryEntry["action"] }> {
+  const history = reader(bucket).history!;
+  let { head } = await history.start();
+  for await (const { entry } of history.walk(null, signal)) {
+    head = headAfter(head, entry);
+    yield { revision: entry.revision, head, action: entry.action };
+  }
+  refuseAborted(signal);
+}
+
+/**
+ * How the archive fits to the file: it is a part of it from its beginning, it has all of it and only moves
+ * behind it, the file was pruned behind its end, or it is another one.
+ */
+async function fitOf(
+  bucket: Bucket,
+  file: HistoryTable,
+  signal: AbortSignal | undefined,
+): Promise<{ fit: "prefix" | "whole" | "pruned" | "other"; last: Revision | null }> {
+  const { revision: end, head } = file.end();
+  const cut = file.start().revision;
+  let last: ChainEnd | null = null;
+  // Nothing is in a file without a history.
+  let isBehind = end === null;
+  for await (const it of chainOf(bucket, signal)) {
+    if (isBehind && it.action !== "store.moved") return { fit: "other", last: null };
+    last = it;
+    if (end !== null && it.revision === formatRevision(end)) {
+      if (it.head !== head) return { fit: "other", last: null };
+      isBehind = true;
+    }
+  }
+  if (last === null) return { fit: "prefix", last: null };
+  const at = parseRevision("revision", last.revision);
+  if (isBehind && (end === null || compareRevisions(at, end) > 0)) {
+    return { fit: "whole", last: at };
+  }
+  if (file.headAt(at) === last.head) return { fit: "prefix", last: at };
+  return { fit: cut !== null && compareRevisions(at, cut) < 0 ? "pruned" : "other", last: at };
+}
+
+/** Removes all entries, also those that the archive would receive again. */
+async function empty(bucket: Bucket): Promise<void> {
+  const { last_seq = 0 } = (await archiveInfo(bucket, soon()))?.state ?? {};
+  const filter = bucket.subject(HISTORY_PATTERN);
+  const options = { deadline: soon(), tryTimeout: CHANGE_TIMEOUT };
+  await manage(
+    bucket.nc,
+    `Prune stream ${bucket.stream}`,
+    (jsm) => jsm.streams.purge(bucket.stream, { filter }),
+    options,
+  );
+  await purgeArchive(bucket, last_seq + 1, soon());
+}
+
+/** Writes where the history was cut, if it is not known in the bucket. */
+async function writeCut(bucket: Bucket, at: End, mark: number): Promise<void> {
+  const end = endOf(at);
+  const start = await reader(bucket).history!.start();
+  if (start.revision === end.revision && start.head === end.head) return;
+  const value = end.revision === null ? null : encodeCut(end);
+  const write = { key: CUT_KEY, value, ...guardOf(mark) };
+  try {
+    await bucket.commit([write], soon(), { alone: true });
+  } catch (error) {
+    throw error instanceof WrongRevision ? takenOver(error) : error;
+  }
+}
+
+function endOf({ revision, head }: End): ChainEnd {
+  return { revision: revision && formatRevision(revision), head };
+}
+
+function foreign(bucket: Bucket): StoreError {
+  return new StoreError(
+    "refused",
+    `The history in ${archiveOf(bucket.name).stream} has entries that the file does not have`,
+    {
+      field: "history",
+      hint: "use another bucket, delete that stream if it is not needed, or leave the history out",
+    },
+  );
+}
