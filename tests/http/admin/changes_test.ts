@@ -157,6 +157,8 @@ Deno.test("what was pruned is too old, and a store without a history says so", a
 Deno.test("a request waits for the next change that matches, and an empty answer comes in time", async () => {
   await using it = await testPlane();
   const admin = await it.user("admin");
+  // What came before is not what is waited for.
+  await invite(it, admin);
   const after = await newest(it, admin);
   const began = performance.now();
   assert.deepEqual(await read(it, admin, `?after=${after}&wait=1`), {
@@ -204,8 +206,10 @@ for (
     const polling = it.ask(`${line}&wait=25`, { as: admin });
     const staying = it.ask(`${line}&wait=2`, { as: other });
     await until(async () => await waiting(it) === 2, "both wait");
+    const began = performance.now();
     await take(it, admin);
     isProblem(await polling, 403, "forbidden");
+    assert.ok(performance.now() - began < 20_000, "not only when its time is over");
     assert.equal((await staying).status, 200);
     assert.equal(await waiting(it), 0);
   });
