@@ -62,8 +62,11 @@ export class BlobWork implements AsyncDisposable {
     [this.#stored, this.#deleted] = [[], []];
     const wrong: string[] = [];
     for (const id of deleted) {
-      const found = await this.#client.statBlob(id).then(() => "is there", (error) => error.code);
-      if (found !== "not_found") wrong.push(`deleted blob ${id}: ${found}`);
+      const found = await this.#client.statBlob(id).then(
+        () => "is there",
+        (error) => error.message,
+      );
+      if (!/with status 404$/.test(found)) wrong.push(`deleted blob ${id}: ${found}`);
     }
     for (const id of stored) {
       try {
