@@ -122,14 +122,32 @@ export async function claimTarget(
   }
 }
 
-/** Completes the move: the point of no return. If this rejects, the outcome is not known. */
-export async function complete(bucket: Bucket, { marker, revision }: Claim): Promise<number> {
+/**
+ * Completes the move: the point of no return. If this rejects, the outcome is not known.
+ *
+ * @param sequence Where the bucket is as the file: nobody may have written since
+ */
+export async function complete(
+  bucket: Bucket,
+  read: Claim,
+  sequence: number,
+): Promise<number> {
   const completedAt = new Date().toISOString();
-  return await writeMarker(
-    bucket,
-    { ...marker, state: "complete", completedAt },
-    revision,
-    Date.now() + ANSWER_MS,
+  const marker: Marker = { ...read.marker, state: "complete", completedAt };
+  try {
+    return await claimBucket(bucket, marker, { read, sequence }, Date.now() + ANSWER_MS);
+  } catch (error) {
+    const isWritten = isStoreError(error, "conflict") && error.field === "records";
+    throw isWritten ? writtenElsewhere("a record") : error;
+  }
+}
+
+/** Creates the error for a bucket that another program writes to: then it is compared with the file again. */
+export function writtenElsewhere(what: string): StoreError {
+  return new StoreError(
+    "unavailable",
+    `Switching: ${what} was written to the bucket by another program`,
+    { hint: "stop other programs that have the bucket open" },
   );
 }
 
