@@ -60,7 +60,7 @@ export interface JourneyReport {
 /** How often a command is given again until the move is over. */
 const TRIES = 6;
 /** How long a command may take, milliseconds. */
-const LIMIT_MS = 150_000;
+const LIMIT_MS = 400_000;
 /** How long a phase is waited for before the hit is made anyway, milliseconds. */
 const PHASE_MS = 30_000;
 
