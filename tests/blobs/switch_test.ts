@@ -190,6 +190,68 @@ Deno.test("changes wait for the switch, and what began before it is in the next 
   });
 });
 
+Deno.test("a switch waits for a change that is being made in the second store", async () => {
+  await places(async ({ blobs, objects }) => {
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    const { promise: go, resolve } = Promise.withResolvers<void>();
+    const slow = new Proxy(objects, {
+      get(target, name) {
+        const found = Reflect.get(target, name);
+        if (name !== "put") return typeof found === "function" ? found.bind(target) : found;
+        return (...of: Parameters<BlobStore["put"]>) => {
+          begin();
+          return go.then(() => target.put(...of));
+        };
+      },
+    });
+    blobs.mirror(slow);
+    const putting = putBy(blobs, bytesOf(100), owner());
+    await begun;
+    let held = false;
+    const holding = blobs.hold().then(() => held = true);
+    // Longer than it waits for changes of the first store.
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    assert.equal(held, false);
+    resolve();
+    await holding;
+    blobs.replace(objects);
+    assert.ok(await objects.stat((await putting).id));
+  });
+});
+
+Deno.test("what was deleted while the switch was made is deleted in the next store too, and both are closed", async () => {
+  await places(async ({ disk, objects }) => {
+    const { promise: go, resolve } = Promise.withResolvers<void>();
+    const closed: BlobStore[] = [];
+    const slowly = (store: BlobStore) =>
+      new Proxy(store, {
+        get(target, name) {
+          const found = Reflect.get(target, name);
+          if (name === "close") return () => target.close().then(() => closed.push(target));
+          if (name !== "delete" || target !== disk) {
+            return typeof found === "function" ? found.bind(target) : found;
+          }
+          return (...of: [string, string]) => go.then(() => target.delete(...of));
+        },
+      });
+    const blobs = new SwitchingBlobs(slowly(disk));
+    const by = owner();
+    const bytes = bytesOf(100);
+    const both = await putBy(blobs, bytes, by);
+    await putBy(objects, bytes, by);
+    // Nobody copied it.
+    const one = await putBy(blobs, bytesOf(200), by);
+    const deleting = [both, one].map(({ id }) => blobs.delete(id, by));
+    await blobs.hold();
+    blobs.replace(slowly(objects));
+    resolve();
+    assert.deepEqual(await Promise.all(deleting), [true, true]);
+    for (const store of [disk, objects]) assert.deepEqual(await contents(store), {});
+    await blobs.close();
+    assert.deepEqual(new Set(closed), new Set([disk, objects]));
+  });
+});
+
 Deno.test("a change that had begun is made before the writers of its store are stopped", async () => {
   const place = { connection, bucket: `SWITCH_${++buckets}` };
   await inDir(async (dir) => {

@@ -5,6 +5,7 @@
  */
 
 import type { NatsConnection } from "@nats-io/transport-node";
+import { pause } from "../../../src/core/async/wait.ts";
 import { findStream } from "../../../src/jetstream/cluster/copies.ts";
 import { Bucket } from "../../../src/jetstream/log/bucket.ts";
 import { readMarker } from "../../../src/jetstream/log/marker.ts";
@@ -17,6 +18,28 @@ export const JOINED = "joined, waiting for the control plane";
 
 /** What there is to do first: the control plane is moving, or has moved, to this node. */
 export const HOME = "the control plane comes to this node";
+
+/** Timeout of a look at where the control plane went, and the pause between two, milliseconds. */
+const MOVED = { look: 5_000, wait: 1_000 };
+
+/** Returns the node that a bucket's control plane has moved to, as soon as a majority answers; null if it has not. */
+export async function movedTo(
+  connection: NatsConnection,
+  bucket: string,
+  signal: AbortSignal,
+): Promise<string | null> {
+  for (;;) {
+    try {
+      const deadline = Date.now() + MOVED.look;
+      if (await findStream(connection, `KV_${bucket}`, deadline, signal) === null) return null;
+      const { marker } = await readMarker(new Bucket(connection, bucket), deadline);
+      return marker?.moved?.node ?? null;
+    } catch {
+      // No majority of the nodes runs.
+      await pause(MOVED.wait, signal);
+    }
+  }
+}
 
 /**
  * Returns why a node must not serve a bucket; null if it may: a control plane has arrived there and

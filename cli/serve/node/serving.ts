@@ -12,6 +12,7 @@ import { isStoreError } from "../../../src/core/errors.ts";
 import { pause } from "../../../src/core/async/wait.ts";
 import { readNode } from "../../settings/node.ts";
 import type { Storage } from "../storage/types.ts";
+import { sendAway } from "./clients.ts";
 import { HOME, JOINED, whyNot } from "./mark.ts";
 import type { Shown } from "./present.ts";
 
@@ -72,6 +73,7 @@ export async function serveAsNode(node: Node): Promise<never> {
     if (here === null) undo.add("what the node serves", () => served.end(log), STOP_MS);
     const inside = { ...around, undo: served };
     let failed: string | null = null;
+    let left: string | null = null;
     try {
       if (here === null) await tell(node, OPENING);
       const storage = here?.storage ?? await open(inside);
@@ -79,6 +81,7 @@ export async function serveAsNode(node: Node): Promise<never> {
       retry = RETRY.first;
       const why = await untilGone(around, bus, storage);
       log("warn", "store.gone", { message: `This node stops serving: ${why}` });
+      left = storage.bucket;
       present({ bucket: null, follower: null, waiting: why });
     } catch (error) {
       // A file of this machine needs no majority.
@@ -87,6 +90,7 @@ export async function serveAsNode(node: Node): Promise<never> {
       if (isPassing) failed = error.message;
     }
     await served.end(log);
+    if (left !== null) void sendAway(around, bus, left);
     if (failed === null) continue;
     await rest(node, `the store cannot be served now: ${failed}`, retry);
     retry = Math.min(2 * retry, RETRY.longest);

@@ -108,7 +108,7 @@ export class Nodes implements Target {
       try {
         return await this.#attempt(node, call, signal, tried);
       } catch (error) {
-        if (!isStoreError(error) || !this.#mustLeave(node, error)) throw error;
+        if (!isStoreError(error) || !this.#mustLeave(node, call, error)) throw error;
         if (node.isGiven && error.field === REVISION_HEADER) this.#seen.doubt(performance.now());
         this.#leave(node);
         if (signal.aborted || !this.#mayGoOn(call, error)) throw error;
@@ -192,9 +192,11 @@ export class Nodes implements Target {
   }
 
   /** Whether an error is the node's and not the call's. */
-  #mustLeave({ isGiven }: Node, error: StoreError): boolean {
+  #mustLeave({ isGiven }: Node, { method }: Call<unknown>, error: StoreError): boolean {
     const answer = answerOf(error);
-    return isUnanswered(error) || answer?.code === null || error.field === "generation" ||
+    // What answers without a code is no control plane; to a HEAD none has a body for it.
+    const isOther = answer?.code === null && method !== "HEAD";
+    return isUnanswered(error) || isOther || error.field === "generation" ||
       answer?.reason === "authority" || (answer?.status === 401 && !isGiven);
   }
 

@@ -112,6 +112,7 @@ const AGAIN = 50;
  * Writes the marker if nothing in the bucket has changed after `sequence`, except fences. `read` is
  * the marker as read after that.
  *
+ * @param entry An entry for the history, written with it
  * @throws {StoreError} conflict: the bucket has changed, with `field` "records" if the marker has not;
  * unavailable: the outcome is unknown
  */
@@ -120,12 +121,14 @@ export async function claimBucket(
   marker: Marker,
   { read, sequence }: { read: ReadMarker; sequence: number },
   deadline: number,
+  entry?: string,
 ): Promise<number> {
   // A replaced leader can reject what its successor stores.
   const rejected = new Set<string>();
   for (let lastSequence = sequence;;) {
     try {
-      return await setMarker(bucket, marker, { expect: read.revision, lastSequence }, deadline);
+      const condition = { expect: read.revision, lastSequence };
+      return await setMarker(bucket, marker, condition, deadline, entry);
     } catch (error) {
       if (!(error instanceof WrongRevision)) throw error;
       if (error.txn !== undefined) rejected.add(error.txn);

@@ -9,9 +9,11 @@ import { Problems } from "../../core/checks/problems.ts";
 import { StoreError } from "../../core/errors.ts";
 import { BATCH_LIMIT } from "../../jetstream/log/bucket.ts";
 import { compare, type CompareOptions } from "../../jetstream/contents/compare.ts";
+import { streamInfo } from "../../jetstream/log/stream.ts";
 import type { StoreRecord } from "../../core/model.ts";
 import { SnapshotDigest, type SnapshotSummary } from "../../snapshot/mod.ts";
 import { presentRecords, snapshotOf } from "../../sqlite/file/journey/snapshot.ts";
+import { soon } from "../steps.ts";
 import { refuseInvalid } from "../valid.ts";
 import { wantedOf } from "./entries.ts";
 import type { Run } from "./run.ts";
@@ -40,6 +42,7 @@ export async function verify(run: Run): Promise<SnapshotSummary> {
     const { notes } = file;
     // As of the moment of the snapshot, so that the bucket is equal to it.
     await run.write(run.entriesOf(wantedOf(notes, file.get)));
+    const { last_seq } = (await streamInfo(run.bucket, soon()))!.state;
     let digest = new SnapshotDigest();
     let problems = new Problems();
     const found = await writeDifferences(run, () => {
@@ -49,6 +52,7 @@ export async function verify(run: Run): Promise<SnapshotSummary> {
     }, (record) => digest.add(record));
     refuseInvalid(problems, run.file.path);
     if (found > 0) continue;
+    run.own.compared(last_seq);
     if (notes.length > 0) await run.file.drop(notes.at(-1)!.seq);
     await run.history?.verify();
     return digest.summary();

@@ -190,6 +190,10 @@ async function follow(run: Run, event: Promise<unknown> | undefined): Promise<vo
   event?.then(over, over);
   while (!isOver) {
     await run.catchUp();
+    if (await run.own.foreign(run.bucket, soon()) !== null) {
+      await verify(run);
+      run.begin("ready");
+    }
     run.report();
     await Promise.race([pause(FOLLOW_MS), event?.catch(() => {})]);
   }

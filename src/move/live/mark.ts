@@ -125,20 +125,32 @@ export async function claimTarget(
 /**
  * Completes the move: the point of no return. If this rejects, the outcome is not known.
  *
+ * @param sequence Where the bucket is as the file: nobody may have written since
  * @param entry The entry of the history that tells of it
  */
 export async function complete(
   bucket: Bucket,
-  { marker, revision }: Claim,
+  read: Claim,
+  sequence: number,
   entry: string | undefined,
 ): Promise<number> {
   const completedAt = new Date().toISOString();
-  return await writeMarker(
-    bucket,
-    { ...marker, state: "complete", completedAt },
-    revision,
-    Date.now() + ANSWER_MS,
-    entry,
+  const marker: Marker = { ...read.marker, state: "complete", completedAt };
+  try {
+    const deadline = Date.now() + ANSWER_MS;
+    return await claimBucket(bucket, marker, { read, sequence }, deadline, entry);
+  } catch (error) {
+    const isWritten = isStoreError(error, "conflict") && error.field === "records";
+    throw isWritten ? writtenElsewhere("a record") : error;
+  }
+}
+
+/** Creates the error for a bucket that another program writes to: then it is compared with the file again. */
+export function writtenElsewhere(what: string): StoreError {
+  return new StoreError(
+    "unavailable",
+    `Switching: ${what} was written to the bucket by another program`,
+    { hint: "stop other programs that have the bucket open" },
   );
 }
 

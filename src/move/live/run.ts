@@ -15,7 +15,8 @@ import type { JourneyFile } from "../../sqlite/file/journey/file.ts";
 import type { Journey } from "../../sqlite/file/journey/journey.ts";
 import { refuseAborted } from "../steps.ts";
 import { differentIn, type Entries, type Wanted, wantedOf } from "./entries.ts";
-import type { Claim } from "./mark.ts";
+import { OwnWrites } from "./foreign.ts";
+import { type Claim, writtenElsewhere } from "./mark.ts";
 import type { GrowOptions, GrowPhase } from "./types.ts";
 
 /** Time limit of a batch, milliseconds. */
@@ -40,6 +41,8 @@ export class Run {
   /** Number of entries written. */
   written = 0;
   attempts = 0;
+  /** What it knows of others that write to the bucket. */
+  readonly own: OwnWrites;
   reason: string | null = null;
   /** The keys of admins in the bucket's index. */
   readonly #admins: Set<string>;
@@ -61,6 +64,7 @@ export class Run {
     this.claim = claim;
     this.total = total;
     this.history = history;
+    this.own = new OwnWrites(claim.revision);
     this.#admins = new Set(admins);
     this.#options = options;
     this.#pace = options.pace ?? 0.5;
@@ -122,11 +126,12 @@ export class Run {
     const writes = entries.map(([key, value]): Write => ({ key, value }));
     writes[0] = { ...writes[0]!, ...guardOf(this.claim.revision) };
     try {
-      await this.bucket.commit(writes, deadline, {
+      const last = await this.bucket.commit(writes, deadline, {
         signal: this.signal,
         alone: true,
         onOpen: whenStuck(this.bucket),
       });
+      this.own.add(last, writes.length);
     } catch (error) {
       throw error instanceof WrongRevision ? takenOver(error) : error;
     }
@@ -162,10 +167,17 @@ export class Run {
     await this.history?.all();
   }
 
+  /** Takes a mark that it wrote. */
+  took(claim: Claim): void {
+    this.claim = claim;
+    this.own.add(claim.revision, 1);
+  }
+
   /**
    * Copies the last changes of a frozen file and reads them back.
    *
-   * @throws {StoreError} `unavailable`: they are too many for a pause; `mismatch`
+   * @throws {StoreError} `unavailable`: they are too many for a pause, or another program writes to the
+   * bucket; `mismatch`
    */
   async last(deadline: number): Promise<void> {
     const notes = this.file.notes(ROUND + 1);
@@ -175,7 +187,10 @@ export class Run {
     const entries = this.entriesOf(wantedOf(notes, this.file.get));
     await Promise.all([this.commit(entries, deadline), this.history?.last(deadline)]);
     const different = await differentIn(this.bucket, entries, deadline);
-    if (different === null) return;
-    throw new StoreError("mismatch", `Switching: ${different} was not stored as written`);
+    if (different !== null) {
+      throw new StoreError("mismatch", `Switching: ${different} was not stored as written`);
+    }
+    const foreign = await this.own.foreign(this.bucket, deadline);
+    if (foreign !== null) throw writtenElsewhere(foreign);
   }
 }

@@ -8,7 +8,7 @@ import { pause } from "../../core/async/wait.ts";
 import { StoreError } from "../../core/errors.ts";
 import type { SwitchingBackend } from "../../core/store/switching.ts";
 import type { JetStreamBackend } from "../../jetstream/backend.ts";
-import { type Claim, complete, settle } from "./mark.ts";
+import { complete, settle } from "./mark.ts";
 import type { Run } from "./run.ts";
 
 /** Until when the mark must be sent, milliseconds after writes began to wait. */
@@ -54,7 +54,7 @@ export async function trySwitch(
         throw new StoreError("unavailable", `Switching took longer than ${SEND_MS} ms`);
       }
       isSent = true;
-      revision = await complete(run.bucket, run.claim, run.entry);
+      revision = await complete(run.bucket, run.claim, run.own.position, run.entry);
     } catch (error) {
       if (!isSent) return await callOff(run, store, error);
       const found = await settleSent(run);
@@ -77,7 +77,7 @@ async function settleSent(run: Run): Promise<number | null> {
   const found = await settle(bucket, file, journey, { signal, onTry: () => run.report() });
   if (found.moved) return found.revision;
   run.journey = found.journey;
-  run.claim = found.claim satisfies Claim;
+  run.took(found.claim);
   return null;
 }
 

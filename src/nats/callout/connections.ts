@@ -98,6 +98,11 @@ export class OpenConnections {
     return this.#byEndpoint.has(endpoint);
   }
 
+  /** Returns all open connections. */
+  all(): OpenConnection[] {
+    return [...this.#entries.values()];
+  }
+
   /** Returns an endpoint's open connections. */
   of(endpoint: string | null): OpenConnection[] {
     return [...this.#byEndpoint.get(endpoint) ?? []].map((key) => this.#entries.get(key)!);

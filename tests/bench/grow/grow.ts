@@ -61,7 +61,7 @@ async function run(dir: string, size: Size): Promise<Row[]> {
   const place = stack.use(await openPlace(dir));
   const [n1, n2, n3] = place.machines;
   const before = rawFile(n1.db);
-  const clients = stack.use(await busClients(n1.nats, people, size.clients));
+  const clients = stack.use(await busClients([n1.nats], people, size.clients));
   const load = stack.use(new Load(n1.http, people.admin, size));
   const connection = await rawConnect([n1, n2, n3].map((it) => it.nats), place.keys);
   stack.defer(() => connection.close());

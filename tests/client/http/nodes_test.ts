@@ -165,6 +165,20 @@ Deno.test("a write without a response is sent once, and the next call goes to an
   assert.equal(of(other, "/me"), 1);
 });
 
+Deno.test("a blob that does not exist is an answer, and no other node is asked", async () => {
+  await using at = await world(2);
+  const [one, other] = at.nodes as [TestNode, TestNode];
+  const client = at.client({ url: [one.url, other.url] });
+  await client.listUsers();
+  // To a HEAD it says no more than that.
+  const none = (request: Request) =>
+    request.method === "HEAD" ? new Response(null, { status: 404 }) : null;
+  for (const it of at.nodes) it.answer = none;
+  const id = "ab".repeat(32);
+  await failsWith("not_found", () => client.statBlob(id));
+  assert.equal(of(one, id) + of(other, id), 1);
+});
+
 Deno.test("an overloaded node is not followed by requests to all others at once", async () => {
   await using it = await world(3);
   const overloaded = () =>

@@ -13,11 +13,12 @@ import {
   createIdentity,
   type Identity,
 } from "../../../src/client/mod.ts";
+import type { Msg, NatsConnection } from "@nats-io/transport-node";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { openSqlite } from "../../../mod.ts";
-import { within } from "../../../src/core/async/wait.ts";
 import { isStoreError } from "../../../src/core/errors.ts";
 import { newUser } from "../../conformance/kit/kit.ts";
+import { until } from "../../cli/serve/kit.ts";
 import { enrol, newPeer, openRoom, type Peer } from "../../nats/callout/bus.ts";
 
 /** An admin, some users and rooms in a file, and somebody on the bus. */
@@ -171,16 +172,40 @@ export async function requireWritten(url: string, { admin }: People, written: Wr
   assert.deepEqual(wrong(written.blobs, (it) => blobs.has(it)), [], url);
 }
 
-/** How long a message may take, milliseconds. */
-const HEARD_MS = 30_000;
+/** Waits until a client hears what one says; what is said while a connection is away is lost. */
+export async function hears(to: NatsConnection, from: NatsConnection): Promise<void> {
+  const text = crypto.randomUUID();
+  let heard = false;
+  const callback = (_: Error | null, msg: Msg) => void (heard ||= msg.string() === text);
+  const sub = to.subscribe("room.lobby", { callback });
+  try {
+    const fits = () => {
+      if (!heard) from.publish("room.lobby", text);
+      return heard;
+    };
+    await until(fits, `message from ${from.getServer()} at ${to.getServer()}`, 60_000);
+  } finally {
+    sub.unsubscribe();
+  }
+}
 
-/** Clients of the bus that count how often they were dropped, and for how long they were away. */
-export async function busClients(url: string, { peer }: People, count: number) {
+/**
+ * Clients of the bus that count how often they were dropped, and for how long they were away. They begin
+ * at the first server, and know the others.
+ */
+export async function busClients(urls: string[], { peer }: People, count: number) {
   const nkeySeed = new TextDecoder().decode(peer.pair.getSeed());
   const seen = { drops: [] as number[], longest: 0 };
   const connections = await Promise.all(
     Array.from({ length: count }, async (_, i) => {
-      const connection = await connectNats({ servers: url, nkeySeed, retryRefused: true });
+      const [servers] = urls;
+      const connection = await connectNats({
+        servers: servers!,
+        nkeySeed,
+        retryRefused: true,
+        bootstrapTimeout: 30_000,
+      });
+      connection.setServers(urls);
       seen.drops[i] = 0;
       (async () => {
         let lost = 0;
@@ -199,18 +224,10 @@ export async function busClients(url: string, { peer }: People, count: number) {
   );
   return {
     seen,
+    connections,
     /** Whether each one can send and hear. */
     async work() {
-      for (const [i, it] of connections.entries()) {
-        const heard = Promise.withResolvers<void>();
-        const sub = it.subscribe("room.lobby", { callback: () => heard.resolve() });
-        it.publish("room.lobby", "hello");
-        await within(HEARD_MS, heard.promise, () => {
-          const state = `dropped ${seen.drops[i]} times, closed: ${it.isClosed()}`;
-          throw new Error(`Client ${i} of ${it.getServer()} heard nothing; ${state}`);
-        });
-        sub.unsubscribe();
-      }
+      for (const it of connections) await hears(it, it);
     },
     [Symbol.asyncDispose]: async () => {
       await Promise.all(connections.map((it) => it.close()));

@@ -1,5 +1,5 @@
 /**
- * Blobs that are stored while a control plane moves, and must be there afterwards.
+ * Blobs that are stored and deleted while a control plane moves, and must be there or not afterwards.
  *
  * @module
  */
@@ -12,13 +12,18 @@ import { type Client, createClient, type Identity } from "../../../src/client/mo
 const SIZE = 20_000;
 /** Milliseconds between two blobs. */
 const BETWEEN_MS = 250;
+/** Number of blobs from which on one is deleted for each that is stored: all are read after each move. */
+const MOST = 60;
 
 const idOf = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
-/** Stores blobs until it is ended. */
+/** Stores and deletes blobs until it is ended. */
 export class BlobWork implements AsyncDisposable {
-  /** IDs of those that were answered. */
-  readonly #stored: string[] = [];
+  /** Number of those that were answered. */
+  number = 0;
+  /** IDs of those that are there, and of those that were deleted since they were last read. */
+  #stored: string[] = [];
+  #deleted: string[] = [];
   readonly #client: Client;
   readonly #url: string;
   #running = true;
@@ -39,14 +44,30 @@ export class BlobWork implements AsyncDisposable {
         () => true,
         () => false,
       );
-      if (stored) this.#stored.push(idOf(bytes));
+      if (!stored) continue;
+      this.number++;
+      this.#stored.push(idOf(bytes));
+      if (this.#stored.length > MOST) await this.#delete(this.#stored.shift()!);
     }
   }
 
-  /** Requires that all that were answered can be read whole; returns their number. */
+  async #delete(id: string): Promise<void> {
+    await this.#client.deleteBlob(id).then(() => this.#deleted.push(id), () => {});
+  }
+
+  /** Requires that all that were answered can be read whole, and no deleted one; returns how many there were. */
   async requireThere(): Promise<number> {
-    const stored = [...this.#stored];
+    // What is deleted meanwhile is looked at the next time.
+    const [stored, deleted] = [this.#stored, this.#deleted];
+    [this.#stored, this.#deleted] = [[], []];
     const wrong: string[] = [];
+    for (const id of deleted) {
+      const found = await this.#client.statBlob(id).then(
+        () => "is there",
+        (error) => error.message,
+      );
+      if (!/with status 404$/.test(found)) wrong.push(`deleted blob ${id}: ${found}`);
+    }
     for (const id of stored) {
       try {
         const { body } = await this.#client.getBlob(id);
@@ -57,7 +78,8 @@ export class BlobWork implements AsyncDisposable {
       }
     }
     assert.deepEqual(wrong, [], `${wrong.length} of ${stored.length} blobs at ${this.#url}`);
-    return stored.length;
+    this.#stored.unshift(...stored);
+    return this.number;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

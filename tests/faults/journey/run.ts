@@ -60,7 +60,7 @@ export interface JourneyReport {
 /** How often a command is given again until the move is over. */
 const TRIES = 6;
 /** How long a command may take, milliseconds. */
-const LIMIT_MS = 150_000;
+const LIMIT_MS = 400_000;
 /** How long a phase is waited for before the hit is made anyway, milliseconds. */
 const PHASE_MS = 30_000;
 
@@ -68,6 +68,7 @@ const PHASE_MS = 30_000;
 class Journey {
   side: Side = "file";
   readonly report: JourneyReport;
+  #parts: string[] = [];
 
   constructor(
     readonly place: Place,
@@ -114,13 +115,23 @@ class Journey {
     };
   }
 
+  /** Notes how long a part took, for the line about a hit. */
+  async #timed<T>(part: string, work: Promise<T>): Promise<T> {
+    const began = performance.now();
+    try {
+      return await work;
+    } finally {
+      this.#parts.push(`${part} ${((performance.now() - began) / 1000).toFixed(1)}`);
+    }
+  }
+
   /** Requires one whole side; the load rests meanwhile. */
   async check(): Promise<Side> {
     const { judge, load, blobs, people, before } = this;
-    const side = await judge.settled(people.admin, load);
-    await load.stop();
-    await judge.requireWhole(side, before, load);
-    this.report.blobs = await blobs.requireThere();
+    const side = await this.#timed("serving", judge.settled(people.admin, load));
+    await this.#timed("stopping", load.stop());
+    await this.#timed("comparing", judge.requireWhole(side, before, load));
+    this.report.blobs = await this.#timed("blobs", blobs.requireThere());
     load.start();
     return side;
   }
@@ -151,8 +162,8 @@ class Journey {
     await this.#moment(hit, () => isOver);
     if (!isOver) this.report.met++;
     const when = isOver ? "after its end" : "under way";
-    await strike(this.place, hit);
-    const { code, text, status } = await moving;
+    await this.#timed("hit", strike(this.place, hit));
+    const { code, text, status } = await this.#timed("move", moving);
     const now = await this.check();
     let outcome = now === side ? "still there" : "arrived";
     if (now !== side) this.side = now;
@@ -173,7 +184,8 @@ class Journey {
     for (; this.report.ended < this.place.ended.length; this.report.ended++) {
       this.log(`  by itself: ${this.place.ended[this.report.ended]}`);
     }
-    this.log(`${show(hit)}, ${when}: ${outcome} in ${took} s${error}`);
+    const parts = this.#parts.splice(0).join(", ");
+    this.log(`${show(hit)}, ${when}: ${outcome} in ${took} s (${parts})${error}`);
   }
 
   /** Waits for the moment of a hit. */

@@ -22,6 +22,7 @@ async function bed(
     trips: Trip[];
     arrive: (error?: Error) => void;
     journeys: Journeys;
+    logged: string[];
     storage: { bucket: string | null };
     connection: NatsConnection;
   }) => Promise<void>,
@@ -41,18 +42,21 @@ async function bed(
     promise.catch(() => {});
     await Promise.race([copied, promise]);
     await trip.released();
+    if (trip.request.hold) trip.begin("switch");
     await Promise.race([arrived, promise]);
     trip.tell({ pause: 12 });
   };
   const ways: Ways = { grow: travel, shrink: travel, callOff: () => Promise.resolve() };
   const storage = { bucket: null as string | null };
-  const around = { log: () => {} };
+  const logged: string[] = [];
+  const around = { log: (_: string, event: string) => void logged.push(event) };
   const journeys = new Journeys({ around, storage } as unknown as World, ways);
   answerJourney(connection, () => Promise.resolve("n1"), (it) => journeys.handle(it));
   try {
     await work((request) => askJourney(connection, "n1", request), {
       trips,
       journeys,
+      logged,
       storage,
       connection,
       arrive: (error) => {
@@ -109,7 +113,7 @@ Deno.test("a journey is begun once; the same command watches it, the other direc
   }));
 
 Deno.test("a journey that waits before its switch goes on when it is released, not when it is watched", () =>
-  bed(async (ask, { arrive, trips, connection }) => {
+  bed(async (ask, { arrive, trips, connection, logged }) => {
     const held = async () => (await ask(status)).phase === "hold";
     await ask({ op: "grow", hold: true });
     await until(held, "the wait");
@@ -121,8 +125,10 @@ Deno.test("a journey that waits before its switch goes on when it is released, n
     await connection.flush();
     assert.ok(await held());
     await ask({ op: "release" });
+    await until(async () => (await ask(status)).phase === "switch", "the switch");
     arrive();
     await until(async () => (await ask(status)).state === "done", "the end");
+    assert.deepEqual(logged, ["grow.copy", "grow.switch", "grow.done"]);
     await failsWith("refused", () => ask({ op: "release" }), /No move waits for --release/);
 
     await ask({ op: "grow", hold: true });

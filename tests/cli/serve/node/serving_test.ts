@@ -55,7 +55,7 @@ async function running(
     const found = { problems: [], warnings: [], pair: null, names: null };
     const log = (_: string, event: string, { message = "" }: Fields = {}) =>
       void logged.push(`${event} ${message}`);
-    const bus = { connection, url: server.url, node: "n1" } as Bus;
+    const bus = { connection, system: null, url: server.url, node: "n1" } as Bus;
     const page = new Page({ settings, found });
     const kv = await new Kvm(connection).open("UNIBUS");
     const mark = async (fields: Record<string, unknown>) => {

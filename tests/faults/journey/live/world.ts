@@ -10,6 +10,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { openSqlite } from "../../../../mod.ts";
+import { within } from "../../../../src/core/async/wait.ts";
 import type { NatsServer } from "../../../../src/nats/server/server.ts";
 import { populate } from "../../../move/kit.ts";
 import { ChaosCluster } from "../../chaos/arena/cluster.ts";
@@ -21,6 +22,9 @@ import { Node } from "./node.ts";
 import { another, beside, Looks, type Peer } from "./peers.ts";
 
 const BUCKET = "UNIBUS";
+/** Tries of reading the bucket, and how long one may take, milliseconds. */
+const READS = 6;
+const READ_MS = 20_000;
 /** Size of the disk of n1's files: a move wants 32 free, and each leaves a file until it is tidied. */
 const FILES_MB = 128;
 
@@ -136,8 +140,18 @@ export class World implements AsyncDisposable {
   }
 
   /** Reads all records of a side. */
-  read(side: Side): Promise<Records> {
-    return side === "file" ? Promise.resolve(rawFile(this.db)) : rawBucket(this.connection, BUCKET);
+  async read(side: Side): Promise<Records> {
+    if (side === "file") return rawFile(this.db);
+    for (let tries = 1;; tries++) {
+      try {
+        return await within(READ_MS, rawBucket(this.connection, BUCKET), () => {
+          throw new Error("Reading the bucket takes too long");
+        });
+      } catch (error) {
+        // A server that was hit may not answer yet.
+        if (tries === READS) throw error;
+      }
+    }
   }
 
   /** Removes the files that moves have left: the disk is small. */
