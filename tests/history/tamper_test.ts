@@ -8,6 +8,7 @@ import { isStoreError, openSqlite, verifyHistory } from "../../mod.ts";
 import { FIRST_HEAD, headAfter } from "../../src/core/history/chain.ts";
 import type { HistoryEntry } from "../../src/core/history/entry.ts";
 import { signHead } from "../../src/history/heads.ts";
+import { openHistory } from "../../src/sqlite/history/open.ts";
 import { createNkey } from "../../src/keys/nkey.ts";
 import { Random } from "../tools/random.ts";
 import { inDir } from "../helpers/sqlite.ts";
@@ -121,7 +122,8 @@ function attacks({ revisions, kept }: Kept, random: Random): Attack[] {
           const name = "history_by_user";
           const { sql } = db.prepare("SELECT sql FROM sqlite_schema WHERE name = ?").get(name)!;
           db.exec(`DROP INDEX ${name}; ${sql} AND number > ${number(revisions[5]!)}`);
-          db.enableDefensive(false);
+          // Not every version of the types has it.
+          (db as unknown as { enableDefensive(on: boolean): void }).enableDefensive(false);
           db.exec("PRAGMA writable_schema = ON");
           db.prepare("UPDATE sqlite_schema SET sql = ? WHERE name = ?").run(sql!, name);
         }),
@@ -259,5 +261,46 @@ Deno.test("each of many flipped bits in the rows of the file is found", () =>
       writeFileSync(path, changed);
       const problems = await problemsOf(path, whole, false);
       assert.ok(problems.length > 0, `not found: byte ${at}, ${bytes[at]} -> ${changed[at]}`);
+    }
+  }));
+
+Deno.test("a second copy shows the first changed, dropped and inserted entry, whatever the heads say", () =>
+  inDir(async (dir) => {
+    const { path, revisions } = await keptFile(`${dir}/a.db`);
+    copyFileSync(path, `${dir}/copy.db`);
+    const [fifth, last] = [revisions[5]!, revisions.at(-1)!];
+    const remade = (sql: string) => (db: DatabaseSync) => {
+      db.exec(`${sql}; DELETE FROM history_heads`);
+      rewrite(db, last);
+    };
+    const cases: [string, string | null, (db: DatabaseSync) => unknown][] = [
+      ["nothing", null, () => {}],
+      ["a changed entry", fifth, remade(`UPDATE history SET by = 'eve' WHERE ${row(fifth)}`)],
+      ["a dropped entry", fifth, remade(`DELETE FROM history WHERE ${row(fifth)}`)],
+      ["the newest dropped", last, (db) =>
+        db.exec(`DELETE FROM history WHERE ${row(last)};
+        DELETE FROM history_heads`)],
+    ];
+    // The other way round: the copy lacks an entry, and ends earlier or begins later.
+    const copies: [string, string | null, string][] = [
+      ["inserted", fifth, `DELETE FROM history WHERE ${row(fifth)}`],
+      ["behind", null, `DELETE FROM history WHERE number > ${number(fifth)}`],
+      ["later", null, `DELETE FROM history WHERE number < ${number(fifth)}`],
+    ];
+    for (const [what, at, sql] of copies) {
+      copyFileSync(path, `${dir}/c.db`);
+      raw(`${dir}/c.db`, (db) => db.exec(sql));
+      await using store = openSqlite(path, { readOnly: true });
+      using copy = openHistory(`${dir}/c.db`);
+      const { problems } = await verifyHistory(store, { copy });
+      assert.equal(problems[0]?.revision ?? null, at, what);
+    }
+    for (const [what, at, make] of cases) {
+      copyFileSync(path, `${dir}/b.db`);
+      raw(`${dir}/b.db`, make);
+      await using store = openSqlite(`${dir}/b.db`, { readOnly: true });
+      using copy = openHistory(`${dir}/copy.db`);
+      const { problems } = await verifyHistory(store, { copy });
+      assert.equal(problems[0]?.revision ?? null, at, what);
     }
   }));

@@ -4,8 +4,10 @@
  * @module
  */
 
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { type HistoryReport, parseHeads, verifyHistory } from "../../../src/history/mod.ts";
+import { openHistory } from "../../../src/sqlite/history/open.ts";
 import { signPubOf } from "../../../src/keys/nkey.ts";
 import { StoreError } from "../../../src/core/errors.ts";
 import { systemCode } from "../../../src/core/host/system_code.ts";
@@ -14,10 +16,14 @@ import {
   command,
   type CommandUnknownOpts,
   type Context,
+  FOLLOWER_HELP,
+  type StoreFlags,
   withJson,
   withProgress,
   withStore,
 } from "../../command.ts";
+import { followerPath } from "../../settings/settings.ts";
+import { serverSettings } from "../../store/chosen.ts";
 import { withOpenStore } from "../../store/open.ts";
 import { EXIT } from "../../terminal/failure.ts";
 import { print, printable, printJson, say } from "../../terminal/output.ts";
@@ -40,6 +46,7 @@ export function verifyLogCommand(context: Context): CommandUnknownOpts {
       ],
     )
       .option("--head <file>", "file with heads that log head wrote, one per line")
+      .option("--follower <path>", FOLLOWER_HELP)
       .option(
         "--key <key>",
         "public key that may sign heads, besides this machine's service key; can be repeated",
@@ -48,12 +55,15 @@ export function verifyLogCommand(context: Context): CommandUnknownOpts {
   ))).action(async (flags) => {
     const { json, key: others = [] } = flags;
     const kept = flags.head === undefined ? [] : parseHeads(await read(flags.head));
-    await withOpenStore(context, flags, { read: true }, async (store) => {
+    await withOpenStore(context, flags, { read: true }, async (store, { natsUrl }) => {
+      const path = natsUrl === undefined ? null : await followerOf(context, flags);
+      using copy = path === null ? null : openHistory(path);
       const own = await serviceKey(context, flags);
       const keys = own === null ? others : [signPubOf(own.publicKey)!, ...others];
       using progress = new Progress(context.io, flags);
       const report = await verifyHistory(store, {
         kept,
+        ...copy === null ? {} : { copy },
         ...keys.length === 0 ? {} : { keys },
         signal: context.io.signal,
         onProgress: (done) =>
@@ -72,6 +82,18 @@ export function verifyLogCommand(context: Context): CommandUnknownOpts {
       await warn(context, report, keys.length > 0);
     });
   }) as CommandUnknownOpts;
+}
+
+/** Returns the follower's file to compare a bucket with; the default one may be that of another server. */
+async function followerOf(
+  context: Context,
+  { follower, natsUrl }: StoreFlags & { follower?: string },
+): Promise<string | null> {
+  if (follower !== undefined) return follower;
+  if (natsUrl !== undefined) return null;
+  const { settings } = await serverSettings(context.io.env);
+  const path = followerPath({ ...settings, store: "jetstream" });
+  return path !== null && existsSync(path) ? path : null;
 }
 
 async function read(path: string): Promise<string> {

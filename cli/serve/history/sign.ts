@@ -39,7 +39,8 @@ export function startSigning(
       const reason = error instanceof Error ? error.message : String(error);
       if (reason === told) return;
       told = reason;
-      const isChanged = isStoreError(error, "mismatch");
+      // Corrupt: the follower has another entry than the bucket.
+      const isChanged = isStoreError(error, "mismatch") || isStoreError(error, "corrupt");
       log(isChanged ? "error" : "warn", isChanged ? "history.changed" : "history.sign_failed", {
         reason: error,
         ...isStoreError(error) && error.hint !== undefined && { hint: error.hint },

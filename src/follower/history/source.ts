@@ -15,6 +15,7 @@ import {
 } from "../../core/history/revision.ts";
 import {
   type ChainEnd,
+  type HistoryProblem,
   type HistoryRange,
   type HistorySource,
   requireKept,
@@ -122,6 +123,10 @@ export class FollowerHistory implements HistorySource {
 
   sign(head: SignedHead): Promise<void> {
     return this.#archive.sign(head);
+  }
+
+  check(signal?: AbortSignal): AsyncIterable<HistoryProblem> {
+    return this.#archive.check(signal);
   }
 
   /** Gives entries that follow each other in the bucket the heads that the file has. */
