@@ -45,7 +45,9 @@ runConformance({
       },
       dispose: async () => {
         const manager = await jetstreamManager(connection, { checkAPI: false });
-        await manager.streams.delete(`KV_${bucket}`);
+        for (const stream of [`KV_${bucket}`, `${bucket}_HISTORY`]) {
+          await manager.streams.delete(stream);
+        }
       },
     });
   },
