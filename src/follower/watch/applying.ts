@@ -73,7 +73,8 @@ export class Applying {
     this.#stopped = true;
     this.#probes?.stop();
     this.#applier.stop();
-    await Promise.all([this.#check?.stop(), this.#filler?.stop()]);
+    this.#filler?.stop();
+    await this.#check?.stop();
   }
 
   readonly #onDamage = ({ message }: StoreError): void => {

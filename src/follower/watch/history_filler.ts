@@ -55,7 +55,6 @@ export interface FillerOptions {
 export class HistoryFiller {
   readonly #options: FillerOptions;
   readonly #ending = new AbortController();
-  readonly #done: Promise<void>;
   #wake: () => void = () => {};
   #heard = true;
   /** The end of what is in the file. */
@@ -68,7 +67,7 @@ export class HistoryFiller {
 
   constructor(options: FillerOptions) {
     this.#options = options;
-    this.#done = this.#run();
+    void this.#run();
   }
 
   /** What is in the file, with why it does not continue; `null` before that is known. */
@@ -83,11 +82,10 @@ export class HistoryFiller {
     this.#wake();
   }
 
-  /** Ends; resolves when nothing more is read. */
-  stop(): Promise<void> {
+  /** Ends: nothing more is written. What the bucket was asked for may still be answered. */
+  stop(): void {
     this.#ending.abort();
     this.heard();
-    return this.#done;
   }
 
   async #run(): Promise<void> {
@@ -211,6 +209,8 @@ export class HistoryFiller {
   /** Adds entries to the file, with their heads. */
   async #add(entries: HistoryEntry[], origin: number): Promise<void> {
     const { thread } = this.#options;
+    const { signal } = this.#ending;
+    signal.throwIfAborted();
     let { revision, head } = this.#end;
     let pruned: MoreHistory["pruned"] = null;
     const rows = entries.map((entry) => {
@@ -224,7 +224,7 @@ export class HistoryFiller {
     const more = { anew: this.#anew, rows, pruned, origin };
     let state: HistoryState | null;
     while ((state = await thread.ask("addHistory", more)) === null) {
-      await wait(BUSY, this.#ending.signal);
+      await wait(BUSY, signal);
     }
     this.#anew = null;
     this.#end = { revision, head };

@@ -318,6 +318,20 @@ Deno.test("entries stand in the file with the changes that they tell of, whateve
     assert.deepEqual(counts.filter(([users, entries]) => users !== entries), []);
   }));
 
+Deno.test("a follower closes when its server is gone", () =>
+  inDir(async (dir) => {
+    const server = await testServer();
+    {
+      await using store = await openJetStream({ servers: server.url });
+      await change(store, 0, 5);
+    }
+    const follower = await followStore({ nats: { servers: server.url }, db: `${dir}/f.db` });
+    await follower.whenExact();
+    await server[Symbol.asyncDispose]();
+    await follower.close();
+    assert.equal(follower.alarm, null);
+  }));
+
 Deno.test("a search waits until the follower has what the store must include", () =>
   inDir(async (dir) => {
     await using cluster = await testCluster(3);
