@@ -7,6 +7,9 @@ import { openJetStream } from "../../../mod.ts";
 import { openObjectBlobs } from "../../../src/blobs/mod.ts";
 import { behindWithout } from "../../../cli/cluster/copies.ts";
 import { parseJoin } from "../../../cli/cluster/plan/join_file.ts";
+import { movedIn } from "../../../cli/cluster/plan/replace.ts";
+import type { Plan } from "../../../cli/cluster/plan/types.ts";
+import type { Settings } from "../../../cli/settings/settings.ts";
 import { readPlan } from "../../../cli/cluster/plan/plan_file.ts";
 import { readNode, writeNode } from "../../../cli/settings/node.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
@@ -70,6 +73,31 @@ Deno.test("cluster replace runs only where the plan is, and for a node of it", (
       /node n1 of cluster bus, but has no plan: only the machine on which/,
     );
   }));
+
+Deno.test("a plan in which a node has moved differs only in that node's address", () => {
+  const nodes = [1, 2, 3].map((i) => ({ name: `n${i}`, address: `10.0.0.${i}` }));
+  const settings = { httpPort: 8470, clusterPort: 6222 } as Settings;
+  const of = (i: number, address = "10.0.0.3") => ({
+    // Others that listen on the same address of their own, such as 0.0.0.0, keep it.
+    bind: i === 3 ? address : "10.0.0.3",
+    ...i === 1 ? {} : { authority: ["bus.example", `${i === 3 ? address : "10.0.0.3"}:8470`] },
+    routes: i === 3 ? ["10.0.0.1:6222", "10.0.0.2:6222"] : ["10.0.0.9:6222", `${address}:6222`],
+    storeDir: "blobs",
+  });
+  const made = (address?: string) => ({
+    n1: of(1, address),
+    n2: of(2, address),
+    n3: of(3, address),
+  });
+  const plan = { id: "p", nodes, settings: made() } as unknown as Plan;
+  const moved = movedIn(plan, { name: "n3", address: "10.0.0.4" }, settings);
+  assert.deepEqual(moved, {
+    id: "p",
+    nodes: [nodes[0], nodes[1], { name: "n3", address: "10.0.0.4" }],
+    settings: made("10.0.0.4"),
+  });
+  assert.deepEqual(plan.settings, made());
+});
 
 Deno.test("a node can be replaced only if all copies on the others are current", () => {
   const copy = (node: string, current = true, reachable = true) => ({

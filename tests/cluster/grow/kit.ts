@@ -189,6 +189,17 @@ export async function hears(to: NatsConnection, from: NatsConnection): Promise<v
   }
 }
 
+/** Connects, again when a busy control plane did not answer the nats-server in time. */
+async function admitted(servers: string, nkeySeed: string): Promise<NatsConnection> {
+  for (const end = Date.now() + 60_000;;) {
+    try {
+      return await connectNats({ servers, nkeySeed, retryRefused: true, bootstrapTimeout: 30_000 });
+    } catch (error) {
+      if (!isStoreError(error) || error.field !== "credentials" || Date.now() > end) throw error;
+    }
+  }
+}
+
 /**
  * Clients of the bus that count how often they were dropped, and for how long they were away. They begin
  * at the first server, and know the others.
@@ -198,13 +209,7 @@ export async function busClients(urls: string[], { peer }: People, count: number
   const seen = { drops: [] as number[], longest: 0 };
   const connections = await Promise.all(
     Array.from({ length: count }, async (_, i) => {
-      const [servers] = urls;
-      const connection = await connectNats({
-        servers: servers!,
-        nkeySeed,
-        retryRefused: true,
-        bootstrapTimeout: 30_000,
-      });
+      const connection = await admitted(urls[0]!, nkeySeed);
       connection.setServers(urls);
       seen.drops[i] = 0;
       (async () => {
