@@ -138,6 +138,8 @@ Deno.test("a server with --store jetstream signs too, and its history is read an
     await Deno.writeTextFile(`${dir}/kept.json`, await run("log", "head"));
     const verified = await run("log", "verify", "--head", `${dir}/kept.json`);
     assert.match(verified, /^kept head of .*: equal\nhead of \S+ at .*: equal\nequal: 2 entries/);
+    const beside = ["--follower", `${dir}/follower.db`];
+    assert.match(await run("log", "verify", ...beside), /^equal: 2 entries/m);
     assert.equal(await run("log", "prune", "--keep-rows", "1"), "removed 1 entry\n");
     assert.match(
       await run("log", "verify", "--head", `${dir}/kept.json`),
