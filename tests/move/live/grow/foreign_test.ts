@@ -54,7 +54,8 @@ test("A user that another program writes right before the mark calls the switch 
   const nc = await connectNats({ servers: nats.servers });
   const connection = interposed(
     nc as Parameters<typeof interposed>[0],
-    (payload) => payload.includes(`"state":"complete"`),
+    // The last message of the mark's batch, on whose condition it is stored.
+    (payload) => payload.includes(`"action":"store.moved"`),
     { before: () => writeRaw(place, "stranger") },
   );
   const reasons = new Set<string | null>();
