@@ -81,7 +81,7 @@ Deno.test(`three nodes from clean stores, in any order, are ready every time in 
   for (let i = 1; i <= TRIES; i++) {
     console.log(await coldStart(place, base + i));
     const { buckets } = await json("cluster", "status", ...all);
-    assert.deepEqual(buckets.map((it: { replicas: number }) => it.replicas), [3, 3]);
+    assert.deepEqual(buckets.map((it: { replicas: number }) => it.replicas), [3, 3, 3]);
     const key = (i % 256).toString(16).padStart(2, "0").repeat(32);
     const user = ["--handle", "ada", "--sign-pub", key, "--kex-pub", key];
     await run("user", "add", ...user, ...place.flags(place.nodes[i % 3]!));

@@ -133,7 +133,11 @@ Deno.test({
       assert.equal(report.digests.all, first);
       // Again, as after an interruption: nothing to do.
       const again = await json("cluster", "import", `${streams}.single`, ...all);
-      assert.deepEqual(again.buckets.map((it: { copied: boolean }) => it.copied), [false, false]);
+      assert.deepEqual(again.buckets.map((it: { copied: boolean }) => it.copied), [
+        false,
+        false,
+        false,
+      ]);
       for (const it of nodes) {
         await it.stop();
         await it.start(jetstream);

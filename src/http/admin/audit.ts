@@ -16,23 +16,34 @@ interface Part {
 }
 
 /** Ids and public keys, never a token. */
-type Subject = { user?: string | null; invite?: string | undefined; room?: string };
+type Subject = {
+  user?: string | null;
+  role?: string | undefined;
+  invite?: string | undefined;
+  room?: string;
+};
 
-type Body = { token: string; signPub: string; endpoint: string };
+type Body = { token: string; signPub: string; endpoint: string; role: string };
 
 const ofUser = ({ params }: Call) => ({ user: params.signPub!.toLowerCase() });
 const bodyOf = ({ body }: Call) => body as Body;
 
 /** The routes that are audited, and what a line names. */
 const AUDITED: Readonly<Record<string, (call: Call, answer?: Part) => Subject>> = {
-  register: (call) => ({ user: call.endpoint, invite: inviteId(bodyOf(call).token) }),
-  addUser: (call) => ({ user: bodyOf(call).signPub }),
+  register: (call, answer) => ({
+    ...{ user: call.endpoint, role: answer?.role },
+    invite: inviteId(bodyOf(call).token),
+  }),
+  addUser: (call, answer) => ({ user: bodyOf(call).signPub, role: answer?.role }),
   revokeUser: ofUser,
   restoreUser: ofUser,
-  setUserRole: ofUser,
+  setUserRole: (call) => ({ ...ofUser(call), role: bodyOf(call).role }),
   deleteUser: ofUser,
-  createInvite: (_, answer) => ({ invite: answer?.invite?.id }),
-  cancelInvite: ({ params }) => ({ invite: params.id!.toLowerCase() }),
+  createInvite: (_, answer) => ({ invite: answer?.invite?.id, role: answer?.invite?.role }),
+  cancelInvite: ({ params }, answer) => ({
+    invite: params.id!.toLowerCase(),
+    role: answer?.role,
+  }),
   deleteRoom: ({ params }) => ({ room: params.id! }),
   changeRoomOwner: (call) => ({ room: call.params.id!, user: bodyOf(call).endpoint }),
 };
@@ -57,10 +68,10 @@ export async function audited(
 ): Promise<unknown> {
   if (!Object.hasOwn(AUDITED, route.id)) return await work();
   const note = (outcome: string, answer?: Part) => {
-    const { user, invite, room } = AUDITED[route.id]!(call, answer);
-    const role = answer?.role ?? answer?.invite?.role ?? (call.body as Part | undefined)?.role;
+    const about = Object.entries(AUDITED[route.id]!(call, answer));
+    const known = Object.fromEntries(about.filter(([, value]) => value !== undefined));
     const by = { action: route.id, by: call.endpoint, proved };
-    tell({ level: "info", event: "audit", ...by, user, role, invite, room, outcome });
+    tell({ level: "info", event: "audit", ...by, ...known, outcome });
   };
   try {
     const answer = await work();

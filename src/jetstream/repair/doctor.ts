@@ -61,8 +61,8 @@ export interface DiagnoseOptions extends JetStreamOptions {
 
 /**
  * Checks a bucket: the server's version and disk sync, replicas, migration state, whether the archive of
- * the history lags by more than a day, the index by endpoint against the members, the index of admins against the users, unfinished changes of rooms,
- * and every key and record.
+ * the history lags by more than a day, the index by endpoint against the members, the index of admins
+ * against the users, unfinished changes of rooms, and every key and record.
  *
  * @param options Options of `openJetStream`; `monitorUrl` to check whether the server syncs
  * @returns One finding per check, or several if there are problems
@@ -163,9 +163,14 @@ async function archiveFinding(bucket: Bucket): Promise<Finding> {
   const lacks = `${
     info === null ? `There is no stream ${stream}` : `Stream ${stream} is behind`
   }: it lacks entries of the history since ${since ?? `sequence ${waiting.sequence}`}`;
-  return since !== undefined && Date.now() - Date.parse(since) > ARCHIVE_LAG
-    ? of("problem", `${lacks}; it must take them before they expire in the bucket, after 7 days`)
-    : of("warning", lacks);
+  if (since !== undefined && Date.now() - Date.parse(since) > ARCHIVE_LAG) {
+    return of(
+      "problem",
+      `${lacks}; it must take them before they expire in the bucket, after 7 days`,
+    );
+  }
+  // It always is for a moment.
+  return of(info === null ? "warning" : "ok", lacks);
 }
 
 async function markerFinding(bucket: Bucket): Promise<Finding> {
