@@ -8,7 +8,7 @@ import { isStoreError, openSqlite, verifyHistory } from "../../mod.ts";
 import { FIRST_HEAD, headAfter } from "../../src/core/history/chain.ts";
 import type { HistoryEntry } from "../../src/core/history/entry.ts";
 import { signHead } from "../../src/history/heads.ts";
-import { openHistory } from "../../src/sqlite/history/open.ts";
+import { openHistory } from "../../src/sqlite/open_history.ts";
 import { createNkey } from "../../src/keys/nkey.ts";
 import { Random } from "../tools/random.ts";
 import { inDir } from "../helpers/sqlite.ts";

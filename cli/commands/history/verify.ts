@@ -7,7 +7,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { type HistoryReport, parseHeads, verifyHistory } from "../../../src/history/mod.ts";
-import { openHistory } from "../../../src/sqlite/history/open.ts";
+import { openHistory } from "../../../src/sqlite/open_history.ts";
 import { signPubOf } from "../../../src/keys/nkey.ts";
 import { StoreError } from "../../../src/core/errors.ts";
 import { systemCode } from "../../../src/core/host/system_code.ts";

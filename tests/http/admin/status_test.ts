@@ -253,7 +253,7 @@ Deno.test("many who ask for the status at once are one look at the cluster", asy
     OPERATION_ANSWER.status.read("", json);
     assert.deepEqual(
       json.cluster.buckets.map((it: { bucket: string; whole: boolean }) => [it.bucket, it.whole]),
-      [["LOOK", true]],
+      [["LOOK", true], ["LOOK_HISTORY", true]],
     );
   }
   assert.equal(looks, 1);

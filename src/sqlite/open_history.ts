@@ -4,12 +4,12 @@
  * @module
  */
 
-import type { HistorySource } from "../../core/history/source.ts";
-import { StoreError } from "../../core/errors.ts";
-import { connect } from "../file/connect.ts";
-import { toStoreError } from "../file/errors.ts";
-import { FileHistory } from "./source.ts";
-import { HistoryTable } from "./table.ts";
+import type { HistorySource } from "../core/history/source.ts";
+import { StoreError } from "../core/errors.ts";
+import { connect } from "./file/connect.ts";
+import { toStoreError } from "./file/errors.ts";
+import { FileHistory } from "./history/source.ts";
+import { HistoryTable } from "./history/table.ts";
 
 /** The history in a file, for reading. */
 export type OpenHistory = Pick<HistorySource, "head" | "walk"> & Disposable;
