@@ -97,7 +97,8 @@ export async function putWithEntry(
     header.set("Nats-TTL", `${life}s`);
     const answer = await bucket.nc.request(bucket.subject(key), value, {
       headers: header,
-      timeout: 30_000,
+      // A leader that is killed does not answer.
+      timeout: 3_000,
     });
     const { seq, error } = answer.json<{ seq: number; error?: { description: string } }>();
     if (error !== undefined) throw new Error(error.description);

@@ -280,13 +280,16 @@ for (const behind of [0, 4]) {
       file.close();
       assert.equal(headsIn(db).length, entries.length - behind + 1);
       await promoteFollower({ db });
-      assert.deepEqual(headsIn(db), headsOf(entries));
       assert.deepEqual(rowsOf(db, "follower_tail"), []);
       await using store = openSqlite(db);
-      assert.deepEqual(await entriesOf(store), entries);
+      const promoted = await entriesOf(store);
+      assert.deepEqual(promoted.slice(0, -1), entries);
+      const { revision, action } = promoted.at(-1)!;
+      assert.deepEqual([revision, action], ["1.1", "store.moved"]);
+      assert.deepEqual(headsIn(db), headsOf(promoted));
       await store.addUser(person("later"));
       const after = await entriesOf(store);
-      assert.equal(after.at(-1)!.revision, "1.1");
+      assert.equal(after.at(-1)!.revision, "1.2");
       assert.deepEqual(headsIn(db), headsOf(after));
     }));
 }
