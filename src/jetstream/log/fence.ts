@@ -16,6 +16,7 @@ import { StoreError } from "../../core/errors.ts";
 import { within } from "../../core/async/wait.ts";
 import { BATCH_LIMIT, type Bucket, type Entry } from "./bucket.ts";
 import { FENCE_KEY, isAside } from "../records/keys.ts";
+import { streamInfo } from "./stream.ts";
 import { left, retry, Transient, WrongRevision } from "./wire.ts";
 
 /** The reads of one attempt of a transaction. */
@@ -165,6 +166,9 @@ export function writeFence(bucket: Bucket, deadline: number): Promise<number> {
   return retry("Write a fence", deadline, () => bucket.put(FENCE_KEY, nuid.next(), deadline));
 }
 
+/** Fences that are skipped before the end of the stream is asked for. */
+const FENCES = 3;
+
 /** Options of {@link isWrittenSince}. */
 export interface Since {
   /** Messages after this sequence. */
@@ -186,11 +190,17 @@ export async function isWrittenSince(
   { sequence, until = Infinity, pattern = ">", except = isAside }: Since,
   deadline: number,
 ): Promise<boolean> {
-  for (let from = sequence + 1;;) {
+  let end = until;
+  for (let from = sequence + 1, skipped = 1;; skipped++) {
     const entry = await bucket.next(pattern, from, deadline);
-    if (entry === null || entry.revision >= until) return false;
+    if (entry === null || entry.revision >= end) return false;
     if (!except(entry.key)) return true;
     from = entry.revision + 1;
+    // Readers may write fences faster than they are skipped here: what comes from now on does not count.
+    if (skipped === FENCES && end === Infinity) {
+      end = (await streamInfo(bucket, deadline))?.state.last_seq ?? from;
+      end++;
+    }
   }
 }
 
