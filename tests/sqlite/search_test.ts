@@ -194,6 +194,7 @@ Deno.test("an older file opens without filling the index, and is searched meanwh
     db.exec(`DROP TABLE user_names; DROP TABLE user_names_state; DROP TABLE user_names_changed;
       ALTER TABLE file_role DROP COLUMN frozen_at; DROP TABLE journey; DROP TABLE journey_changes;
       DROP TABLE history; DROP TABLE history_cut; DROP TABLE history_heads;
+      DROP TABLE follower_tail; DROP INDEX follower_others_by_expiry;
       DELETE FROM schema_migrations WHERE version >= 8; PRAGMA user_version = 7`);
     db.close();
     assert.equal(MIGRATIONS[7]!.name, "names");
