@@ -68,7 +68,8 @@ async function survey(records: AsyncIterable<StoreRecord>): Promise<Record<strin
 }
 
 async function save(store: Store, path: string, signal: AbortSignal): Promise<SnapshotSummary> {
-  const stream = exportSnapshot(store, { signal });
+  // The history of the bucket also has the move itself.
+  const stream = exportSnapshot(store, { history: false, signal });
   await pipeline(
     Readable.fromWeb(stream as Parameters<typeof Readable.fromWeb>[0]),
     createWriteStream(path),

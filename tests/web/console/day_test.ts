@@ -8,6 +8,7 @@ import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import { openSqlite } from "@unibus/membership";
 import { createClient, createIdentity } from "@unibus/membership/client";
+import { eventually } from "../../conformance/kit/kit.ts";
 import { daemon } from "../../cli/serve/kit.ts";
 import { inDir } from "../../helpers/sqlite.ts";
 import { browserTest, type Visit, visit } from "../browser.ts";
@@ -131,9 +132,11 @@ browserTest(
     ) await row(text).waitFor();
     await page.getByRole("button", { name: "Pause" }).click();
     await page.getByRole("button", { name: "Resume" }).waitFor();
-    const told = page.waitForResponse((it) => it.url().includes("wait=25"));
+    // The page asks again when it has been told.
+    const polls = () => it.sent.filter(({ url }) => url.includes("wait=25")).length;
+    const before = polls();
     await owner.deleteRoom("ops");
-    await (await told).finished();
+    await eventually("told", () => Promise.resolve(polls() > before));
     assert.equal(await row(/carol.* deleted room ops/).count(), 0);
     await page.getByRole("button", { name: "Resume" }).click();
     await row(/carol.* deleted room ops/).waitFor();

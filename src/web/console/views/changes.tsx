@@ -5,7 +5,7 @@
  */
 
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import type { HistoryAction, HistoryEntry } from "../../../core/history/entry.ts";
 import type { HistoryQuery } from "../../../core/history/methods.ts";
 import { useServerNow, useSession } from "../data/session.ts";
@@ -59,6 +59,9 @@ export function Changes({ query, size = 10, paused = false }: ChangesProps): JSX
   const { log } = useLive(live);
   const now = useServerNow(10_000);
   const trail = useState<Trail>(START);
+  // Older pages stay as they are.
+  const shown = useRef(log);
+  if (!paused && trail[0].length < 2) shown.current = log;
   const page = usePage(
     async (signal, before) => {
       const found = await api.with(signal).changes({
@@ -71,8 +74,7 @@ export function Changes({ query, size = 10, paused = false }: ChangesProps): JSX
       return found;
     },
     query,
-    // Older pages stay as they are.
-    paused || trail[0].length > 1 ? 0 : log,
+    shown.current,
     trail,
   );
   const columns: Column<HistoryEntry>[] = [
