@@ -6,7 +6,7 @@
 
 import { StoreError } from "../core/errors.ts";
 import { headAfter } from "../core/history/chain.ts";
-import { compareRevisionTexts, parseRevision } from "../core/history/revision.ts";
+import { compareRevisionTexts, parseRevision, revisionOfEnd } from "../core/history/revision.ts";
 import type { ChainEnd, HistorySource } from "../core/history/source.ts";
 import { isSigned } from "./heads.ts";
 import { ANY } from "./range.ts";
@@ -28,7 +28,7 @@ export async function continueChain(
   if (isKept && revision !== null && !await has(source, revision)) {
     throw changed(`revision ${revision} is missing`);
   }
-  const after = revision === null ? null : parseRevision("revision", revision);
+  const after = revisionOfEnd({ revision });
   for await (const { entry, head: stored } of source.walk(after, signal)) {
     head = headAfter(head, entry);
     if (stored !== null && stored !== head) {

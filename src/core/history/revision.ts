@@ -32,6 +32,11 @@ export function parseRevision(field: string, value: unknown): Revision {
   throw invalid(field, `${field} must be a revision such as 0.1507, found ${show(value)}`);
 }
 
+/** Returns the revision of an end of the chain; `null` for the end of an empty one. */
+export function revisionOfEnd({ revision }: { revision: string | null }): Revision | null {
+  return revision === null ? null : parseRevision("revision", revision);
+}
+
 /** Compares two revisions: negative if `a` is the earlier one. */
 export function compareRevisions(a: Revision, b: Revision): number {
   return a.generation - b.generation || a.number - b.number;

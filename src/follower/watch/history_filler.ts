@@ -17,6 +17,7 @@ import {
   formatRevision,
   parseRevision,
   type Revision,
+  revisionOfEnd,
 } from "../../core/history/revision.ts";
 import type { ChainEnd } from "../../core/history/source.ts";
 import { archiveInfo } from "../../jetstream/history/archive.ts";
@@ -132,11 +133,11 @@ export class HistoryFiller {
     const { bucket, thread } = this.#options;
     const { cut: from, rows: [row, previous] } = await thread.ask("historyEnd", undefined);
     const cut = decodeCut(await bucket.get(CUT_KEY, soon()));
-    const cutAt = revisionOf(cut);
+    const cutAt = revisionOfEnd(cut);
     this.#anew = null;
     this.#origin = 0;
     this.#end = endOf(row, from);
-    const last = revisionOf(this.#end);
+    const last = revisionOfEnd(this.#end);
     if (last === null) return await this.#restart(cut, null);
     if (cutAt !== null && compareRevisions(last, cutAt) < 0) {
       const gap = `the entries after ${this.#end.revision} up to ${cut.revision} were pruned ` +
@@ -146,7 +147,7 @@ export class HistoryFiller {
     if (cutAt !== null && compareRevisions(last, cutAt) === 0) {
       if (this.#end.head === cut.head) return await this.#readerAfter(last);
     } else if (row !== undefined) {
-      const before = revisionOf(endOf(previous, from));
+      const before = revisionOfEnd(endOf(previous, from));
       const after = cutAt !== null && (before === null || compareRevisions(before, cutAt) < 0)
         ? cutAt
         : before;
@@ -175,7 +176,7 @@ export class HistoryFiller {
   async #restart(cut: ChainEnd, gap: string | null): Promise<Reader> {
     this.#anew = { cut: keptOf(cut), gap };
     this.#end = cut;
-    return await this.#readerAfter(revisionOf(cut));
+    return await this.#readerAfter(revisionOfEnd(cut));
   }
 
   async #readerAfter(after: Revision | null): Promise<Reader> {
@@ -192,7 +193,7 @@ export class HistoryFiller {
       const tail = await thread.ask("tail", this.#origin);
       if (tail === null) await wait(BUSY, signal);
       else if (tail.length > 0) {
-        const generation = revisionOf(this.#end)?.generation;
+        const generation = revisionOfEnd(this.#end)?.generation;
         const entries: HistoryEntry[] = [];
         for (const { number, value } of tail) {
           const placed = decodeEntry(value, number);
@@ -247,7 +248,7 @@ function endOf(row: Row | undefined, cut: KeptEnd | null): ChainEnd {
 }
 
 function keptOf(end: ChainEnd): KeptEnd | null {
-  const revision = revisionOf(end);
+  const revision = revisionOfEnd(end);
   return revision && { ...revision, head: Buffer.from(end.head, "hex") };
 }
 
@@ -257,8 +258,4 @@ function numbersOf([generation, number]: Row): Revision {
 
 function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
-}
-
-function revisionOf({ revision }: ChainEnd): Revision | null {
-  return revision === null ? null : parseRevision("revision", revision);
 }

@@ -9,8 +9,8 @@ import { FIRST_HEAD, headAfter } from "../../core/history/chain.ts";
 import {
   compareRevisions,
   formatRevision,
-  parseRevision,
   type Revision,
+  revisionOfEnd,
 } from "../../core/history/revision.ts";
 import type { ChainEnd, HistoryProblem } from "../../core/history/source.ts";
 import type { Bucket } from "../log/bucket.ts";
@@ -41,7 +41,7 @@ export async function* auditArchive(
   if (!deny_delete || !sources?.some(({ name }) => name === bucket.stream)) {
     yield { revision: null, message: `The configuration of stream ${stream} was changed` };
   }
-  const cut = start.revision === null ? null : parseRevision("revision", start.revision);
+  const cut = revisionOfEnd(start);
   const audit = new Audit(bucket, cut, messages(context, "bucket", Infinity, signal));
   const end = await lastArchived(bucket, context.deadline());
   for await (const message of messages(context, "archive", end?.sequence ?? 0, signal)) {

@@ -10,7 +10,7 @@
 
 import { headAfter } from "../../core/history/chain.ts";
 import { type Author, did } from "../../core/history/entry.ts";
-import { parseRevision, type Revision } from "../../core/history/revision.ts";
+import { type Revision, revisionOfEnd } from "../../core/history/revision.ts";
 import type { ChainEnd } from "../../core/history/source.ts";
 import { revisionOf } from "../log/bucket.ts";
 import { CUT_KEY } from "../records/keys.ts";
@@ -78,8 +78,8 @@ interface Beginning {
   sequence: number;
 }
 
-async function beginning(context: Context, { revision }: ChainEnd): Promise<Beginning> {
-  const after = revision === null ? null : parseRevision("revision", revision);
+async function beginning(context: Context, end: ChainEnd): Promise<Beginning> {
+  const after = revisionOfEnd(end);
   return { after, sequence: await searchRevision(context.bucket, after, context.deadline()) };
 }
 

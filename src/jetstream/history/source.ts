@@ -6,7 +6,7 @@
 
 import { headAfter } from "../../core/history/chain.ts";
 import type { Author, HistoryEntry } from "../../core/history/entry.ts";
-import { parseRevision, type Revision } from "../../core/history/revision.ts";
+import { type Revision, revisionOfEnd } from "../../core/history/revision.ts";
 import {
   type ChainEnd,
   type HistoryProblem,
@@ -56,7 +56,7 @@ export class BucketHistory implements HistorySource {
   }
 
   async page(range: HistoryRange): Promise<HistoryEntry[]> {
-    const start = revisionOf(await this.start());
+    const start = revisionOfEnd(await this.start());
     if (!range.newest) requireKept(range.after, start);
     const given = { ...range, after: later(range.after, start) };
     const newest = await newestEntry(this.#context);
@@ -108,7 +108,7 @@ export class BucketHistory implements HistorySource {
     const known = this.#folded?.end.revision;
     const isKept = known !== undefined && known !== null && !this.#folded!.reader.isStale;
     let end = isKept ? this.#folded!.end : start;
-    const reader = isKept ? this.#folded!.reader : await this.#begin(revisionOf(start));
+    const reader = isKept ? this.#folded!.reader : await this.#begin(revisionOfEnd(start));
     this.#folded = null;
     for await (
       const entries of readUntil(this.#context, reader, await newestEntry(this.#context))
@@ -160,15 +160,11 @@ export class BucketHistory implements HistorySource {
 
   /** Begins to read after an entry, or with the oldest. */
   async #begin(after: Revision | null): Promise<Reader> {
-    const start = revisionOf(await this.start());
+    const start = revisionOfEnd(await this.start());
     requireKept(after, start);
     const { bucket } = this.#context;
     const from = later(after, start);
     const sequence = await searchRevision(bucket, from, this.#context.deadline());
     return new Reader(bucket, { sequence, after: from });
   }
-}
-
-function revisionOf({ revision }: ChainEnd): Revision | null {
-  return revision === null ? null : parseRevision("revision", revision);
 }

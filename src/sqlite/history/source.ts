@@ -6,7 +6,7 @@
 
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import { type Author, did, type HistoryEntry } from "../../core/history/entry.ts";
-import { formatRevision, type Revision } from "../../core/history/revision.ts";
+import { compareRevisions, formatRevision, type Revision } from "../../core/history/revision.ts";
 import {
   type ChainEnd,
   type HistoryProblem,
@@ -26,8 +26,6 @@ const ORDER = "ORDER BY generation, number";
 const NEWEST = "SELECT generation, number FROM history ORDER BY generation DESC, number DESC";
 /** The last entry that one call of {@link FileHistory.prune} may remove comes behind so many. */
 const MOST = 20_000 - 1;
-
-type Key = [generation: number, number: number];
 
 const FILTERS = ["user", "room", "invite", "by", "action"] as const;
 
@@ -70,8 +68,8 @@ export class FileHistory implements HistorySource {
         await changed;
         continue;
       }
-      last = entries.at(-1)!.at;
-      yield entries.map(({ stored }) => stored.entry);
+      last = placeOf(entries.at(-1)!);
+      yield entries.map(({ entry }) => entry);
     }
   }
 
@@ -79,8 +77,8 @@ export class FileHistory implements HistorySource {
     for (let last = after; !signal?.aborted;) {
       const entries = await this.#next("Reading the history", last);
       if (entries.length === 0) return;
-      last = entries.at(-1)!.at;
-      for (const { stored } of entries) yield stored;
+      last = placeOf(entries.at(-1)!);
+      yield* entries;
     }
   }
 
@@ -99,8 +97,8 @@ export class FileHistory implements HistorySource {
     return this.#use.write("Pruning the history", () => {
       const cut = this.#lastToPrune(before, keep);
       if (cut === null) return 0;
-      const [generation, number] = cut;
-      const upTo = formatRevision({ generation, number });
+      const { generation, number } = cut;
+      const upTo = formatRevision(cut);
       const [{ head }] = this.#table.read(
         `SELECT ${COLUMNS} FROM history WHERE generation = ? AND number = ?`,
         generation,
@@ -141,46 +139,47 @@ export class FileHistory implements HistorySource {
     });
   }
 
-  #next(attempt: string, last: Revision | null) {
+  #next(attempt: string, last: Revision | null): Promise<StoredEntry[]> {
     return this.#use.read(attempt, () => {
       const start = this.#table.start().revision;
       requireKept(last, start);
-      return this.#table.after(last, STEP).map((stored) => {
-        const [generation, number] = stored.entry.revision.split(".").map(Number);
-        return { stored, at: { generation: generation!, number: number! } };
-      });
+      return this.#table.after(last, STEP);
     });
   }
 
   /** Returns the last entry to prune; `null` for none. */
-  #lastToPrune(before: string | null, keep: number | null): Key | null {
+  #lastToPrune(before: string | null, keep: number | null): Revision | null {
     const old = before === null ? null : this.#lastBefore(before);
     const more = keep === null ? null : this.#key(`${NEWEST} LIMIT 1 OFFSET ?`, keep);
-    const last = [old, more].filter((it) => it !== null).sort(compareKeys).at(-1) ?? null;
+    const last = [old, more].filter((it) => it !== null).sort(compareRevisions).at(-1) ?? null;
     const most = this.#key(
       `SELECT generation, number FROM history ${ORDER} LIMIT 1 OFFSET ?`,
       MOST,
     );
-    return last !== null && most !== null && compareKeys(most, last) < 0 ? most : last;
+    return last !== null && most !== null && compareRevisions(most, last) < 0 ? most : last;
   }
 
   /** Clocks differ, so an old entry may come after a newer one: only those before all newer ones count. */
-  #lastBefore(time: string): Key | null {
+  #lastBefore(time: string): Revision | null {
     const sql = `SELECT generation, number FROM history WHERE at >= ? ${ORDER} LIMIT 1`;
     const kept = this.#key(sql, time);
     if (kept === null) return this.#key(`${NEWEST} LIMIT 1`);
     const earlier = NEWEST.replace("ORDER", "WHERE (generation, number) < (?, ?) ORDER");
-    return this.#key(`${earlier} LIMIT 1`, ...kept);
+    return this.#key(`${earlier} LIMIT 1`, kept.generation, kept.number);
   }
 
-  #key(sql: string, ...values: SQLInputValue[]): Key | null {
+  #key(sql: string, ...values: SQLInputValue[]): Revision | null {
     const row = this.#db.prepare(sql).get(...values);
-    return row === undefined ? null : [Number(row.generation), Number(row.number)];
+    return row === undefined
+      ? null
+      : { generation: Number(row.generation), number: Number(row.number) };
   }
 }
 
-function compareKeys(a: Key, b: Key): number {
-  return a[0] - b[0] || a[1] - b[1];
+/** Returns the place of a row, which somebody may have changed. */
+function placeOf({ entry }: StoredEntry): Revision {
+  const [generation, number] = entry.revision.split(".").map(Number);
+  return { generation: generation!, number: number! };
 }
 
 function endOf({ revision, head }: End): ChainEnd {
