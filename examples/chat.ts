@@ -6,6 +6,9 @@
  *     deno run -A examples/chat.ts --identity ada.json --room lounge --with unibus1.…
  *     deno run -A examples/chat.ts --identity bob.json --room lounge --owner ADAS-KEY
  *
+ * Names come from the control plane, which could show a false one: each stands with the first digits of
+ * its key, which are proved.
+ *
  * `--url` and `--nats` say where the servers are: `http://127.0.0.1:8470` and `nats://127.0.0.1:4250`.
  * Repeat them for the nodes of a cluster.
  * An identity under a passphrase asks for it; on a terminal it is not shown.
@@ -76,9 +79,24 @@ const room: OpenRoom = values.with === undefined
   : await rooms.createRoom({ id: values.room, members: values.with.map(readCard) });
 console.log(`in ${room.id}, epoch ${room.epoch}; end with Ctrl-D`);
 
+const names = new Map<string, string>();
+
+/** The name of a member; read again when there is one that is not known yet. */
+async function nameOf(endpoint: string): Promise<string> {
+  if (!names.has(endpoint)) {
+    // A name is worth no failure.
+    const members = await Array.fromAsync(client.members(room.id, { handles: true })).catch(
+      () => [],
+    );
+    for (const it of members) names.set(it.endpoint, it.handle ?? "?");
+  }
+  return `${names.get(endpoint) ?? "?"} (${endpoint.slice(0, 8)})`;
+}
+
 const reading = (async () => {
   for await (const message of room.messages()) {
-    console.log(`${message.sender.slice(0, 8)}: ${message.text()}`);
+    // Another member's text must not control this terminal.
+    console.log(`${await nameOf(message.sender)}: ${message.text().replace(/\p{Cc}/gu, " ")}`);
   }
 })();
 for await (const line of { [Symbol.asyncIterator]: () => typed }) {

@@ -7,12 +7,13 @@
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { BUS_AUTH } from "../../src/core/operations.ts";
 import {
+  ensureNatsServer,
   installNatsServer,
   MIN_NATS_SERVER,
   type NatsBinary,
 } from "../../src/nats/server/binary.ts";
 import { command, type CommandUnknownOpts, type Context, withJson } from "../command.ts";
-import { natsServer } from "../nats_server.ts";
+import { natsServer, shippedServer } from "../nats_server.ts";
 import { print, printJson, say } from "../terminal/output.ts";
 
 /** Creates the command. */
@@ -40,7 +41,8 @@ function install(context: Context): CommandUnknownOpts {
         "release is not available. The release is verified by the SHA-256 in this program, by " +
         "--digest, or, for another --release, by the published checksum",
       ["membershipd nats install", "membershipd nats install --release 2.15.0"],
-    ).option("--release <version>", "official release to install")
+    ).option("--missing", "install only if no nats-server is found; without a message if one is")
+      .option("--release <version>", "official release to install")
       .addOption(
         new Option(
           "--digest <sha256>",
@@ -48,16 +50,26 @@ function install(context: Context): CommandUnknownOpts {
         )
           .argParser(sha256Of),
       ),
-  ).action(async ({ release, digest: sha256, json }) => {
+  ).action(async ({ missing, release, digest: sha256, json }) => {
     const { env, signal } = context.io;
-    const found = await installNatsServer({
+    let isNew = false;
+    const options = {
       env,
       signal,
-      log: (line) => void say(context, line),
+      log: (line: string) => {
+        isNew = true;
+        void say(context, line);
+      },
       ...(release === undefined ? {} : { version: release }),
       // A given digest identifies one archive, so no package is installed instead.
       ...(sha256 === undefined ? {} : { sha256, sources: ["release"] as const }),
-    });
+    };
+    const found = !missing
+      ? await installNatsServer(options)
+      : await shippedServer(env) === null
+      ? await ensureNatsServer(options)
+      : await natsServer({ env, signal });
+    if (missing && !isNew && !json) return;
     await show(context, found, json, `installed nats-server ${found.version} -> ${found.path}`);
   });
 }

@@ -116,6 +116,14 @@ export type NewOwnRoom = Omit<NewRoom, "owner" | "subject"> & {
 export interface ListedMember extends Member {
   /** Status of its user; `null` if there is no such user. */
   status: UserStatus | null;
+  /** Name of its user; `null` if there is no such user. Only if asked for, and not by a server of version 0.1. */
+  handle?: string | null;
+}
+
+/** Which members to list. */
+export interface MembersRequest extends PageRequest {
+  /** Whether to list their names too. Default false: it costs the server a read for each member. */
+  handles?: boolean;
 }
 
 /** Which changes to read. */
@@ -251,13 +259,13 @@ export interface Client extends RecordMethods, Disposable {
   createRoom(room: NewOwnRoom): Promise<Room>;
 
   /**
-   * Lists a room's members by endpoint, each with the status of its user.
+   * Lists a room's members by endpoint, each with the status of its user, and with its name if wanted.
    *
    * @throws {StoreError} `not_found`
    */
-  listMembers(roomId: string, page?: PageRequest): Promise<Page<ListedMember>>;
+  listMembers(roomId: string, page?: MembersRequest): Promise<Page<ListedMember>>;
   /** Iterates over {@link listMembers}, one page at a time. */
-  members(roomId: string, page?: PageRequest): AsyncIterable<ListedMember>;
+  members(roomId: string, page?: MembersRequest): AsyncIterable<ListedMember>;
   /**
    * Accepts an offered membership of the identity. Idempotent.
    *

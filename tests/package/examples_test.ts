@@ -173,7 +173,7 @@ Deno.test("examples/chat.ts: two users talk in an encrypted room", async () => {
       await it.type(null);
       assert.equal(await it.ended, 0, it.said());
     }
-    assert.match(bobs.said(), new RegExp(`^${ada.signPub.slice(0, 8)}: hello bob$`, "m"));
+    assert.match(bobs.said(), new RegExp(`^ada \\(${ada.signPub.slice(0, 8)}\\): hello bob$`, "m"));
   });
 });
 

@@ -24,22 +24,32 @@ export async function userOf(
 /** Users that are looked up concurrently. */
 const AT_ONCE = 64;
 
-/** Members with the status of their users; `null` if there is no such user. */
-export async function withStatus(
+/** A member, and what its user says of it. */
+export interface MemberUser extends Member {
+  /** `null` if there is no such user. */
+  status: UserStatus | null;
+  /** `null` if there is no such user; left out if names were not wanted. */
+  handle?: string | null;
+}
+
+/** Members with the status of their users, and with their names if these are wanted. */
+export async function withUsers(
   store: Pick<Store, "isAuthorized" | "getUser">,
   members: readonly Member[],
-): Promise<(Member & { status: UserStatus | null })[]> {
-  const statusOf = async ({ endpoint }: Member) => {
-    // Most are active, which is answered from memory.
-    if (await store.isAuthorized(endpoint)) return "active";
-    return (await userOf(store, endpoint))?.status ?? null;
+  { handles = false }: { handles?: boolean | undefined } = {},
+): Promise<MemberUser[]> {
+  const full = async (member: Member): Promise<MemberUser> => {
+    // Most are active, which is answered from memory; a name is a read of its own.
+    if (!handles && await store.isAuthorized(member.endpoint)) {
+      return { ...member, status: "active" };
+    }
+    const user = await userOf(store, member.endpoint);
+    const status = user?.status ?? null;
+    return { ...member, status, ...handles && { handle: user?.handle ?? null } };
   };
-  const found: (Member & { status: UserStatus | null })[] = [];
+  const found: MemberUser[] = [];
   for (let from = 0; from < members.length; from += AT_ONCE) {
-    const some = members.slice(from, from + AT_ONCE);
-    found.push(
-      ...await Promise.all(some.map(async (it) => ({ ...it, status: await statusOf(it) }))),
-    );
+    found.push(...await Promise.all(members.slice(from, from + AT_ONCE).map(full)));
   }
   return found;
 }

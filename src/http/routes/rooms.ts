@@ -7,7 +7,7 @@
 import { StoreError } from "../../core/errors.ts";
 import type { NewMember, NewRoom } from "../../core/model.ts";
 import { LIMITS } from "../../core/validate.ts";
-import { userOf, withStatus } from "../rights/lookup.ts";
+import { userOf, withUsers } from "../rights/lookup.ts";
 import { membersFor, withOffers } from "../pipeline/offers.ts";
 import { isAdmin } from "../rights/policy.ts";
 import { quotaExceeded } from "../pipeline/quotas.ts";
@@ -157,12 +157,12 @@ export const ROOMS: readonly Route[] = [
     id: "listMembers",
     summary: "List a room's members, ordered by endpoint, with the status of their users",
     who: "member",
-    query: QUERY.page,
+    query: QUERY.members,
     answer: ANSWER.members,
     errors: ["not_found"],
-    handle: async ({ store, params, query }) => {
-      const { items, next } = await store.listMembers(params.id!, query);
-      return { items: await withStatus(store, items), next };
+    handle: async ({ store, params, query: { handles, ...page } }) => {
+      const { items, next } = await store.listMembers(params.id!, page);
+      return { items: await withUsers(store, items, { handles }), next };
     },
   }),
   route("POST /v1/rooms/{id}/members", {

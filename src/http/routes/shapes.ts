@@ -192,6 +192,10 @@ export const QUERY = {
       "True: only rooms the caller, or `member`, has accepted; false: only offers",
     )),
   }),
+  members: object({
+    ...paging,
+    handles: optional(described(booleanInQuery, "Also the names of the members")),
+  }),
   deleteUser: object({
     force: optional(described(booleanInQuery, FORCE)),
     keepMemberships: optional(described(
@@ -296,6 +300,9 @@ const listedMember = object({
   ...memberFields,
   status: nullable(
     described(userStatus, "Status of the member's user; null if there is no such user"),
+  ),
+  handle: optional(
+    nullable(described(handle, "Name of the member's user, with `handles`; null if there is none")),
   ),
 }, { title: "ListedMember" });
 const key: Schema<SealedKey> = object({

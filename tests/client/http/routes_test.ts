@@ -177,6 +177,14 @@ Deno.test("rooms, members and sealed keys go through it unchanged", async () => 
   await fails(ada.addMember("kitchen", member(eveIs)), "member_exists", 409);
   assert.deepEqual((await eve.getSealedKey("kitchen", 1)).sealedKey, key.sealedKey);
   assert.equal((await eve.listMembers("kitchen", { limit: 2 })).items.length, 2);
+  const names = new Map([[adaIs.signPub, "ada"], [bobIs.signPub, "bob"], [eveIs.signPub, "eve"]]);
+  for await (const it of eve.members("kitchen", { handles: true, limit: 2 })) {
+    assert.equal(it.handle, names.get(it.endpoint));
+    assert.equal(it.status, "active");
+    names.delete(it.endpoint);
+  }
+  assert.equal(names.size, 0);
+  for (const it of (await eve.listMembers("kitchen")).items) assert.equal("handle" in it, false);
 
   await ada.removeMember("kitchen", eveIs.signPub);
   await fails(eve.getSealedKey("kitchen"), "not_found", 404);
