@@ -48,25 +48,71 @@ export async function build(): Promise<string> {
     const styles = PAGES.map((page) => `${page}/${page}.css`);
     await bundle(["--code-splitting", ...scripts], directory);
     await bundle(styles, directory);
-    // What both pages use is in one more file, which a browser has from the first of them.
-    const chunks = (await readdir(directory)).filter((it) => it.endsWith(".js"));
-    const [chunk] = chunks;
-    if (chunk === undefined || chunks.length > 1) {
-      throw new Error(`One file for both pages was expected, found ${chunks.length}`);
-    }
-    names.shared = keep("shared", await readFile(join(directory, chunk), "utf8"), "js");
+    // What several pages use is in files of its own, which a browser has from the first of them.
+    const chunks = await chunksIn(directory);
+    const kept = new Map<string, string>();
+    const linked = (text: string) => {
+      for (const [chunk, name] of kept) text = text.replaceAll(chunk, name);
+      return text.replaceAll("../shared", "./shared");
+    };
+    for (const [chunk, text] of chunks) kept.set(chunk, keep("shared", linked(text), "js"));
     for (const page of PAGES) {
       const script = await readFile(join(directory, page, "main.js"), "utf8");
-      names.script = keep(page, script.replaceAll(`../${chunk}`, `./${names.shared}`), "js");
+      names.script = keep(page, linked(script), "js");
       const style = await readFile(join(directory, page, `${page}.css`), "utf8");
       names.style = keep(page, style, "css");
       const html = await read(`${page}/index.html`);
-      documents[page] = html.replace(/\{\{(\w+)\}\}/g, (_, slot) => `/assets/${names[slot]}`);
+      const loads = loadedBy(script, chunks).map((it) => kept.get(it)!);
+      documents[page] = html
+        .replace(
+          /^(.*)\{\{shared\}\}(.*\n)/m,
+          (_, before, after) => loads.map((it) => `${before}/assets/${it}${after}`).join(""),
+        )
+        .replace(/\{\{(\w+)\}\}/g, (_, slot) => `/assets/${names[slot]}`);
     }
     return `${HEAD}${literal(documents)};\n${ASSETS}${literal(assets)};\n`;
   } finally {
     await rm(directory, { recursive: true });
   }
+}
+
+/** The files that pages share, by name; each stands behind those it imports. */
+async function chunksIn(directory: string): Promise<Map<string, string>> {
+  const names = (await readdir(directory)).filter((it) => it.endsWith(".js")).sort();
+  const left = new Map(
+    await Promise.all(
+      names.map(async (it) => [it, await readFile(join(directory, it), "utf8")] as const),
+    ),
+  );
+  const sorted = new Map<string, string>();
+  while (left.size > 0) {
+    const ready = [...left].filter(([, text]) => importedBy(text, left).length === 0);
+    if (ready.length === 0) throw new Error("Files that pages share import each other in a circle");
+    for (const [name, text] of ready) {
+      sorted.set(name, text);
+      left.delete(name);
+    }
+  }
+  return sorted;
+}
+
+/** Which of some files a script imports. */
+function importedBy(script: string, files: ReadonlyMap<string, string>): string[] {
+  return [...files.keys()].filter((it) => script.includes(`/${it}"`));
+}
+
+/** All of them that it loads, through others too. */
+function loadedBy(script: string, files: ReadonlyMap<string, string>): string[] {
+  const found = new Set<string>();
+  const add = (text: string) => {
+    for (const name of importedBy(text, files)) {
+      if (found.has(name)) continue;
+      found.add(name);
+      add(files.get(name)!);
+    }
+  };
+  add(script);
+  return [...found].sort();
 }
 
 function read(path: string): Promise<string> {
