@@ -161,7 +161,18 @@ async function openOnce(options: OnceOptions): Promise<Omit<Opened, "token">> {
       },
     };
   });
+  readers.set(backend, async () => {
+    await Promise.all([search?.close(), history?.close()]);
+  });
   return { backend, follower: follower! };
+}
+
+/** What closes the connections that read the follower's file for a backend. */
+const readers = new WeakMap<Backend, () => Promise<void>>();
+
+/** Closes what reads the follower's file for a backend, such as searches: nobody but the follower has it open then. */
+export async function closeReaders(backend: Backend): Promise<void> {
+  await readers.get(backend)?.();
 }
 
 const followers = new WeakMap<Backend, Follower>();

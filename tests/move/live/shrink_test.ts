@@ -25,6 +25,9 @@ test("shrinkStore() moves a control plane to a file while it is written and read
   await using it = await open(at, { maxStaleness: 60_000, opTimeout: 60_000 });
   const { store } = it;
   await populate(store);
+  // Both have the follower's file open from then on.
+  assert.ok((await store.history()).items.length > 0);
+  await store.search!.users();
   const phases: ShrinkPhase[] = [];
   const acknowledged: string[] = [];
   let stopped = false;
