@@ -334,12 +334,7 @@ export class JetStreamBackend implements Backend {
       // Clients refuse a lower one.
       ...read.marker?.generation !== undefined && { generation: read.marker.generation },
     };
-    let revision = await claimBucket(
-      this.#bucket,
-      marker,
-      { read, sequence },
-      this.#context.deadline(),
-    );
+    let revision = await claimBucket(this.#bucket, marker, { read, sequence });
     const { guard } = guardOf(revision);
     await markFilled(this.#bucket, marker, guard, this.#context.deadline());
     const diffs = () => compare(this.#bucket, () => spool.records(), { signal });

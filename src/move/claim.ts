@@ -22,9 +22,6 @@ export interface Claim {
   revision: number;
 }
 
-/** The mark waits for a moment between two fences of readers, which may be rare on a busy machine. */
-const patiently = () => Date.now() + 60_000;
-
 /**
  * Marks the target if it has not changed since the preflight. Contents to be replaced are saved after
  * that, to a file beside `path`; if saving fails, the previous mark is restored.
@@ -51,15 +48,10 @@ export async function claimTarget(
     ...(saved === undefined ? {} : { saved }),
   };
   if (plan.state !== "replaced") {
-    return { marker, revision: await claimBucket(bucket, marker, plan, patiently()) };
+    return { marker, revision: await claimBucket(bucket, marker, plan) };
   }
   const before = markBefore(plan.read.marker);
-  const revision = await claimBucket(
-    bucket,
-    { ...marker, replaces: before },
-    plan,
-    patiently(),
-  );
+  const revision = await claimBucket(bucket, { ...marker, replaces: before }, plan);
   try {
     marker.saved = `${path}.replaced-${stamp()}.ndjson`;
     await save(bucket, marker.saved, signal);

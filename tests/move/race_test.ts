@@ -11,6 +11,7 @@ import { Bucket } from "../../src/jetstream/log/bucket.ts";
 import { FENCE_KEY, MARKER_KEY } from "../../src/jetstream/records/keys.ts";
 import { claimBucket, guardOf, readMarker, writeMarker } from "../../src/jetstream/log/marker.ts";
 import { openBucket } from "../../src/jetstream/mod.ts";
+import { WrongRevision } from "../../src/jetstream/log/wire.ts";
 import { TextLineStream } from "../helpers/lines.ts";
 import {
   addUserElsewhere,
@@ -344,6 +345,34 @@ test("an import is a conflict too when the target is written between check and m
     await assert.rejects(backend.restore(none(), { replace: true }, author), code("conflict"));
     assert.notEqual(await bucket.get("users.a", Date.now() + 5000), null);
     assert.equal((await readMarker(bucket, Date.now() + 5000)).marker, null);
+  } finally {
+    await end();
+  }
+});
+
+/** A bucket whose leader rejects each mark for a time, as one that is busy with the fences of readers. */
+class Rejecting extends Bucket {
+  readonly until = Date.now() + 3000;
+
+  override commit(...args: Parameters<Bucket["commit"]>): Promise<number> {
+    const isMark = args[0][0]!.key === MARKER_KEY;
+    return isMark && Date.now() < this.until
+      ? Promise.reject(new WrongRevision("wrong last sequence"))
+      : super.commit(...args);
+  }
+}
+
+test("an import waits longer for its mark than a request may take", async ({ nats }) => {
+  const { bucket, end } = await openBucket(nats);
+  try {
+    const backend = new JetStreamBackend(
+      new Rejecting(bucket.nc, nats.bucket),
+      { opTimeout: 2000, maxStaleness: 5000, maxMembers: 0 },
+      { keepsHistory: false, end: () => Promise.resolve() },
+    );
+    const author = { by: "library", at: new Date().toISOString(), wrote() {} };
+    await backend.restore(none(), { replace: true }, author);
+    assert.equal((await readMarker(bucket, Date.now() + 5000)).marker?.state, "complete");
   } finally {
     await end();
   }

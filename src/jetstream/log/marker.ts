@@ -107,11 +107,14 @@ export async function writeMarker(
 
 /** Pause before a write is tried again that was rejected although nothing has changed, milliseconds. */
 const AGAIN = 50;
+/** How long a bucket is claimed, milliseconds: on a busy machine the moments between two fences of readers are rare. */
+const CLAIM_MS = 60_000;
 
 /**
  * Writes the marker if nothing in the bucket has changed after `sequence`, except fences. `read` is
  * the marker as read after that.
  *
+ * @param deadline When it is given up. Default: after a minute, for what nobody waits for
  * @param entry An entry for the history, written with it
  * @throws {StoreError} conflict: the bucket has changed, with `field` "records" if the marker has not;
  * unavailable: the outcome is unknown
@@ -120,7 +123,7 @@ export async function claimBucket(
   bucket: Bucket,
   marker: Marker,
   { read, sequence }: { read: ReadMarker; sequence: number },
-  deadline: number,
+  deadline: number = Date.now() + CLAIM_MS,
   entry?: string,
 ): Promise<number> {
   // A replaced leader can reject what its successor stores.

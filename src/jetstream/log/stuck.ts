@@ -41,30 +41,34 @@ export function whenStuck(bucket: Bucket): () => Promise<void> {
 async function refuseStuck(bucket: Bucket): Promise<void> {
   const what = `Write to bucket ${bucket.name}`;
   const until = Date.now() + PATIENCE;
-  do {
+  const leader = await healthyLeader(bucket);
+  while (leader !== null) {
     try {
-      await bucket.put(FENCE_KEY, nuid.next(), until);
+      await bucket.put(FENCE_KEY, nuid.next(), Date.now() + PATIENCE);
       return;
     } catch (error) {
       if (!(error instanceof Transient)) throw error;
       if (apiCode(error) === CODE.insufficientResources) {
         throw storageFull(what, error.message, error);
       }
-      await wait(100);
     }
-  } while (Date.now() < until);
-  if (await isHealthy(bucket)) {
-    throw storageFull(what, "it answers but stores nothing, because its disk was full or failed");
+    // A majority that is back after the last try says nothing of why that failed.
+    if (await healthyLeader(bucket) !== leader) return;
+    if (Date.now() >= until) {
+      throw storageFull(what, "it answers but stores nothing, because its disk was full or failed");
+    }
+    await wait(100);
   }
 }
 
-/** Reports whether the server knows no reason why it cannot write. */
-async function isHealthy(bucket: Bucket): Promise<boolean> {
+/** Returns the name of the server that leads the stream if it knows no reason why it cannot write, else `null`. */
+async function healthyLeader(bucket: Bucket): Promise<string | null> {
   try {
     const info = await streamInfo(bucket, Date.now() + 1000);
-    return info !== null && quorumAge(info) < QUORUM_AGE;
+    if (info === null || quorumAge(info) >= QUORUM_AGE) return null;
+    return info.cluster?.leader ?? "";
   } catch (error) {
-    if (error instanceof StoreError && error.code === "unavailable") return false;
+    if (error instanceof StoreError && error.code === "unavailable") return null;
     throw error;
   }
 }
