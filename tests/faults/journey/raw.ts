@@ -124,6 +124,9 @@ export async function rawBucket(connection: NatsConnection, bucket: string): Pro
     deliver_subject: inbox,
     filter_subject: `${prefix}>`,
     ack_policy: "none",
+    // Otherwise the server drops what a busy reader does not take in time.
+    flow_control: true,
+    idle_heartbeat: 5_000_000_000,
     inactive_threshold: 30_000_000_000,
     mem_storage: true,
     num_replicas: 1,
@@ -142,7 +145,15 @@ export async function rawBucket(connection: NatsConnection, bucket: string): Pro
   );
   if (message === undefined) return records;
   await ask(subject, { stream_name: `KV_${bucket}`, config });
+  let read = 0;
   for await (const it of messages) {
+    if (it.headers?.code === 100) {
+      if (it.reply) it.respond();
+      continue;
+    }
+    // $JS.ACK.<stream>.<consumer>.<tries>.<stream sequence>.<consumer sequence>…
+    const [sequence, number] = it.reply!.split(".").slice(5, 7).map(Number) as [number, number];
+    if (number !== ++read) throw new Error(`Reading ${bucket}: message ${read} was not received`);
     const [kind, ...key] = it.subject.slice(prefix.length).split(".") as [string, ...string[]];
     const gone = it.headers?.has("KV-Operation") || it.headers?.has("Nats-Marker-Reason");
     const name = JSON.stringify([kind, ...key.map(token)]);
@@ -152,8 +163,7 @@ export async function rawBucket(connection: NatsConnection, bucket: string): Pro
       if (kind === "members") fields.accepted ??= true;
       records.set(name, textOf(fields));
     }
-    // $JS.ACK.<stream>.<consumer>.<tries>.<stream sequence>…
-    if (Number(it.reply!.split(".")[5]) >= message.seq) break;
+    if (sequence >= message.seq) break;
   }
   return records;
 }
