@@ -48,6 +48,7 @@ export async function grow(world: World, trip: Trip): Promise<void> {
     around.log,
   );
   let moved = false;
+  const history = trip.request.noHistory !== true;
   const blobsIn = await openInObjects(bus, settings, bucket, COPIES, trip.signal);
   try {
     await thawObjectBlobs({ connection, bucket: `${bucket}_BLOBS` });
@@ -56,11 +57,11 @@ export async function grow(world: World, trip: Trip): Promise<void> {
       target,
       signal: trip.signal,
       by: trip.request.by ?? "server",
-      history: trip.request.noHistory !== true,
+      history,
       ...trip.request.pace === undefined ? {} : { pace: trip.request.pace },
       hold: () => trip.released(),
       ready: async () => {
-        await whenCurrent(bus, bucket, trip);
+        await whenCurrent(bus, { bucket, history }, trip);
         await holdBlobs(world, mirror);
       },
       onProgress: ({ phase, done, total, lag, reason }) => {

@@ -17,13 +17,27 @@ const PATIENCE = 5000;
 
 /** Writes a fence, and waits until a server's own replica holds it; returns `false` if it does not soon. */
 export async function takesWrites(bucket: Bucket, server: string): Promise<boolean> {
-  const start = await writeFence(bucket, Date.now() + PATIENCE);
+  return await holds(bucket, server, await writeFence(bucket, Date.now() + PATIENCE));
+}
+
+/**
+ * Waits until a server's own replica holds a message, or a later one; returns `false` if it does not soon.
+ *
+ * @param stream Another stream on the bucket's connection. Default: that of the bucket
+ */
+export async function holds(
+  bucket: Bucket,
+  server: string,
+  start: number,
+  stream?: string,
+): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const feed = new Feed(bucket, {
-    pattern: ">",
+    pattern: null,
     start,
     piece: 1,
     server,
+    stream,
     onEntry: () => resolve(true),
     onEnd: () => resolve(false),
   });

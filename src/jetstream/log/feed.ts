@@ -55,6 +55,8 @@ export interface FeedOptions {
    * the stream's replicas at random.
    */
   server?: string | undefined;
+  /** Another stream to read, whose messages have no keys. Needs no pattern. Default: the bucket's own. */
+  stream?: string | undefined;
   /**
    * Called with each message; about `pending` more follow it. Delete markers have no data. The
    * server's count is a hint: it stays too high or too low when a message is replaced while it is
@@ -114,6 +116,7 @@ const NEVER: IsBusy = () => Promise.resolve(false);
 /** A running feed. */
 export class Feed {
   readonly #bucket: Bucket;
+  readonly #stream: string;
   readonly #options: FeedOptions;
   readonly #heartbeat: number;
   readonly #timeout: number;
@@ -135,6 +138,7 @@ export class Feed {
 
   constructor(bucket: Bucket, options: FeedOptions) {
     this.#bucket = bucket;
+    this.#stream = options.stream ?? bucket.stream;
     this.#options = options;
     this.#pattern = options.first ?? options.pattern;
     this.#heartbeat = options.heartbeat ?? 1000;
@@ -267,7 +271,6 @@ export class Feed {
     timeout: number,
     isBusy: IsBusy,
   ): Promise<ConsumerInfo> {
-    const { stream } = this.#bucket;
     const { server } = this.#options;
     const deadline = Date.now() + timeout;
     for (;;) {
@@ -277,7 +280,10 @@ export class Feed {
       if (server === undefined || this.#stopped || info.cluster?.leader === server) return info;
       this.#remove();
       if (Date.now() >= deadline) {
-        throw new StoreError("unavailable", `No consumer on ${stream} was placed on ${server}`);
+        throw new StoreError(
+          "unavailable",
+          `No consumer on ${this.#stream} was placed on ${server}`,
+        );
       }
     }
   }
@@ -288,7 +294,8 @@ export class Feed {
     timeout: number,
     isBusy: IsBusy,
   ): Promise<ConsumerInfo> {
-    const { nc, stream } = this.#bucket;
+    const { nc } = this.#bucket;
+    const stream = this.#stream;
     const what = `Create a consumer on ${stream}`;
     const add = (jsm: JetStreamManager) => jsm.consumers.add(stream, config);
     for (;;) {
@@ -309,7 +316,7 @@ export class Feed {
       expires: nanos(OPEN),
       idle_heartbeat: nanos(this.#heartbeat),
     };
-    const subject = `$JS.API.CONSUMER.MSG.NEXT.${this.#bucket.stream}.${this.#consumer}`;
+    const subject = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${this.#consumer}`;
     try {
       publish(this.#bucket.nc, subject, JSON.stringify(request), { reply: inbox });
     } catch {
@@ -412,7 +419,7 @@ export class Feed {
     try {
       publish(
         this.#bucket.nc,
-        `$JS.API.CONSUMER.DELETE.${this.#bucket.stream}.${this.#consumer}`,
+        `$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#consumer}`,
         "",
       );
     } catch {

@@ -6,19 +6,23 @@
 
 import assert from "node:assert/strict";
 import process from "node:process";
+import { jetstreamManager } from "@nats-io/jetstream";
 import { whenCurrent } from "../../../../cli/serve/journey/copies.ts";
 import { openJetStream } from "../../../../mod.ts";
 import { openObjectBlobs } from "../../../../src/blobs/mod.ts";
+import { freezeObjectBlobs, thawObjectBlobs } from "../../../../src/blobs/objects/freeze.ts";
 import { copiesOf, findStream } from "../../../../src/jetstream/cluster/copies.ts";
 import { connectNats } from "../../../../src/nats/connection/connect.ts";
 import { type TestCluster, testCluster } from "../../../helpers/nats.ts";
 import { person } from "../../../helpers/sqlite.ts";
 import { until } from "../kit.ts";
 
+const moving = { bucket: "UNIBUS", history: true };
+
 Deno.test("a node that takes no writes keeps the switch from being made, though its copy counts as current", async () => {
   await using cluster = await testCluster(3);
   const leads = await filled(cluster);
-  // One that leads neither bucket.
+  // One that leads none of them, or only the history.
   const [quiet] = cluster.servers.filter((_, i) => !leads.includes(`n${i + 1}`));
   const url = cluster.urls[Number(leads[0]!.slice(1)) - 1]!;
   const connection = await connectNats({ servers: url });
@@ -32,26 +36,63 @@ Deno.test("a node that takes no writes keeps the switch from being made, though 
       begin: () => {},
       tell: ({ done }: { done?: number }) => void told.push(done!),
     };
-    await whenCurrent({ connection }, "UNIBUS", trip);
-    assert.equal(told.at(-1), 6);
+    await whenCurrent({ connection }, moving, trip);
+    assert.equal(told.at(-1), 9);
 
     told.length = 0;
     process.kill(pid, "SIGSTOP");
     isStopped = true;
     let isOver = false;
-    const waiting = whenCurrent({ connection }, "UNIBUS", trip).finally(() => isOver = true);
+    const waiting = whenCurrent({ connection }, moving, trip).finally(() => isOver = true);
     await until(() => isOver || told.length > 0, "the first look", 60_000);
     assert.equal(isOver, false);
-    assert.ok(told[0]! < 6, `${told}`);
+    assert.ok(told[0]! < 9, `${told}`);
     process.kill(pid, "SIGCONT");
     isStopped = false;
     await waiting;
-    assert.equal(told.at(-1), 6);
+    assert.equal(told.at(-1), 9);
 
     abort.abort("call-off");
-    await assert.rejects(() => whenCurrent({ connection }, "UNIBUS", trip));
+    await assert.rejects(() => whenCurrent({ connection }, moving, trip));
   } finally {
     if (isStopped) process.kill(pid, "SIGCONT");
+    await connection.close();
+  }
+});
+
+Deno.test("the switch waits until the bucket of blobs takes writes, and the history has all its copies", async () => {
+  await using cluster = await testCluster(3);
+  await filled(cluster);
+  const connection = await connectNats({ servers: cluster.urls });
+  const place = { connection, bucket: "UNIBUS_BLOBS" };
+  try {
+    const jsm = await jetstreamManager(connection);
+    const copies = (num_replicas: number) => jsm.streams.update("UNIBUS_HISTORY", { num_replicas });
+    for (
+      const [hinder, help] of [
+        [() => freezeObjectBlobs(place), () => thawObjectBlobs(place)],
+        [() => copies(1), () => copies(3)],
+      ] as const
+    ) {
+      await hinder();
+      const told: number[] = [];
+      const trip = {
+        signal: new AbortController().signal,
+        begin: () => {},
+        tell: ({ done }: { done?: number }) => void told.push(done!),
+      };
+      let isOver = false;
+      const waiting = whenCurrent({ connection }, moving, trip).finally(() => isOver = true);
+      waiting.catch(() => {});
+      await until(() => isOver || told.some((it) => it < 9), "a look", 60_000);
+      assert.equal(isOver, false);
+      await help();
+      await waiting;
+      assert.equal(told.at(-1), 9);
+    }
+    // What was written to find that out is gone.
+    assert.equal((await jsm.streams.info("OBJ_UNIBUS_BLOBS")).state.messages, 0);
+  } finally {
     await connection.close();
   }
 });
