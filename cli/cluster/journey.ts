@@ -79,7 +79,7 @@ export interface JourneyStatus {
   lag: number | null;
   /** Milliseconds for which writes waited at the switch; null before. */
   pause: number | null;
-  /** Why the switch was called off the last time and will be tried again; null if it was not. */
+  /** Why the switch was called off and will be tried again, or is not made yet; null for neither. */
   retry: string | null;
   /** Why it failed or is paused; null if it is not. */
   error: JourneyError | null;

@@ -140,14 +140,18 @@ async function asking(
 
 const UNITS = { blobs: "blobs", replicas: "copies", nats: "nodes" } as Record<string, string>;
 
-function stepOf(direction: Direction, { phase, done, total, lag }: JourneyStatus) {
+function stepOf(direction: Direction, { phase, done, total, lag, retry }: JourneyStatus) {
   const name = phase ?? "begin";
   if (name === "hold") {
     return { phase: `hold (until membershipd ${direction} --release)`, done: 0, total: 0 };
   }
   const isCopying = ["copy", "verify", "switch"].includes(name);
+  const notes = [
+    ...isCopying && lag ? [`${lag} changes behind`] : [],
+    ...retry === null ? [] : [`again: ${printable(retry)}`],
+  ];
   return {
-    phase: isCopying && lag ? `${name} (${lag} changes behind)` : name,
+    phase: notes.length === 0 ? name : `${name} (${notes.join("; ")})`,
     done,
     // Without a number there is nothing to count.
     total: total === null && done === 0 ? 0 : total,
@@ -166,7 +170,7 @@ function linesOf(status: JourneyStatus, dryRun: boolean): string[] {
       ? []
       : [`${direction}: ${state}${state === "running" ? ` (${phase}${of}${behind})` : ""}`],
     ...pause === null ? [] : [`writes waited ${pause} ms at the switch`],
-    ...retry === null || state === "done" ? [] : [`the last switch was called off: ${retry}`],
+    ...retry === null || state === "done" ? [] : [`it tries again: ${retry}`],
     ...error === null ? [] : [error.message, ...error.hint === undefined ? [] : [error.hint]],
     `${node} serves from ${serves === "file" ? "its file" : "the bucket of the cluster"}`,
   ];

@@ -49,6 +49,6 @@ export interface Numbers {
   lag: number | null;
   /** Milliseconds for which writes waited at the switch. */
   pause: number | null;
-  /** Why the switch was called off the last time. */
+  /** Why the switch was called off the last time, or is not made yet. */
   retry: string | null;
 }

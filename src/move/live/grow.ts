@@ -190,7 +190,7 @@ async function follow(run: Run, event: Promise<unknown> | undefined): Promise<vo
   event?.then(over, over);
   while (!isOver) {
     await run.catchUp();
-    if (await run.own.foreign(run.bucket, soon()) !== null) {
+    if (await run.isForeign()) {
       await verify(run);
       run.begin("ready");
     }

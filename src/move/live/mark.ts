@@ -111,7 +111,7 @@ export async function claimTarget(
     refuseLater(bucket, found.read.marker, journey);
     try {
       const revision = found.isFresh
-        ? await claimBucket(bucket, marker, found, soon())
+        ? await claimBucket(bucket, marker, found)
         : await writeMarker(bucket, marker, found.read.revision, soon());
       await openAgain(bucket);
       return { marker, revision };
@@ -151,6 +151,20 @@ export function writtenElsewhere(what: string): StoreError {
     "unavailable",
     `Switching: ${what} was written to the bucket by another program`,
     { hint: "stop other programs that have the bucket open" },
+  );
+}
+
+/** Creates the error for a bucket that another program does not stop writing to. */
+export function writtenOften({ name }: Bucket, key: string, times: number): StoreError {
+  return new StoreError(
+    "conflict",
+    `Moving to bucket ${name}: another program writes to it; ${times} comparisons with the file found ` +
+      `new records, the last one ${key}`,
+    {
+      field: "records",
+      hint:
+        "stop the program that has the bucket open, then run the same command again to continue",
+    },
   );
 }
 

@@ -13,10 +13,10 @@ import { WrongRevision } from "../../jetstream/log/wire.ts";
 import type { ArchiveCopy } from "../history/to_archive.ts";
 import type { JourneyFile } from "../../sqlite/file/journey/file.ts";
 import type { Journey } from "../../sqlite/file/journey/journey.ts";
-import { refuseAborted } from "../steps.ts";
+import { refuseAborted, soon } from "../steps.ts";
 import { differentIn, type Entries, type Wanted, wantedOf } from "./entries.ts";
 import { OwnWrites } from "./foreign.ts";
-import { type Claim, writtenElsewhere } from "./mark.ts";
+import { type Claim, writtenElsewhere, writtenOften } from "./mark.ts";
 import type { GrowOptions, GrowPhase } from "./types.ts";
 
 /** Time limit of a batch, milliseconds. */
@@ -25,6 +25,8 @@ const BATCH_MS = 120_000;
 const ROUND = 400;
 /** The longest pause after a batch, milliseconds. */
 const LONGEST_PAUSE = 250;
+/** How often others may write to the bucket, each time less than so many milliseconds after the last. */
+const FOREIGN = { most: 20, apart: 60_000 };
 
 /** A run of a live move. */
 export class Run {
@@ -46,6 +48,8 @@ export class Run {
   reason: string | null = null;
   /** The keys of admins in the bucket's index. */
   readonly #admins: Set<string>;
+  /** How often others were found to write to the bucket, and when last. */
+  readonly #foreign = { count: 0, at: 0 };
   #phase: GrowPhase = "check";
   #done = 0;
   #reported = 0;
@@ -171,6 +175,24 @@ export class Run {
   took(claim: Claim): void {
     this.claim = claim;
     this.own.add(claim.revision, 1);
+  }
+
+  /**
+   * Returns whether another program has written to the bucket since it was compared with the file, and
+   * notes it as the reason why there is no switch yet.
+   *
+   * @throws {StoreError} `conflict`: it does so again and again
+   */
+  async isForeign(): Promise<boolean> {
+    const key = await this.own.foreign(this.bucket, soon());
+    if (key === null) return false;
+    const now = Date.now();
+    const isAgain = now - this.#foreign.at < FOREIGN.apart;
+    this.#foreign.count = isAgain ? this.#foreign.count + 1 : 1;
+    this.#foreign.at = now;
+    if (this.#foreign.count >= FOREIGN.most) throw writtenOften(this.bucket, key, FOREIGN.most);
+    this.reason = writtenElsewhere(key).message;
+    return true;
   }
 
   /**

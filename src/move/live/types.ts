@@ -22,7 +22,7 @@ export interface GrowProgress {
   lag: number;
   /** Attempts to switch so far. */
   attempts: number;
-  /** Why the last attempt was called off; `null` if none was. */
+  /** Why the last attempt was called off, or why all is compared again; `null` for neither. */
   reason: string | null;
 }
 

@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { Kvm } from "@nats-io/kv";
 import { connect } from "@nats-io/transport-node";
-import { growStore, openJetStream, openSqlite } from "../../../../mod.ts";
+import { growStore, openJetStream, openSqlite, type StoreError } from "../../../../mod.ts";
 import { connectNats } from "../../../../src/nats/connection/connect.ts";
 import { interposed } from "../../../helpers/interposed.ts";
 import { person } from "../../../helpers/sqlite.ts";
@@ -44,6 +44,40 @@ test("A user that another program writes after the comparison does not come alon
   const { attempts } = await growStore(store, { target, ready });
   assert.equal(await snapshot(store), before);
   assert.ok(attempts <= 2, `${attempts} attempts`);
+});
+
+test("A program that does not stop writing to the bucket ends the move, which can be continued", async (place) => {
+  const { db, nats } = place;
+  await using store = openSqlite(db);
+  await populate(store);
+  const before = await snapshot(store);
+  let written = 0;
+  let writing = Promise.resolve();
+  const reasons = new Set<string | null>();
+  {
+    await using target = await openTarget(nats);
+    const growing = growStore(store, {
+      target,
+      signal: AbortSignal.timeout(120_000),
+      hold: () => new Promise(() => {}),
+      onProgress: ({ phase, reason }) => {
+        reasons.add(reason);
+        if (phase === "ready") writing = writing.then(() => writeRaw(place, `s${written++}`));
+      },
+    });
+    await assert.rejects(
+      growing,
+      (error: StoreError) =>
+        error.code === "conflict" && error.field === "records" &&
+        /another program writes to it; 20 comparisons/.test(error.message),
+    );
+    await writing;
+  }
+  assert.ok(written >= 20, `${written}`);
+  assert.match([...reasons].join(), /^,Switching: users\.\w+ was written to the bucket by another/);
+  await using target = await openTarget(nats);
+  await growStore(store, { target });
+  assert.equal(await snapshot(store), before);
 });
 
 test("A user that another program writes right before the mark calls the switch off, and does not come along", async (place) => {
