@@ -21,6 +21,7 @@ import { UsageError } from "../../terminal/failure.ts";
 import { print, printable, printJson, say } from "../../terminal/output.ts";
 import { linesOf, promote, type Promoted } from "../follower/promote.ts";
 import type { JourneyFlags } from "./flags.ts";
+import { blobLines, bringBlobs, type LostBlobs } from "./lost_blobs.ts";
 
 /** How long a server of the cluster may take to accept a connection, seconds. */
 const CONNECT_S = 10;
@@ -49,23 +50,24 @@ export async function shrinkLost(
   const release = existsSync(streams) ? await lockStopped(context, node, streams) : null;
   let shrunk: Shrunk;
   try {
-    shrunk = await take(context, { settings, node, db, file, dryRun: dryRun === true });
+    shrunk = await take(context, { settings, node, db, file, streams, dryRun: dryRun === true });
   } finally {
     release?.();
   }
   // The next cluster begins with new streams.
   const saved = dryRun || release === null ? null : `${streams}.${stamp()}`;
   if (saved !== null) await rename(streams, saved);
-  const { promoted, backup } = shrunk;
+  const { promoted, backup, blobs } = shrunk;
   if (json) {
     const { report = null, keys = [] } = promoted ?? {};
-    return await printJson(context, { ...report, db, backup, streams: saved, keys });
+    return await printJson(context, { ...report, db, backup, blobs, streams: saved, keys });
   }
   await print(
     context,
     ...promoted === null
       ? [`${file} was promoted before`]
       : linesOf(promoted.report, promoted.keys),
+    ...blobLines(blobs, dryRun === true),
     ...dryRun ? [] : [`${keep} serves from ${db} from now on`],
     ...backup === null ? [] : [printable(`the former file is ${backup}`)],
     ...saved === null ? [] : [printable(`the streams of the lost cluster are in ${saved}`)],
@@ -77,14 +79,16 @@ export async function shrinkLost(
 interface Shrunk {
   promoted: Promoted | null;
   backup: string | null;
+  blobs: LostBlobs;
 }
 
 /** Makes the second copy the store's file; can be called again after a kill. */
-async function take(context: Context, { settings, node, db, file, dryRun }: {
+async function take(context: Context, { settings, node, db, file, streams, dryRun }: {
   settings: Settings;
   node: NodeFile;
   db: string;
   file: string;
+  streams: string;
   dryRun: boolean;
 }): Promise<Shrunk> {
   let promoted: Promoted | null = null;
@@ -98,9 +102,10 @@ async function take(context: Context, { settings, node, db, file, dryRun }: {
       throw ofCluster(error, node);
     });
   }
-  if (dryRun) return { promoted, backup: null };
+  const blobs = await bringBlobs(settings, streams, { dryRun, signal: context.io.signal });
+  if (dryRun) return { promoted, backup: null, blobs };
   await writeNode(db, { ...node, state: "alone" });
-  return { promoted, backup: place(db, file, null) };
+  return { promoted, backup: place(db, file, null), blobs };
 }
 
 /** The file of the second copy, whatever the node serves now. */

@@ -6,18 +6,24 @@
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { cp, mkdir, readdir, rename } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { growStore, openJetStream, openSqlite } from "../../../../mod.ts";
 import { lockStore } from "../../../../cli/serve/lock.ts";
 import { readNode, writeNode } from "../../../../cli/settings/node.ts";
+import { type BlobStore, openDiskBlobs, openObjectBlobs } from "../../../../src/blobs/mod.ts";
+import { writeBlobProbe } from "../../../../src/blobs/objects/probe.ts";
 import { openFollowed } from "../../../../src/follower/open.ts";
+import { holds } from "../../../../src/jetstream/cluster/replica.ts";
+import { Bucket } from "../../../../src/jetstream/log/bucket.ts";
+import { connectNats } from "../../../../src/nats/connection/connect.ts";
 import { roleOf } from "../../../../src/sqlite/file/role.ts";
 import { testCluster, testServer } from "../../../helpers/nats.ts";
 import { inDir, person } from "../../../helpers/sqlite.ts";
 import { cli, documentOf } from "../../kit.ts";
 
 /** Node n1 of a cluster, whose server is stopped; its file has moved to the bucket. */
-async function node(dir: string, servers: string[]) {
+async function node(dir: string, servers: string[], streams = `${dir}/jetstream.cluster`) {
   const db = `${dir}/a.db`;
   const replicas = servers.length;
   {
@@ -32,8 +38,7 @@ async function node(dir: string, servers: string[]) {
     await store.addUser(person("late"));
     await follower.whenExact();
   }
-  const streams = `${dir}/jetstream.cluster`;
-  await mkdir(streams);
+  await mkdir(streams, { recursive: true });
   await writeNode(db, {
     name: "n1",
     cluster: "bus",
@@ -49,13 +54,75 @@ async function node(dir: string, servers: string[]) {
     },
     alone: {},
   });
-  return { db, streams, env: { UNIBUS_DB: db }, force: forcing(db) };
+  return { db, streams, env: environment(db), force: forcing(db) };
 }
 
 /** Calls the command on the machine of a file. */
 function forcing(db: string) {
-  const env = { UNIBUS_DB: db };
+  const env = environment(db);
   return (...more: string[]) => cli(["shrink", "--keep", "n1", "--force", ...more], { env });
+}
+
+function environment(db: string): Record<string, string> {
+  return { UNIBUS_DB: db, UNIBUS_STORE_DIR: `${dirname(db)}/blobs` };
+}
+
+/** Bytes that are a blob, in several chunks where they are many. */
+async function* one(text: string): AsyncGenerator<Uint8Array> {
+  await Promise.resolve();
+  yield new TextEncoder().encode(text);
+}
+
+/** What is in the blobs of a directory. */
+async function textIn(directory: string, id: string): Promise<string | null> {
+  await using disk = await openDiskBlobs(directory);
+  const found = await disk.get(id);
+  return found && await new Response(found.body).text();
+}
+
+/**
+ * Stores blobs on the disk of n1 and in its cluster: one on the disk only, one that was deleted in the
+ * cluster since, and three in the cluster only. Returns when the copy of n1 has them.
+ */
+async function blobsIn(dir: string, servers: string[]) {
+  const put = async (blobs: BlobStore, text: string, name: string) => {
+    const holders = { owners: [person(name).signPub], unowned: false };
+    return (await blobs.put(one(text), { maxBytes: 1e6, holders })).id;
+  };
+  await using disk = await openDiskBlobs(`${dir}/blobs`);
+  const connection = await connectNats({ servers });
+  try {
+    await using objects = await openObjectBlobs({ connection, replicas: 3 });
+    const here = await put(disk, "only on the disk", "ada");
+    const gone = await put(disk, "deleted", "ada");
+    await put(objects, "deleted", "ada");
+    await objects.delete(gone);
+    const small = await put(objects, "small", "late");
+    const large = await put(objects, "large ".repeat(60_000), "ada");
+    const damaged = await put(objects, "damaged ".repeat(1000), "ada");
+    await using probe = await writeBlobProbe({ connection, bucket: "UNIBUS_BLOBS" });
+    const bucket = new Bucket(connection, "UNIBUS");
+    assert.ok(await holds(bucket, "n1", probe.sequence, "OBJ_UNIBUS_BLOBS"));
+    return { here, gone, small, large, damaged };
+  } finally {
+    await connection.close();
+  }
+}
+
+/** Changes a byte of a message in the files of a stream. */
+async function damage(streams: string, text: string): Promise<void> {
+  const msgs = `${streams}/jetstream/$G/streams/OBJ_UNIBUS_BLOBS/msgs`;
+  let changed = 0;
+  for (const name of await readdir(msgs)) {
+    if (!name.endsWith(".blk")) continue;
+    const bytes = await readFile(`${msgs}/${name}`);
+    const at = bytes.indexOf(text);
+    if (at < 0) continue;
+    bytes[at + 1]! ^= 1;
+    await writeFile(`${msgs}/${name}`, bytes);
+    changed++;
+  }
+  assert.equal(changed, 1);
 }
 
 /** The users of a store's file. */
@@ -67,7 +134,9 @@ async function usersIn(db: string): Promise<string[]> {
 Deno.test("shrink --force makes the second copy the store when a majority is lost, and only then", () =>
   inDir(async (dir) => {
     await using cluster = await testCluster(3);
-    const { db, streams, env, force } = await node(dir, cluster.urls);
+    const store = `${cluster.servers[0]!.directory}/store`;
+    const { db, streams, env, force } = await node(dir, cluster.urls, store);
+    const { here, gone, small, large, damaged } = await blobsIn(dir, cluster.urls);
     const requireUnchanged = async () => {
       assert.equal(roleOf(`${dir}/follower.db`).role, "follower");
       assert.equal(roleOf(db).role, "moved");
@@ -106,12 +175,32 @@ Deno.test("shrink --force makes the second copy the store when a majority is los
       plan.stdout,
       /it ends at position \d+ of bucket UNIBUS, .*; later writes are lost/,
     );
+    assert.match(
+      plan.stdout,
+      /blobs: 5 would be on the disk, 3 of them would be copied from this node's copy of the object/,
+    );
+    assert.match(plan.stdout, /blobs that were deleted in the cluster and are back: 1/);
+    assert.equal(await textIn(`${dir}/blobs`, small), null);
     await requireUnchanged();
     assert.ok(existsSync(streams));
 
     // It ends with the server of the node.
     await cluster.servers[0]!.stop();
+    await damage(streams, "damaged damaged");
     const report = documentOf(await force("--json"));
+    const { blobs } = report;
+    assert.deepEqual(blobs, { kept: 4, copied: 2, lost: [damaged], undeleted: 1 });
+    const all = await Promise.all(
+      [here, gone, small, large, damaged].map((it) => textIn(`${dir}/blobs`, it)),
+    );
+    assert.deepEqual(
+      all,
+      ["only on the disk", "deleted", "small", "large ".repeat(60_000), null],
+    );
+    {
+      await using disk = await openDiskBlobs(`${dir}/blobs`);
+      assert.deepEqual((await disk.holders(small))!.owners, [person("late").signPub]);
+    }
     assert.deepEqual([report.dryRun, report.generation, report.db], [false, 2, db]);
     assert.equal(roleOf(db).role, "primary");
     assert.equal(roleOf(report.backup).role, "moved");
