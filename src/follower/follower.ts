@@ -162,6 +162,15 @@ export class FileFollower implements Follower, Witness {
     return this.state();
   }
 
+  /**
+   * Makes the file one that can be closed at once for so many milliseconds: it is not checked meanwhile,
+   * which may take seconds, and little is in its log.
+   */
+  async rest(ms: number): Promise<void> {
+    await this.#applying?.rest(ms);
+    await this.#parts.thread.ask("checkpoint", undefined);
+  }
+
   /** Notes in the file, durably, that a live move makes it the control plane. */
   async prepare(journey: string): Promise<void> {
     await this.#parts.thread.ask("note", { key: JOURNEY, value: journey });

@@ -159,6 +159,8 @@ export interface Work {
   alarm: [string, boolean];
   /** Notes something in the file durably, with all that was committed; `null` removes it. */
   note: [{ key: string; value: string | null }, void];
+  /** Writes the log into the file, as far as nobody else reads it. */
+  checkpoint: [undefined, void];
   /** Closes the file and lets go of the lock. */
   close: [undefined, void];
 }

@@ -244,6 +244,9 @@ export function work(
       else db.prepare("INSERT OR REPLACE INTO meta VALUES (?, ?)").run(key, value);
       db.exec("PRAGMA synchronous = NORMAL");
     },
+    checkpoint: () => {
+      if (!db.isTransaction) db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+    },
     close: () => {
       // What is in an open transaction goes with it.
       db.close();

@@ -30,6 +30,8 @@ export class Applying {
   #probes: Probes | null = null;
   #check: SelfCheck | null = null;
   #filler: HistoryFiller | null = null;
+  /** Until then the file is not checked. */
+  #resting = 0;
   #stopped = false;
 
   constructor(options: ApplyingOptions) {
@@ -38,7 +40,9 @@ export class Applying {
       // What another process may have stored is looked at first.
       options.onHeld(held);
       if (this.#stopped) return;
-      this.#check ??= new SelfCheck(options.path, this.#onDamage);
+      if (performance.now() >= this.#resting) {
+        this.#check ??= new SelfCheck(options.path, this.#onDamage);
+      }
       this.#filler ??= new HistoryFiller(options);
       this.#filler.heard();
     };
@@ -66,6 +70,14 @@ export class Applying {
     if (!this.#stopped) {
       this.#probes = new Probes(this.#options.bucket, this.#applier, this.#options);
     }
+  }
+
+  /** Ends the check for so many milliseconds; resolves when it has let go of the file. */
+  async rest(ms: number): Promise<void> {
+    this.#resting = performance.now() + ms;
+    const check = this.#check;
+    this.#check = null;
+    await check?.stop();
   }
 
   /** Ends; resolves when the check has let go of the file. */

@@ -10,13 +10,12 @@ import { switchOf } from "../../../core/store/switching.ts";
 import type { Store } from "../../../core/store.ts";
 import { checkBeside } from "../../../follower/file/check_beside.ts";
 import { FileFollower } from "../../../follower/follower.ts";
-import { followerOf } from "../../../follower/open.ts";
+import { closeReaders, followerOf } from "../../../follower/open.ts";
 import { JetStreamBackend } from "../../../jetstream/backend.ts";
 import type { Bucket } from "../../../jetstream/log/bucket.ts";
 import { readMarker, refuseInProgress } from "../../../jetstream/log/marker.ts";
 import { aborted, wait } from "../../../jetstream/log/wire.ts";
 import { absolute } from "../../../sqlite/file/file.ts";
-import { FileSearch } from "../../../sqlite/search/mod.ts";
 import { openSqlite } from "../../../sqlite/mod.ts";
 import { whenRemembered } from "../../history/followed.ts";
 import { soon } from "../../steps.ts";
@@ -31,6 +30,8 @@ const CATCH_UP = 30_000;
 const FORWARD = 30_000;
 /** Pause before it is tried again, milliseconds. */
 const AGAIN = 100;
+/** How long the file is kept ready for the switch, milliseconds. */
+const READY = 10_000;
 /** Pauses after a switch that was called off, milliseconds. */
 const RETRY = { first: 500, longest: 10_000 };
 
@@ -103,6 +104,7 @@ export async function shrinkStore(store: Store, options: ShrinkOptions): Promise
   for (let pause = RETRY.first;; pause = Math.min(2 * pause, RETRY.longest)) {
     await ready?.();
     // So that little is left when all wait for it.
+    await follower.rest(READY);
     await follower.whenExact(undefined, signal === undefined ? {} : { signal });
     report.attempts++;
     onPhase("begin");
@@ -186,9 +188,9 @@ async function finish(
   for (;;) {
     try {
       await follower.close();
-      // Searches read the follower's file, which nobody may have open now.
+      // Searches and the history read the follower's file, which nobody may have open now.
       await to.hold({ reads: true });
-      if (backend.search instanceof FileSearch) await backend.search.close();
+      await closeReaders(backend);
       onPhase("flip");
       const undone = take(db, follower.path, becomes);
       onPhase("rename");
