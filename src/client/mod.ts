@@ -29,9 +29,9 @@ export {
   natsAuthenticator,
   type NatsAuthenticatorOptions,
 } from "../nats/connection/authenticator.ts";
-export { fileMemory } from "./rooms/memory.ts";
+export { fileMemory } from "./node/memory.ts";
 export { lockIdentity, type Passphrase, unlockIdentity } from "../keys/passphrase.ts";
-export { openRooms } from "./rooms/rooms.ts";
+export { openRooms } from "./node/rooms.ts";
 export type * from "./rooms/types.ts";
 export { isSealingError, SealingError, type SealingReason } from "../sealing/error.ts";
 export type { MessageHeader, MessageKind } from "../sealing/message.ts";

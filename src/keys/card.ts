@@ -4,11 +4,10 @@
  * @module
  */
 
-import { StoreError } from "../core/errors.ts";
 import type { NewMember, PublicKeys } from "../core/model.ts";
 import { verifies } from "./ed25519.ts";
 import type { Identity } from "./identity.ts";
-import { bindingOf, formatCard, parseCard } from "./identity_format.ts";
+import { bindingOf, formatCard, notBound, parseCard } from "./identity_format.ts";
 
 /**
  * Returns the card of an identity, to give to the owner of a room. It contains no secrets. With a card
@@ -44,6 +43,5 @@ export function readCard(card: string): NewMember {
  * @throws {StoreError} `invalid`
  */
 export function demandBound(keys: PublicKeys, binding: Uint8Array, what: string): void {
-  if (verifies(keys.signPub, bindingOf(keys), binding)) return;
-  throw new StoreError("invalid", `${what} is not signed by its own signing key`);
+  if (!verifies(keys.signPub, bindingOf(keys), binding)) throw notBound(what);
 }

@@ -7,7 +7,7 @@
 
 import { StoreError } from "../core/errors.ts";
 import { NEWER } from "../core/hints.ts";
-import type { PublicKeys } from "../core/model.ts";
+import type { NewMember, PublicKeys } from "../core/model.ts";
 import { concat, fromBase64url, fromHex, toBase64url, toHex, utf8 } from "./bytes.ts";
 import { FIRST_BYTES } from "./forms.ts";
 import * as check from "../core/validate.ts";
@@ -215,4 +215,27 @@ export function parseCard(text: string): PublicKeys & { binding: Uint8Array } {
     kexPub: check.kexPub("card", toHex(bytes.subarray(KEY_BYTES, 2 * KEY_BYTES))),
     binding: bytes.subarray(2 * KEY_BYTES),
   };
+}
+
+/** Verifies Ed25519 signatures. */
+export type Verifies = (
+  signPub: string,
+  data: Uint8Array,
+  signature: Uint8Array,
+) => boolean | Promise<boolean>;
+
+/**
+ * Reads and verifies a card.
+ *
+ * @throws {StoreError} `invalid`: not a card, or its signature is not by its signing key
+ */
+export async function openCard(card: string, verifies: Verifies): Promise<NewMember> {
+  const { binding, ...keys } = parseCard(card);
+  if (!await verifies(keys.signPub, bindingOf(keys), binding)) throw notBound("The card");
+  return { endpoint: keys.signPub, kexPub: keys.kexPub };
+}
+
+/** Returns the error of public keys that their signing key did not sign. */
+export function notBound(what: string): StoreError {
+  return new StoreError("invalid", `${what} is not signed by its own signing key`);
 }

@@ -28,7 +28,9 @@ import {
   LabeledExpand,
   LabeledExtract,
 } from "hpke";
+import { concat } from "../keys/bytes.ts";
 import { keyPair, publicKeyOf } from "../keys/ed25519.ts";
+import { TAG_BYTES } from "./hpke.ts";
 
 /** An X25519 key as the library expects one. The bytes of a private key cannot be exported from it. */
 export interface NodeKey extends Key {
@@ -43,7 +45,7 @@ const NOTHING = new Uint8Array();
 const SUITE_ID = new Uint8Array([...Buffer.from("KEM"), 0x00, 0x20]);
 const EAE_PRK = new Uint8Array(Buffer.from("eae_prk"));
 const SHARED_SECRET = new Uint8Array(Buffer.from("shared_secret"));
-const TAG = 16;
+const GCM = "aes-256-gcm";
 
 function publicKey(key: KeyObject, bytes: Uint8Array): NodeKey {
   return { algorithm: ALGORITHM, extractable: true, type: "public", key, bytes };
@@ -127,24 +129,34 @@ function fresh() {
   return { privateKey, public: publicKey, publicBytes: new Uint8Array(der.subarray(-32)) };
 }
 
+/** Encrypts with AES-256-GCM; returns the ciphertext and its tag. */
+export function gcmSeal(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  aad: Uint8Array,
+  plaintext: Uint8Array,
+): Uint8Array {
+  const cipher = createCipheriv(GCM, key, nonce);
+  cipher.setAAD(aad);
+  return concat(cipher.update(plaintext), cipher.final(), cipher.getAuthTag());
+}
+
+/** Decrypts with AES-256-GCM; throws if the ciphertext, its tag or `aad` was changed. */
+export function gcmOpen(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  aad: Uint8Array,
+  sealed: Uint8Array,
+): Uint8Array {
+  const decipher = createDecipheriv(GCM, key, nonce, { authTagLength: TAG_BYTES });
+  decipher.setAAD(aad);
+  decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
+  return concat(decipher.update(sealed.subarray(0, -TAG_BYTES)), decipher.final());
+}
+
 /** AES-256-GCM. */
 export const AEAD: AEADFactory = () => ({
   ...AEAD_AES_256_GCM(),
-  Seal(key, nonce, aad, plaintext) {
-    const cipher = createCipheriv("aes-256-gcm", key, nonce);
-    cipher.setAAD(aad);
-    const parts = [cipher.update(plaintext), cipher.final(), cipher.getAuthTag()];
-    return Promise.resolve(new Uint8Array(Buffer.concat(parts)));
-  },
-  Open(key, nonce, aad, sealed) {
-    const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: TAG });
-    decipher.setAAD(aad);
-    decipher.setAuthTag(sealed.subarray(-TAG));
-    try {
-      const parts = [decipher.update(sealed.subarray(0, -TAG)), decipher.final()];
-      return Promise.resolve(new Uint8Array(Buffer.concat(parts)));
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  },
+  Seal: (key, nonce, aad, plaintext) => Promise.resolve(gcmSeal(key, nonce, aad, plaintext)),
+  Open: async (key, nonce, aad, sealed) => await gcmOpen(key, nonce, aad, sealed),
 });

@@ -9,13 +9,11 @@
  * @module
  */
 
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
-import type { Identity } from "../keys/identity.ts";
 import { FIRST_BYTES } from "../keys/forms.ts";
 import * as check from "../core/validate.ts";
-import { concat, fromHex, sized, toHex, uint, utf8 } from "../keys/bytes.ts";
+import { concat, fromHex, randomBytes, sized, toHex, uint, utf8 } from "../keys/bytes.ts";
 import { SealingError } from "./error.ts";
-import { verifies } from "../keys/ed25519.ts";
+import type { Cipher, Primitives, RoomKeys } from "./primitives.ts";
 
 const VERSION = 1;
 const SESSION_BYTES = 16;
@@ -25,7 +23,6 @@ const SIGNATURE_BYTES = 64;
 const SEQ_AT = 54;
 const SENT_AT = 62;
 const ROOM_AT = 70;
-const CIPHER = "aes-256-gcm";
 
 /** The kind of a message: content of the application, or the owner's notice of a new key. */
 export type MessageKind = "content" | "rekeyed";
@@ -56,24 +53,25 @@ export function messageOverhead(roomId: string): number {
 
 /** The secrets of one sender's session. */
 export interface SessionKey {
-  key: Uint8Array;
+  cipher: Cipher;
   /** Signed with each message but never sent, so that the signature is valid only with this room key. */
   commitment: Uint8Array;
 }
 
 /** Derives the secrets of a session from the room key. */
-export function sessionKey(
+export async function sessionKey(
+  primitives: Pick<Primitives, "hkdf" | "aesGcm">,
   roomKey: Uint8Array,
   { roomId, epoch, sender, session }: Place,
-): SessionKey {
+): Promise<SessionKey> {
   const info = concat(
     utf8("unibus message v1\0"),
     sized(roomId),
     uint(epoch, 4),
     fromHex(sender),
   );
-  const all = new Uint8Array(hkdfSync("sha256", roomKey, fromHex(session), info, 64));
-  return { key: all.subarray(0, 32), commitment: all.subarray(32) };
+  const all = await primitives.hkdf(roomKey, fromHex(session), info, 64);
+  return { cipher: await primitives.aesGcm(all.subarray(0, 32)), commitment: all.subarray(32) };
 }
 
 /** Where and by whom the messages of a session are sealed. */
@@ -113,28 +111,38 @@ function signed({ commitment }: SessionKey, body: Uint8Array): Uint8Array {
   return concat(SIGNATURE_OF, commitment, body);
 }
 
+/** A sealed message with its header. */
+export interface SealedMessage {
+  header: MessageHeader;
+  bytes: Uint8Array;
+}
+
 /** Seals the messages of one sender with one room key, in one session. */
 export class MessageSealer {
-  readonly #identity: Pick<Identity, "signPub" | "signMessage">;
+  readonly #primitives: Pick<Primitives, "hkdf" | "aesGcm">;
+  readonly #keys: Pick<RoomKeys, "signPub" | "signMessage">;
   readonly #place: Place;
-  readonly #secrets: SessionKey;
+  readonly #roomKey: Uint8Array;
   readonly #front: Uint8Array;
+  #secrets: SessionKey | null = null;
   #seq = 0;
 
   /** Starts a session. */
   constructor(
-    identity: Pick<Identity, "signPub" | "signMessage">,
+    primitives: Pick<Primitives, "hkdf" | "aesGcm">,
+    keys: Pick<RoomKeys, "signPub" | "signMessage">,
     { roomId, epoch }: { roomId: string; epoch: number },
     roomKey: Uint8Array,
   ) {
-    this.#identity = identity;
+    this.#primitives = primitives;
+    this.#keys = keys;
     this.#place = {
       roomId: check.roomId("roomId", roomId),
       epoch: check.epoch("epoch", epoch),
-      sender: identity.signPub,
+      sender: keys.signPub,
       session: toHex(randomBytes(SESSION_BYTES)),
     };
-    this.#secrets = sessionKey(roomKey, this.#place);
+    this.#roomKey = roomKey;
     this.#front = frontOf(this.#place);
   }
 
@@ -149,16 +157,18 @@ export class MessageSealer {
   }
 
   /** Seals a message with the next number. */
-  seal(
+  async seal(
     data: Uint8Array,
     { kind = "content", now = Date.now() }: { kind?: MessageKind; now?: number } = {},
-  ): { header: MessageHeader; bytes: Uint8Array } {
+  ): Promise<SealedMessage> {
+    // Taken before any wait, so that no two messages have the same number.
     const header = { kind, ...this.#place, seq: this.#seq++, sentAt: now };
+    this.#secrets ??= await sessionKey(this.#primitives, this.#roomKey, this.#place);
     const front = headerBytes(this.#front, header);
-    const cipher = createCipheriv(CIPHER, this.#secrets.key, nonceOf(header.seq));
-    cipher.setAAD(front);
-    const body = concat(front, cipher.update(data), cipher.final(), cipher.getAuthTag());
-    return { header, bytes: concat(body, this.#identity.signMessage(signed(this.#secrets, body))) };
+    const sealed = await this.#secrets.cipher.seal(nonceOf(header.seq), front, data);
+    const body = concat(front, sealed);
+    const signature = await this.#keys.signMessage(signed(this.#secrets, body));
+    return { header, bytes: concat(body, signature) };
   }
 }
 
@@ -216,26 +226,22 @@ export function readHeader(bytes: Uint8Array): MessageHeader {
  * @param secrets The secrets from {@link sessionKey} for that header
  * @throws {SealingError} `tampered`
  */
-export function openMessage(
+export async function openMessage(
+  { verifies }: Pick<Primitives, "verifies">,
   bytes: Uint8Array,
   header: MessageHeader,
   secrets: SessionKey,
-): Uint8Array {
+): Promise<Uint8Array> {
   const signatureAt = bytes.length - SIGNATURE_BYTES;
   const body = bytes.subarray(0, signatureAt);
   const what = `Message ${header.seq} from ${header.sender} in room ${header.roomId}`;
-  if (!verifies(header.sender, signed(secrets, body), bytes.subarray(signatureAt))) {
+  if (!await verifies(header.sender, signed(secrets, body), bytes.subarray(signatureAt))) {
     throw new SealingError("tampered", `${what} was changed, or is not from that sender`);
   }
   const front = ROOM_AT + 2 + utf8(header.roomId).length;
-  const tagAt = signatureAt - TAG_BYTES;
   try {
-    const decipher = createDecipheriv(CIPHER, secrets.key, nonceOf(header.seq), {
-      authTagLength: TAG_BYTES,
-    });
-    decipher.setAAD(bytes.subarray(0, front));
-    decipher.setAuthTag(bytes.subarray(tagAt, signatureAt));
-    return concat(decipher.update(bytes.subarray(front, tagAt)), decipher.final());
+    const nonce = nonceOf(header.seq);
+    return await secrets.cipher.open(nonce, body.subarray(0, front), body.subarray(front));
   } catch (cause) {
     throw new SealingError("tampered", `${what} cannot be decrypted with the room key`, { cause });
   }

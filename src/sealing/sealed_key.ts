@@ -5,13 +5,12 @@
  * @module
  */
 
-import { type Identity, secretsOf } from "../keys/identity.ts";
 import { FIRST_BYTES } from "../keys/forms.ts";
 import * as check from "../core/validate.ts";
 import { concat, fromHex, sized, toHex, uint, utf8 } from "../keys/bytes.ts";
 import { SealingError } from "./error.ts";
-import { ENC_BYTES, type HpkeKey, hpkeKey, hpkeOpen, hpkeSeal, TAG_BYTES } from "./hpke.ts";
-import { verifies } from "../keys/ed25519.ts";
+import { ENC_BYTES, TAG_BYTES } from "./hpke.ts";
+import type { Primitives, RoomKeys } from "./primitives.ts";
 
 /** Size of a room key in bytes. */
 export const ROOM_KEY_BYTES = 32;
@@ -64,7 +63,8 @@ function signed(context: Uint8Array, sealed: Uint8Array): Uint8Array {
  * @throws {StoreError} `invalid`
  */
 export async function sealRoomKey(
-  sealer: Pick<Identity, "signPub" | "signSealedKey">,
+  { hpkeSeal }: Pick<Primitives, "hpkeSeal">,
+  sealer: Pick<RoomKeys, "signPub" | "signSealedKey">,
   place: KeyPlace,
   roomKey: Uint8Array,
 ): Promise<Uint8Array> {
@@ -72,7 +72,7 @@ export async function sealRoomKey(
   const to = fromHex(check.kexPub("kexPub", place.kexPub));
   const { enc, ciphertext } = await hpkeSeal(to, context, checkedKey(roomKey));
   const body = concat(Uint8Array.of(VERSION), fromHex(sealer.signPub), enc, ciphertext);
-  return concat(body, sealer.signSealedKey(signed(context, body)));
+  return concat(body, await sealer.signSealedKey(signed(context, body)));
 }
 
 function checkedKey(roomKey: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -80,17 +80,6 @@ function checkedKey(roomKey: Uint8Array): Uint8Array<ArrayBuffer> {
     return new Uint8Array(roomKey);
   }
   throw new SealingError("malformed", `A room key must have ${ROOM_KEY_BYTES} bytes`);
-}
-
-const openers = new WeakMap<Identity, Promise<HpkeKey>>();
-
-function openerOf(member: Identity): Promise<HpkeKey> {
-  let opener = openers.get(member);
-  if (opener === undefined) {
-    opener = hpkeKey(new Uint8Array(secretsOf(member).kexSeed), fromHex(member.kexPub));
-    openers.set(member, opener);
-  }
-  return opener;
 }
 
 /**
@@ -120,14 +109,15 @@ export function sealerOf(sealed: Uint8Array): string {
 /**
  * Opens a room key that was sealed for `member`.
  *
- * @param member The identity that opens it
+ * @param member The keys that open it
  * @param place The expected room and epoch
  * @param sealer The expected sealer: the room's owner
  * @throws {SealingError} `wrong_sealer`; `tampered`: it was changed, or sealed for another room, epoch or
  * member; `malformed`; `newer_version`
  */
 export async function openRoomKey(
-  member: Identity,
+  { verifies }: Pick<Primitives, "verifies">,
+  member: Pick<RoomKeys, "signPub" | "kexPub" | "hpkeOpen">,
   { roomId, epoch }: Pick<KeyPlace, "roomId" | "epoch">,
   sealer: string,
   sealed: Uint8Array,
@@ -142,14 +132,14 @@ export async function openRoomKey(
   }
   const { signPub: endpoint, kexPub } = member;
   const context = contextOf(sealer, { roomId, epoch, endpoint, kexPub });
-  if (!verifies(sealer, signed(context, sealed), sealed.subarray(SIGNATURE_AT))) {
+  if (!await verifies(sealer, signed(context, sealed), sealed.subarray(SIGNATURE_AT))) {
     throw new SealingError(
       "tampered",
       `${where} is not signed by the owner for this room, epoch and member`,
     );
   }
   try {
-    return await hpkeOpen(await openerOf(member), context, {
+    return await member.hpkeOpen(context, {
       enc: sealed.subarray(ENC_AT, CIPHERTEXT_AT),
       ciphertext: sealed.subarray(CIPHERTEXT_AT, SIGNATURE_AT),
     });
@@ -161,11 +151,16 @@ export async function openRoomKey(
 }
 
 /** Returns whether `sealer` sealed a key for this member, room and epoch. Does not open the key. */
-export function isSealedBy(sealer: string, place: KeyPlace, sealed: Uint8Array): boolean {
+export async function isSealedBy(
+  { verifies }: Pick<Primitives, "verifies">,
+  sealer: string,
+  place: KeyPlace,
+  sealed: Uint8Array,
+): Promise<boolean> {
   try {
     if (sealerOf(sealed) !== sealer) return false;
     const data = signed(contextOf(sealer, place), sealed);
-    return verifies(sealer, data, sealed.subarray(SIGNATURE_AT));
+    return await verifies(sealer, data, sealed.subarray(SIGNATURE_AT));
   } catch {
     return false;
   }

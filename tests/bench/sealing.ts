@@ -20,6 +20,7 @@ import { createIdentity } from "../../src/keys/identity.ts";
 import { sealForAll } from "../../src/client/rooms/membership.ts";
 import { Arrivals } from "../../src/sealing/arrivals.ts";
 import { MessageSealer, openMessage, readHeader, sessionKey } from "../../src/sealing/message.ts";
+import { nodePrimitives, roomKeysOf } from "../../src/sealing/primitives_node.ts";
 import { openRoomKey, sealRoomKey } from "../../src/sealing/sealed_key.ts";
 import { alternate, median } from "./measure.ts";
 import { type Row, whole } from "./table.ts";
@@ -50,7 +51,8 @@ async function keys(): Promise<Row[]> {
   const { signPub: endpoint, kexPub } = member;
   const place = { roomId: "kitchen", epoch: 1, endpoint, kexPub };
   const roomKey = new Uint8Array(randomBytes(32));
-  const sealed = await sealRoomKey(owner, place, roomKey);
+  const keys = roomKeysOf(member);
+  const sealed = await sealRoomKey(nodePrimitives, owner, place, roomKey);
   const to = generateKeyPairSync("x25519");
   const from = generateKeyPairSync("ed25519");
   const nonce = new Uint8Array(12);
@@ -66,14 +68,16 @@ async function keys(): Promise<Row[]> {
   const given = bare();
   const times = await alternate(ROUNDS, [
     async () => {
-      for (let i = 0; i < KEYS; i++) await sealRoomKey(owner, place, roomKey);
+      for (let i = 0; i < KEYS; i++) await sealRoomKey(nodePrimitives, owner, place, roomKey);
     },
     () => {
       for (let i = 0; i < KEYS; i++) bare();
       return Promise.resolve();
     },
     async () => {
-      for (let i = 0; i < KEYS; i++) await openRoomKey(member, place, owner.signPub, sealed);
+      for (let i = 0; i < KEYS; i++) {
+        await openRoomKey(nodePrimitives, keys, place, owner.signPub, sealed);
+      }
     },
     () => {
       for (let i = 0; i < KEYS; i++) {
@@ -92,7 +96,7 @@ async function keys(): Promise<Row[]> {
   const many = Array.from({ length: 1000 }, () => createIdentity())
     .map((it) => ({ endpoint: it.signPub, kexPub: it.kexPub }));
   const began = performance.now();
-  await sealForAll(owner, place, roomKey, many);
+  await sealForAll({ primitives: nodePrimitives, keys: roomKeysOf(owner) }, place, roomKey, many);
   const took = performance.now() - began;
   const row = (what: string, found: number, baseline: number): Row => ({
     what,
@@ -117,7 +121,12 @@ async function keys(): Promise<Row[]> {
 async function messages(): Promise<Row[]> {
   const identity = createIdentity();
   const roomKey = new Uint8Array(randomBytes(32));
-  const sealer = new MessageSealer(identity, { roomId: "kitchen", epoch: 1 }, roomKey);
+  const sealer = new MessageSealer(
+    nodePrimitives,
+    identity,
+    { roomId: "kitchen", epoch: 1 },
+    roomKey,
+  );
   const data = randomBytes(200);
   const key = randomBytes(32);
   const nonce = new Uint8Array(12);
@@ -126,24 +135,22 @@ async function messages(): Promise<Row[]> {
   const signature = sign(null, data, pair.privateKey);
   const arrivals = new Arrivals({ maxAge: 60_000 });
   let sent: Uint8Array[] = [];
-  const secrets = sessionKey(roomKey, sealer.seal(data).header);
+  const secrets = await sessionKey(nodePrimitives, roomKey, (await sealer.seal(data)).header);
   const times = await alternate(ROUNDS, [
-    () => {
+    async () => {
       sent = [];
-      for (let i = 0; i < MESSAGES; i++) sent.push(sealer.seal(data).bytes);
-      return Promise.resolve();
+      for (let i = 0; i < MESSAGES; i++) sent.push((await sealer.seal(data)).bytes);
     },
     () => {
       for (let i = 0; i < MESSAGES; i++) sign(null, gcm(key, nonce, data).data, pair.privateKey);
       return Promise.resolve();
     },
-    () => {
+    async () => {
       for (const bytes of sent) {
         const header = readHeader(bytes);
-        openMessage(bytes, header, secrets);
+        await openMessage(nodePrimitives, bytes, header, secrets);
         arrivals.take(header);
       }
-      return Promise.resolve();
     },
     () => {
       for (let i = 0; i < MESSAGES; i++) {

@@ -12,6 +12,7 @@ import { encodeJwt } from "../../src/nats/callout/jwt.ts";
 import { createNkey } from "../../src/keys/nkey.ts";
 import { MessageSealer } from "../../src/sealing/message.ts";
 import { sealRoomKey } from "../../src/sealing/sealed_key.ts";
+import { nodePrimitives } from "../../src/sealing/primitives_node.ts";
 import { FIRST_BYTES, isNonce, kindOf, type SignedKind } from "../../src/keys/forms.ts";
 import { signRequest } from "../../src/signature/mod.ts";
 
@@ -54,8 +55,8 @@ Deno.test("everything that this package signs is of one kind, and of no other", 
         await signRequest({ method, url, ...digest }, identity);
         const peer = createIdentity();
         const place = { roomId, epoch: 1, endpoint: peer.signPub, kexPub: peer.kexPub };
-        await sealRoomKey(identity, place, new Uint8Array(randomBytes(32)));
-        new MessageSealer(identity, { roomId, epoch: 1 }, randomBytes(32)).seal(body);
+        await sealRoomKey(nodePrimitives, identity, place, new Uint8Array(randomBytes(32)));
+        await new MessageSealer(nodePrimitives, identity, place, randomBytes(32)).seal(body);
         signed.push({ by: "endpoint", data: bindingOf(peer) });
         const jwt = encodeJwt({ sub: "x", nats: { body: text(body) } }, createNkey("account"));
         signed.push({ by: "token", data: Buffer.from(jwt.slice(0, jwt.lastIndexOf("."))) });
@@ -113,10 +114,9 @@ Deno.test("a signer refuses what is of another kind, and bytes that are of none"
   const { identity: recording, signed } = recorder();
   await signRequest({ method: "POST", url: "https://bus.example/v1/users" }, recording);
   const place = { roomId: "a", epoch: 1, endpoint: recording.signPub, kexPub: recording.kexPub };
-  await sealRoomKey(recording, place, new Uint8Array(32));
-  new MessageSealer(recording, { roomId: "a", epoch: 1 }, new Uint8Array(32)).seal(
-    new Uint8Array(),
-  );
+  await sealRoomKey(nodePrimitives, recording, place, new Uint8Array(32));
+  const sealer = new MessageSealer(nodePrimitives, recording, place, new Uint8Array(32));
+  await sealer.seal(new Uint8Array());
   const identity = createIdentity();
   const user = createNkey("user");
   const signers: Record<string, (data: Uint8Array) => Uint8Array> = {

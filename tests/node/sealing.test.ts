@@ -15,7 +15,7 @@ for (
     "sealing/message",
     "sealing/fixtures",
     "keys/locked_identity",
-    "client/rooms/memory",
+    "client/node/memory",
     "client/rooms/outbox",
     "client/rooms/hostile_bus_and_server",
     "client/rooms/life",

@@ -11,6 +11,7 @@ import {
 } from "../../src/client/mod.ts";
 import { openMessage, readHeader, sessionKey } from "../../src/sealing/message.ts";
 import { openRoomKey } from "../../src/sealing/sealed_key.ts";
+import { withBoth } from "./parts.ts";
 import fixture from "../fixtures/sealing-v1.json" with { type: "json" };
 
 const hex = (text: string) => new Uint8Array(Buffer.from(text, "hex"));
@@ -18,19 +19,21 @@ const owner = identityFromSeed(hex(fixture.ownerSeed));
 const member = identityFromSeed(hex(fixture.memberSeed));
 const { roomId, epoch } = fixture;
 
-Deno.test("the sealed key of version 1 opens as the room key it holds", async () => {
+withBoth("the sealed key of version 1 opens as the room key it holds", async (parts) => {
+  const { primitives: p, keysOf } = parts;
   const sealed = hex(fixture.sealedKey);
-  const key = await openRoomKey(member, { roomId, epoch }, owner.signPub, sealed);
+  const key = await openRoomKey(p, await keysOf(member), { roomId, epoch }, owner.signPub, sealed);
   assert.equal(Buffer.from(key).toString("hex"), fixture.roomKey);
 });
 
-Deno.test("messages of version 1 open", () => {
-  const opened = fixture.messages.map((it) => {
+withBoth("messages of version 1 open", async ({ primitives: p }) => {
+  const opened = await Promise.all(fixture.messages.map(async (it) => {
     const bytes = hex(it);
     const header = readHeader(bytes);
-    const data = openMessage(bytes, header, sessionKey(hex(fixture.roomKey), header));
+    const secrets = await sessionKey(p, hex(fixture.roomKey), header);
+    const data = await openMessage(p, bytes, header, secrets);
     return { ...header, session: header.session.length, text: Buffer.from(data).toString() };
-  });
+  }));
   const common = { epoch, sender: owner.signPub, session: 32, roomId };
   assert.deepEqual(opened, [
     { kind: "content", seq: 0, sentAt: 1_795_255_200_000, text: "soup is ready", ...common },

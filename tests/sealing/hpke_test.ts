@@ -20,7 +20,8 @@ import {
   KDF_HKDF_SHA256,
   KEM_DHKEM_X25519_HKDF_SHA256,
 } from "hpke";
-import { hpkeKey, hpkeOpen, hpkeSeal } from "../../src/sealing/hpke.ts";
+import { createIdentity, secretsOf } from "../../src/keys/identity.ts";
+import { withBoth } from "./parts.ts";
 
 const hex = (text: string) => new Uint8Array(Buffer.from(text, "hex"));
 const toHex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
@@ -190,35 +191,39 @@ Deno.test("AES-256-GCM: the second reading comes to BoringSSL's bytes", () => {
   assert.equal(toHex(seal(PLAINTEXT, AAD)), AES_256.ct);
 });
 
-Deno.test("our suite and the second reading open what the other sealed", async () => {
-  const secret = new Uint8Array(randomBytes(32));
-  const [info, plaintext] = [new Uint8Array(randomBytes(99)), new Uint8Array(randomBytes(32))];
-  const pub = publicOf(secret);
-  const key = await hpkeKey(secret, pub);
+withBoth(
+  "our suite and the second reading open what the other sealed",
+  async ({ primitives, keysOf }) => {
+    const identity = createIdentity();
+    const secret = new Uint8Array(secretsOf(identity).kexSeed);
+    const [info, plaintext] = [new Uint8Array(randomBytes(99)), new Uint8Array(randomBytes(32))];
+    const pub = publicOf(secret);
+    const keys = await keysOf(identity);
 
-  const theirs = sealAgain(2, new Uint8Array(randomBytes(32)), pub, info);
-  const ciphertext = theirs.seal(plaintext, new Uint8Array());
-  assert.deepEqual(
-    new Uint8Array(await hpkeOpen(key, info, { enc: theirs.enc, ciphertext })),
-    plaintext,
-  );
+    const theirs = sealAgain(2, new Uint8Array(randomBytes(32)), pub, info);
+    const ciphertext = theirs.seal(plaintext, new Uint8Array());
+    assert.deepEqual(
+      new Uint8Array(await keys.hpkeOpen(info, { enc: theirs.enc, ciphertext })),
+      plaintext,
+    );
 
-  const ours = await hpkeSeal(pub, info, plaintext);
-  const opening = schedule(2, dh(secret, ours.enc), ours.enc, pub, info as typeof INFO);
-  const decipher = createDecipheriv("aes-256-gcm", opening.key, opening.nonce);
-  decipher.setAuthTag(ours.ciphertext.subarray(-16));
-  const opened = Buffer.concat([
-    decipher.update(ours.ciphertext.subarray(0, -16)),
-    decipher.final(),
-  ]);
-  assert.deepEqual(new Uint8Array(opened), plaintext);
-  await assert.rejects(hpkeOpen(key, new Uint8Array(99), ours));
+    const ours = await primitives.hpkeSeal(pub, info, plaintext);
+    const opening = schedule(2, dh(secret, ours.enc), ours.enc, pub, info as typeof INFO);
+    const decipher = createDecipheriv("aes-256-gcm", opening.key, opening.nonce);
+    decipher.setAuthTag(ours.ciphertext.subarray(-16));
+    const opened = Buffer.concat([
+      decipher.update(ours.ciphertext.subarray(0, -16)),
+      decipher.final(),
+    ]);
+    assert.deepEqual(new Uint8Array(opened), plaintext);
+    await assert.rejects(keys.hpkeOpen(new Uint8Array(99), ours));
 
-  const suite = new CipherSuite(KEM_DHKEM_X25519_HKDF_SHA256, KDF_HKDF_SHA256, AEAD_AES_256_GCM);
-  const again = await suite.DeserializePrivateKey(secret, false);
-  const { enc } = ours;
-  assert.deepEqual(
-    new Uint8Array(await suite.Open(again, enc, ours.ciphertext, { info })),
-    plaintext,
-  );
-});
+    const suite = new CipherSuite(KEM_DHKEM_X25519_HKDF_SHA256, KDF_HKDF_SHA256, AEAD_AES_256_GCM);
+    const again = await suite.DeserializePrivateKey(secret, false);
+    const { enc } = ours;
+    assert.deepEqual(
+      new Uint8Array(await suite.Open(again, enc, ours.ciphertext, { info })),
+      plaintext,
+    );
+  },
+);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { mapInTurns } from "../../core/async/in_turns.ts";
 import type { SealedKey } from "../../core/model.ts";
 import { each } from "../../core/store/iterables.ts";
 import * as check from "../../core/validate.ts";
@@ -36,7 +37,7 @@ export function keyCallsOf(caller: Pick<Caller, "call">): KeyCalls {
         members: check.array("members", members).map((member, i) =>
           memberTo(`members[${i}]`, member)
         ),
-        sealedKeys: keys(sealedKeys),
+        sealedKeys: await keys(sealedKeys),
       };
       return await ask("POST", "rooms", { json });
     },
@@ -46,7 +47,7 @@ export function keyCallsOf(caller: Pick<Caller, "call">): KeyCalls {
     },
     async rekeyRoom(roomId, rekey) {
       const { epoch, sealedKeys } = check.object("rekey", rekey);
-      const json = { epoch, sealedKeys: keys(sealedKeys ?? []) };
+      const json = { epoch, sealedKeys: await keys(sealedKeys ?? []) };
       return await ask("POST", `${room(roomId)}/rekey`, { json });
     },
     getSealedKey: async (roomId, epoch) =>
@@ -75,10 +76,10 @@ function memberTo(field: string, value: unknown): Record<string, unknown> {
   return { ...check.newMember(field, value), accepted };
 }
 
-function keys(value: unknown): unknown {
-  return value === undefined
-    ? undefined
-    : check.array("sealedKeys", value).map((key, i) => encoded(`sealedKeys[${i}]`, key));
+async function keys(value: unknown): Promise<unknown> {
+  if (value === undefined) return undefined;
+  const all = check.array("sealedKeys", value);
+  return await mapInTurns(all, (key, i) => encoded(`sealedKeys[${i}]`, key));
 }
 
 /** Returns an object with its `sealedKey` as base64url. */

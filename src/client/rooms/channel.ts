@@ -4,8 +4,8 @@
  * @module
  */
 
-import { setTimeout as delay } from "node:timers/promises";
 import type { NatsConnection, Subscription } from "@nats-io/transport-node";
+import { pause } from "../../core/async/wait.ts";
 
 const RETRY_MS = 250;
 
@@ -73,7 +73,7 @@ export class Channel {
         // Disconnected: the connection is restored automatically.
         subscription.unsubscribe();
       }
-      await delay(RETRY_MS, undefined, { signal }).catch(() => {});
+      await pause(RETRY_MS, signal).catch(() => {});
     }
   }
 }

@@ -9,9 +9,8 @@ import type { Room } from "../../core/model.ts";
 import { SealingError } from "../../sealing/error.ts";
 import { openRoomKey, sealerOf } from "../../sealing/sealed_key.ts";
 import * as check from "../../core/validate.ts";
-import type { Identity } from "../../keys/identity.ts";
+import type { RoomContext } from "./parts.ts";
 import type { Trust } from "./trust.ts";
-import type { Client } from "../types.ts";
 
 /** Maximum number of cached keys; keys of older epochs are fetched again. */
 const KEPT = 16;
@@ -19,9 +18,7 @@ const MISSING_MS = 5000;
 
 /** The verified keys of a room. */
 export class Keyring {
-  readonly #client: Client;
-  readonly #identity: Identity;
-  readonly #trust: Trust;
+  readonly #context: RoomContext;
   readonly #keys = new Map<number, Uint8Array>();
   /** Epochs without a key for us, and when to ask for them again, by the monotonic clock. */
   readonly #missing = new Map<number, number>();
@@ -34,16 +31,18 @@ export class Keyring {
   since = 0;
 
   /** Creates a keyring without keys. */
-  constructor(client: Client, identity: Identity, trust: Trust, roomId: string) {
-    this.#client = client;
-    this.#identity = identity;
-    this.#trust = trust;
+  constructor(context: RoomContext, roomId: string) {
+    this.#context = context;
     this.roomId = roomId;
+  }
+
+  get #trust(): Trust {
+    return this.#context.trust;
   }
 
   /** Whether this identity owns the room. */
   get isOwner(): boolean {
-    return this.room.owner === this.#identity.signPub;
+    return this.room.owner === this.#context.keys.signPub;
   }
 
   /**
@@ -56,7 +55,7 @@ export class Keyring {
     const atLeast = await this.#trust.epochOf(this.roomId);
     let room: Room;
     try {
-      room = await this.#client.getRoom(this.roomId);
+      room = await this.#context.client.getRoom(this.roomId);
     } catch (error) {
       throw this.epoch > 0 ? removalOr(error, this.roomId) : error;
     }
@@ -90,7 +89,7 @@ export class Keyring {
       });
     }
     // If we are the new owner, our own key replaces those of the former owner immediately.
-    await this.#trust.owner(id, owner, owner === this.#identity.signPub ? epoch : undefined);
+    await this.#trust.owner(id, owner, owner === this.#context.keys.signPub ? epoch : undefined);
     this.#trust.demandEpoch(id, epoch, atLeast);
     // Responses may arrive out of order.
     if (epoch < this.epoch) return;
@@ -161,16 +160,17 @@ export class Keyring {
     const { roomId } = this;
     let sealed: Uint8Array;
     try {
-      ({ sealedKey: sealed } = await this.#client.getSealedKey(roomId, epoch));
+      ({ sealedKey: sealed } = await this.#context.client.getSealedKey(roomId, epoch));
     } catch (error) {
       if (!isStoreError(error, "not_found")) throw error;
       if (this.#missing.size >= KEPT) this.#missing.clear();
       this.#missing.set(epoch, performance.now() + MISSING_MS);
       throw unknownEpoch(roomId, epoch, error);
     }
+    const { keys, primitives } = this.#context;
     const [owner, ...former] = await this.#trust.sealers(roomId, epoch);
     const sealer = former.find((it) => it === sealerOf(sealed)) ?? owner!;
-    return await openRoomKey(this.#identity, { roomId, epoch }, sealer, sealed);
+    return await openRoomKey(primitives, keys, { roomId, epoch }, sealer, sealed);
   }
 }
 

@@ -4,24 +4,23 @@
  * @module
  */
 
-import { setImmediate } from "node:timers/promises";
 import { StoreError } from "../../core/errors.ts";
 import type { KeyFor, Member, NewMember, Page, PageRequest, SealedKey } from "../../core/model.ts";
 import { SealingError } from "../../sealing/error.ts";
+import type { Primitives } from "../../sealing/primitives.ts";
 import { isSealedBy, sealRoomKey } from "../../sealing/sealed_key.ts";
+import { mapInTurns } from "../../core/async/in_turns.ts";
 import * as check from "../../core/validate.ts";
-import { readCard } from "../../keys/card.ts";
-import type { Identity } from "../../keys/identity.ts";
+import { openCard } from "../../keys/identity_format.ts";
 import type { CardOrKeys } from "./types.ts";
-import type { Trust } from "./trust.ts";
 import { notAControlPlane } from "../http/failure.ts";
-import type { Client, ListedMember } from "../types.ts";
+import type { RoomContext, RoomsClient } from "./parts.ts";
+import type { Trust } from "./trust.ts";
+import type { ListedMember } from "../types.ts";
 
 /** Limits above any list here, because a malicious control plane could return pages forever. */
 const MOST_PAGES = 1000;
 const MOST_ITEMS = 100_000;
-/** Number of signatures that are verified before other work gets its turn: about 20 ms. */
-const AT_A_TIME = 128;
 
 /** Returns all items of a list, each validated. */
 async function all<T>(
@@ -54,7 +53,7 @@ function readItem<T>(read: (item: unknown) => T, item: unknown): T {
 
 /** Returns the members of a room that the control plane lists. */
 export function membersOf(
-  client: Pick<Client, "listMembers">,
+  client: Pick<RoomsClient, "listMembers">,
   roomId: string,
 ): Promise<ListedMember[]> {
   return all(
@@ -72,7 +71,7 @@ export function membersOf(
 
 /** Returns the sealed keys of an epoch that the control plane has. */
 export function sealedKeysOf(
-  client: Pick<Client, "listSealedKeys">,
+  client: Pick<RoomsClient, "listSealedKeys">,
   roomId: string,
   epoch: number,
 ): Promise<SealedKey[]> {
@@ -85,50 +84,45 @@ export function sealedKeysOf(
 /** Returns the keys of members to add, after comparing them with those remembered. */
 export async function keysOfNewMembers(
   given: readonly CardOrKeys[],
-  client: Pick<Client, "getUser">,
-  trust: Trust,
+  context: Pick<RoomContext, "client" | "primitives" | "trust">,
 ): Promise<NewMember[]> {
   const members: NewMember[] = [];
-  for (const cardOrKeys of given) members.push(await resolve(cardOrKeys, client));
-  await rememberAll(members, trust);
+  for (const cardOrKeys of given) members.push(await resolve(cardOrKeys, context));
+  await rememberAll(members, context.trust);
   return members;
 }
 
-/** Remembers all concurrently, so that a memory can write them together. */
+/** Number of values of a memory that are read or written at the same time, so that it can join writes. */
+const REMEMBERED_AT_ONCE = 1000;
+
 async function rememberAll(members: readonly NewMember[], trust: Trust): Promise<void> {
-  await Promise.all(members.map(({ endpoint, kexPub }) => trust.kexPub(endpoint, kexPub)));
+  const remember = ({ endpoint, kexPub }: NewMember) => trust.kexPub(endpoint, kexPub);
+  await mapInTurns(members, remember, REMEMBERED_AT_ONCE);
 }
 
-async function resolve(given: CardOrKeys, client: Pick<Client, "getUser">): Promise<NewMember> {
+async function resolve(
+  given: CardOrKeys,
+  { client, primitives }: Pick<RoomContext, "client" | "primitives">,
+): Promise<NewMember> {
   if (typeof given !== "string") return check.newMember("member", given);
-  if (check.hex64(given) === null) return readCard(given);
+  if (check.hex64(given) === null) return await openCard(given, primitives.verifies);
   const endpoint = check.signPub("endpoint", given);
   const user = await client.getUser(endpoint);
   if (user?.signPub === endpoint) return check.newMember("user", user);
   throw new StoreError("unsupported", `Reading user ${endpoint}: the response is another user`);
 }
 
-/** Milliseconds of sealing after which other work of the process has its turn. */
-const TURN_MS = 10;
-
 /** Returns a room key sealed for each of the members. */
 export async function sealForAll(
-  owner: Identity,
+  { primitives, keys }: Pick<RoomContext, "primitives" | "keys">,
   { roomId, epoch }: { roomId: string; epoch: number },
   roomKey: Uint8Array,
   members: readonly NewMember[],
 ): Promise<KeyFor[]> {
-  const keys: KeyFor[] = [];
-  let begun = performance.now();
-  for (const { endpoint, kexPub } of members) {
-    if (performance.now() - begun > TURN_MS) {
-      await setImmediate();
-      begun = performance.now();
-    }
+  return await mapInTurns(members, async ({ endpoint, kexPub }) => {
     const place = { roomId, epoch, endpoint, kexPub };
-    keys.push({ endpoint, sealedKey: await sealRoomKey(owner, place, roomKey) });
-  }
-  return keys;
+    return { endpoint, sealedKey: await sealRoomKey(primitives, keys, place, roomKey) };
+  });
 }
 
 /**
@@ -139,14 +133,16 @@ export async function sealForAll(
  * @throws {SealingError} `key_changed`: a member was not added by the owner, or with another key
  */
 export async function demandAddedByOwner(
+  { primitives, trust }: Pick<RoomContext, "primitives" | "trust">,
   sealers: readonly string[],
   { roomId, epoch }: { roomId: string; epoch: number },
   members: readonly Member[],
   keys: readonly SealedKey[],
-  trust: Trust,
 ): Promise<void> {
-  const unknown = new Set(await notAddedBy(sealers, { roomId, epoch }, members, keys));
-  const out = await Promise.all(members.map((it) => trust.isRemoved(roomId, it.endpoint, epoch)));
+  const place = { roomId, epoch };
+  const unknown = new Set(await notAddedBy(primitives, sealers, place, members, keys));
+  const isOut = ({ endpoint }: Member) => trust.isRemoved(roomId, endpoint, epoch);
+  const out = await mapInTurns(members, isOut, REMEMBERED_AT_ONCE);
   for (const [i, { endpoint, kexPub }] of members.entries()) {
     if (out[i]) {
       throw new SealingError(
@@ -168,21 +164,21 @@ export async function demandAddedByOwner(
 
 /** Returns the members for whom no sealer sealed a key of this epoch to their X25519 key. */
 export async function notAddedBy(
+  primitives: Pick<Primitives, "verifies">,
   sealers: readonly string[],
   { roomId, epoch }: { roomId: string; epoch: number },
   members: readonly Member[],
   keys: readonly SealedKey[],
 ): Promise<string[]> {
   const sealed = new Map(keys.map((it) => [it.endpoint, it.sealedKey]));
-  const found: string[] = [];
-  for (const [i, { endpoint, kexPub }] of members.entries()) {
-    // Signatures are verified in this thread: a large room would block everything else.
-    if (i % AT_A_TIME === AT_A_TIME - 1) await setImmediate();
+  const isAdded = await mapInTurns(members, async ({ endpoint, kexPub }) => {
     const key = sealed.get(endpoint);
-    const place = { roomId, epoch, endpoint, kexPub };
-    if (key === undefined || !sealers.some((it) => isSealedBy(it, place, key))) {
-      found.push(endpoint);
+    if (key === undefined) return false;
+    for (const sealer of sealers) {
+      const place = { roomId, epoch, endpoint, kexPub };
+      if (await isSealedBy(primitives, sealer, place, key)) return true;
     }
-  }
-  return found;
+    return false;
+  });
+  return members.filter((_, i) => !isAdded[i]).map((it) => it.endpoint);
 }

@@ -6,7 +6,7 @@
 
 import { orAbort } from "../../core/async/wait.ts";
 import { StoreError } from "../../core/errors.ts";
-import type { MessageHeader } from "../../sealing/message.ts";
+import type { MessageHeader, SealedMessage } from "../../sealing/message.ts";
 import type { SentMessage } from "./types.ts";
 
 /** Maximum number of pending messages; further ones wait for their turn. */
@@ -29,8 +29,8 @@ interface Pending {
 
 /** Options of an {@link Outbox}. */
 export interface OutboxOptions {
-  /** Seals the next message. */
-  seal(data: Uint8Array): { header: MessageHeader; bytes: Uint8Array };
+  /** Seals the next message and passes it to `use`, in the order of the calls. */
+  seal(data: Uint8Array, use: (sealed: SealedMessage) => void): Promise<void>;
   /** Publishes bytes on the bus. */
   publish(bytes: Uint8Array): void;
   /** Time limit of a message, milliseconds. */
@@ -65,19 +65,19 @@ export class Outbox {
     const before = this.#turn;
     let done = () => {};
     this.#turn = new Promise((resolve) => done = resolve);
-    let seen: Promise<SentMessage>;
+    const seen = Promise.withResolvers<SentMessage>();
     try {
       // Earlier calls never reject here, so only the signal can.
       await orAbort(before, signal).catch(() => {
         throw aborted(signal!);
       });
       await this.#place(signal);
-      seen = this.#begin(data, signal);
+      await this.#options.seal(data, (sealed) => this.#begin(sealed, seen, signal));
     } finally {
       // An aborted call passes the turn on only when it gets it, so that the order stays.
       void before.then(done);
     }
-    return await seen;
+    return await seen.promise;
   }
 
   async #place(signal: AbortSignal | undefined): Promise<void> {
@@ -87,29 +87,36 @@ export class Outbox {
       await new Promise<void>((resolve) => this.#wake = resolve);
     }
     signal?.removeEventListener("abort", wake);
-    if (this.#ended !== null) throw this.#ended;
-    if (signal?.aborted) throw aborted(signal);
+    this.#demandGoing(signal);
   }
 
-  #begin(data: Uint8Array, signal: AbortSignal | undefined): Promise<SentMessage> {
-    const { header, bytes } = this.#options.seal(data);
+  #demandGoing(signal: AbortSignal | undefined): void {
+    if (signal?.aborted) throw aborted(signal);
+    if (this.#ended !== null) throw this.#ended;
+  }
+
+  #begin(
+    { header, bytes }: SealedMessage,
+    { resolve, reject }: Pick<PromiseWithResolvers<SentMessage>, "resolve" | "reject">,
+    signal: AbortSignal | undefined,
+  ): void {
+    // Sealing may have taken a while.
+    this.#demandGoing(signal);
     const { epoch, session, seq } = header;
-    const deadline = performance.now() + this.#options.timeout;
-    return new Promise((resolve, reject) => {
-      const key = messageId(header);
-      const abort = () => settle(aborted(signal!));
-      const settle = (error: unknown | null) => {
-        this.#pending.delete(key);
-        signal?.removeEventListener("abort", abort);
-        this.#wake?.();
-        if (error === null) resolve({ epoch, session, seq });
-        else reject(error);
-      };
-      signal?.addEventListener("abort", abort, { once: true });
-      const last = performance.now();
-      this.#pending.set(key, { bytes, sent: { epoch, session, seq }, deadline, last, settle });
-      this.#options.publish(bytes);
-    });
+    const key = messageId(header);
+    const abort = () => settle(aborted(signal!));
+    const settle = (error: unknown | null) => {
+      this.#pending.delete(key);
+      signal?.removeEventListener("abort", abort);
+      this.#wake?.();
+      if (error === null) resolve({ epoch, session, seq });
+      else reject(error);
+    };
+    signal?.addEventListener("abort", abort, { once: true });
+    const last = performance.now();
+    const deadline = last + this.#options.timeout;
+    this.#pending.set(key, { bytes, sent: { epoch, session, seq }, deadline, last, settle });
+    this.#options.publish(bytes);
   }
 
   /** Settles a pending message that was received; returns whether it was one. */

@@ -4,12 +4,11 @@
  * @module
  */
 
-import { randomBytes } from "node:crypto";
 import { isStoreError, StoreError } from "../../core/errors.ts";
 import type { Member, Room, SealedKey } from "../../core/model.ts";
 import { ROOM_KEY_BYTES, sealRoomKey } from "../../sealing/sealed_key.ts";
 import * as check from "../../core/validate.ts";
-import type { Identity } from "../../keys/identity.ts";
+import { randomBytes } from "../../keys/bytes.ts";
 import type { Keyring } from "./keyring.ts";
 import {
   demandAddedByOwner,
@@ -19,26 +18,20 @@ import {
   sealedKeysOf,
   sealForAll,
 } from "./membership.ts";
+import type { RoomContext } from "./parts.ts";
 import type { CardOrKeys, NewEncryptedRoom } from "./types.ts";
-import type { Trust } from "./trust.ts";
-import type { Client, ListedMember } from "../types.ts";
+import type { ListedMember } from "../types.ts";
 
 /** Maximum number of retries of an operation that conflicts with another change of the room. */
 const RETRIES = 10;
 
-/** Options of an {@link Owner}. */
-export interface OwnerOptions {
-  client: Client;
-  identity: Identity;
-  trust: Trust;
-}
-
 /** Creates a room with a new key sealed for all members; returns both. */
 export async function createRoom(
-  { client, identity, trust }: OwnerOptions,
+  context: RoomContext,
   { id, members = [], subject }: NewEncryptedRoom,
 ): Promise<{ room: Room; roomKey: Uint8Array }> {
-  const { signPub: endpoint, kexPub } = identity;
+  const { client, keys, trust } = context;
+  const { signPub: endpoint, kexPub } = keys;
   if (await trust.epochOf(id) > 0) {
     throw new StoreError(
       "room_exists",
@@ -46,11 +39,11 @@ export async function createRoom(
       { hint: "choose another id" },
     );
   }
-  const others = await keysOfNewMembers(members, client, trust);
+  const others = await keysOfNewMembers(members, context);
   const roomKey = newRoomKey();
   const place = { roomId: id, epoch: 1 };
   const all = [{ endpoint, kexPub }, ...others];
-  const sealedKeys = await sealForAll(identity, place, roomKey, all);
+  const sealedKeys = await sealForAll(context, place, roomKey, all);
   const wanted = { id, encrypted: true, kexPub, members: others, sealedKeys };
   const room = await client.createRoom(subject === undefined ? wanted : { ...wanted, subject });
   // Otherwise we would send to someone else's room as if it were this one.
@@ -63,32 +56,32 @@ function isNotRevoked({ status }: Pick<ListedMember, "status">): boolean {
 }
 
 function newRoomKey(): Uint8Array {
-  return new Uint8Array(randomBytes(ROOM_KEY_BYTES));
+  return randomBytes(ROOM_KEY_BYTES);
 }
 
 /** The owner of one room. Calls of its methods run one at a time. */
 export class Owner {
-  readonly #options: OwnerOptions;
+  readonly #context: RoomContext;
   readonly #keyring: Keyring;
   #last: Promise<unknown> = Promise.resolve();
 
   /** Uses the keys of `keyring`. Sends nothing. */
-  constructor(options: OwnerOptions, keyring: Keyring) {
-    this.#options = options;
+  constructor(context: RoomContext, keyring: Keyring) {
+    this.#context = context;
     this.#keyring = keyring;
   }
 
   /** See {@link OpenRoom.addMember}. */
   addMember(given: CardOrKeys): Promise<void> {
     return this.#next(async () => {
-      const { client, trust, identity } = this.#options;
+      const { client, trust, keys, primitives } = this.#context;
       const { roomId } = this.#keyring;
-      const [member] = await keysOfNewMembers([given], client, trust);
+      const [member] = await keysOfNewMembers([given], this.#context);
       if (member === undefined) return;
       await this.#retry("Adding a member", async () => {
         const { epoch, current } = this.#keyring;
         const place = { roomId, epoch, ...member };
-        const sealedKey = await sealRoomKey(identity, place, current);
+        const sealedKey = await sealRoomKey(primitives, keys, place, current);
         try {
           await client.addMember(roomId, member, { epoch, sealedKey });
         } catch (error) {
@@ -113,10 +106,10 @@ export class Owner {
     return this.#next(async () => {
       this.#demandOwner("Removing a member");
       const endpoint = check.signPub("endpoint", member);
-      const { client, identity, trust } = this.#options;
+      const { client, keys, trust } = this.#context;
       const { roomId, epoch } = this.#keyring;
       // First, because a malicious control plane may only claim to remove it. (Owners cannot be removed.)
-      if (endpoint !== identity.signPub) await trust.removed(roomId, endpoint, epoch);
+      if (endpoint !== keys.signPub) await trust.removed(roomId, endpoint, epoch);
       try {
         await client.removeMember(roomId, endpoint);
       } catch (error) {
@@ -140,7 +133,7 @@ export class Owner {
 
   async #rekeyIfLeft(): Promise<boolean> {
     // Keys are read first, so that a member added in the meantime does not look like one that left.
-    const keys = await this.#keys();
+    const keys = await this.#sealedKeys();
     const members = await this.#members();
     const active = new Set(members.filter(isNotRevoked).map((it) => it.endpoint));
     if (active.size === members.length && keys.every((it) => active.has(it.endpoint))) {
@@ -153,24 +146,24 @@ export class Owner {
   /** See {@link OpenRoom.lacking}. */
   async lacking(): Promise<string[]> {
     const members = await this.#members();
-    const keys = await this.#keys();
+    const keys = await this.#sealedKeys();
     const { roomId, epoch } = this.#keyring;
-    const sealers = await this.#options.trust.sealers(roomId, epoch);
-    return await notAddedBy(sealers, { roomId, epoch }, members, keys);
+    const sealers = await this.#context.trust.sealers(roomId, epoch);
+    return await notAddedBy(this.#context.primitives, sealers, { roomId, epoch }, members, keys);
   }
 
   #members(): Promise<ListedMember[]> {
-    return membersOf(this.#options.client, this.#keyring.roomId);
+    return membersOf(this.#context.client, this.#keyring.roomId);
   }
 
   /** Removes members whose access was revoked, and returns the others. */
   async #membersToSealFor(): Promise<Member[]> {
-    const { client, identity, trust } = this.#options;
+    const { client, keys, trust } = this.#context;
     const { roomId, epoch } = this.#keyring;
     const active: Member[] = [];
     for (const member of await this.#members()) {
       const { endpoint } = member;
-      if (isNotRevoked(member) || endpoint === identity.signPub) {
+      if (isNotRevoked(member) || endpoint === keys.signPub) {
         active.push(member);
         continue;
       }
@@ -184,23 +177,24 @@ export class Owner {
     return active;
   }
 
-  #keys(epoch: number = this.#keyring.epoch): Promise<SealedKey[]> {
-    return sealedKeysOf(this.#options.client, this.#keyring.roomId, epoch);
+  #sealedKeys(epoch: number = this.#keyring.epoch): Promise<SealedKey[]> {
+    return sealedKeysOf(this.#context.client, this.#keyring.roomId, epoch);
   }
 
   #rekey(without?: string): Promise<number> {
     return this.#retry("Rekeying", async () => {
-      const { client, identity, trust } = this.#options;
+      const { client, trust } = this.#context;
       const { roomId } = this.#keyring;
       const before = this.#keyring.epoch;
       // Another program of the same identity may have sealed a key for it in the meantime.
       if (without !== undefined) await trust.removed(roomId, without, before);
       // Members are read first: each of them already had its key then.
       const members = await this.#membersToSealFor();
-      const keys = await this.#keys(before);
+      const keys = await this.#sealedKeys(before);
       const sealers = await trust.sealers(roomId, before);
+      const place = { roomId, epoch: before };
       try {
-        await demandAddedByOwner(sealers, { roomId, epoch: before }, members, keys, trust);
+        await demandAddedByOwner(this.#context, sealers, place, members, keys);
       } catch (error) {
         // One that was added after another program's rekey has no key of the epoch before.
         const { epoch: now } = await client.getRoom(roomId);
@@ -209,7 +203,7 @@ export class Owner {
       }
       const epoch = before + 1;
       const roomKey = newRoomKey();
-      const sealedKeys = await sealForAll(identity, { roomId, epoch }, roomKey, members);
+      const sealedKeys = await sealForAll(this.#context, { roomId, epoch }, roomKey, members);
       let room: Room;
       try {
         room = await client.rekeyRoom(roomId, { epoch, sealedKeys });

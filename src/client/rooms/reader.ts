@@ -4,7 +4,7 @@
  * @module
  */
 
-import { setTimeout as delay } from "node:timers/promises";
+import { pause } from "../../core/async/wait.ts";
 import { isStoreError } from "../../core/errors.ts";
 import { type Arrival, Arrivals } from "../../sealing/arrivals.ts";
 import { SealingError } from "../../sealing/error.ts";
@@ -15,6 +15,7 @@ import {
   type SessionKey,
   sessionKey,
 } from "../../sealing/message.ts";
+import type { Primitives } from "../../sealing/primitives.ts";
 import type { Keyring } from "./keyring.ts";
 import type { RoomMessage } from "./types.ts";
 
@@ -26,6 +27,8 @@ const RETRY_MS = [100, 300, 1000, 2000, 4000];
 
 /** Options of a {@link Reader}. */
 export interface ReaderOptions {
+  /** Decrypt and verify. */
+  primitives: Primitives;
   /** The room's keys. */
   keyring: Keyring;
   /** Reads the room's members from the control plane. */
@@ -116,13 +119,17 @@ export class Reader {
       );
     }
     const roomKey = await this.#retry(() => keyring.key(epoch));
-    return openMessage(bytes, header, this.#secretsOf(header, roomKey));
+    const secrets = await this.#secretsOf(header, roomKey);
+    return await openMessage(this.#options.primitives, bytes, header, secrets);
   }
 
-  #secretsOf(header: MessageHeader, roomKey: Uint8Array): SessionKey {
+  async #secretsOf(header: MessageHeader, roomKey: Uint8Array): Promise<SessionKey> {
     const name = `${header.epoch} ${header.sender} ${header.session}`;
     let cached = this.#secrets.get(name);
-    if (cached?.roomKey !== roomKey) cached = { roomKey, secrets: sessionKey(roomKey, header) };
+    if (cached?.roomKey !== roomKey) {
+      const secrets = await sessionKey(this.#options.primitives, roomKey, header);
+      cached = { roomKey, secrets };
+    }
     this.#secrets.delete(name);
     this.#secrets.set(name, cached);
     if (this.#secrets.size > SESSIONS) {
@@ -138,7 +145,7 @@ export class Reader {
   async #ask(what: "room" | "members", since: number): Promise<void> {
     if (this.#asked[what] > since) return;
     const wait = this.#asked[what] + ASK_MS - performance.now();
-    if (wait > 0) await delay(wait, undefined, { signal: this.#options.signal });
+    if (wait > 0) await pause(wait, this.#options.signal);
     const began = performance.now();
     if (what === "members") {
       this.setMembers(await this.#retry(() => this.#options.members()), began);
@@ -155,7 +162,7 @@ export class Reader {
       } catch (error) {
         const wait = RETRY_MS[tried];
         if (wait === undefined || !isPassing(error)) throw error;
-        await delay(wait, undefined, { signal: this.#options.signal });
+        await pause(wait, this.#options.signal);
       }
     }
   }

@@ -7,15 +7,21 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
 import type { Member } from "../../core/model.ts";
+import { Turns } from "../../core/async/turns.ts";
 import { within } from "../../core/async/wait.ts";
 import { isSealingError, SealingError } from "../../sealing/error.ts";
-import { type MessageHeader, messageOverhead, MessageSealer } from "../../sealing/message.ts";
+import {
+  type MessageHeader,
+  messageOverhead,
+  MessageSealer,
+  type SealedMessage,
+} from "../../sealing/message.ts";
 import { Channel } from "./channel.ts";
-import type { Identity } from "../../keys/identity.ts";
 import { type Keyring, removalOr } from "./keyring.ts";
 import { membersOf } from "./membership.ts";
 import { Outbox } from "./outbox.ts";
 import { Owner } from "./owner.ts";
+import type { RoomContext } from "./parts.ts";
 import { Queue } from "./queue.ts";
 import { headerOf, type Incoming, isPassing, Reader } from "./reader.ts";
 import type {
@@ -26,8 +32,6 @@ import type {
   RoomsOptions,
   SentMessage,
 } from "./types.ts";
-import type { Trust } from "./trust.ts";
-import type { Client } from "../types.ts";
 
 /** {@link RoomsOptions} with defaults filled in. */
 export type RoomSettings =
@@ -43,7 +47,8 @@ export type RoomSettings =
       | "onProblem"
     >
   >
-  & { client: Client; identity: Identity; trust: Trust; connection: NatsConnection };
+  & RoomContext
+  & { connection: NatsConnection };
 
 /** An open room. */
 export class LiveRoom implements OpenRoom {
@@ -63,6 +68,8 @@ export class LiveRoom implements OpenRoom {
   readonly #working: Promise<void>;
   readonly #ready: Promise<void>;
   #sealer: MessageSealer | null = null;
+  /** Messages are sealed one at a time, so that they are published in the order of their numbers. */
+  readonly #sealing = new Turns();
   /** Our own sessions, one for each epoch. */
   readonly #sessions = new Set<string>();
   #refreshing: Promise<void> | null = null;
@@ -73,16 +80,17 @@ export class LiveRoom implements OpenRoom {
   /** Starts receiving. `keyring` must have the newest key. */
   constructor(settings: RoomSettings, keyring: Keyring, members: ReadonlySet<string>) {
     const { room } = keyring;
-    const { client, identity, trust, connection, sendTimeout, oldEpochGrace, maxAge } = settings;
+    const { primitives, connection, sendTimeout, oldEpochGrace, maxAge } = settings;
     this.#settings = settings;
     this.#keyring = keyring;
     this.id = room.id;
     this.subject = room.subject;
     this.ended = new Promise((resolve) => this.#end = resolve);
-    this.#owner = new Owner({ client, identity, trust }, keyring);
+    this.#owner = new Owner(settings, keyring);
     const { signal } = this.#closing;
     const readMembers = () => this.members();
     this.#reader = new Reader({
+      primitives,
       keyring,
       oldEpochGrace,
       maxAge,
@@ -91,7 +99,7 @@ export class LiveRoom implements OpenRoom {
     });
     this.#reader.setMembers(members, -Infinity);
     this.#outbox = new Outbox({
-      seal: (data) => this.#seal(data),
+      seal: (data, use) => this.#seal(data, use),
       publish: (bytes) => this.#channel.publish(bytes),
       timeout: sendTimeout,
     });
@@ -218,18 +226,18 @@ export class LiveRoom implements OpenRoom {
 
   async removeMember(endpoint: string): Promise<void> {
     await this.#owner.removeMember(endpoint);
-    this.#announceKey();
+    await this.#announceKey();
   }
 
   async rekey(): Promise<number> {
     const epoch = await this.#owner.rekey();
-    this.#announceKey();
+    await this.#announceKey();
     return epoch;
   }
 
   async leave(): Promise<void> {
-    const { client, identity } = this.#settings;
-    await client.removeMember(this.id, identity.signPub);
+    const { client, keys } = this.#settings;
+    await client.removeMember(this.id, keys.signPub);
     await this.close();
   }
 
@@ -245,19 +253,29 @@ export class LiveRoom implements OpenRoom {
     return this.close();
   }
 
-  #seal(data: Uint8Array, kind?: "rekeyed"): { header: MessageHeader; bytes: Uint8Array } {
-    const { roomId, epoch, current } = this.#keyring;
-    if (this.#sealer?.epoch !== epoch) {
-      this.#sealer = new MessageSealer(this.#settings.identity, { roomId, epoch }, current);
-      this.#sessions.add(this.#sealer.session);
-    }
-    return this.#sealer.seal(data, kind && { kind });
+  /** Seals a message and passes it to `use` at once, while its key is the newest. */
+  #seal(data: Uint8Array, use: (sealed: SealedMessage) => void, kind?: "rekeyed"): Promise<void> {
+    const { primitives, keys } = this.#settings;
+    return this.#sealing.take("", async () => {
+      for (;;) {
+        const { roomId, epoch, current } = this.#keyring;
+        if (this.#sealer?.epoch !== epoch) {
+          this.#sealer = new MessageSealer(primitives, keys, { roomId, epoch }, current);
+          this.#sessions.add(this.#sealer.session);
+        }
+        const sealed = await this.#sealer.seal(data, kind && { kind });
+        // Otherwise a member who was removed meanwhile could read it: it is sealed again.
+        if (this.#keyring.epoch === epoch) return use(sealed);
+      }
+    });
   }
 
   /** Tells the others that there is a new key. Members who miss it notice at the next message. */
-  #announceKey(): void {
-    if (this.#closing.signal.aborted) return;
-    this.#channel.publish(this.#seal(new Uint8Array(), "rekeyed").bytes);
+  async #announceKey(): Promise<void> {
+    const publish = ({ bytes }: SealedMessage) => {
+      if (!this.#closing.signal.aborted) this.#channel.publish(bytes);
+    };
+    await this.#seal(new Uint8Array(), publish, "rekeyed").catch((error) => this.#problem(error));
   }
 
   #arrive(bytes: Uint8Array): void {
@@ -267,7 +285,7 @@ export class LiveRoom implements OpenRoom {
     } catch (error) {
       return this.#problem(error);
     }
-    if (header.sender === this.#settings.identity.signPub && this.#outbox.seen(header, bytes)) {
+    if (header.sender === this.#settings.keys.signPub && this.#outbox.seen(header, bytes)) {
       return;
     }
     const dropped = this.#inbox.push({ bytes, header, at: performance.now() });
@@ -294,7 +312,7 @@ export class LiveRoom implements OpenRoom {
 
   /** Returns whether this room object sent the message: one that was resent comes back twice. */
   #isOwn({ sender, session }: { sender: string; session: string }): boolean {
-    return sender === this.#settings.identity.signPub && this.#sessions.has(session);
+    return sender === this.#settings.keys.signPub && this.#sessions.has(session);
   }
 
   #deliver(message: RoomMessage): void {
@@ -348,7 +366,7 @@ export class LiveRoom implements OpenRoom {
       await this.#keyring.refresh();
       const asOf = performance.now();
       this.#reader.setMembers(new Set((await this.members()).map((it) => it.endpoint)), asOf);
-      if (this.#keyring.isOwner && await this.#owner.rekeyIfLeft()) this.#announceKey();
+      if (this.#keyring.isOwner && await this.#owner.rekeyIfLeft()) await this.#announceKey();
     } catch (error) {
       if (this.#closing.signal.aborted) return;
       if (isSealingError(error, "removed")) this.#finish(error);

@@ -4,72 +4,40 @@
  * @module
  */
 
-import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
-import { connectNats } from "../../nats/connection/connect.ts";
 import * as check from "../../core/validate.ts";
 import { Keyring } from "./keyring.ts";
 import { membersOf } from "./membership.ts";
 import { createRoom } from "./owner.ts";
+import type { Bus, RoomsParts } from "./parts.ts";
 import { LiveRoom, type RoomSettings } from "./room.ts";
-import { learnServers } from "../node/bus_servers.ts";
-import type { NewEncryptedRoom, OpenRoom, Rooms, RoomsOptions } from "./types.ts";
+import type { NewEncryptedRoom, OpenRoom, Rooms } from "./types.ts";
 import { Trust } from "./trust.ts";
 
-/**
- * Connects to the bus and returns the encrypted rooms of one identity.
- *
- * @throws {StoreError} `unavailable`: the bus does not respond, or refuses this identity
- *
- * @example
- * ```ts ignore
- * import { createClient, openRooms, readIdentity } from "@unibus/membership/client";
- *
- * const identity = await readIdentity("ada.json", { passphrase: "…" });
- * const client = createClient({ url: "https://bus.example:8470", identity });
- * await using rooms = await openRooms({
- *   client,
- *   identity,
- *   nats: { servers: "tls://bus.example:4250" },
- * });
- * const kitchen = await rooms.createRoom({ id: "kitchen", members: [cardOfBob] });
- * await kitchen.send("soup is ready");
- * for await (const message of kitchen.messages()) console.log(message.sender, message.text());
- * ```
- */
-export async function openRooms(options: RoomsOptions): Promise<Rooms> {
-  const { client, identity, nats, signal, memory = new Map<string, string>() } = options;
-  const { onProblem = () => {} } = options;
+/** Connects to the bus and returns the encrypted rooms of one peer, made of the parts given. */
+export async function openRoomsWith(parts: RoomsParts): Promise<Rooms> {
+  const { client, keys, primitives, signal, memory = new Map<string, string>() } = parts;
+  const { onProblem = () => {} } = parts;
   const closing = new AbortController();
-  const trust = new Trust(memory, { acceptOwner: options.acceptOwner, signal: closing.signal });
-  // Remembered first, so that the control plane cannot name another key for this identity.
-  await trust.kexPub(identity.signPub, identity.kexPub);
-  const isOurs = !("connection" in nats);
-  const connection: NatsConnection = isOurs
-    ? await connectNats({
-      ...nats,
-      name: "unibus-client",
-      signer: identity,
-      onProblem: (error) => onProblem({ roomId: "", error }),
-      retryRefused: true,
-      ...(signal && { signal }),
-    })
-    : nats.connection as NatsConnection;
+  const trust = new Trust(memory, { acceptOwner: parts.acceptOwner, signal: closing.signal });
+  // Remembered first, so that the control plane cannot name another key for this peer.
+  await trust.kexPub(keys.signPub, keys.kexPub);
+  const bus = await parts.connect((error) => onProblem({ roomId: "", error }));
   const settings: RoomSettings = {
     client,
-    identity,
+    keys,
+    primitives,
     trust,
-    connection,
-    oldEpochGrace: options.oldEpochGrace ?? 30_000,
-    maxAge: options.maxAge ?? 300_000,
-    refreshInterval: options.refreshInterval ?? 30_000,
-    sendTimeout: options.sendTimeout ?? 10_000,
-    queueMessages: options.queueMessages ?? 4096,
-    queueBytes: options.queueBytes ?? 64 * 1024 * 1024,
+    connection: bus.connection,
+    oldEpochGrace: parts.oldEpochGrace ?? 30_000,
+    maxAge: parts.maxAge ?? 300_000,
+    refreshInterval: parts.refreshInterval ?? 30_000,
+    sendTimeout: parts.sendTimeout ?? 10_000,
+    queueMessages: parts.queueMessages ?? 4096,
+    queueBytes: parts.queueBytes ?? 64 * 1024 * 1024,
     onProblem,
   };
-  if (isOurs) void learnServers(connection, nats, client);
-  const rooms = new LiveRooms(settings, closing, isOurs);
+  const rooms = new LiveRooms(settings, closing, bus);
   if (signal) {
     const abort = () => void rooms.close().catch(() => {});
     signal.addEventListener("abort", abort, { once: true, signal: closing.signal });
@@ -78,32 +46,32 @@ export async function openRooms(options: RoomsOptions): Promise<Rooms> {
   return rooms;
 }
 
-/** The open rooms of one identity. */
+/** The open rooms of one peer. */
 class LiveRooms implements Rooms {
   readonly #settings: RoomSettings;
   readonly #closing: AbortController;
-  readonly #isOurs: boolean;
+  readonly #bus: Bus;
   readonly #open = new Map<string, Promise<LiveRoom>>();
   #closed: Promise<void> | null = null;
 
   /**
    * @param settings What the rooms share
    * @param closing Aborted when they are closed
-   * @param isOurs Whether to close the connection with them
+   * @param bus Closed with them
    */
-  constructor(settings: RoomSettings, closing: AbortController, isOurs: boolean) {
+  constructor(settings: RoomSettings, closing: AbortController, bus: Bus) {
     this.#settings = settings;
     this.#closing = closing;
-    this.#isOurs = isOurs;
+    this.#bus = bus;
     void this.#watchConnection();
   }
 
   async createRoom(input: NewEncryptedRoom): Promise<OpenRoom> {
-    const { identity, trust } = this.#settings;
+    const { keys, trust } = this.#settings;
     return await this.#once(input.id, async () => {
       const { room, roomKey } = await createRoom(this.#settings, input);
       const keyring = this.#keyring(room.id);
-      await trust.owner(room.id, identity.signPub);
+      await trust.owner(room.id, keys.signPub);
       await keyring.put(room, 1, roomKey);
       return await this.#start(keyring);
     }, { isNew: true });
@@ -127,7 +95,7 @@ class LiveRooms implements Rooms {
       const closed: Promise<void>[] = [];
       await this.#each((room) => void closed.push(room.close()));
       await Promise.all(closed);
-      if (this.#isOurs) await this.#settings.connection.close();
+      await this.#bus.close();
     })();
     await this.#closed;
   }
@@ -165,8 +133,7 @@ class LiveRooms implements Rooms {
   }
 
   #keyring(roomId: string): Keyring {
-    const { client, identity, trust } = this.#settings;
-    return new Keyring(client, identity, trust, roomId);
+    return new Keyring(this.#settings, roomId);
   }
 
   async #start(keyring: Keyring): Promise<LiveRoom> {

@@ -24,6 +24,10 @@ export interface Keys extends Signer {
   readonly kexKey: CryptoKey;
   /** Signs the signature base of a request. */
   signRequest(base: Uint8Array): Promise<Uint8Array>;
+  /** Signs a sealed message of a room. */
+  signMessage(data: Uint8Array): Promise<Uint8Array>;
+  /** Signs a room key that was sealed for a member. */
+  signSealedKey(data: Uint8Array): Promise<Uint8Array>;
   /** Signs that `kexPub` belongs to `signPub`, for a card and a file. */
   signEndpoint(): Promise<Uint8Array>;
 }
@@ -93,6 +97,8 @@ export function keysFrom(
     signKey,
     kexKey,
     signRequest: (base) => signAs("request", base),
+    signMessage: (data) => signAs("message", data),
+    signSealedKey: (data) => signAs("sealed key", data),
     signEndpoint: () => signAs("endpoint", bindingOf({ signPub, kexPub })),
   };
 }

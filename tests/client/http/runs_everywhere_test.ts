@@ -40,6 +40,15 @@ Deno.test("the client's core imports no node: module, no package and nothing of 
   assert.ok(found.includes("src/signature/sign.ts"), found.join());
 });
 
+Deno.test("rooms, and sealing by Web Crypto, import no node: module and no package but HPKE", async () => {
+  const own = /^src\/(client\/(http|rooms)|core|keys|sealing|signature)\//;
+  for (const entry of ["src/client/rooms/rooms.ts", "src/sealing/primitives_web.ts"]) {
+    const found = await importsOf(entry);
+    assert.deepEqual(found.filter((it) => !own.test(it) && !it.startsWith("npm:hpke@")), []);
+    assert.ok(found.includes("src/keys/bytes.ts"), found.join());
+  }
+});
+
 Deno.test("no page imports a node: module or anything of the server", async () => {
   for (const page of ["join", "console"]) {
     const found = await importsOf(`src/web/${page}/main.tsx`);

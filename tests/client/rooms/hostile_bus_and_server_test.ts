@@ -15,6 +15,7 @@ import {
 import { bindingOf } from "../../../src/keys/identity_format.ts";
 import { MessageSealer } from "../../../src/sealing/message.ts";
 import { openRoomKey, sealRoomKey } from "../../../src/sealing/sealed_key.ts";
+import { nodePrimitives, roomKeysOf } from "../../../src/sealing/primitives_node.ts";
 import { Heard, type Person, until, village } from "./village.ts";
 
 const named = (...reasons: SealingReason[]) => (error: unknown) => {
@@ -37,10 +38,10 @@ Deno.test("a control plane cannot hand out a room key of its own, or one meant f
   const evil = createIdentity();
   const key = new Uint8Array(randomBytes(32));
   const answers: [string, Uint8Array, SealingReason][] = [
-    ["its own", await sealRoomKey(evil, place, key), "wrong_sealer"],
+    ["its own", await sealRoomKey(nodePrimitives, evil, place, key), "wrong_sealer"],
     [
       "its own under the owner's name",
-      await sealRoomKey({ ...evil, signPub: ada.identity.signPub }, place, key),
+      await sealRoomKey(nodePrimitives, { ...evil, signPub: ada.identity.signPub }, place, key),
       "tampered",
     ],
     ["of another epoch", (await bob.client.getSealedKey("kitchen", 1)).sealedKey, "tampered"],
@@ -69,7 +70,7 @@ Deno.test("a control plane cannot make itself the owner of a room that is known,
   });
   const { signPub: endpoint, kexPub } = bob.identity;
   const place = { roomId: "kitchen", epoch: 1, endpoint, kexPub };
-  const forged = base64url(await sealRoomKey(evil, place, new Uint8Array(32)));
+  const forged = base64url(await sealRoomKey(nodePrimitives, evil, place, new Uint8Array(32)));
   const takeOver = ({ path }: { path: string }, answer: Record<string, unknown>) =>
     path.endsWith("/key")
       ? { ...answer, sealedKey: forged }
@@ -168,16 +169,30 @@ Deno.test("a bus cannot change, repeat, move or make up messages: each try is na
   const [one] = seen.kitchen!;
   const flipped = new Uint8Array(one!);
   flipped[flipped.length - 70]! ^= 1;
-  const stranger = new MessageSealer(
-    createIdentity(),
-    { roomId: "kitchen", epoch: 1 },
-    new Uint8Array(32),
-  );
+  const stranger = new MessageSealer(nodePrimitives, createIdentity(), {
+    roomId: "kitchen",
+    epoch: 1,
+  }, new Uint8Array(32));
   // Whoever has the room key and is not in the room any more, or has not been.
   const roomKey = await keyOf(room, ada);
-  const ghost = new MessageSealer(createIdentity(), { roomId: "kitchen", epoch: 1 }, roomKey);
-  const ahead = new MessageSealer(ada.identity, { roomId: "kitchen", epoch: 9 }, roomKey);
-  const old = new MessageSealer(ada.identity, { roomId: "kitchen", epoch: 1 }, roomKey);
+  const ghost = new MessageSealer(
+    nodePrimitives,
+    createIdentity(),
+    { roomId: "kitchen", epoch: 1 },
+    roomKey,
+  );
+  const ahead = new MessageSealer(
+    nodePrimitives,
+    ada.identity,
+    { roomId: "kitchen", epoch: 9 },
+    roomKey,
+  );
+  const old = new MessageSealer(
+    nodePrimitives,
+    ada.identity,
+    { roomId: "kitchen", epoch: 1 },
+    roomKey,
+  );
   const tries: [Uint8Array, SealingReason][] = [
     [one!, "replayed"],
     [flipped, "tampered"],
@@ -185,10 +200,10 @@ Deno.test("a bus cannot change, repeat, move or make up messages: each try is na
     [new Uint8Array(0), "malformed"],
     [new Uint8Array(randomBytes(300)).fill(7, 0, 1), "newer_version"],
     [seen.hall![0]!, "wrong_room"],
-    [stranger.seal(one!).bytes, "tampered"],
-    [ghost.seal(one!).bytes, "not_a_member"],
-    [ahead.seal(one!).bytes, "unknown_epoch"],
-    [old.seal(one!, { now: Date.now() - 3_600_000 }).bytes, "stale"],
+    [(await stranger.seal(one!)).bytes, "tampered"],
+    [(await ghost.seal(one!)).bytes, "not_a_member"],
+    [(await ahead.seal(one!)).bytes, "unknown_epoch"],
+    [(await old.seal(one!, { now: Date.now() - 3_600_000 })).bytes, "stale"],
   ];
   for (const [bytes, reason] of tries) {
     const before = bob.problems.length;
@@ -210,7 +225,13 @@ async function keyOf(
   { client, identity }: Pick<Person, "client" | "identity">,
 ): Promise<Uint8Array> {
   const { sealedKey, epoch } = await client.getSealedKey(room.id);
-  return await openRoomKey(identity, { roomId: room.id, epoch }, room.owner, sealedKey);
+  return await openRoomKey(
+    nodePrimitives,
+    roomKeysOf(identity),
+    { roomId: room.id, epoch },
+    room.owner,
+    sealedKey,
+  );
 }
 
 Deno.test("who was taken out is not heard any more, even under the old key while that is still taken", async () => {
@@ -222,16 +243,18 @@ Deno.test("who was taken out is not heard any more, even under the old key while
   const heard = new Heard(joined);
   const place = { roomId: "kitchen", epoch: 1 };
   const oldKey = await keyOf(room, ada);
-  const [evil, honest] = [eve, ada].map((who) => new MessageSealer(who.identity, place, oldKey));
-  const say = (sealer: MessageSealer, text: string) =>
-    wire.publish(room.subject, sealer.seal(new TextEncoder().encode(text)).bytes);
+  const [evil, honest] = [eve, ada].map((who) =>
+    new MessageSealer(nodePrimitives, who.identity, place, oldKey)
+  );
+  const say = async (sealer: MessageSealer, text: string) =>
+    wire.publish(room.subject, (await sealer.seal(new TextEncoder().encode(text))).bytes);
   const wire = await it.wire();
-  say(evil!, "before");
+  await say(evil!, "before");
   await heard.heard("before");
   await room.removeMember(eve.identity.signPub);
   await until(() => joined.epoch === 2, "the new key");
-  say(evil!, "after");
-  say(honest!, "on its way");
+  await say(evil!, "after");
+  await say(honest!, "on its way");
   await heard.heard("on its way");
   assert.deepEqual(heard.texts, ["before", "on its way"]);
   assert.equal(bob.problems.length, 1);
@@ -247,11 +270,14 @@ Deno.test("a message that the bus held back is missed; one that it let through l
   });
   const heard = new Heard(await (await bob.rooms()).join("kitchen"));
   const sealer = new MessageSealer(
+    nodePrimitives,
     ada.identity,
     { roomId: "kitchen", epoch: 1 },
     await keyOf(room, ada),
   );
-  const all = ["a", "b", "c", "d", "e"].map((text) => sealer.seal(new TextEncoder().encode(text)));
+  const all = await Promise.all(
+    ["a", "b", "c", "d", "e"].map((text) => sealer.seal(new TextEncoder().encode(text))),
+  );
   const wire = await it.wire();
   for (const i of [0, 3, 1, 4]) wire.publish(room.subject, all[i]!.bytes);
   await heard.heard("e");

@@ -10,6 +10,7 @@ import {
 } from "../../../src/client/mod.ts";
 import { MessageSealer } from "../../../src/sealing/message.ts";
 import { openRoomKey } from "../../../src/sealing/sealed_key.ts";
+import { nodePrimitives, roomKeysOf } from "../../../src/sealing/primitives_node.ts";
 import { Heard, until, village } from "./village.ts";
 
 Deno.test("a member that leaves is shut out by the owner's program, without being told to", async () => {
@@ -109,31 +110,32 @@ Deno.test("what is under a replaced key is taken for a while, then named; kept m
   const { sealedKey } = await ada.client.getSealedKey("kitchen", 1);
   const place = { roomId: "kitchen", epoch: 1 };
   const old = new MessageSealer(
+    nodePrimitives,
     ada.identity,
     place,
-    await openRoomKey(ada.identity, place, room.owner, sealedKey),
+    await openRoomKey(nodePrimitives, roomKeysOf(ada.identity), place, room.owner, sealedKey),
   );
-  const message = (text: string) => old.seal(new TextEncoder().encode(text)).bytes;
+  const message = async (text: string) => (await old.seal(new TextEncoder().encode(text))).bytes;
   const patient = await (await bob.rooms()).join("kitchen");
   const strict = await (await bob.rooms({ oldEpochGrace: 0 })).join("kitchen");
   const [heard, strictly] = [new Heard(patient), new Heard(strict)];
   await room.rekey();
   await until(() => patient.epoch === 2 && strict.epoch === 2, "the new key");
   const wire = await it.wire();
-  wire.publish(room.subject, message("late"));
+  wire.publish(room.subject, await message("late"));
   assert.equal((await heard.heard("late")).epoch, 1);
   await until(() => bob.problems.length > 0, "the refusal");
   assert.ok(isSealingError(bob.problems[0]!.error, "old_epoch"));
   assert.deepEqual(strictly.texts, []);
   for (let i = 0; i < 3; i++) await room.rekey();
   await until(() => strict.epoch === 5, "the newest key");
-  assert.equal((await strict.open(message("kept"))).text(), "kept");
+  assert.equal((await strict.open(await message("kept"))).text(), "kept");
   // Who came later has no key of before.
   const eve = await it.person();
   await room.addMember(cardOf(eve.identity));
   const late = await (await eve.rooms()).join("kitchen");
   await assert.rejects(
-    late.open(message("kept")),
+    late.open(await message("kept")),
     (error) => isSealingError(error, "unknown_epoch"),
   );
 });

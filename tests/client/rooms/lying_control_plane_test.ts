@@ -20,6 +20,7 @@ import { Outbox } from "../../../src/client/rooms/outbox.ts";
 import { Trust } from "../../../src/client/rooms/trust.ts";
 import { createControlPlane } from "../../../src/http/control_plane.ts";
 import { MessageSealer, readHeader } from "../../../src/sealing/message.ts";
+import { nodePrimitives } from "../../../src/sealing/primitives_node.ts";
 import { openSqlite } from "../../../src/sqlite/mod.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { Heard, type Person, personOf, until } from "./village.ts";
@@ -295,14 +296,13 @@ Deno.test("what is sent is what was given at the call, and bytes or text", async
 });
 
 Deno.test("whoever waits behind others to send can still give up", async () => {
-  const sealer = new MessageSealer(
-    createIdentity(),
-    { roomId: "kitchen", epoch: 1 },
-    new Uint8Array(32),
-  );
+  const sealer = new MessageSealer(nodePrimitives, createIdentity(), {
+    roomId: "kitchen",
+    epoch: 1,
+  }, new Uint8Array(32));
   const published: Uint8Array[] = [];
   const box = new Outbox({
-    seal: (data) => sealer.seal(data),
+    seal: async (data, use) => use(await sealer.seal(data)),
     publish: (bytes) => void published.push(bytes),
     timeout: 60_000,
   });

@@ -4,16 +4,17 @@ import assert from "node:assert/strict";
 import { createIdentity } from "../../../src/client/mod.ts";
 import { Outbox } from "../../../src/client/rooms/outbox.ts";
 import { MessageSealer, readHeader } from "../../../src/sealing/message.ts";
+import { nodePrimitives } from "../../../src/sealing/primitives_node.ts";
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 
 /** An outbox of one sender, and what it published. */
 function outbox(timeout = 60_000) {
   const place = { roomId: "kitchen", epoch: 1 };
-  const sealer = new MessageSealer(createIdentity(), place, new Uint8Array(32));
+  const sealer = new MessageSealer(nodePrimitives, createIdentity(), place, new Uint8Array(32));
   const published: Uint8Array[] = [];
   const it = new Outbox({
-    seal: (data) => sealer.seal(data),
+    seal: async (data, use) => use(await sealer.seal(data)),
     publish: (bytes) => void published.push(bytes),
     timeout,
   });

@@ -7,6 +7,7 @@ import process from "node:process";
 import { connect, nkeyAuthenticator } from "@nats-io/transport-node";
 import { cardOf, isSealingError, isStoreError, SealingError } from "../../../src/client/mod.ts";
 import { openRoomKey } from "../../../src/sealing/sealed_key.ts";
+import { nodePrimitives, roomKeysOf } from "../../../src/sealing/primitives_node.ts";
 import { openSqlite } from "../../../mod.ts";
 import { town } from "./kit.ts";
 import { inDir } from "../../helpers/sqlite.ts";
@@ -66,7 +67,13 @@ Deno.test("three members talk, one is taken out and reads nothing from then on, 
     const opened: number[] = [];
     for (const { epoch, endpoint, sealedKey } of adasKeys) {
       const place = { roomId: "kitchen", epoch };
-      await openRoomKey(eve.identity, place, ada.identity.signPub, sealedKey).then(
+      await openRoomKey(
+        nodePrimitives,
+        roomKeysOf(eve.identity),
+        place,
+        ada.identity.signPub,
+        sealedKey,
+      ).then(
         () => opened.push(epoch),
         (error) => assert.ok(isSealingError(error, "tampered"), `${endpoint}: ${error}`),
       );
@@ -93,7 +100,13 @@ Deno.test("three members talk, one is taken out and reads nothing from then on, 
       [1, 2].map(async (epoch) => {
         const { sealedKey } = await ada.client.getSealedKey("kitchen", epoch);
         const place = { roomId: "kitchen", epoch };
-        return await openRoomKey(ada.identity, place, ada.identity.signPub, sealedKey);
+        return await openRoomKey(
+          nodePrimitives,
+          roomKeysOf(ada.identity),
+          place,
+          ada.identity.signPub,
+          sealedKey,
+        );
       }),
     );
     const stolen = Buffer.concat([...files, ...carried]);

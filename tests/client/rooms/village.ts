@@ -10,6 +10,7 @@ import {
   type Client,
   createClient,
   createIdentity,
+  type Fetch,
   type Identity,
   type OpenRoom,
   openRooms,
@@ -22,7 +23,7 @@ import { createControlPlane } from "../../../src/http/control_plane.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { openSqlite } from "../../../src/sqlite/mod.ts";
 import type { Store } from "../../../src/core/store.ts";
-import { type TestServer, testServer } from "../../helpers/nats.ts";
+import { type TestServer, testServer, type TestServerOptions } from "../../helpers/nats.ts";
 
 /** Somebody with keys and a client. */
 export interface Person {
@@ -111,6 +112,8 @@ export type Lie = (
 export interface Village extends AsyncDisposable {
   store: Store;
   bus: TestServer;
+  /** Answers requests to the control plane, and does not lie. */
+  fetch: Fetch;
   /** What was asked that is no read, by method and path. */
   writes: string[];
   /** Adds somebody; what it is told can be changed on the way. */
@@ -120,9 +123,9 @@ export interface Village extends AsyncDisposable {
 }
 
 /** Starts one. */
-export async function village(): Promise<Village> {
+export async function village(options: TestServerOptions = {}): Promise<Village> {
   await using stack = new AsyncDisposableStack();
-  const bus = stack.use(await testServer());
+  const bus = stack.use(await testServer(options));
   const store = stack.use(openSqlite(":memory:"));
   const plane = createControlPlane(store);
   const writes: string[] = [];
@@ -135,6 +138,7 @@ export async function village(): Promise<Village> {
   return {
     store,
     bus,
+    fetch: (request) => Promise.resolve(plane.fetch(request)),
     writes,
     wire,
     async person(identity = createIdentity()) {

@@ -12,7 +12,7 @@ import {
   isStoreError,
   type StoreErrorCode,
 } from "../../../src/client/mod.ts";
-import { village } from "./village.ts";
+import { village } from "../rooms/village.ts";
 
 async function inDir(work: (dir: string) => Promise<void>): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), "unibus-memory-"));

@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 import { StoreError } from "../../core/errors.ts";
 import { systemCode } from "../../core/host/system_code.ts";
 import { writeWhole } from "../../files/write.ts";
-import type { RoomMemory } from "./types.ts";
+import type { RoomMemory } from "../rooms/types.ts";
 
 const FORMAT = "unibus-memory";
 const VERSION = 1;
