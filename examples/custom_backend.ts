@@ -10,6 +10,7 @@
 
 import {
   type AccessChange,
+  afterWaiting,
   type Backend,
   cancelProblem,
   compareRecords,
@@ -42,6 +43,8 @@ import {
   type StoreRecord,
   type User,
   userExists,
+  waitAfterClaim,
+  waitsFor,
 } from "@unibus/membership/backend";
 
 /** Records by key, kind by kind. */
@@ -77,6 +80,10 @@ export class Memory {
           } catch { /* The listener's own affair. */ }
         }
       }
+    };
+    const endWaiting = (roomId: string, endpoint: string) => {
+      const user = tables().users.get(endpoint);
+      if (user?.invitedTo === roomId) put(tables(), "users", afterWaiting(user));
     };
     const guardLastAdmin = (it: User, force: boolean) => {
       if (force || !isActiveAdmin(it)) return;
@@ -127,12 +134,21 @@ export class Memory {
           if (problem !== null) throw problem;
           if (key !== null) put(tables(), "room_keys", key);
           put(tables(), "members", member);
+          endWaiting(roomId, endpoint);
           tell({ endpoint });
         }),
       getMember: (roomId, endpoint) =>
         now(() => copy(tables().members.get(join(roomId, endpoint)))),
       listMembers: (roomId, range) =>
         now(() => page(membersOf(room(roomId).id), range, (it) => it.endpoint)),
+      listWaiting: (roomId, range) =>
+        now(() => {
+          room(roomId);
+          const waiting = [...tables().users.values()].filter((it) =>
+            waitsFor(it, roomId) && !tables().members.has(join(roomId, it.signPub))
+          );
+          return page(waiting, range, (it) => it.signPub);
+        }),
       countMembers: (roomId) => now(() => membersOf(roomId).length),
       joinRoom: (roomId, endpoint) =>
         now(() => {
@@ -161,6 +177,7 @@ export class Memory {
           const problem = removalProblem(room(roomId), endpoint);
           if (problem !== null) throw problem;
           if (!tables().members.delete(join(roomId, endpoint))) throw noMember(roomId, endpoint);
+          endWaiting(roomId, endpoint);
           tell({ endpoint });
         }),
 
@@ -245,6 +262,7 @@ export class Memory {
 
       createInvite: (it) =>
         now(() => {
+          if (it.room !== undefined) room(it.room);
           if (tables().invites.has(it.id)) throw inviteExists(it.id);
           put(tables(), "invites", it);
         }),
@@ -256,8 +274,14 @@ export class Memory {
           const problem = inviteProblem(invite, claim.createdAt);
           if (problem !== null) throw problem;
           put(tables(), "invites", { ...invite, usedAt: claim.createdAt, usedBy: claim.signPub });
-          if (tables().users.has(claim.signPub)) throw userExists(claim.signPub);
-          const joined = { ...claim, role: invite.role };
+          const isMember = tables().members.has(join(invite.room ?? "", claim.signPub));
+          const waiting = waitAfterClaim(invite, isMember);
+          const there = tables().users.get(claim.signPub);
+          if (there !== undefined) {
+            put(tables(), "users", { ...there, ...waiting });
+            throw userExists(claim.signPub);
+          }
+          const joined = { ...claim, role: invite.role, ...waiting };
           put(tables(), "users", joined);
           tell({ endpoint: joined.signPub });
           return { ...joined };

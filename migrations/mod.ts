@@ -15,6 +15,7 @@ import { migration as search } from "./007_search.ts";
 import { migration as names } from "./008_names.ts";
 import { migration as journey } from "./009_journey.ts";
 import { migration as history } from "./010_history.ts";
+import { migration as invited } from "./011_invited.ts";
 
 /** One step of the schema. */
 export interface Migration {
@@ -38,4 +39,5 @@ export const MIGRATIONS: readonly Migration[] = [
   names,
   journey,
   history,
+  invited,
 ];

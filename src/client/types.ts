@@ -140,6 +140,8 @@ export interface Me {
   endpoint: string;
   /** Its user; `null` only if the control plane does not check signatures. */
   user: User | null;
+  /** The rooms that the user was invited to and waits for, until their owners add it. */
+  waitingFor: string[];
 }
 
 /** Whether a server is ready for requests. */
@@ -172,6 +174,8 @@ export interface OpenInvite {
   role: UserRole;
   /** When it expires, ISO 8601. */
   expiresAt: string;
+  /** The room that the new user will wait for, until its owner adds it. Absent for none. */
+  room?: string;
 }
 
 /**
@@ -239,7 +243,11 @@ export interface Client extends RecordMethods, Disposable {
   listInvites(page?: PageRequest & { state?: InviteState }): Promise<Page<Invite>>;
   /** Iterates over {@link listInvites}, one page at a time. */
   invites(page?: PageRequest & { state?: InviteState }): AsyncIterable<Invite>;
-  /** Creates a single-use invite. The token is only in the result: it is not stored. */
+  /**
+   * Creates a single-use invite. The token is only in the result: it is not stored.
+   *
+   * @throws {StoreError} `not_found`: no such room
+   */
   createInvite(invite?: Omit<NewInvite, "createdBy">): Promise<CreatedInvite>;
 
   /**

@@ -116,7 +116,8 @@ export interface Backend {
    */
   deleteRoom(id: string, author: Author): Promise<void>;
   /**
-   * Adds a member, with a sealed key of the room's current epoch if one is given.
+   * Adds a member, with a sealed key of the room's current epoch if one is given. Its user no longer
+   * waits for the room.
    *
    * @throws {StoreError} `not_found`; `member_exists`; `conflict`: the key is of another epoch
    */
@@ -129,6 +130,13 @@ export interface Backend {
    * @throws {StoreError} `not_found`: no such room
    */
   listMembers(roomId: string, range: Range): Promise<Member[]>;
+  /**
+   * Lists the users who wait for the room: those whose {@link User.invitedTo} names it, who are active and
+   * not members.
+   *
+   * @throws {StoreError} `not_found`: no such room
+   */
+  listWaiting(roomId: string, range: Range): Promise<User[]>;
   /** Returns the number of members; 0 if the room does not exist. May be slightly stale. */
   countMembers(roomId: string): Promise<number>;
   /**
@@ -146,7 +154,7 @@ export interface Backend {
    */
   changeRoomOwner(roomId: string, endpoint: string, author: Author): Promise<Room>;
   /**
-   * Removes the membership; sealed keys stay.
+   * Removes the membership; sealed keys stay. Its user does not wait for the room.
    *
    * @throws {StoreError} `not_found`; `room_owner`
    */
@@ -226,7 +234,7 @@ export interface Backend {
   /**
    * Stores a new invite.
    *
-   * @throws {StoreError} `conflict`: the id exists
+   * @throws {StoreError} `conflict`: the id exists; `not_found`: no such room
    */
   createInvite(invite: Invite, author: Author): Promise<void>;
   /** Returns it, or `null` if it does not exist. */
@@ -234,7 +242,8 @@ export interface Backend {
   /** All invites. */
   listInvites(range: Range): Promise<Invite[]>;
   /**
-   * Uses up the invite and adds the user with the invite's role.
+   * Uses up the invite and adds the user with the invite's role. If the invite names a room, the user
+   * waits for it (see `waitAfterClaim` of the rules), also one that exists already.
    *
    * @throws {StoreError} `not_found`; `invite_used`, `invite_expired`, `invite_canceled`; `user_exists`: the
    * user exists already, and the invite is used up anyway

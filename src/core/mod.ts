@@ -52,6 +52,7 @@ export type {
   SealedKeyCursor,
 } from "./backend.ts";
 export {
+  afterWaiting,
   cancelProblem,
   inviteEnd,
   inviteExists,
@@ -69,5 +70,7 @@ export {
   roomExists,
   sealedKeyProblem,
   userExists,
+  waitAfterClaim,
+  waitsFor,
 } from "./rules.ts";
 export { compareRecords } from "./order.ts";

@@ -79,6 +79,8 @@ export interface User {
   createdAt: string;
   /** When the user was revoked, `null` for active users. */
   revokedAt: string | null;
+  /** The room of the invite it used last, until it is added to it. Absent for none. */
+  invitedTo?: string;
 }
 
 /** A single-use invite. The token is not stored, only its SHA-256, which is the `id`. */
@@ -101,6 +103,8 @@ export interface Invite {
   usedBy: string | null;
   /** When it was canceled, or `null`. */
   canceledAt: string | null;
+  /** The room that the user who claims it waits for, until its owner adds the user. Absent for none. */
+  room?: string;
 }
 
 /** State of an invite. */
@@ -228,6 +232,8 @@ export interface NewInvite {
   note?: string;
   /** Lifetime in milliseconds, from 1 ms to 366 days. Default 7 days. */
   expiresIn?: number;
+  /** An existing room: the user who claims the invite waits for it, until its owner adds the user. */
+  room?: string;
 }
 
 /** A new invite and its token, which is returned only once and not stored. */

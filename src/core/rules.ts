@@ -40,6 +40,25 @@ export function inviteEnd({ usedAt, canceledAt, expiresAt }: Invite): string {
   return usedAt ?? canceledAt ?? expiresAt;
 }
 
+/**
+ * Returns what a claim of an invite sets in the user's record: the room that the user then waits for.
+ *
+ * @param isMember Whether the user is a member of that room already
+ */
+export function waitAfterClaim({ room }: Invite, isMember: boolean): Pick<User, "invitedTo"> {
+  return room === undefined || isMember ? {} : { invitedTo: room };
+}
+
+/** Returns whether a user who is not a member of a room waits for it. */
+export function waitsFor(user: User, roomId: string): boolean {
+  return user.invitedTo === roomId && user.status === "active";
+}
+
+/** Returns the record of a user who was added to a room or removed from it: it no longer waits. */
+export function afterWaiting({ invitedTo: _, ...user }: User): User {
+  return user;
+}
+
 /** Returns why a room cannot be rekeyed to `epoch` with keys for `endpoints`, or `null`. */
 export function rekeyProblem(
   room: Room,

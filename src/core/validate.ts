@@ -383,6 +383,7 @@ const RECORDS: { [K in Kind]: (value: Record<string, unknown>) => RecordOf[K] } 
       status,
       createdAt: time("createdAt", it.createdAt),
       revokedAt,
+      ...it.invitedTo !== undefined && { invitedTo: roomId("invitedTo", it.invitedTo) },
     };
   },
   invites: (it): Invite => ({
@@ -396,6 +397,7 @@ const RECORDS: { [K in Kind]: (value: Record<string, unknown>) => RecordOf[K] } 
     usedAt: nullable(it.usedAt, (v) => time("usedAt", v)),
     usedBy: nullable(it.usedBy, (v) => signPub("usedBy", v)),
     canceledAt: nullable(it.canceledAt, (v) => time("canceledAt", v)),
+    ...it.room !== undefined && { room: roomId("room", it.room) },
   }),
 };
 

@@ -160,6 +160,10 @@ export class JetStreamBackend implements Backend {
     return this.#lists.members(roomId, range);
   }
 
+  listWaiting(roomId: string, range: Range): Promise<User[]> {
+    return this.#lists.waiting(roomId, range);
+  }
+
   countMembers(roomId: string): Promise<number> {
     return countMembers(this.#context, roomId);
   }

@@ -112,10 +112,9 @@ function difference(record: StoreRecord, change: Difference["change"]): Differen
 }
 
 function differentFields(a: StoreRecord, b: StoreRecord): string[] {
-  const right = b.record as unknown as Record<string, unknown>;
-  return Object.entries(a.record)
-    .filter(([field, value]) => !equal(value, right[field]))
-    .map(([field]) => field);
+  const [left, right] = [a, b].map((it) => it.record as unknown as Record<string, unknown>);
+  // One of the two may lack an optional field.
+  return Object.keys({ ...left, ...right }).filter((it) => !equal(left![it], right![it]));
 }
 
 function equal(a: unknown, b: unknown): boolean {

@@ -57,7 +57,7 @@ const FIELDS: { readonly [K in Kind]: readonly (keyof RecordOf[K])[] } = {
   rooms: ["id", "subject", "encrypted", "owner", "epoch", "createdAt"],
   members: ["roomId", "endpoint", "role", "signPub", "kexPub", "joinedAt", "accepted"],
   room_keys: ["roomId", "epoch", "endpoint", "sealedKey", "createdAt"],
-  users: ["signPub", "kexPub", "handle", "role", "status", "createdAt", "revokedAt"],
+  users: ["signPub", "kexPub", "handle", "role", "status", "createdAt", "revokedAt", "invitedTo"],
   invites: [
     "id",
     "createdBy",
@@ -68,6 +68,7 @@ const FIELDS: { readonly [K in Kind]: readonly (keyof RecordOf[K])[] } = {
     "usedAt",
     "usedBy",
     "canceledAt",
+    "room",
   ],
 };
 

@@ -44,6 +44,7 @@ import {
   roomExists,
   sealedKeyProblem,
   userExists,
+  waitAfterClaim,
 } from "../core/rules.ts";
 import { type Author, did, type Draft } from "../core/history/entry.ts";
 import { compareRevisions, formatRevision, type Revision } from "../core/history/revision.ts";
@@ -129,6 +130,12 @@ const SQL = {
   addInvite: `${insertSql("invites")} ON CONFLICT DO NOTHING`,
   invite: `SELECT ${ALL("invites")} FROM invites WHERE id = ?`,
   invites: `SELECT ${ALL("invites")} FROM invites WHERE id > ? ORDER BY id LIMIT ?`,
+  setInvitedTo: "UPDATE users SET invited_to = ? WHERE sign_pub = ?",
+  endWaiting: "UPDATE users SET invited_to = NULL WHERE sign_pub = ? AND invited_to = ?",
+  waiting: `SELECT ${columnsOf("users", "u")} FROM users u
+    WHERE u.invited_to = ?1 AND u.status = 'active' AND u.sign_pub > ?2
+    AND NOT EXISTS (SELECT 1 FROM members m WHERE m.room_id = ?1 AND m.endpoint = u.sign_pub)
+    ORDER BY u.sign_pub LIMIT ?3`,
   useInvite: "UPDATE invites SET used_at = ?, used_by = ? WHERE id = ?",
   cancelInvite: "UPDATE invites SET canceled_at = ? WHERE id = ?",
   pruneInvites: "DELETE FROM invites WHERE coalesce(used_at, canceled_at, expires_at) <= ?",
@@ -242,6 +249,7 @@ export class SqliteBackend implements Backend {
         if (problem !== null) throw problem;
         this.#putKey(key);
       }
+      this.#run(SQL.endWaiting, endpoint, roomId);
       this.#note(did.memberAdded(member), author);
     }, () => [{ endpoint }]);
   }
@@ -257,6 +265,13 @@ export class SqliteBackend implements Backend {
     return this.#readMany(`Listing members of room ${roomId}`, () => {
       this.#requireRoom(roomId);
       return this.#all("members", SQL.members, roomId, ...bounds(range));
+    });
+  }
+
+  listWaiting(roomId: string, range: Range): Promise<User[]> {
+    return this.#readMany(`Listing users who wait for room ${roomId}`, () => {
+      this.#requireRoom(roomId);
+      return this.#all("users", SQL.waiting, roomId, ...bounds(range));
     });
   }
 
@@ -304,6 +319,7 @@ export class SqliteBackend implements Backend {
       const problem = removalProblem(room, endpoint);
       if (problem !== null) throw problem;
       if (this.#run(SQL.deleteMember, roomId, endpoint) === 0) throw noMember(roomId, endpoint);
+      this.#run(SQL.endWaiting, endpoint, roomId);
       this.#note(did.memberRemoved(roomId, endpoint), author);
     }, () => [{ endpoint }]);
   }
@@ -453,6 +469,7 @@ export class SqliteBackend implements Backend {
 
   createInvite(invite: Invite, author: Author): Promise<void> {
     return this.#write(`Creating invite ${invite.id}`, () => {
+      if (invite.room !== undefined) this.#requireRoom(invite.room);
       if (!this.#insertNew("invites", SQL.addInvite, invite)) throw inviteExists(invite.id);
       this.#note(did.inviteCreated(invite), author);
     });
@@ -472,9 +489,13 @@ export class SqliteBackend implements Backend {
       const problem = inviteProblem(invite, user.createdAt);
       if (problem !== null) throw problem;
       this.#run(SQL.useInvite, user.createdAt, user.signPub, id);
-      const joined: User = { ...user, role: invite.role };
+      const { room = null } = invite;
+      const isMember = room !== null && this.#member(room, user.signPub) !== null;
+      const waiting = waitAfterClaim(invite, isMember);
+      const joined: User = { ...user, role: invite.role, ...waiting };
       const isNew = this.#insertNew("users", SQL.addUser, joined);
-      this.#note(did.inviteClaimed(id, joined, isNew), author);
+      if (!isNew && waiting.invitedTo) this.#run(SQL.setInvitedTo, room, user.signPub);
+      this.#note(did.inviteClaimed(invite, joined, isNew), author);
       return isNew ? joined : null;
     }, (joined) => joined === null ? [] : [{ endpoint: joined.signPub }]);
     // Thrown after the transaction: the invite is used up anyway.

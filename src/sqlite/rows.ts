@@ -79,7 +79,7 @@ export const TABLES: { readonly [K in Kind]: Table<K> } = {
     toRow: (it) => [it.roomId, it.epoch, it.endpoint, it.sealedKey, it.createdAt],
   },
   users: {
-    columns: "sign_pub, kex_pub, handle, role, status, created_at, revoked_at",
+    columns: "sign_pub, kex_pub, handle, role, status, created_at, revoked_at, invited_to",
     key: "sign_pub",
     fromRow: (row): User => ({
       signPub: row[0] as string,
@@ -89,13 +89,22 @@ export const TABLES: { readonly [K in Kind]: Table<K> } = {
       status: row[4] as User["status"],
       createdAt: row[5] as string,
       revokedAt: row[6] as string | null,
+      ...row[7] !== null && { invitedTo: row[7] as string },
     }),
-    toRow: (
-      it,
-    ) => [it.signPub, it.kexPub, it.handle, it.role, it.status, it.createdAt, it.revokedAt],
+    toRow: (it) => [
+      it.signPub,
+      it.kexPub,
+      it.handle,
+      it.role,
+      it.status,
+      it.createdAt,
+      it.revokedAt,
+      it.invitedTo ?? null,
+    ],
   },
   invites: {
-    columns: "id, created_by, role, note, created_at, expires_at, used_at, used_by, canceled_at",
+    columns:
+      "id, created_by, role, note, created_at, expires_at, used_at, used_by, canceled_at, room",
     key: "id",
     fromRow: (row): Invite => ({
       id: row[0] as string,
@@ -107,6 +116,7 @@ export const TABLES: { readonly [K in Kind]: Table<K> } = {
       usedAt: row[6] as string | null,
       usedBy: row[7] as string | null,
       canceledAt: row[8] as string | null,
+      ...row[9] !== null && { room: row[9] as string },
     }),
     toRow: (it) => [
       it.id,
@@ -118,9 +128,15 @@ export const TABLES: { readonly [K in Kind]: Table<K> } = {
       it.usedAt,
       it.usedBy,
       it.canceledAt,
+      it.room ?? null,
     ],
   },
 };
+
+/** The columns of each table. */
+export const COLUMNS: readonly (readonly [name: Kind, columns: readonly string[]])[] = KINDS.map(
+  (kind) => [kind, TABLES[kind].columns.split(", ")],
+);
 
 /** Makes a statement return rows as arrays: a third faster than objects, and what `fromRow` expects. */
 export function asArrays(statement: StatementSync): StatementSync {

@@ -11,6 +11,7 @@ import type { StoreRecord } from "../core/model.ts";
 import { connect, MEMORY, run } from "./file/connect.ts";
 import { toStoreError } from "./file/errors.ts";
 import { allRecords } from "./file/all_rows.ts";
+import { showMissingColumns } from "./file/older.ts";
 
 /** Ends an operation immediately; its caller gets `closed`. */
 export type Ending = () => void;
@@ -69,6 +70,7 @@ export async function* streamRecords(
       records = place.path === MEMORY ? [...all] : all;
     } else {
       db = connect(place.path, { busyTimeout: place.busyTimeout, readOnly: true });
+      showMissingColumns(db);
       run(db, "BEGIN");
       onBegin(db);
       records = allRecords(db);

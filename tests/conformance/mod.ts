@@ -43,6 +43,7 @@ import { restore } from "./promises/restore.ts";
 import { rooms } from "./records/rooms.ts";
 import { type ConformanceOptions, suite } from "./suite.ts";
 import { users } from "./records/users.ts";
+import { waiting } from "./records/waiting.ts";
 import { validation } from "./promises/validation.ts";
 
 export type * from "../../src/core/model.ts";
@@ -66,6 +67,7 @@ export function runConformance(options: ConformanceOptions): void {
     keys,
     users,
     invites,
+    waiting,
     lists,
     validation,
     lifecycle,

@@ -69,6 +69,7 @@ export async function overHttp(store: Store, clock?: () => Date): Promise<Store>
         const { items, next } = await anyone.listMembers(roomId, page);
         return { items: items.map(({ status: _, ...member }) => member), next };
       },
+      listWaiting: (roomId, page) => anyone.listWaiting(roomId, page),
       joinRoom: (roomId, endpoint) => as(endpoint).joinRoom(roomId),
       changeRoomOwner: (roomId, endpoint) => anyone.changeRoomOwner(roomId, endpoint),
       removeMember: (roomId, endpoint) => anyone.removeMember(roomId, endpoint),

@@ -40,7 +40,7 @@ export type Write =
   | { op: "restoreUser"; who: Peer }
   | { op: "setUserRole"; who: Peer; admin: boolean; force: boolean }
   | { op: "deleteUser"; who: Peer; force: boolean }
-  | { op: "createInvite"; admin: boolean; note: string; expiresIn: number }
+  | { op: "createInvite"; admin: boolean; note: string; expiresIn: number; room?: string }
   | { op: "consumeInvite"; token: string; who: Peer; handle: string }
   | { op: "cancelInvite"; invite: string }
   | { op: "replaceAll"; users: Peer[] };
@@ -52,6 +52,7 @@ export type Read =
   | { op: "listRoomsForEndpoint"; who: Peer; limit: number; accepted?: boolean }
   | { op: "getMember"; id: string; who: Peer }
   | { op: "listMembers"; id: string; limit: number }
+  | { op: "listWaiting"; id: string; limit: number }
   | { op: "getSealedKey"; id: string; who: Peer; epoch?: number }
   | { op: "listSealedKeys"; id: string; epoch?: number; limit: number }
   | { op: "getUser"; who: Peer }

@@ -146,6 +146,7 @@ export class Model {
     }
     const member = this.#member(id, who, "member");
     state.members.set(who.endpoint, member);
+    this.#endWaiting(id, who.endpoint);
     return { ...member };
   }
 
@@ -183,6 +184,21 @@ export class Model {
     if (!members.has(endpoint)) refuse("not_found");
     if (room.owner === endpoint) refuse("room_owner");
     members.delete(endpoint);
+    this.#endWaiting(id, endpoint);
+  }
+
+  #endWaiting(room: string, signPub: string): void {
+    const user = this.users.get(signPub);
+    if (user?.invitedTo !== room) return;
+    const { invitedTo: _, ...rest } = user;
+    this.users.set(signPub, rest);
+  }
+
+  listWaiting(id: string): User[] {
+    const { members } = this.#room(id);
+    return this.listUsers().filter((it) =>
+      it.invitedTo === id && it.status === "active" && !members.has(it.signPub)
+    );
   }
 
   rekeyRoom(id: string, epoch: number, keys: { endpoint: string; sealedKey: Uint8Array }[]): Room {
@@ -293,7 +309,14 @@ export class Model {
   }
 
   /** The id comes from outside: a store makes it of a random token. */
-  createInvite(id: string, role: User["role"], note: string, expiresIn: number): Invite {
+  createInvite(
+    id: string,
+    role: User["role"],
+    note: string,
+    expiresIn: number,
+    room?: string,
+  ): Invite {
+    if (room !== undefined) this.#room(room);
     const invite: Invite = {
       id,
       createdBy: "model",
@@ -304,6 +327,7 @@ export class Model {
       usedAt: null,
       usedBy: null,
       canceledAt: null,
+      ...room !== undefined && { room },
     };
     this.invites.set(id, invite);
     return { ...invite };
@@ -324,7 +348,18 @@ export class Model {
     if (this.now >= Date.parse(invite.expiresAt)) refuse("invite_expired");
     // Spent in any case, also when the key turns out to be registered.
     this.invites.set(invite.id, { ...invite, usedAt: this.#at(), usedBy: signPub });
-    return this.addUser(signPub, kexPub, handle, invite.role);
+    const { room } = invite;
+    const waits = room !== undefined && !this.rooms.get(room)?.members.has(signPub);
+    const wait = () => {
+      if (waits) this.users.set(signPub, { ...this.getUser(signPub), invitedTo: room });
+    };
+    if (this.users.has(signPub)) {
+      wait();
+      refuse("user_exists");
+    }
+    this.addUser(signPub, kexPub, handle, invite.role);
+    wait();
+    return this.getUser(signPub);
   }
 
   cancelInvite(id: string): Invite {

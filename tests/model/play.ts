@@ -71,9 +71,9 @@ export function onModel(model: Model, it: Command, made?: Made): Outcome {
 export async function onStore(store: Store, it: Command): Promise<[Outcome, Extra]> {
   try {
     if (it.op === "createInvite") {
-      const { admin, note, expiresIn } = it;
+      const { admin, note, expiresIn, room } = it;
       const role = admin ? "admin" : "user";
-      const made = await store.createInvite({ createdBy: "model", role, note, expiresIn });
+      const made = await store.createInvite({ createdBy: "model", role, note, expiresIn, room });
       return [{ value: comparable(made.invite) }, { made: { token: made.token } }];
     }
     return [{ value: comparable(await callStore(store, it)) }, {}];
@@ -125,6 +125,7 @@ function callModel(model: Model, it: Command, made?: Made): unknown {
         roleOf(it.admin),
         it.note,
         it.expiresIn,
+        it.room,
       );
     case "consumeInvite":
       return model.consumeInvite(it.token, endpointOf(it.who), kexOf(it.who), it.handle);
@@ -142,6 +143,8 @@ function callModel(model: Model, it: Command, made?: Made): unknown {
       return model.getMember(it.id, endpointOf(it.who));
     case "listMembers":
       return model.listMembers(it.id);
+    case "listWaiting":
+      return model.listWaiting(it.id);
     case "getSealedKey":
       return model.getSealedKey(it.id, endpointOf(it.who), it.epoch);
     case "listSealedKeys":
@@ -237,6 +240,8 @@ function callStore(store: Store, it: Exclude<Command, { op: "createInvite" }>): 
       return store.getMember(it.id, endpointOf(it.who));
     case "listMembers":
       return everyPage((page) => store.listMembers(it.id, page), it.limit);
+    case "listWaiting":
+      return everyPage((page) => store.listWaiting(it.id, page), it.limit);
     case "getSealedKey":
       return store.getSealedKey(it.id, endpointOf(it.who), it.epoch);
     case "listSealedKeys":

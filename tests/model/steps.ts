@@ -137,6 +137,7 @@ const writes = weighted([
     admin: fc.boolean(),
     note: fc.constantFrom("", "for Ada"),
     expiresIn: fc.constantFrom(1000, DAY, 7 * DAY),
+    room: fc.option(room, { nil: undefined }),
   }, (it) => ({ op: "createInvite", ...it })),
   command({ nth: nthInvite, who }, ({ nth, who }, known) => {
     return { op: "consumeInvite", token: tokenOf(known, nth), who, handle: "claimer" };
@@ -153,6 +154,7 @@ const reads = weighted([
   command({ who, limit, accepted }, (it) => ({ op: "listRoomsForEndpoint", ...it })),
   command({ id: room, who }, (it) => ({ op: "getMember", ...it })),
   command({ id: room, limit }, (it) => ({ op: "listMembers", ...it })),
+  command({ id: room, limit }, (it) => ({ op: "listWaiting", ...it })),
   command({ id: room, who }, (it) => ({ op: "getSealedKey", ...it })),
   command({ id: room, who, epoch: fc.integer({ min: 1, max: 4 }) }, (it) => ({
     op: "getSealedKey",

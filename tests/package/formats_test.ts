@@ -19,12 +19,14 @@ import { importIdentity } from "../../src/keys/identity.ts";
 import { readIdentity } from "../../src/keys/identity_file.ts";
 import { LAYOUT_VERSION } from "../../src/jetstream/log/stream.ts";
 import { OLDEST_READ } from "../../src/sqlite/file/schema.ts";
+import { openSource } from "../../src/sqlite/file/source.ts";
+import { diagnoseFile } from "../../src/sqlite/repair/doctor.ts";
 import { connectNats } from "../../src/nats/connection/connect.ts";
 import { loadServiceKeys } from "../../src/nats/connection/service_keys.ts";
 import { SNAPSHOT_VERSION } from "../../src/snapshot/format.ts";
 import { cli, documentOf } from "../cli/kit.ts";
 import { natsBinary, testServer } from "../helpers/nats.ts";
-import { failsWith, filesOf, inDir } from "../helpers/sqlite.ts";
+import { failsWith, filesOf, gather, inDir } from "../helpers/sqlite.ts";
 
 const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
 const text = (name: string) => readFile(fixture(name), "utf8");
@@ -33,6 +35,7 @@ const text = (name: string) => readFile(fixture(name), "utf8");
 const KINDS_OF = [
   ["rooms", "members", "room_keys"],
   ["rooms", "members", "room_keys", "users"],
+  ["rooms", "members", "room_keys", "users", "invites"],
   ["rooms", "members", "room_keys", "users", "invites"],
   ["rooms", "members", "room_keys", "users", "invites"],
   ["rooms", "members", "room_keys", "users", "invites"],
@@ -94,6 +97,20 @@ for (const [i, kinds] of KINDS_OF.entries()) {
         assert.equal(code, 1);
         assert.match(stderr, /\nhint: back up the file, then start the server with it once/);
         assert.deepEqual(filesOf(dir), files);
+      } else {
+        // It is read as it is, also where it lacks columns of today.
+        const records = await (async () => {
+          await using store = openSqlite(path, { readOnly: true });
+          assert.deepEqual(await linesOf(store), await wanted(kinds));
+          const users = (await store.listUsers()).items;
+          assert.deepEqual((await store.search!.users()).items, users);
+          assert.deepEqual((await store.listWaiting("lobby")).items, []);
+          return await gather(store.records());
+        })();
+        const found = await diagnoseFile(path, { signal: AbortSignal.timeout(60_000) });
+        assert.deepEqual(found.filter((it) => it.level === "problem"), []);
+        using source = openSource(path);
+        assert.deepEqual([...source.records()], records);
       }
       {
         await using store = openSqlite(path);

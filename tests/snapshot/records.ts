@@ -236,6 +236,9 @@ const anyTime = fc.date({
 /** Plain objects, as every backend gives. */
 const object = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>
   fc.record(model, { noNullPrototype: true });
+/** Without the fields that are absent. */
+const present = <T extends object>(it: T): T =>
+  Object.fromEntries(Object.entries(it).filter(([, value]) => value !== undefined)) as T;
 const orNull = <T>(it: fc.Arbitrary<T>) => fc.option(it, { nil: null });
 const anyId = fc.string({ unit: "grapheme", minLength: 1, maxLength: 20 })
   .filter(accepted(check.roomId));
@@ -262,6 +265,7 @@ const anyUser = object({
   role: fc.constantFrom("admin" as const, "user" as const),
   createdAt: anyTime,
   revokedAt: orNull(anyTime),
+  invitedTo: fc.option(anyId, { nil: undefined }),
 });
 const anyInvite = object({
   id: anyHex,
@@ -274,6 +278,7 @@ const anyInvite = object({
   usedAt: orNull(anyTime),
   usedBy: orNull(anyHex),
   canceledAt: orNull(anyTime),
+  room: fc.option(anyId, { nil: undefined }),
 });
 
 /** Any control plane whose records fit together, in canonical order. */
@@ -304,9 +309,9 @@ export const anyRecords: fc.Arbitrary<StoreRecord[]> = fc.record({
   }
   for (const user of users) {
     const status = user.revokedAt === null ? "active" : "revoked";
-    records.push({ kind: "users", record: { ...user, status } });
+    records.push({ kind: "users", record: present({ ...user, status }) });
   }
-  for (const record of invites) records.push({ kind: "invites", record });
+  for (const invite of invites) records.push({ kind: "invites", record: present(invite) });
   return sorted(records);
 }).filter((records) =>
   // The owner's signing key stands in for its X25519 key, and may be of small order there.

@@ -195,6 +195,8 @@ Deno.test("an older file opens without filling the index, and is searched meanwh
       ALTER TABLE file_role DROP COLUMN frozen_at; DROP TABLE journey; DROP TABLE journey_changes;
       DROP TABLE history; DROP TABLE history_cut; DROP TABLE history_heads;
       DROP TABLE follower_tail; DROP INDEX follower_others_by_expiry;
+      DROP INDEX users_invited; ALTER TABLE users DROP COLUMN invited_to;
+      ALTER TABLE invites DROP COLUMN room;
       DELETE FROM schema_migrations WHERE version >= 8; PRAGMA user_version = 7`);
     db.close();
     assert.equal(MIGRATIONS[7]!.name, "names");

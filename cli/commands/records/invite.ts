@@ -54,6 +54,7 @@ function create(context: Context): CommandUnknownOpts {
       [
         "membershipd invite create --role admin",
         "membershipd invite create --url https://bus.example.org --qr",
+        "membershipd invite create --room kitchen",
         "membershipd invite create --expires 12h --note 'new laptop' --by ada",
         "membershipd invite create --json | jq -r .token",
       ],
@@ -62,6 +63,7 @@ function create(context: Context): CommandUnknownOpts {
         new Option("--role <role>", "role of the new user")
           .choices(["admin", "user"] as const).default("user" as const),
       )
+      .option("--room <room>", "ID of a room: the new user waits until its owner adds it")
       .option("--note <text>", "note for admins")
       .option(
         "--expires <time>",
@@ -83,16 +85,18 @@ function create(context: Context): CommandUnknownOpts {
       role: flags.role,
       note: check.note("note", flags.note ?? ""),
       expiresIn: expires(flags.expires),
+      ...flags.room !== undefined && { room: check.roomId("room", flags.room) },
     };
     await withOpenStore(context, flags, { create: flags.create === true }, async (store) => {
       const created = await store.createInvite(input);
       const { token, invite } = created;
       const link = base === null ? null : linkOf(base, token);
       if (flags.json) return await printJson(context, { ...created, link });
-      const { id, role, expiresAt } = invite;
+      const { id, role, expiresAt, room } = invite;
+      const more = { ...room !== undefined && { room }, expires: expiresAt };
       await print(
         context,
-        ...fields({ ...link !== null && { link }, token, id, role, expires: expiresAt }),
+        ...fields({ ...link !== null && { link }, token, id, role, ...more }),
       );
       if (flags.qr && link !== null) await printQr(context, link);
       await say(context, "The token is not stored and cannot be shown again");
@@ -142,6 +146,7 @@ function list(context: Context): CommandUnknownOpts {
           STATE: (it) => it.state,
           ROLE: (it) => it.role,
           EXPIRES: (it) => it.expiresAt,
+          ROOM: (it) => it.room ?? "-",
           NOTE: (it) => it.note,
         },
       });

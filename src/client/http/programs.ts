@@ -20,6 +20,7 @@ type ProgramCalls = Pick<
   | "getRoom"
   | "deleteRoom"
   | "listMembers"
+  | "listWaiting"
   | "getMember"
   | "joinRoom"
   | "changeRoomOwner"
@@ -28,6 +29,7 @@ type ProgramCalls = Pick<
   | "invites"
   | "rooms"
   | "members"
+  | "waiting"
   | "follow"
   | "isAlive"
   | "readiness"
@@ -47,12 +49,15 @@ export function programCallsOf(caller: Pick<Caller, "call">, calls: Calls): Prog
 
   const listMembers: Client["listMembers"] = async (roomId, page) =>
     await ask("GET", `${room(roomId)}/members`, { query: page });
+  const listWaiting: Client["listWaiting"] = async (roomId, page) =>
+    await ask("GET", `${room(roomId)}/waiting`, { query: page });
   return {
     addUser: async (user) => await ask("POST", "users", { json: check.object("user", user) }),
     getRoom: async (id) => await ask("GET", room(id)),
     deleteRoom: async (id) => await ask("DELETE", room(id), { read: nothing }),
 
     listMembers,
+    listWaiting,
     getMember: async (roomId, endpoint) => await ask("GET", memberOf(roomId, endpoint)),
     joinRoom: async (roomId) => await ask("POST", `${room(roomId)}/join`),
     changeRoomOwner: async (roomId, endpoint) =>
@@ -78,6 +83,7 @@ export function programCallsOf(caller: Pick<Caller, "call">, calls: Calls): Prog
     invites: (page) => each(calls.listInvites, page),
     rooms: (page) => each(calls.listRooms, page),
     members: (roomId, page) => each((next) => listMembers(roomId, next), page),
+    waiting: (roomId, page) => each((next) => listWaiting(roomId, next), page),
   };
 }
 

@@ -124,13 +124,19 @@ export const did = {
   },
   userDeleted: ({ signPub, handle, role, status }: User): Draft =>
     draft("user.deleted", { user: signPub, before: { handle, role, status } }),
-  inviteCreated: ({ id, role, expiresAt }: Invite): Draft =>
-    draft("invite.created", { invite: id, after: { role, expiresAt } }),
+  inviteCreated: ({ id, role, expiresAt, room }: Invite): Draft =>
+    draft("invite.created", { invite: id, room: room ?? null, after: { role, expiresAt } }),
   /** @param added Whether the claim added the user; otherwise the key was registered already */
-  inviteClaimed: (id: string, { signPub, handle, role }: User, added: boolean): Draft =>
-    added
-      ? draft("invite.claimed", { invite: id, user: signPub, after: { handle, role } })
-      : draft("invite.spent", { invite: id, user: signPub }),
+  inviteClaimed: (
+    { id: invite, room }: Invite,
+    { signPub: user, handle, role }: User,
+    added: boolean,
+  ): Draft => {
+    const about = { invite, user, room: room ?? null };
+    return added
+      ? draft("invite.claimed", { ...about, after: { handle, role } })
+      : draft("invite.spent", about);
+  },
   inviteCanceled: (id: string): Draft => draft("invite.canceled", { invite: id }),
   invitesPruned: (count: number): Draft => draft("invites.pruned", { after: { count } }),
   restored: (counts: Counts): Draft =>

@@ -17,6 +17,7 @@ export abstract class ForwardingBackend {
   addMember: Backend["addMember"] = (...args) => this.write((it) => it.addMember(...args));
   getMember: Backend["getMember"] = (...args) => this.read((it) => it.getMember(...args));
   listMembers: Backend["listMembers"] = (...args) => this.read((it) => it.listMembers(...args));
+  listWaiting: Backend["listWaiting"] = (...args) => this.read((it) => it.listWaiting(...args));
   countMembers: Backend["countMembers"] = (id) => this.read((it) => it.countMembers(id));
   joinRoom: Backend["joinRoom"] = (...args) => this.write((it) => it.joinRoom(...args));
   changeRoomOwner: Backend["changeRoomOwner"] = (...args) =>

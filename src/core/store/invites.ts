@@ -40,6 +40,7 @@ export function inviteMethods({ open, now, author }: Shared) {
         usedAt: null,
         usedBy: null,
         canceledAt: null,
+        ...given.room !== undefined && { room: check.roomId("room", given.room) },
       };
       await open().createInvite(invite, author());
       return { invite, token };

@@ -27,6 +27,7 @@ export function iterables(
     | "listRooms"
     | "listRoomsForEndpoint"
     | "listMembers"
+    | "listWaiting"
     | "listSealedKeys"
     | "listUsers"
     | "listInvites"
@@ -37,6 +38,7 @@ export function iterables(
     roomsForEndpoint: (endpoint, page) =>
       each((next) => store.listRoomsForEndpoint(endpoint, next), page),
     members: (roomId, page) => each((next) => store.listMembers(roomId, next), page),
+    waiting: (roomId, page) => each((next) => store.listWaiting(roomId, next), page),
     sealedKeys: (roomId, page) => each((next) => store.listSealedKeys(roomId, next), page),
     users: (page) => each(store.listUsers, page),
     invites: (page) => each(store.listInvites, page),

@@ -54,6 +54,16 @@ export interface RecordMethods {
    */
   getMember(roomId: string, endpoint: string): Promise<Member>;
   /**
+   * Lists the users who wait for a room, by signPub: each has used an invite that names the room, is
+   * active, and has not been added to the room since. Add one with {@link addMember}. Over HTTP for the
+   * room's owner and admins.
+   *
+   * @throws {StoreError} `not_found`: no such room
+   */
+  listWaiting(roomId: string, page?: PageRequest): Promise<Page<User>>;
+  /** Iterates over {@link listWaiting}, one page at a time. */
+  waiting(roomId: string, page?: PageRequest): AsyncIterable<User>;
+  /**
    * Makes a member the owner of a room whose owner is not an active user. Removes the former owner's
    * membership; epoch and sealed keys stay the same. Idempotent. Over HTTP for admins only.
    *

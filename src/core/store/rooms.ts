@@ -99,6 +99,11 @@ export function roomMethods({ open, now, author }: Shared) {
       const range = rangeOf(page, check.hashId);
       return pageOf(range, await open().listMembers(id, oneMore(range)), (it) => it.endpoint);
     },
+    async listWaiting(roomId, page) {
+      const id = check.roomId("roomId", roomId);
+      const range = rangeOf(page, check.hashId);
+      return pageOf(range, await open().listWaiting(id, oneMore(range)), (it) => it.signPub);
+    },
     async countMembers(roomId) {
       const id = check.roomId("roomId", roomId);
       return await open().countMembers(id);

@@ -134,7 +134,11 @@ export interface Store extends RecordMethods, HistoryMethods, AsyncDisposable {
   /** Returns whether there is an active admin. Never rejects: `false` on any error or doubt. */
   hasAdmin(): Promise<boolean>;
 
-  /** Creates a single-use invite. The token is only in the result: it is not stored. */
+  /**
+   * Creates a single-use invite. The token is only in the result: it is not stored.
+   *
+   * @throws {StoreError} `not_found`: no such room
+   */
   createInvite(invite: NewInvite): Promise<CreatedInvite>;
   /** Lists invites by id. */
   listInvites(page?: PageRequest): Promise<Page<Invite>>;
@@ -142,7 +146,8 @@ export interface Store extends RecordMethods, HistoryMethods, AsyncDisposable {
   invites(page?: PageRequest): AsyncIterable<Invite>;
   /**
    * Claims an invite by its token or its link (`…#token`) and adds the user with the invite's role.
-   * Only one of several concurrent claims succeeds.
+   * Only one of several concurrent claims succeeds. If the invite names a room, the user waits for it:
+   * {@link listWaiting} lists it until it is added.
    *
    * @throws {StoreError} `not_found`; `invite_used`, `invite_expired`, `invite_canceled`;
    * `user_exists`: the key is already registered, and the invite is used up anyway

@@ -48,8 +48,8 @@ export interface Call<Q = unknown, B = unknown> {
   /** The caller's key; `unauthenticated` if none is named. */
   caller(): string;
   /**
-   * Whether a membership of `endpoint` that the caller makes counts as accepted: if the caller is a
-   * proved admin or the member itself, and with `off`.
+   * Whether a membership of `endpoint` that the caller makes counts as accepted, and the caller may know
+   * what is `endpoint`'s own: if the caller is a proved admin or that user itself, and with `off`.
    */
   mayAccept(endpoint: string): Promise<boolean>;
   /**

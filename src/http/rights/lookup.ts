@@ -21,6 +21,22 @@ export async function userOf(
   }
 }
 
+/** The rooms that a user waits for: the one it was invited to, until it is a member. */
+export async function waitingFor(
+  store: Pick<Store, "getMember" | "getRoom">,
+  { signPub, invitedTo }: User,
+): Promise<string[]> {
+  if (invitedTo === undefined) return [];
+  const isThere = (found: Promise<unknown>) =>
+    found.then(() => true, (error) => {
+      if (isStoreError(error, "not_found")) return false;
+      throw error;
+    });
+  const waits = !await isThere(store.getMember(invitedTo, signPub)) &&
+    await isThere(store.getRoom(invitedTo));
+  return waits ? [invitedTo] : [];
+}
+
 /** Users that are looked up concurrently. */
 const AT_ONCE = 64;
 

@@ -20,6 +20,7 @@ export const WHO = {
   "user, admin for all": "Active users, their own rooms; active admins, all rooms with `all=true`",
   member: "Active users who are members of the room",
   owner: "The active user who owns the room",
+  "owner or admin": "The active user who owns the room; active admins",
   "who put it": "Active users who uploaded the blob; active admins, any blob",
   "owner or oneself": "The active user who owns the room; a member, for itself",
 } as const;
@@ -64,7 +65,9 @@ export async function authorize(who: Who, question: Question): Promise<void> {
     case "member":
       return void await membership(question, endpoint);
     case "owner":
+    case "owner or admin":
     case "owner or oneself": {
+      if (who === "owner or admin" && await isAdmin(store, endpoint)) return;
       const { role } = await membership(question, endpoint);
       if (role === "owner") return;
       if (who === "owner or oneself" && isSame(about, endpoint)) return;

@@ -165,6 +165,17 @@ export const ROOMS: readonly Route[] = [
       return { items: await withUsers(store, items, { handles }), next };
     },
   }),
+  route("GET /v1/rooms/{id}/waiting", {
+    id: "listWaiting",
+    summary:
+      "List the users who used an invite to the room and have not been added to it, ordered " +
+      "by signing key",
+    who: "owner or admin",
+    query: QUERY.page,
+    answer: ANSWER.waiting,
+    errors: ["not_found"],
+    handle: ({ store, params, query }) => store.listWaiting(params.id!, query),
+  }),
   route("POST /v1/rooms/{id}/members", {
     id: "addMember",
     summary: "Add a member, optionally with the room's current key sealed for it; it is an offer " +

@@ -237,6 +237,7 @@ export const BODY = {
         description: "Lifetime in milliseconds",
       },
     )),
+    room: optional(described(roomId, "An existing room: the invited user waits for its owner")),
   }),
   newRoom: object({
     id: roomId,
@@ -320,6 +321,10 @@ const user: Schema<User> = object({
   status: userStatus,
   createdAt: time,
   revokedAt: nullable(time),
+  invitedTo: optional(described(
+    roomId,
+    "The room that the user waits for; shown to the user itself, the room's owner and admins",
+  )),
 }, { title: "User" });
 const invite: Schema<Invite> = object({
   id: by(check.hashId, { ...HEX64, description: "SHA-256 of the token" }),
@@ -331,6 +336,7 @@ const invite: Schema<Invite> = object({
   usedAt: nullable(time),
   usedBy: nullable(signPub),
   canceledAt: nullable(time),
+  room: optional(described(roomId, "The room that the user who claims it waits for")),
 }, { title: "Invite" });
 
 /** The `next` of a page. */
@@ -358,9 +364,14 @@ export const ANSWER = {
   key,
   user,
   invite,
-  openInvite: object({ role, expiresAt: text() }),
+  openInvite: object({
+    role,
+    expiresAt: text(),
+    room: optional(described(roomId, "The room that the invited user will wait for")),
+  }),
   rooms: found(room),
   members: page(listedMember),
+  waiting: page(user),
   keys: page(key),
   users: found(user),
   invites: page(invite),
@@ -371,6 +382,7 @@ export const ANSWER = {
   me: object({
     endpoint: signPub,
     user: nullable(user),
+    waitingFor: list(described(roomId, "A room whose owner has not added the user yet")),
   }),
   nodes: object({
     nodes: list(object({

@@ -9,7 +9,7 @@ import { inviteId } from "../../core/store.ts";
 import { removeUser } from "../../core/remove_user.ts";
 import { invitesOf } from "./invite_search.ts";
 import { isPlain } from "./search.ts";
-import { userOf } from "../rights/lookup.ts";
+import { userOf, waitingFor } from "../rights/lookup.ts";
 import { type Route, route } from "../pipeline/route.ts";
 import { ANSWER, BODY, QUERY } from "./shapes.ts";
 
@@ -48,8 +48,8 @@ export const ME: readonly Route[] = [
       const invite = await store.getInvite(inviteId(token));
       const problem = inviteProblem(invite, operations.now().toISOString());
       if (problem !== null) throw problem;
-      const { role, expiresAt } = invite;
-      return { role, expiresAt };
+      const { role, expiresAt, room } = invite;
+      return { role, expiresAt, room };
     },
   }),
   route("GET /v1/me", {
@@ -60,7 +60,8 @@ export const ME: readonly Route[] = [
     handle: async (call) => {
       const endpoint = call.caller();
       // Only with `off` or `soft` is there a caller who is not a user.
-      return { endpoint, user: await userOf(call.store, endpoint) };
+      const user = await userOf(call.store, endpoint);
+      return { endpoint, user, waitingFor: user ? await waitingFor(call.store, user) : [] };
     },
   }),
   route("GET /v1/nodes", {
@@ -100,7 +101,12 @@ export const USERS: readonly Route[] = [
     who: "user",
     answer: ANSWER.user,
     errors: ["not_found"],
-    handle: ({ store, params }) => store.getUser(params.signPub!),
+    handle: async ({ store, params, mayAccept }) => {
+      const { invitedTo, ...user } = await store.getUser(params.signPub!);
+      // Users who are not in a room do not learn of it.
+      const isShown = invitedTo !== undefined && await mayAccept(user.signPub);
+      return isShown ? { ...user, invitedTo } : user;
+    },
   }),
   route("POST /v1/users/{signPub}/revoke", {
     id: "revokeUser",
@@ -161,6 +167,7 @@ export const INVITES: readonly Route[] = [
     body: BODY.newInvite,
     status: 201,
     answer: ANSWER.createdInvite,
+    errors: ["not_found"],
     handle: ({ store, body, endpoint }) =>
       store.createInvite({ ...body, createdBy: endpoint ?? "http" }),
   }),

@@ -199,6 +199,17 @@ export class Cache {
     return this.#isReady() ? this.#view.admins : null;
   }
 
+  /**
+   * Returns the users who were invited to a room, in order; `null` if the cache cannot tell and the users
+   * must be read.
+   */
+  async invitedTo(roomId: string): Promise<string[] | null> {
+    await this.#catchUp();
+    if (this.#isReady() && this.#isFresh()) return this.#view.invited.to(roomId);
+    this.warm();
+    return null;
+  }
+
   /** Stops the feed and rejects pending calls. */
   close(): void {
     this.#closed = true;
@@ -235,18 +246,22 @@ export class Cache {
     answer: (view: View) => boolean,
     askLeader: (deadline: number) => Promise<boolean>,
   ): Promise<boolean> {
-    const { opTimeout } = this.#options;
-    const deadline = performance.now() + opTimeout;
-    const late = performance.now() + Math.min(FEED_PATIENCE, opTimeout / 2);
+    const deadline = performance.now() + this.#options.opTimeout;
+    await this.#catchUp();
+    if (this.#isReady()) return this.#isFresh() && answer(this.#view);
+    this.warm();
+    return await inTime(askLeader(Date.now() + deadline - performance.now()), deadline);
+  }
+
+  /** Waits until the feed has delivered our own writes, unless that takes too long. */
+  async #catchUp(): Promise<void> {
+    const late = performance.now() + Math.min(FEED_PATIENCE, this.#options.opTimeout / 2);
     while (!this.#isReady() && !this.#isCold() && performance.now() < late) {
       const seen = new Promise<void>((resolve) => this.#waiting.push(resolve));
       // Not seen in time: query the leader.
       await inTime(seen, late).catch(() => {});
     }
     if (this.#closed) throw new StoreError("closed", "The store is closed");
-    if (this.#isReady()) return this.#isFresh() && answer(this.#view);
-    this.warm();
-    return await inTime(askLeader(Date.now() + deadline - performance.now()), deadline);
   }
 
   async #read(signPub: string, deadline: number): Promise<User | null> {

@@ -11,6 +11,7 @@ import { isActiveAdmin } from "../../core/rules.ts";
 import type { Entry } from "../log/bucket.ts";
 import type { Part } from "../log/feed.ts";
 import { Gaps } from "../log/gaps.ts";
+import { Invited } from "./invited.ts";
 import { MARKER_KEY, parseKey } from "../records/keys.ts";
 import { decodeMember, decodeRoom, decodeUser, isVisible } from "../records/values.ts";
 
@@ -35,6 +36,8 @@ export class View {
   readonly users = new Map<string, boolean>();
   /** Active admins. */
   readonly admins = new Set<string>();
+  /** Users who were invited to a room. */
+  readonly invited = new Invited();
   /** Memberships by endpoint and room; `null` above the limit. */
   members: Map<string, Member> | null = new Map();
   /** Number of {@link members} per room. */
@@ -240,6 +243,7 @@ export class View {
   #setUser(signPub: string, user: User | null): void {
     if (user === null) this.users.delete(signPub);
     else this.users.set(signPub, user.status === "active");
+    this.invited.set(signPub, user?.invitedTo);
     if (user !== null && isActiveAdmin(user)) this.admins.add(signPub);
     else this.admins.delete(signPub);
   }

@@ -92,7 +92,7 @@ export function encodeSealedKey(it: SealedKey): string {
   });
 }
 
-/** Encodes a user. */
+/** Encodes a user. Without a room to wait for, the value is the same as in version 0.1. */
 export function encodeUser(it: User): string {
   return JSON.stringify({
     v: VALUE_VERSION,
@@ -102,6 +102,7 @@ export function encodeUser(it: User): string {
     status: it.status,
     createdAt: it.createdAt,
     revokedAt: it.revokedAt,
+    invitedTo: it.invitedTo,
   });
 }
 
@@ -110,7 +111,7 @@ export function encodeAdmin(): string {
   return JSON.stringify({ v: VALUE_VERSION });
 }
 
-/** Encodes an invite. */
+/** Encodes an invite. Without a room, the value is the same as in version 0.1. */
 export function encodeInvite(it: Invite): string {
   return JSON.stringify({
     v: VALUE_VERSION,
@@ -122,6 +123,7 @@ export function encodeInvite(it: Invite): string {
     usedAt: it.usedAt,
     usedBy: it.usedBy,
     canceledAt: it.canceledAt,
+    room: it.room,
   });
 }
 
@@ -238,8 +240,10 @@ export function decodeSealedKey(
 
 /** Decodes a user. */
 export function decodeUser(key: string, signPub: string, data: Uint8Array): User {
-  const { kexPub, handle, role, status, createdAt, revokedAt } = parseValue(key, data);
-  return { signPub, kexPub, handle, role, status, createdAt, revokedAt };
+  const value = parseValue(key, data);
+  const { kexPub, handle, role, status, createdAt, revokedAt, invitedTo } = value;
+  const user = { signPub, kexPub, handle, role, status, createdAt, revokedAt };
+  return invitedTo === undefined ? user : { ...user, invitedTo };
 }
 
 /** Decodes an invite. */
@@ -255,6 +259,7 @@ export function decodeInvite(key: string, id: string, data: Uint8Array): Invite 
     usedAt: invite.usedAt,
     usedBy: invite.usedBy,
     canceledAt: invite.canceledAt,
+    ...invite.room !== undefined && { room: invite.room },
   };
 }
 

@@ -6,6 +6,8 @@
 
 import type { Range, SealedKeyCursor } from "../../core/backend.ts";
 import type { Invite, Member, Room, SealedKey, User } from "../../core/model.ts";
+import { waitsFor } from "../../core/rules.ts";
+import { findInvited } from "../cache/invited.ts";
 import type { Context } from "./context.ts";
 import { Pages } from "./pages.ts";
 import { visibleRoom } from "./reads.ts";
@@ -30,11 +32,22 @@ import {
 /** Number of digits of the largest epoch. */
 const DIGITS = 10;
 
+/** The keys of users. */
+const USERS = {
+  pattern: "users.>",
+  idOf: (key: string): string | null => {
+    const parsed = parseKey(key);
+    return parsed?.space === "users" ? parsed.signPub : null;
+  },
+};
+
 /** The lists of one store. */
 export class Lists {
+  readonly #context: Context;
   readonly #pages: Pages;
 
   constructor(context: Context) {
+    this.#context = context;
     this.#pages = new Pages(context);
   }
 
@@ -56,11 +69,7 @@ export class Lists {
     return this.#pages.read({
       what: "Listing users",
       isKind: true,
-      pattern: "users.>",
-      idOf: (key) => {
-        const parsed = parseKey(key);
-        return parsed?.space === "users" ? parsed.signPub : null;
-      },
+      ...USERS,
       keysOf: (id) => [userKey(id)],
       item: (id, found) => {
         const entry = found.get(userKey(id));
@@ -118,6 +127,25 @@ export class Lists {
       item: (id, found) => {
         const entry = found.get(memberKey(roomId, id));
         return entry ? decodeMember(entry.key, roomId, id, entry.data) : null;
+      },
+    }, range);
+  }
+
+  /** Lists the users who wait for a room. */
+  waiting(roomId: string, range: Range): Promise<User[]> {
+    const { cache, bucket, opTimeout } = this.#context;
+    return this.#pages.read({
+      what: `Listing users who wait for room ${roomId}`,
+      roomId,
+      ...USERS,
+      ids: async () =>
+        await cache.invitedTo(roomId) ?? await findInvited(bucket, roomId, opTimeout),
+      keysOf: (id) => [userKey(id), memberKey(roomId, id)],
+      item: (id, found) => {
+        const entry = found.get(userKey(id));
+        if (entry === undefined || found.has(memberKey(roomId, id))) return null;
+        const user = decodeUser(entry.key, id, entry.data);
+        return waitsFor(user, roomId) ? user : null;
       },
     }, range);
   }

@@ -34,6 +34,8 @@ export interface List<T> extends DirectoryOptions {
   roomId?: string;
   /** Whether this is the list of all records of a kind, whose directory is always kept. */
   isKind?: boolean;
+  /** Reads the IDs, in order, if the list has not all that the keys name. */
+  ids?: () => Promise<string[]>;
 }
 
 /** The source of the IDs of a page. */
@@ -97,6 +99,9 @@ export class Pages {
   /** Returns the IDs of a list, from a directory if there are many. */
   async #ids(list: List<unknown>, minimum: number): Promise<Ids> {
     const { isKind = false } = list;
+    if (list.ids !== undefined) {
+      return { after: inOrder(await list.ids()), known: null, sequence: minimum };
+    }
     const few = isKind ? null : await this.#few(list, minimum);
     if (few !== null) return few;
     const directory = (isKind ? this.#kinds : this.#large).of(list);
@@ -123,15 +128,7 @@ export class Pages {
       if (id === null) throw unknownKey(key, what);
       ids.push(id);
     }
-    ids.sort(compareText);
-    return {
-      after: (after, limit) => {
-        const from = after === null ? 0 : ids.findIndex((it) => compareText(it, after) > 0);
-        return from < 0 ? [] : ids.slice(from, from + limit);
-      },
-      known,
-      sequence: minimum,
-    };
+    return { after: inOrder(ids.sort(compareText)), known, sequence: minimum };
   }
 
   async #many(patterns: string[], minimum: number): Promise<Map<string, Entry> | null> {
@@ -164,4 +161,12 @@ export class Pages {
     if (entry === null || visibleRoom(id, entry) === null) throw notFound("room", id);
     return entry.revision;
   }
+}
+
+/** Returns the pages of IDs that are in order. */
+function inOrder(ids: string[]): Ids["after"] {
+  return (after, limit) => {
+    const from = after === null ? 0 : ids.findIndex((it) => compareText(it, after) > 0);
+    return from < 0 ? [] : ids.slice(from, from + limit);
+  };
 }

@@ -11,6 +11,7 @@
 import { type Author, did } from "../../core/history/entry.ts";
 import type { Member, Room, SealedKey } from "../../core/model.ts";
 import {
+  afterWaiting,
   memberExists,
   newMemberKeyProblem,
   noMember,
@@ -41,6 +42,7 @@ import {
   encodeMember,
   encodeRoom,
   encodeSealedKey,
+  encodeUser,
   isVisible,
   type StoredRoom,
 } from "../records/values.ts";
@@ -130,11 +132,14 @@ export class RoomTransactions {
       roomKey(id),
       async (deadline, reads) => {
         const { room, at } = await this.#readVisible(id, deadline, reads);
-        const there = await reads.get(memberKey(id, endpoint), deadline);
+        const [there, waiting] = await Promise.all([
+          reads.get(memberKey(id, endpoint), deadline),
+          this.#endWaiting(id, endpoint, deadline, reads),
+        ]);
         if (alive(there) !== null) throw memberExists(id, endpoint);
         const problem = key && newMemberKeyProblem(room, key);
         if (problem !== null) throw problem;
-        const writes = [this.#touch(at), ...memberWrites(member)];
+        const writes = [this.#touch(at), ...memberWrites(member), ...waiting];
         if (key !== null) writes.push(keyWrite(key));
         const change = { author, draft: did.memberAdded(member) };
         await this.#context.commit(writes, deadline, change);
@@ -219,19 +224,37 @@ export class RoomTransactions {
         const { room, at } = await this.#readVisible(id, deadline, reads);
         const problem = removalProblem(room, endpoint);
         if (problem !== null) throw problem;
-        const there = await reads.get(memberKey(id, endpoint), deadline);
+        const [there, waiting] = await Promise.all([
+          reads.get(memberKey(id, endpoint), deadline),
+          this.#endWaiting(id, endpoint, deadline, reads),
+        ]);
         if (alive(there) === null) throw noMember(id, endpoint);
         await this.#context.commit(
           [
             this.#touch(at),
             { key: memberKey(id, endpoint), value: null },
             { key: indexKey(endpoint, id), value: null },
+            ...waiting,
           ],
           deadline,
           { author, draft: did.memberRemoved(id, endpoint) },
         );
       },
     );
+  }
+
+  /** Returns the write of the member's user, if it waits for the room. */
+  async #endWaiting(
+    id: string,
+    endpoint: string,
+    deadline: number,
+    reads: Reads,
+  ): Promise<Write[]> {
+    const key = userKey(endpoint);
+    const entry = alive(await reads.get(key, deadline));
+    const user = entry && decodeUser(key, endpoint, entry.data);
+    if (user?.invitedTo !== id) return [];
+    return [{ key, value: encodeUser(afterWaiting(user)), expect: entry!.revision }];
   }
 
   rekey(id: string, epoch: number, keys: SealedKey[], author: Author): Promise<Room> {

@@ -14,14 +14,16 @@ import {
   inviteProblem,
   notFound,
   userExists,
+  waitAfterClaim,
 } from "../../core/rules.ts";
 import { alive, type Entry, revisionOf, type Write } from "../log/bucket.ts";
 import type { Budget, Change, Context } from "./context.ts";
 import { anotherAdmin, userWrites } from "./last_admin.ts";
 import type { Reads } from "../log/fence.ts";
-import { inviteKey, userKey } from "../records/keys.ts";
+import { inviteKey, memberKey, roomKey, userKey } from "../records/keys.ts";
 import { decodeInvite, decodeUser, encodeInvite } from "../records/values.ts";
 import { WrongRevision } from "../log/wire.ts";
+import { visibleRoom } from "./reads.ts";
 
 /** Operations of users. */
 export class UserTransactions {
@@ -147,7 +149,12 @@ export class InviteTransactions {
   create(invite: Invite, author: Author): Promise<void> {
     const key = inviteKey(invite.id);
     const change = { author, draft: did.inviteCreated(invite) };
+    const { room } = invite;
     return this.#context.transact(`Create invite ${invite.id}`, key, async (deadline, reads) => {
+      if (room !== undefined) {
+        const found = alive(await reads.get(roomKey(room), deadline));
+        if (visibleRoom(room, found) === null) throw notFound("room", room);
+      }
       try {
         const write = { key, value: encodeInvite(invite), expect: 0 };
         await this.#context.commit([write], deadline, change);
@@ -170,7 +177,11 @@ export class InviteTransactions {
     return this.#change(`Claim invite ${id}`, id, async (invite, expect, deadline, reads) => {
       const problem = inviteProblem(invite, user.createdAt);
       if (problem !== null) throw problem;
-      const claimed: User = { ...user, role: invite.role };
+      const { room } = invite;
+      const isMember = room !== undefined &&
+        alive(await reads.get(memberKey(room, user.signPub), deadline)) !== null;
+      const waiting = waitAfterClaim(invite, isMember);
+      const claimed: User = { ...user, role: invite.role, ...waiting };
       const used: Write = {
         key: inviteKey(id),
         value: encodeInvite({ ...invite, usedAt: user.createdAt, usedBy: user.signPub }),
@@ -180,15 +191,15 @@ export class InviteTransactions {
       const there = await reads.get(key, deadline);
       const registered = decode(user.signPub, there);
       if (registered !== null) {
-        // The user is written too, unchanged: if it is deleted meanwhile, the invite is not spent.
-        const same = userWrites(registered, registered, there!.revision);
-        const spent = { author, draft: did.inviteClaimed(id, user, false) };
-        await this.#context.commit([used, ...same], deadline, spent);
+        // The user is written too, also unchanged: if it is deleted meanwhile, the invite is not spent.
+        const next = userWrites(registered, { ...registered, ...waiting }, there!.revision);
+        const spent = { author, draft: did.inviteClaimed(invite, user, false) };
+        await this.#context.commit([used, ...next], deadline, spent);
         reads.forget();
         throw userExists(user.signPub);
       }
       const writes = [used, ...userWrites(null, claimed, revisionOf(there))];
-      const change = { author, draft: did.inviteClaimed(id, claimed, true) };
+      const change = { author, draft: did.inviteClaimed(invite, claimed, true) };
       await this.#context.commit(writes, deadline, change);
       return claimed;
     });

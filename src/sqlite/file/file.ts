@@ -31,6 +31,7 @@ import {
 import { causeOf, isBusy, isReadOnly, toStoreError } from "./errors.ts";
 import { missing } from "./leftovers.ts";
 import { dropTriggers } from "./journey/triggers.ts";
+import { showMissingColumns } from "./older.ts";
 import { readRole, refuseOtherUse, type Use } from "./role.ts";
 import { migrate, type NewFile, OLDEST_READ, SCHEMA_VERSION, schemaVersion } from "./schema.ts";
 
@@ -104,6 +105,7 @@ function ready(db: DatabaseSync, path: string, options: FileOptions): Opened {
     if (version > 0) refuseOtherUse(db, path, options);
     if (options.readOnly) {
       if (version < OLDEST_READ) throw tooOld(path, version);
+      if (version < SCHEMA_VERSION) showMissingColumns(db);
       return { db, created: false };
     }
     if (path !== MEMORY) {

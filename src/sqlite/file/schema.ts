@@ -9,6 +9,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { MIGRATIONS } from "../../../migrations/mod.ts";
 import { StoreError } from "../../core/errors.ts";
 import { NEWER } from "../../core/hints.ts";
+import { KINDS } from "../../core/model.ts";
 import { run, transaction, value } from "./connect.ts";
 
 /** `PRAGMA application_id` of our files: "UBUS". */
@@ -113,6 +114,8 @@ export function migrate(db: DatabaseSync, path: string, file: NewFile): boolean 
       db.exec(LEDGER);
       setMeta(db, "store_id", file.storeId ?? randomUUID());
     }
+    // What was read before it was brought up to date has views in their place.
+    for (const kind of KINDS) run(db, `DROP VIEW IF EXISTS temp.${kind}`);
     const record = db.prepare("INSERT INTO schema_migrations VALUES (?, ?, ?, ?)");
     for (const step of MIGRATIONS.slice(version)) {
       db.exec(step.sql);

@@ -28,6 +28,7 @@ import { historyIn, type HistoryTable } from "../history/table.ts";
 import { checkHealth } from "../health.ts";
 import { missing } from "./leftovers.ts";
 import { endJourney } from "./journey/journey.ts";
+import { showMissingColumns } from "./older.ts";
 import { asArrays, countRecords, type Row, type Table, TABLES } from "../rows.ts";
 import {
   type FileRole,
@@ -109,6 +110,7 @@ export function openSource(path: string, options: SourceOptions = {}): SqliteSou
     db = connect(file, { busyTimeout, exclusive: true });
     const version = schemaVersion(db, file);
     if (version < OLDEST_READ) throw tooOld(file, version);
+    showMissingColumns(db);
     refuseOtherUse(db, file, { allowMoved: true });
     // The first access has locked a file in WAL mode; this locks others, such as a backup that was
     // never opened for writing.

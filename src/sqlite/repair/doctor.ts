@@ -9,6 +9,7 @@ import { isStoreError, type RecordProblem } from "../../core/errors.ts";
 import { recordFindings } from "../../core/checks/findings.ts";
 import { connect, run, value } from "../file/connect.ts";
 import { toStoreError } from "../file/errors.ts";
+import { showMissingColumns } from "../file/older.ts";
 import { checkHealth } from "../health.ts";
 import { lowerKeys } from "./lower_keys.ts";
 import { openSqlite } from "../mod.ts";
@@ -62,6 +63,7 @@ export async function diagnoseFile(
   const db = connect(path, { busyTimeout: 5000, readOnly: !repair });
   try {
     const version = schemaVersion(db, path);
+    showMissingColumns(db);
     const mended = repair ? lowerKeys(db) : 0;
     run(db, "BEGIN");
     return [

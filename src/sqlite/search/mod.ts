@@ -10,8 +10,9 @@ import type { Kind, RecordOf } from "../../core/model.ts";
 import type { Found, RoomQuery, Search, UserQuery } from "../../core/store/search.ts";
 import type { Room, User } from "../../core/model.ts";
 import { toStoreError } from "../file/errors.ts";
+import { showColumns } from "../file/older.ts";
 import { answering, FileThread } from "../file/thread.ts";
-import { type Row, type Table, TABLES } from "../rows.ts";
+import { COLUMNS, type Row, type Table, TABLES } from "../rows.ts";
 import { fold, indexing } from "./names.ts";
 import { type Prepared, roomQuery, userQuery } from "./queries.ts";
 import { type Reader, reader } from "./reader.ts";
@@ -26,9 +27,10 @@ const CACHE_KIB = 16 * 1024;
 /** What the thread runs. A search may go over a million rows, so it does not run in this one. */
 const SOURCE = `import { DatabaseSync } from "node:sqlite";
 import { parentPort, workerData } from "node:worker_threads";
-const { path, readOnly } = workerData;
+const { path, readOnly, columns } = workerData;
 const db = new DatabaseSync(path, { readOnly: true });
 db.exec("PRAGMA busy_timeout = 5000; PRAGMA cache_size = -${CACHE_KIB}");
+(${showColumns})(db, columns);
 const fold = ${fold};
 const open = () => {
   const db = new DatabaseSync(path, { timeout: 0 });
@@ -50,7 +52,7 @@ const close = () => {
 
 /** Opens a file in a thread that runs statements in it. */
 export function openReader(path: string, attempt: string, readOnly = true): FileThread<Work> {
-  return new FileThread<Work>(SOURCE, { path, readOnly }, attempt);
+  return new FileThread<Work>(SOURCE, { path, readOnly, columns: COLUMNS }, attempt);
 }
 
 const STATE = { sql: "SELECT position, exact, alarm FROM follower", values: [] };

@@ -133,6 +133,27 @@ onBoth("an invitation has the life it was given, and can be canceled", async (st
   assert.equal(Date.parse(week.expiresAt) - Date.parse(week.createdAt), 7 * 86_400_000);
 });
 
+Deno.test("an invitation can name a room, which must exist", () =>
+  inDir(async (dir) => {
+    const store = ["--db", `${dir}/a.db`];
+    await ok(["invite", "create", "--create", ...store]);
+    {
+      await using open = openSqlite(`${dir}/a.db`);
+      const keys = { signPub: hex("owner"), kexPub: hex("kex") };
+      await open.createRoom({ id: "kitchen", subject: "s", owner: keys, encrypted: false });
+    }
+    const { stdout } = await ok(["invite", "create", "--room", "kitchen", ...store]);
+    assert.match(stdout, /^room +kitchen$/m);
+    const [, id] = /^id +([0-9a-f]{64})$/m.exec(stdout)!;
+    assert.match((await ok(["invite", "show", id!, ...store])).stdout, /^room +kitchen$/m);
+    assert.match(
+      (await ok(["invite", "list", ...store])).stdout,
+      new RegExp(`${id} .* kitchen +-$`, "m"),
+    );
+    const wrong = await cli(["invite", "create", "--room", "none", "--json", ...store]);
+    assert.deepEqual([wrong.code, documentOf(wrong).error.code], [1, "not_found"]);
+  }));
+
 Deno.test("a token in the wrong place is not repeated in any message", () =>
   inDir(async (dir) => {
     const token = hex("token");

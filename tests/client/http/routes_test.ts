@@ -94,7 +94,19 @@ Deno.test("an invite makes a user of an identity, once", async () => {
   const user = await ada.register(token, "ada");
   assert.deepEqual(user, await it.store.getUser(identity.signPub));
   assert.deepEqual([user.signPub, user.kexPub], [identity.signPub, identity.kexPub]);
-  assert.deepEqual(await ada.me(), { endpoint: identity.signPub, user });
+  const endpoint = identity.signPub;
+  assert.deepEqual(await ada.me(), { endpoint, user, waitingFor: [] });
+
+  // With a room, the user waits for its owner.
+  await ada.createRoom({ id: "kitchen", encrypted: false });
+  const { token: link } = await admin.createInvite({ room: "kitchen" });
+  assert.equal((await it.of().checkInvite(link)).room, "kitchen");
+  const bob = createIdentity();
+  const waiting = await it.of(bob).register(link, "bob");
+  assert.deepEqual((await it.of(bob).me()).waitingFor, ["kitchen"]);
+  for await (const found of ada.waiting("kitchen")) assert.deepEqual(found, waiting);
+  assert.equal((await ada.addMember("kitchen", waiting)).accepted, false);
+  assert.deepEqual(await ada.listWaiting("kitchen"), { items: [], next: null });
 
   await fails(it.of(createIdentity()).register(token, "eve"), "invite_used", 410);
   await fails(it.of(createIdentity()).register("0".repeat(64), "eve"), "not_found", 404);

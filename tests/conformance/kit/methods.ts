@@ -39,6 +39,8 @@ export async function seedStore(store: Store): Promise<Seed> {
   await store.revokeUser(revoked);
   const used = await invite(store);
   await store.consumeInvite(used.token, claim());
+  const arrived = await store.createInvite({ createdBy: "cli", room: "seed.room" });
+  await store.consumeInvite(arrived.token, claim({ handle: "waits" }));
   const canceled = await invite(store);
   await store.cancelInvite(canceled.invite.id);
   return { owner, member, offered, admin, revoked, open: await invite(store, "admin") };
@@ -93,6 +95,8 @@ export const METHODS: readonly Method[] = [
   reads("getMember", (s, seed) => s.getMember(ROOM, seed.member.endpoint)),
   reads("listMembers", (s) => s.listMembers(ROOM)),
   reads("members", (s) => collect(s.members(ROOM, { limit: 1 }))),
+  reads("listWaiting", (s) => s.listWaiting(ROOM)),
+  reads("waiting", (s) => collect(s.waiting(ROOM, { limit: 1 }))),
   reads("countMembers", (s) => s.countMembers(ROOM)),
   writes("removeMember", (s, seed) => s.removeMember(ROOM, seed.member.endpoint)),
   writes(

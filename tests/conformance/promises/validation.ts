@@ -147,6 +147,11 @@ export function validation(it: It): void {
       ["role", [...bad.BAD_ROLES, undefined], (role) => store.setUserRole(endpoint, role)],
       ["note", notes, (note) => store.createInvite({ createdBy: "cli", note })],
       ["createdBy", makers, (createdBy) => store.createInvite({ createdBy })],
+      [
+        "room",
+        ["", "a b", "*", null, 5],
+        (room) => store.createInvite({ createdBy: "cli", room }),
+      ],
       ["expiresIn", lives, (expiresIn) => store.createInvite({ createdBy: "cli", expiresIn })],
       ["epoch", bad.BAD_EPOCHS, (epoch) => store.rekeyRoom("seed", { epoch, sealedKeys: [] })],
       ["epoch", bad.BAD_EPOCHS, (epoch) => store.getSealedKey("seed", endpoint, epoch)],

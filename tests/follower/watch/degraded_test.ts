@@ -116,7 +116,7 @@ for (
     [
       "a record too many",
       `INSERT INTO invites SELECT '${hex("i")}', created_by, role, note,
-      created_at, expires_at, NULL, NULL, NULL FROM invites`,
+      created_at, expires_at, NULL, NULL, NULL, NULL FROM invites`,
     ],
     ["a record too few", "DELETE FROM invites"],
     ["a key too few", "DELETE FROM follower_entries WHERE key LIKE 'rooms_by_member.%'"],

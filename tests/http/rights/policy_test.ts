@@ -41,6 +41,7 @@ const LET_IN: Record<Who, Kind[]> = {
   owner: ["owner"],
   // What is about the member itself.
   "owner or oneself": ["member", "owner"],
+  "owner or admin": ["owner", "admin"],
   "who put it": ["owner", "admin"],
 };
 

@@ -15,6 +15,9 @@ Deno.test("whether an invite is good is told without a signature, and spends not
     assert.deepEqual(json, { role: "admin", expiresAt: invite.expiresAt });
   }
   assert.deepEqual(await it.store.getInvite(invite.id), invite);
+  await it.store.createRoom({ id: "r", subject: "room.r", owner: someone(), encrypted: false });
+  const body = { token: (await it.store.createInvite({ createdBy: "cli", room: "r" })).token };
+  assert.equal((await it.ask(LINE, { body })).json.room, "r");
 });
 
 Deno.test("a used, expired, canceled or unknown invite is told by the code that redeeming it gives", async () => {

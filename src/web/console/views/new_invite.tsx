@@ -37,6 +37,7 @@ function Ask(
   const [note, setNote] = useState("");
   const [role, setRole] = useState<UserRole>("user");
   const [life, setLife] = useState(String(7 * DAY));
+  const [room, setRoom] = useState("");
   return (
     <Dialog title="New invite" onClose={onClose} busy={busy}>
       <Form
@@ -46,6 +47,7 @@ function Ask(
               role,
               note: note.trim(),
               expiresIn: Number(life),
+              ...room.trim() !== "" && { room: room.trim() },
             });
             live.touch("invites");
             onMade(made);
@@ -72,6 +74,14 @@ function Ask(
           value={role}
           options={[["user", "User"], ["admin", "Admin"]]}
           onChange={setRole}
+        />
+        <Field
+          label="Room (optional)"
+          hint="Its owner sees the new user and adds it to the room."
+          value={room}
+          onInput={setRoom}
+          maxLength={256}
+          autoComplete="off"
         />
         {role === "admin" && (
           <p class="notice warn">

@@ -285,7 +285,7 @@ test("What is refused before anything is written", async (place) => {
   const raw = new DatabaseSync(db);
   raw.exec(`DROP TRIGGER users_valid_insert;
     INSERT INTO users SELECT '${hex("x").toUpperCase()}', kex_pub, handle, role, status, created_at,
-      revoked_at FROM users LIMIT 1`);
+      revoked_at, NULL FROM users LIMIT 1`);
   await failsWith("refused", () => growStore(store, { target }), /nothing was migrated/);
   assert.equal(journeyOf(db), null);
   raw.exec(`DELETE FROM users WHERE sign_pub = '${hex("x").toUpperCase()}'`);
@@ -321,9 +321,9 @@ test("Changes by raw SQL are copied: a changed key, a cascade, what ON CONFLICT 
   const hold = () => {
     raw.exec(`UPDATE users SET sign_pub = '${key}' WHERE handle = 'user bob';
       INSERT OR IGNORE INTO users SELECT '${hex("new")}', kex_pub, 'new', role, status, created_at,
-        revoked_at FROM users WHERE handle = 'user ada';
+        revoked_at, NULL FROM users WHERE handle = 'user ada';
       INSERT OR REPLACE INTO users SELECT sign_pub, kex_pub, 'replaced', 'user', status, created_at,
-        revoked_at FROM users WHERE handle = 'user ada';
+        revoked_at, NULL FROM users WHERE handle = 'user ada';
       DELETE FROM rooms WHERE id = 'general'`);
     return Promise.resolve();
   };
