@@ -47,6 +47,10 @@ Deno.test("rooms, and sealing by Web Crypto, import no node: module and no packa
     assert.deepEqual(found.filter((it) => !own.test(it) && !it.startsWith("npm:hpke@")), []);
     assert.ok(found.includes("src/keys/bytes.ts"), found.join());
   }
+  const bus = await importsOf("src/web/shared/bus.ts");
+  assert.deepEqual(bus.filter((it) => !/^src\/(web|core)\//.test(it)), [
+    "npm:@nats-io/nats-core@3.4.0",
+  ]);
 });
 
 Deno.test("no page imports a node: module or anything of the server", async () => {

@@ -1,0 +1,79 @@
+/**
+ * The connection of a page to the bus: NATS over WebSocket.
+ *
+ * @module
+ */
+
+import { type Authenticator, errors, type NatsConnection, wsconnect } from "@nats-io/nats-core";
+import { StoreError } from "../../core/errors.ts";
+
+/** Options of {@link connectBus}. */
+export interface BusOptions {
+  /**
+   * Returns the WebSocket URLs of the bus that the control plane names. Called first, and whenever the
+   * connection is lost, because another node may have come or gone.
+   */
+  servers(): Promise<string[]>;
+  /** Signs the nonces of the servers. */
+  authenticator: Authenticator;
+  /** The only inbox that this connection may subscribe to. */
+  inboxPrefix: string;
+}
+
+const RECONNECT_MS = 500;
+
+/**
+ * Connects to the bus. The connection is restored when it is lost, also after a refusal: the rights of a
+ * member change only when the server has closed its connection.
+ *
+ * @throws {StoreError} `unavailable`: no server responds, or the bus refuses this identity; the errors of
+ * `servers`
+ */
+export async function connectBus(
+  { servers, authenticator, inboxPrefix }: BusOptions,
+): Promise<NatsConnection> {
+  const urls = await servers();
+  if (urls.length === 0) {
+    throw new StoreError("unavailable", "Connect to the bus: it has no address for browsers", {
+      hint: "set `--ws-port` or `--ws-url` on the server",
+    });
+  }
+  let connection: NatsConnection;
+  try {
+    connection = await wsconnect({
+      servers: urls,
+      authenticator,
+      inboxPrefix,
+      name: "unibus-page",
+      timeout: 10_000,
+      pingInterval: 5000,
+      maxPingOut: 2,
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: RECONNECT_MS,
+      ignoreAuthErrorAbort: true,
+      // A page may connect only to the addresses that its policy names, which the control plane knows.
+      ignoreClusterUpdates: true,
+      noAsyncTraces: true,
+    });
+  } catch (cause) {
+    const why = cause instanceof errors.AuthorizationError
+      ? "it refuses this identity"
+      : "no server responds";
+    throw new StoreError("unavailable", `Connect to the bus: ${why}`, { cause });
+  }
+  void follow(connection, servers);
+  return connection;
+}
+
+/** Tells a connection that was lost the servers as they are then. */
+async function follow(
+  connection: NatsConnection,
+  servers: () => Promise<string[]>,
+): Promise<void> {
+  for await (const { type } of connection.status()) {
+    if (type !== "disconnect") continue;
+    servers().then((urls) => {
+      if (urls.length > 0 && !connection.isClosed()) connection.setServers(urls);
+    }).catch(() => {});
+  }
+}
