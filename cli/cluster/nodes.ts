@@ -14,7 +14,7 @@ const INTERVAL_MS = 5_000;
 const KEPT_MS = 10 * 60_000;
 
 /** What a node says of itself to be listed. */
-export type Announced = Pick<Presence, "node" | "bucket" | "keys" | "urls" | "busUrls">;
+export type Announced = Pick<Presence, "node" | "bucket" | "keys" | "urls" | "busUrls" | "wsUrls">;
 
 /** A list of nodes that is kept current. */
 export interface NodeList {
@@ -33,8 +33,15 @@ export function watchNodes(connection: NatsConnection, own: () => Announced): No
     const now = [...seen].sort(([a], [b]) => a < b ? -1 : 1).map(([, { node }]) => node);
     if (JSON.stringify(now) !== JSON.stringify(list)) list = now;
   };
-  const add = ({ node: name, urls = [], busUrls = [] }: Announced, at = performance.now()) => {
-    const node = { name, urls: [...urls], busUrls: [...busUrls], answers: true };
+  const add = (it: Announced, at = performance.now()) => {
+    const { node: name, urls = [], busUrls = [], wsUrls = [] } = it;
+    const node = {
+      name,
+      urls: [...urls],
+      busUrls: [...busUrls],
+      wsUrls: [...wsUrls],
+      answers: true,
+    };
     seen.set(name ?? urls.join(), { node, at });
     note();
   };

@@ -30,6 +30,8 @@ export interface Presence {
   urls?: readonly string[];
   /** The URLs of its NATS server for clients. */
   busUrls?: readonly string[];
+  /** The URLs of its NATS server over WebSocket; missing in an earlier version. */
+  wsUrls?: readonly string[];
   /** Where its second copy of the bucket stands; null or missing where it keeps none. */
   follower?: FollowerPresence | null;
   /** ID of the plan in its node file; null or missing without one. */

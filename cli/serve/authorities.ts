@@ -1,5 +1,5 @@
 /**
- * The names of this server, for which requests must be signed.
+ * The names of this server, for which requests must be signed, and the origins of its pages.
  *
  * @module
  */
@@ -33,4 +33,32 @@ export function authoritiesOf(
   const own = isLoopback(bind) || everywhere ? ["127.0.0.1", "[::1]", "localhost"] : [];
   const bound = everywhere ? [] : [bind.includes(":") ? `[${bind}]` : bind];
   return [...new Set([...[...own, ...bound, ...names ?? []].flatMap(at), ...told])];
+}
+
+/**
+ * Returns the origins of this server's own pages and of those in the settings; none if its names are
+ * unknown and none were set.
+ *
+ * @param settings The settings
+ * @param names The names in the certificate; null without one
+ * @param port The HTTP port
+ */
+export function originsOf(
+  settings: Settings,
+  names: readonly string[] | null,
+  port: number,
+): string[] {
+  const { authority, publicUrl, wsOrigin } = settings;
+  // A name in --authority may be that of a reverse proxy, which has TLS.
+  const schemes = names !== null ? ["https"] : authority.length > 0 ? ["https", "http"] : ["http"];
+  const hosts = authoritiesOf(settings, names, port) ?? [];
+  const own = hosts.flatMap((host) => schemes.map((it) => new URL(`${it}://${host}`)))
+    // Another program may listen on the scheme's own port.
+    .filter((it) => authority.length > 0 || portOf(it) === port);
+  const told = publicUrl.filter((it) => it.startsWith("http")).map((it) => new URL(it));
+  return [...new Set([...[...own, ...told].map((it) => it.origin), ...wsOrigin])];
+}
+
+function portOf({ protocol, port }: URL): number {
+  return Number(port || (protocol === "https:" ? 443 : 80));
 }

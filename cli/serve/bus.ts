@@ -31,6 +31,8 @@ import type { Settings } from "../settings/settings.ts";
 export interface Bus {
   /** The URL for clients. */
   url: string;
+  /** The port of our own nats-server for WebSocket clients; null if it has none. */
+  readonly wsPort: number | null;
   /** The monitoring URL of our own nats-server, if enabled. */
   monitoringUrl?: string;
   /** The service user's connection. */
@@ -98,6 +100,9 @@ export async function startBus(options: BusOptions): Promise<Bus> {
   const { monitoringUrl } = server?.server ?? {};
   const bus: Bus = {
     url: settings.tlsCert !== null ? first.replace(/^nats:/, "tls:") : first,
+    get wsPort() {
+      return server?.server.websocketPort ?? null;
+    },
     ...(monitoringUrl === undefined ? {} : { monitoringUrl }),
     connection,
     system,

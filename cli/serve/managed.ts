@@ -20,6 +20,7 @@ import { natsServer } from "../nats_server.ts";
 import { lockStore, type StoreLock } from "./lock.ts";
 import type { Log } from "../terminal/log.ts";
 import { maxFileStore } from "./checks/room.ts";
+import { wsPortOf } from "../settings/guards.ts";
 import { serviceKeysPath, type Settings } from "../settings/settings.ts";
 import type { Undo } from "./undo.ts";
 
@@ -30,6 +31,8 @@ export interface BusOptions {
   clusterPass: string | null;
   /** Whether to log the nats-server's debug output and open its monitoring port. */
   debug: boolean;
+  /** Returns the origins of the web pages that may use NATS over WebSocket. */
+  origins: (settings: Settings) => readonly string[];
   /** Environment variables, for finding the nats-server program. */
   env: Readonly<Record<string, string | undefined>>;
   signal: AbortSignal;
@@ -133,11 +136,13 @@ export async function manage(options: BusOptions): Promise<Managed> {
 }
 
 function serverOptions(
-  { settings, clusterPass, debug, signal, log }: BusOptions,
+  { settings, clusterPass, debug, origins, signal, log }: BusOptions,
   keys: ServiceKeys,
   fileStore: number,
 ): NatsServerOptions {
   const { bind, natsPort, natsStore, tlsCert, tlsKey, serverName, busAuth } = settings;
+  const tls = tlsCert === null || tlsKey === null ? {} : { tls: { cert: tlsCert, key: tlsKey } };
+  const wsPort = wsPortOf(settings);
   return {
     host: bind,
     port: natsPort === 0 ? -1 : natsPort,
@@ -145,7 +150,10 @@ function serverOptions(
     signal,
     ...busAccounts({ mode: busAuth, keys }),
     ...serverName === null ? {} : { serverName },
-    ...tlsCert === null || tlsKey === null ? {} : { tls: { cert: tlsCert, key: tlsKey } },
+    ...tls,
+    ...wsPort === null ? {} : {
+      websocket: { port: wsPort === 0 ? -1 : wsPort, ...tls, origins: origins(settings) },
+    },
     ...settings.routes.length === 0 ? {} : { cluster: clusterOf(settings, clusterPass) },
     ...debug ? { monitoringPort: -1, extra: "debug: true", onLog: logOf(log) } : {},
   };

@@ -91,7 +91,7 @@ export async function startHttp(
   await page.close();
   const server = await serve({ fetch }, {
     hostname: settings.bind,
-    port: settings.httpPort,
+    port: page.port,
     // Deno's own server, used on loopback, cannot limit connections.
     hardened: isPublic(settings) || maxConnectionsPerAddress !== null,
     ...maxConnectionsPerAddress === null ? {} : { maxConnectionsPerAddress },
@@ -107,7 +107,11 @@ export async function startHttp(
     await server.close(GRACE_MS);
   }, LEAVE_MS + GRACE_MS + 2_000);
   // Its URLs and authorities contain the port, which is known only now.
-  const announced = publicUrls(settings, found.names, { http: server.port, nats: bus.url });
+  const announced = publicUrls(settings, found.names, {
+    http: server.port,
+    nats: bus.url,
+    ws: bus.wsPort,
+  });
   nodes = watchNodes(bus.connection, () => ({
     node: bus.node,
     bucket: storage.bucket,

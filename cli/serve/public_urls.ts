@@ -14,6 +14,8 @@ export interface PublicUrls {
   readonly urls: readonly string[];
   /** Of its NATS server. */
   readonly busUrls: readonly string[];
+  /** Of its NATS server over WebSocket. */
+  readonly wsUrls: readonly string[];
 }
 
 /**
@@ -22,16 +24,16 @@ export interface PublicUrls {
  *
  * @param settings The settings
  * @param names The names in the certificate; null without one
- * @param listening The HTTP port, and the URL of the NATS server
+ * @param listening The HTTP port, the URL of the NATS server, and its WebSocket port if it has one
  */
 export function publicUrls(
   settings: Settings,
   names: readonly string[] | null,
-  listening: { http: number; nats: string },
+  listening: { http: number; nats: string; ws: number | null },
 ): PublicUrls {
   const given = (scheme: RegExp) => settings.publicUrl.filter((it) => scheme.test(it));
-  const host = hostOf(settings, names);
-  const own = (scheme: string, port: number | string) =>
+  const known = hostOf(settings, names);
+  const own = (scheme: string, port: number | string, host = known) =>
     host === null ? [] : [`${scheme}://${host}:${port}`];
   const urls = given(/^https?:/);
   const busUrls = given(/^(nats|tls):/);
@@ -44,6 +46,10 @@ export function publicUrls(
     busUrls: busUrls.length > 0 || !isManaged(settings)
       ? busUrls
       : own(tls ? "tls" : "nats", new URL(listening.nats).port),
+    wsUrls: settings.wsUrl.length > 0 || listening.ws === null
+      ? settings.wsUrl
+      // A page's policy cannot name an IPv6 address.
+      : own(tls ? "wss" : "ws", listening.ws, known === "[::1]" ? "localhost" : known),
   };
 }
 

@@ -10,10 +10,11 @@ import type { Context } from "../command.ts";
 import { UsageError } from "../terminal/failure.ts";
 import { knowsAdmin } from "./admin.ts";
 import { announce, missingOf, type Places } from "./log/announce.ts";
+import { originsOf } from "./authorities.ts";
 import { forgottenBlobs, type NextStep, nextStep } from "./checks/beside.ts";
 import { inspect } from "./certificates.ts";
 import { databaseProblems } from "./checks/database.ts";
-import { isClustered, isManaged, problemsOf, warningsOf } from "../settings/guards.ts";
+import { isClustered, isManaged, problemsOf, warningsOf, wsPortOf } from "../settings/guards.ts";
 import { createLog } from "../terminal/log.ts";
 import type { Bus } from "./bus.ts";
 import type { BusOptions } from "./managed.ts";
@@ -67,6 +68,13 @@ export async function runServer(
     ...found.problems,
     ...await databaseProblems(settings),
   ];
+  const wsPort = wsPortOf(settings);
+  if (wsPort !== null && originsOf(settings, found.names, settings.httpPort).length === 0) {
+    problems.push(
+      `--ws-port ${wsPort}: the names of this server are unknown, so every web page could use it; set ` +
+        "--authority, --public-url or --ws-origin",
+    );
+  }
   if (natsOnly && !isManaged(settings)) {
     problems.push("--nats-only and --nats-url cannot be used together; remove one of the two");
   }
@@ -95,9 +103,20 @@ export async function runServer(
   const debug = !["", "0", "false", undefined].includes(io.env.UNIBUS_NATS_DEBUG);
   const missing = missingOf(settings);
   try {
-    const busOptions = { settings, clusterPass, debug, env: io.env, signal, log, undo };
+    const busOptions = {
+      settings,
+      clusterPass,
+      debug,
+      env: io.env,
+      origins: (it: Settings) => originsOf(it, found.names, page.port),
+      signal,
+      log,
+      undo,
+    };
     await preflight(busOptions, options, missing);
     undo.add("page", () => page.close());
+    // The origin of its pages has the port, and the nats-server must know it.
+    if (wsPort !== null && !natsOnly) await page.fix(OPENING);
     const { bus, local } = await begin(around, busOptions, failed, {
       natsOnly,
       bucket: here.settings.bucket ?? "UNIBUS",
@@ -194,9 +213,12 @@ async function begin(
   }
 }
 
-function placesOf({ found }: Surroundings, { url, monitoringUrl }: Bus): Places {
+function placesOf({ found }: Surroundings, { url, wsPort, monitoringUrl }: Bus): Places {
+  const nats = named(url, found.names);
+  const scheme = found.names === null ? "ws" : "wss";
   return {
-    nats: named(url, found.names),
+    nats,
+    ...wsPort === null ? {} : { ws: nats.replace(/^\w+(:.*):\d+$/, `${scheme}$1:${wsPort}`) },
     ...monitoringUrl === undefined ? {} : { monitoring: monitoringUrl },
   };
 }

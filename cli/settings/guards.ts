@@ -6,7 +6,7 @@
 
 import { isLoopback } from "../../src/core/host/loopback.ts";
 import type { Resolved } from "./resolve.ts";
-import { flagOf, type Key, type Settings } from "./settings.ts";
+import { flagOf, type Key, type Settings, SPECS } from "./settings.ts";
 
 const ROUTE_TLS = ["routeTlsCert", "routeTlsKey", "routeTlsCa"] as const;
 const CLUSTER = [
@@ -32,6 +32,18 @@ export function isManaged({ natsUrl }: Settings): boolean {
   return natsUrl.length === 0;
 }
 
+/** The port of NATS over WebSocket where it is on by default. */
+const WS_PORT = 4252;
+
+/** Returns the port on which our nats-server listens for WebSocket clients; null if it does not. */
+export function wsPortOf(settings: Settings): number | null {
+  const { wsPort, natsPort } = settings;
+  if (!isManaged(settings) || wsPort === "none") return null;
+  // With another NATS port, this may be one of several servers on the machine.
+  const isUsual = !isPublic(settings) && natsPort === SPECS.natsPort.fallback;
+  return wsPort ?? (isUsual ? WS_PORT : null);
+}
+
 /** Reports whether the listeners use TLS. */
 export function hasTls({ tlsCert }: Settings): boolean {
   return tlsCert !== null;
@@ -54,6 +66,7 @@ export function problemsOf(settings: Settings): string[] {
     ...clusterProblems(settings),
     ...storeProblems(settings),
     ...natsProblems(settings),
+    ...wsProblems(settings),
     ...portProblems(settings),
   ];
 }
@@ -200,17 +213,49 @@ function natsProblems(settings: Settings): string[] {
   return problems;
 }
 
+function wsProblems(settings: Settings): string[] {
+  const { bind, wsPort, wsUrl, wsOrigin } = settings;
+  if (wsPort !== null && !isManaged(settings)) {
+    return [
+      "--ws-port is for the NATS server that membershipd starts, and cannot be used with --nats-url; " +
+      "name the WebSocket listener of that server with --ws-url",
+    ];
+  }
+  const port = wsPortOf(settings);
+  if (port === null) {
+    const named = [
+      ...wsUrl.length > 0 && isManaged(settings) ? ["--ws-url"] : [],
+      ...wsOrigin.length > 0 ? ["--ws-origin"] : [],
+    ];
+    if (named.length === 0) return [];
+    return [
+      isManaged(settings)
+        ? `${and(named)} ${named.length === 1 ? "requires" : "require"} --ws-port`
+        : "--ws-origin is for the NATS server that membershipd starts; set allowed_origins in the " +
+          "configuration of that of --nats-url",
+    ];
+  }
+  if (isPublic(settings) && !hasTls(settings) && !wsUrl.some((it) => it.startsWith("wss:"))) {
+    return [
+      `--ws-port ${port} on ${bind} without TLS: browsers refuse such connections from a page that ` +
+      "was loaded over TLS, and others can read them; add --tls-cert and --tls-key, or name the reverse " +
+      "proxy that has TLS with --ws-url wss://…",
+    ];
+  }
+  return [];
+}
+
 function portProblems(settings: Settings): string[] {
-  const used: Key[] = [
-    "httpPort",
-    ...isManaged(settings) ? ["natsPort" as const] : [],
-    ...isClustered(settings) ? ["clusterPort" as const] : [],
+  const used: [flag: string, port: number | null][] = [
+    ["--http-port", settings.httpPort],
+    ["--nats-port", isManaged(settings) ? settings.natsPort : null],
+    ["--cluster-port", isClustered(settings) ? settings.clusterPort : null],
+    ["--ws-port", wsPortOf(settings)],
   ];
-  return used.flatMap((key, i) =>
-    used.slice(0, i).filter((it) => settings[key] !== 0 && settings[it] === settings[key])
-      .map((it) =>
-        `${flagOf(it)} and ${flagOf(key)} are both ${settings[key]}; use different ports`
-      )
+  // 0 is any free port.
+  return used.flatMap(([flag, port], i) =>
+    used.slice(0, i).filter(([, it]) => Boolean(port) && it === port)
+      .map(([other]) => `${other} and ${flag} are both ${port}; use different ports`)
   );
 }
 

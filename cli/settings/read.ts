@@ -43,6 +43,16 @@ export function port(value: string): number {
   throw new BadValue("must be a port from 0 (any free port) to 65535");
 }
 
+/** Parses a port, or `none`. */
+export function portOrNone(value: string): number | "none" {
+  if (value.trim() === "none") return "none";
+  try {
+    return port(value);
+  } catch {
+    throw new BadValue("must be a port from 0 (any free port) to 65535, or none");
+  }
+}
+
 /** Creates a parser of one of `words`, which are also its property, for completions. */
 export function oneOf<const W extends string>(
   ...words: W[]
@@ -113,6 +123,25 @@ export function publicUrl(value: string): string {
     url.search + url.hash + url.username + url.password === "";
   if (fits) return url.href.replace(/\/$/, "");
   throw new BadValue("must look like https://n1.example.org:8470 or tls://n1.example.org:4250");
+}
+
+/** Parses a URL of NATS over WebSocket. */
+export function wsUrl(value: string): string {
+  const url = URL.parse(value);
+  // It becomes a part of the pages' Content-Security-Policy.
+  const fits = url !== null && ["ws:", "wss:"].includes(url.protocol) && url.hostname !== "" &&
+    /^[\w./~-]*$/.test(url.pathname) && url.search + url.hash + url.username + url.password === "";
+  if (fits) return url.href.replace(/\/$/, "");
+  throw new BadValue("must look like wss://bus.example.org/bus or ws://127.0.0.1:4252");
+}
+
+/** Parses the origin of a web page. */
+export function origin(value: string): string {
+  const url = URL.parse(value);
+  const fits = url !== null && ["http:", "https:"].includes(url.protocol) &&
+    url.href === `${url.origin}/`;
+  if (fits) return url.origin;
+  throw new BadValue("must look like https://bus.example.org or https://bus.example.org:8470");
 }
 
 /** Parses a name of the server: `host` or `host:port`. */

@@ -61,6 +61,27 @@ export const SPECS = {
   ),
   httpPort: spec("--http-port <port>", "HTTP port", read.port, 8470),
   natsPort: spec("--nats-port <port>", "NATS port", read.port, 4250),
+  wsPort: optional(
+    "--ws-port <port>",
+    "port of NATS over WebSocket, for browsers, or none (default: 4252 on a loopback address with the " +
+      "default --nats-port, else none)",
+    read.portOrNone,
+  ),
+  wsUrl: spec(
+    "--ws-url <url>",
+    "URL by which browsers reach --ws-port, if it is another one, for example of a reverse proxy; can " +
+      "be repeated",
+    read.list(read.wsUrl),
+    [],
+    "the --bind address, or the name in the certificate",
+  ),
+  wsOrigin: spec(
+    "--ws-origin <origin>",
+    "web pages that may use --ws-port besides this server's own, such as https://chat.example.org; can " +
+      "be repeated",
+    read.list(read.origin),
+    [],
+  ),
   tlsCert: optional(
     "--tls-cert <file>",
     "PEM file with the certificate for HTTP and NATS, including its chain",

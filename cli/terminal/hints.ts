@@ -54,7 +54,7 @@ const HINTS: Readonly<Record<string, string>> = {
     "set --ca to the certificate authority that signed the server's certificate",
   "unavailable natsServer": "install one with membershipd nats install",
   "unavailable port":
-    "stop the program that uses the port, or set --http-port, --nats-port or --cluster-port",
+    "stop the program that uses the port, or set --http-port, --nats-port, --ws-port or --cluster-port",
   "unavailable host": "--bind must be an address of this machine; use 0.0.0.0 for all of them",
 };
 

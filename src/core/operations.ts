@@ -118,6 +118,8 @@ export interface ControlPlaneNode {
   urls: string[];
   /** The URLs of its NATS server for clients; empty if unknown. */
   busUrls: string[];
+  /** The URLs of its NATS server over WebSocket, for browsers; empty if it has none or they are unknown. */
+  wsUrls: string[];
   /** Whether it answered when the responding server asked last. */
   answers: boolean;
 }

@@ -266,7 +266,7 @@ Deno.test("a host of the compose file is a node of a cluster that may start", as
   const settings = settingsOf({ ...await containerEnv(), ...Object.fromEntries(filled) });
   assert.equal(settings.store, "jetstream");
   assert.equal(settings.replicas, settings.routes.length + 1);
-  const ports = [settings.httpPort, settings.natsPort, settings.clusterPort];
+  const ports = [settings.httpPort, settings.natsPort, settings.clusterPort, settings.wsPort];
   assert.deepEqual(node.ports, ports.map((it) => `${it}:${it}`));
   // Each secret is declared, handed over, and named by a setting; none stands in a variable.
   const names = Object.keys(secrets);

@@ -3,8 +3,10 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
+import { Hono } from "hono";
 import { hasConsole } from "../../cli/settings/guards.ts";
 import { resolve } from "../../cli/settings/resolve.ts";
+import { busSources, pageOf } from "../../src/http/pages/pages.ts";
 import { ASSETS, DOCUMENTS } from "../../src/http/pages/web_assets.ts";
 import { build, GENERATED } from "../../src/web/build.ts";
 import { testPlane } from "../http/kit.ts";
@@ -110,6 +112,32 @@ Deno.test("a browser that has a page is told so, in the form that it has", async
   assert.equal((await again("*")).status, 304);
   assert.equal((await again(other!)).status, 200);
   assert.equal((await again('"x"')).status, 200);
+});
+
+Deno.test("a page may connect to what it is given of the bus, and is loaded again when that changes", async () => {
+  let nodes = [{ wsUrls: ["ws://127.0.0.1:4252"] }, { wsUrls: ["wss://n2.example/bus"] }];
+  const app = new Hono().get("/rooms", (c) => pageOf("join", c, "", busSources(nodes)));
+  const ask = (headers: Record<string, string> = {}) => app.request("/rooms", { headers });
+  const first = await ask();
+  const policy = first.headers.get("content-security-policy")!;
+  const allowed = "connect-src 'self' ws://127.0.0.1:4252 wss://n2.example/bus";
+  assert.ok(policy.split("; ").includes(allowed), policy);
+  const tag = first.headers.get("etag")!;
+  assert.equal((await ask({ "if-none-match": tag })).status, 304);
+  // Text that would end the directive, or allow more, is no URL of a WebSocket.
+  const odd = [
+    "wss://a; script-src *",
+    "wss://*.example",
+    "https://a",
+    "wss://a b",
+    "wss://a,b",
+    "",
+  ];
+  nodes = [{ wsUrls: [...odd, "wss://n3.example"] }];
+  assert.deepEqual(busSources(nodes), ["wss://n3.example"]);
+  const again = await ask({ "if-none-match": tag });
+  assert.equal(again.status, 200);
+  assert.match(again.headers.get("content-security-policy")!, /'self' wss:\/\/n3\.example;/);
 });
 
 Deno.test("HEAD tells what GET would, other methods and other names are refused", async () => {

@@ -9,6 +9,7 @@ import type { Settings } from "../../settings/settings.ts";
 import { writeJoin, type Written } from "./make.ts";
 import { hostPort } from "./nodes.ts";
 import { readAuthority, readSecret, writePlan } from "./plan_file.ts";
+import { originAt } from "./settings.ts";
 import type { Plan, PlannedNode } from "./types.ts";
 
 /** Returns a plan in which a node has another address. */
@@ -17,6 +18,10 @@ export function movedIn(plan: Plan, { name, address }: PlannedNode, settings: Se
   const { clusterPort, httpPort } = settings;
   const moved = (at: string, port: number) =>
     at === hostPort(former, port) ? hostPort(address, port) : at;
+  const originMoved = (origin: string) =>
+    [true, false].find((it) => originAt(it, former, httpPort) === origin) === undefined
+      ? origin
+      : originAt(origin.startsWith("https:"), address, httpPort);
   const listed = (value: unknown, port: number) => (value as string[]).map((it) => moved(it, port));
   const change = (node: string, values: Values): Values => ({
     ...values,
@@ -24,6 +29,7 @@ export function movedIn(plan: Plan, { name, address }: PlannedNode, settings: Se
     ...node === name && Array.isArray(values.authority)
       ? { authority: listed(values.authority, httpPort) }
       : {},
+    ...Array.isArray(values.wsOrigin) ? { wsOrigin: values.wsOrigin.map(originMoved) } : {},
     routes: listed(values.routes, clusterPort),
   });
   return {
@@ -69,7 +75,10 @@ export async function makeReplacement(replacing: Replacing): Promise<Written> {
     secret: await readSecret(settings.db),
   }, node);
   await writePlan(settings.db, plan);
-  const { routes } = plan.settings[self.name]!;
-  await writeNode(settings.db, { ...self, settings: { ...self.settings, routes } });
+  const { routes, wsOrigin } = plan.settings[self.name]!;
+  await writeNode(settings.db, {
+    ...self,
+    settings: { ...self.settings, routes, ...wsOrigin !== undefined && { wsOrigin } },
+  });
   return written;
 }

@@ -92,7 +92,7 @@ function wrongIn(running: Settings, { db }: Settings): string | null {
     return `The running server serves ${running.db}, but the settings of this command say ${db}; ` +
       "run it in the server's directory, or set UNIBUS_DB or --config as for the server";
   }
-  const open = (["httpPort", "natsPort"] as const).filter((it) => running[it] === 0);
+  const open = (["httpPort", "natsPort", "wsPort"] as const).filter((it) => running[it] === 0);
   if (open.length === 0) return null;
   return `The server's ${open.join(" and ")} is 0, any free port; set a fixed one, because all ` +
     "nodes use the same";

@@ -5,6 +5,7 @@
  */
 
 import { dirname, join } from "node:path";
+import { isLoopback } from "../../../src/core/host/loopback.ts";
 import { problemsOf } from "../../settings/guards.ts";
 import type { Values } from "../../settings/node.ts";
 import { resolve } from "../../settings/resolve.ts";
@@ -36,7 +37,16 @@ const SHARED = [
 ] as const;
 
 /** Settings that the first node keeps and others have in places of their own. */
-const FIRST = ["bind", "tlsCert", "tlsKey", "ca", "serviceKeys", "storeDir", "follower"] as const;
+const FIRST = [
+  "bind",
+  "wsUrl",
+  "tlsCert",
+  "tlsKey",
+  "ca",
+  "serviceKeys",
+  "storeDir",
+  "follower",
+] as const;
 
 /** Copies of the control plane. */
 const COPIES = 3;
@@ -89,6 +99,7 @@ export function settingsFor(base: Base, node: PlannedNode): Values {
   return {
     ...kept,
     ...authority,
+    ...webSocketFor(base, node),
     ...isFirst ? {} : { bind: everywhere ? settings.bind : node.address, storeDir: "blobs" },
     store: "jetstream",
     replicas: COPIES,
@@ -105,6 +116,35 @@ export function settingsFor(base: Base, node: PlannedNode): Values {
       : {},
     ...getsCertificate(base, node) ? { tlsCert: FILES.cert, tlsKey: FILES.key, ca: FILES.ca } : {},
   };
+}
+
+/** Returns the settings of NATS over WebSocket, if the first node was given any. */
+function webSocketFor(base: Base, node: PlannedNode): Values {
+  const { nodes, values, settings } = base;
+  if (!Object.hasOwn(values, "wsPort")) return {};
+  const { wsPort, wsOrigin } = settings;
+  if (wsPort === "none") return { wsPort };
+  // Without a certificate only a reverse proxy makes it usable, and each node has its own.
+  const isUsable = node.name === nodes[0]!.name || hasCertificate(base, node) ||
+    isLoopback(node.address);
+  if (!isUsable) return { wsPort: "none" };
+  // The page of one node connects to another when its own has failed.
+  const others = nodes.filter((it) => it !== node).flatMap((it) => {
+    const isSecure = hasCertificate(base, it);
+    const hosts = isSecure ? [it.address, it.name] : [it.address];
+    return hosts.map((host) => originAt(isSecure, host, settings.httpPort));
+  });
+  return { wsPort, wsOrigin: [...new Set([...wsOrigin, ...others])] };
+}
+
+function hasCertificate(base: Base, node: PlannedNode): boolean {
+  return getsCertificate(base, node) ||
+    (node.name === base.nodes[0]!.name && base.settings.tlsCert !== null);
+}
+
+/** Returns the origin of a node's pages. */
+export function originAt(isSecure: boolean, host: string, port: number): string {
+  return new URL(`${isSecure ? "https" : "http"}://${hostPort(host, port)}`).origin;
 }
 
 /** Returns what a node was or may be given as settings of its own while it is alone. */

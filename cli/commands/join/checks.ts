@@ -17,6 +17,7 @@ import { FILES } from "../../cluster/plan/settings.ts";
 import { MAX_SKEW_MS, type PlanFinding } from "../../cluster/plan/types.ts";
 import { askPresence } from "../../cluster/presence.ts";
 import { natsServer } from "../../nats_server.ts";
+import { wsPortOf } from "../../settings/guards.ts";
 import type { Settings } from "../../settings/settings.ts";
 import type { Context } from "../../terminal/context.ts";
 
@@ -67,15 +68,16 @@ async function addressFindings({ name, address }: JoinFront): Promise<PlanFindin
 }
 
 async function portFindings(settings: Settings): Promise<PlanFinding[]> {
-  const { bind } = settings;
-  const ports = ["httpPort", "natsPort", "clusterPort"] as const;
-  const failures = await Promise.all(ports.map((it) => listenFailure(bind, settings[it])));
-  return ports.flatMap((key, i) =>
+  const { bind, httpPort, natsPort, clusterPort } = settings;
+  const wsPort = wsPortOf(settings);
+  const ports = [httpPort, natsPort, clusterPort, ...wsPort === null ? [] : [wsPort]];
+  const failures = await Promise.all(ports.map((it) => listenFailure(bind, it)));
+  return ports.flatMap((port, i) =>
     failures[i] === null ? [] : [
       found(
         "problem",
         "port",
-        `${hostPort(bind, settings[key])} cannot be used (${failures[i]}); stop the program that ` +
+        `${hostPort(bind, port)} cannot be used (${failures[i]}); stop the program that ` +
           "uses the port",
       ),
     ]

@@ -15,7 +15,7 @@ import { UsageError } from "../../terminal/failure.ts";
 import { natsServer } from "../../nats_server.ts";
 import { demandAll } from "../../terminal/permissions.ts";
 import { besides, refuseEmpty } from "./beside.ts";
-import { isManaged } from "../../settings/guards.ts";
+import { isManaged, wsPortOf } from "../../settings/guards.ts";
 import type { BusOptions } from "../managed.ts";
 
 /** Options of a start besides the settings. */
@@ -52,7 +52,11 @@ export async function preflight(
   if (isManaged(settings)) {
     await natsServer({ env, signal });
     // With existing streams, the nats-server of a killed membershipd may still have to exit.
-    if (missing.includes(natsStore)) await demandFree(bind, natsPort);
+    const wsPort = wsPortOf(settings);
+    if (missing.includes(natsStore)) {
+      await demandFree(bind, natsPort);
+      if (wsPort !== null) await demandFree(bind, wsPort);
+    }
   }
   if (!natsOnly) await demandFree(bind, httpPort);
 }

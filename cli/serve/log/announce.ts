@@ -19,6 +19,8 @@ export interface Places {
   http?: string;
   /** NATS. */
   nats: string;
+  /** NATS over WebSocket; undefined if it is off. */
+  ws?: string;
   /** The nats-server's monitoring port, if enabled. */
   monitoring?: string;
 }
@@ -155,6 +157,7 @@ export function announce(
       [http, `HTTP API; documentation at ${http}/docs`],
       ...hasConsole(settings) ? [[`${http}/console`, "admin console, for browsers"] as const] : [],
       [places.nats, "NATS, for messages"],
+      ...places.ws === undefined ? [] : [[places.ws, "NATS, for messages in browsers"] as const],
     ].map(([url, what]) => [url!, what!]);
     say([
       "",

@@ -19,11 +19,23 @@ interface Listening {
 /** Answers on the HTTP port of the settings until the control plane takes its place. */
 export class Page {
   readonly #listening: Listening;
+  #port: number;
   #why = "";
   #server: Promise<HttpServer> | null = null;
 
   constructor(listening: Listening) {
     this.#listening = listening;
+    this.#port = listening.settings.httpPort;
+  }
+
+  /** The HTTP port; 0 for any free one. */
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Chooses the port now if it is any free one; says why nothing is served. */
+  async fix(why: string): Promise<void> {
+    if (this.#port === 0) this.#port = Number(new URL(await this.show(why)).port);
   }
 
   /** Says from now on why nothing is served; returns the URL. */
@@ -47,7 +59,7 @@ export class Page {
       Promise.resolve(this.#answer(new URL(request.url).pathname));
     return await serve({ fetch }, {
       hostname: settings.bind,
-      port: settings.httpPort,
+      port: this.#port,
       hardened: isPublic(settings),
       ...found.pair === null ? {} : { tls: found.pair },
     });

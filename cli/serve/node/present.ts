@@ -24,6 +24,8 @@ export interface Shown extends Serving {
   urls?: readonly string[];
   /** The URLs of its NATS server for clients. */
   busUrls?: readonly string[];
+  /** The URLs of its NATS server over WebSocket. */
+  wsUrls?: readonly string[];
 }
 
 /** Returns a function that says what to answer from now on; nothing is answered before its first call. */
@@ -35,7 +37,7 @@ export function presentOn(
   const { settings } = resolved;
   let current: Shown | null = null;
   const answer = async (withSettings: boolean) => {
-    const { bucket, follower, waiting, urls, busUrls } = current!;
+    const { bucket, follower, waiting, urls, busUrls, wsUrls } = current!;
     return {
       node: bus.node,
       bucket,
@@ -46,6 +48,7 @@ export function presentOn(
       waiting,
       ...urls && { urls },
       ...busUrls && { busUrls },
+      ...wsUrls && { wsUrls },
       nats: bus.connection.info?.version ?? "",
       disk: isManaged(settings) ? await freeIn(settings.natsStore) : null,
       ...withSettings ? { settings: settingsOf(resolved) } : {},

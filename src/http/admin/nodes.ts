@@ -33,7 +33,7 @@ export function nodesOf(read: () => readonly ControlPlaneNode[]): ListedNodes {
 }
 
 function versionOf(list: readonly ControlPlaneNode[]): string | null {
-  const urls = list.map((it) => [it.urls, it.busUrls]);
+  const urls = list.map((it) => [it.urls, it.busUrls, it.wsUrls]);
   return list.length < 2
     ? null
     : createHash("sha256").update(JSON.stringify(urls)).digest("base64url").slice(0, 12);

@@ -12,6 +12,7 @@ import type { Context } from "hono";
 import { accepts } from "hono/accepts";
 import { etag } from "hono/etag";
 import { StoreError } from "../../core/errors.ts";
+import type { ControlPlaneNode } from "../../core/operations.ts";
 import { ASSETS, DOCUMENTS } from "./web_assets.ts";
 
 /** Which pages are there. */
@@ -43,21 +44,22 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * What a page may do: run its own script and style, and ask its own server. A script that was slipped in
- * would find no way out, and text can nowhere become markup (Trusted Types).
+ * What a page may do: run its own script and style, and ask its own server and `connect`. A script that
+ * was slipped in would find no way out, and text can nowhere become markup (Trusted Types).
  */
-const POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self'",
-  "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'",
-  "trusted-types 'none'",
-].join("; ");
+const policyOf = (connect: readonly string[]) =>
+  [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self'",
+    ["connect-src 'self'", ...connect].join(" "),
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+  ].join("; ");
 
 /** Nothing of a machine is needed but the clipboard, to copy a link. */
 const PERMISSIONS = ["camera", "geolocation", "microphone", "payment", "usb"]
@@ -67,7 +69,6 @@ const DOCUMENT_HEADERS: Readonly<Record<string, string>> = {
   "content-type": "text/html; charset=utf-8",
   // The names of its scripts change with their content, so the document itself must be asked for.
   "cache-control": "no-cache",
-  "content-security-policy": POLICY,
   "cross-origin-opener-policy": "same-origin",
   "cross-origin-resource-policy": "same-origin",
   "permissions-policy": PERMISSIONS,
@@ -75,14 +76,32 @@ const DOCUMENT_HEADERS: Readonly<Record<string, string>> = {
   "x-frame-options": "DENY",
 };
 
-/** Responds with a page of a control plane that is mounted below `base`. */
+/** A URL of a WebSocket that a policy can name. */
+const WS_URL = /^wss?:\/\/[\w.-]+(:\d+)?(\/[\w./~-]*)?$/;
+
+/**
+ * Returns what the page of rooms may connect to besides its own server: the WebSockets of all nodes of the
+ * bus (`wsUrls` of `GET /v1/nodes`). Pass it to {@link pageOf} at each request, because nodes come and go.
+ */
+export function busSources(nodes: readonly Pick<ControlPlaneNode, "wsUrls">[]): string[] {
+  // A library's caller may give anything; in a policy it would change what follows.
+  return [...new Set(nodes.flatMap((it) => it.wsUrls ?? []).filter((it) => WS_URL.test(it)))];
+}
+
+/**
+ * Responds with a page of a control plane that is mounted below `base`.
+ *
+ * @param connect What the page may connect to besides its own server
+ */
 export async function pageOf(
   name: keyof typeof DOCUMENTS,
   c: Context,
   base: string,
+  connect: readonly string[] = [],
 ): Promise<Response> {
   const text = DOCUMENTS[name]!.replaceAll('="/assets/', `="${base}/assets/`);
-  return answerOf(await served(`page ${base}/${name}`, text, DOCUMENT_HEADERS), c);
+  const headers = { ...DOCUMENT_HEADERS, "content-security-policy": policyOf(connect) };
+  return answerOf(await served(`page ${base}/${name}`, text, headers), c);
 }
 
 /** Responds with a script or a style. */
@@ -101,17 +120,18 @@ export async function assetOf(c: Context): Promise<Response> {
 
 const ready = new Map<string, Promise<Served>>();
 
-/** Packs once, at the first request. */
-function served(key: string, text: string, headers: Served["headers"]): Promise<Served> {
-  let found = ready.get(key);
-  if (found === undefined) {
-    const plain = new TextEncoder().encode(text);
-    const tag = createHash("sha256").update(plain).digest("base64url").slice(0, 22);
-    const work = promisify(gzip)(plain, { level: 9 });
-    found = work.then((it) => ({ plain, packed: new Uint8Array(it), tag, headers }));
-    ready.set(key, found);
-  }
-  return found;
+/** Packs once, at the first request, and again when the headers have changed. */
+async function served(key: string, text: string, headers: Served["headers"]): Promise<Served> {
+  const found = await ready.get(key);
+  const version = JSON.stringify(headers);
+  if (found !== undefined && JSON.stringify(found.headers) === version) return found;
+  const plain = new TextEncoder().encode(text);
+  // A browser keeps the headers with the page: with others it must load it again.
+  const tag = createHash("sha256").update(plain).update(version).digest("base64url").slice(0, 22);
+  const work = promisify(gzip)(plain, { level: 9 });
+  const made = work.then((it) => ({ plain, packed: new Uint8Array(it), tag, headers }));
+  ready.set(key, made);
+  return await made;
 }
 
 /** Responds with 304 to a browser that has this representation. */

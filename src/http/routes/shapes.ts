@@ -389,6 +389,7 @@ export const ANSWER = {
       name: nullable(text()),
       urls: list(text({ description: "URL of its HTTP server for clients" })),
       busUrls: list(text({ description: "URL of its NATS server for clients" })),
+      wsUrls: list(text({ description: "URL of its NATS server over WebSocket" })),
       answers: boolean("Whether it answered when the responding server asked last"),
     }, { title: "ControlPlaneNode" })),
   }),

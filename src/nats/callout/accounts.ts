@@ -9,7 +9,7 @@
  */
 
 import type { BusAuth } from "../../core/operations.ts";
-import { formatAccess, type NatsServerConfig } from "../server/config.ts";
+import { formatAccess, type NatsServerConfig, type NatsUser } from "../server/config.ts";
 
 /** The account of the clients. */
 export const CLIENT_ACCOUNT = "APP";
@@ -58,8 +58,8 @@ export function busAccounts(options: BusAccountsOptions): BusAccounts {
         jetstream: mode !== "enforce",
         users: off ? [{ user: ANYONE, password: ANYONE }] : [],
       },
-      [CONTROL_ACCOUNT]: { jetstream: true, users: [{ nkey: service.publicKey }] },
-      [SYSTEM_ACCOUNT]: { users: [{ nkey: system.publicKey }] },
+      [CONTROL_ACCOUNT]: { jetstream: true, users: [ownUser(service)] },
+      [SYSTEM_ACCOUNT]: { users: [ownUser(system)] },
     },
     systemAccount: SYSTEM_ACCOUNT,
     ...(off ? { noAuthUser: ANYONE } : {}),
@@ -72,6 +72,11 @@ export function busAccounts(options: BusAccountsOptions): BusAccounts {
       },
     },
   };
+}
+
+/** A user of the control plane, which connects over TCP only: not from a web page. */
+function ownUser({ publicKey }: { readonly publicKey: string }): NatsUser {
+  return { nkey: publicKey, connectionTypes: ["STANDARD"] };
 }
 
 /**

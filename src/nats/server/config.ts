@@ -30,8 +30,12 @@ export interface NatsTls {
 
 /** A user in the server's own configuration, with a public nkey or a password. */
 export type NatsUser =
-  | { nkey: string; permissions?: ConfigObject }
-  | { user: string; password: string; permissions?: ConfigObject };
+  & ({ nkey: string } | { user: string; password: string })
+  & {
+    permissions?: ConfigObject;
+    /** Kinds of connections it may use, such as `STANDARD` or `WEBSOCKET`. Default: all. */
+    connectionTypes?: readonly string[];
+  };
 
 /** An account: subjects and streams of one account are isolated from the others. */
 export interface NatsAccount {
@@ -92,6 +96,21 @@ export interface NatsCluster {
   tls?: NatsTls;
 }
 
+/** The WebSocket listener, for browsers. */
+export interface NatsWebSocket {
+  /** Listen address. Default: the address of the client listener. */
+  host?: string;
+  /** Listen port. Default -1: any free port. */
+  port?: number;
+  /** Its TLS certificate. Default none: connections are not encrypted. */
+  tls?: NatsTls;
+  /**
+   * Origins of the web pages that may connect, such as `https://bus.example.org`. Browsers send the
+   * page's; a connection without one is not refused. At least one.
+   */
+  origins: readonly string[];
+}
+
 /** The settings for accounts and authentication. */
 export type NatsAccess = Pick<
   NatsServerConfig,
@@ -112,6 +131,8 @@ export interface NatsServerConfig {
   cluster?: NatsCluster;
   /** The TLS certificate of the client listener. */
   tls?: NatsTls;
+  /** The WebSocket listener. Default none. */
+  websocket?: NatsWebSocket;
   /** Authentication. Default: anyone who can reach the server can connect. */
   authorization?: NatsAuthorization;
   /** Accounts by name. */
@@ -129,7 +150,7 @@ export interface NatsServerConfig {
 /** Formats the configuration file. The server writes its ports file to `portsFileDir`. */
 export function formatNatsConfig(config: NatsServerConfig, portsFileDir: string): string {
   const host = config.host ?? "127.0.0.1";
-  const { jetstream, cluster } = config;
+  const { jetstream, cluster, websocket } = config;
   const text = formatBlock({
     host,
     port: config.port ?? -1,
@@ -137,6 +158,7 @@ export function formatNatsConfig(config: NatsServerConfig, portsFileDir: string)
     ports_file_dir: portsFileDir,
     http: config.monitoringPort === undefined ? undefined : `127.0.0.1:${config.monitoringPort}`,
     tls: config.tls && tlsBlock(config.tls),
+    websocket: websocket && websocketBlock(websocket, host),
     ...accessBlock(config),
     jetstream: jetstream && {
       store_dir: resolve(jetstream.storeDir),
@@ -172,13 +194,16 @@ function accessBlock(config: NatsAccess): ConfigObject {
       Object.entries(accounts).map(([name, account]) => [
         // Names are written without quotes, so they must not contain other syntax.
         accountName(name),
-        { users: account.users ?? [], jetstream: account.jetstream ? "enabled" : undefined },
+        {
+          users: (account.users ?? []).map(userBlock),
+          jetstream: account.jetstream ? "enabled" : undefined,
+        },
       ]),
     ),
     system_account: config.systemAccount,
     no_auth_user: config.noAuthUser,
     authorization: authorization && {
-      users,
+      users: users?.map(userBlock),
       timeout,
       auth_callout: callout && {
         issuer: callout.issuer,
@@ -186,6 +211,29 @@ function accessBlock(config: NatsAccess): ConfigObject {
         auth_users: callout.authUsers,
       },
     },
+  };
+}
+
+function userBlock({ connectionTypes, ...user }: NatsUser): ConfigObject {
+  return { ...user, allowed_connection_types: connectionTypes };
+}
+
+function websocketBlock(
+  { host, port, tls, origins }: NatsWebSocket,
+  clientHost: string,
+): ConfigObject {
+  // The server takes an empty list for any origin.
+  if (origins.length === 0) {
+    throw new StoreError("invalid", "The WebSocket listener has no origin that may connect", {
+      field: "websocket",
+    });
+  }
+  return {
+    host: host ?? clientHost,
+    port: port ?? -1,
+    ...tls === undefined ? { no_tls: true } : { tls: tlsBlock(tls) },
+    allowed_origins: origins,
+    handshake_timeout: "10s",
   };
 }
 

@@ -14,6 +14,7 @@ export interface Ports {
   client: number;
   monitoring?: number;
   cluster?: number;
+  websocket?: number;
 }
 
 /**
@@ -73,5 +74,10 @@ async function readPorts(directory: string, pid: number): Promise<Ports | undefi
   };
   const client = port("nats");
   if (client === undefined) return undefined;
-  return { client, monitoring: port("monitoring"), cluster: port("cluster") };
+  return {
+    client,
+    monitoring: port("monitoring"),
+    cluster: port("cluster"),
+    websocket: port("websocket"),
+  };
 }

@@ -56,6 +56,8 @@ export interface NatsServer extends AsyncDisposable {
   readonly monitoringUrl?: string;
   /** Its listen port for routes, if clustered. */
   readonly clusterPort?: number;
+  /** Its listen port for WebSocket clients, if enabled. */
+  readonly websocketPort?: number;
   /** Path of its configuration file. */
   readonly configPath: string;
   /** Whether its process is running. */
@@ -72,7 +74,8 @@ export interface NatsServer extends AsyncDisposable {
   stop(): Promise<void>;
   /**
    * Starts it again after it has ended, with the same ports and store; or with other options, but the same
-   * ports for clients and monitoring. If it does not start with them, the former ones stay.
+   * ports for clients and monitoring, and for WebSocket clients unless they name another. If it does not
+   * start with them, the former ones stay.
    *
    * @throws {StoreError} invalid: it is still running
    */
@@ -145,6 +148,10 @@ class ManagedServer implements NatsServer {
     return this.#ports.cluster;
   }
 
+  get websocketPort(): number | undefined {
+    return this.#ports.websocket;
+  }
+
   get running(): boolean {
     return this.#running;
   }
@@ -180,7 +187,8 @@ class ManagedServer implements NatsServer {
     await this.#exited;
     const before = this.#options;
     const { signal: _, ...options } = other ?? before;
-    const { client, monitoring, cluster } = this.#ports;
+    const { client, monitoring, cluster, websocket } = this.#ports;
+    const isFree = (options.websocket?.port ?? -1) === -1;
     this.#options = Object.freeze({
       ...options,
       port: client,
@@ -188,6 +196,10 @@ class ManagedServer implements NatsServer {
       cluster: other === undefined
         ? options.cluster && { ...options.cluster, port: cluster }
         : other.cluster,
+      websocket: options.websocket && {
+        ...options.websocket,
+        ...isFree ? { port: websocket } : {},
+      },
     });
     // The log may still contain former ones.
     this.#secrets = [...new Set([...this.#secrets, ...configSecrets(options)])];

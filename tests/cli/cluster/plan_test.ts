@@ -2,9 +2,13 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { readNode } from "../../../cli/settings/node.ts";
+import { readNode, type Values } from "../../../cli/settings/node.ts";
+import { resolve } from "../../../cli/settings/resolve.ts";
 import { parseJoin } from "../../../cli/cluster/plan/join_file.ts";
 import { readPlan } from "../../../cli/cluster/plan/plan_file.ts";
+import { movedIn } from "../../../cli/cluster/plan/replace.ts";
+import { refusedIn, settingsFor } from "../../../cli/cluster/plan/settings.ts";
+import type { Plan } from "../../../cli/cluster/plan/types.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { cli, documentOf } from "../kit.ts";
 import { inDir } from "../../helpers/sqlite.ts";
@@ -282,3 +286,44 @@ Deno.test("--tls makes certificates for a server without one too, and says what 
     assert.equal(server.checkIP("127.0.0.1"), "127.0.0.1");
     assert.ok(Date.parse(server.validTo) - Date.now() < 825 * 86_400_000);
   }));
+
+Deno.test("a plan carries NATS over WebSocket to the nodes that can offer it, for the pages of all", () => {
+  const nodes = [1, 2, 3].map((i) => ({ name: `n${i}`, address: `10.0.0.${i}` }));
+  const planned = (values: Values, tls = true) => {
+    const { settings } = resolve({ flags: {}, env: {}, file: { path: "n1", values } });
+    const base = { cluster: "bus", nodes, values, settings, tls };
+    const made = Object.fromEntries(nodes.map((it) => [it.name, settingsFor(base, it)]));
+    for (const [name, it] of Object.entries(made)) {
+      assert.deepEqual(refusedIn(name, it).filter((it) => it.includes("--ws")), []);
+    }
+    const of = (name: string) =>
+      ["wsPort", "wsUrl", "wsOrigin"].map((key) => made[name]![key as keyof Values]);
+    return { settings, made, of };
+  };
+  const open = { bind: "0.0.0.0", busAuth: "enforce" };
+  const secure = { ...open, tlsCert: "c", tlsKey: "k", wsPort: 4252, wsOrigin: ["https://a"] };
+  const { settings, made, of } = planned(secure);
+  const others = (...ids: number[]) =>
+    ids.flatMap((i) => [`https://10.0.0.${i}:8470`, `https://n${i}:8470`]);
+  assert.deepEqual(of("n1"), [4252, undefined, ["https://a", ...others(2, 3)]]);
+  assert.deepEqual(of("n2"), [4252, undefined, ["https://a", ...others(1, 3)]]);
+
+  // A machine in the place of n3.
+  const plan = { nodes, settings: made } as unknown as Plan;
+  const moved = movedIn(plan, { name: "n3", address: "10.0.0.9" }, settings).settings.n2!;
+  assert.deepEqual(moved.wsOrigin, [
+    "https://a",
+    ...others(1),
+    "https://10.0.0.9:8470",
+    "https://n3:8470",
+  ]);
+
+  // Without TLS there is a proxy of n1 only.
+  const proxied = planned({ ...open, wsPort: 4252, wsUrl: ["wss://bus.example"] }, false);
+  const plain = [2, 3].map((i) => `http://10.0.0.${i}:8470`);
+  assert.deepEqual(proxied.of("n1"), [4252, ["wss://bus.example"], plain]);
+  assert.deepEqual(proxied.of("n2"), ["none", undefined, undefined]);
+  // What was not given is not carried.
+  assert.deepEqual(planned(open, false).of("n2"), [undefined, undefined, undefined]);
+  assert.deepEqual(planned({ ...open, wsPort: "none" }).of("n2"), ["none", undefined, undefined]);
+});

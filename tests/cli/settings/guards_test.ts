@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { chmod, readdir, writeFile } from "node:fs/promises";
-import { authoritiesOf } from "../../../cli/serve/authorities.ts";
+import { authoritiesOf, originsOf } from "../../../cli/serve/authorities.ts";
 import { databaseProblems } from "../../../cli/serve/checks/database.ts";
 import { inspect } from "../../../cli/serve/certificates.ts";
-import { isPublic, problemsOf } from "../../../cli/settings/guards.ts";
+import { isPublic, problemsOf, wsPortOf } from "../../../cli/settings/guards.ts";
 import { createLog } from "../../../cli/terminal/log.ts";
 import { resolve } from "../../../cli/settings/resolve.ts";
 import type { Settings } from "../../../cli/settings/settings.ts";
@@ -54,6 +54,11 @@ const GOOD: string[][] = [
   // No cluster: nothing listens there.
   ["--http-port", "6250"],
   [...OWN, "--http-port", "4250"],
+  ["--ws-port", "1", "--ws-origin", "https://a"],
+  ["--ws-port", "none"],
+  [...PUBLIC, "--ws-port", "1", "--tls-cert", "c", "--tls-key", "k"],
+  [...PUBLIC, "--ws-port", "1", "--ws-url", "wss://a/bus"],
+  [...OWN, "--ws-url", "wss://a"],
 ];
 
 /** Command lines that must not, and what they are told. */
@@ -101,6 +106,20 @@ const BAD: [string[], RegExp][] = [
   [[...OWN, "--bus-auth", "soft", "--creds", "c"], /: --system-seed-file and --issuer-seed-file/],
   [["--http-port", "4250"], /--http-port and --nats-port are both 4250/],
   [[...NODE, "--nats-port", "6250"], /--nats-port and --cluster-port are both 6250/],
+  [["--ws-port", "8470"], /--http-port and --ws-port are both 8470/],
+  [["--http-port", "4252"], /--http-port and --ws-port are both 4252/],
+  [[...OWN, "--ws-port", "1"], /cannot be used with --nats-url; .*--ws-url/],
+  [[...OWN, "--ws-origin", "https://a"], /set allowed_origins/],
+  [
+    [...PUBLIC, "--ws-port", "1"],
+    /without TLS: .*add --tls-cert and --tls-key, or .*--ws-url wss:/,
+  ],
+  [[...PUBLIC, "--ws-port", "1", "--ws-url", "ws://a"], /without TLS: .*--ws-url wss:/],
+  [[...PUBLIC, "--ws-url", "wss://a"], /--ws-url requires --ws-port/],
+  [
+    ["--nats-port", "1", "--ws-url", "wss://a", "--ws-origin", "https://a"],
+    /--ws-url and --ws-origin require --ws-port/,
+  ],
 ];
 
 Deno.test("settings that keep the doors shut may start", () => {
@@ -303,6 +322,41 @@ Deno.test("requests must be signed for a name of this server, where anybody can 
   assert.ok(of(null, "--public-url", "https://n1.example:8443")?.includes("n1.example:8443"));
   // The port of the scheme is no part of an authority.
   assert.deepEqual(of(["a"], ...PUBLIC, "--authority", "a:443"), ["a"]);
+});
+
+Deno.test("the pages that may use NATS over WebSocket are this server's own, and those in the settings", () => {
+  const of = (names: string[] | null, ...args: string[]) =>
+    originsOf(settingsOf(...args), names, 8470).toSorted();
+  assert.deepEqual(of(null), [
+    "http://127.0.0.1:8470",
+    "http://[::1]:8470",
+    "http://localhost:8470",
+  ]);
+  // Not the scheme's own port, which may be that of another program.
+  assert.deepEqual(of(["n1.example"], ...ENFORCE, "--bind", "10.0.0.1"), [
+    "https://10.0.0.1:8470",
+    "https://n1.example:8470",
+  ]);
+  // Behind a proxy that has TLS.
+  assert.ok(of(null, ...PUBLIC, "--authority", "bus.example").includes("https://bus.example"));
+  const told = ["--public-url", "https://n1.example:8443/x,tls://n1:2", "--ws-origin", "https://a"];
+  assert.ok(of(null, ...PUBLIC, ...told).includes("https://n1.example:8443"));
+  assert.ok(of(null, ...PUBLIC, ...told).includes("https://a"));
+  assert.ok(!of(null, ...PUBLIC, ...told).some((it) => it.includes("n1:2")));
+  // Unknown: none, which the server does not start with.
+  assert.deepEqual(of(null, ...PUBLIC), []);
+  assert.deepEqual(of(["*.example"], ...PUBLIC), []);
+});
+
+Deno.test("NATS over WebSocket is on by default where only this machine can reach it, once", () => {
+  const of = (...args: string[]) => wsPortOf(settingsOf(...args));
+  assert.equal(of(), 4252);
+  assert.equal(of("--bind", "::1", ...ENFORCE, "--tls-cert", "c", "--tls-key", "k"), 4252);
+  assert.equal(of(...PUBLIC, "--tls-cert", "c", "--tls-key", "k"), null);
+  assert.equal(of("--nats-port", "4300"), null);
+  assert.equal(of("--nats-port", "4300", "--ws-port", "0"), 0);
+  assert.equal(of("--ws-port", "none"), null);
+  assert.equal(of(...OWN), null);
 });
 
 Deno.test("the log: one line an event, whatever strangers send; secrets never", () => {

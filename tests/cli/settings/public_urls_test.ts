@@ -7,7 +7,7 @@ import { resolve } from "../../../cli/settings/resolve.ts";
 
 function urlsOf(flags: Record<string, string>, names: string[] | null): string[][] {
   const { settings } = resolve({ flags, env: {}, file: null });
-  const listening = { http: 8470, nats: "nats://127.0.0.1:4250" };
+  const listening = { http: 8470, nats: "nats://127.0.0.1:4250", ws: null };
   const { urls, busUrls } = publicUrls(settings, names, listening);
   return [[...urls], [...busUrls]];
 }
@@ -45,4 +45,24 @@ Deno.test("a node that cannot know how it is reached tells nothing", () => {
   // A name of a proxy says nothing of its port; another NATS server is not ours to name.
   assert.deepEqual(urlsOf({ authority: "bus.example" }, null)[0], []);
   assert.deepEqual(urlsOf({ natsUrl: "nats://10.0.0.1:4222" }, null)[1], []);
+});
+
+Deno.test("a node tells its WebSocket as its other listeners, or that of its proxy", () => {
+  const of = (
+    flags: Record<string, string>,
+    names: string[] | null = null,
+    ws: number | null = 1,
+  ) => {
+    const { settings } = resolve({ flags, env: {}, file: null });
+    return publicUrls(settings, names, { http: 8470, nats: "nats://127.0.0.1:4250", ws }).wsUrls;
+  };
+  assert.deepEqual(of({}), ["ws://127.0.0.1:1"]);
+  assert.deepEqual(of({}, null, null), []);
+  // A page's policy cannot name an IPv6 address.
+  assert.deepEqual(of({ bind: "::1" }), ["ws://localhost:1"]);
+  assert.deepEqual(of(PUBLIC, ["n1.example"]), ["wss://n1.example:1"]);
+  assert.deepEqual(of(PUBLIC, ["n2.example", "n3.example"]), []);
+  const wsUrl = "wss://bus.example.org/bus";
+  assert.deepEqual(of({ ...PUBLIC, wsUrl }), [wsUrl]);
+  assert.deepEqual(of({ natsUrl: "nats://10.0.0.1:4222", wsUrl }, null, null), [wsUrl]);
 });

@@ -11,6 +11,15 @@ const OTHER: Record<Key, [text: string, value: unknown]> = {
   bind: ["127.0.0.2", "127.0.0.2"],
   httpPort: ["1", 1],
   natsPort: ["2", 2],
+  wsPort: ["4300", 4300],
+  wsUrl: ["wss://Bus.example.org/bus/,ws://127.0.0.1:1", [
+    "wss://bus.example.org/bus",
+    "ws://127.0.0.1:1",
+  ]],
+  wsOrigin: ["https://Chat.example.org/,http://a:8080", [
+    "https://chat.example.org",
+    "http://a:8080",
+  ]],
   tlsCert: ["cert.pem", "cert.pem"],
   tlsKey: ["key.pem", "key.pem"],
   authority: ["Bus.example.org,b:1", ["bus.example.org", "b:1"]],
@@ -162,6 +171,12 @@ Deno.test("a value that cannot be is told with the place where it stands, and al
     ["authority", "https://a"],
     ["serverName", "a b"],
     ["tlsCert", " "],
+    ["wsPort", "off"],
+    ["wsUrl", "https://a"],
+    ["wsUrl", "wss://a/b;c"],
+    ["wsUrl", "wss://a/?b"],
+    ["wsOrigin", "https://a/b"],
+    ["wsOrigin", "*"],
   ];
   for (const [key, text] of wrong) {
     const at = (given: object, place: string) =>

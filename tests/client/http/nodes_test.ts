@@ -64,7 +64,13 @@ async function nodeOf(store: Store, options: NodeOptions = {}): Promise<TestNode
 }
 
 const listed = (...nodes: string[]): ControlPlaneNode[] =>
-  nodes.map((url, i) => ({ name: `n${i + 1}`, urls: [url], busUrls: [], answers: true }));
+  nodes.map((url, i) => ({
+    name: `n${i + 1}`,
+    urls: [url],
+    busUrls: [],
+    wsUrls: [],
+    answers: true,
+  }));
 
 /** Takes requests and never answers, as a process that was stopped by SIGSTOP. */
 const hang = () => new Promise<Response>(() => {});

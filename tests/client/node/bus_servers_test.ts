@@ -46,7 +46,7 @@ for (const when of ["when it is opened", "when it has lost its server"]) {
     await using second = await testServer();
     const connection = await connectNats({ servers: first.url });
     try {
-      let nodes = [{ name: "n2", urls: [], busUrls: [second.url], answers: true }];
+      let nodes = [{ name: "n2", urls: [], busUrls: [second.url], wsUrls: [], answers: true }];
       let asked = 0;
       const isLate = when !== "when it is opened";
       const known = nodes;

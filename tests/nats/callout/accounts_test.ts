@@ -9,6 +9,7 @@ import { testServer } from "../../helpers/nats.ts";
 Deno.test("a server that somebody else runs works with the text we give for its configuration", async () => {
   const keys = newServiceKeys();
   const text = formatBusAccounts({ mode: "enforce", keys });
+  assert.equal(text.match(/allowed_connection_types: \[\s+"STANDARD"\s+\]/g)?.length, 2);
   for (const it of [keys.service, keys.system, keys.issuer]) {
     assert.ok(text.includes(it.publicKey));
     assert.ok(!text.includes(it.seed));
@@ -36,9 +37,10 @@ Deno.test("clients have streams of their own unless enforce is set, and never th
     const { accounts, authorization, noAuthUser, systemAccount } = of(mode);
     assert.deepEqual(accounts.CONTROL, {
       jetstream: true,
-      users: [{ nkey: keys.service.publicKey }],
+      users: [{ nkey: keys.service.publicKey, connectionTypes: ["STANDARD"] }],
     });
-    assert.deepEqual(accounts[systemAccount], { users: [{ nkey: keys.system.publicKey }] });
+    const system = { nkey: keys.system.publicKey, connectionTypes: ["STANDARD"] };
+    assert.deepEqual(accounts[systemAccount], { users: [system] });
     assert.equal(noAuthUser, mode === "off" ? "anyone" : undefined);
     assert.equal(authorization.callout!.account, "CONTROL");
   }
