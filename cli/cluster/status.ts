@@ -26,8 +26,9 @@ export async function fullStatus(
     };
   });
   const nodes = status.nodes.map((it) => {
-    const follower = present.find(({ node }) => node === it.name)?.follower ?? null;
-    return { ...it, follower: follower && { degraded: null, ...follower } };
+    const { follower = null, version: program = null } =
+      present.find(({ node }) => node === it.name) ?? {};
+    return { ...it, program, follower: follower && { degraded: null, ...follower } };
   });
   return { ...status, nodes };
 }

@@ -191,6 +191,7 @@ async function makePlane(
     cluster: () => look(bus, storage, signal),
     journey,
     nodes,
+    connections: (endpoint) => callout?.connections(endpoint) ?? null,
     ...authorities === null ? {} : { authorities },
   });
   plane.gauge("unibus_nats_restarts", "Restarts of the nats-server", bus.restarts);

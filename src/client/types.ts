@@ -23,6 +23,7 @@ import type {
   Changes,
   ControlPlaneNodes,
   History,
+  PlaneCounts,
   RoomRoster,
   ServerStatus,
   Usage,
@@ -325,6 +326,8 @@ export interface Client extends RecordMethods, Disposable {
   roomRoster(roomId: string, options?: PageRequest & { lacking?: boolean }): Promise<RoomRoster>;
   /** Returns the status of the server and its cluster. For admins. */
   status(): Promise<ServerStatus>;
+  /** Returns how many users, rooms, invites, connections and changes there are. For admins. */
+  counts(): Promise<PlaneCounts>;
   /** Returns the number and size of stored blobs. For admins. */
   usage(): Promise<Usage>;
   /** Returns requests, refusals and latency of the server in the last hour. For admins. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { HistoryEntry } from "./history/entry.ts";
+import type { HistoryAction, HistoryEntry } from "./history/entry.ts";
 import type { HealthCheck, MemberRole, Page, Room, UserStatus } from "./model.ts";
 
 /**
@@ -22,6 +22,8 @@ export interface ClusterNode {
   name: string;
   /** The version of its nats-server; null while it does not respond. */
   version: string | null;
+  /** The version of the `membershipd` on it; null or absent if none answers. */
+  program?: string | null;
   /** Whether it responds. */
   reachable: boolean;
   /** Whether it is the leader of the cluster, which need not be the leader of a bucket. */
@@ -178,6 +180,33 @@ export interface ServerStatus {
 export interface Usage {
   /** Number and size of blobs as of `at`; null if blobs are off. */
   blobs: { count: number; bytes: number; at: string } | null;
+}
+
+/** Open connections to the bus, on all of its servers. */
+export interface BusConnections {
+  /** Number of open connections. */
+  open: number;
+  /** Number of users that have one. */
+  users: number;
+}
+
+/** How much there is. What cannot be counted now is null. */
+export interface PlaneCounts {
+  /** Users; null without a search. `admins` are the active ones. */
+  users: { total: number; revoked: number; admins: number } | null;
+  /** Number of rooms; null without a search. */
+  rooms: number | null;
+  /** Invites that can be redeemed; `more` if only a part of all invites was looked at. */
+  invites: { open: number; more: boolean } | null;
+  /** Connections to the bus; null unless the control plane admits them under `enforce`. */
+  connections: BusConnections | null;
+  /**
+   * Changes of the last 24 hours, by action; `more` if only the newest were counted. Null if no history
+   * is kept.
+   */
+  day: { changes: number; more: boolean; actions: Partial<Record<HistoryAction, number>> } | null;
+  /** When they were counted. */
+  at: string;
 }
 
 /** A page of the history. */

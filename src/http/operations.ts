@@ -8,6 +8,7 @@ import type {
   Changes,
   ControlPlaneNodes,
   History,
+  PlaneCounts,
   ServerStatus,
   Usage,
 } from "../core/operations.ts";
@@ -42,6 +43,8 @@ export interface Operations {
   nodesVersion(): string | null;
   /** How the server does. */
   status(): Promise<ServerStatus>;
+  /** How many users, rooms, invites, connections and changes there are. */
+  counts(): Promise<PlaneCounts>;
   /** How much is kept. */
   usage(): Promise<Usage>;
 }

@@ -9,6 +9,7 @@ import type { StoreError } from "../core/errors.ts";
 import type { HealthCheck } from "../core/model.ts";
 import type {
   BusAuth,
+  BusConnections,
   ClusterStatus,
   ControlPlaneNode,
   FollowerStatus,
@@ -78,6 +79,11 @@ export interface ControlPlaneOptions {
    * list until something has changed. Default: none.
    */
   nodes?: () => readonly ControlPlaneNode[];
+  /**
+   * Counts open connections to the bus, all or those of one endpoint, for `/v1/counts`: `connections` of
+   * the auth callout. Null if they are unknown. Default: null.
+   */
+  connections?: (endpoint?: string) => BusConnections | null;
   /** Reports how far the control plane's move is, for `/v1/status`; null if there was none. Default: null. */
   journey?: () => Journey | null;
   /**

@@ -4,11 +4,11 @@
  * @module
  */
 
-import type { BusAuth } from "../core/operations.ts";
+import type { BusAuth, BusConnections } from "../core/operations.ts";
 import type { Connection } from "./connection/connect.ts";
 import type { Store } from "../core/store.ts";
 
-export type { BusAuth };
+export type { BusAuth, BusConnections };
 
 /** The store methods that the auth callout uses. */
 export type CalloutStore = Pick<
@@ -127,6 +127,11 @@ export interface AuthCallout extends AsyncDisposable {
   status(): PartStatus;
   /** Returns the number of decisions since the start, by outcome. */
   counts(): CalloutCounts;
+  /**
+   * Counts the open connections on all servers, or those of one endpoint, as the servers reported them
+   * last; null unless the mode is `enforce`.
+   */
+  connections(endpoint?: string): BusConnections | null;
   /** Compares all open connections with the store now, for tests and administration. */
   sweep(): Promise<void>;
   /** Stops the callout after it has answered pending requests. Does not close the connections. */

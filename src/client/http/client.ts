@@ -32,6 +32,7 @@ export type Calls = Pick<
   | "roomRoster"
   | "status"
   | "usage"
+  | "counts"
   | "history"
   | "changes"
 >;
@@ -76,6 +77,7 @@ export function callsOf(caller: Pick<Caller, "call" | "timeout">, kexPub?: strin
       await ask("GET", `${room(roomId)}/roster`, { query: options }),
     status: () => ask("GET", "status"),
     usage: () => ask("GET", "usage"),
+    counts: () => ask("GET", "counts"),
     history: () => ask("GET", "history"),
     changes({ signal, ...query } = {}) {
       const waits = (query.wait ?? 0) * 1000;

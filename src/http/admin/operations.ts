@@ -15,6 +15,7 @@ import { nodesOf } from "./nodes.ts";
 import type { Operations } from "../operations.ts";
 import type { ControlPlaneOptions } from "../options.ts";
 import { usageOf } from "./usage.ts";
+import { countsOf } from "./counts.ts";
 import { searchOf } from "../routes/search.ts";
 
 /** The same, with what feeds it. */
@@ -50,6 +51,12 @@ export function operationsOf(
     recorder,
     now,
     history: recorder.read,
+    counts: countsOf({
+      store,
+      search,
+      now,
+      ...options.connections && { connections: options.connections },
+    }),
     usage: usageOf(options.blobs ?? null, now),
     ...nodesOf(options.nodes ?? (() => NO_NODES)),
     async status() {

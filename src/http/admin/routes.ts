@@ -32,6 +32,13 @@ export const OPERATIONS: readonly Route[] = [
     answer: OPERATION_ANSWER.status,
     handle: ({ operations }) => operations.status(),
   }),
+  route("GET /v1/counts", {
+    id: "counts",
+    summary: "Count users, rooms, open invites, bus connections and the changes of the last day",
+    who: "admin",
+    answer: OPERATION_ANSWER.counts,
+    handle: ({ operations }) => operations.counts(),
+  }),
   route("GET /v1/usage", {
     id: "usage",
     summary: "Show the number and total size of blobs; counted at most once a minute",

@@ -106,6 +106,7 @@ const cluster = object({
   nodes: list(object({
     name: text(),
     version: nullable(text()),
+    program: optional(nullable(text({ description: "Version of the membershipd on it" }))),
     reachable: boolean("Whether it responds"),
     leads: boolean("Whether it is the leader of the cluster"),
     current: nullable(boolean("Whether it is current with the leader")),
@@ -159,6 +160,11 @@ const change = object({
   after: values,
 }, { title: "HistoryEntry" });
 
+const connections = object({
+  open: count("Number of open connections"),
+  users: count("Number of users that have one"),
+}, { title: "BusConnections" });
+
 const ms = nullable(by((field, value) => {
   if (typeof value === "number") return value;
   throw new StoreError("invalid", `${field} must be a number`, { field });
@@ -197,6 +203,29 @@ export const OPERATION_ANSWER = {
     cluster: nullable(cluster),
     journey: nullable(journey),
   }),
+  counts: object({
+    users: nullable(object({
+      total: count(),
+      revoked: count(),
+      admins: count("Active admins"),
+    })),
+    rooms: nullable(count()),
+    invites: nullable(object({
+      open: count("Invites that can be redeemed"),
+      more: boolean("Whether only a part of all invites was looked at"),
+    })),
+    connections: nullable(connections),
+    day: nullable(object({
+      changes: count("Changes in the last 24 hours"),
+      more: boolean("Whether only the newest were counted"),
+      actions: by(check.object, {
+        type: "object",
+        additionalProperties: { type: "integer" },
+        description: "The number of changes by action",
+      }),
+    })),
+    at: time,
+  }, { description: "What cannot be counted now is null" }),
   usage: object({ blobs: nullable(object({ count: count(), bytes: count(), at: time })) }),
   history: object({
     seconds: count("Length of an interval in seconds"),

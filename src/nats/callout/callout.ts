@@ -11,6 +11,7 @@
 import type { Msg, NatsConnection } from "@nats-io/transport-node";
 import { watchStatus } from "../connection/watch.ts";
 import { isStoreError, StoreError } from "../../core/errors.ts";
+import type { BusConnections } from "../../core/operations.ts";
 import { within } from "../../core/async/wait.ts";
 import {
   admission,
@@ -168,6 +169,10 @@ class Callout implements AuthCallout {
 
   counts(): CalloutCounts {
     return { ...this.#counts };
+  }
+
+  connections(endpoint?: string): BusConnections | null {
+    return this.#reconciler?.count(endpoint) ?? null;
   }
 
   async sweep(): Promise<void> {

@@ -10,6 +10,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { within } from "../../core/async/wait.ts";
 import { isStoreError } from "../../core/errors.ts";
 import type { AccessChange } from "../../core/model.ts";
+import type { BusConnections } from "../../core/operations.ts";
 import { type OpenConnection, OpenConnections } from "./connections.ts";
 import { type Grant, grantOf } from "./grant.ts";
 import { roomsOf } from "./rooms.ts";
@@ -106,6 +107,16 @@ export class Reconciler {
   /** Records an endpoint's new grant, which saves a lookup when its rooms change. */
   granted(endpoint: string, grant: Grant): void {
     this.#known.set(endpoint, grant);
+  }
+
+  /** Counts open connections, all or those of one endpoint. */
+  count(endpoint?: string): BusConnections {
+    const connections = this.#connections;
+    if (endpoint === undefined) {
+      return { open: connections.size, users: connections.endpoints().length };
+    }
+    const open = connections.of(endpoint).length;
+    return { open, users: Math.min(open, 1) };
   }
 
   /** Reports whether changes reach open connections. */

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import type { RefObject } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { type Failure, failureOf, isAborted } from "./data/failure.ts";
 import type { Live, LiveState } from "./data/live.ts";
 
@@ -118,6 +119,20 @@ export function useNow(step: number): number {
     return () => clearInterval(timer);
   }, [step]);
   return now;
+}
+
+/** Returns a reference for an element, and its width in pixels; 0 until it is known. */
+export function useWidth<T extends Element>(): [RefObject<T>, number] {
+  const ref = useRef<T>(null) as RefObject<T>;
+  const [width, set] = useState(0);
+  useLayoutEffect(() => {
+    const look = (): void => set(Math.floor(ref.current!.getBoundingClientRect().width));
+    look();
+    const observer = new ResizeObserver(look);
+    observer.observe(ref.current!);
+    return () => observer.disconnect();
+  }, []);
+  return [ref, width];
 }
 
 /** A value that has not changed for `ms`. */

@@ -360,3 +360,25 @@ Deno.test("in a cluster, whichever server a client is on, and whoever admitted i
     for (const it of clients) await it[Symbol.asyncDispose]();
   }
 });
+
+Deno.test("open connections are counted on all servers, and for one endpoint", async () => {
+  await using bus = await testBus();
+  const { server: { port }, store, callout } = bus;
+  const [ada, bob] = [await enrol(store), await enrol(store)];
+  assert.deepEqual(callout.connections(), { open: 0, users: 0 });
+  await using _one = await admitted(port, ada);
+  await using _two = await admitted(port, ada);
+  await using other = await admitted(port, bob);
+  const is = (open: number, users: number) => eventually(() => {
+    const found = callout.connections()!;
+    return found.open === open && found.users === users;
+  });
+  await is(3, 2);
+  assert.deepEqual(callout.connections(ada.signPub), { open: 2, users: 1 });
+  assert.deepEqual(callout.connections(bob.signPub), { open: 1, users: 1 });
+  assert.deepEqual(callout.connections("0".repeat(64)), { open: 0, users: 0 });
+  await other[Symbol.asyncDispose]();
+  await is(2, 1);
+  await using soft = await testBus({ mode: "soft" });
+  assert.equal(soft.callout.connections(), null);
+});

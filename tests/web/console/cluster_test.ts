@@ -45,6 +45,8 @@ browserTest(
       await signIn(page, url, ada);
       await page.getByText("All is well").waitFor();
       await page.getByRole("heading", { name: "Cluster" }).waitFor();
+      await page.getByRole("img", { name: /leader.*control plane.*second copy exact/ }).waitFor();
+      await page.getByText("Nodes and copies as tables").click();
       await page.getByRole("table", { name: "Nodes" }).getByText("before each acknowledgement")
         .waitFor();
       await page.getByRole("region", { name: "Bucket UNIBUS", exact: true }).getByText("1 copy")
@@ -114,6 +116,8 @@ async function threeNodes(): Promise<void> {
         await signIn(page, at.url, ada);
         await page.getByText("All is well").waitFor();
         await page.getByText("3 of 3 nodes reachable, 2 needed").waitFor();
+        await page.getByRole("img", { name: /n1.*control plane.*n2.*n3.*control plane/ }).waitFor();
+        await page.getByText("Nodes and copies as tables").click();
         await page.getByRole("region", { name: "Bucket UNIBUS", exact: true }).getByText("leader")
           .waitFor();
         await assertFits(page);
@@ -126,7 +130,9 @@ async function threeNodes(): Promise<void> {
       const lost = cluster.servers.findIndex((_, i) => !leaders.has(`n${i + 1}`));
       await cluster.servers[lost]!.kill();
       for (const { it: { page, ...it }, look } of visits) {
-        await page.getByText(/\d+ problems?$/).waitFor({ timeout: 60_000 });
+        await page.getByText(/^Degraded: \d+ problems?$/).waitFor({ timeout: 60_000 });
+        await page.getByText("Requests are served.").waitFor();
+        await page.getByRole("img", { name: new RegExp(`n${lost + 1}: not reachable`) }).waitFor();
         await page.getByRole("row", { name: new RegExp(`^n${lost + 1} .*\\bno\\b`) }).first()
           .waitFor({
             timeout: 60_000,

@@ -106,6 +106,9 @@ export function wordsOf({ kind, message, particulars: it }: Failure): string {
     case "ended":
       return "You are no longer an admin here.";
   }
+  if (it.code === "corrupt" && it.detail !== undefined) {
+    return `The server found damaged data. ${it.detail}`;
+  }
   if (it.code === "invalid") return it.detail ?? "The server did not accept a value.";
   if (it.code !== undefined && Object.hasOwn(WORDS, it.code)) return WORDS[it.code]!;
   return it.code === undefined

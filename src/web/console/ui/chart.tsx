@@ -1,5 +1,5 @@
 /**
- * Charts of the last hour: small SVG that stretches, with its words in HTML around it.
+ * Charts of the last hour or less: small SVG that stretches, with its words in HTML around it.
  *
  * @module
  */
@@ -35,9 +35,12 @@ export interface ChartProps {
   format: (value: number) => string;
 }
 
-const HOUR = 3_600_000;
+/** How long a chart can be, milliseconds: the shortest that holds everything is chosen. */
+const LENGTHS = [5, 15, 30, 60].map((minutes) => minutes * 60_000);
 const WIDTH = 720;
 const HEIGHT = 120;
+/** Each value is a point where there are no more than so many; else only those that stand alone. */
+const POINTS = 30;
 
 /** A chart. For screen readers it is its summary; the values are in the table beside the charts. */
 export function Chart(props: ChartProps): JSX.Element {
@@ -46,16 +49,18 @@ export function Chart(props: ChartProps): JSX.Element {
   const top = ceiling(
     Math.max(kind === "bars" ? 4 : 0, ...series.flatMap((it) => it.values.map((v) => v ?? 0))),
   );
-  const start = now - HOUR;
-  const x = (time: number): number => (time - start) / HOUR * WIDTH;
+  const length = lengthOf(now - (times[0] ?? now));
+  const start = now - length;
+  const x = (time: number): number => (time - start) / length * WIDTH;
   const y = (value: number): number => HEIGHT - value / top * (HEIGHT - 2);
   const hover = (event: PointerEvent): void => {
     const box = (event.currentTarget as Element).getBoundingClientRect();
-    const time = start + (event.clientX - box.left) / box.width * HOUR;
+    const time = start + (event.clientX - box.left) / box.width * length;
     const index = times.findIndex((it) => time >= it && time < it + span);
     look(index < 0 ? null : index);
   };
   const shown = at !== null && at < times.length ? at : null;
+  const plot = { times, span, x, y };
   return (
     <figure class="chart">
       <figcaption class="chart-head">
@@ -64,9 +69,7 @@ export function Chart(props: ChartProps): JSX.Element {
           {series.map((it) => (
             <li key={it.name} class={it.look}>
               {it.name}
-              {shown === null || it.values[shown] == null
-                ? null
-                : <b>{format(it.values[shown]!)}</b>}
+              <Value value={shown === null ? it.values.findLast((v) => v !== null) : it.values[shown]} format={format} />
             </li>
           ))}
         </ul>
@@ -94,7 +97,7 @@ export function Chart(props: ChartProps): JSX.Element {
               class="chart-at"
               x={x(times[shown]!)}
               y="0"
-              width={span / HOUR * WIDTH}
+              width={span / length * WIDTH}
               height={HEIGHT}
             />
           )}
@@ -102,8 +105,11 @@ export function Chart(props: ChartProps): JSX.Element {
             <path
               key={it.name}
               class={`${kind} ${it.look}`}
-              d={(kind === "bars" ? barsOf : linesOf)(it.values, { times, span, x, y })}
+              d={(kind === "bars" ? barsOf : linesOf)(it.values, plot)}
             />
+          ))}
+          {kind === "lines" && series.map((it) => (
+            <path key={it.name} class={`points ${it.look}`} d={pointsOf(it.values, plot, shown)} />
           ))}
         </svg>
         <div class="chart-x" aria-hidden="true">
@@ -111,7 +117,7 @@ export function Chart(props: ChartProps): JSX.Element {
             ? (
               <>
                 <span>{clock(start)}</span>
-                <span>{clock(now - HOUR / 2)}</span>
+                <span>{clock(now - length / 2)}</span>
                 <span>{clock(now)}</span>
               </>
             )
@@ -141,20 +147,43 @@ function barsOf(values: (number | null)[], { times, span, x, y }: Plot): string 
   }).join("");
 }
 
-function linesOf(values: (number | null)[], { times, span, x, y }: Plot): string {
-  let path = "";
-  let last: number | null = null;
-  values.forEach((value, i) => {
-    if (value === null) return;
-    const joins = last !== null && times[i]! - times[last]! <= span * 1.5;
-    const middle = Math.min(WIDTH, Math.max(0, x(times[i]! + span / 2)));
-    // One that stands alone is a short stroke: a point has no width.
-    path += joins
-      ? `L${near(middle)} ${near(y(value))}`
-      : `M${near(middle - 2)} ${near(y(value))}h4`;
-    last = i;
-  });
-  return path;
+function linesOf(values: (number | null)[], plot: Plot): string {
+  return values.map((value, i) => {
+    if (value === null) return "";
+    return `${joins(values, i, plot) ? "L" : "M"}${placeOf(value, i, plot)}`;
+  }).join("");
+}
+
+/** Points: strokes of no length with round ends, which stay round however the chart is stretched. */
+function pointsOf(values: (number | null)[], plot: Plot, shown: number | null): string {
+  const all = values.filter((it) => it !== null).length <= POINTS;
+  return values.map((value, i) => {
+    if (value === null) return "";
+    const isAlone = !joins(values, i, plot) && !joins(values, i + 1, plot);
+    return all || isAlone || i === shown ? `M${placeOf(value, i, plot)}h0` : "";
+  }).join("");
+}
+
+/** Whether a value is joined to the one before it. */
+function joins(values: (number | null)[], i: number, { times, span }: Plot): boolean {
+  if (i === 0 || i >= values.length || values[i] === null || values[i - 1] === null) return false;
+  return times[i]! - times[i - 1]! <= span * 1.5;
+}
+
+function placeOf(value: number, i: number, { times, span, x, y }: Plot): string {
+  const middle = Math.min(WIDTH - 3, Math.max(3, x(times[i]! + span / 2)));
+  return `${near(middle)} ${near(y(value))}`;
+}
+
+function Value(
+  { value, format }: { value: number | null | undefined; format: ChartProps["format"] },
+): JSX.Element | null {
+  return value == null ? null : <b>{format(value)}</b>;
+}
+
+/** How long a chart is whose values began so many milliseconds ago. */
+export function lengthOf(age: number): number {
+  return LENGTHS.find((it) => age <= it) ?? LENGTHS.at(-1)!;
 }
 
 function near(value: number): number {

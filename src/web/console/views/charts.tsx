@@ -31,7 +31,8 @@ export function Charts({ history }: { history: History }): JSX.Element {
   const requests = sum(buckets.map((it) => it.requests));
   const denied = sum(buckets.map((it) => it.denied));
   const failed = sum(buckets.map((it) => it.failed));
-  const slowest = Math.max(0, ...buckets.map((it) => it.p95 ?? 0));
+  const most = (share: "p50" | "p95" | "p99"): string =>
+    millis(Math.max(0, ...buckets.map((it) => it[share] ?? 0)));
   const each = `per ${seconds} s`;
   return (
     <>
@@ -55,12 +56,14 @@ export function Charts({ history }: { history: History }): JSX.Element {
           summary={`Denied in the last hour, for their signature or permissions: ${number(denied)}`}
           kind="bars"
           format={count}
-          series={[{ name: "refused", look: "warn", values: buckets.map((it) => it.denied) }]}
+          series={[{ name: "denied", look: "warn", values: buckets.map((it) => it.denied) }]}
         />
         <Chart
           {...shared}
           title="Latency"
-          summary={`Latency in the last hour: 95 of 100 requests took at most ${millis(slowest)}`}
+          summary={`Latency in the last hour, highest value in ${seconds} seconds: p50 ${
+            most("p50")
+          }, p95 ${most("p95")}, p99 ${most("p99")}`}
           kind="lines"
           format={millis}
           series={[

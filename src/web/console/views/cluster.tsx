@@ -12,6 +12,7 @@ import type {
   ClusterStatus,
 } from "../../../core/operations.ts";
 import { bytes, counted, number } from "../format.ts";
+import { ClusterMap } from "../ui/cluster_map.tsx";
 import { Badge, Empty } from "../ui/pieces.tsx";
 import { type Column, Table } from "../ui/table.tsx";
 
@@ -36,8 +37,14 @@ export function ClusterView({ cluster }: { cluster: ClusterStatus }): JSX.Elemen
       </p>
       {nodes.length === 0
         ? <Empty>This server has no information about the nodes.</Empty>
-        : <Table caption="Nodes" columns={NODE_COLUMNS} rows={nodes} id={(it) => it.name} />}
-      {buckets.map((it) => <BucketView key={it.bucket} it={it} />)}
+        : <ClusterMap cluster={cluster} />}
+      <details>
+        <summary>Nodes and copies as tables</summary>
+        {nodes.length > 0 && (
+          <Table caption="Nodes" columns={NODE_COLUMNS} rows={nodes} id={(it) => it.name} />
+        )}
+        {buckets.map((it) => <BucketView key={it.bucket} it={it} />)}
+      </details>
     </>
   );
 }
@@ -67,7 +74,13 @@ const NODE_COLUMNS: Column<ClusterNode>[] = [
         ? "before each acknowledgement"
         : <Badge look="warn">later</Badge>,
   },
-  { head: "Version", cell: (it) => it.version ?? "unknown" },
+  { head: "nats-server", cell: (it) => it.version ?? "unknown" },
+  { head: "membershipd", cell: (it) => it.program ?? "unknown" },
+  {
+    head: "Second copy",
+    cell: ({ follower }) =>
+      follower == null ? "none" : `at ${number(follower.position)}, lag ${follower.lag ?? "unknown"}`,
+  },
 ];
 
 function Current({ current, reachable }: Health): JSX.Element {

@@ -1,56 +1,66 @@
 /**
- * The first view: whether anything is wrong, how much there is, the last hour, the store.
+ * The first view: whether anything is wrong, how much there is, the store, the last hour.
  *
  * @module
  */
 
 import type { ComponentChildren, JSX } from "preact";
-import type { ServerStatus, Usage } from "../../../core/operations.ts";
-import { bytes, number, since } from "../format.ts";
-import { type Loaded, useLive, useLoad, useTicks } from "../hooks.ts";
+import type { HistoryAction } from "../../../core/history/entry.ts";
+import type { PlaneCounts, ServerStatus, Usage } from "../../../core/operations.ts";
+import { type Graded, gradeOf } from "../data/grade.ts";
+import { useKept, useServerNow, useSession } from "../data/session.ts";
+import { bytes, counted, number, since } from "../format.ts";
+import { type Loaded, useLive, useLoad, useThrottled, useTicks } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
-import { useServerNow, useSession } from "../data/session.ts";
-import { filled } from "../ui/listing.tsx";
 import { Badge, Reading, ViewHead, When } from "../ui/pieces.tsx";
 import { Changes } from "./changes.tsx";
 import { Charts } from "./charts.tsx";
 import { ClusterView } from "./cluster.tsx";
 
-/** How often the server and the charts are read anew, milliseconds. */
-const STATUS_MS = 10_000;
+/** How often things are read again, milliseconds: a cluster changes by itself, a file does not. */
+const STATUS_MS = { cluster: 3_000, file: 10_000 };
 const HISTORY_MS = 15_000;
+const COUNTS_MS = 10_000;
 const USAGE_MS = 60_000;
+/** How long a change may wait until it is counted, milliseconds. */
+const COUNT_AFTER_MS = 3_000;
 
 /** The view. */
 export function Overview(): JSX.Element {
   const { api, live } = useSession();
-  const { invites } = useLive(live);
+  const { log } = useLive(live);
   const now = useServerNow(5_000);
-  const status = useLoad((signal) => api.with(signal).status(), "status", useTicks(STATUS_MS));
+  const [isCluster, setCluster] = useKept("cluster", false);
+  const status = useLoad(
+    async (signal) => {
+      const found = await api.with(signal).status();
+      setCluster(found.cluster !== null);
+      return found;
+    },
+    "status",
+    useTicks(STATUS_MS[isCluster ? "cluster" : "file"]),
+  );
   const history = useLoad((signal) => api.with(signal).history(), "history", useTicks(HISTORY_MS));
   const usage = useLoad((signal) => api.with(signal).usage(), "usage", useTicks(USAGE_MS));
-  const open = useLoad(
-    (signal) =>
-      filled((part) => api.with(signal).listInvites({ state: "open", ...part }), 1000, null),
-    "open",
-    invites,
+  const counts = useLoad(
+    (signal) => api.with(signal).counts(),
+    "counts",
+    useTicks(COUNTS_MS) + useThrottled(log, COUNT_AFTER_MS),
   );
+  const graded = gradeOf(status.data, status.failure);
   return (
     <>
       <ViewHead title="Overview" />
-      <Reading load={status} what="Loading the server status" />
-      {status.data && <State status={status.data} now={now} />}
-      <Figures
-        usage={usage}
-        open={open.data && { count: open.data.items.length, more: open.data.next !== null }}
-        now={now}
-      />
+      {graded === null
+        ? <Reading load={status} what="Loading the server status" />
+        : <State graded={graded} status={status.data} now={now} />}
+      <Figures counts={counts} usage={usage} now={now} />
+      {status.data && <Kept status={status.data} />}
       <section class="section" aria-labelledby="hour">
-        <h2 id="hour">The last hour</h2>
-        <Reading load={history} what="Reading the last hour" />
+        <h2 id="hour">Requests and latency</h2>
+        <Reading load={history} what="Loading the requests" />
         {history.data && <Charts history={history.data} />}
       </section>
-      {status.data && <Kept status={status.data} />}
       <section class="section" aria-labelledby="latest">
         <h2 id="latest">Latest changes</h2>
         <Changes query={{}} size={6} />
@@ -59,27 +69,47 @@ export function Overview(): JSX.Element {
   );
 }
 
+const LOOKS = { well: "good", degraded: "warn", down: "bad" } as const;
+
 /** What is wrong, or that nothing is. */
-function State({ status, now }: { status: ServerStatus; now: number }): JSX.Element {
-  const { cluster, checks, busAuth } = status;
-  const wrong = [
-    ...checks.filter((it) => !it.ok || it.degraded).map((it) => `${it.name}: ${it.detail}`),
-    ...cluster?.problems ?? [],
-  ];
-  const isWell = status.ok && wrong.length === 0;
+function State(
+  { graded: { grade, meaning, problems }, status, now }: {
+    graded: Graded;
+    status: ServerStatus | null;
+    now: number;
+  },
+): JSX.Element {
+  const title = grade === "well"
+    ? "All is well"
+    : `${grade === "down" ? "Down" : "Degraded"}: ${counted(problems.length, "problem")}`;
   return (
-    <section class={isWell ? "state good" : "state bad"} aria-labelledby="state">
+    <section class={`state ${LOOKS[grade]}`} aria-labelledby="state">
       <div role="status">
         <h2 id="state">
           <span class="dot" aria-hidden="true" />
-          {isWell ? "All is well" : wrong.length === 1 ? "1 problem" : `${wrong.length} problems`}
+          {title}
         </h2>
-        {wrong.length > 0 && (
+        {grade !== "well" && <p class="meaning">{meaning}</p>}
+        {problems.length > 0 && (
           <ul>
-            {wrong.map((it) => <li key={it}>{it}</li>)}
+            {problems.map(({ text, help }) => (
+              <li key={text}>
+                {text}
+                {help !== null && <span class="problem-help">{help}</span>}
+              </li>
+            ))}
           </ul>
         )}
       </div>
+      {status && <Server status={status} now={now} />}
+    </section>
+  );
+}
+
+function Server({ status, now }: { status: ServerStatus; now: number }): JSX.Element {
+  const { busAuth, checks, version, startedAt } = status;
+  return (
+    <>
       {busAuth !== "enforce" && (
         <p class="notice warn">
           {busAuth === "off"
@@ -90,51 +120,91 @@ function State({ status, now }: { status: ServerStatus; now: number }): JSX.Elem
         </p>
       )}
       <p class="muted small">
-        membershipd {status.version}, started{" "}
-        <When time={status.startedAt} now={now} />, signatures: {busAuth}
+        membershipd {version}, started <When time={startedAt} now={now} />, signatures: {busAuth}
       </p>
       <details>
         <summary>Health checks</summary>
         <ul class="checks">
           {checks.map((it) => (
             <li key={it.name}>
-              {it.ok ? <Badge look="good">ok</Badge> : <Badge look="bad">failed</Badge>}{" "}
-              <b>{it.name}</b> <span class="muted">{it.detail}</span>
+              {!it.ok
+                ? <Badge look="bad">failed</Badge>
+                : it.degraded
+                ? <Badge look="warn">degraded</Badge>
+                : <Badge look="good">ok</Badge>} <b>{it.name}</b>{" "}
+              <span class="muted">{it.detail}</span>
             </li>
           ))}
         </ul>
       </details>
-    </section>
+    </>
   );
 }
 
+/** The actions that are counted by name, with their words. */
+const NAMED: readonly (readonly [HistoryAction, string])[] = [
+  ["invite.claimed", "joined"],
+  ["user.revoked", "revoked"],
+  ["invite.created", "invited"],
+  ["room.rekeyed", "rekeyed"],
+];
+
 function Figures(
-  { usage, open, now }: {
+  { counts: { data, failure }, usage, now }: {
+    counts: Loaded<PlaneCounts>;
     usage: Loaded<Usage>;
-    open: { count: number; more: boolean } | null;
     now: number;
   },
 ): JSX.Element {
   const blobs = usage.data?.blobs;
+  /** A value that is not there yet, or cannot be counted. */
+  const or = (value: string | undefined, isRead = data !== null, failed = failure !== null) =>
+    value ?? (isRead || failed ? "unknown" : "…");
+  const { users, rooms, invites, connections, day } = data ?? {};
   return (
     <dl class="figures">
       <Figure
+        name="Users"
+        href={hrefOf("users")}
+        value={or(users ? number(users.total) : undefined)}
+      >
+        {users &&
+          `${counted(users.admins, "admin")}${
+            users.revoked > 0 ? `, ${number(users.revoked)} revoked` : ""
+          }`}
+      </Figure>
+      <Figure name="Rooms" href={hrefOf("rooms")} value={or(rooms == null ? undefined : number(rooms))} />
+      <Figure
         name="Open invites"
         href={hrefOf("invites")}
-        value={open === null ? "…" : number(open.count) + (open.more ? " or more" : "")}
+        value={or(invites ? number(invites.open) + (invites.more ? " or more" : "") : undefined)}
       />
       <Figure
+        name="Connections"
+        value={or(connections ? number(connections.open) : undefined)}
+      >
+        {connections
+          ? `of ${counted(connections.users, "user")}`
+          : data && "not counted without --bus-auth enforce"}
+      </Figure>
+      <Figure
+        name="Changes in 24 hours"
+        href={hrefOf("log")}
+        value={or(day ? number(day.changes) + (day.more ? " or more" : "") : undefined)}
+      >
+        {day && NAMED.flatMap(([action, word]) => {
+          const times = day.actions[action] ?? 0;
+          return times === 0 ? [] : [`${number(times)} ${word}`];
+        }).join(", ")}
+      </Figure>
+      <Figure
         name="Blobs"
-        value={usage.data === null
-          ? usage.failure === null ? "…" : "unknown"
-          : blobs == null
+        value={blobs === null
           ? "not stored here"
-          : bytes(blobs.bytes)}
+          : or(blobs && bytes(blobs.bytes), usage.data !== null, usage.failure !== null)}
       >
         {blobs != null &&
-          `${number(blobs.count)} ${blobs.count === 1 ? "blob" : "blobs"}, counted ${
-            since(blobs.at, now)
-          }`}
+          `${counted(blobs.count, "blob")}, counted ${since(blobs.at, now)}`}
       </Figure>
     </dl>
   );
@@ -153,7 +223,7 @@ function Figure(
       <dt>{href === undefined ? name : <a href={href}>{name}</a>}</dt>
       <dd>
         <span class="figure-value">{value}</span>
-        {children && <span class="muted small">{children}</span>}
+        {children && <span class="muted small figure-note">{children}</span>}
       </dd>
     </div>
   );
@@ -169,14 +239,15 @@ function Kept({ status }: { status: ServerStatus }): JSX.Element {
         : status.backend === "sqlite"
         ? (
           <p>
-            One SQLite file on this machine. When it has to survive the loss of the machine, move it
-            to three servers: <code>membershipd migrate-to-kv</code>.
+            One SQLite file on this machine. To survive the loss of the machine, move it to three
+            servers while it serves: <code>membershipd grow</code>.
           </p>
         )
         : <p>NATS JetStream; this server has no information about its nodes.</p>}
       {follower && (
         <p>
-          Follower: {follower.exact ? "" : "not "}exact at {follower.position}, lag {follower.lag}
+          The second copy on this server is {follower.exact ? "exact" : "not exact yet"} at position
+          {" "}{number(follower.position)}, {number(follower.lag ?? 0)} behind.
         </p>
       )}
     </section>

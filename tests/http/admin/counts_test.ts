@@ -1,0 +1,89 @@
+/** How many users, rooms, invites, connections and changes admins are told of. */
+
+import assert from "node:assert/strict";
+import { openSqlite } from "@unibus/membership";
+import { openJetStream } from "../../../src/jetstream/mod.ts";
+import { OPERATION_ANSWER } from "../../../src/http/admin/shapes.ts";
+import { testServer } from "../../helpers/nats.ts";
+import { someone, testPlane } from "../kit.ts";
+
+const HOUR = 3_600_000;
+
+Deno.test("counts are those of the store, at this time, with the changes of the last day only", async () => {
+  let now = Date.now() - 30 * HOUR;
+  const clock = () => new Date(now);
+  const store = openSqlite(":memory:", { clock });
+  const asked: (string | undefined)[] = [];
+  await using it = await testPlane({
+    store,
+    clock,
+    connections: (endpoint) => {
+      asked.push(endpoint);
+      return { open: 5, users: 3 };
+    },
+  });
+  const ada = await it.user("admin");
+  const bob = await it.user();
+  const gone = await it.user("admin");
+  await store.revokeUser(gone.signPub);
+  await store.createInvite({ createdBy: "cli", expiresIn: HOUR });
+  now += 29 * HOUR;
+  const used = await store.createInvite({ createdBy: "cli" });
+  const eve = someone();
+  await store.consumeInvite(used.token, {
+    signPub: eve.signPub,
+    kexPub: eve.kexPub,
+    handle: "eve",
+  });
+  const canceled = await store.createInvite({ createdBy: "cli" });
+  await store.cancelInvite(canceled.invite.id);
+  await store.createInvite({ createdBy: "cli" });
+  await store.createInvite({ createdBy: "cli", expiresIn: 2 * HOUR });
+  await store.createRoom({
+    id: "ops",
+    subject: "room.ops",
+    encrypted: false,
+    owner: { endpoint: bob.signPub, kexPub: bob.kexPub },
+  });
+  now += HOUR;
+  const { status, json } = await it.ask("GET /v1/counts", { as: ada });
+  assert.equal(status, 200);
+  OPERATION_ANSWER.counts.read("", json);
+  assert.deepEqual(json, {
+    users: { total: 4, revoked: 1, admins: 1 },
+    rooms: 1,
+    invites: { open: 2, more: false },
+    connections: { open: 5, users: 3 },
+    day: {
+      changes: 7,
+      more: false,
+      actions: {
+        "invite.created": 4,
+        "invite.claimed": 1,
+        "invite.canceled": 1,
+        "room.created": 1,
+      },
+    },
+    at: clock().toISOString(),
+  });
+  assert.deepEqual(asked, [undefined]);
+  assert.equal((await it.ask("GET /v1/counts", { as: bob })).status, 403);
+});
+
+Deno.test("what cannot be counted is null, and the rest is told: no follower, no history, no bus", async () => {
+  await using server = await testServer();
+  const store = await openJetStream({ servers: server.url, history: false });
+  await using it = await testPlane({ store });
+  const ada = await it.user("admin");
+  await store.createInvite({ createdBy: "cli" });
+  const { json } = await it.ask("GET /v1/counts", { as: ada });
+  OPERATION_ANSWER.counts.read("", json);
+  const { at: _, ...counts } = json;
+  assert.deepEqual(counts, {
+    users: null,
+    rooms: null,
+    invites: { open: 1, more: false },
+    connections: null,
+    day: null,
+  });
+});
