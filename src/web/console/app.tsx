@@ -8,6 +8,7 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { callerOf } from "../shared/api.ts";
 import { Button, Logo } from "../shared/page.tsx";
+import { dropFromTab } from "../shared/tab.ts";
 import { type Api, apiOf } from "./data/api.ts";
 import { skewWords, wordsOf } from "./data/failure.ts";
 import { clock, counted, visible } from "./format.ts";
@@ -51,6 +52,7 @@ export function App(): JSX.Element {
       who={who}
       // With the session its keys are let go of.
       leave={(why) => {
+        void dropFromTab();
         end(why);
         enter(null);
       }}

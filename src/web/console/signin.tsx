@@ -12,6 +12,7 @@ import { type Kept, kept } from "../shared/keep.ts";
 import { KeyFile } from "../shared/key_file.tsx";
 import { type Keys, type Lack, lackOf } from "../shared/keys.ts";
 import { Button, Heading, Logo, Notice } from "../shared/page.tsx";
+import { dropFromTab, keepInTab, keptInTab } from "../shared/tab.ts";
 import { apiOf } from "./data/api.ts";
 import { Failure, failureOf } from "./data/failure.ts";
 import { shortKey, visible } from "./format.ts";
@@ -34,14 +35,29 @@ export function SignIn(
   },
 ): JSX.Element {
   const [lack, setLack] = useState<Lack | null>(null);
-  const [found, setFound] = useState<Kept[]>([]);
+  const [found, setFound] = useState<Pick<Kept, "keys" | "handle">[]>([]);
+  const [isKeeping, keepIt] = useState(false);
+  const [isLooking, look] = useState(true);
+  const task = useTask();
+  const enter = (keys: Keys, then?: (user: User) => Promise<unknown>): void =>
+    task.run(async () => {
+      const user = await adminOf(keys).catch((error) => {
+        if (!mayPass(failureOf(error))) void dropFromTab();
+        throw error;
+      });
+      await then?.(user);
+      onSignedIn({ keys, user });
+    });
   useEffect(() => {
     void lackOf().then(setLack);
-    void kept().then((all) => setFound(all.filter((it) => it.registered)));
+    void (async () => {
+      const [tab, all] = await Promise.all([keptInTab(), kept()]);
+      const others = all.filter((it) => it.registered && it.keys.signPub !== tab?.keys.signPub);
+      setFound([...tab === null ? [] : [tab], ...others]);
+      look(false);
+      if (tab !== null) enter(tab.keys);
+    })();
   }, []);
-  const task = useTask();
-  const enter = (keys: Keys): void =>
-    task.run(async () => onSignedIn({ keys, user: await adminOf(keys) }));
 
   return (
     <main class="signin">
@@ -53,7 +69,7 @@ export function SignIn(
         </div>
       </div>
       {ended !== null && <Notice tone="bad">{ended}</Notice>}
-      {lack !== null ? <Lacking lack={lack} /> : (
+      {lack !== null ? <Lacking lack={lack} /> : isLooking ? null : (
         <>
           {task.failure && <Trouble failure={task.failure} />}
           {found.length > 0 && (
@@ -83,6 +99,20 @@ export function SignIn(
           )}
           <section class="panel" aria-labelledby="key-file">
             <h2 id="key-file">With a key file</h2>
+            <label class="check">
+              <input
+                type="checkbox"
+                checked={isKeeping}
+                onChange={(event) => keepIt(event.currentTarget.checked)}
+              />
+              <span>
+                Stay signed in when this page is reloaded
+                <span class="muted small hint">
+                  Until you sign out or close this tab, for up to 12 hours. The browser keeps the
+                  keys in a form that cannot be copied.
+                </span>
+              </span>
+            </label>
             <KeyFile
               hint={
                 <>
@@ -92,17 +122,25 @@ export function SignIn(
               action="Open and sign in"
               busy={task.busy}
               onChoose={task.clear}
-              onKeys={(keys) => enter(keys)}
+              onKeys={(keys) =>
+                enter(keys, async ({ handle }) => {
+                  if (isKeeping) await keepInTab({ keys, handle });
+                })}
             />
           </section>
           <p class="muted small">
-            Keys stay in this browser: they sign your requests and are never sent. Signing out, or
-            closing the page, forgets what came from a file.
+            Keys stay in this browser: they sign your requests and are never sent. Signing out or
+            closing this tab removes the keys that came from a key file.
           </p>
         </>
       )}
     </main>
   );
+}
+
+/** Whether signing in with the same keys may succeed later. */
+function mayPass({ kind, particulars: { code } }: Failure): boolean {
+  return kind === "unreachable" || kind === "clock" || code === "unavailable";
 }
 
 /** Who the keys belong to, when that is an admin. */

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { databaseOf } from "./database.ts";
 import { type Keys, keysFrom, type StoredKeys } from "./keys.ts";
 
 /** An identity that is kept. */
@@ -25,8 +26,7 @@ export interface Kept {
 /** As it lies there: keys are of the browser's own, functions cannot be kept. */
 type Row = Omit<Kept, "keys"> & StoredKeys;
 
-const DATABASE = "unibus";
-const STORE = "identities";
+const ask = databaseOf("unibus", "identities", "signPub");
 
 /** Whether it was kept: a browser may refuse, as some do in private windows. */
 export async function keep({ keys, ...rest }: Kept): Promise<boolean> {
@@ -59,32 +59,4 @@ export async function kept(): Promise<Kept[]> {
 /** Keeps it no more. */
 export async function drop(signPub: string): Promise<void> {
   await ask("readwrite", (store) => store.delete(signPub)).catch(() => {});
-}
-
-async function ask<T>(
-  mode: IDBTransactionMode,
-  work: (store: IDBObjectStore) => IDBRequest,
-): Promise<T> {
-  const database = await open();
-  try {
-    return await new Promise<T>((resolve, reject) => {
-      const transaction = database.transaction(STORE, mode);
-      const request = work(transaction.objectStore(STORE));
-      transaction.oncomplete = () => resolve(request.result as T);
-      transaction.onabort = () => reject(transaction.error);
-      transaction.onerror = () => reject(transaction.error);
-    });
-  } finally {
-    database.close();
-  }
-}
-
-function open(): Promise<IDBDatabase> {
-  return new Promise((resolve, reject) => {
-    const request = indexedDB.open(DATABASE, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "signPub" });
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-    request.onblocked = () => reject(new Error("The database is held by another page"));
-  });
 }

@@ -1,6 +1,5 @@
 /**
- * Who is signed in, and what all views share. It lives in memory only: who signs out, or reloads the
- * page, leaves nothing behind.
+ * Who is signed in, and what all views share. It is in memory only; `shared/tab.ts` may keep the keys.
  *
  * @module
  */
