@@ -27,6 +27,7 @@ import type {
   RoomRoster,
   ServerStatus,
   Usage,
+  UserActivity,
 } from "../core/operations.ts";
 import type { HistoryEntry } from "../core/history/entry.ts";
 import type { HistoryQuery } from "../core/history/methods.ts";
@@ -326,10 +327,20 @@ export interface Client extends RecordMethods, Disposable {
   roomRoster(roomId: string, options?: PageRequest & { lacking?: boolean }): Promise<RoomRoster>;
   /** Returns the status of the server and its cluster. For admins. */
   status(): Promise<ServerStatus>;
+  /** Returns a user's open bus connections and its last request to this server. For admins. */
+  userActivity(signPub: string): Promise<UserActivity>;
   /** Returns how many users, rooms, invites, connections and changes there are. For admins. */
   counts(): Promise<PlaneCounts>;
   /** Returns the number and size of stored blobs. For admins. */
   usage(): Promise<Usage>;
+  /**
+   * Downloads a snapshot of all records and the history, as `membershipd snapshot export` writes it. The
+   * stream fails if it is cut off; `membershipd snapshot verify` checks the file. For admins.
+   *
+   * @throws {StoreError} `rate_limited`: another snapshot is being downloaded; `corrupt`: records are
+   * invalid
+   */
+  snapshot(options?: BlobCallOptions): Promise<ReadableStream<Uint8Array>>;
   /** Returns requests, refusals and latency of the server in the last hour. For admins. */
   history(): Promise<History>;
   /**

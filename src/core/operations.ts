@@ -190,6 +190,16 @@ export interface BusConnections {
   users: number;
 }
 
+/** What is known of a user's activity. */
+export interface UserActivity {
+  /** Number of its open connections to the bus, on all servers; null if unknown. */
+  connections: number | null;
+  /** When it sent its last request to the responding process; null for none since `since`. */
+  lastRequest: string | null;
+  /** The start of that process. */
+  since: string;
+}
+
 /** How much there is. What cannot be counted now is null. */
 export interface PlaneCounts {
   /** Users; null without a search. `admins` are the active ones. */

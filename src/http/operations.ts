@@ -11,6 +11,7 @@ import type {
   PlaneCounts,
   ServerStatus,
   Usage,
+  UserActivity,
 } from "../core/operations.ts";
 import type { HistoryQuery } from "../core/store.ts";
 import type { Search } from "../core/store/search.ts";
@@ -45,6 +46,10 @@ export interface Operations {
   status(): Promise<ServerStatus>;
   /** How many users, rooms, invites, connections and changes there are. */
   counts(): Promise<PlaneCounts>;
+  /** What is known of a user's activity. */
+  activity(signPub: string): UserActivity;
+  /** Notes a request of a user. */
+  seen(signPub: string): void;
   /** How much is kept. */
   usage(): Promise<Usage>;
 }

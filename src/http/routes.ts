@@ -4,10 +4,11 @@
  * @module
  */
 
-import { OPERATIONS, ROSTERS } from "./admin/routes.ts";
+import { ACTIVITY, OPERATIONS, ROSTERS } from "./admin/routes.ts";
 import { BLOBS } from "./routes/blobs.ts";
 import { KEYS, ROOMS } from "./routes/rooms.ts";
 import type { Route } from "./pipeline/route.ts";
+import { SNAPSHOT } from "./routes/snapshot.ts";
 import { INVITES, ME, USERS } from "./routes/users.ts";
 
 /** Every route under `/v1`, in the order of the documentation. */
@@ -17,7 +18,9 @@ export const ROUTES: readonly Route[] = [
   ...KEYS,
   ...ROSTERS,
   ...USERS,
+  ...ACTIVITY,
   ...INVITES,
   ...BLOBS,
   ...OPERATIONS,
+  ...SNAPSHOT,
 ];

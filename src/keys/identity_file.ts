@@ -1,5 +1,5 @@
 /**
- * Identity files, readable by their owner only and written atomically.
+ * Key files, readable by their owner only and written atomically.
  *
  * @module
  */
@@ -26,7 +26,7 @@ export interface ReadIdentityOptions {
 }
 
 /**
- * Reads an identity file, encrypted with a passphrase or not.
+ * Reads a key file, encrypted with a passphrase or not.
  *
  * @throws {StoreError} `not_found`; `refused`: other users can access the file; `invalid`: not an
  * identity, it was changed, or the passphrase is wrong; `unsupported`: a newer version
@@ -40,7 +40,7 @@ export async function readIdentity(
   return await unlockIdentity(text, passphrase);
 }
 
-/** Returns the text of an identity file and its mode. */
+/** Returns the text of a key file and its mode. */
 export async function readIdentityText(path: string): Promise<{ text: string; mode: number }> {
   try {
     return await readSmall(path, MOST_BYTES);
@@ -77,7 +77,7 @@ export interface WriteIdentityOptions {
 }
 
 /**
- * Writes an identity file with mode 0600, atomically.
+ * Writes a key file with mode 0600, atomically.
  *
  * @throws {StoreError} `refused`: the file exists; `unavailable`: it cannot be written
  */

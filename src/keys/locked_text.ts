@@ -1,5 +1,5 @@
 /**
- * Text encrypted with a passphrase, as identity files are: scrypt and AES-256-GCM.
+ * Text encrypted with a passphrase, as key files are: scrypt and AES-256-GCM.
  *
  * @module
  */

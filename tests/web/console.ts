@@ -19,7 +19,7 @@ import {
 export interface Person {
   identity: Identity;
   handle: string;
-  /** The text of the identity file. */
+  /** The text of the key file. */
   file: string;
 }
 
@@ -89,7 +89,7 @@ export const HOSTILE: readonly string[] = [
   "{{constructor.constructor('alert(1)')()}}",
 ];
 
-/** Opens the console and signs in with an identity file. */
+/** Opens the console and signs in with a key file. */
 export async function signIn(
   page: Page,
   url: string,

@@ -12,6 +12,9 @@ import type { Caller } from "./caller.ts";
 import { jsonOf } from "./failure.ts";
 import type { Client } from "../types.ts";
 
+/** Time limit until a snapshot begins, milliseconds. */
+const SNAPSHOT_MS = 5 * 60_000;
+
 /** The methods that pages need. */
 export type Calls = Pick<
   Client,
@@ -30,8 +33,11 @@ export type Calls = Pick<
   | "cancelInvite"
   | "listRooms"
   | "roomRoster"
+  | "changeRoomOwner"
   | "status"
+  | "userActivity"
   | "usage"
+  | "snapshot"
   | "counts"
   | "history"
   | "changes"
@@ -75,8 +81,19 @@ export function callsOf(caller: Pick<Caller, "call" | "timeout">, kexPub?: strin
     listRooms: (page) => ask("GET", "rooms", { query: page }),
     roomRoster: async (roomId, options) =>
       await ask("GET", `${room(roomId)}/roster`, { query: options }),
+    changeRoomOwner: async (roomId, endpoint) =>
+      await ask("POST", `${room(roomId)}/owner`, { json: { endpoint } }),
     status: () => ask("GET", "status"),
+    userActivity: async (signPub) => await ask("GET", `${user(signPub)}/activity`),
     usage: () => ask("GET", "usage"),
+    snapshot: ({ signal, timeout = SNAPSHOT_MS } = {}) =>
+      caller.call({
+        method: "GET",
+        path: "/v1/snapshot",
+        timeout,
+        ...(signal && { signal }),
+        read: (response) => response.body!,
+      }),
     counts: () => ask("GET", "counts"),
     history: () => ask("GET", "history"),
     changes({ signal, ...query } = {}) {

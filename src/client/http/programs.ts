@@ -23,7 +23,6 @@ type ProgramCalls = Pick<
   | "listWaiting"
   | "getMember"
   | "joinRoom"
-  | "changeRoomOwner"
   | "removeMember"
   | "users"
   | "invites"
@@ -60,8 +59,6 @@ export function programCallsOf(caller: Pick<Caller, "call">, calls: Calls): Prog
     listWaiting,
     getMember: async (roomId, endpoint) => await ask("GET", memberOf(roomId, endpoint)),
     joinRoom: async (roomId) => await ask("POST", `${room(roomId)}/join`),
-    changeRoomOwner: async (roomId, endpoint) =>
-      await ask("POST", `${room(roomId)}/owner`, { json: { endpoint } }),
     removeMember: async (roomId, endpoint) =>
       await ask("DELETE", memberOf(roomId, endpoint), { read: nothing }),
 

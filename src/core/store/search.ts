@@ -29,6 +29,8 @@ export interface UserQuery extends Query {
   role?: UserRole;
   /** Only users with this status. */
   status?: UserStatus;
+  /** Only users who lack the current key of a room that they are a member of, or with `false` others. */
+  lacking?: boolean;
   /** What to sort by: the signing key, the handle ignoring the case of ASCII letters, or the time. */
   sort?: typeof USER_SORTS[number];
 }
@@ -41,6 +43,8 @@ export interface RoomQuery extends Query {
   member?: string;
   /** Only rooms that `member` has accepted, or with `false` its offers. */
   accepted?: boolean;
+  /** Only rooms with members who lack the current key, or with `false` others. */
+  lacking?: boolean;
   /** What to sort by. */
   sort?: typeof ROOM_SORTS[number];
 }

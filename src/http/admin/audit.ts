@@ -1,5 +1,6 @@
 /**
- * Audit lines of the log: who changed a user, an invite or the owner of a room, and with what outcome.
+ * Audit lines of the log: who changed a user, an invite or the owner of a room, or downloaded a snapshot,
+ * and with what outcome.
  *
  * @module
  */
@@ -44,6 +45,7 @@ const AUDITED: Readonly<Record<string, (call: Call, answer?: Part) => Subject>> 
     invite: params.id!.toLowerCase(),
     role: answer?.role,
   }),
+  snapshot: () => ({}),
   deleteRoom: ({ params }) => ({ room: params.id! }),
   changeRoomOwner: (call) => ({ room: call.params.id!, user: bodyOf(call).endpoint }),
 };

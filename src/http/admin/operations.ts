@@ -14,6 +14,7 @@ import { type Recorder, recorderOf } from "./history.ts";
 import { nodesOf } from "./nodes.ts";
 import type { Operations } from "../operations.ts";
 import type { ControlPlaneOptions } from "../options.ts";
+import { Seen } from "./seen.ts";
 import { usageOf } from "./usage.ts";
 import { countsOf } from "./counts.ts";
 import { searchOf } from "../routes/search.ts";
@@ -44,6 +45,7 @@ export function operationsOf(
   const search = () => options.search ?? store.search ?? null;
   const changes = new ChangeReader(store);
   const recorder = recorderOf(now);
+  const seen = new Seen(now);
   const cluster = kept(GOOD_FOR_MS, async () => await options.cluster?.() ?? null);
   return {
     changes,
@@ -51,6 +53,12 @@ export function operationsOf(
     recorder,
     now,
     history: recorder.read,
+    seen: (signPub) => seen.note(signPub),
+    activity: (signPub) => ({
+      connections: options.connections?.(signPub)?.open ?? null,
+      lastRequest: seen.of(signPub),
+      since: startedAt,
+    }),
     counts: countsOf({
       store,
       search,

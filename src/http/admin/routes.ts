@@ -5,6 +5,7 @@
  */
 
 import { StoreError } from "../../core/errors.ts";
+import * as check from "../../core/validate.ts";
 import { authorize } from "../rights/policy.ts";
 import { rosterOf } from "../routes/roster.ts";
 import { type Route, route } from "../pipeline/route.ts";
@@ -20,6 +21,17 @@ export const ROSTERS: readonly Route[] = [
     answer: OPERATION_ANSWER.roster,
     errors: ["not_found"],
     handle: ({ store, params, query }) => rosterOf(store, params.id!, query),
+  }),
+];
+
+/** Users, as admins see them. */
+export const ACTIVITY: readonly Route[] = [
+  route("GET /v1/users/{signPub}/activity", {
+    id: "userActivity",
+    summary: "Show a user's open bus connections, and its last request to this process",
+    who: "admin",
+    answer: OPERATION_ANSWER.activity,
+    handle: ({ operations, params }) => operations.activity(check.signPub("signPub", params.signPub)),
   }),
 ];
 

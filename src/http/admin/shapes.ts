@@ -226,6 +226,11 @@ export const OPERATION_ANSWER = {
     })),
     at: time,
   }, { description: "What cannot be counted now is null" }),
+  activity: object({
+    connections: nullable(count("Number of open bus connections on all servers; null if unknown")),
+    lastRequest: nullable(time),
+    since: time,
+  }),
   usage: object({ blobs: nullable(object({ count: count(), bytes: count(), at: time })) }),
   history: object({
     seconds: count("Length of an interval in seconds"),

@@ -158,6 +158,7 @@ export class Pipeline {
       }
       if (route.streams && request.method === "PUT") await judge(() => demandDigest(digest));
     }
+    if (isAllowed && proof !== null && endpoint !== null) operations.seen(endpoint);
     const query = read(route.query ?? NO_QUERY, given);
     // Anyone can create new keys or send no signature, and an unproved key could be anyone's.
     const isUnknown = isOpen || route.who === "newcomer";

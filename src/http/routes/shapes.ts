@@ -174,6 +174,10 @@ export const QUERY = {
     })),
     role: optional(role),
     status: optional(userStatus),
+    lacking: optional(described(
+      booleanInQuery,
+      "True: only users who lack the current key of a room they are in; false: only others",
+    )),
   }),
   invites: object({
     ...paging,
@@ -186,6 +190,10 @@ export const QUERY = {
       description: "Only rooms whose id contains this, ignoring case; with `all`",
     })),
     member: optional(described(signPub, "Only rooms with this member; with `all`")),
+    lacking: optional(described(
+      booleanInQuery,
+      "True: only rooms with members who lack the current key; false: only others; with `all`",
+    )),
     all: optional(described(booleanInQuery, "All rooms, not only the caller's; for admins")),
     accepted: optional(described(
       booleanInQuery,

@@ -51,9 +51,25 @@ const CURSOR_CHARS = 1024;
 /** Rooms that readers do not see: a large change is in progress. */
 const PENDING = "id NOT IN (SELECT room_id FROM follower_pending WHERE op <> 'rekey')";
 
+/** Members who lack the current key of their room. */
+const WITHOUT_KEY = `members AS lacks CROSS JOIN rooms AS keyed ON keyed.id = lacks.room_id
+  WHERE keyed.encrypted = 1 AND NOT EXISTS (SELECT 1 FROM room_keys AS held
+    WHERE held.room_id = keyed.id AND held.epoch = keyed.epoch AND held.endpoint = lacks.endpoint)`;
+
+/** The condition that a user, or a room, is one of those that a column of {@link WITHOUT_KEY} names. */
+function lacks(key: string, column: string, lacking: unknown): Sql {
+  const not = check.boolean("lacking", lacking) ? "" : "NOT ";
+  return plain(`${key} ${not}IN (SELECT lacks.${column} FROM ${WITHOUT_KEY})`);
+}
+
 /** Prepares a query of users. */
 export function userQuery(query: UserQuery): Prepared {
-  const given = check.options("query", query, [...QUERY, "role", "status"]) as UserQuery;
+  const given = check.options("query", query, [
+    ...QUERY,
+    "role",
+    "status",
+    "lacking",
+  ]) as UserQuery;
   const filters: Sql[] = [];
   const text = searchText(given.search, USER_CHARS);
   let few: Few | null = null;
@@ -70,12 +86,13 @@ export function userQuery(query: UserQuery): Prepared {
       },
     );
   }
-  const { role, status } = given;
+  const { role, status, lacking } = given;
   // As text, so that the indexes of few users serve.
   if (role !== undefined) filters.push(plain(`role = '${check.userRole("role", role)}'`));
   if (status !== undefined) {
     filters.push(plain(`status = '${check.oneOf("status", status, ["active", "revoked"])}'`));
   }
+  if (lacking !== undefined) filters.push(lacks("sign_pub", "endpoint", lacking));
   const sort = check.oneOf("sort", given.sort ?? USER_SORTS[0], USER_SORTS);
   const by = { key: null, handle: "handle COLLATE NOCASE", created: "created_at" }[sort];
   const listed: Listed = { table: "users", key: "sign_pub", by, parseKey: check.hashId };
@@ -84,11 +101,16 @@ export function userQuery(query: UserQuery): Prepared {
 
 /** Prepares a query of rooms. */
 export function roomQuery(query: RoomQuery, isFollower: boolean): Prepared {
-  const given = check.options("query", query, [...QUERY, "member", "accepted"]) as RoomQuery;
+  const given = check.options("query", query, [
+    ...QUERY,
+    "member",
+    "accepted",
+    "lacking",
+  ]) as RoomQuery;
   const filters: Sql[] = isFollower ? [plain(PENDING)] : [];
   const text = searchText(given.search, ROOM_CHARS);
   if (text !== null) filters.push(contains("id", text));
-  const { member, accepted } = given;
+  const { member, accepted, lacking } = given;
   if (accepted !== undefined && member === undefined) {
     throw check.invalid("accepted", "accepted must not be given without a member");
   }
@@ -101,6 +123,7 @@ export function roomQuery(query: RoomQuery, isFollower: boolean): Prepared {
       values: [check.signPub("member", member)],
     });
   }
+  if (lacking !== undefined) filters.push(lacks("id", "room_id", lacking));
   const sort = check.oneOf("sort", given.sort ?? ROOM_SORTS[0], ROOM_SORTS);
   const by = { id: null, created: "created_at" }[sort];
   return prepare({ table: "rooms", key: "id", by, parseKey: check.roomId }, filters, given);

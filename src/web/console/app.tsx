@@ -17,6 +17,7 @@ import { Live } from "./data/live.ts";
 import { Names } from "./names.ts";
 import { hrefOf, type Place, placeOf, type View, VIEWS } from "./route.ts";
 import { type Session, SessionContext, useSession } from "./data/session.ts";
+import { Palette, usePalette } from "./palette.tsx";
 import { type SignedIn, SignIn } from "./signin.tsx";
 import { focusHeading } from "./ui/dialog.tsx";
 import { Name } from "./ui/key.tsx";
@@ -94,23 +95,31 @@ function Inside(
     };
   }, [session]);
   const place = usePlace();
+  const [isOpen, open] = usePalette();
   return (
     <SessionContext.Provider value={session}>
       <button type="button" class="skip button" onClick={focusHeading}>Skip to the content</button>
       <div class="frame">
-        <Bar leave={() => leave(null)} />
+        <Bar leave={() => leave(null)} find={() => open(true)} />
         <Menu view={place.view} />
         <main class="main">
           <Connection />
           <Shown place={place} />
         </main>
       </div>
+      {isOpen && (
+        <Palette
+          titles={TITLES}
+          more={[{ kind: "Do", text: "Sign out", run: () => leave(null) }]}
+          onClose={() => open(false)}
+        />
+      )}
       <div class="toasts" role="status">{toast && <p class="toast">{toast}</p>}</div>
     </SessionContext.Provider>
   );
 }
 
-function Bar({ leave }: { leave: () => void }): JSX.Element {
+function Bar({ leave, find }: { leave: () => void; find: () => void }): JSX.Element {
   const { me, live } = useSession();
   const { connection } = useLive(live);
   return (
@@ -127,6 +136,13 @@ function Bar({ leave }: { leave: () => void }): JSX.Element {
           {connection === "live" ? "Live" : connection === "lost" ? "No connection" : "Connecting"}
         </span>
       </span>
+      <button type="button" class="button find" aria-keyshortcuts="Control+K" onClick={find}>
+        <svg viewBox="0 0 20 20" aria-hidden="true" focusable="false">
+          <path d="M13 13l4 4M14.5 8.5a6 6 0 1 1-12 0 6 6 0 0 1 12 0z" />
+        </svg>
+        <span class="find-text">Find</span>
+        <kbd aria-hidden="true">Ctrl K</kbd>
+      </button>
       <span class="bar-me">
         <a
           href={hrefOf("users", me.signPub)}
@@ -151,6 +167,8 @@ const MENU: Readonly<Record<View, readonly [string, string]>> = {
   rooms: ["Rooms", "M3 4h14v9.5H9L5 17v-3.5H3z"],
   log: ["Log", "M3 5h14M3 10h14M3 15h9"],
 };
+
+const TITLES = Object.fromEntries(VIEWS.map((it) => [it, MENU[it][0]])) as Record<View, string>;
 
 function Menu({ view }: { view: View }): JSX.Element {
   return (

@@ -18,7 +18,7 @@ import { Failure, failureOf } from "./data/failure.ts";
 import { shortKey, visible } from "./format.ts";
 import { useTask } from "./hooks.ts";
 import { Name } from "./ui/key.tsx";
-import { Trouble } from "./ui/pieces.tsx";
+import { Trouble, Waiting } from "./ui/pieces.tsx";
 
 /** What {@link SignIn} gives when somebody has signed in. */
 export interface SignedIn {
@@ -38,6 +38,7 @@ export function SignIn(
   const [found, setFound] = useState<Pick<Kept, "keys" | "handle">[]>([]);
   const [isKeeping, keepIt] = useState(false);
   const [isLooking, look] = useState(true);
+  const [isResuming, resume] = useState(false);
   const task = useTask();
   const enter = (keys: Keys, then?: (user: User) => Promise<unknown>): void =>
     task.run(async () => {
@@ -55,7 +56,9 @@ export function SignIn(
       const others = all.filter((it) => it.registered && it.keys.signPub !== tab?.keys.signPub);
       setFound([...tab === null ? [] : [tab], ...others]);
       look(false);
-      if (tab !== null) enter(tab.keys);
+      if (tab === null) return;
+      resume(true);
+      enter(tab.keys);
     })();
   }, []);
 
@@ -69,7 +72,9 @@ export function SignIn(
         </div>
       </div>
       {ended !== null && <Notice tone="bad">{ended}</Notice>}
-      {lack !== null ? <Lacking lack={lack} /> : isLooking ? null : (
+      {lack !== null ? <Lacking lack={lack} /> : isLooking || isResuming && task.busy ? (
+        <Waiting what="Signing in" />
+      ) : (
         <>
           {task.failure && <Trouble failure={task.failure} />}
           {found.length > 0 && (
@@ -121,7 +126,10 @@ export function SignIn(
               }
               action="Open and sign in"
               busy={task.busy}
-              onChoose={task.clear}
+              onChoose={() => {
+                resume(false);
+                task.clear();
+              }}
               onKeys={(keys) =>
                 enter(keys, async ({ handle }) => {
                   if (isKeeping) await keepInTab({ keys, handle });

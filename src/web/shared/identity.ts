@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 /**
- * Identity files, written and read in a browser: the form is the client's own.
+ * Key files, written and read in a browser: the form is the client's own.
  *
  * @module
  */
@@ -23,7 +23,7 @@ export function peek(text: string): PublicKeys & { locked: boolean } {
 }
 
 /**
- * Writes an identity file.
+ * Writes a key file.
  *
  * @param passphrase Encrypts the file; without one, anyone who has the file has the identity
  */
@@ -46,7 +46,7 @@ export async function writeIdentity(
 }
 
 /**
- * Opens an identity file. The secrets are the caller's to forget.
+ * Opens a key file. The secrets are the caller's to forget.
  *
  * @throws {StoreError} `invalid` when it is none or was changed, with the field `passphrase` where that
  * is missing or another; `unsupported` when it has a newer version

@@ -148,8 +148,8 @@ export function useFocus<T extends HTMLElement>(): RefObject<T> {
 }
 
 /** Gives the person a file. */
-export function download(name: string, text: string): void {
-  const url = URL.createObjectURL(new Blob([text]));
+export function download(name: string, content: string | Blob): void {
+  const url = URL.createObjectURL(new Blob([content]));
   const link = document.createElement("a");
   link.href = url;
   link.download = name;

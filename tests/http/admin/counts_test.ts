@@ -87,3 +87,32 @@ Deno.test("what cannot be counted is null, and the rest is told: no follower, no
     day: null,
   });
 });
+
+Deno.test("a user's activity is its connections and its last request since the start", async () => {
+  let now = Date.parse("2026-11-22T08:00:00.000Z");
+  const clock = () => new Date(now);
+  const since = clock().toISOString();
+  await using it = await testPlane({
+    clock,
+    connections: (endpoint) => endpoint === bob?.signPub ? { open: 2, users: 1 } : null,
+  });
+  const ada = await it.user("admin");
+  const bob = await it.user();
+  const of = async (signPub: string) => {
+    const { json } = await it.ask(`GET /v1/users/${signPub}/activity`, { as: ada, created: clock() });
+    OPERATION_ANSWER.activity.read("", json);
+    return json;
+  };
+  assert.deepEqual(await of(bob.signPub), { connections: 2, lastRequest: null, since });
+  now += HOUR;
+  await it.ask("GET /v1/me", { as: bob, created: clock() });
+  const seen = clock().toISOString();
+  now += HOUR;
+  // Refused: not his signature, and not his to ask.
+  await it.ask("GET /v1/me", { as: { ...bob, signRequest: ada.signRequest }, created: clock() });
+  await it.ask("GET /v1/users", { as: bob, created: clock() });
+  assert.deepEqual(await of(bob.signPub.toUpperCase()), { connections: 2, lastRequest: seen, since });
+  const other = await of(ada.signPub);
+  assert.deepEqual([other.connections, other.lastRequest], [null, clock().toISOString()]);
+  assert.equal((await it.ask("GET /v1/users/x/activity", { as: ada, created: clock() })).status, 400);
+});

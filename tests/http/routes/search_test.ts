@@ -155,6 +155,50 @@ for (const [name, withStores] of Object.entries(backends(true))) {
       assert.equal((await store.listUsers()).items.length, 61);
     }));
 
+  Deno.test(`${name}: who lacks the current key of a room is found, and the rooms of these`, () =>
+    withStores(async (store) => {
+      await using it = await testPlane({ store });
+      const admin = await it.user("admin");
+      const [owner, bob, eve] = [await it.user(), await it.user(), await it.user()];
+      const endpointOf = ({ signPub, kexPub }: Someone) => ({ endpoint: signPub, kexPub });
+      const keys = (...of: Someone[]) =>
+        of.map(({ signPub }) => ({ endpoint: signPub, sealedKey: new Uint8Array(80) }));
+      const make = (id: string, encrypted = true) =>
+        store.createRoom({
+          id,
+          subject: `room.${id}`,
+          encrypted,
+          owner: endpointOf(owner),
+          members: [endpointOf(bob)],
+          ...encrypted && { sealedKeys: keys(owner, bob) },
+        });
+      await make("ops");
+      await make("lounge");
+      await make("clear", false);
+      const found = async (path: string) => {
+        const { items } = await all(it, admin, path);
+        return items.map((it) => it.id ?? it.signPub).sort();
+      };
+      const users = (lacking: boolean) => found(`/v1/users?lacking=${lacking}`);
+      const rooms = (lacking: boolean) => found(`/v1/rooms?all=true&lacking=${lacking}`);
+      const everybody = [admin, owner, bob, eve].map((it) => it.signPub).sort();
+      assert.deepEqual([await users(true), await rooms(true)], [[], []]);
+      assert.deepEqual(await users(false), everybody);
+      // Without a key in two rooms, one of which has no keys at all.
+      await store.addMember("ops", endpointOf(eve));
+      await store.addMember("clear", endpointOf(eve));
+      assert.deepEqual([await users(true), await rooms(true)], [[eve.signPub], ["ops"]]);
+      assert.deepEqual(await rooms(false), ["clear", "lounge"]);
+      assert.deepEqual(await users(false), everybody.filter((it) => it !== eve.signPub));
+      // A key of an earlier epoch does not count.
+      await store.rekeyRoom("ops", { epoch: 2, sealedKeys: keys(owner, bob, eve) });
+      assert.deepEqual([await users(true), await rooms(true)], [[], []]);
+      const path = "GET /v1/users?role=user&lacking=false&total=true";
+      assert.equal((await it.ask(path, { as: admin })).json.total, 3);
+      isProblem(await it.ask("GET /v1/users?lacking=1", { as: admin }), 400, "invalid");
+      isProblem(await it.ask("GET /v1/rooms?lacking=true", { as: admin }), 400, "invalid");
+    }));
+
   Deno.test(`${name}: pages go on where they were while users come and go`, () =>
     withStores(async (store) => {
       await store.restore(users(120));

@@ -142,6 +142,10 @@ Deno.test("a server that cannot be asked is down, and the nodes that were away a
   const { problems } = gradeOf({ ...WELL, cluster: clusterOf(2) }, shut)!;
   assert.equal(problems[0]!.help, "Start n3: a majority of the nodes must run.");
   assert.match(gradeOf(WELL, shut)!.problems[0]!.help!, /a majority must run/);
+  // One question too many is no failure of the server.
+  const busy = new Failure("problem", "x", { code: "rate_limited" });
+  assert.equal(gradeOf(WELL, busy)!.grade, "degraded");
+  assert.equal(gradeOf(null, busy), null);
   const alarm = new Failure("problem", "x", { code: "corrupt", detail: "The stream went back" });
   assert.match(gradeOf(null, alarm)!.problems[0]!.text, /The stream went back/);
 });

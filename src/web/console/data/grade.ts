@@ -49,10 +49,11 @@ const SEE_LOG = "See the log of membershipd.";
  * @param failure Why it could not be asked now
  */
 export function gradeOf(status: ServerStatus | null, failure: Failure | null): Graded | null {
-  if (failure !== null) return lost(status, failure);
+  if (failure !== null && isDown(failure)) return lost(status, failure);
   if (status === null) return null;
   const { checks, cluster, follower } = status;
   const problems = [
+    ...failure === null ? [] : [{ text: wordsOf(failure), help: "It is asked again." }],
     ...checks.filter((it) => !it.ok).map((it) => checkProblem(it.name, it.detail)),
     ...checks.filter((it) => it.ok && it.degraded).map((it) => checkProblem(it.name, it.detail)),
     ...(cluster?.problems ?? []).map(split),
@@ -114,6 +115,19 @@ function split(problem: string): Problem {
     text,
     help: sentence === "" ? null : `${sentence[0]!.toUpperCase()}${sentence.slice(1)}.`,
   };
+}
+
+/** Codes with which a server says that it cannot serve. */
+const DOWN: ReadonlySet<string | undefined> = new Set([
+  "unavailable",
+  "corrupt",
+  "closed",
+  "in_progress",
+  "internal",
+]);
+
+function isDown({ kind, particulars: { code } }: Failure): boolean {
+  return kind === "unreachable" || kind === "problem" && DOWN.has(code);
 }
 
 function lost(status: ServerStatus | null, failure: Failure): Graded {

@@ -73,7 +73,7 @@ export type ListingProps<T> = Omit<TableProps<T>, "caption" | "rows" | "stale"> 
 
 /** A table with its pager, or why there is none. */
 export function Listing<T>(
-  { of, size, noun, total, columns, id, children }: ListingProps<T>,
+  { of, size, noun, total, columns, id, picked, children }: ListingProps<T>,
 ): JSX.Element {
   const { data, stale, trail } = of;
   return (
@@ -85,7 +85,7 @@ export function Listing<T>(
             <Table
               caption={noun[0]!.toUpperCase() + noun.slice(1) + "s"}
               rows={data.items}
-              {...{ columns, id, stale }}
+              {...{ columns, id, stale, ...picked && { picked } }}
             />
             <Pager {...of} page={data} size={size} noun={noun} total={total} />
           </>

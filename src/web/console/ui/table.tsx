@@ -28,25 +28,48 @@ export interface TableProps<T> {
   id: (it: T) => string;
   /** What is shown is of an older question. */
   stale?: boolean;
+  /** Which rows are selected; absent where rows cannot be. */
+  picked?: Picked<T>;
+}
+
+/** The rows that are selected. */
+export interface Picked<T> {
+  /** By id, also those of other pages. */
+  readonly rows: ReadonlyMap<string, T>;
+  /** Selects rows, or no longer. */
+  set(rows: readonly T[], isPicked: boolean): void;
+  /** What a row is called. */
+  name(row: T): string;
 }
 
 /**
  * A table. Its roles are written out because browsers drop those of elements that the style sheet lays
  * out as something else, as it does on a phone.
  */
-export function Table<T>({ caption, columns, rows, id, stale }: TableProps<T>): JSX.Element {
+export function Table<T>(
+  { caption, columns, rows, id, stale, picked }: TableProps<T>,
+): JSX.Element {
+  const all = picked !== undefined && rows.length > 0 &&
+    rows.every((row) => picked.rows.has(id(row)));
   return (
     <table class={stale ? "table table-stale" : "table"} role="table" aria-busy={stale === true}>
       <caption class="unseen">{caption}</caption>
       <thead role="rowgroup">
         <tr role="row">
-          {columns.map((it) => (
+          {columns.map((it, i) => (
             <th
               key={it.head}
               scope="col"
               role="columnheader"
               class={it.number ? "number" : undefined}
             >
+              {i === 0 && picked && (
+                <Pick
+                  label="Select all on this page"
+                  checked={all}
+                  onChange={(isPicked) => picked.set(rows, isPicked)}
+                />
+              )}
               {it.actions ? <span class="unseen">{it.head}</span> : it.head}
             </th>
           ))}
@@ -56,7 +79,20 @@ export function Table<T>({ caption, columns, rows, id, stale }: TableProps<T>): 
         {rows.map((row) => (
           <tr key={id(row)} role="row">
             {columns.map((it, i) =>
-              i === 0 ? <th key={it.head} scope="row" role="rowheader">{it.cell(row)}</th> : (
+              i === 0
+                ? (
+                  <th key={it.head} scope="row" role="rowheader">
+                    {picked && (
+                      <Pick
+                        label={`Select ${picked.name(row)}`}
+                        checked={picked.rows.has(id(row))}
+                        onChange={(isPicked) => picked.set([row], isPicked)}
+                      />
+                    )}
+                    {it.cell(row)}
+                  </th>
+                )
+                : (
                 <td
                   key={it.head}
                   role="cell"
@@ -71,5 +107,23 @@ export function Table<T>({ caption, columns, rows, id, stale }: TableProps<T>): 
         ))}
       </tbody>
     </table>
+  );
+}
+
+function Pick(
+  { label, checked, onChange }: {
+    label: string;
+    checked: boolean;
+    onChange: (isPicked: boolean) => void;
+  },
+): JSX.Element {
+  return (
+    <input
+      type="checkbox"
+      class="pick"
+      aria-label={label}
+      checked={checked}
+      onChange={(event) => onChange(event.currentTarget.checked)}
+    />
   );
 }

@@ -1,5 +1,5 @@
 /**
- * Invites: make one, see who used which, cancel.
+ * Invites: create one, see who used which, cancel.
  *
  * @module
  */
@@ -14,6 +14,8 @@ import { useLive, useLoad } from "../hooks.ts";
 import { hrefOf, leaveFor } from "../route.ts";
 import { useKept, useServerNow, useSession } from "../data/session.ts";
 import { Confirm } from "../ui/confirm.tsx";
+import { BulkBar, BulkDialog, usePicked } from "../ui/bulk.tsx";
+import { DownloadCsv } from "../ui/csv.tsx";
 import { filled, Listing, START, type Trail } from "../ui/listing.tsx";
 import { Author, Badge, Choice, type Look, ViewHead, When, Who } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";
@@ -25,6 +27,31 @@ const SIZE = 50;
 /** The server lists them by id, which is a hash: to show the newest first all must be there. */
 const MOST = 5_000;
 
+const SORTS = {
+  newest: "Newest first",
+  oldest: "Oldest first",
+  ending: "Expiring first",
+} as const;
+type Sort = keyof typeof SORTS;
+const COLUMNS = [
+  "id",
+  "note",
+  "role",
+  "createdBy",
+  "createdAt",
+  "expiresAt",
+  "usedAt",
+  "usedBy",
+  "canceledAt",
+] as const satisfies readonly (keyof Invite)[];
+const nameOf = (it: Invite): string => visible(it.note) || shortKey(it.id);
+
+function sorted(items: readonly Invite[], sort: Sort): Invite[] {
+  const by = sort === "ending" ? "expiresAt" : "createdAt";
+  const way = sort === "newest" ? -1 : 1;
+  return items.toSorted((a, b) => way * a[by].localeCompare(b[by]));
+}
+
 /** The view of all or of `one`; `making` opens the dialog for a new one. */
 export function Invites(
   { one, making }: { one: string | null; making: boolean },
@@ -34,17 +61,19 @@ export function Invites(
   const now = useServerNow(5_000);
   const [state, setState] = useKept<InviteState | "">("invites.state", "open");
   const [trail, go] = useState<Trail>(START);
+  const [sort, setSort] = useKept<Sort>("invites.sort", "newest");
   const [canceling, cancel] = useState<Invite | null>(null);
+  const [isBulk, askBulk] = useState(false);
+  const picked = usePicked<Invite>((it) => it.id, nameOf);
   const all = useLoad(
     async (signal) => {
       if (one !== null) return { items: [await api.with(signal).getInvite(one)], next: null };
       const filter = state === "" ? {} : { state };
-      const { items, next } = await filled(
+      return await filled(
         (part) => api.with(signal).listInvites({ ...filter, ...part }),
         MOST,
         null,
       );
-      return { items: items.sort((a, b) => b.createdAt.localeCompare(a.createdAt)), next };
     },
     state,
     revision,
@@ -67,7 +96,7 @@ export function Invites(
     { head: "Role", cell: (it) => <RoleBadge role={it.role} /> },
     { head: "State", cell: (it) => <StateBadge state={inviteState(it, now)} /> },
     {
-      head: "Made",
+      head: "Created",
       cell: (it) => (
         <>
           <When time={it.createdAt} now={now} /> by <Author by={it.createdBy} />
@@ -81,7 +110,7 @@ export function Invites(
       cell: (it) =>
         inviteState(it, now) === "open" && (
           <Button
-            label={`Cancel the invite ${visible(it.note) || shortKey(it.id)}`}
+            label={`Cancel the invite ${nameOf(it)}`}
             onClick={() => cancel(it)}
           >
             Cancel
@@ -91,7 +120,7 @@ export function Invites(
   ];
   const from = (trail.length - 1) * SIZE;
   const page = all.data && {
-    items: all.data.items.slice(from, from + SIZE),
+    items: sorted(all.data.items, sort).slice(from, from + SIZE),
     next: from + SIZE < all.data.items.length ? String(from + SIZE) : null,
   };
   return (
@@ -100,7 +129,16 @@ export function Invites(
         title={one === null ? "Invites" : "Invite"}
         {...one !== null && { back: { href: hrefOf("invites"), text: "Invites" } }}
       >
-        {one === null && <a class="button primary" href={hrefOf("invites", "new")}>New invite</a>}
+        {one === null && (
+          <>
+            <DownloadCsv<Invite>
+              name="invites.csv"
+              columns={COLUMNS}
+              read={(after) => api.listInvites({ ...state && { state }, limit: 1000, after })}
+            />
+            <a class="button primary" href={hrefOf("invites", "new")}>New invite</a>
+          </>
+        )}
       </ViewHead>
       {one === null && (
         <div class="filters">
@@ -117,6 +155,16 @@ export function Invites(
             onChange={(it) => {
               setState(it);
               go(START);
+              picked.clear();
+            }}
+          />
+          <Choice
+            label="Order"
+            value={sort}
+            options={Object.entries(SORTS) as [Sort, string][]}
+            onChange={(it) => {
+              setSort(it);
+              go(START);
             }}
           />
         </div>
@@ -126,8 +174,13 @@ export function Invites(
           There are more than {MOST} matching invites; those shown may not be the newest.
         </p>
       )}
+      <BulkBar count={picked.rows.size} noun="invite" onClear={picked.clear}>
+        <Button look="danger" onClick={() => askBulk(true)}>Cancel invites</Button>
+      </BulkBar>
       <Listing
         noun="invite"
+        total={all.data?.next === null ? all.data.items.length : null}
+        {...one === null && { picked }}
         of={{ ...all, data: page, trail, go, stale: all.of !== state }}
         columns={columns}
         id={(it) => it.id}
@@ -138,7 +191,7 @@ export function Invites(
             ? "There are no open invites."
             : state === ""
             ? "There are no invites yet."
-            : `None ${state}.`}
+            : `There are no ${state} invites.`}
         </p>
         <p class="muted">
           An invite is a link for one person. It registers the keys that their browser or program
@@ -147,6 +200,24 @@ export function Invites(
       </Listing>
       {one !== null && <History of="invite" id={one} />}
       {making && <NewInvite onClose={() => leaveFor("invites")} />}
+      {isBulk && (
+        <BulkDialog
+          action="Cancel"
+          done="canceled"
+          stay="Keep them"
+          noun="invite"
+          rows={[...picked.rows.values()].filter((it) => inviteState(it, now) === "open")}
+          name={nameOf}
+          work={(it) => api.cancelInvite(it.id)}
+          onDone={(done) => {
+            picked.set(done, false);
+            live.touch("invites");
+          }}
+          onClose={() => askBulk(false)}
+        >
+          Their links stop working immediately. <strong>This cannot be undone.</strong>
+        </BulkDialog>
+      )}
       {canceling && <CancelInvite invite={canceling} onClose={() => cancel(null)} />}
     </>
   );

@@ -9,10 +9,11 @@ import type { HistoryAction } from "../../../core/history/entry.ts";
 import type { PlaneCounts, ServerStatus, Usage } from "../../../core/operations.ts";
 import { type Graded, gradeOf } from "../data/grade.ts";
 import { useKept, useServerNow, useSession } from "../data/session.ts";
-import { bytes, counted, number, since } from "../format.ts";
-import { type Loaded, useLive, useLoad, useThrottled, useTicks } from "../hooks.ts";
+import { Button, download } from "../../shared/page.tsx";
+import { bytes, counted, date, number, since } from "../format.ts";
+import { type Loaded, useLive, useLoad, useTask, useThrottled, useTicks } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
-import { Badge, Reading, ViewHead, When } from "../ui/pieces.tsx";
+import { Badge, Reading, Trouble, ViewHead, When } from "../ui/pieces.tsx";
 import { Changes } from "./changes.tsx";
 import { Charts } from "./charts.tsx";
 import { ClusterView } from "./cluster.tsx";
@@ -229,6 +230,26 @@ function Figure(
   );
 }
 
+/** Downloads all records as one file. */
+function Snapshot(): JSX.Element {
+  const { api } = useSession();
+  const task = useTask();
+  const save = async (): Promise<void> => {
+    const content = await new Response(await api.snapshot()).blob();
+    download(`unibus-${date(Date.now())}.ndjson`, content);
+  };
+  return (
+    <div class="snapshot">
+      <Button busy={task.busy} onClick={() => task.run(save)}>Download snapshot</Button>
+      <p class="muted small">
+        All users, invites, rooms, sealed keys and the history in one file, without blobs. Restore it
+        with <code>membershipd snapshot import</code>.
+      </p>
+      {task.failure && <Trouble failure={task.failure} />}
+    </div>
+  );
+}
+
 function Kept({ status }: { status: ServerStatus }): JSX.Element {
   const { follower } = status;
   return (
@@ -250,6 +271,7 @@ function Kept({ status }: { status: ServerStatus }): JSX.Element {
           {" "}{number(follower.position)}, {number(follower.lag ?? 0)} behind.
         </p>
       )}
+      <Snapshot />
     </section>
   );
 }

@@ -6,11 +6,17 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { RosterEntry } from "../../../core/operations.ts";
-import { counted, moment, number, visible } from "../format.ts";
-import { useLive } from "../hooks.ts";
+import type { Room } from "../../../core/model.ts";
+import type { RoomRoster, RosterEntry } from "../../../core/operations.ts";
+import { CopyButton } from "../../shared/copy.tsx";
+import { Button } from "../../shared/page.tsx";
+import { counted, moment, number, shortKey, visible } from "../format.ts";
+import { failureOf } from "../data/failure.ts";
+import { useLive, useLoad } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useServerNow, useSession } from "../data/session.ts";
+import { Confirm } from "../ui/confirm.tsx";
+import { Dialog } from "../ui/dialog.tsx";
 import { Key, Name } from "../ui/key.tsx";
 import { Listing, START, type Trail, usePage } from "../ui/listing.tsx";
 import { Badge, Choice, Empty, Reading, ViewHead, When, Who } from "../ui/pieces.tsx";
@@ -64,6 +70,7 @@ export function RoomView({ id }: { id: string }): JSX.Element {
           Messages of this room are not encrypted: anyone who runs the NATS servers can read them.
         </p>
       )}
+      <Owner roster={data} />
       {lacking > 0 && (
         <div class="notice warn">
           <p>
@@ -71,9 +78,10 @@ export function RoomView({ id }: { id: string }): JSX.Element {
             of epoch {number(room.epoch)} sealed for {lacking === 1 ? "it" : "them"}.
           </p>
           <p>
-            Only the owner's client can seal keys: ask <Who signPub={room.owner} />{" "}
-            to hand out the current key, or to change it.
+            Only the owner's client can seal keys. It hands out the current key when it runs: remind{" "}
+            <Who signPub={room.owner} /> to open it.
           </p>
+          <CopyButton text={reminderOf(data)} label="Copy a reminder" look="button" />
         </div>
       )}
       <div class="panel">
@@ -86,7 +94,7 @@ export function RoomView({ id }: { id: string }): JSX.Element {
           <Fact name="Owner">
             <Who signPub={room.owner} />
           </Fact>
-          <Fact name="Made">
+          <Fact name="Created">
             {moment(room.createdAt)}, <When time={room.createdAt} now={now} />
           </Fact>
           <Fact name="Subject">
@@ -164,4 +172,95 @@ function columnsOf(encrypted: boolean): Column<RosterEntry>[] {
     });
   }
   return columns;
+}
+
+/** The text of a reminder for the owner. The control plane sends no messages: an admin does. */
+function reminderOf({ room, lacking }: RoomRoster): string {
+  return `Room ${room.id}: ${counted(lacking, "member")} cannot read new messages because no key of ` +
+    `epoch ${room.epoch} is sealed for ${lacking === 1 ? "it" : "them"}. You own the room, so only ` +
+    "your client can do that. Please open it and leave it connected for a minute.";
+}
+
+/** That the owner can do nothing any more, and who could be the owner instead. */
+function Owner({ roster: { room } }: { roster: RoomRoster }): JSX.Element | null {
+  const { api, live } = useSession();
+  const { users: revision } = useLive(live);
+  const [isAsked, ask] = useState(false);
+  const owner = useLoad(
+    (signal) =>
+      api.with(signal).getUser(room.owner).catch((error) => {
+        if (failureOf(error).particulars.code === "not_found") return null;
+        throw error;
+      }),
+    room.owner,
+    revision,
+  );
+  if (owner.of !== room.owner || owner.failure !== null || owner.loading && owner.data === null) {
+    return null;
+  }
+  if (owner.data?.status === "active") return null;
+  return (
+    <div class="notice warn">
+      <p>
+        <strong>The owner is {owner.data === null ? "deleted" : "revoked"}</strong>: no one can add or
+        remove members or change the key. Make another member the owner; it must have joined and have
+        the current key. Members' clients ask before they trust it.
+      </p>
+      <Button onClick={() => ask(true)}>Choose another owner</Button>
+      {isAsked && <HandOver room={room} onClose={() => ask(false)} />}
+    </div>
+  );
+}
+
+/** Most members to choose the owner from. */
+const CANDIDATES = 1_000;
+
+function HandOver({ room, onClose }: { room: Room; onClose: () => void }): JSX.Element {
+  const { api, live, say } = useSession();
+  const [chosen, choose] = useState("");
+  const found = useLoad(
+    (signal) => api.with(signal).roomRoster(room.id, { limit: CANDIDATES }),
+    room.id,
+  );
+  const fit = found.data?.items.filter((it) =>
+    it.endpoint !== room.owner && it.status === "active" && it.hasKey !== false
+  ) ?? [];
+  const first = chosen === "" ? fit[0]?.endpoint ?? "" : chosen;
+  if (found.data === null || fit.length === 0) {
+    return (
+      <Dialog title="Choose another owner" onClose={onClose}>
+        <Reading load={found} what="Loading the members" />
+        {found.data !== null && <p>No active member has the current key.</p>}
+        <div class="actions dialog-actions">
+          <Button onClick={onClose}>Close</Button>
+        </div>
+      </Dialog>
+    );
+  }
+  return (
+    <Confirm
+      title="Choose another owner"
+      action="Make owner"
+      danger
+      onClose={onClose}
+      work={async () => {
+        await api.changeRoomOwner(room.id, first);
+        say("The room has another owner");
+        live.touch("rooms");
+      }}
+    >
+      <Choice
+        label="New owner"
+        value={first}
+        options={fit.map((it) =>
+          [it.endpoint, `${visible(it.handle ?? "")} ${shortKey(it.endpoint)}`] as const
+        )}
+        onChange={choose}
+      />
+      <p>
+        The former owner's membership is removed. You get no key. <strong>This cannot be undone</strong>
+        {" "}here.
+      </p>
+    </Confirm>
+  );
 }

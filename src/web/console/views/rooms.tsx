@@ -1,5 +1,5 @@
 /**
- * Rooms, and whether everybody in them has the current key.
+ * Rooms, and whether all members have the current key.
  *
  * @module
  */
@@ -16,29 +16,63 @@ import { useLive, useSettled, useThrottled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useSearch } from "../data/search.ts";
 import { useKept, useSession } from "../data/session.ts";
+import { DownloadCsv } from "../ui/csv.tsx";
 import { Name } from "../ui/key.tsx";
 import { Listing, START, type Trail, usePage } from "../ui/listing.tsx";
-import { Badge, Search, ViewHead, Who } from "../ui/pieces.tsx";
+import { Badge, Choice, Search, ViewHead, Who } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";
 
 const SIZE = 25;
+
+interface Filter {
+  search: string;
+  keys: "" | "lacking";
+  sort: keyof typeof SORTS;
+}
+
+const SORTS = {
+  id: { text: "Name", sort: "id" },
+  newest: { text: "Newest first", sort: "created", order: "desc" },
+  oldest: { text: "Oldest first", sort: "created" },
+} as const;
+const CHOICES = Object.entries(SORTS).map(([it, { text }]) => [it, text] as const);
+const ALL: Filter = { search: "", keys: "", sort: "id" };
+const COLUMNS = [
+  "id",
+  "subject",
+  "encrypted",
+  "owner",
+  "epoch",
+  "createdAt",
+] as const satisfies readonly (keyof Room)[];
 
 /** The list. */
 export function Rooms(): JSX.Element {
   const { api, live } = useSession();
   const { rooms: revision } = useLive(live);
-  const [wanted, want] = useKept("rooms.search", "");
+  const [filter, setFilter] = useKept("rooms.filter", ALL);
   const trail = useKept<Trail>("rooms.trail", START);
-  const search = useSettled(wanted.trim(), 180);
+  const search = useSettled(filter.search.trim(), 180);
+  const change = (part: Partial<Filter>): void => {
+    setFilter({ ...filter, ...part });
+    trail[1](START);
+  };
+  const { text: _, ...order } = SORTS[filter.sort];
+  const query: RoomQuery = {
+    ...search && { search },
+    ...filter.keys && { lacking: true },
+    ...order,
+  };
+  const isFiltered = search !== "" || filter.keys !== "";
   const { can, total, read } = useSearch(
     (query: RoomQuery, signal) => api.with(signal).listRooms({ ...query, all: true }),
-    search === "" ? {} : { search },
+    query,
     {},
     revision,
   );
   const listed = usePage(
     (signal, after) => read({ limit: SIZE, after }, signal),
-    search,
+    query,
     revision,
     trail,
   );
@@ -78,17 +112,32 @@ export function Rooms(): JSX.Element {
   ];
   return (
     <>
-      <ViewHead title="Rooms" />
+      <ViewHead title="Rooms">
+        <DownloadCsv<Room>
+          name="rooms.csv"
+          columns={COLUMNS}
+          read={(after) => read({ limit: 1000, after }, new AbortController().signal)}
+        />
+      </ViewHead>
       {can && (
         <search class="filters">
           <Search
-            value={wanted}
+            value={filter.search}
             maxLength={256}
             placeholder="Part of the id"
-            onInput={(text) => {
-              want(text);
-              trail[1](START);
-            }}
+            onInput={(search) => change({ search })}
+          />
+          <Choice
+            label="Current key"
+            value={filter.keys}
+            options={[["", "Any"], ["lacking", "Members without"]]}
+            onChange={(keys) => change({ keys })}
+          />
+          <Choice
+            label="Order"
+            value={filter.sort}
+            options={CHOICES as [Filter["sort"], string][]}
+            onChange={(sort) => change({ sort })}
           />
         </search>
       )}
@@ -100,10 +149,10 @@ export function Rooms(): JSX.Element {
         id={(it) => it.id}
         size={SIZE}
       >
-        <p role="status">{search === "" ? "There are no rooms yet." : "No rooms match."}</p>
-        {search === ""
-          ? <p class="muted">Users create rooms with their clients; this console shows them.</p>
-          : <Button onClick={() => want("")}>Show all</Button>}
+        <p role="status">{isFiltered ? "No rooms match." : "There are no rooms yet."}</p>
+        {isFiltered
+          ? <Button onClick={() => change(ALL)}>Clear filters</Button>
+          : <p class="muted">Users create rooms with their clients; this console shows them.</p>}
       </Listing>
     </>
   );
@@ -111,7 +160,7 @@ export function Rooms(): JSX.Element {
 
 type Summary = Pick<RoomRoster, "members" | "lacking">;
 
-/** How many members the rooms have and lack the key, a few rooms at a time; null: it could not be told. */
+/** Counts members and those without the key, a few rooms at a time; null: unknown. */
 function useRosters(
   api: Api,
   rooms: readonly Room[],
@@ -134,7 +183,7 @@ function useRosters(
   return found;
 }
 
-/** Whether everybody has the current key. */
+/** Whether all members have the current key. */
 export function Coverage({ roster }: { roster: Summary | null | undefined }): JSX.Element {
   if (roster === undefined) return <span class="muted">…</span>;
   if (roster === null) return <span class="muted">unknown</span>;

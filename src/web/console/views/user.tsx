@@ -7,8 +7,8 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
 import { Button } from "../../shared/page.tsx";
-import { counted, moment, visible } from "../format.ts";
-import { useLive, useLoad } from "../hooks.ts";
+import { counted, moment, number, shortKey, visible } from "../format.ts";
+import { useLive, useLoad, useTicks } from "../hooks.ts";
 import { hrefOf, leaveFor } from "../route.ts";
 import { useServerNow, useSession } from "../data/session.ts";
 import { focusHeading } from "../ui/dialog.tsx";
@@ -18,6 +18,8 @@ import { History } from "./changes.tsx";
 import { type UserAction, UserDialog } from "./user_actions.tsx";
 import { RoleBadge, StatusBadge } from "./users.tsx";
 
+/** How often the activity is read again, milliseconds. */
+const ACTIVITY_MS = 10_000;
 const BACK = { href: hrefOf("users"), text: "Users" };
 
 /** The view of a user. */
@@ -39,6 +41,18 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
     (signal) => api.with(signal).listRooms({ all: true, member: signPub, total: true, limit: 50 }),
     signPub,
     roomsRevision,
+  ).data;
+  const activity = useLoad(
+    (signal) => api.with(signal).userActivity(signPub),
+    signPub,
+    useTicks(ACTIVITY_MS),
+  ).data;
+  const joined = useLoad(
+    async (signal) => {
+      const query = { user: signPub, action: "invite.claimed", newest: true, limit: 1 } as const;
+      return (await api.with(signal).changes(query)).items[0] ?? null;
+    },
+    signPub,
   ).data;
   const user = found.data;
   const isGone = found.failure?.particulars.code === "not_found";
@@ -88,6 +102,34 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
             <Fact name="Revoked">
               {moment(user.revokedAt)}, <When time={user.revokedAt} now={now} />
             </Fact>
+          )}
+          {joined?.invite && (
+            <Fact name="Joined with">
+              <a href={hrefOf("invites", joined.invite)}>
+                invite <code class="who-key">{shortKey(joined.invite)}</code>
+              </a>
+            </Fact>
+          )}
+          {activity && (
+            <>
+              <Fact name="Bus connections">
+                {activity.connections === null
+                  ? <span class="muted">unknown</span>
+                  : activity.connections === 0
+                  ? "none open"
+                  : <Badge look="good">{number(activity.connections)} open</Badge>}
+              </Fact>
+              <Fact name="Last request">
+                {activity.lastRequest === null
+                  ? (
+                    <span class="muted">
+                      none to this server since it started,{" "}
+                      <When time={activity.since} now={now} />
+                    </span>
+                  )
+                  : <When time={activity.lastRequest} now={now} />}
+              </Fact>
+            </>
           )}
           <Fact name="Signing key">
             <Key whole value={user.signPub} what="the signing key" />

@@ -1,5 +1,5 @@
 /**
- * Users: find one, take or give access.
+ * Users: find some, take or give access.
  *
  * @module
  */
@@ -14,6 +14,8 @@ import { useLive, useSettled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useSearch } from "../data/search.ts";
 import { useKept, useSession } from "../data/session.ts";
+import { BulkBar, BulkDialog, usePicked } from "../ui/bulk.tsx";
+import { DownloadCsv } from "../ui/csv.tsx";
 import { Key, Name } from "../ui/key.tsx";
 import { Listing, START, type Trail, usePage } from "../ui/listing.tsx";
 import { Badge, Choice, Search, ViewHead } from "../ui/pieces.tsx";
@@ -26,6 +28,7 @@ interface Filter {
   search: string;
   status: UserStatus | "";
   role: UserRole | "";
+  keys: "" | "lacking";
   sort: keyof typeof SORTS;
 }
 
@@ -35,26 +38,40 @@ const SORTS = {
   oldest: { text: "Oldest first", sort: "created" },
 } as const;
 const CHOICES = Object.entries(SORTS).map(([it, { text }]) => [it, text] as const);
-const ANYBODY: Filter = { search: "", status: "", role: "", sort: "name" };
+const ALL: Filter = { search: "", status: "", role: "", keys: "", sort: "name" };
+const COLUMNS = [
+  "handle",
+  "signPub",
+  "kexPub",
+  "role",
+  "status",
+  "createdAt",
+  "revokedAt",
+] as const satisfies readonly (keyof User)[];
+const nameOf = (it: User): string => visible(it.handle);
 
 /** The list. */
 export function Users(): JSX.Element {
   const { api, live, me, names } = useSession();
   const { users: revision } = useLive(live);
-  const [filter, setFilter] = useKept("users.filter", ANYBODY);
+  const [filter, setFilter] = useKept("users.filter", ALL);
   const trail = useKept<Trail>("users.trail", START);
   const [asked, ask] = useState<{ user: User; action: UserAction } | null>(null);
+  const [bulk, askBulk] = useState<"revoke" | "restore" | null>(null);
+  const picked = usePicked<User>((it) => it.signPub, nameOf);
   const search = useSettled(filter.search.trim(), 180);
   const change = (part: Partial<Filter>): void => {
     setFilter({ ...filter, ...part });
     trail[1](START);
+    picked.clear();
   };
-  const { status, role } = filter;
+  const { status, role, keys } = filter;
   const { text: _, ...order } = SORTS[filter.sort];
   const query: UserQuery = {
     ...search && { search },
     ...status && { status },
     ...role && { role },
+    ...keys && { lacking: true },
     ...order,
   };
   const { can, total, read } = useSearch(
@@ -73,7 +90,8 @@ export function Users(): JSX.Element {
     revision,
     trail,
   );
-  const isFiltered = search !== "" || status !== "" || role !== "";
+  const isFiltered = search !== "" || status !== "" || role !== "" || keys !== "";
+  const chosen = [...picked.rows.values()];
 
   const columns: Column<User>[] = [
     {
@@ -120,6 +138,11 @@ export function Users(): JSX.Element {
   return (
     <>
       <ViewHead title="Users">
+        <DownloadCsv<User>
+          name="users.csv"
+          columns={COLUMNS}
+          read={(after) => read({ limit: 1000, after }, new AbortController().signal)}
+        />
         <a class="button primary" href={hrefOf("invites", "new")}>Invite someone</a>
       </ViewHead>
       {can && (
@@ -143,6 +166,12 @@ export function Users(): JSX.Element {
             onChange={(role) => change({ role })}
           />
           <Choice
+            label="Room keys"
+            value={keys}
+            options={[["", "Any"], ["lacking", "Lacks a key"]]}
+            onChange={(keys) => change({ keys })}
+          />
+          <Choice
             label="Order"
             value={filter.sort}
             options={CHOICES as [Filter["sort"], string][]}
@@ -150,17 +179,41 @@ export function Users(): JSX.Element {
           />
         </search>
       )}
+      <BulkBar count={chosen.length} noun="user" onClear={picked.clear}>
+        <Button onClick={() => askBulk("restore")}>Restore access</Button>
+        <Button look="danger" onClick={() => askBulk("revoke")}>Revoke access</Button>
+      </BulkBar>
       <Listing
         noun="user"
         of={found}
+        picked={picked}
         total={total}
         columns={columns}
         id={(it) => it.signPub}
         size={SIZE}
       >
         <p role="status">{isFiltered ? "No users match." : "There are no users yet."}</p>
-        {isFiltered && <Button onClick={() => change(ANYBODY)}>Clear filters</Button>}
+        {isFiltered && <Button onClick={() => change(ALL)}>Clear filters</Button>}
       </Listing>
+      {bulk && (
+        <BulkDialog
+          {...BULK[bulk]}
+          noun="user"
+          rows={chosen.filter((it) => it.status === BULK[bulk].from)}
+          name={nameOf}
+          work={(it) => api[BULK[bulk].call](it.signPub)}
+          onDone={(done) => {
+            picked.set(done, false);
+            live.touch("users", "rooms");
+          }}
+          onClose={() => askBulk(null)}
+        >
+          {bulk === "revoke" && chosen.some((it) => it.signPub === me.signPub) && (
+            <strong>You are one of them and will be signed out.{" "}</strong>
+          )}
+          {BULK[bulk].consequence}
+        </BulkDialog>
+      )}
       {asked && (
         <UserDialog
           action={asked.action}
@@ -172,6 +225,25 @@ export function Users(): JSX.Element {
     </>
   );
 }
+
+const BULK = {
+  revoke: {
+    action: "Revoke",
+    done: "revoked",
+    from: "active",
+    call: "revokeUser",
+    consequence:
+      "Requests are refused from the next one on, and open bus connections are closed. You can undo " +
+      "this with Restore access.",
+  },
+  restore: {
+    action: "Restore",
+    done: "restored",
+    from: "revoked",
+    call: "restoreUser",
+    consequence: "The same keys can connect again, to the same rooms as before.",
+  },
+} as const;
 
 /** Admin or user. */
 export function RoleBadge({ role }: { role: UserRole }): JSX.Element {
