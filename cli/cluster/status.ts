@@ -26,8 +26,9 @@ export async function fullStatus(
     };
   });
   const nodes = status.nodes.map((it) => {
-    const { follower = null, version: program = null } =
-      present.find(({ node }) => node === it.name) ?? {};
+    const { follower = null, version: program = null } = present.find(({ node }) =>
+      node === it.name
+    ) ?? {};
     return { ...it, program, follower: follower && { degraded: null, ...follower } };
   });
   return { ...status, nodes };

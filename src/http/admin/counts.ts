@@ -42,7 +42,14 @@ export function countsOf({ store, search, connections, now }: CountsOptions) {
       orNull(invitesIn(store, at.getTime())),
       orNull(dayOf(store, at.getTime())),
     ]);
-    return { users, rooms, invites, connections: connections?.() ?? null, day, at: at.toISOString() };
+    return {
+      users,
+      rooms,
+      invites,
+      connections: connections?.() ?? null,
+      day,
+      at: at.toISOString(),
+    };
   });
 }
 

@@ -31,7 +31,8 @@ export const ACTIVITY: readonly Route[] = [
     summary: "Show a user's open bus connections, and its last request to this process",
     who: "admin",
     answer: OPERATION_ANSWER.activity,
-    handle: ({ operations, params }) => operations.activity(check.signPub("signPub", params.signPub)),
+    handle: ({ operations, params }) =>
+      operations.activity(check.signPub("signPub", params.signPub)),
   }),
 ];
 

@@ -50,7 +50,7 @@ export const SNAPSHOT: readonly Route[] = [
     who: "admin",
     streams: true,
     errors: ["rate_limited", "corrupt"],
-    handle: async ({ store, request, operations }) => {
+    handle: async ({ store, operations }) => {
       if (reading.has(store)) {
         throw new Refusal("rate_limited", "Another snapshot is being downloaded", {
           retryAfter: 10,
@@ -58,7 +58,7 @@ export const SNAPSHOT: readonly Route[] = [
       }
       reading.add(store);
       const end = () => void reading.delete(store);
-      const stream = exportSnapshot(store, { signal: request.signal });
+      const stream = exportSnapshot(store);
       const body = await begun(stream, end);
       const day = operations.now().toISOString().slice(0, 10);
       return new Response(body, {

@@ -31,7 +31,9 @@ export function usePalette(): [boolean, (isOpen: boolean) => void] {
   const [isOpen, open] = useState(false);
   useEffect(() => {
     const press = (event: KeyboardEvent): void => {
-      if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey) return;
+      if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey) {
+        return;
+      }
       event.preventDefault();
       // A dialog that asks something is answered first.
       if (document.querySelector("dialog[open]") === null) open(true);

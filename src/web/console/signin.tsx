@@ -72,76 +72,78 @@ export function SignIn(
         </div>
       </div>
       {ended !== null && <Notice tone="bad">{ended}</Notice>}
-      {lack !== null ? <Lacking lack={lack} /> : isLooking || isResuming && task.busy ? (
-        <Waiting what="Signing in" />
-      ) : (
-        <>
-          {task.failure && <Trouble failure={task.failure} />}
-          {found.length > 0 && (
-            <section class="panel" aria-labelledby="browser-key">
-              <h2 id="browser-key">With a key in this browser</h2>
-              <ul class="kept">
-                {found.map((it) => (
-                  <li key={it.keys.signPub}>
-                    <span>
-                      <b>
-                        <Name>{it.handle}</Name>
-                      </b>
-                      <code class="who-key">{shortKey(it.keys.signPub)}</code>
-                    </span>
-                    <Button
-                      look="primary"
-                      busy={task.busy}
-                      label={`Sign in as ${visible(it.handle)}`}
-                      onClick={() => enter(it.keys)}
-                    >
-                      Sign in
-                    </Button>
-                  </li>
-                ))}
-              </ul>
-            </section>
-          )}
-          <section class="panel" aria-labelledby="key-file">
-            <h2 id="key-file">With a key file</h2>
-            <label class="check">
-              <input
-                type="checkbox"
-                checked={isKeeping}
-                onChange={(event) => keepIt(event.currentTarget.checked)}
-              />
-              <span>
-                Stay signed in when this page is reloaded
-                <span class="muted small hint">
-                  Until you sign out or close this tab, for up to 12 hours. The browser keeps the
-                  keys in a form that cannot be copied.
+      {lack !== null
+        ? <Lacking lack={lack} />
+        : isLooking || isResuming && task.busy
+        ? <Waiting what="Signing in" />
+        : (
+          <>
+            {task.failure && <Trouble failure={task.failure} />}
+            {found.length > 0 && (
+              <section class="panel" aria-labelledby="browser-key">
+                <h2 id="browser-key">With a key in this browser</h2>
+                <ul class="kept">
+                  {found.map((it) => (
+                    <li key={it.keys.signPub}>
+                      <span>
+                        <b>
+                          <Name>{it.handle}</Name>
+                        </b>
+                        <code class="who-key">{shortKey(it.keys.signPub)}</code>
+                      </span>
+                      <Button
+                        look="primary"
+                        busy={task.busy}
+                        label={`Sign in as ${visible(it.handle)}`}
+                        onClick={() => enter(it.keys)}
+                      >
+                        Sign in
+                      </Button>
+                    </li>
+                  ))}
+                </ul>
+              </section>
+            )}
+            <section class="panel" aria-labelledby="key-file">
+              <h2 id="key-file">With a key file</h2>
+              <label class="check">
+                <input
+                  type="checkbox"
+                  checked={isKeeping}
+                  onChange={(event) => keepIt(event.currentTarget.checked)}
+                />
+                <span>
+                  Stay signed in when this page is reloaded
+                  <span class="muted small hint">
+                    Until you sign out or close this tab, for up to 12 hours. The browser keeps the
+                    keys in a form that cannot be copied.
+                  </span>
                 </span>
-              </span>
-            </label>
-            <KeyFile
-              hint={
-                <>
-                  The invite page or <code>membershipd identity create</code> created it.
-                </>
-              }
-              action="Open and sign in"
-              busy={task.busy}
-              onChoose={() => {
-                resume(false);
-                task.clear();
-              }}
-              onKeys={(keys) =>
-                enter(keys, async ({ handle }) => {
-                  if (isKeeping) await keepInTab({ keys, handle });
-                })}
-            />
-          </section>
-          <p class="muted small">
-            Keys stay in this browser: they sign your requests and are never sent. Signing out or
-            closing this tab removes the keys that came from a key file.
-          </p>
-        </>
-      )}
+              </label>
+              <KeyFile
+                hint={
+                  <>
+                    The invite page or <code>membershipd identity create</code> created it.
+                  </>
+                }
+                action="Open and sign in"
+                busy={task.busy}
+                onChoose={() => {
+                  resume(false);
+                  task.clear();
+                }}
+                onKeys={(keys) =>
+                  enter(keys, async ({ handle }) => {
+                    if (isKeeping) await keepInTab({ keys, handle });
+                  })}
+              />
+            </section>
+            <p class="muted small">
+              Keys stay in this browser: they sign your requests and are never sent. Signing out
+              removes those that came from a key file.
+            </p>
+          </>
+        )}
     </main>
   );
 }

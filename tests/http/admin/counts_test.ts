@@ -99,7 +99,10 @@ Deno.test("a user's activity is its connections and its last request since the s
   const ada = await it.user("admin");
   const bob = await it.user();
   const of = async (signPub: string) => {
-    const { json } = await it.ask(`GET /v1/users/${signPub}/activity`, { as: ada, created: clock() });
+    const { json } = await it.ask(`GET /v1/users/${signPub}/activity`, {
+      as: ada,
+      created: clock(),
+    });
     OPERATION_ANSWER.activity.read("", json);
     return json;
   };
@@ -111,8 +114,15 @@ Deno.test("a user's activity is its connections and its last request since the s
   // Refused: not his signature, and not his to ask.
   await it.ask("GET /v1/me", { as: { ...bob, signRequest: ada.signRequest }, created: clock() });
   await it.ask("GET /v1/users", { as: bob, created: clock() });
-  assert.deepEqual(await of(bob.signPub.toUpperCase()), { connections: 2, lastRequest: seen, since });
+  assert.deepEqual(await of(bob.signPub.toUpperCase()), {
+    connections: 2,
+    lastRequest: seen,
+    since,
+  });
   const other = await of(ada.signPub);
   assert.deepEqual([other.connections, other.lastRequest], [null, clock().toISOString()]);
-  assert.equal((await it.ask("GET /v1/users/x/activity", { as: ada, created: clock() })).status, 400);
+  assert.equal(
+    (await it.ask("GET /v1/users/x/activity", { as: ada, created: clock() })).status,
+    400,
+  );
 });

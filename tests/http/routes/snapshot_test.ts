@@ -15,7 +15,10 @@ Deno.test("a snapshot over HTTP is that of the store, for admins only, and is au
   const { status, text, headers } = await it.ask("GET /v1/snapshot", { as: admin });
   assert.equal(status, 200);
   assert.equal(text, await new Response(exportSnapshot(it.store)).text());
-  assert.match(headers.get("content-disposition")!, /^attachment; filename="unibus-[\d-]{10}.ndjson"$/);
+  assert.match(
+    headers.get("content-disposition")!,
+    /^attachment; filename="unibus-[\d-]{10}.ndjson"$/,
+  );
   assert.equal(headers.get("cache-control"), "no-store");
   const audit = it.events.filter((it) => it.event === "audit");
   assert.deepEqual(audit.map(({ action, by }) => [action, by]), [["snapshot", admin.signPub]]);
@@ -25,7 +28,10 @@ Deno.test("one snapshot is read at a time; one that is left or has ended makes r
   await using it = await testPlane();
   const admin = await it.user("admin");
   // More than one part.
-  const many = Array.from({ length: 1000 }, (_, i) => ({ ...person(i), signPub: hex(`many ${i}`) }));
+  const many = Array.from(
+    { length: 1000 },
+    (_, i) => ({ ...person(i), signPub: hex(`many ${i}`) }),
+  );
   for (const { signPub, kexPub } of many) {
     await it.store.addUser({ signPub, kexPub, handle: "x".repeat(64) });
   }

@@ -369,10 +369,11 @@ Deno.test("open connections are counted on all servers, and for one endpoint", a
   await using _one = await admitted(port, ada);
   await using _two = await admitted(port, ada);
   await using other = await admitted(port, bob);
-  const is = (open: number, users: number) => eventually(() => {
-    const found = callout.connections()!;
-    return found.open === open && found.users === users;
-  });
+  const is = (open: number, users: number) =>
+    eventually(() => {
+      const found = callout.connections()!;
+      return found.open === open && found.users === users;
+    });
   await is(3, 2);
   assert.deepEqual(callout.connections(ada.signPub), { open: 2, users: 1 });
   assert.deepEqual(callout.connections(bob.signPub), { open: 1, users: 1 });

@@ -14,7 +14,16 @@ import { CLUSTER, present } from "../../cluster/kit.ts";
 import { testCluster } from "../../helpers/nats.ts";
 import { daemon } from "../../cli/serve/kit.ts";
 import { inDir } from "../../helpers/sqlite.ts";
-import { assertAccessible, assertFits, browserTest, LOOKS, shoot, visit } from "../browser.ts";
+import type { ClusterStatus } from "@unibus/membership/client";
+import {
+  assertAccessible,
+  assertFits,
+  assertLooks,
+  browserTest,
+  LOOKS,
+  shoot,
+  visit,
+} from "../browser.ts";
 import { clientOf, go, person, signIn } from "../console.ts";
 import { site } from "../site.ts";
 
@@ -45,7 +54,8 @@ browserTest(
       await signIn(page, url, ada);
       await page.getByText("All is well").waitFor();
       await page.getByRole("heading", { name: "Cluster" }).waitFor();
-      await page.getByRole("img", { name: /leader.*control plane.*second copy exact/ }).waitFor();
+      await page.getByRole("img", { name: /: control plane .*blobs .*second copy exact/ })
+        .waitFor();
       await page.getByText("Nodes and copies as tables").click();
       await page.getByRole("table", { name: "Nodes" }).getByText("before each acknowledgement")
         .waitFor();
@@ -82,6 +92,85 @@ browserTest(
       await page.getByRole("button", { name: "Revoke access" }).waitFor();
       assert.equal(await page.getByRole("alert").count(), 0);
     }),
+);
+
+/** The status of three nodes of which some are away. */
+function statusOf(away: readonly string[]): ClusterStatus {
+  const reachable = 3 - away.length;
+  const names = ["n1", "n2", "n3"];
+  const leader = names.find((it) => !away.includes(it))!;
+  const follower = { position: 1207, lag: 0, exact: true, alarm: null, degraded: null };
+  const has = reachable >= 2;
+  return {
+    cluster: "bus",
+    healthy: away.length === 0,
+    quorum: { ok: has, size: 3, reachable, needed: 2 },
+    nodes: names.map((name) => {
+      const isThere = !away.includes(name);
+      return {
+        name,
+        version: isThere ? "2.15.1" : null,
+        program: isThere ? "0.1.0" : null,
+        reachable: isThere,
+        leads: has && name === leader,
+        current: isThere,
+        syncs: isThere ? true : null,
+        follower: isThere ? { ...follower, lag: name === "n2" ? 31 : 0 } : null,
+      };
+    }),
+    buckets: (["control plane", "history", "blobs"] as const).map((holds) => ({
+      bucket: holds === "control plane" ? "UNIBUS" : `UNIBUS_${holds.toUpperCase()}`,
+      holds,
+      replicas: has ? 3 : null,
+      leader: has ? leader : null,
+      whole: reachable === 3,
+      copies: has
+        ? names.map((node) => ({
+          node,
+          leads: node === leader,
+          current: !away.includes(node),
+          reachable: !away.includes(node),
+          lag: away.includes(node) ? 1204 : 0,
+        }))
+        : [],
+      messages: 1207,
+      bytes: 310_000,
+    })),
+    problems: [
+      ...has ? [] : [`No quorum: ${reachable} of 3 nodes are reachable, 2 are required`],
+      ...away.map((it) =>
+        `${it} is not reachable; start it, or replace it by an empty node with the same name`
+      ),
+    ],
+  };
+}
+
+browserTest(
+  "the picture of the cluster and the state follow what happens to its nodes",
+  async () => {
+    let away: string[] = [];
+    await using at = await site({ cluster: () => Promise.resolve(statusOf(away)) });
+    const ada = await person(at.store, "ada", "admin");
+    await using it = await visit();
+    const { page } = it;
+    await signIn(page, at.url, ada);
+    const picture = (name: RegExp) => page.getByRole("img", { name }).waitFor();
+    await page.getByText("All is well").waitFor();
+    await picture(/n1, leader: control plane leader.* n2: .*second copy 31 behind.* n3: /);
+    await assertLooks(page, "cluster-well");
+    away = ["n3"];
+    await page.getByText("Degraded: 1 problem").waitFor();
+    await page.getByText("Requests are served.").waitFor();
+    await page.getByText("Start it, or replace it by an empty node with the same name.").waitFor();
+    await picture(/n1, leader.* n3: not reachable/);
+    await assertLooks(page, "cluster-degraded");
+    away = ["n1", "n3"];
+    await page.getByText("Down: 3 problems").waitFor();
+    await page.getByText("Requests fail. Start 1 more node of n1, n3: 2 of 3 are needed.")
+      .waitFor();
+    await assertLooks(page, "cluster-down");
+    await it.assertClean(at.url);
+  },
 );
 
 async function threeNodes(): Promise<void> {

@@ -67,7 +67,11 @@ Deno.test("a server is well, degraded while requests are served, and down when t
         checks: [{ name: "follower", ok: true, degraded: true, detail: "An invalid record" }],
       }, "degraded"],
       ["three nodes", { cluster: clusterOf(3) }, "well"],
-      ["one of three is away", { cluster: clusterOf(2, ["n3 is not reachable; start it"]) }, "degraded"],
+      [
+        "one of three is away",
+        { cluster: clusterOf(2, ["n3 is not reachable; start it"]) },
+        "degraded",
+      ],
       ["two of three are away", {
         ok: false,
         cluster: clusterOf(1, ["No quorum: 1 of 3 nodes are reachable, 2 are required"]),

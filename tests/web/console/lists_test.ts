@@ -20,86 +20,101 @@ async function saved(page: Page, button: string): Promise<{ name: string; text: 
   return { name: file.suggestedFilename(), text: await readFile(await file.path(), "utf8") };
 }
 
-browserTest("several users are revoked, several invites canceled, and lists saved as files", async () => {
-  const store = openSqlite(":memory:");
-  await using at = await site({ store });
-  const ada = await person(store, "ada", "admin");
-  const [bob, eve, zoe] = [
-    await person(store, "bob"),
-    await person(store, "eve"),
-    await person(store, "zoe"),
-  ];
-  await room(store, "ops", bob, [ada, zoe], [eve]);
-  await room(store, "lounge", ada, [bob]);
-  await using it = await visit();
-  const { page } = it;
-  const dialog = page.getByRole("dialog");
-  const selected = page.getByRole("region", { name: "Selected users" });
-  await signIn(page, at.url, ada);
+browserTest(
+  "several users are revoked, several invites canceled, and lists saved as files",
+  async () => {
+    const store = openSqlite(":memory:");
+    await using at = await site({ store });
+    const ada = await person(store, "ada", "admin");
+    const [bob, eve, zoe] = [
+      await person(store, "bob"),
+      await person(store, "eve"),
+      await person(store, "zoe"),
+    ];
+    await room(store, "ops", bob, [ada, zoe], [eve]);
+    await room(store, "lounge", ada, [bob]);
+    await using it = await visit({}, { permissions: ["clipboard-read", "clipboard-write"] });
+    const { page } = it;
+    const dialog = page.getByRole("dialog");
+    const selected = page.getByRole("region", { name: "Selected users" });
+    await signIn(page, at.url, ada);
 
-  // Who lacks a key; then all of a page, with one who cannot be revoked among them.
-  await go(page, "#/users", "Users");
-  await page.getByLabel("Room keys").selectOption("lacking");
-  await page.getByText("1 user", { exact: true }).waitFor();
-  await page.getByRole("rowheader", { name: /eve/ }).waitFor();
-  await page.getByLabel("Room keys").selectOption("");
-  await page.getByText("4 users", { exact: true }).waitFor();
-  await page.getByLabel("Select all on this page").check();
-  await selected.getByText("4 users selected").waitFor();
-  await page.getByLabel("Select zoe").uncheck();
-  await selected.getByText("3 users selected").waitFor();
-  await assertLooks(page, "users-selected");
-  await selected.getByRole("button", { name: "Revoke access" }).click();
-  await dialog.getByText("You are one of them").waitFor();
-  await dialog.getByRole("button", { name: "Revoke 3 users" }).click();
-  await dialog.getByText("1 user could not be revoked.").waitFor();
-  await dialog.getByText(/ada.*: This is the last active admin/).waitFor();
-  await assertLooks(page, "users-bulk-failed");
-  await dialog.getByRole("button", { name: "Close" }).last().click();
-  await selected.getByText("1 user selected").waitFor();
-  for (const [who, status] of [[ada, "active"], [bob, "revoked"], [eve, "revoked"], [
-    zoe,
-    "active",
-  ]] as const) assert.equal((await store.getUser(who.identity.signPub)).status, status);
-  await page.getByLabel("Status").selectOption("revoked");
-  await page.getByText("2 users", { exact: true }).waitFor();
-  const users = await saved(page, "Download CSV");
-  assert.equal(users.name, "users.csv");
-  const lines = users.text.split("\r\n");
-  assert.equal(lines[0], "handle,signPub,kexPub,role,status,createdAt,revokedAt");
-  assert.deepEqual(lines.slice(1).map((it) => it.split(",")[0]), ['"bob"', '"eve"']);
+    // Who lacks a key; then all of a page, with one who cannot be revoked among them.
+    await go(page, "#/users", "Users");
+    await page.getByLabel("Room keys").selectOption("lacking");
+    await page.getByText("1 user", { exact: true }).waitFor();
+    await page.getByRole("rowheader", { name: /eve/ }).waitFor();
+    await page.getByLabel("Room keys").selectOption("");
+    await page.getByText("4 users", { exact: true }).waitFor();
+    await page.getByLabel("Select all on this page").check();
+    await selected.getByText("4 users selected").waitFor();
+    await page.getByLabel("Select zoe").uncheck();
+    await selected.getByText("3 users selected").waitFor();
+    await assertLooks(page, "users-selected");
+    await selected.getByRole("button", { name: "Revoke access" }).click();
+    await dialog.getByText("You are one of them").waitFor();
+    await dialog.getByRole("button", { name: "Revoke 3 users" }).click();
+    await dialog.getByText("1 user could not be revoked.").waitFor();
+    await dialog.getByText(/ada.*: This is the last active admin/).waitFor();
+    await assertLooks(page, "users-bulk-failed");
+    await dialog.getByRole("button", { name: "Close" }).last().click();
+    await selected.getByText("1 user selected").waitFor();
+    for (
+      const [who, status] of [[ada, "active"], [bob, "revoked"], [eve, "revoked"], [
+        zoe,
+        "active",
+      ]] as const
+    ) assert.equal((await store.getUser(who.identity.signPub)).status, status);
+    await page.getByLabel("Status").selectOption("revoked");
+    await page.getByText("2 users", { exact: true }).waitFor();
+    const users = await saved(page, "Download CSV");
+    assert.equal(users.name, "users.csv");
+    const lines = users.text.split("\r\n");
+    assert.equal(lines[0], "handle,signPub,kexPub,role,status,createdAt,revokedAt");
+    assert.deepEqual(lines.slice(1).map((it) => it.split(",")[0]), ['"bob"', '"eve"']);
 
-  // Invites.
-  for (const note of ["one", "two", "three"]) await store.createInvite({ createdBy: "cli", note });
-  await go(page, "#/invites", "Invites");
-  await page.getByText("3 invites", { exact: true }).waitFor();
-  await page.getByLabel("Select one", { exact: true }).check();
-  await page.getByLabel("Select three").check();
-  await page.getByRole("button", { name: "Cancel invites" }).click();
-  await dialog.getByRole("button", { name: "Cancel 2 invites" }).click();
-  await dialog.waitFor({ state: "detached" });
-  await page.getByText("1 invite", { exact: true }).waitFor();
-  await page.getByLabel("State").selectOption("");
-  await page.getByText("3 invites", { exact: true }).waitFor();
-  assert.equal((await saved(page, "Download CSV")).text.split("\r\n").length, 4);
+    // Invites.
+    for (const note of ["one", "two", "three"]) {
+      await store.createInvite({
+        createdBy: "cli",
+        note,
+      });
+    }
+    await go(page, "#/invites", "Invites");
+    await page.getByText("3 invites", { exact: true }).waitFor();
+    await page.getByLabel("Select one", { exact: true }).check();
+    await page.getByLabel("Select three").check();
+    await page.getByRole("button", { name: "Cancel invites" }).click();
+    await dialog.getByRole("button", { name: "Cancel 2 invites" }).click();
+    await dialog.waitFor({ state: "detached" });
+    await page.getByText("1 invite", { exact: true }).waitFor();
+    await page.getByLabel("State").selectOption("");
+    await page.getByText("3 invites", { exact: true }).waitFor();
+    assert.equal((await saved(page, "Download CSV")).text.split("\r\n").length, 4);
 
-  // Rooms, and the one whose owner was revoked.
-  await go(page, "#/rooms", "Rooms");
-  await page.getByText("2 rooms", { exact: true }).waitFor();
-  await page.getByLabel("Current key").selectOption("lacking");
-  await page.getByText("1 room", { exact: true }).waitFor();
-  await page.getByRole("link", { name: "ops" }).click();
-  await page.getByText("The owner is revoked").waitFor();
-  await page.getByRole("button", { name: "Copy a reminder" }).waitFor();
-  await assertLooks(page, "room-without-owner");
-  await page.getByRole("button", { name: "Choose another owner" }).click();
-  await dialog.getByLabel("New owner").selectOption(zoe.identity.signPub);
-  await dialog.getByRole("button", { name: "Make owner" }).click();
-  await dialog.waitFor({ state: "detached" });
-  await page.getByText("The owner is revoked").waitFor({ state: "detached" });
-  assert.equal((await store.getRoom("ops")).owner, zoe.identity.signPub);
-  await it.assertClean(at.url);
-});
+    // Rooms, and the one whose owner was revoked.
+    await go(page, "#/rooms", "Rooms");
+    await page.getByText("2 rooms", { exact: true }).waitFor();
+    await page.getByLabel("Current key").selectOption("lacking");
+    await page.getByText("1 room", { exact: true }).waitFor();
+    await page.getByRole("link", { name: "ops" }).click();
+    await page.getByText("The owner is revoked").waitFor();
+    await page.getByRole("button", { name: "Copy a reminder" }).waitFor({ state: "detached" });
+    await assertLooks(page, "room-without-owner");
+    await page.getByRole("button", { name: "Choose another owner" }).click();
+    await dialog.getByLabel("New owner").selectOption(zoe.identity.signPub);
+    await dialog.getByRole("button", { name: "Make owner" }).click();
+    await dialog.waitFor({ state: "detached" });
+    await page.getByText("The owner is revoked").waitFor({ state: "detached" });
+    assert.equal((await store.getRoom("ops")).owner, zoe.identity.signPub);
+    // The new owner can seal the key.
+    await page.getByRole("button", { name: "Copy a reminder" }).click();
+    await page.getByText("Copied").waitFor();
+    const reminder = await page.evaluate(() => navigator.clipboard.readText());
+    assert.match(reminder, /^Room ops: 1 member cannot read new messages .*epoch 1 /);
+    await it.assertClean(at.url);
+  },
+);
 
 browserTest("a user's page, the palette, and the whole store as a file", async () => {
   const store = openSqlite(":memory:");
@@ -125,7 +140,7 @@ browserTest("a user's page, the palette, and the whole store as a file", async (
   await figure("Users", /2\s*1 admin/);
   await figure("Rooms", /1/);
   await figure("Connections", /7\s*of 3 users/);
-  await figure("Changes in 24 hours", /1 joined/);
+  await figure("Changes in 24 h", /1 joined/);
   const snapshot = await saved(page, "Download snapshot");
   assert.match(snapshot.name, /^unibus-\d{4}-\d\d-\d\d\.ndjson$/);
   assert.equal(snapshot.text, await new Response(exportSnapshot(store)).text());

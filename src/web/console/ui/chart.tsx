@@ -61,6 +61,8 @@ export function Chart(props: ChartProps): JSX.Element {
   };
   const shown = at !== null && at < times.length ? at : null;
   const plot = { times, span, x, y };
+  // The first of the legend on top.
+  const drawn = kind === "lines" ? series.toReversed() : series;
   return (
     <figure class="chart">
       <figcaption class="chart-head">
@@ -69,7 +71,10 @@ export function Chart(props: ChartProps): JSX.Element {
           {series.map((it) => (
             <li key={it.name} class={it.look}>
               {it.name}
-              <Value value={shown === null ? it.values.findLast((v) => v !== null) : it.values[shown]} format={format} />
+              <Value
+                value={shown === null ? it.values.findLast((v) => v !== null) : it.values[shown]}
+                format={format}
+              />
             </li>
           ))}
         </ul>
@@ -101,15 +106,19 @@ export function Chart(props: ChartProps): JSX.Element {
               height={HEIGHT}
             />
           )}
-          {series.map((it) => (
+          {drawn.map((it) => (
             <path
               key={it.name}
               class={`${kind} ${it.look}`}
               d={(kind === "bars" ? barsOf : linesOf)(it.values, plot)}
             />
           ))}
-          {kind === "lines" && series.map((it) => (
-            <path key={it.name} class={`points ${it.look}`} d={pointsOf(it.values, plot, shown)} />
+          {kind === "lines" && drawn.map((it) => (
+            <path
+              key={it.name}
+              class={`points ${it.look}`}
+              d={pointsOf(it.values, plot, shown)}
+            />
           ))}
         </svg>
         <div class="chart-x" aria-hidden="true">

@@ -49,20 +49,24 @@ export function ClusterMap({ cluster }: { cluster: ClusterStatus }): JSX.Element
           role="img"
           aria-label={`The nodes. ${summary}`}
           width={width}
-          height={rows * row - NODE.gap}
+          height={rows * row - NODE.gap + 1}
         >
           {Array.from({ length: rows }, (_, i) => (
             <path
               key={i}
               class="map-bus"
-              d={`M0 ${i * row + 3}H${Math.min(columns, nodes.length - i * columns) * (each + NODE.gap) - NODE.gap}`}
+              d={`M0 ${i * row + 3}H${
+                Math.min(columns, nodes.length - i * columns) * (each + NODE.gap) - NODE.gap
+              }`}
             />
           ))}
           {all.map(({ node, lines }, i) => (
             <g
               key={node.name}
               class={`map-node ${toneOf(node)}`}
-              transform={`translate(${(i % columns) * (each + NODE.gap)} ${Math.floor(i / columns) * row})`}
+              transform={`translate(${(i % columns) * (each + NODE.gap)} ${
+                Math.floor(i / columns) * row
+              })`}
             >
               <Node node={node} lines={lines} width={each} height={box} />
             </g>

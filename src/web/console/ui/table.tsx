@@ -93,15 +93,15 @@ export function Table<T>(
                   </th>
                 )
                 : (
-                <td
-                  key={it.head}
-                  role="cell"
-                  data-label={it.actions ? undefined : it.head}
-                  class={it.actions ? "row-actions" : it.number ? "number" : undefined}
-                >
-                  <div>{it.cell(row)}</div>
-                </td>
-              )
+                  <td
+                    key={it.head}
+                    role="cell"
+                    data-label={it.actions ? undefined : it.head}
+                    class={it.actions ? "row-actions" : it.number ? "number" : undefined}
+                  >
+                    <div>{it.cell(row)}</div>
+                  </td>
+                )
             )}
           </tr>
         ))}

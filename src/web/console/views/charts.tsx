@@ -67,9 +67,9 @@ export function Charts({ history }: { history: History }): JSX.Element {
           kind="lines"
           format={millis}
           series={[
-            { name: "p99", look: "soft", values: buckets.map((it) => it.p99) },
-            { name: "p95", look: "warn", values: buckets.map((it) => it.p95) },
             { name: "p50", look: "accent", values: buckets.map((it) => it.p50) },
+            { name: "p95", look: "warn", values: buckets.map((it) => it.p95) },
+            { name: "p99", look: "soft", values: buckets.map((it) => it.p99) },
           ]}
         />
       </div>

@@ -41,7 +41,12 @@ export function ClusterView({ cluster }: { cluster: ClusterStatus }): JSX.Elemen
       <details>
         <summary>Nodes and copies as tables</summary>
         {nodes.length > 0 && (
-          <Table caption="Nodes" columns={NODE_COLUMNS} rows={nodes} id={(it) => it.name} />
+          <Table
+            caption="Nodes"
+            columns={NODE_COLUMNS}
+            rows={nodes}
+            id={(it) => it.name}
+          />
         )}
         {buckets.map((it) => <BucketView key={it.bucket} it={it} />)}
       </details>
@@ -79,7 +84,9 @@ const NODE_COLUMNS: Column<ClusterNode>[] = [
   {
     head: "Second copy",
     cell: ({ follower }) =>
-      follower == null ? "none" : `at ${number(follower.position)}, lag ${follower.lag ?? "unknown"}`,
+      follower == null
+        ? "none"
+        : `at ${number(follower.position)}, lag ${follower.lag ?? "unknown"}`,
   },
 ];
 

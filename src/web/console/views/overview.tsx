@@ -6,7 +6,7 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import type { HistoryAction } from "../../../core/history/entry.ts";
-import type { PlaneCounts, ServerStatus, Usage } from "../../../core/operations.ts";
+import type { Journey, PlaneCounts, ServerStatus, Usage } from "../../../core/operations.ts";
 import { type Graded, gradeOf } from "../data/grade.ts";
 import { useKept, useServerNow, useSession } from "../data/session.ts";
 import { Button, download } from "../../shared/page.tsx";
@@ -161,7 +161,7 @@ function Figures(
   /** A value that is not there yet, or cannot be counted. */
   const or = (value: string | undefined, isRead = data !== null, failed = failure !== null) =>
     value ?? (isRead || failed ? "unknown" : "…");
-  const { users, rooms, invites, connections, day } = data ?? {};
+  const { users = null, rooms = null, invites = null, connections = null, day = null } = data ?? {};
   return (
     <dl class="figures">
       <Figure
@@ -174,7 +174,11 @@ function Figures(
             users.revoked > 0 ? `, ${number(users.revoked)} revoked` : ""
           }`}
       </Figure>
-      <Figure name="Rooms" href={hrefOf("rooms")} value={or(rooms == null ? undefined : number(rooms))} />
+      <Figure
+        name="Rooms"
+        href={hrefOf("rooms")}
+        value={or(rooms === null ? undefined : number(rooms))}
+      />
       <Figure
         name="Open invites"
         href={hrefOf("invites")}
@@ -184,12 +188,10 @@ function Figures(
         name="Connections"
         value={or(connections ? number(connections.open) : undefined)}
       >
-        {connections
-          ? `of ${counted(connections.users, "user")}`
-          : data && "not counted without --bus-auth enforce"}
+        {connections ? `of ${counted(connections.users, "user")}` : data && "not available here"}
       </Figure>
       <Figure
-        name="Changes in 24 hours"
+        name="Changes in 24 h"
         href={hrefOf("log")}
         value={or(day ? number(day.changes) + (day.more ? " or more" : "") : undefined)}
       >
@@ -201,11 +203,12 @@ function Figures(
       <Figure
         name="Blobs"
         value={blobs === null
-          ? "not stored here"
+          ? "off"
           : or(blobs && bytes(blobs.bytes), usage.data !== null, usage.failure !== null)}
       >
-        {blobs != null &&
-          `${counted(blobs.count, "blob")}, counted ${since(blobs.at, now)}`}
+        {blobs === null
+          ? "not stored by this server"
+          : blobs && `${counted(blobs.count, "blob")}, counted ${since(blobs.at, now)}`}
       </Figure>
     </dl>
   );
@@ -223,7 +226,7 @@ function Figure(
     <div class="figure">
       <dt>{href === undefined ? name : <a href={href}>{name}</a>}</dt>
       <dd>
-        <span class="figure-value">{value}</span>
+        <span class={/\d/.test(value) ? "figure-value" : "figure-value muted"}>{value}</span>
         {children && <span class="muted small figure-note">{children}</span>}
       </dd>
     </div>
@@ -242,11 +245,25 @@ function Snapshot(): JSX.Element {
     <div class="snapshot">
       <Button busy={task.busy} onClick={() => task.run(save)}>Download snapshot</Button>
       <p class="muted small">
-        All users, invites, rooms, sealed keys and the history in one file, without blobs. Restore it
-        with <code>membershipd snapshot import</code>.
+        All users, invites, rooms, sealed keys and the history in one file, without blobs. Restore
+        it with <code>membershipd snapshot import</code>.
       </p>
       {task.failure && <Trouble failure={task.failure} />}
     </div>
+  );
+}
+
+/** How far a move of the control plane is that has not ended. */
+function Move({ journey }: { journey: Journey }): JSX.Element | null {
+  const { direction, state, phase, done, total, reason } = journey;
+  if (state === "done" || state === "called-off") return null;
+  return (
+    <p role="status">
+      <Badge look={state === "running" ? "accent" : "warn"}>{state}</Badge> Move{" "}
+      {direction === "grow" ? "into the cluster" : "into the file of this server"}
+      {phase !== null && `: ${phase}, ${number(done)}${total ? ` of ${number(total)}` : ""}`}
+      {reason !== null && `. ${reason}`}
+    </p>
   );
 }
 
@@ -268,9 +285,11 @@ function Kept({ status }: { status: ServerStatus }): JSX.Element {
       {follower && (
         <p>
           The second copy on this server is {follower.exact ? "exact" : "not exact yet"} at position
-          {" "}{number(follower.position)}, {number(follower.lag ?? 0)} behind.
+          {" "}
+          {number(follower.position)}, {number(follower.lag ?? 0)} behind.
         </p>
       )}
+      {status.journey && <Move journey={status.journey} />}
       <Snapshot />
     </section>
   );

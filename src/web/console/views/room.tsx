@@ -60,7 +60,7 @@ export function RoomView({ id }: { id: string }): JSX.Element {
       </>
     );
   }
-  const { room, members, lacking } = data;
+  const { room, members } = data;
   return (
     <>
       <ViewHead title={visible(id)} back={BACK} name={<Name>{id}</Name>} />
@@ -70,20 +70,7 @@ export function RoomView({ id }: { id: string }): JSX.Element {
           Messages of this room are not encrypted: anyone who runs the NATS servers can read them.
         </p>
       )}
-      <Owner roster={data} />
-      {lacking > 0 && (
-        <div class="notice warn">
-          <p>
-            <strong>{counted(lacking, "member")} cannot read new messages</strong>: there is no key
-            of epoch {number(room.epoch)} sealed for {lacking === 1 ? "it" : "them"}.
-          </p>
-          <p>
-            Only the owner's client can seal keys. It hands out the current key when it runs: remind{" "}
-            <Who signPub={room.owner} /> to open it.
-          </p>
-          <CopyButton text={reminderOf(data)} label="Copy a reminder" look="button" />
-        </div>
-      )}
+      <Attention roster={data} />
       <div class="panel">
         <dl class="facts">
           <Fact name="Current key">
@@ -176,13 +163,18 @@ function columnsOf(encrypted: boolean): Column<RosterEntry>[] {
 
 /** The text of a reminder for the owner. The control plane sends no messages: an admin does. */
 function reminderOf({ room, lacking }: RoomRoster): string {
-  return `Room ${room.id}: ${counted(lacking, "member")} cannot read new messages because no key of ` +
-    `epoch ${room.epoch} is sealed for ${lacking === 1 ? "it" : "them"}. You own the room, so only ` +
+  return `Room ${room.id}: ${
+    counted(lacking, "member")
+  } cannot read new messages because no key of ` +
+    `epoch ${room.epoch} is sealed for ${
+      lacking === 1 ? "it" : "them"
+    }. You own the room, so only ` +
     "your client can do that. Please open it and leave it connected for a minute.";
 }
 
-/** That the owner can do nothing any more, and who could be the owner instead. */
-function Owner({ roster: { room } }: { roster: RoomRoster }): JSX.Element | null {
+/** What needs attention: the owner, or missing keys. */
+function Attention({ roster }: { roster: RoomRoster }): JSX.Element | null {
+  const { room, lacking } = roster;
   const { api, live } = useSession();
   const { users: revision } = useLive(live);
   const [isAsked, ask] = useState(false);
@@ -195,20 +187,40 @@ function Owner({ roster: { room } }: { roster: RoomRoster }): JSX.Element | null
     room.owner,
     revision,
   );
-  if (owner.of !== room.owner || owner.failure !== null || owner.loading && owner.data === null) {
-    return null;
-  }
-  if (owner.data?.status === "active") return null;
+  const isRead = owner.of === room.owner && owner.failure === null &&
+    (owner.data !== null || !owner.loading);
+  const isGone = isRead && owner.data?.status !== "active";
   return (
-    <div class="notice warn">
-      <p>
-        <strong>The owner is {owner.data === null ? "deleted" : "revoked"}</strong>: no one can add or
-        remove members or change the key. Make another member the owner; it must have joined and have
-        the current key. Members' clients ask before they trust it.
-      </p>
-      <Button onClick={() => ask(true)}>Choose another owner</Button>
-      {isAsked && <HandOver room={room} onClose={() => ask(false)} />}
-    </div>
+    <>
+      {isGone && (
+        <div class="notice warn">
+          <p>
+            <strong>The owner is {owner.data === null ? "deleted" : "revoked"}</strong>: no one can
+            add or remove members, or rekey the room. Make another member the owner: one who has
+            joined and has the current key. Members' clients ask before they trust the new owner.
+          </p>
+          <Button onClick={() => ask(true)}>Choose another owner</Button>
+          {isAsked && <HandOver room={room} onClose={() => ask(false)} />}
+        </div>
+      )}
+      {lacking > 0 && (
+        <div class="notice warn">
+          <p>
+            <strong>{counted(lacking, "member")} cannot read new messages</strong>: there is no key
+            of epoch {number(room.epoch)} sealed for {lacking === 1 ? "it" : "them"}.
+          </p>
+          {!isGone && (
+            <>
+              <p>
+                Only the owner's client can seal keys. It hands out the current key when it runs:
+                remind <Who signPub={room.owner} /> to open it.
+              </p>
+              <CopyButton text={reminderOf(roster)} label="Copy a reminder" look="button" />
+            </>
+          )}
+        </div>
+      )}
+    </>
   );
 }
 
@@ -222,9 +234,10 @@ function HandOver({ room, onClose }: { room: Room; onClose: () => void }): JSX.E
     (signal) => api.with(signal).roomRoster(room.id, { limit: CANDIDATES }),
     room.id,
   );
-  const fit = found.data?.items.filter((it) =>
-    it.endpoint !== room.owner && it.status === "active" && it.hasKey !== false
-  ) ?? [];
+  const fit =
+    found.data?.items.filter((it) =>
+      it.endpoint !== room.owner && it.status === "active" && it.hasKey !== false
+    ) ?? [];
   const first = chosen === "" ? fit[0]?.endpoint ?? "" : chosen;
   if (found.data === null || fit.length === 0) {
     return (
@@ -258,8 +271,8 @@ function HandOver({ room, onClose }: { room: Room; onClose: () => void }): JSX.E
         onChange={choose}
       />
       <p>
-        The former owner's membership is removed. You get no key. <strong>This cannot be undone</strong>
-        {" "}here.
+        The former owner's membership is removed. You get no key.{" "}
+        <strong>This cannot be undone</strong> here.
       </p>
     </Confirm>
   );

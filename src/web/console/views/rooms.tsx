@@ -104,7 +104,7 @@ export function Rooms(): JSX.Element {
         it.encrypted ? <Coverage roster={rosters.get(it.id)} /> : <Badge>cleartext</Badge>,
     },
     {
-      head: "Since",
+      head: "Created",
       cell: (it) => (
         <time dateTime={it.createdAt} title={moment(it.createdAt)}>{date(it.createdAt)}</time>
       ),

@@ -123,8 +123,7 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
                 {activity.lastRequest === null
                   ? (
                     <span class="muted">
-                      none to this server since it started,{" "}
-                      <When time={activity.since} now={now} />
+                      none to this server since it started, <When time={activity.since} now={now} />
                     </span>
                   )
                   : <When time={activity.lastRequest} now={now} />}

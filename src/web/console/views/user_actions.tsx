@@ -83,8 +83,8 @@ const DEEDS: Readonly<Record<UserAction, Deed>> = {
             <strong>You can undo this</strong> with Restore.{" "}
           </>
         )}
-        The user still has the room keys it was given: where that matters, ask the rooms' owners to
-        change them.
+        The user keeps the room keys it already has: where that matters, ask the owners of its rooms
+        to rekey them.
       </>
     ),
   },

@@ -112,7 +112,7 @@ export function Users(): JSX.Element {
     { head: "Role", cell: (it) => <RoleBadge role={it.role} /> },
     { head: "Status", cell: (it) => <StatusBadge status={it.status} /> },
     {
-      head: "Since",
+      head: "Added",
       cell: (it) => (
         <time dateTime={it.createdAt} title={moment(it.createdAt)}>{date(it.createdAt)}</time>
       ),
@@ -209,7 +209,7 @@ export function Users(): JSX.Element {
           onClose={() => askBulk(null)}
         >
           {bulk === "revoke" && chosen.some((it) => it.signPub === me.signPub) && (
-            <strong>You are one of them and will be signed out.{" "}</strong>
+            <strong>You are one of them and will be signed out.</strong>
           )}
           {BULK[bulk].consequence}
         </BulkDialog>
