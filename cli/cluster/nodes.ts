@@ -5,21 +5,33 @@
  */
 
 import { createInbox, type NatsConnection } from "@nats-io/transport-node";
+import { pause } from "../../src/core/async/wait.ts";
 import type { ControlPlaneNode } from "../../src/core/operations.ts";
+import { SESSION_MS } from "../../src/keys/codec/session.ts";
 import { type Presence, SUBJECT } from "./presence.ts";
 
 /** Interval between two questions, milliseconds. */
 const INTERVAL_MS = 5_000;
 /** How long a node that no longer answers stays in the list, milliseconds: it may be restarting. */
 const KEPT_MS = 10 * 60_000;
+/** Time for the answers to a question that a decision waits for, milliseconds. */
+const SOON_MS = 250;
 
 /** What a node says of itself to be listed. */
-export type Announced = Pick<Presence, "node" | "bucket" | "keys" | "urls" | "busUrls" | "wsUrls">;
+export type Announced = Pick<
+  Presence,
+  "node" | "bucket" | "keys" | "urls" | "busUrls" | "wsUrls" | "sessions"
+>;
 
 /** A list of nodes that is kept current. */
 export interface NodeList {
   /** Returns the nodes by name: the same array until something has changed. */
   list(): readonly ControlPlaneNode[];
+  /**
+   * Returns whether an authority is one of the nodes', and asks them if it is not known. One that was
+   * stays known for as long as a certificate of a session may be valid.
+   */
+  isAudience(authority: string): Promise<boolean>;
   /** Ends the questions. */
   stop(): void;
 }
@@ -27,22 +39,28 @@ export interface NodeList {
 /** Asks the nodes with this node's bucket and keys who they are, again and again. */
 export function watchNodes(connection: NatsConnection, own: () => Announced): NodeList {
   const seen = new Map<string, { node: ControlPlaneNode; at: number }>();
+  /** When each authority was said last. */
+  const audiences = new Map<string, number>();
   let list: readonly ControlPlaneNode[] = [];
   const note = () => {
     // Sorted, so that every node answers the same.
     const now = [...seen].sort(([a], [b]) => a < b ? -1 : 1).map(([, { node }]) => node);
     if (JSON.stringify(now) !== JSON.stringify(list)) list = now;
   };
-  const add = (it: Announced, at = performance.now()) => {
-    const { node: name, urls = [], busUrls = [], wsUrls = [] } = it;
+  const add = (said: Announced, at = performance.now()) => {
+    const { node: name, urls = [], busUrls = [], wsUrls = [], sessions } = said;
     const node = {
       name,
       urls: [...urls],
       busUrls: [...busUrls],
       wsUrls: [...wsUrls],
+      sessions: sessions !== undefined,
       answers: true,
     };
     seen.set(name ?? urls.join(), { node, at });
+    for (const authority of sessions ?? []) {
+      audiences.set(authority, Math.max(at, audiences.get(authority) ?? at));
+    }
     note();
   };
   add(own(), Infinity);
@@ -57,6 +75,10 @@ export function watchNodes(connection: NatsConnection, own: () => Announced): No
       if (isOther && it.bucket === bucket && it.keys === keys) add(it);
     },
   });
+  const publish = () => {
+    if (!connection.isClosed()) connection.publish(SUBJECT, "", { reply: inbox });
+  };
+  let asking: Promise<void> | null = null;
   let askedAt = performance.now();
   const ask = () => {
     const now = performance.now();
@@ -64,14 +86,25 @@ export function watchNodes(connection: NatsConnection, own: () => Announced): No
       if (at < now - KEPT_MS) seen.delete(key);
       else if (at < askedAt) seen.set(key, { node: { ...node, answers: false }, at });
     }
+    for (const [authority, at] of audiences) {
+      if (at < now - SESSION_MS) audiences.delete(authority);
+    }
     note();
     askedAt = now;
-    if (!connection.isClosed()) connection.publish(SUBJECT, "", { reply: inbox });
+    publish();
   };
   ask();
   const timer = setInterval(ask, INTERVAL_MS);
   return {
     list: () => list,
+    async isAudience(authority) {
+      if (!audiences.has(authority)) {
+        if (asking === null) publish();
+        asking ??= pause(SOON_MS).finally(() => asking = null);
+        await asking;
+      }
+      return audiences.has(authority);
+    },
     stop() {
       clearInterval(timer);
       if (!connection.isClosed()) sub.unsubscribe();

@@ -32,6 +32,11 @@ export interface Presence {
   busUrls?: readonly string[];
   /** The URLs of its NATS server over WebSocket; missing in an earlier version. */
   wsUrls?: readonly string[];
+  /**
+   * The authorities of its HTTP server, which the certificates of sessions may name; missing if they are
+   * unknown, and on older versions.
+   */
+  sessions?: readonly string[];
   /** Where its second copy of the bucket stands; null or missing where it keeps none. */
   follower?: FollowerPresence | null;
   /** ID of the plan in its node file; null or missing without one. */

@@ -11,6 +11,7 @@ import type { AuthCallout } from "../../src/nats/types.ts";
 import type { ClusterStatus, ControlPlaneNode, Journey } from "../../src/core/operations.ts";
 import type { Store } from "../../src/core/store.ts";
 import { type NodeList, watchNodes } from "../cluster/nodes.ts";
+import type { Presence } from "../cluster/presence.ts";
 import { authoritiesOf } from "./authorities.ts";
 import type { Bus } from "./bus.ts";
 import type { Inspection } from "./certificates.ts";
@@ -42,11 +43,16 @@ export interface Surroundings {
   readonly page: Page;
 }
 
-/** Starts the auth callout; returns null without an issuer key. */
+/**
+ * Starts the auth callout; returns null without an issuer key.
+ *
+ * @param nodes The nodes, known when the HTTP server has started: a client with a session's key waits
+ */
 export async function startCallout(
   { settings, undo, log }: Surroundings,
   { connection, system, issuerSeed }: Bus,
   store: Store,
+  nodes: Promise<NodeList>,
 ): Promise<AuthCallout | null> {
   // Also with `off`: it admits clients that present credentials.
   if (issuerSeed === null) return null;
@@ -57,6 +63,7 @@ export async function startCallout(
     ...system === null ? {} : { system },
     issuerSeed,
     mode: settings.busAuth,
+    isAudience: async (authority) => await (await nodes).isAudience(authority),
     onEvent: calloutEvents(log),
   });
   undo.add("callout", () => callout.stop());
@@ -69,14 +76,17 @@ const GRACE_MS = 5_000;
 /** How long a node of several refuses requests before it closes their connections, milliseconds. */
 const LEAVE_MS = 500;
 
-/** Starts the HTTP server; returns its URL, and those that it tells the other nodes. */
+/** What the HTTP server tells the other nodes of itself. */
+type Told = PublicUrls & Pick<Presence, "sessions">;
+
+/** Starts the HTTP server; returns its URL, what it tells the other nodes, and those. */
 export async function startHttp(
   around: Surroundings,
   bus: Bus,
   storage: Storage,
   callout: AuthCallout | null,
   journey: () => Journey | null,
-): Promise<{ url: string; announced: PublicUrls & Pick<Serving, "ready"> }> {
+): Promise<{ url: string; announced: Told & Pick<Serving, "ready">; nodes: NodeList }> {
   const { settings, found, undo, page } = around;
   const { maxConnectionsPerAddress } = settings;
   const { serve } = await import("../../src/http/mod.ts");
@@ -107,11 +117,15 @@ export async function startHttp(
     await server.close(GRACE_MS);
   }, LEAVE_MS + GRACE_MS + 2_000);
   // Its URLs and authorities contain the port, which is known only now.
-  const announced = publicUrls(settings, found.names, {
-    http: server.port,
-    nats: bus.url,
-    ws: bus.wsPort,
-  });
+  const authorities = authoritiesOf(settings, found.names, server.port);
+  const announced = {
+    ...publicUrls(settings, found.names, {
+      http: server.port,
+      nats: bus.url,
+      ws: bus.wsPort,
+    }),
+    ...callout !== null && authorities !== null && { sessions: authorities },
+  };
   nodes = watchNodes(bus.connection, () => ({
     node: bus.node,
     bucket: storage.bucket,
@@ -120,7 +134,7 @@ export async function startHttp(
   }));
   plane = await makePlane(around, bus, storage, {
     callout,
-    port: server.port,
+    authorities,
     nodes: nodes.list,
     journey,
   });
@@ -130,7 +144,7 @@ export async function startHttp(
     const { ok = false, checks = [] } = await response.json();
     return { ok, checks };
   };
-  return { url: server.url, announced: { ...announced, ready } };
+  return { url: server.url, announced: { ...announced, ready }, nodes };
 }
 
 async function look(
@@ -146,26 +160,25 @@ async function look(
 /** What a control plane reports besides its storage. */
 interface Beside {
   callout: AuthCallout | null;
-  port: number;
+  authorities: readonly string[] | null;
   nodes: () => readonly ControlPlaneNode[];
   journey: () => Journey | null;
 }
 
 async function makePlane(
-  { settings, found, log, signal }: Surroundings,
+  { settings, log, signal }: Surroundings,
   bus: Bus,
   storage: Storage,
-  { callout, port, nodes, journey }: Beside,
+  { callout, authorities, nodes, journey }: Beside,
 ): Promise<ControlPlane> {
   const { createControlPlane } = await import("../../src/http/mod.ts");
   const { busAuth, maxBlobBytes, maxBlobBytesPerUser, maxBodyMemory } = settings;
   const { maxRoomsPerOwner, maxMembersPerRoom, maxEpochsKept } = settings;
-  const authorities = authoritiesOf(settings, found.names, port);
   if (authorities === null && busAuth === "enforce") {
     log("warn", "settings", {
       warning:
         "The names of this server are unknown, so requests signed for another server are accepted " +
-        "too; set --authority",
+        "too, and session keys are not; set --authority",
     });
   }
   const plane = createControlPlane(storage.store, {

@@ -6,6 +6,7 @@
 
 import { isStoreError, StoreError } from "../../src/core/errors.ts";
 import type { Journey } from "../../src/core/operations.ts";
+import type { NodeList } from "../cluster/nodes.ts";
 import type { Context } from "../command.ts";
 import { UsageError } from "../terminal/failure.ts";
 import { knowsAdmin } from "./admin.ts";
@@ -243,9 +244,11 @@ async function serveStore(
   around.signal.throwIfAborted();
   startUpkeep(around, storage.store);
   startSigning(around, bus, storage.store);
-  const callout = await startCallout(around, bus, storage.store);
+  const known = Promise.withResolvers<NodeList>();
+  const callout = await startCallout(around, bus, storage.store, known.promise);
   around.signal.throwIfAborted();
-  const { url, announced } = await startHttp(around, bus, storage, callout, journey);
+  const { url, announced, nodes } = await startHttp(around, bus, storage, callout, journey);
+  known.resolve(nodes);
   const http = named(url, around.found.names);
   present({
     ...announced,

@@ -10,6 +10,8 @@
  */
 
 export { createClient } from "./node/client.ts";
+export { openSession, type SessionOptions } from "./node/session.ts";
+export type { Session } from "./session/session.ts";
 export {
   createIdentity,
   exportIdentity,
@@ -43,4 +45,5 @@ export type { HistoryQuery } from "../core/history/methods.ts";
 export type * from "../core/operations.ts";
 export type * from "../core/store/search.ts";
 export type { RecordMethods } from "../core/store/records.ts";
-export type { NonceSigner, Signer } from "../keys/signers.ts";
+export type { NewSession } from "../keys/codec/session.ts";
+export type { NonceSigner, SessionSigner, Signer } from "../keys/signers.ts";

@@ -200,6 +200,13 @@ export interface Client extends RecordMethods, Disposable {
    * behind is `unavailable`.
    */
   readonly revision: string | null;
+  /** The authority of the node in use, such as `bus.example:8470`: requests are signed for it. */
+  readonly authority: string;
+  /**
+   * Milliseconds that the control plane's clock is ahead of the local one, known after it has refused a
+   * request for its time; else 0.
+   */
+  readonly clockOffset: number;
   /**
    * Claims an invite by its token or its link (`…#token`): the identity becomes a user. Of a link, only
    * the token is sent.

@@ -122,6 +122,8 @@ export interface ControlPlaneNode {
   busUrls: string[];
   /** The URLs of its NATS server over WebSocket, for browsers; empty if it has none or they are unknown. */
   wsUrls: string[];
+  /** Whether its NATS server admits the keys of sessions; missing on older versions. */
+  sessions?: boolean;
   /** Whether it answered when the responding server asked last. */
   answers: boolean;
 }

@@ -16,6 +16,7 @@ export type SignedKind =
   | "message"
   | "sealed key"
   | "endpoint"
+  | "session"
   | "token"
   | "history head";
 
@@ -25,6 +26,7 @@ export const FIRST_BYTES = {
   message: "signature of unibus message v1\0",
   "sealed key": "signature of unibus sealed key v1\0",
   endpoint: "unibus endpoint v1\0",
+  session: "unibus bus session v1\0",
   token: "eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ.",
   "history head": "unibus history head v1\0",
 } as const;
@@ -40,10 +42,19 @@ const TOKEN = /^[\w-]+\.[\w-]+$/;
 const HEAD = /^\["[\w.-]{1,64}","\d{1,9}\.\d{1,15}","[0-9a-f]{64}","[\dTZ.:-]{24}"\]$/;
 /** The first bytes and both public keys. */
 const ENDPOINT_BYTES = FIRST_BYTES.endpoint.length + 64;
+/** The authority of a URL: host, or host and port. */
+const AUDIENCE = /^[a-z0-9._:[\]-]{1,259}$/;
+/** Where the audience's length is, after the first bytes, two public keys and two times. */
+const AUDIENCE_AT = FIRST_BYTES.session.length + 80;
 
 /** Returns whether a text has the form of a NATS server's nonce: 15 to 64 characters of base64url. */
 export function isNonce(nonce: unknown): nonce is string {
   return typeof nonce === "string" && NONCE.test(nonce);
+}
+
+/** Returns whether a text has the form of a session's audience: the authority of a URL, in lower case. */
+export function isAudience(audience: unknown): audience is string {
+  return typeof audience === "string" && AUDIENCE.test(audience);
 }
 
 /** Returns the kind of these bytes, or `null` if they have none. */
@@ -56,6 +67,8 @@ export function kindOf(data: Uint8Array): SignedKind | null {
       return TOKEN.test(latin1(data)) ? kind : null;
     case "endpoint":
       return data.length === ENDPOINT_BYTES ? kind : null;
+    case "session":
+      return isSession(data) ? kind : null;
     case "history head":
       return HEAD.test(latin1(data.subarray(FIRST_BYTES[kind].length))) ? kind : null;
     case undefined:
@@ -76,6 +89,12 @@ export function demandKind(kind: SignedKind, data: Uint8Array): void {
     "refused",
     `Signing a ${kind}: the ${data.length} bytes do not have the form of one`,
   );
+}
+
+function isSession(data: Uint8Array): boolean {
+  const audience = data.subarray(AUDIENCE_AT + 2);
+  return AUDIENCE.test(latin1(audience)) &&
+    data[AUDIENCE_AT] === audience.length >> 8 && data[AUDIENCE_AT + 1] === (audience.length & 255);
 }
 
 /** Decodes each byte as one character, so that only ASCII matches ASCII. */

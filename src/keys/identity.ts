@@ -10,7 +10,8 @@ import { natsUserOf, pairOf } from "./nkey.ts";
 import { fromBase64url, toBase64url, toHex, utf8 } from "./bytes.ts";
 import { keyPair } from "./ed25519.ts";
 import { demandKind, type SignedKind } from "./forms.ts";
-import type { NonceSigner, Signer } from "./signers.ts";
+import { type NewSession, sessionBytes } from "./codec/session.ts";
+import type { NonceSigner, SessionSigner, Signer } from "./signers.ts";
 import { bindingOf, formatPlain, parseIdentity } from "./identity_format.ts";
 import { type Secrets, SEED_BYTES } from "./locked.ts";
 
@@ -21,7 +22,7 @@ import { type Secrets, SEED_BYTES } from "./locked.ts";
  * There is one signer for each kind of data. Each throws a `StoreError` with the code `refused` for bytes
  * that do not have the form of its kind, so that data of one kind cannot be signed as another.
  */
-export interface Identity extends Signer, NonceSigner {
+export interface Identity extends Signer, NonceSigner, SessionSigner {
   /** Ed25519 public key, hex: identifies the peer. */
   readonly signPub: string;
   /** X25519 public key, hex: room keys are sealed to it. */
@@ -38,6 +39,12 @@ export interface Identity extends Signer, NonceSigner {
   signSealedKey(data: Uint8Array): Uint8Array;
   /** Signs both public keys, for the card and the file of the identity. */
   signEndpoint(): Uint8Array;
+  /**
+   * Signs the certificate of a session's key; used by {@link openSession}.
+   *
+   * @throws {StoreError} `invalid`: a malformed field, or more than one hour
+   */
+  signSession(session: NewSession): Uint8Array;
   /**
    * Returns the seed of {@link Identity.nkey} (`SU…`), a secret, for programs that accept nothing else.
    * To connect to NATS, use {@link natsAuthenticator}: the `nkeyAuthenticator` of nats.js signs anything
@@ -148,6 +155,7 @@ function identityOf(signSeed: Uint8Array, kexSeed: Uint8Array): Identity {
     signMessage: (data: Uint8Array) => signAs("message", data),
     signSealedKey: (data: Uint8Array) => signAs("sealed key", data),
     signEndpoint: () => signAs("endpoint", bindingOf(keys)),
+    signSession: (session: NewSession) => signAs("session", sessionBytes(keys.signPub, session)),
     natsSeed: () => utf8(pairOf("user", own.signSeed).seed),
   });
   secrets.set(identity, own);

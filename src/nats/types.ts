@@ -29,6 +29,11 @@ export interface AuthCalloutOptions {
   system?: Connection;
   /** Seed of the account nkey that the server accepts as issuer of user JWTs (`SA…`). */
   issuerSeed: string;
+  /**
+   * Returns whether clients reach this control plane by an HTTP authority, such as `bus.example:8470`. The
+   * certificate of a session's key names one. Default: none, so session keys are refused.
+   */
+  isAudience?: (authority: string) => boolean | Promise<boolean>;
   /** The account that clients are assigned to. Default `APP`. */
   account?: string;
   /**
@@ -67,6 +72,15 @@ export type RefusalReason =
   | "bad_signature"
   /** The nonce was used before. */
   | "replay"
+  /**
+   * The client's token is not a session certificate for its nkey, or is not signed by the identity that it
+   * names.
+   */
+  | "bad_session"
+  /** The session certificate has expired, is from the future, or is for more than an hour. */
+  | "session_time"
+  /** The session certificate is for another server. */
+  | "session_audience"
   /** No active user has this key. */
   | "not_authorized"
   /** The permissions for this user's rooms do not fit into one NATS message. */
@@ -101,7 +115,10 @@ export type CalloutEvent =
 
 /** The client that wants to connect, as reported by the server. */
 export interface ClientInfo {
-  /** The endpoint of the key that the client presented, verified or not; `null` without a key. */
+  /**
+   * The endpoint of the key that the client presented, or that its session certificate names, verified or
+   * not; `null` without one.
+   */
   endpoint: string | null;
   /** Its address. */
   host: string;

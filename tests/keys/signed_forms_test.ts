@@ -8,6 +8,7 @@ import fc from "fast-check";
 import { bytesOfHead } from "../../src/history/heads.ts";
 import { cardOf, createIdentity, lockIdentity } from "../../src/client/mod.ts";
 import { bindingOf } from "../../src/keys/identity_format.ts";
+import { type NewSession, sessionBytes } from "../../src/keys/codec/session.ts";
 import { encodeJwt } from "../../src/nats/callout/jwt.ts";
 import { createNkey } from "../../src/keys/nkey.ts";
 import { MessageSealer } from "../../src/sealing/message.ts";
@@ -37,6 +38,11 @@ function headBytes(head: string): Uint8Array {
   return bytesOfHead({ node: "n1", revision: "0.17", head, at: new Date().toISOString() });
 }
 
+/** What an identity signs of a session. */
+function sessionOf(audience = "bus.example:8470"): NewSession {
+  return { sessionPub: createIdentity().signPub, issued: 1, expires: 2, audience };
+}
+
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("latin1");
 const nonces = fc.stringMatching(/^[A-Za-z0-9_-]{15,64}$/);
 const methods = fc.constantFrom("GET", "POST", "PUT", "DELETE", "PATCH", "get");
@@ -58,10 +64,12 @@ Deno.test("everything that this package signs is of one kind, and of no other", 
         await sealRoomKey(nodePrimitives, identity, place, new Uint8Array(randomBytes(32)));
         await new MessageSealer(nodePrimitives, identity, place, randomBytes(32)).seal(body);
         signed.push({ by: "endpoint", data: bindingOf(peer) });
+        const { host } = new URL(url);
+        signed.push({ by: "session", data: sessionBytes(peer.signPub, sessionOf(host)) });
         const jwt = encodeJwt({ sub: "x", nats: { body: text(body) } }, createNkey("account"));
         signed.push({ by: "token", data: Buffer.from(jwt.slice(0, jwt.lastIndexOf("."))) });
         signed.push({ by: "history head", data: headBytes(randomBytes(32).toString("hex")) });
-        assert.equal(signed.length, 6);
+        assert.equal(signed.length, 7);
         for (const { by, data } of signed) {
           assert.equal(kindOf(data), by);
           assert.ok(!isNonce(text(data)));
@@ -95,6 +103,7 @@ Deno.test("the forms are pairwise disjoint: bytes of any making are of one kind 
     message: (it) => it.startsWith("signature of unibus message v1\0"),
     "sealed key": (it) => it.startsWith("signature of unibus sealed key v1\0"),
     endpoint: (it) => it.startsWith("unibus endpoint v1\0") && it.length === 83,
+    session: (it) => it.startsWith("unibus bus session v1\0"),
     token: (it) => it.startsWith("eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ."),
     "history head": (it) => it.startsWith("unibus history head v1\0"),
   };
@@ -129,12 +138,19 @@ Deno.test("a signer refuses what is of another kind, and bytes that are of none"
     "history head": (it) => user.signHistoryHead(text(it)),
   };
   const header = FIRST_BYTES.token;
+  const session = sessionBytes(identity.signPub, sessionOf());
   const samples: [string, Uint8Array][] = [
     ...signed.map(({ by, data }) => [by, data] as [string, Uint8Array]),
     ["nonce", Buffer.from("A".repeat(15))],
     ["nonce", Buffer.from("-_".repeat(32))],
     ["token", Buffer.from(`${header}e30`)],
     ["endpoint", bindingOf(identity)],
+    ["session", session],
+    ["none", session.subarray(0, -1)],
+    ["none", Buffer.concat([session, Buffer.from("x")])],
+    ["none", Buffer.from(session.map((byte, i) => i === session.length - 1 ? 65 : byte))],
+    ["none", session.subarray(0, 104)],
+    ["none", Buffer.from(FIRST_BYTES.session)],
     ["history head", headBytes("0f".repeat(32))],
     ["none", headBytes("0F".repeat(32))],
     ["none", headBytes("0f".repeat(31))],
@@ -161,6 +177,7 @@ Deno.test("a signer refuses what is of another kind, and bytes that are of none"
     }
   }
   // What takes no bytes has no other form to be given.
+  assert.equal(identity.signSession(sessionOf()).length, 64);
   assert.match(cardOf(identity), /^unibus1\./);
   assert.match(await lockIdentity(identity, "a passphrase"), /"binding"/);
 });

@@ -26,6 +26,8 @@ export interface Shown extends Serving {
   busUrls?: readonly string[];
   /** The URLs of its NATS server over WebSocket. */
   wsUrls?: readonly string[];
+  /** The authorities that certificates of sessions may name; missing if they are unknown. */
+  sessions?: readonly string[];
 }
 
 /** Returns a function that says what to answer from now on; nothing is answered before its first call. */
@@ -37,7 +39,7 @@ export function presentOn(
   const { settings } = resolved;
   let current: Shown | null = null;
   const answer = async (withSettings: boolean) => {
-    const { bucket, follower, waiting, urls, busUrls, wsUrls } = current!;
+    const { bucket, follower, waiting, urls, busUrls, wsUrls, sessions } = current!;
     return {
       node: bus.node,
       bucket,
@@ -49,6 +51,7 @@ export function presentOn(
       ...urls && { urls },
       ...busUrls && { busUrls },
       ...wsUrls && { wsUrls },
+      ...sessions && { sessions },
       nats: bus.connection.info?.version ?? "",
       disk: isManaged(settings) ? await freeIn(settings.natsStore) : null,
       ...withSettings ? { settings: settingsOf(resolved) } : {},

@@ -90,6 +90,11 @@ export class Nodes implements Target {
     return this.#seen.revision;
   }
 
+  /** The authority of the node in use, for which requests are signed. */
+  get authority(): string {
+    return (this.#current ?? this.#all[0]!).url.host;
+  }
+
   /** Whether the node in use may say what the nodes are: see `follow.ts`. */
   get isPrivate(): boolean {
     return this.#given.every(({ url }) => maySayNodes(url));

@@ -81,6 +81,12 @@ export function createClient(options: ClientOptions): Client {
     get revision() {
       return caller.revision;
     },
+    get authority() {
+      return nodes.authority;
+    },
+    get clockOffset() {
+      return caller.clockOffset;
+    },
     close,
     [Symbol.dispose]: close,
   };

@@ -5,17 +5,17 @@
  */
 
 import type { NatsConnection } from "@nats-io/transport-node";
-import { connectNats } from "../../nats/connection/connect.ts";
 import { nodePrimitives, roomKeysOf } from "../../sealing/primitives_node.ts";
 import type { Bus } from "../rooms/parts.ts";
 import { openRoomsWith } from "../rooms/rooms.ts";
 import type { Rooms, RoomsOptions } from "../rooms/types.ts";
-import { learnServers } from "./bus_servers.ts";
+import { connectBus } from "./bus.ts";
 
 /**
  * Connects to the bus and returns the encrypted rooms of one identity.
  *
- * @throws {StoreError} `unavailable`: the bus does not respond, or refuses this identity
+ * @throws {StoreError} `unavailable`: the bus or the control plane does not respond, or the bus refuses
+ * this identity
  *
  * @example
  * ```ts ignore
@@ -44,20 +44,12 @@ export async function openRooms(options: RoomsOptions): Promise<Rooms> {
 }
 
 async function connect(
-  { client, identity, nats, signal }: RoomsOptions,
+  { client, identity, nats, session, signal }: RoomsOptions,
   onProblem: (error: Error) => void,
 ): Promise<Bus> {
   if ("connection" in nats) {
     return { connection: nats.connection as NatsConnection, close: () => Promise.resolve() };
   }
-  const connection = await connectNats({
-    ...nats,
-    name: "unibus-client",
-    signer: identity,
-    onProblem,
-    retryRefused: true,
-    ...(signal && { signal }),
-  });
-  void learnServers(connection, nats, client);
+  const connection = await connectBus({ client, identity, nats, session, onProblem, signal });
   return { connection, close: () => connection.close() };
 }

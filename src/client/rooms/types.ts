@@ -50,6 +50,11 @@ export interface RoomsOptions {
    */
   nats: Pick<NatsOptions, "servers" | "tls" | "bootstrapTimeout"> | { connection: Connection };
   /**
+   * Whether to connect with a session's key ({@link openSession}) instead of the identity's own. Default:
+   * if every node of the control plane supports it. Has no effect on an open connection.
+   */
+  session?: boolean;
+  /**
    * Remembers the owner and the highest epoch of each room, and the X25519 key of each peer. Default: in
    * memory until the rooms are closed.
    */

@@ -398,6 +398,7 @@ export const ANSWER = {
       urls: list(text({ description: "URL of its HTTP server for clients" })),
       busUrls: list(text({ description: "URL of its NATS server for clients" })),
       wsUrls: list(text({ description: "URL of its NATS server over WebSocket" })),
+      sessions: optional(boolean("Whether its NATS server admits the keys of sessions")),
       answers: boolean("Whether it answered when the responding server asked last"),
     }, { title: "ControlPlaneNode" })),
   }),

@@ -7,8 +7,10 @@
 import { Buffer } from "node:buffer";
 import { type Claims, decodeJwt, encodeJwt } from "./jwt.ts";
 import { verifies } from "../../keys/ed25519.ts";
+import { parseSession, type SessionCertificate } from "../../keys/codec/session.ts";
 import { decodePublic, type NkeyPair, signPubOf } from "../../keys/nkey.ts";
 import type { ClientInfo, RefusalReason } from "../types.ts";
+import { type Flaw, sessionFlaw } from "./session.ts";
 
 /** An auth request from one of our servers. */
 export interface AuthRequest {
@@ -20,6 +22,10 @@ export interface AuthRequest {
   readonly plain: boolean;
   /** The nkey that the client presented; may be invalid. */
   readonly nkey: string;
+  /** The public key of a valid nkey, hex, else null. */
+  readonly key: string | null;
+  /** The certificate of a session's key: null if it is malformed, undefined without a token. */
+  readonly session: SessionCertificate | null | undefined;
   /** Its signature. */
   readonly signature: string;
   /** The nonce that the client signed. */
@@ -43,14 +49,20 @@ export function readAuthRequest(token: string, issuer: string, now: number): Aut
   const userNkey = text(nats.user_nkey);
   if (server.id !== claims.iss || decodePublic("user", userNkey) === null) return null;
   const nkey = text(options.nkey);
+  const key = signPubOf(nkey);
+  // Any token counts as a certificate, so that a damaged one cannot turn a session into another login.
+  const { auth_token: sent = "" } = options;
+  const session = sent === "" ? undefined : parseSession(text(sent));
   return {
     userNkey,
     nkey,
+    key,
+    session,
     signature: text(options.sig),
     nonce: text(client.nonce),
     plain: client.kind === "Client" && (client.type === "nats" || client.type === "websocket"),
     client: {
-      endpoint: signPubOf(nkey),
+      endpoint: session === undefined ? key : session?.signPub ?? null,
       host: tidy(text(client.host)),
       name: tidy(text(client.name)),
       cid: Number(client.id) || 0,
@@ -100,15 +112,18 @@ export class Nonces {
   }
 }
 
-/** Verifies that a client has the key it presents; returns why not, or `null` if it does. */
+/**
+ * Verifies that a client has the key it presents, and the certificate if it is a session's; returns why
+ * not, or `null` if it does.
+ */
 export function flawOf(
-  { nkey, signature, nonce, plain, client }: AuthRequest,
+  { nkey, key, session, signature, nonce, plain, client }: AuthRequest,
   nonces: Nonces,
   now: number,
-): { reason: RefusalReason; detail: string } | null {
+): Flaw | null {
   const flaw = (reason: RefusalReason, detail: string) => ({ reason, detail });
   if (!plain) return flaw("bad_kind", "The connection is not a plain client");
-  if (client.endpoint === null) {
+  if (key === null) {
     return flaw(
       "no_key",
       nkey === "" ? "The client presented no nkey" : "The client's nkey is not a user nkey",
@@ -121,12 +136,14 @@ export function flawOf(
   const bytes = /^[A-Za-z0-9+/_-]{86}(?:==)?$/.test(signature)
     ? Buffer.from(signature, "base64")
     : Buffer.alloc(0);
-  if (!verifies(client.endpoint, Buffer.from(nonce), bytes)) {
+  if (!verifies(key, Buffer.from(nonce), bytes)) {
     return flaw(
       "bad_signature",
       "The signature of the server's nonce does not verify with the client's key",
     );
   }
+  const invalid = session === undefined ? null : sessionFlaw(session, key, now * 1000);
+  if (invalid !== null) return invalid;
   if (!nonces.take(`${client.server} ${nonce}`, now)) {
     return flaw("replay", "The nonce was used before");
   }

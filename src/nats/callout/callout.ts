@@ -49,7 +49,7 @@ const MIB = 1024 * 1024;
 
 /** A decision about one client. */
 type Verdict =
-  | { ok: true; endpoint: string; grant: Grant }
+  | { ok: true; endpoint: string; grant: Grant; ttl: number }
   | { ok: false; reason: RefusalReason; detail: string };
 
 /**
@@ -59,6 +59,9 @@ type Verdict =
  *
  * A change of permissions takes effect by closing the connection: the client reconnects and gets
  * its new permissions or is rejected. Clients must set their inbox prefix to `_INBOX.<their nkey>`.
+ *
+ * A client presents the key of its identity, or the key of a session and a certificate of it; see
+ * `docs/nats.md`. An admission ends with the certificate.
  *
  * An admission must fit into one NATS message (1 MiB): about 3,500 rooms with subjects of 30
  * characters. A user in more rooms gets no permission for the newest ones; a user in more than
@@ -261,25 +264,25 @@ class Callout implements AuthCallout {
     message: Msg,
     request: AuthRequest,
     grant: OpenGrant,
-    verified: { endpoint: string; grant: Grant } | null,
+    verified: (Verdict & { ok: true }) | null,
   ): void {
     const endpoint = verified?.endpoint ?? null;
     const { client } = request;
     message.respond(admission(request, {
       account: this.#account,
       name: formatTag({ endpoint, grant }),
-      ttl: this.#ttl,
+      ttl: verified?.ttl ?? this.#ttl,
     }, this.#issuer));
     this.#counts.admitted++;
     this.#tell({ kind: "admitted", endpoint, client, rooms: verified?.grant.rooms.size ?? 0 });
   }
 
   #admit(message: Msg, request: AuthRequest, verdict: Verdict & { ok: true }): Verdict {
-    const { endpoint, grant } = verdict;
+    const { endpoint, grant, ttl } = verdict;
     const text = admission(request, {
       account: this.#account,
       name: formatTag({ endpoint, grant: grant.id }),
-      ttl: this.#ttl,
+      ttl,
       permissions: permissionsOf(request.nkey, grant),
     }, this.#issuer);
     const room = (this.#connection.info?.max_payload ?? MIB) - OVERHEAD;
@@ -302,20 +305,27 @@ class Callout implements AuthCallout {
   async #judge(request: AuthRequest, now: number): Promise<Verdict> {
     const flaw = flawOf(request, this.#nonces, now);
     if (flaw !== null) return { ok: false, ...flaw };
-    const endpoint = request.client.endpoint!;
-    return await within(this.#decisionTimeout, this.#lookUp(endpoint), () => {
+    return await within(this.#decisionTimeout, this.#lookUp(request), () => {
       const detail = `The store did not answer within ${this.#decisionTimeout} ms`;
       return { ok: false, reason: "unavailable", detail };
     });
   }
 
-  async #lookUp(endpoint: string): Promise<Verdict> {
-    const { store } = this.#options;
+  async #lookUp({ client, session }: AuthRequest): Promise<Verdict> {
+    const { store, isAudience } = this.#options;
+    const endpoint = client.endpoint!;
     try {
       if (await store.isAuthorized(endpoint) !== true) {
         return { ok: false, reason: "not_authorized", detail: "No active user has this key" };
       }
-      return { ok: true, endpoint, grant: grantOf(endpoint, await roomsOf(store, endpoint)) };
+      // After the above, because it may ask other nodes.
+      if (session && await isAudience?.(session.audience) !== true) {
+        const detail = `The session certificate is for another server, ${session.audience}`;
+        return { ok: false, reason: "session_audience", detail };
+      }
+      const grant = grantOf(endpoint, await roomsOf(store, endpoint));
+      const rest = session ? session.expires - Date.now() : Infinity;
+      return { ok: true, endpoint, grant, ttl: Math.min(this.#ttl, rest) };
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
       const reason = isStoreError(error, "too_large") ? "too_large" : "unavailable";

@@ -1,5 +1,6 @@
 /**
- * Authentication to a NATS server: the only place where our key signs something that a server sent.
+ * Authentication to a NATS server: the only place where our key signs something that a server sent. Has no
+ * `node:` imports, because the browser's pages connect too.
  *
  * The server chooses what is signed. The authenticators of the NATS library sign any string, so a
  * malicious server could send a control plane request as its "nonce" and get it signed; ours signs
@@ -8,8 +9,8 @@
  * @module
  */
 
-import { Buffer } from "node:buffer";
 import { StoreError } from "../../core/errors.ts";
+import { toBase64url } from "../../keys/bytes.ts";
 import { isNonce } from "../../keys/forms.ts";
 import type { NonceSigner } from "../../keys/signers.ts";
 
@@ -27,11 +28,12 @@ export interface NatsAuthenticatorOptions {
 /** The `authenticator` option of NATS clients for JavaScript. */
 export type NatsAuthenticator = (
   nonce?: string,
-) => { nkey: string; sig: string; jwt?: string };
+) => { nkey: string; sig: string; jwt?: string; auth_token?: string };
 
 /**
  * Creates an authenticator for the `connect` function of a NATS client. The authenticator never
- * throws, because an exception would close the connection permanently.
+ * throws, because an exception would close the connection permanently. Where the server supports it,
+ * {@link openSession} is safer: the identity then signs no nonces.
  *
  * @example
  * ```ts
@@ -57,8 +59,13 @@ export function natsAuthenticator(
     if (nonce === undefined || nonce === "") return unsigned;
     try {
       if (!isNonce(nonce)) throw notANonce(nonce);
-      const sig = Buffer.from(signer.signNonce(nonce)).toString("base64");
-      return { ...unsigned, sig };
+      const sig = toBase64url(signer.signNonce(nonce));
+      const { certificate } = signer;
+      return {
+        ...unsigned,
+        sig,
+        ...(certificate === undefined ? {} : { auth_token: certificate }),
+      };
     } catch (error) {
       try {
         onProblem(problemOf(error));

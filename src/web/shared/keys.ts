@@ -8,6 +8,7 @@
 
 import { fromBase64url, toHex } from "../../keys/bytes.ts";
 import { bindingOf } from "../../keys/identity_format.ts";
+import { type NewSession, sessionBytes } from "../../keys/codec/session.ts";
 import { demandKind, type SignedKind } from "../../keys/forms.ts";
 import type { Secrets } from "../../keys/locked.ts";
 import type { Signer } from "../../signature/sign.ts";
@@ -30,6 +31,8 @@ export interface Keys extends Signer {
   signSealedKey(data: Uint8Array): Promise<Uint8Array>;
   /** Signs that `kexPub` belongs to `signPub`, for a card and a file. */
   signEndpoint(): Promise<Uint8Array>;
+  /** Signs the certificate of a session's key, for one server and at most one hour. */
+  signSession(session: NewSession): Promise<Uint8Array>;
 }
 
 /** The keys without what signs with them, as a browser can keep them. */
@@ -100,6 +103,7 @@ export function keysFrom(
     signMessage: (data) => signAs("message", data),
     signSealedKey: (data) => signAs("sealed key", data),
     signEndpoint: () => signAs("endpoint", bindingOf({ signPub, kexPub })),
+    signSession: async (session) => await signAs("session", sessionBytes(signPub, session)),
   };
 }
 

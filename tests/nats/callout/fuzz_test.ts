@@ -54,6 +54,7 @@ const change = fc.record({
     ["nats", "connect_opts"],
     ["nats", "connect_opts", "nkey"],
     ["nats", "connect_opts", "sig"],
+    ["nats", "connect_opts", "auth_token"],
   ),
   value: odd,
 });

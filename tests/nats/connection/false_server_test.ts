@@ -2,8 +2,6 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { once } from "node:events";
-import { createServer, type Socket } from "node:net";
 import { createUser } from "@nats-io/nkeys";
 import { connect } from "@nats-io/transport-node";
 import {
@@ -20,42 +18,7 @@ import { createNkey } from "../../../src/keys/nkey.ts";
 import { openSqlite } from "../../../src/sqlite/mod.ts";
 import { signatureBase, targetOf } from "../../../src/signature/base.ts";
 import { eventually } from "../callout/bus.ts";
-
-/** What a client says when it connects. */
-interface Connect {
-  nkey?: string;
-  sig?: string;
-  jwt?: string;
-}
-
-/** Greets with a nonce of its choice, and lets everybody in. */
-async function falseServer(first: unknown) {
-  const connects: Connect[] = [];
-  const sockets = new Set<Socket>();
-  const it = { connects, nonce: first, url: "", drop: () => sockets.forEach((s) => s.destroy()) };
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on("error", () => {});
-    socket.once("close", () => sockets.delete(socket));
-    const info = { server_id: "N", version: "2.15.1", headers: true, max_payload: 1 << 20 };
-    socket.write(`INFO ${JSON.stringify({ ...info, nonce: it.nonce })}\r\n`);
-    socket.setEncoding("utf8").on("data", (data) => {
-      for (const line of String(data).split("\r\n")) {
-        if (line.startsWith("CONNECT ")) connects.push(JSON.parse(line.slice(8)));
-        if (line === "PING") socket.write("PONG\r\n");
-      }
-    });
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  it.url = `nats://127.0.0.1:${(server.address() as { port: number }).port}`;
-  return Object.assign(it, {
-    [Symbol.asyncDispose]: async () => {
-      it.drop();
-      server.close();
-      await once(server, "close");
-    },
-  });
-}
+import { falseServer } from "./false_server.ts";
 
 const encoder = new TextEncoder();
 
@@ -183,7 +146,8 @@ Deno.test("rooms report a false server that they come back to", async () => {
   await using client = createClient({ url: "http://127.0.0.1:1", identity });
   const problems: RoomProblem[] = [];
   const onProblem = (problem: RoomProblem) => problems.push(problem);
-  await using _rooms = await openRooms({ client, identity, nats: { servers: bus.url }, onProblem });
+  const nats = { servers: bus.url };
+  await using _rooms = await openRooms({ client, identity, nats, session: false, onProblem });
   bus.nonce = '"@method": GET';
   bus.drop();
   await eventually(() => problems.length === 1);

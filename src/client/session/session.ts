@@ -1,0 +1,132 @@
+/**
+ * Sessions on the bus: a key of their own, certified by the identity for one server and at most one hour,
+ * so that the identity does not sign what NATS servers send. The certificate is renewed, the key is not.
+ * Has no `node:` imports, because the browser's pages connect too.
+ *
+ * @module
+ */
+
+import { StoreError } from "../../core/errors.ts";
+import { formatSession, SESSION_MS, sessionBytes } from "../../keys/codec/session.ts";
+import { signPubOf } from "../../keys/codec/nkey.ts";
+import type { NonceSigner, SessionSigner } from "../../keys/signers.ts";
+import { type NatsAuthenticator, natsAuthenticator } from "../../nats/connection/authenticator.ts";
+
+/** A certified key to connect to the bus with. Its certificate is renewed until it is closed. */
+export interface Session extends NonceSigner, Disposable {
+  /** The current certificate, which is sent along as the token. */
+  readonly certificate: string;
+  /** The option `authenticator` of NATS clients for JavaScript. */
+  readonly authenticator: NatsAuthenticator;
+  /** Their option `inboxPrefix`: the session can subscribe to no other inbox. */
+  readonly inboxPrefix: string;
+  /** Ends the renewals. */
+  close(): void;
+}
+
+/** What a session is made of. */
+export interface SessionParts {
+  /** Certifies the key. */
+  identity: SessionSigner;
+  /** A key that was made for this session. */
+  key: NonceSigner;
+  /** The control plane: the authority of its URL, and how far its clock is ahead, milliseconds. */
+  client: { readonly authority: string; readonly clockOffset: number };
+  /** How long a certificate is valid, milliseconds, at most one hour, which is the default. */
+  lifetime?: number;
+  /** Called when a renewal has failed, and when a server asks to sign something that is not a nonce. */
+  onProblem?: (error: StoreError) => void;
+}
+
+/** Certifies a key and returns its session. */
+export async function startSession(parts: SessionParts): Promise<Session> {
+  const session = new LiveSession(parts);
+  await session.renew();
+  return session;
+}
+
+class LiveSession implements Session {
+  readonly nkey: string;
+  readonly inboxPrefix: string;
+  readonly authenticator: NatsAuthenticator;
+  readonly #parts: SessionParts;
+  readonly #sessionPub: string;
+  readonly #lifetime: number;
+  #certificate = "";
+  /** What it was issued for, and when it is due to be renewed. */
+  #audience = "";
+  #dueAt = 0;
+  #renewing: Promise<void> | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+
+  constructor(parts: SessionParts) {
+    const { key, lifetime = SESSION_MS, onProblem } = parts;
+    const sessionPub = signPubOf(key.nkey);
+    if (sessionPub === null) {
+      throw new StoreError("invalid", "key must be an nkey of a user", { field: "key" });
+    }
+    this.nkey = key.nkey;
+    this.inboxPrefix = `_INBOX.${key.nkey}`;
+    this.#parts = parts;
+    this.#sessionPub = sessionPub;
+    this.#lifetime = lifetime;
+    this.authenticator = natsAuthenticator(this, onProblem ? { onProblem } : {});
+  }
+
+  get certificate(): string {
+    const { client } = this.#parts;
+    // The timer is late on a computer that slept, and the node in use may have changed.
+    if (client.authority !== this.#audience || this.#now() >= this.#dueAt) this.#renewSoon(0);
+    return this.#certificate;
+  }
+
+  signNonce(nonce: string): Uint8Array {
+    return this.#parts.key.signNonce(nonce);
+  }
+
+  /** Replaces the certificate. */
+  async renew(): Promise<void> {
+    this.#renewing ??= this.#renew().finally(() => this.#renewing = null);
+    await this.#renewing;
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** The control plane's time. */
+  #now(): number {
+    return Math.floor(Date.now() + this.#parts.client.clockOffset);
+  }
+
+  async #renew(): Promise<void> {
+    const { identity, client: { authority: audience } } = this.#parts;
+    const issued = this.#now();
+    const expires = issued + this.#lifetime;
+    const session = { sessionPub: this.#sessionPub, issued, expires, audience };
+    const data = sessionBytes(identity.signPub, session);
+    this.#certificate = formatSession(data, await identity.signSession(session));
+    this.#audience = audience;
+    this.#dueAt = issued + this.#lifetime / 2;
+    this.#renewSoon(this.#lifetime / 2);
+  }
+
+  #renewSoon(wait: number): void {
+    clearTimeout(this.#timer);
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.renew().catch((cause) => {
+        const error = new StoreError("unavailable", "Renewing the session failed", { cause });
+        this.#parts.onProblem?.(error);
+        // Twenty more attempts before it expires.
+        this.#renewSoon(this.#lifetime / 40);
+      });
+    }, wait);
+  }
+}
