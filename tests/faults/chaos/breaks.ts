@@ -7,8 +7,12 @@
 
 import type { Store } from "../../../src/core/store.ts";
 
-/** What can be broken. */
-export const BREAKS: Readonly<Record<string, (store: Store) => Store>> = {
+/**
+ * What can be broken.
+ *
+ * @param silent The same store, which keeps no history
+ */
+export const BREAKS: Readonly<Record<string, (store: Store, silent: Store) => Store>> = {
   /** Remembers every yes for good. */
   endless_cache(store) {
     const known = new Set<string>();
@@ -117,6 +121,29 @@ export const BREAKS: Readonly<Record<string, (store: Store) => Store>> = {
       async getUser(signPub) {
         if (++count % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 4000));
         return await store.getUser(signPub);
+      },
+    };
+  },
+
+  /** Makes every third change of this kind without an entry. */
+  no_entry(store, silent) {
+    let count = 0;
+    return {
+      ...store,
+      deleteUser: (signPub) => (++count % 3 === 0 ? silent : store).deleteUser(signPub),
+    };
+  },
+
+  /** Makes every third change of this kind twice. */
+  two_entries(store) {
+    let count = 0;
+    return {
+      ...store,
+      async restoreUser(signPub) {
+        const user = await store.restoreUser(signPub);
+        if (++count % 3 !== 0) return user;
+        await store.revokeUser(signPub);
+        return await store.restoreUser(signPub);
       },
     };
   },

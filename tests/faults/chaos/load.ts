@@ -9,6 +9,7 @@
  */
 
 import type { Ending, Json, Recorder } from "./judge/history.ts";
+import { nameOfCall } from "./judge/entries.ts";
 import { hexOf } from "./ops.ts";
 
 /** A node as its clients see it. */
@@ -17,8 +18,8 @@ export interface NodeClient {
   readonly name: string;
   /** The name with the number of its client's process, such as `n1#2`. */
   readonly id: string;
-  /** Asks; never rejects. */
-  call(op: string, args: Json): Promise<Ending>;
+  /** Asks, in this name; never rejects. */
+  call(op: string, args: Json, by?: string): Promise<Ending>;
 }
 
 /** How much load there is. */
@@ -135,7 +136,7 @@ export class Load {
 
   #call(client: string, node: NodeClient, op: string, args: Json): Promise<Ending> {
     const id = this.#recorder.begin({ client, node: node.id, op, args });
-    return node.call(op, args).then((ending) => {
+    return node.call(op, args, nameOfCall(id)).then((ending) => {
       this.#recorder.end(id, ending);
       return ending;
     });

@@ -7,12 +7,13 @@
 import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
-import { type Follower, openSqlite } from "../../../mod.ts";
+import { type Follower, type HistoryEntry, openSqlite, verifyHistory } from "../../../mod.ts";
 import { isStoreError } from "../../../src/core/errors.ts";
 import type { KeyFor, StoreRecord, User } from "../../../src/core/model.ts";
 import { backupFollower } from "../../../src/follower/backup.ts";
 import { flip, openStill, requireComplete } from "../../../src/follower/flip.ts";
 import { allRecords } from "../../../src/sqlite/file/all_rows.ts";
+import type { OpenHistory } from "../../../src/sqlite/open_history.ts";
 import { SnapshotDigest } from "../../../src/snapshot/mod.ts";
 import type { Store } from "../../../src/core/store.ts";
 import { invariantProblems, recordProblems } from "../../conformance/kit/invariants.ts";
@@ -103,6 +104,8 @@ export async function perform(store: Store, op: string, args: Json): Promise<Jso
       return { problems: recordProblems(await recordsOf(store), { everyMemberHasKey: true }) };
     case "snapshot":
       return await snapshotOf(store);
+    case "history":
+      return await historyOf(store);
     default:
       throw new Error(`No such call: ${op}`);
   }
@@ -133,6 +136,19 @@ function summaryOf(records: StoreRecord[]): Json {
   const digest = new SnapshotDigest();
   for (const it of records) digest.add(it);
   return { digest: digest.summary().digest, ...statesOf(records) };
+}
+
+/** All entries of the history, and what is wrong with their chain. */
+export async function historyOf(store: Store, copy?: OpenHistory): Promise<Json> {
+  const { problems, end } = await verifyHistory(store, { ...copy && { copy } });
+  const entries: HistoryEntry[] = [];
+  for (let after: string | null = null;;) {
+    const { items, next } = await store.history({ after, limit: 1000 });
+    entries.push(...items);
+    if (next === null) break;
+    after = next;
+  }
+  return { entries, end, problems: problems.map((it) => it.message) };
 }
 
 /** What the file of a follower holds, once that is everything written before the call. */

@@ -46,6 +46,9 @@ Deno.test(name, async () => {
           "audits",
           "followers",
           "promotedWrites",
+          "entries",
+          "explained",
+          "followed",
         ]
       ) {
         assert.ok(looked[what]! > 0, `${what}:\n${said.join("\n")}`);

@@ -130,12 +130,12 @@ export class ChaosNode implements NodeClient, AsyncDisposable {
     clearTimeout(timer);
   }
 
-  call(op: string, args: Json): Promise<Ending> {
+  call(op: string, args: Json, by?: string): Promise<Ending> {
     if (!this.#ready) return Promise.resolve(UNREACHABLE);
     const id = ++this.#ids;
     return new Promise((resolve) => {
       this.#waiting.set(id, resolve);
-      this.#child!.stdin!.write(`${JSON.stringify({ id, op, args })}\n`);
+      this.#child!.stdin!.write(`${JSON.stringify({ id, op, args, by })}\n`);
     });
   }
 

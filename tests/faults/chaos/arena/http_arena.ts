@@ -98,6 +98,7 @@ class HttpNode implements NodeClient {
         return this.#buses();
       case "audit":
       case "snapshot":
+      case "history":
         return await perform(this.#store, op, args);
       default:
         return await perform(this.#http, op, args);
@@ -406,7 +407,9 @@ export async function httpArena(
     async end(ask) {
       await replicated(nodes);
       await ask(nodes[0]!, "repair");
-      for (const op of ["snapshot", "doctor"]) for (const node of nodes) await ask(node, op);
+      for (const op of ["snapshot", "history", "doctor"]) {
+        for (const node of nodes) await ask(node, op);
+      }
       await ask(nodes[0]!, "connections");
       recorder = null;
     },

@@ -7,16 +7,22 @@
 
 import { diagnose, openJetStream } from "../../../../mod.ts";
 import { openFollowed } from "../../../../src/follower/mod.ts";
+import { openHistory } from "../../../../src/sqlite/open_history.ts";
 import { TextLineStream } from "../../../helpers/lines.ts";
 import { BREAKS } from "../breaks.ts";
-import { type Ending, endingOf, type Json } from "../judge/history.ts";
-import { followed, marked, perform, promoted } from "../ops.ts";
+import type { Json } from "../judge/history.ts";
+import { followed, historyOf, marked, perform, promoted } from "../ops.ts";
+import { Following, NamedStore } from "./named.ts";
 
 const { broken, ...options } = JSON.parse(Deno.args[0]!);
 const { store, follower } = options.follower === undefined
   ? { store: await openJetStream(options), follower: null }
   : await openFollowed(options);
-const used = broken ? BREAKS[broken]!(store) : store;
+const named = new NamedStore(store);
+const following = new Following(store);
+const { follower: _, ...bare } = options;
+const silent = broken ? await openJetStream({ ...bare, history: false }) : null;
+const used = silent === null ? named.store : BREAKS[broken]!(named.store, silent);
 const encoder = new TextEncoder();
 
 function say(line: unknown): void {
@@ -33,32 +39,39 @@ async function promote(id: number): Promise<Json> {
   return { ...await (first ??= promoted(follower!, path)), position };
 }
 
-async function answer(id: number, op: string, args: unknown): Promise<void> {
-  let ending: Ending;
-  try {
-    const found = op === "health"
-      ? await used.health()
-      : op === "doctor" || op === "repair"
-      ? await diagnose({ ...options, create: false, repair: op === "repair" })
-      : op === "followed"
-      ? await followed(follower!)
-      : op === "mark"
-      ? await marked(follower!)
-      : op === "promote"
-      ? await promote(id)
-      : await perform(used, op, args);
-    ending = { answer: found ?? null };
-  } catch (error) {
-    ending = endingOf(error);
+/** The history, compared with that of the follower's file; and what was followed of it. */
+async function history(): Promise<Json> {
+  using copy = follower === null ? undefined : openHistory(follower.path);
+  const found = await historyOf(store, copy);
+  return { ...found, followed: await following.upTo(found.entries.length) };
+}
+
+async function work(id: number, op: string, args: unknown): Promise<Json> {
+  switch (op) {
+    case "health":
+      return await used.health();
+    case "doctor":
+    case "repair":
+      return await diagnose({ ...options, create: false, repair: op === "repair" });
+    case "followed":
+      return await followed(follower!);
+    case "mark":
+      return await marked(follower!);
+    case "promote":
+      return await promote(id);
+    case "history":
+      return await history();
+    default:
+      return await perform(used, op, args);
   }
-  say({ id, ending });
 }
 
 say({ ready: true });
 const lines = Deno.stdin.readable.pipeThrough(new TextDecoderStream())
   .pipeThrough(new TextLineStream());
 for await (const line of lines) {
-  const { id, op, args } = JSON.parse(line);
-  void answer(id, op, args);
+  const { id, op, args, by } = JSON.parse(line);
+  void named.call(by, () => work(id, op, args)).then((ending) => say({ id, ending }));
 }
+await silent?.close();
 await store.close();

@@ -11,6 +11,7 @@ import { connect } from "@nats-io/transport-node";
 import { ChaosCluster } from "./cluster.ts";
 import { SmallDisk } from "./disk.ts";
 import { FAULTS } from "../faults.ts";
+import { SETUP } from "../judge/entries.ts";
 import { hexOf } from "../ops.ts";
 import { type Arena, type Fault, replicated } from "../run.ts";
 
@@ -47,14 +48,16 @@ export async function storeArena(
       // Nobody touches this one, so that no user of the load is ever the last admin.
       const root = { signPub: hexOf(`root of ${bucket}`), role: "admin", handle: "root" };
       for (let made = false; !made;) {
-        const ending = await nodes[0]!.call("addUser", root);
+        const ending = await nodes[0]!.call("addUser", root, SETUP);
         made = "answer" in ending || ending.error === "user_exists";
       }
     },
     async end(ask) {
       await replicated(nodes);
       await ask(nodes[0]!, "repair");
-      for (const op of ["snapshot", "doctor"]) for (const node of nodes) await ask(node, op);
+      for (const op of ["snapshot", "history", "doctor"]) {
+        for (const node of nodes) await ask(node, op);
+      }
       // What a follower holds is judged as what its node answers.
       for (const node of nodes) {
         const call = () => node.call("followed", {});
@@ -75,7 +78,9 @@ export async function storeArena(
 async function removeBucket(cluster: ChaosCluster, bucket: string): Promise<void> {
   const nc = await connect({ servers: cluster.nodes.map((it) => it.server.url) });
   try {
-    await nc.request(`$JS.API.STREAM.DELETE.KV_${bucket}`, "", { timeout: 5000 });
+    for (const stream of [`KV_${bucket}`, `${bucket}_HISTORY`]) {
+      await nc.request(`$JS.API.STREAM.DELETE.${stream}`, "", { timeout: 5000 });
+    }
   } catch { /* It disturbs nobody. */ }
   await nc.close();
 }

@@ -4,36 +4,11 @@
  * @module
  */
 
+import { entryOrder, historiesDiffer, ownEntries, unexplained } from "./entries.ts";
 import { type Call, type Fault, type History, isAnswered, isOpen, type Json } from "./history.ts";
 import { linearizable, shortest } from "./linearizable.ts";
 import { isYes, keyHistories, mutates, stateAfter, stateIn } from "./models.ts";
-
-/** The rules, by name. */
-export type Rule =
-  | "linearizable"
-  | "lost_write"
-  | "claimed_twice"
-  | "owner_key"
-  | "stale_yes"
-  | "own_write"
-  | "yes_while_cut"
-  | "answered_while_cut"
-  | "nodes_differ"
-  | "followers_differ"
-  | "promoted_lacks"
-  | "doctor"
-  | "still_connected"
-  | "bad_error"
-  | "too_long"
-  | "nothing_done"
-  | "not_checked";
-
-/** A promise that was broken, and the calls that show it. */
-export interface Violation {
-  rule: Rule;
-  message: string;
-  calls: Call[];
-}
+import type { Rule, Violation } from "./violations.ts";
 
 /** What was looked at and what was found. */
 export interface Report {
@@ -74,6 +49,10 @@ const RULES: Checker[] = [
   yesWhileCut,
   answeredWhileCut,
   nodesDiffer,
+  ownEntries,
+  entryOrder,
+  unexplained,
+  historiesDiffer,
   followersDiffer,
   promotedLacks,
   doctor,
@@ -432,7 +411,17 @@ const TWO_CALLS = new Set(["rekeyRoom", "addMember"]);
 
 /** Reads of everything, which have no time-out. */
 const SLOW = new Set([
-  ...["audit", "snapshot", "doctor", "repair", "recover", "admission", "mark", "promote"],
+  ...[
+    "audit",
+    "snapshot",
+    "doctor",
+    "repair",
+    "recover",
+    "admission",
+    "mark",
+    "promote",
+    "history",
+  ],
 ]);
 
 /** A run in which nothing happens finds nothing. */

@@ -14,30 +14,23 @@ import { randomOf } from "../../crash/plan.ts";
 import { eventually, testBus } from "../../../nats/callout/bus.ts";
 import { BREAKS } from "../breaks.ts";
 import { BusClient } from "../arena/bus_client.ts";
-import { check, type Rule } from "./checks.ts";
-import {
-  type Ending,
-  endingOf,
-  type History,
-  type Json,
-  parseHistory,
-  Recorder,
-} from "./history.ts";
+import { check } from "./checks.ts";
+import { nameOfCall, SETUP } from "./entries.ts";
+import { type Ending, type History, type Json, parseHistory, Recorder } from "./history.ts";
+import type { Rule } from "./violations.ts";
+import { NamedStore } from "../arena/named.ts";
 import { Load, type NodeClient } from "../load.ts";
-import { hexOf, perform } from "../ops.ts";
+import { hexOf, historyOf, perform } from "../ops.ts";
 
 /** A node in this process. */
-function local(name: string, store: Store): NodeClient {
+function local(name: string, store: Store, wrap: (store: Store) => Store): NodeClient {
+  const named = new NamedStore(store);
+  const used = wrap(named.store);
   return {
     name,
     id: `${name}#1`,
-    async call(op, args): Promise<Ending> {
-      try {
-        return { answer: (await perform(store, op, args)) ?? null };
-      } catch (error) {
-        return endingOf(error);
-      }
-    },
+    call: (op, args, by): Promise<Ending> =>
+      named.call(by, () => op === "history" ? historyOf(store) : perform(used, op, args)),
   };
 }
 
@@ -54,9 +47,11 @@ async function runLocally(broken: string | null): Promise<History> {
   const lines: string[] = [];
   const names = ["n1", "n2", "n3"];
   const stores = names.map(() => openSqlite(`${dir}/a.db`));
-  const wrap = broken === null ? (it: Store) => it : BREAKS[broken]!;
-  const nodes = names.map((name, i) => local(name, i === 0 ? wrap(stores[i]!) : stores[i]!));
-  await stores[0]!.addUser({ ...keysOf("root"), role: "admin", handle: "root" });
+  await using silent = openSqlite(`${dir}/a.db`, { history: false });
+  const right = (it: Store) => it;
+  const wrong = (it: Store) => broken === null ? it : BREAKS[broken]!(it, silent);
+  const nodes = names.map((name, i) => local(name, stores[i]!, i === 0 ? wrong : right));
+  await stores[0]!.as(SETUP).addUser({ ...keysOf("root"), role: "admin", handle: "root" });
   try {
     const info = { seed: 7, maxStaleness: 400, opTimeout: 1000, nodes: names };
     const recorder = new Recorder(info, (line) => lines.push(line));
@@ -79,10 +74,11 @@ async function runLocally(broken: string | null): Promise<History> {
     if (broken === "open_when_cut") recorder.fault({ ...cut, phase: "end" });
     load.stop();
     await running;
-    for (const node of nodes) {
-      const asked = { client: "check", node: node.id, op: "snapshot", args: {} };
-      const id = recorder.begin(asked);
-      recorder.end(id, await node.call("snapshot", {}));
+    for (const op of ["snapshot", "history"]) {
+      for (const node of nodes) {
+        const id = recorder.begin({ client: "check", node: node.id, op, args: {} });
+        recorder.end(id, await node.call(op, {}));
+      }
     }
   } finally {
     for (const it of stores) await it.close();
@@ -97,7 +93,18 @@ Deno.test("a run against a store that is right finds nothing", async () => {
   const history = await runLocally(null);
   const { violations, looked } = check(history);
   assert.deepEqual(violations, []);
-  for (const what of ["yes", "users", "invites", "rooms", "audits", "lastWrites"]) {
+  for (
+    const what of [
+      "yes",
+      "users",
+      "invites",
+      "rooms",
+      "audits",
+      "lastWrites",
+      "entries",
+      "explained",
+    ]
+  ) {
     assert.ok(looked[what]! > 0, `${what}: ${JSON.stringify(looked)}`);
   }
 });
@@ -111,6 +118,7 @@ const FOUND: Record<string, Rule[]> = {
   stale_read: ["linearizable"],
   late: ["too_long"],
   forgets: ["nodes_differ"],
+  no_entry: ["entry"],
 };
 
 Deno.test("a run against a store that breaks a promise finds it", async (t) => {
@@ -136,9 +144,8 @@ Deno.test("a run against a store that breaks a promise finds it", async (t) => {
 /** A bus, of which the control plane may be told of no change; one user stays connected and is revoked. */
 async function runOnBus(broken: string | null): Promise<History> {
   const lines: string[] = [];
-  const wrap = broken === null ? (it: Store) => it : BREAKS[broken]!;
   const right = openSqlite(":memory:");
-  const store = wrap(right);
+  const store = broken === null ? right : BREAKS[broken]!(right, right);
   await using bus = await testBus({
     store: () => Promise.resolve(store),
     // Now and then all are compared, which would mend it.
@@ -181,13 +188,15 @@ type Line = [
   args: object,
   outcome?: unknown,
   node?: string,
+  revision?: string | null,
 ];
 
 /** A history made by hand. */
 function made(lines: Line[], faults: History["faults"] = []): History {
   const run = { seed: 1, wall: 0, maxStaleness: 3000, opTimeout: 5000 };
-  const calls = lines.map(([start, end, op, args, outcome, node = "n1#1"], i) => ({
+  const calls = lines.map(([start, end, op, args, outcome, node = "n1#1", revision], i) => ({
     ...{ id: i, client: "c", node, op, args, start, end },
+    ...revision !== undefined && { revision },
     ...(typeof outcome === "string"
       ? { error: outcome, message: "" }
       : { answer: outcome ?? null }),
@@ -208,6 +217,27 @@ const end = (users: object, node = "n1#1", digest = "d"): Line => [
   { digest, problems: [], users, invites: {}, rooms: {} },
   node,
 ];
+
+/** An acknowledged change with its revision. */
+const wrote = (line: Line, revision: string | null): Line => {
+  const [start, end, op, args, outcome, node] = line;
+  return [start, end, op, args, outcome, node, revision];
+};
+const entry = (revision: string, action: string, about: object, by: number | string): Json => ({
+  ...{ revision, action, by: typeof by === "string" ? by : nameOfCall(by), at: "" },
+  ...{ user: null, room: null, invite: null, before: null, after: null, ...about },
+});
+const entryOfAdd = (by: number | string, revision = "0.5") =>
+  entry(revision, "user.added", { user: "ada", after: { role: "user", handle: "a" } }, by);
+const log = (entries: Json[], more: object = {}, node = "n1#1"): Line => [
+  ...[20_200, 20_300, "history", {}] as const,
+  { entries, end: { revision: null, head: "h" }, problems: [], ...more },
+  node,
+];
+const followed = (...revisions: string[]) => ({ followed: { revisions, error: null } });
+const active = end({ ada: "active/user/a" });
+const revoke: Line = [2, 3, "revokeUser", who, shown("revoked")];
+const revoked = entry("0.7", "user.revoked", { user: "ada" }, 1);
 
 const BY_HAND: [name: string, rule: Rule | null, History][] = [
   ["an acknowledged write that is there", null, made([add, end({ ada: "active/user/a" })])],
@@ -338,6 +368,125 @@ const BY_HAND: [name: string, rule: Rule | null, History][] = [
       ]).flat(),
       [2000, 2001, "getUser", who, "not_found"],
     ]),
+  ],
+  [
+    "changes with an entry each",
+    null,
+    made([
+      wrote(add, "0.5"),
+      wrote(revoke, "0.7"),
+      wrote([4, 5, "revokeUser", who, shown("revoked")], null),
+      end({ ada: "revoked/user/a" }),
+      log([entryOfAdd(0), revoked], followed("0.5", "0.7")),
+    ]),
+  ],
+  [
+    "a change without an entry",
+    "entry",
+    made([
+      wrote(add, "0.5"),
+      wrote(revoke, "0.7"),
+      end({ ada: "revoked/user/a" }),
+      log([
+        entryOfAdd(0),
+      ]),
+    ]),
+  ],
+  [
+    "a change that was made although the answer says that there was nothing to change",
+    "unexplained",
+    made([
+      wrote(add, "0.5"),
+      wrote(revoke, null),
+      end({ ada: "revoked/user/a" }),
+      log([
+        entryOfAdd(0),
+      ]),
+    ]),
+  ],
+  [
+    "a change with two entries",
+    "entry",
+    made([wrote(add, "0.5"), active, log([entryOfAdd(0), entryOfAdd(0, "0.6")])]),
+  ],
+  [
+    "a change with the entry of another user",
+    "entry",
+    made([wrote(add, "0.5"), active, log([{ ...entryOfAdd(0), user: "bob" }])]),
+  ],
+  [
+    "a change that was acknowledged with another revision",
+    "entry",
+    made([wrote(add, "0.4"), active, log([entryOfAdd(0)])]),
+  ],
+  [
+    "an entry that no call made",
+    "entry",
+    made([wrote(add, "0.5"), active, log([entryOfAdd(0), entry("0.6", "keys.pruned", {}, 99)])]),
+  ],
+  [
+    "an entry of a call that was refused",
+    "entry",
+    made([
+      wrote([0, 1, "addUser", { ...who, role: "user", handle: "a" }, "unavailable"], null),
+      wrote([2, 3, "addUser", { ...who, role: "user", handle: "a" }, "user_exists"], null),
+      active,
+      log([entryOfAdd(1)]),
+    ]),
+  ],
+  [
+    "an entry of a call whose outcome is open, and one without",
+    null,
+    made([
+      wrote([0, 1, "addUser", { ...who, role: "user", handle: "a" }, "unavailable"], null),
+      wrote([2, 3, "revokeUser", who, "unavailable"], null),
+      active,
+      log([entryOfAdd(0)]),
+    ]),
+  ],
+  [
+    "two entries of a call whose outcome is open",
+    "entry",
+    made([
+      wrote([0, 1, "addUser", { ...who, role: "user", handle: "a" }, "unavailable"], null),
+      active,
+      log([entryOfAdd(0), entryOfAdd(0, "0.6")]),
+    ]),
+  ],
+  [
+    "a later change with an earlier revision",
+    "entry_order",
+    made([
+      wrote(add, "0.7"),
+      wrote(revoke, "0.5"),
+      end({ ada: "revoked/user/a" }),
+      log([{ ...revoked, revision: "0.5" }, entryOfAdd(0, "0.7")]),
+    ]),
+  ],
+  [
+    "entries that are not in their order",
+    "entry_order",
+    made([wrote(add, "0.5"), active, log([entryOfAdd(0), entryOfAdd(SETUP, "0.4")])]),
+  ],
+  [
+    "nodes with different histories",
+    "histories_differ",
+    made([wrote(add, "0.5"), active, log([entryOfAdd(0)]), log([], {}, "n2#1")]),
+  ],
+  [
+    "an entry that was not followed",
+    "histories_differ",
+    made([wrote(add, "0.5"), active, log([entryOfAdd(0)], followed())]),
+  ],
+  [
+    "an entry that was followed twice",
+    "histories_differ",
+    made([wrote(add, "0.5"), active, log([entryOfAdd(0)], followed("0.5", "0.5"))]),
+  ],
+  [
+    "a chain that is wrong",
+    "histories_differ",
+    made([wrote(add, "0.5"), active, log([entryOfAdd(0)], { problems: ["0.5 was changed"] })]),
   ],
   ["an error that is not in the contract", "bad_error", made([[0, 1, "getUser", who, "corrupt"]])],
   ["a call that takes too long", "too_long", made([[0, 9000, "getUser", who, "not_found"]])],

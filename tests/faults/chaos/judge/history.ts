@@ -48,6 +48,8 @@ export interface Call extends Asked {
   /** The code of the error it ended with. */
   error?: string;
   message?: string;
+  /** The revision of what it changed; `null` for nothing. Not there if the node does not tell. */
+  revision?: string | null;
 }
 
 /** Something done to the nodes. */
@@ -70,7 +72,9 @@ export interface History {
 }
 
 /** How a call ended. */
-export type Ending = { answer: Json } | { error: string; message: string };
+export type Ending = ({ answer: Json } | { error: string; message: string }) & {
+  revision?: string | null;
+};
 
 /** Codes after which a write may or may not have been made, or may yet be. */
 const OPEN_CODES = new Set(["unavailable", "closed", "aborted", "lost"]);
