@@ -33,7 +33,7 @@ export {
   type StoreOptions,
 } from "./src/core/store.ts";
 export type { HistoryAction, HistoryEntry, SmallValues } from "./src/core/history/entry.ts";
-export type { ChainEnd, HistorySource, SignedHead } from "./src/core/history/source.ts";
+export type { ChainEnd, HistorySource, PruneRange, SignedHead } from "./src/core/history/source.ts";
 export * from "./src/history/mod.ts";
 export type { RestoredHistory, RestoreOptions } from "./src/core/backend.ts";
 export { removeUser } from "./src/core/remove_user.ts";

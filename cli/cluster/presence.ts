@@ -7,6 +7,7 @@
 
 import { createHash } from "node:crypto";
 import { createInbox, type Msg, type NatsConnection } from "@nats-io/transport-node";
+import type { FollowerHistoryStatus } from "../../src/core/operations.ts";
 import type { ServiceKeys } from "../../src/nats/mod.ts";
 import { VERSION } from "../version.ts";
 
@@ -74,6 +75,8 @@ export interface FollowerPresence {
   alarm: string | null;
   /** What is wrong although the stream is what it was; null or missing for nothing. */
   degraded?: string | null;
+  /** The history in it; null or missing for none. */
+  history?: FollowerHistoryStatus | null;
 }
 
 /**
@@ -178,10 +181,12 @@ export function presenceProblems(
       : [],
     ...found.flatMap(({ node, follower }) => {
       const who = `membershipd${node === null ? "" : ` on ${node}`}`;
-      const { alarm = null, degraded = null } = follower ?? {};
+      const { alarm = null, degraded = null, history } = follower ?? {};
+      const problem = history?.problem ?? null;
       return [
         ...alarm === null ? [] : [`${who} admits nobody: ${alarm}`],
         ...degraded === null ? [] : [`${who}: ${degraded}`],
+        ...problem === null ? [] : [`${who}: the history of its second copy: ${problem}`],
       ];
     }),
   ];

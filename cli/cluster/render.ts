@@ -36,7 +36,7 @@ export function render(status: ClusterStatus): string[] {
               : copy.node,
             copy.current && copy.reachable ? "yes" : "NO",
             String(copy.lag),
-            i === 0 ? String(it.messages ?? "-") : "",
+            i === 0 ? `${it.messages ?? "-"}${it.behind ? ` (${it.behind} behind)` : ""}` : "",
             i === 0 ? String(it.bytes ?? "-") : "",
           ])
       ),
@@ -56,12 +56,14 @@ function rowOf(
 
 function showFollower(follower: ClusterNode["follower"]): string {
   if (follower == null) return "-";
-  const { position, lag, exact, alarm, degraded } = follower;
+  const { position, lag, exact, alarm, degraded, history } = follower;
   if (alarm !== null) return "ALARM";
-  const behind = lag === null ? "" : `, ${lag} behind`;
-  return `${exact ? "" : "not exact "}at ${position}${behind}${
-    degraded === null ? "" : ", DEGRADED"
-  }`;
+  return [
+    `${exact ? "" : "not exact "}at ${position}`,
+    ...lag === null ? [] : [`${lag} behind`],
+    ...history?.lag ? [`history ${history.lag} behind`] : [],
+    ...degraded === null ? [] : ["DEGRADED"],
+  ].join(", ");
 }
 
 function table(rows: string[][]): string[] {

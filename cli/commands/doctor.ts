@@ -37,7 +37,7 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
       "doctor",
       "Check a store for problems. For a bucket: version and disk sync of the server, replicas, " +
         "migration state, consistency of index and members, validity of every key and record. " +
-        "For a follower of the bucket: alarm, quarantine, every key. For a file: schema, integrity, validity of every record. " +
+        "For a follower of the bucket: alarm, quarantine, every key, lag of its history. For a file: schema, integrity, validity of every record. " +
         "For both: the chain of the newest 10,000 entries of the history. Exits with code 1 if there is a " +
         "problem",
       [

@@ -13,8 +13,8 @@ import {
   type NatsOptions,
   type SupervisedNatsServer,
 } from "../../src/nats/mod.ts";
-import { nkeyFromSeed, type NkeyPair } from "../../src/keys/nkey.ts";
-import { connectNats } from "../../src/nats/connection/connect.ts";
+import type { NkeyPair } from "../../src/keys/nkey.ts";
+import { connectNats, loginKey } from "../../src/nats/connection/connect.ts";
 import { isManaged } from "../settings/guards.ts";
 import type { Log } from "../terminal/log.ts";
 import {
@@ -41,7 +41,7 @@ export interface Bus {
   system: NatsConnection | null;
   /** Seed of the key that signs user JWTs; null if not set. */
   issuerSeed: string | null;
-  /** The service key; null if we log in in another way. */
+  /** The key we log in with; null without one. */
   serviceKey: NkeyPair | null;
   /** Name of our own nats-server; null if it is external. */
   node: string | null;
@@ -108,7 +108,7 @@ export async function startBus(options: BusOptions): Promise<Bus> {
     system,
     fileStore,
     issuerSeed: keys.issuerSeed,
-    serviceKey: keyOf(keys.service),
+    serviceKey: loginKey(keys.service),
     node: server === null ? null : connection.info?.server_name ?? null,
     fingerprint: keys.fingerprint,
     check: () => check(server, connection),
@@ -119,10 +119,6 @@ export async function startBus(options: BusOptions): Promise<Bus> {
     }),
   };
   return bus;
-}
-
-function keyOf({ nkeySeed }: Partial<NatsOptions>): NkeyPair | null {
-  return nkeySeed === undefined ? null : nkeyFromSeed(nkeySeed);
 }
 
 async function external(settings: Settings): Promise<{ keys: Keys; target: Target }> {

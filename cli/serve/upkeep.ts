@@ -5,7 +5,7 @@
  */
 
 import type { Store } from "../../src/core/store.ts";
-import { pruneAll } from "./history/prune.ts";
+import { pruneSteps } from "./history/prune.ts";
 import type { Log } from "../terminal/log.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { Undo } from "./undo.ts";
@@ -48,7 +48,7 @@ export function startUpkeep(
     const before = new Date(Date.parse(today) - settings.historyDays * DAY_MS).toISOString();
     const { historyRows: keep } = settings;
     try {
-      const removed = await pruneAll(store, { before, ...keep === null ? {} : { keep } });
+      const removed = await pruneSteps(store, { before, ...keep === null ? {} : { keep } });
       pruned = today;
       if (removed > 0) log("info", "history.pruned", { removed, before });
     } catch (error) {

@@ -33,6 +33,7 @@ export type {
   ChainEnd,
   HistoryRange,
   HistorySource,
+  PruneRange,
   SignedHead,
   StoredEntry,
 } from "./history/source.ts";

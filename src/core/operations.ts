@@ -33,7 +33,9 @@ export interface ClusterNode {
   /** Whether each write is synced to disk before it is acknowledged; null while it does not respond. */
   syncs: boolean | null;
   /** The follower on it; null or absent for none, or if it does not respond. */
-  follower?: Pick<FollowerStatus, "position" | "lag" | "exact" | "alarm" | "degraded"> | null;
+  follower?:
+    | Pick<FollowerStatus, "position" | "lag" | "exact" | "alarm" | "degraded" | "history">
+    | null;
 }
 
 /** One copy of a bucket. */
@@ -68,6 +70,11 @@ export interface BucketStatus {
   messages: number | null;
   /** Their size in bytes; null if unknown. */
   bytes: number | null;
+  /**
+   * Number of entries of the history that it does not have yet, but the bucket of the control plane has. Only
+   * for the history.
+   */
+  behind?: number | null;
 }
 
 /** A cluster. */
@@ -84,6 +91,16 @@ export interface ClusterStatus {
   buckets: BucketStatus[];
   /** Problems, each with what to do. */
   problems: string[];
+}
+
+/** How far the history in a follower's file has come. */
+export interface FollowerHistoryStatus {
+  /** Revision of its newest entry; null for none. */
+  revision: string | null;
+  /** Number of entries that it is behind; above 1,000 not counted further. */
+  lag: number;
+  /** What is missing in it, or why it does not continue; null for nothing. */
+  problem: string | null;
 }
 
 /** Status of a follower: the second copy of a bucket in a SQLite file. */
@@ -104,6 +121,8 @@ export interface FollowerStatus {
   quarantined: number;
   /** When the file was last written; null before the first load. */
   updatedAt: string | null;
+  /** The history in it; null or absent if the bucket keeps none, or before it is known. */
+  history?: FollowerHistoryStatus | null;
   /** Why nobody is admitted, and what to do; null if there is no such reason. */
   alarm: string | null;
   /** What is wrong that admission does not depend on, and what to do; null for nothing. */

@@ -29,6 +29,11 @@ export function keptGeneration(db: DatabaseSync): number {
   return Math.max(readRole(db).generation, keptMarker(db)?.generation ?? 0);
 }
 
+/** Forgets how far the history is: the bucket may count from an earlier sequence again. */
+export function forgetHistoryOrigin(db: DatabaseSync): void {
+  setMeta(db, HISTORY[0]!, null);
+}
+
 /** Forgets it: the file is no longer a follower's. */
 export function forgetKept(db: DatabaseSync): void {
   for (const key of [MARKER, WRITTEN_AT, ...HISTORY]) setMeta(db, key, null);

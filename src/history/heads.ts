@@ -15,6 +15,11 @@ import { type NkeyPair, signPubOf } from "../keys/nkey.ts";
 
 const SIGNATURE_BYTES = 64;
 
+/** A head that was kept: signed by a key, or not. */
+export type KeptHead =
+  | SignedHead
+  | Omit<SignedHead, "key" | "signature"> & { key: null; signature: null };
+
 /** A head with a revision: the history has at least one entry. */
 export type KnownHead = Pick<SignedHead, "node" | "head" | "at"> & { revision: string };
 
@@ -35,14 +40,29 @@ function textOf({ node, revision, head, at }: KnownHead): string {
  * @throws {StoreError} `refused`: the history is empty, or the name is not that of a node
  */
 export function signHead(
-  { revision, head }: ChainEnd,
+  end: ChainEnd,
   { node, at, key }: { node: string; at: string; key: NkeyPair },
 ): SignedHead {
-  if (revision === null) {
-    throw new StoreError("refused", "Signing the head of the history: it has no entry");
-  }
+  const { revision, head } = known(end, "Signing");
   const signature = toBase64url(key.signHistoryHead(textOf({ node, revision, head, at })));
   return { node, revision, head, at, key: signPubOf(key.publicKey)!, signature };
+}
+
+/**
+ * Returns the end of a history as a head that is only kept.
+ *
+ * @throws {StoreError} `refused`: the history is empty
+ */
+export function unsignedHead(
+  end: ChainEnd,
+  { node, at }: { node: string; at: string },
+): KeptHead {
+  return { node, ...known(end, "Showing"), at, key: null, signature: null };
+}
+
+function known({ revision, head }: ChainEnd, what: string): { revision: string; head: string } {
+  if (revision !== null) return { revision, head };
+  throw new StoreError("refused", `${what} the head of the history: it has no entry`);
 }
 
 /** Returns whether the signature is by the key that the head names. */
@@ -53,31 +73,34 @@ export function isSigned({ node, revision, head, at, key, signature }: SignedHea
 }
 
 /**
- * Parses heads that were kept: a JSON document per line.
+ * Parses heads that were kept: a JSON document per line. One that is not signed has the key `null`.
  *
- * @throws {StoreError} `invalid`: it has none, or a line is not a head that its key signed
+ * @throws {StoreError} `invalid`: it has none, or a line is not a head, or not signed by its key
  */
-export function parseHeads(text: string): SignedHead[] {
+export function parseHeads(text: string): KeptHead[] {
   const lines = text.split("\n").filter((it) => it.trim() !== "");
   if (lines.length === 0) throw invalid("head", "Reading kept heads: there are none");
   return lines.map((line, i) => {
     const head = headOf(line, i + 1);
-    if (isSigned(head)) return head;
+    if (head.key === null || isSigned(head)) return head;
     throw invalid("head", `Reading kept heads: the signature on line ${i + 1} is not by its key`);
   });
 }
 
-function headOf(line: string, number: number): SignedHead {
-  let found: Partial<Record<keyof SignedHead, unknown>> | null;
+function headOf(line: string, number: number): KeptHead {
+  let found: Partial<Record<keyof KeptHead, unknown>> | null;
   try {
     found = JSON.parse(line);
   } catch (cause) {
     throw new StoreError("invalid", `Reading kept heads: line ${number} is not JSON`, { cause });
   }
   const { node, revision, head, at, key, signature } = found ?? {};
-  const isHead = typeof node === "string" && typeof signature === "string" &&
-    hex64(head) !== null && hex64(key) !== null;
-  if (!isHead) {
+  const signed = typeof signature === "string" && hex64(key) !== null
+    ? { key: key as string, signature }
+    : key === null && signature === null
+    ? { key, signature }
+    : null;
+  if (signed === null || typeof node !== "string" || hex64(head) === null) {
     throw invalid("head", `Reading kept heads: line ${number} is not a head, found ${show(line)}`);
   }
   parseRevision("revision", revision);
@@ -86,8 +109,7 @@ function headOf(line: string, number: number): SignedHead {
     revision: revision as string,
     head: head as string,
     at: time("at", at),
-    key: key as string,
-    signature,
+    ...signed,
   };
 }
 

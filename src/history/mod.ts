@@ -5,5 +5,11 @@
  */
 
 export { parseHeads } from "./heads.ts";
-export type { HistoryProblem, HistoryReport, VerifyHistoryOptions, Witness } from "./types.ts";
+export type {
+  HistoryProblem,
+  HistoryReport,
+  KeptHead,
+  VerifyHistoryOptions,
+  Witness,
+} from "./types.ts";
 export { verifyHistory } from "./verify.ts";

@@ -4,19 +4,15 @@
  * @module
  */
 
-import type {
-  ChainEnd,
-  HistoryProblem,
-  HistorySource,
-  SignedHead,
-} from "../core/history/source.ts";
+import type { ChainEnd, HistoryProblem, HistorySource } from "../core/history/source.ts";
+import type { KeptHead } from "./heads.ts";
 
-export type { HistoryProblem };
+export type { HistoryProblem, KeptHead };
 
 /** Options of {@link verifyHistory}. */
 export interface VerifyHistoryOptions {
   /** Heads that were kept elsewhere. Without one, nobody notices a store that was put back as a whole. */
-  kept?: readonly SignedHead[];
+  kept?: readonly KeptHead[];
   /** Public keys, hex, that may sign the store's heads. Default: any key. */
   keys?: readonly string[];
   /** Another copy of the history, such as a follower's, to find the first entry that differs. */
@@ -41,6 +37,8 @@ export interface Witness {
   at: string;
   /** Whether it was in the store, or kept elsewhere. */
   from: "stored" | "kept";
+  /** Whether it has a signature; only one that was kept may have none. */
+  signed: boolean;
   /**
    * What was found: `equal`; `pruned`, its entry has been removed since; `different`; `missing`;
    * `bad_signature`; `other_key`; null if it was not compared.

@@ -86,8 +86,7 @@ class Verification {
     const after = last === undefined ? null : await this.#before(last);
     if (after === null) this.#at = { ...start };
     const copy = this.#options.copy && await Copy.open(this.#options.copy, after);
-    let isWhole = true;
-    try {
+    const isRead = await this.#reads(async () => {
       for await (const stored of this.#source.walk(after, signal)) {
         signal?.throwIfAborted();
         this.#enter(stored, witnesses);
@@ -96,18 +95,12 @@ class Verification {
       }
       signal?.throwIfAborted();
       this.#note(await copy?.rest(this.#at.revision));
-      if (after === null) {
-        for await (const problem of this.#source.check?.(signal) ?? []) this.#note(problem);
-      }
-    } catch (error) {
-      if (!isStoreError(error, "corrupt") && !isStoreError(error, "invalid")) throw error;
-      isWhole = false;
-      const { revision } = this.#at;
-      const where = revision === null ? "at its beginning" : `after revision ${revision}`;
-      this.#tell(revision, `The history cannot be read ${where}: ${error.message}`);
-    } finally {
-      await copy?.close();
-    }
+    }).finally(() => copy?.close());
+    // Also where the history cannot be read: this names all such places.
+    const isChecked = after !== null || await this.#reads(async () => {
+      for await (const problem of this.#source.check?.(signal) ?? []) this.#note(problem);
+    });
+    const isWhole = isRead && isChecked;
     const end = { revision: this.#at.revision, head: this.#at.head ?? start.head };
     if (isWhole) {
       witnesses.judgeRest(after === null ? start : null, end);
@@ -125,6 +118,20 @@ class Verification {
       witnesses: witnesses.all,
       problems: problems.slice(0, PROBLEMS),
     };
+  }
+
+  /** Reads; returns false, and tells why, if the history cannot be read to its end. */
+  async #reads(work: () => Promise<void>): Promise<boolean> {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      if (!isStoreError(error, "corrupt") && !isStoreError(error, "invalid")) throw error;
+      const { revision } = this.#at;
+      const where = revision === null ? "at its beginning" : `after revision ${revision}`;
+      this.#tell(revision, `The history cannot be read ${where}: ${error.message}`);
+      return false;
+    }
   }
 
   /** Adds an entry to the chain. */

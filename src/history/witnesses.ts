@@ -6,7 +6,7 @@
 
 import { compareRevisionTexts } from "../core/history/revision.ts";
 import type { ChainEnd, SignedHead } from "../core/history/source.ts";
-import { isSigned } from "./heads.ts";
+import { isSigned, type KeptHead } from "./heads.ts";
 import type { HistoryProblem, Witness } from "./types.ts";
 
 /** Heads by revision, and what became of each. */
@@ -24,14 +24,14 @@ export class Witnesses {
    */
   constructor(
     stored: readonly SignedHead[],
-    kept: readonly SignedHead[],
+    kept: readonly KeptHead[],
     keys: readonly string[] | null,
   ) {
     for (const head of kept) this.#add(head, "kept", null);
     for (const head of stored) this.#add(head, "stored", keys);
   }
 
-  #add(head: SignedHead, from: Witness["from"], keys: readonly string[] | null): void {
+  #add(head: KeptHead, from: Witness["from"], keys: readonly string[] | null): void {
     const { node, revision, at, key } = head;
     // A node with an empty history signs nothing.
     const witness: Witness = {
@@ -40,11 +40,12 @@ export class Witnesses {
       head: head.head,
       at,
       from,
+      signed: key !== null,
       found: null,
     };
     this.all.push(witness);
-    const isByKey = isSigned(head);
-    if (isByKey && (keys?.includes(key) ?? true)) {
+    const isByKey = key === null || isSigned(head);
+    if (isByKey && (keys?.includes(key!) ?? true)) {
       const others = this.#waiting.get(witness.revision) ?? [];
       this.#waiting.set(witness.revision, [...others, witness]);
       return;

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { openJetStream, openSqlite } from "../../mod.ts";
+import { followStore, openJetStream, openSqlite } from "../../mod.ts";
 import { connectNats } from "../../src/nats/connection/connect.ts";
 import { testServer } from "../helpers/nats.ts";
 import { inDir } from "../helpers/sqlite.ts";
@@ -74,3 +74,43 @@ Deno.test("doctor tells when the archive of a bucket lags by a day", async () =>
     await connection.close();
   }
 });
+
+Deno.test("doctor tells when the history in a follower's file lags, or lacks entries", () =>
+  inDir(async (dir) => {
+    await using server = await testServer();
+    const nats = { servers: server.url };
+    const db = `${dir}/f.db`;
+    {
+      await using store = await openJetStream(nats);
+      await change(store, 0, 1);
+      await using follower = await followStore({ nats, db });
+      await until(() => follower.state().history?.lag === 0, "the history", 60_000);
+      await follower.whenExact();
+    }
+    const args = ["--nats-url", server.url, "--follower", db];
+    const of = async () => (await findings("follower", ...args)).found[0]!;
+    const sound = await of();
+    assert.equal(sound.level, "ok", sound.message);
+    const value = (at: Date) =>
+      JSON.stringify({ v: 1, g: 0, at: at.toISOString(), by: "library", action: "keys.pruned" });
+    const add = (number: number, at: Date) =>
+      raw(db, (it) => {
+        it.prepare("INSERT OR REPLACE INTO follower_tail VALUES (?, ?)")
+          .run(number, new TextEncoder().encode(value(at)));
+      });
+    // It always lags for a moment.
+    add(900_001, new Date());
+    assert.equal((await of()).level, "ok");
+    add(900_000, new Date(Date.now() - DAY_MS));
+    const late = await of();
+    assert.equal(late.level, "problem");
+    assert.match(late.message, /^The history in .*f\.db lacks 2 entries since 2/);
+    raw(db, (it) => {
+      it.exec("DELETE FROM follower_tail");
+      it.exec(
+        "INSERT INTO meta VALUES ('follower_history_gap', 'the entries after 0.1 were pruned')",
+      );
+    });
+    const gap = await of();
+    assert.deepEqual([gap.level, /after 0\.1 were pruned/.test(gap.message)], ["warning", true]);
+  }));

@@ -129,11 +129,13 @@ Deno.test("a head is signed for its node, revision, head and time, and parsed on
       { at: "2026-01-01T00:00:00.001Z" },
       { key: other },
       { signature: head.signature.slice(0, -1) },
-      { signature: `A${head.signature.slice(1)}` },
+      { signature: `${head.signature[0] === "A" ? "B" : "A"}${head.signature.slice(1)}` },
     ]
   ) assert.ok(!isSigned({ ...head, ...change }), JSON.stringify(change));
   const line = JSON.stringify(head);
   assert.deepEqual(parseHeads(`${line}\n\n${line}\n`), [head, head]);
+  const unsigned = { ...head, key: null, signature: null };
+  assert.deepEqual(parseHeads(JSON.stringify(unsigned)), [unsigned]);
   for (
     const text of [
       "",
@@ -148,6 +150,9 @@ Deno.test("a head is signed for its node, revision, head and time, and parsed on
       JSON.stringify({ ...head, at: "now" }),
       JSON.stringify({ ...head, head: "" }),
       JSON.stringify({ ...head, node: "n2" }),
+      JSON.stringify({ ...head, key: null }),
+      JSON.stringify({ ...head, signature: null }),
+      JSON.stringify({ ...head, key: undefined, signature: undefined }),
     ]
   ) assert.throws(() => parseHeads(text), { code: "invalid" }, text);
   for (const node of ["", "a b", "a\n", "x".repeat(65)]) {

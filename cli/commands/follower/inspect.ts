@@ -62,8 +62,11 @@ export interface FollowerFinding {
   message: string;
 }
 
+/** For how long the history may lack an entry that the file has taken, milliseconds. */
+const HISTORY_LAG = 10 * 60_000;
+
 /**
- * Checks a follower: its alarm, its quarantine, and every key against the bucket.
+ * Checks a follower: its alarm, its quarantine, every key against the bucket, and how far its history is.
  *
  * @param worst The level of a problem: the default file may belong to another server
  */
@@ -79,7 +82,9 @@ export async function followerFindings(
     message,
   });
   try {
-    const { held, lag, alarm, quarantine, differences } = await inspectFollower(db, nats);
+    const { held, lag, alarm, quarantine, differences, history, lacksSince } =
+      await inspectFollower(db, nats);
+    const isBehind = lacksSince !== null && Date.now() - Date.parse(lacksSince) > HISTORY_LAG;
     const found = [
       ...alarm === null ? [] : [of(worst, `${alarm.message}; ${alarm.hint}`)],
       ...quarantine.map(({ key, problem }) => of(worst, `${key} is not valid: ${problem}`)),
@@ -87,6 +92,14 @@ export async function followerFindings(
         of(
           worst,
           `${differences.length} keys differ from ${db}; list them with membershipd verify --db ${db}`,
+        ),
+      ],
+      ...history.gap === null ? [] : [of("warning", `The history in ${db}: ${history.gap}`)],
+      ...!isBehind ? [] : [
+        of(
+          worst,
+          `The history in ${db} lacks ${history.behind} entries since ${lacksSince}; the server's ` +
+            "status names the reason",
         ),
       ],
     ];

@@ -15,6 +15,7 @@ import {
   withNats,
   withProgress,
 } from "../../command.ts";
+import { actor } from "../../store/actor.ts";
 import { chosenFollower, chosenStore } from "../../store/chosen.ts";
 import { natsTarget } from "../../store/open.ts";
 import { UsageError } from "../../terminal/failure.ts";
@@ -36,8 +37,8 @@ export function repairCommand(context: Context): CommandUnknownOpts {
     command(
       context,
       "repair",
-      "Repair a bucket that lost or changed something that a follower holds: write it back from the " +
-        "follower, or take the bucket as it is. Records that were written after the follower's last " +
+      "Repair a bucket that lost or changed something that a follower holds, also of the history: write " +
+        "it back from the follower, or take the bucket as it is. Records that were written after the follower's last " +
         "position are kept. A server with an alarm can keep running meanwhile; it admits clients again " +
         "when the bucket is what its follower holds",
       [
@@ -105,6 +106,7 @@ async function repairBucket(context: Context, given: RepairFlags): Promise<void>
       nats,
       dryRun,
       force,
+      by: actor(),
       signal: context.io.signal,
       onChange: async (it) => {
         if (list === null) await print(context, lineOf(it));
@@ -117,6 +119,7 @@ async function repairBucket(context: Context, given: RepairFlags): Promise<void>
     const { changes: counts, ...rest } = report;
     return await list.end({ counts, ...rest });
   }
+  const { restored, problem } = report.history;
   const { restore, replace, delete: removed } = report.changes;
   const kept = report.kept === 0 ? "" : `; ${report.kept} keys are newer and stay`;
   await print(
@@ -124,6 +127,10 @@ async function repairBucket(context: Context, given: RepairFlags): Promise<void>
     ...dryRun ? ["dry run: nothing was written"] : [],
     `${dryRun ? "would write" : "wrote"} ${restore + replace} keys, ` +
       `${dryRun ? "would delete" : "deleted"} ${removed}${kept}`,
+    ...restored === 0
+      ? []
+      : [`${dryRun ? "would write" : "wrote"} the archive again with ${restored} entries`],
+    ...problem === null ? [] : [printable(`the history was not repaired: ${problem}`)],
     printable(`from ${report.db}, position ${report.position}, ${report.updatedAt}`),
   );
   if (!dryRun) await say(context, NEXT);

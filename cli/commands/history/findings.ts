@@ -61,6 +61,7 @@ export async function historyFindings(
   } catch (error) {
     signal.throwIfAborted();
     if (!isStoreError(error)) throw error;
-    return [of(error.code === "corrupt" ? "problem" : "unknown", error.message)];
+    if (error.code !== "corrupt") return [of("unknown", error.message)];
+    return [of("problem", `${error.message}; run membershipd log verify`)];
   }
 }

@@ -4,16 +4,15 @@
  * @module
  */
 
-import { StoreError } from "../../../src/core/errors.ts";
 import { sourceOf } from "../../../src/core/history/source.ts";
 import { switchOf } from "../../../src/core/store/switching.ts";
 import { signedEnd } from "../../../src/history/continue.ts";
-import { nodeName, signHead } from "../../../src/history/heads.ts";
+import { nodeName, signHead, unsignedHead } from "../../../src/history/heads.ts";
 import { signPubOf } from "../../../src/keys/nkey.ts";
 import { command, type CommandUnknownOpts, type Context, withStore } from "../../command.ts";
 import { host } from "../../store/actor.ts";
 import { withOpenStore } from "../../store/open.ts";
-import { print } from "../../terminal/output.ts";
+import { print, say } from "../../terminal/output.ts";
 import { serviceKey } from "./keys.ts";
 
 /** Creates the command. */
@@ -22,8 +21,8 @@ export function headCommand(context: Context): CommandUnknownOpts {
     command(
       context,
       "head",
-      "Show the head of the history, signed, as a line of JSON. Keep it elsewhere: with it, log verify " +
-        "notices later that the history up to it was changed",
+      "Show the head of the history as a line of JSON, signed if there are service keys. Keep it elsewhere: " +
+        "with it, log verify notices later that the history up to it was changed",
       [
         "membershipd log head > kept-head.json",
         "membershipd log head >> /mnt/elsewhere/heads.ndjson",
@@ -32,22 +31,21 @@ export function headCommand(context: Context): CommandUnknownOpts {
   ).action(async (flags) => {
     await withOpenStore(context, flags, { read: true }, async (store) => {
       const key = await serviceKey(context, flags);
-      if (key === null) {
-        throw new StoreError(
-          "not_found",
-          "Signing the head of the history: found no service keys",
-          {
-            hint: "use --service-keys with --nats-url, or run it on the machine of the server",
-          },
-        );
-      }
       const end = await signedEnd(
         sourceOf(switchOf(store).current),
-        signPubOf(key.publicKey),
+        key && signPubOf(key.publicKey),
         context.io.signal,
       );
-      const at = new Date().toISOString();
-      await print(context, JSON.stringify(signHead(end, { node: nodeName(host()), at, key })));
+      const about = { node: nodeName(host()), at: new Date().toISOString() };
+      const head = key === null ? unsignedHead(end, about) : signHead(end, { ...about, key });
+      await print(context, JSON.stringify(head));
+      if (key === null) {
+        await say(
+          context,
+          "warning: the head is not signed, because there are no service keys here: only where it is kept " +
+            "protects it; use --service-keys with --nats-url, or run it on the machine of the server",
+        );
+      }
     });
   }) as CommandUnknownOpts;
 }

@@ -8,7 +8,8 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isStoreError } from "../../../src/core/errors.ts";
-import { nkeyFromSeed, type NkeyPair } from "../../../src/keys/nkey.ts";
+import type { NkeyPair } from "../../../src/keys/nkey.ts";
+import { loginKey } from "../../../src/nats/connection/connect.ts";
 import { loadServiceKeys } from "../../../src/nats/connection/service_keys.ts";
 import type { Context, StoreFlags } from "../../command.ts";
 import { serviceKeysPath } from "../../settings/settings.ts";
@@ -16,15 +17,17 @@ import { serverSettings } from "../../store/chosen.ts";
 import { say } from "../../terminal/output.ts";
 
 /**
- * Returns the service key of the store that flags select: the one they name, else the one of the server's
- * settings, or next to the file. Null if there is none that can be read.
+ * Returns the service key of the store that flags select: the one they name, that of the credentials, else
+ * the one in the server's settings, or next to the file. Null if there is none that can be read.
  *
  * @param given The flags as given, without what the settings add
  */
 export async function serviceKey(context: Context, given: StoreFlags): Promise<NkeyPair | null> {
-  if (given.nkeySeedFile !== undefined) {
-    return nkeyFromSeed((await readFile(given.nkeySeedFile, "utf8")).trim());
+  const { nkeySeedFile, creds } = given;
+  if (nkeySeedFile !== undefined) {
+    return loginKey({ nkeySeed: await readFile(nkeySeedFile, "utf8") });
   }
+  if (creds !== undefined) return loginKey({ credentials: await readFile(creds, "utf8") });
   const path = given.serviceKeys ?? await defaultPath(context, given);
   if (path === null || !existsSync(path)) return null;
   try {

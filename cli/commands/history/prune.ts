@@ -13,7 +13,7 @@ import {
 } from "../../command.ts";
 import { wholeNumber } from "../../flags.ts";
 import { withOpenStore } from "../../store/open.ts";
-import { pruneAll } from "../../serve/history/prune.ts";
+import { pruneSteps } from "../../serve/history/prune.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import { print, printJson } from "../../terminal/output.ts";
 
@@ -33,14 +33,15 @@ export function pruneCommand(context: Context): CommandUnknownOpts {
       ],
     )
       .option("--keep-days <days>", "keep the entries of so many days", wholeNumber(1, 36_500))
-      .option("--keep-rows <n>", "keep at most so many entries", wholeNumber(1)),
+      .option("--keep-rows <n>", "keep at most so many entries", wholeNumber(1))
+      .option("--all", "remove all, also what is damaged or missing, and begin a new history"),
   )).action(async (flags) => {
-    const { keepDays, keepRows: keep, json } = flags;
-    if (keepDays === undefined && keep === undefined) {
-      throw new UsageError("Say what to keep with --keep-days or --keep-rows");
+    const { keepDays, keepRows: keep, all, json } = flags;
+    if ((keepDays === undefined && keep === undefined) === (all === undefined)) {
+      throw new UsageError("Say what to keep with --keep-days or --keep-rows, or use --all");
     }
     await withOpenStore(context, flags, {}, async (store) => {
-      const removed = await pruneAll(store, {
+      const removed = all ? await store.pruneHistory({ all }) : await pruneSteps(store, {
         ...keepDays === undefined
           ? {}
           : { before: new Date(Date.now() - keepDays * DAY_MS).toISOString() },

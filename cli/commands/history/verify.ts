@@ -110,11 +110,10 @@ function linesOf({ entries, start, end, witnesses, problems }: HistoryReport): s
   const seen = witnesses.filter((it) => it.found === "equal" || it.found === "pruned");
   return [
     ...problems.map((it) => `problem: ${it.message}`),
-    ...seen.map(({ node, revision, at, from, found }) =>
-      `${
-        from === "kept" ? "kept head" : "head"
-      } of ${node} at ${at}, revision ${revision}: ${found}`
-    ),
+    ...seen.map(({ node, revision, at, from, signed, found }) => {
+      const what = from === "stored" ? "head" : signed ? "kept head" : "kept head, not signed,";
+      return `${what} of ${node} at ${at}, revision ${revision}: ${found}`;
+    }),
     problems.length === 0
       ? `equal: ${entries} entries${from}, up to revision ${end.revision ?? "-"}, head ${end.head}`
       : `different: ${problems.length} ${problems.length === 1 ? "problem" : "problems"} in ` +

@@ -19,7 +19,15 @@ import {
 import { chosenStore } from "../../store/chosen.ts";
 import { bytesOf, writeWhole } from "../../terminal/files.ts";
 import { checkStoreFlags, withOpenStore } from "../../store/open.ts";
-import { countsText, digestLines, print, printJson, totalOf } from "../../terminal/output.ts";
+import {
+  countsText,
+  digestLines,
+  historyText,
+  print,
+  printJson,
+  say,
+  totalOf,
+} from "../../terminal/output.ts";
 import { Progress } from "../../terminal/progress.ts";
 import { saveBefore } from "../../store/saved.ts";
 import { checkSnapshot } from "./verify.ts";
@@ -31,8 +39,8 @@ export function importCommand(context: Context): CommandUnknownOpts {
       context,
       "import",
       "Import a snapshot into an empty store, including epochs, statuses and times. Creates the " +
-        "store if it does not exist; a file that has no history gets the snapshot's. Checks the snapshot before it writes anything. With --replace, " +
-        "stop the server first",
+        "store if it does not exist; a file that has no history gets the snapshot's, a bucket none. Checks " +
+        "the snapshot before it writes anything. With --replace, stop the server first",
       [
         "membershipd snapshot import backup.ndjson --db ./restored.db",
         "gunzip <backup.ndjson.gz | membershipd snapshot import - --nats-url nats://127.0.0.1:4222",
@@ -55,9 +63,11 @@ export function importCommand(context: Context): CommandUnknownOpts {
       if (saved !== null && !flags.json) {
         await print(context, `saved previous contents -> ${saved}`);
       }
+      const takesHistory = chosen.natsUrl === undefined &&
+        (await store.history({ limit: 1 })).items.length === 0;
       const onProgress = (done: number) => progress.show({ phase: "import", done, total });
       onProgress(0);
-      const { digests, digest } = await importSnapshot(store, bytesOf(io, file.path), {
+      const { digests, digest, history } = await importSnapshot(store, bytesOf(io, file.path), {
         replace,
         history: flags.history,
         signal: io.signal,
@@ -65,9 +75,21 @@ export function importCommand(context: Context): CommandUnknownOpts {
       });
       progress.show({ phase: "done", done: total, total });
       const all = { ...digests, all: digest };
-      if (flags.json) return await printJson(context, { file: given, saved, counts, digests: all });
+      const past = flags.history ? history : null;
+      const imported = takesHistory ? past?.count ?? null : null;
+      if (past !== null && !takesHistory) {
+        const why = chosen.natsUrl === undefined
+          ? "the file has one already"
+          : "a bucket takes none; import the snapshot into a file and move that with migrate-to-kv";
+        await say(context, `warning: the history (${past.count} entries) was not imported: ${why}`);
+      }
+      if (flags.json) {
+        const document = { file: given, saved, counts, history: imported, digests: all };
+        return await printJson(context, document);
+      }
       const from = given === "-" ? "stdin" : given;
-      await print(context, `imported ${countsText(counts)} from ${from}`, ...digestLines(all));
+      const what = countsText(counts) + historyText(imported);
+      await print(context, `imported ${what} from ${from}`, ...digestLines(all));
     });
   });
 }

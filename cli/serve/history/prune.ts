@@ -8,7 +8,7 @@ import { PRUNE_LIMIT } from "../../../src/core/backend.ts";
 import type { HistoryPruning, Store } from "../../../src/core/store.ts";
 
 /** Removes the oldest entries; returns how many. */
-export async function pruneAll(
+export async function pruneSteps(
   store: Pick<Store, "pruneHistory">,
   which: HistoryPruning,
 ): Promise<number> {

@@ -101,11 +101,16 @@ export function measureFollower(plane: ControlPlane, follower: () => Follower | 
     (it) => +(it.degraded !== null),
   );
   gauge("quarantined", "Invalid records in the bucket", (it) => it.quarantined);
+  gauge(
+    "history_lag",
+    "Entries of the history that the second copy is behind",
+    (it) => it.history?.lag ?? 0,
+  );
 }
 
 /** Returns what `cluster status` shows of a follower. */
 export function presenceOf(follower: Follower | null): FollowerPresence | null {
   if (follower === null) return null;
-  const { position, lag, exact, alarm, degraded } = statusOf(follower);
-  return { position, lag, exact, alarm, degraded };
+  const { position, lag, exact, alarm, degraded, history = null } = statusOf(follower);
+  return { position, lag, exact, alarm, degraded, history };
 }

@@ -34,6 +34,7 @@ export const ACTIONS = [
   "store.restored",
   "store.moved",
   "history.pruned",
+  "history.restored",
 ] as const;
 
 /**
@@ -149,4 +150,7 @@ export const did = {
   /** @param upTo The last entry removed, and the head of the chain there */
   historyPruned: (count: number, upTo: string, head: string): Draft =>
     draft("history.pruned", { after: { count, upTo, head } }),
+  /** @param upTo The last entry written back from a second copy, and the head of the chain there */
+  historyRestored: (count: number, upTo: string, head: string): Draft =>
+    draft("history.restored", { after: { count, upTo, head } }),
 } as const;

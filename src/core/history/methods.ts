@@ -31,12 +31,16 @@ export interface HistoryQuery {
   limit?: number;
 }
 
-/** Which entries {@link HistoryMethods.pruneHistory} removes; one or both. */
+/** Which entries {@link HistoryMethods.pruneHistory} removes: one or both, or all. */
 export interface HistoryPruning {
   /** Those made before this time: ISO 8601, UTC with milliseconds. */
   before?: string;
   /** All but the newest so many. */
   keep?: number;
+  /**
+   * All of them, also what is damaged or missing: a new history begins. For one that cannot be repaired.
+   */
+  all?: true;
 }
 
 /** The methods of a store for its history. */

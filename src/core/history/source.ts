@@ -32,6 +32,19 @@ export interface HistoryRange {
   limit: number;
 }
 
+/** Which entries a pruning removes; null for no such limit. */
+export interface PruneRange {
+  /** Those made before this time, ISO 8601. */
+  before: string | null;
+  /** All but the newest so many. */
+  keep: number | null;
+  /**
+   * All of them, without reading them: what cannot be read goes too. The chain continues from the head that
+   * a node signed last, if that is the end, or from the first head.
+   */
+  all: boolean;
+}
+
 /** An end of the hash chain. */
 export interface ChainEnd {
   /** The revision of the last entry in it; null for none. */
@@ -92,7 +105,7 @@ export interface HistorySource {
    * Removes the oldest entries: those made before `before`, and all but the newest `keep`. Adds an entry
    * that says so. Returns how many were removed.
    */
-  prune(options: { before: string | null; keep: number | null }, author: Author): Promise<number>;
+  prune(which: PruneRange, author: Author): Promise<number>;
   /** Returns the newest signed head of each node. */
   heads(): Promise<SignedHead[]>;
   /** Stores a signed head in the place of the node's earlier one. */

@@ -70,13 +70,14 @@ export function historyMethods({ open, author }: Use) {
       await open().reach?.(to, signal as AbortSignal | undefined);
     },
     async pruneHistory(which) {
-      const given = check.options("which", which, ["before", "keep"]) as HistoryPruning;
+      const given = check.options("which", which, ["before", "keep", "all"]) as HistoryPruning;
       const before = optional(given.before, (it) => check.time("before", it));
       const keep = optional(given.keep, (it) => check.integer("keep", it, 1, 2 ** 40));
-      if (before === null && keep === null) {
-        throw check.invalid("before", "One of before and keep is needed, found neither");
+      const all = check.boolean("all", given.all ?? false);
+      if (all === (before !== null || keep !== null)) {
+        throw check.invalid("before", "Either all, or one or both of before and keep are needed");
       }
-      return await sourceOf(open()).prune({ before, keep }, author());
+      return await sourceOf(open()).prune({ before, keep, all }, author());
     },
   } satisfies HistoryMethods;
 }

@@ -18,6 +18,7 @@ import {
   type HistoryProblem,
   type HistoryRange,
   type HistorySource,
+  type PruneRange,
   requireKept,
   type SignedHead,
   type StoredEntry,
@@ -110,10 +111,7 @@ export class FollowerHistory implements HistorySource {
     if (!signal?.aborted) yield* await this.#compared(last, some);
   }
 
-  prune(
-    which: { before: string | null; keep: number | null },
-    author: Author,
-  ): Promise<number> {
+  prune(which: PruneRange, author: Author): Promise<number> {
     return this.#archive.prune(which, author);
   }
 

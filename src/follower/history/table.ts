@@ -52,7 +52,7 @@ export interface MoreHistory {
   /** Their rows, each with its head. */
   rows: SQLInputValue[][];
   /** The end of what was pruned among them and before; `null` if nothing was. */
-  pruned: Omit<KeptEnd, "head"> | null;
+  pruned: KeptEnd | null;
   /** The sequence of the bucket's stream up to which all entries are in the file now. */
   origin: number;
 }
@@ -80,12 +80,12 @@ export function keeping(db: DatabaseSync): KeptHistory {
     if (cut === null) return;
     run("INSERT INTO history_cut VALUES (1, ?, ?, ?)", cut.generation, cut.number, cut.head);
   };
-  const prune = ({ generation, number }: Omit<KeptEnd, "head">) => {
-    const last = db.prepare("SELECT head FROM history WHERE generation = ? AND number = ?")
+  const prune = ({ generation, number, head }: KeptEnd) => {
+    const last = db.prepare("SELECT 1 FROM history WHERE generation = ? AND number = ?")
       .get(generation, number);
     // Pruned before the file had it.
     if (last === undefined) return;
-    takeCut({ generation, number, head: last.head as Uint8Array });
+    takeCut({ generation, number, head });
     run("DELETE FROM history WHERE (generation, number) <= (?, ?)", generation, number);
   };
   const take = ({ anew, rows, pruned, origin }: MoreHistory) => {

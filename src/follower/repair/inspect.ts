@@ -14,8 +14,10 @@ import { absolute, exists } from "../../sqlite/file/file.ts";
 import { missing } from "../../sqlite/file/leftovers.ts";
 import { readRole } from "../../sqlite/file/role.ts";
 import { schemaVersion } from "../../sqlite/file/schema.ts";
+import { decodeEntry } from "../../jetstream/records/entries.ts";
 import type { Held } from "../file/messages.ts";
 import { reading } from "../file/reading.ts";
+import { type HistoryState, keeping } from "../history/table.ts";
 import { parseAlarm } from "../stream/alarms.ts";
 import { type Difference, findDifferences } from "./differences.ts";
 
@@ -33,6 +35,10 @@ export interface Inspection {
   differences: Difference[];
   /** Keys that were written after the file's position. */
   newer: number;
+  /** The history in the file. */
+  history: HistoryState;
+  /** When the oldest entry was made that the history lacks and the file has taken already; `null` for none. */
+  lacksSince: string | null;
 }
 
 /** Whether a file is a follower's; `false` also where that cannot be read. */
@@ -103,8 +109,18 @@ async function inspect(
         .all().map(({ key, problem }) => ({ key: String(key), problem: String(problem) })),
       differences: found.differences,
       newer: found.kept,
+      ...historyIn(db),
     };
   } finally {
     await end();
   }
+}
+
+function historyIn(db: DatabaseSync): Pick<Inspection, "history" | "lacksSince"> {
+  const first = db.prepare(`SELECT number, value FROM follower_tail
+    WHERE number > ifnull(CAST(
+      (SELECT value FROM meta WHERE key = 'follower_history_origin') AS INTEGER), 0)
+      AND length(value) > 0 ORDER BY number LIMIT 1`).get();
+  const placed = first && decodeEntry(first.value as Uint8Array, Number(first.number));
+  return { history: keeping(db).state(), lacksSince: placed?.entry.at ?? null };
 }

@@ -15,10 +15,11 @@ import { type Marker, readMarker, writeMarker } from "../../jetstream/log/marker
 import { WrongRevision } from "../../jetstream/log/wire.ts";
 import { type JetStreamOptions, openBucket } from "../../jetstream/mod.ts";
 import { checkFile } from "../file/check.ts";
-import { keptMarker } from "../kept.ts";
+import { forgetHistoryOrigin, keptGeneration, keptMarker } from "../kept.ts";
 import { openStill, type StillFile } from "../flip.ts";
 import { followStore } from "../follow.ts";
 import { type ChangeKind, type Difference, findDifferences, type Found } from "./differences.ts";
+import { type RepairedHistory, repairHistory } from "./history.ts";
 import { valuesOf } from "../file/values.ts";
 
 /** Options of {@link repairStream}. */
@@ -37,6 +38,8 @@ export interface RepairOptions {
   onChange?: (change: Difference) => void | Promise<void>;
   /** Called with the number of keys that were written. */
   onProgress?: (done: number, total: number) => void;
+  /** Who repairs, for the history. Default `library`. */
+  by?: string;
 }
 
 /** What {@link repairStream} did. */
@@ -57,6 +60,8 @@ export interface RepairReport {
   changes: Record<ChangeKind, number>;
   /** Keys that were written after the file's position; they stay. */
   kept: number;
+  /** What was done with the history. */
+  history: RepairedHistory;
 }
 
 /** How often the stream is compared again because others wrote meanwhile. */
@@ -94,7 +99,10 @@ export async function repairStream(options: RepairOptions): Promise<RepairReport
       await writeBack(file, bucket, differences, options);
       ({ differences, kept } = await compare(file, bucket, options));
     }
-    if (!dryRun) await restoreMarker(file, bucket);
+    bucket.generation = await restoreMarker(file, bucket, dryRun);
+    const { by = "library" } = options;
+    const history = await repairHistory(file, bucket, { by, dryRun, signal });
+    if (!dryRun) forgetHistoryOrigin(file.db);
     const { path, held } = file;
     return {
       version: 1 as const,
@@ -105,6 +113,7 @@ export async function repairStream(options: RepairOptions): Promise<RepairReport
       updatedAt: new Date(held.updatedAt).toISOString(),
       changes,
       kept,
+      history,
     };
   });
   if (dryRun) return report;
@@ -181,17 +190,28 @@ async function compare(
   return found;
 }
 
-/** Writes back the mark of a move: a client refuses a generation that is lower than it has seen. */
-async function restoreMarker({ db }: StillFile, bucket: Bucket): Promise<void> {
+/**
+ * Writes back the mark of a move: a client refuses a generation that is lower than it has seen. A bucket that
+ * was created again counts from 1 again, so its generation is a new one. Returns the generation.
+ */
+async function restoreMarker(
+  { db, held }: StillFile,
+  bucket: Bucket,
+  dryRun: boolean,
+): Promise<number> {
   const kept = keptMarker(db);
-  if (kept?.state !== "complete") return;
   const { marker, revision } = await readMarker(bucket, Date.now() + PATIENCE);
-  if (marker?.state === "in_progress" || sameOrLater(marker, kept)) return;
-  await writeMarker(bucket, kept, revision, Date.now() + PATIENCE);
-}
-
-function sameOrLater(marker: Marker | null, kept: Marker): boolean {
-  return marker !== null && (marker.generation ?? 0) >= (kept.generation ?? 0);
+  const found = marker?.generation ?? 0;
+  const generation = keptGeneration(db) + (bucket.created === held.created ? 0 : 1);
+  const isThere = found >= generation && (marker !== null || kept?.state !== "complete");
+  if (dryRun || marker?.state === "in_progress" || isThere) return found;
+  const now = new Date().toISOString();
+  const blank: Marker = {
+    ...{ state: "complete", by: "import", source: null, startedAt: now, completedAt: now },
+  };
+  const base = kept?.state === "complete" ? kept : blank;
+  await writeMarker(bucket, { ...base, generation }, revision, Date.now() + PATIENCE);
+  return generation;
 }
 
 /** Writes, in batches on the condition that nobody wrote the keys meanwhile; the next comparison tells. */

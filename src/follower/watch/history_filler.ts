@@ -193,13 +193,14 @@ export class HistoryFiller {
       const tail = await thread.ask("tail", this.#origin);
       if (tail === null) await wait(BUSY, signal);
       else if (tail.length > 0) {
-        const generation = revisionOfEnd(this.#end)?.generation;
+        const end = revisionOfEnd(this.#end);
         const entries: HistoryEntry[] = [];
         for (const { number, value } of tail) {
           const placed = decodeEntry(value, number);
-          if (placed === null) continue;
+          // A repair brings entries that the bucket still has.
+          if (placed === null || end !== null && compareRevisions(placed.at, end) <= 0) continue;
           // A move may have brought entries that come before it.
-          if (placed.at.generation !== generation) return await this.#add(entries, number - 1);
+          if (placed.at.generation !== end?.generation) return await this.#add(entries, number - 1);
           entries.push(placed.entry);
         }
         await this.#add(entries, tail.at(-1)!.number);
@@ -215,11 +216,14 @@ export class HistoryFiller {
     let { revision, head } = this.#end;
     let pruned: MoreHistory["pruned"] = null;
     const rows = entries.map((entry) => {
+      if (entry.action === "history.pruned") {
+        const { upTo, head: cut } = entry.after!;
+        pruned = { ...parseRevision("upTo", upTo), head: Buffer.from(String(cut), "hex") };
+        // All entries were removed, also unreadable ones: a new chain begins.
+        if (upTo === revision) head = String(cut);
+      }
       ({ revision } = entry);
       head = headAfter(head, entry);
-      if (entry.action === "history.pruned") {
-        pruned = parseRevision("upTo", entry.after!.upTo);
-      }
       return [...rowOf(entry), Buffer.from(head, "hex")];
     });
     const more = { anew: this.#anew, rows, pruned, origin };

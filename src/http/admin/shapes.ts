@@ -76,12 +76,19 @@ const copy = object({
   lag: count("Number of operations it is behind"),
 }, { title: "BucketCopy" });
 
+const followedHistory = object({
+  revision: nullable(text({ description: "Revision of its newest entry; null for none" })),
+  lag: count("Number of entries it is behind; above 1,000 not counted further"),
+  problem: nullable(text({ description: "What is missing in it, or why it does not continue" })),
+}, { title: "FollowerHistory", description: "The history in the follower's file" });
+
 const FOLLOWED = {
   position: count("Position in the stream that it ends at"),
   lag: nullable(count("Number of messages it is behind")),
   exact: boolean("Whether it has the latest message up to `position` of every key"),
   alarm: nullable(text({ description: "Why nobody is admitted, and what to do" })),
   degraded: nullable(text({ description: "What is wrong that admission does not depend on" })),
+  history: optional(nullable(followedHistory)),
 } as const;
 
 const follower = object({
@@ -122,6 +129,7 @@ const cluster = object({
     copies: list(copy),
     messages: nullable(count()),
     bytes: nullable(count()),
+    behind: optional(nullable(count("Number of entries of the history that it lacks yet"))),
   }, { title: "BucketStatus" })),
   problems: list(text()),
 }, { title: "ClusterStatus" });

@@ -197,6 +197,7 @@ function bucketOf(
     copies,
     messages: info?.state.messages ?? null,
     bytes: info?.state.bytes ?? null,
+    ...holds === "history" && { behind: info?.sources?.[0]?.lag ?? null },
   };
 }
 

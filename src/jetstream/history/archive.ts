@@ -45,7 +45,12 @@ export function archiveInfo(bucket: Bucket, deadline: number): Promise<StreamInf
   return orNone(manage(bucket.nc, `Read stream ${stream}`, read, { deadline }));
 }
 
-function configOf(bucket: Bucket, replicas: number): Partial<StreamConfig> & { name: string } {
+/** @param from The first sequence of the bucket's stream that is taken over; undefined for all */
+function configOf(
+  bucket: Bucket,
+  replicas: number,
+  from?: number,
+): Partial<StreamConfig> & { name: string } {
   const { stream, subject } = archiveOf(bucket.name);
   return {
     name: stream,
@@ -53,6 +58,7 @@ function configOf(bucket: Bucket, replicas: number): Partial<StreamConfig> & { n
     subjects: [subject],
     sources: [{
       name: bucket.stream,
+      ...from !== undefined && { opt_start_seq: from },
       subject_transforms: [{ src: bucket.subject(HISTORY_PATTERN), dest: subject }],
     }],
     retention: RetentionPolicy.Limits,
@@ -124,6 +130,39 @@ export async function ensureArchive(
     const { sources } = configOf(bucket, wanted);
     await configure((jsm) => jsm.streams.update(stream, { num_replicas: wanted, sources }));
   }
+}
+
+/**
+ * Creates the archive again: empty, and taking nothing over until {@link fillArchive}.
+ *
+ * @param first Its first sequence; after all earlier ones, so that no reader continues among others
+ */
+export async function emptyArchive(
+  bucket: Bucket,
+  { replicas, first, deadline }: Pick<EnsureArchiveOptions, "replicas" | "deadline"> & {
+    first: number;
+  },
+): Promise<void> {
+  const { stream } = archiveOf(bucket.name);
+  const options = { deadline, tryTimeout: CHANGE_TIMEOUT };
+  const configure = <T>(call: (jsm: JetStreamManager) => Promise<T>) =>
+    manage(bucket.nc, `Create stream ${stream} again`, call, options);
+  if (await archiveInfo(bucket, deadline) !== null) {
+    await configure((jsm) => jsm.streams.delete(stream));
+  }
+  const config = { ...configOf(bucket, replicas), sources: [], first_seq: first };
+  await configure((jsm) => jsm.streams.add(config));
+}
+
+/** Makes an archive take over the bucket's entries from a sequence on. */
+export async function fillArchive(bucket: Bucket, from: number, deadline: number): Promise<void> {
+  const { stream } = archiveOf(bucket.name);
+  const { sources } = configOf(bucket, 1, from);
+  const update = (jsm: JetStreamManager) => jsm.streams.update(stream, { sources });
+  await manage(bucket.nc, `Configure stream ${stream}`, update, {
+    deadline,
+    tryTimeout: CHANGE_TIMEOUT,
+  });
 }
 
 /** Removes the archive's messages before a sequence. */

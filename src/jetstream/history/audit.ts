@@ -18,19 +18,18 @@ import { left, retry } from "../log/wire.ts";
 import type { Placed } from "../records/entries.ts";
 import type { Context } from "../transactions/context.ts";
 import { archiveInfo, archiveOf } from "./archive.ts";
+import type { Cut } from "./cut.ts";
 import { lastArchived, type Message, readBatch } from "./messages.ts";
-
-/** Entries among which one that is repeated is looked for. */
-const REPEATED = 10_000;
+import { Repeats } from "./repeats.ts";
 
 /**
  * Checks the archive up to its present end.
  *
- * @param start Where the history was cut
+ * @param start Where the history was cut, and up to where it was written back
  */
 export async function* auditArchive(
   context: Context,
-  start: ChainEnd,
+  start: Cut,
   signal?: AbortSignal,
 ): AsyncGenerator<HistoryProblem> {
   const { bucket } = context;
@@ -41,12 +40,12 @@ export async function* auditArchive(
   if (!deny_delete || !sources?.some(({ name }) => name === bucket.stream)) {
     yield { revision: null, message: `The configuration of stream ${stream} was changed` };
   }
-  const cut = revisionOfEnd(start);
-  const audit = new Audit(bucket, cut, messages(context, "bucket", Infinity, signal));
+  const audit = new Audit(bucket, start, messages(context, "bucket", Infinity, signal));
   const end = await lastArchived(bucket, context.deadline());
   for await (const message of messages(context, "archive", end?.sequence ?? 0, signal)) {
     yield* await audit.next(message);
   }
+  yield* audit.end();
 }
 
 /** Reads the messages of a stream up to a sequence. */
@@ -72,6 +71,9 @@ async function* messages(
 class Audit {
   readonly #bucket: Bucket;
   readonly #cut: Revision | null;
+  /** The last entry that a repair wrote back, and whether an entry tells of that. */
+  readonly #restored: ChainEnd | null;
+  #isTold = false;
   readonly #stream: AsyncIterator<Message>;
   /** The next entry of the bucket's stream; undefined before the first. */
   #other: Message | null | undefined;
@@ -80,17 +82,18 @@ class Audit {
   #last: Message | null = null;
   #origin = 0;
   #at: Revision | null = null;
-  readonly #recent = new Map<string, string>();
+  readonly #recent = new Repeats();
 
-  constructor(bucket: Bucket, cut: Revision | null, stream: AsyncIterator<Message>) {
+  constructor(bucket: Bucket, cut: Cut, stream: AsyncIterator<Message>) {
     this.#bucket = bucket;
-    this.#cut = cut;
+    this.#cut = revisionOfEnd(cut);
+    this.#restored = cut.restored ?? null;
     this.#stream = stream;
   }
 
   /** Takes the next message of the archive; returns what is wrong with it. */
   async next(message: Message): Promise<HistoryProblem[]> {
-    const { sequence, origin, stream, placed } = message;
+    const { sequence, origin, stream, placed, problem } = message;
     const found: HistoryProblem[] = [];
     const revision = textOf(placed?.at ?? this.#at);
     const tell = (what: string) => found.push({ revision, message: what });
@@ -99,12 +102,15 @@ class Audit {
       tell(`${gap} messages of the archive before revision ${revision} were deleted`);
     }
     this.#last = message;
+    if (problem !== null) tell(problem.message);
+    this.#note(placed);
     const isOurs = stream === null
-      // A move brings only what is of an earlier generation.
-      ? placed !== null && placed.at.generation < this.#bucket.generation
+      ? placed !== null && this.#isBrought(placed.at)
       : stream === this.#bucket.stream;
     if (!isOurs) {
-      tell(`Revision ${revision} was inserted: neither the bucket nor a move has brought it`);
+      if (problem === null) {
+        tell(`Revision ${revision} was inserted: neither the bucket nor a move has brought it`);
+      }
       return found;
     }
     if (placed !== null && !this.#isNext(placed)) {
@@ -117,31 +123,53 @@ class Audit {
     return found;
   }
 
+  /** Reports a repair that no entry tells of. */
+  *end(): Generator<HistoryProblem> {
+    if (this.#restored === null || this.#isTold) return;
+    const { revision } = this.#restored;
+    const message =
+      `Revisions up to ${revision} were inserted: no entry says that they were restored`;
+    yield { revision, message };
+  }
+
+  #note(placed: Placed | null): void {
+    if (this.#restored === null || placed?.entry.action !== "history.restored") return;
+    const { upTo, head } = placed.entry.after ?? {};
+    if (upTo === this.#restored.revision && head === this.#restored.head) this.#isTold = true;
+  }
+
+  /** Whether a move may have brought an entry, which is of an earlier generation, or a repair has. */
+  #isBrought(at: Revision): boolean {
+    return at.generation < this.#bucket.generation || this.#isRestored(at);
+  }
+
+  #isRestored(at: Revision): boolean {
+    const restored = this.#restored && revisionOfEnd(this.#restored);
+    return restored !== null && compareRevisions(at, restored) <= 0;
+  }
+
   /** Whether an entry comes after all before it, or repeats one: an archive with a new leader may do so. */
   #isNext(placed: Placed): boolean {
     const { at } = placed;
     const text = formatRevision(at);
     const content = digestOf(placed);
     if (this.#at !== null && compareRevisions(at, this.#at) <= 0) {
-      return this.#recent.get(text) === content;
+      return this.#recent.has(text, content);
     }
     this.#at = at;
-    this.#recent.set(text, content);
-    if (this.#recent.size > REPEATED) {
-      const [oldest] = this.#recent.keys();
-      this.#recent.delete(oldest!);
-    }
+    this.#recent.add(text, content);
     return true;
   }
 
   /** Compares an entry with that of the bucket's stream. */
-  async #compare({ placed }: Message, origin: number): Promise<HistoryProblem[]> {
+  async #compare(message: Message, origin: number): Promise<HistoryProblem[]> {
+    const { placed } = message;
     const found: HistoryProblem[] = [];
     let other = this.#other === undefined ? await this.#read() : this.#other;
     for (; other !== null && other.sequence < origin; other = await this.#read()) {
       const { placed } = other;
       this.#hasPassed = true;
-      if (placed === null || this.#isPruned(placed.at)) continue;
+      if (placed === null || this.#isPruned(placed.at) || this.#isRestored(placed.at)) continue;
       const revision = formatRevision(placed.at);
       found.push({ revision, message: `Revision ${revision} was dropped from the archive` });
     }
@@ -154,7 +182,8 @@ class Audit {
       }
       return found;
     }
-    if (digestOf(placed) !== digestOf(other.placed)) {
+    const isRead = message.problem === null && other.problem === null;
+    if (isRead && digestOf(placed) !== digestOf(other.placed)) {
       const message = `Revision ${revision} was changed: it is another one in the bucket's stream`;
       found.push({ revision, message });
     }

@@ -7,6 +7,7 @@
 import { Buffer } from "node:buffer";
 import { DirectMsgHeaders } from "@nats-io/jetstream";
 import type { MsgHdrs } from "@nats-io/transport-node";
+import { isStoreError, StoreError } from "../../core/errors.ts";
 import type { Bucket } from "../log/bucket.ts";
 import {
   directGet,
@@ -33,8 +34,39 @@ export interface Message {
   origin: number | null;
   /** The stream that the archive took it from; `null` for others. */
   stream: string | null;
-  /** The entry; `null` for a transaction that was not made. */
+  /** The entry; `null` for a transaction that was not made, and if it cannot be read. */
   placed: Placed | null;
+  /** Why it cannot be read; `null` if it can. */
+  problem: StoreError | null;
+}
+
+/**
+ * Returns the entry of a message; `null` for a transaction that was not made.
+ *
+ * @throws {StoreError} corrupt: it cannot be read; unsupported: it has a newer version
+ */
+export function entryOf({ placed, problem }: Message): Placed | null {
+  if (problem !== null) throw problem;
+  return placed;
+}
+
+/** What to do about a history that cannot be read any further. */
+const DAMAGED =
+  "membershipd log verify lists all such places, membershipd repair --from follower " +
+  "writes the archive back from a second copy, and membershipd log --after reads the entries after it";
+
+/** Creates the error for an entry that does not stand in the order of revisions. */
+export function misplaced(
+  bucket: Bucket,
+  { revision, sequence, other }: { revision: string; sequence: number; other: string },
+): StoreError {
+  const { stream } = archiveOf(bucket.name);
+  return new StoreError(
+    "corrupt",
+    `Reading the history of bucket ${bucket.name}: revisions ${revision} and ${other} at message ` +
+      `${sequence} of stream ${stream} are not in order, so one of them was inserted`,
+    { field: "history", hint: DAMAGED },
+  );
 }
 
 /**
@@ -58,7 +90,7 @@ export async function readBatch(
   const timeout = Math.min(left(deadline), TRY_TIMEOUT);
   const end = await directGet(bucket.nc, stream, query, timeout, (_, headers, data) => {
     const sequence = Number(headers.get(DirectMsgHeaders.Sequence));
-    found.push(messageOf(from, sequence, headers, data));
+    found.push(messageOf(stream, from, sequence, headers, data));
   });
   bucket.refuseLost();
   if (end.code === 204 || end.code === 404) return found;
@@ -67,6 +99,7 @@ export async function readBatch(
 
 /** Decodes a message of one of both streams. */
 function messageOf(
+  name: string,
   from: "archive" | "bucket",
   sequence: number,
   headers: Pick<MsgHdrs, "get">,
@@ -74,8 +107,17 @@ function messageOf(
 ): Message {
   const taken = from === "bucket" ? null : originOf(headers);
   const origin = from === "bucket" ? sequence : taken?.sequence ?? null;
-  const placed = decodeEntry(data, origin ?? 0);
-  return { sequence, origin, stream: taken?.stream ?? null, placed };
+  const message = { sequence, origin, stream: taken?.stream ?? null, placed: null, problem: null };
+  try {
+    return { ...message, placed: decodeEntry(data, origin ?? 0) };
+  } catch (error) {
+    if (!isStoreError(error)) throw error;
+    const { code, message: why } = error;
+    const what = `Message ${sequence} of stream ${name} cannot be read: ${why}`;
+    const hint = code === "corrupt" ? DAMAGED : error.hint;
+    const problem = new StoreError(code, what, { field: "history", cause: error, hint });
+    return { ...message, problem };
+  }
 }
 
 /** Reads a message of the archive at its leader; `null` if there is none. */
@@ -90,15 +132,15 @@ export function archived(
     bucket.refuseLost();
     const timeout = Math.min(left(deadline), TRY_TIMEOUT);
     const found = await leaderGet(bucket.nc, stream, query, timeout, what);
-    return found && decoded(found);
+    return found && decoded(stream, found);
   });
 }
 
-function decoded({ seq, data = "", hdrs = "" }: LeaderMessage): Message {
+function decoded(stream: string, { seq, data = "", hdrs = "" }: LeaderMessage): Message {
   const lines = Buffer.from(hdrs, "base64").toString("latin1").split("\r\n");
   const get = (name: string) =>
     lines.find((it) => it.startsWith(`${name}: `))?.slice(name.length + 2) ?? "";
-  return messageOf("archive", seq, { get }, Buffer.from(data, "base64"));
+  return messageOf(stream, "archive", seq, { get }, Buffer.from(data, "base64"));
 }
 
 /** Returns the newest message of the archive; `null` if it has none. */

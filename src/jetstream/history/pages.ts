@@ -5,13 +5,14 @@
  */
 
 import type { HistoryEntry } from "../../core/history/entry.ts";
-import { compareRevisions, type Revision } from "../../core/history/revision.ts";
+import { compareRevisions, formatRevision, type Revision } from "../../core/history/revision.ts";
 import type { HistoryRange } from "../../core/history/source.ts";
 import { retry, Transient } from "../log/wire.ts";
 import type { Context } from "../transactions/context.ts";
 import type { Placed } from "../records/entries.ts";
-import { lastArchived, type Message, readBatch } from "./messages.ts";
+import { entryOf, lastArchived, type Message, misplaced, readBatch } from "./messages.ts";
 import { later, Reader, readUntil } from "./reader.ts";
+import { Repeats } from "./repeats.ts";
 import { searchArchive, searchRevision } from "./search.ts";
 
 /** Messages of the archive that the first and the largest step backwards read. */
@@ -86,14 +87,23 @@ async function* backwards(
     high = await searchArchive(bucket, isEarlier, context.deadline());
   }
   let last = before;
+  const recent = new Repeats();
   for (let step = STEP.first; high > first; step = Math.min(2 * step, STEP.largest)) {
     const low = Math.max(first, high - step);
     const messages = await readWindow(context, low, high);
-    for (const { placed } of messages.reverse()) {
-      if (placed === null || !isBefore(placed, last)) continue;
+    for (const message of messages.reverse()) {
+      const placed = entryOf(message);
+      if (placed === null || !isBefore(placed, before)) continue;
       if (range.after !== null && compareRevisions(placed.at, range.after) <= 0) continue;
-      last = placed.at;
-      yield placed;
+      const { revision } = placed.entry;
+      if (isBefore(placed, last)) {
+        last = placed.at;
+        recent.add(revision);
+        yield placed;
+      } else if (!recent.has(revision)) {
+        const { sequence } = message;
+        throw misplaced(bucket, { revision, sequence, other: formatRevision(last!) });
+      }
     }
     high = low;
   }

@@ -8,34 +8,31 @@
  * @module
  */
 
-import { headAfter } from "../../core/history/chain.ts";
+import { FIRST_HEAD, headAfter } from "../../core/history/chain.ts";
 import { type Author, did } from "../../core/history/entry.ts";
-import { type Revision, revisionOfEnd } from "../../core/history/revision.ts";
-import type { ChainEnd } from "../../core/history/source.ts";
-import { revisionOf } from "../log/bucket.ts";
-import { CUT_KEY } from "../records/keys.ts";
+import {
+  compareRevisionTexts,
+  formatRevision,
+  type Revision,
+  revisionOfEnd,
+} from "../../core/history/revision.ts";
+import type { ChainEnd, PruneRange, SignedHead } from "../../core/history/source.ts";
+import { type Entry, revisionOf } from "../log/bucket.ts";
+import { CUT_KEY, HISTORY_PATTERN } from "../records/keys.ts";
 import type { Context } from "../transactions/context.ts";
-import { purgeArchive } from "./archive.ts";
+import { archiveInfo, purgeArchive } from "./archive.ts";
 import { decodeCut, encodeCut } from "./cut.ts";
-import { lastArchived } from "./messages.ts";
+import { lastArchived, type Message } from "./messages.ts";
 import { newestEntry, Reader, readUntil } from "./reader.ts";
 import { searchRevision } from "./search.ts";
 
 /** Entries that one call removes at most. */
 const MOST = 20_000;
 
-/** Which entries to remove: those made before a time, and all but the newest so many. */
-export interface Which {
-  /** The time; `null` for none. */
-  before: string | null;
-  /** How many stay; `null` for all. */
-  keep: number | null;
-}
-
 /** Removes entries, and adds one that tells of it; returns how many were removed. */
 export async function prune(
   context: Context,
-  { before, keep }: Which,
+  { before, keep }: PruneRange,
   author: Author,
 ): Promise<number> {
   let end: ChainEnd | null = null;
@@ -63,14 +60,67 @@ export async function prune(
       }
     }
     if (count === 0) return await context.confirm(reads, budget.deadline);
-    const { revision, head } = end;
-    const write = { key: CUT_KEY, value: encodeCut(end), expect: revisionOf(cut) };
-    const change = { author, draft: did.historyPruned(count, revision!, head) };
-    await context.commit([write], budget.deadline, change);
+    await commitCut(context, cut, end, count, author, budget.deadline);
   });
   // Readers do not see them any more in any case.
   if (count > 0) await clear(context, end!).catch(() => {});
   return count;
+}
+
+/**
+ * Removes all entries without reading them, and adds one that tells of it; returns how many were removed.
+ *
+ * @param heads The signed heads: the end of the chain that cannot be computed
+ */
+export async function pruneAll(
+  context: Context,
+  heads: readonly SignedHead[],
+  author: Author,
+): Promise<number> {
+  const { bucket } = context;
+  let count = 0;
+  let end = 0;
+  await context.transact("Prune the history", CUT_KEY, async (deadline, reads, budget) => {
+    const cut = await reads.get(CUT_KEY, deadline);
+    const last = await lastArchived(bucket, deadline);
+    end = last?.sequence ?? 0;
+    const revision = await lastRevision(context, last);
+    count = revision === null ? 0 : (await archiveInfo(bucket, deadline))?.state.messages ?? 0;
+    if (revision === null) return await context.confirm(reads, budget.deadline);
+    const signed = heads.find((it) => it.revision === revision);
+    const at = { revision, head: signed?.head ?? FIRST_HEAD };
+    await commitCut(context, cut, at, count, author, budget.deadline);
+  });
+  // What is taken over once more does not come after the cut.
+  if (count > 0) await purgeArchive(bucket, end + 1, context.deadline());
+  return count;
+}
+
+/** Returns the revision of the newest entry, even of one that cannot be read. */
+async function lastRevision(context: Context, last: Message | null): Promise<string | null> {
+  const { bucket } = context;
+  const newest = await bucket.get(HISTORY_PATTERN, context.deadline());
+  const { generation } = bucket;
+  if (newest !== null) return formatRevision({ generation, number: newest.revision });
+  return last?.placed?.entry.revision ?? null;
+}
+
+/** Makes the cut. */
+async function commitCut(
+  context: Context,
+  found: Entry | null,
+  { revision, head }: ChainEnd,
+  count: number,
+  author: Author,
+  deadline: number,
+): Promise<void> {
+  const { restored } = decodeCut(found);
+  const isKept = restored !== undefined &&
+    compareRevisionTexts(restored.revision!, revision!) > 0;
+  const value = encodeCut({ revision, head, ...isKept && { restored } });
+  const write = { key: CUT_KEY, value, expect: revisionOf(found) };
+  const change = { author, draft: did.historyPruned(count, revision!, head) };
+  await context.commit([write], deadline, change);
 }
 
 interface Beginning {

@@ -9,13 +9,15 @@
  */
 
 import { StoreError } from "../../core/errors.ts";
-import { compareRevisions, type Revision } from "../../core/history/revision.ts";
+import { compareRevisions, formatRevision, type Revision } from "../../core/history/revision.ts";
 import type { Bucket } from "../log/bucket.ts";
 import { retry, Transient } from "../log/wire.ts";
 import { HISTORY_PATTERN } from "../records/keys.ts";
 import type { Context } from "../transactions/context.ts";
-import type { Placed } from "../records/entries.ts";
-import { lastArchived, readBatch } from "./messages.ts";
+import { decodeEntry, type Placed } from "../records/entries.ts";
+import { entryOf, lastArchived, type Message, misplaced, readBatch } from "./messages.ts";
+import { Repeats } from "./repeats.ts";
+import { searchRevision } from "./search.ts";
 
 /**
  * Milliseconds without a read after which the archive is read again: entries may have left the bucket's
@@ -34,6 +36,9 @@ export interface Beginning {
 /** Reads entries in order, each once. */
 export class Reader {
   readonly #bucket: Bucket;
+  /** What was read lately, and before which everything counts as read. */
+  readonly #recent = new Repeats();
+  #floor: Revision | null;
   /** The next sequence in the archive, while that has more; otherwise in the bucket's stream. */
   #from: "archive" | "bucket" = "archive";
   #next: number;
@@ -45,6 +50,7 @@ export class Reader {
     this.#bucket = bucket;
     this.#next = sequence;
     this.#last = after;
+    this.#floor = after;
   }
 
   /** The last entry returned, or the one to begin after. */
@@ -65,7 +71,8 @@ export class Reader {
   /**
    * Returns the next entries; none if there are none now, or the replica that answered has none.
    *
-   * @throws {StoreError} too_old: they were pruned meanwhile
+   * @throws {StoreError} too_old: they were pruned meanwhile; corrupt: an entry cannot be read, or is not in
+   * its place, so what is there is not known
    */
   async read(deadline: number): Promise<Placed[]> {
     for (;;) {
@@ -81,18 +88,32 @@ export class Reader {
       this.#next = sequence + 1;
       this.#origin = Math.max(this.#origin, origin ?? 0);
       const entries: Placed[] = [];
-      for (const { placed } of messages) {
-        if (placed !== null && this.#isNew(placed)) entries.push(placed);
+      for (const message of messages) {
+        try {
+          const placed = entryOf(message);
+          if (placed !== null && this.#isNew(placed, message)) entries.push(placed);
+        } catch (error) {
+          if (entries.length === 0) throw error;
+          // First what comes before it.
+          this.#next = message.sequence;
+          break;
+        }
       }
       if (entries.length > 0) return entries;
     }
   }
 
   /** Takes an entry if it comes after all before it: an archive with a new leader may repeat some. */
-  #isNew({ at }: Placed): boolean {
-    if (this.#last !== null && compareRevisions(at, this.#last) <= 0) return false;
-    this.#last = at;
-    return true;
+  #isNew({ at, entry: { revision } }: Placed, { sequence }: Message): boolean {
+    const last = this.#last;
+    if (last === null || compareRevisions(at, last) > 0) {
+      this.#last = at;
+      this.#recent.add(revision);
+      return true;
+    }
+    const isOld = this.#floor !== null && compareRevisions(at, this.#floor) <= 0;
+    if (isOld || this.#recent.has(revision)) return false;
+    throw misplaced(this.#bucket, { revision, sequence, other: formatRevision(last) });
   }
 
   /** Continues in the bucket's stream if the archive has no more. */
@@ -100,10 +121,32 @@ export class Reader {
     const end = await lastArchived(this.#bucket, deadline);
     // Only the replica that answered has no more.
     if (end !== null && end.sequence >= this.#next) return false;
+    if (end !== null && end.sequence < this.#next - 1) {
+      // It was created again, with other sequences.
+      this.#next = await searchRevision(this.#bucket, this.#last, deadline);
+      if (end.sequence >= this.#next) return true;
+    }
+    if (end !== null && end.origin === null) await this.#requireOver(end, deadline);
     this.#from = "bucket";
+    // Without an origin, what the archive has is read here again.
+    this.#floor = this.#last;
     this.#origin = end?.origin ?? 0;
     this.#next = this.#origin + 1;
     return true;
+  }
+
+  /** The last entry of the archive came by no transaction: those of the bucket must not be hidden by it. */
+  async #requireOver({ placed, sequence }: Message, deadline: number): Promise<void> {
+    const bucket = this.#bucket;
+    const found = await bucket.get(HISTORY_PATTERN, deadline);
+    const newest = found && decodeEntry(found.data, found.revision);
+    if (placed === null || !newest || compareRevisions(newest.at, placed.at) > 0) return;
+    if (newest.at.generation < placed.at.generation) return;
+    const { revision } = newest.entry;
+    const at = await searchRevision(bucket, previous(newest.at), deadline);
+    const [there] = await readBatch(bucket, "archive", at, { count: 1, deadline });
+    if (there?.placed?.entry.revision === revision) return;
+    throw misplaced(bucket, { revision, sequence, other: placed.entry.revision });
   }
 
   #requireNext(found: number): void {
@@ -141,6 +184,10 @@ export async function* readUntil(
 export async function newestEntry(context: Context): Promise<number> {
   const entry = await context.bucket.get(HISTORY_PATTERN, context.deadline());
   return Math.max(entry?.revision ?? 0, context.newestEntry);
+}
+
+function previous({ generation, number }: Revision): Revision {
+  return { generation, number: number - 1 };
 }
 
 /** Returns the later of two revisions. */

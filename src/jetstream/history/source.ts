@@ -12,6 +12,7 @@ import {
   type HistoryProblem,
   type HistoryRange,
   type HistorySource,
+  type PruneRange,
   requireKept,
   type SignedHead,
   type StoredEntry,
@@ -21,11 +22,11 @@ import { Transient } from "../log/wire.ts";
 import { CUT_KEY, headKey, isHead, META_PATTERN, nodeOfHead } from "../records/keys.ts";
 import { parseValue, VALUE_VERSION } from "../records/values.ts";
 import type { Context } from "../transactions/context.ts";
-import { decodeCut } from "./cut.ts";
+import { type Cut, decodeCut } from "./cut.ts";
 import type { Placed } from "../records/entries.ts";
 import { auditArchive } from "./audit.ts";
 import { newestPage, oldestPage } from "./pages.ts";
-import { prune, type Which } from "./prune.ts";
+import { prune, pruneAll } from "./prune.ts";
 import { later, newestEntry, Reader, readUntil } from "./reader.ts";
 import { searchRevision } from "./search.ts";
 import { Wake } from "./wake.ts";
@@ -122,7 +123,7 @@ export class BucketHistory implements HistorySource {
     return end;
   }
 
-  async start(): Promise<ChainEnd> {
+  async start(): Promise<Cut> {
     return decodeCut(await this.#context.bucket.get(CUT_KEY, this.#context.deadline()));
   }
 
@@ -136,8 +137,10 @@ export class BucketHistory implements HistorySource {
     }
   }
 
-  prune(which: Which, author: Author): Promise<number> {
-    return prune(this.#context, which, author);
+  async prune(which: PruneRange, author: Author): Promise<number> {
+    return which.all
+      ? await pruneAll(this.#context, await this.heads(), author)
+      : await prune(this.#context, which, author);
   }
 
   async heads(): Promise<SignedHead[]> {

@@ -9,6 +9,7 @@
  */
 
 import type { MsgHdrs } from "@nats-io/transport-node";
+import { StoreError } from "../../core/errors.ts";
 import type { Author, Draft, HistoryEntry } from "../../core/history/entry.ts";
 import { formatRevision, parseRevision, type Revision } from "../../core/history/revision.ts";
 import { parseValue, VALUE_VERSION } from "./values.ts";
@@ -52,6 +53,10 @@ export function decodeEntry(data: Uint8Array, sequence: number): Placed | null {
   const value = parseValue(`history entry ${sequence}`, data);
   const { g, n = 0, at, by, action, user = null, room = null } = value;
   const { invite = null, before = null, after = null } = value;
+  const isPlace = [g, n].every((it) => Number.isSafeInteger(it) && it >= 0);
+  if (!isPlace || ![at, by, action].every((it) => typeof it === "string")) {
+    throw new StoreError("corrupt", `Value of history entry ${sequence || n} is not an entry`);
+  }
   // Only what a move brought has no sequence, and names its number.
   const revision: Revision = { generation: g, number: sequence || n };
   const text = formatRevision(revision);

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { jetstream, type JetStreamClient } from "@nats-io/jetstream";
 import { StoreError } from "../../core/errors.ts";
 import { did, type HistoryEntry } from "../../core/history/entry.ts";
 import {
@@ -22,8 +21,9 @@ import {
   purgeArchive,
 } from "../../jetstream/history/archive.ts";
 import { encodeCut } from "../../jetstream/history/cut.ts";
-import { decodeEntry, encodeEntry, encodeMoved } from "../../jetstream/records/entries.ts";
+import { decodeEntry, encodeEntry } from "../../jetstream/records/entries.ts";
 import { lastArchived } from "../../jetstream/history/messages.ts";
+import { ArchiveWriter, foreignEntries } from "../../jetstream/history/writer.ts";
 import type { Bucket } from "../../jetstream/log/bucket.ts";
 import { CHANGE_TIMEOUT, manage, wait, WrongRevision } from "../../jetstream/log/wire.ts";
 import { guardOf, takenOver } from "../../jetstream/log/marker.ts";
@@ -59,22 +59,26 @@ export interface BeginOptions {
 export class ArchiveCopy {
   readonly #bucket: Bucket;
   readonly #file: HistoryTable;
-  readonly #js: JetStreamClient;
   readonly #signal: AbortSignal | undefined;
-  /** The last entry that the archive has of the file. */
-  #last: Revision | null = null;
-  /** The archive's last sequence. */
-  #sequence = 0;
+  readonly #writer: ArchiveWriter;
   /** Whether the archive has all of the file, and the entry of the move that brought it. */
   #isWhole = false;
-  /** Number of entries written. */
-  written = 0;
 
-  private constructor(bucket: Bucket, file: HistoryTable, signal: AbortSignal | undefined) {
+  private constructor(
+    bucket: Bucket,
+    file: HistoryTable,
+    writer: ArchiveWriter,
+    signal: AbortSignal | undefined,
+  ) {
     this.#bucket = bucket;
     this.#file = file;
+    this.#writer = writer;
     this.#signal = signal;
-    this.#js = jetstream(bucket.nc);
+  }
+
+  /** Number of entries written. */
+  get written(): number {
+    return this.#writer.written;
   }
 
   /**
@@ -88,31 +92,34 @@ export class ArchiveCopy {
     file: HistoryTable,
     options: BeginOptions,
   ): Promise<ArchiveCopy> {
-    const it = new ArchiveCopy(bucket, file, options.signal);
+    const { signal } = options;
+    const beginAfter = async (last: Revision | null) => {
+      const writer = await ArchiveWriter.begin(bucket, last, () => refuseAborted(signal));
+      return new ArchiveCopy(bucket, file, writer, signal);
+    };
     const { num_replicas: replicas } = (await streamInfo(bucket, soon()))!.config;
     await ensureArchive(bucket, { replicas, resize: false, deadline: soon() });
-    await received(bucket, options.signal);
-    const { fit, last } = await fitOf(bucket, file, options.signal);
-    it.#last = last;
-    it.#isWhole = fit === "whole" && options.isOurs;
-    if (it.#isWhole) return it;
+    await received(bucket, signal);
+    const { fit, last } = await fitOf(bucket, file, signal);
+    if (fit === "whole" && options.isOurs) {
+      const it = await beginAfter(last);
+      it.#isWhole = true;
+      return it;
+    }
     if (fit !== "prefix") {
       const canRenew = options.replace || fit === "pruned" && options.isOurs;
-      if (!canRenew) throw foreign(bucket);
+      if (!canRenew) throw foreignEntries(bucket);
       await empty(bucket);
-      it.#last = null;
     }
     await writeCut(bucket, file.start(), options.mark);
-    it.#last ??= file.start().revision;
-    it.#sequence = (await archiveInfo(bucket, soon()))?.state.last_seq ?? 0;
-    return it;
+    return await beginAfter((fit === "prefix" ? last : null) ?? file.start().revision);
   }
 
   /** Copies the next entries; returns how many. */
   async round(deadline: number = Date.now() + PATIENCE): Promise<number> {
     if (this.#isWhole) return 0;
-    const entries = this.#file.after(this.#last, BATCH).map(({ entry }) => entry);
-    if (entries.length > 0) await this.#write(entries, deadline);
+    const entries = this.#file.after(this.#writer.last, BATCH).map(({ entry }) => entry);
+    if (entries.length > 0) await this.#writer.write(entries, deadline);
     return entries.length;
   }
 
@@ -144,8 +151,9 @@ export class ArchiveCopy {
    */
   async verify(): Promise<ChainEnd> {
     if (this.#isWhole) return endOf(this.#file.end());
-    const last = this.#last && formatRevision(this.#last);
-    const wanted = this.#last === null ? this.#file.start().head : this.#file.headAt(this.#last);
+    const at = this.#writer.last;
+    const last = at && formatRevision(at);
+    const wanted = at === null ? this.#file.start().head : this.#file.headAt(at);
     let found: ChainEnd | null = null;
     for await (const end of chainOf(this.#bucket, this.#signal)) {
       if (end.revision === last) found = end;
@@ -163,60 +171,6 @@ export class ArchiveCopy {
     if (this.#isWhole) return undefined;
     const author = { by, at: new Date().toISOString(), wrote: () => {} };
     return encodeEntry(did.moved("file", `bucket ${this.#bucket.name}`), author, generation);
-  }
-
-  /** Writes entries behind the archive's last one, each once, whatever is sent twice. */
-  async #write(entries: HistoryEntry[], deadline: number): Promise<void> {
-    let rest = entries;
-    while (rest.length > 0) {
-      const { subject } = archiveOf(this.#bucket.name);
-      const timeout = Math.max(1, Math.min(5000, deadline - Date.now()));
-      const sent = rest.map((entry, i) =>
-        this.#js.publish(subject, encodeMoved(entry), {
-          // Each comes behind the one before it, or not at all.
-          expect: { lastSequence: this.#sequence + i },
-          timeout,
-        })
-      );
-      const failed = (await Promise.allSettled(sent)).find((it) => it.status === "rejected");
-      if (failed === undefined) {
-        this.#sequence += rest.length;
-        this.#last = parseRevision("revision", rest.at(-1)!.revision);
-        this.written += rest.length;
-        return;
-      }
-      refuseAborted(this.#signal);
-      if (Date.now() + LOOK > deadline) {
-        throw new StoreError(
-          "unavailable",
-          `Copying the history: the server does not take entries after ${
-            this.#last === null ? "the first" : formatRevision(this.#last)
-          }`,
-          { cause: failed.reason },
-        );
-      }
-      await wait(LOOK);
-      const before = rest.length;
-      await this.#look();
-      const { revision } = rest.at(-1)!;
-      rest = rest.filter((it) =>
-        this.#last === null ||
-        compareRevisions(parseRevision("revision", it.revision), this.#last) > 0
-      );
-      this.written += before - rest.length;
-      if (rest.length === 0 && formatRevision(this.#last!) !== revision) {
-        throw foreign(this.#bucket);
-      }
-    }
-  }
-
-  /** Reads how far the archive is. */
-  async #look(): Promise<void> {
-    const { last_seq = 0 } = (await archiveInfo(this.#bucket, soon()))?.state ?? {};
-    const found = await lastArchived(this.#bucket, soon());
-    this.#sequence = last_seq;
-    // Without an entry it is a change that was not made, from before this copy.
-    this.#last = found?.placed?.at ?? this.#last;
   }
 }
 
@@ -318,15 +272,4 @@ async function writeCut(bucket: Bucket, at: End, mark: number): Promise<void> {
 
 function endOf({ revision, head }: End): ChainEnd {
   return { revision: revision && formatRevision(revision), head };
-}
-
-function foreign(bucket: Bucket): StoreError {
-  return new StoreError(
-    "refused",
-    `The history in ${archiveOf(bucket.name).stream} has entries that the file does not have`,
-    {
-      field: "history",
-      hint: "use another bucket, delete that stream if it is not needed, or leave the history out",
-    },
-  );
 }

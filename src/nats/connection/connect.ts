@@ -11,7 +11,7 @@ import { StoreError, type StoreErrorOptions } from "../../core/errors.ts";
 import type { NonceSigner } from "../../keys/signers.ts";
 import { type NatsAuthenticator, natsAuthenticator } from "./authenticator.ts";
 import { type SocketOptions, useSocketTransport } from "./transport.ts";
-import { nkeyFromSeed } from "../../keys/nkey.ts";
+import { nkeyFromSeed, type NkeyPair } from "../../keys/nkey.ts";
 
 /**
  * A connection that the caller opened: the `NatsConnection` of any NATS transport, such as
@@ -88,13 +88,29 @@ function authenticatorOf(
     return natsAuthenticator(signerOf(nkeySeed.trim(), "nkeySeed"), { onProblem });
   }
   if (credentials === undefined) return undefined;
-  const [, jwt, seed] = CREDENTIALS.exec(credentials) ?? [];
-  if (jwt === undefined || seed === undefined) {
-    throw new StoreError("invalid", "credentials is not the content of a .creds file", {
-      field: "credentials",
-    });
-  }
+  const { jwt, seed } = partsOf(credentials);
   return natsAuthenticator(signerOf(seed, "credentials"), { jwt, onProblem });
+}
+
+function partsOf(credentials: string): { jwt: string; seed: string } {
+  const [, jwt, seed] = CREDENTIALS.exec(credentials) ?? [];
+  if (jwt !== undefined && seed !== undefined) return { jwt, seed };
+  throw new StoreError("invalid", "credentials is not the content of a .creds file", {
+    field: "credentials",
+  });
+}
+
+/**
+ * Returns the key pair with which options log in; `null` for none.
+ *
+ * @throws {StoreError} `invalid`: a seed or credentials are malformed
+ */
+export function loginKey(
+  { nkeySeed, credentials }: Pick<NatsOptions, "nkeySeed" | "credentials">,
+): NkeyPair | null {
+  if (nkeySeed !== undefined) return nkeyFromSeed(nkeySeed.trim(), "nkeySeed");
+  if (credentials === undefined) return null;
+  return nkeyFromSeed(partsOf(credentials).seed, "credentials");
 }
 
 /** Each part is a line of its own below its title. */

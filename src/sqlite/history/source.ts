@@ -12,6 +12,7 @@ import {
   type HistoryProblem,
   type HistoryRange,
   type HistorySource,
+  type PruneRange,
   requireKept,
   type SignedHead,
   type StoredEntry,
@@ -90,12 +91,9 @@ export class FileHistory implements HistorySource {
     return this.#use.read("Reading the history", () => endOf(this.#table.start()));
   }
 
-  prune(
-    { before, keep }: { before: string | null; keep: number | null },
-    author: Author,
-  ): Promise<number> {
+  prune({ before, keep, all }: PruneRange, author: Author): Promise<number> {
     return this.#use.write("Pruning the history", () => {
-      const cut = this.#lastToPrune(before, keep);
+      const cut = all ? this.#key(`${NEWEST} LIMIT 1`) : this.#lastToPrune(before, keep);
       if (cut === null) return 0;
       const { generation, number } = cut;
       const upTo = formatRevision(cut);

@@ -50,6 +50,34 @@ Deno.test("export, verify, import and diff go round, file to bucket and back", (
     assert.deepEqual(readdirSync(dir).filter((it) => it.includes(".tmp")), []);
   }));
 
+Deno.test("import says whether it took the history of the snapshot", () =>
+  inDir(async (dir) => {
+    await using server = await testServer();
+    const [file, nats] = [`${dir}/a.ndjson`, ["--nats-url", server.url]];
+    {
+      await using store = openSqlite(`${dir}/a.db`);
+      for (let i = 0; i < 3; i++) await store.addUser(person(i));
+    }
+    await ok(["snapshot", "export", file, "--db", `${dir}/a.db`]);
+    const imported = await ok(["snapshot", "import", file, "--db", `${dir}/b.db`]);
+    assert.match(imported.stdout, /^imported .* 3 entries of the history from /);
+    assert.doesNotMatch(imported.stderr, /warning/);
+    const again = ["snapshot", "import", file, "--db", `${dir}/b.db`, "--replace", "--json"];
+    const replaced = await ok(again);
+    assert.equal(documentOf(replaced).history, null);
+    assert.match(
+      replaced.stderr,
+      /history \(3 entries\) was not imported: the file has one already/,
+    );
+    const into = await ok(["snapshot", "import", file, ...nats]);
+    assert.match(
+      into.stderr,
+      /history \(3 entries\) was not imported: a bucket takes none; .*to-kv/,
+    );
+    const bare = ["snapshot", "import", file, ...nats, "--bucket", "OTHER", "--no-history"];
+    assert.doesNotMatch((await ok(bare)).stderr, /was not imported/);
+  }));
+
 Deno.test("diff lists what differs by key and never shows the values", () =>
   inDir(async (dir) => {
     const [a, b] = [`${dir}/a.db`, `${dir}/b.db`];

@@ -154,7 +154,17 @@ Deno.test("log verify names the first wrong revision, with the kept heads too", 
     await begin(dir);
     const { ok, run } = commandsIn(dir);
     // Without keys there is nothing to sign with.
-    assert.match((await run(1, "log", "head")).stderr, /no service keys/);
+    const bare = await run(0, "log", "head");
+    assert.match(
+      bare.stderr,
+      /^warning: the head is not signed, because there are no service keys/,
+    );
+    const { key, signature } = JSON.parse(bare.stdout);
+    assert.deepEqual([key, signature], [null, null]);
+    await Deno.writeTextFile(`${dir}/bare.json`, bare.stdout);
+    const verifyBare = ["log", "verify", "--head", `${dir}/bare.json`];
+    assert.match(await ok(...verifyBare), /^kept head, not signed, of .* revision 0\.4: equal\n/);
+    assert.equal(documentOf(await run(0, ...verifyBare, "--json")).witnesses[0].signed, false);
     const keys = await loadServiceKeys(`${dir}/service-keys.json`, { create: true });
     const kept = await ok("log", "head");
     const head = JSON.parse(kept);
@@ -177,7 +187,9 @@ Deno.test("log verify names the first wrong revision, with the kept heads too", 
     assert.equal(document.equal, false);
     assert.equal(document.problems[0].revision, "0.4");
     changed("DELETE FROM history WHERE number > 3");
-    assert.match((await run(3, ...verify)).stdout, /the history ends at 0\.3/);
+    for (const it of [verify, verifyBare]) {
+      assert.match((await run(3, ...it)).stdout, /the history ends at 0\.3/);
+    }
     // The entry of the pruning has gone too.
     assert.match((await run(3, "log", "verify")).stdout, /after revision 0\.2, but no entry says/);
     for (const text of ["", "{}", kept.replace("0.4", "0.5")]) {
@@ -205,5 +217,12 @@ Deno.test("log prune removes by days and rows, and is an entry itself", () =>
     assert.equal(promoted!.action, "user.role_changed");
     assert.deepEqual([told!.action, told!.by, told!.after!.count], ["history.pruned", by, 2]);
     assert.equal((await cli(["log", "prune", "--db", path])).code, 2);
+    assert.equal((await cli(["log", "prune", "--all", "--keep-rows", "1", "--db", path])).code, 2);
     assert.match((await run(1, "log", "--after", "0.1")).stderr, /pruned up to 0\.2/);
+    // A history that is damaged begins anew.
+    raw(path, (db) => db.exec("UPDATE history SET by = 'eve' WHERE number = 3"));
+    await run(3, "log", "verify");
+    assert.equal(await ok("log", "prune", "--all"), "removed 2 entries\n");
+    await ok("log", "verify");
+    assert.deepEqual((await entries()).map((it) => it.after!.upTo), ["0.4"]);
   }));

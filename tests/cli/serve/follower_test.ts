@@ -85,6 +85,17 @@ Deno.test("the follower is told in /readyz and /metrics; --follower none keeps n
       const metrics = await (await fetch(`${server.http}/metrics`)).text();
       assert.match(metrics, /\nunibus_follower_position \d+\n/);
       assert.match(metrics, /\nunibus_follower_alarm 0\n/);
+      assert.match(metrics, /\nunibus_follower_history_lag 0\n/);
+      await addUser(createIdentity(), reach(dir, server), "--admin");
+      const status = ["cluster", "status", ...reach(dir, server)];
+      const history = async () =>
+        documentOf(await cliProcess([...status, "--json"]).ended).nodes[0]?.follower?.history;
+      await until(async () => /^0\.\d+$/.test((await history())?.revision ?? ""), "the history");
+      const { lag, problem } = await history();
+      assert.deepEqual([lag, problem], [0, null]);
+      const { buckets } = documentOf(await cliProcess([...status, "--json"]).ended);
+      const archive = buckets.find((it: { holds: string }) => it.holds === "history");
+      assert.deepEqual([archive.messages, archive.behind], [1, 0]);
       await server.stop();
     }
     await using server = await daemon(dir, [...jetstream, "--follower", "none"]);
