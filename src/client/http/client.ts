@@ -33,6 +33,7 @@ export type Calls = Pick<
   | "cancelInvite"
   | "listRooms"
   | "roomRoster"
+  | "listWaiting"
   | "changeRoomOwner"
   | "status"
   | "userActivity"
@@ -81,6 +82,8 @@ export function callsOf(caller: Pick<Caller, "call" | "timeout">, kexPub?: strin
     listRooms: (page) => ask("GET", "rooms", { query: page }),
     roomRoster: async (roomId, options) =>
       await ask("GET", `${room(roomId)}/roster`, { query: options }),
+    listWaiting: async (roomId, page) =>
+      await ask("GET", `${room(roomId)}/waiting`, { query: page }),
     changeRoomOwner: async (roomId, endpoint) =>
       await ask("POST", `${room(roomId)}/owner`, { json: { endpoint } }),
     status: () => ask("GET", "status"),

@@ -20,7 +20,6 @@ type ProgramCalls = Pick<
   | "getRoom"
   | "deleteRoom"
   | "listMembers"
-  | "listWaiting"
   | "getMember"
   | "joinRoom"
   | "removeMember"
@@ -48,15 +47,12 @@ export function programCallsOf(caller: Pick<Caller, "call">, calls: Calls): Prog
 
   const listMembers: Client["listMembers"] = async (roomId, page) =>
     await ask("GET", `${room(roomId)}/members`, { query: page });
-  const listWaiting: Client["listWaiting"] = async (roomId, page) =>
-    await ask("GET", `${room(roomId)}/waiting`, { query: page });
   return {
     addUser: async (user) => await ask("POST", "users", { json: check.object("user", user) }),
     getRoom: async (id) => await ask("GET", room(id)),
     deleteRoom: async (id) => await ask("DELETE", room(id), { read: nothing }),
 
     listMembers,
-    listWaiting,
     getMember: async (roomId, endpoint) => await ask("GET", memberOf(roomId, endpoint)),
     joinRoom: async (roomId) => await ask("POST", `${room(roomId)}/join`),
     removeMember: async (roomId, endpoint) =>
@@ -80,7 +76,7 @@ export function programCallsOf(caller: Pick<Caller, "call">, calls: Calls): Prog
     invites: (page) => each(calls.listInvites, page),
     rooms: (page) => each(calls.listRooms, page),
     members: (roomId, page) => each((next) => listMembers(roomId, next), page),
-    waiting: (roomId, page) => each((next) => listWaiting(roomId, next), page),
+    waiting: (roomId, page) => each((next) => calls.listWaiting(roomId, next), page),
   };
 }
 

@@ -6,7 +6,7 @@
  */
 
 import { kept } from "../../core/async/kept.ts";
-import { isStoreError, type StoreErrorCode } from "../../core/errors.ts";
+import { isStoreError } from "../../core/errors.ts";
 import type { HistoryAction } from "../../core/history/entry.ts";
 import type { PlaneCounts } from "../../core/operations.ts";
 import { inviteState } from "../../core/rules.ts";
@@ -53,12 +53,10 @@ export function countsOf({ store, search, connections, now }: CountsOptions) {
   });
 }
 
-/** What a part of the count fails with while the others can be given. */
-const UNKNOWN: readonly StoreErrorCode[] = ["unsupported", "unavailable", "corrupt"];
-
+/** A part that cannot be counted does not keep the others away. */
 function orNull<T>(work: Promise<T>): Promise<T | null> {
   return work.catch((error) => {
-    if (isStoreError(error) && UNKNOWN.includes(error.code)) return null;
+    if (isStoreError(error)) return null;
     throw error;
   });
 }

@@ -12,10 +12,12 @@ const MOST = 50_000;
 export class Seen {
   readonly #at = new Map<string, number>();
   readonly #now: () => Date;
+  readonly #most: number;
 
   /** Begins with none. */
-  constructor(now: () => Date) {
+  constructor(now: () => Date, most = MOST) {
     this.#now = now;
+    this.#most = most;
   }
 
   /** Notes a request of a user whose signature and permission were checked. */
@@ -23,7 +25,7 @@ export class Seen {
     // Moves it to the end: the map's order is that of the last requests.
     this.#at.delete(signPub);
     this.#at.set(signPub, this.#now().getTime());
-    if (this.#at.size <= MOST) return;
+    if (this.#at.size <= this.#most) return;
     for (const oldest of this.#at.keys()) {
       this.#at.delete(oldest);
       break;

@@ -3,8 +3,10 @@
 import assert from "node:assert/strict";
 import { openSqlite } from "@unibus/membership";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
+import { Seen } from "../../../src/http/admin/seen.ts";
 import { OPERATION_ANSWER } from "../../../src/http/admin/shapes.ts";
 import { testServer } from "../../helpers/nats.ts";
+import { person } from "../../helpers/sqlite.ts";
 import { someone, testPlane } from "../kit.ts";
 
 const HOUR = 3_600_000;
@@ -125,4 +127,25 @@ Deno.test("a user's activity is its connections and its last request since the s
     (await it.ask("GET /v1/users/x/activity", { as: ada, created: clock() })).status,
     400,
   );
+});
+
+Deno.test("of too many users those that were seen longest ago are forgotten", () => {
+  let now = 0;
+  const seen = new Seen(() => new Date(++now), 2);
+  for (const it of ["a", "b", "a", "c"]) seen.note(it);
+  const at = (ms: number) => new Date(ms).toISOString();
+  assert.deepEqual(["a", "b", "c", "d"].map((it) => seen.of(it)), [at(3), null, at(4), null]);
+});
+
+Deno.test("of many changes of a day the newest are counted, and that there are more is told", async () => {
+  await using it = await testPlane();
+  const ada = await it.user("admin");
+  for (let i = 0; i < 1000; i++) await it.store.addUser(person(i));
+  await it.store.revokeUser(person(0).signPub);
+  const { json } = await it.ask("GET /v1/counts", { as: ada });
+  assert.deepEqual(json.day, {
+    changes: 1000,
+    more: true,
+    actions: { "user.added": 999, "user.revoked": 1 },
+  });
 });

@@ -20,6 +20,8 @@ Deno.test("a snapshot over HTTP is that of the store, for admins only, and is au
     /^attachment; filename="unibus-[\d-]{10}.ndjson"$/,
   );
   assert.equal(headers.get("cache-control"), "no-store");
+  const { paths } = (await it.ask("GET /openapi.json")).json;
+  assert.ok("200" in paths["/v1/snapshot"].get.responses);
   const audit = it.events.filter((it) => it.event === "audit");
   assert.deepEqual(audit.map(({ action, by }) => [action, by]), [["snapshot", admin.signPub]]);
 });

@@ -81,6 +81,11 @@ Deno.test("a server is well, degraded while requests are served, and down when t
         checks: failing("callout"),
         cluster: clusterOf(3),
       }, "degraded"],
+      [
+        "a server of a cluster says no without a reason",
+        { ok: false, cluster: clusterOf(3) },
+        "degraded",
+      ],
       ["the bucket has no leader", {
         cluster: { ...clusterOf(3), buckets: clusterOf(1).buckets },
       }, "down"],
@@ -130,6 +135,9 @@ Deno.test("each problem has a sentence that helps, and the whole says what is mi
   assert.deepEqual(disk.problems.map((it) => it.text), ["writable: No answer"]);
   assert.match(disk.problems[0]!.help!, /free disk space/);
   assert.match(graded({ ok: false, checks: failing("new") }).problems[0]!.help!, /log/);
+  const silent = graded({ ok: false, cluster: clusterOf(3) });
+  assert.deepEqual(silent.problems.map((it) => it.text), ["A check failed"]);
+  assert.match(silent.meaning, /this server does not accept all/);
   // What fails comes before what is only degraded.
   const both = graded({
     ok: false,

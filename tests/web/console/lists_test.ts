@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import type { Page } from "playwright-core";
 import { exportSnapshot, openSqlite } from "@unibus/membership";
+import { createIdentity } from "@unibus/membership/client";
 import { until } from "../../cli/serve/kit.ts";
 import { assertLooks, browserTest, visit } from "../browser.ts";
 import { clientOf, go, person, room, signIn } from "../console.ts";
@@ -129,6 +130,13 @@ browserTest("a user's page, the palette, and the whole store as a file", async (
   const { signPub, kexPub } = bob.identity;
   await store.consumeInvite(token, { signPub, kexPub, handle: "bob" });
   await room(store, "ops", ada, [bob]);
+  const eve = createIdentity();
+  const { token: toRoom } = await store.createInvite({ createdBy: "cli", room: "ops" });
+  await store.consumeInvite(toRoom, {
+    signPub: eve.signPub,
+    kexPub: eve.kexPub,
+    handle: "eve",
+  });
   await using it = await visit();
   const { page } = it;
   const dialog = page.getByRole("dialog");
@@ -137,10 +145,10 @@ browserTest("a user's page, the palette, and the whole store as a file", async (
   // What there is, as counts.
   const figure = (name: string, value: RegExp) =>
     page.locator(".figure").filter({ hasText: name }).filter({ hasText: value }).waitFor();
-  await figure("Users", /2\s*1 admin/);
+  await figure("Users", /3\s*1 admin/);
   await figure("Rooms", /1/);
   await figure("Connections", /7\s*of 3 users/);
-  await figure("Changes in 24 h", /1 joined/);
+  await figure("Changes in 24 h", /2 joined/);
   const snapshot = await saved(page, "Download snapshot");
   assert.match(snapshot.name, /^unibus-\d{4}-\d\d-\d\d\.ndjson$/);
   assert.equal(snapshot.text, await new Response(exportSnapshot(store)).text());
@@ -169,6 +177,11 @@ browserTest("a user's page, the palette, and the whole store as a file", async (
   await page.keyboard.press("ArrowUp");
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { level: 1, name: "ops" }).waitFor();
+  await page.getByRole("region", { name: "Waiting to be added" }).getByText("eve").waitFor();
+  await assertLooks(page, "room-waiting");
+  await go(page, "#/invites", "Invites");
+  await page.getByLabel("State").selectOption("used");
+  await page.getByRole("rowheader", { name: /to room ops/ }).waitFor();
   await page.keyboard.press("Control+k");
   await field.fill("Sign out");
   await page.keyboard.press("Enter");

@@ -16,6 +16,7 @@ import { useKept, useServerNow, useSession } from "../data/session.ts";
 import { Confirm } from "../ui/confirm.tsx";
 import { BulkBar, BulkDialog, usePicked } from "../ui/bulk.tsx";
 import { DownloadCsv } from "../ui/csv.tsx";
+import { Name } from "../ui/key.tsx";
 import { filled, Listing, START, type Trail } from "../ui/listing.tsx";
 import { Author, Badge, Choice, type Look, ViewHead, When, Who } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";
@@ -37,6 +38,7 @@ const COLUMNS = [
   "id",
   "note",
   "role",
+  "room",
   "createdBy",
   "createdAt",
   "expiresAt",
@@ -90,6 +92,14 @@ export function Invites(
           <a href={hrefOf("invites", it.id)}>
             <code class="who-key" title={it.id}>{shortKey(it.id)}</code>
           </a>
+          {it.room !== undefined && (
+            <span class="small">
+              to room{" "}
+              <a href={hrefOf("rooms", it.room)}>
+                <Name>{it.room}</Name>
+              </a>
+            </span>
+          )}
         </span>
       ),
     },

@@ -114,8 +114,41 @@ export function RoomView({ id }: { id: string }): JSX.Element {
           {which === "lacking" ? "All members have the current key." : "This room has no members."}
         </Listing>
       </section>
+      <WaitingUsers room={room} />
       <History of="room" id={id} />
     </>
+  );
+}
+
+/** Most waiting users that are named. */
+const NAMED = 20;
+
+/** Who used an invite to the room and is not a member yet. */
+function WaitingUsers({ room }: { room: Room }): JSX.Element | null {
+  const { api, live } = useSession();
+  const { users, rooms } = useLive(live);
+  const { data } = useLoad(
+    (signal) => api.with(signal).listWaiting(room.id, { limit: NAMED }),
+    room.id,
+    users + rooms,
+  );
+  if (data === null || data.items.length === 0) return null;
+  return (
+    <section class="panel" aria-labelledby="room-waiting">
+      <h2 id="room-waiting">Waiting to be added</h2>
+      <p class="muted">
+        They joined with an invite to this room. Its owner adds them: only the owner's client can
+        seal the room's key for them.
+      </p>
+      <ul>
+        {data.items.map((it) => (
+          <li key={it.signPub}>
+            <Who signPub={it.signPub} was={it.handle} />
+          </li>
+        ))}
+      </ul>
+      {data.next !== null && <p class="muted">and others</p>}
+    </section>
   );
 }
 
