@@ -20,10 +20,14 @@ Deno.test("a node takes certificates for the names of every node of its cluster,
   const connect = () => connectNats({ servers: server.url });
   await using connection = await connect();
   const nodes = watchNodes(connection, () => node("n1", ["n1.example", "bus.example"]));
+  let asked = 0;
   const start = async (own: Announced) => {
     const it = await connect();
     const more = { follower: null, waiting: null };
-    answerPresence(it, () => Promise.resolve({ ...own, ...more }));
+    answerPresence(it, () => {
+      asked++;
+      return Promise.resolve({ ...own, ...more });
+    });
     await it.flush();
     return it;
   };
@@ -32,8 +36,14 @@ Deno.test("a node takes certificates for the names of every node of its cluster,
     assert.ok(await nodes.isAudience("bus.example"));
     assert.ok(!await nodes.isAudience("n2.example"));
     await using _second = await start(node("n2", ["n2.example"]));
-    // Asked when a client needs it, not seconds later.
-    await eventually(() => nodes.isAudience("n2.example"));
+    // Asked when a client needs it, not only every five seconds, and once for all who wait.
+    asked = 0;
+    for (let i = 0; i < 5; i++) assert.ok(!await nodes.isAudience("evil.example"));
+    await eventually(() => asked >= 5);
+    asked = 0;
+    await Promise.all(Array.from({ length: 50 }, () => nodes.isAudience("evil.example")));
+    assert.ok(asked < 25, `${asked}`);
+    assert.ok(await nodes.isAudience("n2.example"));
     // An older node, and one of another control plane on the same bus.
     await using _third = await start(node("n3"));
     await using _other = await start({ ...node("n4", ["n4.example"]), keys: "other" });
