@@ -5,16 +5,16 @@
  */
 
 import { Option } from "@commander-js/extra-typings";
-import type { HistoryEntry, HistoryQuery, Store } from "../../../mod.ts";
+import type { HistoryEntry, HistoryQuery } from "../../../mod.ts";
 import { ACTIONS } from "../../../src/core/history/entry.ts";
 import { compareRevisionTexts } from "../../../src/core/history/revision.ts";
 import { command, type CommandUnknownOpts, type Context, withStore } from "../../command.ts";
 import { past, wholeNumber } from "../../flags.ts";
-import { withOpenStore } from "../../store/open.ts";
 import { print, say } from "../../terminal/output.ts";
 import { headCommand } from "./head.ts";
 import { Lines } from "./lines.ts";
 import { pruneCommand } from "./prune.ts";
+import { type LogSource, withLog, withUrl } from "./remote.ts";
 import { verifyLogCommand } from "./verify.ts";
 
 /** Entries that are shown if no flag says how many. */
@@ -32,10 +32,11 @@ export function logCommand(context: Context): CommandUnknownOpts {
       "membershipd log --follow",
       "membershipd log --since 7d --action user.revoked",
       "membershipd log --user KEY --json",
+      "membershipd log --url https://bus.example.org:8470 --identity ada.json",
       "membershipd log verify --head kept-head.json",
     ],
   ).enablePositionalOptions();
-  withStore(
+  withStore(withUrl(
     log.option("--follow", "then show new entries until Ctrl-C")
       .option("--user <key>", "only entries about this user or member")
       .option("--room <id>", "only entries about this room")
@@ -46,8 +47,8 @@ export function logCommand(context: Context): CommandUnknownOpts {
       .option("--after <revision>", "all entries after this one")
       .option("--limit <n>", `at most so many (default: ${SHOWN})`, wholeNumber(1))
       .option("--json", "write one JSON document per line"),
-  ).action(async (flags) => {
-    await withOpenStore(context, flags, { read: true }, async (store) => {
+  )).action(async (flags) => {
+    await withLog(context, flags, async (store) => {
       const { follow, json } = flags;
       const filters = present(flags);
       const lines = new Lines(store);
@@ -94,7 +95,7 @@ function present({ user, room, invite, by, action, since }: Given): Filters {
 /** Reads the entries to show, the oldest first. */
 async function* stored(
   context: Context,
-  store: Store,
+  store: LogSource,
   filters: Filters,
   { after, limit, since }: { after?: string; limit?: number; since?: string },
 ): AsyncGenerator<HistoryEntry[]> {
@@ -114,7 +115,7 @@ async function* stored(
 
 /** Reads the newest entries, and returns them with the oldest first. */
 async function* newestOf(
-  store: Store,
+  store: LogSource,
   filters: Filters,
   limit: number,
 ): AsyncGenerator<HistoryEntry[]> {

@@ -41,7 +41,7 @@ export const SAID: Readonly<Record<HistoryAction, string>> = {
   "store.restored": "restored a backup|: {records} records",
   "store.moved": "moved the control plane| to {store}",
   "history.pruned": "removed old log entries|: {count}",
-  "history.restored": "History restored from a second copy",
+  "history.restored": "restored lost log entries|: {count}",
 };
 
 /** What {@link Changes} takes. */
