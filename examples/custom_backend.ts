@@ -3,6 +3,10 @@
  * else. Inputs arrive validated, so a backend is transactions only. `tests/package/examples_test.ts` runs
  * the conformance suite on it; run it on yours.
  *
+ * It keeps no history, so it runs the suite with `capabilities: { history: false }`. One that does stores an
+ * entry of `did` with each change, in its transaction, calls `author.wrote` with the revision, and returns a
+ * `HistorySource` as `history`: see docs/history.md.
+ *
  *     deno run examples/custom_backend.ts
  *
  * @module

@@ -32,7 +32,7 @@ export interface JourneyRequest {
   keep?: string;
   /** Leave the history behind. */
   noHistory?: boolean;
-  /** Who asks, for the history. */
+  /** The author, for the history. */
   by?: string;
 }
 
@@ -134,7 +134,7 @@ export function answerJourney(
     );
     if (!connection.isClosed()) msg.respond(text);
   };
-  // Who gets no answer asks again.
+  // A caller without an answer asks again.
   const callback = (error: Error | null, msg: Msg) => void (error ?? respond(msg).catch(() => {}));
   const requests = connection.subscribe(`${PREFIX}.*`, { callback });
   return () => requests.unsubscribe();

@@ -1,5 +1,5 @@
 /**
- * Who runs this command, as the history and the audit log name it.
+ * The user of this command, as the history and the audit log name it.
  *
  * @module
  */

@@ -18,7 +18,7 @@ import { say } from "../../terminal/output.ts";
 
 /**
  * Returns the service key of the store that flags select: the one they name, that of the credentials, else
- * the one in the server's settings, or next to the file. Null if there is none that can be read.
+ * the one in the server's settings, or next to the file. Null if none is readable.
  *
  * @param given The flags as given, without what the settings add
  */

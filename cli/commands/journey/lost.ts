@@ -93,7 +93,7 @@ async function take(context: Context, { settings, node, db, file, streams, dryRu
 }): Promise<Shrunk> {
   let promoted: Promoted | null = null;
   if (isPromoted(db, file)) {
-    // Nobody may use it.
+    // No process may use it.
     if (existsSync(file)) openSource(file, { check: false }).close();
   } else {
     requirePlace(db, file, null);

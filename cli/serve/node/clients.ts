@@ -1,6 +1,6 @@
 /**
- * Sends the clients of a nats-server away when its control plane has moved to another node: nobody changes
- * their permissions there any longer, and they are cut off from the other clients.
+ * Sends the clients of a nats-server away when its control plane has moved to another node: their
+ * permissions there do not change any longer, and they are cut off from the other clients.
  *
  * @module
  */
@@ -31,7 +31,7 @@ export async function sendAway(
   { connection, system }: Pick<Bus, "connection" | "system">,
   bucket: string,
 ): Promise<void> {
-  // Without authentication nobody is told who is connected.
+  // Without authentication the server does not list its connections.
   if (system === null) return;
   try {
     const to = await movedTo(connection, bucket, signal);

@@ -119,3 +119,56 @@ Deno.test("what follows too slowly learns that entries were pruned", async () =>
     await nc.close();
   }
 });
+
+/** Runs work with this process's clock so many hours later. */
+async function later(hours: number, work: () => Promise<void>): Promise<void> {
+  const { now } = Date;
+  Date.now = () => now() + hours * 3_600_000;
+  try {
+    await work();
+  } finally {
+    Date.now = now;
+  }
+}
+
+for (
+  const [what, hours, meanwhile] of [
+    ["for an hour", 1, "nothing else"],
+    ["for a day, while entries leave the bucket", 25, "entries leave"],
+    ["for a day, while the archive is away", 25, "the archive is away"],
+  ] as const
+) {
+  Deno.test(`a reader that sleeps ${what} gets every entry, once and in order`, async () => {
+    await using server = await testServer();
+    const nc = await connect({ servers: server.url });
+    try {
+      const { streams } = await jetstreamManager(nc);
+      const archived = async () => (await streams.info("SLEEP_HISTORY")).state.messages;
+      await using store = await openJetStream({ servers: server.url, bucket: "SLEEP" });
+      const users = await addUsers(store, "a", 5);
+      await until(async () => await archived() === 5, "5 entries are archived");
+      const following = store.follow({ after: null })[Symbol.asyncIterator]();
+      const take = async (count: number) => {
+        const found = [];
+        while (found.length < count) found.push((await following.next()).value!.user);
+        return found;
+      };
+      assert.deepEqual((await take(5)).toSorted(), users.toSorted());
+      // From here on it reads the bucket's stream.
+      const next = take(1);
+      assert.deepEqual(await addUsers(store, "b", 1), await next);
+      if (meanwhile === "the archive is away") {
+        await streams.update("SLEEP_HISTORY", { sources: [] });
+      }
+      const more: string[] = [];
+      for (let i = 0; i < 10; i++) more.push(...await addUsers(store, `c${i}`, 1));
+      if (meanwhile === "entries leave") {
+        await until(async () => await archived() === 16, "all is archived");
+        await streams.purge("KV_SLEEP", { filter: "$UNIBUS.SLEEP.history.*" });
+      }
+      await later(hours, async () => assert.deepEqual(await take(10), more));
+    } finally {
+      await nc.close();
+    }
+  });
+}
