@@ -25,7 +25,7 @@ Deno.test("log --url reads and follows the history of a server in the name of an
     const as = (name: string) => ["--identity", `${dir}/${name}.json`];
     const shown = await cli([...log, ...as("ada")]);
     assert.equal(shown.code, 0, shown.stderr);
-    assert.match(shown.stdout, /^\S+Z  0\.1 .*\(ada\).*\n\S+Z  0\.2 +user\.added .*\(bob\).*\n$/);
+    assert.match(shown.stdout, /^\S+Z +0\.1 .*\(ada\).*\n\S+Z +0\.2 +user\.added .*\(bob\).*\n$/);
     const locked = [...log, ...as("locked"), "--passphrase-file", `${dir}/pass`, "--json"];
     const filtered = await cli([...locked, "--user", bob.signPub]);
     assert.equal(filtered.code, 0, filtered.stderr);
