@@ -44,7 +44,7 @@ export async function withLog(
   if (file === undefined) throw new UsageError("--url requires --identity");
   const passphrase = await passphraseOf(context, flags);
   const identity = await readIdentity(file, passphrase === null ? {} : { passphrase });
-  const { createClient } = await import("../../../src/client/mod.ts");
+  const { createClient } = await import("../../../src/client/node/client.ts");
   const ca = flags.ca === undefined ? {} : { ca: await readFile(flags.ca, "utf8") };
   using client = createClient({ url, identity, ...ca });
   await work({
