@@ -14,16 +14,19 @@
 
 import {
   type AccessChange,
+  afterHandover,
   afterWaiting,
   type Backend,
   cancelProblem,
   compareRecords,
   type Counts,
   createStore,
+  handoverProblem,
   inviteEnd,
   inviteExists,
   inviteProblem,
   isActiveAdmin,
+  isHandedOver,
   type Kind,
   KINDS,
   lastAdmin,
@@ -175,6 +178,21 @@ export class Memory {
           tables().members.delete(join(roomId, before.owner));
           tell({ roomId }, { endpoint }, { endpoint: before.owner });
           return { ...before, owner: endpoint };
+        }),
+      handOverRoom: (roomId, handover) =>
+        now(() => {
+          const before = room(roomId);
+          const next = member(roomId, handover.to);
+          if (isHandedOver(before, handover)) return structuredClone(before);
+          const hasKey = tables().room_keys.has(join(roomId, padded(before.epoch), handover.to));
+          const problem = handoverProblem(before, handover, next, hasKey);
+          if (problem !== null) throw problem;
+          const after = afterHandover(before, handover);
+          put(tables(), "rooms", after);
+          put(tables(), "members", { ...next, role: "owner" });
+          put(tables(), "members", { ...member(roomId, handover.from), role: "member" });
+          tell({ roomId }, { endpoint: handover.to }, { endpoint: handover.from });
+          return structuredClone(after);
         }),
       removeMember: (roomId, endpoint) =>
         now(() => {

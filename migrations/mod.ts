@@ -16,6 +16,7 @@ import { migration as names } from "./008_names.ts";
 import { migration as journey } from "./009_journey.ts";
 import { migration as history } from "./010_history.ts";
 import { migration as invited } from "./011_invited.ts";
+import { migration as handovers } from "./012_handovers.ts";
 
 /** One step of the schema. */
 export interface Migration {
@@ -40,4 +41,5 @@ export const MIGRATIONS: readonly Migration[] = [
   journey,
   history,
   invited,
+  handovers,
 ];

@@ -9,6 +9,7 @@
 import type {
   AccessChange,
   Counts,
+  Handover,
   HealthCheck,
   Invite,
   Member,
@@ -153,6 +154,14 @@ export interface Backend {
    * `refused`: the owner is an active user
    */
   changeRoomOwner(roomId: string, endpoint: string, author: Author): Promise<Room>;
+  /**
+   * Makes another accepted member the owner, as the owner states; the former owner stays a member. Stores
+   * the statement with the room. No change if it has been done.
+   *
+   * @throws {StoreError} `not_found`; `invalid`: a cleartext room; `conflict`: another owner or epoch, no epoch after the last
+   * hand-over, or the member has not accepted, or lacks the current key
+   */
+  handOverRoom(roomId: string, handover: Handover, author: Author): Promise<Room>;
   /**
    * Removes the membership; sealed keys stay. Its user does not wait for the room.
    *

@@ -53,12 +53,15 @@ export type {
   SealedKeyCursor,
 } from "./backend.ts";
 export {
+  afterHandover,
   afterWaiting,
   cancelProblem,
+  handoverProblem,
   inviteEnd,
   inviteExists,
   inviteProblem,
   isActiveAdmin,
+  isHandedOver,
   lastAdmin,
   memberExists,
   newMemberKeyProblem,

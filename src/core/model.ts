@@ -21,6 +21,20 @@ export interface Room {
   epoch: number;
   /** When the room was created. */
   createdAt: string;
+  /** The last hand-overs by its owners, oldest first, at most 8. Absent for none. */
+  handovers?: Handover[];
+}
+
+/** An owner's signed statement that another member owns the room from now on. */
+export interface Handover {
+  /** The owner who signed it. */
+  from: string;
+  /** The new owner. */
+  to: string;
+  /** The room's epoch at that time, greater than that of the hand-over before. */
+  epoch: number;
+  /** Ed25519 signature by `from`, base64url. `docs/sealing.md` has the signed bytes. */
+  signature: string;
 }
 
 /** What a member may do in a room. */

@@ -5,7 +5,8 @@
  */
 
 import { StoreError } from "./errors.ts";
-import type { Invite, InviteState, Member, Room, SealedKey, User } from "./model.ts";
+import type { Handover, Invite, InviteState, Member, Room, SealedKey, User } from "./model.ts";
+import { LIMITS } from "./validate.ts";
 
 /** Returns the state of an invite at `now` (milliseconds since 1970). */
 export function inviteState(invite: Invite, now: number): InviteState {
@@ -145,6 +146,59 @@ export function ownerChangeProblem(
   if (owner?.status === "active") {
     return new StoreError("refused", `${what}: its owner ${room.owner} is an active user`);
   }
+  return newOwnerProblem(what, room, member, hasKey);
+}
+
+/**
+ * Returns why a room cannot be handed over, or `null`.
+ *
+ * @param member The member who is to own it
+ * @param hasKey Whether that member has a sealed key of the room's epoch
+ */
+export function handoverProblem(
+  room: Room,
+  { from, epoch }: Handover,
+  member: Member,
+  hasKey: boolean,
+): StoreError | null {
+  const what = `Handing room ${room.id} over to ${member.endpoint}`;
+  if (!room.encrypted) {
+    // Its members have no client that would verify the statement.
+    return new StoreError("invalid", `${what}: it is cleartext`, { field: "roomId" });
+  }
+  if (room.owner !== from) {
+    return new StoreError("conflict", `${what}: its owner is ${room.owner}, not ${from}`);
+  }
+  if (room.epoch !== epoch) {
+    return new StoreError("conflict", `${what}: the room is at epoch ${room.epoch}, not ${epoch}`);
+  }
+  // Otherwise members could not tell this statement from an earlier one.
+  if ((room.handovers?.at(-1)?.epoch ?? 0) >= epoch) {
+    return new StoreError(
+      "conflict",
+      `${what}: it was handed over at epoch ${epoch}; rekey it first`,
+    );
+  }
+  return newOwnerProblem(what, room, member, hasKey);
+}
+
+/** Returns the room after a hand-over, with the newest statements. */
+export function afterHandover(room: Room, handover: Handover): Room {
+  const handovers = [...room.handovers ?? [], handover].slice(-LIMITS.handovers);
+  return { ...room, owner: handover.to, handovers };
+}
+
+/** Returns whether a room has been handed over by this statement, and not changed its owner since. */
+export function isHandedOver(room: Room, { to, signature }: Handover): boolean {
+  return room.owner === to && room.handovers?.at(-1)?.signature === signature;
+}
+
+function newOwnerProblem(
+  what: string,
+  room: Room,
+  member: Member,
+  hasKey: boolean,
+): StoreError | null {
   if (!member.accepted) {
     return new StoreError("conflict", `${what}: the member has not accepted its membership`);
   }

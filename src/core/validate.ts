@@ -8,6 +8,7 @@ import { isSmallOrderEd25519, isSmallOrderX25519 } from "./checks/small_order.ts
 import { StoreError } from "./errors.ts";
 import type {
   AddedMember,
+  Handover,
   Invite,
   KeyFor,
   Kind,
@@ -34,6 +35,8 @@ export const LIMITS = {
   createdByChars: 128,
   /** Bytes of a sealed key. */
   sealedKeyBytes: 4096,
+  /** Most hand-overs that are kept with a room. */
+  handovers: 8,
   /** Highest epoch. */
   epoch: 2 ** 31 - 1,
   /** Default lifetime of an invite, milliseconds. */
@@ -54,6 +57,8 @@ const TIME =
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 const FORMAT = /\p{Cf}/u;
 const SPACE = /\s/;
+/** The last of 86 characters has 4 bits that must be zero. */
+const SIGNATURE = /^[A-Za-z0-9_-]{85}[AQgw]$/;
 const encoder = new TextEncoder();
 
 /** Returns the error for an invalid field. */
@@ -329,6 +334,30 @@ export function keysFor(field: string, value: unknown): KeyFor[] {
   });
 }
 
+/** Validates an owner's statement that another member owns the room. The signature is not verified. */
+export function handover(field: string, value: unknown): Handover {
+  const given = object(field, value);
+  const from = signPub(`${field}.from`, given.from);
+  const to = signPub(`${field}.to`, given.to);
+  if (from === to) throw invalid(`${field}.to`, `${field}.to must be another member`);
+  const { signature } = given;
+  if (typeof signature !== "string" || !SIGNATURE.test(signature)) {
+    throw invalid(`${field}.signature`, `${field}.signature must be 64 bytes in base64url`);
+  }
+  return { from, to, epoch: epoch(`${field}.epoch`, given.epoch), signature };
+}
+
+/** Validates the hand-overs of a room: few, each at a later epoch than the one before. */
+function handovers(value: unknown): Handover[] {
+  const all = array("handovers", value).map((it, i) => handover(`handovers[${i}]`, it));
+  const isLater = all.every((it, i) => i === 0 || it.epoch > all[i - 1]!.epoch);
+  if (all.length > 0 && all.length <= LIMITS.handovers && isLater) return all;
+  throw invalid(
+    "handovers",
+    `handovers must be 1 to ${LIMITS.handovers} statements in the order of their epochs`,
+  );
+}
+
 const nullable = <T>(value: unknown, check: (value: unknown) => T): T | null =>
   value === null ? null : check(value);
 
@@ -340,6 +369,7 @@ const RECORDS: { [K in Kind]: (value: Record<string, unknown>) => RecordOf[K] } 
     owner: signPub("owner", it.owner),
     epoch: epoch("epoch", it.epoch),
     createdAt: time("createdAt", it.createdAt),
+    ...it.handovers !== undefined && { handovers: handovers(it.handovers) },
   }),
   members: (it): Member => {
     const endpoint = signPub("endpoint", it.endpoint);

@@ -8,6 +8,7 @@ import type { Backend, Range, RestoreOptions, SealedKeyCursor } from "../core/ba
 import type {
   AccessChange,
   Counts,
+  Handover,
   HealthCheck,
   Invite,
   Member,
@@ -174,6 +175,10 @@ export class JetStreamBackend implements Backend {
 
   changeRoomOwner(roomId: string, endpoint: string, author: Author): Promise<Room> {
     return this.#rooms.changeOwner(roomId, endpoint, author);
+  }
+
+  handOverRoom(roomId: string, handover: Handover, author: Author): Promise<Room> {
+    return this.#rooms.handOver(roomId, handover, author);
   }
 
   removeMember(roomId: string, endpoint: string, author: Author): Promise<void> {

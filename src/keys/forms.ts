@@ -17,6 +17,7 @@ export type SignedKind =
   | "sealed key"
   | "endpoint"
   | "session"
+  | "hand-over"
   | "token"
   | "history head";
 
@@ -27,6 +28,7 @@ export const FIRST_BYTES = {
   "sealed key": "signature of unibus sealed key v1\0",
   endpoint: "unibus endpoint v1\0",
   session: "unibus bus session v1\0",
+  "hand-over": "unibus handover v1\0",
   token: "eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ.",
   "history head": "unibus history head v1\0",
 } as const;
@@ -69,6 +71,8 @@ export function kindOf(data: Uint8Array): SignedKind | null {
       return data.length === ENDPOINT_BYTES ? kind : null;
     case "session":
       return isSession(data) ? kind : null;
+    case "hand-over":
+      return isHandover(data) ? kind : null;
     case "history head":
       return HEAD.test(latin1(data.subarray(FIRST_BYTES[kind].length))) ? kind : null;
     case undefined:
@@ -95,6 +99,13 @@ function isSession(data: Uint8Array): boolean {
   const audience = data.subarray(AUDIENCE_AT + 2);
   return AUDIENCE.test(latin1(audience)) &&
     data[AUDIENCE_AT] === audience.length >> 8 && data[AUDIENCE_AT + 1] === (audience.length & 255);
+}
+
+/** Reports whether a room's id, both keys and an epoch follow the first bytes. */
+function isHandover(data: Uint8Array): boolean {
+  const at = FIRST_BYTES["hand-over"].length;
+  const id = 256 * (data[at] ?? 0) + (data[at + 1] ?? 0);
+  return id > 0 && id <= 256 && data.length === at + 2 + id + 32 + 32 + 4;
 }
 
 /** Decodes each byte as one character, so that only ASCII matches ASCII. */

@@ -37,6 +37,8 @@ export interface Identity extends Signer, NonceSigner, SessionSigner {
   signMessage(data: Uint8Array): Uint8Array;
   /** Signs a room key that was sealed for a member. */
   signSealedKey(data: Uint8Array): Uint8Array;
+  /** Signs that another member owns a room from now on; used by {@link OpenRoom.handOver}. */
+  signHandover(data: Uint8Array): Uint8Array;
   /** Signs both public keys, for the card and the file of the identity. */
   signEndpoint(): Uint8Array;
   /**
@@ -154,6 +156,7 @@ function identityOf(signSeed: Uint8Array, kexSeed: Uint8Array): Identity {
     signNonce: (nonce: string) => signAs("nonce", utf8(nonce)),
     signMessage: (data: Uint8Array) => signAs("message", data),
     signSealedKey: (data: Uint8Array) => signAs("sealed key", data),
+    signHandover: (data: Uint8Array) => signAs("hand-over", data),
     signEndpoint: () => signAs("endpoint", bindingOf(keys)),
     signSession: (session: NewSession) => signAs("session", sessionBytes(keys.signPub, session)),
     natsSeed: () => utf8(pairOf("user", own.signSeed).seed),

@@ -51,6 +51,8 @@ export interface RoomKeys extends Signer {
   signMessage(data: Uint8Array): Awaitable<Uint8Array>;
   /** Signs a room key that was sealed for a member. */
   signSealedKey(data: Uint8Array): Awaitable<Uint8Array>;
+  /** Signs that another member owns a room from now on. */
+  signHandover(data: Uint8Array): Awaitable<Uint8Array>;
   /** Opens bytes sealed for `kexPub`; throws if they were not, or with other `info`. */
   hpkeOpen(info: Uint8Array, sealed: Sealed): Promise<Uint8Array>;
 }

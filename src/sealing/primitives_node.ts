@@ -28,7 +28,7 @@ export const nodePrimitives: Primitives = {
 
 /** Returns the keys of an identity as rooms use them. */
 export function roomKeysOf(identity: Identity): RoomKeys {
-  const { signPub, kexPub, signRequest, signMessage, signSealedKey } = identity;
+  const { signPub, kexPub, signRequest, signMessage, signSealedKey, signHandover } = identity;
   let pair: Promise<KeyPair<NodeKey>> | undefined;
   return {
     signPub,
@@ -36,6 +36,7 @@ export function roomKeysOf(identity: Identity): RoomKeys {
     signRequest,
     signMessage,
     signSealedKey,
+    signHandover,
     async hpkeOpen(info, sealed) {
       return await hpkeOpen(suite, await (pair ??= pairOf(identity)), info, sealed);
     },

@@ -80,7 +80,7 @@ function publicKey(signPub: string): Promise<CryptoKey> {
 
 /** Returns the keys of a peer as rooms use them. */
 export function webRoomKeys(keys: WebKeys): RoomKeys {
-  const { signPub, kexPub, kexKey, signRequest, signMessage, signSealedKey } = keys;
+  const { signPub, kexPub, kexKey, signRequest, signMessage, signSealedKey, signHandover } = keys;
   let publicKey: Promise<Key> | undefined;
   return {
     signPub,
@@ -88,6 +88,7 @@ export function webRoomKeys(keys: WebKeys): RoomKeys {
     signRequest,
     signMessage,
     signSealedKey,
+    signHandover,
     async hpkeOpen(info, sealed) {
       publicKey ??= suite.DeserializePublicKey(fromHex(kexPub));
       const pair = { privateKey: kexKey, publicKey: await publicKey };

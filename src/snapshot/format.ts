@@ -54,7 +54,7 @@ export interface SnapshotSummary {
 
 /** The fields of a line, in their order, whatever the order in which a backend built its record. */
 const FIELDS: { readonly [K in Kind]: readonly (keyof RecordOf[K])[] } = {
-  rooms: ["id", "subject", "encrypted", "owner", "epoch", "createdAt"],
+  rooms: ["id", "subject", "encrypted", "owner", "epoch", "createdAt", "handovers"],
   members: ["roomId", "endpoint", "role", "signPub", "kexPub", "joinedAt", "accepted"],
   room_keys: ["roomId", "epoch", "endpoint", "sealedKey", "createdAt"],
   users: ["signPub", "kexPub", "handle", "role", "status", "createdAt", "revokedAt", "invitedTo"],

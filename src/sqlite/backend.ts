@@ -16,6 +16,7 @@ import { AccessListeners } from "../core/async/listeners.ts";
 import type {
   AccessChange,
   Counts,
+  Handover,
   HealthCheck,
   Invite,
   Kind,
@@ -29,10 +30,13 @@ import type {
   UserStatus,
 } from "../core/model.ts";
 import {
+  afterHandover,
   cancelProblem,
+  handoverProblem,
   inviteExists,
   inviteProblem,
   isActiveAdmin,
+  isHandedOver,
   lastAdmin,
   memberExists,
   newMemberKeyProblem,
@@ -84,6 +88,7 @@ const SQL = {
   deleteRoom: "DELETE FROM rooms WHERE id = ?",
   setEpoch: "UPDATE rooms SET epoch = ? WHERE id = ?",
   setOwner: "UPDATE rooms SET owner = ? WHERE id = ?",
+  handOver: "UPDATE rooms SET owner = ?, handovers = ? WHERE id = ?",
 
   member: `SELECT ${ALL("members")} FROM members WHERE room_id = ? AND endpoint = ?`,
   members: `SELECT ${ALL("members")} FROM members WHERE room_id = ? AND endpoint > ?
@@ -92,6 +97,7 @@ const SQL = {
   countMembers: "SELECT count(*) FROM members WHERE room_id = ?",
   accept: "UPDATE members SET accepted = 1 WHERE room_id = ? AND endpoint = ?",
   makeOwner: "UPDATE members SET role = 'owner' WHERE room_id = ? AND endpoint = ?",
+  makeMember: "UPDATE members SET role = 'member' WHERE room_id = ? AND endpoint = ?",
   deleteMember: "DELETE FROM members WHERE room_id = ? AND endpoint = ?",
 
   putKey: `${insertSql("room_keys")} ON CONFLICT DO UPDATE
@@ -311,6 +317,24 @@ export class SqliteBackend implements Backend {
       }
       return { room: { ...room, owner: endpoint }, former };
     }, ({ former }) => [{ roomId }, { endpoint }, { endpoint: former }]).then(({ room }) => room);
+  }
+
+  handOverRoom(roomId: string, handover: Handover, author: Author): Promise<Room> {
+    const { from, to } = handover;
+    return this.#write(`Handing over room ${roomId}`, () => {
+      const room = this.#requireRoom(roomId);
+      const member = this.#requireMember(roomId, to);
+      if (isHandedOver(room, handover)) return room;
+      const key = this.#one("room_keys", SQL.key, roomId, room.epoch, to);
+      const problem = handoverProblem(room, handover, member, key !== null);
+      if (problem !== null) throw problem;
+      const next = afterHandover(room, handover);
+      this.#run(SQL.handOver, to, JSON.stringify(next.handovers), roomId);
+      this.#run(SQL.makeOwner, roomId, to);
+      this.#run(SQL.makeMember, roomId, from);
+      this.#note(did.ownerChanged(room, to), author);
+      return next;
+    }, () => [{ roomId }, { endpoint: to }, { endpoint: from }]);
   }
 
   removeMember(roomId: string, endpoint: string, author: Author): Promise<void> {

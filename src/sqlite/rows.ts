@@ -7,6 +7,7 @@
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
 import {
   type Counts,
+  type Handover,
   type Invite,
   type Kind,
   KINDS,
@@ -37,7 +38,7 @@ export interface Table<K extends Kind = Kind> {
 /** The table of each kind; tables have the names of their kinds. */
 export const TABLES: { readonly [K in Kind]: Table<K> } = {
   rooms: {
-    columns: "id, subject, encrypted, owner, epoch, created_at",
+    columns: "id, subject, encrypted, owner, epoch, created_at, handovers",
     key: "id",
     fromRow: (row): Room => ({
       id: row[0] as string,
@@ -46,8 +47,17 @@ export const TABLES: { readonly [K in Kind]: Table<K> } = {
       owner: row[3] as string,
       epoch: row[4] as number,
       createdAt: row[5] as string,
+      ...row[6] !== null && { handovers: JSON.parse(row[6] as string) as Handover[] },
     }),
-    toRow: (it) => [it.id, it.subject, it.encrypted ? 1 : 0, it.owner, it.epoch, it.createdAt],
+    toRow: (it) => [
+      it.id,
+      it.subject,
+      it.encrypted ? 1 : 0,
+      it.owner,
+      it.epoch,
+      it.createdAt,
+      it.handovers === undefined ? null : JSON.stringify(it.handovers),
+    ],
   },
   members: {
     columns: "room_id, endpoint, role, kex_pub, joined_at, accepted",

@@ -29,6 +29,7 @@ import { access } from "./promises/access.ts";
 import { bigRooms } from "./promises/big_rooms.ts";
 import { concurrency } from "./promises/concurrency.ts";
 import { contention } from "./promises/contention.ts";
+import { handovers } from "./records/handovers.ts";
 import { health } from "./promises/health.ts";
 import { history } from "./promises/history.ts";
 import { invites } from "./records/invites.ts";
@@ -64,6 +65,7 @@ export function runConformance(options: ConformanceOptions): void {
     members,
     offers,
     owners,
+    handovers,
     keys,
     users,
     invites,

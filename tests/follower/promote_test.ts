@@ -17,6 +17,7 @@ import { repairStream } from "../../src/follower/repair/repair.ts";
 import { roleOf } from "../../src/sqlite/file/role.ts";
 import { testServer } from "../helpers/nats.ts";
 import { failsWith, filesOf, gather, hex, inDir, newRoom, person } from "../helpers/sqlite.ts";
+import { roomKey } from "../../src/jetstream/records/keys.ts";
 import { encodeRoom } from "../../src/jetstream/records/values.ts";
 import { rawBucket, rowsOf } from "./kit.ts";
 
@@ -229,8 +230,18 @@ Deno.test("a follower of an older program that is brought up to date has what th
     const { token } = await store.createInvite({ createdBy: "cli", room: "r1" });
     const bob = await store.consumeInvite(token, person("bob"));
     await store.createInvite({ createdBy: "cli" });
+    // One has an id that is no plain token of a key.
+    for (const id of ["r2", "a.b"]) {
+      const room = newRoom(id, 2);
+      await store.createRoom(room);
+      const [from, to] = (await store.listMembers(room.id)).items
+        .sort((one) => one.role === "owner" ? -1 : 1).map((it) => it.endpoint);
+      const handover = { from: from!, to: to!, epoch: 1, signature: "A".repeat(86) };
+      await store.handOverRoom(room.id, handover);
+    }
     await using raw = await rawBucket(server.url);
     const kept: [string, string][] = [];
+    for (const key of ["rooms.r2", roomKey("a.b")]) kept.push([key, await raw.get(key)]);
     for (
       const { record } of (await gather(store.records())).filter((it) => it.kind === "invites")
     ) {
@@ -247,10 +258,10 @@ Deno.test("a follower of an older program that is brought up to date has what th
     // It kept a value that says more than its tables.
     const keep = older.prepare("UPDATE follower_entries SET value = ? WHERE key = ?");
     for (const [key, value] of kept) {
-      if (/"room"|"invitedTo"/.test(value)) keep.run(Buffer.from(value), key);
+      if (/"room"|"invitedTo"|"handovers"/.test(value)) keep.run(Buffer.from(value), key);
     }
     older.exec(`DROP INDEX users_invited; ALTER TABLE users DROP COLUMN invited_to;
-      ALTER TABLE invites DROP COLUMN room;
+      ALTER TABLE invites DROP COLUMN room; ALTER TABLE rooms DROP COLUMN handovers;
       DELETE FROM schema_migrations WHERE version >= 11; PRAGMA user_version = 10`);
     older.close();
     await store.close();

@@ -72,6 +72,7 @@ export async function overHttp(store: Store, clock?: () => Date): Promise<Store>
       listWaiting: (roomId, page) => anyone.listWaiting(roomId, page),
       joinRoom: (roomId, endpoint) => as(endpoint).joinRoom(roomId),
       changeRoomOwner: (roomId, endpoint) => anyone.changeRoomOwner(roomId, endpoint),
+      handOverRoom: (roomId, handover) => anyone.handOverRoom(roomId, handover),
       removeMember: (roomId, endpoint) => anyone.removeMember(roomId, endpoint),
       rekeyRoom: (roomId, rekey) => anyone.rekeyRoom(roomId, rekey),
       putSealedKey: (key) => anyone.putSealedKey(key),

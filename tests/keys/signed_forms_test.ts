@@ -10,6 +10,7 @@ import { cardOf, createIdentity, lockIdentity } from "../../src/client/mod.ts";
 import { bindingOf } from "../../src/keys/identity_format.ts";
 import { type NewSession, sessionBytes } from "../../src/keys/codec/session.ts";
 import { encodeJwt } from "../../src/nats/callout/jwt.ts";
+import { handoverBytes } from "../../src/keys/codec/handover.ts";
 import { createNkey } from "../../src/keys/nkey.ts";
 import { MessageSealer } from "../../src/sealing/message.ts";
 import { sealRoomKey } from "../../src/sealing/sealed_key.ts";
@@ -68,8 +69,10 @@ Deno.test("everything that this package signs is of one kind, and of no other", 
         signed.push({ by: "session", data: sessionBytes(peer.signPub, sessionOf(host)) });
         const jwt = encodeJwt({ sub: "x", nats: { body: text(body) } }, createNkey("account"));
         signed.push({ by: "token", data: Buffer.from(jwt.slice(0, jwt.lastIndexOf("."))) });
+        const [from, to] = [peer.signPub, createIdentity().signPub];
+        signed.push({ by: "hand-over", data: handoverBytes(roomId, { from, to, epoch: 7 }) });
         signed.push({ by: "history head", data: headBytes(randomBytes(32).toString("hex")) });
-        assert.equal(signed.length, 7);
+        assert.equal(signed.length, 8);
         for (const { by, data } of signed) {
           assert.equal(kindOf(data), by);
           assert.ok(!isNonce(text(data)));
@@ -105,6 +108,7 @@ Deno.test("the forms are pairwise disjoint: bytes of any making are of one kind 
     endpoint: (it) => it.startsWith("unibus endpoint v1\0") && it.length === 83,
     session: (it) => it.startsWith("unibus bus session v1\0"),
     token: (it) => it.startsWith("eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ."),
+    "hand-over": (it) => it.startsWith("unibus handover v1\0"),
     "history head": (it) => it.startsWith("unibus history head v1\0"),
   };
   fc.assert(
@@ -132,6 +136,7 @@ Deno.test("a signer refuses what is of another kind, and bytes that are of none"
     request: identity.signRequest,
     message: identity.signMessage,
     "sealed key": identity.signSealedKey,
+    "hand-over": identity.signHandover,
     nonce: (it) => identity.signNonce(text(it)),
     "nonce of a service": (it) => user.signNonce(text(it)),
     token: (it) => user.signToken(text(it)),
@@ -139,6 +144,8 @@ Deno.test("a signer refuses what is of another kind, and bytes that are of none"
   };
   const header = FIRST_BYTES.token;
   const session = sessionBytes(identity.signPub, sessionOf());
+  const [from, to] = [identity.signPub, createIdentity().signPub];
+  const statement = handoverBytes("kitchen", { from, to, epoch: 1 });
   const samples: [string, Uint8Array][] = [
     ...signed.map(({ by, data }) => [by, data] as [string, Uint8Array]),
     ["nonce", Buffer.from("A".repeat(15))],
@@ -151,6 +158,13 @@ Deno.test("a signer refuses what is of another kind, and bytes that are of none"
     ["none", Buffer.from(session.map((byte, i) => i === session.length - 1 ? 65 : byte))],
     ["none", session.subarray(0, 104)],
     ["none", Buffer.from(FIRST_BYTES.session)],
+    ["hand-over", statement],
+    ["hand-over", handoverBytes("é".repeat(128), { from, to, epoch: 2 ** 31 - 1 })],
+    ["none", statement.subarray(0, -1)],
+    ["none", Buffer.concat([statement, Buffer.from("\0")])],
+    ["none", handoverBytes("", { from, to, epoch: 1 })],
+    ["none", handoverBytes("é".repeat(129), { from, to, epoch: 1 })],
+    ["none", Buffer.from(FIRST_BYTES["hand-over"])],
     ["history head", headBytes("0f".repeat(32))],
     ["none", headBytes("0F".repeat(32))],
     ["none", headBytes("0f".repeat(31))],

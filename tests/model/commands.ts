@@ -5,7 +5,7 @@
  */
 
 import { createHash } from "node:crypto";
-import type { KeyFor, NewMember } from "../../src/core/model.ts";
+import type { Handover, KeyFor, NewMember } from "../../src/core/model.ts";
 
 /** A peer by number: its keys follow from it. */
 export type Peer = number;
@@ -32,6 +32,7 @@ export type Write =
   }
   | { op: "joinRoom"; id: string; who: Peer }
   | { op: "changeRoomOwner"; id: string; who: Peer }
+  | { op: "handOverRoom"; id: string; from: Peer; who: Peer; epoch: number; salt: number }
   | { op: "removeMember"; id: string; who: Peer }
   | { op: "rekeyRoom"; id: string; epoch: number; keys: Peer[]; salt: number }
   | { op: "putSealedKey"; id: string; who: Peer; epoch: number; salt: number }
@@ -97,6 +98,12 @@ export function memberOf(who: Peer): NewMember {
 export function sealedOf(who: Peer, salt: number): Uint8Array {
   const bytes = Buffer.from(digest(`seal ${who} ${salt}`), "hex");
   return new Uint8Array(Buffer.concat([bytes, bytes]).subarray(0, 1 + (bytes[0]! % 64)));
+}
+
+/** A statement of one peer that another owns a room, its signature made of a salt. */
+export function handoverOf(from: Peer, to: Peer, epoch: number, salt: number): Handover {
+  const signature = digest(`hand over ${salt}`).padEnd(86, "A");
+  return { from: endpointOf(from), to: endpointOf(to), epoch, signature };
 }
 
 /** Sealed keys for several peers. */

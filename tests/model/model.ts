@@ -6,7 +6,15 @@
  */
 
 import type { StoreErrorCode } from "../../src/core/errors.ts";
-import type { Invite, Member, Room, SealedKey, StoreRecord, User } from "../../src/core/model.ts";
+import type {
+  Handover,
+  Invite,
+  Member,
+  Room,
+  SealedKey,
+  StoreRecord,
+  User,
+} from "../../src/core/model.ts";
 import { digest } from "./commands.ts";
 
 /** How the model says no. */
@@ -176,6 +184,25 @@ export class Model {
       members.set(endpoint, { ...member, role: "owner" });
       room.owner = endpoint;
     }
+    return { ...room };
+  }
+
+  handOverRoom(id: string, handover: Handover): Room {
+    const { from, to, epoch, signature } = handover;
+    if (from === to) refuse("invalid");
+    const { room, members, keys } = this.#room(id);
+    const member = members.get(to) ?? refuse("not_found");
+    const last = room.handovers?.at(-1);
+    if (room.owner === to && last?.signature === signature) return { ...room };
+    if (!room.encrypted) refuse("invalid");
+    if (room.owner !== from || room.epoch !== epoch || (last?.epoch ?? 0) >= epoch) {
+      refuse("conflict");
+    }
+    if (!member.accepted || !keys.get(epoch)?.has(to)) refuse("conflict");
+    members.set(to, { ...member, role: "owner" });
+    members.set(from, { ...members.get(from)!, role: "member" });
+    room.owner = to;
+    room.handovers = [...room.handovers ?? [], handover].slice(-8);
     return { ...room };
   }
 

@@ -11,6 +11,7 @@ import { collect, everyPage, hex } from "../conformance/kit/kit.ts";
 import {
   type Command,
   endpointOf,
+  handoverOf,
   kexOf,
   keysOf,
   memberOf,
@@ -102,6 +103,8 @@ function callModel(model: Model, it: Command, made?: Made): unknown {
       return model.joinRoom(it.id, endpointOf(it.who));
     case "changeRoomOwner":
       return model.changeRoomOwner(it.id, endpointOf(it.who));
+    case "handOverRoom":
+      return model.handOverRoom(it.id, handoverOf(it.from, it.who, it.epoch, it.salt));
     case "removeMember":
       return model.removeMember(it.id, endpointOf(it.who));
     case "rekeyRoom":
@@ -185,6 +188,8 @@ function callStore(store: Store, it: Exclude<Command, { op: "createInvite" }>): 
       return store.joinRoom(it.id, endpointOf(it.who));
     case "changeRoomOwner":
       return store.changeRoomOwner(it.id, endpointOf(it.who));
+    case "handOverRoom":
+      return store.handOverRoom(it.id, handoverOf(it.from, it.who, it.epoch, it.salt));
     case "removeMember":
       return store.removeMember(it.id, endpointOf(it.who));
     case "rekeyRoom":

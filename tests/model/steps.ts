@@ -63,6 +63,11 @@ function epochOf({ model }: Known, id: string): number {
   return model.rooms.get(id)?.room.epoch ?? 1;
 }
 
+function ownerOf({ model }: Known, id: string): Peer {
+  const owner = model.rooms.get(id)?.room.owner;
+  return Math.max(0, Array.from({ length: PEERS }, (_, i) => endpointOf(i)).indexOf(owner ?? ""));
+}
+
 /** A token of the sequence, or one nobody made. */
 function tokenOf({ tokens }: Known, nth: number): string {
   return nth === 0 || tokens.length === 0 ? digest("no token") : tokens[nth % tokens.length]!;
@@ -110,6 +115,15 @@ const writes = weighted([
   }),
   command({ id: room, who }, (it) => ({ op: "joinRoom", ...it })),
   command({ id: room, who }, (it) => ({ op: "changeRoomOwner", ...it })),
+  command({ id: room, from: fc.option(who, { nil: undefined }), who, shift: epochShift, salt }, (
+    { from, shift, ...it },
+    known,
+  ) => ({
+    op: "handOverRoom",
+    ...it,
+    from: from ?? ownerOf(known, it.id),
+    epoch: Math.max(1, epochOf(known, it.id) + shift),
+  })),
   command({ id: room, who }, (it) => ({ op: "removeMember", ...it })),
   command({ id: room, shift: epochShift, keys: fitting, salt }, (it, known) => {
     const { id, shift, keys, salt } = it;
@@ -145,7 +159,7 @@ const writes = weighted([
   command({ nth: nthInvite }, ({ nth }, known) => {
     return { op: "cancelInvite", invite: digest(tokenOf(known, nth)) };
   }),
-], [8, 1, 2, 4, 4, 4, 2, 5, 4, 4, 2, 3, 2, 1, 2, 3, 1]);
+], [8, 1, 2, 4, 4, 4, 3, 2, 5, 4, 4, 2, 3, 2, 1, 2, 3, 1]);
 
 const reads = weighted([
   command({ id: room }, (it) => ({ op: "getRoom", ...it })),

@@ -44,6 +44,7 @@ const KINDS_OF = [
   ["rooms", "members", "room_keys", "users", "invites"],
   ["rooms", "members", "room_keys", "users", "invites"],
   ["rooms", "members", "room_keys", "users", "invites"],
+  ["rooms", "members", "room_keys", "users", "invites"],
 ];
 
 /** The lines of the records that all fixtures hold. */

@@ -7,7 +7,7 @@
 import fc from "fast-check";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import type { StoreRecord } from "../../src/core/model.ts";
+import type { Handover, StoreRecord } from "../../src/core/model.ts";
 import { compareRecords } from "../../src/core/order.ts";
 import { exportSnapshot } from "../../src/snapshot/mod.ts";
 import { isSmallOrderEd25519, isSmallOrderX25519 } from "../../src/core/checks/small_order.ts";
@@ -243,6 +243,19 @@ const orNull = <T>(it: fc.Arbitrary<T>) => fc.option(it, { nil: null });
 const anyId = fc.string({ unit: "grapheme", minLength: 1, maxLength: 20 })
   .filter(accepted(check.roomId));
 
+const anyHandovers = fc.uniqueArray(fc.integer({ min: 1, max: 1000 }), {
+  minLength: 1,
+  maxLength: 8,
+}).chain((epochs) =>
+  fc.tuple(anyHex, anyHex).filter(([from, to]) => from !== to).map(([from, to]) =>
+    epochs.sort((a, b) => a - b).map((epoch): Handover => ({
+      from,
+      to,
+      epoch,
+      signature: "A".repeat(86),
+    }))
+  )
+);
 const anyRoom = object({
   id: anyId,
   subject: fc.string({ unit: "grapheme", minLength: 1, maxLength: 20 })
@@ -251,6 +264,7 @@ const anyRoom = object({
   owner: anyHex,
   epoch: fc.integer({ min: 1, max: 3 }),
   createdAt: anyTime,
+  handovers: fc.option(anyHandovers, { nil: undefined }),
   members: fc.array(
     object({ endpoint: anyHex, kexPub: anyHex, joinedAt: anyTime, accepted: fc.boolean() }),
     { maxLength: 3 },
@@ -289,7 +303,7 @@ export const anyRecords: fc.Arbitrary<StoreRecord[]> = fc.record({
 }).map(({ rooms, users, invites }) => {
   const records: StoreRecord[] = [];
   for (const { members, sealedKey, ...room } of rooms) {
-    records.push({ kind: "rooms", record: room });
+    records.push({ kind: "rooms", record: present(room) });
     const all = new Map(members.map((it) => [it.endpoint, it]));
     const { owner, createdAt } = room;
     all.set(owner, { endpoint: owner, kexPub: owner, joinedAt: createdAt, accepted: true });

@@ -196,7 +196,7 @@ Deno.test("an older file opens without filling the index, and is searched meanwh
       DROP TABLE history; DROP TABLE history_cut; DROP TABLE history_heads;
       DROP TABLE follower_tail; DROP INDEX follower_others_by_expiry;
       DROP INDEX users_invited; ALTER TABLE users DROP COLUMN invited_to;
-      ALTER TABLE invites DROP COLUMN room;
+      ALTER TABLE invites DROP COLUMN room; ALTER TABLE rooms DROP COLUMN handovers;
       DELETE FROM schema_migrations WHERE version >= 8; PRAGMA user_version = 7`);
     db.close();
     assert.equal(MIGRATIONS[7]!.name, "names");

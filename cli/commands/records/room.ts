@@ -79,7 +79,8 @@ function owner(context: Context): CommandUnknownOpts {
     await withOpenStore(context, flags, {}, async (store) => {
       const room = await store.changeRoomOwner(id, key);
       if (flags.json) return await printJson(context, { room });
-      await print(context, ...fields({ ...room }));
+      const { handovers: _, ...shown } = room;
+      await print(context, ...fields(shown));
     });
   });
 }
@@ -105,9 +106,15 @@ function show(context: Context): CommandUnknownOpts {
       }
       const lacking = members.filter((it) => it.hasKey === false).map((it) => it.endpoint);
       if (flags.json) return await printJson(context, { room, members, lacking });
+      const { handovers = [], ...shown } = room;
       await print(
         context,
-        ...fields({ ...room, members: members.length, "lack the key": lacking.length }),
+        ...fields({
+          ...shown,
+          "hand-overs": handovers.length,
+          members: members.length,
+          "lack the key": lacking.length,
+        }),
         "",
       );
       await printList(context, {}, {

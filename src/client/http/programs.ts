@@ -22,6 +22,7 @@ type ProgramCalls = Pick<
   | "listMembers"
   | "getMember"
   | "joinRoom"
+  | "handOverRoom"
   | "removeMember"
   | "users"
   | "invites"
@@ -55,6 +56,10 @@ export function programCallsOf(caller: Pick<Caller, "call">, calls: Calls): Prog
     listMembers,
     getMember: async (roomId, endpoint) => await ask("GET", memberOf(roomId, endpoint)),
     joinRoom: async (roomId) => await ask("POST", `${room(roomId)}/join`),
+    handOverRoom: async (roomId, handover) =>
+      await ask("POST", `${room(roomId)}/handover`, {
+        json: { handover: check.handover("handover", handover) },
+      }),
     removeMember: async (roomId, endpoint) =>
       await ask("DELETE", memberOf(roomId, endpoint), { read: nothing }),
 

@@ -76,7 +76,7 @@ export class Keyring {
         },
       );
     }
-    const { id, epoch, owner, encrypted } = room;
+    const { id, epoch, owner, encrypted, handovers } = room;
     if (id !== this.roomId) {
       throw new StoreError(
         "unsupported",
@@ -89,7 +89,8 @@ export class Keyring {
       });
     }
     // If we are the new owner, our own key replaces those of the former owner immediately.
-    await this.#trust.owner(id, owner, owner === this.#context.keys.signPub ? epoch : undefined);
+    const until = owner === this.#context.keys.signPub ? epoch : undefined;
+    await this.#trust.owner(id, owner, { until, handovers });
     this.#trust.demandEpoch(id, epoch, atLeast);
     // Responses may arrive out of order.
     if (epoch < this.epoch) return;

@@ -5,7 +5,15 @@
  */
 
 import { StoreError } from "../../core/errors.ts";
-import type { KeyFor, Member, NewMember, Page, PageRequest, SealedKey } from "../../core/model.ts";
+import type {
+  KeyFor,
+  Member,
+  NewMember,
+  Page,
+  PageRequest,
+  SealedKey,
+  User,
+} from "../../core/model.ts";
 import { SealingError } from "../../sealing/error.ts";
 import type { Primitives } from "../../sealing/primitives.ts";
 import { isSealedBy, sealRoomKey } from "../../sealing/sealed_key.ts";
@@ -66,6 +74,17 @@ export function membersOf(
         status: status === null ? null : check.oneOf("status", status, ["active", "revoked"]),
       };
     },
+  );
+}
+
+/** Returns the users who wait for a room. */
+export function waitingFor(
+  client: Pick<RoomsClient, "listWaiting">,
+  roomId: string,
+): Promise<User[]> {
+  return all(
+    (page) => client.listWaiting(roomId, page),
+    (it) => check.record("users", it).record as User,
   );
 }
 

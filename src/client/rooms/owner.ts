@@ -8,7 +8,9 @@ import { isStoreError, StoreError } from "../../core/errors.ts";
 import type { Member, Room, SealedKey } from "../../core/model.ts";
 import { ROOM_KEY_BYTES, sealRoomKey } from "../../sealing/sealed_key.ts";
 import * as check from "../../core/validate.ts";
-import { randomBytes } from "../../keys/bytes.ts";
+import { isHandedOver } from "../../core/rules.ts";
+import { randomBytes, toBase64url } from "../../keys/bytes.ts";
+import { handoverBytes } from "../../keys/codec/handover.ts";
 import type { Keyring } from "./keyring.ts";
 import {
   demandAddedByOwner,
@@ -118,6 +120,33 @@ export class Owner {
         throw error;
       }
       await this.#rekey(endpoint);
+    });
+  }
+
+  /** See {@link OpenRoom.handOver}. */
+  handOver(member: string): Promise<void> {
+    return this.#next(async () => {
+      this.#demandOwner("Handing over");
+      const to = check.signPub("endpoint", member);
+      const { client, keys, trust } = this.#context;
+      const { roomId } = this.#keyring;
+      await this.#keyring.refresh();
+      // Once in an epoch, so that an earlier statement cannot be used again.
+      if (await trust.handedOverAt(roomId) >= this.#keyring.epoch) await this.#rekey();
+      const { epoch } = this.#keyring;
+      const statement = { from: keys.signPub, to, epoch };
+      const signature = toBase64url(await keys.signHandover(handoverBytes(roomId, statement)));
+      const handover = { ...statement, signature };
+      let room: Room;
+      try {
+        room = await client.handOverRoom(roomId, handover);
+      } catch (error) {
+        // The outcome is unknown.
+        if (!isStoreError(error, "unavailable")) throw error;
+        room = await client.getRoom(roomId);
+        if (!isHandedOver(room, handover)) throw error;
+      }
+      await this.#keyring.take(room, epoch);
     });
   }
 

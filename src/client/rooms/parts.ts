@@ -23,6 +23,8 @@ export type RoomsClient = Pick<
   | "getMember"
   | "addMember"
   | "removeMember"
+  | "handOverRoom"
+  | "listWaiting"
   | "getSealedKey"
   | "putSealedKey"
   | "listSealedKeys"

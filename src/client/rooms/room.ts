@@ -6,7 +6,7 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
-import type { Member } from "../../core/model.ts";
+import type { Member, User } from "../../core/model.ts";
 import { Turns } from "../../core/async/turns.ts";
 import { within } from "../../core/async/wait.ts";
 import { isSealingError, SealingError } from "../../sealing/error.ts";
@@ -18,7 +18,7 @@ import {
 } from "../../sealing/message.ts";
 import { Channel } from "./channel.ts";
 import { type Keyring, removalOr } from "./keyring.ts";
-import { membersOf } from "./membership.ts";
+import { membersOf, waitingFor } from "./membership.ts";
 import { Outbox } from "./outbox.ts";
 import { Owner } from "./owner.ts";
 import type { RoomContext } from "./parts.ts";
@@ -227,6 +227,14 @@ export class LiveRoom implements OpenRoom {
   async removeMember(endpoint: string): Promise<void> {
     await this.#owner.removeMember(endpoint);
     await this.#announceKey();
+  }
+
+  async waiting(): Promise<User[]> {
+    return await waitingFor(this.#settings.client, this.id);
+  }
+
+  async handOver(endpoint: string): Promise<void> {
+    await this.#owner.handOver(endpoint);
   }
 
   async rekey(): Promise<number> {

@@ -19,7 +19,11 @@ export async function openRoomsWith(parts: RoomsParts): Promise<Rooms> {
   const { client, keys, primitives, signal, memory = new Map<string, string>() } = parts;
   const { onProblem = () => {} } = parts;
   const closing = new AbortController();
-  const trust = new Trust(memory, { acceptOwner: parts.acceptOwner, signal: closing.signal });
+  const trust = new Trust(memory, {
+    acceptOwner: parts.acceptOwner,
+    signal: closing.signal,
+    verifies: primitives.verifies,
+  });
   // Remembered first, so that the control plane cannot name another key for this peer.
   await trust.kexPub(keys.signPub, keys.kexPub);
   const bus = await parts.connect((error) => onProblem({ roomId: "", error }));

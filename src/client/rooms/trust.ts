@@ -8,8 +8,13 @@ import { StoreError } from "../../core/errors.ts";
 import { Turns } from "../../core/async/turns.ts";
 import { orAbort } from "../../core/async/wait.ts";
 import { SealingError } from "../../sealing/error.ts";
+import type { Handover } from "../../core/model.ts";
 import * as check from "../../core/validate.ts";
+import { fromBase64url } from "../../keys/bytes.ts";
+import { handoverBytes } from "../../keys/codec/handover.ts";
 import type { OwnerChange, RoomMemory } from "./types.ts";
+
+const SIGNATURE_BYTES = 64;
 
 /** Options of a {@link Trust}. */
 export interface TrustOptions {
@@ -17,6 +22,21 @@ export interface TrustOptions {
   acceptOwner?: ((change: OwnerChange) => boolean | Promise<boolean>) | undefined;
   /** Aborts the wait for an answer. */
   signal?: AbortSignal;
+  /** Verifies an Ed25519 signature. Without it no hand-over is believed. */
+  verifies?: (
+    signPub: string,
+    data: Uint8Array,
+    signature: Uint8Array,
+  ) => boolean | Promise<boolean>;
+}
+
+/** A former owner of a room. */
+interface Former {
+  owner: string;
+  /** The last epoch whose key it may have sealed. */
+  until: number;
+  /** Whether it handed the room over then, by a signed statement. */
+  handedOver?: boolean;
 }
 
 /** Compares values with those remembered, and remembers new ones. */
@@ -51,25 +71,61 @@ export class Trust {
   }
 
   /**
-   * Verifies a room's owner, or remembers it. If another one is known, the user is asked; the former
-   * owner's keys then stay valid up to epoch `until` (default: the highest seen).
+   * Verifies a room's owner, or remembers it. If another one is known, it must have handed the room over,
+   * directly or in steps, else the user is asked; the former owner's keys then stay valid up to epoch
+   * `until` (default: the highest seen).
    *
    * @throws {SealingError} `wrong_sealer`: the user did not accept the new owner
    */
-  owner(roomId: string, owner: string, until?: number): Promise<void> {
+  owner(
+    roomId: string,
+    owner: string,
+    { until, handovers = [] }: { until?: number | undefined; handovers?: Handover[] } = {},
+  ): Promise<void> {
     const key = `owner ${roomId}`;
     return this.#turns.take(key, async () => {
-      const known = await this.#memory.get(key);
-      if (known === owner) return;
-      if (known !== undefined) {
-        await this.#demandAccepted({ roomId, from: known, to: owner });
-        const former = { owner: known, until: until ?? await this.epochOf(roomId) };
-        const list = JSON.stringify([...await this.#former(roomId), former]);
-        // Written first: if the process ends here, the user is asked again.
-        await this.#memory.set(`former ${roomId}`, list);
+      let known = await this.#memory.get(key);
+      if (known === undefined) return void await this.#memory.set(key, owner);
+      // Also if the owner is the known one: the room may have come back to it.
+      for (const handover of handovers) {
+        if (!await this.#continues(roomId, known, handover)) continue;
+        const former = { owner: known, until: handover.epoch, handedOver: true };
+        await this.#setOwner(roomId, known = handover.to, former);
       }
-      await this.#memory.set(key, owner);
+      if (known === owner) return;
+      await this.#demandAccepted({ roomId, from: known, to: owner });
+      const former = { owner: known, until: until ?? await this.epochOf(roomId) };
+      await this.#setOwner(roomId, owner, former);
     });
+  }
+
+  async #setOwner(roomId: string, owner: string, former: Former): Promise<void> {
+    const list = JSON.stringify([...await this.#former(roomId), former]);
+    // Written first: if the process ends here, it is done again.
+    await this.#memory.set(`former ${roomId}`, list);
+    await this.#memory.set(`owner ${roomId}`, owner);
+  }
+
+  /**
+   * Returns whether the known owner of a room signed this statement, and made it after all that is known:
+   * an earlier one is of a time before the room came back to this owner, or was never carried out.
+   */
+  async #continues(roomId: string, known: string, handover: Handover): Promise<boolean> {
+    const { from, epoch } = handover;
+    if (from !== known || epoch < await this.epochOf(roomId)) return false;
+    const former = await this.#former(roomId);
+    const last = former.at(-1);
+    const wasBegun = last?.handedOver === true && last.owner === known && last.until === epoch;
+    if (epoch <= handedOverAt(former) && !wasBegun) return false;
+    const signature = fromBase64url(handover.signature, SIGNATURE_BYTES);
+    const { verifies = () => false } = this.#options;
+    return signature !== null &&
+      await verifies(known, handoverBytes(roomId, handover), signature);
+  }
+
+  /** Returns the epoch at which a room was handed over last; 0 if it was not. */
+  async handedOverAt(roomId: string): Promise<number> {
+    return handedOverAt(await this.#former(roomId));
   }
 
   /** Returns the endpoints that may have sealed the key of an epoch: the owner, then former owners. */
@@ -103,15 +159,16 @@ export class Trust {
     throw refused;
   }
 
-  async #former(roomId: string): Promise<{ owner: string; until: number }[]> {
+  async #former(roomId: string): Promise<Former[]> {
     const text = await this.#memory.get(`former ${roomId}`);
     if (text === undefined) return [];
     try {
       return check.array("former", JSON.parse(text)).map((former) => {
-        const { owner, until } = check.object("former", former);
+        const { owner, until, handedOver = false } = check.object("former", former);
         return {
           owner: check.signPub("owner", owner),
           until: check.integer("until", until, 0, check.LIMITS.epoch),
+          ...check.boolean("handedOver", handedOver) && { handedOver: true },
         };
       });
     } catch (cause) {
@@ -181,6 +238,10 @@ export class Trust {
       return value;
     });
   }
+}
+
+function handedOverAt(former: readonly Former[]): number {
+  return Math.max(0, ...former.filter((it) => it.handedOver).map((it) => it.until));
 }
 
 const removedKey = (roomId: string, endpoint: string) => `out ${roomId} ${endpoint}`;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Member, MemberKeys } from "../../core/model.ts";
+import type { Member, MemberKeys, User } from "../../core/model.ts";
 import type { Identity } from "../../keys/identity.ts";
 import type { Connection, NatsOptions, TlsOptions } from "../../nats/connection/connect.ts";
 import type { MessageHeader } from "../../sealing/message.ts";
@@ -60,7 +60,8 @@ export interface RoomsOptions {
    */
   memory?: RoomMemory;
   /**
-   * Called before a room's new owner is trusted. An admin can make another member the owner of a room
+   * Called before a room's new owner is trusted, unless the owner has handed the room over by a statement it
+   * signed. An admin can make another member the owner of a room
    * whose owner is revoked, and a malicious control plane could claim the same: let the user confirm it
    * with the other members over another channel. Only `true` accepts the new owner. Otherwise the room
    * fails with `wrong_sealer`, and it is not called again until the rooms are reopened. Default: refuse.
@@ -187,6 +188,19 @@ export interface OpenRoom extends AsyncDisposable {
    * with another X25519 key
    */
   rekey(): Promise<number>;
+  /**
+   * Returns the users who used an invite to the room and wait to be added. Owner and admins only. Their
+   * X25519 keys are those that the control plane names; a card is safer.
+   */
+  waiting(): Promise<User[]>;
+  /**
+   * Makes another member the owner: signs a statement, which members' clients verify. Creates a new key
+   * first if the room was handed over at this epoch. The identity stays a member. Owner only.
+   *
+   * @throws {StoreError} `not_found`: no such member; `conflict`: it has not accepted, or lacks the newest
+   * key
+   */
+  handOver(endpoint: string): Promise<void>;
   /**
    * Leaves the room; the owner's client then creates a new key.
    *

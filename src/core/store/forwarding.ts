@@ -22,6 +22,7 @@ export abstract class ForwardingBackend {
   joinRoom: Backend["joinRoom"] = (...args) => this.write((it) => it.joinRoom(...args));
   changeRoomOwner: Backend["changeRoomOwner"] = (...args) =>
     this.write((it) => it.changeRoomOwner(...args));
+  handOverRoom: Backend["handOverRoom"] = (...args) => this.write((it) => it.handOverRoom(...args));
   removeMember: Backend["removeMember"] = (...args) => this.write((it) => it.removeMember(...args));
   rekeyRoom: Backend["rekeyRoom"] = (...args) => this.write((it) => it.rekeyRoom(...args));
   putSealedKey: Backend["putSealedKey"] = (...args) => this.write((it) => it.putSealedKey(...args));

@@ -5,6 +5,7 @@
  */
 
 import type {
+  Handover,
   Invite,
   KeyFor,
   Member,
@@ -71,6 +72,15 @@ export interface RecordMethods {
    * or lacks the current key; `refused`: the owner is an active user
    */
   changeRoomOwner(roomId: string, endpoint: string): Promise<Room>;
+  /**
+   * Makes another member the owner of a room, with a statement that its owner signed; the former owner
+   * stays a member. A store does not verify the signature, members' clients do. `OpenRoom.handOver` signs
+   * the statement and calls this. Idempotent. Over HTTP for the owner only.
+   *
+   * @throws {StoreError} `not_found`: no such room or member; `invalid`: the room is cleartext; `conflict`:
+   * it has another owner or epoch, has been handed over at this epoch, or the member has not accepted, or lacks the current key
+   */
+  handOverRoom(roomId: string, handover: Handover): Promise<Room>;
   /**
    * Removes a membership. The member's sealed keys stay stored: rekey the room so that it cannot read
    * future messages.

@@ -116,6 +116,10 @@ export function roomMethods({ open, now, author }: Shared) {
       const id = check.roomId("roomId", roomId);
       return await open().changeRoomOwner(id, check.signPub("endpoint", endpoint), author());
     },
+    async handOverRoom(roomId, handover) {
+      const id = check.roomId("roomId", roomId);
+      return await open().handOverRoom(id, check.handover("handover", handover), author());
+    },
     async removeMember(roomId, endpoint) {
       const id = check.roomId("roomId", roomId);
       await open().removeMember(id, check.signPub("endpoint", endpoint), author());

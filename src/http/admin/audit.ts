@@ -6,6 +6,7 @@
  */
 
 import { isStoreError } from "../../core/errors.ts";
+import type { Handover } from "../../core/model.ts";
 import { inviteId } from "../../core/store.ts";
 import type { ControlPlaneEvent } from "../events.ts";
 import type { Call, Route } from "../pipeline/route.ts";
@@ -47,6 +48,10 @@ const AUDITED: Readonly<Record<string, (call: Call, answer?: Part) => Subject>> 
   }),
   snapshot: () => ({}),
   deleteRoom: ({ params }) => ({ room: params.id! }),
+  handOverRoom: ({ params, body }) => ({
+    room: params.id!,
+    user: (body as { handover: Handover }).handover.to,
+  }),
   changeRoomOwner: (call) => ({ room: call.params.id!, user: bodyOf(call).endpoint }),
 };
 

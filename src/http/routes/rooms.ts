@@ -5,8 +5,11 @@
  */
 
 import { StoreError } from "../../core/errors.ts";
-import type { NewMember, NewRoom } from "../../core/model.ts";
+import type { Handover, NewMember, NewRoom } from "../../core/model.ts";
 import { LIMITS } from "../../core/validate.ts";
+import { fromBase64url } from "../../keys/bytes.ts";
+import { verifies } from "../../keys/ed25519.ts";
+import { handoverBytes } from "../../keys/codec/handover.ts";
 import { userOf, withUsers } from "../rights/lookup.ts";
 import { membersFor, withOffers } from "../pipeline/offers.ts";
 import { isAdmin } from "../rights/policy.ts";
@@ -46,8 +49,8 @@ async function roomFor(call: Call<unknown, NewRoomBody>): Promise<NewRoom & { ow
   return { ...rest, subject, owner: { endpoint, kexPub } };
 }
 
-/** Refuses a room above the quota. */
-async function demandRoom({ store, endpoint, quotas }: Call): Promise<void> {
+/** Refuses a room above the quota of its owner. */
+async function demandRoom({ store, quotas }: Call, endpoint: string | null): Promise<void> {
   const { maxRoomsPerOwner: most } = quotas;
   if (endpoint === null || most === Infinity) return;
   let owned = 0;
@@ -56,6 +59,16 @@ async function demandRoom({ store, endpoint, quotas }: Call): Promise<void> {
     if (owned >= most) {
       throw quotaExceeded("maxRoomsPerOwner", `One user may own at most ${most} rooms`);
     }
+  }
+}
+
+/** Refuses a statement that is not the caller's own, which other members' clients would refuse. */
+function demandSigned(caller: string, roomId: string, handover: Handover): void {
+  const signature = fromBase64url(handover.signature, 64)!;
+  if (handover.from !== caller || !verifies(caller, handoverBytes(roomId, handover), signature)) {
+    throw new StoreError("forbidden", "The hand-over must be signed by the caller", {
+      field: "handover",
+    });
   }
 }
 
@@ -126,7 +139,7 @@ export const ROOMS: readonly Route[] = [
       }
       demandMembers(call, 1 + (call.body.members?.length ?? 0));
       return await call.inTurn(`owner ${call.endpoint}`, async () => {
-        await demandRoom(call);
+        await demandRoom(call, call.endpoint);
         const room = await roomFor(call);
         const members = await membersFor(call, call.body.members ?? []);
         return await withOffers(
@@ -219,6 +232,22 @@ export const ROOMS: readonly Route[] = [
     answer: ANSWER.room,
     errors: ["not_found", "conflict", "refused"],
     handle: ({ store, params, body }) => store.changeRoomOwner(params.id!, body.endpoint),
+  }),
+  route("POST /v1/rooms/{id}/handover", {
+    id: "handOverRoom",
+    summary: "Make another member the owner, with a statement that the owner signed",
+    who: "owner",
+    body: BODY.handover,
+    answer: ANSWER.room,
+    errors: ["not_found", "conflict", "quota_exceeded"],
+    handle: async (call) => {
+      const { store, params, body: { handover } } = call;
+      await call.demand(() => demandSigned(call.caller(), params.id!, handover));
+      return await call.inTurn(`owner ${handover.to}`, async () => {
+        await demandRoom(call, handover.to);
+        return await store.handOverRoom(params.id!, handover);
+      });
+    },
   }),
   route("GET /v1/rooms/{id}/members/{endpoint}", {
     id: "getMember",

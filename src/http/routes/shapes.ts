@@ -5,7 +5,7 @@
  */
 
 import { StoreError } from "../../core/errors.ts";
-import type { Invite, Member, Room, SealedKey, User } from "../../core/model.ts";
+import type { Handover, Invite, Member, Room, SealedKey, User } from "../../core/model.ts";
 import * as check from "../../core/validate.ts";
 import { LIMITS } from "../../core/validate.ts";
 import { ORDERS, ROOM_SORTS, USER_SORTS } from "../../core/store/search.ts";
@@ -225,6 +225,26 @@ const token = by(check.inviteToken, {
   description: "The invite's token, or its link, which ends in # and the token",
 });
 
+const handover: Schema<Handover> = by(check.handover, {
+  type: "object",
+  title: "Handover",
+  description: "A room's owner states that another member owns it from now on",
+  properties: {
+    from: signPub.json,
+    to: signPub.json,
+    epoch: epoch.json,
+    signature: {
+      type: "string",
+      contentEncoding: "base64url",
+      minLength: 86,
+      maxLength: 86,
+      description: "Ed25519 signature by `from`: see docs/sealing.md",
+    },
+  },
+  required: ["from", "to", "epoch", "signature"],
+  additionalProperties: false,
+});
+
 /** Bodies. */
 export const BODY = {
   register: object({ token, kexPub, handle }),
@@ -260,6 +280,7 @@ export const BODY = {
     key: optional(object({ epoch, sealedKey })),
   }),
   roomOwner: object({ endpoint: signPub }),
+  handover: object({ handover }),
   rekey: object({ epoch, sealedKeys: list(keyFor) }),
   newKey: object({ epoch, endpoint: signPub, sealedKey }),
 } as const;
@@ -294,6 +315,7 @@ const room: Schema<Room> = object({
   owner: signPub,
   epoch,
   createdAt: time,
+  handovers: optional(described(list(handover), "The last hand-overs by its owners, oldest first")),
 }, { title: "Room" });
 const memberFields = {
   roomId,

@@ -66,6 +66,7 @@ export function encodeRoom(it: Room, pending: Pending | null = null): string {
     owner: it.owner,
     epoch: it.epoch,
     createdAt: it.createdAt,
+    handovers: it.handovers,
     ...(pending === null ? {} : { pending }),
   });
 }
@@ -196,8 +197,10 @@ export function parseValue(key: string, data: Uint8Array): any {
 
 /** Decodes a room. */
 export function decodeRoom(key: string, id: string, data: Uint8Array): StoredRoom {
-  const { subject, encrypted, owner, epoch, createdAt, pending } = parseValue(key, data);
-  return { room: { id, subject, encrypted, owner, epoch, createdAt }, pending: pending ?? null };
+  const value = parseValue(key, data);
+  const { subject, encrypted, owner, epoch, createdAt, handovers, pending = null } = value;
+  const room = { id, subject, encrypted, owner, epoch, createdAt };
+  return { room: handovers === undefined ? room : { ...room, handovers }, pending };
 }
 
 /** Decodes a member. */

@@ -9,9 +9,12 @@
  */
 
 import { type Author, did } from "../../core/history/entry.ts";
-import type { Member, Room, SealedKey } from "../../core/model.ts";
+import type { Handover, Member, Room, SealedKey } from "../../core/model.ts";
 import {
+  afterHandover,
   afterWaiting,
+  handoverProblem,
+  isHandedOver,
   memberExists,
   newMemberKeyProblem,
   noMember,
@@ -198,6 +201,37 @@ export class RoomTransactions {
           ],
           deadline,
           { author, draft: did.ownerChanged(room, endpoint) },
+        );
+        return next;
+      },
+    );
+  }
+
+  handOver(id: string, handover: Handover, author: Author): Promise<Room> {
+    const { from, to } = handover;
+    return this.#context.transact(
+      `Hand over room ${id}`,
+      roomKey(id),
+      async (deadline, reads) => {
+        const { room, at } = await this.#readVisible(id, deadline, reads);
+        const { member, revision } = await this.#readMember(id, to, deadline, reads);
+        if (isHandedOver(room, handover)) {
+          await this.#context.confirm(reads, deadline);
+          return room;
+        }
+        const sealed = await reads.get(sealedKeyKey(id, room.epoch, to), deadline);
+        const problem = handoverProblem(room, handover, member, alive(sealed) !== null);
+        if (problem !== null) throw problem;
+        const former = await this.#readMember(id, from, deadline, reads);
+        const next = afterHandover(room, handover);
+        await this.#context.commit(
+          [
+            this.#touch(at, next),
+            ...memberWrites({ ...member, role: "owner" }, revision),
+            ...memberWrites({ ...former.member, role: "member" }, former.revision),
+          ],
+          deadline,
+          { author, draft: did.ownerChanged(room, to) },
         );
         return next;
       },

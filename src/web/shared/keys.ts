@@ -29,6 +29,8 @@ export interface Keys extends Signer {
   signMessage(data: Uint8Array): Promise<Uint8Array>;
   /** Signs a room key that was sealed for a member. */
   signSealedKey(data: Uint8Array): Promise<Uint8Array>;
+  /** Signs that another member owns a room from now on. */
+  signHandover(data: Uint8Array): Promise<Uint8Array>;
   /** Signs that `kexPub` belongs to `signPub`, for a card and a file. */
   signEndpoint(): Promise<Uint8Array>;
   /** Signs the certificate of a session's key, for one server and at most one hour. */
@@ -102,6 +104,7 @@ export function keysFrom(
     signRequest: (base) => signAs("request", base),
     signMessage: (data) => signAs("message", data),
     signSealedKey: (data) => signAs("sealed key", data),
+    signHandover: (data) => signAs("hand-over", data),
     signEndpoint: () => signAs("endpoint", bindingOf({ signPub, kexPub })),
     signSession: async (session) => await signAs("session", sessionBytes(signPub, session)),
   };

@@ -92,6 +92,11 @@ export const METHODS: readonly Method[] = [
   writes("joinRoom", (s, seed) => s.joinRoom(ROOM, seed.offered.endpoint)),
   // The owner is nobody's user.
   writes("changeRoomOwner", (s, seed) => s.changeRoomOwner(ROOM, seed.member.endpoint)),
+  writes("handOverRoom", (s, { owner, member }) => {
+    const signature = "A".repeat(86);
+    const handover = { from: owner.endpoint, to: member.endpoint, epoch: 2, signature };
+    return s.handOverRoom(ROOM, handover);
+  }),
   reads("getMember", (s, seed) => s.getMember(ROOM, seed.member.endpoint)),
   reads("listMembers", (s) => s.listMembers(ROOM)),
   reads("members", (s) => collect(s.members(ROOM, { limit: 1 }))),

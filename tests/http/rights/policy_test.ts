@@ -3,9 +3,11 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { openDiskBlobs } from "../../../src/blobs/mod.ts";
+import type { Handover } from "../../../src/core/model.ts";
 import { WHO, type Who } from "../../../src/http/rights/policy.ts";
 import type { Route } from "../../../src/http/pipeline/route.ts";
 import { ROUTES } from "../../../src/http/routes.ts";
+import { handoverBytes } from "../../../src/keys/codec/handover.ts";
 import { type Ask, isProblem, sealedFor, someone, type TestPlane, testPlane } from "../kit.ts";
 
 /** Everybody there is to a room. */
@@ -103,6 +105,13 @@ async function* bytes(text: string): AsyncGenerator<Uint8Array> {
   yield new TextEncoder().encode(text);
 }
 
+/** A statement of the room's owner that the member owns it. */
+function handoverOf({ people: { owner, member } }: Scene): Handover {
+  const statement = { from: owner.signPub, to: member.signPub, epoch: 1 };
+  const signature = owner.sign(handoverBytes("r", statement));
+  return { ...statement, signature: Buffer.from(signature).toString("base64url") };
+}
+
 /** A call of each route that works for who may. */
 function callOf(route: Route, it: Scene): { line: string; body?: unknown } {
   const { people: { owner, member, revoked, outsider } } = it;
@@ -120,6 +129,7 @@ function callOf(route: Route, it: Scene): { line: string; body?: unknown } {
     addMember: { endpoint: outsider.signPub, kexPub: outsider.kexPub },
     // It owns the room already; the owner of an active user cannot be changed.
     changeRoomOwner: { endpoint: owner.signPub },
+    handOverRoom: { handover: handoverOf(it) },
     rekeyRoom: { epoch: 2, sealedKeys: sealedFor(owner, member, revoked) },
     putSealedKey: { epoch: 1, ...key(member) },
     addUser: { signPub: someone().signPub, kexPub: someone().kexPub, handle: "New" },

@@ -1,0 +1,225 @@
+/** Rooms that an owner hands over: members' clients believe its statement, and no other. */
+
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import {
+  cardOf,
+  createIdentity,
+  type Identity,
+  isSealingError,
+  isStoreError,
+} from "../../../src/client/mod.ts";
+import { Trust } from "../../../src/client/rooms/trust.ts";
+import type { Handover } from "../../../src/core/model.ts";
+import { handoverBytes } from "../../../src/keys/codec/handover.ts";
+import { nodePrimitives } from "../../../src/sealing/primitives_node.ts";
+import { sealRoomKey } from "../../../src/sealing/sealed_key.ts";
+import { Heard, type Person, until, village } from "./village.ts";
+
+const wrongSealer = (error: unknown) => isSealingError(error, "wrong_sealer");
+
+function signed(from: Identity, to: Identity, epoch: number, roomId = "r"): Handover {
+  const statement = { from: from.signPub, to: to.signPub, epoch };
+  const signature = from.signHandover(handoverBytes(roomId, statement));
+  return { ...statement, signature: Buffer.from(signature).toString("base64url") };
+}
+
+const [a, b, c] = [createIdentity(), createIdentity(), createIdentity()] as const;
+
+/** What a client that knows `a` as the owner, and the room at epoch 4, makes of an owner. */
+function trustOf(memory = new Map([["owner r", a.signPub], ["epoch r", "4"]])) {
+  const trust = new Trust(memory, { verifies: nodePrimitives.verifies });
+  return {
+    trust,
+    memory,
+    believes: (owner: Identity, ...handovers: Handover[]) =>
+      trust.owner("r", owner.signPub, { handovers }),
+    refuses: (owner: Identity, ...handovers: Handover[]) =>
+      assert.rejects(trust.owner("r", owner.signPub, { handovers }), wrongSealer),
+  };
+}
+
+Deno.test("a new owner is believed on the statement of the one before, and on no other", async () => {
+  const it = trustOf();
+  const right = signed(a, b, 4);
+  await it.refuses(b);
+  const forged: [string, Handover][] = [
+    ["of another room", signed(a, b, 4, "s")],
+    ["of an owner who is not the one that is known", signed(c, b, 4)],
+    ["signed by another key", { ...signed(c, b, 4), from: a.signPub }],
+    ["for another new owner", signed(a, c, 4)],
+    ["for another new owner, changed", { ...signed(a, c, 4), to: b.signPub }],
+    ["of another epoch, changed", { ...right, epoch: 5 }],
+    ["of an epoch before the newest key that is known", signed(a, b, 3)],
+    ["with another signature", { ...right, signature: signed(a, b, 5).signature }],
+    ["with no signature", { ...right, signature: "" }],
+  ];
+  for (const [what, handover] of forged) {
+    const other = trustOf();
+    await assert.rejects(other.believes(b, handover), wrongSealer, what);
+  }
+  await new Trust(it.memory).owner("r", b.signPub, { handovers: [right] })
+    .then(() => assert.fail("without a verifier"), (error) => assert.ok(wrongSealer(error)));
+  const other = trustOf();
+  await other.believes(b, right);
+  assert.equal(other.memory.get("owner r"), b.signPub);
+  // Keys that the former owner seals later are not accepted.
+  assert.deepEqual(await other.trust.sealers("r", 4), [b.signPub, a.signPub]);
+  assert.deepEqual(await other.trust.sealers("r", 5), [b.signPub]);
+  await other.believes(b);
+  await other.refuses(a, right);
+});
+
+Deno.test("a statement from before the room came back to its owner is not believed again", async () => {
+  const [first, back] = [signed(a, b, 4), signed(b, a, 6)];
+  for (const seen of ["each", "the end"]) {
+    const it = trustOf();
+    if (seen === "each") await it.believes(b, first);
+    await it.believes(a, first, back);
+    assert.equal(await it.trust.handedOverAt("r"), 6);
+    // The control plane leaves out the return, or puts the first statement behind it.
+    await it.refuses(b, first);
+    await it.refuses(b, first, back, first);
+    await it.refuses(b, back, first);
+    await it.believes(b, signed(a, b, 7));
+    // After a restart too.
+    await trustOf(it.memory).refuses(a, back);
+  }
+});
+
+Deno.test("a member that was away follows the hand-overs one by one, and is asked where an admin came between", async () => {
+  const it = trustOf();
+  await it.believes(c, signed(a, b, 4), signed(b, c, 5));
+  assert.deepEqual(await it.trust.sealers("r", 4), [c.signPub, a.signPub, b.signPub]);
+  assert.deepEqual(await it.trust.sealers("r", 5), [c.signPub, b.signPub]);
+  const asked: unknown[] = [];
+  const memory = new Map([["owner r", a.signPub]]);
+  const acceptOwner = (change: unknown) => asked.push(change) > 0;
+  const asking = new Trust(memory, { verifies: nodePrimitives.verifies, acceptOwner });
+  await asking.owner("r", c.signPub, { handovers: [signed(a, b, 4)] });
+  assert.deepEqual(asked, [{ roomId: "r", from: b.signPub, to: c.signPub }]);
+  // One that signed what it does not own gets nowhere.
+  await trustOf().refuses(c, signed(b, c, 5));
+});
+
+Deno.test("a memory that ended in the middle of a hand-over takes it up again", async () => {
+  const right = signed(a, b, 4);
+  const it = trustOf();
+  const set = it.memory.set.bind(it.memory);
+  it.memory.set = (key, value) => {
+    if (key === "owner r") throw new Error("ended");
+    return set(key, value);
+  };
+  await assert.rejects(it.believes(b, right), /ended/);
+  it.memory.set = set;
+  const again = trustOf(it.memory);
+  await again.believes(b, right);
+  assert.equal(again.memory.get("owner r"), b.signPub);
+});
+
+Deno.test("an owner hands a room over: members go on unasked, and the new owner makes the keys", async () => {
+  await using it = await village();
+  const [ada, bob, cy] = [await it.person(), await it.person(), await it.person()];
+  const endpoint = bob.identity.signPub;
+  const asked = (): boolean => assert.fail("asked");
+  const open = (who: Person) => who.rooms({ refreshInterval: 50, acceptOwner: asked });
+  const adas = await (await open(ada)).createRoom({
+    id: "kitchen",
+    members: [cardOf(bob.identity), cardOf(cy.identity)],
+  });
+  const owner = ada.identity.signPub;
+  const cys = await (await open(cy)).join("kitchen", { owner });
+  // It has not accepted yet, or is no member.
+  await assert.rejects(adas.handOver(endpoint), (error) => isStoreError(error, "conflict"));
+  const stranger = createIdentity().signPub;
+  await assert.rejects(adas.handOver(stranger), (error) => isStoreError(error, "not_found"));
+  const bobs = await (await open(bob)).join("kitchen", { owner });
+  await assert.rejects(bobs.handOver(owner), (error) => isStoreError(error, "forbidden"));
+  await adas.handOver(endpoint);
+  assert.equal(adas.owner, endpoint);
+  await until(() => bobs.owner === endpoint && cys.owner === endpoint, "the new owner");
+  await assert.rejects(adas.rekey(), (error) => isStoreError(error, "forbidden"));
+  assert.equal(await bobs.rekey(), 2);
+  const heard = new Heard(cys);
+  await bobs.send("soup");
+  await adas.send("thanks");
+  for (const text of ["soup", "thanks"]) await heard.heard(text);
+  // Two in one epoch: the second has a new key first, so that no statement can be used twice.
+  await bobs.handOver(owner);
+  await until(() => adas.owner === owner && cys.owner === owner, "the owner of before");
+  await adas.handOver(endpoint);
+  assert.deepEqual([adas.owner, adas.epoch], [endpoint, 3]);
+  const { handovers } = await it.store.getRoom("kitchen");
+  assert.deepEqual(handovers!.map(({ to, epoch }) => [to, epoch]), [
+    [endpoint, 1],
+    [owner, 2],
+    [endpoint, 3],
+  ]);
+  await until(() => cys.owner === endpoint && cys.epoch === 3, "the third owner");
+  assert.deepEqual([...ada.problems, ...bob.problems, ...cy.problems], []);
+});
+
+Deno.test("a control plane cannot make up a hand-over, nor let a former owner seal", async () => {
+  await using it = await village();
+  const [ada, bob, cy] = [await it.person(), await it.person(), await it.person()];
+  const adas = await (await ada.rooms()).createRoom({
+    id: "kitchen",
+    members: [cardOf(bob.identity), cardOf(cy.identity)],
+  });
+  const owner = ada.identity.signPub;
+  const join = async (who: Person) => await (await who.rooms()).join("kitchen", { owner });
+  await (await join(bob)).close();
+  await (await join(cy)).close();
+  const false_ = { from: owner, to: bob.identity.signPub, epoch: 1 };
+  const signature = Buffer.from(
+    bob.identity.signHandover(handoverBytes("kitchen", false_)),
+  ).toString("base64url");
+  // Neither told to a member, nor stored by another member's request.
+  cy.lie(({ path }, answer) =>
+    path === "/v1/rooms/kitchen"
+      ? { ...answer, owner: false_.to, handovers: [{ ...false_, signature }] }
+      : answer
+  );
+  await assert.rejects(join(cy), wrongSealer);
+  cy.lie(null);
+  const attempts = [
+    [bob, { ...false_, signature }, "forbidden"],
+    [ada, { ...false_, signature }, "forbidden"],
+    [ada, { ...signed(bob.identity, ada.identity, 1, "kitchen") }, "forbidden"],
+    [ada, { ...signed(ada.identity, bob.identity, 1, "garden") }, "forbidden"],
+  ] as const;
+  for (const [who, handover, code] of attempts) {
+    await assert.rejects(
+      who.client.handOverRoom("kitchen", handover),
+      (error) => isStoreError(error, code),
+    );
+  }
+  assert.equal((await it.store.getRoom("kitchen")).owner, owner);
+  await adas.handOver(bob.identity.signPub);
+  await (await join(cy)).close();
+  // The former owner seals the next key, with the control plane's help.
+  const roomKey = new Uint8Array(randomBytes(32));
+  const sealedKeys = await Promise.all([ada, bob, cy].map(async ({ identity }) => {
+    const { signPub: endpoint, kexPub } = identity;
+    const place = { roomId: "kitchen", epoch: 2, endpoint, kexPub };
+    const sealedKey = await sealRoomKey(nodePrimitives, ada.identity, place, roomKey);
+    return { endpoint, sealedKey };
+  }));
+  await it.store.rekeyRoom("kitchen", { epoch: 2, sealedKeys });
+  await assert.rejects(join(cy), wrongSealer);
+});
+
+Deno.test("an owner sees who waits for its room, and adds them", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), createIdentity()];
+  const room = await (await ada.rooms()).createRoom({ id: "kitchen" });
+  assert.deepEqual(await room.waiting(), []);
+  const { token } = await it.store.createInvite({ createdBy: "cli", room: "kitchen" });
+  const { signPub, kexPub } = bob;
+  const user = await it.store.consumeInvite(token, { signPub, kexPub, handle: "bob" });
+  assert.deepEqual(await room.waiting(), [user]);
+  await room.addMember(user);
+  assert.deepEqual(await room.waiting(), []);
+  const bobs = await (await (await it.person(bob)).rooms()).join("kitchen");
+  assert.equal(bobs.epoch, 1);
+});
