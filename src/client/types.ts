@@ -235,7 +235,7 @@ export interface Client extends RecordMethods, Disposable {
    *
    * @throws {StoreError} `unsupported`: a query, and the server has no follower
    */
-  listUsers(page?: UserQuery): Promise<Found<User>>;
+  listUsers(page?: UserQuery & { unseenSince?: string }): Promise<Found<User>>;
   /** Iterates over {@link listUsers}, one page at a time. */
   users(page?: UserQuery): AsyncIterable<User>;
   /**

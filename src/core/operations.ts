@@ -209,12 +209,16 @@ export interface BusConnections {
   open: number;
   /** Number of users that have one. */
   users: number;
+  /** When the last one of the endpoint asked for was closed, as far as is known; null for none. */
+  closedAt?: string | null;
 }
 
 /** What is known of a user's activity. */
 export interface UserActivity {
   /** Number of its open connections to the bus, on all servers; null if unknown. */
   connections: number | null;
+  /** When the last one was closed; null for none since `since`. */
+  lastConnection: string | null;
   /** When it sent its last request to the responding process; null for none since `since`. */
   lastRequest: string | null;
   /** The start of that process. */

@@ -13,6 +13,7 @@ import type {
   Usage,
   UserActivity,
 } from "../core/operations.ts";
+import type { User } from "../core/model.ts";
 import type { HistoryQuery } from "../core/store.ts";
 import type { Search } from "../core/store/search.ts";
 
@@ -48,6 +49,8 @@ export interface Operations {
   counts(): Promise<PlaneCounts>;
   /** What is known of a user's activity. */
   activity(signPub: string): UserActivity;
+  /** Returns those of some users of whom nothing is known since a time. */
+  unseen(users: readonly User[], since: string): User[];
   /** Notes a request of a user. */
   seen(signPub: string): void;
   /** How much is kept. */

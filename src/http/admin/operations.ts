@@ -6,7 +6,7 @@
 
 import config from "../../../deno.json" with { type: "json" };
 import { kept } from "../../core/async/kept.ts";
-import type { ControlPlaneNode } from "../../core/operations.ts";
+import type { ControlPlaneNode, UserActivity } from "../../core/operations.ts";
 import type { Store } from "../../core/store.ts";
 import { ChangeReader } from "./changes.ts";
 import type { Readiness } from "./health.ts";
@@ -46,6 +46,11 @@ export function operationsOf(
   const changes = new ChangeReader(store);
   const recorder = recorderOf(now);
   const seen = new Seen(now);
+  const activity = (signPub: string): UserActivity => {
+    const { open = null, closedAt = null } = options.connections?.(signPub) ?? {};
+    const lastRequest = seen.of(signPub);
+    return { connections: open, lastConnection: closedAt, lastRequest, since: startedAt };
+  };
   const cluster = kept(GOOD_FOR_MS, async () => await options.cluster?.() ?? null);
   return {
     changes,
@@ -54,11 +59,13 @@ export function operationsOf(
     now,
     history: recorder.read,
     seen: (signPub) => seen.note(signPub),
-    activity: (signPub) => ({
-      connections: options.connections?.(signPub)?.open ?? null,
-      lastRequest: seen.of(signPub),
-      since: startedAt,
-    }),
+    activity,
+    unseen: (users, since) =>
+      users.filter(({ signPub }) => {
+        const { connections, lastConnection, lastRequest } = activity(signPub);
+        const isSeen = (at: string | null) => at !== null && at >= since;
+        return !connections && !isSeen(lastConnection) && !isSeen(lastRequest);
+      }),
     counts: countsOf({
       store,
       search,

@@ -236,6 +236,7 @@ export const OPERATION_ANSWER = {
   }, { description: "What cannot be counted now is null" }),
   activity: object({
     connections: nullable(count("Number of open bus connections on all servers; null if unknown")),
+    lastConnection: nullable(time),
     lastRequest: nullable(time),
     since: time,
   }),

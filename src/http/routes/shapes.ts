@@ -174,6 +174,11 @@ export const QUERY = {
     })),
     role: optional(role),
     status: optional(userStatus),
+    unseenSince: optional(described(
+      time,
+      "Only users without an open bus connection of whom the responding process has seen no request " +
+        "and no bus connection since this time, or its start. A page may be short, and has no total",
+    )),
     lacking: optional(described(
       booleanInQuery,
       "True: only users who lack the current key of a room they are in; false: only others",

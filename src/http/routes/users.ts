@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { User } from "../../core/model.ts";
+import type { UserQuery } from "../../core/store/search.ts";
 import { inviteProblem } from "../../core/rules.ts";
 import { inviteId } from "../../core/store.ts";
 import { removeUser } from "../../core/remove_user.ts";
@@ -12,6 +14,7 @@ import { isPlain } from "./search.ts";
 import { userOf, waitingFor } from "../rights/lookup.ts";
 import { type Route, route } from "../pipeline/route.ts";
 import { ANSWER, BODY, QUERY } from "./shapes.ts";
+import { unseenOf } from "./unseen.ts";
 
 /** Who one is, and joining. */
 export const ME: readonly Route[] = [
@@ -82,8 +85,14 @@ export const USERS: readonly Route[] = [
     query: QUERY.users,
     answer: ANSWER.users,
     errors: ["unsupported"],
-    handle: ({ store, query, operations }) =>
-      isPlain(query) ? store.listUsers(query) : operations.search.users(query),
+    handle: ({ store, query: { unseenSince, ...query }, operations }) => {
+      const read = (query: UserQuery) =>
+        isPlain(query) ? store.listUsers(query) : operations.search.users(query);
+      if (unseenSince === undefined) return read(query);
+      const { total: _, ...rest } = query;
+      const pick = (users: readonly User[]) => operations.unseen(users, unseenSince);
+      return unseenOf((page) => read({ ...rest, ...page }), pick, query);
+    },
   }),
   route("POST /v1/users", {
     id: "addUser",

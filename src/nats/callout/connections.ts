@@ -44,6 +44,9 @@ const REQUEST_MS = 2000;
 /** A server that is closing connections may list them late; a stale entry does no harm. */
 const FORGET_AFTER = 2;
 
+/** Most endpoints without connections whose last one is remembered. */
+const CLOSED = 50_000;
+
 /** The open connections of an account that an auth callout admitted. */
 export class OpenConnections {
   readonly #system: NatsConnection;
@@ -53,6 +56,8 @@ export class OpenConnections {
   readonly #entries = new Map<string, Entry>();
   /** Keys of entries by endpoint. */
   readonly #byEndpoint = new Map<string | null, Set<string>>();
+  /** When the last connection of an endpoint was closed, the longest ago first. */
+  readonly #closedAt = new Map<string | null, number>();
 
   /**
    * Subscribes to the servers' events. `onOpen` is called for each connection that opens from now
@@ -96,6 +101,11 @@ export class OpenConnections {
   /** Reports whether an endpoint has open connections. */
   has(endpoint: string | null): boolean {
     return this.#byEndpoint.has(endpoint);
+  }
+
+  /** Returns when an endpoint's last connection was closed, since the start; `null` for none. */
+  closedAt(endpoint: string): number | null {
+    return this.#closedAt.get(endpoint) ?? null;
   }
 
   /** Returns all open connections. */
@@ -201,7 +211,15 @@ export class OpenConnections {
     this.#entries.delete(key);
     const keys = this.#byEndpoint.get(entry.endpoint)!;
     keys.delete(key);
-    if (keys.size === 0) this.#byEndpoint.delete(entry.endpoint);
+    if (keys.size > 0) return;
+    this.#byEndpoint.delete(entry.endpoint);
+    this.#closedAt.delete(entry.endpoint);
+    this.#closedAt.set(entry.endpoint, Date.now());
+    if (this.#closedAt.size <= CLOSED) return;
+    for (const oldest of this.#closedAt.keys()) {
+      this.#closedAt.delete(oldest);
+      break;
+    }
   }
 }
 

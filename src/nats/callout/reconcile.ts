@@ -116,7 +116,9 @@ export class Reconciler {
       return { open: connections.size, users: connections.endpoints().length };
     }
     const open = connections.of(endpoint).length;
-    return { open, users: Math.min(open, 1) };
+    const at = connections.closedAt(endpoint);
+    const closedAt = at === null ? null : new Date(at).toISOString();
+    return { open, users: Math.min(open, 1), closedAt };
   }
 
   /** Reports whether changes reach open connections. */

@@ -2,12 +2,13 @@
 
 import assert from "node:assert/strict";
 import { openSqlite } from "@unibus/membership";
+import type { BusConnections } from "@unibus/membership/client";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
 import { Seen } from "../../../src/http/admin/seen.ts";
 import { OPERATION_ANSWER } from "../../../src/http/admin/shapes.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { person } from "../../helpers/sqlite.ts";
-import { someone, testPlane } from "../kit.ts";
+import { type Someone, someone, testPlane } from "../kit.ts";
 
 const HOUR = 3_600_000;
 
@@ -96,7 +97,8 @@ Deno.test("a user's activity is its connections and its last request since the s
   const since = clock().toISOString();
   await using it = await testPlane({
     clock,
-    connections: (endpoint) => endpoint === bob?.signPub ? { open: 2, users: 1 } : null,
+    connections: (endpoint) =>
+      endpoint === bob.signPub ? { open: 2, users: 1, closedAt: since } : null,
   });
   const ada = await it.user("admin");
   const bob = await it.user();
@@ -108,7 +110,12 @@ Deno.test("a user's activity is its connections and its last request since the s
     OPERATION_ANSWER.activity.read("", json);
     return json;
   };
-  assert.deepEqual(await of(bob.signPub), { connections: 2, lastRequest: null, since });
+  assert.deepEqual(await of(bob.signPub), {
+    connections: 2,
+    lastConnection: since,
+    lastRequest: null,
+    since,
+  });
   now += HOUR;
   await it.ask("GET /v1/me", { as: bob, created: clock() });
   const seen = clock().toISOString();
@@ -118,6 +125,7 @@ Deno.test("a user's activity is its connections and its last request since the s
   await it.ask("GET /v1/users", { as: bob, created: clock() });
   assert.deepEqual(await of(bob.signPub.toUpperCase()), {
     connections: 2,
+    lastConnection: since,
     lastRequest: seen,
     since,
   });
@@ -148,4 +156,46 @@ Deno.test("of many changes of a day the newest are counted, and that there are m
     more: true,
     actions: { "user.added": 999, "user.revoked": 1 },
   });
+});
+
+Deno.test("users are found of whom nothing was seen since a time, on pages that lose none", async () => {
+  let now = Date.parse("2026-11-22T08:00:00.000Z");
+  const clock = () => new Date(now);
+  const iso = () => clock().toISOString();
+  const bus = new Map<string, BusConnections>();
+  await using it = await testPlane({
+    clock,
+    connections: (endpoint = "") => bus.get(endpoint) ?? { open: 0, users: 0, closedAt: null },
+  });
+  const ada = await it.user("admin");
+  const [asks, asked, listens, left, never] = await Promise.all(
+    Array.from({ length: 5 }, () => it.user()),
+  ) as [Someone, Someone, Someone, Someone, Someone];
+  const me = (as: Someone) => it.ask("GET /v1/me", { as, created: clock() });
+  await me(asked);
+  bus.set(left.signPub, { open: 0, users: 0, closedAt: iso() });
+  bus.set(listens.signPub, { open: 1, users: 1, closedAt: null });
+  now += HOUR;
+  const since = iso();
+  await me(asks);
+  const found = async (since: string, more = "") => {
+    const ids: string[] = [];
+    for (let after = "";;) {
+      const path = `GET /v1/users?unseenSince=${since}${more}${after}`;
+      const { status, json, text } = await it.ask(path, { as: ada, created: clock() });
+      assert.equal(status, 200, text);
+      assert.equal(json.total, undefined);
+      ids.push(...json.items.map((it: Someone) => it.signPub));
+      if (json.next === null) return ids.sort();
+      after = `&after=${encodeURIComponent(json.next)}`;
+    }
+  };
+  const keys = (...of: Someone[]) => of.map((it) => it.signPub).sort();
+  for (const more of ["", "&limit=1", "&limit=2&sort=handle", "&limit=4&sort=created&total=true"]) {
+    assert.deepEqual(await found(since, more), keys(asked, left, never), more);
+  }
+  assert.deepEqual(await found(new Date(now - HOUR).toISOString()), keys(never));
+  assert.deepEqual(await found(since, "&role=admin"), []);
+  const bad = await it.ask("GET /v1/users?unseenSince=yesterday", { as: ada, created: clock() });
+  assert.equal(bad.status, 400);
 });

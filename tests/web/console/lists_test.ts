@@ -47,6 +47,13 @@ browserTest(
     await page.getByRole("rowheader", { name: /eve/ }).waitFor();
     await page.getByLabel("Room keys").selectOption("");
     await page.getByText("4 users", { exact: true }).waitFor();
+    await page.getByLabel("Activity").selectOption("30");
+    await page.getByText("This server knows who was active only since it started").waitFor();
+    await page.getByText("3 users", { exact: true }).waitFor();
+    assert.equal(await page.getByRole("rowheader", { name: /ada/ }).count(), 0);
+    await assertLooks(page, "users-idle");
+    await page.getByLabel("Activity").selectOption("");
+    await page.getByText("4 users", { exact: true }).waitFor();
     await page.getByLabel("Select all on this page").check();
     await selected.getByText("4 users selected").waitFor();
     await page.getByLabel("Select zoe").uncheck();

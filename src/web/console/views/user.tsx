@@ -116,7 +116,11 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
                 {activity.connections === null
                   ? <span class="muted">unknown</span>
                   : activity.connections === 0
-                  ? "none open"
+                  ? activity.lastConnection === null ? "none open" : (
+                    <>
+                      none open, the last until <When time={activity.lastConnection} now={now} />
+                    </>
+                  )
                   : <Badge look="good">{number(activity.connections)} open</Badge>}
               </Fact>
               <Fact name="Last request">

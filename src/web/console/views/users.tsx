@@ -8,12 +8,13 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { Button } from "../../shared/page.tsx";
 import type { User, UserRole, UserStatus } from "../../../core/model.ts";
-import type { UserQuery } from "../../../core/store/search.ts";
+import type { Found, UserQuery } from "../../../core/store/search.ts";
 import { date, moment, visible } from "../format.ts";
 import { useLive, useSettled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useSearch } from "../data/search.ts";
 import { useKept, useSession } from "../data/session.ts";
+import { IDLE, IdleNote, readIdle, sinceOf } from "../ui/idle.tsx";
 import { BulkBar, BulkDialog, usePicked } from "../ui/bulk.tsx";
 import { DownloadCsv } from "../ui/csv.tsx";
 import { Key, Name } from "../ui/key.tsx";
@@ -29,6 +30,8 @@ interface Filter {
   status: UserStatus | "";
   role: UserRole | "";
   keys: "" | "lacking";
+  /** Not seen for so many days; as a text for a choice. */
+  idle: "" | "1" | "7" | "30";
   sort: keyof typeof SORTS;
 }
 
@@ -38,7 +41,7 @@ const SORTS = {
   oldest: { text: "Oldest first", sort: "created" },
 } as const;
 const CHOICES = Object.entries(SORTS).map(([it, { text }]) => [it, text] as const);
-const ALL: Filter = { search: "", status: "", role: "", keys: "", sort: "name" };
+const ALL: Filter = { search: "", status: "", role: "", keys: "", idle: "", sort: "name" };
 const COLUMNS = [
   "handle",
   "signPub",
@@ -65,7 +68,7 @@ export function Users(): JSX.Element {
     trail[1](START);
     picked.clear();
   };
-  const { status, role, keys } = filter;
+  const { status, role, keys, idle } = filter;
   const { text: _, ...order } = SORTS[filter.sort];
   const query: UserQuery = {
     ...search && { search },
@@ -81,16 +84,23 @@ export function Users(): JSX.Element {
     revision,
   );
   const found = usePage(
-    async (signal, after) => {
-      const page = await read({ limit: SIZE, after }, signal);
+    async (signal, after): Promise<Found<User>> => {
+      const page = idle === ""
+        ? await read({ limit: SIZE, after }, signal)
+        : await readIdle((part) => api.with(signal).listUsers({ ...query, ...part }), after, {
+          size: SIZE,
+          days: Number(idle),
+          now: Date.now() + api.clockOffset(),
+        });
       names.learn(page.items);
       return page;
     },
-    query,
+    { ...query, idle },
     revision,
     trail,
   );
-  const isFiltered = search !== "" || status !== "" || role !== "" || keys !== "";
+  const isFiltered = search !== "" || status !== "" || role !== "" || keys !== "" ||
+    idle !== "";
   const chosen = [...picked.rows.values()];
 
   const columns: Column<User>[] = [
@@ -141,7 +151,15 @@ export function Users(): JSX.Element {
         <DownloadCsv<User>
           name="users.csv"
           columns={COLUMNS}
-          read={(after) => read({ limit: 1000, after }, new AbortController().signal)}
+          read={(after) =>
+            idle === ""
+              ? read({ limit: 1000, after }, new AbortController().signal)
+              : api.listUsers({
+                ...query,
+                unseenSince: sinceOf(Number(idle), Date.now() + api.clockOffset()),
+                limit: 1000,
+                after,
+              })}
         />
         <a class="button primary" href={hrefOf("invites", "new")}>Invite someone</a>
       </ViewHead>
@@ -172,6 +190,12 @@ export function Users(): JSX.Element {
             onChange={(keys) => change({ keys })}
           />
           <Choice
+            label="Activity"
+            value={idle}
+            options={IDLE}
+            onChange={(idle) => change({ idle })}
+          />
+          <Choice
             label="Order"
             value={filter.sort}
             options={CHOICES as [Filter["sort"], string][]}
@@ -179,6 +203,7 @@ export function Users(): JSX.Element {
           />
         </search>
       )}
+      {idle !== "" && <IdleNote days={Number(idle)} />}
       <BulkBar count={chosen.length} noun="user" onClear={picked.clear}>
         <Button onClick={() => askBulk("restore")}>Restore access</Button>
         <Button look="danger" onClick={() => askBulk("revoke")}>Revoke access</Button>
@@ -187,7 +212,7 @@ export function Users(): JSX.Element {
         noun="user"
         of={found}
         picked={picked}
-        total={total}
+        total={idle === "" ? total : found.data?.total ?? null}
         columns={columns}
         id={(it) => it.signPub}
         size={SIZE}
