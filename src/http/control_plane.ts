@@ -19,12 +19,12 @@ import { loopDelay } from "./pipeline/loop_delay.ts";
 import { Pipeline } from "./pipeline/pipeline.ts";
 import { Refusal } from "./pipeline/problem.ts";
 import { Gate } from "./pipeline/shed.ts";
-import { ROUTES } from "./routes.ts";
+import { GROUPS, ROUTES } from "./routes.ts";
 import { mountOf } from "./serve/mount.ts";
 
 /**
  * Makes the control plane of a store: everything it can do under `/v1`, for those who may, and
- * `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/docs`. It does not own the store.
+ * `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, and the pages. It does not own the store.
  *
  * @param store Where users, rooms, keys and invites are
  * @param options How strict it is, where blobs are, what it tells
@@ -78,7 +78,7 @@ export function createControlPlane(
   const answers = new Answers(store, metrics, recorder, options.onEvent);
   const app = new Hono<Env>({ getPath: mount.pathOf });
   addRoutes(app, answers, gate, pipeline);
-  const shown = { busAuth, base: mount.base, routes: ROUTES, metrics, readiness };
+  const shown = { busAuth, base: mount.base, groups: GROUPS, metrics, readiness };
   addPages(app, answers, siteOf(shown, options));
   addMisses(app, answers);
   return {

@@ -14,7 +14,9 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 /** The pages, each a directory with `index.html`, `main.tsx` and `<name>.css`. */
-const PAGES = ["console", "join"] as const;
+const PAGES = ["console", "docs", "join"] as const;
+/** Pages without a script: each a directory with `index.html` and `<name>.css`. */
+const PLAIN = ["front"] as const;
 
 /** The file that is made. */
 export const GENERATED: URL = new URL("../http/pages/web_assets.ts", import.meta.url);
@@ -23,7 +25,9 @@ const HEAD = `\
 // Made by \`deno task web\` from src/web: do not change it here.
 
 /** The pages' documents, by page. */
-export const DOCUMENTS: Readonly<Record<${PAGES.map((it) => `"${it}"`).join(" | ")}, string>> = `;
+export const DOCUMENTS: Readonly<Record<${
+  [...PAGES, ...PLAIN].map((it) => `"${it}"`).join(" | ")
+}, string>> = `;
 
 const ASSETS = `\
 
@@ -45,7 +49,7 @@ export async function build(): Promise<string> {
       icon: keep("icon", await read("shared/icon.svg"), "svg"),
     };
     const scripts = PAGES.map((page) => `${page}/main.tsx`);
-    const styles = PAGES.map((page) => `${page}/${page}.css`);
+    const styles = [...PAGES, ...PLAIN].map((page) => `${page}/${page}.css`);
     await bundle(["--code-splitting", ...scripts], directory);
     await bundle(styles, directory);
     // What several pages use is in files of its own, which a browser has from the first of them.
@@ -56,20 +60,23 @@ export async function build(): Promise<string> {
       return text.replaceAll("../shared", "./shared");
     };
     for (const [chunk, text] of chunks) kept.set(chunk, keep("shared", linked(text), "js"));
-    for (const page of PAGES) {
-      const script = await readFile(join(directory, page, "main.js"), "utf8");
-      names.script = keep(page, linked(script), "js");
+    const fill = async (page: string, loads: readonly string[]) => {
       const style = await readFile(join(directory, page, `${page}.css`), "utf8");
       names.style = keep(page, style, "css");
       const html = await read(`${page}/index.html`);
-      const loads = loadedBy(script, chunks).map((it) => kept.get(it)!);
       documents[page] = html
         .replace(
           /^(.*)\{\{shared\}\}(.*\n)/m,
           (_, before, after) => loads.map((it) => `${before}/assets/${it}${after}`).join(""),
         )
         .replace(/\{\{(\w+)\}\}/g, (_, slot) => `/assets/${names[slot]}`);
+    };
+    for (const page of PAGES) {
+      const script = await readFile(join(directory, page, "main.js"), "utf8");
+      names.script = keep(page, linked(script), "js");
+      await fill(page, loadedBy(script, chunks).map((it) => kept.get(it)!));
     }
+    for (const page of PLAIN) await fill(page, []);
     return `${HEAD}${literal(documents)};\n${ASSETS}${literal(assets)};\n`;
   } finally {
     await rm(directory, { recursive: true });

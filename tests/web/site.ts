@@ -13,7 +13,9 @@ export interface Site extends AsyncDisposable {
   url: string;
   store: Store;
   /** Makes an invite; gives the link that its person opens. */
-  invite(options?: { role?: "user" | "admin"; expiresIn?: number }): Promise<Invited>;
+  invite(
+    options?: { role?: "user" | "admin"; expiresIn?: number; room?: string },
+  ): Promise<Invited>;
 }
 
 /** An invite of {@link Site.invite}. */

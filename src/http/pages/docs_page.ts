@@ -1,94 +1,102 @@
 /**
- * `/docs`: the routes as a page to read. It runs no script and loads nothing.
+ * `/docs`: the routes as a page to read, and a request to try.
  *
  * @module
  */
 
-import { html, raw } from "hono/html";
+import { html } from "hono/html";
 import { WHO } from "../rights/policy.ts";
 import { STATUS } from "../../core/status.ts";
 import { TITLE } from "../pipeline/problem.ts";
-import type { Route } from "../pipeline/route.ts";
+import type { Route, RouteGroup } from "../pipeline/route.ts";
 import type { JsonSchema } from "../pipeline/schema.ts";
+import { brand, type Html } from "./brand.ts";
 
-const STYLE = `
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 60rem; margin: 0 auto; padding: 1rem; }
-code, pre { font-family: ui-monospace, monospace; font-size: .9em; }
-section { border-top: 1px solid #8886; padding: .5rem 0; }
-h2 { font-size: 1.05rem; margin: .5rem 0; }
-table { border-collapse: collapse; width: 100%; }
-td, th { text-align: left; vertical-align: top; padding: .15rem .75rem .15rem 0; }
-.method { display: inline-block; min-width: 4.5rem; font-weight: 700; }
-`;
-
-/** The page. */
-export async function docsPage(routes: readonly Route[]): Promise<string> {
-  const page = html`
-    <!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8">
-        <meta name="viewport" content="width=device-width, initial-scale=1">
-        <title>unibus control plane</title>
-        <style>${raw(STYLE)}</style>
-      </head>
-      <body>
-        <h1>unibus control plane</h1>
-        <p>The same for machines: <a href="openapi.json">openapi.json</a>. Requests are signed by RFC 9421
-    with Ed25519 over <code>@method</code>, <code>@authority</code>, <code>@request-target</code> and, where
-    there is a body, <code>content-digest</code>; with <code>created</code> (at most 60 seconds old, 5 ahead),
-    <code>nonce</code> (new each time), <code>keyid</code> (the public key in hex).</p>
-        <nav>
-          <ul>${routes.map((it) =>
-            html`<li><a href="#${it.id}">${it.method} ${it.path}</a></li>`
-          )}</ul>
-        </nav>
-        <main>${routes.map(section)}</main>
-        <section>
-          <h2>Errors</h2>
-          <p>Problem details (RFC 9457): <code>code</code> is stable, <code>field</code> names what is at fault,
+/** Returns the content. */
+export async function docsPage(groups: readonly RouteGroup[]): Promise<Html> {
+  return await html`
+    ${brand(".")}
+    <main class="card sheet stack">
+      <h1>HTTP API</h1>
+      <p>The same for machines: <a href="openapi.json">openapi.json</a>. Requests are signed according to RFC
+    9421 with Ed25519 over <code>@method</code>, <code>@authority</code>, <code>@request-target</code> and,
+    if there is a body, <code>content-digest</code>; with <code>created</code> (at most 60 seconds old, 5
+    ahead), <code>nonce</code> (new each time) and <code>keyid</code> (the public key in hex). The client
+    library and <code>membershipd</code> do this for you.</p>
+      <nav aria-label="Requests">
+        <ul class="contents">${groups.map(({ id, title, routes }) =>
+          html`
+            <li>
+              <a href="#${id}"><strong>${title}</strong></a>
+              <ul>${routes.map((it) =>
+                html`<li><a href="#${it.id}"><code>${it.method} ${it.path}</code></a></li>`
+              )}</ul>
+            </li>
+          `
+        )}</ul>
+      </nav>
+      <section class="stack" aria-labelledby="try-title">
+        <h2 id="try-title">Try a request</h2>
+        <div id="try" data-paths="${tryable(groups).join(" ")}">
+          <p><a href="healthz">GET /healthz</a> needs no signature.</p>
+        </div>
+      </section>
+      ${groups.map(groupOf)}
+      <section class="stack">
+        <h2 id="errors">Errors</h2>
+        <p>Problem details (RFC 9457): <code>code</code> is stable, <code>field</code> names what is at fault,
     <code>requestId</code> is in the log.</p>
-          <table>
-            <thead>
-              <tr>
-                <th>code</th>
-                <th>status</th>
-                <th>meaning</th>
+        ${table(
+          "Codes",
+          ["code", "status", "meaning"],
+          Object.entries(STATUS).map(([code, status]) =>
+            html`
+              <tr id="code-${code}">
+                <td><code>${code}</code></td>
+                <td>${status}</td>
+                <td>${TITLE[code as keyof typeof TITLE]}</td>
               </tr>
-            </thead>
-            <tbody>${Object.entries(STATUS).map(([code, status]) =>
-              html`
-                <tr id="code-${code}">
-                  <td><code>${code}</code></td>
-                  <td>${status}</td>
-                  <td>${TITLE[code as keyof typeof TITLE]}</td>
-                </tr>
-              `
-            )}</tbody>
-          </table>
-        </section>
-      </body>
-    </html>
+            `
+          ),
+        )}
+      </section>
+    </main>
   `;
-  return String(await page);
+}
+
+/** Requests that change nothing, need no more than their path, and are answered at once. */
+function tryable(groups: readonly RouteGroup[]): string[] {
+  const routes = groups.flatMap((it) => it.routes);
+  const read = routes.filter((it) =>
+    it.method === "GET" && !it.path.includes("{") && !it.waits && !it.streams
+  );
+  return ["/healthz", ...read.map((it) => it.path)];
+}
+
+function groupOf({ id, title, routes }: RouteGroup) {
+  return html`
+    <section class="group stack" aria-labelledby="${id}">
+      <h2 id="${id}">${title}</h2>
+      ${routes.map(section)}
+    </section>
+  `;
 }
 
 function section(it: Route) {
   return html`
-    <section id="${it.id}">
-    <h2><span class="method">${it.method}</span> <code>${it.path}</code></h2>
-    <p>${it.summary}</p>
-    <p>Who may: ${WHO[it.who]}. Answers ${it.status}.</p>
-    ${it.query === undefined ? "" : fields("Query", it.query.json)}
-    ${it.body === undefined ? "" : fields("Body", it.body.json)}
-    ${it.errors === undefined ? "" : html`<p>Errors: ${
-      it.errors.map((code) =>
-        html`
-          <a href="#code-${code}"><code>${code}</code></a>
-        `
-      )
-    }</p>`}
+    <section class="card route stack" id="${it.id}" aria-labelledby="${it.id}-title">
+      <h3 id="${it.id}-title"><span class="method">${it.method}</span> <code>${it.path}</code></h3>
+      <p>${codeIn(it.summary)}</p>
+      <p class="muted small">Allowed for: ${WHO[it.who]}. Answers ${it.status}.</p>
+      ${it.query === undefined ? "" : fields("Query", it.query.json)}
+      ${it.body === undefined ? "" : fields("Body", it.body.json)}
+      ${it.errors === undefined ? "" : html`<p class="small">Errors: ${
+        it.errors.map((code) =>
+          html`
+            <a href="#code-${code}"><code>${code}</code></a>
+          `
+        )
+      }</p>`}
     </section>
   `;
 }
@@ -96,18 +104,45 @@ function section(it: Route) {
 function fields(title: string, json: JsonSchema) {
   const properties = (json.properties ?? {}) as Record<string, JsonSchema>;
   const required = new Set((json.required ?? []) as string[]);
+  return table(
+    title,
+    ["name", "type", "meaning"],
+    Object.entries(properties).map(([name, it]) =>
+      html`
+        <tr>
+          <td><code>${name}</code>${required.has(name) ? "" : " (optional)"}</td>
+          <td>${String(it.type ?? (Array.isArray(it.enum) ? it.enum.join(" or ") : ""))}</td>
+          <td>${codeIn(String(it.description ?? ""))}</td>
+        </tr>
+      `
+    ),
+  );
+}
+
+/** Text in which names stand between backticks. */
+function codeIn(text: string) {
+  return text.split("`").map((part, i) =>
+    i % 2 === 0 ? part : html`
+      <code>${part}</code>
+    `
+  );
+}
+
+/** A table, which scrolls by itself where it is too wide. */
+function table(title: string, columns: readonly string[], rows: unknown[]) {
   return html`
-    <table>
-      <caption>${title}</caption>
-      <tbody>${Object.entries(properties).map(([name, it]) =>
-        html`
-          <tr>
-            <td><code>${name}</code>${required.has(name) ? "" : " (optional)"}</td>
-            <td>${String(it.type ?? (Array.isArray(it.enum) ? it.enum.join(" or ") : ""))}</td>
-            <td>${String(it.description ?? "")}</td>
-          </tr>
-        `
-      )}</tbody>
-    </table>
+    <div class="table" tabindex="0" role="group" aria-label="${title}">
+      <table>
+        <caption>${title}</caption>
+        <thead>
+          <tr>${columns.map((it) =>
+            html`
+              <th scope="col">${it}</th>
+            `
+          )}</tr>
+        </thead>
+        <tbody>${rows}</tbody>
+      </table>
+    </div>
   `;
 }

@@ -13,6 +13,7 @@ import { accepts } from "hono/accepts";
 import { etag } from "hono/etag";
 import { StoreError } from "../../core/errors.ts";
 import type { ControlPlaneNode } from "../../core/operations.ts";
+import type { Html } from "./brand.ts";
 import { ASSETS, DOCUMENTS } from "./web_assets.ts";
 
 /** Which pages are there. */
@@ -28,6 +29,7 @@ export interface PagesOptions {
 
 /** One thing to serve, ready in both forms. */
 interface Served {
+  text: string;
   plain: Uint8Array<ArrayBuffer>;
   packed: Uint8Array<ArrayBuffer>;
   tag: string;
@@ -99,9 +101,35 @@ export async function pageOf(
   base: string,
   connect: readonly string[] = [],
 ): Promise<Response> {
-  const text = DOCUMENTS[name]!.replaceAll('="/assets/', `="${base}/assets/`);
+  return await documentOf(name, c, base, DOCUMENTS[name], connect);
+}
+
+async function documentOf(
+  name: string,
+  c: Context,
+  base: string,
+  document: string,
+  connect: readonly string[] = [],
+): Promise<Response> {
+  const text = document.replaceAll('="/assets/', `="${base}/assets/`);
   const headers = { ...DOCUMENT_HEADERS, "content-security-policy": policyOf(connect) };
   return answerOf(await served(`page ${base}/${name}`, text, headers), c);
+}
+
+/** Responds with a page whose content the server writes. */
+export async function writtenPage(
+  name: "docs" | "front",
+  c: Context,
+  base: string,
+  content: Html,
+): Promise<Response> {
+  // A function: in a text, "$&" would be replaced.
+  return await documentOf(
+    name,
+    c,
+    base,
+    DOCUMENTS[name].replace("[[content]]", () => `${content}`),
+  );
 }
 
 /** Responds with a script or a style. */
@@ -120,16 +148,16 @@ export async function assetOf(c: Context): Promise<Response> {
 
 const ready = new Map<string, Promise<Served>>();
 
-/** Packs once, at the first request, and again when the headers have changed. */
+/** Packs once, at the first request, and again when the text or the headers have changed. */
 async function served(key: string, text: string, headers: Served["headers"]): Promise<Served> {
   const found = await ready.get(key);
   const version = JSON.stringify(headers);
-  if (found !== undefined && JSON.stringify(found.headers) === version) return found;
+  if (found?.text === text && JSON.stringify(found.headers) === version) return found;
   const plain = new TextEncoder().encode(text);
   // A browser keeps the headers with the page: with others it must load it again.
   const tag = createHash("sha256").update(plain).update(version).digest("base64url").slice(0, 22);
   const work = promisify(gzip)(plain, { level: 9 });
-  const made = work.then((it) => ({ plain, packed: new Uint8Array(it), tag, headers }));
+  const made = work.then((it) => ({ text, plain, packed: new Uint8Array(it), tag, headers }));
   ready.set(key, made);
   return await made;
 }

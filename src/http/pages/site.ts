@@ -11,10 +11,11 @@ import type { Readiness } from "../admin/health.ts";
 import type { Metrics } from "../admin/metrics.ts";
 import type { ControlPlaneOptions, Peer } from "../options.ts";
 import { isOfThisMachine, maySeeDetails } from "../rights/nearness.ts";
-import type { Route } from "../pipeline/route.ts";
+import type { RouteGroup } from "../pipeline/route.ts";
 import { docsPage } from "./docs_page.ts";
+import { frontPage } from "./front_page.ts";
 import { openApi } from "./openapi.ts";
-import { ASSET_PATH, assetOf, pageOf } from "./pages.ts";
+import { ASSET_PATH, assetOf, pageOf, writtenPage } from "./pages.ts";
 
 /** Handles a request for a page. */
 export type Page = (c: Context<{ Bindings: { peer?: Peer } }>) => Response | Promise<Response>;
@@ -25,20 +26,14 @@ export interface Shown {
   /** Path below which the control plane is mounted. */
   base: string;
   /** The routes that the documentation describes. */
-  routes: readonly Route[];
+  groups: readonly RouteGroup[];
   metrics: Metrics;
   readiness(): Promise<Readiness>;
 }
 
-const DOCS_HEADERS = {
-  "content-type": "text/html; charset=utf-8",
-  "content-security-policy":
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
-};
-
 /** The pages by path, where a part that varies is `{name}`. */
 export function siteOf(
-  { busAuth, base, routes, metrics, readiness }: Shown,
+  { busAuth, base, groups, metrics, readiness }: Shown,
   options: ControlPlaneOptions,
 ): Record<string, Page> {
   const mayDetails = maySeeDetails(options, busAuth);
@@ -59,11 +54,13 @@ export function siteOf(
       return new Response(await metrics.text(), { headers });
     },
     "/openapi.json": () => {
-      description ??= JSON.stringify(openApi(routes), null, 2) + "\n";
+      description ??= JSON.stringify(openApi(groups.flatMap((it) => it.routes)), null, 2) + "\n";
       return new Response(description, { headers: { "content-type": "application/json" } });
     },
-    "/docs": async () => new Response(await docsPage(routes), { headers: DOCS_HEADERS }),
-    "/": () => new Response(null, { status: 302, headers: { location: `${base}/docs` } }),
+    "/docs": async (c) => writtenPage("docs", c, base, await docsPage(groups)),
+    "/": async (c) =>
+      writtenPage("front", c, base, await frontPage(Object.keys(site), base, busAuth)),
+    [ASSET_PATH]: assetOf,
   };
   const { join = true, console = true } = options.pages ?? {};
   if (join) site["/join"] = (c) => pageOf("join", c, base);
@@ -79,6 +76,5 @@ export function siteOf(
       return pageOf("console", c, base);
     };
   }
-  if (join || console) site[ASSET_PATH] = assetOf;
   return site;
 }

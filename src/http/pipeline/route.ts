@@ -92,6 +92,14 @@ export interface Route extends RouteParts<unknown, unknown> {
   readonly status: number;
 }
 
+/** Routes about one subject. */
+export interface RouteGroup {
+  /** Its name in links. */
+  readonly id: string;
+  readonly title: string;
+  readonly routes: readonly Route[];
+}
+
 /** Makes a route, as `route("GET /v1/me", …)`. */
 export function route<Q = Record<string, never>, B = undefined>(
   line: `${Route["method"]} /${string}`,

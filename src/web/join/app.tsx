@@ -25,7 +25,7 @@ type View =
   | { is: "file" }
   | { is: "save"; secrets: Secrets }
   | { is: "resume"; keys: Keys }
-  | { is: "already"; user: User; keys: Keys }
+  | { is: "already"; user: User; keys: Keys; isOpen: boolean }
   /** `isKept` is false where the browser would not keep the keys. */
   | { is: "done"; user: User; keys: Keys; isKept: boolean }
   | { is: "trouble"; trouble: Trouble; retry: () => void };
@@ -33,6 +33,8 @@ type View =
 /** What outlives a view. */
 interface Memory {
   token: string | null;
+  /** The room that the invite is for. */
+  room: string | null;
   handle: string;
   /** The name of the file that was saved. */
   file: string | null;
@@ -40,10 +42,14 @@ interface Memory {
   turn: number;
 }
 
+/** Why an invite cannot be used any more. */
+const SPENT: ReadonlySet<TroubleKind> = new Set(["used", "expired", "canceled", "unknown"]);
+
 /** The page. */
 export function App(): JSX.Element {
   const [view, setView] = useState<View>({ is: "busy", text: "Opening your invite" });
-  const memory = useRef<Memory>({ token: null, handle: "", file: null, turn: 0 }).current;
+  const memory =
+    useRef<Memory>({ token: null, room: null, handle: "", file: null, turn: 0 }).current;
 
   useEffect(() => {
     void begin();
@@ -82,21 +88,38 @@ export function App(): JSX.Element {
         if (user !== null) {
           memory.file = file;
           if (!registered) await keep({ keys, handle: user.handle, file, registered: true, at });
-          return found.is === "none"
-            ? { is: "done", user, keys, isKept: true }
-            : { is: "already", user, keys };
+          if (found.is === "none") return { is: "done", user, keys, isKept: true };
+          const isOpen = found.is === "token" && await isUsable(found.token);
+          return { is: "already", user, keys, isOpen };
         }
         if (registered || found.is !== "token") continue;
-        await clientOf(null).checkInvite(found.token);
+        await look(found.token);
         memory.handle = handle;
         memory.file = file;
         return { is: "resume", keys };
       }
       if (found.is === "none") return stopped("no_link");
       if (found.is === "mistyped") return stopped("mistyped");
-      await clientOf(null).checkInvite(found.token);
+      // Before any keys are made: they would be for nothing.
+      await look(found.token);
       return { is: "name", keys: null };
     });
+  }
+
+  /** Asks whether an invite can still be used; rejects if it cannot. */
+  async function look(token: string): Promise<void> {
+    const { room = null } = await clientOf(null).checkInvite(token);
+    memory.room = room;
+  }
+
+  async function isUsable(token: string): Promise<boolean> {
+    try {
+      await look(token);
+      return true;
+    } catch (error) {
+      if (SPENT.has(troubleOf(error).kind)) return false;
+      throw error;
+    }
   }
 
   function named(handle: string, keys: Keys | null): void {
@@ -133,7 +156,7 @@ export function App(): JSX.Element {
     memory.file = file;
     void attempt("Looking for your keys", async () => {
       const user = await whoAmI(clientOf(keys));
-      return user === null ? { is: "name", keys } : { is: "already", user, keys };
+      return user === null ? { is: "name", keys } : { is: "already", user, keys, isOpen: true };
     });
   }
 
@@ -174,6 +197,7 @@ export function App(): JSX.Element {
           handle={memory.handle}
           error={view.error}
           hasKeys={view.keys !== null}
+          room={memory.room}
           onHandle={(handle) => named(handle, view.keys)}
           onFile={() => setView({ is: "file" })}
         />
@@ -214,7 +238,8 @@ export function App(): JSX.Element {
       return (
         <AlreadyPage
           user={view.user}
-          onAnew={memory.token === null ? null : anew}
+          isOpen={view.isOpen}
+          onAnew={memory.token === null || !view.isOpen ? null : anew}
           onDone={() => setView({ is: "done", user: view.user, keys: view.keys, isKept: true })}
         />
       );

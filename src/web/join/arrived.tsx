@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { formatCard } from "../../keys/identity_format.ts";
 import type { User } from "../../core/model.ts";
@@ -47,14 +47,24 @@ export function DonePage(props: {
       </dl>
       <h2>Next steps</h2>
       <ol class="next">
+        <PageItem path="rooms" link="Open your rooms" look="primary">
+          <Waiting room={user.invitedTo} />
+        </PageItem>
         <li>
           <p>
-            <strong>Join a room.</strong>{"  "}
+            <strong>Join another room.</strong>{"  "}
             Send your card to the room's owner. It is public, and signed by you.
           </p>
           <Card keys={keys} />
         </li>
-        {user.role === "admin" && <ConsoleItem />}
+        {user.role === "admin" && (
+          <PageItem path="console" link="Open the console">
+            <p>
+              <strong>Manage the server.</strong>{" "}
+              As an admin you can invite others and see the server's status.
+            </p>
+          </PageItem>
+        )}
         <li>
           <p>
             <strong>Use unibus in a program.</strong> Make the file readable only by you:
@@ -102,30 +112,52 @@ function Card({ keys }: { keys: Keys }): JSX.Element {
   );
 }
 
-/** Shown where there is a console: it can be left out of a server. */
-function ConsoleItem(): JSX.Element | null {
+/** A step on another page, shown where the server has that page. */
+function PageItem(props: {
+  path: string;
+  link: string;
+  look?: "primary";
+  children: ComponentChildren;
+}): JSX.Element | null {
+  const { path, link, look = "", children } = props;
   const [isThere, setThere] = useState(false);
   useEffect(() => {
     const init = { method: "HEAD", credentials: "omit" } as const;
-    fetch("console", init).then((it) => setThere(it.ok), () => setThere(false));
+    fetch(path, init).then((it) => setThere(it.ok), () => setThere(false));
   }, []);
   if (!isThere) return null;
   return (
     <li>
-      <p>
-        <strong>Manage the server.</strong>{" "}
-        As an admin you can invite others and see the server's status.
-      </p>
+      {children}
       <div class="actions">
-        <a class="button" href="console">Open the console</a>
+        <a class={`button ${look}`} href={path}>{link}</a>
       </div>
     </li>
+  );
+}
+
+/** Says what is to be found in the rooms. */
+function Waiting({ room }: { room: string | undefined }): JSX.Element {
+  if (room === undefined) {
+    return (
+      <p>
+        <strong>Open your rooms.</strong> You read and write messages in this browser.
+      </p>
+    );
+  }
+  return (
+    <p>
+      <strong>Open your rooms.</strong> You are invited to the room{" "}
+      <strong>{room}</strong>. Its owner sees that you wait, and lets you in.
+    </p>
   );
 }
 
 /** Says that one has been in before, and that the invite is still good. */
 export function AlreadyPage(props: {
   user: User;
+  /** Whether the invite can still be used. */
+  isOpen: boolean;
   /** Goes on with other keys; null where there is no link to do that with. */
   onAnew: (() => void) | null;
   onDone: () => void;
@@ -135,8 +167,9 @@ export function AlreadyPage(props: {
       <Heading title="You are already registered" site={SITE}>You are already registered</Heading>
       <p>
         Your keys belong to <strong>{props.user.handle}</strong>{" "}
-        here, who is active. There is nothing to do, and the invite has not been used: someone else
-        can use the link.
+        here, who is active. There is nothing to do. {props.isOpen
+          ? "The invite has not been used: someone else can use the link."
+          : "The invite of this link cannot be used any more."}
       </p>
       <div class="actions">
         <Button look="primary" onClick={props.onDone}>Show next steps</Button>

@@ -27,6 +27,8 @@ export function NameForm(props: {
   error?: string | null;
   /** Whether keys are there already, from a file. */
   hasKeys: boolean;
+  /** The room that the invite is for; null for none. */
+  room: string | null;
   onHandle: (handle: string) => void;
   onFile: () => void;
 }): JSX.Element {
@@ -36,6 +38,11 @@ export function NameForm(props: {
     <>
       {!props.hasKeys && <Step at={1} />}
       <Heading title="Join" site={SITE}>You are invited to unibus</Heading>
+      {props.room !== null && (
+        <p>
+          The invite is for the room <strong>{props.room}</strong>.
+        </p>
+      )}
       {props.hasKeys ? <p>Your keys have been read. What should others call you here?</p> : (
         <p>
           First, a name. Then this page makes your keys, here in your browser. The private ones

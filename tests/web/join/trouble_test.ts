@@ -105,7 +105,8 @@ browserTest(
   "who is registered is told, and keeps the invite for somebody else",
   () =>
     scene(async (it, _, page) => {
-      await page.goto((await it.invite({ role: "admin" })).link);
+      const first = await it.invite({ role: "admin" });
+      await page.goto(first.link);
       await goThrough(page);
       await heading(page, "Welcome, Ada");
       await page.getByRole("link", { name: "Open the console" }).waitFor();
@@ -118,6 +119,12 @@ browserTest(
       assert.equal((await it.store.getInvite(id)).usedAt, null);
       await page.getByRole("button", { name: "Join as someone else" }).click();
       await heading(page, "You are invited to unibus");
+      // Not by the link that one used oneself.
+      await page.goto("about:blank");
+      await page.goto(first.link);
+      await heading(page, "You are already registered");
+      await page.getByText("The invite of this link cannot be used any more").waitFor();
+      assert.equal(await page.getByRole("button", { name: "Join as someone else" }).count(), 0);
       // Without a link the page tells who one is.
       await page.goto("about:blank");
       await page.goto(`${it.url}/join`);
