@@ -115,6 +115,8 @@ Deno.test({
     const [n1, n2, n3] = nodes as [TestNode, TestNode, TestNode];
     using client = createClient({ url: n1.http, identity });
     await listed(client);
+    // So the connection is a session, certified for n1 and admitted by the others.
+    assert.ok((await client.nodes()).nodes.every((it) => it.sessions));
     await using rooms = await openRooms({ client, identity, nats: { servers: n1.nats } });
     const room = await rooms.createRoom({ id: "kitchen", members: [] });
     await room.send("before");

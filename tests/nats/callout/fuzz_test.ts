@@ -9,6 +9,8 @@ import { createPublicKey, verify } from "node:crypto";
 import fc from "fast-check";
 import { flawOf, Nonces, readAuthRequest } from "../../../src/nats/callout/auth_request.ts";
 import { encodeJwt } from "../../../src/nats/callout/jwt.ts";
+import { createIdentity } from "../../../src/keys/identity.ts";
+import { formatSession, sessionBytes } from "../../../src/keys/codec/session.ts";
 import { createNkey, natsUserOf, signPubOf } from "../../../src/keys/nkey.ts";
 
 const RUNS = Deno.env.get("UNIBUS_LONG") === "1" ? 100_000 : 3_000;
@@ -17,6 +19,14 @@ const server = createNkey("server");
 const peer = createNkey("user");
 const other = createNkey("user");
 const NOW = Math.floor(Date.now() / 1000);
+const ada = createIdentity();
+/** ada's certificate for the key of the peer. */
+const CERTIFICATE = certificateFor(signPubOf(peer.publicKey)!);
+
+function certificateFor(sessionPub: string): string {
+  const session = { sessionPub, issued: NOW * 1000, expires: NOW * 1000 + 1, audience: "bus" };
+  return formatSession(sessionBytes(ada.signPub, session), ada.signSession(session));
+}
 
 const odd = fc.oneof(
   fc.string({ unit: "binary", maxLength: 100 }),
@@ -32,6 +42,8 @@ const odd = fc.oneof(
     "A".repeat(88),
     "__proto__",
     "\u0000",
+    CERTIFICATE.slice(0, -1),
+    certificateFor(signPubOf(other.publicKey)!),
   ),
 );
 
@@ -59,7 +71,11 @@ const change = fc.record({
   value: odd,
 });
 
-function question(nonce: string, signer: typeof peer): Record<string, unknown> {
+function question(
+  nonce: string,
+  signer: typeof peer,
+  hasSession: boolean,
+): Record<string, unknown> {
   return {
     sub: issuer.publicKey,
     aud: "nats-authorization-request",
@@ -71,6 +87,7 @@ function question(nonce: string, signer: typeof peer): Record<string, unknown> {
       connect_opts: {
         nkey: peer.publicKey,
         sig: Buffer.from(signer.signNonce(nonce)).toString("base64"),
+        ...hasSession && { auth_token: CERTIFICATE },
       },
       type: "authorization_request",
       version: 2,
@@ -101,17 +118,19 @@ function isProved(nkey: string, signature: string, nonce: string): boolean {
 
 Deno.test(`${RUNS} malformed questions: none crashes, none is a yes without proof`, () => {
   const nonces = new Nonces();
-  const found = { unread: 0, flawed: 0, fine: 0 };
+  const found = { unread: 0, flawed: 0, fine: 0, sessions: 0 };
   fc.assert(
     fc.property(
       fc.array(change, { maxLength: 3 }),
       fc.boolean(),
+      fc.boolean(),
       fc.nat(),
       fc.option(fc.tuple(fc.nat(), fc.string({ maxLength: 4 })), { freq: 5 }),
-      (changes, signedByOther, n, cut) => {
+      (changes, signedByOther, hasSession, n, cut) => {
         const claims = question(
           `nonce-${n}-${Math.random().toString(36).slice(2)}`.padEnd(15, "x"),
           signedByOther ? other : peer,
+          hasSession,
         );
         for (const { path, value } of changes) put(claims, path, value);
         let token = encodeJwt(claims as never, server);
@@ -124,7 +143,16 @@ Deno.test(`${RUNS} malformed questions: none crashes, none is a yes without proo
         const flaw = flawOf(request, nonces, NOW);
         if (flaw !== null) return void found.flawed++;
         found.fine++;
+        if (request.session) found.sessions++;
         assert.ok(isProved(request.nkey, request.signature, request.nonce));
+        // With a token, it is the certificate for this key, and the endpoint is who signed it.
+        const { connect_opts: said } = claims.nats as { connect_opts: { auth_token?: string } };
+        const { auth_token = "" } = said;
+        const who = auth_token === "" ? signPubOf(request.nkey) : ada.signPub;
+        assert.equal(request.client.endpoint, who);
+        if (auth_token !== "") {
+          assert.deepEqual([auth_token, request.nkey], [CERTIFICATE, peer.publicKey]);
+        }
         // Asked again, it is a replay.
         assert.equal(flawOf(request, nonces, NOW)?.reason, "replay");
       },
