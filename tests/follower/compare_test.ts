@@ -45,3 +45,28 @@ Deno.test("a replica that lags behind what was applied during a comparison raise
   assert.equal(await compare(hashOf(now)), null);
   assert.equal((await compare(new Uint8Array(16)))?.field, "sequence");
 });
+
+Deno.test("a leader that has not applied all that was committed raises no alarm, a stream that was cut does", async () => {
+  await using server = await testServer();
+  await (await openJetStream({ servers: server.url, bucket: "SHORT" })).close();
+  await using short = await rawBucket(server.url, "SHORT");
+  const soon = () => Date.now() + 5000;
+  const { created, state } = (await streamInfo(short.bucket, soon()))!;
+  const position = state.last_seq + 4;
+  const held = { created, position, exact: true, updatedAt: Date.now() } as Held;
+  const thread = { ask: () => Promise.resolve([]) } as unknown as Thread;
+  const compare = (isClustered: boolean, written: number, known = 0) => {
+    const bucket = Object.create(short.bucket, {
+      nc: { value: short.bucket.nc },
+      isClustered: { value: isClustered },
+      put: { value: () => Promise.resolve(written) },
+    });
+    return compareStream(bucket, thread, held, soon(), known);
+  };
+  assert.equal(await compare(true, position + 1), null);
+  assert.equal((await compare(true, position))?.field, "end");
+  assert.equal((await compare(true, position + 1, position + 1))?.field, "end");
+  assert.equal(await compare(true, position + 2, position + 1), null);
+  // A lone server has applied all that it has.
+  assert.equal((await compare(false, position + 1))?.field, "end");
+});

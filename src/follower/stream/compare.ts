@@ -8,10 +8,12 @@
 import { isStoreError, type StoreError } from "../../core/errors.ts";
 import { type Bucket, MARKER_TTL_SECONDS } from "../../jetstream/log/bucket.ts";
 import { streamInfo } from "../../jetstream/log/stream.ts";
+import { FENCE_KEY } from "../../jetstream/records/keys.ts";
 import { alarm, type AlarmKind } from "./alarms.ts";
 import { hashOf } from "../file/changes.ts";
 import type { Thread } from "../file/thread.ts";
 import { auditStream } from "./audit.ts";
+import { fenceValue } from "./digests.ts";
 import type { Held } from "../file/messages.ts";
 
 /** How many of the newest keys are compared. */
@@ -64,22 +66,20 @@ export async function compareStream(
     );
   }
   const { last_seq: last } = info.state;
-  if (last < held.position) {
-    return found(
-      "end",
-      `the stream ends at sequence ${last}, before position ${held.position} of the follower`,
-    );
-  }
-  if (last < known) {
-    return found(
-      "end",
-      `the stream ends at sequence ${last}, before ${known}, which was read or acknowledged`,
-    );
+  const end = Math.max(held.position, known);
+  if (last < end && await endsBefore(bucket, end, deadline)) {
+    const before = last < held.position
+      ? `position ${held.position} of the follower`
+      : `${known}, which was read or acknowledged`;
+    return found("end", `the stream ends at sequence ${last}, before ${before}`);
   }
   const newest = await thread.ask("newest", NEWEST);
   if (newest.length === 0) return null;
   // The file may have been applied to since `held` was read: a replica that lags must know these too.
-  const minimum = newest.reduce((most, { revision }) => Math.max(most, revision), last);
+  const minimum = newest.reduce(
+    (most, { revision }) => Math.max(most, revision),
+    Math.max(last, end),
+  );
   const now = await lastOf(bucket, newest.map(({ key }) => key), minimum);
   if (now === null) return null;
   for (const { key, revision, hash } of newest) {
@@ -101,6 +101,14 @@ export async function compareStream(
     }
   }
   return null;
+}
+
+/**
+ * Whether a stream that seems to end before a sequence does. A leader that was just elected may not have
+ * applied all that was committed; a write comes after that.
+ */
+async function endsBefore(bucket: Bucket, end: number, deadline: number): Promise<boolean> {
+  return !bucket.isClustered || await bucket.put(FENCE_KEY, fenceValue(null), deadline) <= end;
 }
 
 /** Reads the last messages of keys; `null` where the server knows of one that it cannot read: an audit tells more. */
