@@ -23,7 +23,7 @@ import { focusHeading } from "./ui/dialog.tsx";
 import { Name } from "./ui/key.tsx";
 import { Invites } from "./views/invites.tsx";
 import { Log } from "./views/log.tsx";
-import { Overview } from "./views/overview.tsx";
+import { Overview } from "./overview/overview.tsx";
 import { RoomView } from "./views/room.tsx";
 import { Rooms } from "./views/rooms.tsx";
 import { UserView } from "./views/user.tsx";

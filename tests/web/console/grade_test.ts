@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import type { BucketStatus, ClusterStatus, ServerStatus } from "@unibus/membership/client";
 import { Failure } from "../../../src/web/console/data/failure.ts";
 import { gradeOf } from "../../../src/web/console/data/grade.ts";
-import { linesOf } from "../../../src/web/console/ui/cluster_map.tsx";
+import { linesOf } from "../../../src/web/console/overview/cluster_map.tsx";
 
 const WELL: ServerStatus = {
   version: "0.2.0",

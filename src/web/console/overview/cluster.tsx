@@ -12,7 +12,7 @@ import type {
   ClusterStatus,
 } from "../../../core/operations.ts";
 import { bytes, counted, number } from "../format.ts";
-import { ClusterMap } from "../ui/cluster_map.tsx";
+import { ClusterMap } from "./cluster_map.tsx";
 import { Badge, Empty } from "../ui/pieces.tsx";
 import { type Column, Table } from "../ui/table.tsx";
 

@@ -9,7 +9,7 @@ import type { JSX } from "preact";
 import type { BucketStatus, ClusterNode, ClusterStatus } from "../../../core/operations.ts";
 import { number } from "../format.ts";
 import { useWidth } from "../hooks.ts";
-import type { Look } from "./pieces.tsx";
+import type { Look } from "../ui/pieces.tsx";
 
 /** Pixels: the narrowest and the widest node, between nodes, above them, a line, around the lines. */
 const NODE = { least: 208, most: 340, gap: 16, drop: 26, line: 21, pad: 14 };
