@@ -16,15 +16,39 @@ export interface Browser {
   ca?: string;
 }
 
+/** Whether a server opens a WebSocket to a page of this origin. */
+export function admits(url: string, origin: string): Promise<boolean> {
+  const socket = browserSocket(url, { origin });
+  return new Promise((resolve) => {
+    socket.onopen = () => {
+      socket.onclose = () => resolve(true);
+      socket.close();
+    };
+    socket.onerror = () => resolve(false);
+  });
+}
+
+function browserSocket(
+  url: string,
+  { origin, headers }: Browser,
+  client?: Deno.HttpClient,
+): WebSocket {
+  const all = { ...headers, ...origin === undefined ? {} : { origin } };
+  // Options of Deno, which the types of browsers do not know.
+  const how: unknown = { headers: all, ...client && { client } };
+  return new WebSocket(url, how as string[]);
+}
+
 /**
  * Connects once over WebSocket. The library has one transport for the whole process: connections over TCP
  * that are made before must not be lost afterwards.
  */
 export async function wsConnect(
   servers: string,
-  { origin, headers = {}, ca }: Browser = {},
+  browser: Browser = {},
   options: WsConnectionOptions = {},
 ): Promise<NatsConnection> {
+  const { ca } = browser;
   const client = ca === undefined ? undefined : Deno.createHttpClient({ caCerts: [ca] });
   try {
     return await wsconnect({
@@ -32,10 +56,7 @@ export async function wsConnect(
       reconnect: false,
       timeout: 20_000,
       wsFactory: (url) => {
-        const all = { ...headers, ...origin === undefined ? {} : { origin } };
-        // Options of Deno, which the types of browsers do not know.
-        const how: unknown = { headers: all, ...client && { client } };
-        const socket = new WebSocket(url, how as string[]);
+        const socket = browserSocket(url, browser, client);
         return Promise.resolve({ socket, encrypted: url.startsWith("wss:") });
       },
       ...options,

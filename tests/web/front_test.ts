@@ -15,6 +15,7 @@ Deno.test("the front page leads to the pages that the server has, below its base
   const { text, headers } = await it.ask("GET /bus/");
   const ways = hrefs(text).filter((it) => it !== "/bus/rooms");
   assert.deepEqual(ways, ["/bus/join", "/bus/console", "/bus/docs"]);
+  assert.match(text, /<a class="button primary"(?![^]*class="button primary")/);
   assert.doesNotMatch(text, /<script|<style| style=|notice/);
   assert.match(headers.get("content-security-policy")!, /default-src 'none'.*connect-src 'self';/);
   const [, style] = /<link rel="stylesheet" href="([^"]+)"/.exec(text)!;
@@ -45,9 +46,11 @@ Deno.test("the documentation has every route once, in groups, and names the requ
   for (const [, target] of text.matchAll(/href="#([^"]+)"/g)) {
     assert.ok(ids.includes(target!), `#${target}`);
   }
+  assert.match(text, /or as\s+<code>sort<\/code>/);
   const [, paths] = /data-paths="([^"]+)"/.exec(text)!;
   const tried = paths!.split(" ");
   assert.deepEqual(tried.slice(0, 2), ["/healthz", "/v1/me"]);
+  assert.equal(new Set(tried).size, tried.length);
   // One that waits, or needs more than its path, would show nothing.
   assert.ok(!tried.includes("/v1/changes") && !tried.some((path) => path.includes("{")));
 });

@@ -154,7 +154,7 @@ export function announce(
     if (first) log("info", "first_start", { made: made.map(([path]) => path).join(" ") });
   } else if (first) {
     const listens: [url: string, what: string][] = [
-      [http, `HTTP API; documentation at ${http}/docs`],
+      [http, `for browsers and programs; the API is documented at ${http}/docs`],
       ...hasConsole(settings) ? [[`${http}/console`, "admin console, for browsers"] as const] : [],
       [places.nats, "NATS, for messages"],
       ...places.ws === undefined ? [] : [[places.ws, "NATS, for messages in browsers"] as const],

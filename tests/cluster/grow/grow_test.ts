@@ -12,7 +12,10 @@ import { newUser } from "../../conformance/kit/kit.ts";
 import { documentOf } from "../../cli/kit.ts";
 import { readyz, until } from "../../cli/serve/kit.ts";
 import { ended, firstServer, joining } from "../../cli/cluster/kit.ts";
+import { createClient } from "../../../src/client/mod.ts";
+import { freePorts } from "../../helpers/nats.ts";
 import { inDir } from "../../helpers/sqlite.ts";
+import { admits } from "../../helpers/websocket.ts";
 import { busClients, hears, populate, requireWritten, work } from "./kit.ts";
 import { CLUSTER } from "../kit.ts";
 
@@ -21,7 +24,8 @@ Deno.test("one file becomes three nodes and one file again, while it serves, by 
 }, () =>
   inDir(async (dir) => {
     await using stack = new AsyncDisposableStack();
-    const n1 = stack.use(await firstServer(dir));
+    const [wsPort] = await freePorts(1);
+    const n1 = stack.use(await firstServer(dir, `wsPort = ${wsPort}`));
     const people = await populate(n1.db, 300);
     const { port } = new URL(n1.http);
     const urls = [1, 2, 3].map((i) => `http://127.0.0.${i}:${port}`);
@@ -53,6 +57,14 @@ Deno.test("one file becomes three nodes and one file again, while it serves, by 
     }
     assert.deepEqual(clients.seen.drops, Array(10).fill(1));
     await clients.work();
+    // The page of a node may use the others' WebSockets, which it learns.
+    const wsUrls = [1, 2, 3].map((i) => `ws://127.0.0.${i}:${wsPort}`);
+    using client = createClient({ url: urls[1]!, identity: people.admin });
+    const learned = async () => (await client.nodes()).nodes.flatMap((it) => it.wsUrls);
+    await until(async () => (await learned()).length === 3, "the URLs of all nodes", 60_000);
+    assert.deepEqual(await learned(), wsUrls);
+    for (const url of wsUrls) for (const origin of urls) assert.ok(await admits(url, origin));
+    assert.ok(!await admits(wsUrls[1]!, "http://127.0.0.4"));
     const third = n1.nats.replace("127.0.0.1", "127.0.0.3");
     const others = stack.use(await busClients([third, n1.nats], people, 3));
     await others.work();
@@ -85,6 +97,7 @@ Deno.test("one file becomes three nodes and one file again, while it serves, by 
     console.log(
       `clients of n3 dropped ${others.seen.drops}, away ${Math.round(others.seen.longest)} ms`,
     );
+    assert.ok(await admits(wsUrls[0]!, urls[0]!));
     await requireWritten(urls[0]!, people, load.written);
     assert.equal((await readyz(urls[1]!))?.status, 503);
   }));
