@@ -9,7 +9,7 @@ import { openJetStream } from "../../mod.ts";
 import type { AccessChange } from "../../src/core/model.ts";
 import { type Part } from "../../src/jetstream/log/feed.ts";
 import { memberKey, roomKey, userKey } from "../../src/jetstream/records/keys.ts";
-import { encodeMember, encodeRoom } from "../../src/jetstream/records/values.ts";
+import { encodeMember, encodeRoom, encodeUser } from "../../src/jetstream/records/values.ts";
 import { View } from "../../src/jetstream/cache/view.ts";
 import { eventually, hexKey, newMembers, newRoom } from "../conformance/kit/kit.ts";
 import { rawBucket } from "../follower/kit.ts";
@@ -168,6 +168,27 @@ Deno.test("view: an invalid member is none, and an invalid room is hidden until 
   take(roomKey("r"), 11, "{}", null);
   take(roomKey("r"), 12, null, null);
   assert.equal(view.isHidden("r"), false);
+});
+
+Deno.test("view: users are known by the room of their invite until it is another, or none", () => {
+  const view = new View(10);
+  const [ada, bob] = [hexKey(), hexKey()].sort() as [string, string];
+  let revision = 0;
+  const put = (signPub: string, invitedTo?: string) => {
+    const user = { ...person("x"), signPub, role: "user", status: "active" } as const;
+    const record = { ...user, createdAt: room.createdAt, revokedAt: null, invitedTo };
+    const data = encoder.encode(encodeUser(record));
+    view.take({ key: userKey(signPub), revision: ++revision, data }, null);
+  };
+  const invited = () => ["r", "s"].map((it) => view.invited.to(it));
+  put(bob, "r");
+  put(ada, "r");
+  assert.deepEqual(invited(), [[ada, bob], []]);
+  put(bob, "s");
+  assert.deepEqual(invited(), [[ada], [bob]]);
+  put(ada);
+  view.take({ key: userKey(bob), revision: ++revision, data: new Uint8Array() }, null);
+  assert.deepEqual(invited(), [[], []]);
 });
 
 Deno.test("view: a record of a newer version ends it, because it may take access away", () => {
