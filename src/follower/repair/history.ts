@@ -153,7 +153,7 @@ async function compare(
       same++;
     } else if (await isInBucket(bucket, placed)) {
       return { isSame: false, other: placed.entry.revision, later: [] };
-    } else found.isSame = false;
+    }
   }
   found.isSame &&= same === countOf(db);
   return found;
