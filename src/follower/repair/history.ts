@@ -129,7 +129,7 @@ interface Compared {
   later: Placed[];
 }
 
-/** Compares the archive with the history of a file. */
+/** Compares the archive, and what the bucket still has itself, with the history of a file. */
 async function compare(
   bucket: Bucket,
   db: DatabaseSync,
@@ -139,51 +139,52 @@ async function compare(
   const end = table.end().revision!;
   const cut = table.start().revision;
   const found: Compared = { isSame: true, other: null, later: [] };
+  const isFiled = ({ at, entry }: Placed) => isDeepStrictEqual(entryIn(table, at), entry);
+  const own: Revision[] = [];
+  for await (const { placed } of messages(bucket, "bucket", signal)) {
+    if (placed === null || compareRevisions(placed.at, end) > 0) continue;
+    if (isFiled(placed)) own.push(placed.at);
+    else if (cut === null || compareRevisions(placed.at, cut) > 0) {
+      return { isSame: false, other: placed.entry.revision, later: [] };
+    }
+  }
   let last = cut;
   let same = 0;
-  for await (const { placed, problem } of archived(bucket, signal)) {
+  for await (const { placed, problem } of messages(bucket, "archive", signal)) {
     if (problem !== null) found.isSame = false;
     // Also one that the archive repeats.
     if (placed === null || (last !== null && compareRevisions(placed.at, last) <= 0)) continue;
     if (compareRevisions(placed.at, end) > 0) {
       last = placed.at;
       found.later.push(placed);
-    } else if (isDeepStrictEqual(entryIn(table, placed.at), placed.entry)) {
+    } else if (isFiled(placed)) {
       last = placed.at;
       same++;
-    } else if (await isInBucket(bucket, placed)) {
-      return { isSame: false, other: placed.entry.revision, later: [] };
     }
   }
+  // What the archive has not taken yet, it will.
+  same += own.filter((at) => last === null || compareRevisions(at, last) > 0).length;
   found.isSame &&= same === countOf(db);
   return found;
 }
 
-/** Iterates over the messages of the archive, also those that cannot be read. */
-async function* archived(
+/** Iterates over the messages of a stream, also those that cannot be read. */
+async function* messages(
   bucket: Bucket,
+  from: "archive" | "bucket",
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Message> {
-  if (await archiveInfo(bucket, soon()) === null) return;
+  if (from === "archive" && await archiveInfo(bucket, soon()) === null) return;
   for (let next = 1;;) {
     signal?.throwIfAborted();
     const deadline = soon();
-    const some = await retry("Read the archive", deadline, () => {
-      return readBatch(bucket, "archive", next, { deadline });
+    const some = await retry(`Read the ${from}`, deadline, () => {
+      return readBatch(bucket, from, next, { deadline });
     });
     if (some.length === 0) return;
     yield* some;
     next = some.at(-1)!.sequence + 1;
   }
-}
-
-/** Whether a transaction of the bucket made an entry, as far as its stream still has it. */
-async function isInBucket(bucket: Bucket, { at, entry }: Placed): Promise<boolean> {
-  const deadline = soon();
-  const [found] = await retry("Read the bucket", deadline, () => {
-    return readBatch(bucket, "bucket", at.number, { count: 1, deadline });
-  });
-  return found?.sequence === at.number && isDeepStrictEqual(found.placed?.entry, entry);
 }
 
 function entryIn(table: HistoryTable, { generation, number }: Revision): HistoryEntry | undefined {

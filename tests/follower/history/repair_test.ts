@@ -103,8 +103,17 @@ Deno.test("an archive that was lost is written back, and agrees with the heads t
       assert.deepEqual(report.witnesses.map((it) => it.found), ["equal", "equal"]);
       assert.equal((await sourceIn(store).head()).head, (await copy.head()).head);
     }
+    // An archive that has not taken the newest entries yet lacks nothing.
+    const { config } = await streams.info("UNIBUS_HISTORY");
+    {
+      await using store = await openJetStream(nats);
+      await streams.update("UNIBUS_HISTORY", { sources: [] });
+      await store.addUser(person(22));
+      await follow(nats, db, (await allEntries(store)).at(-1)!.revision);
+    }
     const again = await repairStream({ db, nats });
     assert.deepEqual(again.history, { restored: 0, problem: null });
+    await streams.update("UNIBUS_HISTORY", { sources: config.sources! });
     {
       await using store = await openJetStream(nats);
       await store.pruneHistory({ keep: 3 });
