@@ -35,6 +35,28 @@ function rows(page: Page): Promise<{ kept: number; readable: number }> {
   });
 }
 
+/** Ends the time for which this browser keeps what it keeps for tabs. */
+function expire(page: Page): Promise<void> {
+  return page.evaluate(async () => {
+    const database = await new Promise<IDBDatabase>((resolve, reject) => {
+      const request = indexedDB.open("unibus-tabs", 1);
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    await new Promise((resolve, reject) => {
+      const transaction = database.transaction("tabs", "readwrite");
+      const store = transaction.objectStore("tabs");
+      const request = store.getAll();
+      request.onsuccess = () => {
+        for (const row of request.result) store.put({ ...row, until: Date.now() - 1 });
+      };
+      transaction.oncomplete = resolve;
+      transaction.onerror = () => reject(transaction.error);
+    });
+    database.close();
+  });
+}
+
 browserTest(
   "a key file keeps its person signed in over a reload, in this tab only, until they sign out",
   async () => {
@@ -80,6 +102,15 @@ browserTest(
     await until(async () => (await rows(page)).kept === 0, "row of the tab removed");
     await page.reload();
     await form(page).waitFor();
+
+    // Its time is over.
+    await stay.check();
+    await giveFile(page, ada.file);
+    await inside.waitFor();
+    await expire(page);
+    await page.reload();
+    await form(page).waitFor();
+    await until(async () => (await rows(page)).kept === 0, "expired row removed");
 
     // A revoked user is not signed in again.
     await stay.check();

@@ -1,5 +1,5 @@
 /**
- * Who is signed in, and what all views share. It is in memory only; `shared/tab.ts` may keep the keys.
+ * The signed-in user, and what all views share: in memory only; `shared/tab.ts` may keep the keys.
  *
  * @module
  */

@@ -39,7 +39,7 @@ export interface ChartProps {
 const LENGTHS = [5, 15, 30, 60].map((minutes) => minutes * 60_000);
 const WIDTH = 720;
 const HEIGHT = 120;
-/** Each value is a point where there are no more than so many; else only those that stand alone. */
+/** Up to so many values, each is drawn as a point; above it only those without neighbours. */
 const POINTS = 30;
 
 /** A chart. For screen readers it is its summary; the values are in the table beside the charts. */

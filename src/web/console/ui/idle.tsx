@@ -13,9 +13,9 @@ import { filled } from "./listing.tsx";
 import { When } from "./pieces.tsx";
 
 /** The choices of how long users were idle. */
-export const IDLE = [["", "Any"], ["1", "Idle for 1 day"], ["7", "Idle for 7 days"], [
+export const IDLE = [["", "Any"], ["1", "Idle 1 day"], ["7", "Idle 7 days"], [
   "30",
-  "Idle for 30 days",
+  "Idle 30 days",
 ]] as const;
 /** Most idle users that are shown. */
 const MOST_IDLE = 5_000;
