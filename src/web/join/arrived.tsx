@@ -52,7 +52,7 @@ export function DonePage(props: {
         </PageItem>
         <li>
           <p>
-            <strong>Join another room.</strong>{"  "}
+            <strong>Join a room.</strong>{"  "}
             Send your card to the room's owner. It is public, and signed by you.
           </p>
           <Card keys={keys} />
@@ -73,7 +73,7 @@ export function DonePage(props: {
           <p>Then, in Deno or Node:</p>
           <pre class="program" tabIndex={0} aria-label="Program"><code>{program(file)}</code></pre>
           <p class="small muted">
-            <code>natsAuthenticator(identity)</code> connects to NATS directly. See the{" "}
+            <code>openRooms</code> reads and writes the messages of your rooms. See the{" "}
             <a href="docs">API documentation of this server</a>.
           </p>
         </li>

@@ -323,6 +323,9 @@ Deno.test("a plan carries NATS over WebSocket to the nodes that can offer it, fo
   const plain = [2, 3].map((i) => `http://10.0.0.${i}:8470`);
   assert.deepEqual(proxied.of("n1"), [4252, ["wss://bus.example"], plain]);
   assert.deepEqual(proxied.of("n2"), ["none", undefined, undefined]);
+  const other = { ...plan, settings: proxied.made } as unknown as Plan;
+  const { n1 } = movedIn(other, { name: "n3", address: "10.0.0.9" }, proxied.settings).settings;
+  assert.deepEqual(n1!.wsOrigin, [plain[0], "http://10.0.0.9:8470"]);
   // What was not given is not carried.
   assert.deepEqual(planned(open, false).of("n2"), [undefined, undefined, undefined]);
   assert.deepEqual(planned({ ...open, wsPort: "none" }).of("n2"), ["none", undefined, undefined]);
