@@ -11,9 +11,11 @@ import {
 } from "../../../src/client/mod.ts";
 import { Trust } from "../../../src/client/rooms/trust.ts";
 import type { Handover } from "../../../src/core/model.ts";
+import { toBase64url } from "../../../src/keys/bytes.ts";
 import { handoverBytes } from "../../../src/keys/codec/handover.ts";
 import { nodePrimitives } from "../../../src/sealing/primitives_node.ts";
 import { sealRoomKey } from "../../../src/sealing/sealed_key.ts";
+import { NODE, WEB } from "../../sealing/parts.ts";
 import { Heard, type Person, until, village } from "./village.ts";
 
 const wrongSealer = (error: unknown) => isSealingError(error, "wrong_sealer");
@@ -69,6 +71,23 @@ Deno.test("a new owner is believed on the statement of the one before, and on no
   assert.deepEqual(await it.trust.sealers("r", 5), [b.signPub]);
   await it.believes(b);
   await it.refuses(a, right);
+});
+
+Deno.test("a browser signs and believes a hand-over as a program does", async () => {
+  for (const signing of [NODE, WEB]) {
+    const keys = await signing.keysOf(a);
+    const statement = { from: a.signPub, to: b.signPub, epoch: 4 };
+    const bytes = handoverBytes("r", statement);
+    const signature = toBase64url(await keys.signHandover(bytes));
+    for (const { primitives, name } of [NODE, WEB]) {
+      const trust = new Trust(new Map([["owner r", a.signPub]]), primitives);
+      const handovers = [{ ...statement, signature }];
+      await trust.owner("r", b.signPub, { handovers });
+      assert.deepEqual(await trust.sealers("r", 5), [b.signPub], `${signing.name}, ${name}`);
+    }
+    const other = bytes.subarray(0, -1);
+    await assert.rejects(async () => await keys.signHandover(other), { code: "refused" });
+  }
 });
 
 Deno.test("a statement from before the room came back to its owner is not believed again", async () => {
