@@ -8,6 +8,7 @@ import { testServer } from "../helpers/nats.ts";
 import { inDir } from "../helpers/sqlite.ts";
 import { cli, documentOf } from "../cli/kit.ts";
 import { until } from "../cli/serve/kit.ts";
+import { makeAgain } from "../follower/watch/kit.ts";
 import { change, raw } from "./kit.ts";
 
 const DAY_MS = 24 * 3600 * 1000;
@@ -73,6 +74,24 @@ Deno.test("doctor tells when the archive of a bucket lags by a day", async () =>
   } finally {
     await connection.close();
   }
+});
+
+Deno.test("doctor tells when the archive is that of an earlier bucket", async () => {
+  await using server = await testServer();
+  {
+    await using store = await openJetStream({ servers: server.url });
+    await change(store, 0, 3);
+  }
+  const args = ["--nats-url", server.url];
+  const archive = async () => (await findings("archive", ...args)).found[0]!;
+  await until(async () => (await archive()).level === "ok", "archive", 60_000);
+  await makeAgain(server.url);
+  const { level, message } = await archive();
+  assert.equal(level, "problem");
+  assert.match(
+    message,
+    /UNIBUS_HISTORY has entries up to sequence \d+, the bucket ends at \d+: it was/,
+  );
 });
 
 Deno.test("doctor tells when the history in a follower's file lags, or lacks entries", () =>

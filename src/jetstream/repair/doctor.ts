@@ -154,6 +154,19 @@ async function archiveFinding(bucket: Bucket): Promise<Finding> {
   const info = await archiveInfo(bucket, deadline);
   const end = info && await lastArchived(bucket, deadline);
   const from = (end?.origin ?? 0) + 1;
+  // Read after the archive, which only follows it.
+  const last = (await streamInfo(bucket, deadline))?.state.last_seq ?? 0;
+  // Then nothing is taken over until the bucket has come as far.
+  if (from > last + 1) {
+    return of(
+      "problem",
+      `Stream ${stream} has entries up to sequence ${
+        from - 1
+      }, the bucket ends at ${last}: it was created ` +
+        "again or put back, and its new entries are kept for 7 days only; run membershipd repair --from " +
+        `follower, or save it with membershipd log --json, delete stream ${stream} and restart membershipd`,
+    );
+  }
   const [waiting] = await readBatch(bucket, "bucket", from, { count: 1, deadline });
   if (waiting === undefined) {
     if (info === null) return of("ok", "No history is kept");
