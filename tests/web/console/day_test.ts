@@ -30,6 +30,8 @@ browserTest(
     await signIn(page, url, ada);
     await page.getByText("All is well").waitFor();
     await page.getByText("One SQLite file").waitFor();
+    const connections = page.locator(".figure").filter({ hasText: "Connections" });
+    await connections.getByText("of 0 users").waitFor();
 
     // An invite, and who used it.
     await page.getByRole("link", { name: "Users", exact: true }).first().click();
