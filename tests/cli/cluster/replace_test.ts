@@ -15,6 +15,7 @@ import { readNode, writeNode } from "../../../cli/settings/node.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { loadServiceKeys } from "../../../src/nats/mod.ts";
 import { CLUSTER } from "../../cluster/kit.ts";
+import { freePorts } from "../../helpers/nats.ts";
 import { inDir, person } from "../../helpers/sqlite.ts";
 import { type CliProcess, cliProcess, documentOf } from "../kit.ts";
 import { readyz, until } from "../serve/kit.ts";
@@ -123,7 +124,8 @@ Deno.test({
   ignore: !CLUSTER,
   fn: () =>
     inDir(async (dir) => {
-      await using first = await firstServer(dir);
+      const [wsPort] = await freePorts(1);
+      await using first = await firstServer(dir, `wsPort = ${wsPort}`);
       assert.equal((await first.plan()).code, 0);
       const n2 = await joining(`${dir}/n2.join`, `${dir}/n2`);
       const n3 = await joining(`${dir}/n3.join`, `${dir}/n3`);
@@ -172,6 +174,7 @@ Deno.test({
             `127.0.0.2:${clusterPort}`,
             `127.0.0.4:${clusterPort}`,
           ]);
+          assert.deepEqual(settings.wsOrigin, [2, 4].map((i) => `http://127.0.0.${i}:${port}`));
         }
 
         fourth = await joining(join, `${dir}/n4`);
