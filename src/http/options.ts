@@ -120,7 +120,7 @@ export interface ControlPlaneOptions {
    * whole path, so without it every signature is refused. Requests may arrive with or without the base.
    */
   basePath?: string;
-  /** Which pages for people are served: `/join` and `/console`. Default both. */
+  /** Which pages for people are served: `/join`, `/rooms` and `/console`. Default all. */
   pages?: PagesOptions;
   /** Called with each event. Default: events are discarded. */
   onEvent?: (event: ControlPlaneEvent) => void;

@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 /** The pages, each a directory with `index.html`, `main.tsx` and `<name>.css`. */
-const PAGES = ["console", "docs", "join"] as const;
+const PAGES = ["console", "docs", "join", "rooms"] as const;
 /** Pages without a script: each a directory with `index.html` and `<name>.css`. */
 const PLAIN = ["front"] as const;
 

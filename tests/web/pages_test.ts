@@ -16,7 +16,7 @@ Deno.test("src/http/pages/web_assets.ts is what `deno task web` makes of the sou
 });
 
 /** Most bytes of each page with all that it loads, compressed. */
-const LIMITS = { console: 90_000, docs: 60_000, front: 60_000, join: 60_000 };
+const LIMITS = { console: 90_000, docs: 60_000, front: 60_000, join: 60_000, rooms: 130_000 };
 
 Deno.test("each page loads no more than its limit, compressed", () => {
   const sizeOf = (text: string) => gzipSync(text, { level: 9 }).length;
@@ -56,7 +56,7 @@ Deno.test("no page has a script or style in it, and none names another host", ()
 
 Deno.test("a page is served with a strict policy, and its parts for ever", async () => {
   await using it = await testPlane();
-  for (const page of ["join", "console"]) {
+  for (const page of ["join", "rooms", "console"]) {
     const answer = await it.ask(`GET /${page}`);
     assert.equal(answer.status, 200);
     const policy = answer.headers.get("content-security-policy")!;
@@ -155,15 +155,17 @@ Deno.test("HEAD tells what GET would, other methods and other names are refused"
 
 Deno.test("pages can be left out; the parts of the others stay", async () => {
   const [asset] = Object.keys(ASSETS);
-  const statuses = async (pages: { join?: boolean; console?: boolean }) => {
+  const statuses = async (pages: { join?: boolean; rooms?: boolean; console?: boolean }) => {
     await using it = await testPlane({ pages });
-    const paths = ["/join", "/console", `/assets/${asset}`];
+    const paths = ["/join", "/rooms", "/console", `/assets/${asset}`];
     return await Promise.all(paths.map(async (path) => (await it.ask(`GET ${path}`)).status));
   };
-  assert.deepEqual(await statuses({}), [200, 200, 200]);
-  assert.deepEqual(await statuses({ console: false }), [200, 404, 200]);
-  assert.deepEqual(await statuses({ join: false }), [404, 200, 200]);
-  assert.deepEqual(await statuses({ join: false, console: false }), [404, 404, 200]);
+  assert.deepEqual(await statuses({}), [200, 200, 200, 200]);
+  assert.deepEqual(await statuses({ console: false }), [200, 200, 404, 200]);
+  assert.deepEqual(await statuses({ rooms: false }), [200, 404, 200, 200]);
+  assert.deepEqual(await statuses({ join: false, console: false }), [404, 200, 404, 200]);
+  const none = { join: false, rooms: false, console: false };
+  assert.deepEqual(await statuses(none), [404, 404, 404, 200]);
 });
 
 Deno.test("where nobody's signature is demanded, the console is for this machine only", async () => {

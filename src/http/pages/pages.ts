@@ -1,6 +1,6 @@
 /**
- * The pages for people: `/join`, `/console`, and the scripts and styles they are made of. All of it is
- * in this program; nothing comes from elsewhere, and a browser is told to fetch nothing from elsewhere.
+ * The pages for people: `/join`, `/rooms`, `/console`, and the scripts and styles they are made of. All
+ * of it is in this program; nothing comes from elsewhere, and a browser is told to fetch nothing from elsewhere.
  *
  * @module
  */
@@ -20,6 +20,8 @@ import { ASSETS, DOCUMENTS } from "./web_assets.ts";
 export interface PagesOptions {
   /** The page that an invite's link opens, `/join`. Default true. */
   join?: boolean;
+  /** The page in which members of a room talk, `/rooms`. Default true. */
+  rooms?: boolean;
   /**
    * The admins' console, `/console`. Default true under `enforce`. Without
    * `enforce` it is available on this machine only, also when this is true.

@@ -15,7 +15,7 @@ import type { RouteGroup } from "../pipeline/route.ts";
 import { docsPage } from "./docs_page.ts";
 import { frontPage } from "./front_page.ts";
 import { openApi } from "./openapi.ts";
-import { ASSET_PATH, assetOf, pageOf, writtenPage } from "./pages.ts";
+import { ASSET_PATH, assetOf, busSources, pageOf, writtenPage } from "./pages.ts";
 
 /** Handles a request for a page. */
 export type Page = (c: Context<{ Bindings: { peer?: Peer } }>) => Response | Promise<Response>;
@@ -62,8 +62,11 @@ export function siteOf(
       writtenPage("front", c, base, await frontPage(Object.keys(site), base, busAuth)),
     [ASSET_PATH]: assetOf,
   };
-  const { join = true, console = true } = options.pages ?? {};
+  const { join = true, rooms = true, console = true } = options.pages ?? {};
   if (join) site["/join"] = (c) => pageOf("join", c, base);
+  if (rooms) {
+    site["/rooms"] = (c) => pageOf("rooms", c, base, busSources(options.nodes?.() ?? []));
+  }
   if (console) {
     site["/console"] = (c) => {
       // Without signatures everybody who reaches it would be an admin.

@@ -34,7 +34,7 @@ export class Names {
   }
 
   /** Notes users that have been read anyway. */
-  learn(users: readonly User[]): void {
+  learn(users: readonly Pick<User, "signPub" | "handle">[]): void {
     for (const { signPub, handle } of users) this.#set(signPub, handle);
   }
 

@@ -54,12 +54,13 @@ Deno.test("rooms, and sealing by Web Crypto, import no node: module and no packa
 });
 
 Deno.test("no page imports a node: module or anything of the server", async () => {
-  for (const page of ["join", "console"]) {
+  const fine = "web|client/http|core|keys|signature";
+  // The page of rooms is a client of the bus too.
+  const bus = "client/rooms|client/session|sealing|nats/connection/authenticator";
+  for (const page of ["join", "console", "rooms"]) {
     const found = await importsOf(`src/web/${page}/main.tsx`);
-    assert.deepEqual(
-      found.filter((it) => /^node:|^src\/(?!web|client\/http|core|keys|signature)/.test(it)),
-      [],
-    );
+    const others = new RegExp(`^node:|^src/(?!${page === "rooms" ? `${fine}|${bus}` : fine})`);
+    assert.deepEqual(found.filter((it) => others.test(it)), []);
     // One client: the pages' requests are made where those of programs are.
     assert.ok(found.includes("src/client/http/caller.ts"), page);
   }

@@ -1,0 +1,84 @@
+/**
+ * Connects this page to the bus as the client library does, but over a WebSocket, and with a key of the
+ * session that the identity certifies.
+ *
+ * @module
+ */
+
+import { openRoomsWith } from "../../client/rooms/rooms.ts";
+import type { OwnerChange, RoomMemory, RoomProblem, Rooms } from "../../client/rooms/types.ts";
+import { StoreError } from "../../core/errors.ts";
+import { webPrimitives, webRoomKeys } from "../../sealing/primitives_web.ts";
+import { connectBus } from "../shared/bus.ts";
+import type { Keys } from "../shared/keys.ts";
+import { openSession } from "./session.ts";
+import type { Api } from "./api.ts";
+
+/** A message that was not seen on the bus within this time is given up, milliseconds. */
+const SEND_MS = 60_000;
+
+/** What {@link openBus} takes. */
+export interface BusOptions {
+  keys: Keys;
+  api: Api;
+  memory: RoomMemory;
+  /** Asks the person whether a room's new owner is the true one. */
+  acceptOwner: (change: OwnerChange) => Promise<boolean>;
+  onProblem: (problem: RoomProblem) => void;
+  /** Called when the connection is lost, and when it is restored. */
+  onLink: (isUp: boolean) => void;
+}
+
+/** A connection with the rooms on it. */
+export interface Bus {
+  rooms: Rooms;
+  /** Resolves when the connection is closed for good. */
+  closed: Promise<unknown>;
+}
+
+/**
+ * Connects.
+ *
+ * @throws {StoreError} `unsupported`: the server has no WebSocket listener
+ */
+export async function openBus(options: BusOptions): Promise<Bus> {
+  const { keys, api, onLink, ...rest } = options;
+  const session = await openSession(keys, api);
+  try {
+    const { authenticator, inboxPrefix } = session;
+    const connection = await connectBus({
+      servers: () => serversOf(api),
+      authenticator,
+      inboxPrefix,
+    });
+    const closed = connection.closed().finally(() => session.close());
+    void (async () => {
+      for await (const { type } of connection.status()) {
+        if (type === "disconnect") onLink(false);
+        if (type === "reconnect") onLink(true);
+      }
+    })();
+    const rooms = await openRoomsWith({
+      ...rest,
+      client: api,
+      keys: webRoomKeys(keys),
+      primitives: webPrimitives,
+      sendTimeout: SEND_MS,
+      connect: () => Promise.resolve({ connection, close: () => connection.close() }),
+    });
+    return { rooms, closed };
+  } catch (error) {
+    session.close();
+    throw error;
+  }
+}
+
+/** The WebSockets of all nodes. */
+async function serversOf(api: Pick<Api, "nodes">): Promise<string[]> {
+  const { nodes } = await api.nodes();
+  const urls = [...new Set(nodes.flatMap((it) => it.wsUrls ?? []))];
+  if (urls.length > 0) return urls;
+  throw new StoreError("unsupported", "This server takes no messages from browsers", {
+    hint: "its admin can start it with --ws-port",
+  });
+}

@@ -1,0 +1,67 @@
+/// <reference lib="dom" />
+/**
+ * What this browser remembers about rooms and peers, for each identity: owners, epochs and keys. All tabs
+ * share it, so each rule that must not be broken by two of them at once is checked in the transaction.
+ *
+ * @module
+ */
+
+import type { RoomMemory } from "../../client/rooms/types.ts";
+
+const DATABASE = "unibus-rooms";
+const STORE = "memory";
+
+/** A memory, and whether it outlives the page. */
+export interface BrowserMemory {
+  memory: RoomMemory;
+  /** False where the browser keeps nothing, as in some private windows. */
+  isKept: boolean;
+}
+
+/** Opens the memory of an identity. */
+export async function browserMemory(signPub: string): Promise<BrowserMemory> {
+  let database: IDBDatabase;
+  try {
+    database = await open();
+  } catch {
+    return { memory: new Map<string, string>(), isKept: false };
+  }
+  const store = (mode: IDBTransactionMode) => database.transaction(STORE, mode).objectStore(STORE);
+  const memory: RoomMemory = {
+    get: (key) => done<string | undefined>(store("readonly").get([signPub, key])),
+    set: (key, value) =>
+      new Promise<void>((resolve, reject) => {
+        const all = store("readwrite");
+        const known = all.get([signPub, key]) as IDBRequest<string | undefined>;
+        known.onsuccess = () => {
+          if (replaces(key, known.result, value)) all.put(value, [signPub, key]);
+        };
+        all.transaction.oncomplete = () => resolve();
+        all.transaction.onabort = () => reject(all.transaction.error);
+      }),
+  };
+  return { memory, isKept: true };
+}
+
+/**
+ * Whether a value takes the place of the one that another tab may have set meanwhile: an epoch only grows,
+ * and of a peer's key the first one stays.
+ */
+export function replaces(key: string, known: string | undefined, value: string): boolean {
+  if (known === undefined) return true;
+  if (key.startsWith("epoch ")) return Number(value) > Number(known);
+  return !key.startsWith("kex ");
+}
+
+function open(): Promise<IDBDatabase> {
+  const request = indexedDB.open(DATABASE, 1);
+  request.onupgradeneeded = () => request.result.createObjectStore(STORE);
+  return done(request);
+}
+
+function done<T>(request: IDBRequest): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result as T);
+    request.onerror = () => reject(request.error);
+  });
+}

@@ -1,0 +1,279 @@
+/**
+ * All that one who is signed in sees: the rooms, offers, and how the connection is.
+ *
+ * @module
+ */
+
+import type { NewEncryptedRoom, OwnerChange, Rooms } from "../../../client/rooms/types.ts";
+import type { ListedMember } from "../../../client/types.ts";
+import { pause } from "../../../core/async/wait.ts";
+import { isStoreError } from "../../../core/errors.ts";
+import type { Room, User } from "../../../core/model.ts";
+import { isSealingError } from "../../../sealing/error.ts";
+import { Names } from "../../console/names.ts";
+import type { Keys } from "../../shared/keys.ts";
+import type { Api } from "../api.ts";
+import { openBus } from "../bus.ts";
+import type { BrowserMemory } from "../memory.ts";
+import { Model } from "./model.ts";
+import { Talk } from "./talk.ts";
+import { said } from "./words.ts";
+
+/** How often the lists are read, and how long to wait before another connection, milliseconds. */
+const REFRESH_MS = 5_000;
+const AGAIN_MS = [1_000, 2_000, 5_000, 10_000, 15_000];
+/** Most rooms that are open at once. */
+const MOST_OPEN = 200;
+/** Most people who wait that are shown at once. */
+const MOST_WAITING = 20;
+
+/** The connection to the bus. `why` says what failed last. */
+export interface Link {
+  readonly is: "connecting" | "up" | "lost";
+  readonly why: string | null;
+}
+
+/** A new owner that the person must confirm. */
+export interface Question extends OwnerChange {
+  answer(accept: boolean): void;
+}
+
+/** Who is signed in. */
+export interface SignedIn {
+  readonly keys: Keys;
+  readonly user: User;
+  readonly api: Api;
+}
+
+/** What is on the desk. */
+export class Desk extends Model {
+  readonly keys: Keys;
+  readonly me: User;
+  readonly api: Api;
+  readonly names: Names;
+  /** Whether this browser remembers rooms and peers. */
+  readonly remembers: boolean;
+  readonly talks = new Map<string, Talk>();
+  offers: readonly Room[] = [];
+  questions: readonly Question[] = [];
+  link: Link = { is: "connecting", why: null };
+  /** Whether the lists have been read. */
+  isRead = false;
+  /** Why this session is over; null: it is not. */
+  over: string | null = null;
+  readonly #memory: BrowserMemory["memory"];
+  readonly #closing = new AbortController();
+  #rooms: Rooms | null = null;
+  #reading: Promise<void> | null = null;
+
+  /** Connects in the background. */
+  constructor({ keys, user, api }: SignedIn, { memory, isKept }: BrowserMemory) {
+    super();
+    this.keys = keys;
+    this.me = user;
+    this.api = api;
+    this.#memory = memory;
+    this.remembers = isKept;
+    this.names = new Names(api);
+    this.names.learn([user]);
+    void this.#stayConnected();
+    void this.#keepReading();
+    addEventListener("online", this.#look);
+    document.addEventListener("visibilitychange", this.#look);
+  }
+
+  /** Leaves all rooms' subscriptions and the bus. The memberships stay. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    removeEventListener("online", this.#look);
+    document.removeEventListener("visibilitychange", this.#look);
+    for (const question of this.questions) question.answer(false);
+    await this.#rooms?.close().catch(() => {});
+  }
+
+  /** Creates a room of one's own. */
+  async create(room: NewEncryptedRoom): Promise<void> {
+    const open = await this.#connected().createRoom(room);
+    const talk = this.#talkOf(open.id);
+    void talk.follow(open);
+    this.changed();
+  }
+
+  /** Accepts an offer, once the owner and the key of the room are verified. */
+  async accept({ id, owner }: Room): Promise<void> {
+    const open = await this.#connected().join(id, { owner });
+    this.offers = this.offers.filter((it) => it.id !== id);
+    void this.#talkOf(id).follow(open);
+    this.changed();
+  }
+
+  /** Declines an offer. */
+  async decline({ id }: Room): Promise<void> {
+    await this.api.removeMember(id, this.me.signPub);
+    this.offers = this.offers.filter((it) => it.id !== id);
+    this.changed();
+  }
+
+  /** Leaves a room for good. */
+  async leave(talk: Talk): Promise<void> {
+    await talk.room.leave();
+    this.forget(talk);
+  }
+
+  /** Deletes a room of one's own. */
+  async remove(talk: Talk): Promise<void> {
+    await this.api.deleteRoom(talk.id);
+    await talk.room.close();
+    this.forget(talk);
+  }
+
+  /** Takes a room off the desk. */
+  forget(talk: Talk): void {
+    this.talks.delete(talk.id);
+    this.changed();
+  }
+
+  /** Reads the lists of rooms and offers, and opens what is new. */
+  refresh(): Promise<void> {
+    this.#reading ??= this.#read().finally(() => this.#reading = null);
+    return this.#reading;
+  }
+
+  async #read(): Promise<void> {
+    try {
+      const [rooms, offers] = [await this.#list(true), await this.#list(false)];
+      this.offers = offers;
+      for (const { id } of rooms) this.#talkOf(id);
+      this.isRead = true;
+    } catch (error) {
+      if (!isStoreError(error, "forbidden")) return;
+      this.over = "Your access to this server was revoked. Another admin can tell why.";
+    }
+    this.#openAll();
+    for (const talk of this.talks.values()) {
+      if (talk.isShown || talk.isOwn) void talk.readMembers();
+    }
+    this.changed();
+  }
+
+  async #list(accepted: boolean): Promise<Room[]> {
+    const found: Room[] = [];
+    for await (const room of this.api.rooms({ accepted, limit: 500 })) {
+      if (room.encrypted) found.push(room);
+      if (found.length === MOST_OPEN) break;
+    }
+    return found;
+  }
+
+  #talkOf(id: string): Talk {
+    let talk = this.talks.get(id);
+    if (talk === undefined) {
+      talk = new Talk(id, this.me.signPub, {
+        membersOf: (roomId, handles) => this.#members(roomId, handles),
+        waitingFor: async (roomId) => {
+          const { items } = await this.api.listWaiting(roomId, { limit: MOST_WAITING });
+          this.names.learn(items);
+          return items;
+        },
+      });
+      // The list shows its unread messages.
+      talk.subscribe(() => this.changed());
+      this.talks.set(id, talk);
+    }
+    return talk;
+  }
+
+  async #members(roomId: string, handles: boolean): Promise<ListedMember[]> {
+    const found: ListedMember[] = [];
+    for await (const member of this.api.members(roomId, { limit: 1000, handles })) {
+      found.push(member);
+      const { endpoint: signPub, handle } = member;
+      if (handle) this.names.learn([{ signPub, handle }]);
+    }
+    return found;
+  }
+
+  #connected(): Rooms {
+    if (this.#rooms !== null) return this.#rooms;
+    throw new Error("There is no connection yet: wait a moment and try again");
+  }
+
+  /** Opens all rooms that are not, or whose opening failed and may succeed now. */
+  #openAll(): void {
+    const rooms = this.#rooms;
+    if (rooms === null) return;
+    for (const talk of this.talks.values()) {
+      if (talk.state.is === "open" || talk.state.is === "over" || this.#opening.has(talk)) continue;
+      if (talk.state.is === "failed" && isSealingError(talk.state.error, "wrong_sealer")) continue;
+      this.#opening.add(talk);
+      void this.#open(rooms, talk).finally(() => this.#opening.delete(talk));
+    }
+  }
+  readonly #opening = new Set<Talk>();
+
+  async #open(rooms: Rooms, talk: Talk): Promise<void> {
+    if (talk.state.is !== "failed") talk.opening();
+    try {
+      void talk.follow(await rooms.join(talk.id));
+    } catch (error) {
+      talk.failed(error);
+    }
+  }
+
+  async #stayConnected(): Promise<void> {
+    const { signal } = this.#closing;
+    for (let failures = 0; !signal.aborted; failures++) {
+      try {
+        const { rooms, closed } = await openBus({
+          keys: this.keys,
+          api: this.api,
+          memory: this.#memory,
+          acceptOwner: (change) => this.#ask(change),
+          onProblem: (problem) => this.talks.get(problem.roomId)?.problem(problem),
+          onLink: (isUp) => this.#set({ is: isUp ? "up" : "lost", why: null }),
+        });
+        if (signal.aborted) return await rooms.close();
+        failures = 0;
+        this.#rooms = rooms;
+        this.#set({ is: "up", why: null });
+        void this.refresh();
+        await closed;
+        this.#set({ is: "lost", why: null });
+      } catch (error) {
+        this.#set({ is: failures === 0 ? "connecting" : "lost", why: said(error) });
+      }
+      this.#rooms = null;
+      await pause(AGAIN_MS[Math.min(failures, AGAIN_MS.length - 1)]!, signal).catch(() => {});
+    }
+  }
+
+  async #keepReading(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      if (document.visibilityState === "visible" || !this.isRead) await this.refresh();
+      await pause(REFRESH_MS, signal).catch(() => {});
+    }
+  }
+
+  readonly #look = (): void => void (document.visibilityState === "visible" && this.refresh());
+
+  #ask(change: OwnerChange): Promise<boolean> {
+    return new Promise((resolve) => {
+      const question: Question = {
+        ...change,
+        answer: (accept) => {
+          this.questions = this.questions.filter((it) => it !== question);
+          this.changed();
+          resolve(accept);
+        },
+      };
+      this.questions = [...this.questions, question];
+      this.changed();
+    });
+  }
+
+  #set(link: Link): void {
+    this.link = link;
+    this.changed();
+  }
+}

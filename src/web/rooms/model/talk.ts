@@ -1,0 +1,224 @@
+/**
+ * One room as its page sees it: what was said since the page was opened, who is in it, and how far one's
+ * own messages are.
+ *
+ * @module
+ */
+
+import type { OpenRoom, RoomMessage, RoomProblem } from "../../../client/rooms/types.ts";
+import type { ListedMember } from "../../../client/types.ts";
+import { isStoreError } from "../../../core/errors.ts";
+import type { User } from "../../../core/model.ts";
+import { isSealingError } from "../../../sealing/error.ts";
+import { type Body, Lines } from "./lines.ts";
+import { Model } from "./model.ts";
+import { rejection, said } from "./words.ts";
+
+/** How far the opening of a room is. `over`: one is no longer a member. */
+export type TalkState =
+  | { is: "opening" }
+  | { is: "open"; room: OpenRoom }
+  | { is: "failed"; why: string; error: unknown }
+  | { is: "over"; why: string };
+
+/** What a {@link Talk} asks of the server. */
+export interface TalkApi {
+  /** Returns the members, each with the status of its user, and with their names the first time. */
+  membersOf(roomId: string, handles: boolean): Promise<ListedMember[]>;
+  /** Returns users who were invited to the room and whom its owner has not added yet. */
+  waitingFor(roomId: string): Promise<User[]>;
+}
+
+/** A room. */
+export class Talk extends Model {
+  readonly id: string;
+  readonly lines = new Lines();
+  /** What is typed and not sent: kept while another room is shown. */
+  draft = "";
+  /** Messages that came while the room was not shown. */
+  unread = 0;
+  members: readonly ListedMember[] = [];
+  /** Those whom the owner may let in; empty for others. */
+  waiting: readonly User[] = [];
+  #state: TalkState = { is: "opening" };
+  #isShown = false;
+  #owner: string | null = null;
+  readonly #me: string;
+  readonly #api: TalkApi;
+
+  /** A room that is about to be opened. */
+  constructor(id: string, me: string, api: TalkApi) {
+    super();
+    this.id = id;
+    this.#me = me;
+    this.#api = api;
+  }
+
+  get state(): TalkState {
+    return this.#state;
+  }
+
+  /** The owner's endpoint, once it has been verified. */
+  get owner(): string | null {
+    return this.#owner;
+  }
+
+  /** Whether it is one's own. */
+  get isOwn(): boolean {
+    return this.#owner === this.#me;
+  }
+
+  /** The room, or an error that says that it is not open. */
+  get room(): OpenRoom {
+    if (this.#state.is === "open") return this.#state.room;
+    throw new Error("The room is not open yet");
+  }
+
+  /** Whether somebody looks at it. */
+  get isShown(): boolean {
+    return this.#isShown;
+  }
+
+  /** Says whether somebody looks at it. */
+  show(isShown: boolean): void {
+    this.#isShown = isShown;
+    if (isShown) this.unread = 0;
+    this.changed();
+  }
+
+  /** It is being opened. */
+  opening(): void {
+    this.#set({ is: "opening" });
+  }
+
+  /** It could not be opened, or has ended. */
+  failed(error: unknown): void {
+    const why = said(error);
+    this.#set(
+      isSealingError(error, "removed") ? { is: "over", why } : {
+        is: "failed",
+        why,
+        error,
+      },
+    );
+  }
+
+  /** Shows what arrives in an open room; ends with it. */
+  async follow(room: OpenRoom): Promise<void> {
+    const messages = room.messages();
+    this.#owner = room.owner;
+    this.#set({ is: "open", room });
+    void this.readMembers();
+    try {
+      for await (const message of messages) this.#arrived(message);
+    } catch (error) {
+      return this.failed(error);
+    }
+    const cause = await room.ended;
+    if (cause !== null) this.failed(cause);
+  }
+
+  /** Sends a text; the line tells how far it is. */
+  send(text: string): void {
+    const { room } = this;
+    const id = this.lines.add({
+      is: "said",
+      from: this.#me,
+      at: Date.now(),
+      body: { text },
+      progress: "sending",
+    });
+    this.changed();
+    room.send(text).then(
+      () => this.lines.update(id, { progress: "sent" }),
+      (error) => {
+        // Sent, and not seen on the bus: it may have arrived.
+        const progress = isStoreError(error, "unavailable") ? "unsure" : "failed";
+        this.lines.update(id, { progress, why: said(error) });
+      },
+    ).finally(() => this.changed());
+  }
+
+  /** Shows that a message was rejected, or that something failed in the background. */
+  problem({ error, header }: RoomProblem): void {
+    const words = rejection(error);
+    if (words !== null && header !== undefined) {
+      this.lines.add({ is: "note", tone: "bad", about: header.sender, ...words });
+    } else if (!isSealingError(error, "replayed")) {
+      const text = said(error);
+      this.lines.add({ is: "note", tone: "warn", text, kind: text });
+    }
+    this.changed();
+  }
+
+  /** Reads who is in the room, and shows who came and went. */
+  async readMembers(): Promise<void> {
+    if (this.#state.is !== "open") return;
+    const { room } = this.#state;
+    let members: ListedMember[];
+    let waiting: readonly User[] = [];
+    try {
+      members = await this.#api.membersOf(this.id, this.members.length === 0);
+      if (this.isOwn) waiting = await this.#api.waitingFor(this.id);
+    } catch {
+      // The room itself notices a removal; anything else passes, and is told by the status line.
+      return;
+    }
+    this.#owner = room.owner;
+    if (this.members.length > 0) this.#tell(members);
+    this.members = members;
+    this.waiting = waiting;
+    this.changed();
+  }
+
+  /** Lets in someone who waits. */
+  async admit({ signPub: endpoint, kexPub }: User): Promise<void> {
+    await this.room.addMember({ endpoint, kexPub });
+    await this.readMembers();
+  }
+
+  #tell(members: readonly ListedMember[]): void {
+    const joined = (list: readonly ListedMember[]) =>
+      new Set(list.filter((it) => it.accepted).map((it) => it.endpoint));
+    const [before, now] = [joined(this.members), joined(members)];
+    for (const about of now) {
+      if (!before.has(about)) this.lines.add({ is: "note", about, text: "has joined." });
+    }
+    for (const about of before) {
+      if (!now.has(about)) this.lines.add({ is: "note", about, text: "is no longer a member." });
+    }
+  }
+
+  #arrived(message: RoomMessage): void {
+    const { sender, sentAt, missed, late } = message;
+    if (missed > 0) {
+      const text = missed === 1
+        ? "has sent a message before the next one that has not arrived."
+        : `has sent ${missed} messages before the next one that have not arrived.`;
+      this.lines.add({ is: "note", tone: "warn", about: sender, text });
+    }
+    this.lines.add({
+      is: "said",
+      from: sender,
+      at: sentAt.getTime(),
+      body: bodyOf(message.data),
+      ...(late && { late }),
+    });
+    if (!this.#isShown && sender !== this.#me) this.unread++;
+    if (!this.members.some((it) => it.accepted && it.endpoint === sender)) void this.readMembers();
+    this.changed();
+  }
+
+  #set(state: TalkState): void {
+    this.#state = state;
+    this.changed();
+  }
+}
+
+function bodyOf(data: Uint8Array): Body {
+  try {
+    return { text: new TextDecoder("utf-8", { fatal: true }).decode(data) };
+  } catch {
+    return { bytes: data.length };
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Which room is shown: the fragment of the address, so that Back works and a room can be linked.
+ *
+ * @module
+ */
+
+import { useEffect, useState } from "preact/hooks";
+
+/** The address of a room. */
+export function hrefOf(roomId: string): string {
+  return `#room=${encodeURIComponent(roomId)}`;
+}
+
+/** The address of the list of rooms. */
+export const HOME = "#";
+
+/** Goes to a room. */
+export function goTo(roomId: string): void {
+  location.hash = hrefOf(roomId);
+}
+
+/** Goes to the list, so that Back does not lead to a room one has left. */
+export function leave(): void {
+  location.replace(HOME);
+}
+
+/** The room in the address; null: none. */
+function roomIn(fragment: string): string | null {
+  const [, id = ""] = /^#room=(.+)$/s.exec(fragment) ?? [];
+  try {
+    return id === "" ? null : decodeURIComponent(id);
+  } catch {
+    return null;
+  }
+}
+
+/** The room in the address, also after it has changed. */
+export function usePlace(): string | null {
+  const [room, set] = useState(roomIn(location.hash));
+  useEffect(() => {
+    const follow = (): void => set(roomIn(location.hash));
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
+  }, []);
+  return room;
+}
+
+/** The card in a link such as `…/rooms#card=unibus1.…`, or in a text that is one; null: there is none. */
+export function cardIn(text: string): string | null {
+  return /(?:^|#card=|\s)(unibus1\.[\w-]+)\s*$/.exec(text)?.[1] ?? null;
+}
+
+/** Takes the card out of the address, where there is one. */
+export function takeCard(): string | null {
+  const card = location.hash.startsWith("#card=") ? cardIn(location.hash) : null;
+  if (location.hash.startsWith("#card=")) history.replaceState(null, "", location.pathname);
+  return card;
+}

@@ -1,0 +1,48 @@
+/**
+ * What is shown while no room is: what to do next, and what this page does not do.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { Heading } from "../../shared/page.tsx";
+import { useModel } from "../model/model.ts";
+import { useDesk } from "./parts/context.ts";
+import { Card } from "./people/card.tsx";
+import { LinkNotice } from "./parts/status.tsx";
+
+/** The view. */
+export function Home(): JSX.Element {
+  const { talks, offers, isRead } = useModel(useDesk());
+  const isNew = isRead && talks.size === 0 && offers.length === 0;
+  return (
+    <div class="home stack">
+      <LinkNotice />
+      <Heading title="Rooms" site="unibus">{isNew ? "Get into a room" : "Choose a room"}</Heading>
+      {isNew && (
+        <>
+          <p>
+            Create a room of your own, or send your card to the owner of a room: with it the owner
+            can add you. The card is public.
+          </p>
+          <Card />
+        </>
+      )}
+      <section class="stack about" aria-labelledby="about">
+        <h2 id="about">How this page works</h2>
+        <ul class="small">
+          <li>
+            Messages are encrypted here, in your browser, and only the members of the room can read
+            them. The server cannot.
+          </li>
+          <li>
+            Messages are not stored. You see those that arrive while this page is open; there are
+            none from before, and a reload shows an empty room.
+          </li>
+          <li>There are no files or pictures, only text.</li>
+          <li>You can open this page in several tabs and on several devices at once.</li>
+        </ul>
+      </section>
+    </div>
+  );
+}

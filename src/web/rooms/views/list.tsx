@@ -1,0 +1,101 @@
+/**
+ * The rooms one is in, and those one was invited to.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { visible } from "../../console/format.ts";
+import type { Room } from "../../../core/model.ts";
+import { Button, Notice } from "../../shared/page.tsx";
+import { useModel } from "../model/model.ts";
+import type { Talk, TalkState } from "../model/talk.ts";
+import { goTo, hrefOf } from "../place.ts";
+import { useDesk } from "./parts/context.ts";
+import { NewRoom } from "./new_room.tsx";
+import { useTask } from "./parts/task.ts";
+import { Person } from "./parts/ui.tsx";
+
+/** The list. */
+export function List({ shown }: { shown: string | null }): JSX.Element {
+  const { talks, offers, isRead } = useModel(useDesk());
+  const [making, make] = useState(false);
+  const sorted = [...talks.values()].sort((a, b) => a.id.localeCompare(b.id));
+  return (
+    <nav class="list" aria-label="Rooms">
+      <div class="list-head">
+        <h2>Rooms</h2>
+        <Button onClick={() => make(true)}>New room</Button>
+      </div>
+      {offers.length > 0 && (
+        <ul class="offers" aria-label="Offers">
+          {offers.map((it) => <Offer key={it.id} room={it} />)}
+        </ul>
+      )}
+      <ul aria-label="Your rooms">
+        {sorted.map((it) => <Entry key={it.id} talk={it} isShown={it.id === shown} />)}
+      </ul>
+      {isRead && sorted.length === 0 && <p class="muted small">You are not in a room yet.</p>}
+      {!isRead && <p class="muted small" role="status">Reading your rooms …</p>}
+      {making && <NewRoom onClose={() => make(false)} />}
+    </nav>
+  );
+}
+
+const STATES: Readonly<Record<TalkState["is"], string>> = {
+  open: "",
+  opening: "opening",
+  failed: "not open",
+  over: "ended",
+};
+
+function Entry({ talk, isShown }: { talk: Talk; isShown: boolean }): JSX.Element {
+  const { id, unread, state } = talk;
+  return (
+    <li>
+      <a href={hrefOf(id)} aria-current={isShown ? "page" : undefined}>
+        <bdi class="name">{visible(id)}</bdi>
+        {STATES[state.is] !== "" && <span class="muted small">{STATES[state.is]}</span>}
+        {unread > 0 && (
+          <span class="badge accent">
+            {unread > 99 ? "99+" : unread}
+            <span class="unseen">{unread === 1 ? " new message" : " new messages"}</span>
+          </span>
+        )}
+      </a>
+    </li>
+  );
+}
+
+function Offer({ room }: { room: Room }): JSX.Element {
+  const desk = useDesk();
+  const { busy, failure, run } = useTask();
+  const name = visible(room.id);
+  return (
+    <li class="offer">
+      <p>
+        <Person endpoint={room.owner} withKey /> invites you to <bdi>{name}</bdi>
+      </p>
+      {failure !== null && <Notice tone="bad">{failure}</Notice>}
+      <div class="actions">
+        <Button
+          look="primary"
+          busy={busy}
+          label={`Join ${name}`}
+          onClick={() => run(() => desk.accept(room).then(() => goTo(room.id)))}
+        >
+          Join
+        </Button>
+        <Button
+          look="quiet"
+          disabled={busy}
+          label={`Decline ${name}`}
+          onClick={() => run(() => desk.decline(room))}
+        >
+          Decline
+        </Button>
+      </div>
+    </li>
+  );
+}

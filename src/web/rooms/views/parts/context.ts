@@ -1,0 +1,26 @@
+/**
+ * The desk of who is signed in, for all views.
+ *
+ * @module
+ */
+
+import { createContext } from "preact";
+import { useContext, useEffect, useState } from "preact/hooks";
+import { shortKey, visible } from "../../../console/format.ts";
+import type { Desk } from "../../model/desk.ts";
+
+/** The desk. */
+export const DeskContext = createContext<Desk | null>(null);
+
+/** The desk. */
+export function useDesk(): Desk {
+  return useContext(DeskContext)!;
+}
+
+/** The name of a user, as the server has it; a short key until it is known, or where there is none. */
+export function useName(endpoint: string): string {
+  const { names } = useDesk();
+  const [, draw] = useState(0);
+  useEffect(() => names.ask(endpoint, () => draw((it) => it + 1)), [endpoint]);
+  return visible(names.get(endpoint) ?? shortKey(endpoint));
+}

@@ -1,0 +1,173 @@
+/**
+ * Adding people to a room: by card, or those one shares another room with.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { isStoreError } from "../../../../core/errors.ts";
+import { parseCard } from "../../../../keys/identity_format.ts";
+import { visible } from "../../../console/format.ts";
+import { Dialog } from "../../../console/ui/dialog.tsx";
+import { Button, Field, Notice } from "../../../shared/page.tsx";
+import { useModel } from "../../model/model.ts";
+import type { Talk } from "../../model/talk.ts";
+import { cardIn, goTo } from "../../place.ts";
+import { useDesk, useName } from "../parts/context.ts";
+import { useTask } from "../parts/task.ts";
+import { Ask, Person } from "../parts/ui.tsx";
+
+/** Someone to add: the endpoint, and the card where there is one. */
+interface Other {
+  endpoint: string;
+  kexPub: string;
+}
+
+/** The dialog of a room's owner. */
+export function Add({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX.Element {
+  const desk = useModel(useDesk());
+  const [card, setCard] = useState("");
+  const [error, setError] = useState<string | null>(null);
+  const known = knownBy([...desk.talks.values()], talk);
+  return (
+    <Ask
+      title={<>Add a person to {visible(talk.id)}</>}
+      action="Add"
+      stay="Back"
+      check={() => {
+        const fault = faultOf(card);
+        setError(fault);
+        return fault === null;
+      }}
+      work={async () => {
+        await talk.room.addMember(cardIn(card)!);
+        await talk.readMembers();
+      }}
+      onClose={onClose}
+    >
+      <Field
+        label="Card"
+        hint="The person copies it from this page (under the own name) and sends it to you."
+        value={card}
+        error={error}
+        autoComplete="off"
+        onInput={(value) => {
+          setCard(value);
+          setError(null);
+        }}
+      />
+      {known.length > 0 && (
+        <section class="stack" aria-labelledby="known">
+          <h3 id="known">People in your other rooms</h3>
+          <ul class="people">
+            {known.map((it) => <Known key={it.endpoint} talk={talk} other={it} />)}
+          </ul>
+        </section>
+      )}
+    </Ask>
+  );
+}
+
+function Known({ talk, other }: { talk: Talk; other: Other }): JSX.Element {
+  const name = useName(other.endpoint);
+  const { busy, failure, run } = useTask();
+  return (
+    <li>
+      <span class="person-facts">
+        <Person endpoint={other.endpoint} withKey />
+        {failure !== null && <span class="error" role="alert">{failure}</span>}
+      </span>
+      <Button
+        busy={busy}
+        label={`Add ${name}`}
+        onClick={() =>
+          run(async () => {
+            await talk.room.addMember(other);
+            await talk.readMembers();
+          })}
+      >
+        Add
+      </Button>
+    </li>
+  );
+}
+
+/** People in other rooms who are not in this one, each with the keys they have there. */
+function knownBy(talks: readonly Talk[], talk: Talk): Other[] {
+  const here = new Set(talk.members.map((it) => it.endpoint));
+  const known = new Map<string, Other>();
+  for (const { endpoint, kexPub, status } of talks.flatMap((it) => it.members)) {
+    if (!here.has(endpoint) && status === "active") known.set(endpoint, { endpoint, kexPub });
+  }
+  return [...known.values()];
+}
+
+function faultOf(text: string): string | null {
+  const card = cardIn(text.trim());
+  if (card === null) return "Paste a card: it begins with unibus1.";
+  try {
+    parseCard(card);
+    return null;
+  } catch (error) {
+    return isStoreError(error) ? "The card is incomplete or damaged" : String(error);
+  }
+}
+
+/** The dialog of a link with a card: to which of one's own rooms to add the person. */
+export function AddByLink({ card, onClose }: { card: string; onClose: () => void }): JSX.Element {
+  const { talks, isRead } = useModel(useDesk());
+  const own = [...talks.values()].filter((it) => it.isOwn && it.state.is === "open");
+  const fault = faultOf(card);
+  if (fault !== null) {
+    return (
+      <Dialog title="Add a person" onClose={onClose}>
+        <Notice tone="bad">{fault}. Ask for the link again.</Notice>
+      </Dialog>
+    );
+  }
+  const { signPub } = parseCard(card);
+  return (
+    <Dialog title="Add a person" onClose={onClose}>
+      <p>
+        <Person endpoint={signPub} withKey /> wants to be added to a room of yours.
+      </p>
+      {own.length === 0 && (
+        <p class="muted" role="status">
+          {isRead ? "You own no room that is open. Create one first." : "Reading your rooms …"}
+        </p>
+      )}
+      <ul class="people">
+        {own.map((it) => <AddTo key={it.id} talk={it} card={card} onDone={onClose} />)}
+      </ul>
+    </Dialog>
+  );
+}
+
+function AddTo(
+  { talk, card, onDone }: { talk: Talk; card: string; onDone: () => void },
+): JSX.Element {
+  const { busy, failure, run } = useTask();
+  const name = visible(talk.id);
+  return (
+    <li>
+      <span class="person-facts">
+        <bdi class="name">{name}</bdi>
+        {failure !== null && <span class="error" role="alert">{failure}</span>}
+      </span>
+      <Button
+        look="primary"
+        busy={busy}
+        label={`Add to ${name}`}
+        onClick={() =>
+          run(async () => {
+            await talk.room.addMember(card);
+            onDone();
+            goTo(talk.id);
+          })}
+      >
+        Add
+      </Button>
+    </li>
+  );
+}

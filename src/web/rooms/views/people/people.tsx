@@ -1,0 +1,149 @@
+/**
+ * Who is in a room, and what its owner can do about that.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { visible } from "../../../console/format.ts";
+import { Dialog } from "../../../console/ui/dialog.tsx";
+import type { ListedMember } from "../../../../client/types.ts";
+import { Button } from "../../../shared/page.tsx";
+import { useModel } from "../../model/model.ts";
+import type { Talk } from "../../model/talk.ts";
+import { leave } from "../../place.ts";
+import { Add } from "./add.tsx";
+import { useDesk, useName } from "../parts/context.ts";
+import { Ask, Person } from "../parts/ui.tsx";
+
+/** The dialog. */
+export function People({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX.Element {
+  const { members, isOwn } = useModel(talk);
+  const [removing, remove] = useState<string | null>(null);
+  const [doing, begin] = useState<"add" | "leave" | "delete" | null>(null);
+  useEffect(() => void talk.readMembers(), []);
+  const end = (): void => {
+    begin(null);
+    remove(null);
+  };
+  if (removing !== null) return <Remove talk={talk} endpoint={removing} onClose={end} />;
+  if (doing === "add") return <Add talk={talk} onClose={end} />;
+  if (doing === "leave") return <Leave talk={talk} onClose={end} />;
+  if (doing === "delete") return <Delete talk={talk} onClose={end} />;
+  return (
+    <Dialog title={<>People in {visible(talk.id)}</>} onClose={onClose}>
+      <ul class="people">
+        {members.map((it) => (
+          <li key={it.endpoint}>
+            <span class="person-facts">
+              <Person endpoint={it.endpoint} withKey />
+              <Standing member={it} />
+            </span>
+            {isOwn && it.role !== "owner" && (
+              <Removing
+                member={it}
+                onClick={() => remove(it.endpoint)}
+              />
+            )}
+          </li>
+        ))}
+      </ul>
+      <p class="small muted">
+        Names are not unique: compare keys.{" "}
+        {isOwn ? "You are the owner: you decide who can read." : "The owner decides who can read."}
+      </p>
+      <div class="actions dialog-actions">
+        {isOwn
+          ? (
+            <>
+              <Button look="danger" onClick={() => begin("delete")}>Delete the room</Button>
+              <Button look="primary" onClick={() => begin("add")}>Add a person</Button>
+            </>
+          )
+          : <Button look="danger" onClick={() => begin("leave")}>Leave the room</Button>}
+      </div>
+    </Dialog>
+  );
+}
+
+function Standing({ member }: { member: ListedMember }): JSX.Element {
+  const { role, accepted, status } = member;
+  const words = status === "revoked"
+    ? "access revoked"
+    : role === "owner"
+    ? "owner"
+    : accepted
+    ? "member"
+    : "invited, has not joined yet";
+  return <span class="muted small">{words}</span>;
+}
+
+function Removing({ member, onClick }: { member: ListedMember; onClick: () => void }): JSX.Element {
+  const name = useName(member.endpoint);
+  return <Button label={`Remove ${name}`} onClick={onClick}>Remove</Button>;
+}
+
+function Remove(
+  { talk, endpoint, onClose }: { talk: Talk; endpoint: string; onClose: () => void },
+): JSX.Element {
+  const name = useName(endpoint);
+  return (
+    <Ask
+      title={<>Remove {name}?</>}
+      action="Remove"
+      danger
+      work={async () => {
+        await talk.room.removeMember(endpoint);
+        await talk.readMembers();
+      }}
+      onClose={onClose}
+    >
+      <p>
+        <Person endpoint={endpoint} withKey />{" "}
+        will not be able to read what is sent from now on: the room gets a new key. What has arrived
+        there already stays there.
+      </p>
+    </Ask>
+  );
+}
+
+function Leave({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX.Element {
+  const desk = useDesk();
+  return (
+    <Ask
+      title={<>Leave {visible(talk.id)}?</>}
+      action="Leave the room"
+      danger
+      stay="Stay"
+      work={async () => {
+        await desk.leave(talk);
+        leave();
+      }}
+      onClose={onClose}
+    >
+      <p>You will receive no more messages. Only the owner can add you again.</p>
+    </Ask>
+  );
+}
+
+function Delete({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX.Element {
+  const desk = useDesk();
+  return (
+    <Ask
+      title={<>Delete {visible(talk.id)}?</>}
+      action="Delete the room"
+      danger
+      work={async () => {
+        await desk.remove(talk);
+        leave();
+      }}
+      onClose={onClose}
+    >
+      <p>
+        The room ends for all {talk.members.length}{" "}
+        people in it. This cannot be undone, and the name cannot be used again.
+      </p>
+    </Ask>
+  );
+}

@@ -1,0 +1,49 @@
+/**
+ * Whether a room's new owner is the true one.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { visible } from "../../../console/format.ts";
+import { useModel } from "../../model/model.ts";
+import { useDesk } from "../parts/context.ts";
+import { Ask, Person } from "../parts/ui.tsx";
+
+/** Asks about one change after the other. */
+export function Questions(): JSX.Element | null {
+  const { questions } = useModel(useDesk());
+  const [question] = questions;
+  if (question === undefined) return null;
+  const { roomId, from, to, answer } = question;
+  return (
+    <Ask
+      key={`${roomId} ${to}`}
+      title="Has the owner changed?"
+      action="Accept the new owner"
+      stay="Do not accept"
+      work={() => Promise.resolve(answer(true))}
+      // Answered already, where it was accepted.
+      onClose={() => answer(false)}
+    >
+      <p>
+        The server says that <bdi>{visible(roomId)}</bdi>{" "}
+        has another owner than before. The owner decides who can read the room.
+      </p>
+      <dl class="facts">
+        <dt>Before</dt>
+        <dd>
+          <Person endpoint={from} withKey />
+        </dd>
+        <dt>Now</dt>
+        <dd>
+          <Person endpoint={to} withKey />
+        </dd>
+      </dl>
+      <p>
+        Ask the other members, by phone or in person, before you accept. Until then the room is not
+        open here.
+      </p>
+    </Ask>
+  );
+}

@@ -1,0 +1,38 @@
+/**
+ * Who one is here: name, key, card; and signing out.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { visible } from "../../../console/format.ts";
+import { Dialog } from "../../../console/ui/dialog.tsx";
+import { fingerprint } from "../../../shared/keys.ts";
+import { Button } from "../../../shared/page.tsx";
+import { useDesk } from "../parts/context.ts";
+import { Card } from "./card.tsx";
+
+/** The dialog. */
+export function You(
+  { onClose, onSignOut }: { onClose: () => void; onSignOut: () => void },
+): JSX.Element {
+  const { me } = useDesk();
+  return (
+    <Dialog title={<bdi class="name">{visible(me.handle)}</bdi>} onClose={onClose}>
+      <dl class="facts">
+        <dt>Fingerprint</dt>
+        <dd class="mono">{fingerprint(me.signPub)}</dd>
+        <dt>Server</dt>
+        <dd>{location.host}</dd>
+      </dl>
+      <h3>Your card</h3>
+      <p class="small">
+        Send it to the owner of a room, who can then add you. It is public, and signed by you.
+      </p>
+      <Card />
+      <div class="actions dialog-actions">
+        <Button onClick={onSignOut}>Sign out</Button>
+      </div>
+    </Dialog>
+  );
+}

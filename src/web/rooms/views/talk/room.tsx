@@ -1,0 +1,110 @@
+/**
+ * A room: who is there, what is said, and a line to say something.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { visible } from "../../../console/format.ts";
+import { Button, Heading, Notice } from "../../../shared/page.tsx";
+import { useModel } from "../../model/model.ts";
+import type { Talk } from "../../model/talk.ts";
+import { HOME, leave } from "../../place.ts";
+import { Composer } from "./composer.tsx";
+import { useDesk } from "../parts/context.ts";
+import { Log } from "./log.tsx";
+import { People } from "../people/people.tsx";
+import { LinkNotice } from "../parts/status.tsx";
+import { Waiting } from "../people/waiting.tsx";
+
+/** The room in the address. */
+export function RoomView({ id, talk }: { id: string; talk: Talk | undefined }): JSX.Element {
+  const { isRead } = useModel(useDesk());
+  if (talk !== undefined) return <Inside talk={talk} />;
+  const name = visible(id);
+  return (
+    <div class="stack">
+      <Heading title={name} site="unibus">{name}</Heading>
+      {isRead
+        ? (
+          <>
+            <p>There is no such room, or you are not a member of it.</p>
+            <p>
+              <a href={HOME}>All rooms</a>
+            </p>
+          </>
+        )
+        : <p class="muted" role="status">Reading your rooms …</p>}
+    </div>
+  );
+}
+
+function Inside({ talk }: { talk: Talk }): JSX.Element {
+  useModel(talk);
+  const [isOpen, open] = useState(false);
+  useEffect(() => {
+    const look = (): void => talk.show(document.visibilityState === "visible");
+    look();
+    document.addEventListener("visibilitychange", look);
+    return () => {
+      document.removeEventListener("visibilitychange", look);
+      talk.show(false);
+    };
+  }, [talk]);
+  const name = visible(talk.id);
+  const count = talk.members.filter((it) => it.accepted).length;
+  return (
+    <>
+      <header class="room-head">
+        <a class="back" href={HOME}>
+          <span aria-hidden="true">←</span>
+          <span class="unseen">All rooms</span>
+        </a>
+        <Heading title={name} site="unibus">
+          <bdi class="name">{name}</bdi>
+        </Heading>
+        <Button onClick={() => open(true)} disabled={talk.state.is !== "open"}>
+          People{count > 0 && <span class="muted">{count}</span>}
+        </Button>
+      </header>
+      <div class="room-notices">
+        <LinkNotice />
+        <State talk={talk} />
+        <Waiting talk={talk} />
+      </div>
+      <Log talk={talk} />
+      {talk.state.is !== "over" && <Composer talk={talk} />}
+      {isOpen && <People talk={talk} onClose={() => open(false)} />}
+    </>
+  );
+}
+
+function State({ talk }: { talk: Talk }): JSX.Element | null {
+  const desk = useDesk();
+  const { state } = talk;
+  switch (state.is) {
+    case "open":
+      return null;
+    case "opening":
+      return <p class="muted" role="status">Opening the room …</p>;
+    case "failed":
+      return <Notice tone="warn">{state.why} This page tries again by itself.</Notice>;
+    case "over":
+      return (
+        <Notice tone="bad">
+          <p>{state.why} What you have received stays here until you close it.</p>
+          <div class="actions">
+            <Button
+              onClick={() => {
+                desk.forget(talk);
+                leave();
+              }}
+            >
+              Close the room
+            </Button>
+          </div>
+        </Notice>
+      );
+  }
+}

@@ -1,0 +1,89 @@
+/** The page when its connection is lost, in two tabs of one person, and after a reload. */
+
+import assert from "node:assert/strict";
+import { cardOf } from "@unibus/membership/client";
+import { Links } from "../../faults/chaos/arena/links.ts";
+import { freePorts } from "../../helpers/nats.ts";
+import { assertLooks, browserTest } from "../browser.ts";
+import { add, createRoom, enter, guest, house, isConnected, line, say } from "./kit.ts";
+
+browserTest(
+  "what is sent without a connection goes out when it is back; two tabs of one person work",
+  async () => {
+    // The browser reaches the bus over a link that can be cut.
+    const [port, bus] = await freePorts(2) as [number, number];
+    await using links = new Links();
+    await links.open(0, 1, port, bus);
+    await using it = await house(["--ws-port", `${bus}`, "--ws-url", `ws://127.0.0.1:${port}`]);
+    const [ada, eve] = [await it.person("Ada"), await it.person("Eve")];
+    await using one = await guest();
+    const { page, context } = one;
+    await enter(page, it, ada, { keep: true });
+    await createRoom(page, "kitchen");
+    await add(page, cardOf(eve.identity));
+    await using program = await it.program(eve);
+    await using kitchen = await program.join("kitchen", { owner: ada.identity.signPub });
+    const heard = kitchen.messages();
+
+    // Signed in by the key that the browser keeps, which no script can read.
+    const other = await context.newPage();
+    await other.goto(`${it.url}/rooms#room=kitchen`);
+    await isConnected(other);
+    await other.getByRole("heading", { level: 1, name: "kitchen" }).waitFor();
+    assert.deepEqual(await other.evaluate(keptKeys), [false, false]);
+    await say(other, "from the other tab");
+    assert.match(await line(page, "from the other tab").innerText(), /^Ada \(you\)/);
+    assert.equal((await heard.next()).value!.text(), "from the other tab");
+    await other.close();
+
+    await kitchen.send("before");
+    await line(page, "before").waitFor();
+    // Open WebSockets outlive the browser's own switch.
+    await context.setOffline(true);
+    for (const [from, to] of [[0, 1], [1, 0]] as const) links.set(from, to, { cut: true });
+    await page.getByText("No connection", { exact: true }).waitFor();
+    await page.getByLabel(/^Message to/).fill("are you there?");
+    await page.getByRole("button", { name: "Send" }).click();
+    await line(page, "are you there?").getByText("Sending …").waitFor();
+    await assertLooks(page, "rooms-7-offline");
+    await kitchen.send("nobody hears this");
+    await context.setOffline(false);
+    links.heal();
+    await line(page, "are you there?").getByText("Sent", { exact: true }).waitFor();
+    assert.equal((await heard.next()).value!.text(), "are you there?");
+    await kitchen.send("after");
+    await page.getByText("has sent a message before the next one that has not arrived.").waitFor();
+    await line(page, "after").waitFor();
+
+    // A reload signs in again and begins with an empty room; signing out lasts.
+    await page.reload();
+    await isConnected(page);
+    await page.getByText("There are none from before.").waitFor();
+    await page.getByRole("button", { name: /^You:/ }).click();
+    await assertLooks(page, "rooms-8-you");
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("heading", { level: 1, name: "Sign in to your rooms" }).waitFor();
+    await page.reload();
+    await page.getByRole("button", { name: "Sign in as Ada" }).waitFor();
+    await assertLooks(page, "rooms-0-signin");
+    await page.getByRole("button", { name: "Forget Ada" }).click();
+    await page.getByRole("button", { name: "Forget it" }).click();
+    await page.getByText("With a key in this browser").waitFor({ state: "detached" });
+    await one.assertClean(it.url);
+  },
+);
+
+/** Whether the keys that the browser keeps can be exported. */
+async function keptKeys(): Promise<boolean[]> {
+  const database = await new Promise<IDBDatabase>((resolve) => {
+    const request = indexedDB.open("unibus");
+    request.onsuccess = () => resolve(request.result);
+  });
+  // deno-lint-ignore no-explicit-any
+  const [row] = await new Promise<any[]>((resolve) => {
+    const request = database.transaction("identities").objectStore("identities").getAll();
+    request.onsuccess = () => resolve(request.result);
+  });
+  database.close();
+  return [row.signKey.extractable, row.kexKey.extractable];
+}

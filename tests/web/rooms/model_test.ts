@@ -1,0 +1,104 @@
+/** What the page of rooms is drawn from: lines, presence, memory, addresses and words. */
+
+import assert from "node:assert/strict";
+import { StoreError } from "@unibus/membership";
+import { SealingError } from "@unibus/membership/client";
+import { replaces } from "../../../src/web/rooms/memory.ts";
+import { Lines, type Said } from "../../../src/web/rooms/model/lines.ts";
+import { formatSign, parseSign, Presence } from "../../../src/web/rooms/model/presence.ts";
+import { rejection, said } from "../../../src/web/rooms/model/words.ts";
+import { cardIn } from "../../../src/web/rooms/place.ts";
+
+const message = (text: string): Said => ({ is: "said", from: "aa", at: 0, body: { text } });
+const texts = (lines: Lines) =>
+  lines.blocks.flatMap((it) => it.lines).map((it) =>
+    it.is === "said" && "text" in it.body ? it.body.text : ""
+  );
+
+Deno.test("a new line changes the last block only, and a changed one its own", () => {
+  const lines = new Lines();
+  for (let i = 0; i < 120; i++) lines.add(message(`m${i}`));
+  const before = lines.blocks;
+  assert.deepEqual(before.map((it) => it.lines.length), [50, 50, 20]);
+  assert.equal(before[1]!.before, before[0]!.lines.at(-1));
+  lines.add(message("more"));
+  assert.deepEqual(lines.blocks.map((it, i) => it === before[i]), [true, true, false]);
+  lines.update(7, { progress: "sent" });
+  assert.deepEqual(lines.blocks.map((it, i) => it === before[i]), [false, true, false]);
+  const [changed] = lines.blocks[0]!.lines.filter((it) => it.is === "said" && it.progress);
+  assert.equal(changed!.id, 7);
+});
+
+Deno.test("the oldest lines go first, and that is told", () => {
+  const lines = new Lines();
+  for (let i = 0; i < 5_050; i++) lines.add(message(`m${i}`));
+  assert.deepEqual([lines.count, lines.isCut, texts(lines)[0]], [5_000, true, "m50"]);
+  // A message that is no longer there changes nothing.
+  const { blocks } = lines;
+  lines.update(3, { progress: "sent" });
+  assert.equal(lines.blocks, blocks);
+});
+
+Deno.test("rejections of one kind that follow each other are one line with their number", () => {
+  const lines = new Lines();
+  const note = { is: "note", about: "aa", kind: "tampered", text: "was rejected" } as const;
+  for (let i = 0; i < 500; i++) lines.add(note);
+  lines.add({ ...note, about: "bb" });
+  lines.add(message("m"));
+  lines.add(note);
+  const all = lines.blocks.flatMap((it) => it.lines);
+  assert.deepEqual(all.map((it) => it.is === "note" ? it.count ?? 1 : 0), [500, 1, 0, 1]);
+});
+
+Deno.test("someone is here until a goodbye, or until nothing was heard for a while", () => {
+  const presence = new Presence();
+  presence.heard("aa", "hello", 0);
+  presence.heard("bb", "here", 50_000);
+  assert.deepEqual(presence.here(60_000), ["aa", "bb"]);
+  assert.deepEqual(presence.here(80_000), ["bb"]);
+  presence.heard("bb", "bye", 81_000);
+  assert.deepEqual(presence.here(82_000), []);
+  const encode = (text: string) => new TextEncoder().encode(text);
+  for (const sign of ["here", "hello", "bye"] as const) {
+    assert.equal(parseSign(encode(formatSign(sign))), sign);
+  }
+  for (const other of ["", "here", "unibus presence v2 here", `${formatSign("here")} `]) {
+    assert.equal(parseSign(encode(other)), null);
+  }
+});
+
+Deno.test("of two tabs that remember at once, the higher epoch and the first key stay", () => {
+  assert.equal(replaces("epoch kitchen", undefined, "1"), true);
+  assert.equal(replaces("epoch kitchen", "9", "10"), true);
+  assert.equal(replaces("epoch kitchen", "10", "9"), false);
+  assert.equal(replaces("kex aa", undefined, "k1"), true);
+  assert.equal(replaces("kex aa", "k1", "k2"), false);
+  // An owner changes, once the person has accepted it.
+  assert.equal(replaces("owner kitchen", "aa", "bb"), true);
+});
+
+Deno.test("a card is found in a text, in a link, and nowhere else", () => {
+  const card = "unibus1.AbC-_9";
+  for (
+    const text of [card, ` ${card}\n`, `https://a.example/rooms#card=${card}`, `card: ${card} `]
+  ) {
+    assert.equal(cardIn(text), card, text);
+  }
+  for (const text of ["", "unibus2.AbC", `x${card}`, `${card}!`]) assert.equal(cardIn(text), null);
+});
+
+Deno.test("failures are told in sentences, and a replay of what was shown is not", () => {
+  const sealing = (reason: ConstructorParameters<typeof SealingError>[0]) =>
+    new SealingError(reason, "m");
+  assert.match(rejection(sealing("tampered"))!.text, /changed on the way/);
+  assert.equal(rejection(sealing("replayed")), null);
+  assert.equal(rejection(new StoreError("unavailable", "m")), null);
+  assert.match(said(sealing("removed")), /no longer a member/);
+  assert.equal(said(new StoreError("unavailable", "m")), "The server does not respond.");
+  assert.equal(said(new StoreError("room_owner", "m")), "The owner cannot leave the room.");
+  assert.equal(
+    said(new StoreError("unsupported", "It lacks this", { hint: "do that" })),
+    "It lacks this: do that.",
+  );
+  assert.equal(said(new StoreError("invalid", "A must be b")), "A must be b.");
+});

@@ -1,0 +1,78 @@
+/** Two browsers and a program in one room: they talk, one of them is removed, and no private key leaves. */
+
+import assert from "node:assert/strict";
+import { cardOf } from "@unibus/membership/client";
+import { assertAccessible, assertFits, assertLooks, browserTest, shoot } from "../browser.ts";
+import { assertInside } from "../traces.ts";
+import { accept, add, cardFrom, createRoom, enter, guest, house, lacks, line, say } from "./kit.ts";
+
+browserTest(
+  "two browsers and a program talk in a room; one who is removed cannot read what follows",
+  async () => {
+    await using it = await house();
+    const [ada, bob, eve] = [
+      await it.person("Ada"),
+      await it.person("Bob"),
+      await it.person("Eve"),
+    ];
+    await using owners = await guest();
+    await using members = await guest({ screen: "phone", scheme: "dark" });
+    const [a, b] = [owners.page, members.page];
+    await enter(a, it, ada);
+    await a.getByRole("heading", { level: 1, name: "Get into a room" }).waitFor();
+    await assertLooks(a, "rooms-1-empty");
+    await createRoom(a, "kitchen");
+    await enter(b, it, bob);
+    await add(a, await cardFrom(b));
+    await add(a, cardOf(eve.identity));
+    await assertLooks(b, "rooms-2-offer");
+    await accept(b, "kitchen");
+    await using program = await it.program(eve);
+    await using kitchen = await program.join("kitchen", { owner: ada.identity.signPub });
+    const heard = kitchen.messages();
+
+    await say(a, "soup is ready");
+    await line(b, "soup is ready").waitFor();
+    assert.equal((await heard.next()).value!.text(), "soup is ready");
+    await say(b, "on my way\nwith \u202Ebread", "on my way");
+    await line(a, "with ⟨202E⟩bread").waitFor();
+    assert.equal((await heard.next()).value!.sender, bob.identity.signPub);
+    await kitchen.send("<b>is there salt?</b>");
+    await kitchen.send(Uint8Array.of(0xff, 0xfe));
+    for (const page of [a, b]) {
+      await line(page, "<b>is there salt?</b>").waitFor();
+      await line(page, "A message that is no text (2 bytes)").waitFor();
+      assert.match(await line(page, "is there salt").innerText(), /^Eve\b/);
+    }
+    await assertLooks(a, "rooms-3-talk");
+
+    // Who is in, and what the owner can do.
+    await a.getByRole("button", { name: /^People/ }).click();
+    for (const name of ["Ada (you)", "Bob", "Eve"]) {
+      await a.getByRole("dialog").getByText(name).first().waitFor();
+    }
+    await assertLooks(a, "rooms-4-people");
+    await a.getByRole("button", { name: "Remove Bob" }).click();
+    await assertLooks(a, "rooms-5-remove");
+    await a.getByRole("dialog").getByRole("button", { name: "Remove", exact: true }).click();
+    await a.getByRole("button", { name: "Add a person" }).waitFor();
+    await a.getByRole("button", { name: "Close" }).click();
+    await say(a, "bob must not read this");
+    assert.equal((await heard.next()).value!.text(), "bob must not read this");
+    await b.getByText("You are no longer a member of this room.").waitFor();
+    await lacks(b, "bob must not read this");
+    await a.getByRole("log").getByText("is no longer a member.").waitFor();
+    await b.setViewportSize({ width: 320, height: 640 });
+    await assertAccessible(b);
+    await assertFits(b);
+    await shoot(b, "rooms-6-removed-320-dark");
+    await b.getByRole("button", { name: "Close the room" }).click();
+    await b.getByRole("heading", { level: 1, name: "Get into a room" }).waitFor();
+
+    for (const [one, who] of [[owners, ada], [members, bob]] as const) {
+      await one.assertClean(it.url);
+      const present = [who.identity.signPub, "CONNECT {", "PUB room."];
+      assertInside([...one.sent, ...one.frames], who.identity, present);
+    }
+  },
+);
