@@ -222,7 +222,7 @@ export function flip(
 /** Gives the history the entries of all changes that the file has, and of no others. */
 function completeHistory(db: DatabaseSync, { position }: Held): void {
   // The archive may have been read further than the stream.
-  db.prepare("DELETE FROM history WHERE generation >= ? AND number > ?")
+  db.prepare("DELETE FROM history WHERE (generation, number) > (?, ?)")
     .run(keptGeneration(db), position);
   const table = new HistoryTable(db);
   const { revision: end } = table.end();

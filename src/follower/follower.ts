@@ -176,10 +176,11 @@ export class FileFollower implements Follower, Witness {
     await this.#parts.thread.ask("note", { key: JOURNEY, value: journey });
   }
 
-  async close(): Promise<void> {
+  /** @param options Without `drain` what was acknowledged last may be missing in the file */
+  async close({ drain = true }: { drain?: boolean } = {}): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#drain();
+    if (drain) await this.#drain();
     this.#end(new StoreError("closed", "The follower is closed"));
     await this.#stopped;
     await this.#parts.thread.close();

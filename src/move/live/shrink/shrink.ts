@@ -187,10 +187,12 @@ async function finish(
   const end = performance.now() + FORWARD;
   for (;;) {
     try {
-      await follower.close();
-      // Searches and the history read the follower's file, which nobody may have open now.
+      // Searches and the history read the follower's file, which nobody may have open now. The last one
+      // that closes it, in its thread, writes its log into it.
       await to.hold({ reads: true });
       await closeReaders(backend);
+      // It is exact where the control plane left; of the mark behind that it need not know.
+      await follower.close({ drain: false });
       onPhase("flip");
       const undone = take(db, follower.path, becomes);
       onPhase("rename");
