@@ -7,11 +7,11 @@
 import assert from "node:assert/strict";
 import { copyFile } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
-import { switchOf } from "../../src/core/store/switching.ts";
-import { FileFollower } from "../../src/follower/follower.ts";
-import { followerOf, openFollowed } from "../../src/follower/open.ts";
-import { testServer } from "../helpers/nats.ts";
-import { inDir, person } from "../helpers/sqlite.ts";
+import { switchOf } from "../../../src/core/store/switching.ts";
+import { FileFollower } from "../../../src/follower/follower.ts";
+import { followerOf, openFollowed } from "../../../src/follower/open.ts";
+import { testServer } from "../../helpers/nats.ts";
+import { inDir, person } from "../../helpers/sqlite.ts";
 
 Deno.test("a follower that rests has everything in its file, without the log, and follows on", () =>
   inDir(async (dir) => {
