@@ -1,79 +1,141 @@
-/** The whole way of a new user, from the link to the first decrypted message, and by keyboard alone. */
+/** The whole way of a new user, from an empty directory to two people who talk, and by keyboard alone. */
 
 import assert from "node:assert/strict";
 import { chmod } from "node:fs/promises";
+import type { Page } from "playwright-core";
 import {
   cardOf,
   createClient,
-  createIdentity,
+  type Identity,
   openRooms,
-  readCard,
   readIdentity,
 } from "@unibus/membership/client";
-import { cli, documentOf } from "../cli/kit.ts";
-import { daemon } from "../cli/serve/kit.ts";
+import { cliProcess, documentOf } from "../cli/kit.ts";
+import { eventsOf } from "../cli/serve/kit.ts";
+import { natsBinary } from "../helpers/nats.ts";
 import { inDir } from "../helpers/sqlite.ts";
 import { browserTest, shoot, visit } from "./browser.ts";
+import { createRoom, guest, isConnected, line, say } from "./rooms/kit.ts";
 import { site } from "./site.ts";
 import { assertInside } from "./traces.ts";
 
 const PASSPHRASE = "otter lamp quilt seven";
 
+/** Runs `membershipd serve` in a directory, with what it makes there by itself, on any free ports. */
+async function serve(cwd: string) {
+  const ports = ["http", "nats", "ws"].flatMap((it) => [`--${it}-port`, "0"]);
+  const args = ["serve", "--bus-auth", "enforce", "--log-format", "json", ...ports];
+  const env = { UNIBUS_NATS_SERVER: (await natsBinary()).path };
+  const server = cliProcess(args, { cwd, env });
+  const stop = async () => {
+    server.kill("SIGTERM");
+    return await server.ended;
+  };
+  try {
+    await server.seen(/"event":"ready".*\n/);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const { http, nats } = eventsOf(server.stderr()).find((it) => it.event === "ready")!;
+  return {
+    http: http as string,
+    nats: nats as string,
+    /** Runs `membershipd invite create` beside it, and returns the link. */
+    async invite(...flags: string[]): Promise<string> {
+      const args = ["invite", "create", "--url", http, ...flags, "--json"];
+      const result = await cliProcess(args, { cwd }).ended;
+      assert.equal(result.code, 0, result.stderr);
+      return documentOf(result).link;
+    },
+    async [Symbol.asyncDispose]() {
+      const { code, stderr } = await stop();
+      assert.equal(code, 0, stderr);
+    },
+  };
+}
+
+/** Opens a link and joins; returns what the saved key file has, and stays on the last page. */
+async function join(page: Page, link: string, name: string, dir: string): Promise<Identity> {
+  await page.goto(link);
+  await page.getByLabel("Your name").fill(name);
+  await page.getByRole("button", { name: "Continue" }).click();
+  await page.getByLabel("Passphrase for the file").fill(PASSPHRASE);
+  const downloading = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Save the file" }).click();
+  const path = `${dir}/${name}.json`;
+  await (await downloading).saveAs(path);
+  await page.getByRole("checkbox", { name: /^I have the file/ }).check();
+  await page.getByRole("button", { name: "Join" }).click();
+  await page.getByRole("heading", { name: `Welcome, ${name}` }).waitFor();
+  await chmod(path, 0o600);
+  const identity = await readIdentity(path, { passphrase: PASSPHRASE });
+  const card = page.getByLabel("Your card");
+  await card.getByText("unibus1.").waitFor();
+  assert.equal((await card.innerText()).trim(), cardOf(identity));
+  return identity;
+}
+
+/** Goes on to the rooms, which know the key already. */
+async function openOwnRooms(page: Page): Promise<void> {
+  await page.getByRole("link", { name: "Open your rooms" }).click();
+  await isConnected(page);
+}
+
 browserTest(
-  "from membershipd's link over the browser to the first decrypted message of a room",
+  "from an empty directory, two links lead two people and a program into one room, in two minutes",
   () =>
     inDir(async (dir) => {
-      await using it = await daemon(dir, ["--bus-auth", "enforce"], {}, 60_000);
-      // The admin has an encrypted room, and makes a link.
-      const admin = createIdentity();
-      const keys = ["--sign-pub", admin.signPub, "--kex-pub", admin.kexPub];
-      const db = ["--db", `${dir}/a.db`];
-      await cli(["user", "add", "--admin", "--handle", "Ada", ...keys, ...db]);
-      const { link } = documentOf(
-        await cli(["invite", "create", "--url", it.http, ...db, "--json"]),
-      );
-      using client = createClient({ url: it.http, identity: admin });
-      await using rooms = await openRooms({ client, identity: admin, nats: { servers: it.nats } });
-      await using kitchen = await rooms.createRoom({ id: "kitchen" });
+      const begun = performance.now();
+      await using it = await serve(dir);
+      await using owners = await guest();
+      const a = owners.page;
+      const ada = await join(a, await it.invite("--role", "admin"), "Ada", dir);
+      await openOwnRooms(a);
+      await createRoom(a, "kitchen");
 
-      // A person opens it.
-      await using one = await visit({ screen: "phone", scheme: "dark" });
-      const { page } = one;
-      await page.goto(link);
-      await page.getByLabel("Your name").fill("Bob");
-      await page.getByRole("button", { name: "Continue" }).click();
-      await page.getByLabel("Passphrase for the file").fill(PASSPHRASE);
-      const downloading = page.waitForEvent("download");
-      await page.getByRole("button", { name: "Save the file" }).click();
-      const path = `${dir}/bob.json`;
-      await (await downloading).saveAs(path);
-      await page.getByRole("checkbox", { name: /^I have the file/ }).check();
-      await page.getByRole("button", { name: "Join" }).click();
-      await page.getByRole("heading", { name: "Welcome, Bob" }).waitFor();
-      const card = page.getByLabel("Your card");
-      await card.getByText("unibus1.").waitFor();
-      const shown = await card.innerText();
-      await one.assertClean(it.http);
+      // One link brings Bob to where Ada is.
+      await using members = await guest({ screen: "phone", scheme: "dark" });
+      const b = members.page;
+      const bob = await join(b, await it.invite("--room", "kitchen"), "Bob", dir);
+      await b.getByText("You are invited to the room kitchen.").waitFor();
+      await openOwnRooms(b);
+      await b.getByRole("heading", { level: 1, name: "You are invited" }).waitFor();
+      await b.getByText("You are invited to kitchen and wait for its owner.").waitFor();
+      await shoot(b, "story-1-waiting");
+      await a.getByText("was invited to this room.").waitFor();
+      await shoot(a, "story-2-owner");
+      await a.getByRole("button", { name: "Let Bob in" }).click();
+      // The room opens by itself: Bob has accepted it with the invite.
+      await b.getByRole("heading", { level: 1, name: "kitchen" }).waitFor();
+      await a.getByRole("log").getByText("has joined.").waitFor();
+      assert.equal(await a.getByRole("button", { name: "Let Bob in" }).count(), 0);
+      await b.getByRole("button", { name: /^People ?2$/ }).waitFor();
+      await say(a, "soup is ready");
+      await line(b, "soup is ready").waitFor();
 
-      // The card goes to the admin, the file to a program.
-      await chmod(path, 0o600);
-      const bob = await readIdentity(path, { passphrase: PASSPHRASE });
-      assert.equal(shown.trim(), cardOf(bob));
-      assert.equal(readCard(shown).endpoint, bob.signPub);
-      assertInside(one.sent, bob);
-      await kitchen.addMember(shown);
-      using bobs = createClient({ url: it.http, identity: bob });
-      await using bobRooms = await openRooms({
-        client: bobs,
+      // The key file is Bob's in a program too.
+      using client = createClient({ url: it.http, identity: bob });
+      await using rooms = await openRooms({
+        client,
         identity: bob,
         nats: { servers: it.nats },
       });
-      await using room = await bobRooms.join("kitchen", { owner: admin.signPub });
+      await using room = await rooms.join("kitchen", { owner: ada.signPub });
       const messages = room.messages();
-      await kitchen.send("soup is ready");
+      await say(a, "is there salt?");
       const { value } = await messages.next();
-      assert.equal(value.text(), "soup is ready");
-      assert.equal(value.sender, admin.signPub);
+      assert.equal(value!.text(), "is there salt?");
+      assert.equal(value!.sender, ada.signPub);
+      await line(b, "is there salt?").waitFor();
+      const seconds = (performance.now() - begun) / 1000;
+      console.log(`from an empty directory to messages read: ${seconds.toFixed(1)} s`);
+      assert.ok(seconds < 120, `${seconds} s`);
+
+      for (const [one, who] of [[owners, ada], [members, bob]] as const) {
+        await one.assertClean(it.http);
+        assertInside([...one.sent, ...one.frames], who);
+      }
     }),
 );
 

@@ -177,11 +177,11 @@ async function whoIs(keys: Keys): Promise<SignedIn> {
   const none = `The key ${
     shortKey(keys.signPub)
   } does not belong to an active user of this server.`;
-  const { user } = await api.me().catch((error) => {
+  const { user, waitingFor } = await api.me().catch((error) => {
     throw isStoreError(error, "forbidden") ? new Error(none.slice(0, -1), { cause: error }) : error;
   });
   if (user === null || user.status !== "active") throw new Error(none.slice(0, -1));
-  return { keys, user, api };
+  return { keys, user, waitingFor, api };
 }
 
 function Lacking({ lack }: { lack: Lack }): JSX.Element {

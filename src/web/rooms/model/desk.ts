@@ -42,6 +42,8 @@ export interface Question extends OwnerChange {
 export interface SignedIn {
   readonly keys: Keys;
   readonly user: User;
+  /** The rooms that the user was invited to and waits for. */
+  readonly waitingFor: readonly string[];
   readonly api: Api;
 }
 
@@ -55,6 +57,8 @@ export class Desk extends Model {
   readonly remembers: boolean;
   readonly talks = new Map<string, Talk>();
   offers: readonly Room[] = [];
+  /** Rooms that one was invited to and whose owners have not added one yet. */
+  waitingFor: readonly string[];
   questions: readonly Question[] = [];
   link: Link = { is: "connecting", why: null };
   /** Whether the lists have been read. */
@@ -67,11 +71,12 @@ export class Desk extends Model {
   #reading: Promise<void> | null = null;
 
   /** Connects in the background. */
-  constructor({ keys, user, api }: SignedIn, { memory, isKept }: BrowserMemory) {
+  constructor({ keys, user, waitingFor, api }: SignedIn, { memory, isKept }: BrowserMemory) {
     super();
     this.keys = keys;
     this.me = user;
     this.api = api;
+    this.waitingFor = waitingFor;
     this.#memory = memory;
     this.remembers = isKept;
     this.names = new Names(api);
@@ -141,6 +146,7 @@ export class Desk extends Model {
 
   async #read(): Promise<void> {
     try {
+      if (this.waitingFor.length > 0) ({ waitingFor: this.waitingFor } = await this.api.me());
       const [rooms, offers] = [await this.#list(true), await this.#list(false)];
       this.offers = offers;
       for (const { id } of rooms) this.#talkOf(id);

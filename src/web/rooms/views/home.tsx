@@ -5,20 +5,37 @@
  */
 
 import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { visible } from "../../console/format.ts";
 import { Heading } from "../../shared/page.tsx";
 import { useModel } from "../model/model.ts";
+import { goTo } from "../place.ts";
 import { useDesk } from "./parts/context.ts";
 import { Card } from "./people/card.tsx";
 import { LinkNotice } from "./parts/status.tsx";
 
 /** The view. */
 export function Home(): JSX.Element {
-  const { talks, offers, isRead } = useModel(useDesk());
+  const { talks, offers, waitingFor, isRead } = useModel(useDesk());
+  const waited = useRef(new Set<string>()).current;
+  useEffect(() => {
+    for (const id of waitingFor) waited.add(id);
+    const opened = [...waited].find((id) => talks.has(id));
+    if (opened !== undefined) goTo(opened);
+  });
   const isNew = isRead && talks.size === 0 && offers.length === 0;
   return (
     <div class="home stack">
       <LinkNotice />
-      <Heading title="Rooms" site="unibus">{isNew ? "Get into a room" : "Choose a room"}</Heading>
+      <Heading title="Rooms" site="unibus">
+        {!isNew ? "Choose a room" : waitingFor.length > 0 ? "You are invited" : "Get into a room"}
+      </Heading>
+      {waitingFor.map((id) => (
+        <p key={id} class="notice accent" role="status">
+          You are invited to <bdi class="name">{visible(id)}</bdi>{" "}
+          and wait for its owner. The room opens here when the owner lets you in.
+        </p>
+      ))}
       {isNew && (
         <>
           <p>
