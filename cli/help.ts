@@ -38,7 +38,8 @@ Commands:
                                and list the differences by key
   follow [options]             Keep a second copy of a bucket in a SQLite file, such as on a backup
                                host
-  repair [options]             Repair a bucket that lost or changed something that a follower holds
+  repair [options]             Repair a bucket that lost or changed something that a follower holds,
+                               also of the history
   promote [options] <file>     Make a follower the control plane when its cluster is lost
   backup [options]             Copy an exact follower to a new file, without load for the NATS
                                server and while the server runs

@@ -40,10 +40,13 @@ export function browserTest(name: string, run: () => Promise<void>): void {
   });
 }
 
-Deno.test.afterAll(async () => {
+/** Ends the browser; tests do it by themselves. */
+export async function close(): Promise<void> {
   await browser?.close();
   browser = null;
-});
+}
+
+Deno.test.afterAll(close);
 
 async function launched(): Promise<Browser> {
   return browser ??= await chromium.launch({

@@ -59,9 +59,7 @@ function offOf(settings: Settings): string[] {
       ? []
       : ["access from other machines: --bind 0.0.0.0, with --bus-auth enforce and TLS"],
     ...store === "sqlite"
-      ? [
-        "replication: stop the server and run membershipd serve --nats-only, which shows how to migrate",
-      ]
+      ? ["three machines in place of one, while it serves: membershipd cluster plan"]
       : isClustered(settings) && replicas === null
       ? ["more than one copy of the store: membershipd cluster scale --replicas 3"]
       : [],
@@ -147,7 +145,9 @@ export function announce(
   const add = `membershipd user add --admin --handle NAME --identity me.json` +
     storeFlags(settings, places);
   const url = publicUrl(settings) ?? http;
-  const invite = `membershipd invite create${storeFlags(settings, places)} --url ${url}`;
+  const invite = `membershipd invite create --role admin${
+    storeFlags(settings, places)
+  } --url ${url}`;
   const first = made.length > 0;
   log("info", "ready", { ...places, store, busAuth, version: VERSION, ms: Math.round(took) });
   if (say === null) {
@@ -155,6 +155,7 @@ export function announce(
   } else if (first) {
     const listens: [url: string, what: string][] = [
       [http, `for browsers and programs; the API is documented at ${http}/docs`],
+      [`${http}/rooms`, "rooms to talk in, for browsers"],
       ...hasConsole(settings) ? [[`${http}/console`, "admin console, for browsers"] as const] : [],
       [places.nats, "NATS, for messages"],
       ...places.ws === undefined ? [] : [[places.ws, "NATS, for messages in browsers"] as const],
@@ -168,10 +169,10 @@ export function announce(
       ...offOf(settings).length === 0 ? [] : ["Disabled, and how to enable:"],
       ...offOf(settings).map((it) => `  ${it}`),
       ...hasAdmin !== false ? [] : [
-        "Create the first admin, then invites for other users:",
+        "Create the first admin, by a link to open in a browser or by a file for programs:",
+        `  ${invite}`,
         "  membershipd identity create me.json",
         `  ${add}`,
-        `  ${invite}`,
       ],
       "Run membershipd serve --help to see all settings. Press Ctrl-C to stop.",
       "",

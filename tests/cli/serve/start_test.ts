@@ -49,11 +49,11 @@ Deno.test("no command is the server: the first start tells all there is to know,
     }
     const keys = await stat(`${dir}/local_files/service-keys.json`);
     assert.equal(keys.mode & 0o777, 0o600);
-    assert.match(first, new RegExp(`  http://127.0.0.1:${http} +HTTP`));
+    assert.match(first, new RegExp(`  http://127.0.0.1:${http} +for browsers and programs`));
     assert.match(first, new RegExp(`  nats://127.0.0.1:${nats} +NATS`));
     assert.match(first, /--bus-auth enforce\n.*--tls-cert.*\n.*--bind 0\.0\.0\.0/);
     const [, identity, command] =
-      /\n {2}membershipd (identity .*)\n {2}membershipd (user add --admin .*)\n {2}membershipd invite create --url http:\S+\n/
+      /\n {2}membershipd invite create --role admin --url http:\S+\n {2}membershipd (identity .*)\n {2}membershipd (user add --admin .*)\n/
         .exec(first)!;
 
     // The very commands that it shows.
