@@ -104,12 +104,17 @@ browserTest(
       await b.getByText("You are invited to kitchen and wait for its owner.").waitFor();
       await shoot(b, "story-1-waiting");
       await a.getByText("was invited to this room.").waitFor();
+      await a.getByRole("link", { name: "kitchen 1 waiting" }).waitFor();
       await shoot(a, "story-2-owner");
       await a.getByRole("button", { name: "Let Bob in" }).click();
       // The room opens by itself: Bob has accepted it with the invite.
       await b.getByRole("heading", { level: 1, name: "kitchen" }).waitFor();
       await a.getByRole("log").getByText("has joined.").waitFor();
       assert.equal(await a.getByRole("button", { name: "Let Bob in" }).count(), 0);
+      await b.getByRole("link", { name: "All rooms" }).click();
+      await b.getByRole("heading", { level: 1, name: "Choose a room" }).waitFor();
+      assert.equal(await b.getByText("wait for its owner").count(), 0);
+      await b.getByRole("link", { name: "kitchen" }).click();
       await b.getByRole("button", { name: /^People ?2$/ }).waitFor();
       await say(a, "soup is ready");
       await line(b, "soup is ready").waitFor();

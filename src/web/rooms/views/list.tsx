@@ -51,12 +51,13 @@ const STATES: Readonly<Record<TalkState["is"], string>> = {
 };
 
 function Entry({ talk, isShown }: { talk: Talk; isShown: boolean }): JSX.Element {
-  const { id, unread, state } = talk;
+  const { id, unread, waiting, state } = talk;
   return (
     <li>
       <a href={hrefOf(id)} aria-current={isShown ? "page" : undefined}>
         <bdi class="name">{visible(id)}</bdi>
         {STATES[state.is] !== "" && <span class="muted small">{STATES[state.is]}</span>}
+        {waiting.length > 0 && <span class="badge warn">{waiting.length} waiting</span>}
         {unread > 0 && (
           <span class="badge accent">
             {unread > 99 ? "99+" : unread}
