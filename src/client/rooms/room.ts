@@ -216,6 +216,12 @@ export class LiveRoom implements OpenRoom {
     }
   }
 
+  async refresh(): Promise<void> {
+    // The check under way may have read the room before it changed.
+    await this.#refreshing;
+    if (!this.#closing.signal.aborted) await this.#refresh();
+  }
+
   lacking(): Promise<string[]> {
     return this.#owner.lacking();
   }

@@ -166,6 +166,11 @@ export interface OpenRoom extends AsyncDisposable {
 
   /** Returns the members according to the control plane. */
   members(): Promise<Member[]>;
+  /**
+   * Checks the room for changes now, as it does every `refreshInterval`: for a newer key, another owner,
+   * and the identity's removal. Does not throw: failures are reported to `onProblem`.
+   */
+  refresh(): Promise<void>;
   /** Returns the members without a copy of the newest key sealed by the owner. Owner only. */
   lacking(): Promise<string[]>;
   /**

@@ -53,6 +53,11 @@ export function replaces(key: string, known: string | undefined, value: string):
   return !key.startsWith("kex ");
 }
 
+/** The owner of a room that is remembered. */
+export async function ownerIn(memory: RoomMemory, roomId: string): Promise<string | undefined> {
+  return await memory.get(`owner ${roomId}`);
+}
+
 function open(): Promise<IDBDatabase> {
   const request = indexedDB.open(DATABASE, 1);
   request.onupgradeneeded = () => request.result.createObjectStore(STORE);

@@ -95,7 +95,10 @@ Deno.test("failures are told in sentences, and a replay of what was shown is not
   assert.equal(rejection(new StoreError("unavailable", "m")), null);
   assert.match(said(sealing("removed")), /no longer a member/);
   assert.equal(said(new StoreError("unavailable", "m")), "The server does not respond.");
-  assert.equal(said(new StoreError("room_owner", "m")), "The owner cannot leave the room.");
+  assert.equal(
+    said(new StoreError("room_owner", "m")),
+    "The owner cannot leave the room: hand it over or delete it.",
+  );
   assert.equal(
     said(new StoreError("unsupported", "It lacks this", { hint: "do that" })),
     "It lacks this: do that.",

@@ -14,7 +14,7 @@ import { Names } from "../../console/names.ts";
 import type { Keys } from "../../shared/keys.ts";
 import type { Api } from "../api.ts";
 import { openBus } from "../bus.ts";
-import type { BrowserMemory } from "../memory.ts";
+import { type BrowserMemory, ownerIn } from "../memory.ts";
 import { Model } from "./model.ts";
 import { Talk } from "./talk.ts";
 import { said } from "./words.ts";
@@ -220,7 +220,9 @@ export class Desk extends Model {
   async #open(rooms: Rooms, talk: Talk): Promise<void> {
     if (talk.state.is !== "failed") talk.opening();
     try {
-      void talk.follow(await rooms.join(talk.id));
+      // Joining remembers a new owner.
+      const before = await ownerIn(this.#memory, talk.id);
+      void talk.follow(await rooms.join(talk.id), before);
     } catch (error) {
       talk.failed(error);
     }

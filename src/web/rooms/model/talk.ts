@@ -14,6 +14,10 @@ import { type Body, Lines } from "./lines.ts";
 import { Model } from "./model.ts";
 import { rejection, said } from "./words.ts";
 
+const NOT_READY =
+  "This member cannot become the owner yet: it has not joined the room, or has no copy " +
+  "of its newest key. Add it again with its card, and wait until it has joined";
+
 /** How far the opening of a room is. `over`: one is no longer a member. */
 export type TalkState =
   | { is: "opening" }
@@ -43,6 +47,8 @@ export class Talk extends Model {
   #state: TalkState = { is: "opening" };
   #isShown = false;
   #owner: string | null = null;
+  /** The other owner that the server named last. */
+  #named: string | null = null;
   readonly #me: string;
   readonly #api: TalkApi;
 
@@ -103,10 +109,11 @@ export class Talk extends Model {
     );
   }
 
-  /** Shows what arrives in an open room; ends with it. */
-  async follow(room: OpenRoom): Promise<void> {
+  /** Shows what arrives in an open room; ends with it. `before`: the owner last known, if there was one. */
+  async follow(room: OpenRoom, before?: string): Promise<void> {
     const messages = room.messages();
-    this.#owner = room.owner;
+    this.#owner ??= before ?? null;
+    this.#ownerIs(room.owner);
     this.#set({ is: "open", room });
     void this.readMembers();
     try {
@@ -157,14 +164,17 @@ export class Talk extends Model {
     const { room } = this.#state;
     let members: ListedMember[];
     let waiting: readonly User[] = [];
+    this.#ownerIs(room.owner);
     try {
       members = await this.#api.membersOf(this.id, this.members.length === 0);
-      if (this.isOwn) waiting = await this.#api.waitingFor(this.id);
+      const named = members.find((it) => it.role === "owner")?.endpoint;
+      if (named !== undefined && named !== room.owner) void this.#verifyOwner(room, named);
+      // Another tab may have handed the room over.
+      else if (this.isOwn) waiting = await this.#api.waitingFor(this.id);
     } catch {
       // The room itself notices a removal; anything else passes, and is told by the status line.
       return;
     }
-    this.#owner = room.owner;
     if (this.members.length > 0) this.#tell(members);
     this.members = members;
     this.waiting = waiting;
@@ -175,6 +185,34 @@ export class Talk extends Model {
   async admit({ signPub: endpoint, kexPub }: User): Promise<void> {
     await this.room.addMember({ endpoint, kexPub });
     await this.readMembers();
+  }
+
+  /** Makes another member the owner. */
+  async handOver(endpoint: string): Promise<void> {
+    try {
+      await this.room.handOver(endpoint);
+    } catch (error) {
+      throw isStoreError(error, "conflict") ? new Error(NOT_READY) : error;
+    }
+    await this.readMembers();
+  }
+
+  /** The server names another owner: has the client verify that, once for each that it names. */
+  async #verifyOwner(room: OpenRoom, named: string): Promise<void> {
+    if (this.#named === named) return;
+    this.#named = named;
+    await room.refresh();
+    this.#ownerIs(room.owner);
+    this.changed();
+  }
+
+  #ownerIs(owner: string): void {
+    if (this.#owner !== null && this.#owner !== owner) {
+      const text = "is the owner of this room now, and decides who can read it.";
+      this.lines.add({ is: "note", about: owner, text });
+    }
+    this.#owner = owner;
+    if (this.#named === owner) this.#named = null;
   }
 
   #tell(members: readonly ListedMember[]): void {

@@ -49,7 +49,7 @@ const CODES: Readonly<Record<string, string>> = {
   forbidden: "You do not have permission to do this.",
   room_exists: "A room with this name exists, or existed before. Choose another name.",
   member_exists: "This person is already a member.",
-  room_owner: "The owner cannot leave the room.",
+  room_owner: "The owner cannot leave the room: hand it over or delete it.",
   quota_exceeded: "The server's limit has been reached. Ask its admin.",
   rate_limited: "Too many requests. Wait a moment and try again.",
   conflict: "Someone else changed the room at the same time. Try again.",

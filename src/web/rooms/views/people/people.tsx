@@ -16,18 +16,22 @@ import { leave } from "../../place.ts";
 import { Add } from "./add.tsx";
 import { useDesk, useName } from "../parts/context.ts";
 import { Ask, Person } from "../parts/ui.tsx";
+import { HandOver } from "./hand_over.tsx";
 
 /** The dialog. */
 export function People({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX.Element {
   const { members, isOwn } = useModel(talk);
   const [removing, remove] = useState<string | null>(null);
+  const [receiver, handOver] = useState<string | null>(null);
   const [doing, begin] = useState<"add" | "leave" | "delete" | null>(null);
   useEffect(() => void talk.readMembers(), []);
   const end = (): void => {
     begin(null);
     remove(null);
+    handOver(null);
   };
   if (removing !== null) return <Remove talk={talk} endpoint={removing} onClose={end} />;
+  if (receiver !== null) return <HandOver talk={talk} endpoint={receiver} onClose={end} />;
   if (doing === "add") return <Add talk={talk} onClose={end} />;
   if (doing === "leave") return <Leave talk={talk} onClose={end} />;
   if (doing === "delete") return <Delete talk={talk} onClose={end} />;
@@ -41,9 +45,10 @@ export function People({ talk, onClose }: { talk: Talk; onClose: () => void }): 
               <Standing member={it} />
             </span>
             {isOwn && it.role !== "owner" && (
-              <Removing
+              <Actions
                 member={it}
-                onClick={() => remove(it.endpoint)}
+                onHandOver={() => handOver(it.endpoint)}
+                onRemove={() => remove(it.endpoint)}
               />
             )}
           </li>
@@ -79,9 +84,24 @@ function Standing({ member }: { member: ListedMember }): JSX.Element {
   return <span class="muted small">{words}</span>;
 }
 
-function Removing({ member, onClick }: { member: ListedMember; onClick: () => void }): JSX.Element {
+function Actions(
+  { member, onHandOver, onRemove }: {
+    member: ListedMember;
+    onHandOver: () => void;
+    onRemove: () => void;
+  },
+): JSX.Element {
   const name = useName(member.endpoint);
-  return <Button label={`Remove ${name}`} onClick={onClick}>Remove</Button>;
+  return (
+    <span class="actions">
+      {member.accepted && member.status === "active" && (
+        <Button look="quiet" label={`Hand the room over to ${name}`} onClick={onHandOver}>
+          Hand the room over
+        </Button>
+      )}
+      <Button label={`Remove ${name}`} onClick={onRemove}>Remove</Button>
+    </span>
+  );
 }
 
 function Remove(

@@ -1,0 +1,69 @@
+/** A room that changes its owner: in the browsers of both, and of one who was away. */
+
+import { cardOf } from "@unibus/membership/client";
+import { assertLooks, browserTest } from "../browser.ts";
+import { accept, add, createRoom, enter, guest, house, line, say } from "./kit.ts";
+
+browserTest(
+  "an owner hands its room over; the new one decides who can read, and members are told in words",
+  async () => {
+    await using it = await house();
+    const [ada, bob, eve] = [
+      await it.person("Ada"),
+      await it.person("Bob"),
+      await it.person("Eve"),
+    ];
+    await using owners = await guest();
+    await using members = await guest({ screen: "phone" });
+    const [a, b] = [owners.page, members.page];
+    const people = (page: typeof a) => page.getByRole("button", { name: /^People/ }).click();
+    const close = (page: typeof a) => page.getByRole("button", { name: "Close" }).click();
+    const handOver = async (page: typeof a, name: string) => {
+      await people(page);
+      await page.getByRole("button", { name: `Hand the room over to ${name}` }).click();
+      if (name === "Bob") await assertLooks(page, "rooms-10-hand-over");
+      await page.getByRole("dialog").getByRole("button", { name: "Hand the room over" }).click();
+    };
+    const isTold = (page: typeof a, name: string) =>
+      page.getByRole("log").getByText(`${name} is the owner of this room now`).waitFor();
+    await enter(a, it, ada);
+    await createRoom(a, "kitchen");
+    await add(a, cardOf(bob.identity));
+    await enter(b, it, bob);
+    await accept(b, "kitchen");
+
+    // One whom someone else added and who has no key.
+    const { signPub, kexPub } = eve.identity;
+    await it.store.addMember("kitchen", { endpoint: signPub, kexPub });
+    await it.store.joinRoom("kitchen", signPub);
+    await handOver(a, "Eve");
+    await a.getByText("This member cannot become the owner yet").waitFor();
+    await a.getByRole("button", { name: "Cancel" }).click();
+    await close(a);
+
+    await handOver(a, "Bob");
+    await a.getByRole("button", { name: "Leave the room" }).waitFor();
+    await close(a);
+    await isTold(a, "Bob");
+    await isTold(b, "Bob (you)");
+    await people(b);
+    await b.getByRole("button", { name: "Remove Eve" }).click();
+    await b.getByRole("dialog").getByRole("button", { name: "Remove", exact: true }).click();
+    await b.getByRole("button", { name: "Add a person" }).waitFor();
+    await close(b);
+    await say(b, "under the key of the new owner");
+    await line(a, "under the key of the new owner").waitFor();
+
+    // One who was away learns it afterwards.
+    await a.goto("about:blank");
+    await handOver(b, "Ada");
+    await b.getByRole("button", { name: "Leave the room" }).waitFor();
+    await close(b);
+    await isTold(b, "Ada");
+    await enter(a, it, ada);
+    await a.getByRole("link", { name: /kitchen/ }).click();
+    await isTold(a, "Ada (you)");
+    await owners.assertClean(it.url);
+    await members.assertClean(it.url);
+  },
+);
