@@ -52,10 +52,16 @@ export function toHex(bytes: Uint8Array): string {
   return text;
 }
 
+/** The value of each hex digit, by its character code. */
+const DIGITS = new Uint8Array(128);
+for (let i = 0; i < 16; i++) DIGITS[i.toString(16).charCodeAt(0)] = i;
+
 /** Decodes lower-case hex that has been validated. */
 export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(hex.length / 2);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = parseInt(hex.slice(2 * i, 2 * i + 2), 16);
+  for (let i = 0; i < bytes.length; i++) {
+    bytes[i] = DIGITS[hex.charCodeAt(2 * i)]! << 4 | DIGITS[hex.charCodeAt(2 * i + 1)]!;
+  }
   return bytes;
 }
 

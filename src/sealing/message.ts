@@ -13,12 +13,11 @@ import { FIRST_BYTES } from "../keys/forms.ts";
 import * as check from "../core/validate.ts";
 import { concat, fromHex, randomBytes, sized, toHex, uint, utf8 } from "../keys/bytes.ts";
 import { SealingError } from "./error.ts";
-import type { Cipher, Primitives, RoomKeys } from "./primitives.ts";
+import { type Cipher, type Primitives, type RoomKeys, TAG_BYTES } from "./primitives.ts";
 
 const VERSION = 1;
 const SESSION_BYTES = 16;
 const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
 const SIGNATURE_BYTES = 64;
 const SEQ_AT = 54;
 const SENT_AT = 62;

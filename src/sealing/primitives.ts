@@ -18,6 +18,11 @@ export interface Cipher {
   open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Awaitable<Uint8Array>;
 }
 
+/** Size of an encapsulated secret of HPKE, an X25519 public key. */
+export const ENC_BYTES = 32;
+/** Number of bytes by which a ciphertext is longer than the plaintext: the tag of AES-256-GCM. */
+export const TAG_BYTES = 16;
+
 /** Bytes sealed with HPKE (RFC 9180). */
 export interface Sealed {
   /** The encapsulated secret, an X25519 public key. */
@@ -40,7 +45,7 @@ export interface Primitives {
   /** Returns whether an Ed25519 signature is valid; `false` for malformed input too. */
   verifies(signPub: string, data: Uint8Array, signature: Uint8Array): Awaitable<boolean>;
   /** Seals bytes for an X25519 key of 32 bytes with HPKE. */
-  hpkeSeal(kexPub: Uint8Array, info: Uint8Array, plaintext: Uint8Array): Promise<Sealed>;
+  hpkeSeal(kexPub: Uint8Array, info: Uint8Array, plaintext: Uint8Array): Awaitable<Sealed>;
 }
 
 /** The keys of one peer, as rooms use them. Nothing here gives out a private key. */
@@ -54,5 +59,5 @@ export interface RoomKeys extends Signer {
   /** Signs that another member owns a room from now on. */
   signHandover(data: Uint8Array): Awaitable<Uint8Array>;
   /** Opens bytes sealed for `kexPub`; throws if they were not, or with other `info`. */
-  hpkeOpen(info: Uint8Array, sealed: Sealed): Promise<Uint8Array>;
+  hpkeOpen(info: Uint8Array, sealed: Sealed): Awaitable<Uint8Array>;
 }

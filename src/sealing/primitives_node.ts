@@ -5,15 +5,10 @@
  */
 
 import { hkdfSync } from "node:crypto";
-import { CipherSuite, type KeyPair } from "hpke";
-import { fromHex } from "../keys/bytes.ts";
 import { verifies } from "../keys/ed25519.ts";
 import { type Identity, secretsOf } from "../keys/identity.ts";
-import { hpkeOpen, hpkeSeal } from "./hpke.ts";
-import { AEAD, gcmOpen, gcmSeal, KDF, KEM, type NodeKey } from "./hpke_node.ts";
+import { gcmOpen, gcmSeal, hpkeOpen, hpkeSeal, kexPairOf } from "./hpke_node.ts";
 import type { Primitives, RoomKeys } from "./primitives.ts";
-
-const suite = new CipherSuite(KEM, KDF, AEAD);
 
 /** The primitives by `node:crypto`. */
 export const nodePrimitives: Primitives = {
@@ -23,13 +18,13 @@ export const nodePrimitives: Primitives = {
     open: (nonce, aad, sealed) => gcmOpen(key, nonce, aad, sealed),
   }),
   verifies,
-  hpkeSeal: (kexPub, info, plaintext) => hpkeSeal(suite, kexPub, info, plaintext),
+  hpkeSeal: (kexPub, info, plaintext) => hpkeSeal(kexPub, info, plaintext),
 };
 
 /** Returns the keys of an identity as rooms use them. */
 export function roomKeysOf(identity: Identity): RoomKeys {
   const { signPub, kexPub, signRequest, signMessage, signSealedKey, signHandover } = identity;
-  let pair: Promise<KeyPair<NodeKey>> | undefined;
+  const pair = kexPairOf(secretsOf(identity).kexSeed);
   return {
     signPub,
     kexPub,
@@ -37,15 +32,6 @@ export function roomKeysOf(identity: Identity): RoomKeys {
     signMessage,
     signSealedKey,
     signHandover,
-    async hpkeOpen(info, sealed) {
-      return await hpkeOpen(suite, await (pair ??= pairOf(identity)), info, sealed);
-    },
-  };
-}
-
-async function pairOf(identity: Identity): Promise<KeyPair<NodeKey>> {
-  return {
-    privateKey: await suite.DeserializePrivateKey(secretsOf(identity).kexSeed, false),
-    publicKey: await suite.DeserializePublicKey(fromHex(identity.kexPub)),
+    hpkeOpen: (info, sealed) => hpkeOpen(pair, info, sealed),
   };
 }

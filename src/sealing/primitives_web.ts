@@ -1,6 +1,6 @@
 /**
- * The primitives of browsers, by Web Crypto, with private keys that cannot be exported. Has no `node:`
- * imports.
+ * The primitives of browsers, by Web Crypto, with private keys that cannot be exported; HPKE is that of the
+ * library. Has no `node:` imports.
  *
  * @module
  */
@@ -14,7 +14,6 @@ import {
 } from "hpke";
 import * as check from "../core/validate.ts";
 import { fromHex } from "../keys/bytes.ts";
-import { hpkeOpen, hpkeSeal } from "./hpke.ts";
 import type { Primitives, RoomKeys } from "./primitives.ts";
 
 /** The keys of one peer, whose X25519 key Web Crypto holds. */
@@ -65,7 +64,11 @@ export const webPrimitives: Primitives = {
       return false;
     }
   },
-  hpkeSeal: (kexPub, info, plaintext) => hpkeSeal(suite, kexPub, info, plaintext),
+  async hpkeSeal(kexPub, info, plaintext) {
+    const key = await suite.DeserializePublicKey(kexPub);
+    const { encapsulatedSecret: enc, ciphertext } = await suite.Seal(key, plaintext, { info });
+    return { enc, ciphertext };
+  },
 };
 
 function publicKey(signPub: string): Promise<CryptoKey> {
@@ -89,10 +92,10 @@ export function webRoomKeys(keys: WebKeys): RoomKeys {
     signMessage,
     signSealedKey,
     signHandover,
-    async hpkeOpen(info, sealed) {
+    async hpkeOpen(info, { enc, ciphertext }) {
       publicKey ??= suite.DeserializePublicKey(fromHex(kexPub));
       const pair = { privateKey: kexKey, publicKey: await publicKey };
-      return await hpkeOpen(suite, pair, info, sealed);
+      return await suite.Open(pair, enc, ciphertext, { info });
     },
   };
 }

@@ -9,8 +9,7 @@ import { FIRST_BYTES } from "../keys/forms.ts";
 import * as check from "../core/validate.ts";
 import { concat, fromHex, sized, toHex, uint, utf8 } from "../keys/bytes.ts";
 import { SealingError } from "./error.ts";
-import { ENC_BYTES, TAG_BYTES } from "./hpke.ts";
-import type { Primitives, RoomKeys } from "./primitives.ts";
+import { ENC_BYTES, type Primitives, type RoomKeys, TAG_BYTES } from "./primitives.ts";
 
 /** Size of a room key in bytes. */
 export const ROOM_KEY_BYTES = 32;

@@ -20,6 +20,7 @@ import { failover } from "./cluster/failover.ts";
 import { grow } from "./grow/grow.ts";
 import { history } from "./size/history.ts";
 import { http } from "./http/http.ts";
+import { largeRoom } from "./large_room.ts";
 import { lists } from "./size/lists.ts";
 import { move } from "./move.ts";
 import { overload } from "./http/overload.ts";
@@ -48,7 +49,7 @@ const BENCHES = {
     follower,
     search,
   },
-  ...{ history, failover, cluster: clusterScale, scale },
+  ...{ history, failover, cluster: clusterScale, scale, largeRoom },
   grow: ({ asked }: World) => grow(asked ?? GROW_RECORDS),
 };
 type Name = keyof typeof BENCHES;
@@ -56,7 +57,7 @@ const NAMES = Object.keys(BENCHES) as Name[];
 /** Records of `grow`, which has a load meanwhile. */
 const GROW_RECORDS = 20_000;
 /** Only when named: these take minutes. */
-const LONG: readonly Name[] = ["failover", "cluster", "scale", "grow", "history"];
+const LONG: readonly Name[] = ["failover", "cluster", "scale", "grow", "history", "largeRoom"];
 const USUAL = NAMES.filter((it) => !LONG.includes(it));
 
 const USAGE = `Usage: deno task bench [--records N] [--only NAME,…] [--json]

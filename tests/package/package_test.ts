@@ -32,7 +32,7 @@ const PACKAGES: Record<keyof typeof config.exports, string[]> = {
     "structured-headers",
     "uqr",
   ],
-  "./client": ["@nats-io/transport-node", "hpke", "structured-headers"],
+  "./client": ["@nats-io/transport-node", "structured-headers"],
   "./http": [
     "@hono/node-server",
     "@nats-io/jetstream",
