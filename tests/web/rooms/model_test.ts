@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { StoreError } from "@unibus/membership";
 import { SealingError } from "@unibus/membership/client";
 import { replaces } from "../../../src/web/rooms/memory.ts";
+import { knownPeople } from "../../../src/web/rooms/model/known.ts";
 import { Lines, type Said } from "../../../src/web/rooms/model/lines.ts";
 import { formatSign, parseSign, Presence } from "../../../src/web/rooms/model/presence.ts";
 import { rejection, said } from "../../../src/web/rooms/model/words.ts";
@@ -104,4 +105,38 @@ Deno.test("failures are told in sentences, and a replay of what was shown is not
     "It lacks this: do that.",
   );
   assert.equal(said(new StoreError("invalid", "A must be b")), "A must be b.");
+});
+
+Deno.test("people are found by name or key in other rooms, with the keys they have there", () => {
+  const one = (
+    endpoint: string,
+    handle: string | null,
+    status: "active" | "revoked" = "active",
+  ) => ({
+    roomId: "r",
+    signPub: endpoint,
+    endpoint,
+    kexPub: `kex ${endpoint}`,
+    role: "member" as const,
+    accepted: true,
+    joinedAt: "",
+    status,
+    handle,
+  });
+  const here = { members: [one("a1", "Ada")] };
+  const hall = { members: [one("a1", "Ada"), one("b1", "Bob"), one("c1", "Bo", "revoked")] };
+  const many = {
+    members: [
+      one("b1", "Bob"),
+      one("d1", null),
+      ...Array.from({ length: 30 }, (_, i) => one(`e${i}`, "Eve")),
+    ],
+  };
+  const nameOf = (endpoint: string) => endpoint === "d1" ? "Bobby" : "";
+  const find = (query: string) => knownPeople([here, hall, many], here, nameOf, query);
+  const endpoints = (query: string) => find(query).shown.map((it) => it.endpoint);
+  assert.deepEqual(endpoints(" BO"), ["b1", "d1"]);
+  assert.deepEqual(find("b 1").shown, [{ endpoint: "b1", kexPub: "kex b1" }]);
+  assert.deepEqual(endpoints("ada"), []);
+  assert.deepEqual([find("").shown.length, find("").total], [20, 32]);
 });

@@ -54,6 +54,21 @@ browserTest(
     await say(b, "under the key of the new owner");
     await line(a, "under the key of the new owner").waitFor();
 
+    // A person of one room is found by name for another.
+    await createRoom(a, "hall");
+    await people(a);
+    await a.getByRole("button", { name: "Add a person" }).click();
+    await a.getByLabel("Find by name").fill("zoe");
+    await a.getByText("No one in your other rooms has this name or key.").waitFor();
+    await a.getByLabel("Find by name").fill("bo");
+    await a.getByText(bob.identity.signPub.slice(0, 4)).first().waitFor();
+    await a.getByLabel("Find by name").press("Enter");
+    await a.getByRole("button", { name: "Add Bob" }).click();
+    await b.getByRole("link", { name: "All rooms" }).click();
+    await accept(b, "hall");
+    await b.getByRole("link", { name: "All rooms" }).click();
+    await b.getByRole("link", { name: /kitchen/ }).click();
+
     // One who was away learns it afterwards.
     await a.goto("about:blank");
     await handOver(b, "Ada");

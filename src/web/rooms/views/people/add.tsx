@@ -14,22 +14,15 @@ import { Button, Field, Notice } from "../../../shared/page.tsx";
 import { useModel } from "../../model/model.ts";
 import type { Talk } from "../../model/talk.ts";
 import { cardIn, goTo } from "../../place.ts";
-import { useDesk, useName } from "../parts/context.ts";
+import { useDesk } from "../parts/context.ts";
 import { useTask } from "../parts/task.ts";
 import { Ask, Person } from "../parts/ui.tsx";
-
-/** Someone to add: the endpoint, and the card where there is one. */
-interface Other {
-  endpoint: string;
-  kexPub: string;
-}
+import { KnownPeople } from "./known.tsx";
 
 /** The dialog of a room's owner. */
 export function Add({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX.Element {
-  const desk = useModel(useDesk());
   const [card, setCard] = useState("");
   const [error, setError] = useState<string | null>(null);
-  const known = knownBy([...desk.talks.values()], talk);
   return (
     <Ask
       title={<>Add a person to {visible(talk.id)}</>}
@@ -57,50 +50,9 @@ export function Add({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX
           setError(null);
         }}
       />
-      {known.length > 0 && (
-        <section class="stack" aria-labelledby="known">
-          <h3 id="known">People in your other rooms</h3>
-          <ul class="people">
-            {known.map((it) => <Known key={it.endpoint} talk={talk} other={it} />)}
-          </ul>
-        </section>
-      )}
+      <KnownPeople talk={talk} />
     </Ask>
   );
-}
-
-function Known({ talk, other }: { talk: Talk; other: Other }): JSX.Element {
-  const name = useName(other.endpoint);
-  const { busy, failure, run } = useTask();
-  return (
-    <li>
-      <span class="person-facts">
-        <Person endpoint={other.endpoint} withKey />
-        {failure !== null && <span class="error" role="alert">{failure}</span>}
-      </span>
-      <Button
-        busy={busy}
-        label={`Add ${name}`}
-        onClick={() =>
-          run(async () => {
-            await talk.room.addMember(other);
-            await talk.readMembers();
-          })}
-      >
-        Add
-      </Button>
-    </li>
-  );
-}
-
-/** People in other rooms who are not in this one, each with the keys they have there. */
-function knownBy(talks: readonly Talk[], talk: Talk): Other[] {
-  const here = new Set(talk.members.map((it) => it.endpoint));
-  const known = new Map<string, Other>();
-  for (const { endpoint, kexPub, status } of talks.flatMap((it) => it.members)) {
-    if (!here.has(endpoint) && status === "active") known.set(endpoint, { endpoint, kexPub });
-  }
-  return [...known.values()];
 }
 
 function faultOf(text: string): string | null {
