@@ -1,4 +1,4 @@
-/** What the page of rooms is drawn from: lines, presence, memory, addresses and words. */
+/** What the page of rooms is drawn from: lines, memory, addresses and words. */
 
 import assert from "node:assert/strict";
 import { StoreError } from "@unibus/membership";
@@ -6,7 +6,6 @@ import { SealingError } from "@unibus/membership/client";
 import { replaces } from "../../../src/web/rooms/memory.ts";
 import { knownPeople } from "../../../src/web/rooms/model/known.ts";
 import { Lines, type Said } from "../../../src/web/rooms/model/lines.ts";
-import { formatSign, parseSign, Presence } from "../../../src/web/rooms/model/presence.ts";
 import { rejection, said } from "../../../src/web/rooms/model/words.ts";
 import { cardIn } from "../../../src/web/rooms/place.ts";
 
@@ -49,23 +48,6 @@ Deno.test("rejections of one kind that follow each other are one line with their
   lines.add(note);
   const all = lines.blocks.flatMap((it) => it.lines);
   assert.deepEqual(all.map((it) => it.is === "note" ? it.count ?? 1 : 0), [500, 1, 0, 1]);
-});
-
-Deno.test("someone is here until a goodbye, or until nothing was heard for a while", () => {
-  const presence = new Presence();
-  presence.heard("aa", "hello", 0);
-  presence.heard("bb", "here", 50_000);
-  assert.deepEqual(presence.here(60_000), ["aa", "bb"]);
-  assert.deepEqual(presence.here(80_000), ["bb"]);
-  presence.heard("bb", "bye", 81_000);
-  assert.deepEqual(presence.here(82_000), []);
-  const encode = (text: string) => new TextEncoder().encode(text);
-  for (const sign of ["here", "hello", "bye"] as const) {
-    assert.equal(parseSign(encode(formatSign(sign))), sign);
-  }
-  for (const other of ["", "here", "unibus presence v2 here", `${formatSign("here")} `]) {
-    assert.equal(parseSign(encode(other)), null);
-  }
 });
 
 Deno.test("of two tabs that remember at once, the higher epoch and the first key stay", () => {
