@@ -162,7 +162,7 @@ Deno.test("on three servers entries of the history raise no alarm when a leader 
       }
       let done = 0;
       const write = async (until: number) => {
-        const end = Date.now() + 60_000;
+        const end = Date.now() + 120_000;
         while (done < until) {
           try {
             await putWithEntry(raw.bucket, user(`u${done}`), done % 2 === 0 ? DAY : 2);
