@@ -85,12 +85,13 @@ export async function build(): Promise<string> {
 
 /** The files that pages share, by name; each stands behind those it imports. */
 async function chunksIn(directory: string): Promise<Map<string, string>> {
-  const names = (await readdir(directory)).filter((it) => it.endsWith(".js")).sort();
-  const left = new Map(
-    await Promise.all(
-      names.map(async (it) => [it, await readFile(join(directory, it), "utf8")] as const),
-    ),
+  const names = (await readdir(directory)).filter((it) => it.endsWith(".js"));
+  const files = await Promise.all(
+    names.map(async (it) => [it, await readFile(join(directory, it), "utf8")] as const),
   );
+  // By content: the bundler's names depend on where the packages are on this machine.
+  const plain = (text: string) => names.reduce((rest, it) => rest.replaceAll(it, ""), text);
+  const left = new Map(files.sort(([, a], [, b]) => plain(a) < plain(b) ? -1 : 1));
   const sorted = new Map<string, string>();
   while (left.size > 0) {
     const ready = [...left].filter(([, text]) => importedBy(text, left).length === 0);
@@ -119,7 +120,7 @@ function loadedBy(script: string, files: ReadonlyMap<string, string>): string[] 
     }
   };
   add(script);
-  return [...found].sort();
+  return [...files.keys()].filter((it) => found.has(it));
 }
 
 function read(path: string): Promise<string> {
