@@ -136,10 +136,13 @@ async function openOnce(options: OnceOptions): Promise<Omit<Opened, "token">> {
   let follower: Guard | null = null;
   let search: FileSearch | null = null;
   let history: FollowerHistory | null = null;
+  // All that read the file beside the follower: they are closed together.
+  const close = async () => {
+    await Promise.all([search?.close(), history?.close()]);
+  };
   const onAlarm = (alarm: StoreError) => {
     // A repair needs the file for itself.
-    void search?.close();
-    void history?.close();
+    void close();
     options.onAlarm?.(alarm);
   };
   const backend = await openBeside(options, async (bucket) => {
@@ -155,22 +158,19 @@ async function openOnce(options: OnceOptions): Promise<Omit<Opened, "token">> {
       history: (archive) => history = new FollowerHistory({ path: it.path, archive, isUsable }),
       end: async () => {
         await options.onEnd?.();
-        await search!.close();
-        await history?.close();
+        await close();
         await it.close();
       },
     };
   });
-  readers.set(backend, async () => {
-    await Promise.all([search?.close(), history?.close()]);
-  });
+  readers.set(backend, close);
   return { backend, follower: follower! };
 }
 
 /** What closes the connections that read the follower's file for a backend. */
 const readers = new WeakMap<Backend, () => Promise<void>>();
 
-/** Closes what reads the follower's file for a backend, such as searches: nobody but the follower has it open then. */
+/** Closes what reads the follower's file for a backend, such as searches: only the follower has it open then. */
 export async function closeReaders(backend: Backend): Promise<void> {
   await readers.get(backend)?.();
 }

@@ -139,7 +139,7 @@ export interface Work {
   expected: [{ at: number; margin: number; wereRemoved: boolean }, Expected];
   /** Reads the keys with the newest revisions. */
   newest: [number, Known[]];
-  /** Adds up the hashes anew: whether the digest is their sum. */
+  /** Adds up the hashes again: whether the digest is their sum. */
   isSummed: [undefined, boolean];
   /** Compares messages of the stream with the file. */
   compare: [Sample, Compared];
@@ -159,7 +159,7 @@ export interface Work {
   alarm: [string, boolean];
   /** Notes something in the file durably, with all that was committed; `null` removes it. */
   note: [{ key: string; value: string | null }, void];
-  /** Writes the log into the file, as far as nobody else reads it. */
+  /** Writes the log into the file, except what other connections still read. */
   checkpoint: [undefined, void];
   /** Closes the file and lets go of the lock. */
   close: [undefined, void];

@@ -32,11 +32,11 @@ export interface RepairedHistory {
 
 /** How a repair is made. */
 export interface HistoryRepair {
-  /** Who makes it, for the history. */
+  /** Who makes the repair; stands in its entry. */
   by: string;
   /** Only report. */
   dryRun: boolean;
-  /** Aborts it: run again, it begins anew. */
+  /** Aborts the repair: run again, it starts from the beginning. */
   signal?: AbortSignal | undefined;
 }
 
@@ -49,7 +49,7 @@ const PATIENCE = 30_000;
 const soon = () => Date.now() + PATIENCE;
 
 /**
- * Makes the archive anew where it lacks entries that a follower's file has, or has others: those of the
+ * Creates the archive again where it lacks entries that a follower's file has, or has others: those of the
  * file, then what the bucket has after them. An entry tells of it. So the chain is the one that nodes have
  * signed.
  *

@@ -26,10 +26,7 @@ export class Seen {
     this.#at.delete(signPub);
     this.#at.set(signPub, this.#now().getTime());
     if (this.#at.size <= this.#most) return;
-    for (const oldest of this.#at.keys()) {
-      this.#at.delete(oldest);
-      break;
-    }
+    this.#at.delete(this.#at.keys().next().value!);
   }
 
   /** Returns the time of a user's last request; null if there was none. */

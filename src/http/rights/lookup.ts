@@ -4,6 +4,7 @@
  * @module
  */
 
+import { mapInTurns } from "../../core/async/in_turns.ts";
 import { isStoreError } from "../../core/errors.ts";
 import type { Member, User, UserStatus } from "../../core/model.ts";
 import type { Store } from "../../core/store.ts";
@@ -63,9 +64,5 @@ export async function withUsers(
     const status = user?.status ?? null;
     return { ...member, status, ...handles && { handle: user?.handle ?? null } };
   };
-  const found: MemberUser[] = [];
-  for (let from = 0; from < members.length; from += AT_ONCE) {
-    found.push(...await Promise.all(members.slice(from, from + AT_ONCE).map(full)));
-  }
-  return found;
+  return await mapInTurns(members, full, AT_ONCE);
 }

@@ -9,7 +9,7 @@ import { StoreError } from "../../core/errors.ts";
 import type { Member, PageRequest, Room } from "../../core/model.ts";
 import type { RoomRoster } from "../../core/operations.ts";
 import type { Call } from "../pipeline/route.ts";
-import { userOf } from "../rights/lookup.ts";
+import { withUsers } from "../rights/lookup.ts";
 
 /** Most members of a page, each of which is looked up. */
 export const ROSTER_MAX = 1_000;
@@ -37,16 +37,14 @@ export async function rosterOf(
   const without = members.filter((it) => hasKey(it) === false);
   const rest = (lacking ? without : members).filter((it) => after === null || it.endpoint > after);
   const shown = rest.slice(0, limit);
-  const items = await Promise.all(shown.map(async (member) => {
-    const user = await userOf(store, member.endpoint);
-    return {
-      endpoint: member.endpoint,
-      role: member.role,
-      joinedAt: member.joinedAt,
-      handle: user?.handle ?? null,
-      status: user?.status ?? null,
-      hasKey: hasKey(member),
-    };
+  const users = await withUsers(store, shown, { handles: true });
+  const items = users.map((it) => ({
+    endpoint: it.endpoint,
+    role: it.role,
+    joinedAt: it.joinedAt,
+    handle: it.handle ?? null,
+    status: it.status,
+    hasKey: hasKey(it),
   }));
   return {
     room,

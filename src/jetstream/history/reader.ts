@@ -94,7 +94,7 @@ export class Reader {
           if (placed !== null && this.#isNew(placed, message)) entries.push(placed);
         } catch (error) {
           if (entries.length === 0) throw error;
-          // First what comes before it.
+          // What comes before it is read first.
           this.#next = message.sequence;
           break;
         }
