@@ -32,7 +32,7 @@ const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*["'](\.\.?\/[^"'\n]+)["']/g;
 
 /** Which file imports which. */
 async function importsOf(files: readonly string[]): Promise<Graph> {
-  const sources = files.filter((it) => /\.tsx?$/.test(it) && !it.endsWith("web_assets.ts"));
+  const sources = files.filter((it) => /\.(tsx?|css)$/.test(it) && !it.endsWith("web_assets.ts"));
   return new Map(
     await Promise.all(sources.map(async (file) => {
       const text = await readFile(join(ROOT, file), "utf8");
@@ -132,6 +132,16 @@ Deno.test("src/core imports nothing from outside it, src nothing of the program 
 Deno.test("the client imports nothing of the server", async () => {
   const imports = await importsOf(await filesOf("src"));
   assert.deepEqual(leadsOut(imports, "src/client/", (it) => it.startsWith("src/http/")), []);
+});
+
+Deno.test("no page imports another page, what they share imports none", async () => {
+  const imports = await importsOf(await filesOf("src/web"));
+  for (const folder of ["console", "docs", "front", "join", "rooms", "shared"]) {
+    const isOfAnother = (it: string) =>
+      it.startsWith("src/web/") && !/^src\/web\/shared\//.test(it) &&
+      !it.startsWith(`src/web/${folder}/`);
+    assert.deepEqual(leadsOut(imports, `src/web/${folder}/`, isOfAnother), []);
+  }
 });
 
 Deno.test("no folder of src, cli and tests holds more than a dozen files", async () => {

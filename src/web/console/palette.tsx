@@ -8,10 +8,10 @@ import type { JSX } from "preact";
 import { useEffect, useId, useState } from "preact/hooks";
 import { hex64 } from "../../core/validate.ts";
 import { useKept, useSession } from "./data/session.ts";
-import { shortKey, visible } from "./format.ts";
+import { shortKey, visible } from "../shared/format.ts";
 import { useLoad, useSettled } from "./hooks.ts";
 import { hrefOf, type View, VIEWS } from "./route.ts";
-import { Dialog } from "./ui/dialog.tsx";
+import { Dialog } from "../shared/ui/dialog.tsx";
 
 /** Most users, and most rooms, that are offered. */
 const MOST = 6;

@@ -9,15 +9,15 @@ import { useEffect, useState } from "preact/hooks";
 import type { User } from "../../core/model.ts";
 import { callerOf } from "../shared/api.ts";
 import { type Kept, kept } from "../shared/keep.ts";
-import { KeyFile } from "../shared/key_file.tsx";
+import { KeyFile } from "../shared/ui/key_file.tsx";
 import { type Keys, type Lack, lackOf } from "../shared/keys.ts";
-import { Button, Heading, Logo, Notice } from "../shared/page.tsx";
+import { Button, Heading, Logo, Notice } from "../shared/ui/page.tsx";
 import { dropFromTab, keepInTab, keptInTab } from "../shared/tab.ts";
 import { apiOf } from "./data/api.ts";
 import { Failure, failureOf } from "./data/failure.ts";
-import { shortKey, visible } from "./format.ts";
+import { shortKey, visible } from "../shared/format.ts";
 import { useTask } from "./hooks.ts";
-import { Name } from "./ui/key.tsx";
+import { Name } from "../shared/ui/key.tsx";
 import { Trouble, Waiting } from "./ui/pieces.tsx";
 
 /** What {@link SignIn} gives when somebody has signed in. */

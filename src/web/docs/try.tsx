@@ -11,7 +11,7 @@ import { jsonOf } from "../../client/http/failure.ts";
 import { callerOf } from "../shared/api.ts";
 import { type Kept, kept } from "../shared/keep.ts";
 import { fingerprint } from "../shared/keys.ts";
-import { Button, Form } from "../shared/page.tsx";
+import { Button, Form } from "../shared/ui/page.tsx";
 
 /** The form. */
 export function Try({ paths }: { paths: readonly string[] }): JSX.Element {

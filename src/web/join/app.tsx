@@ -12,7 +12,7 @@ import { clientOf } from "../shared/api.ts";
 import { drop, keep, kept } from "../shared/keep.ts";
 import type { Secrets } from "../../keys/locked.ts";
 import { createSecrets, forget, type Keys, keysOf, lackOf } from "../shared/keys.ts";
-import { Heading } from "../shared/page.tsx";
+import { Heading } from "../shared/ui/page.tsx";
 import { AlreadyPage, DonePage, ResumePage } from "./arrived.tsx";
 import { claim, type Trouble, type TroubleKind, troubleOf, whoAmI } from "./claim.ts";
 import { FileForm, NameForm, SaveForm } from "./forms.tsx";

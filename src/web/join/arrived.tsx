@@ -10,8 +10,8 @@ import { formatCard } from "../../keys/identity_format.ts";
 import type { User } from "../../core/model.ts";
 import { siteUrl } from "../shared/api.ts";
 import { fingerprint, type Keys } from "../shared/keys.ts";
-import { CopyButton } from "../shared/copy.tsx";
-import { Button, Heading, Notice } from "../shared/page.tsx";
+import { CopyButton } from "../shared/ui/copy.tsx";
+import { Button, Heading, Notice } from "../shared/ui/page.tsx";
 import { fileName } from "./forms.tsx";
 
 const SITE = "unibus";

@@ -9,10 +9,10 @@ import { useRef, useState } from "preact/hooks";
 import type { Secrets } from "../../keys/locked.ts";
 import * as check from "../../core/validate.ts";
 import { writeIdentity } from "../shared/identity.ts";
-import { inSteps, KeyFile } from "../shared/key_file.tsx";
+import { inSteps, KeyFile } from "../shared/ui/key_file.tsx";
 import type { Keys } from "../shared/keys.ts";
-import { CopyButton } from "../shared/copy.tsx";
-import { Button, download, Field, Form, Heading, Notice } from "../shared/page.tsx";
+import { CopyButton } from "../shared/ui/copy.tsx";
+import { Button, download, Field, Form, Heading, Notice } from "../shared/ui/page.tsx";
 
 const SITE = "unibus";
 

@@ -5,7 +5,7 @@
  */
 
 import { render } from "preact";
-import { Logo } from "../shared/page.tsx";
+import { Logo } from "../shared/ui/page.tsx";
 import { App } from "./app.tsx";
 
 render(

@@ -6,7 +6,7 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { Button, Field, Form, Heading } from "../shared/page.tsx";
+import { Button, Field, Form, Heading } from "../shared/ui/page.tsx";
 import type { Trouble, TroubleKind } from "./claim.ts";
 import { tokenIn } from "./token.ts";
 

@@ -6,8 +6,8 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { visible } from "../console/format.ts";
-import { Button, Logo } from "../shared/page.tsx";
+import { visible } from "../shared/format.ts";
+import { Button, Logo } from "../shared/ui/page.tsx";
 import { browserMemory } from "./memory.ts";
 import { Desk, type SignedIn } from "./model/desk.ts";
 import { useModel } from "./model/model.ts";

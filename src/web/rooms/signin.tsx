@@ -7,11 +7,11 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { isStoreError } from "../../core/errors.ts";
-import { shortKey, visible } from "../console/format.ts";
+import { shortKey, visible } from "../shared/format.ts";
 import { drop, keep, type Kept, kept } from "../shared/keep.ts";
-import { KeyFile } from "../shared/key_file.tsx";
+import { KeyFile } from "../shared/ui/key_file.tsx";
 import { type Keys, type Lack, lackOf } from "../shared/keys.ts";
-import { Button, Heading, Logo, Notice } from "../shared/page.tsx";
+import { Button, Heading, Logo, Notice } from "../shared/ui/page.tsx";
 import { apiOf } from "./api.ts";
 import type { SignedIn } from "./model/desk.ts";
 import { useTask } from "./views/parts/task.ts";

@@ -9,7 +9,7 @@ import { STATUS } from "../../../src/core/status.ts";
 import { apiOf } from "../../../src/web/console/data/api.ts";
 import * as told from "../../../src/web/console/data/failure.ts";
 import { Failure, skewWords, wordsOf } from "../../../src/web/console/data/failure.ts";
-import * as format from "../../../src/web/console/format.ts";
+import * as format from "../../../src/web/shared/format.ts";
 import { hrefOf, placeOf } from "../../../src/web/console/route.ts";
 import { ceiling } from "../../../src/web/console/ui/chart.tsx";
 import { HOSTILE } from "../console.ts";

@@ -5,7 +5,7 @@
  */
 
 import type { ClusterStatus, ServerStatus } from "../../../core/operations.ts";
-import { counted } from "../format.ts";
+import { counted } from "../../shared/format.ts";
 import { type Failure, wordsOf } from "./failure.ts";
 
 /** `degraded`: requests are served, and something needs attention. `down`: they are not. */

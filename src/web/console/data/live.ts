@@ -7,7 +7,7 @@
  */
 
 import type { Changes } from "../../../core/operations.ts";
-import type { Names } from "../names.ts";
+import type { Names } from "../../shared/names.ts";
 import type { Api } from "./api.ts";
 import { type Failure, failureOf, isAborted } from "./failure.ts";
 

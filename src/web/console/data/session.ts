@@ -10,7 +10,7 @@ import type { User } from "../../../core/model.ts";
 import type { Api } from "./api.ts";
 import { useNow } from "../hooks.ts";
 import type { Live } from "./live.ts";
-import type { Names } from "../names.ts";
+import type { Names } from "../../shared/names.ts";
 
 /** A session. */
 export interface Session {

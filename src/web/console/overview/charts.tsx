@@ -6,7 +6,7 @@
 
 import type { JSX } from "preact";
 import type { History } from "../../../core/operations.ts";
-import { clock, counted, millis, moment, number } from "../format.ts";
+import { clock, counted, millis, moment, number } from "../../shared/format.ts";
 import { Chart } from "../ui/chart.tsx";
 
 const count = (value: number): string => number(Math.round(value * 10) / 10);

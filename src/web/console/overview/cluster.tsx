@@ -11,7 +11,7 @@ import type {
   ClusterNode,
   ClusterStatus,
 } from "../../../core/operations.ts";
-import { bytes, counted, number } from "../format.ts";
+import { bytes, counted, number } from "../../shared/format.ts";
 import { ClusterMap } from "./cluster_map.tsx";
 import { Badge, Empty } from "../ui/pieces.tsx";
 import { type Column, Table } from "../ui/table.tsx";

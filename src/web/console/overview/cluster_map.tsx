@@ -7,7 +7,7 @@
 
 import type { JSX } from "preact";
 import type { BucketStatus, ClusterNode, ClusterStatus } from "../../../core/operations.ts";
-import { number } from "../format.ts";
+import { number } from "../../shared/format.ts";
 import { useWidth } from "../hooks.ts";
 import type { Look } from "../ui/pieces.tsx";
 

@@ -7,7 +7,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import type { HistoryAction } from "../../../core/history/entry.ts";
 import type { PlaneCounts, Usage } from "../../../core/operations.ts";
-import { bytes, counted, number, since } from "../format.ts";
+import { bytes, counted, number, since } from "../../shared/format.ts";
 import type { Loaded } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 

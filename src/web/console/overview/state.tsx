@@ -7,7 +7,7 @@
 import type { JSX } from "preact";
 import type { ServerStatus } from "../../../core/operations.ts";
 import type { Graded } from "../data/grade.ts";
-import { counted } from "../format.ts";
+import { counted } from "../../shared/format.ts";
 import { Badge, When } from "../ui/pieces.tsx";
 
 const LOOKS = { well: "good", degraded: "warn", down: "bad" } as const;

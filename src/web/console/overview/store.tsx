@@ -6,9 +6,9 @@
 
 import type { JSX } from "preact";
 import type { Journey, ServerStatus } from "../../../core/operations.ts";
-import { Button, download } from "../../shared/page.tsx";
+import { Button, download } from "../../shared/ui/page.tsx";
 import { useSession } from "../data/session.ts";
-import { date, number } from "../format.ts";
+import { date, number } from "../../shared/format.ts";
 import { useTask } from "../hooks.ts";
 import { Badge, Trouble } from "../ui/pieces.tsx";
 import { ClusterView } from "./cluster.tsx";

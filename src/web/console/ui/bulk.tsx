@@ -6,13 +6,13 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Button } from "../../shared/page.tsx";
+import { Button } from "../../shared/ui/page.tsx";
 import { type Failure, failureOf, wordsOf } from "../data/failure.ts";
 import { useSession } from "../data/session.ts";
-import { counted, number } from "../format.ts";
+import { counted, number } from "../../shared/format.ts";
 import { useTask } from "../hooks.ts";
-import { Dialog } from "./dialog.tsx";
-import { Name } from "./key.tsx";
+import { Dialog } from "../../shared/ui/dialog.tsx";
+import { Name } from "../../shared/ui/key.tsx";
 import type { Picked } from "./table.tsx";
 
 /** How many names are shown before it is done. */

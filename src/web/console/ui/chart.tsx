@@ -6,7 +6,7 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { clock, moment } from "../format.ts";
+import { clock, moment } from "../../shared/format.ts";
 
 /** A row of values over time. */
 export interface Series {

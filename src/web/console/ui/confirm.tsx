@@ -6,9 +6,9 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Button, Field, Form } from "../../shared/page.tsx";
+import { Button, Field, Form } from "../../shared/ui/page.tsx";
 import { useTask } from "../hooks.ts";
-import { Dialog } from "./dialog.tsx";
+import { Dialog } from "../../shared/ui/dialog.tsx";
 import { Trouble } from "./pieces.tsx";
 
 /** What {@link Confirm} takes. */

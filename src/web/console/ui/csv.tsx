@@ -6,9 +6,9 @@
 
 import type { JSX } from "preact";
 import type { Page } from "../../../core/model.ts";
-import { Button, download } from "../../shared/page.tsx";
+import { Button, download } from "../../shared/ui/page.tsx";
 import { useSession } from "../data/session.ts";
-import { number } from "../format.ts";
+import { number } from "../../shared/format.ts";
 import { useTask } from "../hooks.ts";
 import { Trouble } from "./pieces.tsx";
 

@@ -5,9 +5,9 @@
  */
 
 import type { ComponentChildren, JSX } from "preact";
-import { Button } from "../../shared/page.tsx";
+import { Button } from "../../shared/ui/page.tsx";
 import type { Page } from "../../../core/model.ts";
-import { counted, number } from "../format.ts";
+import { counted, number } from "../../shared/format.ts";
 import { type Loaded, useLoad } from "../hooks.ts";
 import { Empty, Reading } from "./pieces.tsx";
 import { Table, type TableProps } from "./table.tsx";

@@ -7,14 +7,14 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useContext } from "preact/hooks";
 import { hex64 } from "../../../core/validate.ts";
-import { CopyButton } from "../../shared/copy.tsx";
-import { Button, Heading } from "../../shared/page.tsx";
+import { CopyButton } from "../../shared/ui/copy.tsx";
+import { Button, Heading } from "../../shared/ui/page.tsx";
 import { type Failure, wordsOf } from "../data/failure.ts";
-import { ago, moment, shortKey, since, visible } from "../format.ts";
+import { ago, moment, shortKey, since, visible } from "../../shared/format.ts";
 import type { Loaded } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { SessionContext, useName, useSession } from "../data/session.ts";
-import { Name } from "./key.tsx";
+import { Name } from "../../shared/ui/key.tsx";
 
 /** A kind of {@link Badge}. */
 export type Look = "plain" | "good" | "warn" | "bad" | "accent";

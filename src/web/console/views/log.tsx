@@ -8,7 +8,7 @@ import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import type { HistoryEntry } from "../../../core/history/entry.ts";
 import type { HistoryQuery } from "../../../core/history/methods.ts";
-import { Button } from "../../shared/page.tsx";
+import { Button } from "../../shared/ui/page.tsx";
 import { useSession } from "../data/session.ts";
 import { useSettled } from "../hooks.ts";
 import { DownloadCsv } from "../ui/csv.tsx";

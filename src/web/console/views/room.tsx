@@ -7,11 +7,11 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { RosterEntry } from "../../../core/operations.ts";
-import { moment, number, visible } from "../format.ts";
+import { moment, number, visible } from "../../shared/format.ts";
 import { useLive } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useServerNow, useSession } from "../data/session.ts";
-import { Key, Name } from "../ui/key.tsx";
+import { Key, Name } from "../../shared/ui/key.tsx";
 import { Listing, START, type Trail, usePage } from "../ui/listing.tsx";
 import { Badge, Choice, Empty, Reading, ViewHead, When, Who } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";

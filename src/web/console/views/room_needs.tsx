@@ -8,14 +8,14 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { Room } from "../../../core/model.ts";
 import type { RoomRoster } from "../../../core/operations.ts";
-import { CopyButton } from "../../shared/copy.tsx";
-import { Button } from "../../shared/page.tsx";
-import { counted, number, shortKey, visible } from "../format.ts";
+import { CopyButton } from "../../shared/ui/copy.tsx";
+import { Button } from "../../shared/ui/page.tsx";
+import { counted, number, shortKey, visible } from "../../shared/format.ts";
 import { failureOf } from "../data/failure.ts";
 import { useSession } from "../data/session.ts";
 import { useLive, useLoad } from "../hooks.ts";
 import { Confirm } from "../ui/confirm.tsx";
-import { Dialog } from "../ui/dialog.tsx";
+import { Dialog } from "../../shared/ui/dialog.tsx";
 import { Choice, Reading, Who } from "../ui/pieces.tsx";
 
 /** The text of a reminder for the owner. The control plane sends no messages: an admin does. */

@@ -6,18 +6,18 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { Button } from "../../shared/page.tsx";
+import { Button } from "../../shared/ui/page.tsx";
 import type { Room } from "../../../core/model.ts";
 import type { RoomRoster } from "../../../core/operations.ts";
 import type { RoomQuery } from "../../../core/store/search.ts";
 import type { Api } from "../data/api.ts";
-import { counted, date, moment, number } from "../format.ts";
+import { counted, date, moment, number } from "../../shared/format.ts";
 import { useLive, useSettled, useThrottled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useSearch } from "../data/search.ts";
 import { useKept, useSession } from "../data/session.ts";
 import { DownloadCsv } from "../ui/csv.tsx";
-import { Name } from "../ui/key.tsx";
+import { Name } from "../../shared/ui/key.tsx";
 import { Listing, START, type Trail, usePage } from "../ui/listing.tsx";
 import { Badge, Choice, Search, ViewHead, Who } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";

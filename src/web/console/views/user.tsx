@@ -6,13 +6,13 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Button } from "../../shared/page.tsx";
-import { counted, moment, number, shortKey, visible } from "../format.ts";
+import { Button } from "../../shared/ui/page.tsx";
+import { counted, moment, number, shortKey, visible } from "../../shared/format.ts";
 import { useLive, useLoad, useTicks } from "../hooks.ts";
 import { hrefOf, leaveFor } from "../route.ts";
 import { useServerNow, useSession } from "../data/session.ts";
-import { focusHeading } from "../ui/dialog.tsx";
-import { Key, Name } from "../ui/key.tsx";
+import { focusHeading } from "../../shared/ui/dialog.tsx";
+import { Key, Name } from "../../shared/ui/key.tsx";
 import { Badge, Empty, Reading, ViewHead, When } from "../ui/pieces.tsx";
 import { History } from "./changes.tsx";
 import { type UserAction, UserDialog } from "./user_actions.tsx";

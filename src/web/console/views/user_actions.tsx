@@ -6,10 +6,10 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import type { User } from "../../../core/model.ts";
-import { visible } from "../format.ts";
+import { visible } from "../../shared/format.ts";
 import { type Session, useSession } from "../data/session.ts";
 import { Confirm } from "../ui/confirm.tsx";
-import { Name } from "../ui/key.tsx";
+import { Name } from "../../shared/ui/key.tsx";
 
 /** Something that can be done to a user. */
 export type UserAction = "revoke" | "restore" | "promote" | "demote" | "delete";

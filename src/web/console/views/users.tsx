@@ -6,10 +6,10 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Button } from "../../shared/page.tsx";
+import { Button } from "../../shared/ui/page.tsx";
 import type { User, UserRole, UserStatus } from "../../../core/model.ts";
 import type { Found, UserQuery } from "../../../core/store/search.ts";
-import { date, moment, visible } from "../format.ts";
+import { date, moment, visible } from "../../shared/format.ts";
 import { useLive, useSettled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useSearch } from "../data/search.ts";
@@ -17,7 +17,7 @@ import { useKept, useSession } from "../data/session.ts";
 import { IDLE, IdleNote, readIdle, sinceOf } from "../ui/idle.tsx";
 import { BulkBar, BulkDialog, usePicked } from "../ui/bulk.tsx";
 import { DownloadCsv } from "../ui/csv.tsx";
-import { Key, Name } from "../ui/key.tsx";
+import { Key, Name } from "../../shared/ui/key.tsx";
 import { Listing, START, type Trail, usePage } from "../ui/listing.tsx";
 import { Badge, Choice, Search, ViewHead } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";

@@ -10,7 +10,7 @@ import { pause } from "../../../core/async/wait.ts";
 import { isStoreError } from "../../../core/errors.ts";
 import type { Room, User } from "../../../core/model.ts";
 import { isSealingError } from "../../../sealing/error.ts";
-import { Names } from "../../console/names.ts";
+import { Names } from "../../shared/names.ts";
 import type { Keys } from "../../shared/keys.ts";
 import type { Api } from "../api.ts";
 import { openBus } from "../bus.ts";

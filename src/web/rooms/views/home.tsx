@@ -6,8 +6,8 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { visible } from "../../console/format.ts";
-import { Heading } from "../../shared/page.tsx";
+import { visible } from "../../shared/format.ts";
+import { Heading } from "../../shared/ui/page.tsx";
 import { useModel } from "../model/model.ts";
 import { goTo } from "../place.ts";
 import { useDesk } from "./parts/context.ts";

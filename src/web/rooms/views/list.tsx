@@ -6,9 +6,9 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { visible } from "../../console/format.ts";
+import { visible } from "../../shared/format.ts";
 import type { Room } from "../../../core/model.ts";
-import { Button, Notice } from "../../shared/page.tsx";
+import { Button, Notice } from "../../shared/ui/page.tsx";
 import { useModel } from "../model/model.ts";
 import type { Talk, TalkState } from "../model/talk.ts";
 import { goTo, hrefOf } from "../place.ts";

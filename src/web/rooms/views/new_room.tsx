@@ -8,7 +8,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { isStoreError } from "../../../core/errors.ts";
 import * as check from "../../../core/validate.ts";
-import { Field } from "../../shared/page.tsx";
+import { Field } from "../../shared/ui/page.tsx";
 import { goTo } from "../place.ts";
 import { useDesk } from "./parts/context.ts";
 import { Ask } from "./parts/ui.tsx";

@@ -6,7 +6,7 @@
 
 import { createContext } from "preact";
 import { useContext, useEffect, useState } from "preact/hooks";
-import { shortKey, visible } from "../../../console/format.ts";
+import { shortKey, visible } from "../../../shared/format.ts";
 import type { Desk } from "../../model/desk.ts";
 
 /** The desk. */

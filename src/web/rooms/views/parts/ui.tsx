@@ -5,9 +5,9 @@
  */
 
 import type { ComponentChildren, JSX } from "preact";
-import { clock, moment, shortKey } from "../../../console/format.ts";
-import { Dialog } from "../../../console/ui/dialog.tsx";
-import { Button, Form, Notice } from "../../../shared/page.tsx";
+import { clock, moment, shortKey } from "../../../shared/format.ts";
+import { Dialog } from "../../../shared/ui/dialog.tsx";
+import { Button, Form, Notice } from "../../../shared/ui/page.tsx";
 import { useDesk, useName } from "./context.ts";
 import { useTask } from "./task.ts";
 

@@ -6,10 +6,10 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { QrCode } from "../../../console/ui/qr.tsx";
+import { QrCode } from "../../../shared/ui/qr.tsx";
 import { formatCard } from "../../../../keys/identity_format.ts";
 import { siteUrl } from "../../../shared/api.ts";
-import { CopyButton } from "../../../shared/copy.tsx";
+import { CopyButton } from "../../../shared/ui/copy.tsx";
 import { useDesk } from "../parts/context.ts";
 
 /** The card. */

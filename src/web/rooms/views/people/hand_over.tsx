@@ -5,7 +5,7 @@
  */
 
 import type { JSX } from "preact";
-import { visible } from "../../../console/format.ts";
+import { visible } from "../../../shared/format.ts";
 import type { Talk } from "../../model/talk.ts";
 import { useName } from "../parts/context.ts";
 import { Ask, Person } from "../parts/ui.tsx";

@@ -7,9 +7,9 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { NewMember } from "../../../../core/model.ts";
-import { number } from "../../../console/format.ts";
+import { number } from "../../../shared/format.ts";
 import { fingerprint } from "../../../shared/keys.ts";
-import { Button, Field } from "../../../shared/page.tsx";
+import { Button, Field } from "../../../shared/ui/page.tsx";
 import { knownPeople } from "../../model/known.ts";
 import { useModel } from "../../model/model.ts";
 import type { Talk } from "../../model/talk.ts";

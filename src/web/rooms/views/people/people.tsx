@@ -6,10 +6,10 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { visible } from "../../../console/format.ts";
-import { Dialog } from "../../../console/ui/dialog.tsx";
+import { visible } from "../../../shared/format.ts";
+import { Dialog } from "../../../shared/ui/dialog.tsx";
 import type { ListedMember } from "../../../../client/types.ts";
-import { Button } from "../../../shared/page.tsx";
+import { Button } from "../../../shared/ui/page.tsx";
 import { useModel } from "../../model/model.ts";
 import type { Talk } from "../../model/talk.ts";
 import { leave } from "../../place.ts";

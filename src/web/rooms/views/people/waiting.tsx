@@ -6,7 +6,7 @@
 
 import type { JSX } from "preact";
 import type { User } from "../../../../core/model.ts";
-import { Button } from "../../../shared/page.tsx";
+import { Button } from "../../../shared/ui/page.tsx";
 import { useModel } from "../../model/model.ts";
 import type { Talk } from "../../model/talk.ts";
 import { useName } from "../parts/context.ts";

@@ -5,10 +5,10 @@
  */
 
 import type { JSX } from "preact";
-import { visible } from "../../../console/format.ts";
-import { Dialog } from "../../../console/ui/dialog.tsx";
+import { visible } from "../../../shared/format.ts";
+import { Dialog } from "../../../shared/ui/dialog.tsx";
 import { fingerprint } from "../../../shared/keys.ts";
-import { Button } from "../../../shared/page.tsx";
+import { Button } from "../../../shared/ui/page.tsx";
 import { useDesk } from "../parts/context.ts";
 import { Card } from "./card.tsx";
 

@@ -7,8 +7,8 @@
 
 import type { JSX } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
-import { visible } from "../../../console/format.ts";
-import { Button } from "../../../shared/page.tsx";
+import { visible } from "../../../shared/format.ts";
+import { Button } from "../../../shared/ui/page.tsx";
 import type { Talk } from "../../model/talk.ts";
 
 /** A field and a button. Enter sends; Shift and Enter begin another line. */

@@ -6,8 +6,8 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { counted, number, visible } from "../../../console/format.ts";
-import { Button } from "../../../shared/page.tsx";
+import { counted, number, visible } from "../../../shared/format.ts";
+import { Button } from "../../../shared/ui/page.tsx";
 import type { Body, Line, Note, Progress, Said } from "../../model/lines.ts";
 import type { Talk } from "../../model/talk.ts";
 import { useDesk } from "../parts/context.ts";

@@ -8,7 +8,7 @@
 
 import { Component, type JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { visible } from "../../../console/format.ts";
+import { visible } from "../../../shared/format.ts";
 import type { Block } from "../../model/lines.ts";
 import type { Talk } from "../../model/talk.ts";
 import { LineView } from "./line.tsx";

@@ -6,8 +6,8 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { visible } from "../../../console/format.ts";
-import { Button, Heading, Notice } from "../../../shared/page.tsx";
+import { visible } from "../../../shared/format.ts";
+import { Button, Heading, Notice } from "../../../shared/ui/page.tsx";
 import { useModel } from "../../model/model.ts";
 import type { Talk } from "../../model/talk.ts";
 import { HOME, leave } from "../../place.ts";

@@ -6,9 +6,9 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useId, useState } from "preact/hooks";
-import { isStoreError } from "../../core/errors.ts";
-import { peek, readIdentity } from "./identity.ts";
-import { forget, type Keys } from "./keys.ts";
+import { isStoreError } from "../../../core/errors.ts";
+import { peek, readIdentity } from "../identity.ts";
+import { forget, type Keys } from "../keys.ts";
 import { Button, Field, Form, Notice, useFocus } from "./page.tsx";
 
 /** A file of more than this is no key file. */

@@ -5,7 +5,7 @@
  */
 
 import type { JSX } from "preact";
-import { CopyButton } from "../../shared/copy.tsx";
+import { CopyButton } from "./copy.tsx";
 import { shortKey, visible } from "../format.ts";
 
 /** A key, shortened in the middle, with a button that copies all of it. */

@@ -4,11 +4,12 @@
  * @module
  */
 
+import type { Calls } from "../../client/http/client.ts";
+import { isStoreError } from "../../core/errors.ts";
 import type { User } from "../../core/model.ts";
 import type { Changes } from "../../core/operations.ts";
 import { hex64 } from "../../core/validate.ts";
-import type { Api } from "./data/api.ts";
-import { failureOf } from "./data/failure.ts";
+import { reasonOf } from "./api.ts";
 
 /** Look-ups under way at once. */
 const AT_ONCE = 4;
@@ -17,14 +18,14 @@ const KEPT = 5_000;
 
 /** The names. */
 export class Names {
-  readonly #api: Pick<Api, "getUser">;
+  readonly #api: Pick<Calls, "getUser">;
   readonly #known = new Map<string, string | null>();
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #queue: string[] = [];
   #under = 0;
 
   /** Creates an empty cache. */
-  constructor(api: Pick<Api, "getUser">) {
+  constructor(api: Pick<Calls, "getUser">) {
     this.#api = api;
   }
 
@@ -73,7 +74,7 @@ export class Names {
       this.#api.getUser(signPub).then(
         ({ handle }) => this.#set(signPub, handle),
         (error) => {
-          if (failureOf(error).particulars.code === "not_found") this.#set(signPub, null);
+          if (isStoreError(error) && reasonOf(error) === "not_found") this.#set(signPub, null);
           else this.#waiting.delete(signPub);
         },
       ).finally(() => {
