@@ -121,7 +121,7 @@ class Cluster implements TestCluster {
     return undefined;
   }
 
-  async ready(timeout = 30_000): Promise<void> {
+  async ready(timeout = 120_000): Promise<void> {
     const deadline = Date.now() + timeout;
     const running = this.servers.filter((server) => server.running);
     // The server tells nobody when it becomes current, so it has to be asked.
@@ -167,7 +167,7 @@ async function start(options: TestServerOptions): Promise<TestServer> {
     const server = await startNatsServer({
       binary: path,
       // Many tests start at once on few cores.
-      startTimeout: 30_000,
+      startTimeout: 60_000,
       ...rest,
       ...(jetstream === false
         ? {}

@@ -54,7 +54,7 @@ export async function wsConnect(
     return await wsconnect({
       servers,
       reconnect: false,
-      timeout: 20_000,
+      timeout: 60_000,
       wsFactory: (url) => {
         const socket = browserSocket(url, browser, client);
         return Promise.resolve({ socket, encrypted: url.startsWith("wss:") });

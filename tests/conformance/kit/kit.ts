@@ -170,7 +170,7 @@ export async function retrying<T>(call: () => Promise<T>, times = 200): Promise<
 export async function eventually(
   what: string,
   check: () => Promise<boolean>,
-  milliseconds = 5000,
+  milliseconds = 60_000,
 ): Promise<void> {
   const end = performance.now() + milliseconds;
   while (!(await check())) {

@@ -94,7 +94,7 @@ export async function admitted(port: number, peer: Peer): Promise<RawClient> {
 /** Waits until something is so; it tells nobody when. Gives the milliseconds it took. */
 export async function eventually(
   condition: () => boolean | Promise<boolean>,
-  ms = 10_000,
+  ms = 60_000,
 ): Promise<number> {
   const began = performance.now();
   while (!await condition()) {
@@ -129,6 +129,8 @@ export interface Bus extends AsyncDisposable {
 /** What a test may change. */
 export interface BusOptions {
   mode?: BusAuth;
+  /** Seconds that the server waits for the callout; more than usual, for a busy machine. */
+  timeout?: number;
   server?: Partial<NatsServerOptions>;
   store?: (bus: { url: string; keys: ServiceKeys }) => Promise<Store>;
   callout?: Partial<AuthCalloutOptions>;
@@ -136,11 +138,11 @@ export interface BusOptions {
 
 /** Starts a bus. */
 export async function testBus(options: BusOptions = {}): Promise<Bus> {
-  const { mode = "enforce" } = options;
+  const { mode = "enforce", timeout = 10 } = options;
   const keys = newServiceKeys();
   await using stack = new AsyncDisposableStack();
   const server = stack.use(
-    await testServer({ ...busAccounts({ mode, keys }), ...options.server } as object),
+    await testServer({ ...busAccounts({ mode, keys, timeout }), ...options.server } as object),
   );
   const store = stack.use(
     await options.store?.({ url: server.url, keys }) ?? openSqlite(":memory:"),

@@ -113,7 +113,7 @@ export class RawClient implements AsyncDisposable {
   }
 
   /** Waits for something to become true. */
-  async until(condition: () => boolean, ms = 10_000): Promise<void> {
+  async until(condition: () => boolean, ms = 60_000): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const timer = setTimeout(() => reject(new Error(`Not within ${ms} ms: ${condition}`)), ms);
     this.#look = () => {

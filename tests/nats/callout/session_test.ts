@@ -130,10 +130,11 @@ Deno.test("a session's key has the rights of its identity and an inbox of its ow
   assert.ok(await again.mayPublish("room.two"));
   await store.revokeUser(endpoint);
   await again.until(() => again.ended);
-  assert.deepEqual(
-    bus.events.flatMap((it) => it.kind === "kicked" ? [[it.endpoint, it.reason]] : []),
-    [[endpoint, "rooms_changed"], [endpoint, "not_authorized"]],
-  );
+  const kicks = () =>
+    bus.events.flatMap((it) => it.kind === "kicked" ? [[it.endpoint, it.reason]] : []);
+  // The server ends a connection before it answers who asked for that.
+  await eventually(() => kicks().length === 2);
+  assert.deepEqual(kicks(), [[endpoint, "rooms_changed"], [endpoint, "not_authorized"]]);
   assert.equal(await present(bus, key, certificate(bob, key)), null);
   assert.equal(refusals(bus).at(-1)!.reason, "not_authorized");
 });
@@ -274,9 +275,9 @@ Deno.test("soft lets a session in whose certificate enforce would refuse, and sa
   await using brief = (await present(
     bus,
     key,
-    certificate(ada, key, { expires: Date.now() + 2_500 }),
+    certificate(ada, key, { expires: Date.now() + 5_000 }),
   ))!;
-  await brief.until(() => brief.ended, 20_000);
+  await brief.until(() => brief.ended);
   assert.match(brief.errors.join(), /Expired/);
 });
 
@@ -287,7 +288,7 @@ Deno.test("an admission ends with the certificate, and a client goes on with the
   using session = await openSession({
     identity,
     client: { authority: AUDIENCE, clockOffset: 0 },
-    lifetime: 3_000,
+    lifetime: 5_000,
     onProblem: (error) => problems.push(error),
   });
   const first = session.certificate;
@@ -300,7 +301,7 @@ Deno.test("an admission ends with the certificate, and a client goes on with the
   try {
     const admitted = () => bus.events.filter((it) => it.kind === "admitted").length;
     // It asked for an hour, and gets what its certificate has.
-    await eventually(() => admitted() >= 2, 30_000);
+    await eventually(() => admitted() >= 2);
     await connection.flush();
     assert.notEqual(session.certificate, first);
     connection.subscribe(`${session.inboxPrefix}.x`);

@@ -103,7 +103,7 @@ for (const [what, options] of WAYS) {
       bus.nonce = nonce;
       bus.connects.length = 0;
       await assert.rejects(
-        connectNats({ servers: bus.url, ...options, bootstrapTimeout: 5000 }),
+        connectNats({ servers: bus.url, ...options, bootstrapTimeout: 30_000 }),
         { code: "refused" },
         String(nonce),
       );
@@ -128,14 +128,14 @@ Deno.test("a server that one comes back to and that asks for more is reported on
   bus.nonce = '"@method": GET';
   for (const connects of [2, 3]) {
     bus.drop();
-    await eventually(() => bus.connects.length === connects);
+    await eventually(() => bus.connects.length >= connects);
     assert.equal(bus.connects.at(-1)!.sig, "");
   }
   assert.deepEqual(problems.map((it) => it.code), ["refused"]);
   assert.ok(!connection.isClosed());
   bus.nonce = "BBBBBBBBBBBBBBB";
   bus.drop();
-  await eventually(() => bus.connects.length === 4);
+  await eventually(() => bus.connects.length >= 4);
   assert.notEqual(bus.connects.at(-1)!.sig, "");
   await connection.close();
 });

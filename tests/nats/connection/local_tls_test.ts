@@ -35,7 +35,7 @@ Deno.test("our own server is verified by the name in its certificate, whatever a
         tls: { cert: files.cert, key: files.key },
       });
       const tls = await localTls(files);
-      const connection = await connectNats({ servers: server.url, tls, bootstrapTimeout: 5000 });
+      const connection = await connectNats({ servers: server.url, tls, bootstrapTimeout: 30_000 });
       await connection.flush();
       await connection.close();
       // Without the name it is not ours, and with another neither.

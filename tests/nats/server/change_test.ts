@@ -63,7 +63,7 @@ Deno.test("a nats-server changes into a cluster and out of it on its port; each 
   const events: SupervisorEvent[] = [];
   const nats = stack.use(await superviseNatsServer(alone, { onEvent: (it) => events.push(it) }));
   const { url } = nats;
-  const kept = { servers: url, nkeySeed: keys.service.seed };
+  const kept = { servers: url, nkeySeed: keys.service.seed, bootstrapTimeout: 60_000 };
   const user = newUser();
   {
     await using store = await openJetStream({ ...kept, bucket: "LONE" });
@@ -78,11 +78,11 @@ Deno.test("a nats-server changes into a cluster and out of it on its port; each 
 
   const changed = async (options: NatsServerOptions, round: number) => {
     await nats.change(options);
-    await eventually(() => clients.every(({ seen }) => seen.back === round), 20_000);
+    await eventually(() => clients.every(({ seen }) => seen.back === round));
     assert.ok(clients.every(({ seen }) => seen.drops === round), "dropped once");
     const longest = Math.max(...clients.map(({ seen }) => seen.longest));
-    // Usually less than the 2 s that the server waits for the callout, which is back before they are.
-    assert.ok(longest < 3_000, `clients were away for ${longest} ms`);
+    // On a quiet machine less than the 2 s that the server waits for the callout, which is back first.
+    assert.ok(longest < 15_000, `clients were away for ${longest} ms`);
     await eventually(() => callout.status().ok);
     assert.equal(nats.url, url);
     assert.equal(nats.status().restarts, round);
@@ -99,7 +99,7 @@ Deno.test("a nats-server changes into a cluster and out of it on its port; each 
   await failsWith("unavailable", () => nats.change({ ...clustered, extra: "nonsense { }" }));
   await eventually(() => nats.status().ok);
   assert.equal(nats.server.clusterPort, clusterPort);
-  await eventually(() => clients.every(({ seen }) => seen.back === 2), 20_000);
+  await eventually(() => clients.every(({ seen }) => seen.back === 2));
   await changed(alone, 3);
   {
     await using lone = await openJetStream({ ...kept, bucket: "LONE", create: false });
