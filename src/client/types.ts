@@ -200,7 +200,10 @@ export interface Client extends RecordMethods, Disposable {
    * behind is `unavailable`.
    */
   readonly revision: string | null;
-  /** The authority of the node in use, such as `bus.example:8470`: requests are signed for it. */
+  /**
+   * The authority of the control plane, such as `bus.example:8470`, for which sessions are certified: of
+   * the given URL that was used last.
+   */
   readonly authority: string;
   /**
    * Milliseconds that the control plane's clock is ahead of the local one, known after it has refused a

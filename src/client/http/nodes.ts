@@ -66,6 +66,8 @@ export class Nodes implements Target {
   #version: string | null = null;
   /** The node in use; `null` if one must be chosen. */
   #current: Node | null;
+  /** The given node that was used last. */
+  #home: Node;
   #choosing: Promise<Node | null> | null = null;
   #learnAt = -Infinity;
   #reviewAt = Infinity;
@@ -75,11 +77,12 @@ export class Nodes implements Target {
     this.#options = options;
     this.#seen = new SeenOfNodes(options.seen);
     this.#given = options.given.map((url) => this.#node(url, true));
-    this.#current = this.#given.length === 1 ? this.#given[0]! : null;
+    this.#home = this.#given[0]!;
+    this.#current = this.#given.length === 1 ? this.#home : null;
   }
 
   get clockOffset(): number {
-    return this.#current?.sender.clockOffset ?? 0;
+    return (this.#current ?? this.#home).sender.clockOffset;
   }
 
   get generation(): number {
@@ -90,9 +93,12 @@ export class Nodes implements Target {
     return this.#seen.revision;
   }
 
-  /** The authority of the node in use, for which requests are signed. */
+  /**
+   * The authority of the given node that was used last. Not that of a learned one: a control plane could
+   * name another one as its node, and would get what its user certifies for that.
+   */
   get authority(): string {
-    return (this.#current ?? this.#all[0]!).url.host;
+    return this.#home.url.host;
   }
 
   /** Whether the node in use may say what the nodes are: see `follow.ts`. */
@@ -217,6 +223,7 @@ export class Nodes implements Target {
 
   #use(node: Node): void {
     this.#current = node;
+    if (node.isGiven) this.#home = node;
     this.#reviewAt = performance.now() + REVIEW_MS;
   }
 

@@ -6,6 +6,7 @@ import {
   type ClientOptions,
   createClient,
   createIdentity,
+  openSession,
 } from "@unibus/membership/client";
 import {
   type ControlPlaneNode,
@@ -16,6 +17,7 @@ import {
 } from "@unibus/membership/http";
 import { openSqlite, type Store } from "@unibus/membership";
 import { notReady } from "../../../src/http/serve/not_ready.ts";
+import { parseSession } from "../../../src/keys/codec/session.ts";
 import { until } from "../../cli/serve/kit.ts";
 import { testTls } from "../../helpers/tls.ts";
 import { failsWith } from "../../helpers/sqlite.ts";
@@ -302,6 +304,22 @@ Deno.test("a learned node is used only while no given one answers", async () => 
     }, "return to the given node");
   } finally {
     performance.now = clock;
+  }
+});
+
+Deno.test("a control plane that names another one as its node gets no session for that", async () => {
+  await using it = await world(2);
+  const [mine, other] = it.nodes as [TestNode, TestNode];
+  mine.nodes = listed(mine.url, other.url);
+  const client = it.client({ url: mine.url, retries: 0 });
+  using session = await openSession({ identity: createIdentity(), client });
+  await client.me();
+  mine.answer = () => notReady("The server is stopping");
+  await client.me();
+  assert.equal(of(other, "/me"), 1);
+  using next = await openSession({ identity: createIdentity(), client });
+  for (const { certificate } of [session, next]) {
+    assert.equal(parseSession(certificate)!.audience, new URL(mine.url).host);
   }
 });
 
