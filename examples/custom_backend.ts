@@ -150,9 +150,9 @@ export class Memory {
         now(() => page(membersOf(room(roomId).id), range, (it) => it.endpoint)),
       listWaiting: (roomId, range) =>
         now(() => {
-          room(roomId);
+          const there = room(roomId);
           const waiting = [...tables().users.values()].filter((it) =>
-            waitsFor(it, roomId) && !tables().members.has(join(roomId, it.signPub))
+            waitsFor(it, there) && !tables().members.has(join(roomId, it.signPub))
           );
           return page(waiting, range, (it) => it.signPub);
         }),
@@ -296,8 +296,9 @@ export class Memory {
           const problem = inviteProblem(invite, claim.createdAt);
           if (problem !== null) throw problem;
           put(tables(), "invites", { ...invite, usedAt: claim.createdAt, usedBy: claim.signPub });
+          const to = tables().rooms.get(invite.room ?? "") ?? null;
           const isMember = tables().members.has(join(invite.room ?? "", claim.signPub));
-          const waiting = waitAfterClaim(invite, isMember);
+          const waiting = waitAfterClaim(invite, to, isMember);
           const there = tables().users.get(claim.signPub);
           if (there !== undefined) {
             put(tables(), "users", { ...there, ...waiting });

@@ -41,18 +41,40 @@ export function inviteEnd({ usedAt, canceledAt, expiresAt }: Invite): string {
   return usedAt ?? canceledAt ?? expiresAt;
 }
 
+/** How far the clocks of two nodes may differ, milliseconds. */
+const SKEW_MS = 60_000;
+
+/**
+ * Returns the time before which an invite or a user was made for another room: one with the same id that
+ * has been deleted. Any user can create that id again, and must not meet those who were invited to the other.
+ */
+export function invitedSince({ createdAt }: Room): string {
+  return new Date(Date.parse(createdAt) - SKEW_MS).toISOString();
+}
+
+/** Returns whether an invite is for this room; false for `null`. */
+export function isInviteTo(invite: Invite, room: Room | null): room is Room {
+  return room !== null && invite.room === room.id && invite.createdAt >= invitedSince(room);
+}
+
 /**
  * Returns what a claim of an invite sets in the user's record: the room that the user then waits for.
  *
+ * @param room The room that the invite names; null if it does not exist
  * @param isMember Whether the user is a member of that room already
  */
-export function waitAfterClaim({ room }: Invite, isMember: boolean): Pick<User, "invitedTo"> {
-  return room === undefined || isMember ? {} : { invitedTo: room };
+export function waitAfterClaim(
+  invite: Invite,
+  room: Room | null,
+  isMember: boolean,
+): Pick<User, "invitedTo"> {
+  return isMember || !isInviteTo(invite, room) ? {} : { invitedTo: room.id };
 }
 
 /** Returns whether a user who is not a member of a room waits for it. */
-export function waitsFor(user: User, roomId: string): boolean {
-  return user.invitedTo === roomId && user.status === "active";
+export function waitsFor(user: User, room: Room): boolean {
+  return user.invitedTo === room.id && user.status === "active" &&
+    user.createdAt >= invitedSince(room);
 }
 
 /** Returns the record of a user who was added to a room or removed from it: it no longer waits. */

@@ -33,6 +33,7 @@ import {
   afterHandover,
   cancelProblem,
   handoverProblem,
+  invitedSince,
   inviteExists,
   inviteProblem,
   isActiveAdmin,
@@ -139,9 +140,9 @@ const SQL = {
   setInvitedTo: "UPDATE users SET invited_to = ? WHERE sign_pub = ?",
   endWaiting: "UPDATE users SET invited_to = NULL WHERE sign_pub = ? AND invited_to = ?",
   waiting: `SELECT ${columnsOf("users", "u")} FROM users u
-    WHERE u.invited_to = ?1 AND u.status = 'active' AND u.sign_pub > ?2
+    WHERE u.invited_to = ?1 AND u.status = 'active' AND u.created_at >= ?2 AND u.sign_pub > ?3
     AND NOT EXISTS (SELECT 1 FROM members m WHERE m.room_id = ?1 AND m.endpoint = u.sign_pub)
-    ORDER BY u.sign_pub LIMIT ?3`,
+    ORDER BY u.sign_pub LIMIT ?4`,
   useInvite: "UPDATE invites SET used_at = ?, used_by = ? WHERE id = ?",
   cancelInvite: "UPDATE invites SET canceled_at = ? WHERE id = ?",
   pruneInvites: "DELETE FROM invites WHERE coalesce(used_at, canceled_at, expires_at) <= ?",
@@ -276,8 +277,8 @@ export class SqliteBackend implements Backend {
 
   listWaiting(roomId: string, range: Range): Promise<User[]> {
     return this.#readMany(`Listing users who wait for room ${roomId}`, () => {
-      this.#requireRoom(roomId);
-      return this.#all("users", SQL.waiting, roomId, ...bounds(range));
+      const since = invitedSince(this.#requireRoom(roomId));
+      return this.#all("users", SQL.waiting, roomId, since, ...bounds(range));
     });
   }
 
@@ -513,12 +514,14 @@ export class SqliteBackend implements Backend {
       const problem = inviteProblem(invite, user.createdAt);
       if (problem !== null) throw problem;
       this.#run(SQL.useInvite, user.createdAt, user.signPub, id);
-      const { room = null } = invite;
-      const isMember = room !== null && this.#member(room, user.signPub) !== null;
-      const waiting = waitAfterClaim(invite, isMember);
+      const room = invite.room === undefined ? null : this.#room(invite.room);
+      const isMember = room !== null && this.#member(room.id, user.signPub) !== null;
+      const waiting = waitAfterClaim(invite, room, isMember);
       const joined: User = { ...user, role: invite.role, ...waiting };
       const isNew = this.#insertNew("users", SQL.addUser, joined);
-      if (!isNew && waiting.invitedTo) this.#run(SQL.setInvitedTo, room, user.signPub);
+      if (!isNew && waiting.invitedTo) {
+        this.#run(SQL.setInvitedTo, waiting.invitedTo, user.signPub);
+      }
       this.#note(did.inviteClaimed(invite, joined, isNew), author);
       return isNew ? joined : null;
     }, (joined) => joined === null ? [] : [{ endpoint: joined.signPub }]);

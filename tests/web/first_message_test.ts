@@ -107,7 +107,7 @@ browserTest(
       await a.getByRole("link", { name: "kitchen 1 waiting" }).waitFor();
       await shoot(a, "story-2-owner");
       await a.getByRole("button", { name: "Let Bob in" }).click();
-      // The room opens by itself: Bob has accepted it with the invite.
+      // The room opens by itself: its owner is an admin, who accepts for others.
       await b.getByRole("heading", { level: 1, name: "kitchen" }).waitFor();
       await a.getByRole("log").getByText("has joined.").waitFor();
       assert.equal(await a.getByRole("button", { name: "Let Bob in" }).count(), 0);

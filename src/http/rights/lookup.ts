@@ -6,7 +6,8 @@
 
 import { mapInTurns } from "../../core/async/in_turns.ts";
 import { isStoreError } from "../../core/errors.ts";
-import type { Member, User, UserStatus } from "../../core/model.ts";
+import type { Invite, Member, User, UserStatus } from "../../core/model.ts";
+import { isInviteTo, waitsFor } from "../../core/rules.ts";
 import type { Store } from "../../core/store.ts";
 
 /** The user, or `null`. */
@@ -14,28 +15,39 @@ export async function userOf(
   store: Pick<Store, "getUser">,
   signPub: string,
 ): Promise<User | null> {
-  try {
-    return await store.getUser(signPub);
-  } catch (error) {
-    if (isStoreError(error, "not_found")) return null;
-    throw error;
-  }
+  return await orNull(store.getUser(signPub));
 }
 
 /** The rooms that a user waits for: the one it was invited to, until it is a member. */
 export async function waitingFor(
   store: Pick<Store, "getMember" | "getRoom">,
-  { signPub, invitedTo }: User,
+  user: User,
 ): Promise<string[]> {
-  if (invitedTo === undefined) return [];
-  const isThere = (found: Promise<unknown>) =>
-    found.then(() => true, (error) => {
-      if (isStoreError(error, "not_found")) return false;
-      throw error;
-    });
-  const waits = !await isThere(store.getMember(invitedTo, signPub)) &&
-    await isThere(store.getRoom(invitedTo));
-  return waits ? [invitedTo] : [];
+  const { signPub, invitedTo } = user;
+  if (invitedTo === undefined || await orNull(store.getMember(invitedTo, signPub)) !== null) {
+    return [];
+  }
+  const room = await orNull(store.getRoom(invitedTo));
+  return room !== null && waitsFor(user, room) ? [invitedTo] : [];
+}
+
+/** The room that an invite is to; `undefined` if it is to none, or the room has been deleted. */
+export async function roomOf(
+  store: Pick<Store, "getRoom">,
+  invite: Invite,
+): Promise<string | undefined> {
+  if (invite.room === undefined) return undefined;
+  return isInviteTo(invite, await orNull(store.getRoom(invite.room))) ? invite.room : undefined;
+}
+
+/** What was read; null if it does not exist. */
+async function orNull<T>(reading: Promise<T>): Promise<T | null> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (isStoreError(error, "not_found")) return null;
+    throw error;
+  }
 }
 
 /** Users that are looked up concurrently. */

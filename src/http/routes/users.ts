@@ -11,7 +11,7 @@ import { inviteId } from "../../core/store.ts";
 import { removeUser } from "../../core/remove_user.ts";
 import { invitesOf } from "./invite_search.ts";
 import { isPlain } from "./search.ts";
-import { userOf, waitingFor } from "../rights/lookup.ts";
+import { roomOf, userOf, waitingFor } from "../rights/lookup.ts";
 import { type Route, route } from "../pipeline/route.ts";
 import { ANSWER, BODY, QUERY } from "./shapes.ts";
 import { unseenOf } from "./unseen.ts";
@@ -51,8 +51,8 @@ export const ME: readonly Route[] = [
       const invite = await store.getInvite(inviteId(token));
       const problem = inviteProblem(invite, operations.now().toISOString());
       if (problem !== null) throw problem;
-      const { role, expiresAt, room } = invite;
-      return { role, expiresAt, room };
+      const { role, expiresAt } = invite;
+      return { role, expiresAt, room: await roomOf(store, invite) };
     },
   }),
   route("GET /v1/me", {

@@ -141,11 +141,11 @@ export class Lists {
       ids: async () =>
         await cache.invitedTo(roomId) ?? await findInvited(bucket, roomId, opTimeout),
       keysOf: (id) => [userKey(id), memberKey(roomId, id)],
-      item: (id, found) => {
+      item: (id, found, room) => {
         const entry = found.get(userKey(id));
         if (entry === undefined || found.has(memberKey(roomId, id))) return null;
         const user = decodeUser(entry.key, id, entry.data);
-        return waitsFor(user, roomId) ? user : null;
+        return waitsFor(user, room!) ? user : null;
       },
     }, range);
   }

@@ -177,10 +177,7 @@ export class InviteTransactions {
     return this.#change(`Claim invite ${id}`, id, async (invite, expect, deadline, reads) => {
       const problem = inviteProblem(invite, user.createdAt);
       if (problem !== null) throw problem;
-      const { room } = invite;
-      const isMember = room !== undefined &&
-        alive(await reads.get(memberKey(room, user.signPub), deadline)) !== null;
-      const waiting = waitAfterClaim(invite, isMember);
+      const waiting = await this.#waiting(invite, user.signPub, deadline, reads);
       const claimed: User = { ...user, role: invite.role, ...waiting };
       const used: Write = {
         key: inviteKey(id),
@@ -203,6 +200,22 @@ export class InviteTransactions {
       await this.#context.commit(writes, deadline, change);
       return claimed;
     });
+  }
+
+  /** Returns what the claim of an invite sets in the user's record. */
+  async #waiting(
+    invite: Invite,
+    signPub: string,
+    deadline: number,
+    reads: Reads,
+  ): Promise<ReturnType<typeof waitAfterClaim>> {
+    const { room: id } = invite;
+    if (id === undefined) return {};
+    const [room, member] = await Promise.all([
+      reads.get(roomKey(id), deadline),
+      reads.get(memberKey(id, signPub), deadline),
+    ]);
+    return waitAfterClaim(invite, visibleRoom(id, alive(room)), alive(member) !== null);
   }
 
   cancel(id: string, at: string, author: Author): Promise<Invite> {

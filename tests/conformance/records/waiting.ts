@@ -140,6 +140,22 @@ export function waiting(it: It): void {
     assert.deepEqual(await namesOf(store, "kitchen"), []);
   });
 
+  it("who was invited to a room meets no other of the same id", async ({ store, clock }) => {
+    await store.createRoom(newRoom("kitchen"));
+    const { token } = await inviteTo(store, "kitchen");
+    await arrive(store, "kitchen", "bob");
+    await store.deleteRoom("kitchen");
+    clock.now += 61_000;
+    await store.createRoom(newRoom("kitchen"));
+    assert.deepEqual(await namesOf(store, "kitchen"), []);
+    const eve = await store.consumeInvite(token, claim({ handle: "eve" }));
+    assert.equal(Object.hasOwn(eve, "invitedTo"), false);
+    // The clock of another node is behind.
+    clock.now -= 59_000;
+    await arrive(store, "kitchen", "ada");
+    assert.deepEqual(await namesOf(store, "kitchen"), ["ada"]);
+  });
+
   it("listWaiting() pages by signPub, and every handle sees the same", async (scene) => {
     const { store } = scene;
     await store.createRoom(newRoom("kitchen"));

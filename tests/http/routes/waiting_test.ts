@@ -66,3 +66,27 @@ Deno.test("no user waits for a room that is gone, and a revoked user for none", 
   await it.store.deleteRoom("r");
   assert.deepEqual((await it.ask("GET /v1/me", { as: bob })).json.waitingFor, []);
 });
+
+Deno.test("a user who creates a room by the id of a deleted one is shown none of those invited to that", async () => {
+  const clock = { now: Date.now() };
+  await using it = await testPlane({ clock: () => new Date(clock.now) });
+  const [owner, mallory, bob] = [await it.user(), await it.user(), someone()];
+  await it.store.createRoom({ id: "r", subject: "room.r", owner, encrypted: false });
+  const inviteTo = () => it.store.createInvite({ createdBy: "cli", room: "r" });
+  const check = async (token: string) =>
+    (await it.ask("POST /v1/register/check", { body: { token } })).json.room;
+  const [used, open] = [await inviteTo(), await inviteTo()];
+  await it.store.consumeInvite(used.token, { ...bob, handle: "bob" });
+  assert.equal(await check(open.token), "r");
+  await it.store.deleteRoom("r");
+  assert.equal(await check(open.token), undefined);
+  clock.now += 61_000;
+  const body = { id: "r", sealedKeys: sealedFor(mallory) };
+  const created = new Date(clock.now);
+  assert.equal((await it.ask("POST /v1/rooms", { as: mallory, body, created })).status, 201);
+  assert.equal(await check(open.token), undefined);
+  const me = await it.ask("GET /v1/me", { as: bob, created });
+  assert.deepEqual(me.json.waitingFor, []);
+  const waiting = await it.ask("GET /v1/rooms/r/waiting", { as: mallory, created });
+  assert.deepEqual(waiting.json.items, []);
+});

@@ -33,7 +33,7 @@ export function Home(): JSX.Element {
       {waitingFor.map((id) => (
         <p key={id} class="notice accent" role="status">
           You are invited to <bdi class="name">{visible(id)}</bdi>{" "}
-          and wait for its owner. The room opens here when the owner lets you in.
+          and wait for its owner. The room appears here when the owner lets you in.
         </p>
       ))}
       {isNew && (
