@@ -50,7 +50,15 @@ export const SNAPSHOT: readonly Route[] = [
     who: "admin",
     streams: true,
     errors: ["rate_limited", "corrupt"],
-    handle: async ({ store, operations }) => {
+    handle: async ({ store, operations, request }) => {
+      const day = operations.now().toISOString().slice(0, 10);
+      const headers = {
+        "content-type": "application/octet-stream",
+        "content-disposition": `attachment; filename="unibus-${day}.ndjson"`,
+        "cache-control": "no-store",
+      };
+      // What answers a HEAD drops the stream, and nothing would end it.
+      if (request.method === "HEAD") return new Response(null, { headers });
       if (reading.has(store)) {
         throw new Refusal("rate_limited", "Another snapshot is being downloaded", {
           retryAfter: 10,
@@ -59,15 +67,7 @@ export const SNAPSHOT: readonly Route[] = [
       reading.add(store);
       const end = () => void reading.delete(store);
       const stream = exportSnapshot(store);
-      const body = await begun(stream, end);
-      const day = operations.now().toISOString().slice(0, 10);
-      return new Response(body, {
-        headers: {
-          "content-type": "application/octet-stream",
-          "content-disposition": `attachment; filename="unibus-${day}.ndjson"`,
-          "cache-control": "no-store",
-        },
-      });
+      return new Response(await begun(stream, end), { headers });
     },
   }),
 ];

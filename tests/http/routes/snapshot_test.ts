@@ -1,10 +1,11 @@
 /** A snapshot as a download: what is in it, who may have it, and one at a time. */
 
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { exportSnapshot, openSqlite } from "@unibus/membership";
 import { createClient, createIdentity } from "@unibus/membership/client";
 import { createControlPlane } from "@unibus/membership/http";
-import { hex, person } from "../../helpers/sqlite.ts";
+import { hex, inDir, person } from "../../helpers/sqlite.ts";
 import { isProblem, requestOf, testPlane } from "../kit.ts";
 
 Deno.test("a snapshot over HTTP is that of the store, for admins only, and is audited", async () => {
@@ -52,6 +53,22 @@ Deno.test("one snapshot is read at a time; one that is left or has ended makes r
   await third.text();
   assert.equal((await request()).status, 200);
 });
+
+Deno.test("to ask for the headers of a snapshot begins none, which nothing would end", () =>
+  inDir(async (dir) => {
+    const path = `${dir}/a.db`;
+    await using it = await testPlane({ store: openSqlite(path) });
+    const admin = await it.user("admin");
+    for (let i = 0; i < 100; i++) {
+      await it.store.addUser({ ...person(i), signPub: hex(`many ${i}`), handle: "x".repeat(64) });
+    }
+    const { status, headers } = await it.ask("HEAD /v1/snapshot", { as: admin });
+    assert.deepEqual([status, headers.get("content-type")], [200, "application/octet-stream"]);
+    await it.store.addUser({ ...person("last"), handle: "last" });
+    // One that reads would keep the log from being emptied.
+    using db = new DatabaseSync(path);
+    assert.equal(db.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()!.busy, 0);
+  }));
 
 Deno.test("a client reads a snapshot as a stream", async () => {
   await using store = openSqlite(":memory:");
