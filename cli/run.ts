@@ -10,6 +10,7 @@ import { EXIT, type Failure, failureOf, failureText } from "./terminal/failure.t
 import type { Io } from "./terminal/io.ts";
 import { HELP_WIDTH } from "./help.ts";
 import { program } from "./program.ts";
+import { safeJson } from "./terminal/output.ts";
 
 /**
  * Runs one command.
@@ -139,5 +140,5 @@ async function printFailure(context: Context, failure: Failure): Promise<void> {
   const { code, message, field, problems, hint } = failure;
   const error = { code, message, field, problems, hint };
   if (context.document !== null) await context.document.end({ error });
-  else await context.io.stdout.write(`${JSON.stringify({ error })}\n`);
+  else await context.io.stdout.write(`${safeJson({ error })}\n`);
 }

@@ -56,7 +56,8 @@ export function originsOf(
     // Another program may listen on the scheme's own port.
     .filter((it) => authority.length > 0 || portOf(it) === port);
   const told = publicUrl.filter((it) => it.startsWith("http")).map((it) => new URL(it));
-  return [...new Set([...[...own, ...told].map((it) => it.origin), ...wsOrigin])];
+  // Older nats-servers know only the last origin of each host: that of a reverse proxy comes after ours.
+  return [...new Set([...[...own.reverse(), ...told].map((it) => it.origin), ...wsOrigin])];
 }
 
 function portOf({ protocol, port }: URL): number {

@@ -129,8 +129,9 @@ export function publicUrl(value: string): string {
 export function wsUrl(value: string): string {
   const url = URL.parse(value);
   // It becomes a part of the pages' Content-Security-Policy.
-  const fits = url !== null && ["ws:", "wss:"].includes(url.protocol) && url.hostname !== "" &&
-    /^[\w./~-]*$/.test(url.pathname) && url.search + url.hash + url.username + url.password === "";
+  const fits = url !== null && ["ws:", "wss:"].includes(url.protocol) &&
+    /^[\w.-]+$/.test(url.hostname) && /^[\w./~-]*$/.test(url.pathname) &&
+    url.search + url.hash + url.username + url.password === "";
   if (fits) return url.href.replace(/\/$/, "");
   throw new BadValue("must look like wss://bus.example.org/bus or ws://127.0.0.1:4252");
 }

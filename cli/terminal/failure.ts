@@ -7,6 +7,7 @@
 import { isStoreError, type RecordProblem, type StoreError } from "../../src/core/errors.ts";
 import { hintOf } from "./hints.ts";
 import { type Io, OutputClosed } from "./io.ts";
+import { printable } from "./output.ts";
 import { type Denied, deniedBy, withoutAdvice } from "./permissions.ts";
 
 /** The exit codes, stable. */
@@ -111,7 +112,8 @@ function ofStore(error: StoreError, denied: Denied | null): Failure {
 /** Formats a failure as lines, with `UNIBUS_DEBUG` including the stack trace. */
 export function failureText({ message, hint }: Failure, error: unknown, env: Io["env"]): string {
   const stack = error instanceof Error && isDebugging(env) ? `${error.stack}\n` : "";
-  return `error: ${message}\n${hint === undefined ? "" : `hint: ${hint}\n`}${stack}`;
+  const shown = (text: string) => text.split("\n").map(printable).join("\n");
+  return `error: ${shown(message)}\n${hint === undefined ? "" : `hint: ${shown(hint)}\n`}${stack}`;
 }
 
 function isDebugging(env: Io["env"]): boolean {

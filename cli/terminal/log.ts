@@ -4,6 +4,8 @@
  * @module
  */
 
+import { safeJson } from "./output.ts";
+
 /** Levels in ascending order. */
 const LEVELS = ["debug", "info", "warn", "error"] as const;
 
@@ -53,22 +55,10 @@ export function createLog(options: LogOptions): Log {
       .map(([name, value]) => [name, show(value)] as const);
     write(
       format === "json"
-        ? asJson({ time, level, event, ...Object.fromEntries(shown) })
+        ? safeJson({ time, level, event, ...Object.fromEntries(shown) })
         : [time, level.toUpperCase().padEnd(5), event, ...shown.map(asText)].join(" "),
     );
   };
-}
-
-/** Formats JSON that is safe for a terminal: JSON itself does not escape all control characters. */
-function asJson(value: unknown): string {
-  return JSON.stringify(value).replace(
-    /[\u007f-\u009f\u2028\u2029]|\p{Cf}/gu,
-    (it) => [...Array(it.length).keys()].map((i) => escaped(it.charCodeAt(i))).join(""),
-  );
-}
-
-function escaped(unit: number): string {
-  return `\\u${unit.toString(16).padStart(4, "0")}`;
 }
 
 /** Characters that require quotes in a line of text. */
@@ -78,5 +68,5 @@ const ODD = /[\s"=\\\u0000-\u001f\u007f-\u009f]|\p{Cf}/u;
 /** Formats `name=value`, quoted if needed. */
 function asText([name, value]: readonly [string, string | number | boolean | null]): string {
   if (typeof value !== "string") return `${name}=${value ?? "-"}`;
-  return `${name}=${value === "" || ODD.test(value) ? asJson(value) : value}`;
+  return `${name}=${value === "" || ODD.test(value) ? safeJson(value) : value}`;
 }

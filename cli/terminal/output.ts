@@ -20,6 +20,18 @@ export function printable(text: string): string {
   return text.replace(UNSAFE, (it) => `\\u{${it.codePointAt(0)!.toString(16)}}`);
 }
 
+/** Formats JSON that is safe for a terminal: JSON itself does not escape all control characters. */
+export function safeJson(value: unknown, space?: number): string {
+  return JSON.stringify(value, null, space).replace(
+    /[\u007f-\u009f\u2028\u2029]|\p{Cf}/gu,
+    (it) => [...Array(it.length).keys()].map((i) => escaped(it.charCodeAt(i))).join(""),
+  );
+}
+
+function escaped(unit: number): string {
+  return `\\u${unit.toString(16).padStart(4, "0")}`;
+}
+
 /** Writes lines to stdout. */
 export async function print({ io }: Context, ...lines: string[]): Promise<void> {
   await io.stdout.write(lines.map((it) => `${it}\n`).join(""));
@@ -32,7 +44,7 @@ export async function say({ io }: Context, line: string): Promise<void> {
 
 /** Writes a JSON document to stdout. */
 export async function printJson(context: Context, value: unknown): Promise<void> {
-  await print(context, JSON.stringify(value, null, 2));
+  await print(context, safeJson(value, 2));
 }
 
 /** Formats names and values as aligned lines. */
@@ -79,7 +91,7 @@ export class JsonList {
   /** Adds an item. */
   async add(item: unknown): Promise<void> {
     const separator = this.#begin() ? "" : ",";
-    this.#text += `${separator}\n  ${JSON.stringify(item)}`;
+    this.#text += `${separator}\n  ${safeJson(item)}`;
     if (this.#text.length >= CHUNK) await this.#flush();
   }
 
@@ -87,7 +99,7 @@ export class JsonList {
   async end(rest: Record<string, unknown> = {}): Promise<void> {
     const empty = this.#begin();
     const fields = Object.entries(rest).map(([name, it]) =>
-      `,\n${JSON.stringify(name)}: ${JSON.stringify(it)}`
+      `,\n${safeJson(name)}: ${safeJson(it)}`
     );
     this.#text += `${empty ? "" : "\n"}]${fields.join("")}}\n`;
     this.#context.document = null;

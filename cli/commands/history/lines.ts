@@ -14,6 +14,11 @@ const DIGITS = 12;
 const REMEMBERED = 10_000;
 const KEY = /^[0-9a-f]{64}$/;
 
+/** Quotes a text that could be taken for more than one value: a name can contain `)  by=`. */
+function quoted(text: string): string {
+  return /\s\s|["()=]/.test(text) ? JSON.stringify(text) : text;
+}
+
 /** Formats entries; users are shown with their handles. */
 export class Lines {
   readonly #store: Pick<Store, "getUser">;
@@ -35,7 +40,7 @@ export class Lines {
     const told = (entry.after?.handle ?? entry.before?.handle) as string | undefined;
     const about = [
       ...user === null ? [] : [`user=${await this.#person(user, told)}`],
-      ...room === null ? [] : [`room=${room}`],
+      ...room === null ? [] : [`room=${quoted(room)}`],
       ...invite === null ? [] : [`invite=${invite.slice(0, DIGITS)}`],
       ...await this.#changes(entry),
       `by=${await this.#person(by)}`,
@@ -55,10 +60,10 @@ export class Lines {
 
   /** Returns the first digits of a key and the handle of its user, or another text as it is. */
   async #person(text: string, told?: string): Promise<string> {
-    if (!KEY.test(text)) return text;
+    if (!KEY.test(text)) return quoted(text);
     const handle = told ?? await this.#handle(text);
     const digits = text.slice(0, DIGITS);
-    return handle === null ? digits : `${digits}(${handle})`;
+    return handle === null ? digits : `${digits}(${quoted(handle)})`;
   }
 
   async #handle(key: string): Promise<string | null> {

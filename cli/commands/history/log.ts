@@ -10,7 +10,7 @@ import { ACTIONS } from "../../../src/core/history/entry.ts";
 import { compareRevisionTexts } from "../../../src/core/history/revision.ts";
 import { command, type CommandUnknownOpts, type Context, withStore } from "../../command.ts";
 import { past, wholeNumber } from "../../flags.ts";
-import { print, say } from "../../terminal/output.ts";
+import { print, safeJson, say } from "../../terminal/output.ts";
 import { headCommand } from "./head.ts";
 import { Lines } from "./lines.ts";
 import { pruneCommand } from "./prune.ts";
@@ -55,7 +55,7 @@ export function logCommand(context: Context): CommandUnknownOpts {
       const show = async (entries: readonly HistoryEntry[]) => {
         await print(
           context,
-          ...json ? entries.map((it) => JSON.stringify(it)) : await lines.of(entries),
+          ...json ? entries.map((it) => safeJson(it)) : await lines.of(entries),
         );
       };
       // What is made from here on is followed.

@@ -130,7 +130,11 @@ async function warn(
 ): Promise<void> {
   const stored = witnesses.filter((it) => it.from === "stored");
   if (entries > 0 && stored.length === 0) {
-    await say(context, "No node has signed a head yet, so the newest entries may be missing");
+    await say(
+      context,
+      "No signed head is stored. If a server has run here, its heads were removed, and entries may have " +
+        "been changed with them: compare with a kept head (--head)",
+    );
   } else if (stored.length > 0 && !hasKeys) {
     await say(
       context,

@@ -149,6 +149,16 @@ Deno.test("log --follow shows each new entry once, until Ctrl-C", () =>
     );
   }));
 
+Deno.test("a name cannot look like another field of its line", () =>
+  inDir(async (dir) => {
+    await using store = openSqlite(`${dir}/a.db`);
+    await store.addUser({ ...ada, handle: `x)  by=${by}` });
+    await store.addUser({ ...bob, handle: "Bob" });
+    const [first, second] = (await commandsIn(dir).ok("log")).split("\n");
+    assert.ok(first!.includes(`user=${ada.signPub.slice(0, 12)}("x)  by=${by}")`), first!);
+    assert.ok(second!.includes(`user=${bob.signPub.slice(0, 12)}(Bob)`), second!);
+  }));
+
 Deno.test("log verify names the first wrong revision, with the kept heads too", () =>
   inDir(async (dir) => {
     await begin(dir);
@@ -174,7 +184,7 @@ Deno.test("log verify names the first wrong revision, with the kept heads too", 
     const verify = ["log", "verify", "--head", `${dir}/kept.json`];
     const equal = await run(0, ...verify);
     assert.match(equal.stdout, /^kept head of .* revision 0\.4: equal\nequal: 4 entries, up to /);
-    assert.match(equal.stderr, /No node has signed a head yet/);
+    assert.match(equal.stderr, /No signed head is stored/);
     assert.equal(keys.service.kind, "user");
     await ok("log", "prune", "--keep-rows", "2");
     assert.match(await ok(...verify), /equal: 3 entries after 0\.2, up to revision 0\.5/);

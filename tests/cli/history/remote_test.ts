@@ -58,3 +58,32 @@ Deno.test("log --url reads and follows the history of a server in the name of an
     const users = stdout.trimEnd().split("\n").map((it) => JSON.parse(it).user);
     assert.deepEqual(users, [bob.signPub, person("eve").signPub]);
   }));
+
+Deno.test("nothing that a server answers controls the terminal", () =>
+  inDir(async (dir) => {
+    const identity = `${dir}/ada.json`;
+    await Deno.writeTextFile(identity, exportIdentity(createIdentity()), { mode: 0o600 });
+    const hostile = "\u001b]0;x\u0007\u009b2J\u202e";
+    const entry = { revision: "0.1", at: hostile, by: hostile, action: hostile, user: null };
+    const items = [{ ...entry, room: hostile, invite: null, before: null, after: { x: hostile } }];
+    let isRefused = false;
+    await using server = await serve({
+      fetch: () =>
+        isRefused
+          ? Response.json({ code: "forbidden", detail: hostile, hint: hostile }, { status: 403 })
+          : Response.json({ items, next: null, handles: {} }),
+    });
+    const log = ["log", "--url", server.url, "--identity", identity];
+    for (const flags of [[], ["--json"]]) {
+      isRefused = false;
+      const shown = await cli([...log, ...flags]);
+      assert.equal(shown.code, 0, shown.stderr);
+      isRefused = true;
+      const refused = await cli([...log, ...flags]);
+      assert.equal(refused.code, 1);
+      const all = [shown, refused].flatMap((it) => [it.stdout, it.stderr]).join("");
+      assert.match(all, /1b\}?\]0;x/);
+      // deno-lint-ignore no-control-regex
+      assert.doesNotMatch(all, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]|\p{Cf}/u);
+    }
+  }));
