@@ -18,7 +18,7 @@ export interface Mount {
 }
 
 /** The first parts of our own paths, which a base path must not begin with: it would be ambiguous. */
-const OURS = /^\/(v1|assets|docs|join|console|healthz|readyz|metrics|openapi\.json)(\/|$)/;
+const OURS = /^\/(v1|assets|docs|join|rooms|console|healthz|readyz|metrics|openapi\.json)(\/|$)/;
 
 /** Reads `basePath`. */
 export function mountOf(base: string = ""): Mount {

@@ -9,14 +9,22 @@ export function shortKey(key: string): string {
   return key.length <= 16 ? key : `${key.slice(0, 8)}…${key.slice(-6)}`;
 }
 
-/** Marks that are not seen and change what is: direction, joining, breaking. Emoji need some of them. */
-const UNSEEN = /(?![\u200d\ufe0f\u{e0020}-\u{e007f}])[\p{Cf}\p{Cc}\p{Zl}\p{Zp}]/gu;
+/**
+ * Emoji and the marks that belong to the letter before them, which are left; and characters that are not
+ * seen, or change what is: direction, joining, breaking, letters that are blank.
+ */
+const UNSEEN =
+  /\p{RGI_Emoji}|(?<=\p{M})\u200d|(?<=[\p{L}\p{M}\p{S}])\p{VS}|([\p{Cf}\p{Cc}\p{Zl}\p{Zp}\p{DI}\u2800])/gv;
 
-/** A text somebody chose, as it is: what would only be obeyed is shown as ⟨202E⟩. */
+/** A text somebody chose, as it is: what would not be seen is shown as ⟨202E⟩. */
 export function visible(text: string): string {
-  return text.replace(UNSEEN, (it) => {
-    return `⟨${it.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}⟩`;
-  });
+  return text.replace(
+    UNSEEN,
+    (it, unseen?: string) =>
+      unseen === undefined
+        ? it
+        : `⟨${unseen.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}⟩`,
+  );
 }
 
 const UNITS = ["B", "KB", "MB", "GB", "TB", "PB"] as const;

@@ -175,6 +175,8 @@ Deno.test("a value that cannot be is told with the place where it stands, and al
     ["wsUrl", "https://a"],
     ["wsUrl", "wss://a/b;c"],
     ["wsUrl", "wss://a/?b"],
+    ["wsUrl", "wss://a;script-src"],
+    ["wsUrl", "ws://[::1]:4252"],
     ["wsOrigin", "https://a/b"],
     ["wsOrigin", "*"],
   ];

@@ -119,7 +119,7 @@ Deno.test("a request for another path of the server is not taken for one below t
 
 Deno.test("a basePath that is none, or one of our own paths, is invalid", async () => {
   await using store = openSqlite(":memory:");
-  for (const basePath of ["bus", "/", "/bus/", "/a b", "/v1", "/assets/x", "/a?b"]) {
+  for (const basePath of ["bus", "/", "/bus/", "/a b", "/v1", "/assets/x", "/rooms", "/a?b"]) {
     await failsWith("invalid", () => createControlPlane(store, { basePath }), /basePath/);
   }
   for (const basePath of ["", "/bus", "/a/b.c", "/v10"]) {

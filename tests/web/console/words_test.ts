@@ -74,6 +74,14 @@ Deno.test("marks that would hide or turn a name are shown, those of emoji are le
   for (const text of [HOSTILE[0]!, HOSTILE[2]!, HOSTILE[3]!, "مرحبا", "plain"]) {
     assert.equal(format.visible(text), text);
   }
+  // Letters that are blank, and marks of emoji where there is none: a name of them would not be seen.
+  assert.equal(format.visible("\u3164"), "⟨3164⟩");
+  assert.equal(format.visible("ada\u115F\u034F"), "ada⟨115F⟩⟨034F⟩");
+  assert.equal(format.visible("\u2800\u200D\uFE0F"), "⟨2800⟩⟨200D⟩⟨FE0F⟩");
+  assert.equal(format.visible("ada\u{E0061}"), "ada⟨E0061⟩");
+  for (const text of ["👩‍👩‍👧", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "❤️", "1️⃣", "ශ්‍රී", "葛󠄀"]) {
+    assert.equal(format.visible(text), text);
+  }
 });
 
 Deno.test("every address leads somewhere, and every id comes back from its address", () => {

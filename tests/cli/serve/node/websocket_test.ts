@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { daemon, filesIn, until } from "../kit.ts";
 import { inDir } from "../../../helpers/sqlite.ts";
-import { wsConnect } from "../../../helpers/websocket.ts";
+import { admits, wsConnect } from "../../../helpers/websocket.ts";
 import { cli } from "../../kit.ts";
 
 Deno.test("a server lets its own pages use NATS over WebSocket, and tells where", () =>
@@ -22,6 +22,15 @@ Deno.test("a server lets its own pages use NATS over WebSocket, and tells where"
     Deno.kill(pid, "SIGKILL");
     await until(() => server.natsPid() !== pid, "another nats-server");
     await (await wsConnect(ws, { origin: server.http })).close();
+  }));
+
+Deno.test("behind a reverse proxy the page of its name may use NATS over WebSocket", () =>
+  inDir(async (dir) => {
+    const proxy = ["--authority", "bus.example.org", "--ws-url", "wss://bus.example.org/bus"];
+    await using server = await daemon(dir, [...proxy, "--ws-port", "0"]);
+    const { ws } = await server.event("ready");
+    assert.ok(await admits(ws, "https://bus.example.org"));
+    assert.ok(!await admits(ws, "https://bus.example.org.evil.example"));
   }));
 
 Deno.test("the WebSocket port is chosen with care: none for a server of another NATS port", () =>
