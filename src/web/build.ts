@@ -13,10 +13,22 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-/** The pages, each a directory with `index.html`, `main.tsx` and `<name>.css`. */
-const PAGES = ["console", "docs", "join", "rooms"] as const;
-/** Pages without a script: each a directory with `index.html` and `<name>.css`. */
-const PLAIN = ["front"] as const;
+/** The pages, each a directory with `<name>.css` and, if it has a script, `main.tsx`. */
+const PAGES: Readonly<Record<string, Page>> = {
+  console: { title: "unibus console", by: "script" },
+  docs: { title: "HTTP API · unibus", by: "both" },
+  front: { title: "unibus", by: "server" },
+  join: { title: "Join unibus", by: "script" },
+  // What one types to stays in sight above a phone's keyboard.
+  rooms: { title: "unibus rooms", by: "script", viewport: ", interactive-widget=resizes-content" },
+};
+
+interface Page {
+  title: string;
+  /** What makes its content. */
+  by: "script" | "server" | "both";
+  viewport?: string;
+}
 
 /** The file that is made. */
 export const GENERATED: URL = new URL("../http/pages/web_assets.ts", import.meta.url);
@@ -26,7 +38,7 @@ const HEAD = `\
 
 /** The pages' documents, by page. */
 export const DOCUMENTS: Readonly<Record<${
-  [...PAGES, ...PLAIN].map((it) => `"${it}"`).join(" | ")
+  Object.keys(PAGES).map((it) => `"${it}"`).join(" | ")
 }, string>> = `;
 
 const ASSETS = `\
@@ -45,12 +57,12 @@ export async function build(): Promise<string> {
       assets[full] = text;
       return full;
     };
-    const names: Record<string, string> = {
-      icon: keep("icon", await read("shared/icon.svg"), "svg"),
-    };
-    const scripts = PAGES.map((page) => `${page}/main.tsx`);
-    const styles = [...PAGES, ...PLAIN].map((page) => `${page}/${page}.css`);
-    await bundle(["--code-splitting", ...scripts], directory);
+    const icon = keep("icon", await read("shared/icon.svg"), "svg");
+    const template = await read("page.html");
+    const names = Object.keys(PAGES);
+    const scripted = names.filter((it) => PAGES[it]!.by !== "server");
+    const styles = names.map((page) => `${page}/${page}.css`);
+    await bundle(["--code-splitting", ...scripted.map((it) => `${it}/main.tsx`)], directory);
     await bundle(styles, directory);
     // What several pages use is in files of its own, which a browser has from the first of them.
     const chunks = await chunksIn(directory);
@@ -60,27 +72,38 @@ export async function build(): Promise<string> {
       return text.replaceAll("../shared", "./shared");
     };
     for (const [chunk, text] of chunks) kept.set(chunk, keep("shared", linked(text), "js"));
-    const fill = async (page: string, loads: readonly string[]) => {
-      const style = await readFile(join(directory, page, `${page}.css`), "utf8");
-      names.style = keep(page, style, "css");
-      const html = await read(`${page}/index.html`);
-      documents[page] = html
-        .replace(
-          /^(.*)\{\{shared\}\}(.*\n)/m,
-          (_, before, after) => loads.map((it) => `${before}/assets/${it}${after}`).join(""),
-        )
-        .replace(/\{\{(\w+)\}\}/g, (_, slot) => `/assets/${names[slot]}`);
-    };
-    for (const page of PAGES) {
-      const script = await readFile(join(directory, page, "main.js"), "utf8");
-      names.script = keep(page, linked(script), "js");
-      await fill(page, loadedBy(script, chunks).map((it) => kept.get(it)!));
+    for (const page of names) {
+      const { title, by, viewport = "" } = PAGES[page]!;
+      const made = (file: string) => readFile(join(directory, page, file), "utf8");
+      const scripts = by === "server" ? [] : [await made("main.js")];
+      documents[page] = filled(by === "script" ? template : withoutNotice(template), {
+        viewport: [`width=device-width, initial-scale=1${viewport}`],
+        robots: by === "script" ? ["noindex"] : [],
+        title: [title],
+        icon: [icon],
+        style: [keep(page, await made(`${page}.css`), "css")],
+        shared: scripts.flatMap((it) => loadedBy(it, chunks)).map((it) => kept.get(it)!),
+        script: scripts.map((it) => keep(page, linked(it), "js")),
+        written: [by === "script" ? "" : "[[content]]"],
+      });
     }
-    for (const page of PLAIN) await fill(page, []);
     return `${HEAD}${literal(documents)};\n${ASSETS}${literal(assets)};\n`;
   } finally {
     await rm(directory, { recursive: true });
   }
+}
+
+/** A template with values: a line stands there once for each value of its slot. */
+function filled(template: string, values: Readonly<Record<string, readonly string[]>>): string {
+  return template.split("\n").flatMap((line) => {
+    const [slot, name] = /\{\{ ?(\w+) ?\}\}/.exec(line) ?? [];
+    return slot === undefined ? [line] : values[name!]!.map((it) => line.replace(slot, it));
+  }).join("\n");
+}
+
+/** A page whose content is in it needs no script. */
+function withoutNotice(template: string): string {
+  return template.replace(/ *<noscript>.*<\/noscript>\n/s, "");
 }
 
 /** The files that pages share, by name; each stands behind those it imports. */
