@@ -61,3 +61,12 @@ export interface RoomKeys extends Signer {
   /** Opens bytes sealed for `kexPub`; throws if they were not, or with other `info`. */
   hpkeOpen(info: Uint8Array, sealed: Sealed): Awaitable<Uint8Array>;
 }
+
+/** Returns the keys of one peer as rooms use them: of what can sign, only that for rooms. */
+export function roomKeysWith(
+  keys: Omit<RoomKeys, "hpkeOpen">,
+  hpkeOpen: RoomKeys["hpkeOpen"],
+): RoomKeys {
+  const { signPub, kexPub, signRequest, signMessage, signSealedKey, signHandover } = keys;
+  return { signPub, kexPub, signRequest, signMessage, signSealedKey, signHandover, hpkeOpen };
+}

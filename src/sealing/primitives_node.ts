@@ -8,7 +8,7 @@ import { hkdfSync } from "node:crypto";
 import { verifies } from "../keys/ed25519.ts";
 import { type Identity, secretsOf } from "../keys/identity.ts";
 import { gcmOpen, gcmSeal, hpkeOpen, hpkeSeal, kexPairOf } from "./hpke_node.ts";
-import type { Primitives, RoomKeys } from "./primitives.ts";
+import { type Primitives, type RoomKeys, roomKeysWith } from "./primitives.ts";
 
 /** The primitives by `node:crypto`. */
 export const nodePrimitives: Primitives = {
@@ -23,15 +23,6 @@ export const nodePrimitives: Primitives = {
 
 /** Returns the keys of an identity as rooms use them. */
 export function roomKeysOf(identity: Identity): RoomKeys {
-  const { signPub, kexPub, signRequest, signMessage, signSealedKey, signHandover } = identity;
   const pair = kexPairOf(secretsOf(identity).kexSeed);
-  return {
-    signPub,
-    kexPub,
-    signRequest,
-    signMessage,
-    signSealedKey,
-    signHandover,
-    hpkeOpen: (info, sealed) => hpkeOpen(pair, info, sealed),
-  };
+  return roomKeysWith(identity, (info, sealed) => hpkeOpen(pair, info, sealed));
 }

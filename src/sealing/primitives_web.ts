@@ -14,7 +14,7 @@ import {
 } from "hpke";
 import * as check from "../core/validate.ts";
 import { fromHex } from "../keys/bytes.ts";
-import type { Primitives, RoomKeys } from "./primitives.ts";
+import { type Primitives, type RoomKeys, roomKeysWith } from "./primitives.ts";
 
 /** The keys of one peer, whose X25519 key Web Crypto holds. */
 export interface WebKeys extends Omit<RoomKeys, "hpkeOpen"> {
@@ -83,19 +83,10 @@ function publicKey(signPub: string): Promise<CryptoKey> {
 
 /** Returns the keys of a peer as rooms use them. */
 export function webRoomKeys(keys: WebKeys): RoomKeys {
-  const { signPub, kexPub, kexKey, signRequest, signMessage, signSealedKey, signHandover } = keys;
   let publicKey: Promise<Key> | undefined;
-  return {
-    signPub,
-    kexPub,
-    signRequest,
-    signMessage,
-    signSealedKey,
-    signHandover,
-    async hpkeOpen(info, { enc, ciphertext }) {
-      publicKey ??= suite.DeserializePublicKey(fromHex(kexPub));
-      const pair = { privateKey: kexKey, publicKey: await publicKey };
-      return await suite.Open(pair, enc, ciphertext, { info });
-    },
-  };
+  return roomKeysWith(keys, async (info, { enc, ciphertext }) => {
+    publicKey ??= suite.DeserializePublicKey(fromHex(keys.kexPub));
+    const pair = { privateKey: keys.kexKey, publicKey: await publicKey };
+    return await suite.Open(pair, enc, ciphertext, { info });
+  });
 }
