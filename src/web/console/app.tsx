@@ -7,7 +7,7 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { callerOf } from "../shared/api.ts";
-import { Button, Logo } from "../shared/ui/page.tsx";
+import { Brand, Button } from "../shared/ui/page.tsx";
 import { dropFromTab } from "../shared/tab.ts";
 import { type Api, apiOf } from "./data/api.ts";
 import { skewWords, wordsOf } from "./data/failure.ts";
@@ -20,6 +20,7 @@ import { type Session, SessionContext, useSession } from "./data/session.ts";
 import { Palette, usePalette } from "./palette.tsx";
 import { type SignedIn, SignIn } from "./signin.tsx";
 import { focusHeading } from "../shared/ui/dialog.tsx";
+import { useFragment } from "../shared/fragment.ts";
 import { Name } from "../shared/ui/key.tsx";
 import { Invites } from "./views/invites.tsx";
 import { Log } from "./views/log.tsx";
@@ -94,7 +95,7 @@ function Inside(
       session.live.stop();
     };
   }, [session]);
-  const place = usePlace();
+  const place = placeOf(useFragment());
   const [isOpen, open] = usePalette();
   return (
     <SessionContext.Provider value={session}>
@@ -124,12 +125,7 @@ function Bar({ leave, find }: { leave: () => void; find: () => void }): JSX.Elem
   const { connection } = useLive(live);
   return (
     <header class="bar">
-      <a class="brand" href={hrefOf("overview")}>
-        <Logo />
-        <span>
-          unibus <span class="brand-host">{location.host}</span>
-        </span>
-      </a>
+      <Brand href={hrefOf("overview")} />
       <span class={`pulse ${TONES[connection]}`}>
         <span class="dot" aria-hidden="true" />
         <span class="pulse-text">
@@ -238,16 +234,6 @@ function Shown({ place: { view, id } }: { place: Place }): JSX.Element {
     case "log":
       return <Log key={id} asked={id} />;
   }
-}
-
-function usePlace(): Place {
-  const [place, go] = useState(placeOf(location.hash));
-  useEffect(() => {
-    const follow = (): void => go(placeOf(location.hash));
-    addEventListener("hashchange", follow);
-    return () => removeEventListener("hashchange", follow);
-  }, []);
-  return place;
 }
 
 /** How long a message stays, milliseconds. It says nothing that is not seen elsewhere too. */

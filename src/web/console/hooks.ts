@@ -6,6 +6,7 @@
 
 import type { RefObject } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { type Task, useTaskOf } from "../shared/ui/task.ts";
 import { type Failure, failureOf, isAborted } from "./data/failure.ts";
 import type { Live, LiveState } from "./data/live.ts";
 
@@ -63,42 +64,9 @@ export function useLoad<T>(
   return { ...state, loading, reload: () => setTurn((it) => it + 1) };
 }
 
-/** Something that is done when somebody asks for it. */
-export interface Task {
-  readonly busy: boolean;
-  readonly failure: Failure | null;
-  /** Does it; a second click while it is being done does nothing. */
-  run(work: () => Promise<void>): void;
-  /** Forgets why it failed. */
-  clear(): void;
-}
-
 /** Keeps whether something is being done, and why it failed. */
-export function useTask(): Task {
-  const [busy, setBusy] = useState(false);
-  const [failure, setFailure] = useState<Failure | null>(null);
-  const running = useRef(false);
-  const there = useRef(true);
-  useEffect(() => () => {
-    there.current = false;
-  }, []);
-  return {
-    busy,
-    failure,
-    clear: () => setFailure(null),
-    run: (work) => {
-      if (running.current) return;
-      running.current = true;
-      setBusy(true);
-      setFailure(null);
-      work().catch((error) => {
-        if (there.current && !isAborted(error)) setFailure(failureOf(error));
-      }).finally(() => {
-        running.current = false;
-        if (there.current) setBusy(false);
-      });
-    },
-  };
+export function useTask(): Task<Failure> {
+  return useTaskOf((error) => isAborted(error) ? null : failureOf(error));
 }
 
 /** The state of the live connection. */

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { decoded } from "../shared/fragment.ts";
+
 /** The views, in the order of the navigation. */
 export const VIEWS = ["overview", "users", "invites", "rooms", "log"] as const;
 /** One of {@link VIEWS}. */
@@ -32,13 +34,4 @@ export function hrefOf(view: View, id: string | null = null): string {
 /** Goes to another place instead of this one: Back does not lead here again. */
 export function leaveFor(view: View): void {
   location.replace(hrefOf(view));
-}
-
-/** Somebody may have typed the address. */
-function decoded(id: string): string | null {
-  try {
-    return id === "" ? null : decodeURIComponent(id);
-  } catch {
-    return null;
-  }
 }

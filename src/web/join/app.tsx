@@ -8,13 +8,13 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { User } from "../../core/model.ts";
 import { isStoreError } from "../../core/errors.ts";
-import { clientOf } from "../shared/api.ts";
+import { clientOf, meOf } from "../shared/api.ts";
 import { drop, keep, kept } from "../shared/keep.ts";
 import type { Secrets } from "../../keys/locked.ts";
 import { createSecrets, forget, type Keys, keysOf, lackOf } from "../shared/keys.ts";
 import { Heading } from "../shared/ui/page.tsx";
 import { AlreadyPage, DonePage, ResumePage } from "./arrived.tsx";
-import { claim, type Trouble, type TroubleKind, troubleOf, whoAmI } from "./claim.ts";
+import { claim, type Trouble, type TroubleKind, troubleOf } from "./claim.ts";
 import { FileForm, NameForm, SaveForm } from "./forms.tsx";
 import { takeToken } from "./token.ts";
 import { TroublePage } from "./trouble.tsx";
@@ -84,8 +84,9 @@ export function App(): JSX.Element {
       const lack = await lackOf();
       if (lack !== null) return stopped(lack);
       for (const { keys, handle, file = null, registered, at } of await kept()) {
-        const user = await whoAmI(clientOf(keys));
-        if (user !== null) {
+        const me = await meOf(clientOf(keys));
+        if (me !== null) {
+          const { user } = me;
           memory.file = file;
           if (!registered) await keep({ keys, handle: user.handle, file, registered: true, at });
           if (found.is === "none") return { is: "done", user, keys, isKept: true };
@@ -155,8 +156,10 @@ export function App(): JSX.Element {
   function read(keys: Keys, file: string | null): void {
     memory.file = file;
     void attempt("Looking for your keys", async () => {
-      const user = await whoAmI(clientOf(keys));
-      return user === null ? { is: "name", keys } : { is: "already", user, keys, isOpen: true };
+      const me = await meOf(clientOf(keys));
+      return me === null
+        ? { is: "name", keys }
+        : { is: "already", user: me.user, keys, isOpen: true };
     });
   }
 

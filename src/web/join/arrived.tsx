@@ -6,11 +6,10 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { formatCard } from "../../keys/identity_format.ts";
 import type { User } from "../../core/model.ts";
 import { siteUrl } from "../shared/api.ts";
 import { fingerprint, type Keys } from "../shared/keys.ts";
-import { CopyButton } from "../shared/ui/copy.tsx";
+import { CardText, useCard } from "../shared/ui/card.tsx";
 import { Button, Heading, Notice } from "../shared/ui/page.tsx";
 import { fileName } from "./forms.tsx";
 
@@ -27,6 +26,7 @@ export function DonePage(props: {
 }): JSX.Element {
   const { user, keys, isKept } = props;
   const file = props.file ?? fileName(user.handle);
+  const card = useCard(keys);
   return (
     <>
       <Heading title={`Welcome, ${user.handle}`} site={SITE}>Welcome, {user.handle}</Heading>
@@ -55,7 +55,11 @@ export function DonePage(props: {
             <strong>Join a room.</strong>{"  "}
             Send your card to the room's owner. It is public, and signed by you.
           </p>
-          <Card keys={keys} />
+          {card !== null && (
+            <div class="stack">
+              <CardText card={card} />
+            </div>
+          )}
         </li>
         {user.role === "admin" && (
           <PageItem path="console" link="Open the console">
@@ -90,26 +94,6 @@ const identity = await readIdentity("${file}", {
 });
 const client = createClient({ url: "${siteUrl().replace(/\/$/, "")}", identity });
 console.log(await client.me());`;
-}
-
-function Card({ keys }: { keys: Keys }): JSX.Element {
-  const [card, setCard] = useState("");
-  useEffect(() => {
-    void keys.signEndpoint().then((it) => setCard(formatCard(keys, it)));
-  }, [keys]);
-  return (
-    <div class="stack">
-      <pre class="card-text small" tabIndex={0} aria-label="Your card"><code>{card}</code></pre>
-      <div class="actions">
-        <CopyButton
-          text={card}
-          label="Copy your card"
-          look="button"
-          refused="Select the text above and copy it"
-        />
-      </div>
-    </div>
-  );
 }
 
 /** A step on another page, shown where the server has that page. */

@@ -9,7 +9,7 @@ import type { Calls } from "../../client/http/client.ts";
 import { answerOf } from "../../client/http/failure.ts";
 import { isStoreError } from "../../core/errors.ts";
 import type { User } from "../../core/model.ts";
-import { reasonOf } from "../shared/api.ts";
+import { meOf, reasonOf } from "../shared/api.ts";
 
 /** Why one cannot go on; each has a page of its own. */
 export type TroubleKind =
@@ -72,16 +72,6 @@ export function troubleOf(error: unknown): Trouble {
   return { kind, detail: error.message, requestId, retryAfter };
 }
 
-/** The active user that the signing key is; null when it is none. */
-export async function whoAmI(client: Calls): Promise<User | null> {
-  try {
-    return (await client.me()).user;
-  } catch (error) {
-    if (isStoreError(error, "forbidden")) return null;
-    throw error;
-  }
-}
-
 /**
  * Claims the invite. When no answer came, or one that says the invite or the key is taken, the claim may
  * be the one that did it: whether this key is a user now decides.
@@ -94,8 +84,8 @@ export async function claim(client: Calls, token: string, handle: string): Promi
       (["unreachable", "foreign", "user_exists", "invite_used"].includes(reasonOf(error)) ||
         (answerOf(error)?.status ?? 0) >= 500);
     if (!isUnclear) throw error;
-    const user = await whoAmI(client).catch(() => null);
-    if (user === null) throw error;
-    return user;
+    const me = await meOf(client).catch(() => null);
+    if (me === null) throw error;
+    return me.user;
   }
 }

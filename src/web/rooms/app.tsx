@@ -7,7 +7,8 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { visible } from "../shared/format.ts";
-import { Button, Logo } from "../shared/ui/page.tsx";
+import { Name } from "../shared/ui/key.tsx";
+import { Brand, Button } from "../shared/ui/page.tsx";
 import { browserMemory } from "./memory.ts";
 import { Desk, type SignedIn } from "./model/desk.ts";
 import { useModel } from "./model/model.ts";
@@ -86,15 +87,10 @@ function Inside(
   return (
     <div class={place === null ? "frame at-home" : "frame in-room"}>
       <header class="bar">
-        <a class="brand" href={HOME}>
-          <Logo />
-          <span>
-            unibus <span class="brand-host">{location.host}</span>
-          </span>
-        </a>
+        <Brand href={HOME} />
         <Status />
         <Button onClick={() => open("you")} label={`You: ${visible(desk.me.handle)}`}>
-          <bdi class="name">{visible(desk.me.handle)}</bdi>
+          <Name>{desk.me.handle}</Name>
         </Button>
       </header>
       <List shown={place} />

@@ -7,6 +7,7 @@
  */
 
 import type { RoomMemory } from "../../client/rooms/types.ts";
+import { done, openDatabase } from "../shared/database.ts";
 
 const DATABASE = "unibus-rooms";
 const STORE = "memory";
@@ -22,7 +23,7 @@ export interface BrowserMemory {
 export async function browserMemory(signPub: string): Promise<BrowserMemory> {
   let database: IDBDatabase;
   try {
-    database = await open();
+    database = await openDatabase(DATABASE, STORE, null);
   } catch {
     return { memory: new Map<string, string>(), isKept: false };
   }
@@ -56,17 +57,4 @@ export function replaces(key: string, known: string | undefined, value: string):
 /** The owner of a room that is remembered. */
 export async function ownerIn(memory: RoomMemory, roomId: string): Promise<string | undefined> {
   return await memory.get(`owner ${roomId}`);
-}
-
-function open(): Promise<IDBDatabase> {
-  const request = indexedDB.open(DATABASE, 1);
-  request.onupgradeneeded = () => request.result.createObjectStore(STORE);
-  return done(request);
-}
-
-function done<T>(request: IDBRequest): Promise<T> {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result as T);
-    request.onerror = () => reject(request.error);
-  });
 }

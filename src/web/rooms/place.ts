@@ -4,7 +4,7 @@
  * @module
  */
 
-import { useEffect, useState } from "preact/hooks";
+import { decoded, useFragment } from "../shared/fragment.ts";
 
 /** The address of a room. */
 export function hrefOf(roomId: string): string {
@@ -24,25 +24,10 @@ export function leave(): void {
   location.replace(HOME);
 }
 
-/** The room in the address; null: none. */
-function roomIn(fragment: string): string | null {
-  const [, id = ""] = /^#room=(.+)$/s.exec(fragment) ?? [];
-  try {
-    return id === "" ? null : decodeURIComponent(id);
-  } catch {
-    return null;
-  }
-}
-
-/** The room in the address, also after it has changed. */
+/** The room in the address, also after it has changed; null: none. */
 export function usePlace(): string | null {
-  const [room, set] = useState(roomIn(location.hash));
-  useEffect(() => {
-    const follow = (): void => set(roomIn(location.hash));
-    addEventListener("hashchange", follow);
-    return () => removeEventListener("hashchange", follow);
-  }, []);
-  return room;
+  const [, id = ""] = /^#room=(.+)$/s.exec(useFragment()) ?? [];
+  return decoded(id);
 }
 
 /** The card in a link such as `…/rooms#card=unibus1.…`, or in a text that is one; null: there is none. */

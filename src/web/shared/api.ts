@@ -8,7 +8,9 @@ import { Caller } from "../../client/http/caller.ts";
 import { type Calls, callsOf } from "../../client/http/client.ts";
 import { answerOf } from "../../client/http/failure.ts";
 import { Sender } from "../../client/http/sender.ts";
-import type { StoreError } from "../../core/errors.ts";
+import type { Me } from "../../client/types.ts";
+import { isStoreError, type StoreError } from "../../core/errors.ts";
+import type { User } from "../../core/model.ts";
 import { digestField } from "../../signature/digest_field.ts";
 import type { Signer } from "../../signature/sign.ts";
 
@@ -50,4 +52,22 @@ export function reasonOf(error: StoreError): string {
   // An answer without a code is not the control plane's, such as a proxy's page.
   if (answer !== null) return answer.code ?? "foreign";
   return error.code === "unavailable" ? "unreachable" : error.code;
+}
+
+/** Fields whose fault is not the caller's standing. */
+const NOT_STANDING = new Set(["host", "origin"]);
+
+/** Whether a call failed because its caller is not an active user, or has not the role for it. */
+export function isShutOut(error: unknown): boolean {
+  return isStoreError(error) && reasonOf(error) === "forbidden" &&
+    !NOT_STANDING.has(error.field ?? "");
+}
+
+/** Returns whose client it is; null: not an active user's. */
+export async function meOf(client: Pick<Calls, "me">): Promise<Me & { user: User } | null> {
+  const me = await client.me().catch((error) => {
+    if (isShutOut(error)) return null;
+    throw error;
+  });
+  return me?.user?.status === "active" ? { ...me, user: me.user } : null;
 }

@@ -12,18 +12,32 @@ export type Ask = <T>(
   work: (store: IDBObjectStore) => IDBRequest,
 ) => Promise<T>;
 
-/** Opens a database for each operation; `keyPath` names the field that its rows are found by. */
+/**
+ * Opens a database; `keyPath` names the field that its rows are found by, null: they are found by keys of
+ * their own.
+ */
+export function openDatabase(
+  name: string,
+  store: string,
+  keyPath: string | null,
+): Promise<IDBDatabase> {
+  const request = indexedDB.open(name, 1);
+  request.onupgradeneeded = () => request.result.createObjectStore(store, { keyPath });
+  return done(request);
+}
+
+/** Resolves with the result of a request. */
+export function done<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** Opens a database for each operation. */
 export function databaseOf(name: string, store: string, keyPath: string): Ask {
-  const open = () =>
-    new Promise<IDBDatabase>((resolve, reject) => {
-      const request = indexedDB.open(name, 1);
-      request.onupgradeneeded = () => request.result.createObjectStore(store, { keyPath });
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-      request.onblocked = () => reject(new Error("The database is held by another page"));
-    });
   return async <T>(mode: IDBTransactionMode, work: (store: IDBObjectStore) => IDBRequest) => {
-    const database = await open();
+    const database = await openDatabase(name, store, keyPath);
     try {
       return await new Promise<T>((resolve, reject) => {
         const transaction = database.transaction(store, mode);

@@ -254,6 +254,12 @@ browserTest(
       await page.getByText("you", { exact: true }).waitFor();
       await page.getByRole("button", { name: "Sign out" }).click();
       await enter.waitFor();
+      await page.getByRole("button", { name: "Forget grace" }).click();
+      await page.getByRole("button", { name: "Forget it" }).click();
+      await enter.waitFor({ state: "detached" });
+      await page.reload();
+      await page.getByLabel("Key file", { exact: true }).waitFor();
+      assert.equal(await enter.count(), 0);
       await it.assertClean(url);
     }),
 );

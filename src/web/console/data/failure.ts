@@ -6,7 +6,7 @@
 
 import { answerOf } from "../../../client/http/failure.ts";
 import { isStoreError } from "../../../core/errors.ts";
-import { reasonOf } from "../../shared/api.ts";
+import { isShutOut, reasonOf } from "../../shared/api.ts";
 
 /** What a failure is, beyond its words. */
 export type FailureKind =
@@ -46,14 +46,13 @@ export class Failure extends Error {
   }
 }
 
-/** Fields whose fault is not the caller's standing. */
-const NOT_STANDING = new Set(["host", "origin"]);
-
 /** A failure of anything that was thrown. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof Failure) return error;
-  if (!isStoreError(error)) return new Failure("problem", String(error));
-  const { message, field } = error;
+  if (!isStoreError(error)) {
+    return new Failure("problem", error instanceof Error ? `${error.message}.` : String(error));
+  }
+  const { message } = error;
   const answer = answerOf(error);
   const code = reasonOf(error);
   const particulars = {
@@ -67,7 +66,7 @@ export function failureOf(error: unknown): Failure {
     ? "unreachable"
     : answer?.reason === "created"
     ? "clock"
-    : code === "forbidden" && !NOT_STANDING.has(field ?? "")
+    : isShutOut(error)
     ? "ended"
     : "problem";
   return new Failure(kind, message, particulars);

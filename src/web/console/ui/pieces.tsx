@@ -8,7 +8,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useContext } from "preact/hooks";
 import { hex64 } from "../../../core/validate.ts";
 import { CopyButton } from "../../shared/ui/copy.tsx";
-import { Button, Heading } from "../../shared/ui/page.tsx";
+import { Button, Heading, Waiting } from "../../shared/ui/page.tsx";
 import { type Failure, wordsOf } from "../data/failure.ts";
 import { ago, moment, shortKey, since, visible } from "../../shared/format.ts";
 import type { Loaded } from "../hooks.ts";
@@ -116,15 +116,6 @@ export function Author({ by }: { by: string }): JSX.Element {
 /** That there is nothing, and what to do about it. */
 export function Empty({ children }: { children: ComponentChildren }): JSX.Element {
   return <div class="empty">{children}</div>;
-}
-
-/** That something is on its way. Comes late, so that what is quick does not flicker. */
-export function Waiting({ what }: { what: string }): JSX.Element {
-  return (
-    <p class="waiting" role="status">
-      <span class="spinner" aria-hidden="true" /> {what}
-    </p>
-  );
 }
 
 /** What is to be said of something that is read: why it could not be, or that it is on its way. */

@@ -130,7 +130,7 @@ function Made({ made, onClose }: { made: CreatedInvite; onClose: () => void }): 
           </span>
           <input
             ref={field}
-            class="input mono link"
+            class="input mono"
             readOnly
             value={link}
             onFocus={(event) => event.currentTarget.select()}

@@ -6,7 +6,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { visible } from "../../shared/format.ts";
+import { Name } from "../../shared/ui/key.tsx";
 import { Heading } from "../../shared/ui/page.tsx";
 import { useModel } from "../model/model.ts";
 import { goTo } from "../place.ts";
@@ -32,7 +32,7 @@ export function Home(): JSX.Element {
       </Heading>
       {waitingFor.map((id) => (
         <p key={id} class="notice accent" role="status">
-          You are invited to <bdi class="name">{visible(id)}</bdi>{" "}
+          You are invited to <Name>{id}</Name>{" "}
           and wait for its owner. The room appears here when the owner lets you in.
         </p>
       ))}

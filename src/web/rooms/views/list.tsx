@@ -8,6 +8,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { visible } from "../../shared/format.ts";
 import type { Room } from "../../../core/model.ts";
+import { Name } from "../../shared/ui/key.tsx";
 import { Button, Notice } from "../../shared/ui/page.tsx";
 import { useModel } from "../model/model.ts";
 import type { Talk, TalkState } from "../model/talk.ts";
@@ -55,7 +56,7 @@ function Entry({ talk, isShown }: { talk: Talk; isShown: boolean }): JSX.Element
   return (
     <li>
       <a href={hrefOf(id)} aria-current={isShown ? "page" : undefined}>
-        <bdi class="name">{visible(id)}</bdi>
+        <Name>{id}</Name>
         {STATES[state.is] !== "" && <span class="muted small">{STATES[state.is]}</span>}
         {waiting.length > 0 && <span class="badge warn">{waiting.length} waiting</span>}
         {unread > 0 && (

@@ -129,6 +129,15 @@ export function Heading(
   return <h1 ref={ref} tabIndex={-1}>{children}</h1>;
 }
 
+/** That something is on its way. Comes late, so that what is quick does not flicker. */
+export function Waiting({ what }: { what: string }): JSX.Element {
+  return (
+    <p class="waiting" role="status">
+      <span class="spinner" aria-hidden="true" /> {what}
+    </p>
+  );
+}
+
 /** The mark: peers on a bus. */
 export function Logo(): JSX.Element {
   return (
@@ -137,6 +146,18 @@ export function Logo(): JSX.Element {
       <path d="M9 16h14" />
       {[9, 16, 23].map((x) => <circle key={x} cx={x} cy="16" r="3" />)}
     </svg>
+  );
+}
+
+/** The mark with the server's name; leads to the first view. */
+export function Brand({ href }: { href: string }): JSX.Element {
+  return (
+    <a class="brand" href={href}>
+      <Logo />
+      <span>
+        unibus <span class="brand-host">{location.host}</span>
+      </span>
+    </a>
   );
 }
 

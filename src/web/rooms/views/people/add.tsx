@@ -10,6 +10,7 @@ import { isStoreError } from "../../../../core/errors.ts";
 import { parseCard } from "../../../../keys/identity_format.ts";
 import { visible } from "../../../shared/format.ts";
 import { Dialog } from "../../../shared/ui/dialog.tsx";
+import { Name } from "../../../shared/ui/key.tsx";
 import { Button, Field, Notice } from "../../../shared/ui/page.tsx";
 import { useModel } from "../../model/model.ts";
 import type { Talk } from "../../model/talk.ts";
@@ -104,7 +105,7 @@ function AddTo(
   return (
     <li>
       <span class="person-facts">
-        <bdi class="name">{name}</bdi>
+        <Name>{talk.id}</Name>
         {failure !== null && <span class="error" role="alert">{failure}</span>}
       </span>
       <Button

@@ -5,9 +5,9 @@
  */
 
 import type { JSX } from "preact";
-import { visible } from "../../../shared/format.ts";
 import { Dialog } from "../../../shared/ui/dialog.tsx";
 import { fingerprint } from "../../../shared/keys.ts";
+import { Name } from "../../../shared/ui/key.tsx";
 import { Button } from "../../../shared/ui/page.tsx";
 import { useDesk } from "../parts/context.ts";
 import { Card } from "./card.tsx";
@@ -18,7 +18,7 @@ export function You(
 ): JSX.Element {
   const { me } = useDesk();
   return (
-    <Dialog title={<bdi class="name">{visible(me.handle)}</bdi>} onClose={onClose}>
+    <Dialog title={<Name>{me.handle}</Name>} onClose={onClose}>
       <dl class="facts">
         <dt>Fingerprint</dt>
         <dd class="mono">{fingerprint(me.signPub)}</dd>

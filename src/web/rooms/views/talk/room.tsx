@@ -7,6 +7,7 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { visible } from "../../../shared/format.ts";
+import { Name } from "../../../shared/ui/key.tsx";
 import { Button, Heading, Notice } from "../../../shared/ui/page.tsx";
 import { useModel } from "../../model/model.ts";
 import type { Talk } from "../../model/talk.ts";
@@ -62,7 +63,7 @@ function Inside({ talk }: { talk: Talk }): JSX.Element {
           <span class="unseen">All rooms</span>
         </a>
         <Heading title={name} site="unibus">
-          <bdi class="name">{name}</bdi>
+          <Name>{talk.id}</Name>
         </Heading>
         <Button onClick={() => open(true)} disabled={talk.state.is !== "open"}>
           People{count > 0 && <span class="muted">{count}</span>}
