@@ -27,11 +27,14 @@ const SHOTS = Deno.env.get("UNIBUS_SHOTS") ?? null;
 
 let browser: Browser | null = null;
 
-/** A test with a browser. One browser serves the tests of a file; each visit has a profile of its own. */
-export function browserTest(name: string, run: () => Promise<void>): void {
+/**
+ * A test with a browser, and with other programs where it names some. One browser serves the tests of a
+ * file; each visit has a profile of its own.
+ */
+export function browserTest(name: string, run: () => Promise<void>, tools: string[] = []): void {
   toolTest({
     name,
-    tools: [],
+    tools,
     why: CHROMIUM === null ? "no chromium on the PATH, and UNIBUS_CHROMIUM names none" : null,
     // The browser outlives the test that was the first to need it.
     sanitizeOps: false,
@@ -68,7 +71,8 @@ async function launched(): Promise<Browser> {
 
 /** The screens that pages are looked at on. */
 export const SCREENS = {
-  phone: { viewport: { width: 375, height: 720 }, hasTouch: true, deviceScaleFactor: 2 },
+  phone: { viewport: { width: 320, height: 640 }, hasTouch: true, deviceScaleFactor: 2 },
+  tablet: { viewport: { width: 768, height: 1024 }, hasTouch: true },
   desktop: { viewport: { width: 1280, height: 800 } },
 } as const;
 
@@ -78,10 +82,12 @@ export interface Look {
   scheme?: "light" | "dark";
 }
 
-/** Every {@link Look} there is. */
-export const LOOKS: readonly Required<Look>[] = (["phone", "desktop"] as const).flatMap((screen) =>
-  (["light", "dark"] as const).map((scheme) => ({ screen, scheme }))
-);
+/** The looks that are tried: two that have all that differs, or every one with `UNIBUS_SHOTS`. */
+export const LOOKS: readonly Required<Look>[] = SHOTS === null
+  ? [{ screen: "phone", scheme: "light" }, { screen: "desktop", scheme: "dark" }]
+  : (["phone", "tablet", "desktop"] as const).flatMap((screen) =>
+    (["light", "dark"] as const).map((scheme) => ({ screen, scheme }))
+  );
 
 /**
  * Asserts of the page as it is now that it is accessible and fits, on a phone and a desktop, in light and
@@ -89,9 +95,7 @@ export const LOOKS: readonly Required<Look>[] = (["phone", "desktop"] as const).
  */
 export async function assertLooks(page: Page, name: string): Promise<void> {
   const before = page.viewportSize();
-  // Two of the four have both screens and both schemes among them.
-  const looks = SHOTS === null ? [LOOKS[0]!, LOOKS[3]!] : LOOKS;
-  for (const { screen, scheme } of looks) {
+  for (const { screen, scheme } of LOOKS) {
     await page.setViewportSize(SCREENS[screen].viewport);
     await page.emulateMedia({ colorScheme: scheme });
     await assertAccessible(page);

@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import type { Locator, Page } from "playwright-core";
+import type { BrowserContextOptions, Locator, Page } from "playwright-core";
 import { openSqlite, type Store, type UserRole } from "@unibus/membership";
 import { createClient, openRooms, type Rooms } from "@unibus/membership/client";
 import { type Daemon, daemon } from "../../cli/serve/kit.ts";
@@ -62,8 +62,8 @@ export interface Guest extends Visit {
 }
 
 /** Opens a browser and records what leaves it, over WebSockets too. */
-export async function guest(look?: Look): Promise<Guest> {
-  const one = await visit(look);
+export async function guest(look?: Look, options?: BrowserContextOptions): Promise<Guest> {
+  const one = await visit(look, options);
   const frames: Sent[] = [];
   const record = (page: Page) =>
     page.on("websocket", (socket) =>

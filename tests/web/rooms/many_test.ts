@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
 import { cardOf } from "@unibus/membership/client";
-import { assertAccessible, assertFits, browserTest, shoot } from "../browser.ts";
+import { assertLooks, browserTest } from "../browser.ts";
 import { enter, guest, house, line } from "./kit.ts";
 
 const COUNT = 2_000;
@@ -68,10 +68,7 @@ browserTest("by keyboard alone one makes a room and talks; 2,000 messages scroll
   assert.ok(Math.abs(await log.evaluate((it) => it.scrollTop) - top) < 300);
   await page.getByRole("button", { name: "1 new line" }).click();
   await line(page, "one more").waitFor();
-  await page.setViewportSize({ width: 320, height: 640 });
-  await assertAccessible(page);
-  await assertFits(page);
-  await shoot(page, "rooms-9-many-320-light");
+  await assertLooks(page, "rooms-9-many");
   await one.assertClean(it.url);
 });
 
