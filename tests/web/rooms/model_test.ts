@@ -2,10 +2,12 @@
 
 import assert from "node:assert/strict";
 import { StoreError } from "@unibus/membership";
+import type { OpenRoom } from "@unibus/membership/client";
 import { SealingError } from "@unibus/membership/client";
 import { replaces } from "../../../src/web/rooms/memory.ts";
 import { knownPeople } from "../../../src/web/rooms/model/known.ts";
 import { Lines, type Said } from "../../../src/web/rooms/model/lines.ts";
+import { Talk } from "../../../src/web/rooms/model/talk.ts";
 import { rejection, said } from "../../../src/web/rooms/model/words.ts";
 import { cardIn } from "../../../src/web/rooms/place.ts";
 
@@ -37,6 +39,21 @@ Deno.test("the oldest lines go first, and that is told", () => {
   const { blocks } = lines;
   lines.update(3, { progress: "sent" });
   assert.equal(lines.blocks, blocks);
+});
+
+Deno.test("a room that is opened twice at once shows each message once", async () => {
+  const message = { sender: "bb", sentAt: new Date(), data: Buffer.from("hello"), missed: 0 };
+  const room = {
+    owner: "aa",
+    ended: Promise.resolve(null),
+    messages: () => ReadableStream.from([message]),
+  } as unknown as OpenRoom;
+  const talk = new Talk("kitchen", "aa", {
+    membersOf: () => Promise.resolve([]),
+    waitingFor: () => Promise.resolve([]),
+  });
+  await Promise.all([talk.follow(room), talk.follow(room)]);
+  assert.deepEqual(texts(talk.lines), ["hello"]);
 });
 
 Deno.test("rejections of one kind that follow each other are one line with their number", () => {

@@ -108,7 +108,10 @@ export function wordsOf({ kind, message, particulars: it }: Failure): string {
   if (it.code === "corrupt" && it.detail !== undefined) {
     return `The server found damaged data. ${it.detail}`;
   }
-  if (it.code === "invalid") return it.detail ?? "The server did not accept a value.";
+  if (it.code === "invalid" && it.detail !== undefined) {
+    // It begins with the name of a field.
+    return `${it.detail[0]!.toUpperCase()}${it.detail.slice(1)}`;
+  }
   if (it.code !== undefined && Object.hasOwn(WORDS, it.code)) return WORDS[it.code]!;
   return it.code === undefined
     ? message

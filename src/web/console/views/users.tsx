@@ -234,7 +234,10 @@ export function Users(): JSX.Element {
           onClose={() => askBulk(null)}
         >
           {bulk === "revoke" && chosen.some((it) => it.signPub === me.signPub) && (
-            <strong>You are one of them and will be signed out.</strong>
+            <>
+              <strong>You are one of them and will be signed out.</strong>
+              {" "}
+            </>
           )}
           {BULK[bulk].consequence}
         </BulkDialog>

@@ -153,7 +153,7 @@ export class Desk extends Model {
       this.isRead = true;
     } catch (error) {
       if (!isStoreError(error, "forbidden")) return;
-      this.over = "Your access to this server was revoked. Another admin can tell why.";
+      this.over = "Your access to this server was revoked. An admin can tell why.";
     }
     this.#openAll();
     for (const talk of this.talks.values()) {

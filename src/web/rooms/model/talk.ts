@@ -109,8 +109,12 @@ export class Talk extends Model {
     );
   }
 
-  /** Shows what arrives in an open room; ends with it. `before`: the owner last known, if there was one. */
+  /**
+   * Shows what arrives in an open room; ends with it. Does nothing for a room that it follows already: the
+   * list may open it while its offer is being accepted. `before`: the owner last known, if there was one.
+   */
   async follow(room: OpenRoom, before?: string): Promise<void> {
+    if (this.#state.is === "open" && this.#state.room === room) return;
     const messages = room.messages();
     this.#owner ??= before ?? null;
     this.#ownerIs(room.owner);

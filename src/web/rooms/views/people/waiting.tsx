@@ -38,7 +38,7 @@ function One({ talk, user }: { talk: Talk; user: User }): JSX.Element {
       <Button
         look="primary"
         busy={busy}
-        label={`Let ${name} in`}
+        label={`Let in ${name}`}
         onClick={() => run(() => talk.admit(user))}
       >
         Let in
