@@ -176,8 +176,10 @@ function connectionOptions(
     ...splitServers(options.servers),
     name: options.name ?? "unibus-membership",
     timeout: 5000,
-    // Detect a dead leader after two missed pings, not after four minutes.
-    pingInterval: 1000,
+    // Detect a dead leader after two missed pings, not after four minutes; but later than a server
+    // that waits for the callout refuses a client: the library pings while it logs in, and a login
+    // that is given up for a missing answer is not tried again before its time is over.
+    pingInterval: 1200,
     maxPingOut: 2,
     maxReconnectAttempts: -1,
     reconnectTimeWait: reconnectWait,
