@@ -9,6 +9,7 @@
  */
 
 import type { BusAuth } from "../../core/operations.ts";
+import { LOGIN_MS } from "../connection/connect.ts";
 import { formatAccess, type NatsServerConfig, type NatsUser } from "../server/config.ts";
 
 /** The account of the clients. */
@@ -50,7 +51,7 @@ export type BusAccounts =
  * the mode is `enforce`.
  */
 export function busAccounts(options: BusAccountsOptions): BusAccounts {
-  const { mode, keys: { service, system, issuer }, timeout = 2 } = options;
+  const { mode, keys: { service, system, issuer }, timeout = LOGIN_MS / 1000 } = options;
   const off = mode === "off";
   return {
     accounts: {

@@ -164,6 +164,9 @@ class Proof {
   }
 }
 
+/** Time in milliseconds that our servers wait for the callout before they refuse a client. */
+export const LOGIN_MS = 2_000;
+
 function connectionOptions(
   options: NatsOptions,
   authenticator: NatsAuthenticator | undefined,
@@ -176,10 +179,10 @@ function connectionOptions(
     ...splitServers(options.servers),
     name: options.name ?? "unibus-membership",
     timeout: 5000,
-    // Detect a dead leader after two missed pings, not after four minutes; but later than a server
-    // that waits for the callout refuses a client: the library pings while it logs in, and a login
-    // that is given up for a missing answer is not tried again before its time is over.
-    pingInterval: 1200,
+    // Detect a dead leader after two missed pings, not after four minutes; but not before a server
+    // refuses a client that the callout does not answer. The library pings while it logs in, and
+    // tries a login that it gave up for a missing answer again only when its timeout is over.
+    pingInterval: 0.6 * LOGIN_MS,
     maxPingOut: 2,
     maxReconnectAttempts: -1,
     reconnectTimeWait: reconnectWait,
