@@ -23,9 +23,12 @@ const SEQ_AT = 54;
 const SENT_AT = 62;
 const ROOM_AT = 70;
 
-/** The kind of a message: content of the application, or the owner's notice of a new key. */
-export type MessageKind = "content" | "rekeyed";
-const KINDS: readonly MessageKind[] = ["content", "rekeyed"];
+/**
+ * The kind of a message: content of the application, the owner's notice of a new key, or a member's notice
+ * that it is here.
+ */
+export type MessageKind = "content" | "rekeyed" | "here";
+const KINDS: readonly MessageKind[] = ["content", "rekeyed", "here"];
 
 /** The header of a message, in cleartext. It is not authenticated until the message is opened. */
 export interface MessageHeader {

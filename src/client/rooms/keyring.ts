@@ -29,6 +29,8 @@ export class Keyring {
   epoch = 0;
   /** When the newest key arrived, by the monotonic clock. */
   since = 0;
+  /** Called when there is a newer key. */
+  onNewKey: () => void = () => {};
 
   /** Creates a keyring without keys. */
   constructor(context: RoomContext, roomId: string) {
@@ -117,6 +119,7 @@ export class Keyring {
     this.since = performance.now();
     const oldest = [...this.#keys.keys()].sort((a, b) => b - a).slice(KEPT);
     for (const old of oldest) this.#keys.delete(old);
+    this.onNewKey();
   }
 
   /** The newest key. */

@@ -54,6 +54,8 @@ export interface RoomsParts extends Omit<RoomsOptions, "client" | "identity" | "
   keys: RoomKeys;
   /** The primitives. */
   primitives: Primitives;
+  /** Mean time between two notices that a member is here, milliseconds; equal for all. Default 30 s. */
+  hereInterval?: number;
   /** Connects to the bus. Problems of the connection are reported to `onProblem`, if given. */
   connect(onProblem: (error: Error) => void): Promise<Bus>;
 }

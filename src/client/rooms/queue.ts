@@ -73,6 +73,24 @@ export class Queue<T> {
     this.end();
   }
 
+  /** Iterates over the items; the consumer ends it by `stop`. */
+  iterate(stop: () => void): AsyncIterableIterator<T> {
+    const end: IteratorReturnResult<undefined> = { done: true, value: undefined };
+    return {
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+      next: async () => {
+        const value = await this.take();
+        return value === null ? end : { done: false, value };
+      },
+      return: () => {
+        stop();
+        return Promise.resolve(end);
+      },
+    };
+  }
+
   #wake(): void {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }

@@ -66,6 +66,11 @@ export class Reader {
     this.#arrivals = new Arrivals(options);
   }
 
+  /** The members, as last read. */
+  get members(): ReadonlySet<string> {
+    return this.#members;
+  }
+
   /** Sets the members, as read at `asOf` by the monotonic clock. Older reads are ignored. */
   setMembers(members: ReadonlySet<string>, asOf: number): void {
     if (asOf < this.#asked.members) return;
@@ -74,11 +79,14 @@ export class Reader {
   }
 
   /**
-   * Decrypts and verifies a message.
+   * Decrypts and verifies a message, and remembers it in `arrivals`.
    *
    * @throws {SealingError} why the message is rejected
    */
-  async read({ bytes, header, at }: Incoming): Promise<RoomMessage> {
+  async read(
+    { bytes, header, at }: Incoming,
+    arrivals: Arrivals = this.#arrivals,
+  ): Promise<RoomMessage> {
     const { keyring, oldEpochGrace } = this.#options;
     const { epoch, sender } = header;
     if (epoch > keyring.epoch) await this.#ask("room", at);
@@ -100,7 +108,7 @@ export class Reader {
         );
       }
     }
-    return messageOf(header, data, this.#arrivals.take(header));
+    return messageOf(header, data, arrivals.take(header));
   }
 
   /** See {@link OpenRoom.open}. */

@@ -21,13 +21,15 @@ import { type Keyring, removalOr } from "./keyring.ts";
 import { membersOf, waitingFor } from "./membership.ts";
 import { Outbox } from "./outbox.ts";
 import { Owner } from "./owner.ts";
-import type { RoomContext } from "./parts.ts";
+import type { RoomContext, RoomsParts } from "./parts.ts";
+import { Presence } from "./presence/presence.ts";
 import { Queue } from "./queue.ts";
 import { headerOf, type Incoming, isPassing, Reader } from "./reader.ts";
 import type {
   CardOrKeys,
   OpenRoom,
   RoomMessage,
+  RoomPresence,
   RoomProblem,
   RoomsOptions,
   SentMessage,
@@ -48,6 +50,7 @@ export type RoomSettings =
     >
   >
   & RoomContext
+  & Required<Pick<RoomsParts, "hereInterval">>
   & { connection: NatsConnection };
 
 /** An open room. */
@@ -64,6 +67,7 @@ export class LiveRoom implements OpenRoom {
   readonly #inbox: Queue<Incoming>;
   /** The queue of each iterator, and a function that removes its abort listener. */
   readonly #readers = new Map<Queue<RoomMessage>, () => void>();
+  readonly #presences = new Set<Presence>();
   readonly #closing = new AbortController();
   readonly #working: Promise<void>;
   readonly #ready: Promise<void>;
@@ -98,6 +102,9 @@ export class LiveRoom implements OpenRoom {
       members: async () => new Set((await readMembers()).map((it) => it.endpoint)),
     });
     this.#reader.setMembers(members, -Infinity);
+    keyring.onNewKey = () => {
+      for (const presence of this.#presences) presence.rekeyed();
+    };
     this.#outbox = new Outbox({
       seal: (data, use) => this.#seal(data, use),
       publish: (bytes) => this.#channel.publish(bytes),
@@ -135,6 +142,7 @@ export class LiveRoom implements OpenRoom {
   /** Resends pending messages after the connection was restored. */
   resend(): void {
     this.#outbox.resend();
+    for (const presence of this.#presences) presence.ask();
   }
 
   /** Waits until the bus has accepted the subscription. */
@@ -188,20 +196,27 @@ export class LiveRoom implements OpenRoom {
       this.#readers.set(queue, removeListener);
       signal?.addEventListener("abort", stop, { once: true });
     }
-    const end: IteratorReturnResult<undefined> = { done: true, value: undefined };
-    return {
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-      async next() {
-        const value = await queue.take();
-        return value === null ? end : { done: false, value };
-      },
-      return: () => {
-        stop();
-        return Promise.resolve(end);
-      },
+    return queue.iterate(stop);
+  }
+
+  here({ signal }: { signal?: AbortSignal } = {}): AsyncIterableIterator<RoomPresence> {
+    const presence = new Presence({
+      ...this.#settings,
+      keyring: this.#keyring,
+      reader: this.#reader,
+      interval: this.#settings.hereInterval,
+      onError: (error, header) => this.#failed(error, header),
+    });
+    this.#presences.add(presence);
+    const stop = () => {
+      signal?.removeEventListener("abort", stop);
+      presence.changes.clear();
+      void presence.close().then(() => this.#presences.delete(presence));
     };
+    if (this.#closing.signal.aborted) void presence.close(this.#error);
+    else if (signal?.aborted) stop();
+    else signal?.addEventListener("abort", stop, { once: true, signal: this.#closing.signal });
+    return presence.changes.iterate(stop);
   }
 
   open(bytes: Uint8Array): Promise<RoomMessage> {
@@ -258,6 +273,7 @@ export class LiveRoom implements OpenRoom {
   async close(): Promise<void> {
     this.#finish(null);
     await this.#channel.close();
+    await Promise.all([...this.#presences].map((it) => it.close()));
     await this.#working;
     // A user may take a long time to answer `acceptOwner`.
     if (!this.#settings.trust.isAsking(this.id)) await this.#refreshing;
@@ -314,14 +330,17 @@ export class LiveRoom implements OpenRoom {
         const message = await this.#reader.read(incoming);
         if (header.kind === "content" && !this.#isOwn(header)) this.#deliver(message);
       } catch (error) {
-        if (this.#closing.signal.aborted) return;
-        if (isSealingError(error, "removed")) this.#finish(error);
         // A replay of our own message is one that was resent.
-        else if (!isSealingError(error, "replayed") || !this.#isOwn(header)) {
-          this.#problem(error, header);
-        }
+        if (!isSealingError(error, "replayed") || !this.#isOwn(header)) this.#failed(error, header);
       }
     }
+  }
+
+  /** Ends the room if this member was removed; reports any other error. */
+  #failed(error: unknown, header?: MessageHeader): void {
+    if (this.#closing.signal.aborted) return;
+    if (isSealingError(error, "removed")) this.#finish(error);
+    else this.#problem(error, header);
   }
 
   /** Returns whether this room object sent the message: one that was resent comes back twice. */
@@ -382,9 +401,7 @@ export class LiveRoom implements OpenRoom {
       this.#reader.setMembers(new Set((await this.members()).map((it) => it.endpoint)), asOf);
       if (this.#keyring.isOwner && await this.#owner.rekeyIfLeft()) await this.#announceKey();
     } catch (error) {
-      if (this.#closing.signal.aborted) return;
-      if (isSealingError(error, "removed")) this.#finish(error);
-      else if (!isPassing(error)) this.#problem(error);
+      if (!isPassing(error)) this.#failed(error);
     }
   }
 
@@ -400,6 +417,7 @@ export class LiveRoom implements OpenRoom {
       queue.end(error);
     }
     this.#readers.clear();
+    for (const presence of this.#presences) void presence.close(error);
     void this.#channel.close();
     this.#end(error);
   }

@@ -37,6 +37,7 @@ export async function openRoomsWith(parts: RoomsParts): Promise<Rooms> {
     maxAge: parts.maxAge ?? 300_000,
     refreshInterval: parts.refreshInterval ?? 30_000,
     sendTimeout: parts.sendTimeout ?? 10_000,
+    hereInterval: parts.hereInterval ?? 30_000,
     queueMessages: parts.queueMessages ?? 4096,
     queueBytes: parts.queueBytes ?? 64 * 1024 * 1024,
     onProblem,

@@ -117,6 +117,14 @@ export interface RoomMessage {
   readonly late: boolean;
 }
 
+/** The members of a room that are here. */
+export interface RoomPresence {
+  /** Endpoints of the members that are here, this identity's included. */
+  readonly here: ReadonlySet<string>;
+  /** Whether the room has more than 100 members: then no one says whether it is here. */
+  readonly isTooLarge: boolean;
+}
+
 /** A message that was sent and seen on the bus. */
 export interface SentMessage {
   /** The epoch of the key it was encrypted with. */
@@ -155,6 +163,22 @@ export interface OpenRoom extends AsyncDisposable {
    * @throws {SealingError} `removed`: the identity is no longer a member
    */
   messages(options?: { signal?: AbortSignal }): AsyncIterableIterator<RoomMessage>;
+  /**
+   * Tells the other members that the identity is here, from now until the iteration ends, and iterates
+   * over who is here: yields the newest state after each change. Only members whose clients call this are
+   * seen. One that has not said so for about 75 seconds, by its clock and this one, is not here any more.
+   * Without this method nothing is told.
+   *
+   * @throws {SealingError} `removed`: the identity is no longer a member
+   *
+   * @example
+   * ```ts ignore
+   * for await (const { here, isTooLarge } of kitchen.here()) {
+   *   console.log(isTooLarge ? "Too many members" : `${here.size} here`);
+   * }
+   * ```
+   */
+  here(options?: { signal?: AbortSignal }): AsyncIterableIterator<RoomPresence>;
   /**
    * Decrypts a stored message of any epoch that the identity has a key for. Verifies that the sender
    * signed it and had the room's key, but not its age, whether it was seen before, or whether the sender

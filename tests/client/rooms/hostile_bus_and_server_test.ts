@@ -9,14 +9,13 @@ import {
   createIdentity,
   isSealingError,
   isStoreError,
-  type OpenRoom,
   type SealingReason,
 } from "../../../src/client/mod.ts";
 import { bindingOf } from "../../../src/keys/identity_format.ts";
 import { MessageSealer } from "../../../src/sealing/message.ts";
-import { openRoomKey, sealRoomKey } from "../../../src/sealing/sealed_key.ts";
-import { nodePrimitives, roomKeysOf } from "../../../src/sealing/primitives_node.ts";
-import { Heard, type Person, until, village } from "./village.ts";
+import { sealRoomKey } from "../../../src/sealing/sealed_key.ts";
+import { nodePrimitives } from "../../../src/sealing/primitives_node.ts";
+import { Heard, keyOf, until, village } from "./village.ts";
 
 const named = (...reasons: SealingReason[]) => (error: unknown) => {
   assert.ok(isSealingError(error), String(error));
@@ -218,21 +217,6 @@ Deno.test("a bus cannot change, repeat, move or make up messages: each try is na
   assert.deepEqual(heard.texts, ["one", "two", "three"]);
   assert.equal(bob.problems.length, tries.length);
 });
-
-/** The newest key of a room. */
-async function keyOf(
-  room: OpenRoom,
-  { client, identity }: Pick<Person, "client" | "identity">,
-): Promise<Uint8Array> {
-  const { sealedKey, epoch } = await client.getSealedKey(room.id);
-  return await openRoomKey(
-    nodePrimitives,
-    roomKeysOf(identity),
-    { roomId: room.id, epoch },
-    room.owner,
-    sealedKey,
-  );
-}
 
 Deno.test("who was taken out is not heard any more, even under the old key while that is still taken", async () => {
   await using it = await village();

@@ -19,9 +19,12 @@ import {
   type Rooms,
   type RoomsOptions,
 } from "../../../src/client/mod.ts";
+import type { RoomsParts } from "../../../src/client/rooms/parts.ts";
 import { createControlPlane } from "../../../src/http/control_plane.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { openSqlite } from "../../../src/sqlite/mod.ts";
+import { nodePrimitives, roomKeysOf } from "../../../src/sealing/primitives_node.ts";
+import { openRoomKey } from "../../../src/sealing/sealed_key.ts";
 import type { Store } from "../../../src/core/store.ts";
 import { type TestServer, testServer, type TestServerOptions } from "../../helpers/nats.ts";
 
@@ -33,8 +36,11 @@ export interface Person {
   /** What its rooms complained of. */
   problems: RoomProblem[];
   /** Opens rooms. */
-  rooms(options?: Partial<RoomsOptions>): Promise<Rooms>;
+  rooms(options?: TestOptions): Promise<Rooms>;
 }
+
+/** Options of rooms, with those that only tests use. */
+export type TestOptions = Partial<RoomsOptions> & Pick<RoomsParts, "hereInterval">;
 
 /** Somebody whose rooms are closed with what owns them. */
 export function personOf(
@@ -98,6 +104,16 @@ export class Heard {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }
+}
+
+/** Reads and opens the newest key of a room. */
+export async function keyOf(
+  room: OpenRoom,
+  { client, identity }: Pick<Person, "client" | "identity">,
+): Promise<Uint8Array> {
+  const { sealedKey, epoch } = await client.getSealedKey(room.id);
+  const place = { roomId: room.id, epoch };
+  return await openRoomKey(nodePrimitives, roomKeysOf(identity), place, room.owner, sealedKey);
 }
 
 /** What a control plane does to an answer before it is sent. `null`: nothing. */

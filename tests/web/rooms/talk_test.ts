@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { cardOf } from "@unibus/membership/client";
 import { assertLooks, browserTest } from "../browser.ts";
 import { assertInside } from "../traces.ts";
+import { until } from "../../client/rooms/village.ts";
 import { accept, add, cardFrom, createRoom, enter, guest, house, lacks, line, say } from "./kit.ts";
 
 browserTest(
@@ -30,6 +31,12 @@ browserTest(
     await using program = await it.program(eve);
     await using kitchen = await program.join("kitchen", { owner: ada.identity.signPub });
     const heard = kitchen.messages();
+    let here: ReadonlySet<string> = new Set();
+    void (async () => {
+      for await (const change of kitchen.here()) ({ here } = change);
+    })();
+    for (const page of [a, b]) await page.getByText("3 here", { exact: true }).waitFor();
+    await until(() => here.size === 3, "both and the program");
 
     await say(a, "soup is ready");
     await line(b, "soup is ready").waitFor();
@@ -51,6 +58,8 @@ browserTest(
     for (const name of ["Ada (you)", "Bob", "Eve"]) {
       await a.getByRole("dialog").getByText(name).first().waitFor();
     }
+    const bobsRow = a.getByRole("dialog").getByRole("listitem").filter({ hasText: "Bob" });
+    await bobsRow.getByText("here now", { exact: true }).waitFor();
     await assertLooks(a, "rooms-4-people");
     await a.getByRole("button", { name: "Remove Bob" }).click();
     await assertLooks(a, "rooms-5-remove");
@@ -62,9 +71,16 @@ browserTest(
     await b.getByText("You are no longer a member of this room.").waitFor();
     await lacks(b, "bob must not read this");
     await a.getByRole("log").getByText("is no longer a member.").waitFor();
+    await a.getByText("2 here", { exact: true }).waitFor();
     await assertLooks(b, "rooms-6-removed");
     await b.getByRole("button", { name: "Close the room" }).click();
     await b.getByRole("heading", { level: 1, name: "Get into a room" }).waitFor();
+
+    // A page that is closed says so: without that, she would be here for up to 75 seconds.
+    await until(() => here.size === 2, "the owner and the program");
+    await a.goto("about:blank");
+    await until(() => here.size === 1, "the program alone");
+    assert.ok(here.has(eve.identity.signPub));
 
     for (const [one, who] of [[owners, ada], [members, bob]] as const) {
       await one.assertClean(it.url);

@@ -56,6 +56,10 @@ export function Home(): JSX.Element {
             Messages are not stored. You see those that arrive while this page is open; there are
             none from before, and a reload shows an empty room.
           </li>
+          <li>
+            While you have a room open, its members see that you are here, if there are at most 100
+            of them. The server can see it too.
+          </li>
           <li>There are no files or pictures, only text.</li>
           <li>You can open this page in several tabs and on several devices at once.</li>
         </ul>

@@ -8,6 +8,7 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { visible } from "../../../shared/format.ts";
 import { Dialog } from "../../../shared/ui/dialog.tsx";
+import type { RoomPresence } from "../../../../client/rooms/types.ts";
 import type { ListedMember } from "../../../../client/types.ts";
 import { Button } from "../../../shared/ui/page.tsx";
 import { useModel } from "../../model/model.ts";
@@ -15,11 +16,14 @@ import type { Talk } from "../../model/talk.ts";
 import { leave } from "../../place.ts";
 import { Add } from "./add.tsx";
 import { useDesk, useName } from "../parts/context.ts";
+import { HereMark } from "../parts/here.tsx";
 import { Ask, Person } from "../parts/ui.tsx";
 import { HandOver } from "./hand_over.tsx";
 
 /** The dialog. */
-export function People({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX.Element {
+export function People(
+  { talk, presence, onClose }: { talk: Talk; presence: RoomPresence; onClose: () => void },
+): JSX.Element {
   const { members, isOwn } = useModel(talk);
   const [removing, remove] = useState<string | null>(null);
   const [receiver, handOver] = useState<string | null>(null);
@@ -43,6 +47,7 @@ export function People({ talk, onClose }: { talk: Talk; onClose: () => void }): 
             <span class="person-facts">
               <Person endpoint={it.endpoint} withKey />
               <Standing member={it} />
+              {presence.here.has(it.endpoint) && <HereMark>here now</HereMark>}
             </span>
             {isOwn && it.role !== "owner" && (
               <Actions
@@ -54,6 +59,11 @@ export function People({ talk, onClose }: { talk: Talk; onClose: () => void }): 
           </li>
         ))}
       </ul>
+      {presence.isTooLarge && (
+        <p class="small muted">
+          This page does not show who is here: the room has more than 100 members.
+        </p>
+      )}
       <p class="small muted">
         Names are not unique: compare keys.{" "}
         {isOwn ? "You are the owner: you decide who can read." : "The owner decides who can read."}

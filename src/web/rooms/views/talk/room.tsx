@@ -14,6 +14,7 @@ import type { Talk } from "../../model/talk.ts";
 import { HOME, leave } from "../../place.ts";
 import { Composer } from "./composer.tsx";
 import { useDesk } from "../parts/context.ts";
+import { HereMark, usePresence } from "../parts/here.tsx";
 import { Log } from "./log.tsx";
 import { People } from "../people/people.tsx";
 import { LinkNotice } from "../parts/status.tsx";
@@ -55,6 +56,8 @@ function Inside({ talk }: { talk: Talk }): JSX.Element {
   }, [talk]);
   const name = visible(talk.id);
   const count = talk.members.filter((it) => it.accepted).length;
+  const presence = usePresence(talk);
+  const here = talk.members.filter((it) => presence.here.has(it.endpoint)).length;
   return (
     <>
       <header class="room-head">
@@ -65,6 +68,7 @@ function Inside({ talk }: { talk: Talk }): JSX.Element {
         <Heading title={name} site="unibus">
           <Name>{talk.id}</Name>
         </Heading>
+        {here > 0 && <HereMark>{here} here</HereMark>}
         <Button onClick={() => open(true)} disabled={talk.state.is !== "open"}>
           People{count > 0 && <span class="muted">{count}</span>}
         </Button>
@@ -76,7 +80,7 @@ function Inside({ talk }: { talk: Talk }): JSX.Element {
       </div>
       <Log talk={talk} />
       {talk.state.is !== "over" && <Composer talk={talk} />}
-      {isOpen && <People talk={talk} onClose={() => open(false)} />}
+      {isOpen && <People talk={talk} presence={presence} onClose={() => open(false)} />}
     </>
   );
 }
