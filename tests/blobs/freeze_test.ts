@@ -22,7 +22,7 @@ Deno.test("a frozen bucket of blobs hands out what it has and takes nothing, unt
   await using server = await testServer();
   const connection = await connect({ servers: server.url });
   try {
-    await using blobs = await openObjectBlobs({ connection, opTimeout: 500 });
+    await using blobs = await openObjectBlobs({ connection, opTimeout: 2000 });
     const one = await blobs.put(bytes("one"), { maxBytes: 10 });
     await freezeObjectBlobs({ connection });
     await assert.rejects(blobs.put(bytes("two"), { maxBytes: 10 }), {

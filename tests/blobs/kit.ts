@@ -49,9 +49,9 @@ export async function bodyOf(blob: OpenedBlob | null): Promise<Uint8Array> {
 
 /** Waits until something is so. */
 export async function until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`Not within 10 s: ${what}`);
+    if (Date.now() > deadline) throw new Error(`Not within 60 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

@@ -51,14 +51,16 @@ async function objectBed(): Promise<ObjectBed> {
       const stored: Uint8Array[] = [];
       for (let seq = 1;;) {
         const query = { seq, next_by_subj: subject };
-        const next = await new ObjectStream(connection, bucket).read(query, Date.now() + 5000);
+        const next = await new ObjectStream(connection, bucket).read(query, Date.now() + 60_000);
         if (next === null) break;
         stored.push(next.data);
         seq = next.sequence + 1;
       }
       stored.at(-1)![0]! ^= 1;
       await jsm.streams.purge(stream, { filter: subject });
-      for (const data of stored) await connection.request(subject, data);
+      for (const data of stored) {
+        await connection.request(subject, data, { timeout: 60_000 });
+      }
     },
     async truncate(id) {
       const last = await jsm.streams.getMessage(stream, { last_by_subj: await subjectOf(id) });
@@ -192,7 +194,7 @@ Deno.test("objects: chunks nobody finished are removed a day later, and nothing 
   const stream = new ObjectStream(connection, bed.bucket);
   const sweep = (hours: number) =>
     sweepChunks(stream, {
-      opTimeout: 5000,
+      opTimeout: 60_000,
       check: () => {},
       now: Date.now() + hours * 3600 * 1000,
     });
@@ -220,7 +222,7 @@ Deno.test("objects: a server that is gone is unavailable, in bounded time, and w
   await using own = await testServer();
   const nc = await connectNats({ servers: own.url });
   try {
-    await using blobs = await openObjectBlobs({ connection: nc, opTimeout: 500 });
+    await using blobs = await openObjectBlobs({ connection: nc, opTimeout: 2000 });
     const bytes = bytesOf(2 * MB);
     const { id } = await blobs.put(chunks(bytes), { maxBytes: 2 * MB });
     await own.stop();

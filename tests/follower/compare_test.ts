@@ -16,7 +16,7 @@ Deno.test("a replica that lags behind what was applied during a comparison raise
   await using present = await rawBucket(server.url, "NOW");
   await using past = await rawBucket(server.url, "BEFORE");
   const { bucket } = present;
-  const soon = () => Date.now() + 5000;
+  const soon = () => Date.now() + 60_000;
   const read = async (sequence: number) =>
     (await bucket.getLast(["users.a"], sequence, soon())).get("users.a")!;
   const before = await read(await bucket.put("users.a", "1", soon()));
@@ -50,7 +50,7 @@ Deno.test("a leader that has not applied all that was committed raises no alarm,
   await using server = await testServer();
   await (await openJetStream({ servers: server.url, bucket: "SHORT" })).close();
   await using short = await rawBucket(server.url, "SHORT");
-  const soon = () => Date.now() + 5000;
+  const soon = () => Date.now() + 60_000;
   const { created, state } = (await streamInfo(short.bucket, soon()))!;
   const position = state.last_seq + 4;
   const held = { created, position, exact: true, updatedAt: Date.now() } as Held;

@@ -3,6 +3,7 @@ import { cp, rm } from "node:fs/promises";
 import { openJetStream, type Store, type StoreError } from "../../mod.ts";
 import { Doubts } from "../../src/follower/watch/doubts.ts";
 import { openBucket } from "../../src/jetstream/mod.ts";
+import { eventually } from "../conformance/kit/kit.ts";
 import { type TestServer, testServer } from "../helpers/nats.ts";
 import { failsWith, inDir, person } from "../helpers/sqlite.ts";
 import { rowsOf } from "./kit.ts";
@@ -132,6 +133,7 @@ Deno.test("a stream stays in doubt until it was compared after the last loss of 
     await first;
     assert.equal(doubts.inDoubt, true);
     await server.stop();
+    await eventually("told of the second loss", () => Promise.resolve(told.length === 2));
     comparing[0]!.resolve();
     await server.restart();
     await settled;

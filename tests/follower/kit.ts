@@ -16,7 +16,7 @@ import type { TestServer } from "../helpers/nats.ts";
 
 /** All rows of a table, as another process sees them. */
 export function rowsOf(path: string, table: string): Record<string, unknown>[] {
-  const db = new DatabaseSync(path, { readOnly: true });
+  const db = new DatabaseSync(path, { readOnly: true, timeout: 60_000 });
   try {
     return db.prepare(`SELECT * FROM ${table}`).all();
   } finally {
@@ -39,19 +39,25 @@ export function digestOf(path: string): string {
 }
 
 /** The bucket below the store, on a connection of its own. */
-export async function rawBucket(servers: string, name = "UNIBUS", nkeySeed?: string) {
+export async function rawBucket(
+  servers: string | string[],
+  name = "UNIBUS",
+  nkeySeed?: string,
+) {
   const { bucket, end } = await openBucket({
     servers,
     bucket: name,
     create: false,
     ...nkeySeed === undefined ? {} : { nkeySeed },
   });
-  const soon = () => Date.now() + 5000;
+  const soon = () => Date.now() + 60_000;
   return {
     bucket,
     /** Asks JetStream's API about the bucket's stream. */
     api: (what: string, request?: unknown) =>
-      bucket.nc.request(`$JS.API.STREAM.${what}.${bucket.stream}`, JSON.stringify(request)),
+      bucket.nc.request(`$JS.API.STREAM.${what}.${bucket.stream}`, JSON.stringify(request), {
+        timeout: 60_000,
+      }),
     put: (key: string, value: string) => bucket.put(key, value, soon()),
     get: async (key: string) => new TextDecoder().decode((await bucket.get(key, soon()))!.data),
     [Symbol.asyncDispose]: end,
@@ -98,7 +104,7 @@ export async function putWithEntry(
     const answer = await bucket.nc.request(bucket.subject(key), value, {
       headers: header,
       // A leader that is killed does not answer.
-      timeout: 3_000,
+      timeout: 10_000,
     });
     const { seq, error } = answer.json<{ seq: number; error?: { description: string } }>();
     if (error !== undefined) throw new Error(error.description);

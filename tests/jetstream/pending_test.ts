@@ -35,7 +35,7 @@ Deno.test("what reads many keys ends in time although the server counts one mess
   const inTime = async <T>(what: string, call: () => Promise<T>): Promise<T> => {
     const [before, begun] = [changed, performance.now()];
     const answer = await call();
-    assert.ok(performance.now() - begun < 4000, `${what} waited for the count`);
+    assert.ok(performance.now() - begun < 20_000, `${what} waited for the count`);
     assert.ok(changed > before, `${what} met no wrong count`);
     return answer;
   };

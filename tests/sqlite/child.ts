@@ -86,7 +86,7 @@ const TASKS: Record<string, (...args: string[]) => Promise<string>> = {
 
   /** Adds users. */
   async add(path, prefix, count) {
-    await using store = openSqlite(path!);
+    await using store = openSqlite(path!, { busyTimeout: 60_000 });
     await ready();
     for (let i = 0; i < Number(count); i++) await store.addUser(person(`${prefix} ${i}`));
     return "added";

@@ -53,7 +53,7 @@ function recordsOf(named: Named[]): StoreRecord[] {
 function sql(path: string, text: string): Record<string, unknown>[] {
   const db = new DatabaseSync(path);
   try {
-    db.exec("PRAGMA busy_timeout = 5000");
+    db.exec("PRAGMA busy_timeout = 60000");
     return db.prepare(text).all();
   } finally {
     db.close();

@@ -308,7 +308,7 @@ Deno.test("entries stand in the file with the changes that they tell of, whateve
     const counts: [unknown, unknown][] = [];
     for (let i = 0; i < 50; i++) {
       await wait(10);
-      const file = new DatabaseSync(`${dir}/f.db`, { readOnly: true });
+      const file = new DatabaseSync(`${dir}/f.db`, { readOnly: true, timeout: 60_000 });
       // The history may be ahead: the bucket's stream is read for it as well.
       const { users, entries } = file.prepare(`SELECT (SELECT count(*) FROM users) AS users,
         (SELECT count(*) FROM (SELECT number FROM history UNION SELECT number FROM follower_tail)
@@ -339,8 +339,9 @@ Deno.test("a search waits until the follower has what the store must include", (
   inDir(async (dir) => {
     await using cluster = await testCluster(3);
     const [here, there] = cluster.servers;
-    await using writer = await openJetStream({ servers: there!.url, replicas: 3 });
-    const options = { servers: here!.url, follower: `${dir}/f.db` };
+    const patient = { bootstrapTimeout: 60_000, opTimeout: 30_000 };
+    await using writer = await openJetStream({ ...patient, servers: there!.url, replicas: 3 });
+    const options = { ...patient, servers: here!.url, follower: `${dir}/f.db` };
     const { store, follower } = await openFollowed(options);
     await using _ = store;
     await follower.whenExact();
@@ -356,7 +357,12 @@ Deno.test("a search waits until the follower has what the store must include", (
 Deno.test("on three servers the histories of three followers are equal after a leader was killed", () =>
   inDir(async (dir) => {
     await using cluster = await testCluster(3);
-    await using store = await openJetStream({ servers: cluster.urls, replicas: 3 });
+    await using store = await openJetStream({
+      servers: cluster.urls,
+      replicas: 3,
+      bootstrapTimeout: 60_000,
+      opTimeout: 30_000,
+    });
     await change(store, 0, 10);
     const followers: Follower[] = [];
     try {

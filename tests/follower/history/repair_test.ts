@@ -162,7 +162,7 @@ Deno.test("an entry that was changed in the archive is replaced by that of the f
       const n = entry.revision.split(".")[1];
       const data = found[found.length - entries.length + i]!.replace('"v":1', `"v":1,"n":${n}`);
       const changed = i === 4 ? data.replace(/"by":"[^"]*"/, '"by":"eve"') : data;
-      await nc.request("$UNIBUS.UNIBUS.archive", changed);
+      await nc.request("$UNIBUS.UNIBUS.archive", changed, { timeout: 60_000 });
     }
     await nc.close();
     await streams.purge("KV_UNIBUS", { filter: "$UNIBUS.UNIBUS.history.*" });

@@ -8,12 +8,16 @@ import { openFile } from "../../../src/follower/file/prepare.ts";
 import { Feed } from "../../../src/jetstream/log/feed.ts";
 import { FENCE_KEY } from "../../../src/jetstream/records/keys.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
+import { eventually } from "../../conformance/kit/kit.ts";
 import { blocksOf, flipIn } from "../../faults/bits/damage.ts";
 import { interposed } from "../../helpers/interposed.ts";
 import { testCluster, testServer } from "../../helpers/nats.ts";
 import { inDir, person } from "../../helpers/sqlite.ts";
 import { writeUsers } from "../fill.ts";
 import { rawBucket } from "../kit.ts";
+
+/** Servers of a cluster may be busy with other tests, and elect leaders. */
+const PATIENT = { bootstrapTimeout: 60_000, opTimeout: 30_000 };
 
 /** Damages messages in the middle of a stream. Its index stays: without it the server gets all again. */
 async function damage(store: string): Promise<void> {
@@ -27,9 +31,13 @@ Deno.test("the follower of the node whose replica is damaged notices it and name
     await using cluster = await testCluster(3);
     const [, damaged] = cluster.servers;
     const open = (server: { url: string }) =>
-      openJetStream({ servers: server.url, follower: `${dir}/${new URL(server.url).port}.db` });
+      openJetStream({
+        ...PATIENT,
+        servers: server.url,
+        follower: `${dir}/${new URL(server.url).port}.db`,
+      });
     {
-      await using store = await openJetStream({ servers: cluster.urls, replicas: 3 });
+      await using store = await openJetStream({ ...PATIENT, servers: cluster.urls, replicas: 3 });
       await store.addUser({ ...person("admin"), role: "admin" });
     }
     await writeUsers(damaged!.url, 300);
@@ -68,7 +76,8 @@ Deno.test("a fence without an answer is written again when a node opens its stor
     await using cluster = await testCluster(3);
     const follower = `${dir}/f.db`;
     {
-      await using store = await openJetStream({ servers: cluster.urls, replicas: 3, follower });
+      const all = { ...PATIENT, servers: cluster.urls, replicas: 3, follower };
+      await using store = await openJetStream(all);
       await store.addUser({ ...person("admin"), role: "admin" });
     }
     const connection = await connectNats({ servers: cluster.urls[0]! });
@@ -80,7 +89,7 @@ Deno.test("a fence without an answer is written again when a node opens its stor
           return Promise.reject(new errors.TimeoutError());
         },
       });
-      await using store = await openJetStream({ connection: losing, follower });
+      await using store = await openJetStream({ ...PATIENT, connection: losing, follower });
       assert.equal(lost, 1);
       assert.equal(await store.isAuthorized(person("admin").signPub), true);
     } finally {
@@ -91,7 +100,7 @@ Deno.test("a fence without an answer is written again when a node opens its stor
 Deno.test("what most replicas lost is not blamed on one, at the start and in an open store", () =>
   inDir(async (dir) => {
     await using cluster = await testCluster(3);
-    const nats = { servers: cluster.urls[0]!, replicas: 3 };
+    const nats = { ...PATIENT, servers: cluster.urls[0]!, replicas: 3 };
     const { promise, resolve } = Promise.withResolvers<StoreError>();
     await using store = await openJetStream({
       ...nats,
@@ -120,7 +129,7 @@ Deno.test("a feed reads the replica of the server that it is told", () =>
   inDir(async () => {
     await using cluster = await testCluster(3);
     {
-      await using store = await openJetStream({ servers: cluster.urls, replicas: 3 });
+      await using store = await openJetStream({ ...PATIENT, servers: cluster.urls, replicas: 3 });
       await store.addUser(person(1));
     }
     await using raw = await rawBucket(cluster.urls[0]!);
@@ -136,9 +145,13 @@ Deno.test("a feed reads the replica of the server that it is told", () =>
       await feed.start();
       await promise;
       const { nc, stream } = raw.bucket;
-      const answer = await nc.request(`$JS.API.CONSUMER.LIST.${stream}`, "{}");
-      const { consumers } = answer.json<{ consumers: { cluster: { leader: string } }[] }>();
-      assert.ok(consumers.some(({ cluster }) => cluster.leader === server));
+      // A list that a busy server did not answer in time lacks what it knows.
+      await eventually(`a consumer on ${server}`, async () => {
+        const timeout = 60_000;
+        const answer = await nc.request(`$JS.API.CONSUMER.LIST.${stream}`, "{}", { timeout });
+        const { consumers } = answer.json<{ consumers: { cluster: { leader: string } }[] }>();
+        return consumers.some(({ cluster }) => cluster.leader === server);
+      });
       feed.stop();
     }
   }));

@@ -49,7 +49,7 @@ async function opened(dir: string) {
 
 /** Changes a file behind the back of its follower. */
 function edit(path: string, sql: string): void {
-  using db = new DatabaseSync(path, { timeout: 5000, enableForeignKeyConstraints: false });
+  using db = new DatabaseSync(path, { timeout: 60_000, enableForeignKeyConstraints: false });
   db.exec(sql);
 }
 

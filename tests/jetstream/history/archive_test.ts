@@ -21,7 +21,7 @@ import { historyKey } from "../../../src/jetstream/records/keys.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { testServer } from "../../helpers/nats.ts";
 
-const soon = () => Date.now() + 20_000;
+const soon = () => Date.now() + 60_000;
 const open = (bucket: Bucket) =>
   ensureStream(bucket, { resize: false, create: true, deadline: soon() });
 

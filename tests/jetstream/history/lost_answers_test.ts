@@ -13,8 +13,11 @@ import { testServer } from "../../helpers/nats.ts";
 import { person } from "../../helpers/sqlite.ts";
 import { allEntries, requireOrder, requireSameUsers } from "./kit.ts";
 
-/** A connection that loses some answers of writes, and sends some writes after they timed out. */
-function lossy(nc: NatsConnection): NatsConnection {
+/**
+ * A connection that loses some answers of writes, and sends some writes after they timed out; `late` gets
+ * those.
+ */
+function lossy(nc: NatsConnection, late: Promise<unknown>[]): NatsConnection {
   const request: NatsConnection["request"] = async (subject, payload, options) => {
     const chance = /^\$(KV|UNIBUS)\./.test(subject) ? Math.random() : 1;
     if (chance < 0.15) {
@@ -22,8 +25,8 @@ function lossy(nc: NatsConnection): NatsConnection {
       throw new errors.TimeoutError();
     }
     if (chance < 0.3) {
-      const late = () => void nc.request(subject, payload, options).catch(() => {});
-      setTimeout(late, 100 * Math.random());
+      const pause = new Promise((resolve) => setTimeout(resolve, 100 * Math.random()));
+      late.push(pause.then(() => nc.request(subject, payload, options)).catch(() => {}));
       throw new errors.TimeoutError();
     }
     return await nc.request(subject, payload, options);
@@ -67,10 +70,11 @@ Deno.test("entries and changes are the same when answers are lost and writes com
   });
   const connections: NatsConnection[] = [];
   const stores: Store[] = [];
+  const late: Promise<unknown>[] = [];
   for (let i = 0; i < 3; i++) {
     const nc = await connectNats({ servers: server.url });
     connections.push(nc);
-    stores.push(await openJetStream({ connection: lossy(nc), ...options, create: false }));
+    stores.push(await openJetStream({ connection: lossy(nc, late), ...options, create: false }));
   }
   /** What each call came to, by what its entry says. */
   const outcomes = new Map<string, (boolean | null)[]>();
@@ -94,8 +98,7 @@ Deno.test("entries and changes are the same when answers are lost and writes com
     }
   }));
   for (const it of stores) await it.close();
-  // What is late is there by now: the server answers in order.
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await Promise.all(late);
   const entries = await allEntries(store);
   requireOrder(entries);
   const count = (what: string) =>

@@ -24,7 +24,7 @@ import { historyKey, parseKey } from "../../../src/jetstream/records/keys.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { testServer, type TestServerOptions } from "../../helpers/nats.ts";
 
-const soon = () => Date.now() + 10_000;
+const soon = () => Date.now() + 60_000;
 
 async function withServer(
   options: TestServerOptions,
@@ -113,7 +113,7 @@ Deno.test("a server without JetStream is asked until the deadline, then it is un
       assert.match(error.message, /^Read stream X: no responders.*\((?!1 )\d+ attempts\)$/);
       return true;
     });
-    assert.ok(Date.now() - began < 4000);
+    assert.ok(Date.now() - began < 20_000);
   });
 });
 
@@ -134,8 +134,8 @@ Deno.test("a call ends at its deadline, however many requests it sends", async (
     const asked = manage(nc, "Asking", async ({ streams }) => {
       await streams.info("SLOW").catch(() => {});
       return await streams.info("SLOW");
-    }, { deadline: began + 1000 });
+    }, { deadline: began + 3000 });
     await assert.rejects(asked, /^StoreError: Asking: timeout \(1 attempts\)$/);
-    assert.ok(Date.now() - began < 1900, `${Date.now() - began} ms`);
+    assert.ok(Date.now() - began < 5900, `${Date.now() - began} ms`);
   });
 });

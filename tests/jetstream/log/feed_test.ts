@@ -31,12 +31,14 @@ Deno.test("a scan waits for the one consumer that it asked a busy server for, lo
     }));
   const { bucket, end } = await openBucket({ servers: proxy.url });
   try {
-    await bucket.put("users.a", "1", now() + 5000);
+    await bucket.put("users.a", "1", now() + 60_000);
     Date.now = () => now() + passed;
     const keys: string[] = [];
     await scan(bucket, { patience: 500, onEntry: ({ key }) => void keys.push(key) });
     assert.deepEqual(keys.filter((key) => key === "users.a"), ["users.a"]);
-    assert.deepEqual([names.size, late], [1, -1]);
+    // It may have asked for that one once more before the answer came.
+    assert.equal(names.size, 1);
+    assert.ok(late < 0);
   } finally {
     Date.now = now;
     await end();
@@ -57,7 +59,7 @@ for (const answers of [true, false]) {
     });
     const { bucket, end } = await openBucket({ servers: proxy.url });
     try {
-      await bucket.put("users.a", "1", now() + 5000);
+      await bucket.put("users.a", "1", now() + 60_000);
       passed = 0;
       Date.now = () => now() + passed;
       const keys: string[] = [];
@@ -83,7 +85,7 @@ Deno.test("a scan that waits for a busy server ends when it is aborted", async (
   const begun = Date.now();
   const scanned = scan(bucket, { signal: abort.signal, patience: 60_000, onEntry: () => {} });
   await assert.rejects(scanned, ({ code }) => code === "aborted");
-  assert.ok(Date.now() - begun < 3000);
+  assert.ok(Date.now() - begun < 30_000);
   await end();
 });
 

@@ -16,7 +16,8 @@ import { testCluster } from "../../helpers/nats.ts";
 
 Deno.test("a majority that was away and is back in the last moment is not taken for a full disk", async () => {
   await using cluster = await testCluster(3);
-  await (await openJetStream({ servers: cluster.urls, replicas: 3 })).close();
+  await (await openJetStream({ servers: cluster.urls, replicas: 3, bootstrapTimeout: 60_000 }))
+    .close();
   const first = await connectNats({ servers: cluster.urls });
   const { leader } = (await streamInfo(new Bucket(first, "UNIBUS"), soon()))!.cluster!;
   await first.close();
