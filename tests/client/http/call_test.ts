@@ -160,13 +160,13 @@ Deno.test("a rate limit is waited for, also by what must not be done twice", asy
 });
 
 Deno.test("a rate limit that outlasts the timeout is told at once", async () => {
-  await using it = await fake((_, response) =>
-    problem(response, 429, "rate_limited", {}, { "retry-after": "30" })
-  );
+  const refuse: Answer = (_, response) =>
+    problem(response, 429, "rate_limited", {}, { "retry-after": "120" });
+  await using it = await fake(refuse, { timeout: 100_000 });
   const began = performance.now();
   const { retryAfter } = await fails(it.client.me(), "rate_limited", /^It was rate_limited$/);
-  assert.equal(retryAfter, 30);
-  assert.ok(performance.now() - began < 5000);
+  assert.equal(retryAfter, 120);
+  assert.ok(performance.now() - began < 60_000);
   assert.equal(it.requests.length, 1);
 });
 
@@ -230,11 +230,11 @@ Deno.test("the timeout ends a call whose answer or body does not come", async ()
     (_, response) => void response.writeHead(400).write('{"code":'),
   ];
   for (const stall of stalls) {
-    await using it = await fake(stall, { timeout: 300 });
+    await using it = await fake(stall, { timeout: 1000 });
     const began = performance.now();
-    await fails(it.client.me(), "unavailable", /no response within 300 ms$/);
+    await fails(it.client.me(), "unavailable", /no response within 1000 ms$/);
     const took = performance.now() - began;
-    assert.ok(took >= 290 && took < 3000, `${took}`);
+    assert.ok(took >= 990 && took < 60_000, `${took}`);
     assert.equal(it.requests.length, 1);
   }
 });

@@ -37,14 +37,14 @@ export async function town(dir: string, args: string[] = []): Promise<Town> {
         await store.addUser({ signPub, kexPub, handle: "somebody" });
       }
       const client = owned.use(
-        createClient({ url: server.http, identity, timeout: 30_000 }),
+        createClient({ url: server.http, identity, timeout: 60_000 }),
       );
       const memory = new Map<string, string>();
       const problems: RoomProblem[] = [];
       const onProblem = (it: RoomProblem) => void problems.push(it);
       const rooms = async (options: Partial<RoomsOptions> = {}) => {
-        const nats = { servers: server.nats, bootstrapTimeout: 30_000 };
-        const base = { client, identity, nats, memory, onProblem, sendTimeout: 30_000 };
+        const nats = { servers: server.nats, bootstrapTimeout: 60_000 };
+        const base = { client, identity, nats, memory, onProblem, sendTimeout: 60_000 };
         const it = await openRooms({ ...base, ...options });
         owned.defer(() => it.close());
         return it;

@@ -76,7 +76,7 @@ Deno.test("many at once go in the order of their calls, so many at a time", asyn
 });
 
 Deno.test("it gives up in time, when told to, and at its end; a place that was waited for is passed on", async () => {
-  using box = outbox(300);
+  using box = outbox(2000);
   const controller = new AbortController();
   const first = box.it.send(bytesOf("one"), controller.signal);
   const rest = Array.from({ length: 300 }, () => box.it.send(bytesOf("more")));

@@ -57,7 +57,7 @@ export function personOf(
     memory,
     problems,
     async rooms(options = {}) {
-      const nats = { servers: bus.url, bootstrapTimeout: 30_000 };
+      const nats = { servers: bus.url, bootstrapTimeout: 60_000 };
       const onProblem = (it: RoomProblem) => void problems.push(it);
       const it = await openRooms({ client, identity, nats, memory, onProblem, ...options });
       owner.defer(() => it.close());
@@ -95,7 +95,7 @@ export class Heard {
   }
 
   /** Waits for a text. */
-  async heard(text: string, ms = 30_000): Promise<RoomMessage> {
+  async heard(text: string, ms = 60_000): Promise<RoomMessage> {
     const deadline = performance.now() + ms;
     for (;;) {
       const found = this.all.find((it) => it.text() === text);
@@ -147,7 +147,7 @@ export async function village(options: TestServerOptions = {}): Promise<Village>
   const writes: string[] = [];
   const owned = stack.move();
   const wire = async () => {
-    const it = await connectNats({ servers: bus.url, bootstrapTimeout: 30_000 });
+    const it = await connectNats({ servers: bus.url, bootstrapTimeout: 60_000 });
     owned.defer(() => it.close());
     return it;
   };
@@ -187,7 +187,7 @@ export async function village(options: TestServerOptions = {}): Promise<Village>
 export async function until(
   holds: () => boolean | Promise<boolean>,
   what: string,
-  ms = 30_000,
+  ms = 60_000,
 ): Promise<void> {
   const deadline = performance.now() + ms;
   while (!await holds()) {

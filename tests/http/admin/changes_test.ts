@@ -206,7 +206,7 @@ for (
     const [admin, other] = [await it.user("admin"), await it.user("admin")];
     const line = `GET /v1/changes?after=${await newest(it, admin)}&action=room.created`;
     const polling = it.ask(`${line}&wait=25`, { as: admin });
-    const staying = it.ask(`${line}&wait=2`, { as: other });
+    const staying = it.ask(`${line}&wait=5`, { as: other });
     await until(async () => await waiting(it) === 2, "both wait");
     const began = performance.now();
     await take(it, admin);

@@ -15,13 +15,16 @@ import { testCluster, testServer } from "../../helpers/nats.ts";
 import { until } from "../../cli/serve/kit.ts";
 import { inDir } from "../../helpers/sqlite.ts";
 
+/** Servers of a cluster may be busy with other tests, and elect leaders. */
+const PATIENT = { bootstrapTimeout: 60_000, opTimeout: 30_000 };
+
 type Places = Required<Pick<ClusterStatusOptions, "connection" | "system">>;
 
 /** A control plane with blobs in NATS, and an admin's client of it. */
 async function embedded({ connection, system }: Places, replicas: number, bucket = "UNIBUS") {
   await using stack = new AsyncDisposableStack();
-  const store = stack.use(await openJetStream({ connection, bucket, replicas }));
-  const options = { connection, bucket: `${bucket}_BLOBS`, replicas };
+  const store = stack.use(await openJetStream({ connection, bucket, replicas, ...PATIENT }));
+  const options = { connection, bucket: `${bucket}_BLOBS`, replicas, opTimeout: 30_000 };
   const blobs = stack.use(await openObjectBlobs(options));
   const cluster = () => clusterStatus({ connection, system, bucket });
   const server = await serve(createControlPlane(store, { blobs, cluster }), { port: 0 });
@@ -49,9 +52,12 @@ Deno.test("/v1/status of an embedded control plane shows three nodes, and one th
     try {
       await using it = await embedded({ connection, system }, 3);
       // The copies of what was just made become current by themselves.
-      const isWhole = async () => (await clusterStatus({ connection, system })).healthy;
-      await until(isWhole, "copies of everything", 60_000);
-      const { cluster: whole } = await it.client.status();
+      let { cluster: whole } = await it.client.status();
+      const isWhole = async () => {
+        whole = (await it.client.status()).cluster;
+        return whole?.healthy === true;
+      };
+      await until(isWhole, "copies of everything", 120_000);
       assert.ok(whole !== null);
       assert.deepEqual(whole.problems, []);
       assert.deepEqual(whole.nodes.map(({ name, syncs }) => [name, syncs]), [
@@ -70,7 +76,7 @@ Deno.test("/v1/status of an embedded control plane shows three nodes, and one th
       );
       // Three copies are enough also where the system account is not asked.
       const isEnough = async () => (await clusterStatus({ connection })).problems.length === 0;
-      await until(isEnough, "status without problems", 60_000);
+      await until(isEnough, "status without problems", 120_000);
       const leaders = new Set([
         whole.nodes.find(({ leads }) => leads)?.name,
         ...whole.buckets.map(({ leader }) => leader),
@@ -88,7 +94,7 @@ Deno.test("/v1/status of an embedded control plane shows three nodes, and one th
         return status.nodes.some((node) => node.name === name && !node.reachable) &&
           status.quorum?.reachable === 2 && status.buckets.every((it) => lostOf(it) === name);
       };
-      await until(isMissed, `status without ${name}`, 60_000);
+      await until(isMissed, `status without ${name}`, 120_000);
       assert.deepEqual([status.quorum?.ok, status.healthy], [true, false]);
       assert.ok(status.problems.some((text) => text.startsWith(`${name} is not reachable`)));
       await it[Symbol.asyncDispose]();
@@ -97,7 +103,7 @@ Deno.test("/v1/status of an embedded control plane shows three nodes, and one th
         status = await clusterStatus({ connection, system });
         return status.quorum?.reachable === 1;
       };
-      await until(isAlone, "status of a node that is alone", 60_000);
+      await until(isAlone, "status of a node that is alone", 120_000);
       assert.equal(status.quorum?.ok, false);
     } finally {
       await Promise.all([connection.close(), system.close()]);

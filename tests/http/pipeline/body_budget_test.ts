@@ -48,8 +48,8 @@ async function taken(it: TestPlane): Promise<number> {
 }
 
 async function until(check: () => Promise<boolean> | boolean): Promise<void> {
-  for (const end = Date.now() + 10_000; !(await check());) {
-    assert.ok(Date.now() < end, "Not within 10 s");
+  for (const end = Date.now() + 60_000; !(await check());) {
+    assert.ok(Date.now() < end, "Not within 60 s");
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { connect, createServer as createTcpServer } from "node:net";
+import { connect } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,7 @@ import { createClient, createIdentity, isStoreError } from "../../../src/client/
 import { serve } from "../../../src/http/serve/serve.ts";
 import { signRequest } from "../../../src/signature/mod.ts";
 import { isProblem, ORIGIN, recordsOf, requestOf, someone, testPlane } from "../kit.ts";
+import { freePorts } from "../../helpers/nats.ts";
 import { testTls } from "../../helpers/tls.ts";
 
 /** A body that is sent when the test says so; `wanted` resolves when somebody waits for it. */
@@ -217,7 +218,7 @@ Deno.test("a TLS server that answers nonsense is an error, not the end of the pr
   await once(server, "listening");
   const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const ca = await readFile(tls.caFile, "utf8");
-  using client = createClient({ url, ca, identity: createIdentity(), timeout: 5000, retries: 0 });
+  using client = createClient({ url, ca, identity: createIdentity(), timeout: 60_000, retries: 0 });
   for (status of ["999 What", "600 X", "200 OK"]) {
     await assert.rejects(client.createInvite(), (error) => {
       assert.ok(isStoreError(error), String(error));
@@ -249,11 +250,7 @@ Deno.test({
     const dir = await mkdtemp(join(tmpdir(), "unibus-adversary-"));
     const path = join(dir, "file");
     await writeFile(path, new Uint8Array(1_000_000));
-    const probe = createTcpServer().listen(0, "127.0.0.1");
-    await once(probe, "listening");
-    const { port } = probe.address() as AddressInfo;
-    probe.close();
-    await once(probe, "close");
+    const [port] = await freePorts(1);
     using client = createClient({
       url: `http://127.0.0.1:${port}`,
       identity: createIdentity(),
@@ -269,7 +266,7 @@ Deno.test({
     for (let i = 0; i < 30; i++) {
       await assert.rejects(client.putBlob({ path }), (error) => isStoreError(error, "unavailable"));
     }
-    const deadline = Date.now() + 3000;
+    const deadline = Date.now() + 60_000;
     while (await open() > 0 && Date.now() < deadline) await new Promise((go) => setTimeout(go, 50));
     assert.equal(await open(), 0);
     await rm(dir, { recursive: true });
@@ -288,7 +285,7 @@ async function raw(port: number, bytes: string, done: (got: string) => boolean):
   socket.on("error", () => {});
   socket.on("close", () => ended.resolve());
   socket.write(Buffer.from(bytes, "latin1"));
-  const timer = setTimeout(() => ended.resolve(), 5000);
+  const timer = setTimeout(() => ended.resolve(), 30_000);
   await ended.promise;
   clearTimeout(timer);
   socket.destroy();
@@ -394,7 +391,7 @@ for (const hardened of [false, true]) {
       );
       const tmp = () => readdir(join(dir, "tmp")).then((it) => it.length);
       const until = async (count: number) => {
-        const deadline = Date.now() + 5000;
+        const deadline = Date.now() + 60_000;
         while (await tmp() !== count) {
           assert.ok(Date.now() < deadline, `${framing}: ${await tmp()} files, expected ${count}`);
           await new Promise((go) => setTimeout(go, 10));
@@ -404,7 +401,7 @@ for (const hardened of [false, true]) {
       socket.destroy();
       await until(0);
     }
-    const deadline = Date.now() + 3000;
+    const deadline = Date.now() + 60_000;
     const ended = () => it.events.filter(({ event }) => event === "request").length;
     while (ended() < 2 && Date.now() < deadline) await new Promise((go) => setTimeout(go, 10));
     assert.equal(ended(), 2);
@@ -529,6 +526,6 @@ Deno.test("a deep or wide body is refused in no time", async () => {
     isProblem(answer, 400, "invalid");
     assert.ok(answer.text.length < 2000, answer.text.slice(0, 300));
   }
-  assert.ok(performance.now() - began < 5000, `${performance.now() - began} ms`);
+  assert.ok(performance.now() - began < 30_000, `${performance.now() - began} ms`);
   assert.equal((await it.store.listRooms()).items.length, 0);
 });

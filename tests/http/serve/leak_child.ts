@@ -24,7 +24,7 @@ await using server = await serve(plane, { hardened });
 for (let i = 0; i < requests; i++) await (await fetch(server.url)).text();
 let held = requests;
 // What is collected when is the runtime's affair.
-for (let i = 0; i < 20 && held > 0; i++) {
+for (let i = 0; i < 200 && held > 0; i++) {
   await pause(50);
   gc();
   held = answers.filter((it) => it.deref() !== undefined).length;

@@ -75,7 +75,7 @@ for (const tls of [false, true]) {
     await round(connections / 2);
     let after = await look();
     // Those who left in the middle are noticed in a moment.
-    for (let i = 0; i < 20 && after.handles > before.handles; i++) after = await look();
+    for (let i = 0; i < 400 && after.handles > before.handles; i++) after = await look();
     await input.close();
     await child.status;
     assert.ok(

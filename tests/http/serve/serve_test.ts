@@ -90,7 +90,7 @@ for (const { name, tls, options } of KINDS) {
       const answer = fetch(server.url, { client });
       await until("the request arrives", () => plane.arrived === 1);
       const began = performance.now();
-      const closed = server.close(10_000);
+      const closed = server.close(60_000);
       await until("nobody listens", () => {
         try {
           Deno.listen({ port: server.port, hostname: "127.0.0.1" }).close();
@@ -103,7 +103,7 @@ for (const { name, tls, options } of KINDS) {
       const response = await answer;
       assert.equal(await response.text(), "done");
       await closed;
-      assert.ok(performance.now() - began < 3000, "the grace is not waited for");
+      assert.ok(performance.now() - began < 30_000, "the grace is not waited for");
       await idle.closed;
       await server.close();
     }));
@@ -123,7 +123,7 @@ for (const { name, tls, options } of KINDS) {
       const answer = fetch(server.url, { method: "PUT", body: readable, client });
       await writer.write(new Uint8Array(1000));
       await until("the request arrives", () => arrived === 1);
-      const closed = server.close(10_000);
+      const closed = server.close(60_000);
       await writer.write(new Uint8Array(1000));
       await writer.close();
       assert.equal(await (await answer).text(), "2000");
@@ -139,7 +139,7 @@ for (const { name, tls, options } of KINDS) {
     const began = performance.now();
     await server.close(200);
     const took = performance.now() - began;
-    assert.ok(took >= 190 && took < 2000, `${took} ms`);
+    assert.ok(took >= 190 && took < 30_000, `${took} ms`);
     await client.closed;
     assert.doesNotMatch(client.text(), /200 OK|done/);
     plane.release();
