@@ -9,6 +9,10 @@ import { StoreError } from "../../core/errors.ts";
 import type { BodyShare } from "./body_budget.ts";
 import { Refusal } from "./problem.ts";
 
+/** A longer body must have this many bytes for each of its values, as lists of members and keys have. */
+const SPARSE_BYTES = 16 * 1024;
+const BYTES_OF_VALUE = 16;
+
 /** Whether a request comes with a body, by what its headers say. */
 export function hasBody(headers: Headers): boolean {
   const length = headers.get("content-length");
@@ -98,6 +102,7 @@ export async function jsonOf(
     const field = "content-type";
     throw new Refusal("invalid", `${field} must be application/json`, { status: 415, field });
   }
+  demandSparse(bytes);
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -109,6 +114,20 @@ export async function jsonOf(
   } catch {
     // The parser's message quotes the body, which may hold a token.
     throw new StoreError("invalid", "The body must be JSON");
+  }
+}
+
+/** Refuses a body of very many small values: to parse 8 MB of `[],[],…` blocks the process for seconds. */
+function demandSparse(bytes: Uint8Array): void {
+  if (bytes.length <= SPARSE_BYTES) return;
+  let left = bytes.length / BYTES_OF_VALUE;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i];
+    // , : [ {
+    const begins = byte === 0x2c || byte === 0x3a || byte === 0x5b || byte === 0x7b;
+    if (begins && --left < 0) {
+      throw new StoreError("invalid", "The body has too many values for its length");
+    }
   }
 }
 

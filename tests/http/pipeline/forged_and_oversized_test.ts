@@ -528,4 +528,21 @@ Deno.test("a deep or wide body is refused in no time", async () => {
   }
   assert.ok(performance.now() - began < 30_000, `${performance.now() - began} ms`);
   assert.equal((await it.store.listRooms()).items.length, 0);
+  // To parse as much as a large room may send would block the process for seconds.
+  for (const small of ["[]", "{}", '{"":0}', "0"]) {
+    const members = Array(Math.floor(8_000_000 / (small.length + 1))).fill(small).join();
+    const body = `{"id":"r","members":[${members}]}`;
+    const answer = await it.ask("POST /v1/rooms", { as, body, headers });
+    isProblem(answer, 400, "invalid");
+    assert.match(answer.json.detail, /too many values for its length/);
+  }
+  const all = Array.from({ length: 5_000 }, () => ({ ...someone(), accepted: false }));
+  const members = all.map(({ signPub: endpoint, kexPub, accepted }) => ({
+    endpoint,
+    kexPub,
+    accepted,
+  }));
+  const sealedKeys = [as, ...all].map(({ signPub: endpoint }) => ({ endpoint, sealedKey: "AA" }));
+  const room = await it.ask("POST /v1/rooms", { as, body: { id: "r", members, sealedKeys } });
+  assert.equal(room.status, 201, room.text);
 });

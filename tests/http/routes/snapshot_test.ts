@@ -59,7 +59,7 @@ Deno.test("to ask for the headers of a snapshot begins none, which nothing would
     const path = `${dir}/a.db`;
     await using it = await testPlane({ store: openSqlite(path) });
     const admin = await it.user("admin");
-    for (let i = 0; i < 100; i++) {
+    for (let i = 0; i < 400; i++) {
       await it.store.addUser({ ...person(i), signPub: hex(`many ${i}`), handle: "x".repeat(64) });
     }
     const { status, headers } = await it.ask("HEAD /v1/snapshot", { as: admin });
