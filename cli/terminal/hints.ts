@@ -32,7 +32,8 @@ const HINTS: Readonly<Record<string, string>> = {
   "unsupported path":
     "back up the file, then start the server with it once: membershipd serve --db",
   "refused moved":
-    "use --nats-url (serve: --store jetstream), or move it back with migrate-to-sqlite",
+    "use it where it is now: a bucket with --nats-url (serve: --store jetstream), a file on its node; " +
+    "migrate-to-sqlite and membershipd grow move it back",
   "refused replace":
     "compare both sides first (verify, snapshot diff), or use --replace to continue",
   "not_found bucket":

@@ -102,7 +102,10 @@ export function parseJoin(text: string): JoinFile {
     // Without the cause, because a parser's message may quote the text.
   }
   if (json.format !== FORMAT) {
-    throw invalid("It is not a .join file, or it was cut off", "copy it again from the first node");
+    throw invalid(
+      "The file is not a .join file, or it was cut off",
+      "copy it again from the first node",
+    );
   }
   if (json.version !== VERSION) {
     throw new StoreError(

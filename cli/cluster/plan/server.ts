@@ -41,9 +41,9 @@ export async function askServer(
 ): Promise<RunningServer | string> {
   if (settings.natsUrl.length > 0) return EXTERNAL;
   const { natsUrl = [], ...flags } = natsFlagsOf(settings, { connectTimeout: PATIENCE_S });
-  const target = await natsTarget(context, { connectTimeout: PATIENCE_S, ...flags, natsUrl });
   let connection;
   try {
+    const target = await natsTarget(context, { connectTimeout: PATIENCE_S, ...flags, natsUrl });
     const connecting = connectNats(target);
     connection = await orAbort(connecting, context.io.signal, (late) => void late.close());
   } catch (error) {

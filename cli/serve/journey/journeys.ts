@@ -184,14 +184,17 @@ export class Journeys {
   }
 
   async #callOff(request: JourneyRequest): Promise<void> {
-    const { direction } = this.#now;
     if (this.#running !== null) {
       this.#running.abort.abort("call-off");
       await within(ENDING_MS, this.#running.ended, () => {});
       // A second request does not begin a second one.
       if (this.#running !== null || this.#now.state === "done") return;
     }
-    if (direction === null || this.#now.state === "done" || this.#now.state === "called-off") {
+    const { direction, serves, state } = this.status();
+    // The answer to the first request is lost if the nats-server leaves the cluster.
+    if (state === "called-off") return;
+    // Also one that failed because there was nothing left to move.
+    if (direction === null || serves === (direction === "grow" ? "bucket" : "file")) {
       throw new StoreError("refused", "There is no journey to call off");
     }
     this.#start(direction, { ...request, hold: false }, this.#ways.callOff);

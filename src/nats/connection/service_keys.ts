@@ -71,7 +71,7 @@ export async function loadServiceKeys(
   if (found !== null) return found;
   if (options.create !== true) {
     throw new StoreError("not_found", `Read the service keys: ${path} does not exist`, {
-      hint: "the server creates them next to its database file",
+      hint: "the server creates them next to its database file when it first starts",
     });
   }
   try {

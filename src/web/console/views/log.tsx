@@ -8,11 +8,12 @@ import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import type { HistoryEntry } from "../../../core/history/entry.ts";
 import type { HistoryQuery } from "../../../core/history/methods.ts";
+import { hex64 } from "../../../core/validate.ts";
 import { Button } from "../../shared/ui/page.tsx";
 import { useSession } from "../data/session.ts";
 import { useSettled } from "../hooks.ts";
 import { DownloadCsv } from "../ui/csv.tsx";
-import { Choice, Search, ViewHead } from "../ui/pieces.tsx";
+import { Choice, Empty, Search, ViewHead } from "../ui/pieces.tsx";
 import { Changes, SAID } from "./changes.tsx";
 
 /** What filters a change by a text. */
@@ -34,6 +35,8 @@ export function Log({ asked }: { asked: string | null }): JSX.Element {
   const [days, setDays] = useState("");
   const [paused, pause] = useState(false);
   const value = useSettled(text.trim(), 300);
+  // Rooms have names, and so have programs that make changes.
+  const isWhole = value === "" || !["user", "invite"].includes(field) || hex64(value) !== null;
   const query = useMemo(() => ({
     ...value !== "" && { [field]: value },
     ...action !== "" && { action },
@@ -70,7 +73,14 @@ export function Log({ asked }: { asked: string | null }): JSX.Element {
           onChange={setDays}
         />
       </div>
-      <Changes key={JSON.stringify(query)} query={query} size={50} paused={paused} />
+      {isWhole
+        ? <Changes key={JSON.stringify(query)} query={query} size={50} paused={paused} />
+        : (
+          <Empty>
+            <p role="status">Enter the whole key: 64 digits.</p>
+            <p class="muted">Find (Ctrl K) leads from a name to a page with the user's history.</p>
+          </Empty>
+        )}
     </>
   );
 }
