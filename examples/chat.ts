@@ -64,7 +64,13 @@ async function passphrase(): Promise<string> {
   return value;
 }
 
-const identity = await readIdentity(values.identity, { passphrase });
+/** Ends with what failed: a stack helps no one whose file or room has another name. */
+function fail(error: Error): never {
+  console.error(`! ${error.message}`);
+  process.exit(1);
+}
+
+const identity = await readIdentity(values.identity, { passphrase }).catch(fail);
 using client = createClient({ url: values.url, identity });
 await using rooms = await openRooms({
   client,
@@ -74,9 +80,10 @@ await using rooms = await openRooms({
   memory: fileMemory(`${values.identity}.known`),
   onProblem: ({ error }) => console.error(`! ${error.message}`),
 });
-const room: OpenRoom = values.with === undefined
-  ? await rooms.join(values.room, values.owner === undefined ? {} : { owner: values.owner })
-  : await rooms.createRoom({ id: values.room, members: values.with.map(readCard) });
+const room: OpenRoom =
+  await (values.with === undefined
+    ? rooms.join(values.room, values.owner === undefined ? {} : { owner: values.owner })
+    : rooms.createRoom({ id: values.room, members: values.with.map(readCard) })).catch(fail);
 console.log(`in ${room.id}, epoch ${room.epoch}; end with Ctrl-D`);
 
 const names = new Map<string, string>();

@@ -40,6 +40,7 @@ async function rooms(it: House, ada: Person, bob: Person): Promise<void> {
   await enter(b, it, bob);
   await add(a, await cardFrom(b));
   await accept(b, "kitchen");
+  await a.getByRole("log").getByText("has joined.").waitFor();
   const talk: [Page, Page, string][] = [
     [a, b, "Soup is ready"],
     [b, a, "On my way. Is there bread?"],
@@ -76,7 +77,10 @@ async function overview(it: House, admin: Person): Promise<void> {
 
 async function picture(page: Page, name: string): Promise<void> {
   await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
-  await page.screenshot({ path: `${TO}${name}.png`, animations: "disabled" });
+  // Without the room for a scroll bar, which no picture has.
+  const width = await page.evaluate(() => document.body.clientWidth);
+  const clip = { x: 0, y: 0, width, height: page.viewportSize()!.height };
+  await page.screenshot({ path: `${TO}${name}.png`, animations: "disabled", clip });
 }
 
 await mkdir(TO, { recursive: true });

@@ -15,6 +15,8 @@ import type { Look } from "../ui/pieces.tsx";
 const NODE = { least: 208, most: 340, gap: 16, drop: 26, line: 21, pad: 14 };
 /** Pixels of a character of the small text, about. */
 const CHARACTER = 6.6;
+/** How many characters of a name there are for one of the small text, about. */
+const NAME = 0.75;
 
 /** A line of a node. */
 interface Line {
@@ -34,7 +36,7 @@ export function ClusterMap({ cluster }: { cluster: ClusterStatus }): JSX.Element
     Math.min(nodes.length, Math.floor((width + NODE.gap) / (NODE.least + NODE.gap))),
   );
   const each = Math.min(NODE.most, (width - NODE.gap * (columns - 1)) / columns);
-  const box = NODE.pad * 2 + NODE.line * (most + 2) + 4;
+  const box = NODE.pad * 2 + NODE.line * (most + 3) + 4;
   const row = NODE.drop + box + NODE.gap;
   const rows = Math.ceil(nodes.length / columns);
   const summary = all.map(({ node, lines }) =>
@@ -89,36 +91,36 @@ function Node(
   const left = NODE.pad;
   const right = width - NODE.pad;
   const room = Math.floor((right - left) / CHARACTER);
+  const role = reachable ? leads ? "leader" : "" : "not reachable";
   const at = (line: number): number => NODE.drop + NODE.pad + NODE.line * line + 14;
-  const runs = [
-    ...program == null ? [] : [`membershipd ${program}`],
-    ...version === null ? [] : [`nats-server ${version}`],
-  ].join(", ");
   return (
     <>
       <path class="map-link" d={`M${width / 2} 3V${NODE.drop}`} />
       <circle class="map-plug" cx={width / 2} cy="3" r="3" />
       <rect class="map-box" x="0.5" y={NODE.drop} width={width - 1} height={height} rx="10" />
       <circle class="map-dot" cx={left + 5} cy={at(0) - 5} r="5" />
-      <text class="map-name" x={left + 17} y={at(0)}>{short(name, room - 11)}</text>
-      <text class="map-role" x={right} y={at(0)}>
-        {reachable ? leads ? "leader" : "" : "not reachable"}
+      <text class="map-name" x={left + 17} y={at(0)}>
+        {short(name, Math.floor((room - role.length - 3) * NAME))}
       </text>
-      <text class="map-small" x={left} y={at(1)}>
-        {short(runs === "" ? "version unknown" : runs, room)}
-      </text>
+      <text class="map-role" x={right} y={at(0)}>{role}</text>
+      {[["membershipd", program], ["nats-server", version]].map(([runs, found], i) => (
+        <g key={runs}>
+          <text class="map-small" x={left} y={at(i + 1)}>{runs}</text>
+          <text class="map-value" x={right} y={at(i + 1)}>{found ?? "unknown"}</text>
+        </g>
+      ))}
       {lines.map((it, i) => (
         <g key={it.name} class={it.tone}>
           <rect
             class="map-copy"
             x={left}
-            y={at(i + 2) - 10}
+            y={at(i + 3) - 10}
             width="10"
             height="10"
             rx={it.name === FOLLOWER ? 5 : 2}
           />
-          <text class="map-small" x={left + 17} y={at(i + 2)}>{it.name}</text>
-          <text class="map-value" x={right} y={at(i + 2)}>{it.value}</text>
+          <text class="map-small" x={left + 17} y={at(i + 3)}>{it.name}</text>
+          <text class="map-value" x={right} y={at(i + 3)}>{it.value}</text>
         </g>
       ))}
     </>

@@ -59,7 +59,7 @@ export function Stored({ status }: { status: ServerStatus }): JSX.Element {
         ? (
           <p>
             One SQLite file on this machine. To survive the loss of the machine, move it to three
-            servers while it serves: <code>membershipd grow</code>.
+            servers while it serves: <code>membershipd cluster plan</code>.
           </p>
         )
         : <p>NATS JetStream; this server has no information about its nodes.</p>}
