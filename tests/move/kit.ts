@@ -41,7 +41,7 @@ export async function withPlace(
     await work({
       dir,
       db: join(dir, "unibus.db"),
-      nats: { servers, bucket, opTimeout: 20_000, bootstrapTimeout: 20_000 },
+      nats: { servers, bucket, opTimeout: 60_000, bootstrapTimeout: 60_000 },
     });
   } finally {
     await rm(dir, { recursive: true, force: true });

@@ -155,7 +155,7 @@ test("a replacement that ended before it had saved anything is called off by a r
   const before = await kvSnapshot(nats);
   {
     const { bucket, info, end } = await openBucket(nats);
-    const read = await readMarker(bucket, Date.now() + 5000);
+    const read = await readMarker(bucket, Date.now() + 60_000);
     const marker = {
       ...{ state: "in_progress", by: "migration" } as const,
       source: read.marker!.source,
@@ -163,7 +163,7 @@ test("a replacement that ended before it had saved anything is called off by a r
       replaces: read.marker,
     };
     const seen = { read, sequence: info.state.last_seq };
-    await claimBucket(bucket, marker, seen, Date.now() + 5000);
+    await claimBucket(bucket, marker, seen, Date.now() + 60_000);
     await end();
   }
   await assert.rejects(openJetStream(nats), code("in_progress"));
@@ -177,7 +177,7 @@ test("a replacement that ended before it had saved anything is called off by a r
 test("fences, which reads leave, are no change; anything else is", async ({ nats }) => {
   const { bucket, end } = await openBucket(nats);
   try {
-    const soon = () => Date.now() + 5000;
+    const soon = () => Date.now() + 60_000;
     const marker = { state: "in_progress", by: "import", source: null, startedAt: "" } as const;
     const empty = { read: await readMarker(bucket, soon()), sequence: 0 };
     for (let i = 0; i < 3; i++) await bucket.put(FENCE_KEY, `${i}`, soon());
@@ -200,7 +200,7 @@ for (const stored of [false, true]) {
   test(`a mark that a leader rejected, ${what}, is written`, async ({ nats }) => {
     const { bucket, info, end } = await openBucket(nats);
     try {
-      const soon = () => Date.now() + 5000;
+      const soon = () => Date.now() + 60_000;
       const marker = { state: "in_progress", by: "import", source: null, startedAt: "" } as const;
       const seen = { read: await readMarker(bucket, soon()), sequence: info.state.last_seq };
       let rejections = 0;
@@ -211,7 +211,7 @@ for (const stored of [false, true]) {
           // The answer of a leader that counts one message more than it tells.
           const lines = headers();
           lines.set("Nats-Expected-Last-Sequence", "999");
-          return await bucket.nc.request(subject, payload, { timeout: 5000, headers: lines });
+          return await bucket.nc.request(subject, payload, { timeout: 60_000, headers: lines });
         },
       });
       const revision = await claimBucket(new Bucket(connection, bucket.name), marker, seen, soon());
@@ -249,7 +249,7 @@ test("a mark does not wait for readers that write fences without a pause", async
   const { bucket, info, end } = await openBucket(nats);
   try {
     const marker = { state: "in_progress", by: "import", source: null, startedAt: "" } as const;
-    const soon = () => Date.now() + 5000;
+    const soon = () => Date.now() + 60_000;
     const seen = { read: await readMarker(bucket, soon()), sequence: info.state.last_seq };
     await bucket.put(FENCE_KEY, "", soon());
     const busy = new Busy(bucket.nc, bucket.name);
@@ -272,7 +272,7 @@ for (const state of ["empty", "repeated"] as const) {
         nats: {
           ...nats,
           connection: interposed(bucket.nc, (it) => /"state":"complete"|"store.moved"/.test(it), {
-            before: () => bucket.put(key, "{}", Date.now() + 5000),
+            before: () => bucket.put(key, "{}", Date.now() + 60_000),
           }),
         },
         backup: false,
@@ -284,7 +284,7 @@ for (const state of ["empty", "repeated"] as const) {
           code("conflict")(error) &&
           /was written by another program during/.test(`${(error as Error).message}`),
       );
-      assert.notEqual(await bucket.get("users.late", Date.now() + 5000), null);
+      assert.notEqual(await bucket.get("users.late", Date.now() + 60_000), null);
       await assert.rejects(openJetStream(nats), code("in_progress"));
       assert.equal((await move(FENCE_KEY)).target, "resumed");
       assert.equal(await kvSnapshot(nats), await sqliteSnapshot(db));
@@ -298,7 +298,7 @@ test("a target written between mark and verification is a mismatch, and stays ma
   await populated(db);
   const { bucket, end } = await openBucket(nats);
   const connection = interposed(bucket.nc, (it) => it.includes('"state":"in_progress"'), {
-    after: () => bucket.put(`users.${person("late").signPub}`, "{}", Date.now() + 5000),
+    after: () => bucket.put(`users.${person("late").signPub}`, "{}", Date.now() + 60_000),
   });
   try {
     await assert.rejects(
@@ -317,7 +317,7 @@ test("a target that is written while it is saved keeps its mark, and is not repl
   const before = await kvSnapshot(nats);
   const { bucket, end } = await openBucket(nats);
   const connection = interposed(bucket.nc, (it) => it.includes('"replaces"'), {
-    after: () => bucket.put("meta.other", "{}", Date.now() + 5000),
+    after: () => bucket.put("meta.other", "{}", Date.now() + 60_000),
   });
   try {
     await assert.rejects(
@@ -334,17 +334,17 @@ test("an import is a conflict too when the target is written between check and m
   const { bucket, end } = await openBucket(nats);
   try {
     const connection = interposed(bucket.nc, (payload) => payload.includes(MARKER_KEY), {
-      after: () => bucket.put("users.a", "{}", Date.now() + 5000),
+      after: () => bucket.put("users.a", "{}", Date.now() + 60_000),
     });
     const backend = new JetStreamBackend(
       new Bucket(connection, nats.bucket),
-      { opTimeout: 5000, maxStaleness: 5000, maxMembers: 0 },
+      { opTimeout: 60_000, maxStaleness: 5000, maxMembers: 0 },
       { keepsHistory: false, end: () => Promise.resolve() },
     );
     const author = { by: "library", at: new Date().toISOString(), wrote() {} };
     await assert.rejects(backend.restore(none(), { replace: true }, author), code("conflict"));
-    assert.notEqual(await bucket.get("users.a", Date.now() + 5000), null);
-    assert.equal((await readMarker(bucket, Date.now() + 5000)).marker, null);
+    assert.notEqual(await bucket.get("users.a", Date.now() + 60_000), null);
+    assert.equal((await readMarker(bucket, Date.now() + 60_000)).marker, null);
   } finally {
     await end();
   }
@@ -352,7 +352,7 @@ test("an import is a conflict too when the target is written between check and m
 
 /** A bucket whose leader rejects each mark for a time, as one that is busy with the fences of readers. */
 class Rejecting extends Bucket {
-  readonly until = Date.now() + 3000;
+  readonly until = Date.now() + 6000;
 
   override commit(...args: Parameters<Bucket["commit"]>): Promise<number> {
     const isMark = args[0][0]!.key === MARKER_KEY;
@@ -367,12 +367,12 @@ test("an import waits longer for its mark than a request may take", async ({ nat
   try {
     const backend = new JetStreamBackend(
       new Rejecting(bucket.nc, nats.bucket),
-      { opTimeout: 2000, maxStaleness: 5000, maxMembers: 0 },
+      { opTimeout: 4000, maxStaleness: 5000, maxMembers: 0 },
       { keepsHistory: false, end: () => Promise.resolve() },
     );
     const author = { by: "library", at: new Date().toISOString(), wrote() {} };
     await backend.restore(none(), { replace: true }, author);
-    assert.equal((await readMarker(bucket, Date.now() + 5000)).marker?.state, "complete");
+    assert.equal((await readMarker(bucket, Date.now() + 60_000)).marker?.state, "complete");
   } finally {
     await end();
   }
@@ -385,7 +385,7 @@ test(
   async ({ nats }, server) => {
     const { bucket, end } = await openBucket(nats);
     try {
-      const soon = () => Date.now() + 5000;
+      const soon = () => Date.now() + 60_000;
       const marker = { state: "in_progress", by: "import", source: null, startedAt: "" } as const;
       const revision = await writeMarker(bucket, marker, 0, soon());
       const writer = new BulkWriter(bucket, guardOf(revision));

@@ -329,7 +329,7 @@ test("a replacement that ended in its copy is resumed, and still names the file 
 test("a bulk write ends with conflict when another run has taken the mark over", async ({ nats }) => {
   const { bucket, end } = await openBucket(nats);
   try {
-    const soon = () => Date.now() + 5000;
+    const soon = () => Date.now() + 60_000;
     const marker = { state: "in_progress", by: "migration", source: "a", startedAt: "" } as const;
     const revision = await writeMarker(bucket, marker, 0, soon());
     const writer = new BulkWriter(bucket, { guard: { key: MARKER_KEY, revision } });

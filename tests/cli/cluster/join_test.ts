@@ -18,7 +18,7 @@ import { openJetStream, openSqlite } from "../../../mod.ts";
 import { parseServiceKeys } from "../../../src/nats/connection/service_keys.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { cli, documentOf } from "../kit.ts";
-import { eventsOf, readyz, until } from "../serve/kit.ts";
+import { eventsOf, isReady, readyz, until } from "../serve/kit.ts";
 import { inDir, person } from "../../helpers/sqlite.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { changed, ended, findingsOf, firstServer, joined, joining } from "./kit.ts";
@@ -62,6 +62,7 @@ Deno.test("two machines join, each by one file, and wait visibly until the contr
       const connection = await connectNats({
         servers: `nats://127.0.0.2:${n1.natsPort}`,
         nkeySeed: seed,
+        bootstrapTimeout: 60_000,
       });
       {
         await using store = await openJetStream({ connection });
@@ -76,13 +77,16 @@ Deno.test("two machines join, each by one file, and wait visibly until the contr
           const { code, stdout } = await cli(["user", "list", "--json"], { env });
           return code === 0 && stdout.includes("user grace");
         }, `the users on ${name}`);
-        const status = documentOf(await cli(["cluster", "status", "--json"], { env }));
-        assert.equal(status.cluster, "bus");
+        // Servers that are busy answer too late to be heard.
+        await until(async () => {
+          const status = await cli(["cluster", "status", "--json"], { env });
+          return documentOf(status).cluster === "bus";
+        }, `the status on ${name}`);
         const { findings } = documentOf(await cli(["doctor", "--json"], { env }));
         assert.ok(findings.some((it: { check: string }) => it.check === "copies"));
       }
       const http = `http://127.0.0.2:${port}`;
-      await until(async () => (await readyz(http))?.status === 200, "readiness");
+      await isReady(http);
     } finally {
       await Promise.all([n2, n3].map(ended));
     }

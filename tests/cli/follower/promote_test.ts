@@ -6,7 +6,7 @@ import { inDir, person } from "../../helpers/sqlite.ts";
 import { readNode, writeNode } from "../../../cli/settings/node.ts";
 import { createIdentity } from "../../../src/keys/identity.ts";
 import { cli, documentOf } from "../kit.ts";
-import { daemon, readyz, until } from "../serve/kit.ts";
+import { daemon, isReady, until } from "../serve/kit.ts";
 import { addUser, done, isAdmitted, reach, SERVED, statusIn, stopAll } from "./kit.ts";
 
 /** A server with three users, one revoked, and the file that follows it. */
@@ -67,8 +67,8 @@ Deno.test("promote refuses while the cluster serves, then makes the file the sto
     assert.match((await cli(["promote", db], env)).stderr, /not the file of a follower/);
     const sqlite = ["--db", db, "--new", "--bus-auth", "enforce"];
     await using server = await daemon(`${dir}`, sqlite);
-    assert.equal((await readyz(server.http))?.status, 200);
-    assert.equal(await isAdmitted(ada, server), true);
+    await isReady(server.http);
+    await until(() => isAdmitted(ada, server), "admission");
   }));
 
 Deno.test("a backup of a follower is promoted, or what a stream lost is written back from it", () =>

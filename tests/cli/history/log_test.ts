@@ -2,9 +2,13 @@
 
 import assert from "node:assert/strict";
 import { hostname, userInfo } from "node:os";
-import { type HistoryEntry, openSqlite } from "../../../mod.ts";
+import { type HistoryEntry, openJetStream, openSqlite } from "../../../mod.ts";
+import { isSigned } from "../../../src/history/heads.ts";
+import { createNkey, signPubOf } from "../../../src/keys/nkey.ts";
 import { loadServiceKeys } from "../../../src/nats/connection/service_keys.ts";
+import { testServer } from "../../helpers/nats.ts";
 import { inDir, newRoom, person } from "../../helpers/sqlite.ts";
+import { credsOf } from "../../nats/connection/false_server.ts";
 import { raw } from "../../history/kit.ts";
 import { cli, documentOf } from "../kit.ts";
 
@@ -235,4 +239,27 @@ Deno.test("log prune removes by days and rows, and is an entry itself", () =>
     assert.equal(await ok("log", "prune", "--all"), "removed 2 entries\n");
     await ok("log", "verify");
     assert.deepEqual((await entries()).map((it) => it.after!.upTo), ["0.4"]);
+  }));
+
+Deno.test("log head signs with the key of the credentials that it connects with", () =>
+  inDir(async (dir) => {
+    const { publicKey, seed } = createNkey("user");
+    await using server = await testServer({ authorization: { users: [{ nkey: publicKey }] } });
+    {
+      await using store = await openJetStream({ servers: server.url, nkeySeed: seed });
+      await store.addUser(ada);
+    }
+    await Deno.writeTextFile(`${dir}/n.creds`, credsOf("e30.e30.e30", seed), { mode: 0o600 });
+    const run = async (...args: string[]) => {
+      const nats = ["--nats-url", server.url, "--creds", `${dir}/n.creds`];
+      const { code, stdout, stderr } = await cli(["log", ...args, ...nats]);
+      assert.deepEqual([code, stderr.includes("not signed")], [0, false], stderr);
+      return stdout;
+    };
+    const kept = await run("head");
+    const head = JSON.parse(kept);
+    assert.equal(head.key, signPubOf(publicKey));
+    assert.ok(isSigned(head));
+    await Deno.writeTextFile(`${dir}/kept.json`, kept);
+    assert.match(await run("verify", "--head", `${dir}/kept.json`), /^kept head of .*: equal\n/);
   }));

@@ -185,9 +185,9 @@ Deno.test("a bucket that vanishes under a running server is an alarm", () =>
     const connection = await connectNats({ servers: server.nats, nkeySeed: service.seed });
     const status = async () => await cliProcess(["cluster", "status", ...keys]).ended;
     try {
-      assert.equal((await status()).code, 0);
+      await until(async () => (await status()).code === 0, "health");
       for (const stream of ["OBJ_UNIBUS_BLOBS", "KV_UNIBUS"]) {
-        await connection.request(`$JS.API.STREAM.DELETE.${stream}`);
+        await connection.request(`$JS.API.STREAM.DELETE.${stream}`, "", { timeout: 60_000 });
         await until(async () => {
           const response = await fetch(`${server.http}/readyz`);
           await response.body?.cancel();

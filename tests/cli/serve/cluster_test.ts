@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { cliProcess } from "../kit.ts";
 import { freePorts } from "../../helpers/nats.ts";
-import { daemon, isAlive, until } from "./kit.ts";
+import { daemon, isAlive, isReady, until } from "./kit.ts";
 import { inDir } from "../../helpers/sqlite.ts";
 import { testTls } from "../../helpers/tls.ts";
 
@@ -26,7 +26,7 @@ Deno.test("three nodes with one command each keep the store on all of them", asy
     ));
     try {
       for (const node of nodes) {
-        await until(async () => (await fetch(`${node.http}/readyz`)).status === 200, "readiness");
+        await isReady(node.http);
       }
       const add = ["user", "add", "--admin", "--handle", "ada", "--sign-pub", "a1".repeat(32)];
       const flags = [...keys, "--kex-pub", "b2".repeat(32), "--nats-url", nodes[0]!.nats];
@@ -34,7 +34,7 @@ Deno.test("three nodes with one command each keep the store on all of them", asy
       assert.equal(added.code, 0, added.stderr);
       // membershipd answers on each of them, with the same keys.
       const look = ["cluster", "status", "--nats-url", nodes[0]!.nats, ...keys, "--json"];
-      await until(async () => (await cliProcess(look).ended).code === 0, "health", 30_000);
+      await until(async () => (await cliProcess(look).ended).code === 0, "health", 120_000);
       // One dies; the others go on.
       await nodes[0]!.stop("SIGKILL");
       await until(() => !isAlive(nodes[0]!.natsPid()), "end of the nats-server");

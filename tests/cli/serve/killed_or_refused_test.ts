@@ -9,7 +9,7 @@ import { openSqlite } from "../../../src/sqlite/mod.ts";
 import { enrol, enter, newPeer } from "../../nats/callout/bus.ts";
 import { cliProcess } from "../kit.ts";
 import { natsBinary, testServer } from "../../helpers/nats.ts";
-import { daemon, isAlive, launch, readyz, until } from "./kit.ts";
+import { daemon, isAlive, isReady, launch, readyz, until } from "./kit.ts";
 import { RawClient } from "../../nats/callout/raw_nats.ts";
 import { inDir } from "../../helpers/sqlite.ts";
 
@@ -63,12 +63,12 @@ Deno.test("refusals of the NATS server end no connection for good, and are told 
     const path = `${dir}/keys.json`;
     const { stdout: extra } = await cliProcess(["nats", "accounts", path]).ended;
     await using nats = await testServer({
-      extra: extra.replace(/^( *timeout:) .*$/m, "$1 0.3"),
+      extra: extra.replace(/^( *timeout:) .*$/m, "$1 1"),
     });
     await using proxy = await hearing(nats.port);
     const args = ["--nats-url", proxy.url, "--service-keys", path, "--bus-auth", "enforce"];
     await using server = await daemon(dir, args);
-    const ready = () => until(async () => (await readyz(server.http))?.status === 200, "readiness");
+    const ready = () => isReady(server.http);
     await ready();
     const told = (name: string) => server.events().filter((it) => it.event === name).length;
     for (const round of [1, 2]) {
@@ -89,7 +89,7 @@ Deno.test("refusals of the NATS server end no connection for good, and are told 
     const other = createNkey("user").publicKey;
     await writeFile(nats.configPath, config.replace(system.publicKey, other));
     nats.kill("SIGHUP");
-    await until(() => told("nats.refused") === 5, "refusal");
+    await until(() => told("nats.refused") >= 5, "refusal");
     await until(async () => {
       const callout = (await readyz(server.http))?.checks.find((it) => it.name === "callout");
       return callout?.detail === "the system connection is down";
@@ -144,6 +144,14 @@ exec ${path} "$@"
       // Where SQLite keeps the number: `PRAGMA user_version`.
       const lock = `${dir}/jetstream/membershipd.lock`;
       await until(async () => (await readFile(lock)).readUInt32BE(60) === former, "note of it");
+      // And where its journal begins while the write is not yet committed.
+      await until(
+        async () =>
+          !/[^\0]/.test(
+            await readFile(`${lock}-journal`, "latin1").then((it) => it.slice(0, 8), () => ""),
+          ),
+        "its commit",
+      );
       killed.kill("SIGKILL");
       await killed.ended;
       const next = await launch(dir);
@@ -188,7 +196,7 @@ for (const store of ["sqlite", "jetstream"]) {
           await until(
             async () => (await processesWith(temporary)).length === 0,
             `end of its processes after ${signal}`,
-            signal === "SIGTERM" ? 500 : 8_000,
+            signal === "SIGTERM" ? 10_000 : 60_000,
           );
           for (const line of stderr.split("\n").slice(0, -1)) JSON.parse(line);
           // Killed between making its directory and starting what removes it, it leaves that.
@@ -199,7 +207,7 @@ for (const store of ["sqlite", "jetstream"]) {
             }}
         }
         await using server = await daemon(dir, args, { TMPDIR: temporary });
-        assert.equal((await readyz(server.http))?.status, 200);
+        await isReady(server.http);
         assert.equal((await server.stop()).code, 0);
       }),
   });
@@ -227,14 +235,19 @@ Deno.test({
           assert.ok(
             !await client.login({ name: odd, user: odd, lang: odd, version: odd, nkey: odd }),
           );
-          await (await enter(port, peer))![Symbol.asyncDispose]();
+          // A server that is too busy to judge a client in time refuses it.
+          await until(async () => {
+            const it = await enter(port, peer);
+            await it?.[Symbol.asyncDispose]();
+            return it !== null;
+          }, "admission");
         }
       };
       await visit();
       const before = await handles();
       await Promise.all(Array.from({ length: 8 }, visit));
       await until(async () => await handles() <= before + 2, "handles as before");
-      assert.equal((await readyz(server.http))?.status, 200);
+      await isReady(server.http);
       const { code, stderr } = await server.stop();
       assert.equal(code, 0);
       const lines = stderr.split("\n").slice(0, -1).map((it) => JSON.parse(it));

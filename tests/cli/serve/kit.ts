@@ -60,11 +60,11 @@ export async function daemon(
   dir: string,
   args: string[] = [],
   env: Record<string, string> = {},
-  startTimeout = 20_000,
+  startTimeout = 120_000,
 ): Promise<Daemon> {
   const child = await launch(dir, args, env);
   const events = () => eventsOf(child.stderr());
-  const seen = async (name: string, fits: (it: LogEvent) => boolean, timeout = 20_000) => {
+  const seen = async (name: string, fits: (it: LogEvent) => boolean, timeout = 120_000) => {
     const find = () => events().find((it) => it.event === name && fits(it));
     await Promise.race([
       until(() => find() !== undefined, `event ${name}`, timeout),
@@ -106,7 +106,7 @@ export function eventsOf(stderr: string): LogEvent[] {
 export async function until(
   fits: () => boolean | Promise<boolean>,
   what: string,
-  timeout = 20_000,
+  timeout = 60_000,
 ): Promise<void> {
   const deadline = performance.now() + timeout;
   while (!(await fits())) {
@@ -123,6 +123,11 @@ export function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** Waits until a server is ready: one that is busy may say for a moment that it is not. */
+export async function isReady(http: string): Promise<void> {
+  await until(async () => (await readyz(http))?.status === 200, `readiness of ${http}`, 120_000);
 }
 
 /** What `/readyz` says; null when nobody answers. */

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { freePorts, testCluster } from "../../helpers/nats.ts";
 import { inDir } from "../../helpers/sqlite.ts";
-import { isAlive, launch, readyz, until } from "./kit.ts";
+import { isAlive, isReady, launch, readyz, until } from "./kit.ts";
 
 Deno.test("a server says that it opens its store while the cluster has no majority, then serves", () =>
   inDir(async (dir) => {
@@ -23,11 +23,11 @@ Deno.test("a server says that it opens its store while the cluster has no majori
         const found = await readyz(http);
         return found?.status === 503 && found.checks[0]!.detail === "opening the store";
       };
-      await until(says, "the page", 30_000);
+      await until(says, "the page");
       const refused = await fetch(`${http}/v1/users`);
       assert.deepEqual([refused.status, refused.headers.get("retry-after")], [503, "1"]);
       await Promise.all([second!.restart(), third!.restart()]);
-      await until(async () => (await readyz(http))?.status === 200, "readiness", 60_000);
+      await isReady(http);
     } finally {
       if (isAlive(server.pid)) server.kill("SIGTERM");
       await server.ended;
@@ -45,7 +45,7 @@ Deno.test("a server without a nats-server to reach says so, and ends when it is 
       const found = await readyz(`http://127.0.0.1:${port}`);
       return found?.status === 503 && found.checks[0]!.detail === "connecting to NATS";
     };
-    await until(says, "the page", 30_000);
+    await until(says, "the page");
     server.kill("SIGTERM");
     assert.equal((await server.ended).code, 0);
   }));

@@ -13,7 +13,7 @@ const ENFORCE = ["--bus-auth", "enforce", "--server-name", "n1"];
 
 async function service(it: Daemon, dir: string) {
   const { service } = await loadServiceKeys(`${dir}/service-keys.json`);
-  return await connectNats({ servers: it.nats, nkeySeed: service.seed, bootstrapTimeout: 20_000 });
+  return await connectNats({ servers: it.nats, nkeySeed: service.seed, bootstrapTimeout: 60_000 });
 }
 
 Deno.test("a server restarts in place, with its settings read again, and says that it is another run", () =>
@@ -26,8 +26,12 @@ Deno.test("a server restarts in place, with its settings read again, and says th
     await using it = await daemon(dir, args);
     const connection = await service(it, dir);
     try {
-      const state = (await stateOf(connection, "n1"))!;
-      const { run, ...rest } = state;
+      let state: Awaited<ReturnType<typeof stateOf>> = null;
+      await until(async () => {
+        state = await stateOf(connection, "n1");
+        return state?.ready === true;
+      }, "the state of a ready node");
+      const { run, ...rest } = state!;
       assert.deepEqual(rest, { ready: true, failing: [], follows: false, digests: {} });
       assert.equal(await stateOf(connection, "n2"), null);
       await writeFile(config, "maxRoomsPerOwner = 7\n");

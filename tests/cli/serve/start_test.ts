@@ -5,7 +5,7 @@ import { mkdir, readdir, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { cli, cliProcess } from "../kit.ts";
 import { freePorts, natsBinary } from "../../helpers/nats.ts";
-import { daemon, eventsOf, filesIn, isAlive, launch, readyz, until } from "./kit.ts";
+import { daemon, eventsOf, filesIn, isAlive, isReady, launch, readyz, until } from "./kit.ts";
 import { inDir, person } from "../../helpers/sqlite.ts";
 
 /** Takes a port for the time of a test. */
@@ -31,6 +31,7 @@ Deno.test("no command is the server: the first start tells all there is to know,
         env: { UNIBUS_NATS_SERVER: path },
       });
       await child.seen(/ ready http=/);
+      await isReady(`http://127.0.0.1:${http}`);
       const ready = await readyz(`http://127.0.0.1:${http}`);
       assert.equal(ready?.status, 200, JSON.stringify(ready));
       assert.deepEqual(ready.checks.filter((it) => !it.ok), []);
@@ -124,7 +125,7 @@ Deno.test("a start that fails half-way undoes what it began, and says why", () =
 
     // What was begun is gone, and the next start finds nothing in its way.
     await using good = await daemon(dir);
-    assert.equal((await readyz(good.http))?.status, 200);
+    await isReady(good.http);
   }));
 
 Deno.test("a nats-server that does not like its store names its own last log line", () =>

@@ -6,7 +6,7 @@ import { readMarker, writeMarker } from "../../../src/jetstream/log/marker.ts";
 import { loadServiceKeys } from "../../../src/nats/connection/service_keys.ts";
 import { cliProcess, documentOf } from "../kit.ts";
 import { freePorts, testServer } from "../../helpers/nats.ts";
-import { daemon, isAlive, launch, readyz, until } from "./kit.ts";
+import { daemon, isAlive, isReady, launch, readyz, until } from "./kit.ts";
 import { inDir, person } from "../../helpers/sqlite.ts";
 import { writeDataset } from "../../tools/dataset.ts";
 
@@ -33,6 +33,7 @@ Deno.test("--store jetstream: the store is in the node's own NATS, kept over res
     let id: string;
     {
       await using server = await daemon(dir, JETSTREAM);
+      await isReady(server.http);
       const { checks } = (await readyz(server.http))!;
       for (const name of ["replicas", "cache", "nats"]) {
         assert.equal(checks.find((it) => it.name === name)?.ok, true, JSON.stringify(checks));
@@ -61,7 +62,7 @@ Deno.test("--store jetstream: the store is in the node's own NATS, kept over res
     ]);
     for (const end of ["SIGKILL", "SIGTERM"] as const) {
       await using server = await daemon(dir, JETSTREAM);
-      assert.equal((await readyz(server.http))?.status, 200);
+      await isReady(server.http);
       assert.ok((await (await fetch(`${server.http}/v1/users`)).text()).includes(admin));
       const got = await (await fetch(`${server.http}/v1/blobs/${id}`)).arrayBuffer();
       assert.deepEqual(new Uint8Array(got), blob);
@@ -100,7 +101,7 @@ Deno.test("a store with a move in progress is refused with 2, until the move is 
       await using alone = await daemon(dir, ["--nats-only"]);
       const { service } = await loadServiceKeys(`${dir}/service-keys.json`);
       const { bucket, end } = await openBucket({ servers: alone.nats, nkeySeed: service.seed });
-      const deadline = Date.now() + 5_000;
+      const deadline = Date.now() + 60_000;
       const { revision } = await readMarker(bucket, deadline);
       const startedAt = new Date().toISOString();
       const marker = { state: "in_progress", by: "migration", source: null, startedAt } as const;
@@ -169,7 +170,7 @@ Deno.test("a NATS server of one's own: configured by `nats accounts`, asked by t
     await using server = await daemon(dir, args);
     await using second = await daemon(`${dir}/second`, args);
     for (const it of [server, second]) {
-      assert.equal((await readyz(it.http))?.status, 200);
+      await isReady(it.http);
       assert.equal(it.nats, nats.url);
       assert.equal(it.natsPid(), undefined);
     }

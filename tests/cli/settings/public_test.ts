@@ -102,7 +102,7 @@ for (const store of ["sqlite", "jetstream"]) {
       const began = performance.now();
       await command("user", "revoke", bob.signPub);
       await server.event("bus.kicked", (it) => it.endpoint === bob.signPub);
-      assert.ok(performance.now() - began < 5_000, "It is quick, the command's own start included");
+      assert.ok(performance.now() - began < 20_000, "before the next sweep");
       await denied(guest.listRooms(), "forbidden");
       // It is told so when it comes back, and gives up.
       await closed;

@@ -158,7 +158,7 @@ Deno.test("a server that says no: who one must be there, and how it is reached",
     const bare = `${dir}/bare.nk`;
     await writeFile(bare, createNkey("user").seed, { mode: 0o600 });
     await using server = await testServer();
-    const url = ["--nats-url", server.url, "--connect-timeout", "5"];
+    const url = ["--nats-url", server.url, "--connect-timeout", "60"];
     const tls = ["--nats-url", server.url.replace("nats:", "tls:"), "--connect-timeout", "1"];
     await expect([
       [["user", "list", ...url], /name the bucket with --bucket/],

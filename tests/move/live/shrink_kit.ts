@@ -47,6 +47,9 @@ export async function withPlace(
   }
 }
 
+/** What a move to node n1 of a place is called with; it calls no switch off because the machine is busy. */
+export const toN1 = ({ db }: Place) => ({ db, node: "n1", patience: 10_000 });
+
 /** An open store and its follower, closed at the end. */
 export type Opened = { store: Store; follower: Follower } & AsyncDisposable;
 
@@ -61,7 +64,7 @@ export async function open(
 
 /** The signing keys of users in a file, by plain SQL; those that are active. */
 export function usersIn(path: string): string[] {
-  const db = new DatabaseSync(path, { readOnly: true });
+  const db = new DatabaseSync(path, { readOnly: true, timeout: 60_000 });
   try {
     return db.prepare("SELECT sign_pub FROM users WHERE status = 'active' ORDER BY 1").all()
       .map(({ sign_pub }) => String(sign_pub));
@@ -73,7 +76,7 @@ export function usersIn(path: string): string[] {
 /** The file's role, by plain SQL; `null` if there is none. */
 export function roleIn(path: string): { role: string; generation: number } | null {
   if (!existsSync(path)) return null;
-  const db = new DatabaseSync(path, { readOnly: true });
+  const db = new DatabaseSync(path, { readOnly: true, timeout: 60_000 });
   try {
     const row = db.prepare("SELECT role, generation FROM file_role").get()!;
     return { role: String(row.role), generation: Number(row.generation) };
@@ -95,7 +98,7 @@ export async function bucketOf({ nats }: Place) {
         users.push(it.key.slice("users.".length));
       }
     }
-    const takesWrites = await kv.put("users.probe", "{}", { timeout: 500 } as object)
+    const takesWrites = await kv.put("users.probe", "{}", { timeout: 20_000 } as object)
       .then(() => kv.purge("users.probe").then(() => true), () => false);
     return {
       mark: mark === null || mark.length === 0

@@ -54,3 +54,20 @@ export async function falseServer(first: unknown): Promise<FalseServer> {
     },
   });
 }
+
+/** The text of a `.creds` file, as the NATS tools write it. */
+export function credsOf(jwt: string, seed: string): string {
+  return `-----BEGIN NATS USER JWT-----
+${jwt}
+------END NATS USER JWT------
+
+************************* IMPORTANT *************************
+NKEY Seed printed below can be used to sign and prove identity.
+
+-----BEGIN USER NKEY SEED-----
+${seed}
+------END USER NKEY SEED------
+
+*************************************************************
+`;
+}

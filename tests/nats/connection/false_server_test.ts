@@ -18,7 +18,7 @@ import { createNkey } from "../../../src/keys/nkey.ts";
 import { openSqlite } from "../../../src/sqlite/mod.ts";
 import { signatureBase, targetOf } from "../../../src/signature/base.ts";
 import { eventually } from "../callout/bus.ts";
-import { falseServer } from "./false_server.ts";
+import { credsOf, falseServer } from "./false_server.ts";
 
 const encoder = new TextEncoder();
 
@@ -31,21 +31,6 @@ function requestInNameOf(signPub: string, url: string) {
   const base = signatureBase(components, params, targetOf("GET", url)!, { get: () => null });
   return { base, input: `sig=${params}` };
 }
-
-const CREDS = (jwt: string, seed: string) =>
-  `-----BEGIN NATS USER JWT-----
-${jwt}
-------END NATS USER JWT------
-
-************************* IMPORTANT *************************
-NKEY Seed printed below can be used to sign and prove identity.
-
------BEGIN USER NKEY SEED-----
-${seed}
-------END USER NKEY SEED------
-
-*************************************************************
-`;
 
 Deno.test("a false NATS server gets no HTTP signature of an admin out of openRooms()", async () => {
   await using store = openSqlite(":memory:");
@@ -81,7 +66,7 @@ const { seed } = createNkey("user");
 const WAYS: [string, Partial<NatsOptions>][] = [
   ["an identity", { signer: createIdentity() }],
   ["a seed", { nkeySeed: seed }],
-  ["a .creds file", { credentials: CREDS("e30.e30.e30", seed) }],
+  ["a .creds file", { credentials: credsOf("e30.e30.e30", seed) }],
 ];
 const NONCES = [
   "A".repeat(14),
@@ -189,7 +174,7 @@ Deno.test("natsAuthenticator() is what the NATS library takes, shows a token, an
 
 Deno.test("a .creds file is read as the NATS tools write it, and its parts are never shown", async () => {
   const pair = createUser();
-  const text = CREDS("e30.e30.e30", new TextDecoder().decode(pair.getSeed()));
+  const text = credsOf("e30.e30.e30", new TextDecoder().decode(pair.getSeed()));
   await using bus = await falseServer("AAAAAAAAAAAAAAA");
   for (const credentials of [text, text.replaceAll("\n", "\r\n"), `\n${text}`]) {
     const connection = await connectNats({ servers: bus.url, credentials });

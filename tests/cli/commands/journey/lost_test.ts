@@ -21,6 +21,7 @@ import { roleOf } from "../../../../src/sqlite/file/role.ts";
 import { testCluster, testServer } from "../../../helpers/nats.ts";
 import { inDir, person } from "../../../helpers/sqlite.ts";
 import { cli, documentOf } from "../../kit.ts";
+import { until } from "../../serve/kit.ts";
 
 /** Node n1 of a cluster, whose server is stopped; its file has moved to the bucket. */
 async function node(dir: string, servers: string[], streams = `${dir}/jetstream.cluster`) {
@@ -29,11 +30,17 @@ async function node(dir: string, servers: string[], streams = `${dir}/jetstream.
   {
     await using store = openSqlite(db);
     await store.addUser({ ...person("ada"), role: "admin" });
-    await using target = await openJetStream({ servers, replicas, allowInProgress: true });
+    const options = { servers, replicas, bootstrapTimeout: 60_000, opTimeout: 30_000 };
+    await using target = await openJetStream({ ...options, allowInProgress: true });
     await growStore(store, { target });
   }
   {
-    const { store, follower } = await openFollowed({ servers, follower: `${dir}/follower.db` });
+    const { store, follower } = await openFollowed({
+      servers,
+      follower: `${dir}/follower.db`,
+      bootstrapTimeout: 60_000,
+      opTimeout: 30_000,
+    });
     await using _ = store;
     await store.addUser(person("late"));
     await follower.whenExact();
@@ -92,7 +99,7 @@ async function blobsIn(dir: string, servers: string[]) {
   await using disk = await openDiskBlobs(`${dir}/blobs`);
   const connection = await connectNats({ servers });
   try {
-    await using objects = await openObjectBlobs({ connection, replicas: 3 });
+    await using objects = await openObjectBlobs({ connection, replicas: 3, opTimeout: 60_000 });
     const here = await put(disk, "only on the disk", "ada");
     const gone = await put(disk, "deleted", "ada");
     await put(objects, "deleted", "ada");
@@ -102,7 +109,8 @@ async function blobsIn(dir: string, servers: string[]) {
     const damaged = await put(objects, "damaged ".repeat(1000), "ada");
     await using probe = await writeBlobProbe({ connection, bucket: "UNIBUS_BLOBS" });
     const bucket = new Bucket(connection, "UNIBUS");
-    assert.ok(await holds(bucket, "n1", probe.sequence, "OBJ_UNIBUS_BLOBS"));
+    const isThere = () => holds(bucket, "n1", probe.sequence, "OBJ_UNIBUS_BLOBS");
+    await until(isThere, "the blobs in the copy of n1");
     return { here, gone, small, large, damaged };
   } finally {
     await connection.close();

@@ -44,7 +44,7 @@ Deno.test("a node that takes no writes keeps the switch from being made, though 
     isStopped = true;
     let isOver = false;
     const waiting = whenCurrent({ connection }, moving, trip).finally(() => isOver = true);
-    await until(() => isOver || told.length > 0, "the first look", 60_000);
+    await until(() => isOver || told.length > 0, "the first look", 120_000);
     assert.equal(isOver, false);
     assert.ok(told[0]! < 9, `${told}`);
     process.kill(pid, "SIGCONT");
@@ -66,7 +66,7 @@ Deno.test("the switch waits until the bucket of blobs takes writes, and the hist
   const connection = await connectNats({ servers: cluster.urls });
   const place = { connection, bucket: "UNIBUS_BLOBS" };
   try {
-    const jsm = await jetstreamManager(connection);
+    const jsm = await jetstreamManager(connection, { timeout: 60_000 });
     const copies = (num_replicas: number) => jsm.streams.update("UNIBUS_HISTORY", { num_replicas });
     for (
       const [hinder, help] of [
@@ -84,7 +84,7 @@ Deno.test("the switch waits until the bucket of blobs takes writes, and the hist
       let isOver = false;
       const waiting = whenCurrent({ connection }, moving, trip).finally(() => isOver = true);
       waiting.catch(() => {});
-      await until(() => isOver || told.some((it) => it < 9), "a look", 60_000);
+      await until(() => isOver || told.some((it) => it < 9), "a look", 120_000);
       assert.equal(isOver, false);
       await help();
       await waiting;
@@ -99,11 +99,16 @@ Deno.test("the switch waits until the bucket of blobs takes writes, and the hist
 
 /** Makes both buckets; returns the nodes that lead them. */
 async function filled({ urls }: TestCluster): Promise<string[]> {
-  await using store = await openJetStream({ servers: urls, replicas: 3 });
+  await using store = await openJetStream({
+    servers: urls,
+    replicas: 3,
+    bootstrapTimeout: 60_000,
+    opTimeout: 30_000,
+  });
   await store.addUser(person("ada"));
   const connection = await connectNats({ servers: urls });
   try {
-    const options = { connection, bucket: "UNIBUS_BLOBS", replicas: 3 };
+    const options = { connection, bucket: "UNIBUS_BLOBS", replicas: 3, opTimeout: 60_000 };
     await (await openObjectBlobs(options)).close();
     const leads = await Promise.all(["KV_UNIBUS", "OBJ_UNIBUS_BLOBS"].map(async (it) => {
       const info = await findStream(connection, it, Date.now() + 30_000);

@@ -54,7 +54,7 @@ Deno.test("a frozen file whose bucket is gone is waited for, and called off by a
         const { error } = await ask({ op: "status" }).catch(() => ({ error: null }));
         return error !== null && /stream not found/.test(error.message);
       };
-      await until(said, "the reason", 30_000);
+      await until(said, "the reason");
       const { state, serves, error } = await ask({ op: "status" });
       assert.deepEqual([state, serves], ["paused", "file"]);
       assert.match(error!.hint!, /--call-off --force: .* revocations are lost/);

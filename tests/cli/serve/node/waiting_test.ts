@@ -15,7 +15,7 @@ import { askPresence } from "../../../../cli/cluster/presence.ts";
 import { openJetStream } from "../../../../mod.ts";
 import { connectNats } from "../../../../src/nats/connection/connect.ts";
 import { loadServiceKeys } from "../../../../src/nats/mod.ts";
-import { eventsOf, launch, type LogEvent, readyz, until } from "../kit.ts";
+import { eventsOf, isReady, launch, type LogEvent, readyz, until } from "../kit.ts";
 import { freePorts } from "../../../helpers/nats.ts";
 import { inDir, person } from "../../../helpers/sqlite.ts";
 import type { CliProcess } from "../../kit.ts";
@@ -100,7 +100,7 @@ Deno.test("a joined node waits, serves what has arrived, and waits again when th
     await using node = await pair(dir);
     const { connection, http } = node;
     const says = (detail: string) =>
-      until(async () => await detailOf(http) === detail, `the page ${detail}`, 30_000);
+      until(async () => await detailOf(http) === detail, `the page ${detail}`);
     await says("503 joined, waiting for the control plane");
     assert.equal((await fetch(`${http}/healthz`)).status, 200);
     const refused = await fetch(`${http}/v1/users`);
@@ -108,7 +108,16 @@ Deno.test("a joined node waits, serves what has arrived, and waits again when th
     assert.match(await refused.text(), /cannot answer: joined, waiting for the control plane/);
 
     // It answers the other nodes, with what they check before they use it.
-    const asked = await askPresence(connection, ["n1", "n2"], { withSettings: true });
+    // A node that is busy answers too late to be heard.
+    const ask = async (withSettings = false) => {
+      let found: Awaited<ReturnType<typeof askPresence>> = [];
+      await until(async () => {
+        found = await askPresence(connection, ["n1", "n2"], { withSettings });
+        return found.length === 2;
+      }, "two answers");
+      return found;
+    };
+    const asked = await ask(true);
     const n2 = asked.find((it) => it.node === "n2")!;
     assert.deepEqual([n2.bucket, n2.plan, n2.waiting], [
       null,
@@ -132,15 +141,15 @@ Deno.test("a joined node waits, serves what has arrived, and waits again when th
     await node.mark({ state: "in_progress" });
     await says("503 joined, waiting for the control plane: it is being copied");
     await node.mark({ state: "complete" });
-    await until(async () => (await readyz(http))?.status === 200, "readiness", 30_000);
-    const again = await askPresence(connection, ["n1", "n2"]);
+    await isReady(http);
+    const again = await ask();
     assert.equal(again.find((it) => it.node === "n2")!.bucket, "UNIBUS");
 
     await node.mark({ state: "in_progress", moved: { node: "n1" } });
     await says("503 the control plane moved to n1");
-    assert.ok(node.events().some((it) => it.event === "store.gone"));
+    await until(() => node.events().some((it) => it.event === "store.gone"), "the line");
     await node.mark({ state: "complete", generation: 2 });
-    await until(async () => (await readyz(http))?.status === 200, "readiness again", 30_000);
+    await isReady(http);
     const served = () => node.events().filter((it) => it.event === "ready").length;
     await until(() => served() === 2, "the second announcement");
   }));
