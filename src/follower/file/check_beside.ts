@@ -15,8 +15,8 @@ import { reading } from "./reading.ts";
 
 type Work = { damage: [undefined, string | null]; close: [undefined, void] };
 
-/** Milliseconds of checking after which others have their turn, for as long. */
-const TURN = 5;
+/** Milliseconds of checking, and those that others have then: they may need more than half of the time. */
+const TURN = { own: 5, others: 15 };
 
 /** What the thread runs: SQLite checks all pages in one go. */
 const SOURCE = `import { DatabaseSync } from "node:sqlite";
@@ -51,9 +51,9 @@ export async function checkBeside(path: string, signal?: AbortSignal): Promise<v
     }
     let begun = performance.now();
     for (const _ of checkingValues(db, path, held)) {
-      if (performance.now() - begun < TURN) continue;
+      if (performance.now() - begun < TURN.own) continue;
       if (signal?.aborted) throw new StoreError("aborted", attempt, { cause: signal.reason });
-      await pause(TURN);
+      await pause(TURN.others);
       begun = performance.now();
     }
   } catch (error) {
