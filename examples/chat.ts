@@ -11,7 +11,7 @@
  *
  * `--url` and `--nats` say where the servers are: `http://127.0.0.1:8470` and `nats://127.0.0.1:4250`.
  * Repeat them for the nodes of a cluster.
- * An identity under a passphrase asks for it; on a terminal it is not shown.
+ * A key file under a passphrase asks for it; on a terminal it is not shown.
  *
  * @module
  */

@@ -39,7 +39,7 @@ export async function inviteAndRegister(
 if (import.meta.main) {
   const [url, file] = process.argv.slice(2);
   if (url === undefined || file === undefined) {
-    console.error("Usage: invite_and_register.ts URL ADMINS-IDENTITY-FILE");
+    console.error("Usage: invite_and_register.ts URL ADMINS-KEY-FILE");
     process.exit(2);
   }
   const admin = importIdentity(await readFile(file, "utf8"));

@@ -7,13 +7,18 @@
 import { hkdfSync, randomBytes, sign } from "node:crypto";
 import { StoreError } from "../core/errors.ts";
 import { natsUserOf, pairOf } from "./nkey.ts";
-import { fromBase64url, toBase64url, toHex, utf8 } from "./bytes.ts";
+import { toHex, utf8 } from "./bytes.ts";
 import { keyPair } from "./ed25519.ts";
 import { demandKind, type SignedKind } from "./forms.ts";
 import { type NewSession, sessionBytes } from "./codec/session.ts";
 import type { NonceSigner, SessionSigner, Signer } from "./signers.ts";
-import { bindingOf, formatPlain, parseIdentity } from "./identity_format.ts";
-import { type Secrets, SEED_BYTES } from "./locked.ts";
+import {
+  bindingOf,
+  formatPlain,
+  parseIdentity,
+  type Secrets,
+  SEED_BYTES,
+} from "./identity_format.ts";
 
 /**
  * The keys of one peer. The private keys are not in its fields, so they do not get into logs or JSON by
@@ -81,14 +86,7 @@ export function identityFromSeed(seed: Uint8Array): Identity {
  * Use {@link lockIdentity} to encrypt it with a passphrase, {@link writeIdentity} to write the file.
  */
 export function exportIdentity(identity: Identity): string {
-  const own = secretsOf(identity);
-  const { signPub, kexPub } = identity;
-  return formatPlain({
-    signPub,
-    kexPub,
-    signSeed: toBase64url(own.signSeed),
-    kexSeed: toBase64url(own.kexSeed),
-  });
+  return formatPlain(identity, secretsOf(identity));
 }
 
 /**
@@ -101,14 +99,11 @@ export function exportIdentity(identity: Identity): string {
 export function importIdentity(text: string): Identity {
   const parsed = parseIdentity(text);
   if (parsed.version !== 1) {
-    throw new StoreError("unsupported", "The identity is encrypted with a passphrase", {
+    throw new StoreError("unsupported", "The key file is encrypted with a passphrase", {
       hint: "use unlockIdentity",
     });
   }
-  return identityOfSecrets(parsed, {
-    signSeed: fromBase64url(parsed.signSeed, SEED_BYTES)!,
-    kexSeed: fromBase64url(parsed.kexSeed, SEED_BYTES)!,
-  });
+  return identityOfSecrets(parsed, parsed.secrets);
 }
 
 /** Returns the private keys of an identity, for this package only. */
@@ -131,7 +126,7 @@ export function identityOfSecrets(
   if (signPub !== identity.signPub || kexPub !== identity.kexPub) {
     throw new StoreError(
       "invalid",
-      "The public keys of the identity do not match its private keys",
+      "The public keys in the key file do not match its private keys",
       { field: "identity" },
     );
   }

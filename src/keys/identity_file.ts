@@ -13,7 +13,7 @@ import { fileHint } from "../core/hints.ts";
 import { exportIdentity, type Identity } from "./identity.ts";
 import { lockIdentity, type Passphrase, unlockIdentity } from "./passphrase.ts";
 
-/** More bytes than any identity has. */
+/** More bytes than any key file has. */
 const MOST_BYTES = 8192;
 const OTHERS = 0o077;
 
@@ -28,8 +28,8 @@ export interface ReadIdentityOptions {
 /**
  * Reads a key file, encrypted with a passphrase or not.
  *
- * @throws {StoreError} `not_found`; `refused`: other users can access the file; `invalid`: not an
- * identity, it was changed, or the passphrase is wrong; `unsupported`: a newer version
+ * @throws {StoreError} `not_found`; `refused`: other users can access the file; `invalid`: not a
+ * key file, it was changed, or the passphrase is wrong; `unsupported`: a newer version
  */
 export async function readIdentity(
   path: string,
@@ -70,7 +70,7 @@ export function openness(mode: number): string {
 
 /** Options of {@link writeIdentity}. */
 export interface WriteIdentityOptions {
-  /** Encrypts the identity with this passphrase. */
+  /** Encrypts the key file with this passphrase. */
   passphrase?: string;
   /** Replaces an existing file. Default false. */
   replace?: boolean;

@@ -12,20 +12,21 @@ import { concat, fromBase64url, fromHex, toBase64url, toHex, utf8 } from "./byte
 import { FIRST_BYTES } from "./forms.ts";
 import * as check from "../core/validate.ts";
 
+/** Size of each private key in bytes. */
+export const SEED_BYTES = 32;
 const FORMAT = "unibus-identity";
 const CARD = "unibus1.";
-const KEY_BYTES = 32;
 const BINDING_BYTES = 64;
-const CARD_BYTES = 2 * KEY_BYTES + BINDING_BYTES;
+const CARD_BYTES = 2 * SEED_BYTES + BINDING_BYTES;
 /** More than any identity has. */
 const MOST_CHARACTERS = 8192;
 
-/** An unencrypted identity. */
-export interface PlainIdentity extends PublicKeys {
-  /** Ed25519 private key, base64url. */
-  signSeed: string;
-  /** X25519 private key, base64url. */
-  kexSeed: string;
+/** The private keys of one peer. */
+export interface Secrets {
+  /** 32 bytes, Ed25519. */
+  signSeed: Uint8Array<ArrayBuffer>;
+  /** 32 bytes, X25519. */
+  kexSeed: Uint8Array<ArrayBuffer>;
 }
 
 /** Parameters of the key derivation from a passphrase: scrypt (RFC 7914). */
@@ -56,7 +57,7 @@ export interface LockedIdentity extends PublicKeys {
 
 /** The result of {@link parseIdentity}. */
 export type ParsedIdentity =
-  | ({ version: 1 } & PlainIdentity)
+  | ({ version: 1; secrets: Secrets } & PublicKeys)
   | ({ version: 2 } & LockedIdentity);
 
 /**
@@ -71,7 +72,9 @@ function invalid(message: string, field = "identity"): StoreError {
 }
 
 /** Returns the text of an unencrypted identity. */
-export function formatPlain({ signPub, kexPub, signSeed, kexSeed }: PlainIdentity): string {
+export function formatPlain({ signPub, kexPub }: PublicKeys, secrets: Secrets): string {
+  const signSeed = toBase64url(secrets.signSeed);
+  const kexSeed = toBase64url(secrets.kexSeed);
   return write({ format: FORMAT, version: 1, signPub, kexPub, signSeed, kexSeed });
 }
 
@@ -97,19 +100,21 @@ export function parseIdentity(text: string): ParsedIdentity {
   } catch {
     // Without the cause, because a parser's message may quote the text.
   }
-  if (json.format !== FORMAT) throw invalid("The text is not an exported identity");
+  if (json.format !== FORMAT) throw invalid("The text is not a key file");
   if (json.version !== 1 && json.version !== 2) {
     throw new StoreError(
       "unsupported",
-      `The identity has version ${check.show(json.version)}, this program supports 1 and 2`,
+      `The key file has version ${check.show(json.version)}, this program supports 1 and 2`,
       { hint: NEWER },
     );
   }
   if (json.version === 1) {
     return {
       version: 1,
-      signSeed: base64url("signSeed", json.signSeed, KEY_BYTES),
-      kexSeed: base64url("kexSeed", json.kexSeed, KEY_BYTES),
+      secrets: {
+        signSeed: seed("signSeed", json.signSeed),
+        kexSeed: seed("kexSeed", json.kexSeed),
+      },
       ...publicKeys(json),
     };
   }
@@ -123,7 +128,7 @@ export function parseIdentity(text: string): ParsedIdentity {
       name: check.oneOf("cipher.name", cipher.name, ["AES-256-GCM"]),
       nonce: base64url("cipher.nonce", cipher.nonce, 12),
     },
-    sealed: base64url("sealed", json.sealed, 2 * KEY_BYTES + 16),
+    sealed: base64url("sealed", json.sealed, 2 * SEED_BYTES + 16),
   };
 }
 
@@ -134,7 +139,7 @@ function publicKeys({ signPub, kexPub }: Record<string, unknown>): PublicKeys {
   };
   // Upper case would be a second text for the same key.
   if (keys.signPub === signPub && keys.kexPub === kexPub) return keys;
-  throw invalid("The public keys of the identity must be in lower case");
+  throw invalid("The public keys in the key file must be in lower case");
 }
 
 /**
@@ -153,6 +158,10 @@ export function kdfOf({ name, n, r, p, salt }: Record<string, unknown>): Kdf {
     p: check.integer("kdf.p", p, 1, mostP),
     salt: base64url("kdf.salt", salt, 16),
   };
+}
+
+function seed(field: string, value: unknown): Uint8Array<ArrayBuffer> {
+  return fromBase64url(base64url(field, value, SEED_BYTES), SEED_BYTES)!;
 }
 
 function base64url(field: string, value: unknown, length: number): string {
@@ -211,9 +220,9 @@ export function parseCard(text: string): PublicKeys & { binding: Uint8Array } {
   const bytes = card.startsWith(CARD) ? fromBase64url(card.slice(CARD.length), CARD_BYTES) : null;
   if (bytes === null) throw invalid(`A card begins with ${CARD} and has 179 characters`, "card");
   return {
-    signPub: check.signPub("card", toHex(bytes.subarray(0, KEY_BYTES))),
-    kexPub: check.kexPub("card", toHex(bytes.subarray(KEY_BYTES, 2 * KEY_BYTES))),
-    binding: bytes.subarray(2 * KEY_BYTES),
+    signPub: check.signPub("card", toHex(bytes.subarray(0, SEED_BYTES))),
+    kexPub: check.kexPub("card", toHex(bytes.subarray(SEED_BYTES, 2 * SEED_BYTES))),
+    binding: bytes.subarray(2 * SEED_BYTES),
   };
 }
 

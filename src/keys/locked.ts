@@ -15,18 +15,9 @@ import {
   lockedAad,
   type LockedIdentity,
   passphraseBytes,
+  type Secrets,
+  SEED_BYTES,
 } from "./identity_format.ts";
-
-/** Size of each private key in bytes. */
-export const SEED_BYTES = 32;
-
-/** The private keys of one peer. */
-export interface Secrets {
-  /** 32 bytes, Ed25519. */
-  signSeed: Uint8Array<ArrayBuffer>;
-  /** 32 bytes, X25519. */
-  kexSeed: Uint8Array<ArrayBuffer>;
-}
 
 /** Derives 32 bytes from a passphrase by scrypt. */
 export type Scrypt = (
@@ -75,7 +66,7 @@ export async function unlock(
   } catch {
     throw new StoreError(
       "invalid",
-      "Cannot decrypt the identity: the passphrase is wrong, or the file was changed",
+      "Cannot decrypt the key file: the passphrase is wrong, or the file was changed",
       { field: "passphrase" },
     );
   }

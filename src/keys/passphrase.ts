@@ -47,12 +47,12 @@ export async function unlockIdentity(text: string, passphrase?: Passphrase): Pro
   const parsed = parseIdentity(text);
   if (parsed.version === 1) return importIdentity(text);
   if (passphrase === undefined) {
-    throw new StoreError("invalid", "The identity is encrypted, and no passphrase was given", {
+    throw new StoreError("invalid", "The key file is encrypted, and no passphrase was given", {
       field: "passphrase",
     });
   }
   // Needs no passphrase, so it is checked before the user is asked for one.
-  demandBound(parsed, fromBase64url(parsed.binding, 64)!, "The identity");
+  demandBound(parsed, fromBase64url(parsed.binding, 64)!, "The key file");
   const given = typeof passphrase === "string" ? passphrase : await passphrase();
   return identityOfSecrets(parsed, await unlock(parsed, given, nodeScrypt));
 }
@@ -80,7 +80,7 @@ export function publicIdentity(text: string): PublicIdentity {
   }
   const { signPub, kexPub } = parsed;
   const binding = fromBase64url(parsed.binding, 64)!;
-  demandBound({ signPub, kexPub }, binding, "The identity");
+  demandBound({ signPub, kexPub }, binding, "The key file");
   return { signPub, kexPub, card: formatCard({ signPub, kexPub }, binding), locked: true };
 }
 

@@ -10,7 +10,7 @@ import type { User } from "../../core/model.ts";
 import { isStoreError } from "../../core/errors.ts";
 import { clientOf, meOf } from "../shared/api.ts";
 import { drop, keep, kept } from "../shared/keep.ts";
-import type { Secrets } from "../../keys/locked.ts";
+import type { Secrets } from "../../keys/identity_format.ts";
 import { createSecrets, forget, type Keys, keysOf, lackOf } from "../shared/keys.ts";
 import { Heading } from "../shared/ui/page.tsx";
 import { AlreadyPage, DonePage, ResumePage } from "./arrived.tsx";

@@ -6,7 +6,7 @@
 
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import type { Secrets } from "../../keys/locked.ts";
+import type { Secrets } from "../../keys/identity_format.ts";
 import * as check from "../../core/validate.ts";
 import { writeIdentity } from "../shared/identity.ts";
 import { inSteps, KeyFile } from "../shared/ui/key_file.tsx";

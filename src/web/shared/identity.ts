@@ -6,11 +6,10 @@
  */
 
 import { scryptAsync } from "@noble/hashes/scrypt.js";
-import { formatPlain, parseIdentity } from "../../keys/identity_format.ts";
+import { formatPlain, parseIdentity, type Secrets } from "../../keys/identity_format.ts";
 import type { PublicKeys } from "../../core/model.ts";
 import { StoreError } from "../../core/errors.ts";
-import { fromBase64url, toBase64url } from "../../keys/bytes.ts";
-import { lock, type Scrypt, type Secrets, SEED_BYTES, unlock } from "../../keys/locked.ts";
+import { lock, type Scrypt, unlock } from "../../keys/locked.ts";
 import { type Keys, keysOf } from "./keys.ts";
 
 /** Called with 0 to 1 while a passphrase is made into a key, which takes a second or more. */
@@ -36,13 +35,7 @@ export async function writeIdentity(
   if (passphrase !== null) {
     return await lock(keys, await keys.signEndpoint(), secrets, passphrase, scryptOf(onProgress));
   }
-  const { signPub, kexPub } = keys;
-  return formatPlain({
-    signPub,
-    kexPub,
-    signSeed: toBase64url(secrets.signSeed),
-    kexSeed: toBase64url(secrets.kexSeed),
-  });
+  return formatPlain(keys, secrets);
 }
 
 /**
@@ -58,19 +51,16 @@ export async function readIdentity(
 ): Promise<{ secrets: Secrets; keys: Keys }> {
   const identity = parseIdentity(text);
   if (identity.version === 2 && passphrase === null) {
-    throw new StoreError("invalid", "The file needs a passphrase", { field: "passphrase" });
+    throw new StoreError("invalid", "The key file needs a passphrase", { field: "passphrase" });
   }
   const secrets = identity.version === 1
-    ? {
-      signSeed: fromBase64url(identity.signSeed, SEED_BYTES)!,
-      kexSeed: fromBase64url(identity.kexSeed, SEED_BYTES)!,
-    }
+    ? identity.secrets
     : await unlock(identity, passphrase!, scryptOf(onProgress));
   const keys = await keysOf(secrets);
   if (keys.signPub !== identity.signPub || keys.kexPub !== identity.kexPub) {
     throw new StoreError(
       "invalid",
-      "The public keys in the file do not match its private keys",
+      "The public keys in the key file do not match its private keys",
     );
   }
   return { secrets, keys };

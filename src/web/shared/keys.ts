@@ -10,7 +10,7 @@ import { fromBase64url, toHex } from "../../keys/bytes.ts";
 import { bindingOf } from "../../keys/identity_format.ts";
 import { type NewSession, sessionBytes } from "../../keys/codec/session.ts";
 import { demandKind, type SignedKind } from "../../keys/forms.ts";
-import type { Secrets } from "../../keys/locked.ts";
+import type { Secrets } from "../../keys/identity_format.ts";
 import type { Signer } from "../../signature/sign.ts";
 
 /** The keys of one peer, of which only the public ones can be read. */

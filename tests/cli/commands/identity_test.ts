@@ -89,7 +89,7 @@ Deno.test("an identity that is none, or not there, is refused, and shows nothing
     Deno.writeTextFileSync(`${dir}/other.json`, '{"secret":"hush"}');
     const found = await cli(["identity", "show", `${dir}/other.json`]);
     assert.equal(found.code, 2);
-    assert.match(found.stderr, /not an exported identity/);
+    assert.match(found.stderr, /not a key file/);
     assert.ok(!found.stderr.includes("hush"));
     const missing = await cli(["identity", "show", `${dir}/none.json`]);
     assert.match(missing.stderr, /no such file/);
