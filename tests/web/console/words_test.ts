@@ -11,6 +11,7 @@ import * as told from "../../../src/web/console/data/failure.ts";
 import { Failure, skewWords, wordsOf } from "../../../src/web/console/data/failure.ts";
 import * as format from "../../../src/web/shared/format.ts";
 import { hrefOf, placeOf } from "../../../src/web/console/route.ts";
+import { idleChoices, sinceOf } from "../../../src/web/console/ui/idle.tsx";
 import { ceiling } from "../../../src/web/console/ui/chart.tsx";
 import { HOSTILE } from "../console.ts";
 
@@ -82,6 +83,17 @@ Deno.test("marks that would hide or turn a name are shown, those of emoji are le
   for (const text of ["👩‍👩‍👧", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "❤️", "1️⃣", "ශ්‍රී", "葛󠄀"]) {
     assert.equal(format.visible(text), text);
   }
+});
+
+Deno.test("users can be called idle for no longer than the server has run", () => {
+  const now = Date.parse("2026-11-22T12:00:00Z");
+  const choices = (startedAt: string | null) => idleChoices(startedAt, now).map(([it]) => it);
+  assert.deepEqual(choices(null), ["", "start"]);
+  assert.deepEqual(choices("2026-11-22T11:00:00Z"), ["", "start"]);
+  assert.deepEqual(choices("2026-11-15T12:00:00Z"), ["", "1", "7", "start"]);
+  assert.deepEqual(choices("2026-10-01T00:00:00Z"), ["", "1", "7", "30", "start"]);
+  assert.equal(sinceOf("7", now + 59_000), "2026-11-15T12:00:00.000Z");
+  assert.equal(sinceOf("start", now), "1970-01-01T00:00:00.000Z");
 });
 
 Deno.test("every address leads somewhere, and every id comes back from its address", () => {

@@ -6,33 +6,45 @@
 
 import type { JSX } from "preact";
 import type { Page, User } from "../../../core/model.ts";
+import type { ServerStatus } from "../../../core/operations.ts";
 import type { Found } from "../../../core/store/search.ts";
-import { useServerNow, useSession } from "../data/session.ts";
-import { useLoad } from "../hooks.ts";
+import { counted } from "../../shared/format.ts";
+import { useServerNow } from "../data/session.ts";
 import { filled } from "./listing.tsx";
 import { When } from "./pieces.tsx";
 
-/** The choices of how long users were idle. */
-export const IDLE = [["", "Any"], ["1", "Idle 1 day"], ["7", "Idle 7 days"], [
-  "30",
-  "Idle 30 days",
-]] as const;
+/** How long users were idle: for days, or as long as the server can tell; the empty text: any. */
+export type Idle = "" | "1" | "7" | "30" | "start";
+
 /** Most idle users that are shown. */
 const MOST_IDLE = 5_000;
 const DAY = 86_400_000;
 
-/** The beginning of the last days, to the minute: the same question again within it. */
-export function sinceOf(days: number, now: number): string {
-  return new Date(Math.floor((now - days * DAY) / 60_000) * 60_000).toISOString();
+/** The choices of a server that began to note who is active at a time; null: not known. */
+export function idleChoices(startedAt: string | null, now: number): (readonly [Idle, string])[] {
+  const days = (["1", "7", "30"] as const).filter((it) =>
+    startedAt !== null && now - Date.parse(startedAt) >= Number(it) * DAY
+  );
+  return [
+    ["", "Any"],
+    ...days.map((it) => [it, counted(Number(it), "day")] as const),
+    ["start", "Since start"],
+  ];
+}
+
+/** The time since when users are idle, to the minute: the same question again within it. */
+export function sinceOf(idle: Idle, now: number): string {
+  const from = idle === "start" ? 0 : now - Number(idle) * DAY;
+  return new Date(Math.floor(from / 60_000) * 60_000).toISOString();
 }
 
 /** Reads all that were not seen, and returns the page that begins at a number. */
 export async function readIdle(
   read: (part: { limit: number; after: string | null; unseenSince: string }) => Promise<Page<User>>,
   after: string | null,
-  { days, now, size }: { days: number; now: number; size: number },
+  { idle, now, size }: { idle: Idle; now: number; size: number },
 ): Promise<Found<User>> {
-  const unseenSince = sinceOf(days, now);
+  const unseenSince = sinceOf(idle, now);
   const { items, next } = await filled((part) => read({ ...part, unseenSince }), MOST_IDLE, null);
   const from = Number(after ?? 0);
   return {
@@ -42,25 +54,22 @@ export async function readIdle(
   };
 }
 
-/** Since when the server can tell who was active. */
-export function IdleNote({ days }: { days: number }): JSX.Element | null {
-  const { api } = useSession();
+/** Says what the server cannot tell of who was active. */
+export function IdleNote(
+  { idle, status }: { idle: Idle; status: ServerStatus },
+): JSX.Element | null {
   const now = useServerNow(60_000);
-  const { data } = useLoad((signal) => api.with(signal).status(), "status");
-  if (data === null) return null;
-  const isLong = now - Date.parse(data.startedAt) >= days * DAY;
-  const elsewhere = data.cluster !== null && data.cluster.nodes.length > 1
-    ? " Requests to other nodes are not counted; bus connections to all nodes are."
-    : "";
-  return isLong && elsewhere === "" ? null : (
+  const isAlone = status.cluster === null || status.cluster.nodes.length === 1;
+  if (idle !== "start" && isAlone) return null;
+  return (
     <p class="notice warn">
-      {!isLong && (
+      {idle === "start" && (
         <>
           This server knows who was active only since it started,{" "}
-          <When time={data.startedAt} now={now} />: those shown were idle since then.
+          <When time={status.startedAt} now={now} />.{" "}
         </>
       )}
-      {elsewhere}
+      {!isAlone && "Requests to other nodes are not counted; bus connections to all nodes are."}
     </p>
   );
 }

@@ -64,13 +64,16 @@ export function Table<T>(
               class={it.number ? "number" : undefined}
             >
               {i === 0 && picked && (
-                <Pick
-                  label="Select all on this page"
-                  checked={all}
-                  onChange={(isPicked) => picked.set(rows, isPicked)}
-                />
+                <label class="pick-all">
+                  <Pick
+                    label="Select all on this page"
+                    checked={all}
+                    onChange={(isPicked) => picked.set(rows, isPicked)}
+                  />
+                  <span>Select all on this page</span>
+                </label>
               )}
-              {it.actions ? <span class="unseen">{it.head}</span> : it.head}
+              <span class={it.actions ? "unseen" : "head"}>{it.head}</span>
             </th>
           ))}
         </tr>

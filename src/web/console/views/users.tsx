@@ -10,11 +10,11 @@ import { Button } from "../../shared/ui/page.tsx";
 import type { User, UserRole, UserStatus } from "../../../core/model.ts";
 import type { Found, UserQuery } from "../../../core/store/search.ts";
 import { date, moment, visible } from "../../shared/format.ts";
-import { useLive, useSettled } from "../hooks.ts";
+import { useLive, useLoad, useSettled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useSearch } from "../data/search.ts";
 import { useKept, useSession } from "../data/session.ts";
-import { IDLE, IdleNote, readIdle, sinceOf } from "../ui/idle.tsx";
+import { type Idle, idleChoices, IdleNote, readIdle, sinceOf } from "../ui/idle.tsx";
 import { BulkBar, BulkDialog, usePicked } from "../ui/bulk.tsx";
 import { DownloadCsv } from "../ui/csv.tsx";
 import { Key, Name } from "../../shared/ui/key.tsx";
@@ -30,8 +30,7 @@ interface Filter {
   status: UserStatus | "";
   role: UserRole | "";
   keys: "" | "lacking";
-  /** Not seen for so many days; as a text for a choice. */
-  idle: "" | "1" | "7" | "30";
+  idle: Idle;
   sort: keyof typeof SORTS;
 }
 
@@ -89,7 +88,7 @@ export function Users(): JSX.Element {
         ? await read({ limit: SIZE, after }, signal)
         : await readIdle((part) => api.with(signal).listUsers({ ...query, ...part }), after, {
           size: SIZE,
-          days: Number(idle),
+          idle,
           now: Date.now() + api.clockOffset(),
         });
       names.learn(page.items);
@@ -101,6 +100,7 @@ export function Users(): JSX.Element {
   );
   const isFiltered = search !== "" || status !== "" || role !== "" || keys !== "" ||
     idle !== "";
+  const { data: server } = useLoad((signal) => api.with(signal).status(), "status");
   const chosen = [...picked.rows.values()];
 
   const columns: Column<User>[] = [
@@ -156,7 +156,7 @@ export function Users(): JSX.Element {
               ? read({ limit: 1000, after }, new AbortController().signal)
               : api.listUsers({
                 ...query,
-                unseenSince: sinceOf(Number(idle), Date.now() + api.clockOffset()),
+                unseenSince: sinceOf(idle, Date.now() + api.clockOffset()),
                 limit: 1000,
                 after,
               })}
@@ -190,9 +190,9 @@ export function Users(): JSX.Element {
             onChange={(keys) => change({ keys })}
           />
           <Choice
-            label="Activity"
+            label="Idle"
             value={idle}
-            options={IDLE}
+            options={idleChoices(server?.startedAt ?? null, Date.now() + api.clockOffset())}
             onChange={(idle) => change({ idle })}
           />
           <Choice
@@ -203,7 +203,7 @@ export function Users(): JSX.Element {
           />
         </search>
       )}
-      {idle !== "" && <IdleNote days={Number(idle)} />}
+      {idle !== "" && server && <IdleNote idle={idle} status={server} />}
       <BulkBar count={chosen.length} noun="user" onClear={picked.clear}>
         <Button onClick={() => askBulk("restore")}>Restore access</Button>
         <Button look="danger" onClick={() => askBulk("revoke")}>Revoke access</Button>
