@@ -68,6 +68,10 @@ const STREAM_BYTES = 1024 * 1024;
 
 /** How long a request waits for the writes it was made after, milliseconds. */
 const REACH_MS = 1_500;
+/** How long it may do so whatever others of its key do, milliseconds. */
+const REACH_SOON_MS = 50;
+/** Requests of one key that may wait for longer at once: each asks the store again and again. */
+const REACH_PLACES = 16;
 
 /** The author of changes by unsigned requests. */
 const UNSIGNED = "http";
@@ -89,6 +93,8 @@ export class Pipeline {
   readonly #budget: BodyBudget;
   readonly #quotas: Quotas;
   readonly #turns = new Turns();
+  /** Requests that wait for a revision, by key. */
+  readonly #reaching = new Map<string, number>();
 
   /** Makes one; it remembers no earlier requests. */
   constructor(around: Surroundings, options: ControlPlaneOptions) {
@@ -242,7 +248,11 @@ export class Pipeline {
       throw new StoreError("unavailable", `Revision ${revision} is not known on this node`);
     };
     try {
-      await slot.waitFor(() => within(REACH_MS, store.reach(revision, end), late));
+      await slot.waitFor(async () => {
+        const reaching = store.reach(revision, end);
+        const isSoon = await within(REACH_SOON_MS, reaching.then(() => true), () => false);
+        if (!isSoon) await this.#inPlace(endpoint, () => within(REACH_MS, reaching, late));
+      });
     } catch (error) {
       if (!(error instanceof StoreError) || error.code !== "unavailable") throw error;
       // Nothing was done: another node may have it.
@@ -250,6 +260,23 @@ export class Pipeline {
       throw new Refusal("unavailable", error.message, { field: REVISION_HEADER, ...extras });
     } finally {
       end.abort();
+    }
+  }
+
+  /** Does `work` in one of the places of a key. */
+  async #inPlace(endpoint: string | null, work: () => Promise<void>): Promise<void> {
+    const key = endpoint ?? "";
+    const taken = this.#reaching.get(key) ?? 0;
+    if (taken >= REACH_PLACES) {
+      throw new StoreError("unavailable", "Too many requests of this key wait for a revision");
+    }
+    this.#reaching.set(key, taken + 1);
+    try {
+      await work();
+    } finally {
+      const left = this.#reaching.get(key)! - 1;
+      if (left === 0) this.#reaching.delete(key);
+      else this.#reaching.set(key, left);
     }
   }
 

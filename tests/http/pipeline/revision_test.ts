@@ -80,6 +80,19 @@ Deno.test("a revision that the store does not have is not waited for long, and a
   assert.equal(aborted, true);
 });
 
+Deno.test("one key cannot fill the server with requests for revisions that do not exist", async () => {
+  await using it = await testPlane({ store: withReach(() => new Promise<void>(() => {})) });
+  const [mallory, bob] = [await it.user(), await it.user()];
+  const ask = async (as: typeof bob) =>
+    (await it.ask("GET /v1/me", { as, headers: { [HEADER]: "0.99" } })).json;
+  const answers = await Promise.all([...Array(20).fill(mallory), bob].map(ask));
+  const isTooMany = answers.map((it) => /^Too many requests of this key/.test(it.detail));
+  assert.equal(isTooMany.filter(Boolean).length, 4);
+  assert.equal(isTooMany.at(-1), false);
+  assert.ok(answers.every((it) => it.reason === "not_ready"));
+  assert.match((await ask(mallory)).detail, /0\.99/);
+});
+
 Deno.test("a file has every revision that it has answered, and no later one", async () => {
   await using it = await testPlane();
   const admin = await it.user("admin");
