@@ -8,7 +8,7 @@ import {
   type OpenRoom,
   type RoomPresence,
 } from "../../../../src/client/mod.ts";
-import { MessageSealer } from "../../../../src/sealing/message.ts";
+import { MessageSealer, readHeader } from "../../../../src/sealing/message.ts";
 import { nodePrimitives } from "../../../../src/sealing/primitives_node.ts";
 import {
   Heard,
@@ -77,13 +77,15 @@ async function kitchen(it: Village, options: TestOptions = {}) {
 
 Deno.test("members who say that they are here see each other come and go; others say nothing", async () => {
   await using it = await village();
-  const { ada, bob, eve, adas, bobs } = await kitchen(it);
+  const { ada, bob, eve, adas } = await kitchen(it);
+  const bobsConnection = await it.wire();
+  const bobs = await (await bob.rooms({ nats: { connection: bobsConnection } })).join("kitchen");
   const eves = await (await eve.rooms()).join("kitchen");
   const messages = new Heard(eves);
   const senders: string[] = [];
   const wire = await it.wire();
   wire.subscribe(`${adas.subject}.>`, {
-    callback: (_, { data }) => void senders.push(data.slice(6, 38).toHex()),
+    callback: (_, { data }) => void senders.push(readHeader(data).sender),
   });
   await wire.flush();
   const seenByAda = new Presence(adas);
@@ -91,14 +93,20 @@ Deno.test("members who say that they are here see each other come and go; others
   const seenByBob = new Presence(bobs);
   await Promise.all([seenByAda.are(ada, bob), seenByBob.are(ada, bob)]);
 
+  // What was said while it had no connection is lost, so it asks again.
+  const saidByBob = () => senders.filter((it) => it === bob.identity.signPub).length;
+  const first = saidByBob();
+  await bobsConnection.reconnect();
+  await until(() => saidByBob() > first, "the next notice", SOON);
+
   // A second program of the same person.
   const again = await (await bob.rooms()).join("kitchen");
   const stopping = new AbortController();
   const alsoSeenByBob = new Presence(again, { signal: stopping.signal });
   await alsoSeenByBob.are(ada, bob);
-  const saidBefore = senders.length;
+  const before = saidByBob();
   stopping.abort();
-  await until(() => alsoSeenByBob.ended === null && senders.length > saidBefore, "leaving");
+  await until(() => alsoSeenByBob.ended === null && saidByBob() > before, "leaving");
   await adas.send("still here?");
   await messages.heard("still here?");
   assert.ok(seenByAda.has(bob), "one of two programs has left");
@@ -135,13 +143,26 @@ Deno.test("a member who was removed is not here once there is a new key; the oth
   const seenByEve = new Presence(eves);
   await Promise.all([seenByAda, seenByBob, seenByEve].map((one) => one.are(ada, bob, eve)));
   const oldKey = await keyOf(adas, ada);
+  const wire = await it.wire();
+  const saidWithNewKey = new Set<string>();
+  wire.subscribe(`${adas.subject}.here`, {
+    callback: (_, { data }) => {
+      const { epoch, sender } = readHeader(data);
+      if (epoch === 2) saidWithNewKey.add(sender);
+    },
+  });
+  await wire.flush();
+  // To Bob the control plane goes on to list her.
+  let listed: unknown;
+  bob.lie(({ path }, answer) => path.endsWith("/members") ? listed ??= answer : answer);
+  await bobs.members();
   await adas.removeMember(eve.identity.signPub);
   await until(() => seenByEve.ended !== undefined, "the end");
   assert.ok(isSealingError(seenByEve.ended, "removed"), String(seenByEve.ended));
+  await until(() => saidWithNewKey.size === 2, "the others with the new key", 12_000);
   await Promise.all([seenByAda.are(ada, bob), seenByBob.are(ada, bob)]);
 
   // With the help of the bus, under the key that she has.
-  const wire = await it.wire();
   const place = { roomId: "kitchen", epoch: 1 };
   const hers = new MessageSealer(nodePrimitives, eve.identity, place, oldKey);
   const bobsNew = { roomId: "kitchen", epoch: 2 };
