@@ -172,7 +172,8 @@ function missing({ bucket, holds }: ControlStream, isServed: boolean): string {
   return isServed
     ? `Bucket ${bucket} does not exist, but a running membershipd serves it: it was deleted, or ` +
       "its only copy is lost; stop all nodes and restore a snapshot"
-    : `Bucket ${bucket} does not exist`;
+    : `Bucket ${bucket} does not exist; a control plane that is in a file moves into it by ` +
+      "membershipd cluster plan and grow, or migrate-to-kv";
 }
 
 /** Returns the status of a bucket; `info` is null if no leader answers. */

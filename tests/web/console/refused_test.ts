@@ -82,6 +82,11 @@ browserTest(
     await page.getByText("There is no user with this key").waitFor();
     await go(page, "#/rooms/nowhere", "nowhere");
     await page.getByText("The room does not exist").waitFor();
+    await go(page, "#/invites/new", "Invites");
+    await dialog.getByLabel("Room (optional)").fill("nowhere");
+    await dialog.getByRole("button", { name: "Create invite" }).click();
+    await dialog.getByRole("alert").getByText("There is no room with this name").waitFor();
+    await page.keyboard.press("Escape");
     for (const place of ["#/rooms/%", "#/users/<script>", "#/../../v1/me", "#/nothing", "#"]) {
       await page.evaluate((it) => void (location.hash = it), place);
       await page.getByRole("navigation", { name: "Console" }).waitFor();

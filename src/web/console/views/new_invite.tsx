@@ -38,6 +38,7 @@ function Ask(
   const [role, setRole] = useState<UserRole>("user");
   const [life, setLife] = useState(String(7 * DAY));
   const [room, setRoom] = useState("");
+  const isMissing = failure?.particulars.code === "not_found";
   return (
     <Dialog title="New invite" onClose={onClose} busy={busy}>
       <Form
@@ -79,6 +80,7 @@ function Ask(
           label="Room (optional)"
           hint="Its owner sees the new user and adds it to the room."
           value={room}
+          error={isMissing ? "There is no room with this name" : null}
           onInput={setRoom}
           maxLength={256}
           autoComplete="off"
@@ -89,7 +91,7 @@ function Ask(
             console.
           </p>
         )}
-        {failure && <Trouble failure={failure} />}
+        {failure && !isMissing && <Trouble failure={failure} />}
         <div class="actions dialog-actions">
           <Button onClick={onClose} disabled={busy}>Cancel</Button>
           <Button look="primary" busy={busy}>Create invite</Button>
