@@ -6,7 +6,7 @@
 
 import { isStoreError, StoreError } from "../../core/errors.ts";
 import type { Member, Room, SealedKey } from "../../core/model.ts";
-import { ROOM_KEY_BYTES, sealRoomKey } from "../../sealing/sealed_key.ts";
+import { ROOM_KEY_BYTES, sealerOf, sealRoomKey } from "../../sealing/sealed_key.ts";
 import * as check from "../../core/validate.ts";
 import { isHandedOver } from "../../core/rules.ts";
 import { randomBytes, toBase64url } from "../../keys/bytes.ts";
@@ -116,7 +116,7 @@ export class Owner {
         await client.removeMember(roomId, endpoint);
       } catch (error) {
         // A retry after a failure between the removal and the rekey.
-        if (isStoreError(error, "not_found") && await this.#rekeyIfLeft()) return;
+        if (isStoreError(error, "not_found") && await this.#rekeyIfNeeded()) return;
         throw error;
       }
       await this.#rekey(endpoint);
@@ -155,19 +155,22 @@ export class Owner {
     return this.#next(() => this.#rekey());
   }
 
-  /** Creates a new key if an endpoint that is no longer an active member has the newest one. */
-  rekeyIfLeft(): Promise<boolean> {
-    return this.#next(() => this.#rekeyIfLeft());
+  /**
+   * Creates a new key if an endpoint that is no longer an active member has the newest one, or if a former
+   * owner sealed it: devices that never knew that owner would reject it.
+   */
+  rekeyIfNeeded(): Promise<boolean> {
+    return this.#next(async () => this.#keyring.isOwner && await this.#rekeyIfNeeded());
   }
 
-  async #rekeyIfLeft(): Promise<boolean> {
+  async #rekeyIfNeeded(): Promise<boolean> {
     // Keys are read first, so that a member added in the meantime does not look like one that left.
     const keys = await this.#sealedKeys();
     const members = await this.#members();
     const active = new Set(members.filter(isNotRevoked).map((it) => it.endpoint));
-    if (active.size === members.length && keys.every((it) => active.has(it.endpoint))) {
-      return false;
-    }
+    const isGood = ({ endpoint, sealedKey }: SealedKey) =>
+      active.has(endpoint) && sealerOf(sealedKey) === this.#context.keys.signPub;
+    if (active.size === members.length && keys.every(isGood)) return false;
     await this.#rekey();
     return true;
   }

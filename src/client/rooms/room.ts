@@ -161,7 +161,7 @@ export class LiveRoom implements OpenRoom {
     if (this.#closing.signal.aborted) {
       throw this.#error ?? new StoreError("closed", `Room ${this.id} is closed`);
     }
-    // A member may have left while no program of the owner was running.
+    // A member may have left, or the owner have changed, while no program of the owner was running.
     if (this.#keyring.isOwner) void this.#refresh();
   }
 
@@ -388,7 +388,7 @@ export class LiveRoom implements OpenRoom {
     }, wait);
   }
 
-  /** Checks for a newer key, for our removal, and, as the owner, for members who left. */
+  /** Checks for a newer key, for our removal, and, as the owner, whether a new key is needed. */
   #refresh(): Promise<void> {
     this.#refreshing ??= this.#look().finally(() => this.#refreshing = null);
     return this.#refreshing;
@@ -399,7 +399,7 @@ export class LiveRoom implements OpenRoom {
       await this.#keyring.refresh();
       const asOf = performance.now();
       this.#reader.setMembers(new Set((await this.members()).map((it) => it.endpoint)), asOf);
-      if (this.#keyring.isOwner && await this.#owner.rekeyIfLeft()) await this.#announceKey();
+      if (await this.#owner.rekeyIfNeeded()) await this.#announceKey();
     } catch (error) {
       if (!isPassing(error)) this.#failed(error);
     }
