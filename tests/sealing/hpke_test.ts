@@ -206,6 +206,17 @@ Deno.test("ours by node:crypto comes to the bytes of the second reading", () => 
   }
 });
 
+withBoth("a tag of which a part is missing opens nothing", async ({ primitives }) => {
+  const [key, nonce, nothing] = [new Uint8Array(32), new Uint8Array(12), new Uint8Array()];
+  const cipher = await primitives.aesGcm(key);
+  const tag = await cipher.seal(nonce, nothing, nothing);
+  assert.equal((await cipher.open(nonce, nothing, tag)).length, 0);
+  for (const length of [0, 4, 8, 12, 15]) {
+    const open = async () => await cipher.open(nonce, nothing, tag.subarray(0, length));
+    await assert.rejects(open, `${length} bytes`);
+  }
+});
+
 withBoth(
   "our suite and the second reading open what the other sealed",
   async ({ primitives, keysOf }) => {

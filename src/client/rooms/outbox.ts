@@ -83,7 +83,7 @@ export class Outbox {
   async #place(signal: AbortSignal | undefined): Promise<void> {
     const wake = () => this.#wake?.();
     signal?.addEventListener("abort", wake);
-    while (this.#pending.size >= MOST && this.#ended === null && !signal?.aborted) {
+    while (this.#pending.size >= MOST && !signal?.aborted) {
       await new Promise<void>((resolve) => this.#wake = resolve);
     }
     signal?.removeEventListener("abort", wake);
@@ -134,11 +134,9 @@ export class Outbox {
 
   /** Fails all pending and later messages with `error`. */
   end(error: Error): void {
-    if (this.#ended !== null) return;
     this.#ended = error;
     clearInterval(this.#timer);
     for (const message of [...this.#pending.values()]) message.settle(error);
-    this.#wake?.();
   }
 
   #publish(message: Pending): void {

@@ -28,7 +28,7 @@ export interface Session extends NonceSigner, Disposable {
 export interface SessionParts {
   /** Certifies the key. */
   identity: SessionSigner;
-  /** A key that was made for this session. */
+  /** The key of a user that was made for this session. */
   key: NonceSigner;
   /** The control plane: the authority of its URL, and how far its clock is ahead, milliseconds. */
   client: { readonly authority: string; readonly clockOffset: number };
@@ -56,20 +56,15 @@ class LiveSession implements Session {
   /** What it was issued for, and when it is due to be renewed. */
   #audience = "";
   #dueAt = 0;
-  #renewing: Promise<void> | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
   constructor(parts: SessionParts) {
     const { key, lifetime = SESSION_MS, onProblem } = parts;
-    const sessionPub = signPubOf(key.nkey);
-    if (sessionPub === null) {
-      throw new StoreError("invalid", "key must be an nkey of a user", { field: "key" });
-    }
     this.nkey = key.nkey;
     this.inboxPrefix = `_INBOX.${key.nkey}`;
     this.#parts = parts;
-    this.#sessionPub = sessionPub;
+    this.#sessionPub = signPubOf(key.nkey)!;
     this.#lifetime = lifetime;
     this.authenticator = natsAuthenticator(this, onProblem ? { onProblem } : {});
   }
@@ -85,12 +80,6 @@ class LiveSession implements Session {
     return this.#parts.key.signNonce(nonce);
   }
 
-  /** Replaces the certificate. */
-  async renew(): Promise<void> {
-    this.#renewing ??= this.#renew().finally(() => this.#renewing = null);
-    await this.#renewing;
-  }
-
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
@@ -102,10 +91,11 @@ class LiveSession implements Session {
 
   /** The control plane's time. */
   #now(): number {
-    return Math.floor(Date.now() + this.#parts.client.clockOffset);
+    return Date.now() + this.#parts.client.clockOffset;
   }
 
-  async #renew(): Promise<void> {
+  /** Replaces the certificate. */
+  async renew(): Promise<void> {
     const { identity, client: { authority: audience } } = this.#parts;
     const issued = this.#now();
     const expires = issued + this.#lifetime;

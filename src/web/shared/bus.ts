@@ -10,8 +10,8 @@ import { StoreError } from "../../core/errors.ts";
 /** Options of {@link connectBus}. */
 export interface BusOptions {
   /**
-   * Returns the WebSocket URLs of the bus that the control plane names. Called first, and whenever the
-   * connection is lost, because another node may have come or gone.
+   * Returns the WebSocket URLs of the bus that the control plane names; at least one. Called first, and
+   * whenever the connection is lost, because another node may have come or gone.
    */
   servers(): Promise<string[]>;
   /** Signs the nonces of the servers. */
@@ -47,11 +47,6 @@ export async function connectBus(
   { servers, authenticator, inboxPrefix }: BusOptions,
 ): Promise<NatsConnection> {
   const urls = await servers();
-  if (urls.length === 0) {
-    throw new StoreError("unavailable", "Connect to the bus: it has no address for browsers", {
-      hint: "set `--ws-port` or `--ws-url` on the server",
-    });
-  }
   let connection: NatsConnection;
   try {
     connection = await wsconnect({
@@ -89,7 +84,7 @@ async function follow(
   for await (const { type } of connection.status()) {
     if (type !== "disconnect") continue;
     servers().then((urls) => {
-      if (urls.length > 0 && !connection.isClosed()) connection.setServers(urls);
+      if (!connection.isClosed()) connection.setServers(urls);
     }).catch(() => {});
   }
 }

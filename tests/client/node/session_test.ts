@@ -76,7 +76,8 @@ Deno.test("the identity's own key is used only where the control plane says that
 Deno.test("a certificate is renewed in time, and soon for another server; the key stays", async () => {
   const identity = createIdentity();
   const client = { authority: "n1.example", clockOffset: 7_200_000 };
-  using session = await openSession({ identity, client });
+  const problems: StoreError[] = [];
+  using session = await openSession({ identity, client, onProblem: (it) => problems.push(it) });
   const read = () => parseSession(session.certificate)!;
   const first = read();
   assert.ok(Math.abs(first.issued - Date.now() - 7_200_000) < 60_000, "by the server's clock");
@@ -97,7 +98,9 @@ Deno.test("a certificate is renewed in time, and soon for another server; the ke
   assert.equal(auth_token, session.certificate);
   assert.notEqual(sig, "");
   // A session's key signs nonces only, too, and is shown to no server that asks for more.
+  assert.deepEqual(problems, []);
   assert.deepEqual(session.authenticator('"@method": GET'), { nkey, sig: "" });
+  assert.equal(problems.length, 1);
 });
 
 Deno.test("a renewal that fails is reported and tried again; none is made after the end", async () => {

@@ -8,7 +8,7 @@ import {
   isStoreError,
   type RoomMessage,
 } from "../../../src/client/mod.ts";
-import { MessageSealer } from "../../../src/sealing/message.ts";
+import { messageOverhead, MessageSealer } from "../../../src/sealing/message.ts";
 import { openRoomKey } from "../../../src/sealing/sealed_key.ts";
 import { nodePrimitives, roomKeysOf } from "../../../src/sealing/primitives_node.ts";
 import { Heard, until, village } from "./village.ts";
@@ -159,6 +159,54 @@ Deno.test("a thousand messages at once come in their order, none twice, none mis
   await back.heard("all of it");
   assert.deepEqual(back.texts, ["all of it"], "not what it said itself");
   assert.deepEqual([...ada.problems, ...bob.problems], []);
+});
+
+Deno.test("refresh() sees what changed before it was called, also when a check is under way; not after the end", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const room = await (await ada.rooms()).createRoom({
+    id: "kitchen",
+    members: [cardOf(bob.identity)],
+  });
+  let asked = 0;
+  const held = Promise.withResolvers<void>();
+  const { getRoom } = bob.client;
+  bob.client.getRoom = async (id) => {
+    const found = await getRoom(id);
+    // The first check has read the room before the change, and learns it after.
+    if (++asked === 2) await held.promise;
+    return found;
+  };
+  const bobRoom = await (await bob.rooms()).join("kitchen", { owner: ada.identity.signPub });
+  const early = bobRoom.refresh();
+  await until(() => asked === 2, "the first check");
+  await room.handOver(bob.identity.signPub);
+  const late = bobRoom.refresh();
+  held.resolve();
+  await early;
+  await late;
+  assert.equal(bobRoom.owner, bob.identity.signPub);
+  await bobRoom.close();
+  const before = asked;
+  await bobRoom.refresh();
+  assert.equal(asked, before);
+  assert.deepEqual(bob.problems, []);
+});
+
+Deno.test("a message of the largest size goes through, and one byte more is refused", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const connection = await it.wire();
+  const room = await (await ada.rooms({ nats: { connection } })).createRoom({
+    id: "kitchen",
+    members: [cardOf(bob.identity)],
+  });
+  const heard = new Heard(await (await bob.rooms()).join("kitchen"));
+  const most = connection.info!.max_payload - messageOverhead(room.id);
+  await assert.rejects(room.send(new Uint8Array(most + 1)), { code: "too_large" });
+  await room.send(new Uint8Array(most));
+  await until(() => heard.all.length === 1, "the message");
+  assert.equal(heard.all[0]!.data.length, most);
 });
 
 Deno.test("who reads too slowly loses the oldest, and is told", async () => {

@@ -5,6 +5,7 @@ import { createIdentity } from "../../../src/client/mod.ts";
 import { Outbox } from "../../../src/client/rooms/outbox.ts";
 import { MessageSealer, readHeader } from "../../../src/sealing/message.ts";
 import { nodePrimitives } from "../../../src/sealing/primitives_node.ts";
+import { until } from "./village.ts";
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 
@@ -13,13 +14,17 @@ function outbox(timeout = 60_000) {
   const place = { roomId: "kitchen", epoch: 1 };
   const sealer = new MessageSealer(nodePrimitives, createIdentity(), place, new Uint8Array(32));
   const published: Uint8Array[] = [];
+  const times: number[] = [];
   const it = new Outbox({
     seal: async (data, use) => use(await sealer.seal(data)),
-    publish: (bytes) => void published.push(bytes),
+    publish(bytes) {
+      published.push(bytes);
+      times.push(performance.now());
+    },
     timeout,
   });
   const back = (bytes: Uint8Array) => it.seen(readHeader(bytes), bytes);
-  return { it, published, back, [Symbol.dispose]: () => it.end(new Error("over")) };
+  return { it, published, times, back, [Symbol.dispose]: () => it.end(new Error("over")) };
 }
 
 /** Lets what is ready happen. */
@@ -73,6 +78,54 @@ Deno.test("many at once go in the order of their calls, so many at a time", asyn
   await Promise.all(sending);
   assert.deepEqual(box.published.map((it) => readHeader(it).seq), order.map((_, i) => i));
   assert.ok(most <= 256, String(most));
+});
+
+Deno.test("what does not come back is sent again after a while, although no connection was lost", async () => {
+  using box = outbox();
+  const sending = ["one", "two"].map((it) => box.it.send(bytesOf(it)));
+  await turn();
+  const [one, two] = box.published;
+  box.back(two!);
+  await until(() => box.published.length === 4, "the message again, and once more");
+  assert.deepEqual(box.published.slice(2), [one, one]);
+  const [first, , second, third] = box.times;
+  assert.ok(second! - first! > 1_000 && third! - second! > 1_000, `${box.times}: not at once`);
+  box.back(one!);
+  await Promise.all(sending);
+});
+
+Deno.test("calls that are given up while they wait for a place leave the others in their order", async () => {
+  using box = outbox();
+  const all = Array.from({ length: 256 }, () => box.it.send(bytesOf("before")));
+  const [first, second] = [new AbortController(), new AbortController()];
+  const waiting = box.it.send(bytesOf("first"), first.signal);
+  const after = box.it.send(bytesOf("second"), second.signal);
+  const rest = ["third", "fourth"].map((it) => box.it.send(bytesOf(it)));
+  await turn();
+  // One whose turn has not come must not let a later one overtake the one that has the turn.
+  second.abort();
+  await assert.rejects(after, { code: "aborted" });
+  await turn();
+  assert.equal(box.published.length, 256);
+  first.abort();
+  await assert.rejects(waiting, { code: "aborted" });
+  for (let at = 0; at < 258; at++) {
+    await until(() => box.published.length > at, `message ${at}`);
+    box.back(box.published[at]!);
+  }
+  const sent = await Promise.all([...all, ...rest]);
+  assert.deepEqual(sent.map((it) => it.seq), sent.map((_, i) => i));
+});
+
+Deno.test("the end reaches those that wait for a place too, and leaves no timer", {
+  sanitizeOps: true,
+}, async () => {
+  using box = outbox();
+  const all = Array.from({ length: 300 }, () => box.it.send(bytesOf("one")));
+  const ended = all.map((it) => assert.rejects(it, /over/));
+  await turn();
+  box.it.end(new Error("over"));
+  await Promise.all(ended);
 });
 
 Deno.test("it gives up in time, when told to, and at its end; a place that was waited for is passed on", async () => {
