@@ -65,6 +65,14 @@ Deno.test("rejections of one kind that follow each other are one line with their
   lines.add(note);
   const all = lines.blocks.flatMap((it) => it.lines);
   assert.deepEqual(all.map((it) => it.is === "note" ? it.count ?? 1 : 0), [500, 1, 0, 1]);
+  const others = new Lines();
+  others.add(note);
+  others.add({ ...note, kind: "stale" });
+  // What happened twice is no kind of its own.
+  for (const text of ["has joined", "is no longer a member"]) {
+    others.add({ is: "note", about: "aa", text });
+  }
+  assert.equal(others.count, 4);
 });
 
 Deno.test("of two tabs that remember at once, the higher epoch and the first key stay", () => {
@@ -104,6 +112,10 @@ Deno.test("failures are told in sentences, and a replay of what was shown is not
     "It lacks this: do that.",
   );
   assert.equal(said(new StoreError("invalid", "A must be b")), "A must be b.");
+  const late = new StoreError("forbidden", "m", { cause: { status: 401, reason: "created" } });
+  assert.match(said(late), /^The clock of this device is wrong/);
+  const changed = new StoreError("conflict", "It was changed", { hint: "read it again" });
+  assert.match(said(changed), /^Someone else changed the room/);
 });
 
 Deno.test("people are found by name or key in other rooms, with the keys they have there", () => {
@@ -138,4 +150,6 @@ Deno.test("people are found by name or key in other rooms, with the keys they ha
   assert.deepEqual(find("b 1").shown, [{ endpoint: "b1", kexPub: "kex b1" }]);
   assert.deepEqual(endpoints("ada"), []);
   assert.deepEqual([find("").shown.length, find("").total], [20, 32]);
+  const crowd = { members: Array.from({ length: 20_001 }, (_, i) => one(`f${i}`, "Fay")) };
+  assert.equal(knownPeople([crowd], here, nameOf, "").total, 20_000);
 });

@@ -9,7 +9,6 @@ import type { ListedMember } from "../../../client/types.ts";
 import { pause } from "../../../core/async/wait.ts";
 import { isStoreError } from "../../../core/errors.ts";
 import type { Room, User } from "../../../core/model.ts";
-import { isSealingError } from "../../../sealing/error.ts";
 import { Names } from "../../shared/names.ts";
 import type { Keys } from "../../shared/keys.ts";
 import type { Api } from "../api.ts";
@@ -204,13 +203,12 @@ export class Desk extends Model {
     throw new Error("There is no connection yet: wait a moment and try again");
   }
 
-  /** Opens all rooms that are not, or whose opening failed and may succeed now. */
+  /** Opens all rooms that are not open. A new owner that was refused is not asked about again. */
   #openAll(): void {
     const rooms = this.#rooms;
     if (rooms === null) return;
     for (const talk of this.talks.values()) {
       if (talk.state.is === "open" || talk.state.is === "over" || this.#opening.has(talk)) continue;
-      if (talk.state.is === "failed" && isSealingError(talk.state.error, "wrong_sealer")) continue;
       this.#opening.add(talk);
       void this.#open(rooms, talk).finally(() => this.#opening.delete(talk));
     }

@@ -22,7 +22,7 @@ const NOT_READY =
 export type TalkState =
   | { is: "opening" }
   | { is: "open"; room: OpenRoom }
-  | { is: "failed"; why: string; error: unknown }
+  | { is: "failed"; why: string }
   | { is: "over"; why: string };
 
 /** What a {@link Talk} asks of the server. */
@@ -100,13 +100,7 @@ export class Talk extends Model {
   /** It could not be opened, or has ended. */
   failed(error: unknown): void {
     const why = said(error);
-    this.#set(
-      isSealingError(error, "removed") ? { is: "over", why } : {
-        is: "failed",
-        why,
-        error,
-      },
-    );
+    this.#set({ is: isSealingError(error, "removed") ? "over" : "failed", why });
   }
 
   /**
@@ -123,10 +117,8 @@ export class Talk extends Model {
     try {
       for await (const message of messages) this.#arrived(message);
     } catch (error) {
-      return this.failed(error);
+      this.failed(error);
     }
-    const cause = await room.ended;
-    if (cause !== null) this.failed(cause);
   }
 
   /** Sends a text; the line tells how far it is. */

@@ -12,19 +12,15 @@ import { reasonOf } from "../../shared/api.ts";
 /** Of a message that was rejected: what follows "A message that names Bob as its sender". */
 const REJECTED: Readonly<Partial<Record<SealingReason, string>>> = {
   tampered: "was rejected: it was changed on the way, or is not from that sender.",
-  wrong_room: "was rejected: it was sent to another room.",
   not_a_member: "was rejected: that sender is not a member of this room.",
   stale: "was rejected: it was sent too long ago, or the sender's clock or yours is wrong.",
   old_epoch: "was rejected: its key was replaced before it arrived.",
   unknown_epoch: "cannot be read: there is no key for you that opens it.",
-  newer_version: "cannot be read: it was sent by a newer version. Reload this page.",
-  malformed: "was rejected: it is malformed.",
 };
 
-/** The words for a rejected message; null for one that needs none, as it has been shown. */
+/** The words for a message that was rejected although its header can be read; null for other failures. */
 export function rejection(error: unknown): { kind: string; text: string } | null {
-  // One that was sent again and came twice, or was replayed: it is shown once.
-  if (!isSealingError(error) || error.reason === "replayed") return null;
+  if (!isSealingError(error)) return null;
   const text = REJECTED[error.reason];
   return text === undefined ? null : { kind: error.reason, text };
 }
@@ -32,7 +28,10 @@ export function rejection(error: unknown): { kind: string; text: string } | null
 const SEALING: Readonly<Partial<Record<SealingReason, string>>> = {
   key_changed: "The server names another key for this person than before, or lists a member that " +
     "the owner did not add. Ask the person for the card and add it, or remove the member.",
-  wrong_sealer: "The room's owner has changed, and you have not accepted the new one.",
+  wrong_sealer:
+    "The room has a new owner, whom you have not accepted or who has not created a key " +
+    "yet. Reload this page to be asked again.",
+  newer_version: "A message or a key was sealed by a newer version. Reload this page.",
   rolled_back: "The server shows an older state of this room than this browser has seen. It may " +
     "have been restored from a backup: ask its admin.",
   removed: "You are no longer a member of this room.",
