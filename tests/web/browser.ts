@@ -120,6 +120,8 @@ export interface Visit extends AsyncDisposable {
   page: Page;
   /** All that left the browser, of every page of the profile. */
   sent: Sent[];
+  /** What its scripts wrote to the console. */
+  printed: string[];
   /** Violations of the Content-Security-Policy. */
   violations: string[];
   /** Errors that no script caught. */
@@ -144,6 +146,7 @@ export async function visit(
   });
   context.setDefaultTimeout(40_000);
   const sent: Sent[] = [];
+  const printed: string[] = [];
   const violations: string[] = [];
   const errors: string[] = [];
   context.on("request", (request) => {
@@ -156,6 +159,7 @@ export async function visit(
   });
   context.on("weberror", (it) => errors.push(String(it.error())));
   context.on("console", (it) => {
+    printed.push(it.text());
     if (/Content.Security.Policy|Trusted ?Type/i.test(it.text())) violations.push(it.text());
   });
   const page = await context.newPage();
@@ -163,6 +167,7 @@ export async function visit(
     context,
     page,
     sent,
+    printed,
     violations,
     errors,
     async assertClean(origin) {

@@ -17,7 +17,7 @@ import { inDir } from "../helpers/sqlite.ts";
 import { browserTest, shoot, visit } from "./browser.ts";
 import { createRoom, guest, isConnected, line, say } from "./rooms/kit.ts";
 import { site } from "./site.ts";
-import { assertInside } from "./traces.ts";
+import { assertInside, leftBy } from "./traces.ts";
 
 const PASSPHRASE = "otter lamp quilt seven";
 
@@ -139,7 +139,7 @@ browserTest(
 
       for (const [one, who] of [[owners, ada], [members, bob]] as const) {
         await one.assertClean(it.http);
-        assertInside([...one.sent, ...one.frames], who);
+        assertInside(await leftBy(one), who);
       }
     }),
 );

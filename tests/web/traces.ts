@@ -1,5 +1,6 @@
+/// <reference lib="dom" />
 /**
- * Every form a private key could leave in.
+ * Every form a private key could leave in, and every place it could leave by.
  *
  * @module
  */
@@ -7,7 +8,8 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { exportIdentity, type Identity } from "@unibus/membership/client";
-import type { Sent } from "./browser.ts";
+import type { Page } from "playwright-core";
+import type { Sent, Visit } from "./browser.ts";
 
 /** The private keys of an identity as text, by the name of the form. Raw bytes are as Latin-1. */
 export function tracesOf(identity: Identity): [form: string, trace: string][] {
@@ -15,20 +17,23 @@ export function tracesOf(identity: Identity): [form: string, trace: string][] {
   const traces: [string, string][] = [
     ["nkey seed", new TextDecoder().decode(identity.natsSeed())],
   ];
-  const fronts = { signSeed: "302e020100300506032b6570", kexSeed: "302e020100300506032b656e" };
-  for (const [field, front] of Object.entries(fronts)) {
+  for (const field of ["signSeed", "kexSeed"]) {
+    // A PKCS#8 key has the same bytes behind others.
     const seed = Buffer.from(file[field]!, "base64url");
-    const pkcs8 = Buffer.concat([Buffer.from(`${front}04220420`, "hex"), seed]);
-    for (const [name, bytes] of [["seed", seed], ["PKCS#8", pkcs8]] as const) {
-      for (const encoding of ["latin1", "hex", "base64", "base64url"] as const) {
-        // Padding and the bits that a neighbour would change are left away.
-        const text = bytes.toString(encoding).replace(/=+$/, "");
-        const inner = encoding.startsWith("base64") ? text.slice(0, -1) : text;
-        traces.push([`${field} as ${name} in ${encoding}`, inner]);
-      }
-      traces.push([`${field} as ${name} in HEX`, bytes.toString("hex").toUpperCase()]);
-      traces.push([`${field} as ${name} in a list`, [...bytes].join(",")]);
+    for (const encoding of ["latin1", "hex"] as const) {
+      traces.push([`${field} in ${encoding}`, seed.toString(encoding)]);
     }
+    for (const encoding of ["base64", "base64url"] as const) {
+      // Within other bytes it begins at any of the three of a group.
+      for (const at of [0, 1, 2]) {
+        const text = Buffer.concat([new Uint8Array(at), seed]).toString(encoding);
+        // Padding and the characters that a neighbour would change are left away.
+        const inner = text.replace(/=+$/, "").slice(at === 0 ? 0 : at + 1, -1);
+        traces.push([`${field} in ${encoding} from byte ${at}`, inner]);
+      }
+    }
+    traces.push([`${field} in HEX`, seed.toString("hex").toUpperCase()]);
+    traces.push([`${field} in a list`, [...seed].join(",")]);
   }
   return traces;
 }
@@ -50,4 +55,47 @@ export function assertInside(
   for (const [form, trace] of tracesOf(identity)) {
     assert.ok(!left.includes(trace), `the private key left the browser: ${form}`);
   }
+}
+
+/** All that left a browser profile, went to its console, or is stored by its page. */
+export async function leftBy(
+  { page, sent, printed, frames = [] }: Visit & { frames?: readonly Sent[] },
+): Promise<Sent[]> {
+  const found = (url: string, body: string): Sent => ({ method: "", url, headers: {}, body });
+  return [
+    ...sent,
+    ...frames,
+    found("console", printed.join("\n")),
+    found("storage", await storedBy(page)),
+  ];
+}
+
+/** What a page's origin has stored, as text; bytes are as Latin-1, and keys tell whether they can be exported. */
+export async function storedBy(page: Page): Promise<string> {
+  return await page.evaluate(async () => {
+    const found: string[] = [];
+    const add = (it: unknown): void => {
+      if (it instanceof CryptoKey) found.push(`${it.type} key, extractable: ${it.extractable}`);
+      else if (it instanceof ArrayBuffer) add(new Uint8Array(it));
+      else if (it instanceof Uint8Array) found.push(String.fromCharCode(...it));
+      else if (typeof it === "object" && it !== null) Object.entries(it).flat().forEach(add);
+      else found.push(String(it));
+    };
+    const done = <T>(request: IDBRequest<T>) =>
+      new Promise<T>((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+      });
+    add([{ ...localStorage }, { ...sessionStorage }, document.cookie, history.state, name]);
+    add(await caches.keys());
+    for (const { name } of await indexedDB.databases()) {
+      const database = await done(indexedDB.open(name!));
+      for (const store of database.objectStoreNames) {
+        const all = database.transaction(store).objectStore(store);
+        add([name, store, await done(all.getAllKeys()), await done(all.getAll())]);
+      }
+      database.close();
+    }
+    return found.join("\n");
+  });
 }

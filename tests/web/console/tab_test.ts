@@ -9,6 +9,7 @@ import { until } from "../../cli/serve/kit.ts";
 import { assertAccessible, browserTest, shoot, visit } from "../browser.ts";
 import { clientOf, giveFile, go, person } from "../console.ts";
 import { site } from "../site.ts";
+import { assertInside, leftBy } from "../traces.ts";
 
 /** What this browser keeps for tabs, and whether the bytes of a private key can be read from it. */
 function rows(page: Page): Promise<{ kept: number; readable: number }> {
@@ -88,6 +89,7 @@ browserTest(
     await page.getByRole("heading", { level: 1, name: "Users" }).waitFor();
     await page.getByText("2 users", { exact: true }).waitFor();
     assert.deepEqual(await rows(page), { kept: 1, readable: 0 });
+    assertInside(await leftBy(it), ada.identity, [ada.identity.signPub, "private key"]);
 
     // Another tab is not signed in, and takes nothing away from this one.
     const other = await context.newPage();
