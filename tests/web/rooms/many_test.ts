@@ -56,6 +56,14 @@ browserTest("by keyboard alone one makes a room and talks; 2,000 messages scroll
     `scrolling: ${times.length} frames, p50 ${at(0.5)} ms, p95 ${at(0.95)}, most ${at(1)}`,
   );
   assert.ok(times.length > 30 && Number(at(0.5)) < 100, "scrolling stops");
+  // However slow the machine is: it lays out what is in sight, not all.
+  const [laidOut, blocks] = await log.evaluate((it) => {
+    const all = [...it.querySelectorAll(".block")];
+    const isLaidOut = ({ firstElementChild: line }: Element) =>
+      line!.checkVisibility({ contentVisibilityAuto: true });
+    return [all.filter(isLaidOut).length, all.length];
+  });
+  assert.ok(blocks! > 40 && laidOut! > 0 && laidOut! < 10, `${laidOut} of ${blocks} blocks`);
   // All are there, in their order, and one who has scrolled up stays there.
   const numbers = await log.locator(".text").allTextContents();
   assert.deepEqual(

@@ -5,7 +5,7 @@ import { assertLooks, browserTest } from "../browser.ts";
 import { accept, add, createRoom, enter, guest, house, line, say } from "./kit.ts";
 
 browserTest(
-  "an owner hands its room over; the new one decides who can read, and members are told in words",
+  "an owner hands its room over, an admin gives it away: members are told of the one, and asked about the other",
   async () => {
     await using it = await house();
     const [ada, bob, eve] = [
@@ -78,6 +78,24 @@ browserTest(
     await enter(a, it, ada);
     await a.getByRole("link", { name: /kitchen/ }).click();
     await isTold(a, "Ada (you)");
+
+    // An admin gives the room of a revoked owner to another: that is no statement of the owner's.
+    await add(a, cardOf(eve.identity));
+    await it.store.joinRoom("kitchen", signPub);
+    await it.store.revokeUser(ada.identity.signPub);
+    await it.store.changeRoomOwner("kitchen", signPub);
+    await a.getByText("Your access to this server was revoked.").waitFor();
+    const question = b.getByRole("dialog", { name: "Has the owner changed?" });
+    for (const name of ["Ada", "Eve"]) await question.getByText(name, { exact: true }).waitFor();
+    await assertLooks(b, "rooms-11-new-owner");
+    await question.getByRole("button", { name: "Do not accept" }).click();
+    await b.getByRole("log").getByText("Reload this page to be asked again.").waitFor();
+    await question.waitFor({ state: "detached" });
+    await enter(b, it, bob);
+    await question.getByRole("button", { name: "Accept the new owner" }).click();
+    await b.getByRole("link", { name: /kitchen/ }).click();
+    await isTold(b, "Eve");
+    await say(b, "I asked Eve");
     await owners.assertClean(it.url);
     await members.assertClean(it.url);
   },
