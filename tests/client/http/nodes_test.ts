@@ -323,6 +323,28 @@ Deno.test("a control plane that names another one as its node gets no session fo
   }
 });
 
+Deno.test("the clock of a control plane stays known while no node is in use", async () => {
+  await using it = await world(2);
+  for (const node of it.nodes) {
+    let isRefused = false;
+    node.answer = (request) => {
+      if (!request.url.endsWith("/me")) return null;
+      if (isRefused) return Response.json({ endpoint: "x", user: null });
+      isRefused = true;
+      const headers = { date: new Date(Date.now() + 7_200_000).toUTCString() };
+      const problem = { code: "unauthenticated", reason: "created" };
+      return Response.json(problem, { status: 401, headers });
+    };
+  }
+  const client = it.client({ retries: 0 });
+  await client.me();
+  const { clockOffset } = client;
+  assert.ok(Math.abs(clockOffset - 7_200_000) < 60_000, `${clockOffset} ms`);
+  for (const node of it.nodes) node.answer = () => notReady("The server is stopping");
+  await failsWith("unavailable", () => client.me());
+  assert.equal(client.clockOffset, clockOffset);
+});
+
 Deno.test("only the list of a given node counts, and a learned one cannot raise the generation", async () => {
   await using it = await world(3);
   const [a, b, c] = it.nodes as [TestNode, TestNode, TestNode];
