@@ -60,7 +60,7 @@ async function join(page: Page, link: string, name: string, dir: string): Promis
   await page.goto(link);
   await page.getByLabel("Your name").fill(name);
   await page.getByRole("button", { name: "Continue" }).click();
-  await page.getByLabel("Passphrase for the file").fill(PASSPHRASE);
+  await page.getByLabel("Passphrase for the key file").fill(PASSPHRASE);
   const downloading = page.waitForEvent("download");
   await page.getByRole("button", { name: "Save the file" }).click();
   const path = `${dir}/${name}.json`;
@@ -190,7 +190,7 @@ browserTest(
     await shoot(page, "k-focus-button-desktop-light");
     await keyboard.press("Enter");
     await begins("Save your key file");
-    await tabTo("input: Passphrase for the file");
+    await tabTo("input: Passphrase for the key file");
     await tabTo("checkbox: Show the passphrase");
     await tabTo("button: Save the file");
     const downloading = page.waitForEvent("download");

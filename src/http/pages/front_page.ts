@@ -27,7 +27,7 @@ const WAYS: readonly Way[] = [
   {
     path: "/join",
     title: "Invited?",
-    text: "Open the link that you were sent, or paste it. Your keys are made in your browser.",
+    text: "Open the link that you were sent, or paste it. Your keys are created in your browser.",
     go: "Join",
   },
   {

@@ -45,8 +45,8 @@ export function Try({ paths }: { paths: readonly string[] }): JSX.Element {
       </div>
       <p class="muted small">
         {identity === null
-          ? "This browser keeps no keys for this server, so the request is not signed. It keeps those " +
-            "with which you join here by an invite."
+          ? "This browser keeps no keys for this server, so the request is not signed. It keeps the " +
+            "keys that you join with."
           : `Signed as ${identity.handle} (${
             fingerprint(identity.keys.signPub)
           }), with the keys that ` +

@@ -42,7 +42,7 @@ interface Memory {
   turn: number;
 }
 
-/** Why an invite cannot be used any more. */
+/** Why an invite can no longer be used. */
 const SPENT: ReadonlySet<TroubleKind> = new Set(["used", "expired", "canceled", "unknown"]);
 
 /** The page. */

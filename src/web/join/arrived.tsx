@@ -36,7 +36,7 @@ export function DonePage(props: {
       </Notice>
       {!isKept && (
         <Notice tone="warn">
-          This browser does not store keys, as in a private window: the file is the only copy.
+          This browser does not store keys, as in a private window: your key file is the only copy.
         </Notice>
       )}
       <dl class="facts">
@@ -71,7 +71,7 @@ export function DonePage(props: {
         )}
         <li>
           <p>
-            <strong>Use unibus in a program.</strong> Make the file readable only by you:
+            <strong>Use unibus in a program.</strong> Make your key file readable only by you:
           </p>
           <pre tabIndex={0} aria-label="Command"><code>chmod 600 {file}</code></pre>
           <p>Then, in Deno or Node:</p>
@@ -153,7 +153,7 @@ export function AlreadyPage(props: {
         Your keys belong to <strong>{props.user.handle}</strong>{" "}
         here, who is active. There is nothing to do. {props.isOpen
           ? "The invite has not been used: someone else can use the link."
-          : "The invite of this link cannot be used any more."}
+          : "The invite can no longer be used."}
       </p>
       <div class="actions">
         <Button look="primary" onClick={props.onDone}>Show next steps</Button>
@@ -177,7 +177,7 @@ export function ResumePage(props: {
       <Heading title="Continue where you left off" site={SITE}>Continue where you left off</Heading>
       <p>
         You have created keys in this browser before, as <strong>{props.handle}</strong>{" "}
-        (<span class="mono">{fingerprint(props.keys.signPub)}</span>), and saved them to a file.
+        (<span class="mono">{fingerprint(props.keys.signPub)}</span>), and saved them to a key file.
         They are not registered yet.
       </p>
       <div class="actions">

@@ -45,8 +45,8 @@ export function NameForm(props: {
       )}
       {props.hasKeys ? <p>Your keys have been read. What should others call you here?</p> : (
         <p>
-          First, a name. Then this page makes your keys, here in your browser. The private ones
-          never leave it, except in a file that you save yourself.
+          Choose a name. This page then creates your keys, here in your browser. The private ones
+          never leave it, except in a key file that you save yourself.
         </p>
       )}
       <Form
@@ -165,7 +165,7 @@ export function SaveForm(props: {
           aria-hidden="true"
         />
         <Field
-          label="Passphrase for the file"
+          label="Passphrase for the key file"
           hint="Recommended: a few random words. Without one, anyone who gets the file can act as you."
           type={shown ? "text" : "password"}
           autoComplete="new-password"

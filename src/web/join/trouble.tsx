@@ -18,7 +18,7 @@ interface Page {
 }
 
 const ASK = "Ask the person who invited you for a new link.";
-const KEPT = "Your keys are stored in this browser, and the file you saved stays valid.";
+const KEPT = "Your keys are stored in this browser, and the key file you saved stays valid.";
 
 /** What the keys outlive. */
 const KEEPING: ReadonlySet<TroubleKind> = new Set(["expired", "unreachable"]);
@@ -60,7 +60,7 @@ const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
       <>
         <p>
           Each invite works once, for one person. If you used it on another device or in another
-          browser, continue there, or use the file you saved.
+          browser, continue there, or use the key file you saved.
         </p>
         <p>If it was not you, tell the admin that someone else has used your link. {ASK}</p>
       </>

@@ -78,7 +78,7 @@ async function serversOf(api: Pick<Api, "nodes">): Promise<string[]> {
   const { nodes } = await api.nodes();
   const urls = [...new Set(nodes.flatMap((it) => it.wsUrls ?? []))];
   if (urls.length > 0) return urls;
-  throw new StoreError("unsupported", "This server takes no messages from browsers", {
+  throw new StoreError("unsupported", "This server does not accept connections from browsers", {
     hint: "its admin can start it with --ws-port",
   });
 }

@@ -25,7 +25,7 @@ async function name(page: Page, handle: string): Promise<void> {
 
 /** Saves the key file; gives its text. */
 async function save(page: Page, passphrase = ""): Promise<{ text: string; name: string }> {
-  await page.getByLabel("Passphrase for the file").fill(passphrase);
+  await page.getByLabel("Passphrase for the key file").fill(passphrase);
   const downloading = page.waitForEvent("download");
   await page.getByRole("button", { name: "Save the file" }).click();
   const file = await downloading;
@@ -63,7 +63,7 @@ browserTest("a new user goes from link to registered key", async () => {
   await assertLooks(page, "1-name-missing");
   await name(page, "Ada");
   await assertLooks(page, "2-save");
-  await page.getByLabel("Passphrase for the file").fill("short");
+  await page.getByLabel("Passphrase for the key file").fill("short");
   await page.getByRole("button", { name: "Save the file" }).click();
   await page.getByText("Use at least 8 characters").waitFor();
   const file = await save(page);
@@ -148,10 +148,10 @@ browserTest(
       mimeType: "application/json",
       buffer: Buffer.from(text),
     });
-    const passphrase = page.getByLabel("Passphrase of the file");
+    const passphrase = page.getByLabel("Passphrase of the key file");
     await passphrase.fill("wrong wrong");
     await page.getByRole("button", { name: "Continue" }).click();
-    await page.getByText("The passphrase does not open this file").waitFor();
+    await page.getByText("The passphrase does not open this key file").waitFor();
     await assertLooks(page, "file-wrong-passphrase");
     await passphrase.fill(PASSPHRASE);
     await page.getByRole("button", { name: "Continue" }).click();

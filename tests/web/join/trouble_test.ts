@@ -123,7 +123,7 @@ browserTest(
       await page.goto("about:blank");
       await page.goto(first.link);
       await heading(page, "You are already registered");
-      await page.getByText("The invite of this link cannot be used any more").waitFor();
+      await page.getByText("The invite can no longer be used.").waitFor();
       assert.equal(await page.getByRole("button", { name: "Join as someone else" }).count(), 0);
       // Without a link the page tells who one is.
       await page.goto("about:blank");

@@ -20,7 +20,7 @@ browserTest(
     await using members = await guest({ screen: "phone", scheme: "dark" });
     const [a, b] = [owners.page, members.page];
     await enter(a, it, ada);
-    await a.getByRole("heading", { level: 1, name: "Get into a room" }).waitFor();
+    await a.getByRole("heading", { level: 1, name: "Join a room" }).waitFor();
     await assertLooks(a, "rooms-1-empty");
     await createRoom(a, "kitchen");
     await enter(b, it, bob);
@@ -74,7 +74,7 @@ browserTest(
     await a.getByText("2 here", { exact: true }).waitFor();
     await assertLooks(b, "rooms-6-removed");
     await b.getByRole("button", { name: "Close the room" }).click();
-    await b.getByRole("heading", { level: 1, name: "Get into a room" }).waitFor();
+    await b.getByRole("heading", { level: 1, name: "Join a room" }).waitFor();
 
     for (const [one, who] of [[owners, ada], [members, bob]] as const) {
       await one.assertClean(it.url);

@@ -28,7 +28,7 @@ export function Home(): JSX.Element {
     <div class="home stack">
       <LinkNotice />
       <Heading title="Rooms" site="unibus">
-        {!isNew ? "Choose a room" : waitingFor.length > 0 ? "You are invited" : "Get into a room"}
+        {!isNew ? "Choose a room" : waitingFor.length > 0 ? "You are invited" : "Join a room"}
       </Heading>
       {waitingFor.map((id) => (
         <p key={id} class="notice accent" role="status">

@@ -109,8 +109,8 @@ function Unlock(
       }}
     >
       <Field
-        label="Passphrase of the file"
-        hint="The file is protected. Opening it takes a second or two."
+        label="Passphrase of the key file"
+        hint="The key file is encrypted. Opening it takes a second or two."
         type="password"
         autoComplete="current-password"
         inputRef={field}
@@ -136,9 +136,11 @@ export function inSteps(part: number): number {
 }
 
 function said(error: unknown): string {
-  if (!isStoreError(error)) return "The file could not be read";
-  if (error.field === "passphrase") return "The passphrase does not open this file";
+  if (!isStoreError(error)) return "The file could not be read. Choose it again.";
+  if (error.field === "passphrase") {
+    return "The passphrase does not open this key file. Check it and try again.";
+  }
   return error.code === "unsupported"
-    ? "The file has a newer version than this page can read"
-    : "This is not a key file, or it is damaged";
+    ? "The key file has a newer version than this page can read. Ask the server's admin to update it."
+    : "This is not a key file, or it is damaged. Choose another file.";
 }

@@ -176,10 +176,12 @@ function KeptKey(
         </b>
         <code class="who-key">{shortKey(it.keys.signPub)}</code>
       </span>
-      <Button look="quiet" label={`Forget ${name}`} onClick={() => ask(true)}>Forget</Button>
-      <Button look="primary" busy={busy} label={`Sign in as ${name}`} onClick={enter}>
-        Sign in
-      </Button>
+      <div class="actions">
+        <Button look="quiet" label={`Forget ${name}`} onClick={() => ask(true)}>Forget</Button>
+        <Button look="primary" busy={busy} label={`Sign in as ${name}`} onClick={enter}>
+          Sign in
+        </Button>
+      </div>
     </li>
   );
 }

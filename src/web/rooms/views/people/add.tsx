@@ -42,7 +42,7 @@ export function Add({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX
     >
       <Field
         label="Card"
-        hint="The person copies it from this page (under the own name) and sends it to you."
+        hint="The person finds it on this page, under their own name, and sends it to you."
         value={card}
         error={error}
         autoComplete="off"
