@@ -16,7 +16,7 @@ const NODE = { least: 208, most: 340, gap: 16, drop: 26, line: 21, pad: 14 };
 /** Pixels of a character of the small text, about. */
 const CHARACTER = 6.6;
 /** How many characters of a name there are for one of the small text, about. */
-const NAME = 0.75;
+const NAME = 0.65;
 
 /** A line of a node. */
 interface Line {
