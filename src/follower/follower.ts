@@ -8,7 +8,7 @@ import { isStoreError, StoreError } from "../core/errors.ts";
 import { within } from "../core/async/wait.ts";
 import type { Witness } from "../jetstream/log/bucket.ts";
 import { FENCE_KEY } from "../jetstream/records/keys.ts";
-import { retry } from "../jetstream/log/wire.ts";
+import { retry, wait } from "../jetstream/log/wire.ts";
 import { toStoreError } from "../sqlite/file/errors.ts";
 import { alarm, formatAlarm, parseAlarm } from "./stream/alarms.ts";
 import { wasAwayTooLong } from "./stream/compare.ts";
@@ -31,6 +31,8 @@ const POLL = 250;
 const RETRY = { first: 250, longest: 10_000 };
 /** How long a fence may take, milliseconds. */
 const PATIENCE = 10_000;
+/** Pause before a file that is being written is asked again, milliseconds. */
+const BUSY = 20;
 /** How long closing waits for acknowledged writes, milliseconds. */
 const DRAIN = 1000;
 
@@ -174,6 +176,24 @@ export class FileFollower implements Follower, Witness {
   /** Notes in the file, durably, that a live move makes it the control plane. */
   async prepare(journey: string): Promise<void> {
     await this.#parts.thread.ask("note", { key: JOURNEY, value: journey });
+  }
+
+  /**
+   * Locks all other connections out of the file, in any process, while it is applied to. It is not checked
+   * until {@link share} is called.
+   *
+   * @returns Whether there is none; `false` also while the file is being written
+   */
+  async holdAlone(): Promise<boolean> {
+    await this.#applying?.rest(Infinity);
+    return await this.#parts.thread.ask("holdAlone", undefined);
+  }
+
+  /** Ends {@link holdAlone}. */
+  async share(): Promise<void> {
+    const { thread } = this.#parts;
+    while (thread.isOpen && !await thread.ask("share", undefined)) await wait(BUSY);
+    await this.#applying?.rest(0);
   }
 
   /** @param options Without `drain` what was acknowledged last may be missing in the file */

@@ -136,9 +136,12 @@ async function openOnce(options: OnceOptions): Promise<Omit<Opened, "token">> {
   let follower: Guard | null = null;
   let search: FileSearch | null = null;
   let history: FollowerHistory | null = null;
-  // All that read the file beside the follower: they are closed together.
+  // All that read the file beside the follower.
   const close = async () => {
     await Promise.all([search?.close(), history?.close()]);
+  };
+  const rest = async () => {
+    await Promise.all([search?.rest(), history?.rest()]);
   };
   const onAlarm = (alarm: StoreError) => {
     // A repair needs the file for itself.
@@ -163,14 +166,17 @@ async function openOnce(options: OnceOptions): Promise<Omit<Opened, "token">> {
       },
     };
   });
-  readers.set(backend, close);
+  readers.set(backend, rest);
   return { backend, follower: follower! };
 }
 
 /** What closes the connections that read the follower's file for a backend. */
 const readers = new WeakMap<Backend, () => Promise<void>>();
 
-/** Closes what reads the follower's file for a backend, such as searches: only the follower has it open then. */
+/**
+ * Closes what reads the follower's file for a backend, such as searches, until the next read: only the
+ * follower has it open then.
+ */
 export async function closeReaders(backend: Backend): Promise<void> {
   await readers.get(backend)?.();
 }

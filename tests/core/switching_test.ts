@@ -76,6 +76,23 @@ Deno.test("With reads held, only authorization is answered", () =>
     assert.equal((await searching).items.length, 2);
   }));
 
+Deno.test("Held reads are answered where they were asked when they are released; writes stay held", () =>
+  withTwo(async ({ store, at }) => {
+    await at.hold({ reads: true });
+    const reading = store.listUsers();
+    const writing = store.addUser(person("held"));
+    at.releaseReads();
+    at.releaseReads();
+    assert.equal((await reading).items.length, 1);
+    assert.equal((await store.listUsers()).items.length, 1);
+    assert.ok(await isPending(writing));
+    await at.hold({ reads: true });
+    const later = store.listUsers();
+    assert.ok(await isPending(later));
+    at.release();
+    await Promise.all([writing, later]);
+  }));
+
 Deno.test("hold() waits for the writes in progress, and gives up after its patience", () =>
   withTwo(async ({ store, at }) => {
     const gate = Promise.withResolvers<void>();

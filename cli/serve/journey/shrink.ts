@@ -55,6 +55,7 @@ export async function shrink(world: World, trip: Trip): Promise<void> {
     });
   }
   const blobs = new LeavingBlobs(world, trip);
+  let told: string | null = null;
   const report = await orLost(
     name,
     shrinkStore(storage.store, {
@@ -65,13 +66,19 @@ export async function shrink(world: World, trip: Trip): Promise<void> {
       by: trip.request.by ?? "server",
       history: trip.request.noHistory !== true,
       signal: trip.signal,
+      stop: around.signal,
       ready: async () => {
         await blobs.catchUp();
         await trip.released();
       },
-      onProgress: ({ phase, calledOff }) => {
+      onProgress: ({ phase, calledOff, waitsFor }) => {
         trip.begin(PHASES[phase]);
-        trip.tell({ retry: calledOff });
+        const retry = waitsFor ?? calledOff;
+        trip.tell({ retry });
+        if (retry !== told && retry !== null) {
+          around.log("warn", "shrink.again", { message: retry });
+        }
+        told = retry;
       },
     }),
   );
@@ -88,7 +95,7 @@ export async function shrink(world: World, trip: Trip): Promise<void> {
 /** Adds what to do without a majority to an error that may have that reason. */
 async function orLost<T>(name: string, shrinking: Promise<T>): Promise<T> {
   return await shrinking.catch((error) => {
-    if (!isStoreError(error, "unavailable")) throw error;
+    if (!isStoreError(error, "unavailable") || error.field === "follower") throw error;
     throw new StoreError("unavailable", error.message, { cause: error, hint: whenLost(name) });
   });
 }

@@ -20,10 +20,11 @@ import { Use } from "./use.ts";
 /** How long a call is held at most, milliseconds. */
 const HELD_MS = 5000;
 
-/** What is held, and who waits for its end. */
+/** What waits for the end of a hold. */
 interface Hold {
-  reads: boolean;
-  readonly over: PromiseWithResolvers<void>;
+  readonly writes: PromiseWithResolvers<void>;
+  /** `null` while reads are answered. */
+  reads: PromiseWithResolvers<void> | null;
 }
 
 /** Passes calls on to a backend, which can be replaced while calls are in progress. */
@@ -125,7 +126,9 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
     this.#isClosed = true;
     this.#listeners.clear();
     this.#replacing.abort();
-    this.#hold?.over.reject(new StoreError("closed", "The store is closed"));
+    const closed = new StoreError("closed", "The store is closed");
+    this.#hold?.writes.reject(closed);
+    this.#hold?.reads?.reject(closed);
     const closings = [...this.#former].map((it) => it.close());
     if (this.#isOwner) closings.push(this.#use.close());
     await Promise.all(closings);
@@ -138,20 +141,23 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
    * @throws {StoreError} `unavailable`: a write still is after `patience` milliseconds; calls are held
    */
   async hold({ reads = false, patience = HELD_MS } = {}): Promise<void> {
-    if (this.#hold === null) {
-      this.#hold = { reads, over: Promise.withResolvers() };
-      // Nobody may be waiting when the store is closed.
-      this.#hold.over.promise.catch(() => {});
-    }
-    this.#hold.reads = reads;
+    const hold = this.#hold ??= { writes: waiting(), reads: null };
+    if (reads) hold.reads ??= waiting();
     await this.#use.whenWritten(patience);
   }
 
   /** Lets held calls continue. Idempotent. */
   release(): void {
-    const hold = this.#hold;
+    this.releaseReads();
+    this.#hold?.writes.resolve();
     this.#hold = null;
-    hold?.over.resolve();
+  }
+
+  /** Lets held reads continue; writes stay held. Idempotent. */
+  releaseReads(): void {
+    const hold = this.#hold;
+    hold?.reads?.resolve();
+    if (hold !== null) hold.reads = null;
   }
 
   /**
@@ -202,14 +208,15 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
   }
 
   protected override read<T>(call: (it: Backend) => Promise<T>): Promise<T> {
-    return this.#hold?.reads
-      ? this.#held(this.#hold).then(() => this.read(call))
+    const reads = this.#hold?.reads ?? null;
+    return reads !== null
+      ? this.#held(reads).then(() => this.read(call))
       : this.#use.track(false, call);
   }
 
   protected override write<T>(call: (it: Backend) => Promise<T>): Promise<T> {
     return this.#hold !== null
-      ? this.#held(this.#hold).then(() => this.write(call))
+      ? this.#held(this.#hold.writes).then(() => this.write(call))
       : this.#use.track(true, call);
   }
 
@@ -220,8 +227,8 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
     return typeof answer === "boolean" ? answer : use.track(false, () => answer);
   }
 
-  #held({ over }: Hold): Promise<void> {
-    return within(HELD_MS, over.promise, () => {
+  #held({ promise }: PromiseWithResolvers<void>): Promise<void> {
+    return within(HELD_MS, promise, () => {
       throw new StoreError(
         "unavailable",
         "The control plane is being switched to another backend, and the outcome is not known yet",
@@ -229,6 +236,13 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
       );
     });
   }
+}
+
+function waiting(): PromiseWithResolvers<void> {
+  const it = Promise.withResolvers<void>();
+  // It may be rejected while nothing waits.
+  it.promise.catch(() => {});
+  return it;
 }
 
 function searchOf({ search }: Backend): Search {

@@ -161,6 +161,10 @@ export interface Work {
   note: [{ key: string; value: string | null }, void];
   /** Writes the log into the file, except what other connections still read. */
   checkpoint: [undefined, void];
+  /** Locks all other connections out; answers `false` if there is one, or the file is being written. */
+  holdAlone: [undefined, boolean];
+  /** Lets them in again; answers `false` while the file is being written. */
+  share: [undefined, boolean];
   /** Closes the file and lets go of the lock. */
   close: [undefined, void];
 }

@@ -34,6 +34,7 @@ export function work(
   { path, lock, marker, tables }: WorkOptions,
 ): void {
   const HASH = 16;
+  const BUSY = 5;
   const db = new Database(path, { timeout: 5000, enableForeignKeyConstraints: false });
   db.exec(`PRAGMA busy_timeout = 5000; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536;
     PRAGMA wal_autocheckpoint = 8192; PRAGMA journal_size_limit = 16777216`);
@@ -64,6 +65,27 @@ export function work(
   const number = (hash: Uint8Array) => {
     const view = new DataView(hash.buffer, hash.byteOffset, HASH);
     return (view.getBigUint64(0) << 64n) | view.getBigUint64(8);
+  };
+
+  const pragma = (sql: string) => Object.values(db.prepare(`PRAGMA ${sql}`).get()!)[0];
+  /** Ends what a change of modes leaves open until the next access: a lock, a transaction. */
+  const access = () => void db.prepare("SELECT role FROM file_role").all();
+  /** Returns whether the journal is of this mode now; not while another connection has the file open. */
+  const setJournal = (mode: string): boolean => {
+    try {
+      const found = pragma(`journal_mode = ${mode}`);
+      access();
+      return found === mode;
+    } catch (error) {
+      if (((error as { errcode?: number }).errcode ?? 0) % 256 === BUSY) return false;
+      throw error;
+    }
+  };
+  const isAlone = () => pragma("locking_mode") === "exclusive";
+  /** Lets other connections in again. */
+  const endAlone = () => {
+    db.exec("PRAGMA locking_mode = NORMAL");
+    access();
   };
 
   /** Takes up what is in the file. */
@@ -246,6 +268,25 @@ export function work(
     },
     checkpoint: () => {
       if (!db.isTransaction) db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+    },
+    holdAlone: () => {
+      if (db.isTransaction) return false;
+      // A switch does not wait for others.
+      db.exec("PRAGMA busy_timeout = 0; PRAGMA locking_mode = EXCLUSIVE");
+      // Only the last connection to a file can end its log. A kill leaves no journal that is in memory.
+      if (setJournal("memory")) setJournal("wal");
+      else endAlone();
+      db.exec("PRAGMA busy_timeout = 5000");
+      return isAlone();
+    },
+    share: () => {
+      if (!isAlone()) return true;
+      if (db.isTransaction) return false;
+      // The lock is kept for as long as there is a log.
+      setJournal("memory");
+      endAlone();
+      setJournal("wal");
+      return true;
     },
     close: () => {
       // What is in an open transaction goes with it.

@@ -73,6 +73,11 @@ export class FollowerHistory implements HistorySource {
   /** Closes the file; what is asked then comes from the bucket. */
   async close(): Promise<void> {
     this.#closed = true;
+    await this.rest();
+  }
+
+  /** Closes the file until the next question. */
+  async rest(): Promise<void> {
     await this.#thread?.close();
   }
 

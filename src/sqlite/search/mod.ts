@@ -96,6 +96,11 @@ export class FileSearch implements Search {
   /** Closes the file; `null` if it was not opened. */
   close(): Promise<void> | null {
     this.#closed = true;
+    return this.rest();
+  }
+
+  /** Closes the file until the next search; `null` if it was not opened. */
+  rest(): Promise<void> | null {
     return this.#thread?.close() ?? null;
   }
 

@@ -276,23 +276,6 @@ for (const [step, seconds] of [["mark", 2], ["mark", 13], ["begin", 13]] as cons
 }
 
 test(
-  "a follower's file that somebody has open is taken when it is closed",
-  async (at, { store }) => {
-    let reader: DatabaseSync | null = null;
-    await shrinkStore(store, {
-      ...toN1(at),
-      onProgress({ phase }) {
-        if (phase !== "finish") return;
-        reader = new DatabaseSync(at.follower);
-        reader.exec("BEGIN; SELECT 1 FROM users");
-        setTimeout(() => reader!.close(), 700);
-      },
-    });
-    assert.equal(await whoServes(at, [ada.signPub]), "file");
-  },
-);
-
-test(
   "a follower that was changed after the mark is not made the control plane; nobody serves",
   async (at, { store }) => {
     const move = shrinkStore(store, {

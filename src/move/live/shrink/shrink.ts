@@ -12,13 +12,13 @@ import { checkBeside } from "../../../follower/file/check_beside.ts";
 import { FileFollower } from "../../../follower/follower.ts";
 import { closeReaders, followerOf } from "../../../follower/open.ts";
 import { JetStreamBackend } from "../../../jetstream/backend.ts";
-import type { Bucket } from "../../../jetstream/log/bucket.ts";
 import { readMarker, refuseInProgress } from "../../../jetstream/log/marker.ts";
 import { aborted, wait } from "../../../jetstream/log/wire.ts";
 import { absolute } from "../../../sqlite/file/file.ts";
 import { openSqlite } from "../../../sqlite/mod.ts";
 import { whenRemembered } from "../../history/followed.ts";
 import { soon } from "../../steps.ts";
+import { mayPass, reasonOf, requireAlone, type Users } from "./alone.ts";
 import { announce } from "./marks.ts";
 import { type Becomes, place, requirePlace, take } from "./place.ts";
 import { leaveBucket, type Switching } from "./switch.ts";
@@ -26,10 +26,8 @@ import type { ShrinkOptions, ShrinkPhase, ShrinkReport } from "./types.ts";
 
 /** How long the follower may take to be exact before the move begins, milliseconds. */
 const CATCH_UP = 30_000;
-/** How long making the file the store's is tried, milliseconds. */
-const FORWARD = 30_000;
-/** Pause before it is tried again, milliseconds. */
-const AGAIN = 100;
+/** Pauses before making the file the store's is tried again, milliseconds. */
+const FORWARD = { first: 100, longest: 2000 };
 /** How long the file is kept ready for the switch, milliseconds. */
 const READY = 10_000;
 /** Pauses after a switch that was called off, milliseconds. */
@@ -42,16 +40,18 @@ const RETRY = { first: 500, longest: 10_000 };
  *
  * All writers of the bucket, in any process, are stopped at the server. The bucket's mark then says that
  * the control plane has left: that is the point of no return. Before it the move can be called off, and
- * is, when the switch takes too long; it is then tried again. After it there is only forward: when the
- * process is killed, {@link finishShrink} finishes it at the next start. Stores and followers that are
+ * is, when the switch takes too long; it is then tried again. After it there is only forward: what fails is
+ * tried again until it is made, and when the process is killed, {@link finishShrink} finishes it at the
+ * next start. Stores and followers that are
  * open elsewhere are refused from then on.
  *
  * @param store The store, opened with `openJetStream` and a follower
  * @param options Where it moves to
  * @returns What was done
- * @throws {StoreError} `refused`: the file cannot be put there, the follower is not exact or holds
- * invalid records, or the control plane has left already; `corrupt`: the follower has an alarm, or is
- * damaged; `in_progress`: another move has begun; `unavailable`: every switch was called off; `aborted`
+ * @throws {StoreError} `refused`: the file cannot be put there, the follower is not exact, holds invalid
+ * records or is open in another program, or the control plane has left already; `corrupt`: the follower has
+ * an alarm, or is damaged; `in_progress`: another move has begun; `unavailable`: every switch was called
+ * off; `aborted`
  *
  * @example
  * ```ts ignore
@@ -86,15 +86,19 @@ export async function shrinkStore(store: Store, options: ShrinkOptions): Promise
     pauseMs: 0,
   };
   let calledOff: StoreError | null = null;
-  const onPhase = (phase: ShrinkPhase) => {
+  let waitsFor: string | null = null;
+  const onPhase = (phase: ShrinkPhase, why = waitsFor) => {
+    waitsFor = why;
     options.onProgress?.({
       phase,
       attempt: report.attempts,
       calledOff: calledOff?.message ?? null,
+      waitsFor,
     });
   };
   onPhase("check");
-  const storeId = await check(bucket, db, follower, signal);
+  const users = { to, backend, follower };
+  const storeId = await check(users, db, signal);
   if (options.history !== false) await whenRemembered(bucket, follower, signal);
   if (dryRun) {
     const { position, digest } = follower.state();
@@ -118,12 +122,12 @@ export async function shrinkStore(store: Store, options: ShrinkOptions): Promise
       );
       const begun = performance.now();
       const { generation } = report;
-      const parts = { to, bucket, follower, db, generation, options, onPhase };
+      const parts = { ...users, bucket, db, generation, options, onPhase };
       const moved = await leaveBucket(parts, announced);
       report.position = moved.position;
       report.digest = moved.digest;
       const becomes = { moved, journey, generation, storeId };
-      Object.assign(report, await finish(parts, backend, becomes, begun));
+      Object.assign(report, await finish(parts, becomes, begun));
       return report;
     } catch (error) {
       if (!isStoreError(error, "unavailable") || to.current !== backend) throw error;
@@ -140,11 +144,11 @@ export async function shrinkStore(store: Store, options: ShrinkOptions): Promise
  * @returns The identity of the control plane
  */
 async function check(
-  bucket: Bucket,
+  users: Users,
   db: string,
-  follower: FileFollower,
   signal: AbortSignal | undefined,
 ): Promise<string> {
+  const { backend: { bucket }, follower } = users;
   const read = await readMarker(bucket, soon());
   refuseInProgress(bucket, read);
   const storeId = requirePlace(db, follower.path, read.marker?.source ?? null);
@@ -173,45 +177,59 @@ async function check(
     refuse("quarantined", found, "repair them in the bucket with membershipd doctor --repair");
   }
   await checkBeside(follower.path, signal);
+  await requireAlone(users, signal);
   return storeId;
 }
 
+/** What was made behind the point of no return. */
+type Made = Pick<ShrinkReport, "undone" | "backup" | "pauseMs">;
+
 /** Makes the follower the store's file. There is only forward: what fails is tried again. */
-async function finish(
-  { to, bucket, follower, db, onPhase }: Switching,
-  backend: JetStreamBackend,
-  becomes: Becomes,
-  begun: number,
-): Promise<Pick<ShrinkReport, "undone" | "backup" | "pauseMs">> {
-  onPhase("finish");
-  const end = performance.now() + FORWARD;
-  for (;;) {
+async function finish(parts: Switching, becomes: Becomes, begun: number): Promise<Made> {
+  const { to, bucket, backend, options, onPhase } = parts;
+  const made: Made = { undone: [], backup: null, pauseMs: 0 };
+  for (let pause = FORWARD.first;; pause = Math.min(2 * pause, FORWARD.longest)) {
     try {
-      // Searches and the history read the follower's file, which nobody may have open now. The last one
-      // that closes it, in its thread, writes its log into it.
-      await to.hold({ reads: true });
-      await closeReaders(backend);
-      // It is exact where the control plane left; of the mark behind that it need not know.
-      await follower.close({ drain: false });
-      onPhase("flip");
-      const undone = take(db, follower.path, becomes);
-      onPhase("rename");
-      const backup = place(db, follower.path, becomes.journey);
-      onPhase("open");
-      const closed = to.replace(switchOf(openSqlite(db, { create: false })).take());
-      to.release();
-      const pauseMs = performance.now() - begun;
-      await closed;
+      onPhase("finish");
+      await replace(parts, becomes, begun, made);
       onPhase("done");
-      return { undone, backup, pauseMs };
+      return made;
     } catch (error) {
-      const isFinal = isStoreError(error, "mismatch") || to.current !== backend;
-      if (isFinal || performance.now() > end) {
+      try {
+        if (!mayPass(error) || to.current !== backend) throw error;
+        onPhase("finish", reasonOf(error));
+        // Nothing changes in the bucket, so it answers them meanwhile.
+        to.releaseReads();
+        await wait(pause, options.stop);
+      } catch (end) {
         bucket.mark.leave(becomes);
         to.release();
-        throw error;
+        throw end;
       }
-      await wait(AGAIN);
     }
   }
+}
+
+/** Makes the follower's file the primary, and the store's; notes in `made` what an earlier try has not. */
+async function replace(
+  { to, backend, follower, db, onPhase }: Switching,
+  becomes: Becomes,
+  begun: number,
+  made: Made,
+): Promise<void> {
+  // Searches and the history read the follower's file, which only it may have open now. The last one that
+  // closes it, in its thread, writes its log into it.
+  await to.hold({ reads: true });
+  await closeReaders(backend);
+  // It is exact where the control plane left; of the mark behind that it need not know.
+  await follower.close({ drain: false });
+  onPhase("flip");
+  made.undone.push(...take(db, follower.path, becomes));
+  onPhase("rename");
+  made.backup ??= place(db, follower.path, becomes.journey);
+  onPhase("open");
+  const closed = to.replace(switchOf(openSqlite(db, { create: false })).take());
+  to.release();
+  made.pauseMs = performance.now() - begun;
+  await closed;
 }

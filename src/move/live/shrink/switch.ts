@@ -8,9 +8,12 @@
 import { isStoreError, StoreError } from "../../../core/errors.ts";
 import type { SwitchingBackend } from "../../../core/store/switching.ts";
 import type { FileFollower } from "../../../follower/follower.ts";
+import type { JetStreamBackend } from "../../../jetstream/backend.ts";
 import { freezeWriters } from "../../../jetstream/freeze.ts";
 import type { Bucket } from "../../../jetstream/log/bucket.ts";
 import type { Moved } from "../../../jetstream/log/marked.ts";
+import { wait } from "../../../jetstream/log/wire.ts";
+import { holdAlone, usersOf } from "./alone.ts";
 import { type Announced, leave, settle } from "./marks.ts";
 import type { ShrinkOptions, ShrinkPhase } from "./types.ts";
 
@@ -20,6 +23,8 @@ export interface Switching {
   to: SwitchingBackend;
   /** The bucket. */
   bucket: Bucket;
+  /** The backend in the bucket. */
+  backend: JetStreamBackend;
   /** The follower on this node. */
   follower: FileFollower;
   /** Absolute path of the file that it becomes. */
@@ -29,8 +34,11 @@ export interface Switching {
   /** What the caller wants. */
   options: ShrinkOptions;
   /** Called with each step. */
-  onPhase: (phase: ShrinkPhase) => void;
+  onPhase: (phase: ShrinkPhase, waitsFor?: string) => void;
 }
+
+/** Pause before the file is tried again, milliseconds. */
+const AGAIN = 20;
 
 /**
  * Moves the control plane out of its bucket. The store's calls are still held then.
@@ -46,6 +54,7 @@ export async function leaveBucket(parts: Switching, announced: Announced): Promi
   const either = signal === undefined ? late : AbortSignal.any([late, signal]);
   const end = Date.now() + patience;
   let waitsFor = "writes that had begun";
+  let hint: string | undefined;
   let moved: Moved | null = null;
   const check = () => {
     if (Date.now() >= end || either.aborted) throw either.reason ?? new Error("late");
@@ -60,7 +69,14 @@ export async function leaveBucket(parts: Switching, announced: Announced): Promi
     const { position, digest } = await follower.whenExact(fence, { signal: either });
     check();
     await follower.prepare(journey);
+    waitsFor = `other programs to close ${follower.path}`;
+    hint = usersOf(follower.path);
+    while (!await holdAlone(parts)) {
+      check();
+      await wait(AGAIN);
+    }
     check();
+    hint = undefined;
     onPhase("mark");
     waitsFor = "the answer to the mark";
     moved = { node, db, at, position, digest, by };
@@ -68,22 +84,26 @@ export async function leaveBucket(parts: Switching, announced: Announced): Promi
     throw new Error("its answer was lost, or a record was written");
   } catch (error) {
     try {
+      // Until it is settled, which may take long, reads are answered.
+      to.releaseReads();
       if (await settle(bucket, announced) && moved !== null) return moved;
+      await follower.share();
       await blobs?.thaw();
     } catch (failure) {
       to.release();
       throw failure;
     }
     to.release();
-    throw reasonOf(error, bucket, { waitsFor, patience, signal });
+    throw reasonOf(error, bucket, { waitsFor, hint, patience, signal });
   }
 }
 
 function reasonOf(
   error: unknown,
   bucket: Bucket,
-  { waitsFor, patience, signal }: {
+  { waitsFor, hint, patience, signal }: {
     waitsFor: string;
+    hint: string | undefined;
     patience: number;
     signal?: AbortSignal | undefined;
   },
@@ -92,5 +112,8 @@ function reasonOf(
   if (signal?.aborted) return new StoreError("aborted", what, { cause: signal.reason });
   if (isStoreError(error) && error.code !== "unavailable") return error;
   const found = `it waited for ${waitsFor}, of ${patience} ms in all`;
-  return new StoreError("unavailable", `${what}: ${found}`, { cause: error });
+  return new StoreError("unavailable", `${what}: ${found}`, {
+    cause: error,
+    ...hint === undefined ? {} : { field: "follower", hint },
+  });
 }

@@ -25,6 +25,11 @@ export interface ShrinkProgress {
   attempt: number;
   /** Why the last attempt was called off; `null` for the first. */
   calledOff: string | null;
+  /**
+   * Why a step behind the point of no return could not be made, such as another program that has the
+   * follower's file open. It is tried again until it is made. `null` for no such reason.
+   */
+  waitsFor: string | null;
 }
 
 /** What moves the blobs, where they are in the cluster too. */
@@ -61,6 +66,8 @@ export interface ShrinkOptions {
   onProgress?: (progress: ShrinkProgress) => void;
   /** Aborts the move as long as it can be called off. */
   signal?: AbortSignal;
+  /** Ends it also behind the point of no return: {@link finishShrink} finishes it at the next start. */
+  stop?: AbortSignal;
 }
 
 /** What {@link shrinkStore} did. */

@@ -1,0 +1,76 @@
+/**
+ * The follower's file for this process alone: it cannot become the primary while another program has it
+ * open.
+ *
+ * @module
+ */
+
+import { isStoreError, StoreError } from "../../../core/errors.ts";
+import { closeReaders } from "../../../follower/open.ts";
+import { wait } from "../../../jetstream/log/wire.ts";
+import { causeOf, isBusy } from "../../../sqlite/file/errors.ts";
+import type { Switching } from "./switch.ts";
+
+/** How long other programs may take to close the file before a move begins, milliseconds. */
+const PATIENCE = 3000;
+/** Pause before the file is tried again, milliseconds. */
+const AGAIN = 100;
+
+/** Who has the file open. */
+export type Users = Pick<Switching, "to" | "backend" | "follower">;
+
+/** Says how to find the programs that have a file open. */
+export function usersOf(path: string): string {
+  return `fuser -v ${path} lists the programs that have it open, such as sqlite3 or a backup`;
+}
+
+/**
+ * Locks all others out of the file. The store's reads are held from then on, because searches and the
+ * history read it.
+ *
+ * @returns Whether nobody else has it open
+ */
+export async function holdAlone({ to, backend, follower }: Users): Promise<boolean> {
+  await to.hold({ reads: true });
+  await closeReaders(backend);
+  return await follower.holdAlone();
+}
+
+/**
+ * Requires that no other program has the file open.
+ *
+ * @throws {StoreError} `refused`: one has; `aborted`
+ */
+export async function requireAlone(users: Users, signal: AbortSignal | undefined): Promise<void> {
+  const { to, follower } = users;
+  for (const end = performance.now() + PATIENCE;;) {
+    try {
+      if (await holdAlone(users)) return;
+    } finally {
+      await follower.share();
+      to.release();
+    }
+    if (performance.now() > end) {
+      throw new StoreError(
+        "refused",
+        `Moving to a file: another program has the follower ${follower.path} open`,
+        { field: "follower", hint: `close it there and try again; ${usersOf(follower.path)}` },
+      );
+    }
+    await wait(AGAIN, signal);
+  }
+}
+
+/** Describes why the control plane that has left the bucket is not in its file yet, and what to do. */
+export function reasonOf(error: StoreError): string {
+  const { message, hint } = error;
+  const next = isBusy(causeOf(error))
+    ? "close it there; fuser -v with its path lists the programs that have it open"
+    : hint;
+  return ["The control plane has left the bucket", message, next].filter(Boolean).join("; ");
+}
+
+/** Whether trying again may help: what is wrong is around the file, not in it. */
+export function mayPass(error: unknown): error is StoreError {
+  return isStoreError(error) && ["unavailable", "refused", "not_found"].includes(error.code);
+}
