@@ -16,12 +16,30 @@ const INTERVAL_MS = 500;
 
 /** The cluster. */
 export interface Cluster {
-  /** A connection to the control plane's account. */
-  service: NatsConnection;
-  /** A connection to the system account. */
-  system: NatsConnection;
-  /** The bucket of the control plane. */
-  bucket: string;
+  /** Reads how it is. */
+  status(): Promise<Pick<ClusterStatus, "nodes" | "buckets" | "problems" | "healthy">>;
+  /** Reads how a node is; `null` if it does not answer. */
+  state(node: string): Promise<NodeState | null>;
+  /** Tells a node to restart. */
+  restart(node: string, exit: boolean): Promise<{ way: RestartWay }>;
+}
+
+/**
+ * Returns the cluster of a bucket.
+ *
+ * @param service A connection to the control plane's account
+ * @param system A connection to the system account
+ */
+export function clusterOf(
+  service: NatsConnection,
+  system: NatsConnection,
+  { bucket, signal }: { bucket: string; signal: AbortSignal },
+): Cluster {
+  return {
+    status: () => fullStatus(service, system, bucket, signal),
+    state: (node) => stateOf(service, node),
+    restart: (node, exit) => restartNode(service, node, exit),
+  };
 }
 
 /** Options of {@link restartNodes}. */
@@ -48,7 +66,7 @@ export interface Restarted {
 
 /** How the whole cluster is. */
 interface Look {
-  status: ClusterStatus;
+  status: Awaited<ReturnType<Cluster["status"]>>;
   states: Map<string, NodeState>;
   /** Why no node may be restarted now. */
   problems: string[];
@@ -79,7 +97,7 @@ export async function restartNodes(
   for (const node of only === undefined ? ordered(look.status) : [only]) {
     const began = performance.now();
     const before = look.states.get(node)!.run;
-    const { way } = await restartNode(cluster.service, node, exit);
+    const { way } = await cluster.restart(node, exit);
     onProgress(`${node}: restarting, ${way}`);
     look = await whole(`${node} was told to restart`, { node, before });
     const took = Math.round(performance.now() - began);
@@ -90,7 +108,7 @@ export async function restartNodes(
 }
 
 /** Returns the nodes, the leader of the control plane last: so it changes once. */
-function ordered({ nodes, buckets }: ClusterStatus): string[] {
+function ordered({ nodes, buckets }: Look["status"]): string[] {
   const leader = buckets.find((it) => it.holds === "control plane")?.leader;
   const names = nodes.map((it) => it.name).sort();
   return [...names.filter((it) => it !== leader), ...names.filter((it) => it === leader)];
@@ -109,7 +127,7 @@ async function whenWhole(cluster: Cluster, options: WaitOptions): Promise<Look> 
   const compared = new Compared();
   let told = "";
   for (;;) {
-    const look = await lookAt(cluster, compared, signal);
+    const look = await lookAt(cluster, compared);
     if (run !== undefined && look.states.get(run.node)?.run === run.before) {
       look.problems.unshift(`${run.node} has not stopped yet`);
     }
@@ -128,16 +146,12 @@ async function whenWhole(cluster: Cluster, options: WaitOptions): Promise<Look> 
   }
 }
 
-async function lookAt(
-  { service, system, bucket }: Cluster,
-  compared: Compared,
-  signal: AbortSignal,
-): Promise<Look> {
-  const status = await fullStatus(service, system, bucket, signal);
+async function lookAt(cluster: Cluster, compared: Compared): Promise<Look> {
+  const status = await cluster.status();
   const names = status.nodes.map((it) => it.name);
   const states = new Map<string, NodeState>();
   const problems = [...status.problems];
-  const found = await Promise.all(names.map((it) => stateOf(service, it)));
+  const found = await Promise.all(names.map((it) => cluster.state(it)));
   for (const [i, name] of names.entries()) {
     const state = found[i] ?? null;
     if (state === null) {

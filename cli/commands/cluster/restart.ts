@@ -4,7 +4,7 @@
  * @module
  */
 
-import { restartNodes } from "../../cluster/rolling.ts";
+import { clusterOf, restartNodes } from "../../cluster/rolling.ts";
 import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
 import { seconds } from "../../flags.ts";
 import { UsageError } from "../../terminal/failure.ts";
@@ -44,6 +44,7 @@ export function restartCommand(context: Context): CommandUnknownOpts {
     if (rolling === (node !== undefined)) {
       throw new UsageError("cluster restart needs --rolling for all nodes, or --node NAME for one");
     }
+    const { signal } = context.io;
     await using it = await reach(context, flags);
     const { service, system, bucket } = it;
     if (system === null) {
@@ -52,11 +53,11 @@ export function restartCommand(context: Context): CommandUnknownOpts {
       );
     }
     context.resume = "a node that was told to restart does so; run membershipd cluster status";
-    const restarted = await restartNodes({ service, system, bucket }, {
+    const restarted = await restartNodes(clusterOf(service, system, { bucket, signal }), {
       exit: flags.exit === true,
       wait: flags.wait * 1000,
       onProgress: (text) => void say(context, text),
-      signal: context.io.signal,
+      signal,
       ...node === undefined ? {} : { only: node },
     });
     if (json) return await printJson(context, { restarted });
