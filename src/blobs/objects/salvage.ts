@@ -87,8 +87,7 @@ export async function salvageBlobs(directory: string, bucket: string): Promise<S
 
 /** Finds all messages by subject, in their order. */
 async function index(directory: string): Promise<Map<string, Stored[]>> {
-  const names = (await readdir(directory)).filter((it) => /^\d+\.blk$/.test(it))
-    .sort((a, b) => parseInt(a) - parseInt(b));
+  const names = (await readdir(directory)).filter((it) => /^\d+\.blk$/.test(it));
   const found = new Map<string, Stored[]>();
   const removed = new Set<number>();
   for (const name of names) {
