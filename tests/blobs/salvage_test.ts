@@ -88,7 +88,7 @@ function meta(bytes: Uint8Array, nuid: string, more: object = {}): [string, stri
 function crafted(blocks: Record<number, Buffer[]>, work: (it: Salvage) => Promise<void>) {
   return inDir(async (dir) => {
     await mkdir(`${dir}/msgs`);
-    await writeFile(`${dir}/msgs/index.db`, "not a block");
+    await writeFile(`${dir}/msgs/index.db`, record(5n | TOMBSTONE));
     for (const [number, records] of Object.entries(blocks)) {
       await writeFile(`${dir}/msgs/${number}.blk`, Buffer.concat(records));
     }
@@ -109,10 +109,13 @@ Deno.test("the last description of a blob counts, and its chunks are read in the
       record(1n, ...meta(bytes, "OLD", { size: 5 })),
       record(3n, chunk("NEW"), bytes.subarray(300, 600)),
       record(2n, chunk("NEW"), bytes.subarray(0, 300)),
+      // It was cut here.
+      record(9n).subarray(0, 10),
     ],
     10: [
       record(4n, chunk("NEW"), bytes.subarray(600)),
       record(5n, ...meta(bytes, "NEW")),
+      Buffer.alloc(100),
     ],
   }, async (it) => assert.deepEqual(await found(it), right(bytes)));
 });
@@ -136,7 +139,12 @@ Deno.test("a message that was removed or overwritten does not count, in whatever
 });
 
 Deno.test("a blob without all its bytes, or with a description of other bytes, is not whole", async () => {
-  const [cut, other, lost] = [bytesOf(100), bytesOf(200), bytesOf(300)];
+  const [cut, other, lost, last] = [100, 200, 300, 400].map(bytesOf) as [
+    Uint8Array,
+    Uint8Array,
+    Uint8Array,
+    Uint8Array,
+  ];
   const id = idOf(other);
   await crafted({
     1: [
@@ -147,13 +155,15 @@ Deno.test("a blob without all its bytes, or with a description of other bytes, i
       record(5n, ...meta(lost, "C")),
       record(6n, subjects.metaOf("x"), `{"name":"x","size":0}`),
       record(7n, subjects.metaOf("y"), "not JSON"),
-      record(8n, ...meta(bytesOf(400), "D")).subarray(0, 60),
+      record(8n, ...meta(last, "D")),
+      record(9n, subjects.chunksOf("D"), last).subarray(0, -20),
     ],
   }, ({ blobs, deleted }) => {
     assert.deepEqual(blobs.map((it) => [it.id, it.isWhole]), [
       [idOf(cut), false],
       [id, false],
       [idOf(lost), false],
+      [idOf(last), false],
     ]);
     assert.deepEqual(deleted, []);
     return Promise.resolve();

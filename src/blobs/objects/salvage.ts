@@ -78,7 +78,7 @@ export async function salvageBlobs(directory: string, bucket: string): Promise<S
       salvage.deleted.push(id);
       continue;
     }
-    const own = isSound(info, id) ? parts.get(nuid) ?? [] : [];
+    const own = parts.get(nuid) ?? [];
     const isWhole = isSound(info, id) && own.reduce((sum, it) => sum + it.length, 0) === size;
     salvage.blobs.push({ id, size, holders: holdersOf(info), isWhole, read: () => readAll(own) });
   }

@@ -81,14 +81,12 @@ for (const how of HOW) {
     `a program that has the follower's file ${how}: the move is refused, nothing has begun`,
     async (at, { store }) => {
       const holder = await new Holder(at, how).held();
-      for (const dryRun of [true, false]) {
-        const move = shrinkStore(store, { db: at.db, node: "n1", dryRun });
-        await assert.rejects(move, (error: Error & { hint?: string }) => {
-          assert.match(error.message, /another program has the follower .*follower\.db open/);
-          assert.match(error.hint!, /close it .* fuser -v .*follower\.db/);
-          return failure("refused", "follower")(error);
-        });
-      }
+      const move = shrinkStore(store, { db: at.db, node: "n1", dryRun: how === "reading" });
+      await assert.rejects(move, (error: Error & { hint?: string }) => {
+        assert.match(error.message, /another program has the follower .*follower\.db open/);
+        assert.match(error.hint!, /close it .* fuser -v .*follower\.db/);
+        return failure("refused", "follower")(error);
+      });
       const { mark, takesWrites } = await bucketOf(at);
       assert.deepEqual([mark, takesWrites], [null, true]);
       await store.addUser(person("bob"));
