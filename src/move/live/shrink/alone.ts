@@ -6,18 +6,27 @@
  */
 
 import { isStoreError, StoreError } from "../../../core/errors.ts";
+import type { SwitchingBackend } from "../../../core/store/switching.ts";
+import type { FileFollower } from "../../../follower/follower.ts";
 import { closeReaders } from "../../../follower/open.ts";
+import type { JetStreamBackend } from "../../../jetstream/backend.ts";
 import { wait } from "../../../jetstream/log/wire.ts";
 import { causeOf, isBusy } from "../../../sqlite/file/errors.ts";
-import type { Switching } from "./switch.ts";
 
 /** How long other programs may take to close the file before a move begins, milliseconds. */
 const PATIENCE = 3000;
 /** Pause before the file is tried again, milliseconds. */
 const AGAIN = 100;
 
-/** Who has the file open. */
-export type Users = Pick<Switching, "to" | "backend" | "follower">;
+/** What uses the file. */
+export interface Users {
+  /** The switch of the store's backend. */
+  to: SwitchingBackend;
+  /** The backend in the bucket. */
+  backend: JetStreamBackend;
+  /** The follower on this node. */
+  follower: FileFollower;
+}
 
 /** Says how to find the programs that have a file open. */
 export function usersOf(path: string): string {

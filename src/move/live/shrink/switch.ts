@@ -6,27 +6,18 @@
  */
 
 import { isStoreError, StoreError } from "../../../core/errors.ts";
-import type { SwitchingBackend } from "../../../core/store/switching.ts";
-import type { FileFollower } from "../../../follower/follower.ts";
-import type { JetStreamBackend } from "../../../jetstream/backend.ts";
 import { freezeWriters } from "../../../jetstream/freeze.ts";
 import type { Bucket } from "../../../jetstream/log/bucket.ts";
 import type { Moved } from "../../../jetstream/log/marked.ts";
 import { wait } from "../../../jetstream/log/wire.ts";
-import { holdAlone, usersOf } from "./alone.ts";
+import { holdAlone, type Users, usersOf } from "./alone.ts";
 import { type Announced, leave, settle } from "./marks.ts";
 import type { ShrinkOptions, ShrinkPhase } from "./types.ts";
 
 /** What a switch works on. */
-export interface Switching {
-  /** The switch of the store's backend. */
-  to: SwitchingBackend;
+export interface Switching extends Users {
   /** The bucket. */
   bucket: Bucket;
-  /** The backend in the bucket. */
-  backend: JetStreamBackend;
-  /** The follower on this node. */
-  follower: FileFollower;
   /** Absolute path of the file that it becomes. */
   db: string;
   /** The generation of the control plane from now on. */
