@@ -110,6 +110,35 @@ Deno.test("the copy removes blobs and holders that only the second store has, an
   });
 });
 
+Deno.test("a change that fails in the second store while everything is copied is made at the end of the copy", async () => {
+  await places(async ({ blobs, disk, objects }) => {
+    let broken = false;
+    let late = "";
+    const fragile: BlobStore = new Proxy(objects, {
+      get(target, key: keyof BlobStore) {
+        if (key === "put" && broken) {
+          return () => Promise.reject(new StoreError("unavailable", "No leader"));
+        }
+        // The blobs of the first store have been copied by now.
+        if (key === "list") {
+          return async function* () {
+            broken = true;
+            late = (await putBy(blobs, bytesOf(1000), owner())).id;
+            broken = false;
+            yield* target.list();
+          };
+        }
+        const value = target[key] as unknown;
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    const { count } = await blobs.mirror(fragile).all();
+    assert.equal(count, 0);
+    assert.deepEqual(Object.keys(await contents(objects)), [late]);
+    assert.deepEqual(await contents(objects), await contents(disk));
+  });
+});
+
 Deno.test("a change that fails in the second store succeeds, and is made there before the switch", async () => {
   await places(async ({ blobs, disk, objects }) => {
     let broken = true;
@@ -187,6 +216,115 @@ Deno.test("changes wait for the switch, and what began before it is in the next 
     assert.equal(idOf(Uint8Array.from(rest.flatMap((it) => [...it]))), whole);
     assert.equal(await blobs.usage(by), await objects.usage(by));
     assert.equal((await blobs.health()).ok, true);
+  });
+});
+
+Deno.test("a blob that is deleted while it is being copied is not in the second store in the end", async () => {
+  await places(async ({ blobs, disk, objects }) => {
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    const { promise: go, resolve } = Promise.withResolvers<void>();
+    const slow = new Proxy(objects, {
+      get(target, name) {
+        const found = Reflect.get(target, name);
+        if (name !== "put") return typeof found === "function" ? found.bind(target) : found;
+        return (...of: Parameters<BlobStore["put"]>) => {
+          begin();
+          return go.then(() => target.put(...of));
+        };
+      },
+    });
+    blobs.mirror(slow);
+    const bytes = bytesOf(100);
+    const putting = putBy(blobs, bytes, owner());
+    await begun;
+    const deleting = blobs.delete(idOf(bytes));
+    while (await disk.stat(idOf(bytes)) !== null) await new Promise((next) => setTimeout(next, 5));
+    // Time for a copy that does not wait for its turn.
+    await new Promise((next) => setTimeout(next, 100));
+    resolve();
+    await Promise.all([putting, deleting]);
+    assert.equal(await objects.stat(idOf(bytes)), null);
+  });
+});
+
+Deno.test("a blob or holder that the second store has lost already is no failure of the copy", async () => {
+  await places(async ({ blobs, disk, objects }) => {
+    const [a, b] = [owner(), owner()];
+    const { id } = await putBy(blobs, bytesOf(100), a);
+    // What a replica that is behind says.
+    const late: BlobStore = new Proxy(objects, {
+      get(target, key: keyof BlobStore) {
+        if (key === "holders") return () => Promise.resolve({ owners: [a, b], unowned: false });
+        const value = target[key] as unknown;
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    const mirror = blobs.mirror(late);
+    assert.equal(await mirror.sync(id), true);
+    assert.equal(await mirror.sync("0".repeat(64)), null);
+    assert.deepEqual(await contents(objects), await contents(disk));
+  });
+});
+
+Deno.test("an upload that ends while changes are held is made in the store that is used then", async () => {
+  await places(async ({ blobs, disk, objects }) => {
+    const broken = new Proxy(objects, {
+      get(target, key: keyof BlobStore) {
+        if (key === "put") return () => Promise.reject(new StoreError("unavailable", "No leader"));
+        const value = target[key] as unknown;
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    blobs.mirror(broken);
+    const { promise: go, resolve } = Promise.withResolvers<void>();
+    const bytes = bytesOf(1000);
+    const uploading = blobs.put(
+      (async function* () {
+        yield bytes.subarray(0, 500);
+        await go;
+        yield bytes.subarray(500);
+      })(),
+      { maxBytes: 1e7, holders: { owners: [owner()], unowned: false } },
+    );
+    await blobs.hold();
+    resolve();
+    while (await disk.stat(idOf(bytes)) === null) await new Promise((next) => setTimeout(next, 5));
+    // Time for a copy that does not wait.
+    await new Promise((next) => setTimeout(next, 100));
+    blobs.replace(objects);
+    await uploading;
+    assert.equal((await objects.stat(idOf(bytes)))?.size, 1000);
+  });
+});
+
+Deno.test("an upload whose bytes the former store does not give back as they were is not acknowledged", async () => {
+  await places(async ({ disk, objects }) => {
+    const other = bytesOf(1000);
+    const damaged: BlobStore = new Proxy(disk, {
+      get(target, key: keyof BlobStore) {
+        if (key === "get") {
+          return () =>
+            Promise.resolve({ size: other.length, body: new Response(new Uint8Array(other)).body });
+        }
+        const value = target[key] as unknown;
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    const blobs = new SwitchingBlobs(damaged);
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    const { promise: go, resolve } = Promise.withResolvers<void>();
+    const slow = async function* () {
+      begin();
+      await go;
+      yield bytesOf(1000);
+    };
+    const holders = { owners: [owner()], unowned: false };
+    const putting = blobs.put(slow(), { maxBytes: 1e7, holders });
+    await begun;
+    blobs.replace(objects);
+    resolve();
+    await failsWith("invalid", () => putting);
+    assert.deepEqual(await contents(objects), {});
   });
 });
 
@@ -277,6 +415,7 @@ Deno.test("a switch that is called off lets changes continue in the first store;
     blobs.mirror(objects);
     await blobs.hold();
     const waiting = putBy(blobs, bytesOf(100), owner());
+    await blobs.hold();
     blobs.release();
     const { id } = await waiting;
     assert.ok(await disk.stat(id) !== null && await objects.stat(id) !== null);

@@ -23,6 +23,7 @@ class Nodes implements Cluster {
   readonly restarts: [node: string, exit: boolean, unwell: number][] = [];
   readonly states = statesOf({ n1: { 5: "a" }, n2: { 5: "a" }, n3: { 5: "a" } });
   healthy = true;
+  problems: string[] = [];
   /** Each is made by one look after the other. */
   after: ((node: string) => void)[] = [];
   #next: (() => void)[] = [];
@@ -34,7 +35,7 @@ class Nodes implements Cluster {
       { holds: "blobs", leader: "n3" },
       { holds: "control plane", leader: "n1" },
     ];
-    const it = { nodes, buckets, problems: [], healthy: this.healthy };
+    const it = { nodes, buckets, problems: [...this.problems], healthy: this.healthy };
     return Promise.resolve(it as unknown as Awaited<ReturnType<Cluster["status"]>>);
   }
 
@@ -92,6 +93,8 @@ Deno.test("the next node waits until the one before is another run, answers, is 
   const nodes = new Nodes();
   nodes.after = [
     () => {},
+    // What it waits for is told once.
+    () => {},
     (it) => nodes.gone.add(it),
     (it) => {
       nodes.gone.delete(it);
@@ -119,6 +122,7 @@ Deno.test("the next node waits until the one before is another run, answers, is 
 Deno.test("no node is restarted while the cluster is not whole; the time for that is limited", async () => {
   const broken: [(nodes: Nodes) => unknown, RegExp][] = [
     [(it) => it.healthy = false, /Nothing was restarted; .* after 0\.5 s: the cluster is not heal/],
+    [(it) => it.problems.push("KV_UNIBUS has no leader"), /after 0\.5 s: KV_UNIBUS has no leader$/],
     [(it) => it.gone.add("n2"), /membershipd does not answer on n2/],
     [(it) => it.begin("n2", { ready: false, failing: ["nats"] }), /n2 is not ready: nats/],
     [(it) => it.begin("n2", { digests: { 9: "a" } }), /not seen at one position yet: n2$/],

@@ -7,12 +7,15 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { setTimeout as pause } from "node:timers/promises";
-import { openJetStream } from "../../../mod.ts";
+import { JetStreamApiError } from "@nats-io/jetstream";
+import { openJetStream, StoreError } from "../../../mod.ts";
 import { Bucket } from "../../../src/jetstream/log/bucket.ts";
 import { quorumAge, streamInfo } from "../../../src/jetstream/log/stream.ts";
 import { whenStuck } from "../../../src/jetstream/log/stuck.ts";
+import { CODE, Transient } from "../../../src/jetstream/log/wire.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
-import { testCluster } from "../../helpers/nats.ts";
+import { testCluster, testServer } from "../../helpers/nats.ts";
+import { failsWith } from "../../helpers/sqlite.ts";
 
 Deno.test("a majority that was away and is back in the last moment is not taken for a full disk", async () => {
   await using cluster = await testCluster(3);
@@ -60,6 +63,58 @@ Deno.test("a majority that was away and is back in the last moment is not taken 
     await connection.close();
   }
   assert.ok(tries <= 2, `${tries} tries`);
+});
+
+Deno.test("a server that answers but stores nothing is told from one that is away, after a second of failures", async () => {
+  await using server = await testServer();
+  await (await openJetStream({ servers: server.url })).close();
+  const connection = await connectNats({ servers: server.url });
+  /** Small writes end as the test says. */
+  class Failing extends Bucket {
+    puts = 0;
+    error: Error | null = null;
+    override put(): Promise<number> {
+      this.puts++;
+      return this.error === null ? Promise.resolve(1) : Promise.reject(this.error);
+    }
+  }
+  const bucket = new Failing(connection, "UNIBUS");
+  try {
+    const onOpen = whenStuck(bucket);
+    await onOpen();
+    assert.equal(bucket.puts, 0);
+    await pause(1050);
+    await onOpen();
+    assert.equal(bucket.puts, 1);
+    // What was stored a moment ago says that it can.
+    await onOpen();
+    assert.equal(bucket.puts, 1);
+    const after = async (error: Error) => {
+      const onOpen = whenStuck(bucket);
+      bucket.error = error;
+      await pause(1050);
+      bucket.puts = 0;
+      return onOpen();
+    };
+    const other = new StoreError("closed", "The store is closed");
+    await assert.rejects(after(other), other);
+    const code = CODE.insufficientResources;
+    const cause = new JetStreamApiError({ code: 503, err_code: code, description: "full" });
+    await failsWith("unavailable", () => after(new Transient("full", { cause })), /is full: full;/);
+    assert.equal(bucket.puts, 1);
+    await failsWith(
+      "unavailable",
+      () => after(new Transient("no answer")),
+      /is full: it answers but stores nothing/,
+    );
+    assert.ok(bucket.puts > 1, `${bucket.puts} tries`);
+    process.kill(server.pid, "SIGSTOP");
+    await after(new Transient("no answer"));
+    assert.equal(bucket.puts, 0);
+  } finally {
+    process.kill(server.pid, "SIGCONT");
+    await connection.close();
+  }
 });
 
 const soon = () => Date.now() + 60_000;
