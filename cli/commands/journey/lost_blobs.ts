@@ -77,7 +77,7 @@ async function isPut(putting: Promise<unknown>): Promise<boolean> {
     await putting;
     return true;
   } catch (error) {
-    if (isStoreError(error, "invalid") || isStoreError(error, "too_large")) return false;
+    if (isStoreError(error, "invalid")) return false;
     throw error;
   }
 }
