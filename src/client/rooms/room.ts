@@ -148,7 +148,7 @@ export class LiveRoom implements OpenRoom {
   /** Waits until the bus has accepted the subscription. */
   async ready(): Promise<void> {
     const { sendTimeout } = this.#settings;
-    const error = await within(
+    await within(
       sendTimeout,
       Promise.race([this.#ready, this.ended]),
       () =>
@@ -157,7 +157,6 @@ export class LiveRoom implements OpenRoom {
           `Room ${this.id}: the bus did not accept the subscription within ${sendTimeout} ms`,
         ),
     );
-    if (error) throw error;
     if (this.#closing.signal.aborted) {
       throw this.#error ?? new StoreError("closed", `Room ${this.id} is closed`);
     }
@@ -302,9 +301,7 @@ export class LiveRoom implements OpenRoom {
 
   /** Tells the others that there is a new key. Members who miss it notice at the next message. */
   async #announceKey(): Promise<void> {
-    const publish = ({ bytes }: SealedMessage) => {
-      if (!this.#closing.signal.aborted) this.#channel.publish(bytes);
-    };
+    const publish = ({ bytes }: SealedMessage) => this.#channel.publish(bytes);
     await this.#seal(new Uint8Array(), publish, "rekeyed").catch((error) => this.#problem(error));
   }
 

@@ -8,6 +8,7 @@ import {
   type Identity,
   isSealingError,
   isStoreError,
+  StoreError,
 } from "../../../src/client/mod.ts";
 import { Trust } from "../../../src/client/rooms/trust.ts";
 import type { Handover } from "../../../src/core/model.ts";
@@ -154,7 +155,11 @@ Deno.test("an owner hands a room over: members go on unasked, and the new owner 
   const stranger = createIdentity().signPub;
   await assert.rejects(adas.handOver(stranger), (error) => isStoreError(error, "not_found"));
   const bobs = await (await open(bob)).join("kitchen", { owner });
+  const attempts = () => it.writes.filter((write) => write.endsWith("/handover")).length;
+  const before = attempts();
   await assert.rejects(bobs.handOver(owner), (error) => isStoreError(error, "forbidden"));
+  // It signs no statement that could be used once it is the owner.
+  assert.equal(attempts(), before);
   await adas.handOver(endpoint);
   assert.equal(adas.owner, endpoint);
   await until(() => bobs.owner === endpoint && cys.owner === endpoint, "the new owner");
@@ -177,6 +182,54 @@ Deno.test("an owner hands a room over: members go on unasked, and the new owner 
   ]);
   await until(() => cys.owner === endpoint && cys.epoch === 4, "the third owner, and its key");
   assert.deepEqual([...ada.problems, ...bob.problems, ...cy.problems], []);
+});
+
+Deno.test("a hand-over is made with the newest key, and after another one with a new key", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const again = await it.person(ada.identity);
+  const adas = await (await ada.rooms()).createRoom({
+    id: "kitchen",
+    members: [cardOf(bob.identity)],
+  });
+  const bobs = await (await bob.rooms()).join("kitchen");
+  // Another program of the owner makes a key and tells nobody.
+  const connection = await it.wire();
+  const silent = await (await again.rooms({ nats: { connection } })).join("kitchen");
+  connection.publish = () => {};
+  assert.equal(await silent.rekey(), 2);
+  await adas.handOver(bob.identity.signPub);
+  assert.equal(adas.epoch, 2);
+  // The new owner knows that it is the owner, and could not make its key.
+  const { rekeyRoom } = bob.client;
+  bob.client.rekeyRoom = () => Promise.reject(new StoreError("unavailable", "m"));
+  await bobs.refresh();
+  assert.deepEqual([bobs.owner, bobs.epoch], [bob.identity.signPub, 2]);
+  bob.client.rekeyRoom = rekeyRoom;
+  await bobs.handOver(ada.identity.signPub);
+  const { handovers } = await it.store.getRoom("kitchen");
+  assert.deepEqual(handovers!.map((one) => one.epoch), [2, 3]);
+});
+
+Deno.test("a hand-over whose answer was lost is found in the room; one that was not made has failed", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const adas = await (await ada.rooms()).createRoom({
+    id: "kitchen",
+    members: [cardOf(bob.identity)],
+  });
+  await (await bob.rooms()).join("kitchen");
+  const { handOverRoom } = ada.client;
+  const lost = new StoreError("unavailable", "no answer");
+  ada.client.handOverRoom = () => Promise.reject(lost);
+  await assert.rejects(adas.handOver(bob.identity.signPub), lost);
+  assert.equal(adas.owner, ada.identity.signPub);
+  ada.client.handOverRoom = async (...args) => {
+    await handOverRoom(...args);
+    throw lost;
+  };
+  await adas.handOver(bob.identity.signPub);
+  assert.equal(adas.owner, bob.identity.signPub);
 });
 
 Deno.test("a device that never knew the former owner opens the room with the new owner's key", async () => {

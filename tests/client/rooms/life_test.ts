@@ -7,11 +7,15 @@ import {
   isSealingError,
   isStoreError,
   type RoomMessage,
+  StoreError,
 } from "../../../src/client/mod.ts";
 import { messageOverhead, MessageSealer } from "../../../src/sealing/message.ts";
 import { openRoomKey } from "../../../src/sealing/sealed_key.ts";
 import { nodePrimitives, roomKeysOf } from "../../../src/sealing/primitives_node.ts";
 import { Heard, until, village } from "./village.ts";
+
+/** A refresh interval that is longer than any test, milliseconds. */
+const NEVER = 3_600_000;
 
 Deno.test("a member that leaves is shut out by the owner's program, without being told to", async () => {
   await using it = await village();
@@ -21,7 +25,8 @@ Deno.test("a member that leaves is shut out by the owner's program, without bein
     id: "kitchen",
     members,
   });
-  const bobRoom = await (await bob.rooms()).join("kitchen");
+  // It learns from the announcement of the key, not by its own next check.
+  const bobRoom = await (await bob.rooms({ refreshInterval: NEVER })).join("kitchen");
   const eveRoom = await (await eve.rooms()).join("kitchen");
   await assert.rejects(room.leave(), (error) => isStoreError(error, "room_owner"));
   await eveRoom.leave();
@@ -96,7 +101,7 @@ Deno.test("a removal that was cut off before its rekey is finished by whoever co
   assert.equal(room.epoch, 2);
   await ada.client.removeMember("kitchen", bob.identity.signPub);
   await rooms.close();
-  const again = await (await ada.rooms()).join("kitchen");
+  const again = await (await ada.rooms({ refreshInterval: NEVER })).join("kitchen");
   await until(() => again.epoch === 3, "the new key");
 });
 
@@ -186,11 +191,41 @@ Deno.test("refresh() sees what changed before it was called, also when a check i
   await early;
   await late;
   assert.equal(bobRoom.owner, bob.identity.signPub);
+  // What passes by itself is not reported, anything else is.
+  assert.equal(bob.problems.length, 0);
+  for (const code of ["unavailable", "unsupported"] as const) {
+    bob.client.getRoom = () => Promise.reject(new StoreError(code, code));
+    await bobRoom.refresh();
+  }
+  assert.deepEqual(bob.problems.map((it) => it.error.message), ["unsupported"]);
   await bobRoom.close();
-  const before = asked;
+  bob.client.getRoom = () => assert.fail("asked after the end");
   await bobRoom.refresh();
-  assert.equal(asked, before);
-  assert.deepEqual(bob.problems, []);
+});
+
+Deno.test("a message of one's own that comes again is neither heard nor reported", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const room = await (await ada.rooms()).createRoom({
+    id: "kitchen",
+    members: [cardOf(bob.identity)],
+  });
+  const bobRoom = await (await bob.rooms()).join("kitchen");
+  const heard = new Heard(room);
+  const wire = await it.wire();
+  const published: Uint8Array[] = [];
+  wire.subscribe(room.subject, { callback: (_, { data }) => void published.push(data) });
+  await wire.flush();
+  await room.send("soup");
+  await until(() => published.length === 1, "the message");
+  for (let i = 0; i < 2; i++) wire.publish(room.subject, published[0]!);
+  await wire.flush();
+  await bobRoom.send("thanks");
+  await heard.heard("thanks");
+  assert.deepEqual(heard.texts, ["thanks"]);
+  assert.deepEqual(ada.problems, []);
+  await until(() => bob.problems.length === 2, "the rejections of another member");
+  assert.ok(bob.problems.every(({ error }) => isSealingError(error, "replayed")));
 });
 
 Deno.test("a message of the largest size goes through, and one byte more is refused", async () => {

@@ -19,7 +19,11 @@ Deno.test("three members talk, one is taken out and reads nothing from then on, 
     const [ada, bob, eve] = [await it.person(), await it.person(), await it.person()];
     const adaRooms = await ada.rooms();
     const adaRoom = await adaRooms.createRoom({ id: "kitchen", members: [cardOf(bob.identity)] });
-    const [bobRooms, eveRooms] = [await bob.rooms(), await eve.rooms()];
+    // Eve learns that she is out when the bus refuses her subscription, not by her own next check.
+    const [bobRooms, eveRooms] = [
+      await bob.rooms(),
+      await eve.rooms({ refreshInterval: 3_600_000 }),
+    ];
     const bobRoom = await bobRooms.join("kitchen", { owner: ada.identity.signPub });
     await assert.rejects(eveRooms.join("kitchen"), (error) => isStoreError(error, "not_found"));
 
