@@ -55,6 +55,7 @@ async function launched(): Promise<Browser> {
   return browser ??= await chromium.launch({
     executablePath: CHROMIUM!,
     headless: true,
+    timeout: 120_000,
     args: [
       "--no-sandbox",
       "--disable-gpu",
@@ -144,7 +145,7 @@ export async function visit(
     reducedMotion: "reduce",
     ...options,
   });
-  context.setDefaultTimeout(40_000);
+  context.setDefaultTimeout(90_000);
   const sent: Sent[] = [];
   const printed: string[] = [];
   const violations: string[] = [];

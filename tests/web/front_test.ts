@@ -86,7 +86,7 @@ browserTest(
       await page.getByLabel("Request", { exact: true }).selectOption("/v1/me");
       await page.getByRole("button", { name: "Send" }).click();
       const answer = page.getByLabel("Answer", { exact: true });
-      await answer.waitFor();
+      await answer.getByText("Ada").waitFor();
       assert.equal(JSON.parse(await answer.innerText()).user.handle, "Ada");
       await assertLooks(page, "docs");
       await page.getByLabel("Request", { exact: true }).selectOption("/v1/users");

@@ -50,7 +50,7 @@ async function assertSeen(page: Page): Promise<void> {
 
 async function isAt(page: Page, name: string): Promise<void> {
   let last = "";
-  await until(async () => (last = await focused(page)) === name, `focus at ${name}`, 5_000)
+  await until(async () => (last = await focused(page)) === name, `focus at ${name}`)
     .catch((error) => {
       throw new Error(`${error.message}: it is at ${last}`);
     });
@@ -87,6 +87,7 @@ browserTest("an admin revokes, invites and leaves with the keyboard alone", asyn
   await isAt(page, "Revoke ada-00000");
   // The dialog keeps the focus: Tab goes round in it (and by the browser's own controls).
   await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
   const inside = new Set<string>();
   for (let i = 0; i < 8; i++) {
     await page.keyboard.press("Tab");
@@ -112,8 +113,8 @@ browserTest("an admin revokes, invites and leaves with the keyboard alone", asyn
   // The link is marked whole, ready to be copied.
   await page.getByRole("textbox", { name: "Link" }).waitFor();
   await isAt(page, "Link");
-  const marked = await page.evaluate(() => getSelection()!.toString());
-  assert.match(marked, /\/join#[0-9a-f]{64}$/);
+  const marked = () => page.evaluate(() => getSelection()!.toString());
+  await until(async () => /\/join#[0-9a-f]{64}$/.test(await marked()), "mark on the link");
   await page.keyboard.press("Escape");
   await page.getByRole("dialog").waitFor({ state: "detached" });
   await isAt(page, "New invite");

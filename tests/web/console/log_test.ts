@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import type { Page } from "playwright-core";
 import { openSqlite } from "@unibus/membership";
+import { until } from "../../cli/serve/kit.ts";
 import { browserTest, visit } from "../browser.ts";
 import { clientOf, go, person, room, signIn } from "../console.ts";
 import { site } from "../site.ts";
@@ -95,7 +96,7 @@ browserTest(
     await rows(page, /ada.* removed .* from room ops/).waitFor();
     await page.getByRole("link", { name: "Filter" }).click();
     await page.getByRole("heading", { level: 1, name: "Log" }).waitFor();
-    assert.equal(await page.getByLabel("Search").inputValue(), "ops");
+    await until(async () => await page.getByLabel("Search").inputValue() === "ops", "filter");
     await page.getByText("2 changes", { exact: true }).waitFor();
     await rows(page, /created room ops/).waitFor();
     await go(page, "#/invites", "Invites");

@@ -6,6 +6,7 @@
 
 import assert from "node:assert/strict";
 import { lockIdentity } from "@unibus/membership/client";
+import { until } from "../../cli/serve/kit.ts";
 import { assertAccessible, browserTest, shoot, visit } from "../browser.ts";
 import { clientOf, giveFile, go, HOSTILE, person, room, signIn } from "../console.ts";
 import { site } from "../site.ts";
@@ -41,7 +42,10 @@ browserTest(
     await giveFile(page, locked);
     const passphrase = page.getByLabel("Passphrase");
     await passphrase.waitFor();
-    assert.ok(await passphrase.evaluate((field) => field === document.activeElement));
+    await until(
+      () => passphrase.evaluate((field) => field === document.activeElement),
+      "focus at the passphrase",
+    );
     await shoot(page, "passphrase-desktop-light");
     await passphrase.fill("wrong");
     await page.keyboard.press("Enter");

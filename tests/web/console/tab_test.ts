@@ -85,6 +85,7 @@ browserTest(
     await giveFile(page, ada.file);
     await inside.waitFor();
     await go(page, "#/users", "Users");
+    await until(async () => (await rows(page)).kept === 1, "row of the tab");
     await page.reload();
     await page.getByRole("heading", { level: 1, name: "Users" }).waitFor();
     await page.getByText("2 users", { exact: true }).waitFor();
@@ -109,6 +110,7 @@ browserTest(
     await stay.check();
     await giveFile(page, ada.file);
     await inside.waitFor();
+    await until(async () => (await rows(page)).kept === 1, "row of the tab");
     await expire(page);
     await page.reload();
     await form(page).waitFor();
@@ -127,7 +129,8 @@ browserTest(
     await stay.check();
     await giveFile(page, ada.file);
     await inside.waitFor();
-    assert.deepEqual(await rows(page), { kept: 1, readable: 0 });
+    await until(async () => (await rows(page)).kept === 1, "row of the tab to be closed");
+    assert.equal((await rows(page)).readable, 0);
     await page.close();
     await until(async () => {
       await other.reload();

@@ -65,7 +65,7 @@ browserTest("a server that is away is told, tried again, and what was missed app
   // No network at all, and it comes back by itself.
   await context.setOffline(true);
   await at.store.addUser({ ...keys(), handle: "second" });
-  await page.getByText("No connection").waitFor({ timeout: 60_000 });
+  await page.getByText("No connection").waitFor();
   await context.setOffline(false);
   await page.getByText("3 users", { exact: true }).waitFor();
 });

@@ -99,7 +99,7 @@ for (const look of LOOKS) {
       await lookAt("overview");
       await page.getByText("The last hour as a table").click();
       const hour = page.getByRole("region", { name: "The last hour as a table" });
-      assert.ok(await hour.getByRole("row").count() > 100, "the table has not all of the hour");
+      await until(async () => await hour.getByRole("row").count() > 100, "all of the hour");
       await assertFits(page);
       await assertAccessible(page);
       await go(page, "#/users", "Users");

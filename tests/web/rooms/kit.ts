@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import type { BrowserContextOptions, Locator, Page } from "playwright-core";
 import { openSqlite, type Store, type UserRole } from "@unibus/membership";
 import { createClient, openRooms, type Rooms } from "@unibus/membership/client";
-import { type Daemon, daemon } from "../../cli/serve/kit.ts";
+import { type Daemon, daemon, until } from "../../cli/serve/kit.ts";
 import { type Look, type Sent, type Visit, visit } from "../browser.ts";
 import { type Person, person } from "../console.ts";
 
@@ -29,12 +29,8 @@ export interface House extends AsyncDisposable {
 /** Starts a server. */
 export async function house(args: string[] = []): Promise<House> {
   const dir = mkdtempSync(`${tmpdir()}/unibus-rooms-`);
-  const it = await daemon(
-    dir,
-    ["--bus-auth", "enforce", ...args.includes("--ws-port") ? [] : ["--ws-port", "0"], ...args],
-    {},
-    60_000,
-  );
+  const port = args.includes("--ws-port") ? [] : ["--ws-port", "0"];
+  const it = await daemon(dir, ["--bus-auth", "enforce", ...port, ...args]);
   const store = openSqlite(`${dir}/a.db`);
   return {
     it,
@@ -143,6 +139,12 @@ export async function say(page: Page, text: string, shown: string = text): Promi
 /** The line with a text. */
 export function line(page: Page, text: string): Locator {
   return page.getByRole("log").locator(".line", { hasText: text });
+}
+
+/** Waits until the line with a text begins so: the name of who said it may come after the line. */
+export async function isFrom(page: Page, text: string, begin: RegExp): Promise<void> {
+  const shown = line(page, text);
+  await until(async () => begin.test(await shown.innerText()), `${begin} before ${text}`);
 }
 
 /** Asserts that a text has not come to a page. */

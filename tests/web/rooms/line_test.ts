@@ -6,7 +6,7 @@ import { Links } from "../../faults/chaos/arena/links.ts";
 import { freePorts } from "../../helpers/nats.ts";
 import { assertLooks, browserTest } from "../browser.ts";
 import { assertInside, leftBy, storedBy } from "../traces.ts";
-import { add, createRoom, enter, guest, house, isConnected, line, say } from "./kit.ts";
+import { add, createRoom, enter, guest, house, isConnected, isFrom, line, say } from "./kit.ts";
 
 browserTest(
   "what is sent without a connection goes out when it is back; two tabs of one person work",
@@ -34,7 +34,7 @@ browserTest(
     const keys = (await storedBy(other)).match(/^.* key, extractable: .*$/gm);
     assert.deepEqual(keys, Array(2).fill("private key, extractable: false"));
     await say(other, "from the other tab");
-    assert.match(await line(page, "from the other tab").innerText(), /^Ada \(you\)/);
+    await isFrom(page, "from the other tab", /^Ada \(you\)/);
     assert.equal((await heard.next()).value!.text(), "from the other tab");
     await other.close();
 
