@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
+import { setTimeout as wait } from "node:timers/promises";
 import type { Store, StoreError } from "../../../mod.ts";
 import { openFollowed } from "../../../src/follower/open.ts";
 import { setAside } from "../../../src/follower/repair/accept.ts";
@@ -177,4 +178,21 @@ Deno.test("the check of a file that is written meanwhile finds nothing", () =>
     }
     await check.stop();
     assert.deepEqual(found, []);
+  }));
+
+Deno.test("a follower that cannot write tells how far it is behind, and catches up", () =>
+  inDir(async (dir) => {
+    await using it = await opened(dir);
+    const lagIs = async (so: (lag: number) => boolean) => {
+      while (!so(it.follower.state().lag ?? -1)) await wait(10);
+    };
+    await it.follower.whenExact();
+    await lagIs((lag) => lag === 0);
+    using other = new DatabaseSync(it.path, { timeout: 60_000 });
+    other.exec("BEGIN IMMEDIATE");
+    for (let i = 0; i < 10; i++) await it.store.addUser(person(i));
+    await lagIs((lag) => lag >= 10);
+    other.exec("COMMIT");
+    await lagIs((lag) => lag === 0);
+    assert.equal(it.follower.state().alarm, null);
   }));

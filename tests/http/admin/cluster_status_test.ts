@@ -97,6 +97,13 @@ Deno.test("/v1/status of an embedded control plane shows three nodes, and one th
       await until(isMissed, `status without ${name}`, 120_000);
       assert.deepEqual([status.quorum?.ok, status.healthy], [true, false]);
       assert.ok(status.problems.some((text) => text.startsWith(`${name} is not reachable`)));
+      const isBehind = async () => {
+        await it.client.createInvite().catch(() => {});
+        const lags = (await clusterStatus({ connection, system })).buckets[0]!.copies
+          .map(({ node, lag }) => [node, lag > 0]);
+        return lags.length === 3 && lags.every(([node, is]) => is === (node === name));
+      };
+      await until(isBehind, `lag of the copy on ${name}, and of no other`, 120_000);
       await it[Symbol.asyncDispose]();
       await cluster.servers.find((server) => server !== cluster.servers.at(lost))!.kill();
       const isAlone = async () => {
@@ -136,6 +143,37 @@ Deno.test("without the system account the status of one server shows its buckets
       clusterStatus({ connection, bucket: "ALONE", signal: AbortSignal.abort() }),
       { code: "aborted" },
     );
+  } finally {
+    await connection.close();
+  }
+});
+
+Deno.test("the status shows how many entries an archive lacks that has no room, and that it catches up", async () => {
+  await using server = await testServer();
+  const connection = await connect({ servers: server.url });
+  try {
+    await using it = await embedded({ connection, system: null }, 1, "FULL");
+    const api = async (what: string, body?: unknown) => {
+      const subject = `$JS.API.STREAM.${what}.FULL_HISTORY`;
+      const data = body === undefined ? "" : JSON.stringify(body);
+      const answer = await connection.request(subject, data, { timeout: 60_000 });
+      const { config, error } = answer.json<{ config: object; error?: unknown }>();
+      assert.equal(error, undefined);
+      return config;
+    };
+    const archive = async () => {
+      const { buckets } = (await it.client.status()).cluster!;
+      return buckets.find(({ holds }) => holds === "history")!;
+    };
+    await until(async () => (await archive()).messages === 1, "the archive");
+    assert.equal((await archive()).behind, 0);
+    const config = await api("INFO");
+    await api("UPDATE", { ...config, max_msgs: 1, discard: "new" });
+    for (let i = 0; i < 10; i++) await it.client.createInvite();
+    await until(async () => (await archive()).behind! > 0, "entries that it lacks");
+    await api("UPDATE", config);
+    await until(async () => (await archive()).messages === 11, "the archive again", 60_000);
+    await until(async () => (await archive()).behind === 0, "no more entries that it lacks");
   } finally {
     await connection.close();
   }
