@@ -3,11 +3,11 @@ import { DatabaseSync } from "node:sqlite";
 import { setTimeout as wait } from "node:timers/promises";
 import type { Store, StoreError } from "../../../mod.ts";
 import { openFollowed } from "../../../src/follower/open.ts";
-import { setAside } from "../../../src/follower/repair/accept.ts";
 import { SelfCheck } from "../../../src/follower/watch/self_check.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { failsWith, hex, inDir, newRoom, person } from "../../helpers/sqlite.ts";
 import { rawBucket, rowsOf } from "../kit.ts";
+import { setAsideSoon } from "./kit.ts";
 
 /** A store with a follower, and what it tells of its state, to be taken one by one. */
 async function opened(dir: string) {
@@ -94,7 +94,7 @@ Deno.test("a row that changed in the follower's file is not shown by searches, a
     assert.deepEqual(await goesOn(it.store), [true, false]);
     await it.store.addUser(person("eve"));
     // A file that is gone is made again, without a restart.
-    setAside(it.path);
+    await setAsideSoon(it.path);
     assert.equal(await it.next(), "renewed");
     await it.follower.whenExact();
     const all = await it.store.search!.users();

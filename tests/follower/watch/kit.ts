@@ -6,6 +6,7 @@
 
 import { openJetStream, type StoreError } from "../../../mod.ts";
 import { openFollowed } from "../../../src/follower/open.ts";
+import { setAside } from "../../../src/follower/repair/accept.ts";
 import { repairStream } from "../../../src/follower/repair/repair.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { person } from "../../helpers/sqlite.ts";
@@ -65,6 +66,19 @@ export async function repaired(db: string, nats: { servers: string }): Promise<v
       return;
     } catch (error) {
       if (!/another process|in use/.test(String(error))) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+/** Sets a file aside as soon as the follower in trouble has let go of it. */
+export async function setAsideSoon(db: string): Promise<void> {
+  for (;;) {
+    try {
+      setAside(db);
+      return;
+    } catch (error) {
+      if (!/another process/.test(String(error))) throw error;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }

@@ -4,7 +4,7 @@ import { openJetStream, promoteFollower } from "../../../mod.ts";
 import { setAside } from "../../../src/follower/repair/accept.ts";
 import { failsWith, inDir, person } from "../../helpers/sqlite.ts";
 import { keepDisk, rawBucket } from "../kit.ts";
-import { makeAgain, repaired, served } from "./kit.ts";
+import { makeAgain, repaired, served, setAsideSoon } from "./kit.ts";
 
 /** The mark of a move that raised the generation to 3. */
 const MARK = JSON.stringify({
@@ -60,7 +60,7 @@ Deno.test("a store answers again when the stream was taken as it is", () =>
     // The alarm is in the file, so nothing changes by itself.
     await new Promise((resolve) => setTimeout(resolve, 2500));
     assert.deepEqual(await at.admits(), [false, false]);
-    setAside(db);
+    await setAsideSoon(db);
     await at.renewed;
     assert.deepEqual(await at.admits(), [true, false]);
     assert.equal(await at.store.isAuthorized(person("eve").signPub), false);
@@ -85,7 +85,7 @@ Deno.test("a store that opens shut answers after a repair; one that does not ope
     }
     await makeAgain(it.server.url);
     await failsWith("corrupt", () => it.open(db));
-    setAside(db);
+    await setAsideSoon(db);
     await new Promise((resolve) => setTimeout(resolve, 1500));
     assert.equal(existsSync(db), false);
   }));
@@ -100,7 +100,7 @@ Deno.test("a store that opens shut beside a damaged file answers when it was ren
     const { role, exact, position, alarm } = at.follower.state();
     assert.deepEqual([role, exact, position, alarm?.field], ["read", false, 0, "file"]);
     assert.deepEqual(await at.admits(), [false, false]);
-    setAside(db);
+    await setAsideSoon(db);
     await at.renewed;
     assert.deepEqual(await at.admits(), [true, false]);
     await at.follower.whenExact();
