@@ -65,21 +65,46 @@ export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+const BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const NO_DIGIT = 64;
+/** The value of each base64url digit, by its character code. */
+const DIGITS_64 = new Uint8Array(128).fill(NO_DIGIT);
+for (let i = 0; i < BASE64URL.length; i++) DIGITS_64[BASE64URL.charCodeAt(i)] = i;
+
 /** Encodes bytes as base64url without padding. */
 export function toBase64url(bytes: Uint8Array): string {
   let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  let held = 0;
+  let bits = 0;
+  for (const byte of bytes) {
+    held = held << 8 | byte;
+    for (bits += 8; bits >= 6; held &= (1 << bits) - 1) {
+      bits -= 6;
+      text += BASE64URL[held >> bits];
+    }
+  }
+  return bits === 0 ? text : text + BASE64URL[held << 6 - bits];
 }
 
 /**
  * Decodes base64url without padding. Returns `null` if it is malformed, has another number of bytes, or
- * is not canonical: two texts for the same bytes would hide a change.
+ * is not canonical: two texts for the same bytes would hide a change. (`atob` takes ten times as long.)
  */
 export function fromBase64url(value: unknown, length: number): Uint8Array<ArrayBuffer> | null {
   if (typeof value !== "string" || value.length !== Math.ceil(length * 4 / 3)) return null;
-  if (!/^[\w-]*$/.test(value)) return null;
-  const text = atob(value.replaceAll("-", "+").replaceAll("_", "/"));
-  const bytes = Uint8Array.from(text, (it) => it.charCodeAt(0));
-  return toBase64url(bytes) === value ? bytes : null;
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  let held = 0;
+  let bits = 0;
+  for (let i = 0; i < value.length; i++) {
+    const digit = DIGITS_64[value.charCodeAt(i)] ?? NO_DIGIT;
+    if (digit === NO_DIGIT) return null;
+    held = held << 6 | digit;
+    bits += 6;
+    if (bits < 8) continue;
+    bits -= 8;
+    bytes[at++] = held >> bits;
+    held &= (1 << bits) - 1;
+  }
+  return held === 0 ? bytes : null;
 }

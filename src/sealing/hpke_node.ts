@@ -13,6 +13,7 @@ import {
   diffieHellman,
   generateKeyPairSync,
   hash,
+  hkdfSync,
   type KeyObject,
 } from "node:crypto";
 import { concat, uint, utf8 } from "../keys/bytes.ts";
@@ -79,62 +80,52 @@ export function hpkeOpen(
 
 /** ExtractAndExpand and KeySchedule: the key and the nonce of the only message. */
 function schedule(dh: Uint8Array, enc: Uint8Array, kexPub: Uint8Array, info: Uint8Array) {
-  const prk = extract(KEM, NOTHING, EAE_PRK, dh);
-  const shared = expand(KEM, prk, SHARED_SECRET, concat(enc, kexPub), HASH_BYTES);
-  const infoHash = extract(HPKE, NOTHING, INFO_HASH, info);
-  const context = concat(BASE_MODE, NO_PSK_ID_HASH, infoHash);
-  const secret = extract(HPKE, shared, SECRET, NOTHING);
+  const prk = labeled(KEM, "eae_prk", dh);
+  const shared = derive(prk, NOTHING, KEM, "shared_secret", concat(enc, kexPub), HASH_BYTES);
+  const context = concat(BASE_MODE, NO_PSK_ID_HASH, extract(labeled(HPKE, "info_hash", info)));
   return {
-    key: expand(HPKE, secret, KEY, context, KEY_BYTES),
-    nonce: expand(HPKE, secret, BASE_NONCE, context, NONCE_BYTES),
+    key: derive(SECRET, shared, HPKE, "key", context, KEY_BYTES),
+    nonce: derive(SECRET, shared, HPKE, "base_nonce", context, NONCE_BYTES),
   };
 }
 
-/** LabeledExtract. */
-function extract(suite: Uint8Array, salt: Uint8Array, label: Uint8Array, ikm: Uint8Array) {
-  return hmac(salt, VERSION, suite, label, ikm);
+/** The input of LabeledExtract, and that of LabeledExpand but for its length. */
+function labeled(suite: Uint8Array, label: string, data: Uint8Array): Uint8Array {
+  return concat(VERSION, suite, utf8(label), data);
 }
 
-/** LabeledExpand, of no more than one hash. */
-function expand(
+/** LabeledExtract of labeled input, and LabeledExpand of what it gives: HKDF, which is quick as one. */
+function derive(
+  input: Uint8Array,
+  salt: Uint8Array,
   suite: Uint8Array,
-  prk: Uint8Array,
-  label: Uint8Array,
+  label: string,
   info: Uint8Array,
   length: number,
 ): Uint8Array {
-  const all = hmac(prk, uint(length, 2), VERSION, suite, label, info, FIRST);
-  return all.subarray(0, length);
+  const front = uint(length, 2);
+  const all = hkdfSync("sha256", input, salt, concat(front, labeled(suite, label, info)), length);
+  return new Uint8Array(all);
 }
 
 /**
- * HMAC-SHA-256 with a key of at most one block. `createHmac` makes a stream each time, which takes longer
- * than both hashes.
+ * LabeledExtract of labeled input alone, without a salt: HMAC by an empty key. `createHmac` makes a stream
+ * each time, which takes longer than both hashes.
  */
-function hmac(key: Uint8Array, ...data: Uint8Array[]): Uint8Array {
-  const inner = new Uint8Array(BLOCK_BYTES).fill(0x36);
-  const outer = new Uint8Array(BLOCK_BYTES).fill(0x5c);
-  for (let i = 0; i < key.length; i++) {
-    inner[i]! ^= key[i]!;
-    outer[i]! ^= key[i]!;
-  }
-  return sha256(concat(outer, sha256(concat(inner, ...data))));
+function extract(input: Uint8Array): Uint8Array {
+  return sha256(concat(OUTER, sha256(concat(INNER, input))));
 }
 
 function sha256(data: Uint8Array): Uint8Array {
   return hash("sha256", data, "buffer");
 }
 
-const EAE_PRK = utf8("eae_prk");
-const SHARED_SECRET = utf8("shared_secret");
-const INFO_HASH = utf8("info_hash");
-const SECRET = utf8("secret");
-const KEY = utf8("key");
-const BASE_NONCE = utf8("base_nonce");
+const INNER = new Uint8Array(BLOCK_BYTES).fill(0x36);
+const OUTER = new Uint8Array(BLOCK_BYTES).fill(0x5c);
 const BASE_MODE = Uint8Array.of(0);
-const FIRST = Uint8Array.of(1);
 /** The same for all in base mode. */
-const NO_PSK_ID_HASH = extract(HPKE, NOTHING, utf8("psk_id_hash"), NOTHING);
+const NO_PSK_ID_HASH = extract(labeled(HPKE, "psk_id_hash", NOTHING));
+const SECRET = labeled(HPKE, "secret", NOTHING);
 
 /** Encrypts with AES-256-GCM; returns the ciphertext and its tag. */
 export function gcmSeal(

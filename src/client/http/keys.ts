@@ -34,8 +34,9 @@ export function keyCallsOf(caller: Pick<Caller, "call">): KeyCalls {
       const { sealedKeys, members = [], ...rest } = check.object("room", input);
       const json = {
         ...rest,
-        members: check.array("members", members).map((member, i) =>
-          memberTo(`members[${i}]`, member)
+        members: await mapInTurns(
+          check.array("members", members),
+          (member, i) => memberTo(`members[${i}]`, member),
         ),
         sealedKeys: await keys(sealedKeys),
       };

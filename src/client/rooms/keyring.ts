@@ -5,7 +5,7 @@
  */
 
 import { isStoreError, StoreError } from "../../core/errors.ts";
-import type { Room } from "../../core/model.ts";
+import type { NewMember, Room } from "../../core/model.ts";
 import { SealingError } from "../../sealing/error.ts";
 import { openRoomKey, sealerOf } from "../../sealing/sealed_key.ts";
 import * as check from "../../core/validate.ts";
@@ -31,6 +31,8 @@ export class Keyring {
   since = 0;
   /** Called when there is a newer key. */
   onNewKey: () => void = () => {};
+  /** The members for whom the newest key was sealed here: their X25519 keys by their endpoints. */
+  sealedFor: Map<string, string> = new Map();
 
   /** Creates a keyring without keys. */
   constructor(context: RoomContext, roomId: string) {
@@ -108,15 +110,23 @@ export class Keyring {
     this.room = room;
   }
 
-  /** Adds a key that this identity created, and adopts the room at that epoch. */
-  async put(room: Room, epoch: number, roomKey: Uint8Array): Promise<void> {
+  /** Adds a key that was created and sealed for `members` here, and adopts the room at that epoch. */
+  async put(
+    room: Room,
+    epoch: number,
+    roomKey: Uint8Array,
+    members: readonly NewMember[],
+  ): Promise<void> {
     this.#keys.set(epoch, roomKey);
     await this.take({ ...room, epoch }, epoch);
+    if (this.epoch !== epoch) return;
+    this.sealedFor = new Map(members.map(({ endpoint, kexPub }) => [endpoint, kexPub]));
   }
 
   #advance(epoch: number): void {
     this.epoch = epoch;
     this.since = performance.now();
+    this.sealedFor = new Map();
     const oldest = [...this.#keys.keys()].sort((a, b) => b - a).slice(KEPT);
     for (const old of oldest) this.#keys.delete(old);
     this.onNewKey();

@@ -36,14 +36,15 @@ async function all<T>(
   read: (item: unknown) => T,
 ): Promise<T[]> {
   const items: T[] = [];
-  let after: string | null = null;
+  let coming = page({ after: null });
   for (let pages = 0; pages < MOST_PAGES; pages++) {
-    const found: Page<T> = await page({ after });
-    if (!Array.isArray(found?.items)) throw notAControlPlane("not a list");
-    if (items.length + found.items.length > MOST_ITEMS) break;
-    for (const item of found.items) items.push(readItem(read, item));
-    after = found.next;
-    if (after === null) return items;
+    const { items: found, next } = await coming ?? {};
+    if (!Array.isArray(found)) throw notAControlPlane("not a list");
+    if (items.length + found.length > MOST_ITEMS) break;
+    // Requested now, so that the server prepares it while this one is read.
+    if (next !== null) (coming = page({ after: next })).catch(() => {});
+    items.push(...await mapInTurns(found, (item) => readItem(read, item)));
+    if (next === null) return items;
   }
   throw new StoreError(
     "unsupported",
@@ -105,8 +106,7 @@ export async function keysOfNewMembers(
   given: readonly CardOrKeys[],
   context: Pick<RoomContext, "client" | "primitives" | "trust">,
 ): Promise<NewMember[]> {
-  const members: NewMember[] = [];
-  for (const cardOrKeys of given) members.push(await resolve(cardOrKeys, context));
+  const members = await mapInTurns(given, (cardOrKeys) => resolve(cardOrKeys, context));
   await rememberAll(members, context.trust);
   return members;
 }
@@ -149,17 +149,16 @@ export async function sealForAll(
  * have signed a sealed key for it. The control plane keeps the list and could add members of its own,
  * for whom the next key must not be sealed.
  *
+ * @param notAdded Those for whom {@link notAddedBy} found no such key
  * @throws {SealingError} `key_changed`: a member was not added by the owner, or with another key
  */
 export async function demandAddedByOwner(
-  { primitives, trust }: Pick<RoomContext, "primitives" | "trust">,
-  sealers: readonly string[],
+  trust: Trust,
   { roomId, epoch }: { roomId: string; epoch: number },
   members: readonly Member[],
-  keys: readonly SealedKey[],
+  notAdded: readonly string[],
 ): Promise<void> {
-  const place = { roomId, epoch };
-  const unknown = new Set(await notAddedBy(primitives, sealers, place, members, keys));
+  const unknown = new Set(notAdded);
   const isOut = ({ endpoint }: Member) => trust.isRemoved(roomId, endpoint, epoch);
   const out = await mapInTurns(members, isOut, REMEMBERED_AT_ONCE);
   for (const [i, { endpoint, kexPub }] of members.entries()) {

@@ -5,7 +5,7 @@
  */
 
 import { isStoreError, StoreError } from "../../core/errors.ts";
-import type { Member, Room, SealedKey } from "../../core/model.ts";
+import type { Member, NewMember, Room, SealedKey } from "../../core/model.ts";
 import { ROOM_KEY_BYTES, sealerOf, sealRoomKey } from "../../sealing/sealed_key.ts";
 import * as check from "../../core/validate.ts";
 import { isHandedOver } from "../../core/rules.ts";
@@ -27,11 +27,11 @@ import type { ListedMember } from "../types.ts";
 /** Maximum number of retries of an operation that conflicts with another change of the room. */
 const RETRIES = 10;
 
-/** Creates a room with a new key sealed for all members; returns both. */
+/** Creates a room with a new key sealed for all members; returns all three. */
 export async function createRoom(
   context: RoomContext,
   { id, members = [], subject }: NewEncryptedRoom,
-): Promise<{ room: Room; roomKey: Uint8Array }> {
+): Promise<{ room: Room; roomKey: Uint8Array; members: NewMember[] }> {
   const { client, keys, trust } = context;
   const { signPub: endpoint, kexPub } = keys;
   if (await trust.epochOf(id) > 0) {
@@ -49,12 +49,29 @@ export async function createRoom(
   const wanted = { id, encrypted: true, kexPub, members: others, sealedKeys };
   const room = await client.createRoom(subject === undefined ? wanted : { ...wanted, subject });
   // Otherwise we would send to someone else's room as if it were this one.
-  if (room?.id === id && room.owner === endpoint && room.encrypted) return { room, roomKey };
+  if (room?.id === id && room.owner === endpoint && room.encrypted) {
+    return { room, roomKey, members: all };
+  }
   throw new StoreError("unsupported", `Creating room ${id}: the response is another room`);
 }
 
 function isNotRevoked({ status }: Pick<ListedMember, "status">): boolean {
   return status !== "revoked";
+}
+
+/**
+ * Returns whether an endpoint that is not an active member has a key, or a former owner sealed one. Keys
+ * must be read before members, or one added in the meantime looks like one that left.
+ */
+export function needsNewKey(
+  owner: string,
+  keys: readonly SealedKey[],
+  members: readonly ListedMember[],
+): boolean {
+  const active = new Set(members.filter(isNotRevoked).map((it) => it.endpoint));
+  const isGood = ({ endpoint, sealedKey }: SealedKey) =>
+    active.has(endpoint) && sealerOf(sealedKey) === owner;
+  return active.size < members.length || !keys.every(isGood);
 }
 
 function newRoomKey(): Uint8Array {
@@ -99,6 +116,9 @@ export class Owner {
           await client.putSealedKey({ roomId, epoch, endpoint: member.endpoint, sealedKey });
         }
         await trust.added(roomId, member.endpoint);
+        if (this.#keyring.epoch === epoch) {
+          this.#keyring.sealedFor.set(member.endpoint, member.kexPub);
+        }
       });
     });
   }
@@ -164,13 +184,8 @@ export class Owner {
   }
 
   async #rekeyIfNeeded(): Promise<boolean> {
-    // Keys are read first, so that a member added in the meantime does not look like one that left.
-    const keys = await this.#sealedKeys();
-    const members = await this.#members();
-    const active = new Set(members.filter(isNotRevoked).map((it) => it.endpoint));
-    const isGood = ({ endpoint, sealedKey }: SealedKey) =>
-      active.has(endpoint) && sealerOf(sealedKey) === this.#context.keys.signPub;
-    if (active.size === members.length && keys.every(isGood)) return false;
+    const keys = await this.sealedKeys();
+    if (!needsNewKey(this.#context.keys.signPub, keys, await this.#members())) return false;
     await this.#rekey();
     return true;
   }
@@ -178,7 +193,7 @@ export class Owner {
   /** See {@link OpenRoom.lacking}. */
   async lacking(): Promise<string[]> {
     const members = await this.#members();
-    const keys = await this.#sealedKeys();
+    const keys = await this.sealedKeys();
     const { roomId, epoch } = this.#keyring;
     const sealers = await this.#context.trust.sealers(roomId, epoch);
     return await notAddedBy(this.#context.primitives, sealers, { roomId, epoch }, members, keys);
@@ -209,8 +224,21 @@ export class Owner {
     return active;
   }
 
-  #sealedKeys(epoch: number = this.#keyring.epoch): Promise<SealedKey[]> {
+  /** Lists the sealed keys of an epoch; default: the newest. */
+  sealedKeys(epoch: number = this.#keyring.epoch): Promise<SealedKey[]> {
     return sealedKeysOf(this.#context.client, this.#keyring.roomId, epoch);
+  }
+
+  /** Returns those of the members for whom no owner sealed the key of an epoch. */
+  async #notAdded(members: readonly Member[], epoch: number): Promise<string[]> {
+    const { primitives, trust } = this.#context;
+    const { roomId, sealedFor } = this.#keyring;
+    const others = members.filter((it) => sealedFor.get(it.endpoint) !== it.kexPub);
+    // What was sealed here need not be read back.
+    if (others.length === 0) return [];
+    const keys = await this.sealedKeys(epoch);
+    const sealers = await trust.sealers(roomId, epoch);
+    return await notAddedBy(primitives, sealers, { roomId, epoch }, others, keys);
   }
 
   #rekey(without?: string): Promise<number> {
@@ -222,11 +250,9 @@ export class Owner {
       if (without !== undefined) await trust.removed(roomId, without, before);
       // Members are read first: each of them already had its key then.
       const members = await this.#membersToSealFor();
-      const keys = await this.#sealedKeys(before);
-      const sealers = await trust.sealers(roomId, before);
-      const place = { roomId, epoch: before };
+      const unknown = await this.#notAdded(members, before);
       try {
-        await demandAddedByOwner(this.#context, sealers, place, members, keys);
+        await demandAddedByOwner(trust, { roomId, epoch: before }, members, unknown);
       } catch (error) {
         // One that was added after another program's rekey has no key of the epoch before.
         const { epoch: now } = await client.getRoom(roomId);
@@ -245,7 +271,7 @@ export class Owner {
         if (!await this.#keyring.holds(epoch, roomKey).catch(() => false)) throw error;
         room = { ...this.#keyring.room, epoch };
       }
-      await this.#keyring.put(room, epoch, roomKey);
+      await this.#keyring.put(room, epoch, roomKey, members);
       return epoch;
     });
   }

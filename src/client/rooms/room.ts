@@ -6,7 +6,7 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
-import type { Member, User } from "../../core/model.ts";
+import type { User } from "../../core/model.ts";
 import { Turns } from "../../core/async/turns.ts";
 import { within } from "../../core/async/wait.ts";
 import { isSealingError, SealingError } from "../../sealing/error.ts";
@@ -20,7 +20,7 @@ import { Channel } from "./channel.ts";
 import { type Keyring, removalOr } from "./keyring.ts";
 import { membersOf, waitingFor } from "./membership.ts";
 import { Outbox } from "./outbox.ts";
-import { Owner } from "./owner.ts";
+import { needsNewKey, Owner } from "./owner.ts";
 import type { RoomContext, RoomsParts } from "./parts.ts";
 import { Presence } from "./presence/presence.ts";
 import { Queue } from "./queue.ts";
@@ -34,6 +34,7 @@ import type {
   RoomsOptions,
   SentMessage,
 } from "./types.ts";
+import type { ListedMember } from "../types.ts";
 
 /** {@link RoomsOptions} with defaults filled in. */
 export type RoomSettings =
@@ -146,7 +147,7 @@ export class LiveRoom implements OpenRoom {
   }
 
   /** Waits until the bus has accepted the subscription. */
-  async ready(): Promise<void> {
+  async ready({ isNew }: { isNew: boolean }): Promise<void> {
     const { sendTimeout } = this.#settings;
     await within(
       sendTimeout,
@@ -161,7 +162,7 @@ export class LiveRoom implements OpenRoom {
       throw this.#error ?? new StoreError("closed", `Room ${this.id} is closed`);
     }
     // A member may have left, or the owner have changed, while no program of the owner was running.
-    if (this.#keyring.isOwner) void this.#refresh();
+    if (this.#keyring.isOwner && !isNew) void this.#refresh();
   }
 
   async send(
@@ -222,7 +223,7 @@ export class LiveRoom implements OpenRoom {
     return this.#reader.readKept(bytes);
   }
 
-  async members(): Promise<Member[]> {
+  async members(): Promise<ListedMember[]> {
     try {
       return await membersOf(this.#settings.client, this.id);
     } catch (error) {
@@ -394,8 +395,13 @@ export class LiveRoom implements OpenRoom {
   async #look(): Promise<void> {
     try {
       await this.#keyring.refresh();
+      const { isOwner } = this.#keyring;
+      const keys = isOwner ? await this.#owner.sealedKeys() : [];
       const asOf = performance.now();
-      this.#reader.setMembers(new Set((await this.members()).map((it) => it.endpoint)), asOf);
+      const members = await this.members();
+      this.#reader.setMembers(new Set(members.map((it) => it.endpoint)), asOf);
+      // Judged here first: `rekeyIfNeeded` keeps removals waiting while it reads both lists again.
+      if (!isOwner || !needsNewKey(this.#settings.keys.signPub, keys, members)) return;
       if (await this.#owner.rekeyIfNeeded()) await this.#announceKey();
     } catch (error) {
       if (!isPassing(error)) this.#failed(error);

@@ -5,6 +5,7 @@
  */
 
 import { StoreError } from "../../core/errors.ts";
+import type { NewMember } from "../../core/model.ts";
 import * as check from "../../core/validate.ts";
 import { Keyring } from "./keyring.ts";
 import { membersOf } from "./membership.ts";
@@ -74,11 +75,11 @@ class LiveRooms implements Rooms {
   async createRoom(input: NewEncryptedRoom): Promise<OpenRoom> {
     const { keys, trust } = this.#settings;
     return await this.#once(input.id, async () => {
-      const { room, roomKey } = await createRoom(this.#settings, input);
+      const { room, roomKey, members } = await createRoom(this.#settings, input);
       const keyring = this.#keyring(room.id);
       await trust.owner(room.id, keys.signPub);
-      await keyring.put(room, 1, roomKey);
-      return await this.#start(keyring);
+      await keyring.put(room, 1, roomKey, members);
+      return this.#start(keyring, members);
     }, { isNew: true });
   }
 
@@ -90,7 +91,7 @@ class LiveRooms implements Rooms {
       // The membership is accepted only after owner and key are verified.
       await keyring.refresh();
       await client.joinRoom(roomId);
-      return await this.#start(keyring);
+      return this.#start(keyring, await membersOf(client, roomId));
     });
   }
 
@@ -129,7 +130,7 @@ class LiveRooms implements Rooms {
     }
     const room = await opening;
     try {
-      await room.ready();
+      await room.ready({ isNew });
     } catch (error) {
       await room.close();
       throw error;
@@ -141,8 +142,7 @@ class LiveRooms implements Rooms {
     return new Keyring(this.#settings, roomId);
   }
 
-  async #start(keyring: Keyring): Promise<LiveRoom> {
-    const members = await membersOf(this.#settings.client, keyring.roomId);
+  #start(keyring: Keyring, members: readonly NewMember[]): LiveRoom {
     return new LiveRoom(this.#settings, keyring, new Set(members.map((it) => it.endpoint)));
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { mapInTurns } from "../../core/async/in_turns.ts";
 import { StoreError } from "../../core/errors.ts";
 import type { AddedMember } from "../../core/model.ts";
 import type { Call } from "./route.ts";
@@ -69,9 +70,7 @@ export async function withOffers<T>(
     }
   };
   const checked = async () => {
-    for (let from = 0; from < receivers.length; from += AT_ONCE) {
-      await Promise.all(receivers.slice(from, from + AT_ONCE).map(demandOffer));
-    }
+    await mapInTurns(receivers, demandOffer, AT_ONCE);
     return await work();
   };
   return await receivers.reduceRight<() => Promise<T>>(

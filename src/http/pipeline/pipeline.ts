@@ -182,6 +182,7 @@ export class Pipeline {
     const acting = request.method === "GET"
       ? null
       : store.as((fault === null ? endpoint : null) ?? UNSIGNED);
+    let admin: Promise<boolean> | undefined;
     const call: Call = {
       store: acting ?? store,
       blobs: this.#blobs,
@@ -216,7 +217,8 @@ export class Pipeline {
       mayAccept: async (member) => {
         if (this.#around.busAuth === "off") return true;
         if (proof === null || endpoint === null) return false;
-        return member === endpoint || await isAdmin(store, endpoint);
+        // Read once: a new room may have 10,000 members.
+        return member === endpoint || await (admin ??= isAdmin(store, endpoint));
       },
       demand: async (check) => {
         if (isJudged) await judge(check);

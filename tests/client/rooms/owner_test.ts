@@ -9,6 +9,7 @@ import {
   type OwnerChange,
   type RoomsOptions,
 } from "../../../src/client/mod.ts";
+import type { Member } from "../../../src/core/model.ts";
 import { Trust } from "../../../src/client/rooms/trust.ts";
 import { isSealedBy, sealRoomKey } from "../../../src/sealing/sealed_key.ts";
 import { nodePrimitives } from "../../../src/sealing/primitives_node.ts";
@@ -60,6 +61,89 @@ Deno.test("the owner's program notices a revocation and makes a new key by itsel
   await it.store.revokeUser(bob.identity.signPub);
   await until(() => room.epoch === 2, "a new key");
   assert.equal((await it.store.listMembers("kitchen")).items.length, 1);
+  assert.deepEqual(ada.problems, []);
+});
+
+Deno.test("a new room's members are not read back from the control plane", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const asked: string[] = [];
+  ada.lie(({ method, path }) => void asked.push(`${method} ${path}`));
+  const rooms = await ada.rooms({ refreshInterval: 600_000 });
+  const room = await rooms.createRoom({ id: "kitchen", members: [cardOf(bob.identity)] });
+  const heard = new Heard(room);
+  await (await (await bob.rooms()).join("kitchen")).send("hello");
+  await heard.heard("hello");
+  assert.deepEqual(asked.filter((path) => path.includes("/rooms")), ["POST /v1/rooms"]);
+});
+
+Deno.test("the keys that a program sealed itself are not read back for the next key, another's are", async () => {
+  await using it = await village();
+  const [ada, bob, cy] = [await it.person(), await it.person(), await it.person()];
+  let lists = 0;
+  const client: typeof ada.client = {
+    ...ada.client,
+    listSealedKeys(...given) {
+      lists++;
+      return ada.client.listSealedKeys(...given);
+    },
+  };
+  const options = { refreshInterval: 600_000 };
+  const room = await (await ada.rooms({ client, ...options })).createRoom({
+    id: "kitchen",
+    members: [cardOf(bob.identity)],
+  });
+  assert.equal(await room.rekey(), 2);
+  await room.addMember(cardOf(cy.identity));
+  await room.removeMember(bob.identity.signPub);
+  assert.deepEqual([room.epoch, lists], [3, 0]);
+  const elsewhere = await (await ada.rooms(options)).join("kitchen");
+  await elsewhere.addMember(cardOf(bob.identity));
+  assert.equal(await room.rekey(), 4);
+  assert.equal(lists, 1);
+  assert.equal(await room.rekey(), 5);
+  assert.equal(lists, 1);
+  assert.deepEqual(await room.lacking(), []);
+  // With another X25519 key it is not the member that the key was sealed for.
+  const { kexPub } = (await it.person()).identity;
+  ada.lie(({ path }, answer) => {
+    if (!path.endsWith("/members")) return answer;
+    const lied = answer.items.find((m: Member) => m.endpoint === bob.identity.signPub);
+    lied.kexPub = kexPub;
+    return answer;
+  });
+  await assert.rejects(room.rekey(), (error) => isSealingError(error, "key_changed"));
+  assert.equal(room.epoch, 5);
+});
+
+Deno.test("a removal does not wait for a look at who has left, which then changes nothing", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const created = await ada.rooms();
+  await created.createRoom({ id: "kitchen", members: [cardOf(bob.identity)] });
+  await created.close();
+  const begun = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  let lists = 0;
+  const client: typeof ada.client = {
+    ...ada.client,
+    async listSealedKeys(...given) {
+      if (lists++ === 0) {
+        begun.resolve();
+        await gate.promise;
+      }
+      return await ada.client.listSealedKeys(...given);
+    },
+  };
+  const rooms = await ada.rooms({ client, refreshInterval: 600_000 });
+  const room = await rooms.join("kitchen");
+  await begun.promise;
+  await room.removeMember(bob.identity.signPub);
+  assert.equal(room.epoch, 2);
+  gate.resolve();
+  // Waits for the look under way, too.
+  await room.refresh();
+  assert.equal(room.epoch, 2);
   assert.deepEqual(ada.problems, []);
 });
 
