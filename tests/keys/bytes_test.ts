@@ -15,7 +15,18 @@ Deno.test("base64url is that of the runtime, for bytes of any length", () => {
 
 Deno.test("base64url is decoded from its one canonical form and no other text", () => {
   assert.deepEqual(fromBase64url("-_8", 2), Uint8Array.of(0xfb, 0xff));
-  const others = ["-_9", "-_-", "+/8", "-_8=", "-_", "-_8A", " -_8", "-_\n", "-_\u00e9", "-_\u2028"];
+  const others = [
+    "-_9",
+    "-_-",
+    "+/8",
+    "-_8=",
+    "-_",
+    "-_8A",
+    " -_8",
+    "-_\n",
+    "-_\u00e9",
+    "-_\u2028",
+  ];
   for (const text of [...others, "", undefined, null, 8, ["-_8"]]) {
     assert.equal(fromBase64url(text, 2), null, JSON.stringify(text));
   }

@@ -1,6 +1,8 @@
 /** Memberships over HTTP: offered, accepted, declined, and how many may be open. */
 
 import assert from "node:assert/strict";
+import { openSqlite } from "../../../mod.ts";
+import type { Store } from "../../../src/core/store.ts";
 import { isProblem, sealedFor, type Someone, someone, testPlane } from "../kit.ts";
 
 const memberOf = ({ signPub, kexPub }: Someone) => ({ endpoint: signPub, kexPub });
@@ -72,6 +74,28 @@ Deno.test("only an admin's new member has accepted; an owner cannot say so", asy
   assert.equal((await it.store.getMember("b", who.signPub)).accepted, true);
   const both = await it.ask("GET /v1/rooms?all=true&accepted=true", { as: admin });
   isProblem(both, 400, "invalid", "accepted");
+});
+
+Deno.test("whether an owner is an admin is read once for a new room, however many its members", async () => {
+  const store = openSqlite(":memory:");
+  let reads = 0;
+  const counting: Store = {
+    ...store,
+    getUser: (signPub) => {
+      reads++;
+      return store.getUser(signPub);
+    },
+  };
+  await using it = await testPlane({ store: counting });
+  const owner = await it.user();
+  const create = async (id: string, count: number) => {
+    const members = Array.from({ length: count }, () => memberOf(someone()));
+    reads = 0;
+    const body = { id, encrypted: false, members };
+    assert.equal((await it.ask("POST /v1/rooms", { as: owner, body })).status, 201);
+    return reads;
+  };
+  assert.equal(await create("many", 100), await create("one", 1));
 });
 
 Deno.test("under soft, only a proved admin accepts for others; under off anybody does", async () => {
