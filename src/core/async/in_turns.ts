@@ -30,7 +30,7 @@ export async function mapInTurns<T, R>(
 }
 
 /** Waits until timers and arrived data had their turn. */
-function nextTurn(): Promise<void> {
+export function nextTurn(): Promise<void> {
   // Browsers do not have it, and their timers wait longer than need be.
   const { setImmediate = setTimeout } = globalThis as { setImmediate?: (work: () => void) => void };
   return new Promise((resolve) => void setImmediate(resolve));
