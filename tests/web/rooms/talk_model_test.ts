@@ -161,6 +161,7 @@ Deno.test("a rejected message is told with the sender it names; other failures f
     talk.problem({ roomId: "kitchen", error: new SealingError(reason, "m"), ...more });
   problem("replayed", { header });
   problem("replayed");
+  problem("tampered", { header: { ...header, kind: "here" } });
   assert.deepEqual(it.notes(), []);
   problem("tampered", { header });
   problem("overflow", { header });

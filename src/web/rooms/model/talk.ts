@@ -144,6 +144,8 @@ export class Talk extends Model {
 
   /** Shows that a message was rejected, or that something failed in the background. */
   problem({ error, header }: RoomProblem): void {
+    // Who says that they are here, and is not shown, misses nothing.
+    if (header?.kind === "here") return;
     const words = rejection(error);
     if (words !== null && header !== undefined) {
       this.lines.add({ is: "note", tone: "bad", about: header.sender, ...words });
