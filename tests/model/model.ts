@@ -38,6 +38,11 @@ function sorted<T>(items: Iterable<T>, key: (it: T) => string): T[] {
   return [...items].sort((a, b) => Buffer.compare(Buffer.from(key(a)), Buffer.from(key(b))));
 }
 
+/** Whether something may be for a room, and not for one with the same id that was deleted before. */
+function isOfTimeOf(room: Room, { createdAt }: { createdAt: string }): boolean {
+  return Date.parse(createdAt) >= Date.parse(room.createdAt) - 60_000;
+}
+
 interface RoomState {
   room: Room;
   members: Map<string, Member>;
@@ -222,9 +227,10 @@ export class Model {
   }
 
   listWaiting(id: string): User[] {
-    const { members } = this.#room(id);
+    const { room, members } = this.#room(id);
     return this.listUsers().filter((it) =>
-      it.invitedTo === id && it.status === "active" && !members.has(it.signPub)
+      it.invitedTo === id && it.status === "active" && !members.has(it.signPub) &&
+      isOfTimeOf(room, it)
     );
   }
 
@@ -376,9 +382,11 @@ export class Model {
     // Spent in any case, also when the key turns out to be registered.
     this.invites.set(invite.id, { ...invite, usedAt: this.#at(), usedBy: signPub });
     const { room } = invite;
-    const waits = room !== undefined && !this.rooms.get(room)?.members.has(signPub);
+    const state = room === undefined ? undefined : this.rooms.get(room);
+    const waits = state !== undefined && !state.members.has(signPub) &&
+      isOfTimeOf(state.room, invite);
     const wait = () => {
-      if (waits) this.users.set(signPub, { ...this.getUser(signPub), invitedTo: room });
+      if (waits) this.users.set(signPub, { ...this.getUser(signPub), invitedTo: room! });
     };
     if (this.users.has(signPub)) {
       wait();

@@ -5,7 +5,10 @@ import { test } from "node:test";
 // They are written for Deno's runner, of which they need no more than this.
 Object.assign(globalThis, {
   Deno: {
-    test: (name: string, work: () => unknown) => void test(name, async () => void await work()),
+    test: (name: string, ...rest: unknown[]) => {
+      const work = rest.at(-1) as () => unknown;
+      void test(name, async () => void await work());
+    },
   },
 });
 for (

@@ -25,13 +25,14 @@ type Ask = <T>(method: Call<T>["method"], path: string, options?: AskOptions<T>)
 /** Returns the function that sends JSON calls through `caller`. */
 export function askOf(caller: Pick<Caller, "call">): Ask {
   return async <T>(method: Call<T>["method"], path: string, options: AskOptions<T> = {}) => {
-    const { query, json, read, ...how } = options;
+    const { json, read, ...how } = options;
+    const query = options.query && { ...options.query };
     const body = json && utf8(await textOf(json));
     return await caller.call<T>({
       method,
       path: `/v1/${path}`,
       ...how,
-      ...(query && { query: query as Record<string, unknown> }),
+      ...(query && { query }),
       ...(body && { body, headers: { "content-type": "application/json" } }),
       read: async (response) => {
         const answer = await jsonOf(response);

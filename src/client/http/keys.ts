@@ -31,14 +31,17 @@ export function keyCallsOf(caller: Pick<Caller, "call">): KeyCalls {
   const ask = askOf(caller);
   const calls: KeyCalls = {
     async createRoom(input) {
-      const { sealedKeys, members = [], ...rest } = check.object("room", input);
-      const json = {
+      const { sealedKeys, owner, members = [], ...rest } = check.object("room", input);
+      const own = {
         ...rest,
-        members: await mapInTurns(
-          check.array("members", members),
-          (member, i) => memberTo(`members[${i}]`, member),
-        ),
-        sealedKeys: await keys(sealedKeys),
+        owner: copied(owner),
+        members: check.array("members", members).map(copied),
+        sealedKeys: ownKeys(sealedKeys),
+      };
+      const json = {
+        ...own,
+        members: await mapInTurns(own.members, (it, i) => memberTo(`members[${i}]`, it)),
+        sealedKeys: await keys(own.sealedKeys),
       };
       return await ask("POST", "rooms", { json });
     },
@@ -48,7 +51,7 @@ export function keyCallsOf(caller: Pick<Caller, "call">): KeyCalls {
     },
     async rekeyRoom(roomId, rekey) {
       const { epoch, sealedKeys } = check.object("rekey", rekey);
-      const json = { epoch, sealedKeys: await keys(sealedKeys ?? []) };
+      const json = { epoch, sealedKeys: await keys(ownKeys(sealedKeys ?? [])) };
       return await ask("POST", `${room(roomId)}/rekey`, { json });
     },
     getSealedKey: async (roomId, epoch) =>
@@ -77,10 +80,27 @@ function memberTo(field: string, value: unknown): Record<string, unknown> {
   return { ...check.newMember(field, value), accepted };
 }
 
-async function keys(value: unknown): Promise<unknown> {
+/** Copies an object that the caller may change while a long list is converted. */
+function copied(value: unknown): unknown {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? { ...value }
+    : value;
+}
+
+/** Copies sealed keys in the same way. */
+function ownKeys(value: unknown): unknown[] | undefined {
   if (value === undefined) return undefined;
-  const all = check.array("sealedKeys", value);
-  return await mapInTurns(all, (key, i) => encoded(`sealedKeys[${i}]`, key));
+  return check.array("sealedKeys", value).map((it) => {
+    const key = copied(it);
+    const { sealedKey } = (key ?? {}) as { sealedKey?: unknown };
+    return sealedKey instanceof Uint8Array
+      ? { ...key as object, sealedKey: sealedKey.slice() }
+      : key;
+  });
+}
+
+async function keys(own: unknown[] | undefined): Promise<unknown> {
+  return own && await mapInTurns(own, (key, i) => encoded(`sealedKeys[${i}]`, key));
 }
 
 /** Returns an object with its `sealedKey` as base64url. */

@@ -173,12 +173,19 @@ export function rooms(it: It): void {
   });
 
   it("what a caller does to its objects later changes nothing stored", async ({ store }) => {
-    const input = newRoom("r");
+    const given = newRoom("r", { members: Array.from({ length: 20 }, () => newMember()) });
+    const members = given.members!.map((it) => ({ ...it }));
+    const input = { ...given, owner: { ...given.owner }, members };
     const bytes = input.sealedKeys![0]!.sealedKey;
     const original = hex(bytes);
+    const lastKey = input.sealedKeys!.at(-1)!;
+    const last = hex(lastKey.sealedKey);
     const pending = store.createRoom(input);
-    bytes.fill(0);
+    for (const { sealedKey } of input.sealedKeys!) sealedKey.fill(0);
+    for (const it of [input.owner, ...members]) it.kexPub = "";
     const returned = await pending;
+    assert.equal(hex((await store.getSealedKey("r", lastKey.endpoint)).sealedKey), last);
+    input.owner = given.owner;
     returned.epoch = 99;
     const room = await store.getRoom("r");
     assert.equal(room.epoch, 1);
@@ -191,7 +198,8 @@ export function rooms(it: It): void {
     key.sealedKey.fill(1);
     assert.equal((await store.getRoom("r")).owner, input.owner.endpoint);
     assert.equal((await store.getMember("r", input.owner.endpoint)).role, "owner");
-    assert.equal((await store.listMembers("r")).items[0]!.kexPub, input.owner.kexPub);
+    const kexPubs = new Set((await store.listMembers("r")).items.map((it) => it.kexPub));
+    assert.deepEqual(kexPubs, new Set([given.owner, ...given.members!].map((it) => it.kexPub)));
     assert.equal((await store.listRoomsForEndpoint(input.owner.endpoint)).items[0]!.id, "r");
     assert.equal(hex((await store.getSealedKey("r", input.owner.endpoint)).sealedKey), original);
   });
