@@ -182,7 +182,7 @@ export class FileFollower implements Follower, Witness {
    * Locks all other connections out of the file, in any process, while it is applied to. It is not checked
    * until {@link share} is called.
    *
-   * @returns Whether there is none; `false` also while the file is being written
+   * @returns Whether no other connection is open; `false` also while the file is being written
    */
   async holdAlone(): Promise<boolean> {
     await this.#applying?.rest(Infinity);

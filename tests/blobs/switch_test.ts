@@ -56,6 +56,23 @@ async function contents(blobs: BlobStore): Promise<Record<string, unknown>> {
   return Object.fromEntries(found.sort());
 }
 
+/** A store whose `put` tells that it has begun, and then waits for `resolve`. */
+function waitingPut(store: BlobStore) {
+  const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+  const { promise: go, resolve } = Promise.withResolvers<void>();
+  const slow = new Proxy(store, {
+    get(target, name) {
+      const found = Reflect.get(target, name);
+      if (name !== "put") return typeof found === "function" ? found.bind(target) : found;
+      return (...of: Parameters<BlobStore["put"]>) => {
+        begin();
+        return go.then(() => target.put(...of));
+      };
+    },
+  });
+  return { slow, begun, resolve };
+}
+
 Deno.test("what is put and deleted while everything is copied ends equal in both stores", async () => {
   await places(async ({ blobs, disk, objects }) => {
     const people = [owner(), owner(), owner()];
@@ -221,18 +238,7 @@ Deno.test("changes wait for the switch, and what began before it is in the next 
 
 Deno.test("a blob that is deleted while it is being copied is not in the second store in the end", async () => {
   await places(async ({ blobs, disk, objects }) => {
-    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
-    const { promise: go, resolve } = Promise.withResolvers<void>();
-    const slow = new Proxy(objects, {
-      get(target, name) {
-        const found = Reflect.get(target, name);
-        if (name !== "put") return typeof found === "function" ? found.bind(target) : found;
-        return (...of: Parameters<BlobStore["put"]>) => {
-          begin();
-          return go.then(() => target.put(...of));
-        };
-      },
-    });
+    const { slow, begun, resolve } = waitingPut(objects);
     blobs.mirror(slow);
     const bytes = bytesOf(100);
     const putting = putBy(blobs, bytes, owner());
@@ -330,18 +336,7 @@ Deno.test("an upload whose bytes the former store does not give back as they wer
 
 Deno.test("a switch waits for a change that is being made in the second store", async () => {
   await places(async ({ blobs, objects }) => {
-    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
-    const { promise: go, resolve } = Promise.withResolvers<void>();
-    const slow = new Proxy(objects, {
-      get(target, name) {
-        const found = Reflect.get(target, name);
-        if (name !== "put") return typeof found === "function" ? found.bind(target) : found;
-        return (...of: Parameters<BlobStore["put"]>) => {
-          begin();
-          return go.then(() => target.put(...of));
-        };
-      },
-    });
+    const { slow, begun, resolve } = waitingPut(objects);
     blobs.mirror(slow);
     const putting = putBy(blobs, bytesOf(100), owner());
     await begun;

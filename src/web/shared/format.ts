@@ -16,7 +16,7 @@ export function shortKey(key: string): string {
 const UNSEEN =
   /\p{RGI_Emoji}|(?<=\p{M})\u200d|(?<=[\p{L}\p{M}\p{S}])\p{VS}|([\p{Cf}\p{Cc}\p{Zl}\p{Zp}\p{DI}\u2800])/gv;
 
-/** A text somebody chose, as it is: what would not be seen is shown as ⟨202E⟩. */
+/** A text that a user chose, unchanged: a character that would not be seen is shown as ⟨202E⟩. */
 export function visible(text: string): string {
   return text.replace(
     UNSEEN,

@@ -17,7 +17,7 @@ export function useFragment(): string {
   return fragment;
 }
 
-/** Decodes an id in it; null: there is none, or it is malformed, as one that was typed may be. */
+/** Decodes an id in it; `null` if there is none, or it is malformed: it may have been typed. */
 export function decoded(id: string): string | null {
   try {
     return id === "" ? null : decodeURIComponent(id);

@@ -37,7 +37,7 @@ export function usersOf(path: string): string {
  * Locks all others out of the file. The store's reads are held from then on, because searches and the
  * history read it.
  *
- * @returns Whether nobody else has it open
+ * @returns Whether no other program has it open
  */
 export async function holdAlone({ to, backend, follower }: Users): Promise<boolean> {
   await to.hold({ reads: true });
