@@ -152,7 +152,8 @@ export async function runServer(
         control.serve(around, storage);
         tell(await serveStore(around, bus, storage, present, () => reportOf(control.status())));
       };
-      const open = (around: Surroundings) => openReplicated(around, bus, { isNew, create: false });
+      const open = (around: Surroundings, early: boolean) =>
+        openReplicated(around, bus, { isNew, create: false, early });
       const arrive = (around: Surroundings, name: string) => arriveHome(around, bus, name);
       await serveAsNode({ around, bus, present, first: local, open, arrive, serve });
     } else {

@@ -16,6 +16,9 @@ const PATIENCE_MS = 2_000;
 /** Why a node waits that has never served. */
 export const JOINED = "joined, waiting for the control plane";
 
+/** The same while the control plane is being copied into the bucket. */
+export const COPYING = `${JOINED}: it is being copied`;
+
 /** What there is to do first: the control plane is moving, or has moved, to this node. */
 export const HOME = "the control plane comes to this node";
 
@@ -66,5 +69,5 @@ export async function whyNot(
   if (name !== null && (moved ?? shrink)?.node === name) return HOME;
   if (moved !== undefined) return `the control plane moved to ${moved.node}`;
   if (marker.state === "complete") return null;
-  return calledOff === undefined ? `${JOINED}: it is being copied` : JOINED;
+  return calledOff === undefined ? COPYING : JOINED;
 }

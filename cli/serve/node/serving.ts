@@ -13,7 +13,7 @@ import { pause } from "../../../src/core/async/wait.ts";
 import { readNode } from "../../settings/node.ts";
 import type { Storage } from "../storage/types.ts";
 import { sendAway } from "./clients.ts";
-import { HOME, JOINED, whyNot } from "./mark.ts";
+import { COPYING, HOME, JOINED, whyNot } from "./mark.ts";
 import type { Shown } from "./present.ts";
 
 /** Why a server does not answer yet that has a store. */
@@ -48,8 +48,8 @@ export interface Node {
   present: (shown: Shown) => void;
   /** The store that this machine has itself; null if it waits for that of the cluster. */
   first: Opened | null;
-  /** Opens the store that the cluster has. */
-  open: (around: Surroundings) => Promise<Storage>;
+  /** Opens the store that the cluster has; `early` while the control plane is being copied into it. */
+  open: (around: Surroundings, early: boolean) => Promise<Storage>;
   /**
    * Finishes a move of the control plane to this machine that was killed; returns why it is not here, or
    * null if it stayed in the bucket.
@@ -65,18 +65,17 @@ export interface Node {
  */
 export async function serveAsNode(node: Node): Promise<never> {
   const { around, bus, present, open, serve } = node;
-  const { undo, log } = around;
+  const { log } = around;
   let retry = RETRY.first;
   for (let here = node.first;; here = null) {
     here ??= await waitForPlane(node);
-    const served = here?.undo ?? new Undo();
-    if (here === null) undo.add("what the node serves", () => served.end(log), STOP_MS);
+    const served = here?.undo ?? undoOf(around);
     const inside = { ...around, undo: served };
     let failed: string | null = null;
     let left: string | null = null;
     try {
       if (here === null) await tell(node, OPENING);
-      const storage = here?.storage ?? await open(inside);
+      const storage = here?.storage ?? await open(inside, false);
       await serve(inside, storage);
       retry = RETRY.first;
       const why = await untilGone(around, bus, storage);
@@ -85,7 +84,7 @@ export async function serveAsNode(node: Node): Promise<never> {
       present({ bucket: null, follower: null, waiting: why });
     } catch (error) {
       // A file of this machine needs no majority.
-      const isPassing = here === null && isStoreError(error, "unavailable");
+      const isPassing = here?.storage.bucket !== null && isStoreError(error, "unavailable");
       if (!isPassing && !hasGone(error)) throw error;
       if (isPassing) failed = error.message;
     }
@@ -111,27 +110,71 @@ async function tell({ around, present }: Node, why: string): Promise<string> {
   return await around.page.show(why);
 }
 
-/** Waits until the cluster has a control plane; returns a store if that is in a file of this machine. */
+/** Returns what stops what a node opens, at the latest with the node. */
+function undoOf({ undo, log }: Surroundings): Undo {
+  const own = new Undo();
+  undo.add("what the node serves", () => own.end(log), STOP_MS);
+  return own;
+}
+
+/**
+ * Waits until the cluster has a control plane; returns a store if that is in a file of this machine, or was
+ * opened while the control plane was being copied.
+ */
 async function waitForPlane(node: Node): Promise<Opened | null> {
   const { around, bus, arrive } = node;
   const { signal, log, settings } = around;
   const { name = "", cluster = "" } = await readNode(settings.db) ?? {};
+  let early: Opened | null = null;
   let told = "";
   let at = 0;
   for (;;) {
     let why: Opened | string | null = await look(around, bus, name);
+    if (early !== null && isOver(why, early)) {
+      await early.undo.end(log);
+      early = null;
+    }
     if (why === HOME) {
       // Tried again if it cannot be finished now.
       why = await arrive(around, name).catch((error) => `arriving: ${error.message}`);
     }
-    if (typeof why !== "string") return why;
+    if (typeof why !== "string") return why ?? early;
     const http = await tell(node, why);
     if (why !== told || Date.now() - at > TELL_MS) {
       log("info", "waiting", { node: name, cluster, http, nats: bus.url, message: why });
       [told, at] = [why, Date.now()];
     }
+    if (why === COPYING) early ??= await openEarly(node);
     await pause(WAITING_MS, signal);
   }
+}
+
+/**
+ * Opens the store of the cluster while the control plane is being copied into it; null if that is not
+ * possible now. What is copied then reaches it bit by bit: loaded when all is there, as fast as the servers
+ * send it, it would keep them from answering the first node.
+ */
+async function openEarly({ around, open }: Node): Promise<Opened | null> {
+  const { log } = around;
+  const undo = undoOf(around);
+  try {
+    const storage = await open({ ...around, undo }, true);
+    // What is asked loads what it answers from.
+    void storage.store.hasAdmin().catch(() => {});
+    log("info", "store.loading", { bucket: storage.bucket });
+    return { storage, undo };
+  } catch (error) {
+    log("debug", "store.not_loading", { reason: error });
+    await undo.end(log);
+    return null;
+  }
+}
+
+/** Whether a store that was opened early must be closed: the move was called off, or its bucket is another. */
+function isOver(why: string | null, { storage }: Opened): boolean {
+  // Without an answer nothing has changed.
+  const isCopied = why === null || why.startsWith(`${JOINED}:`);
+  return !isCopied || (storage.follower?.alarm ?? null) !== null;
 }
 
 /** Looks at the mark; a cluster that does not answer is waited for. */

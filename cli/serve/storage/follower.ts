@@ -10,7 +10,7 @@ import type { FollowerStatus } from "../../../src/core/operations.ts";
 import type { Store } from "../../../src/core/store.ts";
 import type { Follower, FollowerState } from "../../../src/follower/types.ts";
 import type { ControlPlane } from "../../../src/http/options.ts";
-import type { JetStreamOptions } from "../../../src/jetstream/mod.ts";
+import type { OpenJetStreamOptions } from "../../../src/follower/open.ts";
 import type { FollowerPresence } from "../../cluster/presence.ts";
 import type { Log } from "../../terminal/log.ts";
 import { describeFollower } from "../../store/follower.ts";
@@ -21,7 +21,7 @@ import { makeFolder } from "../../store/folder.ts";
  * server runs and says why, but refuses every client until a repair.
  */
 export async function openBeside(
-  options: JetStreamOptions,
+  options: OpenJetStreamOptions,
   file: string | null,
   log: Log,
 ): Promise<{ store: Store; follower: Follower | null }> {

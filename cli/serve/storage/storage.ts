@@ -54,17 +54,27 @@ const MAKE_MS = 120_000;
 /** Timeout in milliseconds for reading the bucket's number of copies. */
 const FIND_MS = 30_000;
 
+/** How to open a bucket. */
+export interface Opening {
+  /** Whether to create it, even beside another store. */
+  isNew: boolean;
+  /** Whether to create it. */
+  create: boolean;
+  /** Whether it is being filled; what a second copy has of an earlier attempt is discarded. */
+  early?: boolean;
+}
+
 /**
  * Opens the store and the blobs in JetStream.
  *
  * @param around The surroundings
  * @param bus The connected bus
- * @param how Whether to create the bucket, and even beside another store
+ * @param how How to open the bucket
  */
 export async function openReplicated(
   { settings, undo, log, signal }: Surroundings,
   bus: Bus,
-  { isNew, create }: { isNew: boolean; create: boolean },
+  { isNew, create, early = false }: Opening,
 ): Promise<Storage> {
   const { connection } = bus;
   const bucket = settings.bucket ?? "UNIBUS";
@@ -84,6 +94,7 @@ export async function openReplicated(
       create,
       history: settings.history,
       ...replicas,
+      ...early ? { allowInProgress: true, accept: true } : {},
       signal,
       onWarning: ({ code, message }: StoreWarning) => {
         // Our own nats-server syncs each write.

@@ -186,6 +186,48 @@ Deno.test("a node goes on with a move to itself, by its present name, and stops 
     });
   }));
 
+Deno.test("what is being copied is loaded meanwhile, and served when it is complete", () =>
+  inDir(async (dir) => {
+    const opened: { early: boolean; storage: Storage }[] = [];
+    const ended: number[] = [];
+    const served: Storage[] = [];
+    const parts: Pick<Node, "open" | "serve"> = {
+      open({ undo }, early) {
+        const follower = { alarm: null } as Storage["follower"];
+        const store = { hasAdmin: () => Promise.reject(new Error("not loaded")) };
+        const it = { ...storage, follower, store } as unknown as Storage;
+        const n = opened.push({ early, storage: it });
+        undo.add("store", () => Promise.resolve(ended.push(n)));
+        const lacking = new StoreError("unavailable", "no majority answers");
+        return n === 2 ? Promise.reject(lacking) : Promise.resolve(it);
+      },
+      serve: (_, it) => Promise.resolve(void served.push(it)),
+    };
+    await running(dir, parts, async (it) => {
+      await until(() => served.length === 1, "the first control plane");
+      await it.mark({ state: "in_progress", moved: { node: "n3" } });
+      await until(() => it.shown?.waiting === "the control plane moved to n3", "its end");
+      // The first try fails.
+      await it.mark({ state: "in_progress" });
+      await until(() => opened.length === 3, "the second try");
+      const waiting = "joined, waiting for the control plane";
+      assert.equal(it.shown?.waiting, `${waiting}: it is being copied`);
+      // The bucket was made again.
+      Object.assign(opened[2]!.storage.follower!, { alarm: new StoreError("corrupt", "deleted") });
+      await until(() => opened.length === 4, "another one");
+      await it.mark({ state: "in_progress", calledOff: "2026-01-01T00:00:00.000Z" });
+      await until(() => it.shown?.waiting === waiting, "the end of the move");
+      await until(() => ended.length === 4, "the end of the store");
+      await it.mark({ state: "in_progress" });
+      await until(() => opened.length === 5, "the next move");
+      await it.mark({});
+      await until(() => served.length === 2, "the next control plane");
+      assert.equal(served[1], opened[4]!.storage);
+      assert.deepEqual(opened.map((it) => it.early), [false, true, true, true, true]);
+      assert.deepEqual(ended, [1, 2, 3, 4]);
+    });
+  }));
+
 /** Counts the looks at the mark from now on. */
 function looksAt(bus: Bus): () => number {
   let looks = 0;
