@@ -32,6 +32,8 @@ export interface AuditOptions {
   allowGone?: boolean;
   /** The server whose replica is read. Default: that of any server. */
   server?: string | undefined;
+  /** The share of the time in which it reads, up to 1. Default 1. */
+  pace?: number | undefined;
   /** Ends it. */
   signal?: AbortSignal;
 }
@@ -56,6 +58,7 @@ export async function auditStream(options: AuditOptions): Promise<StoreError | n
   await scan(bucket, {
     signal: options.signal,
     piece: FEED_PIECE,
+    pace: options.pace,
     server: options.server,
     ...(space === undefined ? {} : { pattern: `${space}.>` }),
     onEntry: (entry) => {

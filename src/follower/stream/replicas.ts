@@ -29,7 +29,7 @@ export async function auditOwn(options: AuditOptions): Promise<StoreError | null
   const own = bucket.nc.info?.server_name ?? "";
   const isThere = (await replicasOf(bucket)).includes(own) && await takesWrites(bucket, own);
   const found = await auditStream({ ...options, server: isThere ? own : undefined });
-  return found === null ? null : await locate(found, options);
+  return found === null ? null : await locate(found, { ...options, pace: 1 });
 }
 
 /**

@@ -11,6 +11,7 @@ import type { Held } from "../file/messages.ts";
 import type { Thread } from "../file/thread.ts";
 import { wasAwayTooLong } from "../stream/compare.ts";
 import type { Difference } from "../stream/digests.ts";
+import type { AuditOptions } from "../stream/audit.ts";
 import { auditOwn } from "../stream/replicas.ts";
 import { damagedFile } from "./degraded.ts";
 
@@ -21,6 +22,8 @@ const PAUSE = 10_000;
 const INTERVAL = 30_000;
 /** How many times as long as the audit before the pause is: so audits take less than 1 % of a core. */
 const SHARE = 200;
+/** The share of the time in which an audit reads that nobody waits for. */
+const PACE = 0.2;
 
 /** What audits work on. */
 export interface Audited {
@@ -74,9 +77,9 @@ export class Audits {
     const { signal } = this.#ending = new AbortController();
     // What is loaded anew can no longer tell.
     if (wasAwayTooLong(held) || (this.#of.guards && held.entries <= ALL_FIRST)) {
-      return await this.#run(held, signal);
+      return await this.#run(held, { signal });
     }
-    if (this.#of.guards) await this.#run(held, signal, "users");
+    if (this.#of.guards) await this.#run(held, { signal, space: "users" });
     void this.#runLater(held, signal);
   }
 
@@ -94,8 +97,9 @@ export class Audits {
         await wait(Math.min(left, this.#interval), signal);
       }
       const held = this.#of.current();
-      this.#due = performance.now() + PAUSE;
-      if (held?.exact) await this.#run(held, signal).catch(() => {});
+      this.#due = performance.now() + Math.min(PAUSE, this.#interval);
+      const { isFilling } = this.#of.bucket.mark;
+      if (held?.exact && !isFilling) await this.#run(held, { signal, pace: PACE }).catch(() => {});
     }
   }
 
@@ -106,7 +110,7 @@ export class Audits {
     const { bucket, thread } = this.#of;
     const judge = async () => {
       if (await thread.ask("isSummed", undefined)) {
-        return held.exact ? await this.#run(held, this.#ending.signal) : undefined;
+        return held.exact ? await this.#run(held, this.#ending) : undefined;
       }
       const text = `its digest at position ${position} is ${ours}, another follower has ${theirs}`;
       this.#to.onDamage(damagedFile(bucket.name, text));
@@ -115,9 +119,12 @@ export class Audits {
     judge().catch(() => {}).finally(() => this.#doubting = false);
   }
 
-  async #run(held: Held, signal: AbortSignal, space?: string): Promise<void> {
+  async #run(
+    held: Held,
+    { signal, space, pace = 1 }: Pick<AuditOptions, "signal" | "space" | "pace">,
+  ): Promise<void> {
     const { bucket, thread } = this.#of;
-    const options = { bucket, thread, held, allowGone: wasAwayTooLong(held), signal };
+    const options = { bucket, thread, held, allowGone: wasAwayTooLong(held), signal, pace };
     if (space !== undefined) return this.#tell(await auditOwn({ ...options, space }));
     const began = performance.now();
     // Not two at once.
@@ -126,7 +133,7 @@ export class Audits {
       this.#tell(await auditOwn(options));
     } finally {
       const ended = performance.now();
-      this.#due = ended + Math.max(this.#interval, SHARE * (ended - began));
+      this.#due = ended + Math.max(this.#interval, SHARE * pace * (ended - began));
     }
   }
 
@@ -137,7 +144,7 @@ export class Audits {
   async #runLater(held: Held, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        return await this.#run(held, signal);
+        return await this.#run(held, { signal });
       } catch {
         await wait(PAUSE, signal).catch(() => {});
       }

@@ -51,6 +51,11 @@ export interface FeedOptions {
    */
   piece?: number | undefined;
   /**
+   * The share of the time, up to 1, in which pieces are asked for while more than a few messages wait: the
+   * rest is for the server's other work. Default 1.
+   */
+  pace?: number | undefined;
+  /**
    * The server whose replica is read; it must have one. Needs `piece`. Default: the servers choose one of
    * the stream's replicas at random.
    */
@@ -86,6 +91,8 @@ export const FEED_PREFIX = "unibus_";
 
 /** How long a request for a piece is open, milliseconds. */
 const OPEN = 30_000;
+/** The longest pause between two pieces, milliseconds. */
+const LONGEST_PAUSE = 250;
 
 /** Milliseconds in which a server that is only busy answers. */
 const ALIVE = 2000;
@@ -126,6 +133,8 @@ export class Feed {
   #delivered = 0;
   /** Messages of the piece asked for that have not come. */
   #wanted = 0;
+  /** When it was asked for. */
+  #asked = 0;
   #last: number;
   #heard = 0;
   /** The server's count of messages that wait. */
@@ -311,6 +320,7 @@ export class Feed {
   /** Asks for the next piece. */
   #ask(inbox: string, piece: number): void {
     this.#wanted = piece;
+    this.#asked = performance.now();
     const request = {
       batch: piece,
       expires: nanos(OPEN),
@@ -326,9 +336,13 @@ export class Feed {
 
   #askSoon(inbox: string, piece: number): void {
     const sub = this.#sub;
-    setImmediate(() => {
+    const again = () => {
       if (sub === this.#sub && sub !== null) this.#ask(inbox, piece);
-    });
+    };
+    const { pace = 1 } = this.#options;
+    if (pace === 1 || this.#pending <= FEW) return void setImmediate(again);
+    const took = performance.now() - this.#asked;
+    setTimeout(again, Math.min(took / pace - took, LONGEST_PAUSE));
   }
 
   #take(msg: Msg, inbox: string): void {
@@ -478,6 +492,8 @@ export interface ScanOptions {
   signal?: AbortSignal;
   /** As {@link FeedOptions.piece}. */
   piece?: number;
+  /** As {@link FeedOptions.pace}. */
+  pace?: number | undefined;
   /** As {@link FeedOptions.server}. */
   server?: string | undefined;
   /** Milliseconds without a message after which it fails. Default 30,000. */
@@ -510,6 +526,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
     pattern,
     start,
     piece: options.piece,
+    pace: options.pace,
     server: options.server,
     opTimeout: Math.min(patience, 5000),
     onEntry: (entry, more) => {

@@ -33,6 +33,8 @@ export interface Owner {
   journey?: string | undefined;
   /** How often it has changed sides. */
   generation?: number | undefined;
+  /** Whether it is there. */
+  state?: "in_progress" | "complete" | undefined;
 }
 
 /** Creates the error for a bucket that the control plane has left; `what` describes the attempt. */
@@ -59,6 +61,7 @@ export class Marked {
   #journey: string | undefined;
   #generation = 0;
   #wasMoved = false;
+  #isFilling = false;
   #moved: StoreError | null = null;
 
   constructor(bucket: string) {
@@ -75,9 +78,15 @@ export class Marked {
     return this.#wasMoved;
   }
 
+  /** Whether a move copies a control plane into the bucket, and compares it itself. */
+  get isFilling(): boolean {
+    return this.#isFilling;
+  }
+
   /** Takes the mark that the bucket was opened with. */
-  begin({ journey, generation = 0, moved }: Owner, revision: number): void {
+  begin({ journey, generation = 0, moved, state }: Owner, revision: number): void {
     this.#wasMoved = moved !== undefined;
+    this.#isFilling = state === "in_progress";
     this.#revision = revision;
     this.#journey = journey;
     this.#generation = generation;
@@ -101,7 +110,8 @@ export class Marked {
     // Without a value it was removed: by a move that was called off.
     if (data.length === 0) return;
     const owner = parseValue(MARKER_KEY, data) as unknown as Owner;
-    const { moved, journey, generation = 0 } = owner;
+    const { moved, journey, generation = 0, state } = owner;
+    this.#isFilling = state === "in_progress";
     if (journey === undefined || journey === this.#journey || this.#ours.has(journey)) return;
     if (moved === undefined && generation <= this.#generation) return;
     this.leave(owner);

@@ -175,15 +175,30 @@ Deno.test("a follower goes over the whole stream again and again", () =>
       return held;
     };
     const of = { bucket: raw.bucket, thread, path: db, guards: false, current, interval: 20 };
-    const audits = new Audits(of, { onAlarm: resolve, onDamage: resolve });
+    const found: StoreError[] = [];
+    const onFound = (error: StoreError) => {
+      found.push(error);
+      resolve(error);
+    };
+    const audits = new Audits(of, { onAlarm: onFound, onDamage: onFound });
     audits.repeat();
+    const looks = async (more: number) => {
+      const wanted = asked + more;
+      while (asked < wanted) await new Promise((resolve) => setTimeout(resolve, 10));
+    };
     try {
-      while (asked < 3) await new Promise((resolve) => setTimeout(resolve, 10));
+      await looks(3);
+      // A move compares what it copies itself.
+      raw.bucket.mark.begin({ state: "in_progress" }, 0);
+      await looks(2);
       const file = new DatabaseSync(db);
       // Not among the newest: nothing else looks at it.
       file.exec(`UPDATE follower_entries SET hash = zeroblob(16) WHERE revision = (
         SELECT revision FROM follower_entries ORDER BY revision LIMIT 1)`);
       file.close();
+      await looks(3);
+      assert.deepEqual(found, []);
+      raw.bucket.mark.begin({ state: "complete" }, 0);
       const alarm = await promise;
       assert.equal(alarm.field, "sequence");
     } finally {

@@ -128,3 +128,30 @@ Deno.test("a feed that begins with the records goes on with the history after th
     await end();
   }
 });
+
+Deno.test("a feed with a pace pauses between pieces until few messages wait", async () => {
+  await using server = await testServer();
+  const { bucket, end } = await openBucket({ servers: server.url });
+  try {
+    for (let i = 0; i < 400; i++) await bucket.put(`users.${i}`, "1", Date.now() + 60_000);
+    const keys: string[] = [];
+    const ended = Promise.withResolvers<void>();
+    const begun = performance.now();
+    const feed = new Feed(bucket, {
+      pattern: "users.*",
+      piece: 64,
+      pace: 0.0001,
+      onEntry({ key }) {
+        if (keys.push(key) === 400) ended.resolve();
+      },
+    });
+    await feed.start();
+    await ended.promise;
+    // Of seven pieces the last ones come at once.
+    assert.ok(performance.now() - begun >= 4 * 250);
+    feed.stop();
+    assert.deepEqual(keys, Array.from({ length: 400 }, (_, i) => `users.${i}`));
+  } finally {
+    await end();
+  }
+});
