@@ -5,6 +5,7 @@
  */
 
 const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 
 /** Encodes text as UTF-8. */
 export function utf8(text: string): Uint8Array<ArrayBuffer> {
@@ -43,18 +44,22 @@ export function sized(text: string): Uint8Array<ArrayBuffer> {
   return concat(uint(bytes.length, 2), bytes);
 }
 
-const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, "0"));
+const HEX = utf8("0123456789abcdef");
 
-/** Encodes bytes as lower-case hex. */
+/** Encodes bytes as lower-case hex. (Text that is put together digit by digit keeps an object for each.) */
 export function toHex(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += HEX[byte];
-  return text;
+  const text = new Uint8Array(2 * bytes.length);
+  let at = 0;
+  for (const byte of bytes) {
+    text[at++] = HEX[byte >> 4]!;
+    text[at++] = HEX[byte & 15]!;
+  }
+  return decoder.decode(text);
 }
 
 /** The value of each hex digit, by its character code. */
 const DIGITS = new Uint8Array(128);
-for (let i = 0; i < 16; i++) DIGITS[i.toString(16).charCodeAt(0)] = i;
+for (const [i, code] of HEX.entries()) DIGITS[code] = i;
 
 /** Decodes lower-case hex that has been validated. */
 export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
@@ -65,25 +70,27 @@ export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-const BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const BASE64URL = utf8("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
 const NO_DIGIT = 64;
 /** The value of each base64url digit, by its character code. */
 const DIGITS_64 = new Uint8Array(128).fill(NO_DIGIT);
-for (let i = 0; i < BASE64URL.length; i++) DIGITS_64[BASE64URL.charCodeAt(i)] = i;
+for (const [i, code] of BASE64URL.entries()) DIGITS_64[code] = i;
 
 /** Encodes bytes as base64url without padding. */
 export function toBase64url(bytes: Uint8Array): string {
-  let text = "";
+  const text = new Uint8Array(Math.ceil(bytes.length * 4 / 3));
+  let at = 0;
   let held = 0;
   let bits = 0;
   for (const byte of bytes) {
     held = held << 8 | byte;
     for (bits += 8; bits >= 6; held &= (1 << bits) - 1) {
       bits -= 6;
-      text += BASE64URL[held >> bits];
+      text[at++] = BASE64URL[held >> bits]!;
     }
   }
-  return bits === 0 ? text : text + BASE64URL[held << 6 - bits];
+  if (bits > 0) text[at] = BASE64URL[held << 6 - bits]!;
+  return decoder.decode(text);
 }
 
 /**

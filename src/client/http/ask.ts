@@ -4,8 +4,8 @@
  * @module
  */
 
-import { mapInTurns, nextTurn } from "../../core/async/in_turns.ts";
-import { utf8 } from "../../keys/bytes.ts";
+import { mapInTurns } from "../../core/async/in_turns.ts";
+import { concat, utf8 } from "../../keys/bytes.ts";
 import { roomId } from "../../core/validate.ts";
 import type { Call } from "./call.ts";
 import type { Caller } from "./caller.ts";
@@ -13,6 +13,7 @@ import { jsonOf } from "./failure.ts";
 
 interface AskOptions<T> {
   query?: object | undefined;
+  /** What is sent; long lists in it as {@link LongList}. */
   json?: object;
   signed?: false;
   /** Converts the response. Default: the JSON is the result. */
@@ -27,7 +28,7 @@ export function askOf(caller: Pick<Caller, "call">): Ask {
   return async <T>(method: Call<T>["method"], path: string, options: AskOptions<T> = {}) => {
     const { json, read, ...how } = options;
     const query = options.query && { ...options.query };
-    const body = json && utf8(await textOf(json));
+    const body = json && await bodyOf(json);
     return await caller.call<T>({
       method,
       path: `/v1/${path}`,
@@ -42,22 +43,45 @@ export function askOf(caller: Pick<Caller, "call">): Ask {
   };
 }
 
-/** A longer list is written in turns: a room of 10,000 members has megabytes. */
-const MANY = 1000;
+/** Items of a {@link LongList} that are written at once. */
+const PIECE = 64;
+
+/** A list whose items are converted and written in turns: a room of 10,000 members has megabytes. */
+export class LongList<T> {
+  readonly #items: readonly T[];
+  readonly #convert: (item: T, i: number) => unknown;
+
+  /** @param convert Returns what is written for an item */
+  constructor(items: readonly T[], convert: (item: T, i: number) => unknown) {
+    this.#items = items;
+    this.#convert = convert;
+  }
+
+  /** Returns its JSON. */
+  async body(): Promise<Uint8Array> {
+    const json = (item: T, i: number) => JSON.stringify(this.#convert(item, i));
+    const starts = Array.from(
+      { length: Math.ceil(this.#items.length / PIECE) },
+      (_, i) => i * PIECE,
+    );
+    // Bytes, because thousands of texts keep the garbage collector busy.
+    const pieces = await mapInTurns(starts, (at) => {
+      const items = this.#items.slice(at, at + PIECE);
+      return utf8((at === 0 ? "" : ",") + items.map((item, i) => json(item, at + i)).join(","));
+    }, 1);
+    return concat(utf8("["), ...pieces, utf8("]"));
+  }
+}
 
 /** Returns the JSON of an object. */
-async function textOf(json: object): Promise<string> {
-  const isLong = (value: unknown) => Array.isArray(value) && value.length > MANY;
-  if (!Object.values(json).some(isLong)) return JSON.stringify(json);
-  const fields: string[] = [];
+async function bodyOf(json: object): Promise<Uint8Array> {
+  const fields: Uint8Array[] = [];
   for (const [name, value] of Object.entries(json)) {
-    const text = isLong(value)
-      ? `[${(await mapInTurns(value, (item) => JSON.stringify(item))).join(",")}]`
-      : JSON.stringify(value);
-    if (text !== undefined) fields.push(`${JSON.stringify(name)}:${text}`);
+    if (value === undefined) continue;
+    const body = value instanceof LongList ? await value.body() : utf8(JSON.stringify(value));
+    fields.push(utf8(`${fields.length === 0 ? "" : ","}${JSON.stringify(name)}:`), body);
   }
-  await nextTurn();
-  return `{${fields.join(",")}}`;
+  return concat(utf8("{"), ...fields, utf8("}"));
 }
 
 /** Ignores the response, which is empty. */

@@ -4,13 +4,12 @@
  * @module
  */
 
-import { mapInTurns } from "../../core/async/in_turns.ts";
 import type { SealedKey } from "../../core/model.ts";
 import { each } from "../../core/store/iterables.ts";
 import * as check from "../../core/validate.ts";
 import { fromBase64url, toBase64url } from "../../keys/bytes.ts";
 import type { Client } from "../types.ts";
-import { askOf, room } from "./ask.ts";
+import { askOf, LongList, room } from "./ask.ts";
 import type { Caller } from "./caller.ts";
 import { notAControlPlane } from "./failure.ts";
 
@@ -32,16 +31,14 @@ export function keyCallsOf(caller: Pick<Caller, "call">): KeyCalls {
   const calls: KeyCalls = {
     async createRoom(input) {
       const { sealedKeys, owner, members = [], ...rest } = check.object("room", input);
-      const own = {
+      const json = {
         ...rest,
         owner: copied(owner),
-        members: check.array("members", members).map(copied),
-        sealedKeys: ownKeys(sealedKeys),
-      };
-      const json = {
-        ...own,
-        members: await mapInTurns(own.members, (it, i) => memberTo(`members[${i}]`, it)),
-        sealedKeys: await keys(own.sealedKeys),
+        members: new LongList(
+          check.array("members", members).map(copied),
+          (it, i) => memberTo(`members[${i}]`, it),
+        ),
+        sealedKeys: sealedKeys === undefined ? undefined : keys(sealedKeys),
       };
       return await ask("POST", "rooms", { json });
     },
@@ -51,7 +48,7 @@ export function keyCallsOf(caller: Pick<Caller, "call">): KeyCalls {
     },
     async rekeyRoom(roomId, rekey) {
       const { epoch, sealedKeys } = check.object("rekey", rekey);
-      const json = { epoch, sealedKeys: await keys(ownKeys(sealedKeys ?? [])) };
+      const json = { epoch, sealedKeys: keys(sealedKeys ?? []) };
       return await ask("POST", `${room(roomId)}/rekey`, { json });
     },
     getSealedKey: async (roomId, epoch) =>
@@ -87,20 +84,24 @@ function copied(value: unknown): unknown {
     : value;
 }
 
-/** Copies sealed keys in the same way. */
-function ownKeys(value: unknown): unknown[] | undefined {
-  if (value === undefined) return undefined;
-  return check.array("sealedKeys", value).map((it) => {
-    const key = copied(it);
+/** Copies sealed keys in the same way, their bytes into one buffer: thousands keep the garbage collector busy. */
+function keys(value: unknown): LongList<unknown> {
+  const given = check.array("sealedKeys", value);
+  const bytesOf = (key: unknown) => {
     const { sealedKey } = (key ?? {}) as { sealedKey?: unknown };
-    return sealedKey instanceof Uint8Array
-      ? { ...key as object, sealedKey: sealedKey.slice() }
-      : key;
+    return sealedKey instanceof Uint8Array ? sealedKey : null;
+  };
+  const all = new Uint8Array(
+    given.reduce((sum: number, it) => sum + (bytesOf(it)?.length ?? 0), 0),
+  );
+  let at = 0;
+  const own = given.map((key) => {
+    const bytes = bytesOf(key);
+    if (bytes === null) return copied(key);
+    all.set(bytes, at);
+    return { ...key as object, sealedKey: all.subarray(at, at += bytes.length) };
   });
-}
-
-async function keys(own: unknown[] | undefined): Promise<unknown> {
-  return own && await mapInTurns(own, (key, i) => encoded(`sealedKeys[${i}]`, key));
+  return new LongList(own, (key, i) => encoded(`sealedKeys[${i}]`, key));
 }
 
 /** Returns an object with its `sealedKey` as base64url. */

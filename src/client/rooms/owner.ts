@@ -7,6 +7,7 @@
 import { isStoreError, StoreError } from "../../core/errors.ts";
 import type { Member, NewMember, Room, SealedKey } from "../../core/model.ts";
 import { ROOM_KEY_BYTES, sealerOf, sealRoomKey } from "../../sealing/sealed_key.ts";
+import { mapInTurns } from "../../core/async/in_turns.ts";
 import * as check from "../../core/validate.ts";
 import { isHandedOver } from "../../core/rules.ts";
 import { randomBytes, toBase64url } from "../../keys/bytes.ts";
@@ -24,6 +25,8 @@ import type { RoomContext } from "./parts.ts";
 import type { CardOrKeys, NewEncryptedRoom } from "./types.ts";
 import type { ListedMember } from "../types.ts";
 
+/** Keys that are looked at in one go. */
+const AT_ONCE = 100;
 /** Maximum number of retries of an operation that conflicts with another change of the room. */
 const RETRIES = 10;
 
@@ -63,15 +66,16 @@ function isNotRevoked({ status }: Pick<ListedMember, "status">): boolean {
  * Returns whether an endpoint that is not an active member has a key, or a former owner sealed one. Keys
  * must be read before members, or one added in the meantime looks like one that left.
  */
-export function needsNewKey(
+export async function needsNewKey(
   owner: string,
   keys: readonly SealedKey[],
   members: readonly ListedMember[],
-): boolean {
+): Promise<boolean> {
   const active = new Set(members.filter(isNotRevoked).map((it) => it.endpoint));
+  if (active.size < members.length) return true;
   const isGood = ({ endpoint, sealedKey }: SealedKey) =>
     active.has(endpoint) && sealerOf(sealedKey) === owner;
-  return active.size < members.length || !keys.every(isGood);
+  return (await mapInTurns(keys, isGood, AT_ONCE)).includes(false);
 }
 
 function newRoomKey(): Uint8Array {
@@ -185,7 +189,8 @@ export class Owner {
 
   async #rekeyIfNeeded(): Promise<boolean> {
     const keys = await this.sealedKeys();
-    if (!needsNewKey(this.#context.keys.signPub, keys, await this.#members())) return false;
+    const { signPub } = this.#context.keys;
+    if (!await needsNewKey(signPub, keys, await this.#members())) return false;
     await this.#rekey();
     return true;
   }

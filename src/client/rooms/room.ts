@@ -401,7 +401,7 @@ export class LiveRoom implements OpenRoom {
       const members = await this.members();
       this.#reader.setMembers(new Set(members.map((it) => it.endpoint)), asOf);
       // Judged here first: `rekeyIfNeeded` keeps removals waiting while it reads both lists again.
-      if (!isOwner || !needsNewKey(this.#settings.keys.signPub, keys, members)) return;
+      if (!isOwner || !await needsNewKey(this.#settings.keys.signPub, keys, members)) return;
       if (await this.#owner.rekeyIfNeeded()) await this.#announceKey();
     } catch (error) {
       if (!isPassing(error)) this.#failed(error);

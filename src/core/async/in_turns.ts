@@ -19,18 +19,22 @@ export async function mapInTurns<T, R>(
 ): Promise<R[]> {
   const found: R[] = [];
   let began = performance.now();
+  let wasLong = false;
   for (let at = 0; at < items.length; at += atOnce) {
     const some = items.slice(at, at + atOnce).map((item, i) => work(item, at + i));
     found.push(...await Promise.all(some));
     if (performance.now() - began < TURN_MS) continue;
     await nextTurn();
     began = performance.now();
+    wasLong = true;
   }
+  // What the caller does with a long list is a turn of its own.
+  if (wasLong) await nextTurn();
   return found;
 }
 
 /** Waits until timers and arrived data had their turn. */
-export function nextTurn(): Promise<void> {
+function nextTurn(): Promise<void> {
   // Browsers do not have it, and their timers wait longer than need be.
   const { setImmediate = setTimeout } = globalThis as { setImmediate?: (work: () => void) => void };
   return new Promise((resolve) => void setImmediate(resolve));
