@@ -58,20 +58,20 @@ export class Channel {
   async #run(): Promise<void> {
     const { signal } = this.#closing;
     while (!signal.aborted && !this.#connection.isClosed()) {
-      const subscription = this.#subscription = this.#connection.subscribe(this.#subject, {
-        callback: (error, { data }) => {
-          if (error === null) this.#handlers.onData(data);
-        },
-      });
       try {
+        const subscription = this.#subscription = this.#connection.subscribe(this.#subject, {
+          callback: (error, { data }) => {
+            if (error === null) this.#handlers.onData(data);
+          },
+        });
         // A refusal arrives before the response to the flush.
         await Promise.race([this.#connection.flush(), subscription.closed]);
         if (!subscription.isClosed()) this.#handlers.onReady();
         const why = await subscription.closed;
         if (!signal.aborted && why) this.#handlers.onRefused();
       } catch {
-        // Disconnected: the connection is restored automatically.
-        subscription.unsubscribe();
+        // Disconnected: the connection is restored automatically. Or it is being drained, and closes.
+        this.#subscription?.unsubscribe();
       }
       await pause(RETRY_MS, signal).catch(() => {});
     }

@@ -5,7 +5,7 @@
  */
 
 import type { NatsConnection } from "@nats-io/transport-node";
-import { StoreError } from "../../core/errors.ts";
+import { isStoreError, StoreError } from "../../core/errors.ts";
 import type { User } from "../../core/model.ts";
 import { Turns } from "../../core/async/turns.ts";
 import { within } from "../../core/async/wait.ts";
@@ -16,6 +16,7 @@ import {
   MessageSealer,
   type SealedMessage,
 } from "../../sealing/message.ts";
+import { answerOf } from "../http/failure.ts";
 import { Channel } from "./channel.ts";
 import { type Keyring, removalOr } from "./keyring.ts";
 import { membersOf, waitingFor } from "./membership.ts";
@@ -337,8 +338,9 @@ export class LiveRoom implements OpenRoom {
   /** Ends the room if this member was removed; reports any other error. */
   #failed(error: unknown, header?: MessageHeader): void {
     if (this.#closing.signal.aborted) return;
-    if (isSealingError(error, "removed")) this.#finish(error);
-    else this.#problem(error, header);
+    if (!isSealingError(error, "removed")) this.#problem(error, header);
+    else if (isForeign(error.cause)) this.#problem(error.cause);
+    else this.#finish(error);
   }
 
   /** Returns whether this room object sent the message: one that was resent comes back twice. */
@@ -424,6 +426,11 @@ export class LiveRoom implements OpenRoom {
     void this.#channel.close();
     this.#end(error);
   }
+}
+
+/** Returns whether an answer is not the control plane's, but that of a proxy while it restarts. */
+function isForeign(cause: unknown): boolean {
+  return isStoreError(cause) && answerOf(cause)?.code === null;
 }
 
 /** Returns a copy of the message's bytes, because the caller may reuse its buffer. */

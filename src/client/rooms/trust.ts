@@ -115,7 +115,7 @@ export class Trust {
     if (from !== known || epoch < await this.epochOf(roomId)) return false;
     const former = await this.#former(roomId);
     const last = former.at(-1);
-    const wasBegun = last?.handedOver === true && last.owner === known && last.until === epoch;
+    const wasBegun = last?.owner === known && last.until === epoch;
     if (epoch <= handedOverAt(former) && !wasBegun) return false;
     const signature = fromBase64url(handover.signature, SIGNATURE_BYTES);
     const { verifies = () => false } = this.#options;

@@ -102,6 +102,7 @@ Deno.test("a statement from before the room came back to its owner is not believ
     await it.refuses(b, first);
     await it.refuses(b, first, back, first);
     await it.refuses(b, back, first);
+    await it.refuses(b, signed(a, b, 6));
     await it.believes(b, signed(a, b, 7));
     // After a restart too.
     await trustOf(it.memory).refuses(a, back);
@@ -119,23 +120,37 @@ Deno.test("a member that was away follows the hand-overs one by one, and is aske
   const asking = new Trust(memory, { verifies: nodePrimitives.verifies, acceptOwner });
   await asking.owner("r", c.signPub, { handovers: [signed(a, b, 4)] });
   assert.deepEqual(asked, [{ roomId: "r", from: b.signPub, to: c.signPub }]);
-  // One that signed what it does not own gets nowhere.
+  // One that signed what it does not own gets nowhere, nor do two of one epoch.
   await trustOf().refuses(c, signed(b, c, 5));
+  await trustOf().refuses(c, signed(a, b, 4), signed(b, c, 4));
+  // An owner who was accepted can make a statement in the same epoch.
+  const accepting = new Trust(trustOf().memory, { verifies: nodePrimitives.verifies, acceptOwner });
+  await accepting.owner("r", b.signPub);
+  await accepting.owner("r", c.signPub, { handovers: [signed(b, c, 4)] });
+  assert.equal(asked.length, 2);
 });
 
 Deno.test("a memory that ended in the middle of a hand-over takes it up again", async () => {
-  const right = signed(a, b, 4);
-  const it = trustOf();
-  const set = it.memory.set.bind(it.memory);
-  it.memory.set = (key, value) => {
-    if (key === "owner r") throw new Error("ended");
-    return set(key, value);
-  };
-  await assert.rejects(it.believes(b, right), /ended/);
-  it.memory.set = set;
-  const again = trustOf(it.memory);
-  await again.believes(b, right);
-  assert.equal(again.memory.get("owner r"), b.signPub);
+  const all = [signed(a, c, 4), signed(c, a, 5), signed(a, b, 6)];
+  for (let last = 0; last < 6; last++) {
+    const it = trustOf();
+    const set = it.memory.set.bind(it.memory);
+    let writes = 0;
+    it.memory.set = (key, value) => {
+      if (writes++ === last) throw new Error("ended");
+      return set(key, value);
+    };
+    await assert.rejects(it.believes(b, ...all), /ended/);
+    it.memory.set = set;
+    const again = trustOf(it.memory);
+    await again.believes(b, ...all);
+    assert.equal(again.memory.get("owner r"), b.signPub);
+    const former: { owner: string; until: number }[] = JSON.parse(again.memory.get("former r")!);
+    assert.deepEqual(
+      new Set(former.map(({ owner, until }) => `${owner} ${until}`)),
+      new Set([`${a.signPub} 4`, `${c.signPub} 5`, `${a.signPub} 6`]),
+    );
+  }
 });
 
 Deno.test("an owner hands a room over: members go on unasked, and the new owner makes the keys", async () => {

@@ -7,6 +7,7 @@ import {
   isSealingError,
   isStoreError,
   type RoomMessage,
+  type RoomProblem,
   StoreError,
 } from "../../../src/client/mod.ts";
 import { messageOverhead, MessageSealer } from "../../../src/sealing/message.ts";
@@ -31,6 +32,7 @@ Deno.test("a member that leaves is shut out by the owner's program, without bein
   await assert.rejects(room.leave(), (error) => isStoreError(error, "room_owner"));
   await eveRoom.leave();
   assert.equal(await eveRoom.ended, null);
+  await assert.rejects(eveRoom.members(), (error) => isSealingError(error, "removed"));
   await until(() => room.epoch === 2 && bobRoom.epoch === 2, "the new key");
   await assert.rejects(eve.client.getSealedKey("kitchen"));
   assert.deepEqual(await room.lacking(), []);
@@ -121,8 +123,10 @@ Deno.test("what is under a replaced key is taken for a while, then named; kept m
     await openRoomKey(nodePrimitives, roomKeysOf(ada.identity), place, room.owner, sealedKey),
   );
   const message = async (text: string) => (await old.seal(new TextEncoder().encode(text))).bytes;
-  const patient = await (await bob.rooms()).join("kitchen");
-  const strict = await (await bob.rooms({ oldEpochGrace: 0 })).join("kitchen");
+  // Both learn of a new key from its announcement.
+  const refreshInterval = NEVER;
+  const patient = await (await bob.rooms({ refreshInterval })).join("kitchen");
+  const strict = await (await bob.rooms({ refreshInterval, oldEpochGrace: 0 })).join("kitchen");
   const [heard, strictly] = [new Heard(patient), new Heard(strict)];
   await room.rekey();
   await until(() => patient.epoch === 2 && strict.epoch === 2, "the new key");
@@ -203,6 +207,45 @@ Deno.test("refresh() sees what changed before it was called, also when a check i
   await bobRoom.refresh();
 });
 
+Deno.test("a room that is closed while it is checked reports nothing and is not checked again", async () => {
+  await using it = await village();
+  const ada = await it.person();
+  const room = await (await ada.rooms({ refreshInterval: 10 })).createRoom({ id: "kitchen" });
+  const asked = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<never>();
+  ada.client.getRoom = () => {
+    asked.resolve();
+    return held.promise;
+  };
+  await asked.promise;
+  const closing = room.close();
+  held.reject(new StoreError("unsupported", "too late"));
+  await closing;
+  assert.deepEqual(ada.problems, []);
+});
+
+Deno.test("an answer of a proxy ends no room; that of the control plane does, and stays the reason", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  await (await ada.rooms()).createRoom({ id: "kitchen", members: [cardOf(bob.identity)] });
+  const room = await (await bob.rooms({ refreshInterval: NEVER })).join("kitchen");
+  for (const status of [404, 403]) {
+    bob.lie(() => new Response("<h1>No such page</h1>", { status }));
+    await room.refresh();
+  }
+  assert.deepEqual(bob.problems.map(({ error }) => isStoreError(error) && error.code), [
+    "not_found",
+    "forbidden",
+  ]);
+  bob.lie(null);
+  await it.store.removeMember("kitchen", bob.identity.signPub);
+  await room.refresh();
+  const why = await room.ended;
+  assert.ok(isSealingError(why, "removed"), String(why));
+  await room.close();
+  await assert.rejects(room.messages().next(), why);
+});
+
 Deno.test("a message of one's own that comes again is neither heard nor reported", async () => {
   await using it = await village();
   const [ada, bob] = [await it.person(), await it.person()];
@@ -251,7 +294,11 @@ Deno.test("who reads too slowly loses the oldest, and is told", async () => {
     id: "kitchen",
     members: [cardOf(bob.identity)],
   });
-  const bobRoom = await (await bob.rooms({ queueMessages: 10 })).join("kitchen");
+  const onProblem = (problem: RoomProblem) => {
+    bob.problems.push(problem);
+    throw new Error("a careless program");
+  };
+  const bobRoom = await (await bob.rooms({ queueMessages: 10, onProblem })).join("kitchen");
   const messages = bobRoom.messages();
   for (let i = 0; i < 50; i++) await room.send(`${i}`);
   await until(() => bob.problems.length >= 40, "the losses");
@@ -288,6 +335,9 @@ Deno.test("closing ends what waits, and nothing works after it", async () => {
   const aborted = new AbortController();
   aborted.abort();
   await assert.rejects(room.send("x", { signal: aborted.signal }), { code: "aborted" });
+  for (const iterator of [room.messages(aborted), room.here(aborted)]) {
+    assert.equal((await iterator.next()).done, true);
+  }
   await assert.rejects(room.send(new Uint8Array(2 ** 21)), { code: "too_large" });
   controller.abort();
   assert.equal(await room.ended, null);
@@ -296,7 +346,9 @@ Deno.test("closing ends what waits, and nothing works after it", async () => {
   await assert.rejects(room.send("x"), { code: "closed" });
   await assert.rejects(rooms.join("kitchen"), { code: "closed" });
   await rooms.close();
-  assert.equal((await room.messages().next()).done, true);
+  for (const iterator of [room.messages(), room.here()]) {
+    assert.equal((await iterator.next()).done, true);
+  }
 });
 
 Deno.test("a room that is not there, is cleartext, or is not one's own to change is refused", async () => {
@@ -338,11 +390,15 @@ Deno.test("a connection of the caller's is used and left open; when it ends, the
   const heard = new Heard(room);
   const sending = room.send("one");
   await sending;
-  await connection.close();
+  // It takes no more subscriptions, and is closed soon.
+  const draining = connection.drain();
+  const here = room.here();
+  await draining;
   const why = await room.ended;
   assert.ok(isStoreError(why, "unavailable"), String(why));
   await heard.done;
   assert.equal(heard.ended, why);
+  await assert.rejects(here.next(), why);
   await assert.rejects(room.send("two"), why!);
 });
 

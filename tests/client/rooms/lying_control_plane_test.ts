@@ -340,7 +340,9 @@ Deno.test("an end of a room takes its hands off the caller's signal", async () =
     return Reflect.apply(remove, this, args);
   };
   const room = await rooms.createRoom({ id: "kitchen" });
-  const messages = room.messages({ signal });
+  const [messages, left] = [room.messages({ signal }), room.messages({ signal })];
+  await left.return!();
+  assert.equal(listeners, 1);
   await room.close();
   assert.equal((await messages.next()).done, true);
   assert.equal(listeners, 0);

@@ -280,6 +280,7 @@ Deno.test("a new owner that was refused is not asked about again, another one is
   await assert.rejects(trust.owner("r", b), wrongSealer);
   await Promise.all([trust.owner("r", c), trust.owner("r", c)]);
   assert.deepEqual(asked, [b, c]);
+  assert.equal(trust.isAsking("r"), false);
   assert.deepEqual(await trust.sealers("r", 4), [c, a]);
   assert.deepEqual(await trust.sealers("r", 5), [c]);
   // Of what is no boolean, nothing is a yes.
