@@ -12,7 +12,7 @@ import { Brand, Button } from "../shared/ui/page.tsx";
 import { browserMemory } from "./memory.ts";
 import { Desk, type SignedIn } from "./model/desk.ts";
 import { useModel } from "./model/model.ts";
-import { HOME, takeCard, usePlace } from "./place.ts";
+import { HOME, useCard, usePlace } from "./place.ts";
 import { markOut, SignIn } from "./signin.tsx";
 import { AddByLink } from "./views/people/add.tsx";
 import { DeskContext } from "./views/parts/context.ts";
@@ -25,7 +25,7 @@ import { You } from "./views/people/you.tsx";
 
 /** The page. */
 export function App(): JSX.Element {
-  const [card] = useState(takeCard);
+  const [card, dropCard] = useCard();
   const [desk, setDesk] = useState<Desk | null>(null);
   const [ended, end] = useState<string | null>(null);
   if (desk === null) {
@@ -44,7 +44,6 @@ export function App(): JSX.Element {
     <DeskContext.Provider value={desk}>
       <Inside
         desk={desk}
-        card={card}
         leave={(why) => {
           void desk.close();
           markOut(true);
@@ -52,16 +51,17 @@ export function App(): JSX.Element {
           setDesk(null);
         }}
       />
+      {card !== null && <AddByLink card={card} onClose={dropCard} />}
     </DeskContext.Provider>
   );
 }
 
 function Inside(
-  { desk, card, leave }: { desk: Desk; card: string | null; leave: (why: string | null) => void },
+  { desk, leave }: { desk: Desk; leave: (why: string | null) => void },
 ): JSX.Element {
   const { talks, over } = useModel(desk);
   const place = usePlace();
-  const [dialog, open] = useState<"you" | "card" | null>(card === null ? null : "card");
+  const [showsYou, showYou] = useState(false);
   useEffect(() => {
     if (over !== null) leave(over);
   }, [over]);
@@ -83,13 +83,12 @@ function Inside(
     document.title = unread === 0 ? title : `(${unread}) ${title}`;
   }, [unread, place]);
   const talk = place === null ? undefined : talks.get(place);
-  const close = (): void => open(null);
   return (
     <div class={place === null ? "frame at-home" : "frame in-room"}>
       <header class="bar">
         <Brand href={HOME} />
         <Status />
-        <Button onClick={() => open("you")} label={`You: ${visible(desk.me.handle)}`}>
+        <Button onClick={() => showYou(true)} label={`You: ${visible(desk.me.handle)}`}>
           <Name>{desk.me.handle}</Name>
         </Button>
       </header>
@@ -97,8 +96,7 @@ function Inside(
       <main class="main">
         {place === null ? <Home /> : <RoomView key={place} id={place} talk={talk} />}
       </main>
-      {dialog === "you" && <You onClose={close} onSignOut={() => leave(null)} />}
-      {dialog === "card" && card !== null && <AddByLink card={card} onClose={close} />}
+      {showsYou && <You onClose={() => showYou(false)} onSignOut={() => leave(null)} />}
       <Questions />
     </div>
   );

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { NatsConnection } from "@nats-io/nats-core";
 import { openRoomsWith } from "../../client/rooms/rooms.ts";
 import type { OwnerChange, RoomMemory, RoomProblem, Rooms } from "../../client/rooms/types.ts";
 import { StoreError } from "../../core/errors.ts";
@@ -44,32 +45,38 @@ export interface Bus {
 export async function openBus(options: BusOptions): Promise<Bus> {
   const { keys, api, onLink, ...rest } = options;
   const session = await openSession(keys, api);
-  try {
-    const { authenticator, inboxPrefix } = session;
-    const connection = await connectBus({
-      servers: () => serversOf(api),
-      authenticator,
-      inboxPrefix,
+  const { authenticator, inboxPrefix } = session;
+  const closed = Promise.withResolvers<void>();
+  const connect = async () => {
+    const servers = () => serversOf(api);
+    const connection = await connectBus({ servers, authenticator, inboxPrefix });
+    void connection.closed().then(() => {
+      session.close();
+      closed.resolve();
     });
-    const closed = connection.closed().finally(() => session.close());
-    void (async () => {
-      for await (const { type } of connection.status()) {
-        if (type === "disconnect") onLink(false);
-        if (type === "reconnect") onLink(true);
-      }
-    })();
+    void follow(connection, onLink);
+    return { connection, close: () => connection.close() };
+  };
+  try {
     const rooms = await openRoomsWith({
       ...rest,
       client: api,
       keys: webRoomKeys(keys),
       primitives: webPrimitives,
       sendTimeout: SEND_MS,
-      connect: () => Promise.resolve({ connection, close: () => connection.close() }),
+      connect,
     });
-    return { rooms, closed };
+    return { rooms, closed: closed.promise };
   } catch (error) {
     session.close();
     throw error;
+  }
+}
+
+async function follow(connection: NatsConnection, onLink: BusOptions["onLink"]): Promise<void> {
+  for await (const { type } of connection.status()) {
+    if (type === "disconnect") onLink(false);
+    if (type === "reconnect") onLink(true);
   }
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { useEffect, useState } from "preact/hooks";
 import { decoded, useFragment } from "../shared/fragment.ts";
 
 /** The address of a room. */
@@ -35,9 +36,20 @@ export function cardIn(text: string): string | null {
   return /(?:^|#card=|\s)(unibus1\.[\w-]+)\s*$/.exec(text)?.[1] ?? null;
 }
 
-/** Takes the card out of the address, where there is one. */
-export function takeCard(): string | null {
-  const card = location.hash.startsWith("#card=") ? cardIn(location.hash) : null;
-  if (location.hash.startsWith("#card=")) history.replaceState(null, "", location.pathname);
+/** The card in the address, which it is taken out of, until it is dropped; one may be pasted in later too. */
+export function useCard(): [card: string | null, drop: () => void] {
+  const [card, set] = useState(takeCard);
+  useEffect(() => {
+    const look = (): void => set((before) => takeCard() ?? before);
+    addEventListener("hashchange", look);
+    return () => removeEventListener("hashchange", look);
+  }, []);
+  return [card, () => set(null)];
+}
+
+function takeCard(): string | null {
+  if (!location.hash.startsWith("#card=")) return null;
+  const card = cardIn(location.hash);
+  history.replaceState(null, "", location.pathname);
   return card;
 }

@@ -1,12 +1,15 @@
 /** The page when its connection is lost, in two tabs of one person, and after a reload. */
 
 import assert from "node:assert/strict";
+import { connect, nkeyAuthenticator } from "@nats-io/transport-node";
 import { cardOf } from "@unibus/membership/client";
 import { Links } from "../../faults/chaos/arena/links.ts";
+import { readHeader } from "../../../src/sealing/message.ts";
+import { until } from "../../cli/serve/kit.ts";
 import { freePorts } from "../../helpers/nats.ts";
 import { assertLooks, browserTest } from "../browser.ts";
 import { assertInside, leftBy, storedBy } from "../traces.ts";
-import { add, createRoom, enter, guest, house, isConnected, isFrom, line, say } from "./kit.ts";
+import { createRoom, enter, guest, house, isConnected, isFrom, line, say } from "./kit.ts";
 
 browserTest(
   "what is sent without a connection goes out when it is back; two tabs of one person work",
@@ -21,10 +24,29 @@ browserTest(
     const { page, context } = one;
     await enter(page, it, ada, { keep: true });
     await createRoom(page, "kitchen");
-    await add(page, cardOf(eve.identity));
+    // The link with a card, pasted into the page that is open.
+    await page.evaluate((card) => void (location.hash = card), `#card=${cardOf(eve.identity)}`);
+    await page.getByRole("button", { name: "Add to kitchen" }).click();
+    await page.getByRole("heading", { level: 1, name: "kitchen" }).waitFor();
     await using program = await it.program(eve);
     await using kitchen = await program.join("kitchen", { owner: ada.identity.signPub });
     const heard = kitchen.messages();
+    const here: ReadonlySet<string>[] = [];
+    void (async () => {
+      for await (const change of kitchen.here()) here.push(change.here);
+    })();
+    // The sessions of Ada's notices; what they say is sealed.
+    const notices: string[] = [];
+    const authenticator = nkeyAuthenticator(eve.identity.natsSeed());
+    const wire = await connect({ servers: it.it.nats, authenticator });
+    wire.subscribe(`${kitchen.subject}.here`, {
+      callback: (_, { data }) => {
+        const { sender, session } = readHeader(data);
+        if (sender === ada.identity.signPub) notices.push(session);
+      },
+    });
+    await until(() => notices.length > 0 && here.at(-1)?.size === 2, "notice of the first tab");
+    const [own] = notices;
 
     // Signed in by the key that the browser keeps, which no script can read.
     const other = await context.newPage();
@@ -36,7 +58,20 @@ browserTest(
     await say(other, "from the other tab");
     await isFrom(page, "from the other tab", /^Ada \(you\)/);
     assert.equal((await heard.next()).value!.text(), "from the other tab");
+
+    // Two tabs are one person, who is here until both are closed.
+    for (const tab of [page, other]) await tab.getByText("2 here", { exact: true }).waitFor();
+    const others = () => notices.filter((session) => session !== own).length;
+    await until(() => others() > 0, "notice of the other tab");
+    const before = others();
+    await other.goto("about:blank");
+    await until(() => others() > before, "last notice of the tab that is closed");
     await other.close();
+    await wire.close();
+    await say(page, "still here");
+    assert.equal((await heard.next()).value!.text(), "still here");
+    await page.getByText("2 here", { exact: true }).waitFor();
+    assert.ok(here.slice(here.findIndex(({ size }) => size === 2)).every(({ size }) => size === 2));
 
     await kitchen.send("before");
     await line(page, "before").waitFor();
@@ -61,17 +96,35 @@ browserTest(
     await page.reload();
     await isConnected(page);
     await page.getByText("There are none from before.").waitFor();
-    await page.getByRole("button", { name: /^You:/ }).click();
+    const you = (name: string) => page.getByRole("button", { name: `You: ${name}` });
+    const signOut = async () => {
+      await page.getByRole("button", { name: "Sign out" }).click();
+      await page.getByRole("heading", { level: 1, name: "Sign in to your rooms" }).waitFor();
+    };
+    await you("Ada").click();
     await assertLooks(page, "rooms-8-you");
-    await page.getByRole("button", { name: "Sign out" }).click();
-    await page.getByRole("heading", { level: 1, name: "Sign in to your rooms" }).waitFor();
+    await signOut();
     await page.reload();
     await page.getByRole("button", { name: "Sign in as Ada" }).waitFor();
     await assertLooks(page, "rooms-0-signin");
     assertInside(await leftBy(one), ada.identity, [ada.identity.signPub, "private key"]);
-    await page.getByRole("button", { name: "Forget Ada" }).click();
+
+    // Signing in lasts as well, until two keys are kept: then one chooses.
+    await page.getByRole("button", { name: "Sign in as Ada" }).click();
+    await isConnected(page);
+    await page.reload();
+    await you("Ada").click();
+    await signOut();
+    await enter(page, it, eve, { keep: true });
+    await page.reload();
+    const forget = page.getByRole("button", { name: "Forget Ada" });
+    await forget.waitFor();
+    assert.deepEqual(await page.locator(".kept b").allInnerTexts(), ["Eve", "Ada"]);
+    await forget.click();
     await page.getByRole("button", { name: "Forget it" }).click();
-    await page.getByText("With a key in this browser").waitFor({ state: "detached" });
+    await page.getByText("Forget the key of").waitFor({ state: "detached" });
+    await page.reload();
+    await you("Eve").waitFor();
     await one.assertClean(it.url);
   },
 );

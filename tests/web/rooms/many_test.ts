@@ -3,9 +3,9 @@
 
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
-import { cardOf } from "@unibus/membership/client";
-import { assertLooks, browserTest } from "../browser.ts";
-import { enter, guest, house, line } from "./kit.ts";
+import { cardOf, createIdentity, type OpenRoom } from "@unibus/membership/client";
+import { assertFits, assertLooks, browserTest, shoot } from "../browser.ts";
+import { accept, enter, guest, house, line } from "./kit.ts";
 
 const COUNT = 2_000;
 
@@ -76,7 +76,26 @@ browserTest("by keyboard alone one makes a room and talks; 2,000 messages scroll
   assert.ok(Math.abs(await log.evaluate((it) => it.scrollTop) - top) < 300);
   await page.getByRole("button", { name: "1 new line" }).click();
   await line(page, "one more").waitFor();
-  await assertLooks(page, "rooms-9-many");
+  await assertFits(page);
+  await shoot(page, "rooms-9-many");
+
+  // In a room of more than 100 members no one says anything.
+  const guests = Array.from({ length: 100 }, () => createIdentity());
+  for (const { signPub, kexPub } of guests) {
+    await it.store.addUser({ signPub, kexPub, handle: "guest" });
+  }
+  const members = [ada.identity, ...guests].map(cardOf);
+  await using town = await program.createRoom({ id: "town", members });
+  await accept(page, "town");
+  await page.getByRole("button", { name: /^People ?2$/ }).click();
+  const tooLarge = page.getByText("does not show who is here: the room has more than 100 members");
+  await tooLarge.waitFor();
+  await assertLooks(page, "rooms-12-large");
+  const said = (room: OpenRoom) =>
+    one.frames.some(({ body }) => body.includes(`PUB ${room.subject}.here`));
+  assert.deepEqual([said(hall), said(town)], [true, false]);
+  await page.getByRole("button", { name: "Close" }).click();
+  assert.equal(await page.getByText(/^\d+ here$/).count(), 0);
   await one.assertClean(it.url);
 });
 

@@ -52,6 +52,8 @@ async function open(owner: string = ME, before?: string) {
   const it = {
     owner,
     members: [member(ME), member(BOB)],
+    /** When the members are told that were read. */
+    answer: Promise.resolve(),
     waiting: [] as User[],
     /** Whether names were asked for, by each reading of the members. */
     readings: [] as boolean[],
@@ -93,9 +95,11 @@ async function open(owner: string = ME, before?: string) {
       Promise.reject(new StoreError(to === BOB ? "conflict" : "unavailable", "m")),
   };
   const talk = new Talk("kitchen", ME, {
-    membersOf: (_, handles) => {
+    async membersOf(_, handles) {
       it.readings.push(handles);
-      return Promise.resolve(it.members);
+      const { members } = it;
+      await it.answer;
+      return members;
     },
     waitingFor: () => Promise.resolve(it.waiting),
   });
@@ -197,6 +201,22 @@ Deno.test("who came and who went is told after the first reading, and not of tho
   it.arrives(message("hello", { sender: BOB }));
   await it.settled();
   assert.equal(it.readings.length, 5);
+});
+
+Deno.test("members are read one at a time: an answer that is late takes no one out who came meanwhile", async () => {
+  const { it, talk } = await open();
+  const late = Promise.withResolvers<void>();
+  it.answer = late.promise;
+  const first = talk.readMembers();
+  await it.settled();
+  it.answer = Promise.resolve();
+  it.members = [member(ME), member(BOB), member(EVE)];
+  const others = [talk.readMembers(), talk.readMembers()];
+  await it.settled();
+  late.resolve();
+  await Promise.all([first, ...others]);
+  assert.deepEqual(it.notes(), [[EVE, "has joined."]]);
+  assert.equal(it.readings.length, 3, "one for both");
 });
 
 /** Has the server name an owner in the list of members, and lets the talk read it. */

@@ -85,9 +85,12 @@ browserTest(
 
     // A page that is closed says so: without that, she would be here for up to 75 seconds.
     await until(() => here.size === 2, "the owner and the program");
-    await a.goto("about:blank");
+    await a.goto(`${it.url}/rooms`);
     await until(() => here.size === 1, "the program alone");
     assert.ok(here.has(eve.identity.signPub));
+    // A key is kept only where its person wants that.
+    await a.getByLabel("Key file", { exact: true }).waitFor();
+    assert.equal(await a.getByText("With a key in this browser").count(), 0);
     await owners.assertClean(it.url);
   },
 );

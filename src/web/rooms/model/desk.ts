@@ -7,8 +7,9 @@
 import type { NewEncryptedRoom, OwnerChange, Rooms } from "../../../client/rooms/types.ts";
 import type { ListedMember } from "../../../client/types.ts";
 import { pause } from "../../../core/async/wait.ts";
-import { isStoreError } from "../../../core/errors.ts";
 import type { Room, User } from "../../../core/model.ts";
+import { SealingError } from "../../../sealing/error.ts";
+import { isShutOut } from "../../shared/api.ts";
 import { Names } from "../../shared/names.ts";
 import type { Keys } from "../../shared/keys.ts";
 import type { Api } from "../api.ts";
@@ -68,6 +69,8 @@ export class Desk extends Model {
   readonly #closing = new AbortController();
   #rooms: Rooms | null = null;
   #reading: Promise<void> | null = null;
+  /** Counts what has changed the lists here. */
+  #deeds = 0;
 
   /** Connects in the background. */
   constructor({ keys, user, waitingFor, api }: SignedIn, { memory, isKept }: BrowserMemory) {
@@ -91,7 +94,6 @@ export class Desk extends Model {
     this.#closing.abort();
     removeEventListener("online", this.#look);
     document.removeEventListener("visibilitychange", this.#look);
-    for (const question of this.questions) question.answer(false);
     await this.#rooms?.close().catch(() => {});
   }
 
@@ -106,14 +108,18 @@ export class Desk extends Model {
   /** Accepts an offer, once the owner and the key of the room are verified. */
   async accept({ id, owner }: Room): Promise<void> {
     const open = await this.#connected().join(id, { owner });
-    this.offers = this.offers.filter((it) => it.id !== id);
     void this.#talkOf(id).follow(open);
-    this.changed();
+    this.#takeOffer(id);
   }
 
   /** Declines an offer. */
   async decline({ id }: Room): Promise<void> {
     await this.api.removeMember(id, this.me.signPub);
+    this.#takeOffer(id);
+  }
+
+  #takeOffer(id: string): void {
+    this.#deeds++;
     this.offers = this.offers.filter((it) => it.id !== id);
     this.changed();
   }
@@ -127,12 +133,12 @@ export class Desk extends Model {
   /** Deletes a room of one's own. */
   async remove(talk: Talk): Promise<void> {
     await this.api.deleteRoom(talk.id);
-    await talk.room.close();
     this.forget(talk);
   }
 
   /** Takes a room off the desk. */
   forget(talk: Talk): void {
+    this.#deeds++;
     this.talks.delete(talk.id);
     this.changed();
   }
@@ -144,14 +150,18 @@ export class Desk extends Model {
   }
 
   async #read(): Promise<void> {
+    const deeds = this.#deeds;
     try {
       if (this.waitingFor.length > 0) ({ waitingFor: this.waitingFor } = await this.api.me());
       const [rooms, offers] = [await this.#list(true), await this.#list(false)];
+      // They may be from before.
+      if (deeds !== this.#deeds) return await this.#read();
       this.offers = offers;
       for (const { id } of rooms) this.#talkOf(id);
+      if (rooms.length < MOST_OPEN) this.#endWithout(new Set(rooms.map(({ id }) => id)));
       this.isRead = true;
     } catch (error) {
-      if (!isStoreError(error, "forbidden")) return;
+      if (!isShutOut(error)) return;
       this.over = "Your access to this server was revoked. An admin can tell why.";
     }
     this.#openAll();
@@ -159,6 +169,14 @@ export class Desk extends Model {
       if (talk.isShown || talk.isOwn) void talk.readMembers();
     }
     this.changed();
+  }
+
+  /** Ends the rooms that could not be opened and are not listed: they would be tried for ever. */
+  #endWithout(listed: ReadonlySet<string>): void {
+    for (const talk of this.talks.values()) {
+      if (talk.state.is !== "failed" || listed.has(talk.id)) continue;
+      talk.failed(new SealingError("removed", `The server does not list room ${talk.id}`));
+    }
   }
 
   async #list(accepted: boolean): Promise<Room[]> {

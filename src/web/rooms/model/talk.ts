@@ -49,6 +49,7 @@ export class Talk extends Model {
   #owner: string | null = null;
   /** The other owner that the server named last. */
   #named: string | null = null;
+  #reading: Promise<void> | null = null;
   readonly #me: string;
   readonly #api: TalkApi;
 
@@ -158,6 +159,13 @@ export class Talk extends Model {
 
   /** Reads who is in the room, and shows who came and went. */
   async readMembers(): Promise<void> {
+    // One under way may have read them before they changed. One at a time: answers may overtake each other.
+    await this.#reading;
+    this.#reading ??= this.#read().finally(() => this.#reading = null);
+    await this.#reading;
+  }
+
+  async #read(): Promise<void> {
     if (this.#state.is !== "open") return;
     const { room } = this.#state;
     let members: ListedMember[];
