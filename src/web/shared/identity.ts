@@ -42,20 +42,17 @@ export async function writeIdentity(
  * Opens a key file. The secrets are the caller's to forget.
  *
  * @throws {StoreError} `invalid` when it is none or was changed, with the field `passphrase` where that
- * is missing or another; `unsupported` when it has a newer version
+ * is another; `unsupported` when it has a newer version
  */
 export async function readIdentity(
   text: string,
-  passphrase: string | null = null,
+  passphrase = "",
   onProgress?: OnProgress,
 ): Promise<{ secrets: Secrets; keys: Keys }> {
   const identity = parseIdentity(text);
-  if (identity.version === 2 && passphrase === null) {
-    throw new StoreError("invalid", "The key file needs a passphrase", { field: "passphrase" });
-  }
   const secrets = identity.version === 1
     ? identity.secrets
-    : await unlock(identity, passphrase!, scryptOf(onProgress));
+    : await unlock(identity, passphrase, scryptOf(onProgress));
   const keys = await keysOf(secrets);
   if (keys.signPub !== identity.signPub || keys.kexPub !== identity.kexPub) {
     throw new StoreError(

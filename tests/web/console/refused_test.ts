@@ -30,10 +30,10 @@ browserTest(
     await tell("{}", /not a key file/);
     await tell("x".repeat(100_000), /not a key file/);
     await tell(ada.file.replace('"version": 1', '"version": 9'), /newer version/);
-    await tell(
-      JSON.stringify({ ...JSON.parse(ada.file), kexPub: bob.identity.kexPub }),
-      /not a key file/,
-    );
+    for (const field of ["signPub", "kexPub"] as const) {
+      const changed = { ...JSON.parse(ada.file), [field]: bob.identity[field] };
+      await tell(JSON.stringify(changed), /not a key file/);
+    }
     await tell(bob.file, /bob is not an admin here/);
     await tell(eve.file, /does not belong to an active user/);
     await assertAccessible(page);

@@ -69,6 +69,7 @@ browserTest(
     const heading = (on: Page) => on.getByRole("heading", { name: "Sign in to the console" });
     const form = (on: Page) => on.getByLabel("Key file", { exact: true });
     const stay = page.getByLabel(/Stay signed in/);
+    const again = page.getByRole("button", { name: "Sign in as ada" });
     const inside = page.getByRole("button", { name: "Sign out" });
 
     // Without the wish nothing is kept.
@@ -91,6 +92,14 @@ browserTest(
     await page.getByText("2 users", { exact: true }).waitFor();
     assert.deepEqual(await rows(page), { kept: 1, readable: 0 });
     assertInside(await leftBy(it), ada.identity, [ada.identity.signPub, "private key"]);
+
+    // A server that does not respond takes nothing away.
+    await page.route("**/v1/me", (route) => route.abort());
+    await page.reload();
+    await again.waitFor();
+    await page.unroute("**/v1/me");
+    await again.click();
+    await inside.waitFor();
 
     // Another tab is not signed in, and takes nothing away from this one.
     const other = await context.newPage();

@@ -10,6 +10,7 @@ import {
   lockIdentity,
 } from "@unibus/membership/client";
 import { assertLooks, browserTest, visit } from "../browser.ts";
+import { giveFile } from "../console.ts";
 import { goThrough, heading } from "../join.ts";
 import { type Site, site } from "../site.ts";
 import { assertInside, tracesOf } from "../traces.ts";
@@ -121,13 +122,24 @@ browserTest("the page works below a path of another server", async () => {
 });
 
 browserTest(
-  "the file that was saved is the client's: it calls the server as the user",
+  "the file that was saved is the client's: it calls the server as the user, and enters the rooms",
   async () => {
     await using it = await site();
     await using one = await visit();
-    const text = await arrive(one.page, it);
+    const { page, context } = one;
+    // A browser that keeps nothing, as some do in private windows.
+    await context.addInitScript(() => {
+      IDBFactory.prototype.open = () => {
+        throw new DOMException("No storage", "SecurityError");
+      };
+    });
+    const text = await arrive(page, it);
+    await page.getByText("This browser does not store keys").waitFor();
     using client = createClient({ url: it.url, identity: importIdentity(text) });
     assert.equal((await client.me()).user?.handle, "Ada");
+    await page.getByRole("link", { name: "Open your rooms" }).click();
+    await giveFile(page, text);
+    await page.getByText("This browser keeps nothing, as in a private window").waitFor();
   },
 );
 

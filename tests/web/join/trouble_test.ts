@@ -70,7 +70,9 @@ browserTest(
       await it.store.consumeInvite(token, { signPub, kexPub, handle: "Eve" });
       await goThrough(page);
       await heading(page, "This invite has been used");
-      await page.goto("about:blank");
+      await page.goto(`${it.url}/rooms`);
+      await page.getByLabel("Key file", { exact: true }).waitFor();
+      assert.equal(await page.getByRole("button", { name: "Sign in as Ada" }).count(), 0);
       await page.goto((await it.invite()).link);
       // No second file has to be saved.
       await heading(page, "Continue where you left off");

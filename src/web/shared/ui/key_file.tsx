@@ -35,7 +35,7 @@ export function KeyFile({ hint, action, busy, onChoose, onKeys }: KeyFileProps):
 
   async function open(
     { name, text }: { name: string; text: string },
-    passphrase: string | null,
+    passphrase?: string,
     onProgress?: (part: number) => void,
   ): Promise<void> {
     setError(null);
@@ -57,7 +57,7 @@ export function KeyFile({ hint, action, busy, onChoose, onKeys }: KeyFileProps):
       const text = file.size > MOST_BYTES ? "" : await file.text();
       const chosen = { name: file.name, text };
       if (peek(text).locked) lock(chosen);
-      else await open(chosen, null);
+      else await open(chosen);
     } catch (error) {
       setError(said(error));
     }
