@@ -104,7 +104,10 @@ export interface FollowedOptions extends OpenJetStreamOptions {
 export async function openFollowed(options: FollowedOptions): Promise<Followed> {
   const path = absolute(options.follower);
   const { onRenewed = () => {} } = options;
-  const again = { ...options, create: false, resize: false, accept: false, openShut: false };
+  const again = {
+    ...options,
+    ...{ create: false, resize: false, accept: false, openShut: false, allowInProgress: false },
+  };
   let isOpen = false;
   const told = {
     onAlarm(alarm: StoreError) {

@@ -67,9 +67,11 @@ export async function serveAsNode(node: Node): Promise<never> {
   const { around, bus, present, open, serve } = node;
   const { log } = around;
   let retry = RETRY.first;
+  const own = new Undo();
+  around.undo.add("what the node serves", () => own.end(log), STOP_MS);
   for (let here = node.first;; here = null) {
-    here ??= await waitForPlane(node);
-    const served = here?.undo ?? undoOf(around);
+    here ??= await waitForPlane(node, own);
+    const served = here?.undo ?? own;
     const inside = { ...around, undo: served };
     let failed: string | null = null;
     let left: string | null = null;
@@ -110,18 +112,11 @@ async function tell({ around, present }: Node, why: string): Promise<string> {
   return await around.page.show(why);
 }
 
-/** Returns what stops what a node opens, at the latest with the node. */
-function undoOf({ undo, log }: Surroundings): Undo {
-  const own = new Undo();
-  undo.add("what the node serves", () => own.end(log), STOP_MS);
-  return own;
-}
-
 /**
  * Waits until the cluster has a control plane; returns a store if that is in a file of this machine, or was
  * opened while the control plane was being copied.
  */
-async function waitForPlane(node: Node): Promise<Opened | null> {
+async function waitForPlane(node: Node, undo: Undo): Promise<Opened | null> {
   const { around, bus, arrive } = node;
   const { signal, log, settings } = around;
   const { name = "", cluster = "" } = await readNode(settings.db) ?? {};
@@ -131,7 +126,7 @@ async function waitForPlane(node: Node): Promise<Opened | null> {
   for (;;) {
     let why: Opened | string | null = await look(around, bus, name);
     if (early !== null && isOver(why, early)) {
-      await early.undo.end(log);
+      await undo.end(log);
       early = null;
     }
     if (why === HOME) {
@@ -144,7 +139,7 @@ async function waitForPlane(node: Node): Promise<Opened | null> {
       log("info", "waiting", { node: name, cluster, http, nats: bus.url, message: why });
       [told, at] = [why, Date.now()];
     }
-    if (why === COPYING) early ??= await openEarly(node);
+    if (why === COPYING) early ??= await openEarly(node, undo);
     await pause(WAITING_MS, signal);
   }
 }
@@ -154,9 +149,8 @@ async function waitForPlane(node: Node): Promise<Opened | null> {
  * possible now. What is copied then reaches it bit by bit: loaded when all is there, as fast as the servers
  * send it, it would keep them from answering the first node.
  */
-async function openEarly({ around, open }: Node): Promise<Opened | null> {
+async function openEarly({ around, open }: Node, undo: Undo): Promise<Opened | null> {
   const { log } = around;
-  const undo = undoOf(around);
   try {
     const storage = await open({ ...around, undo }, true);
     // What is asked loads what it answers from.

@@ -29,6 +29,8 @@ export async function served() {
       const told = { alarms: 0, renewals: 0 };
       const { store, follower } = await openFollowed({
         ...nats,
+        // As on a node that has opened it while a move filled it.
+        allowInProgress: true,
         follower: path,
         openShut,
         onAlarm: (alarm) => {

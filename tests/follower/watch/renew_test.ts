@@ -60,7 +60,13 @@ Deno.test("a store answers again when the stream was taken as it is", () =>
     // The alarm is in the file, so nothing changes by itself.
     await new Promise((resolve) => setTimeout(resolve, 2500));
     assert.deepEqual(await at.admits(), [false, false]);
+    // Nor does it open what an import has half written.
+    await using raw = await rawBucket(it.server.url);
+    await raw.put("meta.migration", MARK.replace("complete", "in_progress"));
     await setAsideSoon(db);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    assert.deepEqual([at.told.renewals, await at.admits()], [0, [false, false]]);
+    await raw.put("meta.migration", MARK);
     await at.renewed;
     assert.deepEqual(await at.admits(), [true, false]);
     assert.equal(await at.store.isAuthorized(person("eve").signPub), false);
