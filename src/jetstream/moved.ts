@@ -50,14 +50,33 @@ export function watchMark(bucket: Bucket): () => void {
 }
 
 /**
+ * Creates what calls off a move out of a bucket whose process is gone: the mark has not changed for long.
+ * It returns whether it did.
+ *
+ * @param abandoned Milliseconds after which it counts as gone
+ */
+export function callingOff(bucket: Bucket, abandoned = ABANDONED): () => Promise<boolean> {
+  let seen = { revision: -1, since: 0 };
+  return async () => {
+    const read = await readMarker(bucket, Date.now() + LOOK);
+    const now = performance.now();
+    if (seen.revision !== read.revision) seen = { revision: read.revision, since: now };
+    const isOurs = read.marker?.state === "complete" && read.marker.moved === undefined;
+    if (!isOurs || now - seen.since <= abandoned) return false;
+    await callOff(bucket, read, Date.now() + CHANGE_TIMEOUT);
+    return true;
+  };
+}
+
+/**
  * Creates what a bucket does when nobody takes its writes: finds out whether its writers are stopped,
  * and whether its control plane has left it. A bucket that was left frozen by a process that is gone
  * is thawed; one that an earlier version thawed takes history entries again.
  *
  * @param abandoned Milliseconds after which it counts as gone
  */
-export function whyNobody(bucket: Bucket, abandoned = ABANDONED): () => Promise<void> {
-  let frozen = { revision: -1, since: 0 };
+export function whyNobody(bucket: Bucket, abandoned?: number): () => Promise<void> {
+  const callOffAbandoned = callingOff(bucket, abandoned);
   return async () => {
     const info = await streamInfo(bucket, Date.now() + LOOK).catch(() => null);
     // Without a leader nobody takes a write either.
@@ -67,14 +86,7 @@ export function whyNobody(bucket: Bucket, abandoned = ABANDONED): () => Promise<
     const entry = await bucket.get(MARKER_KEY, Date.now() + LOOK);
     if (entry !== null) bucket.mark.notice(entry);
     if (bucket.mark.moved !== null) throw bucket.mark.moved;
-    const read = await readMarker(bucket, Date.now() + LOOK);
-    const now = performance.now();
-    if (frozen.revision !== read.revision) frozen = { revision: read.revision, since: now };
-    const isOurs = read.marker?.state === "complete" && read.marker.moved === undefined;
-    if (isOurs && now - frozen.since > abandoned) {
-      await callOff(bucket, read, Date.now() + CHANGE_TIMEOUT);
-      return;
-    }
+    if (await callOffAbandoned()) return;
     throw new InFlight(
       `bucket ${bucket.name} takes no writes while its control plane moves to a file`,
     );

@@ -136,9 +136,17 @@ export async function openInObjects(
   signal: AbortSignal,
 ): Promise<BlobStore> {
   const { openObjectBlobs } = await import("../../../src/blobs/mod.ts");
+  const { thawObjectBlobs } = await import("../../../src/blobs/objects/freeze.ts");
+  const { callingOff } = await import("../../../src/jetstream/moved.ts");
+  const { Bucket } = await import("../../../src/jetstream/log/bucket.ts");
+  const place = { connection, bucket: `${bucket}_BLOBS` };
+  const callOffAbandoned = callingOff(new Bucket(connection, bucket));
   return await openObjectBlobs({
-    connection,
-    bucket: `${bucket}_BLOBS`,
+    ...place,
+    // Else they stay stopped when the process that moved them is gone.
+    onFrozen: async () => {
+      if (await callOffAbandoned()) await thawObjectBlobs(place);
+    },
     maxBytes: maxBlobStore(fileStore, settings),
     replicas,
     resize: false,

@@ -64,6 +64,11 @@ export interface ObjectBlobsOptions {
    * such as the store; no bound by default. More is `unavailable`.
    */
   maxBytes?: number;
+  /**
+   * Called when a write finds the writers stopped by a live move; that write is `unavailable`. May let
+   * them go on if the move has ended without that.
+   */
+  onFrozen?: () => Promise<void>;
   /** Ends the opening. */
   signal?: AbortSignal;
 }
@@ -96,7 +101,7 @@ export async function openObjectBlobs(options: ObjectBlobsOptions): Promise<Blob
       { hint: "upgrade that nats-server" },
     );
   }
-  const stream = new ObjectStream(connection, bucket);
+  const stream = new ObjectStream(connection, bucket, options.onFrozen);
   const deadline = Date.now() + (options.bootstrapTimeout ?? 120_000);
   await stream.ensure({ replicas, resize: options.resize ?? true, deadline, signal });
   const blobs = new ObjectBlobs(

@@ -70,10 +70,13 @@ export class ObjectStream {
   /** The bucket's subjects. */
   readonly subjects: ObjectSubjects;
   readonly #js: JetStreamClient;
+  readonly #onFrozen: () => Promise<void>;
 
-  constructor(nc: NatsConnection, bucket: string) {
+  /** @param onFrozen Called when its writers are found stopped; may let them go on */
+  constructor(nc: NatsConnection, bucket: string, onFrozen = () => Promise.resolve()) {
     this.nc = nc;
     this.subjects = new ObjectSubjects(bucket);
+    this.#onFrozen = onFrozen;
     this.#js = jetstream(nc, { checkAPI: false, timeout: TRY_TIMEOUT });
   }
 
@@ -178,6 +181,7 @@ export class ObjectStream {
       return seq;
     } catch (error) {
       if (!isNobody(error) || !await this.#isFrozen()) throw error;
+      await this.#onFrozen().catch(() => {});
       const { bucket } = this.subjects;
       throw new InFlight(`bucket ${bucket} takes no blobs while the control plane moves to a file`);
     }

@@ -184,6 +184,29 @@ test(
 );
 
 test(
+  "what stops the writers of blobs does not do so after the switch was called off",
+  async (at, { store }) => {
+    await using raw = await rawBucket(server.url, at.nats.bucket);
+    const steps: string[] = [];
+    const slow = {
+      copy: async () => {},
+      freeze: async () => {
+        const isBegun = async () => (await readMarker(raw.bucket, soon())).marker?.shrink;
+        const end = Date.now() + 10_000;
+        while (Date.now() < end && await isBegun() !== undefined) await pause(20);
+        await pause(100);
+        steps.push("frozen");
+      },
+      thaw: () => Promise.resolve(void steps.push("thawed")),
+    };
+    const options = { db: at.db, node: "n1", patience: 1, attempts: 1, blobs: slow };
+    await assert.rejects(shrinkStore(store, options), failure("unavailable"));
+    assert.deepEqual(steps, ["frozen", "thawed"]);
+    await store.addUser(person("bob"));
+  },
+);
+
+test(
   "a move that another run took over is not made, and leaves the writers to that run",
   async (at, { store }) => {
     await using raw = await rawBucket(server.url, at.nats.bucket);

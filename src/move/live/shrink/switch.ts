@@ -47,6 +47,7 @@ export async function leaveBucket(parts: Switching, announced: Announced): Promi
   let waitsFor = "writes that had begun";
   let hint: string | undefined;
   let moved: Moved | null = null;
+  let freezing: Promise<void> | undefined;
   const check = () => {
     if (Date.now() >= end || either.aborted) throw either.reason ?? new Error("late");
   };
@@ -54,7 +55,8 @@ export async function leaveBucket(parts: Switching, announced: Announced): Promi
     onPhase("freeze");
     await to.hold({ patience });
     waitsFor = "the server to stop all writers";
-    const [fence] = await Promise.all([freezeWriters(bucket, end), blobs?.freeze()]);
+    freezing = blobs?.freeze();
+    const [fence] = await Promise.all([freezeWriters(bucket, end), freezing]);
     onPhase("follow");
     waitsFor = "the follower";
     const { position, digest } = await follower.whenExact(fence, { signal: either });
@@ -79,12 +81,14 @@ export async function leaveBucket(parts: Switching, announced: Announced): Promi
       to.releaseReads();
       if (await settle(bucket, announced) && moved !== null) return moved;
       await follower.share();
-      await blobs?.thaw();
     } catch (failure) {
       to.release();
       throw failure;
     }
     to.release();
+    // What has begun must not stop them after the thaw.
+    await freezing?.catch(() => {});
+    await blobs?.thaw();
     throw reasonOf(error, bucket, { waitsFor, hint, patience, signal });
   }
 }
