@@ -24,7 +24,6 @@ export async function callOff(world: World, trip: Trip): Promise<void> {
     const { bucket } = storage;
     await callOffShrink({ connection, bucket });
     await thawObjectBlobs({ connection, bucket: `${bucket}_BLOBS` });
-    storage.blobs.unmirror();
     return;
   }
   // Before it has entered the cluster, it has no bucket.

@@ -5,6 +5,7 @@
  */
 
 import { StoreError } from "../../../src/core/errors.ts";
+import type { BlobStore } from "../../../src/blobs/types.ts";
 import { thawObjectBlobs } from "../../../src/blobs/objects/freeze.ts";
 import { growStore } from "../../../src/move/live/grow.ts";
 import type { GrowPhase } from "../../../src/move/live/types.ts";
@@ -49,8 +50,9 @@ export async function grow(world: World, trip: Trip): Promise<void> {
   );
   let moved = false;
   const history = trip.request.noHistory !== true;
-  const blobsIn = await openInObjects(bus, settings, bucket, COPIES, trip.signal);
+  let blobsIn: BlobStore | null = null;
   try {
+    blobsIn = await openInObjects(bus, settings, bucket, COPIES, trip.signal);
     await thawObjectBlobs({ connection, bucket: `${bucket}_BLOBS` });
     const mirror = await copyAll(world, blobsIn, trip);
     const report = await growStore(storage.store, {
@@ -77,7 +79,7 @@ export async function grow(world: World, trip: Trip): Promise<void> {
   } finally {
     if (!moved) {
       storage.blobs.unmirror();
-      await Promise.allSettled([target.close(), blobsIn.close()]);
+      await Promise.allSettled([target.close(), blobsIn?.close()]);
     }
   }
   trip.begin("finish");

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isStoreError, StoreError } from "../../../src/core/errors.ts";
+import { StoreError } from "../../../src/core/errors.ts";
 import { orAbort, within } from "../../../src/core/async/wait.ts";
 import {
   type Direction,
@@ -83,6 +83,11 @@ export class Journeys {
   /** Notes a journey that an earlier process began. */
   foundPaused(direction: Direction, why: string, hint: string): void {
     this.#now = pausedState(direction, why, hint);
+  }
+
+  /** Notes a journey that an earlier process made. */
+  foundDone(direction: Direction): void {
+    this.#now = { ...NEW, direction, state: "done", findings: [] };
   }
 
   /**
@@ -169,7 +174,7 @@ export class Journeys {
       }
     } catch (error) {
       const isPaused = trip.signal.aborted && trip.signal.reason === "stop";
-      this.#now.state = isPaused || isStoreError(error, "in_progress") ? "paused" : "failed";
+      this.#now.state = isPaused ? "paused" : "failed";
       this.#now.error = errorOf(error);
       log("error", `${direction}.${this.#now.state}`, { reason: error });
     }
@@ -197,7 +202,7 @@ export class Journeys {
     if (direction === null || serves === (direction === "grow" ? "bucket" : "file")) {
       throw new StoreError("refused", "There is no journey to call off");
     }
-    this.#start(direction, { ...request, hold: false }, this.#ways.callOff);
+    this.#start(direction, request, this.#ways.callOff);
     await within(ENDING_MS, this.#running!.ended, () => {});
   }
 }

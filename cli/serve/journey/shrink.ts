@@ -68,8 +68,9 @@ export async function shrink(world: World, trip: Trip): Promise<void> {
       signal: trip.signal,
       stop: around.signal,
       ready: async () => {
-        await blobs.catchUp();
         await trip.released();
+        // What changed meanwhile, so that little is left when all wait for it.
+        await blobs.catchUp();
       },
       onProgress: ({ phase, calledOff, waitsFor }) => {
         trip.begin(PHASES[phase]);
@@ -81,7 +82,10 @@ export async function shrink(world: World, trip: Trip): Promise<void> {
         told = retry;
       },
     }),
-  );
+  ).catch(async (error) => {
+    await blobs.end();
+    throw error;
+  });
   if (dryRun) return;
   trip.tell({ pause: Math.round(report.pauseMs) });
   await blobs.done();
@@ -139,14 +143,23 @@ class LeavingBlobs implements ShrinkBlobs {
     await this.#world.storage.blobs.hold();
     await freezeObjectBlobs(this.#place);
     await this.catchUp();
-    await this.#mirror!.settle();
   }
 
   async thaw(): Promise<void> {
     await thawObjectBlobs(this.#place).finally(() => this.#world.storage.blobs.release());
   }
 
+  /** Ends the copy: the blobs stay where they are. */
+  async end(): Promise<void> {
+    this.#world.storage.blobs.unmirror();
+    await this.#mirror?.to.close();
+  }
+
   async done(): Promise<void> {
+    // A server that leads them may have learned late that no blob is taken.
+    await this.catchUp().catch((error) => {
+      this.#world.around.log("error", "blobs.left", { reason: error });
+    });
     await switchBlobs(this.#world, this.#mirror!);
   }
 }

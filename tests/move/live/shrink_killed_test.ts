@@ -8,6 +8,10 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { callOffShrink, finishShrink, openSqlite, shrinkStore } from "../../../mod.ts";
+import { freezeWriters } from "../../../src/jetstream/freeze.ts";
+import { type Marker, readMarker, writeMarker } from "../../../src/jetstream/log/marker.ts";
+import { rawBucket, rowsOf } from "../../follower/kit.ts";
+import { interposed } from "../../helpers/interposed.ts";
 import { type TestServer, testServer } from "../../helpers/nats.ts";
 import { person } from "../../helpers/sqlite.ts";
 import { checkAdded } from "../kit.ts";
@@ -16,6 +20,8 @@ import { bucketOf, failure, open, type Place, roleIn, whoServes, withPlace } fro
 let server: TestServer;
 Deno.test.beforeAll(async () => void (server = await testServer()));
 Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
+
+const soon = () => Date.now() + 60_000;
 
 /** Runs a process that moves a place until it is killed; returns the users that were acknowledged. */
 async function killedAt(place: Place, phase: string, ms = 0): Promise<string[]> {
@@ -51,7 +57,10 @@ async function fill(place: Place): Promise<void> {
 
 /** Starts again as a node does, and requires that what was acknowledged is there. */
 async function startAgain(place: Place, acknowledged: string[]): Promise<string> {
-  const { state } = await finishShrink({ ...place, node: "n1" });
+  let thawed = 0;
+  const blobs = { thaw: () => Promise.resolve(void thawed++) };
+  const { state } = await finishShrink({ ...place, node: "n1", blobs });
+  assert.equal(thawed, Number(state === "called off"));
   const side = await whoServes(place, acknowledged);
   assert.equal(side, state === "here" ? "file" : "bucket");
   if (side === "bucket") {
@@ -109,6 +118,28 @@ Deno.test(`killed at ${MOMENTS} random moments of a move to a file, nothing is l
   }
 });
 
+Deno.test("a mark that is stored while a start calls the move off counts: the start finishes it", () =>
+  withPlace(server.url, async (place) => {
+    await fill(place);
+    const acknowledged = await killedAt(place, "mark");
+    await using raw = await rawBucket(server.url, place.nats.bucket);
+    const { marker, revision } = await readMarker(raw.bucket, soon());
+    const { journey, at } = marker!.shrink!;
+    const [{ position, digest }] = rowsOf(place.follower, "follower") as [
+      { position: number; digest: string },
+    ];
+    const moved: Marker = {
+      ...{ state: "in_progress", by: "journey", source: marker!.source, startedAt: at },
+      ...{ generation: 1, journey, moved: { node: "n1", db: place.db, at, position, digest } },
+    };
+    const connection = interposed(raw.bucket.nc, (text) => text.includes('"complete"'), {
+      before: () => writeMarker(raw.bucket, moved, revision, soon()),
+    });
+    const nats = { connection, bucket: place.nats.bucket };
+    assert.equal((await finishShrink({ ...place, nats, node: "n1" })).state, "here");
+    assert.equal(await startAgain(place, acknowledged), "here");
+  }));
+
 Deno.test("a move that was killed with all writers stopped is called off from another node", () =>
   withPlace(server.url, async (place) => {
     await fill(place);
@@ -117,7 +148,11 @@ Deno.test("a move that was killed with all writers stopped is called off from an
     assert.equal((await finishShrink({ ...place, node: "n2" })).state, "none");
     assert.equal(await callOffShrink(place.nats), true);
     assert.equal((await bucketOf(place)).takesWrites, true);
+    // As by one that was killed between its two steps.
+    await using raw = await rawBucket(server.url, place.nats.bucket);
+    await freezeWriters(raw.bucket, soon());
     assert.equal(await callOffShrink(place.nats), false);
+    assert.equal((await bucketOf(place)).takesWrites, true);
     await killedAt(place, "finish");
     await assert.rejects(callOffShrink(place.nats), failure("refused", "moved"));
     // Another node is not the one.

@@ -26,5 +26,7 @@ export async function resume(world: World, journeys: Journeys): Promise<void> {
   const { settings } = await world.settingsIn("clustered");
   const bucket = settings.bucket ?? "UNIBUS";
   const { around: { signal }, bus: { connection } } = world;
-  if (await movedTo(connection, bucket, signal) === name) await goHome(world, bucket);
+  if (await movedTo(connection, bucket, signal) !== name) return;
+  await goHome(world, bucket);
+  journeys.foundDone("shrink");
 }

@@ -87,7 +87,7 @@ export async function callOffShrink(nats: JetStreamOptions): Promise<boolean> {
     const shrink = marker?.shrink;
     if (shrink === undefined) {
       if (marker?.moved !== undefined) throw decided(bucket, marker.moved);
-      if (marker?.state !== "in_progress") await thawWriters(bucket, soon());
+      await thawWriters(bucket, soon());
       return false;
     }
     if (!await settle(bucket, { marker: { ...marker!, shrink }, revision })) return true;

@@ -52,8 +52,17 @@ Deno.test("a node that takes no writes keeps the switch from being made, though 
     await waiting;
     assert.equal(told.at(-1), 9);
 
-    abort.abort("call-off");
-    await assert.rejects(() => whenCurrent({ connection }, moving, trip));
+    await whenCurrent({ connection }, { ...moving, history: false }, trip);
+    assert.equal(told.at(-1), 6);
+    // Without its streams nothing is ready.
+    const ends = (now: { done?: number }) => {
+      trip.tell(now);
+      abort.abort("call-off");
+    };
+    await assert.rejects(
+      whenCurrent({ connection }, { ...moving, bucket: "NONE" }, { ...trip, tell: ends }),
+    );
+    assert.equal(told.at(-1), 0);
   } finally {
     if (isStopped) process.kill(pid, "SIGCONT");
     await connection.close();
@@ -68,10 +77,13 @@ Deno.test("the switch waits until the bucket of blobs takes writes, and the hist
   try {
     const jsm = await jetstreamManager(connection, { timeout: 60_000 });
     const copies = (num_replicas: number) => jsm.streams.update("UNIBUS_HISTORY", { num_replicas });
+    const { subjects } = (await jsm.streams.info("KV_UNIBUS")).config;
+    const take = (subjects: string[]) => jsm.streams.update("KV_UNIBUS", { subjects });
     for (
       const [hinder, help] of [
         [() => freezeObjectBlobs(place), () => thawObjectBlobs(place)],
         [() => copies(1), () => copies(3)],
+        [() => take(["$KV.UNIBUS.none"]), () => take(subjects)],
       ] as const
     ) {
       await hinder();

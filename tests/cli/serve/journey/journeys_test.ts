@@ -46,7 +46,11 @@ async function bed(
     await Promise.race([arrived, promise]);
     trip.tell({ pause: 12 });
   };
-  const ways: Ways = { grow: travel, shrink: travel, callOff: () => Promise.resolve() };
+  const ways: Ways = {
+    grow: travel,
+    shrink: travel,
+    callOff: (_, trip) => Promise.resolve(void trips.push(trip)),
+  };
   const storage = { bucket: null as string | null };
   const logged: string[] = [];
   const around = { log: (_: string, event: string) => void logged.push(event) };
@@ -137,8 +141,10 @@ Deno.test("a journey that waits before its switch goes on when it is released, n
 
     await ask({ op: "grow", hold: true });
     await until(held, "the wait");
-    assert.equal((await ask({ op: "call-off" })).state, "called-off");
-    assert.equal(trips.length, 2);
+    // Two at once call it off once, and both are told.
+    const both = [ask({ op: "call-off" }), ask({ op: "call-off" })];
+    for (const { state } of await Promise.all(both)) assert.equal(state, "called-off");
+    assert.deepEqual(trips.map(({ request }) => request.op), ["grow", "grow", "call-off"]);
   }));
 
 Deno.test("a journey that does not wait is not taken for one that does; one that will is released early", () => {
@@ -156,7 +162,7 @@ Deno.test("a journey that does not wait is not taken for one that does; one that
     resolve();
     arrive();
     await until(async () => (await ask(status)).state === "done", "the end");
-    assert.equal(trips.length, 2);
+    assert.deepEqual(trips.map(({ request }) => request.op), ["grow", "call-off", "grow"]);
   }, promise);
 });
 
@@ -205,7 +211,7 @@ Deno.test("who asks a node that is not there, or another node, is told so", () =
   }));
 
 Deno.test("a journey is a check that is well, until it is over", () =>
-  bed(async (ask, { journeys, arrive }) => {
+  bed(async (ask, { journeys, arrive, trips }) => {
     const shown = () => checkJourney(reportOf(journeys.status()));
     assert.deepEqual(shown(), []);
     await ask({ op: "grow" });
@@ -215,6 +221,12 @@ Deno.test("a journey is a check that is well, until it is over", () =>
     arrive(new StoreError("unavailable", "No leader"));
     await until(() => journeys.status().state === "failed", "the failure");
     assert.deepEqual(shown(), [{ name: "journey", ok: true, detail: "grow failed; No leader" }]);
+    await ask({ op: "shrink" });
+    trips.at(-1)!.tell({ retry: "It took too long" });
+    assert.match(shown()[0]!.detail, /3 changes behind; It took too long$/);
+    arrive(new StoreError("in_progress", "A move to node n2 began"));
+    await until(() => journeys.status().state === "failed", "the failure");
+    assert.match(shown()[0]!.detail, /^shrink failed; A move to node n2 began$/);
     await ask({ op: "shrink" });
     arrive();
     await until(() => journeys.status().state === "done", "the end");

@@ -8,12 +8,13 @@ import assert from "node:assert/strict";
 import type { Bucket } from "../../../../src/jetstream/log/bucket.ts";
 import { OwnWrites } from "../../../../src/move/live/foreign.ts";
 import { Run } from "../../../../src/move/live/run.ts";
-import { failsWith } from "../../../helpers/sqlite.ts";
+import { failsWith, person } from "../../../helpers/sqlite.ts";
 
-/** A bucket with these keys, by their revisions. */
-function holding(keys: Record<number, string>): Bucket {
+/** A bucket with these keys, by their revisions; notes in `asked` from where on it was read. */
+function holding(keys: Record<number, string>, asked: number[] = []): Bucket {
   const revisions = Object.keys(keys).map(Number);
   const next = (_: string, from: number) => {
+    asked.push(from);
     const revision = revisions.find((it) => it >= from);
     return Promise.resolve(revision === undefined ? null : { key: keys[revision]!, revision });
   };
@@ -62,6 +63,57 @@ Deno.test("messages of the run, of an index, and what was compared are not those
   assert.equal(await holdingOf(keys, own), null);
   Object.assign(keys, { 10: "users.f" });
   assert.equal(await holdingOf(keys, own), "users.f");
+});
+
+Deno.test("of the messages of a run none is read that is known, and none twice", async () => {
+  const keys: Record<number, string> = {
+    3: "users.a",
+    5: "users.b",
+    7: "meta.fence",
+    8: "users.c",
+  };
+  const asked: number[] = [];
+  const own = new OwnWrites(2);
+  const foreign = () => own.foreign(holding(keys, asked), Date.now() + 1000);
+  own.add(5, 3);
+  own.add(8, 1);
+  assert.equal(await foreign(), null);
+  // Over its own ones, then over the fence.
+  assert.deepEqual(asked.splice(0), [6, 9]);
+  own.add(10, 2);
+  own.compared(12);
+  Object.assign(keys, { 11: "users.d", 13: "users.e" });
+  assert.equal(await foreign(), "users.e");
+  assert.deepEqual(asked, [13]);
+});
+
+Deno.test("what a switch copies last is read back", async () => {
+  const { signPub } = person("ada");
+  let stored = "";
+  const bucket = {
+    ...holding({}),
+    commit: (writes: { key: string; value: string | null }[]) => {
+      stored = writes.find(({ key }) => key.startsWith("invites."))?.value ?? "";
+      return Promise.resolve(9);
+    },
+    get: () => Promise.resolve({ data: new TextEncoder().encode(stored.slice(cut)) }),
+  };
+  let cut = 0;
+  const record = {
+    ...{ id: "1".repeat(64), createdBy: signPub, role: "user", note: "", usedAt: null },
+    ...{ createdAt: "2026-01-02T03:04:05.006Z", expiresAt: "2026-01-09T03:04:05.006Z" },
+    ...{ usedBy: null, canceledAt: null },
+  };
+  const file = {
+    notes: () => [{ seq: 1, kind: "invites", key: [record.id, 0, ""] }],
+    get: () => ({ kind: "invites", record }),
+  };
+  const parts = { bucket, file, claim: { revision: 8 }, admins: [], history: null };
+  const run = new Run(parts as unknown as ConstructorParameters<typeof Run>[0], {} as never);
+  const last = () => run.last(Date.now() + 60_000);
+  await last();
+  cut = 1;
+  await failsWith("mismatch", last, /invites\.1+ was not stored as written/);
 });
 
 function holdingOf(keys: Record<number, string>, own: OwnWrites): Promise<string | null> {
