@@ -132,7 +132,7 @@ export function App(): JSX.Element {
     );
   }
 
-  /** Kept from now on, so that one who closes the page here goes on with the file that was written. */
+  /** Kept from now on: a person who closes the page here continues with the file that was written. */
   async function written(secrets: Secrets, file: string): Promise<void> {
     const at = new Date().toISOString();
     const { handle } = memory;
@@ -180,7 +180,7 @@ export function App(): JSX.Element {
     }
   }
 
-  function anew(): void {
+  function startOver(): void {
     memory.handle = "";
     memory.file = null;
     setView({ is: "name", keys: null });
@@ -233,7 +233,7 @@ export function App(): JSX.Element {
           onResume={() => void attempt("Joining", () => join(view.keys))}
           onAnew={() => {
             void drop(view.keys.signPub);
-            anew();
+            startOver();
           }}
         />
       );
@@ -242,7 +242,7 @@ export function App(): JSX.Element {
         <AlreadyPage
           user={view.user}
           isOpen={view.isOpen}
-          onAnew={memory.token === null || !view.isOpen ? null : anew}
+          onAnew={memory.token === null || !view.isOpen ? null : startOver}
           onDone={() => setView({ is: "done", user: view.user, keys: view.keys, isKept: true })}
         />
       );

@@ -1,5 +1,5 @@
 /**
- * The pages for who is in: what one is here, and what to do next.
+ * The pages for a person who has joined: who they are here, and what to do next.
  *
  * @module
  */
@@ -132,7 +132,7 @@ function Waiting({ room }: { room: string | undefined }): JSX.Element {
   return (
     <p>
       <strong>Open your rooms.</strong> You are invited to the room{" "}
-      <strong>{room}</strong>. Its owner sees that you wait, and lets you in.
+      <strong>{room}</strong>. Its owner can see that you are waiting, and lets you in.
     </p>
   );
 }
@@ -150,8 +150,8 @@ export function AlreadyPage(props: {
     <>
       <Heading title="You are already registered" site={SITE}>You are already registered</Heading>
       <p>
-        Your keys belong to <strong>{props.user.handle}</strong>{" "}
-        here, who is active. There is nothing to do. {props.isOpen
+        You are <strong>{props.user.handle}</strong>{" "}
+        on this server, and there is nothing left to do. {props.isOpen
           ? "The invite has not been used: someone else can use the link."
           : "The invite can no longer be used."}
       </p>

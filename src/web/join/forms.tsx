@@ -89,7 +89,7 @@ function faultOf(handle: string): string | null {
   }
 }
 
-/** The name of the file for somebody's keys. */
+/** The name of a person's key file. */
 export function fileName(handle: string): string {
   const plain = handle.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replace(
     /[^a-z0-9]+/g,

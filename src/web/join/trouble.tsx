@@ -1,5 +1,5 @@
 /**
- * The pages for when it does not go on: what happened, and what to do about it.
+ * The pages for when joining fails: what happened, and what to do about it.
  *
  * @module
  */
@@ -35,11 +35,12 @@ const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
     offer: "paste",
   },
   mistyped: {
-    title: "This link is incomplete",
+    title: "This invite link is damaged",
     text: (
       <p>
-        The code at the end should have 64 letters and digits. Part of it may have been lost when
-        the link was copied. Open the original link again, or paste all of it here.
+        The code at its end must have 64 characters: digits, and letters from a to f. A part may
+        have been lost or changed when the link was copied. Open the original link again, or paste
+        all of it here.
       </p>
     ),
     offer: "paste",
@@ -48,8 +49,8 @@ const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
     title: "This server does not know the invite",
     text: (
       <p>
-        The link may be for another server, or contain a typing error. Compare it with the one you
-        were sent, or paste it again.
+        The link may be old, be for another server, or contain a typing error. Compare it with the
+        one you were sent, or paste it again.
       </p>
     ),
     offer: "paste",
@@ -68,7 +69,7 @@ const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
   },
   expired: {
     title: "This invite has expired",
-    text: <p>Invites are valid for a few days only. {ASK}</p>,
+    text: <p>An invite is valid for a limited time. {ASK}</p>,
   },
   canceled: {
     title: "This invite was canceled",
@@ -160,7 +161,7 @@ const PAGES: Readonly<Record<Exclude<TroubleKind, "already">, Page>> = {
     ),
   },
   refused: {
-    title: "That did not work",
+    title: "The request failed",
     text: (
       <p>
         The server refused the request for an unknown reason. An admin can look it up in the log.
@@ -210,7 +211,7 @@ function Paste({ onToken }: { onToken: (token: string) => void }): JSX.Element {
       onSubmit={() => {
         const found = tokenIn(text);
         if (found.is === "token") onToken(found.token);
-        else setError("The invite link is incomplete: it must end with 64 letters and digits");
+        else setError("This is not a whole invite link: it must end with # and 64 characters");
       }}
     >
       <Field

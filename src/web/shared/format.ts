@@ -99,6 +99,12 @@ export function lasts(ms: number): string {
   return counted(Math.round(ms / 1000), "second");
 }
 
+/** Says how far the clock here is ahead of the server's, or behind it; milliseconds. */
+export function clockWords(ahead: number): string {
+  const side = ahead > 0 ? "ahead of" : "behind";
+  return `The clock of this device is ${lasts(Math.abs(ahead))} ${side} the server's.`;
+}
+
 const two = (value: number): string => String(value).padStart(2, "0");
 
 /** The date and time here, to the second: `2026-11-20 08:00:00`. */

@@ -118,7 +118,7 @@ browserTest(
       await assertLooks(page, "x-unavailable");
       answer = problem(500, "internal");
       await later(page).click();
-      await heading(page, "That did not work");
+      await heading(page, "The request failed");
       await page.getByText("For the admin").click();
       await page.getByText("Request r-1").waitFor();
       await assertLooks(page, "x-refused");

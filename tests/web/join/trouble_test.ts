@@ -16,12 +16,12 @@ browserTest(
       const { link, token } = await it.invite();
       await page.goto("about:blank");
       await page.goto(link.slice(0, -5));
-      await heading(page, "This link is incomplete");
+      await heading(page, "This invite link is damaged");
       assert.equal(page.url(), `${it.url}/join`);
       await assertLooks(page, "x-mistyped");
       await page.getByLabel("Invite link").fill("hello");
       await page.getByRole("button", { name: "Continue" }).click();
-      await page.getByText("The invite link is incomplete").waitFor();
+      await page.getByText("This is not a whole invite link").waitFor();
       await page.getByLabel("Invite link").fill(`  ${link.replace(token, token.toUpperCase())}\n`);
       await page.keyboard.press("Enter");
       await heading(page, "You are invited to unibus");

@@ -82,6 +82,8 @@ browserTest(
     await page.getByLabel(/^Message to/).fill("are you there?");
     await page.getByRole("button", { name: "Send" }).click();
     await line(page, "are you there?").getByText("Sending …").waitFor();
+    await page.getByText("goes out if that happens within a minute").waitFor();
+    await page.getByText(/^\d here$/).waitFor({ state: "detached" });
     await assertLooks(page, "rooms-7-offline");
     await kitchen.send("nobody hears this");
     await context.setOffline(false);
@@ -92,10 +94,13 @@ browserTest(
     await page.getByText("has sent a message before the next one that has not arrived.").waitFor();
     await line(page, "after").waitFor();
 
-    // A reload signs in again and begins with an empty room; signing out lasts.
+    // A reload signs in again and begins with an empty room; signing out lasts. A wrong clock is told.
+    await page.clock.setFixedTime(Date.now() + 10 * 60_000);
     await page.reload();
     await isConnected(page);
     await page.getByText("There are none from before.").waitFor();
+    await page.getByText("10 minutes ahead of the server's").waitFor();
+    await assertLooks(page, "rooms-12-clock");
     const you = (name: string) => page.getByRole("button", { name: `You: ${name}` });
     const signOut = async () => {
       await page.getByRole("button", { name: "Sign out" }).click();

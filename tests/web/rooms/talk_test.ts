@@ -49,7 +49,7 @@ browserTest(
     await kitchen.send(Uint8Array.of(0xff, 0xfe));
     for (const page of [a, b]) {
       await line(page, "<b>is there salt?</b>").waitFor();
-      await line(page, "A message that is no text (2 bytes)").waitFor();
+      await line(page, "A message that is not text (2 bytes)").waitFor();
       await isFrom(page, "is there salt", /^Eve\b/);
     }
     await assertLooks(a, "rooms-3-talk");

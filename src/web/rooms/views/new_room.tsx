@@ -35,8 +35,8 @@ export function NewRoom({ onClose }: { onClose: () => void }): JSX.Element {
       onClose={onClose}
     >
       <p>
-        You will be its owner: this page creates its key, and seals it for those you add. The name
-        is shown to its members and to the server's admins, and can be used only once.
+        You will be its owner: this page creates its key, and seals it for the people you add. The
+        name is shown to its members and to the server's admins, and can be used only once.
       </p>
       <Field
         label="Name"

@@ -32,7 +32,7 @@ export function Dialog({ title, onClose, busy, children }: DialogProps): JSX.Ele
     dialog.querySelector<HTMLElement>("form input, .dialog-actions button")?.focus();
     return () => {
       dialog.close();
-      // After the list behind has been drawn anew: the row that opened this may be gone.
+      // After the list behind has been drawn again: the row that opened this may be gone.
       queueMicrotask(() => restoreFocus(before));
     };
   }, []);
@@ -63,7 +63,7 @@ export function Dialog({ title, onClose, busy, children }: DialogProps): JSX.Ele
 }
 
 function restoreFocus(before: Element | null): void {
-  // Somebody else took it meanwhile, such as a dialog that follows.
+  // It was taken meanwhile, such as by a dialog that follows.
   if (document.activeElement !== null && document.activeElement !== document.body) return;
   const isThere = before instanceof HTMLElement && before.isConnected && before !== document.body;
   if (isThere) before.focus();

@@ -20,7 +20,7 @@ export function Key(
   );
 }
 
-/** A name that somebody chose: shown as it is, and kept from turning the text around it. */
+/** A name that a person chose: shown as it is, and kept from turning the text around it. */
 export function Name({ children }: { children: string }): JSX.Element {
   const text = visible(children);
   return <bdi class="name" title={text}>{text}</bdi>;

@@ -7,12 +7,18 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { RoomPresence } from "../../../../client/rooms/types.ts";
+import { useModel } from "../../model/model.ts";
 import type { Talk } from "../../model/talk.ts";
+import { useDesk } from "./context.ts";
 
 const NO_ONE: RoomPresence = { here: new Set(), isTooLarge: false };
 
-/** Says that one is here while the room is open and shown, and follows who else is. */
+/**
+ * Says that one is here while the room is open and shown, and follows who else is; no one while there is
+ * no connection.
+ */
 export function usePresence({ state }: Talk): RoomPresence {
+  const { link } = useModel(useDesk());
   const [presence, set] = useState(NO_ONE);
   const room = state.is === "open" ? state.room : null;
   useEffect(() => {
@@ -28,7 +34,7 @@ export function usePresence({ state }: Talk): RoomPresence {
       set(NO_ONE);
     };
   }, [room]);
-  return presence;
+  return link.is === "up" ? presence : NO_ONE;
 }
 
 /** A dot and words. */

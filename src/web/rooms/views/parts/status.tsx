@@ -5,6 +5,7 @@
  */
 
 import type { JSX } from "preact";
+import { clockWords } from "../../../shared/format.ts";
 import type { Link } from "../../model/desk.ts";
 import { useModel } from "../../model/model.ts";
 import { useDesk } from "./context.ts";
@@ -14,6 +15,9 @@ const SHOWN: Readonly<Record<Link["is"], readonly [tone: string, text: string]>>
   up: ["good", "Connected"],
   lost: ["warn", "No connection"],
 };
+
+/** How far the clock may be off before it is said, milliseconds. */
+const SKEW_MS = 60_000;
 
 /** A dot and a word. */
 export function Status(): JSX.Element {
@@ -29,23 +33,30 @@ export function Status(): JSX.Element {
 
 /** What it means, where it means something. */
 export function LinkNotice(): JSX.Element | null {
-  const { link, remembers } = useModel(useDesk());
+  const { link, remembers, api: { clockOffset } } = useModel(useDesk());
   return (
     <>
-      {link.is === "lost" && (
+      {link.is === "lost" && link.why === null && (
         <p class="notice warn">
-          {link.why ?? "The connection to the bus is lost."}{" "}
-          This page keeps trying. What you send now goes out when it is back; what others send
-          meanwhile does not arrive here.
+          The connection is lost. This page connects again by itself. A message that you send now
+          goes out if that happens within a minute; messages that others send meanwhile do not
+          arrive here.
         </p>
       )}
-      {link.is === "connecting" && link.why !== null && (
-        <p class="notice warn">{link.why} This page keeps trying.</p>
+      {link.is !== "up" && link.why !== null && (
+        <p class="notice warn">{link.why} This page tries again by itself.</p>
+      )}
+      {Math.abs(clockOffset) > SKEW_MS && (
+        <p class="notice warn">
+          {clockWords(-clockOffset)}{" "}
+          Correct it: if it is wrong by more than 5 minutes, other members' pages reject your
+          messages, and this page rejects theirs.
+        </p>
       )}
       {!remembers && (
         <p class="notice warn">
-          This browser keeps nothing, as in a private window: after a reload this page cannot tell
-          whether an owner or a key has changed.
+          This browser does not store anything for this page, as in a private window: after a reload
+          the page cannot tell whether an owner or a key has changed.
         </p>
       )}
     </>

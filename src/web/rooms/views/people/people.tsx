@@ -1,5 +1,5 @@
 /**
- * Who is in a room, and what its owner can do about that.
+ * The members of a room, and what its owner can do with them.
  *
  * @module
  */

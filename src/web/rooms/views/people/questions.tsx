@@ -1,5 +1,5 @@
 /**
- * Whether a room's new owner is the true one.
+ * Asks whether a room's new owner is the right one.
  *
  * @module
  */
@@ -27,8 +27,8 @@ export function Questions(): JSX.Element | null {
       onClose={() => answer(false)}
     >
       <p>
-        The server says that <bdi>{visible(roomId)}</bdi>{" "}
-        has another owner than before. The owner decides who can read the room.
+        The server says that the room <bdi>{visible(roomId)}</bdi>{" "}
+        has a new owner. The owner decides who can read it.
       </p>
       <dl class="facts">
         <dt>Before</dt>
@@ -41,8 +41,9 @@ export function Questions(): JSX.Element | null {
         </dd>
       </dl>
       <p>
-        Ask the other members, by phone or in person, before you accept. Until then the room is not
-        open here.
+        Before you accept, ask other members by phone or in person whether this is right. Until you
+        accept, this page does not use the new owner's keys, and you may not be able to read or send
+        messages.
       </p>
     </Ask>
   );

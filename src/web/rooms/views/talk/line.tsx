@@ -100,7 +100,7 @@ function SaidView(
 function BodyView({ body }: { body: Body }): JSX.Element {
   const [isWhole, show] = useState(false);
   if ("bytes" in body) {
-    return <p class="muted">A message that is no text ({counted(body.bytes, "byte")})</p>;
+    return <p class="muted">A message that is not text ({counted(body.bytes, "byte")})</p>;
   }
   const { text } = body;
   const isLong = text.length > LONG && !isWhole;
