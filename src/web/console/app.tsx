@@ -22,6 +22,8 @@ import { type SignedIn, SignIn } from "./signin.tsx";
 import { focusHeading } from "../shared/ui/dialog.tsx";
 import { useFragment } from "../shared/fragment.ts";
 import { Name } from "../shared/ui/key.tsx";
+import { LoggedAs } from "./ui/trouble.tsx";
+import { InviteView } from "./views/invite.tsx";
 import { Invites } from "./views/invites.tsx";
 import { Log } from "./views/log.tsx";
 import { Overview } from "./overview/overview.tsx";
@@ -69,13 +71,13 @@ function Inside(
   const isOver = useRef(false);
   const session = useMemo((): Session => {
     const api: Api = apiOf(callerOf(who.keys), () => {
-      // An answer that comes late must not end the session of who signed in since.
+      // A late answer must not end the session of another user who has signed in since.
       if (isOver.current) return;
       leave(
         `You were signed out at ${clock(Date.now())}: ${
           visible(who.user.handle)
         } is no longer an active ` +
-          "admin of this server. Another admin can tell why, and undo it.",
+          "admin of this server. Ask another admin why; they can undo it.",
       );
     });
     const names = new Names(api);
@@ -111,7 +113,7 @@ function Inside(
       {isOpen && (
         <Palette
           titles={TITLES}
-          more={[{ kind: "Do", text: "Sign out", run: () => leave(null) }]}
+          more={[{ kind: "Action", text: "Sign out", run: () => leave(null) }]}
           onClose={() => open(false)}
         />
       )}
@@ -195,9 +197,12 @@ function Connection(): JSX.Element {
     <div role="status">
       {connection === "lost" && failure && (
         <div class="notice warn banner">
-          <p>
-            <strong>{wordsOf(failure)}</strong> What you see may be out of date.
-          </p>
+          <div>
+            <p>
+              <strong>{wordsOf(failure)}</strong> What you see may be out of date.
+            </p>
+            <LoggedAs failure={failure} />
+          </div>
           <p class="banner-retry">
             <span aria-hidden="true">
               {retryAt === null
@@ -212,7 +217,7 @@ function Connection(): JSX.Element {
       )}
       {Math.abs(offset) > SKEW_MS && (
         <p class="notice warn banner">
-          {skewWords(-offset)} Until then this page goes by the server's clock.
+          {skewWords(-offset)} This page uses the server's time until then.
         </p>
       )}
     </div>
@@ -227,8 +232,8 @@ function Shown({ place: { view, id } }: { place: Place }): JSX.Element {
       return id === null ? <Users /> : <UserView key={id} signPub={id} />;
     case "invites":
       return id === null || id === "new"
-        ? <Invites one={null} making={id === "new"} />
-        : <Invites key={id} one={id} making={false} />;
+        ? <Invites making={id === "new"} />
+        : <InviteView key={id} id={id} />;
     case "rooms":
       return id === null ? <Rooms /> : <RoomView key={id} id={id} />;
     case "log":

@@ -12,7 +12,7 @@ import type { Live, LiveState } from "./data/live.ts";
 
 /** Something that is read. */
 export interface Loaded<T> {
-  /** What came last; stays while it is read anew, and while something else is read. */
+  /** What came last; stays while it is read again, and while something else is read. */
   readonly data: T | null;
   /** The `what` that it came of. */
   readonly of: string;

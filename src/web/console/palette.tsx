@@ -6,7 +6,9 @@
 
 import type { JSX } from "preact";
 import { useEffect, useId, useState } from "preact/hooks";
+import { isStoreError } from "../../core/errors.ts";
 import { hex64 } from "../../core/validate.ts";
+import { wordsOf } from "./data/failure.ts";
 import { useKept, useSession } from "./data/session.ts";
 import { shortKey, visible } from "../shared/format.ts";
 import { useLoad, useSettled } from "./hooks.ts";
@@ -55,7 +57,7 @@ export function Palette(
   },
 ): JSX.Element {
   const { api } = useSession();
-  const [can] = useKept("search", true);
+  const [can, setCan] = useKept("search", true);
   const [text, type] = useState("");
   const [at, point] = useState(0);
   const list = useId();
@@ -67,7 +69,11 @@ export function Palette(
     const [users, rooms] = await Promise.all([
       calls.listUsers({ search, limit: MOST, sort: "handle" }),
       calls.listRooms({ search, limit: MOST, all: true }),
-    ]);
+    ]).catch((error) => {
+      if (!isStoreError(error, "unsupported")) throw error;
+      setCan(false);
+      return [{ items: [] }, { items: [] }];
+    });
     return [
       ...users.items.map((it) => ({
         ...offerOf("User", visible(it.handle), "users", it.signPub),
@@ -77,17 +83,16 @@ export function Palette(
     ];
   }, `${can} ${search}`);
   const fixed = [
-    ...VIEWS.map((it) => offerOf("Go to", titles[it], it)),
-    offerOf("Do", "New invite", "invites", "new"),
+    ...VIEWS.map((it) => offerOf("View", titles[it], it)),
+    offerOf("Action", "New invite", "invites", "new"),
     ...more,
   ].filter((it) => it.text.toLowerCase().includes(wanted.toLowerCase()));
   const id = hex64(wanted);
-  const direct = id === null ? [] : [
-    offerOf("User", shortKey(id), "users", id),
+  const others = found.data !== null && wanted !== "" ? found.data : [];
+  const offers = id === null ? [...fixed, ...others] : [
+    ...others.length > 0 ? others : [offerOf("User", shortKey(id), "users", id)],
     offerOf("Invite", shortKey(id), "invites", id),
   ];
-  const others = found.data !== null && wanted !== "" ? found.data : [];
-  const offers = [...direct, ...fixed, ...others];
   const chosen = Math.min(at, offers.length - 1);
   const take = (offer: Offer | undefined): void => {
     if (offer === undefined) return;
@@ -98,7 +103,10 @@ export function Palette(
     const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
     if (step !== 0) {
       event.preventDefault();
-      if (offers.length > 0) point((chosen + step + offers.length) % offers.length);
+      if (offers.length === 0) return;
+      const next = (chosen + step + offers.length) % offers.length;
+      point(next);
+      document.getElementById(`${list}-${next}`)!.scrollIntoView({ block: "nearest" });
     } else if (event.key === "Enter") {
       event.preventDefault();
       take(offers[chosen]);
@@ -147,7 +155,13 @@ export function Palette(
           ))}
         </ul>
         <p role="status" class="muted small">
-          {offers.length === 0 && (found.loading ? "Searching" : "Nothing matches.")}
+          {found.failure !== null
+            ? wordsOf(found.failure)
+            : offers.length > 0
+            ? null
+            : found.loading || search !== wanted
+            ? "Searching"
+            : "Nothing matches."}
         </p>
       </form>
     </Dialog>

@@ -11,11 +11,11 @@ import { visible } from "../shared/format.ts";
 import type { Keys } from "../shared/keys.ts";
 import { dropFromTab, keepInTab, keptInTab } from "../shared/tab.ts";
 import { activeUser, SignInPage } from "../shared/ui/signin.tsx";
-import { Failure, failureOf } from "./data/failure.ts";
+import { Failure, failureOf, isAway } from "./data/failure.ts";
 import { useTask } from "./hooks.ts";
-import { Trouble } from "./ui/pieces.tsx";
+import { Trouble } from "./ui/trouble.tsx";
 
-/** What {@link SignIn} gives when somebody has signed in. */
+/** What {@link SignIn} gives when a user has signed in. */
 export interface SignedIn {
   readonly keys: Keys;
   readonly user: User;
@@ -67,8 +67,8 @@ export function SignIn(
 }
 
 /** Whether signing in with the same keys may succeed later. */
-function mayPass({ kind, particulars: { code } }: Failure): boolean {
-  return kind === "unreachable" || kind === "clock" || code === "unavailable";
+function mayPass(failure: Failure): boolean {
+  return isAway(failure) || failure.kind === "clock";
 }
 
 /** Who the keys belong to, when that is an admin. */

@@ -80,6 +80,10 @@ browserTest(
       await using it = await visit();
       const { page } = it;
       await signIn(page, server.http.replace(/\/$/, ""), ada);
+      await page.keyboard.press("Control+k");
+      await page.getByRole("combobox").fill("ad");
+      await page.getByPlaceholder("View, or a whole key").waitFor();
+      await page.keyboard.press("Escape");
       for (
         const [place, title, text] of [["users", "Users", "1 user"], ["rooms", "Rooms", "no rooms"]]
       ) {

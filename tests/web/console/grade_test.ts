@@ -153,7 +153,10 @@ Deno.test("a server that cannot be asked is down, and the nodes that were away a
   const shut = new Failure("problem", "x", { code: "unavailable" });
   const { problems } = gradeOf({ ...WELL, cluster: clusterOf(2) }, shut)!;
   assert.equal(problems[0]!.help, "Start n3: a majority of the nodes must run.");
-  assert.match(gradeOf(WELL, shut)!.problems[0]!.help!, /a majority must run/);
+  const helpFor = (backend: ServerStatus["backend"]) =>
+    gradeOf({ ...WELL, backend }, shut)!.problems[0]!.help!;
+  assert.match(helpFor("jetstream"), /a majority must run/);
+  assert.match(helpFor("sqlite"), /free disk space/);
   // One question too many is no failure of the server.
   const busy = new Failure("problem", "x", { code: "rate_limited" });
   assert.equal(gradeOf(WELL, busy)!.grade, "degraded");

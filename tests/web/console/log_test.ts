@@ -50,7 +50,7 @@ browserTest("the log has older pages, filters, and a file of all that match", as
   await shown("2 changes");
   await page.getByLabel("Filter by").selectOption("User");
   await page.getByLabel("Search").fill("not a key");
-  await page.getByText("Enter the whole key: 64 digits.").waitFor();
+  await page.getByText("Enter the whole key or id: 64 hex digits.").waitFor();
   assert.equal(await page.getByRole("alert").count(), 0);
 
   await page.getByLabel("Search").fill("");
@@ -103,8 +103,13 @@ browserTest(
     await page.getByRole("link", { name: id.slice(0, 8) }).click();
     await page.getByRole("heading", { level: 1, name: "Invite", exact: true }).waitFor();
     await rows(page, /library.* created invite .* for role user/).waitFor();
-    await client.cancelInvite(id);
+    await page.getByRole("button", { name: "Cancel the invite" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Cancel the invite" }).click();
     await rows(page, /ada.* canceled invite/).waitFor();
+    await page.locator(".facts").getByText("canceled just now").waitFor();
+    await page.getByRole("button", { name: "Cancel the invite" }).waitFor({ state: "detached" });
+    await go(page, `#/invites/${"0".repeat(64)}`, "Invite");
+    await page.getByText("There is no invite with this id").waitFor();
     client.close();
     await it.assertClean(at.url);
   },

@@ -59,6 +59,11 @@ browserTest("a server that is away is told, tried again, and what was missed app
   await shoot(page, "away-desktop-light");
   await page.getByRole("button", { name: "Try now" }).click();
   await page.getByText(/Trying again in/).waitFor();
+  await page.keyboard.press("Control+k");
+  const palette = page.getByRole("dialog");
+  await palette.getByRole("combobox").fill("first");
+  await palette.getByText("The server does not respond.").waitFor();
+  await page.keyboard.press("Escape");
   isAway = false;
   await page.getByText("Live", { exact: true }).waitFor();
   await page.getByText("2 users", { exact: true }).waitFor();

@@ -8,7 +8,12 @@ import { StoreError } from "../../../src/core/errors.ts";
 import { STATUS } from "../../../src/core/status.ts";
 import { apiOf } from "../../../src/web/console/data/api.ts";
 import * as told from "../../../src/web/console/data/failure.ts";
-import { Failure, skewWords, wordsOf } from "../../../src/web/console/data/failure.ts";
+import {
+  changeWordsOf,
+  Failure,
+  skewWords,
+  wordsOf,
+} from "../../../src/web/console/data/failure.ts";
 import * as format from "../../../src/web/shared/format.ts";
 import { hrefOf, placeOf } from "../../../src/web/console/route.ts";
 import { idleChoices, sinceOf } from "../../../src/web/console/ui/idle.tsx";
@@ -114,7 +119,7 @@ Deno.test("every code that the server knows has words, and none of them is the c
     assert.equal(words.includes("_"), false, words);
   }
   assert.match(skewWords(600_000), /10 minutes ahead of/);
-  assert.match(skewWords(-95_000), /2 minutes behind/);
+  assert.match(skewWords(-95_000), /95 seconds behind/);
   assert.match(skewWords(-90_000 * 1000), /25 hours behind/);
 });
 
@@ -148,6 +153,11 @@ Deno.test("only a no to the caller ends the session", async () => {
   const words = async (status: number, body: object): Promise<string> =>
     wordsOf(told.failureOf(await answer(status, body)));
   assert.match(await words(500, { code: "internal" }), /^Internal server error/);
+  const detail = "The owner is an active user";
+  assert.equal(await words(409, { code: "refused", detail }), `${detail}.`);
+  const unclear = told.failureOf(await answer(503, { code: "unavailable" }));
+  assert.doesNotMatch(wordsOf(unclear), /change/);
+  assert.match(changeWordsOf(unclear), /^The server cannot.* may or may not have been made/);
   assert.match(
     await words(401, { code: "unauthenticated", reason: "created" }),
     /10 minutes ahead/,

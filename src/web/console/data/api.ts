@@ -10,8 +10,8 @@ import { failureOf } from "./failure.ts";
 
 /** What the console can do. */
 export interface Api extends Calls {
-  /** The same calls, ended by `signal`. */
-  with(signal: AbortSignal): Calls;
+  /** The same calls, ended by `signal` where there is one. */
+  with(signal?: AbortSignal): Calls;
   /** How far the server's clock is ahead of this one, milliseconds; 0 where that is no trouble. */
   clockOffset(): number;
 }

@@ -7,6 +7,7 @@
 import { answerOf } from "../../../client/http/failure.ts";
 import { isStoreError } from "../../../core/errors.ts";
 import { isShutOut, reasonOf } from "../../shared/api.ts";
+import { clockWords } from "../../shared/format.ts";
 
 /** What a failure is, beyond its words. */
 export type FailureKind =
@@ -83,16 +84,15 @@ const WORDS: Readonly<Record<string, string>> = {
   not_found: "It no longer exists. Someone else may have deleted it.",
   invite_used: "The invite has been used in the meantime, so it can no longer be canceled.",
   conflict: "Someone else changed it at the same time. Check the current state and try again.",
-  refused: "The server refused the operation.",
   rate_limited: "Too many requests came from this address. Wait a moment.",
-  unavailable: "The server cannot reach its store now. The change may or may not have been made: " +
-    "check before you repeat it.",
+  unavailable: "The server cannot reach its store now.",
   closed: "The server is stopping.",
   aborted: "The server aborted the request.",
   unsupported: "This server does not keep a history.",
   in_progress: "A migration into the store is not complete. Run it again to complete it.",
   unauthenticated: "The server did not accept the signature.",
   forbidden: "Only an active admin can do this.",
+  internal: "Internal server error. Look up the request id in its log.",
 };
 
 /** What happened, in words. */
@@ -105,27 +105,28 @@ export function wordsOf({ kind, message, particulars: it }: Failure): string {
     case "ended":
       return "You are no longer an admin here.";
   }
-  if (it.code === "corrupt" && it.detail !== undefined) {
-    return `The server found damaged data. ${it.detail}`;
-  }
-  if (it.code === "invalid" && it.detail !== undefined) {
-    // It begins with the name of a field.
-    return `${it.detail[0]!.toUpperCase()}${it.detail.slice(1)}`;
-  }
-  if (it.code !== undefined && Object.hasOwn(WORDS, it.code)) return WORDS[it.code]!;
-  return it.code === undefined
-    ? message
-    : "Internal server error. Look up the request id in its log.";
+  if (it.code === undefined) return message;
+  if (Object.hasOwn(WORDS, it.code)) return WORDS[it.code]!;
+  const { detail = message } = it;
+  // It may begin with the name of a field.
+  const sentence = `${detail[0]!.toUpperCase()}${detail.slice(1)}.`;
+  return it.code === "corrupt" ? `The server found damaged data. ${sentence}` : sentence;
+}
+
+/** Whether the server, or its store, is away. */
+export function isAway({ kind, particulars: { code } }: Failure): boolean {
+  return kind === "unreachable" || code === "unavailable";
+}
+
+/** What happened to a change, in words: without an answer it may have been made. */
+export function changeWordsOf(failure: Failure): string {
+  const words = wordsOf(failure);
+  return isAway(failure)
+    ? `${words} The change may or may not have been made: check before you repeat it.`
+    : words;
 }
 
 /** What to say of a clock that is off. */
 export function skewWords(skew: number): string {
-  const minutes = Math.round(Math.abs(skew) / 60_000);
-  const much = minutes < 2
-    ? `${Math.round(Math.abs(skew) / 1000)} seconds`
-    : minutes < 120
-    ? `${minutes} minutes`
-    : `${Math.round(minutes / 60)} hours`;
-  return `The clock of this device is ${much} ${skew > 0 ? "ahead of" : "behind"} the server's. ` +
-    "Correct it: signatures are valid for only a minute.";
+  return `${clockWords(skew)} Correct it: signatures are valid for only a minute.`;
 }

@@ -53,7 +53,9 @@ export function gradeOf(status: ServerStatus | null, failure: Failure | null): G
   if (status === null) return null;
   const { checks, cluster, follower } = status;
   const problems = [
-    ...failure === null ? [] : [{ text: wordsOf(failure), help: "It is asked again." }],
+    ...failure === null
+      ? []
+      : [{ text: wordsOf(failure), help: "This page asks again by itself." }],
     ...checks.filter((it) => !it.ok).map((it) => checkProblem(it.name, it.detail)),
     ...checks.filter((it) => it.ok && it.degraded).map((it) => checkProblem(it.name, it.detail)),
     ...(cluster?.problems ?? []).map(split),
@@ -137,11 +139,13 @@ function lost(status: ServerStatus | null, failure: Failure): Graded {
     : failure.particulars.code === "unavailable"
     ? stopped.length > 0
       ? `Start ${stopped.join(", ")}: a majority of the nodes must run.`
+      : status?.backend === "sqlite"
+      ? HELP["writable"]!
       : "Check the nodes and their nats-servers: a majority must run."
     : null;
   return {
     grade: "down",
-    meaning: "This server does not answer as it should; what is shown below may be out of date.",
+    meaning: "What is shown below may be out of date.",
     problems: [{ text: wordsOf(failure), help }],
   };
 }

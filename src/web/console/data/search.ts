@@ -21,7 +21,7 @@ export interface Searching<T> {
   /** Whether the server can: without a follower it only lists. */
   readonly can: boolean;
   /** Reads a page. */
-  read(page: Part, signal: AbortSignal): Promise<Found<T>>;
+  read(page: Part, signal?: AbortSignal): Promise<Found<T>>;
   /** The number of items that match; null while it is not known. */
   readonly total: number | null;
 }
@@ -34,7 +34,7 @@ export interface Searching<T> {
  * @param revision Counts again
  */
 export function useSearch<Q extends object, T>(
-  find: (query: Q & Part, signal: AbortSignal) => Promise<Found<T>>,
+  find: (query: Q & Part, signal?: AbortSignal) => Promise<Found<T>>,
   asked: Q,
   all: Q,
   revision: number,

@@ -8,7 +8,8 @@ import type { JSX } from "preact";
 import { gradeOf } from "../data/grade.ts";
 import { useKept, useServerNow, useSession } from "../data/session.ts";
 import { useLive, useLoad, useThrottled, useTicks } from "../hooks.ts";
-import { Reading, ViewHead } from "../ui/pieces.tsx";
+import { ViewHead } from "../ui/pieces.tsx";
+import { Reading } from "../ui/trouble.tsx";
 import { Changes } from "../views/changes.tsx";
 import { Charts } from "./charts.tsx";
 import { Figures } from "./figures.tsx";
@@ -26,7 +27,9 @@ const COUNT_AFTER_MS = 3_000;
 /** The view. */
 export function Overview(): JSX.Element {
   const { api, live } = useSession();
-  const { log } = useLive(live);
+  const { log, connection } = useLive(live);
+  // What failed is read again at once when the connection is back.
+  const isLost = Number(connection === "lost");
   const now = useServerNow(5_000);
   const [isCluster, setCluster] = useKept("cluster", false);
   const status = useLoad(
@@ -36,14 +39,18 @@ export function Overview(): JSX.Element {
       return found;
     },
     "status",
-    useTicks(STATUS_MS[isCluster ? "cluster" : "file"]),
+    useTicks(STATUS_MS[isCluster ? "cluster" : "file"]) + isLost,
   );
-  const history = useLoad((signal) => api.with(signal).history(), "history", useTicks(HISTORY_MS));
-  const usage = useLoad((signal) => api.with(signal).usage(), "usage", useTicks(USAGE_MS));
+  const history = useLoad(
+    (signal) => api.with(signal).history(),
+    "history",
+    useTicks(HISTORY_MS) + isLost,
+  );
+  const usage = useLoad((signal) => api.with(signal).usage(), "usage", useTicks(USAGE_MS) + isLost);
   const counts = useLoad(
     (signal) => api.with(signal).counts(),
     "counts",
-    useTicks(COUNTS_MS) + useThrottled(log, COUNT_AFTER_MS),
+    useTicks(COUNTS_MS) + useThrottled(log, COUNT_AFTER_MS) + isLost,
   );
   const graded = gradeOf(status.data, status.failure);
   return (

@@ -10,7 +10,8 @@ import { Button, download } from "../../shared/ui/page.tsx";
 import { useSession } from "../data/session.ts";
 import { date, number } from "../../shared/format.ts";
 import { useTask } from "../hooks.ts";
-import { Badge, Trouble } from "../ui/pieces.tsx";
+import { Badge } from "../ui/pieces.tsx";
+import { Trouble } from "../ui/trouble.tsx";
 import { ClusterView } from "./cluster.tsx";
 
 /** Downloads all records as one file. */

@@ -12,7 +12,6 @@ import { useSession } from "../data/session.ts";
 import { counted, number } from "../../shared/format.ts";
 import { useTask } from "../hooks.ts";
 import { Dialog } from "../../shared/ui/dialog.tsx";
-import { Name } from "../../shared/ui/key.tsx";
 import type { Picked } from "./table.tsx";
 
 /** How many names are shown before it is done. */
@@ -71,7 +70,9 @@ export interface BulkDialogProps<T> {
   stay?: string;
   noun: string;
   rows: readonly T[];
-  name: (row: T) => string;
+  id: (row: T) => string;
+  /** Shows a row so that it can be told from others of the same name. */
+  show: (row: T) => JSX.Element;
   /** What it means. */
   children: ComponentChildren;
   work: (row: T) => Promise<unknown>;
@@ -82,7 +83,7 @@ export interface BulkDialogProps<T> {
 
 /** Asks, does it to one row after another, and names those it could not be done to. */
 export function BulkDialog<T>(props: BulkDialogProps<T>): JSX.Element {
-  const { action, done, stay = "Cancel", noun, name, children, work, onDone, onClose } = props;
+  const { action, done, stay = "Cancel", noun, id, show, children, work, onDone, onClose } = props;
   // Those that were selected when this was opened.
   const [rows] = useState(props.rows);
   const { say } = useSession();
@@ -140,14 +141,10 @@ export function BulkDialog<T>(props: BulkDialogProps<T>): JSX.Element {
         )}
         <ul class="bulk-names">
           {failed.length === 0
-            ? rows.slice(0, SHOWN).map((row) => (
-              <li key={name(row)}>
-                <Name>{name(row)}</Name>
-              </li>
-            ))
+            ? rows.slice(0, SHOWN).map((row) => <li key={id(row)}>{show(row)}</li>)
             : failed.map(({ row, failure }) => (
-              <li key={name(row)}>
-                <Name>{name(row)}</Name>: {wordsOf(failure)}
+              <li key={id(row)}>
+                {show(row)}: {wordsOf(failure)}
               </li>
             ))}
         </ul>

@@ -9,7 +9,7 @@ import { useState } from "preact/hooks";
 import { AskDialog, type AskProps } from "../../shared/ui/ask.tsx";
 import { Field } from "../../shared/ui/page.tsx";
 import { useTask } from "../hooks.ts";
-import { Trouble } from "./pieces.tsx";
+import { Trouble } from "./trouble.tsx";
 
 /** What {@link Confirm} takes. */
 export interface ConfirmProps extends Omit<AskProps, "disabled" | "check"> {
@@ -24,7 +24,7 @@ export function Confirm({ typed, children, ...rest }: ConfirmProps): JSX.Element
     <AskDialog
       {...rest}
       task={useTask()}
-      trouble={(failure) => <Trouble failure={failure} />}
+      trouble={(failure) => <Trouble failure={failure} isChange />}
       disabled={typed !== undefined && given.trim() !== typed.text}
     >
       {children}

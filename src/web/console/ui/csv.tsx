@@ -10,7 +10,7 @@ import { Button, download } from "../../shared/ui/page.tsx";
 import { useSession } from "../data/session.ts";
 import { number } from "../../shared/format.ts";
 import { useTask } from "../hooks.ts";
-import { Trouble } from "./pieces.tsx";
+import { Trouble } from "./trouble.tsx";
 
 /** Most rows of a file. */
 const MOST = 100_000;

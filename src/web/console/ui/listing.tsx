@@ -9,7 +9,8 @@ import { Button } from "../../shared/ui/page.tsx";
 import type { Page } from "../../../core/model.ts";
 import { counted, number } from "../../shared/format.ts";
 import { type Loaded, useLoad } from "../hooks.ts";
-import { Empty, Reading } from "./pieces.tsx";
+import { Empty } from "./pieces.tsx";
+import { Reading } from "./trouble.tsx";
 import { Table, type TableProps } from "./table.tsx";
 
 /** Where one is in a list: the cursors of the pages so far, the last one that of the page shown. */

@@ -5,15 +5,11 @@
  */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useContext } from "preact/hooks";
 import { hex64 } from "../../../core/validate.ts";
-import { CopyButton } from "../../shared/ui/copy.tsx";
-import { Button, Heading, Waiting } from "../../shared/ui/page.tsx";
-import { type Failure, wordsOf } from "../data/failure.ts";
-import { ago, moment, shortKey, since, visible } from "../../shared/format.ts";
-import type { Loaded } from "../hooks.ts";
+import { Heading } from "../../shared/ui/page.tsx";
+import { ago, date, moment, shortKey, since, visible } from "../../shared/format.ts";
 import { hrefOf } from "../route.ts";
-import { SessionContext, useName, useSession } from "../data/session.ts";
+import { useName, useSession } from "../data/session.ts";
 import { Name } from "../../shared/ui/key.tsx";
 
 /** A kind of {@link Badge}. */
@@ -50,29 +46,6 @@ export function ViewHead(
   );
 }
 
-/** What went wrong, with what the log calls it. */
-export function Trouble(
-  { failure, retry }: { failure: Failure; retry?: () => void },
-): JSX.Element | null {
-  const session = useContext(SessionContext);
-  const { code, requestId } = failure.particulars;
-  // That the server is away is told above all views already, and they are read anew when it is back.
-  const isTold = failure.kind === "unreachable" && session?.live.state.connection === "lost";
-  if (retry && isTold) return null;
-  return (
-    <div class="notice bad trouble" role="alert">
-      <p>{wordsOf(failure)}</p>
-      {code !== undefined && requestId !== undefined && (
-        <p class="small muted">
-          <code>{code}</code>, request <code>{requestId}</code>{" "}
-          <CopyButton text={requestId} label="Copy the request id" />
-        </p>
-      )}
-      {retry && <Button onClick={retry}>Try again</Button>}
-    </div>
-  );
-}
-
 /** A time as seen from now, with the exact one to point at: one that has passed, or is `ahead`. */
 export function When(
   { time, now, ahead = false }: { time: string; now: number; ahead?: boolean },
@@ -82,6 +55,11 @@ export function When(
       {ahead ? ago(time, now) : since(time, now)}
     </time>
   );
+}
+
+/** The day of a time that has passed, with the exact time to point at. */
+export function Day({ time }: { time: string }): JSX.Element {
+  return <time dateTime={time} title={moment(time)}>{date(time)}</time>;
 }
 
 /** A user by key: the name where there is one, and the key, for names are not unique. */
@@ -113,20 +91,21 @@ export function Author({ by }: { by: string }): JSX.Element {
   return hex64(by) === null ? <bdi>{visible(by)}</bdi> : <Who signPub={by} />;
 }
 
+/** A line of facts. */
+export function Fact(
+  { name, children }: { name: string; children: ComponentChildren },
+): JSX.Element {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
 /** That there is nothing, and what to do about it. */
 export function Empty({ children }: { children: ComponentChildren }): JSX.Element {
   return <div class="empty">{children}</div>;
-}
-
-/** What is to be said of something that is read: why it could not be, or that it is on its way. */
-export function Reading({ load, what }: { load: Loaded<unknown>; what: string }): JSX.Element {
-  const { data, failure, loading, reload } = load;
-  return (
-    <>
-      {failure && <Trouble failure={failure} retry={reload} />}
-      {data === null && loading && <Waiting what={what} />}
-    </>
-  );
 }
 
 /** A text to search for. */

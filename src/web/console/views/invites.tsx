@@ -1,5 +1,5 @@
 /**
- * Invites: create one, see who used which, cancel.
+ * Invites: create one, see who used which, cancel several.
  *
  * @module
  */
@@ -12,15 +12,15 @@ import { Button } from "../../shared/ui/page.tsx";
 import { shortKey, visible } from "../../shared/format.ts";
 import { useLive, useLoad } from "../hooks.ts";
 import { hrefOf, leaveFor } from "../route.ts";
-import { useKept, useServerNow, useSession } from "../data/session.ts";
-import { Confirm } from "../ui/confirm.tsx";
+import { useServerNow, useSession } from "../data/session.ts";
 import { BulkBar, BulkDialog, usePicked } from "../ui/bulk.tsx";
 import { DownloadCsv } from "../ui/csv.tsx";
 import { Name } from "../../shared/ui/key.tsx";
-import { filled, Listing, START, type Trail } from "../ui/listing.tsx";
-import { Author, Badge, Choice, type Look, ViewHead, When, Who } from "../ui/pieces.tsx";
+import { useFilter } from "../ui/filters.tsx";
+import { filled, Listing } from "../ui/listing.tsx";
+import { Author, Choice, ViewHead, When } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";
-import { History } from "./changes.tsx";
+import { CancelInvite, nameOf, Outcome, StateBadge } from "./invite.tsx";
 import { NewInvite } from "./new_invite.tsx";
 import { RoleBadge } from "./users.tsx";
 
@@ -28,12 +28,18 @@ const SIZE = 50;
 /** The server lists them by id, which is a hash: to show the newest first all must be there. */
 const MOST = 5_000;
 
-const SORTS = {
-  newest: "Newest first",
-  oldest: "Oldest first",
-  ending: "Expiring first",
-} as const;
-type Sort = keyof typeof SORTS;
+const ORDERS = [
+  ["newest", "Newest first"],
+  ["oldest", "Oldest first"],
+  ["ending", "Expiring first"],
+] as const;
+
+interface Filter {
+  state: InviteState | "";
+  order: typeof ORDERS[number][0];
+}
+
+const OPEN: Filter = { state: "open", order: "newest" };
 const COLUMNS = [
   "id",
   "note",
@@ -46,37 +52,30 @@ const COLUMNS = [
   "usedBy",
   "canceledAt",
 ] as const satisfies readonly (keyof Invite)[];
-const nameOf = (it: Invite): string => visible(it.note) || shortKey(it.id);
+const idOf = (it: Invite): string => it.id;
 
-function sorted(items: readonly Invite[], sort: Sort): Invite[] {
-  const by = sort === "ending" ? "expiresAt" : "createdAt";
-  const way = sort === "newest" ? -1 : 1;
+function sorted(items: readonly Invite[], order: Filter["order"]): Invite[] {
+  const by = order === "ending" ? "expiresAt" : "createdAt";
+  const way = order === "newest" ? -1 : 1;
   return items.toSorted((a, b) => way * a[by].localeCompare(b[by]));
 }
 
-/** The view of all or of `one`; `making` opens the dialog for a new one. */
-export function Invites(
-  { one, making }: { one: string | null; making: boolean },
-): JSX.Element {
+/** The list; `making` opens the dialog for a new one. */
+export function Invites({ making }: { making: boolean }): JSX.Element {
   const { api, live } = useSession();
   const { invites: revision } = useLive(live);
   const now = useServerNow(5_000);
-  const [state, setState] = useKept<InviteState | "">("invites.state", "open");
-  const [trail, go] = useState<Trail>(START);
-  const [sort, setSort] = useKept<Sort>("invites.sort", "newest");
   const [canceling, cancel] = useState<Invite | null>(null);
   const [isBulk, askBulk] = useState(false);
-  const picked = usePicked<Invite>((it) => it.id, nameOf);
+  const picked = usePicked(idOf, nameOf);
+  const { filter: { state, order }, trail: [trail, go], change } = useFilter(
+    "invites",
+    OPEN,
+    picked.clear,
+  );
+  const asked = state === "" ? {} : { state };
   const all = useLoad(
-    async (signal) => {
-      if (one !== null) return { items: [await api.with(signal).getInvite(one)], next: null };
-      const filter = state === "" ? {} : { state };
-      return await filled(
-        (part) => api.with(signal).listInvites({ ...filter, ...part }),
-        MOST,
-        null,
-      );
-    },
+    (signal) => filled((part) => api.with(signal).listInvites({ ...asked, ...part }), MOST, null),
     state,
     revision,
   );
@@ -130,55 +129,39 @@ export function Invites(
   ];
   const from = (trail.length - 1) * SIZE;
   const page = all.data && {
-    items: sorted(all.data.items, sort).slice(from, from + SIZE),
+    items: sorted(all.data.items, order).slice(from, from + SIZE),
     next: from + SIZE < all.data.items.length ? String(from + SIZE) : null,
   };
   return (
     <>
-      <ViewHead
-        title={one === null ? "Invites" : "Invite"}
-        {...one !== null && { back: { href: hrefOf("invites"), text: "Invites" } }}
-      >
-        {one === null && (
-          <>
-            <DownloadCsv<Invite>
-              name="invites.csv"
-              columns={COLUMNS}
-              read={(after) => api.listInvites({ ...state && { state }, limit: 1000, after })}
-            />
-            <a class="button primary" href={hrefOf("invites", "new")}>New invite</a>
-          </>
-        )}
+      <ViewHead title="Invites">
+        <DownloadCsv<Invite>
+          name="invites.csv"
+          columns={COLUMNS}
+          read={(after) => api.listInvites({ ...asked, limit: 1000, after })}
+        />
+        <a class="button primary" href={hrefOf("invites", "new")}>New invite</a>
       </ViewHead>
-      {one === null && (
-        <div class="filters">
-          <Choice
-            label="State"
-            value={state}
-            options={[
-              ["open", "Open"],
-              ["used", "Used"],
-              ["expired", "Expired"],
-              ["canceled", "Canceled"],
-              ["", "All"],
-            ]}
-            onChange={(it) => {
-              setState(it);
-              go(START);
-              picked.clear();
-            }}
-          />
-          <Choice
-            label="Order"
-            value={sort}
-            options={Object.entries(SORTS) as [Sort, string][]}
-            onChange={(it) => {
-              setSort(it);
-              go(START);
-            }}
-          />
-        </div>
-      )}
+      <div class="filters">
+        <Choice
+          label="State"
+          value={state}
+          options={[
+            ["open", "Open"],
+            ["used", "Used"],
+            ["expired", "Expired"],
+            ["canceled", "Canceled"],
+            ["", "All"],
+          ]}
+          onChange={(state) => change({ state })}
+        />
+        <Choice
+          label="Order"
+          value={order}
+          options={ORDERS}
+          onChange={(order) => change({ order })}
+        />
+      </div>
       {all.data?.next && (
         <p class="notice warn">
           There are more than {MOST} matching invites; those shown may not be the newest.
@@ -190,10 +173,10 @@ export function Invites(
       <Listing
         noun="invite"
         total={all.data?.next === null ? all.data.items.length : null}
-        {...one === null && { picked }}
+        picked={picked}
         of={{ ...all, data: page, trail, go, stale: all.of !== state }}
         columns={columns}
-        id={(it) => it.id}
+        id={idOf}
         size={SIZE}
       >
         <p role="status">
@@ -208,7 +191,6 @@ export function Invites(
           creates; no one else sees those.
         </p>
       </Listing>
-      {one !== null && <History of="invite" id={one} />}
       {making && <NewInvite onClose={() => leaveFor("invites")} />}
       {isBulk && (
         <BulkDialog
@@ -217,7 +199,8 @@ export function Invites(
           stay="Keep them"
           noun="invite"
           rows={[...picked.rows.values()].filter((it) => inviteState(it, now) === "open")}
-          name={nameOf}
+          id={idOf}
+          show={(it) => <Name>{nameOf(it)}</Name>}
           work={(it) => api.cancelInvite(it.id)}
           onDone={(done) => {
             picked.set(done, false);
@@ -229,61 +212,6 @@ export function Invites(
         </BulkDialog>
       )}
       {canceling && <CancelInvite invite={canceling} onClose={() => cancel(null)} />}
-    </>
-  );
-}
-
-function CancelInvite({ invite, onClose }: { invite: Invite; onClose: () => void }): JSX.Element {
-  const { api, live, say } = useSession();
-  return (
-    <Confirm
-      title="Cancel this invite?"
-      action="Cancel the invite"
-      stay="Keep it"
-      danger
-      onClose={onClose}
-      work={async () => {
-        await api.cancelInvite(invite.id);
-        say("The invite was canceled");
-        live.touch("invites");
-      }}
-    >
-      {invite.note !== "" && (
-        <p>
-          <bdi class="note">{visible(invite.note)}</bdi>
-        </p>
-      )}
-      <p>
-        Its link stops working immediately.{" "}
-        <strong>This cannot be undone</strong>, but you can create another invite.
-      </p>
-    </Confirm>
-  );
-}
-
-const LOOKS: Readonly<Record<InviteState, Look>> = {
-  open: "accent",
-  used: "good",
-  expired: "plain",
-  canceled: "plain",
-};
-
-function StateBadge({ state }: { state: InviteState }): JSX.Element {
-  return <Badge look={LOOKS[state]}>{state}</Badge>;
-}
-
-function Outcome({ it, now }: { it: Invite; now: number }): JSX.Element {
-  const state = inviteState(it, now);
-  const time = state === "used" ? it.usedAt! : state === "canceled" ? it.canceledAt! : it.expiresAt;
-  return (
-    <>
-      {state === "open" ? "expires" : state} <When time={time} now={now} ahead={state === "open"} />
-      {state === "used" && (
-        <>
-          {" "}
-          by {it.usedBy === null ? "an unknown user" : <Who signPub={it.usedBy} />}
-        </>
-      )}
     </>
   );
 }

@@ -77,8 +77,10 @@ export function Log({ asked }: { asked: string | null }): JSX.Element {
         ? <Changes key={JSON.stringify(query)} query={query} size={50} paused={paused} />
         : (
           <Empty>
-            <p role="status">Enter the whole key: 64 digits.</p>
-            <p class="muted">Find (Ctrl K) leads from a name to a page with the user's history.</p>
+            <p role="status">Enter the whole key or id: 64 hex digits.</p>
+            <p class="muted">
+              To find a user by name, use Find (Ctrl K); the user's page shows its history.
+            </p>
           </Empty>
         )}
     </>

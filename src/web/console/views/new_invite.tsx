@@ -14,7 +14,8 @@ import { lasts, moment } from "../../shared/format.ts";
 import { useLive, useLoad, useTask } from "../hooks.ts";
 import { useSession } from "../data/session.ts";
 import { Dialog } from "../../shared/ui/dialog.tsx";
-import { Badge, Choice, Trouble, Who } from "../ui/pieces.tsx";
+import { Badge, Choice, Who } from "../ui/pieces.tsx";
+import { Trouble } from "../ui/trouble.tsx";
 import { QrCode } from "../../shared/ui/qr.tsx";
 
 const HOUR = 3_600_000;
@@ -91,7 +92,7 @@ function Ask(
             console.
           </p>
         )}
-        {failure && !isMissing && <Trouble failure={failure} />}
+        {failure && !isMissing && <Trouble failure={failure} isChange />}
         <div class="actions dialog-actions">
           <Button onClick={onClose} disabled={busy}>Cancel</Button>
           <Button look="primary" busy={busy}>Create invite</Button>

@@ -13,12 +13,12 @@ import { hrefOf } from "../route.ts";
 import { useServerNow, useSession } from "../data/session.ts";
 import { Key, Name } from "../../shared/ui/key.tsx";
 import { Listing, START, type Trail, usePage } from "../ui/listing.tsx";
-import { Badge, Choice, Empty, Reading, ViewHead, When, Who } from "../ui/pieces.tsx";
+import { Badge, Choice, Empty, Fact, ViewHead, When, Who } from "../ui/pieces.tsx";
+import { Reading } from "../ui/trouble.tsx";
 import type { Column } from "../ui/table.tsx";
 import { History } from "./changes.tsx";
 import { Attention, WaitingUsers } from "./room_needs.tsx";
 import { Coverage } from "./rooms.tsx";
-import { Fact } from "./user.tsx";
 
 const SIZE = 50;
 const BACK = { href: hrefOf("rooms"), text: "Rooms" };

@@ -6,17 +6,19 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
+import { isStoreError } from "../../../core/errors.ts";
 import type { Room } from "../../../core/model.ts";
 import type { RoomRoster } from "../../../core/operations.ts";
 import { CopyButton } from "../../shared/ui/copy.tsx";
 import { Button } from "../../shared/ui/page.tsx";
 import { counted, number, shortKey, visible } from "../../shared/format.ts";
-import { failureOf } from "../data/failure.ts";
+import { Failure, failureOf } from "../data/failure.ts";
 import { useSession } from "../data/session.ts";
 import { useLive, useLoad } from "../hooks.ts";
 import { Confirm } from "../ui/confirm.tsx";
 import { Dialog } from "../../shared/ui/dialog.tsx";
-import { Choice, Reading, Who } from "../ui/pieces.tsx";
+import { Choice, Who } from "../ui/pieces.tsx";
+import { Reading } from "../ui/trouble.tsx";
 
 /** The text of a reminder for the owner. The control plane sends no messages: an admin does. */
 function reminderOf({ room, lacking }: RoomRoster): string {
@@ -81,6 +83,8 @@ export function Attention({ roster }: { roster: RoomRoster }): JSX.Element | nul
   );
 }
 
+const NOT_READY = "This member has not joined the room yet, or lacks its current key. Choose " +
+  "another member.";
 /** Most members to choose the owner from. */
 const CANDIDATES = 1_000;
 
@@ -114,7 +118,9 @@ function HandOver({ room, onClose }: { room: Room; onClose: () => void }): JSX.E
       danger
       onClose={onClose}
       work={async () => {
-        await api.changeRoomOwner(room.id, first);
+        await api.changeRoomOwner(room.id, first).catch((error) => {
+          throw isStoreError(error, "conflict") ? new Failure("problem", NOT_READY) : error;
+        });
         say("The room has another owner");
         live.touch("rooms");
       }}
@@ -128,8 +134,8 @@ function HandOver({ room, onClose }: { room: Room; onClose: () => void }): JSX.E
         onChange={choose}
       />
       <p>
-        The former owner's membership is removed. You get no key.{" "}
-        <strong>This cannot be undone</strong> here.
+        The former owner's membership is removed. You do not get the room's key, and{" "}
+        <strong>you cannot undo this</strong>: only the new owner can hand the room on.
       </p>
     </Confirm>
   );

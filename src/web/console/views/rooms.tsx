@@ -11,15 +11,16 @@ import type { Room } from "../../../core/model.ts";
 import type { RoomRoster } from "../../../core/operations.ts";
 import type { RoomQuery } from "../../../core/store/search.ts";
 import type { Api } from "../data/api.ts";
-import { counted, date, moment, number } from "../../shared/format.ts";
+import { counted, number } from "../../shared/format.ts";
 import { useLive, useSettled, useThrottled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useSearch } from "../data/search.ts";
-import { useKept, useSession } from "../data/session.ts";
+import { useSession } from "../data/session.ts";
 import { DownloadCsv } from "../ui/csv.tsx";
+import { type Order, ORDERS, sortOf, useFilter } from "../ui/filters.tsx";
 import { Name } from "../../shared/ui/key.tsx";
-import { Listing, START, type Trail, usePage } from "../ui/listing.tsx";
-import { Badge, Choice, Search, ViewHead, Who } from "../ui/pieces.tsx";
+import { Listing, usePage } from "../ui/listing.tsx";
+import { Badge, Choice, Day, Search, ViewHead, Who } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";
 
 const SIZE = 25;
@@ -27,16 +28,10 @@ const SIZE = 25;
 interface Filter {
   search: string;
   keys: "" | "lacking";
-  sort: keyof typeof SORTS;
+  order: Order;
 }
 
-const SORTS = {
-  id: { text: "Name", sort: "id" },
-  newest: { text: "Newest first", sort: "created", order: "desc" },
-  oldest: { text: "Oldest first", sort: "created" },
-} as const;
-const CHOICES = Object.entries(SORTS).map(([it, { text }]) => [it, text] as const);
-const ALL: Filter = { search: "", keys: "", sort: "id" };
+const ALL: Filter = { search: "", keys: "", order: "name" };
 const COLUMNS = [
   "id",
   "subject",
@@ -50,20 +45,13 @@ const COLUMNS = [
 export function Rooms(): JSX.Element {
   const { api, live } = useSession();
   const { rooms: revision } = useLive(live);
-  const [filter, setFilter] = useKept("rooms.filter", ALL);
-  const trail = useKept<Trail>("rooms.trail", START);
+  const { filter, trail, isFiltered, change } = useFilter("rooms", ALL);
   const search = useSettled(filter.search.trim(), 180);
-  const change = (part: Partial<Filter>): void => {
-    setFilter({ ...filter, ...part });
-    trail[1](START);
-  };
-  const { text: _, ...order } = SORTS[filter.sort];
   const query: RoomQuery = {
     ...search && { search },
     ...filter.keys && { lacking: true },
-    ...order,
+    ...sortOf(filter.order, "id"),
   };
-  const isFiltered = search !== "" || filter.keys !== "";
   const { can, total, read } = useSearch(
     (query: RoomQuery, signal) => api.with(signal).listRooms({ ...query, all: true }),
     query,
@@ -105,9 +93,7 @@ export function Rooms(): JSX.Element {
     },
     {
       head: "Created",
-      cell: (it) => (
-        <time dateTime={it.createdAt} title={moment(it.createdAt)}>{date(it.createdAt)}</time>
-      ),
+      cell: (it) => <Day time={it.createdAt} />,
     },
   ];
   return (
@@ -116,7 +102,7 @@ export function Rooms(): JSX.Element {
         <DownloadCsv<Room>
           name="rooms.csv"
           columns={COLUMNS}
-          read={(after) => read({ limit: 1000, after }, new AbortController().signal)}
+          read={(after) => read({ limit: 1000, after })}
         />
       </ViewHead>
       {can && (
@@ -135,9 +121,9 @@ export function Rooms(): JSX.Element {
           />
           <Choice
             label="Order"
-            value={filter.sort}
-            options={CHOICES as [Filter["sort"], string][]}
-            onChange={(sort) => change({ sort })}
+            value={filter.order}
+            options={ORDERS}
+            onChange={(order) => change({ order })}
           />
         </search>
       )}

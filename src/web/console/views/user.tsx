@@ -13,7 +13,8 @@ import { hrefOf, leaveFor } from "../route.ts";
 import { useServerNow, useSession } from "../data/session.ts";
 import { focusHeading } from "../../shared/ui/dialog.tsx";
 import { Key, Name } from "../../shared/ui/key.tsx";
-import { Badge, Empty, Reading, ViewHead, When } from "../ui/pieces.tsx";
+import { Badge, Empty, Fact, ViewHead, When } from "../ui/pieces.tsx";
+import { Reading } from "../ui/trouble.tsx";
 import { History } from "./changes.tsx";
 import { type UserAction, UserDialog } from "./user_actions.tsx";
 import { RoleBadge, StatusBadge } from "./users.tsx";
@@ -193,18 +194,6 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
         />
       )}
     </>
-  );
-}
-
-/** A line of facts. */
-export function Fact(
-  { name, children }: { name: string; children: ComponentChildren },
-): JSX.Element {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </div>
   );
 }
 

@@ -20,7 +20,7 @@ export function UserDialog(
     action: UserAction;
     user: User;
     onClose: () => void;
-    /** With the user as it is now; null: it is no more. */
+    /** With the user as it is now; null: it was deleted. */
     onDone: (user: User | null) => void;
   },
 ): JSX.Element {
@@ -62,7 +62,7 @@ interface Deed {
   button: string;
   done: string;
   danger?: boolean;
-  /** Gives the user as it is now; null: it is no more. */
+  /** Gives the user as it is now; null: it was deleted. */
   perform: (api: Session["api"], signPub: string) => Promise<User | null>;
   /** What it means, and whether it can be undone. */
   consequence: (isSelf: boolean) => ComponentChildren;

@@ -9,17 +9,18 @@ import { useState } from "preact/hooks";
 import { Button } from "../../shared/ui/page.tsx";
 import type { User, UserRole, UserStatus } from "../../../core/model.ts";
 import type { Found, UserQuery } from "../../../core/store/search.ts";
-import { date, moment, visible } from "../../shared/format.ts";
+import { visible } from "../../shared/format.ts";
 import { useLive, useLoad, useSettled } from "../hooks.ts";
 import { hrefOf } from "../route.ts";
 import { useSearch } from "../data/search.ts";
-import { useKept, useSession } from "../data/session.ts";
+import { useSession } from "../data/session.ts";
+import { type Order, ORDERS, sortOf, useFilter } from "../ui/filters.tsx";
 import { type Idle, idleChoices, IdleNote, readIdle, sinceOf } from "../ui/idle.tsx";
 import { BulkBar, BulkDialog, usePicked } from "../ui/bulk.tsx";
 import { DownloadCsv } from "../ui/csv.tsx";
 import { Key, Name } from "../../shared/ui/key.tsx";
-import { Listing, START, type Trail, usePage } from "../ui/listing.tsx";
-import { Badge, Choice, Search, ViewHead } from "../ui/pieces.tsx";
+import { Listing, usePage } from "../ui/listing.tsx";
+import { Badge, Choice, Day, Search, ViewHead, Who } from "../ui/pieces.tsx";
 import type { Column } from "../ui/table.tsx";
 import { type UserAction, UserDialog } from "./user_actions.tsx";
 
@@ -31,16 +32,10 @@ interface Filter {
   role: UserRole | "";
   keys: "" | "lacking";
   idle: Idle;
-  sort: keyof typeof SORTS;
+  order: Order;
 }
 
-const SORTS = {
-  name: { text: "Name", sort: "handle" },
-  newest: { text: "Newest first", sort: "created", order: "desc" },
-  oldest: { text: "Oldest first", sort: "created" },
-} as const;
-const CHOICES = Object.entries(SORTS).map(([it, { text }]) => [it, text] as const);
-const ALL: Filter = { search: "", status: "", role: "", keys: "", idle: "", sort: "name" };
+const ALL: Filter = { search: "", status: "", role: "", keys: "", idle: "", order: "name" };
 const COLUMNS = [
   "handle",
   "signPub",
@@ -50,31 +45,25 @@ const COLUMNS = [
   "createdAt",
   "revokedAt",
 ] as const satisfies readonly (keyof User)[];
+const idOf = (it: User): string => it.signPub;
 const nameOf = (it: User): string => visible(it.handle);
 
 /** The list. */
 export function Users(): JSX.Element {
   const { api, live, me, names } = useSession();
   const { users: revision } = useLive(live);
-  const [filter, setFilter] = useKept("users.filter", ALL);
-  const trail = useKept<Trail>("users.trail", START);
   const [asked, ask] = useState<{ user: User; action: UserAction } | null>(null);
   const [bulk, askBulk] = useState<"revoke" | "restore" | null>(null);
-  const picked = usePicked<User>((it) => it.signPub, nameOf);
+  const picked = usePicked(idOf, nameOf);
+  const { filter, trail, isFiltered, change } = useFilter("users", ALL, picked.clear);
   const search = useSettled(filter.search.trim(), 180);
-  const change = (part: Partial<Filter>): void => {
-    setFilter({ ...filter, ...part });
-    trail[1](START);
-    picked.clear();
-  };
   const { status, role, keys, idle } = filter;
-  const { text: _, ...order } = SORTS[filter.sort];
   const query: UserQuery = {
     ...search && { search },
     ...status && { status },
     ...role && { role },
     ...keys && { lacking: true },
-    ...order,
+    ...sortOf(filter.order, "handle"),
   };
   const { can, total, read } = useSearch(
     (it: UserQuery, signal) => api.with(signal).listUsers(it),
@@ -98,8 +87,6 @@ export function Users(): JSX.Element {
     revision,
     trail,
   );
-  const isFiltered = search !== "" || status !== "" || role !== "" || keys !== "" ||
-    idle !== "";
   const { data: server } = useLoad((signal) => api.with(signal).status(), "status");
   const chosen = [...picked.rows.values()];
 
@@ -123,9 +110,7 @@ export function Users(): JSX.Element {
     { head: "Status", cell: (it) => <StatusBadge status={it.status} /> },
     {
       head: "Added",
-      cell: (it) => (
-        <time dateTime={it.createdAt} title={moment(it.createdAt)}>{date(it.createdAt)}</time>
-      ),
+      cell: (it) => <Day time={it.createdAt} />,
     },
     {
       head: "Actions",
@@ -152,14 +137,12 @@ export function Users(): JSX.Element {
           name="users.csv"
           columns={COLUMNS}
           read={(after) =>
-            idle === ""
-              ? read({ limit: 1000, after }, new AbortController().signal)
-              : api.listUsers({
-                ...query,
-                unseenSince: sinceOf(idle, Date.now() + api.clockOffset()),
-                limit: 1000,
-                after,
-              })}
+            idle === "" ? read({ limit: 1000, after }) : api.listUsers({
+              ...query,
+              unseenSince: sinceOf(idle, Date.now() + api.clockOffset()),
+              limit: 1000,
+              after,
+            })}
         />
         <a class="button primary" href={hrefOf("invites", "new")}>Invite someone</a>
       </ViewHead>
@@ -197,9 +180,9 @@ export function Users(): JSX.Element {
           />
           <Choice
             label="Order"
-            value={filter.sort}
-            options={CHOICES as [Filter["sort"], string][]}
-            onChange={(sort) => change({ sort })}
+            value={filter.order}
+            options={ORDERS}
+            onChange={(order) => change({ order })}
           />
         </search>
       )}
@@ -214,7 +197,7 @@ export function Users(): JSX.Element {
         picked={picked}
         total={idle === "" ? total : found.data?.total ?? null}
         columns={columns}
-        id={(it) => it.signPub}
+        id={idOf}
         size={SIZE}
       >
         <p role="status">{isFiltered ? "No users match." : "There are no users yet."}</p>
@@ -225,7 +208,8 @@ export function Users(): JSX.Element {
           {...BULK[bulk]}
           noun="user"
           rows={chosen.filter((it) => it.status === BULK[bulk].from)}
-          name={nameOf}
+          id={idOf}
+          show={(it) => <Who signPub={it.signPub} was={it.handle} link={false} />}
           work={(it) => api[BULK[bulk].call](it.signPub)}
           onDone={(done) => {
             picked.set(done, false);
