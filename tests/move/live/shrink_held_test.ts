@@ -230,3 +230,23 @@ test(
     mode.close();
   },
 );
+
+test(
+  "a follower that is being written is waited for, and not taken for one that others have open",
+  async (at, { store }) => {
+    const follower = followerOf(switchOf(store).current);
+    assert.ok(follower instanceof FileFollower);
+    const { holdAlone, whenExact } = follower;
+    // As with a transaction that ends with a message which has not come yet.
+    let isWritten = false;
+    let waits = 0;
+    follower.holdAlone = async () => isWritten && await holdAlone.call(follower);
+    follower.whenExact = (...given) => {
+      if (++waits === 2) isWritten = true;
+      return whenExact.apply(follower, given);
+    };
+    const { attempts } = await shrinkStore(store, { db: at.db, node: "n1" });
+    assert.equal(attempts, 1);
+    assert.equal(await whoServes(at, [ada.signPub]), "file");
+  },
+);

@@ -13,8 +13,8 @@ import type { JetStreamBackend } from "../../../jetstream/backend.ts";
 import { wait } from "../../../jetstream/log/wire.ts";
 import { causeOf, isBusy } from "../../../sqlite/file/errors.ts";
 
-/** How long other programs may take to close the file before a move begins, milliseconds. */
-const PATIENCE = 3000;
+/** How often the file is tried before a move begins: other programs have 3 seconds to close it. */
+const TRIES = 30;
 /** Pause before the file is tried again, milliseconds. */
 const AGAIN = 100;
 
@@ -48,18 +48,24 @@ export async function holdAlone({ to, backend, follower }: Users): Promise<boole
 /**
  * Requires that no other program has the file open.
  *
+ * @param exact Waits until the file is exact: while it is being written it cannot be tried
  * @throws {StoreError} `refused`: one has; `aborted`
  */
-export async function requireAlone(users: Users, signal: AbortSignal | undefined): Promise<void> {
+export async function requireAlone(
+  users: Users,
+  exact: () => Promise<unknown>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const { to, follower } = users;
-  for (const end = performance.now() + PATIENCE;;) {
+  for (let tries = 1;; tries++) {
+    await exact();
     try {
       if (await holdAlone(users)) return;
     } finally {
       await follower.share();
       to.release();
     }
-    if (performance.now() > end) {
+    if (tries >= TRIES) {
       throw new StoreError(
         "refused",
         `Moving to a file: another program has the follower ${follower.path} open`,

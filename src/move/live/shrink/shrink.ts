@@ -160,15 +160,20 @@ async function check(
       hint,
     });
   };
-  const late = AbortSignal.timeout(CATCH_UP);
-  const either = signal === undefined ? late : AbortSignal.any([late, signal]);
-  const state = await follower.whenExact(undefined, { signal: either }).catch((error) => {
-    if (signal?.aborted) throw aborted(signal);
-    if (!late.aborted) throw error;
-    const { position, failure } = follower.state();
-    const why = failure === null ? "" : `: ${failure.message}`;
-    return refuse("position", `is not exact, at position ${position}${why}`, "wait until it is");
-  });
+  const exact = async () => {
+    const late = AbortSignal.timeout(CATCH_UP);
+    const either = signal === undefined ? late : AbortSignal.any([late, signal]);
+    try {
+      return await follower.whenExact(undefined, { signal: either });
+    } catch (error) {
+      if (signal?.aborted) throw aborted(signal);
+      if (!late.aborted) throw error;
+      const { position, failure } = follower.state();
+      const why = failure === null ? "" : `: ${failure.message}`;
+      return refuse("position", `is not exact, at position ${position}${why}`, "wait until it is");
+    }
+  };
+  const state = await exact();
   if (state.role !== "apply") {
     refuse("role", "is written by another process", "end the other process that follows with it");
   }
@@ -177,7 +182,7 @@ async function check(
     refuse("quarantined", found, "repair them in the bucket with membershipd doctor --repair");
   }
   await checkBeside(follower.path, signal);
-  await requireAlone(users, signal);
+  await requireAlone(users, exact, signal);
   return storeId;
 }
 
