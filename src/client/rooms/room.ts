@@ -114,14 +114,11 @@ export class LiveRoom implements OpenRoom {
     });
     const { queueMessages: items, queueBytes: bytes } = settings;
     this.#inbox = new Queue({ items, bytes }, (it) => it.bytes.length);
-    let ready = () => {};
-    this.#ready = new Promise((resolve) => ready = resolve);
+    const ready = Promise.withResolvers<void>();
+    this.#ready = ready.promise;
     this.#channel = new Channel(connection, room.subject, {
       onData: (data) => this.#arrive(data),
-      onReady: () => {
-        ready();
-        this.#outbox.resend();
-      },
+      onReady: ready.resolve,
       onRefused: () => this.#refresh(),
     });
     this.#working = this.#work();

@@ -83,7 +83,7 @@ async function follow(connection: NatsConnection, onLink: BusOptions["onLink"]):
 /** The WebSockets of all nodes. */
 async function serversOf(api: Pick<Api, "nodes">): Promise<string[]> {
   const { nodes } = await api.nodes();
-  const urls = [...new Set(nodes.flatMap((it) => it.wsUrls ?? []))];
+  const urls = nodes.flatMap((it) => it.wsUrls ?? []);
   if (urls.length > 0) return urls;
   throw new StoreError("unsupported", "This server does not accept connections from browsers", {
     hint: "its admin can start it with --ws-port",

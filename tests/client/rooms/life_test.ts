@@ -13,7 +13,7 @@ import {
 import { messageOverhead, MessageSealer } from "../../../src/sealing/message.ts";
 import { openRoomKey } from "../../../src/sealing/sealed_key.ts";
 import { nodePrimitives, roomKeysOf } from "../../../src/sealing/primitives_node.ts";
-import { Heard, until, village } from "./village.ts";
+import { Heard, keyOf, until, village } from "./village.ts";
 
 /** A refresh interval that is longer than any test, milliseconds. */
 const NEVER = 3_600_000;
@@ -319,6 +319,43 @@ Deno.test("who reads too slowly loses the oldest, and is told", async () => {
   ]);
   await messages.return!();
   assert.equal((await messages.next()).done, true);
+  await bobRoom.close();
+
+  // Few that are large.
+  const small = await (await bob.rooms({ queueBytes: 2000 })).join("kitchen");
+  const few = small.messages();
+  for (let i = 0; i < 50; i++) await room.send(new Uint8Array(100));
+  assert.equal((await few.next()).done, false);
+  await small.close();
+  const left = await Array.fromAsync(few);
+  assert.ok(left.length < 20, `${left.length} messages of 100 bytes`);
+});
+
+Deno.test("what arrives while a check takes long is limited too, and its loss is told", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const room = await (await ada.rooms()).createRoom({
+    id: "kitchen",
+    members: [cardOf(bob.identity)],
+  });
+  await (await bob.rooms({ queueMessages: 10 })).join("kitchen");
+  const asked = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  const { listMembers } = bob.client;
+  bob.client.listMembers = async (...args) => {
+    asked.resolve();
+    await held.promise;
+    return await listMembers(...args);
+  };
+  const place = { roomId: "kitchen", epoch: 1 };
+  const stranger = createIdentity();
+  const sealer = new MessageSealer(nodePrimitives, stranger, place, await keyOf(room, ada));
+  (await it.wire()).publish(room.subject, (await sealer.seal(new Uint8Array())).bytes);
+  await asked.promise;
+  for (let i = 0; i < 50; i++) await room.send(`${i}`);
+  await until(() => bob.problems.length >= 40, "the losses");
+  assert.ok(bob.problems.every(({ error }) => isSealingError(error, "overflow")));
+  held.resolve();
 });
 
 Deno.test("closing ends what waits, and nothing works after it", async () => {
@@ -386,6 +423,13 @@ Deno.test("a connection of the caller's is used and left open; when it ends, the
   await first.createRoom({ id: "kitchen" });
   await first.close();
   assert.ok(!connection.isClosed());
+  // One that ends before the bus has accepted the subscription.
+  const silent = await it.wire();
+  silent.flush = () => new Promise(() => {});
+  const joining = (await ada.rooms({ nats: { connection: silent } })).join("kitchen");
+  const failing = assert.rejects(joining, /The connection to the bus was closed/);
+  await silent.close();
+  await failing;
   const room = await (await ada.rooms({ nats: { connection } })).join("kitchen");
   const heard = new Heard(room);
   const sending = room.send("one");
@@ -400,6 +444,25 @@ Deno.test("a connection of the caller's is used and left open; when it ends, the
   assert.equal(heard.ended, why);
   await assert.rejects(here.next(), why);
   await assert.rejects(room.send("two"), why!);
+});
+
+Deno.test("what was lost with the connection is sent again when that is back", async () => {
+  await using it = await village();
+  const ada = await it.person();
+  const connection = await it.wire();
+  const room = await (await ada.rooms({ nats: { connection } })).createRoom({ id: "kitchen" });
+  const publish = connection.publish.bind(connection);
+  let published = 0;
+  connection.publish = (...args) => void (++published > 1 && publish(...args));
+  const events = connection.status()[Symbol.asyncIterator]();
+  const sending = room.send("soup");
+  await until(() => published === 1, "the first attempt");
+  await connection.reconnect();
+  while ((await events.next()).value!.type !== "reconnect");
+  await connection.flush();
+  // Without that, the next attempt would be after three seconds.
+  assert.ok(published > 1);
+  await sending;
 });
 
 Deno.test("a room of a thousand members is made, rekeyed and joined", async () => {

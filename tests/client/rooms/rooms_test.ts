@@ -19,7 +19,7 @@ Deno.test("three members talk, one is taken out and reads nothing from then on, 
     const [ada, bob, eve] = [await it.person(), await it.person(), await it.person()];
     const adaRooms = await ada.rooms();
     const adaRoom = await adaRooms.createRoom({ id: "kitchen", members: [cardOf(bob.identity)] });
-    // Eve learns that she is out when the bus refuses her subscription, not by her own next check.
+    // Eve learns that she is out from the others or the bus, not by her own next check.
     const [bobRooms, eveRooms] = [
       await bob.rooms(),
       await eve.rooms({ refreshInterval: 3_600_000 }),
@@ -64,6 +64,13 @@ Deno.test("three members talk, one is taken out and reads nothing from then on, 
     assert.ok(!eveHeard!.texts.includes("eve is out"));
     await assert.rejects(eveRoom.send("I am still here"), why!);
     await assert.rejects(eveRooms.join("kitchen"), (error) => isStoreError(error, "not_found"));
+
+    // Where no one says anything she learns it when the bus refuses her subscription.
+    await adaRooms.createRoom({ id: "attic", members: [cardOf(eve.identity)] });
+    let ended: Error | null = null;
+    void (await eveRooms.join("attic")).ended.then((error) => ended = error);
+    await ada.client.removeMember("attic", eve.identity.signPub);
+    await until(() => isSealingError(ended, "removed"), "the end");
 
     // Even handed the ciphertext, and every sealed key there is, eve reads none of it.
     await until(() => carried.length >= 5, "the ciphertexts");

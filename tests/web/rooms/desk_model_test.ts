@@ -119,11 +119,16 @@ deskTest(
       resolve();
       await reading;
     };
+    let kitchen!: Talk;
     await assert.rejects(desk.create({ id: "kitchen" }), /There is no connection yet/);
     await until(() => desk.link.is === "up" && desk.offers.length === 2, "the offers");
-    await desk.create({ id: "kitchen" });
-    const kitchen = desk.talks.get("kitchen")!;
-    assert.deepEqual([kitchen.state.is, kitchen.isOwn], ["open", true]);
+    const isOpen = () => assert.deepEqual([kitchen.state.is, kitchen.isOwn], ["open", true]);
+    await meanwhile(async () => {
+      await desk.create({ id: "kitchen" });
+      kitchen = desk.talks.get("kitchen")!;
+      isOpen();
+    });
+    isOpen();
     const offer = (id: string) => desk.offers.find((one) => one.id === id)!;
     await meanwhile(async () => {
       await desk.accept(offer("hall"));
@@ -213,13 +218,20 @@ deskTest(
     });
     await it.store.joinRoom("hall", ada.identity.signPub);
     const reads: string[] = [];
+    // In the background the lists are read once, before there is a connection.
+    page.visibilityState = "hidden";
     const desk = await it.desk(ada, (api) => ({
+      async nodes() {
+        await until(() => desk.isRead, "the lists");
+        return await api.nodes();
+      },
       members: (id, query) => {
         reads.push(id);
         return api.members(id, query);
       },
     }));
     const hall = await opened(desk, "hall");
+    page.visibilityState = "visible";
     await desk.create({ id: "kitchen" });
     await until(() => desk.talks.get("kitchen")!.members.length === 1, "the members");
     let changes = 0;
@@ -324,16 +336,26 @@ deskTest(
     await until(async () => await pages("closed") === 2, "the end of the other connection");
 
     const { keys, api } = await it.signIn(ada);
-    const failing = openBus({
+    const options = {
       keys,
+      api,
+      memory: ada.memory,
+      acceptOwner: () => Promise.resolve(false),
+      onProblem: () => {},
+      onLink: () => {},
+    };
+    const { rooms, closed } = await openBus(options);
+    let isClosed = false;
+    void closed.then(() => isClosed = true);
+    await rooms.close();
+    await until(() => isClosed, "the end of the connection");
+    const failing = openBus({
+      ...options,
       api: { ...api, nodes: () => assert.fail("It connects") },
       memory: {
         get: () => Promise.reject(new Error("The disk is full")),
         set: () => {},
       },
-      acceptOwner: () => Promise.resolve(false),
-      onProblem: () => {},
-      onLink: () => {},
     });
     await assert.rejects(failing, /The disk is full/);
   },

@@ -226,12 +226,9 @@ export class Desk extends Model {
     const rooms = this.#rooms;
     if (rooms === null) return;
     for (const talk of this.talks.values()) {
-      if (talk.state.is === "open" || talk.state.is === "over" || this.#opening.has(talk)) continue;
-      this.#opening.add(talk);
-      void this.#open(rooms, talk).finally(() => this.#opening.delete(talk));
+      if (talk.state.is !== "open" && talk.state.is !== "over") void this.#open(rooms, talk);
     }
   }
-  readonly #opening = new Set<Talk>();
 
   async #open(rooms: Rooms, talk: Talk): Promise<void> {
     if (talk.state.is !== "failed") talk.opening();
