@@ -42,28 +42,28 @@ export function watchNodes(connection: NatsConnection, own: () => Announced): No
   /** When each authority was said last. */
   const audiences = new Map<string, number>();
   let list: readonly ControlPlaneNode[] = [];
+  let ownName: string | null = null;
   const note = () => {
+    const self = own();
+    ownName = self.node;
     // Sorted, so that every node answers the same.
-    const now = [...seen].sort(([a], [b]) => a < b ? -1 : 1).map(([, { node }]) => node);
+    const now = [listed(self), ...seen.values().map(({ node }) => node)]
+      .sort((a, b) => keyOf(a) < keyOf(b) ? -1 : 1);
     if (JSON.stringify(now) !== JSON.stringify(list)) list = now;
   };
-  const add = (said: Announced, at = performance.now()) => {
-    const { node: name, urls = [], busUrls = [], wsUrls = [], sessions } = said;
-    const node = {
-      name,
-      urls: [...urls],
-      busUrls: [...busUrls],
-      wsUrls: [...wsUrls],
-      sessions: sessions !== undefined,
-      answers: true,
-    };
-    seen.set(name ?? urls.join(), { node, at });
-    for (const authority of sessions ?? []) {
+  const admit = ({ sessions = [] }: Announced, at: number) => {
+    for (const authority of sessions) {
       audiences.set(authority, Math.max(at, audiences.get(authority) ?? at));
     }
+  };
+  const add = (said: Announced) => {
+    const node = listed(said);
+    const at = performance.now();
+    seen.set(keyOf(node), { node, at });
+    admit(said, at);
     note();
   };
-  add(own(), Infinity);
+  admit(own(), Infinity);
   const inbox = createInbox();
   const sub = connection.subscribe(inbox, {
     callback: (error, message) => {
@@ -96,7 +96,11 @@ export function watchNodes(connection: NatsConnection, own: () => Announced): No
   ask();
   const timer = setInterval(ask, INTERVAL_MS);
   return {
-    list: () => list,
+    list: () => {
+      // It gets another name when it grows or shrinks.
+      if (own().node !== ownName) note();
+      return list;
+    },
     async isAudience(authority) {
       if (!audiences.has(authority)) {
         if (asking === null) publish();
@@ -110,4 +114,22 @@ export function watchNodes(connection: NatsConnection, own: () => Announced): No
       if (!connection.isClosed()) sub.unsubscribe();
     },
   };
+}
+
+function listed(
+  { node: name, urls = [], busUrls = [], wsUrls = [], sessions }: Announced,
+): ControlPlaneNode {
+  return {
+    name,
+    urls: [...urls],
+    busUrls: [...busUrls],
+    wsUrls: [...wsUrls],
+    sessions: sessions !== undefined,
+    answers: true,
+  };
+}
+
+/** What distinguishes a node from the others. */
+function keyOf({ name, urls }: ControlPlaneNode): string {
+  return name ?? urls.join();
 }

@@ -109,13 +109,15 @@ export async function startBus(options: BusOptions): Promise<Bus> {
     fileStore,
     issuerSeed: keys.issuerSeed,
     serviceKey: loginKey(keys.service),
-    node: server === null ? null : connection.info?.server_name ?? null,
+    // The nats-server has another name in a cluster.
+    get node() {
+      return server === null ? null : connection.info?.server_name ?? null;
+    },
     fingerprint: keys.fingerprint,
     check: () => check(server, connection),
     restarts: () => server?.status().restarts ?? 0,
     change: own && (async (to, commit) => {
       bus.fileStore = await own.change(to, commit);
-      bus.node = to.settings.serverName;
     }),
   };
   return bus;

@@ -62,7 +62,7 @@ export function presentOn(
     current = shown;
     if (!isFirst) return;
     answerPresence(bus.connection, answer);
-    if (bus.node !== null) answerRequests(bus.connection, bus.node, () => current!, restart);
+    answerRequests(bus.connection, () => bus.node, () => current!, restart);
   };
 }
 

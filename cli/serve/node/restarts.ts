@@ -5,9 +5,10 @@
  */
 
 import { setTimeout as delay } from "node:timers/promises";
-import type { NatsConnection } from "@nats-io/transport-node";
+import type { Msg, NatsConnection, Subscription } from "@nats-io/transport-node";
 import type { Follower } from "../../../src/follower/types.ts";
 import type { Readiness } from "../../../src/client/types.ts";
+import { watchStatus } from "../../../src/nats/connection/watch.ts";
 import {
   type NodeRequest,
   type NodeState,
@@ -30,10 +31,14 @@ export interface Serving {
   ready?: () => Promise<Readiness>;
 }
 
-/** Answers until the connection is closed. */
+/**
+ * Answers until the connection is closed.
+ *
+ * @param node Returns this node's present name
+ */
 export function answerRequests(
   connection: NatsConnection,
-  node: string,
+  node: () => string | null,
   current: () => Serving,
   restart: Restart,
 ): void {
@@ -42,14 +47,25 @@ export function answerRequests(
     request.op === "restart"
       ? { way: restart(request.exit) }
       : { run, ...await readinessOf(current()), ...await copyOf(current()) };
-  connection.subscribe(subjectOf(node), {
-    callback: (error, message) => {
-      if (error) return;
-      // Who gets no answer reports it.
-      answer(message.json<NodeRequest>())
-        .then((found) => message.respond(JSON.stringify(found)))
-        .catch(() => {});
-    },
+  const callback = (error: Error | null, message: Msg) => {
+    if (error) return;
+    // Who gets no answer reports it.
+    answer(message.json<NodeRequest>())
+      .then((found) => message.respond(JSON.stringify(found)))
+      .catch(() => {});
+  };
+  let name: string | null = null;
+  let requests: Subscription | null = null;
+  const listen = () => {
+    if (node() === name) return;
+    requests?.unsubscribe();
+    name = node();
+    requests = name === null ? null : connection.subscribe(subjectOf(name), { callback });
+  };
+  listen();
+  // Its nats-server has another name after it has entered the cluster or left it.
+  watchStatus(connection, (type) => {
+    if (type === "reconnect") listen();
   });
 }
 

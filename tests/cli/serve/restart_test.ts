@@ -5,7 +5,8 @@ import { writeFile } from "node:fs/promises";
 import { restartNode, stateOf } from "../../../cli/cluster/restarts.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { loadServiceKeys } from "../../../src/nats/mod.ts";
-import { freePorts } from "../../helpers/nats.ts";
+import { answerRequests } from "../../../cli/serve/node/restarts.ts";
+import { freePorts, testServer } from "../../helpers/nats.ts";
 import { inDir } from "../../helpers/sqlite.ts";
 import { type Daemon, daemon, readyz, until } from "./kit.ts";
 
@@ -49,6 +50,26 @@ Deno.test("a server restarts in place, with its settings read again, and says th
       await connection.close();
     }
   }));
+
+Deno.test("a server answers under the name that its node has now, and no other", async () => {
+  await using server = await testServer({ jetstream: false });
+  const connection = await connectNats({ servers: server.url });
+  try {
+    let name: string | null = "NDA";
+    const shown = { follower: null, waiting: "joined" };
+    answerRequests(connection, () => name, () => shown, () => "in place");
+    assert.equal((await stateOf(connection, "NDA"))?.ready, false);
+    name = "n1";
+    const changes = connection.status()[Symbol.asyncIterator]();
+    await connection.reconnect();
+    while ((await changes.next()).value?.type !== "reconnect");
+    await until(async () => await stateOf(connection, "n1") !== null, "answer of n1");
+    assert.equal(await stateOf(connection, "NDA"), null);
+    assert.deepEqual(await restartNode(connection, "n1", false), { way: "in place" });
+  } finally {
+    await connection.close();
+  }
+});
 
 Deno.test("settings that are wrong at a restart end the server, as at a start", () =>
   inDir(async (dir) => {
