@@ -10,11 +10,14 @@ import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parse as parseYaml } from "yaml";
+import { restartNode } from "../../cli/cluster/restarts.ts";
 import { problemsOf } from "../../cli/settings/guards.ts";
 import { readConfig, resolve } from "../../cli/settings/resolve.ts";
 import { KEYS, type Settings, SPECS, variableOf } from "../../cli/settings/settings.ts";
-import { natsBinary } from "../helpers/nats.ts";
-import { eventsOf, until } from "../cli/serve/kit.ts";
+import { connectNats } from "../../src/nats/connection/connect.ts";
+import { loadServiceKeys } from "../../src/nats/mod.ts";
+import { freePorts, natsBinary } from "../helpers/nats.ts";
+import { eventsOf, isReady, until } from "../cli/serve/kit.ts";
 import { inDir } from "../helpers/sqlite.ts";
 import { selfSigned } from "../helpers/tls.ts";
 import { toolTest } from "../helpers/tools.ts";
@@ -42,6 +45,16 @@ async function unit(): Promise<(key: string) => string[]> {
   const lines = (await text("membershipd.service")).split("\n");
   const found = lines.map((it) => /^(\w+)=(.*)$/.exec(it)).filter((it) => it !== null);
   return (key) => found.filter((it) => it[1] === key).map((it) => it[2]!);
+}
+
+/** Whether systemd starts the service again after it has ended by itself with a code. */
+function isRestarted(value: (key: string) => string[], code: number): boolean {
+  const names = (key: string) => value(key).join(" ").split(" ").includes(String(code));
+  if (names("RestartPreventExitStatus")) return false;
+  if (names("RestartForceExitStatus")) return true;
+  const isSuccess = code === 0 || names("SuccessExitStatus");
+  const [when] = value("Restart");
+  return when === "always" || when === (isSuccess ? "on-success" : "on-failure");
 }
 
 async function environment(): Promise<Env> {
@@ -79,58 +92,96 @@ Deno.test("the settings beside the unit are taken, those in comments as well", a
   });
 });
 
+Deno.test("the unit starts the server again when it failed or is to restart, not when it was stopped", async () => {
+  const value = await unit();
+  const again = [0, 1, 2, 75, 130].filter((it) => isRestarted(value, it));
+  assert.deepEqual(again, [1, 75, 130]);
+});
+
 Deno.test({
-  name: "the unit's command serves and ends in good order, in an environment such as systemd gives",
+  name: "the unit's command serves, restarts and ends in good order, as systemd runs it",
   ignore: process.platform === "win32",
   fn: async () => {
     await inDir(async (dir) => {
       const value = await unit();
       const here = (it: string) =>
         it.replace(/^\/var\/lib\//, `${dir}/lib/`).replace(/^\/etc\//, `${dir}/etc/`);
-      const [work] = value("WorkingDirectory");
-      await mkdir(here(work!), { recursive: true, mode: 0o700 });
+      const [directory] = value("WorkingDirectory");
+      await mkdir(here(directory!), { recursive: true, mode: 0o700 });
       await mkdir(`${dir}/etc/unibus`, { recursive: true });
       await writeFile(`${dir}/etc/unibus/membershipd.toml`, await text("membershipd.toml"));
       const variables = Object.entries(await environment()).map(([key, it]) => [key, here(it)]);
       const [, ...args] = value("ExecStart")[0]!.split(" ");
-      const child = spawn(Deno.execPath(), ["run", "-A", path("../../cli/main.ts"), ...args], {
-        cwd: here(work!),
-        stdio: ["ignore", "ignore", "pipe"],
+      const [natsPort] = await freePorts(1);
+      const env = {
         // No home. From source, Deno's own cache must be told.
-        env: {
-          PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
-          LANG: "C.UTF-8",
-          STATE_DIRECTORY: here(work!),
-          CACHE_DIRECTORY: `${dir}/cache`,
-          INVOCATION_ID: "0".repeat(32),
-          DENO_DIR: await denoDir(),
-          UNIBUS_NATS_SERVER: (await natsBinary()).path,
-          UNIBUS_HTTP_PORT: "0",
-          UNIBUS_NATS_PORT: "0",
-          ...Object.fromEntries(variables),
-        },
+        PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
+        LANG: "C.UTF-8",
+        STATE_DIRECTORY: here(directory!),
+        CACHE_DIRECTORY: `${dir}/cache`,
+        INVOCATION_ID: "0".repeat(32),
+        DENO_DIR: await denoDir(),
+        UNIBUS_NATS_SERVER: (await natsBinary()).path,
+        UNIBUS_HTTP_PORT: "0",
+        UNIBUS_NATS_PORT: String(natsPort),
+        UNIBUS_SERVER_NAME: "n1",
+        ...Object.fromEntries(variables),
+      };
+      /** Runs the service until it is ready, does something, and returns how it ended. */
+      const run = async (work: (http: string, pid: number) => Promise<unknown>) => {
+        const program = [Deno.execPath(), "run", "-A", path("../../cli/main.ts"), ...args];
+        // systemd tells the process that it starts its own ID.
+        const child = spawn("/bin/sh", [
+          "-c",
+          'export SYSTEMD_EXEC_PID=$$; exec "$@"',
+          "sh",
+          ...program,
+        ], {
+          cwd: here(directory!),
+          stdio: ["ignore", "ignore", "pipe"],
+          env,
+        });
+        let log = "";
+        child.stderr!.setEncoding("utf8").on("data", (it) => log += it);
+        const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
+        const ready = () => eventsOf(log).find((it) => it.event === "ready");
+        try {
+          const failed = ended.then(() => assert.ok(ready(), log));
+          await Promise.race([until(() => ready() !== undefined, "readiness", 60_000), failed]);
+          await work(ready()!.http, child.pid!);
+        } catch (error) {
+          process.kill(child.pid!, "SIGKILL");
+          throw error;
+        }
+        return { code: await ended, log };
+      };
+      const restarted = await run(async () => {
+        const { service } = await loadServiceKeys(`${here(directory!)}/service-keys.json`);
+        const connection = await connectNats({
+          servers: `nats://127.0.0.1:${natsPort}`,
+          nkeySeed: service.seed,
+          bootstrapTimeout: 60_000,
+        });
+        try {
+          assert.deepEqual(await restartNode(connection, "n1", false), { way: "exit" });
+        } finally {
+          await connection.close();
+        }
       });
-      let log = "";
-      child.stderr!.setEncoding("utf8").on("data", (it) => log += it);
-      const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
-      const ready = () => eventsOf(log).find((it) => it.event === "ready");
-      try {
-        const failed = ended.then(() => assert.ok(ready(), log));
-        await Promise.race([until(() => ready() !== undefined, "readiness", 60_000), failed]);
-        assert.equal((await fetch(`${ready()!.http}/readyz`)).status, 200);
-      } finally {
-        process.kill(child.pid!, "SIGTERM");
-        await ended;
-      }
-      assert.equal(await ended, 0, log);
-      const made = await readdir(here(work!));
+      assert.ok(isRestarted(value, restarted.code!), restarted.log);
+      const stopped = await run(async (http, pid) => {
+        await isReady(http);
+        process.kill(pid, "SIGTERM");
+      });
+      assert.equal(stopped.code, 0, stopped.log);
+      const made = await readdir(here(directory!));
       assert.deepEqual(made.filter((it) => !/^unibus\.db-/.test(it)).sort(), [
         "blobs",
         "jetstream",
         "service-keys.json",
         "unibus.db",
       ]);
-      assert.equal((await stat(`${here(work!)}/unibus.db`)).mode & 0o077, 0);
+      assert.equal((await stat(`${here(directory!)}/unibus.db`)).mode & 0o077, 0);
       assert.deepEqual((await readdir(dir)).sort(), ["etc", "lib"]);
     });
   },
