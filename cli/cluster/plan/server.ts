@@ -49,8 +49,8 @@ export async function askServer(
   } catch (error) {
     context.io.signal.throwIfAborted();
     return `membershipd does not answer at ${natsUrl.join(", ")} (${(error as Error).message}); ` +
-      "start it first: a plan is made from the settings of the running server. If its port is " +
-      "another one, name its settings with --config";
+      "start it first: a plan is made from the settings of the running server. If it was started " +
+      "with flags, put them into a file: commands read that, by --config or UNIBUS_CONFIG, and no flags";
   }
   try {
     const [answer] = await askPresence(connection, [connection.info!.server_name], {

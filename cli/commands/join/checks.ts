@@ -37,10 +37,12 @@ export async function selfFindings(
   content: JoinContent,
   settings: Settings,
 ): Promise<PlanFinding[]> {
+  const addresses = await addressFindings(file);
   const findings = [
     ...existsSync(dirname(settings.db)) ? await ownerFindings(settings) : [],
-    ...await addressFindings(file),
-    ...await portFindings(settings),
+    ...addresses,
+    // No port of another machine can be used here.
+    ...addresses.length > 0 ? [] : await portFindings(settings),
     ...await diskFindings(
       file.name,
       existing(dirname(settings.db)),

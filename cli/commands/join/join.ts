@@ -17,6 +17,7 @@ import {
   MOST_BYTES,
   parseJoin,
 } from "../../cluster/plan/join_file.ts";
+import { startLine } from "../../cluster/start.ts";
 import { lineOf, tellProblems } from "../../cluster/plan/findings.ts";
 import { writeFiles } from "../../cluster/plan/plan_file.ts";
 import { FILES } from "../../cluster/plan/settings.ts";
@@ -72,7 +73,7 @@ export function joinCommand(context: Context): CommandUnknownOpts {
     const before = isJoined(await readNode(db), file);
     const findings = before ? [] : await enter(context, path, file, flags, given);
     if (findings === null) return;
-    await tell(context, flags, { file, db, before, findings });
+    await tell(context, flags, { file, db, config, before, findings });
     if (flags.start === false) return;
     const { runAgain } = await import("../../serve/again.ts");
     await runAgain(context, () => Promise.resolve(given), { natsOnly: false, isNew: false });
@@ -167,6 +168,7 @@ function demandFiles({ files }: JoinContent): JoinContent["files"] {
 interface Joined {
   file: JoinFile;
   db: string;
+  config: string | undefined;
   before: boolean;
   findings: PlanFinding[];
 }
@@ -174,9 +176,9 @@ interface Joined {
 async function tell(
   context: Context,
   { json, dir }: Flags,
-  { file: { name, cluster, plan }, db, before, findings }: Joined,
+  { file: { name, cluster, plan }, db, config, before, findings }: Joined,
 ): Promise<void> {
-  const start = db === join(DEFAULT_DB) ? "membershipd serve" : `membershipd serve --db ${db}`;
+  const start = startLine(db, config);
   if (json) {
     return await printJson(context, { node: name, cluster, plan, dir, before, start, findings });
   }

@@ -46,6 +46,10 @@ export async function shrinkLost(
   }
   const db = absolute(settings.db);
   const file = followerOf(settings, node);
+  if (file === null) {
+    if (json) return await printJson(context, { db, unchanged: true });
+    return await print(context, printable(`nothing to do: ${keep} serves from its file ${db}`));
+  }
   const streams = String(node.settings.natsStore);
   const release = existsSync(streams) ? await lockStopped(context, node, streams) : null;
   let shrunk: Shrunk;
@@ -108,14 +112,17 @@ async function take(context: Context, { settings, node, db, file, streams, dryRu
   return { promoted, backup: place(db, file, null), blobs };
 }
 
-/** The file of the second copy, whatever the node serves now. */
-function followerOf(settings: Settings, { name }: NodeFile): string {
+/** The file of the second copy, whatever the node serves now; null if it has become the store's file. */
+function followerOf(settings: Settings, { name, state }: NodeFile): string | null {
   const path = followerPath({ ...settings, store: "jetstream" });
   const file = path === null ? null : absolute(path);
   const db = absolute(settings.db);
   if (file !== null && (existsSync(file) || isPromoted(db, file))) return file;
   if (existsSync(db) && roleOf(db).role === "primary") {
-    throw new StoreError("refused", `Node ${name} serves from a file already: ${db}`);
+    if (state !== "clustered") return null;
+    throw new StoreError("refused", `Node ${name} serves from a file already: ${db}`, {
+      hint: "start this server; if it has begun to grow, membershipd grow --call-off ends that",
+    });
   }
   throw new StoreError("refused", `Node ${name} keeps no second copy of the control plane`, {
     hint: "use the one of another node, or a backup of one, with membershipd promote",

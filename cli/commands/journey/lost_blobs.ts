@@ -7,6 +7,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { isStoreError } from "../../../src/core/errors.ts";
+import { counted } from "../../../src/core/text/counted.ts";
 import { type Salvage, salvageBlobs } from "../../../src/blobs/objects/salvage.ts";
 import { lookAt } from "../../cluster/directory.ts";
 import { openOnDisk } from "../../serve/storage/storage.ts";
@@ -93,7 +94,7 @@ export function blobLines({ kept, copied, lost, undeleted }: LostBlobs, dryRun: 
       : `blobs: ${kept} ${would}on the disk, ${copied} of them ${would}copied from this node's copy ` +
         "of the object store; blobs that it had not received are lost",
     ...lost.length === 0 ? [] : [
-      `lost, because that copy does not have all of them: ${lost.length} blobs (${
+      `lost, because that copy does not have all of them: ${counted(lost.length, "blob")} (${
         shown.join(", ")
       })`,
     ],

@@ -5,10 +5,9 @@
  */
 
 import { setTimeout } from "node:timers/promises";
-import type { NatsConnection } from "@nats-io/transport-node";
 import { orAbort } from "../../../src/core/async/wait.ts";
 import { isStoreError } from "../../../src/core/errors.ts";
-import { connectNats } from "../../../src/nats/connection/connect.ts";
+import { counted } from "../../../src/core/text/counted.ts";
 import {
   askJourney,
   type Direction,
@@ -17,19 +16,17 @@ import {
 } from "../../cluster/journey.ts";
 import type { Context } from "../../command.ts";
 import { actor } from "../../store/actor.ts";
-import { natsFlagsOf, serverSettings } from "../../store/chosen.ts";
-import { natsTarget } from "../../store/open.ts";
 import { EXIT, UsageError } from "../../terminal/failure.ts";
 import { print, printable, printJson, say } from "../../terminal/output.ts";
 import { Progress } from "../../terminal/progress.ts";
+import { arrived, placeOf } from "./arrived.ts";
 import type { JourneyFlags } from "./flags.ts";
+import { reach, type Server } from "./reach.ts";
 
 /** Milliseconds between two looks. */
 const LOOK_MS = 200;
 /** How long the server may be silent: its nats-server restarts, or it starts again. Milliseconds. */
 const SILENCE_MS = 30_000;
-/** How long to try to reach it, seconds. */
-const CONNECT_S = 10;
 
 /** Runs `grow` or `shrink` with its flags. */
 export async function travel(
@@ -41,6 +38,11 @@ export async function travel(
   const request = requestOf(direction, flags, more);
   await using server = await reach(context, flags);
   const ask = (request: JourneyRequest) => asking(context, server, request);
+  const there = await arrived(server, request, ask);
+  if (there !== null) {
+    if (flags.json) return await printJson(context, { ...there, unchanged: true });
+    return await print(context, printable(`nothing to do: ${await placeOf(server, there)}`));
+  }
   if (request.op === direction) {
     context.resume =
       `the server continues; membershipd ${direction} --status shows how far it is, ` +
@@ -95,31 +97,6 @@ function requestOf(
   };
 }
 
-interface Server extends AsyncDisposable {
-  connection: NatsConnection;
-  node: string;
-}
-
-/** Connects to the server on this machine, as its settings say. */
-async function reach(context: Context, { config }: JourneyFlags): Promise<Server> {
-  const { env, signal } = context.io;
-  const { settings, node } = await serverSettings({
-    ...env,
-    ...config === undefined ? {} : { UNIBUS_CONFIG: config },
-  });
-  if (node === null) {
-    throw new UsageError(
-      `There is no plan of a cluster beside ${settings.db}; make one with membershipd cluster plan, ` +
-        "or name the server's settings with --config or UNIBUS_DB",
-    );
-  }
-  const { natsUrl = [], ...flags } = natsFlagsOf(settings, { connectTimeout: CONNECT_S });
-  const target = await natsTarget(context, { connectTimeout: CONNECT_S, ...flags, natsUrl });
-  const connecting = connectNats({ ...target, retryRefused: true });
-  const connection = await orAbort(connecting, signal, (late) => void late.close());
-  return { connection, node: node.name, [Symbol.asyncDispose]: () => connection.close() };
-}
-
 /** Asks until the server answers; its nats-server may be restarting. */
 async function asking(
   { io: { signal } }: Context,
@@ -147,7 +124,7 @@ function stepOf(direction: Direction, { phase, done, total, lag, retry }: Journe
   }
   const isCopying = ["copy", "verify", "switch"].includes(name);
   const notes = [
-    ...isCopying && lag ? [`${lag} changes behind`] : [],
+    ...isCopying && lag ? [`${counted(lag, "change")} behind`] : [],
     ...retry === null ? [] : [`again: ${printable(retry)}`],
   ];
   return {
@@ -162,7 +139,7 @@ function stepOf(direction: Direction, { phase, done, total, lag, retry }: Journe
 function linesOf(status: JourneyStatus, dryRun: boolean): string[] {
   const { node, serves, direction, state, phase, done, total, lag, pause, retry, error } = status;
   const of = total === null || total === 0 ? "" : `, ${done} of ${total}`;
-  const behind = lag === null ? "" : `, ${lag} changes behind`;
+  const behind = lag === null ? "" : `, ${counted(lag, "change")} behind`;
   const lines = [
     ...dryRun ? status.findings : [],
     ...dryRun && error === null ? [`${direction} is possible; nothing was changed`] : [],

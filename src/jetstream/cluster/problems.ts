@@ -5,6 +5,7 @@
  */
 
 import type { BucketStatus } from "../../core/operations.ts";
+import { counted } from "../../core/text/counted.ts";
 import type { StreamInfo } from "./copies.ts";
 import type { Nodes } from "./nodes.ts";
 
@@ -14,7 +15,7 @@ const SAFE_COPIES = 3;
 /** Reports a stream with fewer copies than possible: it is lost with its node, or if that is replaced. */
 export function fewCopies(bucket: string, info: StreamInfo, nodes: Nodes | null): string[] {
   const { num_replicas: replicas } = info.config;
-  const copies = `${replicas} ${replicas === 1 ? "copy" : "copies"}`;
+  const copies = counted(replicas, "copy", "copies");
   if (nodes === null) {
     if (info.cluster?.name === undefined || replicas >= SAFE_COPIES) return [];
     return [
@@ -25,7 +26,9 @@ export function fewCopies(bucket: string, info: StreamInfo, nodes: Nodes | null)
   const wanted = Math.min(SAFE_COPIES, nodes.size);
   if (replicas >= wanted) return [];
   return [
-    `${bucket} has ${copies} on ${nodes.size} nodes: losing or replacing a node can destroy it; run ` +
+    `${bucket} has ${copies} on ${
+      counted(nodes.size, "node")
+    }: losing or replacing a node can destroy it; run ` +
     `membershipd cluster scale --replicas ${wanted}`,
   ];
 }
@@ -39,7 +42,7 @@ export function nodeProblems(
   const versions = new Set(reachable.map((it) => it.version));
   return [
     ...reachable.length < needed
-      ? [`No quorum: ${reachable.length} of ${size} nodes are reachable, ${needed} are required`]
+      ? [`No quorum: ${reachable.length} of ${counted(size, "node")} reachable, ${needed} required`]
       : cluster !== null && leader === null
       ? ["The cluster has no leader"]
       : [],
@@ -71,7 +74,7 @@ export function bucketProblems({ bucket, copies, replicas, whole }: BucketStatus
   const late = copies.filter((it) => !it.current || !it.reachable).map((it) => it.node);
   const current = copies.length - late.length;
   return [
-    `${bucket}: ${current} of ${replicas} copies are current` +
+    `${bucket}: ${current} of ${counted(replicas, "copy", "copies")} current` +
     (late.length === 0 ? "" : `, missing: ${late.join(", ")}`),
   ];
 }

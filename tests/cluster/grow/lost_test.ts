@@ -63,6 +63,22 @@ Deno.test(
       assert.match(running.stderr, /hint: stop membershipd on this machine first/);
       await ended(n1.process);
 
+      const alone = [["grow"], ["shrink", "--keep", "n1"], ["grow", "--status"], [
+        "shrink",
+        "--call-off",
+      ]];
+      for (const { code, stderr } of await Promise.all(alone.map((it) => n1.call(...it)))) {
+        assert.equal(code, 1);
+        assert.match(
+          stderr,
+          /^error: Asking the server of node n1 \(.*node\.json\): Connect to nats/,
+        );
+        assert.match(
+          stderr,
+          /^hint: start it with membershipd serve .* systemctl start membershipd/m,
+        );
+      }
+
       // Started again it waits, and says the same.
       const waiting = cliProcess(["serve"], { env: n1.env });
       stack.defer(() => ended(waiting));
@@ -75,8 +91,8 @@ Deno.test(
       const shrunk = await n1.call("shrink", "--keep", "n1", "--force", "--json");
       assert.equal(shrunk.code, 0, shrunk.stderr);
       assert.equal(documentOf(shrunk).generation, 2);
-      const alone = cliProcess(["serve"], { env: n1.env });
-      stack.defer(() => ended(alone));
+      const last = cliProcess(["serve"], { env: n1.env });
+      stack.defer(() => ended(last));
       await until(async () => (await readyz(n1.http))?.status === 200, "readiness of n1", 60_000);
       await requireIndeed();
       assert.deepEqual(documentOf(await n1.call("shrink", "--status", "--json")).serves, "file");

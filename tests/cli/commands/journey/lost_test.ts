@@ -217,9 +217,17 @@ Deno.test("shrink --force makes the second copy the store when a majority is los
     assert.ok(!existsSync(`${dir}/follower.db`) && !existsSync(streams));
     assert.ok(existsSync(report.streams));
 
+    // The same again has nothing to do; not for a node that is still meant to be one of three.
     const again = await force();
-    assert.equal(again.code, 1);
-    assert.match(again.stderr, /Node n1 serves from a file already/);
+    assert.deepEqual([again.code, again.stdout], [
+      0,
+      `nothing to do: n1 serves from its file ${db}\n`,
+    ]);
+    assert.deepEqual(documentOf(await force("--json")), { db, unchanged: true });
+    await writeNode(db, { ...(await readNode(db))!, state: "clustered" });
+    const begun = await force();
+    assert.equal(begun.code, 1);
+    assert.match(begun.stderr, /Node n1 serves from a file already: .*\nhint: .*grow --call-off/);
   }));
 
 Deno.test("a shrink --force that was killed on its way is finished by the next", () =>

@@ -10,10 +10,20 @@ import { answerJourney } from "../../../../cli/cluster/journey.ts";
 import { Journeys } from "../../../../cli/serve/journey/journeys.ts";
 import type { World } from "../../../../cli/serve/journey/types.ts";
 import { writeNode } from "../../../../cli/settings/node.ts";
+import { createNkey } from "../../../../src/keys/nkey.ts";
 import { testServer } from "../../../helpers/nats.ts";
 import { inDir } from "../../../helpers/sqlite.ts";
 import { until } from "../../serve/kit.ts";
 import { cli, documentOf } from "../../kit.ts";
+
+const NODE = {
+  name: "n1",
+  cluster: "bus",
+  plan: "feedfeedfeedfeed",
+  state: "planned",
+  settings: {},
+  alone: {},
+} as const;
 
 Deno.test("who watches a move that was begun with --hold is told what releases it", () =>
   inDir(async (dir) => {
@@ -28,14 +38,7 @@ Deno.test("who watches a move that was begun with --hold is told what releases i
     const journeys = new Journeys({ around, storage: { bucket: null } } as unknown as World, ways);
     try {
       answerJourney(connection, () => Promise.resolve("n1"), (it) => journeys.handle(it));
-      await writeNode(`${dir}/a.db`, {
-        name: "n1",
-        cluster: "bus",
-        plan: "feedfeedfeedfeed",
-        state: "planned",
-        settings: {},
-        alone: {},
-      });
+      await writeNode(`${dir}/a.db`, NODE);
       const env = { UNIBUS_DB: `${dir}/a.db`, UNIBUS_NATS_URL: server.url };
       const held = await cli(["grow", "--hold"], { env });
       assert.equal(held.code, 0, held.stderr);
@@ -53,5 +56,25 @@ Deno.test("who watches a move that was begun with --hold is told what releases i
     } finally {
       await journeys.stop();
       await connection.close();
+    }
+  }));
+
+Deno.test("a server that is not the one of the settings: the hint names what grow and shrink have", () =>
+  inDir(async (dir) => {
+    const users = [{ nkey: createNkey("user").publicKey }];
+    await using server = await testServer({ jetstream: false, accounts: { A: { users } } });
+    await writeNode(`${dir}/a.db`, NODE);
+    const env = { UNIBUS_DB: `${dir}/a.db`, UNIBUS_NATS_URL: server.url };
+    for (const args of [["grow"], ["shrink", "--keep", "n1"], ["grow", "--status"]]) {
+      const { code, stderr } = await cli(args, { env });
+      assert.equal(code, 1);
+      assert.match(
+        stderr,
+        /^error: Asking the server of node n1 \(.*\/node\.json\): Connect to nats:/,
+      );
+      assert.match(
+        stderr,
+        /^hint: another server uses this address.* with --config or UNIBUS_CONFIG$/m,
+      );
     }
   }));

@@ -108,7 +108,6 @@ Deno.test("grow says what each node lacks, and changes nothing", () =>
 
     for (
       const [args, expected] of [
-        [["shrink", "--keep", "n1"], /serves from a file already/],
         [["shrink", "--keep", "n2"], /Shrinking to n2 was asked of node n1/],
         [["grow", "--release"], /No move waits/],
       ] as const
@@ -117,6 +116,13 @@ Deno.test("grow says what each node lacks, and changes nothing", () =>
       assert.match(stdout + stderr, expected);
       assert.equal(code, 1, args.join(" "));
     }
+    const nothing = await n1.call("shrink", "--keep", "n1");
+    assert.deepEqual([nothing.code, nothing.stdout], [
+      0,
+      `nothing to do: n1 serves from its file ${n1.db}\n`,
+    ]);
+    const { unchanged, serves } = documentOf(await n1.call("shrink", "--keep", "n1", "--json"));
+    assert.deepEqual([unchanged, serves], [true, "file"]);
     for (
       const [args, expected] of [
         [["shrink"], /--keep is required/],
