@@ -5,6 +5,7 @@
  */
 
 import { InvalidArgumentError } from "@commander-js/extra-typings";
+import { serverUrls } from "../src/nats/connection/servers.ts";
 
 /** Creates a parser of whole numbers between `min` and `max`. */
 export function wholeNumber(min: number, max: number = Number.MAX_SAFE_INTEGER) {
@@ -49,7 +50,7 @@ function agoOf(text: string): number {
  * Collects URLs: the flag can be repeated, and a value can contain several, separated by commas.
  */
 export function urls(text: string, before: string[] | undefined): string[] {
-  const found = text.split(",").map((it) => it.trim()).filter((it) => it !== "");
+  const found = serverUrls(text);
   if (found.length === 0) throw new InvalidArgumentError("It must not be empty.");
   return [...before ?? [], ...found];
 }

@@ -25,7 +25,7 @@ export function watch(store: Store, say: (line: string) => void): () => void {
     } else {
       // Something was missed, or it came from another process: everything may be different.
       const { items } = await store.listUsers();
-      say(`look at everything anew: ${items.length} users`);
+      say(`look at everything again, users: ${items.length}`);
     }
   };
   return store.watchAccess((change) => {

@@ -6,6 +6,7 @@
 
 import { printable } from "../terminal/output.ts";
 import type { ClusterNode, ClusterStatus } from "../../src/core/operations.ts";
+import { counted } from "../../src/core/text/counted.ts";
 
 /** Formats a status as lines. */
 export function render(status: ClusterStatus): string[] {
@@ -13,7 +14,7 @@ export function render(status: ClusterStatus): string[] {
   const name = cluster ?? (quorum === null ? "unknown" : "none (standalone server)");
   const enough = quorum === null
     ? "unknown: use --service-keys or --system-seed-file to see the nodes"
-    : `${quorum.ok ? "yes" : "NO"}, ${quorum.reachable} of ${quorum.size} nodes, ` +
+    : `${quorum.ok ? "yes" : "NO"}, ${quorum.reachable} of ${counted(quorum.size, "node")}, ` +
       `${quorum.needed} required`;
   return [
     `cluster  ${printable(name)}`,

@@ -7,6 +7,7 @@
 import { existsSync } from "node:fs";
 import type { Finding } from "../../src/jetstream/repair/doctor.ts";
 import { orAbort } from "../../src/core/async/wait.ts";
+import { counted } from "../../src/core/text/counted.ts";
 import { chosenStore, serverSettings } from "../store/chosen.ts";
 import { followerPath } from "../settings/settings.ts";
 import { type HistoryFinding, historyFindings } from "./history/findings.ts";
@@ -91,7 +92,7 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
     if (open > 0) context.exitCode = EXIT.failed;
     if (json) return await printJson(context, { healthy: open === 0, findings });
     await print(context, ...findings.map(lineOf));
-    if (open > 0) await say(context, `${open} ${open === 1 ? "problem" : "problems"} found`);
+    if (open > 0) await say(context, `${counted(open, "problem")} found`);
   });
 }
 

@@ -8,6 +8,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import process from "node:process";
 import { systemCode } from "../../src/core/host/system_code.ts";
+import { counted } from "../../src/core/text/counted.ts";
 import { flagOf, type Key, type Settings } from "../settings/settings.ts";
 
 /** The result of {@link inspect}. */
@@ -158,7 +159,9 @@ function inspectDates(
     );
   } else if (to - now.getTime() < SOON_DAYS * DAY) {
     const days = Math.floor((to - now.getTime()) / DAY);
-    warnings.push(`${what}: expires at ${validToDate.toISOString()}, in ${days} days; renew it`);
+    warnings.push(
+      `${what}: expires at ${validToDate.toISOString()}, in ${counted(days, "day")}; renew it`,
+    );
   }
 }
 

@@ -6,6 +6,7 @@
  */
 
 import { isIP } from "node:net";
+import { serverUrls } from "../../src/nats/connection/servers.ts";
 
 /** An invalid value; the message continues a sentence that begins with the setting's name. */
 export class BadValue extends Error {}
@@ -113,6 +114,11 @@ export function natsUrl(value: string): string {
     /^\/?$/.test(url.pathname) && url.search + url.hash === "";
   if (fits) return url.href.replace(/\/$/, "");
   throw new BadValue("must look like nats://127.0.0.1:4222 or tls://host:4222");
+}
+
+/** Parses one or more URLs of NATS servers, separated by commas. */
+export function natsUrls(value: string): string[] {
+  return serverUrls(value).map(natsUrl);
 }
 
 /** Parses a URL by which clients reach this node. */

@@ -247,7 +247,7 @@ export const SPECS = {
   natsUrl: spec(
     "--nats-url <url>",
     "use this NATS server instead of starting one; repeat it for other servers of a cluster",
-    read.list(read.natsUrl),
+    read.natsUrls,
     [],
   ),
   ca: optional(

@@ -6,7 +6,8 @@
 
 import { StoreError } from "../../src/core/errors.ts";
 import { ANYONE, CLIENT_ACCOUNT } from "../../src/nats/callout/accounts.ts";
-import { connectNats, type NatsOptions, showServers } from "../../src/nats/connection/connect.ts";
+import { connectNats, type NatsOptions } from "../../src/nats/connection/connect.ts";
+import { showServers } from "../../src/nats/connection/servers.ts";
 import { orAbort } from "../../src/core/async/wait.ts";
 
 /** Timeout for a busy server; a server older than 2.10 answers immediately that nothing listens. */

@@ -5,6 +5,7 @@
  */
 
 import type { StoreRecord } from "../../src/core/model.ts";
+import { counted } from "../../src/core/text/counted.ts";
 import { type Difference, diffRecords, SnapshotDigest } from "../../src/snapshot/mod.ts";
 import { type Context, type JsonFlag, type ProgressFlag } from "../command.ts";
 import { EXIT } from "../terminal/failure.ts";
@@ -62,16 +63,16 @@ export async function tellDifferences(
     await list.end({ equal, [left.word]: a.summary(), [right.word]: b.summary(), ...more });
   } else if (found === 0) {
     const { counts, digest } = a.summary();
-    await print(context, `equal: ${totalOf(counts)} records, sha256 ${digest}`);
+    await print(context, `equal: ${counted(totalOf(counts), "record")}, sha256 ${digest}`);
   } else {
-    const sides = `${left.name} has ${a.count} records, ${right.name} has ${b.count}`;
-    await print(context, `different: ${found} differences; ${printable(sides)}`);
+    const sides = `${left.name} has ${counted(a.count, "record")}, ${right.name} has ${b.count}`;
+    await print(context, `different: ${counted(found, "difference")}; ${printable(sides)}`);
   }
   if (list === null && history !== null) {
     await print(
       context,
       history.equal
-        ? `history: ${history.entries} equal entries`
+        ? `history: ${counted(history.entries, "equal entry", "equal entries")}`
         : `history: different from revision ${history.differs} on`,
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { counted } from "../../src/core/text/counted.ts";
 import type { MoveProgress, MoveReport } from "../../mod.ts";
 import { type Context, type JsonFlag, type ProgressFlag } from "../command.ts";
 import { countsText, digestLines, print, printJson, totalOf } from "../terminal/output.ts";
@@ -58,7 +59,7 @@ function done(report: MoveReport, rate: number): string[] {
   lines.push(headline(report), ...digestLines(report.digests ?? {}));
   const changed = written + removed === 0
     ? "nothing to change"
-    : `${written} entries written, ${removed} removed`;
+    : `${counted(written, "entry", "entries")} written, ${removed} removed`;
   const { preflight, backup: backing, copy, verify, total } = seconds;
   lines.push(
     `target: ${TARGETS[report.target]}; ${changed}`,

@@ -6,6 +6,7 @@
 
 import type { Context } from "./context.ts";
 import type { Counts, Page, PageRequest } from "../../src/core/model.ts";
+import { counted } from "../../src/core/text/counted.ts";
 
 /** Number of characters collected before they are written. */
 const CHUNK = 32_768;
@@ -55,15 +56,21 @@ export function fields(values: Record<string, string | number | boolean | null>)
   );
 }
 
-/** Formats counts: `2 rooms, 4 members, 6 keys, 3 users, 1 invites`. */
+/** Formats counts: `2 rooms, 4 members, 6 keys, 3 users, 1 invite`. */
 export function countsText(counts: Counts): string {
   const { rooms, members, room_keys, users, invites } = counts;
-  return `${rooms} rooms, ${members} members, ${room_keys} keys, ${users} users, ${invites} invites`;
+  return [
+    counted(rooms, "room"),
+    counted(members, "member"),
+    counted(room_keys, "key"),
+    counted(users, "user"),
+    counted(invites, "invite"),
+  ].join(", ");
 }
 
 /** Formats the number of entries of a history, to follow those of the records. */
 export function historyText(count: number | null): string {
-  return count === null ? "" : `, ${count} entries of the history`;
+  return count === null ? "" : `, ${counted(count, "entry", "entries")} of the history`;
 }
 
 /** Formats the digests, one per line. */

@@ -5,6 +5,7 @@
  */
 
 import progress, { type SingleBar } from "cli-progress";
+import { wordFor } from "../../src/core/text/counted.ts";
 import type { ProgressFlag } from "../command.ts";
 import type { Io, Output } from "./io.ts";
 
@@ -16,7 +17,7 @@ export interface Step {
   done: number;
   /** Total number of units. */
   total: number | null;
-  /** The unit. Default: records. */
+  /** The unit, in the plural. Default: records. */
   unit?: string;
 }
 
@@ -76,7 +77,7 @@ export class Progress implements Disposable {
       stream: terminal(this.#out),
       format:
         `${step.phase.padEnd(9)} [{bar}] {percentage}% | {value}/{total} ${
-          step.unit ?? "records"
+          unitOf(step.total, step)
         } | ` +
         "{rate}/s | {left} left",
       barsize: 24,
@@ -123,8 +124,13 @@ export class Progress implements Disposable {
   }
 }
 
-function amount(number: number, { unit = "records" }: Step): string {
-  return `${number} ${unit}`;
+function amount(number: number, step: Step): string {
+  return `${number} ${unitOf(number, step)}`;
+}
+
+/** Returns the unit of a number: the singular of `copies` is `copy`. */
+function unitOf(number: number, { unit = "records" }: Step): string {
+  return wordFor(number, unit.replace(/ies$/, "y").replace(/s$/, ""), unit);
 }
 
 /**

@@ -42,7 +42,8 @@ export type Fetch = (request: Request) => Promise<Response>;
 export interface ClientOptions {
   /**
    * URL of the control plane, such as `https://bus.example:8470`, or the URLs of several of its nodes.
-   * Calls go to one node that answers, and to another when it fails.
+   * Calls go to one node that answers, and to another when it fails. A text may contain several URLs,
+   * separated by commas.
    */
   url: string | URL | readonly (string | URL)[];
   /**

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { counted } from "./text/counted.ts";
 import { StoreError } from "./errors.ts";
 import type { Handover, Invite, InviteState, Member, Room, SealedKey, User } from "./model.ts";
 import { LIMITS } from "./validate.ts";
@@ -107,7 +108,7 @@ export function rekeyProblem(
   if (endpoints.length < members.size) {
     const given = new Set(endpoints);
     const missing = [...members].filter((member) => !given.has(member)).sort();
-    const others = missing.length > 1 ? ` and ${missing.length - 1} other members` : "";
+    const others = missing.length > 1 ? ` and ${counted(missing.length - 1, "other member")}` : "";
     return new StoreError(
       "missing_key",
       `Rekey of room ${room.id}: no sealed key for ${missing[0]}${others}`,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { counted } from "./text/counted.ts";
 import { isSmallOrderEd25519, isSmallOrderX25519 } from "./checks/small_order.ts";
 import { StoreError } from "./errors.ts";
 import type {
@@ -75,7 +76,7 @@ export function show(value: unknown, max = 60): string {
     );
     return value.length > max ? `${text}… (${value.length} characters)` : text;
   }
-  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  if (value instanceof Uint8Array) return counted(value.length, "byte");
   if (value === null || value === undefined || typeof value !== "object") return String(value);
   return Array.isArray(value) ? "an array" : "an object";
 }
@@ -263,7 +264,9 @@ export function sealedKey(field: string, value: unknown): Uint8Array {
   if (value.length < 1 || value.length > LIMITS.sealedKeyBytes) {
     throw invalid(
       field,
-      `${field} must be 1 to ${LIMITS.sealedKeyBytes} bytes, found ${value.length} bytes`,
+      `${field} must be 1 to ${LIMITS.sealedKeyBytes} bytes, found ${
+        counted(value.length, "byte")
+      }`,
     );
   }
   return new Uint8Array(value);

@@ -28,6 +28,7 @@ import {
 import { createChecks, getMeta, migrate, schemaVersion, setMeta } from "../sqlite/file/schema.ts";
 import { checkFile } from "./file/check.ts";
 import { compareRevisions } from "../core/history/revision.ts";
+import { counted } from "../core/text/counted.ts";
 import { decodeEntry } from "../jetstream/records/entries.ts";
 import { HistoryTable } from "../sqlite/history/table.ts";
 import { parseAlarm } from "./stream/alarms.ts";
@@ -146,7 +147,10 @@ export function requireWhole({ path, db, held }: StillFile, force = false): void
   if (held.quarantined > 0) {
     refuse(
       "quarantined",
-      `${held.quarantined} records of its bucket are invalid, and are not in its tables`,
+      `${
+        counted(held.quarantined, "record of its bucket is", "records of its bucket are")
+      } invalid, ` +
+        "and not in its tables",
       "repair them in the bucket with membershipd doctor --repair, or use an earlier backup",
     );
   }

@@ -8,7 +8,7 @@ import { type JetStreamOptions, openBucket } from "../jetstream/mod.ts";
 import type { Bucket } from "../jetstream/log/bucket.ts";
 import { leftBucket } from "../jetstream/log/marked.ts";
 import { readMarker } from "../jetstream/log/marker.ts";
-import { showServers } from "../nats/connection/connect.ts";
+import { withoutLogins } from "../nats/connection/servers.ts";
 import { absolute } from "../sqlite/file/file.ts";
 import { openFile } from "./file/prepare.ts";
 import { FileFollower } from "./follower.ts";
@@ -73,7 +73,7 @@ export async function follow(
   try {
     const place = {
       bucket: bucket.name,
-      servers: [servers].flat().map(showServers),
+      servers: withoutLogins(servers),
       at: new Date().toISOString(),
     };
     const thread = openFile(db, place);

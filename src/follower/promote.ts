@@ -10,6 +10,7 @@ import { type JetStreamOptions, openBucket } from "../jetstream/mod.ts";
 import { retry } from "../jetstream/log/wire.ts";
 import { FENCE_KEY } from "../jetstream/records/keys.ts";
 import { connectNats } from "../nats/connection/connect.ts";
+import { serverUrls } from "../nats/connection/servers.ts";
 import { countRecords } from "../sqlite/rows.ts";
 import { keptGeneration } from "./kept.ts";
 import { flip, openStill, requireComplete, type StillFile } from "./flip.ts";
@@ -104,7 +105,7 @@ async function requireLost(
   { path, role: { place }, held }: StillFile,
   { nats = {}, force = false }: PromoteOptions,
 ): Promise<void> {
-  const servers = [...new Set([nats.servers ?? [], place?.servers ?? []].flat())];
+  const servers = [...new Set(serverUrls([nats.servers ?? [], place?.servers ?? []].flat()))];
   const attempt = `Promoting ${path}`;
   await Promise.all(servers.map(async (server) => {
     const found = await isServing({ ...nats, bucket: held.bucket, servers: server });

@@ -7,6 +7,7 @@
 import type { StreamInfo } from "@nats-io/jetstream";
 import type { HealthCheck } from "../core/model.ts";
 import { within } from "../core/async/wait.ts";
+import { counted } from "../core/text/counted.ts";
 import type { Bucket } from "./log/bucket.ts";
 import type { Cache, CacheOptions } from "./cache/cache.ts";
 import { isCurrentReplica, lossOf, quorumAge, streamInfo } from "./log/stream.ts";
@@ -86,8 +87,10 @@ function checkReplicas(info: StreamInfo): HealthCheck {
 
 function checkCache(cache: Cache, maxStaleness: number): HealthCheck {
   const { fresh, warm, upTo, ageMs, users, members } = cache.status();
-  if (!warm) return check("cache", false, `Loading, ${users} users so far`);
-  const held = `${users} users and ${members ?? "too many"} memberships`;
+  if (!warm) return check("cache", false, `Loading, ${counted(users, "user")} so far`);
+  const held = `${counted(users, "user")} and ${
+    members === null ? "too many memberships" : counted(members, "membership")
+  }`;
   return check(
     "cache",
     fresh,

@@ -5,6 +5,7 @@
  */
 
 import { StoreError } from "../core/errors.ts";
+import { counted } from "../core/text/counted.ts";
 import type { Bucket } from "./log/bucket.ts";
 import { FEED_PREFIX } from "./log/feed.ts";
 import { ask } from "./log/wire.ts";
@@ -26,8 +27,8 @@ export async function refuseInUse(bucket: Bucket, deadline: number): Promise<voi
   if (listeners === 0) return;
   throw new StoreError(
     "refused",
-    `Bucket ${bucket.name} is in use by ${listeners} ${
-      listeners === 1 ? "store" : "stores"
+    `Bucket ${bucket.name} is in use by ${
+      counted(listeners, "store")
     }; stop the servers first (a killed one counts for another 30 s)`,
   );
 }

@@ -6,7 +6,7 @@
 
 import type { Bucket } from "../jetstream/log/bucket.ts";
 import type { JetStreamOptions } from "../jetstream/mod.ts";
-import { showServers } from "../nats/connection/connect.ts";
+import { withoutLogins } from "../nats/connection/servers.ts";
 import type { SqliteSource } from "../sqlite/file/source.ts";
 
 /** Records in the file where its control plane is now, unless it already says so. */
@@ -17,7 +17,7 @@ export function noteMove(
   generation: number,
 ): void {
   // Without user and password, because more people can read the file than may migrate it.
-  const place = { bucket: bucket.name, servers: [servers].flat().map(showServers) };
+  const place = { bucket: bucket.name, servers: withoutLogins(servers) };
   const { role, place: last, generation: before } = source.role;
   const { at: _, ...known } = last ?? { at: "" };
   const isNoted = role === "moved" && JSON.stringify(known) === JSON.stringify(place);

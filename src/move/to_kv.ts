@@ -15,6 +15,7 @@ import { guardOf, writeMarker } from "../jetstream/log/marker.ts";
 import { streamInfo } from "../jetstream/log/stream.ts";
 import { entriesOf } from "../jetstream/records/values.ts";
 import type { Counts } from "../core/model.ts";
+import { counted } from "../core/text/counted.ts";
 import { SnapshotDigest, type SnapshotSummary } from "../snapshot/mod.ts";
 import { checkBackup } from "../sqlite/file/backup.ts";
 import { openSource, type SqliteSource } from "../sqlite/file/source.ts";
@@ -296,7 +297,9 @@ async function demandNone(diffs: AsyncGenerator<Diff>): Promise<void> {
   if (count > 0) {
     throw new StoreError(
       "mismatch",
-      `Verification found ${count} differences: ${found.join(", ")}${count > 5 ? ", …" : ""}`,
+      `Verification found ${counted(count, "difference")}: ${found.join(", ")}${
+        count > 5 ? ", …" : ""
+      }`,
     );
   }
 }

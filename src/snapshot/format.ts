@@ -153,7 +153,7 @@ export function trailerProblem(
   const problems: string[] = [];
   for (const kind of KINDS) {
     if (counts[kind] !== found.counts[kind]) {
-      problems.push(`${show(counts[kind])} ${kind} expected and ${found.counts[kind]} found`);
+      problems.push(`${kind}: ${show(counts[kind])} expected and ${found.counts[kind]} found`);
     }
   }
   for (const kind of KINDS) {
@@ -162,7 +162,7 @@ export function trailerProblem(
   const { history } = found;
   if (history !== null && counts.history !== history.count) {
     problems.push(
-      `${show(counts.history)} entries of the history expected and ${history.count} found`,
+      `entries of the history: ${show(counts.history)} expected and ${history.count} found`,
     );
   }
   if (history !== null && sha256.history !== history.digest) {

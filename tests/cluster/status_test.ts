@@ -284,7 +284,7 @@ Deno.test("status, scale and remove over the life of three nodes", async (t) => 
         assert.equal(it.code, 1);
         assert.match(
           it.problems.join("\n"),
-          /No quorum: 1 of 2 nodes are reachable, 2 are required/,
+          /No quorum: 1 of 2 nodes reachable, 2 required/,
         );
         assert.deepEqual(it.quorum, { ok: false, size: 2, reachable: 1, needed: 2 });
         const { stdout } = await cli(["cluster", "status", ...flags]);
@@ -318,7 +318,7 @@ Deno.test("status and scale of one server by itself", async () => {
     await fill([server.url], keys.service.seed);
     const { code, stdout } = await cli(["cluster", "status", ...flags]);
     assert.equal(code, 0, stdout);
-    assert.match(stdout, /cluster {2}none \(standalone server\)\nquorum {3}yes, 1 of 1 nodes/);
+    assert.match(stdout, /cluster {2}none \(standalone server\)\nquorum {3}yes, 1 of 1 node/);
     assert.match(stdout, /alone/);
     const grow = await cli(["cluster", "scale", "--replicas", "3", ...flags]);
     assert.equal(grow.code, 2);

@@ -10,7 +10,7 @@ Deno.test("an error lists ten invalid records, and counts those that it leaves o
     });
   for (let i = 0; i < 10; i++) add();
   const { message } = problems.error("refused", "Move");
-  assert.match(message, /^Move: 10 records are invalid \(10 users\).*users 0.*users 9/);
+  assert.match(message, /^Move: 10 records are invalid \(users: 10\).*users 0.*users 9/);
   assert.doesNotMatch(message, /; and /);
   add();
   assert.match(problems.error("refused", "Move").message, /users 9[^;]*; and 1 more$/);

@@ -113,7 +113,11 @@ Deno.test("promoteFollower() refuses a file that is not exact, that holds an inv
       (raw) => raw.put(`users.${hex("bad")}`, "{}"),
     );
     await bad.server.stop();
-    await failsWith("refused", () => promoteFollower({ db: bad.db }), /1 records of its bucket/);
+    await failsWith(
+      "refused",
+      () => promoteFollower({ db: bad.db }),
+      /1 record of its bucket is invalid/,
+    );
     await using at = await followed(dir);
     await at.server.stop();
     const run = (sql: string) => {

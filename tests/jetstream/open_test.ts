@@ -172,7 +172,7 @@ Deno.test("a bucket made by somebody else is refused and left as it is", async (
   try {
     const kv = await new Kvm(nc).create(options.bucket);
     await kv.put("theirs", "data");
-    await assert.rejects(openJetStream(options), fails("refused", /contains 1 messages/));
+    await assert.rejects(openJetStream(options), fails("refused", /contains 1 message\)/));
     const manager = await jetstreamManager(nc);
     const { config } = await manager.streams.info(`KV_${options.bucket}`);
     assert.notEqual(config.allow_atomic, true);

@@ -19,13 +19,14 @@ async function moved(dir: string, url: string, bucket = "UNIBUS") {
 Deno.test("a moved file says where its control plane went, and is opened for reading only", () =>
   inDir(async (dir) => {
     await using server = await testServer();
-    const { db } = await moved(dir, server.url, "MINE");
+    const other = "nats://127.0.0.1:1";
+    const { db } = await moved(dir, `${server.url},${other}`, "MINE");
     const { bucket, servers, at } = movedOf(db)!;
-    assert.deepEqual([bucket, servers], ["MINE", [server.url]]);
+    assert.deepEqual([bucket, servers], ["MINE", [server.url, other]]);
     assert.ok(Math.abs(Date.now() - Date.parse(at)) < 60_000);
 
     const before = filesOf(dir)["a.db"];
-    const where = `moved to bucket MINE on ${server.url} at ${at}`;
+    const where = `moved to bucket MINE on ${server.url}, ${other} at ${at}`;
     const message = await failsWith("refused", () => openSqlite(db), /for writing/);
     assert.ok(message.includes(where), message);
     await failsWith("refused", () => openSqlite(db, { exclusive: true }), /moved to bucket/);

@@ -34,7 +34,7 @@ test("invalid records refuse a move: all are counted and listed, nothing is writ
     assert.equal(error?.code, "refused", String(error));
     assert.match(
       error.message,
-      /nothing was migrated: 18 records are invalid \(1 rooms, 1 members, 16 users\), doctor --repair can fix 1 of them: "rooms a\.": id must not begin or end with a dot/,
+      /nothing was migrated: 18 records are invalid \(rooms: 1, members: 1, users: 16\), doctor --repair can fix 1 of them: "rooms a\.": id must not begin or end with a dot/,
     );
     assert.match(error.message, /; and 8 more$/);
     assert.equal(error.problems!.length, 18);

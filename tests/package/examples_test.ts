@@ -93,7 +93,7 @@ Deno.test("examples/watch.ts: tells what another process changes", async () => {
     const watching = start("watch", [db]);
     await until(() => watching.said().includes("Watching"), "a beginning", 60_000);
     await store.addUser(newUser());
-    await until(() => watching.said().includes("1 users"), "the change", 60_000);
+    await until(() => watching.said().includes("users: 1"), "the change", 60_000);
     watching.stop();
     assert.equal(await watching.ended, 0, watching.said());
   });

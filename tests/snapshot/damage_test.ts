@@ -104,7 +104,7 @@ Deno.test("any line removed is found", async () => {
     const kind = JSON.parse(line).kind;
     if (i === 0) assert.match(message, /line 1 is not its header/);
     else if (kind === "end") assert.match(message, /without its trailer/);
-    else assert.match(message, new RegExp(`${kind} expected and .* found`));
+    else assert.match(message, new RegExp(`${kind}: .* expected and .* found`));
   }
 });
 
@@ -134,7 +134,7 @@ Deno.test("records that do not fit together are refused, damage being named firs
   // The same with the trailer of the whole snapshot: the line was lost, and that is the reason.
   const lost = await refusal(join([...orphaned, lines.at(-1)!]));
   assert.equal(lost.code, "corrupt");
-  assert.match(lost.message, /4 rooms expected and 3 found/);
+  assert.match(lost.message, /rooms: 4 expected and 3 found/);
 });
 
 Deno.test("a record beyond a limit is refused by line and field", async () => {

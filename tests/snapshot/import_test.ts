@@ -151,7 +151,7 @@ Deno.test("a lost room is reported as the damage it is, not as orphans", async (
   const at = lines.findIndex((it) => it.includes('"kind":"rooms","id":"lobby"'));
   await assert.rejects(
     importSnapshot(store, lines.toSpliced(at, 1).join("\n")),
-    (e) => isStoreError(e, "corrupt") && /4 rooms expected and 3 found/.test(e.message),
+    (e) => isStoreError(e, "corrupt") && /rooms: 4 expected and 3 found/.test(e.message),
   );
   assert.deepEqual(await recordsOf(store), []);
 });

@@ -185,7 +185,7 @@ Deno.test("an export fails rather than write what could not be read back", async
         ...records[at]!,
         record: { ...records[at]!.record, handle: "a\u0007" },
       } as StoreRecord),
-      /1 record is invalid \(1 users\).*"users .*": handle must not contain control/,
+      /1 record is invalid \(users: 1\).*"users .*": handle must not contain control/,
     ],
     [[...records].reverse(), /is out of order: it follows/],
     [records.toSpliced(at, 0, records[at]!), /is out of order: it follows/],

@@ -151,7 +151,7 @@ Deno.test("doctor --repair writes keys in lower case, and says so; what collides
     };
     assert.match(
       findings.find((it) => it.message.includes("are invalid"))!.message,
-      /^5 records are invalid \(1 rooms, 1 members, 3 users\), doctor --repair can fix 3 of them$/,
+      /^5 records are invalid \(rooms: 1, members: 1, users: 3\), doctor --repair can fix 3 of them$/,
     );
     {
       using source = openSource(path);
@@ -159,7 +159,7 @@ Deno.test("doctor --repair writes keys in lower case, and says so; what collides
     }
     const { code, stdout } = await cli(["doctor", "--db", path, "--repair"]);
     assert.equal(code, 1);
-    assert.match(stdout, /repaired +records +4 keys in upper-case hex/);
+    assert.match(stdout, /repaired +records +4 keys were changed from upper-case/);
     assert.match(stdout, /is also stored/);
     await using store = openSqlite(path);
     assert.equal((await store.getUser(UPPER)).kexPub, UPPER.toLowerCase());

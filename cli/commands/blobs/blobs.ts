@@ -5,6 +5,7 @@
  */
 
 import type { BlobStore, CopyBlobsReport } from "../../../src/blobs/mod.ts";
+import { counted } from "../../../src/core/text/counted.ts";
 import { refuseClientsAccount } from "../../store/account.ts";
 import {
   command,
@@ -93,7 +94,9 @@ async function copy(
   const { count, bytes, copied: news } = report;
   await print(
     context,
-    `${count} blobs, ${bytes} bytes; ${news} copied, ${count - news} already present`,
+    `${counted(count, "blob")}, ${counted(bytes, "byte")}; ${news} copied, ${
+      count - news
+    } already present`,
   );
 }
 

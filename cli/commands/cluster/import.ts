@@ -6,6 +6,7 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../../src/core/errors.ts";
+import { counted } from "../../../src/core/text/counted.ts";
 import { findStream } from "../../../src/jetstream/cluster/copies.ts";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
 import { copyStream, isCopy, isHalf } from "../../../src/jetstream/cluster/transfer.ts";
@@ -108,7 +109,9 @@ export function importCommand(context: Context): CommandUnknownOpts {
     await print(
       context,
       ...copied.map((it) =>
-        `${it.bucket}: ${it.messages} messages, ${it.copied ? "copied" : "already present"}`
+        `${it.bucket}: ${counted(it.messages, "message")}, ${
+          it.copied ? "copied" : "already present"
+        }`
       ),
       `compared: ${countsText(to.counts)}`,
       ...digestLines(digests),
@@ -186,7 +189,9 @@ async function makeRoom(
     "refused",
     consumer_count
       ? `Bucket ${bucket} is in use on the target; stop the servers and run them with --nats-only`
-      : `Bucket ${bucket} already exists on the target, with ${messages} messages; nothing was changed`,
+      : `Bucket ${bucket} already exists on the target, with ${
+        counted(messages, "message")
+      }; nothing was changed`,
   );
 }
 

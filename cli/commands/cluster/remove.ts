@@ -6,6 +6,7 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../../src/core/errors.ts";
+import { counted } from "../../../src/core/text/counted.ts";
 import { allCopies } from "../../cluster/copies.ts";
 import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
 import { UsageError } from "../../terminal/failure.ts";
@@ -58,7 +59,7 @@ export function removeCommand(context: Context): CommandUnknownOpts {
     if (!flags.force) await demandCopies(it.service, node, signal);
     await removeNode(it.system, node, Date.now() + PATIENCE_MS, signal);
     if (flags.json) return await printJson(context, { removed: node, size: size - 1 });
-    await print(context, `removed ${node}; the cluster has ${size - 1} nodes`);
+    await print(context, `removed ${node}; the cluster has ${counted(size - 1, "node")}`);
   });
 }
 

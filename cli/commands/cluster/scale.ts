@@ -5,6 +5,7 @@
  */
 
 import { StoreError } from "../../../src/core/errors.ts";
+import { counted } from "../../../src/core/text/counted.ts";
 import { copiesOf, findStream, scaleStream } from "../../../src/jetstream/cluster/copies.ts";
 import { command, type CommandUnknownOpts, type Context, withProgress } from "../../command.ts";
 import { UsageError } from "../../terminal/failure.ts";
@@ -123,9 +124,13 @@ async function check(
     throw new UsageError(`--keep ${keep}: the nodes are ${nodes.map((it) => it.name).join(", ")}`);
   }
   if (replicas > size) {
-    throw new StoreError("invalid", `--replicas ${replicas}: the cluster has ${size} nodes`, {
-      field: "replicas",
-    });
+    throw new StoreError(
+      "invalid",
+      `--replicas ${replicas}: the cluster has ${counted(size, "node")}`,
+      {
+        field: "replicas",
+      },
+    );
   }
   const missing = nodes.filter((it) => !it.reachable).map((it) => it.name);
   if (nodes.length - missing.length < replicas) {

@@ -6,6 +6,7 @@
 
 import { existsSync } from "node:fs";
 import type { BlobStore } from "../../../src/blobs/types.ts";
+import { counted } from "../../../src/core/text/counted.ts";
 import {
   command,
   type CommandUnknownOpts,
@@ -43,7 +44,9 @@ export function backupCommand(context: Context): CommandUnknownOpts {
       context,
       printable(`copied ${report.db} -> ${report.to}`),
       `position ${report.position}, ${report.updatedAt}: ${countsText(report.counts)}`,
-      ...blobs === null ? [] : [printable(`listed ${blobs.count} blobs -> ${blobs.list}`)],
+      ...blobs === null
+        ? []
+        : [printable(`listed ${counted(blobs.count, "blob")} -> ${blobs.list}`)],
     );
     await say(context, printable(`restore it with membershipd promote ${report.to}`));
   });

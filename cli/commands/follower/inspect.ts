@@ -5,6 +5,7 @@
  */
 
 import { isStoreError } from "../../../src/core/errors.ts";
+import { counted } from "../../../src/core/text/counted.ts";
 import type { ChangeKind } from "../../../src/follower/repair/differences.ts";
 import type { JetStreamOptions } from "../../../src/jetstream/mod.ts";
 import type { Context, JsonFlag } from "../../command.ts";
@@ -43,12 +44,14 @@ export async function verifyFollower(
   const equal = differences.length === 0;
   if (!equal) context.exitCode = EXIT.different;
   if (list !== null) return await list.end({ equal, position, lag, entries, newer });
-  const since = newer === 0 ? "" : `; ${newer} keys are newer`;
+  const since = newer === 0 ? "" : `; ${counted(newer, "key")} newer`;
   await print(
     context,
     equal
-      ? `equal: ${entries} keys at position ${position}${since}`
-      : `different: ${differences.length} of ${entries} keys at position ${position}${since}`,
+      ? `equal: ${counted(entries, "key")} at position ${position}${since}`
+      : `different: ${differences.length} of ${
+        counted(entries, "key")
+      } at position ${position}${since}`,
   );
 }
 
@@ -91,14 +94,17 @@ export async function followerFindings(
       ...differences.length === 0 ? [] : [
         of(
           worst,
-          `${differences.length} keys differ from ${db}; list them with membershipd verify --db ${db}`,
+          `${counted(differences.length, "key differs", "keys differ")} from ${db}; list with ` +
+            `membershipd verify --db ${db}`,
         ),
       ],
       ...history.gap === null ? [] : [of("warning", `The history in ${db}: ${history.gap}`)],
       ...!isBehind ? [] : [
         of(
           worst,
-          `The history in ${db} lacks ${history.behind} entries since ${lacksSince}; the server's ` +
+          `The history in ${db} lacks ${
+            counted(history.behind, "entry", "entries")
+          } since ${lacksSince}; the server's ` +
             "status names the reason",
         ),
       ],
@@ -107,7 +113,9 @@ export async function followerFindings(
     return [
       of(
         "ok",
-        `${db} holds what the bucket held at position ${held.position}, ${lag} messages behind`,
+        `${db} holds what the bucket held at position ${held.position}, ${
+          counted(lag, "message")
+        } behind`,
       ),
     ];
   } catch (error) {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { counted } from "../../../src/core/text/counted.ts";
 import type { ChangeKind, Difference } from "../../../src/follower/repair/differences.ts";
 import {
   command,
@@ -121,15 +122,18 @@ async function repairBucket(context: Context, given: RepairFlags): Promise<void>
   }
   const { restored, problem } = report.history;
   const { restore, replace, delete: removed } = report.changes;
-  const kept = report.kept === 0 ? "" : `; ${report.kept} keys are newer and stay`;
+  const kept = report.kept === 0
+    ? ""
+    : `; ${counted(report.kept, "newer key stays", "newer keys stay")}`;
   await print(
     context,
     ...dryRun ? ["dry run: nothing was written"] : [],
-    `${dryRun ? "would write" : "wrote"} ${restore + replace} keys, ` +
+    `${dryRun ? "would write" : "wrote"} ${counted(restore + replace, "key")}, ` +
       `${dryRun ? "would delete" : "deleted"} ${removed}${kept}`,
-    ...restored === 0
-      ? []
-      : [`${dryRun ? "would write" : "wrote"} the archive again with ${restored} entries`],
+    ...restored === 0 ? [] : [
+      `${dryRun ? "would write" : "wrote"} the archive again with ` +
+      counted(restored, "entry", "entries"),
+    ],
     ...problem === null ? [] : [printable(`the history was not repaired: ${problem}`)],
     printable(`from ${report.db}, position ${report.position}, ${report.updatedAt}`),
   );

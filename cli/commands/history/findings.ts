@@ -6,6 +6,7 @@
 
 import type { Store } from "../../../mod.ts";
 import { isStoreError } from "../../../src/core/errors.ts";
+import { counted } from "../../../src/core/text/counted.ts";
 import { verifyHistory } from "../../../src/history/mod.ts";
 import { signPubOf } from "../../../src/keys/nkey.ts";
 import type { Context, StoreFlags } from "../../command.ts";
@@ -52,7 +53,9 @@ export async function historyFindings(
       signal,
     });
     if (problems.length === 0) {
-      const which = `the newest ${entries} entries, up to ${end.revision ?? "none"}`;
+      const which = `the newest ${counted(entries, "entry", "entries")}, up to ${
+        end.revision ?? "none"
+      }`;
       return [of("ok", entries === 0 ? "The history is empty" : `Nothing was changed in ${which}`)];
     }
     return problems.slice(0, SHOWN).map(({ message }) =>

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { counted } from "../../../src/core/text/counted.ts";
 import {
   command,
   type CommandUnknownOpts,
@@ -48,7 +49,7 @@ export function pruneCommand(context: Context): CommandUnknownOpts {
         ...keep === undefined ? {} : { keep },
       });
       if (json) return await printJson(context, { removed });
-      await print(context, `removed ${removed} ${removed === 1 ? "entry" : "entries"}`);
+      await print(context, `removed ${counted(removed, "entry", "entries")}`);
     });
   }) as CommandUnknownOpts;
 }

@@ -11,6 +11,7 @@ import { openHistory } from "../../../src/sqlite/open_history.ts";
 import { signPubOf } from "../../../src/keys/nkey.ts";
 import { StoreError } from "../../../src/core/errors.ts";
 import { systemCode } from "../../../src/core/host/system_code.ts";
+import { counted } from "../../../src/core/text/counted.ts";
 import { signPub } from "../../../src/core/validate.ts";
 import {
   command,
@@ -115,9 +116,11 @@ function linesOf({ entries, start, end, witnesses, problems }: HistoryReport): s
       return `${what} of ${node} at ${at}, revision ${revision}: ${found}`;
     }),
     problems.length === 0
-      ? `equal: ${entries} entries${from}, up to revision ${end.revision ?? "-"}, head ${end.head}`
-      : `different: ${problems.length} ${problems.length === 1 ? "problem" : "problems"} in ` +
-        `${entries} entries; the first one at revision ` +
+      ? `equal: ${counted(entries, "entry", "entries")}${from}, up to revision ${
+        end.revision ?? "-"
+      }, head ${end.head}`
+      : `different: ${counted(problems.length, "problem")} in ` +
+        `${counted(entries, "entry", "entries")}; the first one at revision ` +
         `${problems[0]!.revision ?? "-"}`,
   ];
 }

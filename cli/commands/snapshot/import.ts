@@ -7,6 +7,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { counted } from "../../../src/core/text/counted.ts";
 import { importSnapshot } from "../../../src/snapshot/mod.ts";
 import {
   command,
@@ -81,7 +82,8 @@ export function importCommand(context: Context): CommandUnknownOpts {
         const why = chosen.natsUrl === undefined
           ? "the file has one already"
           : "a bucket takes none; import the snapshot into a file and move that with migrate-to-kv";
-        await say(context, `warning: the history (${past.count} entries) was not imported: ${why}`);
+        const size = counted(past.count, "entry", "entries");
+        await say(context, `warning: the history (${size}) was not imported: ${why}`);
       }
       if (flags.json) {
         const document = { file: given, saved, counts, history: imported, digests: all };

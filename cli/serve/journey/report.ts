@@ -6,6 +6,7 @@
 
 import type { HealthCheck } from "../../../src/core/model.ts";
 import type { Journey } from "../../../src/core/operations.ts";
+import { counted } from "../../../src/core/text/counted.ts";
 import type { JourneyState } from "../../cluster/journey.ts";
 
 /** Converts the state of the control channel; null if there was no journey. */
@@ -20,7 +21,7 @@ export function checkJourney(journey: Journey | null): HealthCheck[] {
   if (journey === null || journey.state === "done" || journey.state === "called-off") return [];
   const { direction, state, phase, done, total, lag, reason } = journey;
   const of = total ? `, ${done} of ${total}` : "";
-  const behind = lag === null ? "" : `, ${lag} changes behind`;
+  const behind = lag === null ? "" : `, ${counted(lag, "change")} behind`;
   const step = state === "running" ? `: ${phase}${of}${behind}` : "";
   const why = reason === null ? "" : `; ${reason}`;
   return [{ name: "journey", ok: true, detail: `${direction} ${state}${step}${why}` }];

@@ -7,6 +7,7 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 import { isLoopbackUrl } from "../../core/host/loopback.ts";
 import type { NatsOptions } from "../../nats/connection/connect.ts";
+import { serverUrls, withoutLogins } from "../../nats/connection/servers.ts";
 import type { Client } from "../types.ts";
 
 type Given = Pick<NatsOptions, "servers" | "tls">;
@@ -20,7 +21,7 @@ const MOST = 32;
  * in cleartext could pass the identity's signature on to the true server.
  */
 export function busServers(given: Given, nodes: readonly { busUrls: string[] }[]): string[] {
-  const servers = [given.servers].flat();
+  const servers = serverUrls(given.servers);
   const isSecure = given.tls !== undefined || servers.some((it) => /^tls:/i.test(it));
   // With a name that is verified instead of the URL's, any server would do.
   if (given.tls?.serverName !== undefined) return [];
@@ -52,16 +53,12 @@ export async function learnServers(
     const { nodes } = await client.nodes();
     const learned = busServers(given, nodes);
     if (learned.length === 0 || connection.isClosed()) return;
-    connection.setServers([...bare(given.servers), ...learned]);
+    // The connection has user and password of the URLs already, and takes none in a list.
+    connection.setServers([...withoutLogins(given.servers), ...learned]);
   };
   const ignore = () => {};
   await learn().catch(ignore);
   for await (const { type } of connection.status()) {
     if (type === "disconnect") void learn().catch(ignore);
   }
-}
-
-/** The connection has user and password of the URLs already, and takes none in a list. */
-function bare(servers: string | readonly string[]): string[] {
-  return [servers].flat().map((it) => it.replace(/(^|\/\/)[^/]*@/, "$1"));
 }

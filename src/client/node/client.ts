@@ -6,6 +6,7 @@
 
 import { StoreError } from "../../core/errors.ts";
 import { parseRevision } from "../../core/history/revision.ts";
+import { serverUrls } from "../../nats/connection/servers.ts";
 import { digestOf } from "../../signature/digest.ts";
 import { askOf } from "../http/ask.ts";
 import { Caller } from "../http/caller.ts";
@@ -47,7 +48,8 @@ const TIMEOUT_MS = 10_000;
  * ```
  */
 export function createClient(options: ClientOptions): Client {
-  const given = [options.url].flat().map(parsed);
+  const given = [options.url].flat()
+    .flatMap((it): (string | URL)[] => typeof it === "string" ? serverUrls(it) : [it]).map(parsed);
   if (given.length === 0) throw invalidUrl();
   const { fetch, close: hangUp } = transport(options, given);
   const { identity = null, timeout = TIMEOUT_MS, retries = 2, generation = 0 } = options;

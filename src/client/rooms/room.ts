@@ -9,6 +9,7 @@ import { isStoreError, StoreError } from "../../core/errors.ts";
 import type { User } from "../../core/model.ts";
 import { Turns } from "../../core/async/turns.ts";
 import { within } from "../../core/async/wait.ts";
+import { counted } from "../../core/text/counted.ts";
 import { isSealingError, SealingError } from "../../sealing/error.ts";
 import {
   type MessageHeader,
@@ -356,7 +357,7 @@ export class LiveRoom implements OpenRoom {
     this.#problem(
       new SealingError(
         "overflow",
-        `Room ${this.id}: the queue is full, ${count} message(s) dropped`,
+        `Room ${this.id}: the queue is full, ${counted(count, "message")} dropped`,
       ),
     );
   }

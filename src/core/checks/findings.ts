@@ -4,6 +4,7 @@
  * @module
  */
 
+import { counted } from "../text/counted.ts";
 import type { RecordProblem } from "../errors.ts";
 import { inspectRecords, type StoredRecords } from "./integrity.ts";
 import { problemText } from "./problems.ts";
@@ -32,7 +33,7 @@ export async function recordFindings(
   const { valid, problems } = await inspectRecords(stored, () => signal?.throwIfAborted());
   const check = "records";
   if (problems.total === 0) {
-    const message = `${valid} records are valid and consistent`;
+    const message = `${counted(valid, "record is", "records are")} valid and consistent`;
     return [{ check, level: "ok", message }];
   }
   return [

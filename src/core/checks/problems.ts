@@ -4,6 +4,7 @@
  * @module
  */
 
+import { counted } from "../text/counted.ts";
 import { type RecordProblem, StoreError, type StoreErrorCode } from "../errors.ts";
 import type { StoreRecord } from "../model.ts";
 import { keyText } from "../order.ts";
@@ -66,9 +67,12 @@ export class Problems {
 
   /** Their number, kinds, and how many can be repaired, as text. */
   get summary(): string {
-    const kinds = Object.entries(this.counts).map(([kind, count]) => `${count} ${kind}`).join(", ");
-    const records = this.total === 1 ? "record is" : "records are";
-    return `${this.total} ${records} invalid (${kinds}), doctor --repair can fix ` +
+    const kinds = Object.entries(this.counts).map(([kind, count]) => `${kind}: ${count}`).join(
+      ", ",
+    );
+    return `${
+      counted(this.total, "record is", "records are")
+    } invalid (${kinds}), doctor --repair can fix ` +
       `${this.repairable === this.total ? "all" : this.repairable} of them`;
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { counted } from "../text/counted.ts";
 import * as check from "../validate.ts";
 import type { HistoryAction, HistoryEntry, SmallValues } from "./entry.ts";
 import { formatRevision, parseRevision } from "./revision.ts";
@@ -55,6 +56,6 @@ function small(field: string, value: unknown): SmallValues {
   if (values.length <= MOST && wrong === undefined) {
     return Object.fromEntries(values) as SmallValues;
   }
-  const found = wrong === undefined ? `${values.length} values` : check.show(wrong[1]);
+  const found = wrong === undefined ? counted(values.length, "value") : check.show(wrong[1]);
   throw check.invalid(field, `${field} must have few small values, found ${found}`);
 }

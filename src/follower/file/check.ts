@@ -8,6 +8,7 @@
 import { Buffer } from "node:buffer";
 import type { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
+import { counted } from "../../core/text/counted.ts";
 import { isIndex, parseKey } from "../../jetstream/records/keys.ts";
 import { decodeRecord, decodeRoom } from "../../jetstream/records/values.ts";
 import { toStoreError } from "../../sqlite/file/errors.ts";
@@ -60,11 +61,11 @@ export function* checkingValues(db: DatabaseSync, path: string, held: Held): Gen
     if (++entries % STEP === 0) yield;
     if (bad === 0 && !isIndex(key)) records++;
   }
-  if (entries !== held.entries) fail(`it has ${entries} keys, and had ${held.entries}`);
+  if (entries !== held.entries) fail(`it has ${counted(entries, "key")}, and had ${held.entries}`);
   const digest = BigInt.asUintN(128, sum).toString(16).padStart(32, "0");
   if (digest !== held.digest) fail(`its digest is ${digest}, and was ${held.digest}`);
   const rows = Object.values(countRecords(db)).reduce((all, count) => all + count, 0);
-  if (rows !== records) fail(`it has ${rows} records, and its bucket had ${records}`);
+  if (rows !== records) fail(`it has ${counted(rows, "record")}, and its bucket had ${records}`);
 }
 
 /**

@@ -5,6 +5,7 @@
  */
 
 import { StoreError } from "../../core/errors.ts";
+import { counted } from "../../core/text/counted.ts";
 import {
   BATCH_LIMIT,
   type Bucket,
@@ -173,7 +174,9 @@ async function compare(
   if (bucket.created !== held.created && own > 0) {
     throw new StoreError(
       "refused",
-      `${attempt}: it was deleted and created again, and holds ${own} keys that the file does not know`,
+      `${attempt}: it was deleted and created again, and holds ${
+        counted(own, "key")
+      } that the file does not know`,
       { field: "created", hint: "take it as it is with membershipd repair --accept" },
     );
   }

@@ -6,6 +6,7 @@
  */
 
 import type { StoreError } from "../../core/errors.ts";
+import { counted } from "../../core/text/counted.ts";
 import { isData } from "../../jetstream/contents/compare.ts";
 import type { Bucket } from "../../jetstream/log/bucket.ts";
 import { scan } from "../../jetstream/log/feed.ts";
@@ -84,6 +85,6 @@ export async function auditStream(options: AuditOptions): Promise<StoreError | n
   return alarm(
     "messages",
     bucket.name,
-    `the stream lacks ${wanted - accounted} of ${wanted} keys that the follower has`,
+    `the stream lacks ${wanted - accounted} of ${counted(wanted, "key")} that the follower has`,
   );
 }

@@ -8,6 +8,7 @@
 import type { StreamInfo } from "@nats-io/jetstream";
 import type { StoreError } from "../../core/errors.ts";
 import { within } from "../../core/async/wait.ts";
+import { counted } from "../../core/text/counted.ts";
 import type { Bucket } from "../../jetstream/log/bucket.ts";
 import { streamInfo } from "../../jetstream/log/stream.ts";
 import { FENCE_KEY } from "../../jetstream/records/keys.ts";
@@ -135,7 +136,9 @@ export class Probes {
     if (this.#wrong < CONFIRMED) return;
     this.#alarm(
       "messages",
-      `the stream holds ${messages} messages at sequence ${last}, the follower has ${certain}`,
+      `the stream holds ${
+        counted(messages, "message")
+      } at sequence ${last}, the follower has ${certain}`,
     );
   }
 

@@ -7,6 +7,7 @@
 
 import { isStoreError, StoreError } from "../../core/errors.ts";
 import { type Kind, KINDS } from "../../core/model.ts";
+import { counted } from "../../core/text/counted.ts";
 import { isIndex, parseKey } from "../../jetstream/records/keys.ts";
 import { wait } from "../../jetstream/log/wire.ts";
 import { type Row, TABLES } from "../../sqlite/rows.ts";
@@ -162,11 +163,13 @@ export class SelfCheck {
     // Not loaded yet.
     if (found[0]!.length === 0) return;
     const [wanted, entries, ...numbers] = found.map(([row]) => Number(row?.[0]));
-    if (entries !== wanted) this.#fail(`it has ${entries} keys, and had ${wanted}`);
+    if (entries !== wanted) this.#fail(`it has ${counted(entries!, "key")}, and had ${wanted}`);
     for (const [i, kind] of KINDS.entries()) {
       const [rows, keys, bad] = numbers.slice(3 * i, 3 * i + 3) as [number, number, number];
       if (rows !== keys - bad) {
-        this.#fail(`it has ${rows} records of ${kind}, and its bucket had ${keys - bad}`);
+        this.#fail(
+          `it has ${counted(rows, "record")} of ${kind}, and its bucket had ${keys - bad}`,
+        );
       }
     }
   }

@@ -6,6 +6,7 @@
 
 import { StoreError } from "../../core/errors.ts";
 import type { Handover, NewMember, NewRoom } from "../../core/model.ts";
+import { counted } from "../../core/text/counted.ts";
 import { LIMITS } from "../../core/validate.ts";
 import { fromBase64url } from "../../keys/bytes.ts";
 import { verifies } from "../../keys/ed25519.ts";
@@ -57,7 +58,7 @@ async function demandRoom({ store, quotas }: Call, endpoint: string | null): Pro
   for await (const { owner } of store.roomsForEndpoint(endpoint)) {
     if (owner === endpoint) owned++;
     if (owned >= most) {
-      throw quotaExceeded("maxRoomsPerOwner", `One user may own at most ${most} rooms`);
+      throw quotaExceeded("maxRoomsPerOwner", `One user may own at most ${counted(most, "room")}`);
     }
   }
 }
@@ -79,7 +80,7 @@ const LARGEST_ROOM = 8 * 1024 * 1024;
 function demandMembers({ quotas }: Call, count: number): void {
   const { maxMembersPerRoom: most } = quotas;
   if (count <= most) return;
-  throw quotaExceeded("maxMembersPerRoom", `A room may have at most ${most} members`);
+  throw quotaExceeded("maxMembersPerRoom", `A room may have at most ${counted(most, "member")}`);
 }
 
 /** Removes the keys of epochs that are too old. The room has its new key whatever comes of it. */
@@ -97,7 +98,10 @@ async function pruneKeys({ store, params, quotas, tellFailure }: Call): Promise<
 async function demandKept({ store, params, quotas }: Call, epoch: number): Promise<void> {
   const { maxEpochsKept: most } = quotas;
   if (epoch + most > (await store.getRoom(params.id!)).epoch) return;
-  throw quotaExceeded("maxEpochsKept", `Sealed keys of the newest ${most} epochs are kept`);
+  throw quotaExceeded(
+    "maxEpochsKept",
+    `Sealed keys of the newest ${counted(most, "epoch")} are kept`,
+  );
 }
 
 /** Rooms. */

@@ -9,6 +9,7 @@ import { isStoreError } from "../../core/errors.ts";
 import { lowerCase, type StoredRecords } from "../../core/checks/integrity.ts";
 import type { StoreRecord } from "../../core/model.ts";
 import { Unreadable } from "../../core/checks/problems.ts";
+import { counted } from "../../core/text/counted.ts";
 import { show } from "../../core/validate.ts";
 import type { Bucket } from "../log/bucket.ts";
 import { isData } from "./compare.ts";
@@ -32,7 +33,7 @@ export function readEntry(key: string, data: Uint8Array): StoreRecord | Unreadab
     it = decodeRecord(key, parsed, data);
   } catch (error) {
     if (!isStoreError(error, "corrupt")) throw error;
-    return bad(key, error.field ?? "value", `${data.length} bytes`, error.message);
+    return bad(key, error.field ?? "value", counted(data.length, "byte"), error.message);
   }
   if (it === null) return bad(key, "key", show(key), UNKNOWN);
   const canonical = entriesOf(it)[0]![0];

@@ -13,6 +13,7 @@ import {
   revisionOfEnd,
 } from "../../core/history/revision.ts";
 import type { ChainEnd, HistoryProblem } from "../../core/history/source.ts";
+import { counted } from "../../core/text/counted.ts";
 import type { Bucket } from "../log/bucket.ts";
 import { left, retry } from "../log/wire.ts";
 import type { Placed } from "../records/entries.ts";
@@ -99,7 +100,11 @@ class Audit {
     const tell = (what: string) => found.push({ revision, message: what });
     if (this.#last !== null && sequence !== this.#last.sequence + 1) {
       const gap = sequence - this.#last.sequence - 1;
-      tell(`${gap} messages of the archive before revision ${revision} were deleted`);
+      tell(
+        `${
+          counted(gap, "message was", "messages were")
+        } deleted from the archive before revision ${revision}`,
+      );
     }
     this.#last = message;
     if (problem !== null) tell(problem.message);

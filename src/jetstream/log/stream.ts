@@ -7,6 +7,7 @@
 
 import { StoreError } from "../../core/errors.ts";
 import { NEWER } from "../../core/hints.ts";
+import { counted } from "../../core/text/counted.ts";
 import {
   DiscardPolicy,
   type JetStreamManager,
@@ -273,7 +274,9 @@ function recognise(bucket: Bucket, info: StreamInfo): boolean {
     }
     throw new StoreError(
       "refused",
-      `Bucket ${bucket.name} was not created by unibus membership (it contains ${info.state.messages} messages); use another bucket name`,
+      `Bucket ${bucket.name} was not created by unibus membership (it contains ${
+        counted(info.state.messages, "message")
+      }); use another bucket name`,
     );
   }
   if (layout !== String(LAYOUT_VERSION)) {

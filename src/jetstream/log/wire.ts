@@ -16,6 +16,7 @@ import type { Msg, MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { errors } from "@nats-io/transport-node";
 import { pause, within } from "../../core/async/wait.ts";
 import { StoreError } from "../../core/errors.ts";
+import { counted } from "../../core/text/counted.ts";
 
 /** A write lost its compare-and-set: the key's revision is not the expected one. */
 export class WrongRevision extends Error {
@@ -308,9 +309,13 @@ export async function retry<T>(
       if (!(error instanceof Transient)) throw error;
       const pause = Math.min(20 * 2 ** Math.min(tries, 5), 250) * (0.5 + Math.random() / 2);
       if (Date.now() + pause >= deadline) {
-        throw new StoreError("unavailable", `${what}: ${error.message} (${tries} attempts)`, {
-          cause: error,
-        });
+        throw new StoreError(
+          "unavailable",
+          `${what}: ${error.message} (${counted(tries, "attempt")})`,
+          {
+            cause: error,
+          },
+        );
       }
       await wait(pause, signal);
     }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { counted } from "../../core/text/counted.ts";
 import { activeAdmin, readAdminIndex } from "../cache/admins.ts";
 import { type Bucket, type Entry, revisionOf } from "../log/bucket.ts";
 import { adminKey, parseKey, userKey } from "../records/keys.ts";
@@ -44,7 +45,7 @@ export class Admins {
       return ok("The index of admins does not exist yet; it is built when needed");
     }
     if (missing.length + extra.length === 0) {
-      return ok(`The index contains all ${this.#active.size} active admins`);
+      return ok(`The index contains ${counted(this.#active.size, "active admin")}`);
     }
     if (repair) {
       for (const entry of [...missing, ...extra]) await mendEntry(bucket, entry, opTimeout);
@@ -52,8 +53,10 @@ export class Admins {
     return {
       check: "admins",
       level: "problem",
-      message: `The index of admins has ${missing.length} missing and ${extra.length} extra ` +
-        "entries, as version 0.1 leaves it; use --repair to fix it",
+      message: `The index of admins has ${missing.length} missing and ` +
+        `${
+          counted(extra.length, "extra entry", "extra entries")
+        }, as version 0.1 leaves it; use --repair to fix it`,
       ...(repair ? { repaired: true } : {}),
     };
   }

@@ -8,6 +8,7 @@
 import type { StreamInfo } from "@nats-io/jetstream";
 import { isStoreError, type RecordProblem } from "../../core/errors.ts";
 import { recordFindings } from "../../core/checks/findings.ts";
+import { counted, wordFor } from "../../core/text/counted.ts";
 import { alive, type Bucket } from "../log/bucket.ts";
 import { BulkWriter } from "../log/bulk.ts";
 import { isData } from "../contents/compare.ts";
@@ -106,7 +107,7 @@ async function replicasFinding(
   }
   const replicas = found.config.num_replicas;
   if (info !== null && isCurrent(info)) {
-    const message = `${replicas} of ${replicas} replicas are current`;
+    const message = `${replicas} of ${counted(replicas, "replica")} current`;
     return { check: "replicas", level: "ok", message };
   }
   const message = `Not all of the ${replicas} replicas are current; check the servers' logs`;
@@ -313,7 +314,7 @@ async function mend(bucket: Bucket, opTimeout: number, signal?: AbortSignal): Pr
   using stored = await BucketRecords.read(bucket, signal);
   const count = await mendRecords(bucket, stored, opTimeout, signal);
   if (count === 0) return [];
-  const message = `${count} records had keys that readers do not look up`;
+  const message = `${counted(count, "record")} had a key that readers do not look up`;
   return [{ check: "records", level: "problem", message, repaired: true }];
 }
 
@@ -378,24 +379,28 @@ async function content(
     finding(
       "index",
       wrong.length + extra.length,
-      `The index is consistent with all ${members.size} members`,
-      `The index has ${wrong.length} missing or wrong and ${extra.length} extra entries; use --repair to fix it`,
+      `The index is consistent with ${counted(members.size, "member")}`,
+      `The index has ${wrong.length} missing or wrong and ` +
+        `${counted(extra.length, "extra entry", "extra entries")}; use --repair to fix it`,
     ),
     await admins.check(bucket, opTimeout, repair),
     finding(
       "rooms",
       unfinished.size,
-      `All ${rooms.size} rooms are complete`,
-      `${unfinished.size} rooms are unfinished; use --repair to complete or remove them`,
+      `${counted(rooms.size, "room")}, all complete`,
+      `${counted(unfinished.size, "room is", "rooms are")} unfinished; use ` +
+        `--repair to complete or remove ${wordFor(unfinished.size, "it", "them")}`,
     ),
     ...(orphans.length === 0 ? [] : [finding(
       "rooms",
       orphans.length,
       "",
-      `${orphans.length} records belong to no room (${named}${more}); ` +
+      `${
+        counted(orphans.length, "record belongs", "records belong")
+      } to no room (${named}${more}); ` +
         (isRoomUnread
-          ? "they are kept, because the key of a room cannot be read"
-          : "use --repair to remove them"),
+          ? "kept, because the key of a room cannot be read"
+          : `use --repair to remove ${wordFor(orphans.length, "it", "them")}`),
       repair && !isRoomUnread,
     )]),
   ];

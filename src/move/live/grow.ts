@@ -13,7 +13,7 @@ import { JetStreamBackend } from "../../jetstream/backend.ts";
 import { markFilled, readAdminIndex } from "../../jetstream/cache/admins.ts";
 import { guardOf } from "../../jetstream/log/marker.ts";
 import { adminKey } from "../../jetstream/records/keys.ts";
-import { showServers } from "../../nats/connection/connect.ts";
+import { withoutLogins } from "../../nats/connection/servers.ts";
 import { SqliteBackend } from "../../sqlite/backend.ts";
 import { JourneyFile } from "../../sqlite/file/journey/file.ts";
 import { snapshotOf } from "../../sqlite/file/journey/snapshot.ts";
@@ -121,7 +121,7 @@ async function grow(store: Store, options: GrowOptions): Promise<GrowReport> {
     seconds: (performance.now() - begun) / 1000,
   };
   if (report.dryRun) return report;
-  const servers = [showServers(bucket.nc.getServer())];
+  const servers = withoutLogins(bucket.nc.getServer());
   const journey = await file.begin({ bucket: bucket.name, servers });
   const claim = await claimTarget(bucket, { storeId, journey, generation }, signal);
   // While nothing is there: what is copied then reaches its cache bit by bit. Loaded at the end, all at

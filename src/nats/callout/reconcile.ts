@@ -11,6 +11,7 @@ import { within } from "../../core/async/wait.ts";
 import { isStoreError } from "../../core/errors.ts";
 import type { AccessChange } from "../../core/model.ts";
 import type { BusConnections } from "../../core/operations.ts";
+import { counted } from "../../core/text/counted.ts";
 import { type OpenConnection, OpenConnections } from "./connections.ts";
 import { type Grant, grantOf } from "./grant.ts";
 import { roomsOf } from "./rooms.ts";
@@ -124,7 +125,7 @@ export class Reconciler {
   /** Reports whether changes reach open connections. */
   status(): PartStatus {
     const age = performance.now() - this.#sweptAt;
-    const open = `${this.#connections.size} open connections`;
+    const open = counted(this.#connections.size, "open connection");
     if (age === Infinity) return { ok: false, detail: "open connections were never listed" };
     if (age <= 3 * this.#options.sweepInterval) return { ok: true, detail: open };
     return { ok: false, detail: `${open}, last listed ${Math.round(age / 1000)} s ago` };

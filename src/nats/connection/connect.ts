@@ -8,8 +8,10 @@ import { pause } from "../../core/async/wait.ts";
 import { systemCode } from "../../core/host/system_code.ts";
 import { errors, type NatsConnection, NatsConnectionImpl } from "@nats-io/transport-node";
 import { StoreError, type StoreErrorOptions } from "../../core/errors.ts";
+import { counted } from "../../core/text/counted.ts";
 import type { NonceSigner } from "../../keys/signers.ts";
 import { type NatsAuthenticator, natsAuthenticator } from "./authenticator.ts";
+import { serverUrls, showServers } from "./servers.ts";
 import { type SocketOptions, useSocketTransport } from "./transport.ts";
 import { nkeyFromSeed, type NkeyPair } from "../../keys/nkey.ts";
 
@@ -45,7 +47,10 @@ export interface TlsOptions {
 
 /** Options of a NATS connection: servers, TLS and credentials. */
 export interface NatsOptions {
-  /** URL or URLs, such as `nats://127.0.0.1:4222`, optionally with user and password. */
+  /**
+   * URL or URLs, such as `nats://127.0.0.1:4222`, optionally with user and password. A text may contain
+   * several, separated by commas.
+   */
   servers: string | string[];
   /** TLS options. */
   tls?: TlsOptions;
@@ -124,10 +129,10 @@ function signerOf(seed: string, field: string): NonceSigner {
 
 /** Extracts user and password from the URLs, because the library does not. */
 function splitServers(
-  servers: string | string[],
+  urls: readonly string[],
 ): { servers: string[]; user?: string; pass?: string } {
   let login: { user?: string; pass?: string } = {};
-  const bare = [servers].flat().map((url) => {
+  const bare = urls.map((url) => {
     const [, scheme = "", user, pass, host = ""] =
       /^([a-z]+:\/\/)?(?:([^:@/]*)(?::([^@/]*))?@)?(.*)$/i.exec(url) ?? [];
     if (user !== undefined) {
@@ -171,12 +176,22 @@ function connectionOptions(
   options: NatsOptions,
   authenticator: NatsAuthenticator | undefined,
 ): SocketOptions {
+  const servers = serverUrls(options.servers);
+  if (servers.length === 0) {
+    throw new StoreError(
+      "invalid",
+      "servers must be a URL, such as nats://127.0.0.1:4222, or several",
+      {
+        field: "servers",
+      },
+    );
+  }
   // The library ignores the scheme: `tls://` must not result in a cleartext connection.
-  const secure = [options.servers].flat().some((it) => /^tls:\/\//i.test(it));
+  const secure = servers.some((it) => /^tls:\/\//i.test(it));
   const tls = options.tls ?? (secure ? {} : undefined);
   const { reconnectWait = 250 } = options;
   return {
-    ...splitServers(options.servers),
+    ...splitServers(servers),
     name: options.name ?? "unibus-membership",
     timeout: 5000,
     // Detect a dead leader after two missed pings, not after four minutes; but not before a server
@@ -196,11 +211,6 @@ function connectionOptions(
     ...(tls === undefined ? {} : { tls }),
     ...(authenticator === undefined ? {} : { authenticator }),
   };
-}
-
-/** Formats server URLs without user and password, for messages. */
-export function showServers(servers: string | string[]): string {
-  return [servers].flat().map((it) => it.replace(/(^|\/\/)[^/]*@/, "$1")).join(", ");
 }
 
 function throwIfAborted(signal: AbortSignal | undefined): void {
@@ -293,9 +303,8 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnection>
         const text = error instanceof Error ? error.message : String(error);
         throw new StoreError(
           "unavailable",
-          `Connect to ${showServers(options.servers)}: ${
-            text || "no answer"
-          } (${attempt} attempts)`,
+          `Connect to ${showServers(options.servers)}: ${text || "no answer"} ` +
+            `(${counted(attempt, "attempt")})`,
           { cause: error, ...UNREACHABLE },
         );
       }

@@ -10,6 +10,7 @@ import { MIGRATIONS } from "../../../migrations/mod.ts";
 import { StoreError } from "../../core/errors.ts";
 import { NEWER } from "../../core/hints.ts";
 import { KINDS } from "../../core/model.ts";
+import { counted } from "../../core/text/counted.ts";
 import { run, transaction, value } from "./connect.ts";
 
 /** `PRAGMA application_id` of our files: "UBUS". */
@@ -84,7 +85,9 @@ function readVersion(db: DatabaseSync, path: string): number {
   if (applied.length !== version) {
     throw new StoreError(
       "corrupt",
-      `Opening ${path}: its schema version is ${version}, but ${applied.length} migrations are recorded`,
+      `Opening ${path}: its schema version is ${version}, but it records ${
+        counted(applied.length, "migration")
+      }`,
     );
   }
   return version;

@@ -7,6 +7,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { isStoreError, type RecordProblem } from "../../core/errors.ts";
 import { recordFindings } from "../../core/checks/findings.ts";
+import { counted } from "../../core/text/counted.ts";
 import { connect, run, value } from "../file/connect.ts";
 import { toStoreError } from "../file/errors.ts";
 import { showMissingColumns } from "../file/older.ts";
@@ -87,7 +88,9 @@ export async function diagnoseFile(
 
 function mendedFinding(count: number): FileFinding[] {
   if (count === 0) return [];
-  const message = `${count} keys in upper-case hex were changed to lower case`;
+  const message = `${
+    counted(count, "key was", "keys were")
+  } changed from upper-case to lower-case hex`;
   return [{ check: "records", level: "problem", message, repaired: true }];
 }
 
@@ -134,7 +137,7 @@ function keys(db: DatabaseSync): FileFinding {
     : {
       check: "keys",
       level: "warning",
-      message: `In ${rooms} rooms a member lacks the current key; room show lists them`,
+      message: `In ${counted(rooms, "room")} a member lacks the current key; room show lists them`,
     };
 }
 
@@ -144,7 +147,7 @@ function admin(db: DatabaseSync): FileFinding {
     ? {
       check: "admin",
       level: "ok",
-      message: `${admins} active ${admins === 1 ? "admin" : "admins"}`,
+      message: counted(admins, "active admin"),
     }
     : {
       check: "admin",

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { wordFor } from "../../core/text/counted.ts";
+
 /** A key or id, shortened in the middle; its ends are what people compare. */
 export function shortKey(key: string): string {
   return key.length <= 16 ? key : `${key.slice(0, 8)}…${key.slice(-6)}`;
@@ -49,8 +51,8 @@ export function number(count: number): string {
 }
 
 /** A count with its noun: `1 user`, `2 users`. */
-export function counted(count: number, noun: string, plural = `${noun}s`): string {
-  return `${number(count)} ${count === 1 ? noun : plural}`;
+export function counted(count: number, noun: string, plural?: string): string {
+  return `${number(count)} ${wordFor(count, noun, plural)}`;
 }
 
 /** A duration in milliseconds with two digits or so: `0.4 ms`, `12 ms`, `1.3 s`. */

@@ -90,7 +90,7 @@ Deno.test("a backup of a follower is promoted, or what a stream lost is written 
       await store.deleteUser(person(2).signPub);
       const args = ["repair", "--from", `${dir}/c.db`, "--nats-url", it.server.url];
       // What was acknowledged after the backup stays.
-      assert.match((await done(cli(args))).stdout, /wrote 0 keys, deleted 0; 1 keys are newer/);
+      assert.match((await done(cli(args))).stdout, /wrote 0 keys, deleted 0; 1 newer key stays/);
     }
     await done(cli(["promote", to]));
     await using store = openSqlite(to);
@@ -110,7 +110,7 @@ Deno.test("backup lists the blobs, and refuses what is no follower", () =>
       await blobs.put(bytes(), { maxBytes: 10 });
     }
     const args = ["backup", "--db", it.db, "--to", `${dir}/b.db`, "--store-dir", `${dir}/blobs`];
-    assert.match((await done(cli(args))).stdout, /\nlisted 1 blobs -> .*b\.db\.blobs\n/);
+    assert.match((await done(cli(args))).stdout, /\nlisted 1 blob -> .*b\.db\.blobs\n/);
     assert.match(
       await readFile(`${dir}/b.db.blobs`, "utf8"),
       /^\{"id":"[0-9a-f]{64}","size":3\}\n$/,

@@ -101,7 +101,7 @@ Deno.test("repair brings back messages that were cut out of the stream, such as 
     const args = ["repair", "--from", db, "--nats-url", server.url];
     const { stdout, stderr } = await done(cli(args));
     assert.match(stdout, new RegExp(`^restore {2}${keyOf(1)} {2}\\(missing in the bucket\\)\n`));
-    assert.match(stdout, /\nwrote 1 keys, deleted 0\n/);
+    assert.match(stdout, /\nwrote 1 key, deleted 0\n/);
     assert.match(stderr, /admits clients again by itself; on other nodes/);
     await using store = await openJetStream({ servers: server.url, follower: db });
     assert.equal((await store.getUser(person(1).signPub)).status, "revoked");
@@ -129,7 +129,7 @@ Deno.test("repair from a file of days ago asks for --force, as a deletion may be
     assert.equal(refused.code, 1);
     assert.match(refused.stderr, /could come back, .*\nhint: look at the list of --dry-run/);
     assert.match((await done(cli([...args, "--dry-run"]))).stdout, /^restore {2}users/);
-    assert.match((await done(cli([...args, "--force"]))).stdout, /\nwrote 1 keys/);
+    assert.match((await done(cli([...args, "--force"]))).stdout, /\nwrote 1 key/);
     await using store = await openJetStream({ servers: server.url, follower: db });
     assert.equal(await store.isAuthorized(person(1).signPub), true);
   }));

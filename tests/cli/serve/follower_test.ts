@@ -80,7 +80,7 @@ Deno.test("the follower is told in /readyz and /metrics; --follower none keeps n
       const detail = async () =>
         (await readyz(server.http))?.checks.find((it) => it.name === "follower")?.detail ?? "";
       await until(
-        async () => /^exact at position \d+, \d+ messages behind/.test(await detail()),
+        async () => /^exact at position \d+, \d+ messages? behind/.test(await detail()),
         "it",
       );
       const metrics = await (await fetch(`${server.http}/metrics`)).text();

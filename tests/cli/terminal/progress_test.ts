@@ -48,6 +48,16 @@ Deno.test("plain progress has a beginning and an end for every phase, and a defi
   );
 });
 
+Deno.test("one of a unit is in the singular", () => {
+  const steps = (unit?: string): Step[] => [
+    { phase: "copy", done: 1, total: 1, ...unit === undefined ? {} : { unit } },
+    { phase: "done", done: 1, total: 1, ...unit === undefined ? {} : { unit } },
+  ];
+  assert.equal(shown("plain", steps()), "copy: 1 of 1 record (100%)\ndone: 1 record\n");
+  assert.match(shown("plain", steps("copies")), /1 of 1 copy .*\ndone: 1 copy\n$/s);
+  assert.match(shown("bar", steps("blobs")), /1\/1 blob \|/);
+});
+
 Deno.test("plain progress writes a line a second at most, however many steps there are", () => {
   const steps = Array.from({ length: 100_000 }, (_, done) => ({ phase: "copy", done, total: 1e5 }));
   assert.ok(shown("plain", steps).split("\n").length <= 3);

@@ -22,6 +22,8 @@ Deno.test("without TLS a bus learns servers on loopback from one on loopback onl
   assert.deepEqual(took("127.0.0.1:4250", told), ["nats://127.0.0.1:4251"]);
   assert.deepEqual(took("nats://10.0.0.7:4250", told), []);
   assert.deepEqual(took(["nats://127.0.0.1:1", "nats://10.0.0.7:4250"], told), []);
+  const two = "nats://127.0.0.1:4250,nats://127.0.0.1:4252";
+  assert.deepEqual(took(two, [...two.split(","), ...told]), ["nats://127.0.0.1:4251"]);
   // Another machine cannot send this one to its own services.
   assert.deepEqual(took("tls://n1.example:4250", ["tls://127.0.0.1:1", "tls://localhost:1"]), []);
 });

@@ -135,7 +135,7 @@ Deno.test("a call ends at its deadline, however many requests it sends", async (
       await streams.info("SLOW").catch(() => {});
       return await streams.info("SLOW");
     }, { deadline: began + 3000 });
-    await assert.rejects(asked, /^StoreError: Asking: timeout \(1 attempts\)$/);
+    await assert.rejects(asked, /^StoreError: Asking: timeout \(1 attempt\)$/);
     assert.ok(Date.now() - began < 5900, `${Date.now() - began} ms`);
   });
 });

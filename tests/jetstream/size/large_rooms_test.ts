@@ -148,7 +148,7 @@ Deno.test("the next change of a room finishes or undoes one that was interrupted
     await using store = await openJetStream({ servers: url, bucket });
     await from(store);
     await interrupted(url, bucket, change);
-    assert.match((await problems(url, bucket)).join(), /1 rooms are unfinished/);
+    assert.match((await problems(url, bucket)).join(), /1 room is unfinished/);
   };
   const nothing = () => Promise.resolve();
 

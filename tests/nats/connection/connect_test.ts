@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { connect } from "@nats-io/transport-node";
 import { writeFile } from "node:fs/promises";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
+import { serverUrls, showServers, withoutLogins } from "../../../src/nats/connection/servers.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { failsWith, inDir } from "../../helpers/sqlite.ts";
 import { testAuthority } from "../../helpers/tls.ts";
@@ -79,4 +80,39 @@ Deno.test("a connection of the library's own, made in between, takes nothing awa
     await it.flush();
     await it.close();
   }
+});
+
+Deno.test("several servers in one text are each a server, with TLS if one of them demands it", async () => {
+  await using server = await testServer({ jetstream: false });
+  const dead = "nats://127.0.0.1:1";
+  for (
+    const servers of [`${server.url},${dead}`, `${dead}, ${server.url}`, [`${dead},${server.url}`]]
+  ) {
+    const connection = await connectNats({ servers, bootstrapTimeout: 60_000 });
+    assert.equal(`nats://${connection.getServer()}`, server.url);
+    await connection.close();
+  }
+  await failsWith(
+    "unavailable",
+    () => connectNats({ servers: `${server.url},${server.url.replace("nats:", "tls:")}` }),
+    /TLS failed/,
+  );
+  for (const servers of ["", " , ", []]) {
+    await failsWith("invalid", () => connectNats({ servers }), /^servers must be a URL/);
+  }
+});
+
+Deno.test("a list of servers is taken apart at its commas, but not in a password, and shown without", () => {
+  const login = "nats://ada:a,b@n1:4222";
+  assert.deepEqual(serverUrls(`${login} ,n2:4222,, tls://eve:c,d@n3`), [
+    login,
+    "n2:4222",
+    "tls://eve:c,d@n3",
+  ]);
+  assert.deepEqual(withoutLogins([login, "n2:4222,nats://eve:x@n3"]), [
+    "nats://n1:4222",
+    "n2:4222",
+    "nats://n3",
+  ]);
+  assert.equal(showServers(`${login},tls://eve:c,d@n3`), "nats://n1:4222, tls://n3");
 });

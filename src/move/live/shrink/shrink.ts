@@ -8,6 +8,7 @@ import { randomBytes } from "node:crypto";
 import { isStoreError, StoreError } from "../../../core/errors.ts";
 import { switchOf } from "../../../core/store/switching.ts";
 import type { Store } from "../../../core/store.ts";
+import { counted } from "../../../core/text/counted.ts";
 import { checkBeside } from "../../../follower/file/check_beside.ts";
 import { FileFollower } from "../../../follower/follower.ts";
 import { closeReaders, followerOf } from "../../../follower/open.ts";
@@ -178,7 +179,7 @@ async function check(
     refuse("role", "is written by another process", "end the other process that follows with it");
   }
   if (state.quarantined > 0) {
-    const found = `lacks ${state.quarantined} records that are invalid`;
+    const found = `lacks ${counted(state.quarantined, "invalid record")} of its bucket`;
     refuse("quarantined", found, "repair them in the bucket with membershipd doctor --repair");
   }
   await checkBeside(follower.path, signal);

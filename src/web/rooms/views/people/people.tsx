@@ -6,7 +6,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { visible } from "../../../shared/format.ts";
+import { counted, visible } from "../../../shared/format.ts";
 import { Dialog } from "../../../shared/ui/dialog.tsx";
 import type { RoomPresence } from "../../../../client/rooms/types.ts";
 import type { ListedMember } from "../../../../client/types.ts";
@@ -171,8 +171,9 @@ function Delete({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX.Ele
       onClose={onClose}
     >
       <p>
-        The room ends for all {talk.members.length}{" "}
-        people in it. This cannot be undone, and the name cannot be used again.
+        The room ends for{" "}
+        {counted(talk.members.length, "person", "people")}. This cannot be undone, and the name
+        cannot be used again.
       </p>
     </Ask>
   );
