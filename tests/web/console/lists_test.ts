@@ -202,9 +202,16 @@ browserTest("a user's page, the palette, and the whole store as a file", async (
   await go(page, "#/invites", "Invites");
   await page.getByLabel("State").selectOption("used");
   await page.getByRole("rowheader", { name: /to room ops/ }).waitFor();
-  // The last of a list that is longer than the window.
+  // A list that is longer than the window: no row is drawn over another, and the last is scrolled to.
   await page.setViewportSize({ width: 320, height: 400 });
   await page.keyboard.press("Control+k");
+  await field.fill("o");
+  await dialog.getByRole("option", { name: /bob/ }).waitFor();
+  const overfull = await dialog.getByRole("option").evaluateAll((all) =>
+    all.filter((it) => it.scrollHeight > it.clientHeight + 1).map((it) => it.textContent)
+  );
+  assert.deepEqual(overfull, []);
+  await field.fill("");
   const last = dialog.getByRole("option", { name: /Sign out/, selected: true });
   await field.press("ArrowUp");
   await last.waitFor();
