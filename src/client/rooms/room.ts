@@ -151,11 +151,12 @@ export class LiveRoom implements OpenRoom {
     await within(
       sendTimeout,
       Promise.race([this.#ready, this.ended]),
-      () =>
-        new StoreError(
+      () => {
+        throw new StoreError(
           "unavailable",
           `Room ${this.id}: the bus did not accept the subscription within ${sendTimeout} ms`,
-        ),
+        );
+      },
     );
     if (this.#closing.signal.aborted) {
       throw this.#error ?? new StoreError("closed", `Room ${this.id} is closed`);
@@ -419,7 +420,6 @@ export class LiveRoom implements OpenRoom {
       removeListener();
       queue.end(error);
     }
-    this.#readers.clear();
     for (const presence of this.#presences) void presence.close(error);
     void this.#channel.close();
     this.#end(error);

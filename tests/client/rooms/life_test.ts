@@ -1,6 +1,7 @@
 /** Rooms over time: keys that change, members that come and go, connections that break, floods. */
 
 import assert from "node:assert/strict";
+import type { Subscription } from "@nats-io/transport-node";
 import {
   cardOf,
   createIdentity,
@@ -203,17 +204,24 @@ Deno.test("refresh() sees what changed before it was called, also when a check i
   }
   assert.deepEqual(bob.problems.map((it) => it.error.message), ["unsupported"]);
   await bobRoom.close();
-  bob.client.getRoom = () => assert.fail("asked after the end");
+  let after = 0;
+  bob.client.getRoom = (id) => {
+    after++;
+    return getRoom(id);
+  };
   await bobRoom.refresh();
+  assert.equal(after, 0, "asked after the end");
 });
 
 Deno.test("a room that is closed while it is checked reports nothing and is not checked again", async () => {
   await using it = await village();
   const ada = await it.person();
-  const room = await (await ada.rooms({ refreshInterval: 10 })).createRoom({ id: "kitchen" });
+  const room = await (await ada.rooms({ refreshInterval: 1 })).createRoom({ id: "kitchen" });
   const asked = Promise.withResolvers<void>();
   const held = Promise.withResolvers<never>();
+  let checks = 0;
   ada.client.getRoom = () => {
+    checks++;
     asked.resolve();
     return held.promise;
   };
@@ -221,14 +229,25 @@ Deno.test("a room that is closed while it is checked reports nothing and is not 
   const closing = room.close();
   held.reject(new StoreError("unsupported", "too late"));
   await closing;
-  assert.deepEqual(ada.problems, []);
+  // Much longer than the interval.
+  await (await it.wire()).flush();
+  assert.deepEqual([checks, ada.problems], [1, []]);
 });
 
 Deno.test("an answer of a proxy ends no room; that of the control plane does, and stays the reason", async () => {
   await using it = await village();
   const [ada, bob] = [await it.person(), await it.person()];
   await (await ada.rooms()).createRoom({ id: "kitchen", members: [cardOf(bob.identity)] });
-  const room = await (await bob.rooms({ refreshInterval: NEVER })).join("kitchen");
+  const connection = await it.wire();
+  const subscriptions: Subscription[] = [];
+  const subscribe = connection.subscribe.bind(connection);
+  connection.subscribe = (...args) => {
+    const made = subscribe(...args);
+    subscriptions.push(made);
+    return made;
+  };
+  const options = { refreshInterval: NEVER, nats: { connection } };
+  const room = await (await bob.rooms(options)).join("kitchen");
   for (const status of [404, 403]) {
     bob.lie(() => new Response("<h1>No such page</h1>", { status }));
     await room.refresh();
@@ -242,6 +261,7 @@ Deno.test("an answer of a proxy ends no room; that of the control plane does, an
   await room.refresh();
   const why = await room.ended;
   assert.ok(isSealingError(why, "removed"), String(why));
+  assert.deepEqual(subscriptions.map((it) => it.isClosed()), [true]);
   await room.close();
   await assert.rejects(room.messages().next(), why);
 });
@@ -353,9 +373,9 @@ Deno.test("what arrives while a check takes long is limited too, and its loss is
   (await it.wire()).publish(room.subject, (await sealer.seal(new Uint8Array())).bytes);
   await asked.promise;
   for (let i = 0; i < 50; i++) await room.send(`${i}`);
-  await until(() => bob.problems.length >= 40, "the losses");
-  assert.ok(bob.problems.every(({ error }) => isSealingError(error, "overflow")));
-  held.resolve();
+  const losses = until(() => bob.problems.length >= 40, "the losses");
+  await losses.finally(held.resolve);
+  assert.ok(isSealingError(bob.problems[0]!.error, "overflow"));
 });
 
 Deno.test("closing ends what waits, and nothing works after it", async () => {
@@ -423,9 +443,11 @@ Deno.test("a connection of the caller's is used and left open; when it ends, the
   await first.createRoom({ id: "kitchen" });
   await first.close();
   assert.ok(!connection.isClosed());
-  // One that ends before the bus has accepted the subscription.
+  // One whose subscription the bus does not accept, and that ends meanwhile.
   const silent = await it.wire();
   silent.flush = () => new Promise(() => {});
+  const impatient = await ada.rooms({ nats: { connection: silent }, sendTimeout: 50 });
+  await assert.rejects(impatient.join("kitchen"), /did not accept the subscription within 50 ms/);
   const joining = (await ada.rooms({ nats: { connection: silent } })).join("kitchen");
   const failing = assert.rejects(joining, /The connection to the bus was closed/);
   await silent.close();

@@ -153,13 +153,14 @@ async function orphaned(it: Awaited<ReturnType<typeof village>>) {
   const owner = ada.identity.signPub;
   const members = [cardOf(bob.identity), cardOf(cy.identity)];
   const adas = await ada.rooms();
-  await adas.createRoom({ id: "kitchen", members });
+  const room = await adas.createRoom({ id: "kitchen", members });
   const join = async (who: Person, options: Partial<RoomsOptions> = {}) =>
     await (await who.rooms({ refreshInterval: 50, ...options })).join("kitchen", { owner });
   return {
     ada,
     bob,
     cy,
+    room,
     join,
     async handOver() {
       await bob.client.joinRoom("kitchen");
@@ -219,6 +220,17 @@ Deno.test("a room of a revoked owner goes on for those whose person trusts the n
   await bobs.addMember(cardOf(dan.identity));
   const dans = await (await dan.rooms()).join("kitchen", { owner: bob.identity.signPub });
   assert.equal(dans.epoch, 2);
+});
+
+Deno.test("a new owner who was away opens the room by the last key of the former one", async () => {
+  await using it = await village();
+  const { bob, room, join, handOver } = await orphaned(it);
+  await (await join(bob)).close();
+  await room.rekey();
+  await handOver();
+  const bobs = await join(bob, { acceptOwner: () => true });
+  assert.equal(bobs.owner, bob.identity.signPub);
+  await until(() => bobs.epoch === 3, "a key of its own");
 });
 
 Deno.test("a former owner seals no key that comes after it, even with the control plane's help", async () => {
