@@ -2,7 +2,8 @@
  * Fills the history of a follower's file: from the archive of the bucket, and when that has been read to
  * its end, with the entries that the file took from the bucket's stream together with their changes.
  *
- * Entries are not replaced and live for days, so from there on the stream brings each of them.
+ * Entries are not replaced and live for days, so from there on the stream brings each of them. Only the
+ * archive tells what comes before the first one of a generation: a move brings that directly.
  *
  * @module
  */
@@ -23,7 +24,6 @@ import type { ChainEnd } from "../../core/history/source.ts";
 import { archiveInfo } from "../../jetstream/history/archive.ts";
 import { decodeCut } from "../../jetstream/history/cut.ts";
 import { decodeEntry } from "../../jetstream/records/entries.ts";
-import { lastArchived } from "../../jetstream/history/messages.ts";
 import { Reader } from "../../jetstream/history/reader.ts";
 import { searchRevision } from "../../jetstream/history/search.ts";
 import type { Bucket } from "../../jetstream/log/bucket.ts";
@@ -39,6 +39,8 @@ import type { Thread } from "../file/thread.ts";
 const PATIENCE = 10_000;
 /** Pause before a file that is being written is asked again, milliseconds. */
 const BUSY = 20;
+/** Pause before the archive is read again for an entry that it is about to receive. */
+const LOOK = 50;
 /** Pauses after a failure, milliseconds. */
 const RETRY = { first: 250, longest: 10_000 };
 
@@ -117,10 +119,11 @@ export class HistoryFiller {
     while (await archiveInfo(bucket, soon()) === null) await wait(RETRY.longest, signal);
     const reader = await this.#begin();
     for (;;) {
-      const entries = await reader.read(soon());
+      // No further: a move may be filling it, with entries that come before those of the bucket.
+      const entries = await reader.read(soon(), "archive");
       signal.throwIfAborted();
       if (entries.length > 0) await this.#add(entries.map(({ entry }) => entry), reader.origin);
-      else if (await this.#isAtEnd(reader)) break;
+      else if (await reader.isAtEnd(soon())) break;
       // The replica that answered does not have all.
       else await wait(BUSY, signal);
     }
@@ -161,11 +164,6 @@ export class HistoryFiller {
     );
   }
 
-  async #isAtEnd({ last }: Reader): Promise<boolean> {
-    const end = (await lastArchived(this.#options.bucket, soon()))?.placed ?? null;
-    return end === null || (last !== null && compareRevisions(end.at, last) <= 0);
-  }
-
   /** Whether the bucket's first entry after another is that of a row. */
   async #isNextAfter(after: Revision | null, row: Row): Promise<boolean> {
     const reader = await this.#readerAfter(after);
@@ -199,8 +197,11 @@ export class HistoryFiller {
           const placed = decodeEntry(value, number);
           // A repair brings entries that the bucket still has.
           if (placed === null || end !== null && compareRevisions(placed.at, end) <= 0) continue;
-          // A move may have brought entries that come before it.
-          if (placed.at.generation !== end?.generation) return await this.#add(entries, number - 1);
+          // A move may have brought entries that come before it; with them the archive has it.
+          if (placed.at.generation !== end?.generation) {
+            await this.#add(entries, number - 1);
+            return await wait(LOOK, signal);
+          }
           entries.push(placed.entry);
         }
         await this.#add(entries, tail.at(-1)!.number);

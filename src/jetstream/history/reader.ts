@@ -71,16 +71,17 @@ export class Reader {
   /**
    * Returns the next entries; none if there are none now, or the replica that answered has none.
    *
+   * @param upTo `archive`: what only the bucket's stream has is not read
    * @throws {StoreError} too_old: they were pruned meanwhile; corrupt: an entry cannot be read, or is not in
    * its place, so what is there is not known
    */
-  async read(deadline: number): Promise<Placed[]> {
+  async read(deadline: number, upTo: "archive" | "bucket" = "bucket"): Promise<Placed[]> {
     for (;;) {
       const from = this.#from;
       const messages = await readBatch(this.#bucket, from, this.#next, { deadline });
       this.#readAt = Date.now();
       if (messages.length === 0) {
-        if (from === "bucket" || !await this.#leaveArchive(deadline)) return [];
+        if (from === upTo || !await this.#leaveArchive(deadline)) return [];
         continue;
       }
       if (from === "archive") this.#requireNext(messages[0]!.sequence);
@@ -116,16 +117,30 @@ export class Reader {
     throw misplaced(this.#bucket, { revision, sequence, other: formatRevision(last) });
   }
 
-  /** Continues in the bucket's stream if the archive has no more. */
-  async #leaveArchive(deadline: number): Promise<boolean> {
+  /** Returns whether all that the archive has now was read. */
+  async isAtEnd(deadline: number): Promise<boolean> {
+    const end = await this.#endOfArchive(deadline);
+    if (end === undefined) return false;
+    this.#origin = Math.max(this.#origin, end?.origin ?? 0);
+    return true;
+  }
+
+  /** Returns the archive's last message, which was read; `undefined` if it was not. */
+  async #endOfArchive(deadline: number): Promise<Message | null | undefined> {
     const end = await lastArchived(this.#bucket, deadline);
-    // Only the replica that answered has no more.
-    if (end !== null && end.sequence >= this.#next) return false;
     if (end !== null && end.sequence < this.#next - 1) {
       // It was created again, with other sequences.
       this.#next = await searchRevision(this.#bucket, this.#last, deadline);
-      if (end.sequence >= this.#next) return true;
     }
+    // Where it has more, only the replica that answered does not.
+    return end !== null && end.sequence >= this.#next ? undefined : end;
+  }
+
+  /** Continues in the bucket's stream if the archive has no more; returns whether to read again now. */
+  async #leaveArchive(deadline: number): Promise<boolean> {
+    const next = this.#next;
+    const end = await this.#endOfArchive(deadline);
+    if (end === undefined) return this.#next !== next;
     if (end !== null && end.origin === null) await this.#requireOver(end, deadline);
     this.#from = "bucket";
     // Without an origin, what the archive has is read here again.
