@@ -18,7 +18,7 @@ import type { Bucket } from "../../src/jetstream/log/bucket.ts";
 import { isWrittenSince } from "../../src/jetstream/log/fence.ts";
 import { type Marker, readMarker, writeMarker } from "../../src/jetstream/log/marker.ts";
 import { openBucket } from "../../src/jetstream/mod.ts";
-import { whyNobody } from "../../src/jetstream/moved.ts";
+import { callingOff, whyNobody } from "../../src/jetstream/moved.ts";
 import { type TestServer, testServer } from "../helpers/nats.ts";
 import { person } from "../helpers/sqlite.ts";
 
@@ -159,8 +159,14 @@ test("a bucket that was left frozen is thawed by the next who writes", async ({ 
   await using other = await openJetStream(nats);
   const shrink = { journey: randomUUID(), node: "n1", at: "now" };
   const mark: Marker = { state: "complete", by: "journey", source: null, startedAt: "now", shrink };
-  const revision = await writeMarker(bucket, mark, 0, soon());
+  const first = await writeMarker(bucket, mark, 0, soon());
   await freezeWriters(bucket, soon());
+  // Looked at first, and then its mark changes: it is not gone.
+  const isCalledOff = callingOff(bucket, 100);
+  assert.equal(await isCalledOff(), false);
+  const revision = await writeMarker(bucket, mark, first, soon());
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  assert.equal(await isCalledOff(), false);
   bucket.onNobody = whyNobody(bucket, 100);
   await bucket.commit([{ key: "users.x", value: "{}" }], soon());
   // What the one who is gone may still send comes too late.

@@ -325,10 +325,14 @@ test("finishing or calling off a move out of a bucket that does not exist makes 
   await assert.rejects(callOffShrink(nats), failure("not_found"));
 });
 
-test("a dry run changes nothing", async (at, { store }) => {
+test("a dry run changes nothing", async (at, { store, follower }) => {
   const report = await shrinkStore(store, { ...toN1(at), dryRun: true });
   assert.ok(report.dryRun && report.position > 0 && report.digest.length === 32);
   assert.equal((await bucketOf(at)).mark, null);
+  // Writers go on, and others read the file.
+  await store.addUser(person("bob"));
+  await follower.whenExact();
+  assert.equal(usersIn(at.follower).length, 2);
   assert.equal(store.backend, "jetstream");
 });
 

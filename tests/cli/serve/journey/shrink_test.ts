@@ -233,7 +233,14 @@ test(
     const { id } = await putBy(storage.blobs, bytesOf(10), by);
     assert.ok(isOnDisk(id));
     assert.equal(await other.stat(id), null);
-    await failsWith("unavailable", () => putBy(other, bytesOf(10), by), /takes no blobs/);
+    const refused = () =>
+      failsWith("unavailable", () => putBy(other, bytesOf(10), by), /takes no blobs/);
+    await refused();
+    {
+      // It has left for good.
+      using _ = longAfter();
+      for (let i = 0; i < 2; i++) await refused();
+    }
     await failsWith("refused", () => shrink(world, trip), /serves from a file already/);
     // As after a kill before it had left the cluster.
     await writeNode(around.settings.db, {
@@ -327,6 +334,13 @@ test("a move that ends before its switch leaves all as it was, and copies no mor
   await requireWritable(at);
 });
 
+/** Lets the time be so much later that a move counts as abandoned. */
+function longAfter(): Disposable {
+  const { now } = performance;
+  performance.now = () => now.call(performance) + 16_000;
+  return { [Symbol.dispose]: () => void (performance.now = now) };
+}
+
 /** Begins a move to a node, as a process does that is killed when all writers are stopped. */
 async function beginAndStop({ bucket }: Bed): Promise<void> {
   const { marker, revision } = await readMarker(bucket, soon());
@@ -358,15 +372,19 @@ test("a move into the cluster is called off: the file serves as before, without 
     using file = new JourneyFile(db);
     const journey = await file.begin({ bucket: name, servers });
     if (isFrozen) await file.freeze(journey, 60_000);
+    return { journey: journey.id, source: file.storeId };
   };
   const isOver = () => {
     assert.equal(journeyOf(db), null);
     assert.equal(roleOf(db).frozenAt, null);
     assert.deepEqual(changes.splice(0), ["planned"]);
   };
-  await begin(bucket.name, false);
+  const begun = await begin(bucket.name, false);
+  const mark = { ...begun, state: "in_progress", by: "journey", startedAt: "now" } as const;
+  await writeMarker(bucket, mark, 0, soon());
   await callOff(world, trip);
   isOver();
+  assert.ok((await readMarker(bucket, soon())).marker!.calledOff !== undefined);
   await begin("GONE", false);
   await callOff(world, trip);
   isOver();
@@ -388,15 +406,10 @@ test("blobs can be stored again when the node is gone that moved them, without a
   await beginAndStop(at);
   const refused = () => failsWith("unavailable", () => putBy(other, bytesOf(10), by));
   await refused();
-  const { now } = performance;
-  performance.now = () => now.call(performance) + 16_000;
-  try {
-    // That one has found it, and the next one is stored.
-    await refused();
-    await putBy(other, bytesOf(10), by);
-  } finally {
-    performance.now = now;
-  }
+  using _ = longAfter();
+  // That one has found it, and the next one is stored.
+  await refused();
+  await putBy(other, bytesOf(10), by);
   assert.equal((await readMarker(bucket, soon())).marker!.shrink, undefined);
   await requireWritable(at);
 });

@@ -80,11 +80,14 @@ Deno.test("of the messages of a run none is read that is known, and none twice",
   assert.equal(await foreign(), null);
   // Over its own ones, then over the fence.
   assert.deepEqual(asked.splice(0), [6, 9]);
-  own.add(10, 2);
-  own.compared(12);
-  Object.assign(keys, { 11: "users.d", 13: "users.e" });
+  // With a gap before them and another one after them.
+  own.add(11, 2);
+  Object.assign(keys, { 12: "users.d", 14: "users.e" });
+  assert.equal(await foreign(), "users.d");
+  own.compared(13);
+  asked.length = 0;
   assert.equal(await foreign(), "users.e");
-  assert.deepEqual(asked, [13]);
+  assert.deepEqual(asked, [14]);
 });
 
 Deno.test("what a switch copies last is read back", async () => {
