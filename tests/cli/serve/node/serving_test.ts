@@ -201,7 +201,10 @@ Deno.test("what is being copied is loaded meanwhile, and served when it is compl
         const lacking = new StoreError("unavailable", "no majority answers");
         return n === 2 ? Promise.reject(lacking) : Promise.resolve(it);
       },
-      serve: (_, it) => Promise.resolve(void served.push(it)),
+      serve: (_, it) =>
+        served.push(it) === 2
+          ? Promise.reject(new StoreError("unavailable", "no majority answers"))
+          : Promise.resolve(),
     };
     await running(dir, parts, async (it) => {
       await until(() => served.length === 1, "the first control plane");
@@ -221,10 +224,12 @@ Deno.test("what is being copied is loaded meanwhile, and served when it is compl
       await it.mark({ state: "in_progress" });
       await until(() => opened.length === 5, "the next move");
       await it.mark({});
-      await until(() => served.length === 2, "the next control plane");
+      await until(() => served.length === 3, "the next control plane");
       assert.equal(served[1], opened[4]!.storage);
-      assert.deepEqual(opened.map((it) => it.early), [false, true, true, true, true]);
-      assert.deepEqual(ended, [1, 2, 3, 4]);
+      // What cannot be served is opened again as ever.
+      assert.equal(served[2], opened[5]!.storage);
+      assert.deepEqual(opened.map((it) => it.early), [false, true, true, true, true, false]);
+      assert.deepEqual(ended, [1, 2, 3, 4, 5]);
     });
   }));
 
