@@ -67,8 +67,7 @@ export async function serveAsNode(node: Node): Promise<never> {
   const { around, bus, present, open, serve } = node;
   const { log } = around;
   let retry = RETRY.first;
-  const own = new Undo();
-  around.undo.add("what the node serves", () => own.end(log), STOP_MS);
+  const own = node.first?.undo ?? undoOf(around);
   for (let here = node.first;; here = null) {
     here ??= await waitForPlane(node, own);
     const served = here?.undo ?? own;
@@ -110,6 +109,13 @@ async function rest(node: Node, why: string, ms: number): Promise<void> {
 async function tell({ around, present }: Node, why: string): Promise<string> {
   present({ bucket: null, follower: null, waiting: why });
   return await around.page.show(why);
+}
+
+/** Returns what stops what a node opens, at the latest with the node. */
+function undoOf({ undo, log }: Surroundings): Undo {
+  const own = new Undo();
+  undo.add("what the node serves", () => own.end(log), STOP_MS);
+  return own;
 }
 
 /**
