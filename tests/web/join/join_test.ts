@@ -139,7 +139,9 @@ browserTest(
     assert.equal((await client.me()).user?.handle, "Ada");
     await page.getByRole("link", { name: "Open your rooms" }).click();
     await giveFile(page, text);
-    await page.getByText("This browser keeps nothing, as in a private window").waitFor();
+    await page.getByText(
+      "This browser does not store anything for this page, as in a private window",
+    ).waitFor();
   },
 );
 
