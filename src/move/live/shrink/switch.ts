@@ -28,6 +28,8 @@ export interface Switching extends Users {
   onPhase: (phase: ShrinkPhase, waitsFor?: string) => void;
 }
 
+/** After what a switch is called off, milliseconds; calling it off takes time as well. */
+const PATIENCE = 700;
 /** Pause before the file is tried again, milliseconds. */
 const AGAIN = 20;
 
@@ -39,7 +41,7 @@ const AGAIN = 20;
  */
 export async function leaveBucket(parts: Switching, announced: Announced): Promise<Moved> {
   const { to, bucket, follower, db, generation, onPhase } = parts;
-  const { blobs, node, by = "library", patience = 900, signal } = parts.options;
+  const { blobs, node, by = "library", patience = PATIENCE, signal } = parts.options;
   const { journey, at } = announced.marker.shrink;
   const late = AbortSignal.timeout(patience);
   const either = signal === undefined ? late : AbortSignal.any([late, signal]);

@@ -58,7 +58,7 @@ export interface ShrinkOptions {
   by?: string;
   /** Only checks what would be done. Default `false`. */
   dryRun?: boolean;
-  /** Milliseconds after which a switch that is not decided is called off. Default 900. */
+  /** Milliseconds after which a switch that is not decided is called off. Default 700. */
   patience?: number;
   /** Attempts of the switch. Default 10. */
   attempts?: number;
