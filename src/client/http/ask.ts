@@ -75,11 +75,17 @@ export class LongList<T> {
 
 /** Returns the JSON of an object. */
 async function bodyOf(json: object): Promise<Uint8Array> {
+  const isLong = (value: unknown) => value instanceof LongList;
+  if (!Object.values(json).some(isLong)) return utf8(JSON.stringify(json));
   const fields: Uint8Array[] = [];
   for (const [name, value] of Object.entries(json)) {
-    if (value === undefined) continue;
-    const body = value instanceof LongList ? await value.body() : utf8(JSON.stringify(value));
-    fields.push(utf8(`${fields.length === 0 ? "" : ","}${JSON.stringify(name)}:`), body);
+    const body = value instanceof LongList ? await value.body() : JSON.stringify(value);
+    // As JSON does with undefined and functions.
+    if (body === undefined) continue;
+    fields.push(
+      utf8(`${fields.length === 0 ? "" : ","}${JSON.stringify(name)}:`),
+      typeof body === "string" ? utf8(body) : body,
+    );
   }
   return concat(utf8("{"), ...fields, utf8("}"));
 }

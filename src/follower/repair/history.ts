@@ -32,7 +32,7 @@ export interface RepairedHistory {
 
 /** How a repair is made. */
 export interface HistoryRepair {
-  /** Who makes the repair, for its entry. */
+  /** The author of its entry. */
   by: string;
   /** Only report. */
   dryRun: boolean;

@@ -22,7 +22,7 @@ const PAUSE = 10_000;
 const INTERVAL = 30_000;
 /** How many times as long as the audit before the pause is: so audits take less than 1 % of a core. */
 const SHARE = 200;
-/** The share of the time in which an audit reads that nobody waits for. */
+/** The share of the time in which a repeated audit reads. */
 const PACE = 0.2;
 
 /** What audits work on. */

@@ -3,7 +3,7 @@
  * its end, with the entries that the file took from the bucket's stream together with their changes.
  *
  * Entries are not replaced and live for days, so from there on the stream brings each of them. Only the
- * archive tells what comes before the first one of a generation: a move brings that directly.
+ * archive has what precedes the first entry of a generation: a move writes that there directly.
  *
  * @module
  */
