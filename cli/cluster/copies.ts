@@ -7,8 +7,8 @@
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { isStoreError } from "../../src/core/errors.ts";
-import { copiesOf, findStream } from "../../src/jetstream/cluster/copies.ts";
-import { manage } from "../../src/jetstream/log/wire.ts";
+import { copiesOf } from "../../src/jetstream/cluster/copies.ts";
+import { findStream, manage } from "../../src/jetstream/log/wire.ts";
 
 /** Timeout of the list of streams in milliseconds. */
 const PATIENCE_MS = 30_000;

@@ -18,11 +18,13 @@ export interface JourneyRequest {
    * then.
    */
   op: "status" | "grow" | "shrink" | "release" | "call-off";
+  /** What is to be released or called off; missing for either. */
+  direction?: Direction;
   /** Only check whether it can begin. */
   dryRun?: boolean;
   /** Wait for `release` before the switch. */
   hold?: boolean;
-  /** Milliseconds that the server's own writes may take longer while rows are copied. */
+  /** Share of the time spent copying, above 0 to 1. */
   pace?: number;
   /** Call off also if the bucket of the move is gone for good. */
   force?: boolean;

@@ -17,7 +17,7 @@ const INTERVAL_MS = 500;
 /** The cluster. */
 export interface Cluster {
   /** Reads how it is. */
-  status(): Promise<Pick<ClusterStatus, "nodes" | "buckets" | "problems" | "healthy">>;
+  status(): Promise<Pick<ClusterStatus, "nodes" | "buckets" | "problems" | "quorum" | "healthy">>;
   /** Reads how a node is; `null` if it does not answer. */
   state(node: string): Promise<NodeState | null>;
   /** Tells a node to restart. */
@@ -77,7 +77,7 @@ interface Look {
  * current, every node is ready, and the second copies of all nodes are equal where their positions are.
  *
  * @throws {StoreError} `unavailable`: the cluster is not whole in time; `not_found`: no such node;
- * `mismatch`: the second copies differ
+ * `refused`: the cluster has no control plane; `mismatch`: the second copies differ
  */
 export async function restartNodes(
   cluster: Cluster,
@@ -128,6 +128,7 @@ async function whenWhole(cluster: Cluster, options: WaitOptions): Promise<Look> 
   let told = "";
   for (;;) {
     const look = await lookAt(cluster, compared);
+    refuseWithout(look.status, what);
     if (run !== undefined && look.states.get(run.node)?.run === run.before) {
       look.problems.unshift(`${run.node} has not stopped yet`);
     }
@@ -144,6 +145,15 @@ async function whenWhole(cluster: Cluster, options: WaitOptions): Promise<Look> 
     told = first;
     await pause(INTERVAL_MS, signal);
   }
+}
+
+/** Waiting does not help where a majority answers that there is no control plane. */
+function refuseWithout({ quorum, buckets }: Look["status"], what: string): void {
+  if (quorum?.ok !== true || buckets.some((it) => it.holds === "control plane")) return;
+  throw new StoreError("refused", `${what}: these nats-servers have no control plane`, {
+    hint:
+      "restart a server that serves from its file on its machine; see membershipd cluster status",
+  });
 }
 
 async function lookAt(cluster: Cluster, compared: Compared): Promise<Look> {

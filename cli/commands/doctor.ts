@@ -5,13 +5,13 @@
  */
 
 import { existsSync } from "node:fs";
-import type { Finding } from "../../src/jetstream/repair/doctor.ts";
+import type { FindingOf } from "../../src/core/checks/findings.ts";
 import { orAbort } from "../../src/core/async/wait.ts";
 import { counted } from "../../src/core/text/counted.ts";
 import { chosenStore, serverSettings } from "../store/chosen.ts";
 import { followerPath } from "../settings/settings.ts";
-import { type HistoryFinding, historyFindings } from "./history/findings.ts";
-import { type FollowerFinding, followerFindings } from "./follower/inspect.ts";
+import { historyFindings } from "./history/findings.ts";
+import { followerFindings } from "./follower/inspect.ts";
 import {
   command,
   type CommandUnknownOpts,
@@ -22,13 +22,9 @@ import {
   withJson,
   withStore,
 } from "../command.ts";
-import type { ClusterFinding } from "./cluster/findings.ts";
-import type { FileFinding } from "../../src/sqlite/repair/doctor.ts";
 import { EXIT, UsageError } from "../terminal/failure.ts";
 import { checkStoreFlags, natsTarget, openFile, openNats } from "../store/open.ts";
 import { print, printable, printJson, say } from "../terminal/output.ts";
-
-type AnyFinding = Finding | FileFinding | ClusterFinding | FollowerFinding | HistoryFinding;
 
 /** Creates the command. */
 export function doctorCommand(context: Context): CommandUnknownOpts {
@@ -66,7 +62,7 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
       throw new UsageError("--monitor-url must be an http:// or https:// URL");
     }
     const { signal } = context.io;
-    const findings: AnyFinding[] = natsUrl === undefined
+    const findings: FindingOf[] = natsUrl === undefined
       ? await (await import("../../src/sqlite/repair/doctor.ts")).diagnoseFile(db, {
         signal,
         repair: repair === true,
@@ -88,7 +84,7 @@ export function doctorCommand(context: Context): CommandUnknownOpts {
       ? () => openFile(db, { readOnly: true, create: false })
       : () => openNats(context, { ...flags, natsUrl }, false);
     findings.push(...await historyFindings(context, given, openHere));
-    const open = findings.filter((it) => it.level === "problem" && !isRepaired(it)).length;
+    const open = findings.filter((it) => it.level === "problem" && !it.repaired).length;
     if (open > 0) context.exitCode = EXIT.failed;
     if (json) return await printJson(context, { healthy: open === 0, findings });
     await print(context, ...findings.map(lineOf));
@@ -101,7 +97,7 @@ async function besideFindings(
   context: Context,
   flags: ServerFlags & { follower?: string },
   given: StoreFlags,
-): Promise<FollowerFinding[]> {
+): Promise<FindingOf[]> {
   const { settings } = await serverSettings(context.io.env);
   const db = flags.follower ?? followerPath({ ...settings, store: "jetstream" });
   if (db === null || (flags.follower === undefined && !existsSync(db))) return [];
@@ -111,11 +107,6 @@ async function besideFindings(
   return await followerFindings(db, nats, isNamed ? "problem" : "warning");
 }
 
-function isRepaired(finding: AnyFinding): boolean {
-  return "repaired" in finding && finding.repaired === true;
-}
-
-function lineOf(finding: AnyFinding): string {
-  const level = isRepaired(finding) ? "repaired" : finding.level;
-  return `${level.padEnd(8)} ${finding.check.padEnd(9)} ${printable(finding.message)}`;
+function lineOf({ check, level, message, repaired }: FindingOf): string {
+  return `${(repaired ? "repaired" : level).padEnd(8)} ${check.padEnd(9)} ${printable(message)}`;
 }

@@ -14,8 +14,14 @@ import { announce, missingOf, type Places } from "./log/announce.ts";
 import { originsOf } from "./authorities.ts";
 import { forgottenBlobs, type NextStep, nextStep } from "./checks/beside.ts";
 import { inspect } from "./certificates.ts";
-import { databaseProblems } from "./checks/database.ts";
-import { isClustered, isManaged, problemsOf, warningsOf, wsPortOf } from "../settings/guards.ts";
+import {
+  databaseProblems,
+  isClustered,
+  isManaged,
+  problemsOf,
+  warningsOf,
+  wsPortOf,
+} from "../settings/guards.ts";
 import { createLog } from "../terminal/log.ts";
 import type { Bus } from "./bus.ts";
 import type { BusOptions } from "./managed.ts";
@@ -28,9 +34,8 @@ import { isFrozen, settleHere } from "./journey/start/settle.ts";
 import { type Opened, OPENING, serveAsNode } from "./node/serving.ts";
 import { startCallout, startHttp, type Surroundings } from "./parts.ts";
 import { preflight, type StartOptions } from "./checks/preflight.ts";
-import { resolveHere } from "../settings/here.ts";
+import { type Given, resolveHere } from "../settings/resolve.ts";
 import type { NodeState } from "../settings/node.ts";
-import type { Given } from "../settings/resolve.ts";
 import { routeSecret } from "../settings/secret.ts";
 import { serviceKeysPath, type Settings } from "../settings/settings.ts";
 import { placed } from "../store/placed.ts";
@@ -147,7 +152,7 @@ export async function runServer(
     };
     if (natsOnly) tell(await serveNats(around, bus, present));
     else if (isManaged(settings) && (local !== null || node !== null)) {
-      const control = new Control(bus, settings.db, settingsIn);
+      const control = new Control(bus, settings.db, settingsIn, page);
       const serve = async (around: Surroundings, storage: Storage) => {
         control.serve(around, storage);
         tell(await serveStore(around, bus, storage, present, () => reportOf(control.status())));

@@ -7,7 +7,7 @@
 import { readFile } from "node:fs/promises";
 import { systemCode } from "../../src/core/host/system_code.ts";
 import { UsageError } from "../terminal/failure.ts";
-import type { NodeFile } from "./node.ts";
+import { type NodeFile, type NodeState, readNode } from "./node.ts";
 import { holdToNode } from "./own.ts";
 import { BadValue, foundText, quote } from "./read.ts";
 import { flagOf, type Key, KEYS, type Settings, SPECS, variableOf } from "./settings.ts";
@@ -185,4 +185,17 @@ function distance(a: string, b: string): number {
     row = next;
   }
   return row[b.length]!;
+}
+
+/**
+ * Resolves the settings; those of a clustered node come before the defaults.
+ *
+ * @param given Flags, environment variables and file
+ * @param state The state in which the node is taken to be. Default: the one in its file
+ * @throws {UsageError} There are invalid values, or they contradict the node file
+ */
+export async function resolveHere(given: Given, state?: NodeState): Promise<Resolved> {
+  const { settings } = resolve(given);
+  const node = await readNode(settings.db);
+  return resolve({ ...given, node: node && { ...node, state: state ?? node.state } });
 }

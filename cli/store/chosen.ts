@@ -7,8 +7,7 @@
 import type { Context, NatsFlags, ServerFlags, StoreFlags } from "../command.ts";
 import { UsageError } from "../terminal/failure.ts";
 import { isManaged } from "../settings/guards.ts";
-import { resolveHere } from "../settings/here.ts";
-import { readConfig, type Resolved } from "../settings/resolve.ts";
+import { readConfig, type Resolved, resolveHere } from "../settings/resolve.ts";
 import { followerPath, serviceKeysPath, type Settings } from "../settings/settings.ts";
 import { placed } from "./placed.ts";
 

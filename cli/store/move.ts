@@ -5,16 +5,23 @@
  */
 
 import { counted } from "../../src/core/text/counted.ts";
-import type { MoveProgress, MoveReport } from "../../mod.ts";
+import type { MoveOptions, MoveReport } from "../../mod.ts";
+import { actor } from "./actor.ts";
 import { type Context, type JsonFlag, type ProgressFlag } from "../command.ts";
 import { countsText, digestLines, print, printJson, totalOf } from "../terminal/output.ts";
 import { Progress } from "../terminal/progress.ts";
 
+/** Flags of both directions. */
+type MoveFlags = ProgressFlag & { history: boolean; dryRun?: true; replace?: true };
+
+/** Runs a move, with the options of both directions. */
+type Move = (options: Omit<MoveOptions, "db" | "nats">) => Promise<MoveReport>;
+
 /** Runs a move and prints its report. */
 export async function tellMove(
   context: Context,
-  flags: JsonFlag & ProgressFlag & { dryRun?: true },
-  move: (onProgress: (progress: MoveProgress) => void) => Promise<MoveReport>,
+  flags: JsonFlag & MoveFlags,
+  move: Move,
   rollback: (report: MoveReport) => string,
 ): Promise<void> {
   if (!flags.dryRun) context.resume = "run the same command again to continue";
@@ -35,11 +42,13 @@ export async function tellMove(
 
 async function moved(
   { io }: Context,
-  flags: ProgressFlag,
-  move: (onProgress: (progress: MoveProgress) => void) => Promise<MoveReport>,
+  flags: MoveFlags,
+  move: Move,
 ): Promise<MoveReport> {
+  const { history, dryRun = false, replace = false } = flags;
   using progress = new Progress(io, flags);
-  return await move(progress.show);
+  const onProgress = progress.show;
+  return await move({ history, dryRun, replace, by: actor(), signal: io.signal, onProgress });
 }
 
 function planned(report: MoveReport): string[] {

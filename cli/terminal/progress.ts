@@ -19,6 +19,8 @@ export interface Step {
   total: number | null;
   /** The unit, in the plural. Default: records. */
   unit?: string;
+  /** What else there is to tell. */
+  note?: string;
 }
 
 /** Shows progress. Must be disposed, because a bar has a timer. */
@@ -53,7 +55,9 @@ export class Progress implements Disposable {
       return; // A concurrent counter that is behind.
     } else if (this.#bar !== null) {
       this.#bar.update(step.done, this.#pace(step));
-    } else if (step.total !== 0 && Date.now() - this.#shown >= 1000) {
+    } else if (step.total === 0) {
+      if (step.note !== last.note) this.#write(`${titleOf(step)} ...`);
+    } else if (Date.now() - this.#shown >= 1000) {
       this.#line(step);
     }
     this.#last = step;
@@ -71,7 +75,7 @@ export class Progress implements Disposable {
     if (step.phase === "done") {
       return this.#write(`done: ${amount(step.done, step)}`);
     }
-    if (step.total === 0 || step.total === null) return this.#write(`${step.phase} ...`);
+    if (step.total === 0 || step.total === null) return this.#write(`${titleOf(step)} ...`);
     if (this.#style === "plain") return this.#line(step);
     this.#bar = new progress.SingleBar({
       stream: terminal(this.#out),
@@ -79,7 +83,7 @@ export class Progress implements Disposable {
         `${step.phase.padEnd(9)} [{bar}] {percentage}% | {value}/{total} ${
           unitOf(step.total, step)
         } | ` +
-        "{rate}/s | {left} left",
+        "{rate}/s | {left} left{note}",
       barsize: 24,
       hideCursor: true,
       gracefulExit: false,
@@ -103,25 +107,37 @@ export class Progress implements Disposable {
   }
 
   #line(step: Step): void {
-    const { phase, done, total } = step;
     this.#shown = Date.now();
-    if (total === null) return this.#write(`${phase}: ${amount(done, step)}`);
-    const percent = total === 0 ? 100 : Math.floor(100 * done / total);
-    const text = `${phase}: ${done} of ${amount(total, step)} (${percent}%)`;
+    const text = `${titleOf(step)}: ${howFar(step)}`;
     // A phase that completes immediately would repeat its first line.
     if (text !== this.#told) this.#write(text);
     this.#told = text;
   }
 
-  #pace({ done, total }: Step): { rate: number; left: string } {
+  #pace({ done, total, note }: Step): { rate: number; left: string; note: string } {
     const seconds = Math.max(0.1, (Date.now() - this.#begun) / 1000);
     const left = done === 0 ? null : Math.ceil(((total ?? done) - done) * seconds / done);
-    return { rate: Math.round(done / seconds), left: left === null ? "?" : `${left} s` };
+    return {
+      rate: Math.round(done / seconds),
+      left: left === null ? "?" : `${left} s`,
+      note: note === undefined ? "" : ` | ${note}`,
+    };
   }
 
   #write(line: string): void {
     void this.#out.write(`${line}\n`);
   }
+}
+
+function titleOf({ phase, note }: Step): string {
+  return note === undefined ? phase : `${phase} (${note})`;
+}
+
+function howFar(step: Step): string {
+  const { done, total } = step;
+  if (total === null) return amount(done, step);
+  const percent = total === 0 ? 100 : Math.floor(100 * done / total);
+  return `${done} of ${amount(total, step)} (${percent}%)`;
 }
 
 function amount(number: number, step: Step): string {

@@ -34,14 +34,23 @@ const TOGETHER = 4;
  *
  * @throws {StoreError} `corrupt`: the SHA-256 of a blob is not its id; `aborted`; the errors of both stores
  */
-export async function copyBlobs(
+export function copyBlobs(
   from: BlobStore,
   to: BlobStore,
-  { signal, onProgress }: CopyBlobsOptions = {},
+  options: CopyBlobsOptions = {},
+): Promise<CopyBlobsReport> {
+  return copyEach(from, (blob) => copyBlob(from, to, blob, options.signal), options);
+}
+
+/** Calls `copy`, which returns what {@link copyBlob} does, with each blob. */
+export async function copyEach(
+  from: BlobStore,
+  copy: (blob: BlobInfo) => Promise<boolean | null>,
+  { signal, onProgress }: CopyBlobsOptions,
 ): Promise<CopyBlobsReport> {
   const report = { count: 0, bytes: 0, copied: 0 };
   await forEachBlob(from, signal, async (blob) => {
-    const copied = await copyBlob(from, to, blob, signal);
+    const copied = await copy(blob);
     if (copied === null) return;
     if (copied) report.copied++;
     report.bytes += blob.size;
@@ -67,8 +76,7 @@ export async function copyBlob(
   if ((await to.stat(id))?.size === size && await to.addHolders(id, holders)) return false;
   const blob = await from.get(id);
   if (blob === null) return null;
-  const options = { maxBytes: size, expected: id, holders, ...signal ? { signal } : {} };
-  await to.put(blob.body, options);
+  await to.put(blob.body, { maxBytes: size, expected: id, holders, signal });
   return true;
 }
 

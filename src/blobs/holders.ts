@@ -25,6 +25,9 @@ export function demandQuota(used: number, cost: number, quota: number): void {
   );
 }
 
+/** No holders. */
+export const NOBODY: BlobHolders = { owners: [], unowned: false };
+
 /** Returns the holders of both. */
 export function merged(a: BlobHolders, b: BlobHolders): BlobHolders {
   const owners = [...new Set([...a.owners, ...b.owners])].sort();

@@ -127,7 +127,7 @@ export class StoreError extends Error {
    * @param options The cause, the invalid field and a hint
    */
   constructor(code: StoreErrorCode, message: string, options: StoreErrorOptions = {}) {
-    super(message, "cause" in options ? { cause: options.cause } : undefined);
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     if (options.field !== undefined) this.field = options.field;
     if (options.hint !== undefined) this.hint = options.hint;

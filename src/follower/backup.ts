@@ -8,10 +8,8 @@ import { rmSync } from "node:fs";
 import { StoreError } from "../core/errors.ts";
 import type { Counts } from "../core/model.ts";
 import { backup } from "../sqlite/file/backup.ts";
-import { connect } from "../sqlite/file/connect.ts";
-import { toStoreError } from "../sqlite/file/errors.ts";
-import { absolute, exists } from "../sqlite/file/file.ts";
-import { missing } from "../sqlite/file/leftovers.ts";
+import { connect, readFrom } from "../sqlite/file/connect.ts";
+import { absolute, requireFile } from "../sqlite/file/file.ts";
 import { readRole } from "../sqlite/file/role.ts";
 import { schemaVersion } from "../sqlite/file/schema.ts";
 import { countRecords } from "../sqlite/rows.ts";
@@ -43,9 +41,7 @@ export interface BackupReport {
  * `corrupt`: it is damaged, or not what its bucket held
  */
 export async function backupFollower(db: string, to: string): Promise<BackupReport> {
-  const path = absolute(db);
-  const error = exists(path) ? null : missing(path, false);
-  if (error !== null) throw error;
+  const path = requireFile(db);
   read(path);
   const source = connect(path, { busyTimeout: 5000, readOnly: true });
   try {
@@ -64,11 +60,10 @@ export async function backupFollower(db: string, to: string): Promise<BackupRepo
 }
 
 function read(path: string, check = false): Omit<BackupReport, "version" | "db" | "to"> {
-  const db = connect(path, { busyTimeout: 5000, readOnly: true });
   const refuse = (field: string, found: string, hint: string): never => {
     throw new StoreError("refused", `Backing up ${path}: ${found}`, { field, hint });
   };
-  try {
+  return readFrom(path, `Backing up ${path}`, (db) => {
     schemaVersion(db, path);
     if (readRole(db).role !== "follower") {
       refuse("role", "it is not the file of a follower", "use membershipd snapshot export");
@@ -90,9 +85,5 @@ function read(path: string, check = false): Omit<BackupReport, "version" | "db" 
       updatedAt: new Date(held.updatedAt).toISOString(),
       counts: countRecords(db),
     };
-  } catch (error) {
-    throw toStoreError(error, `Backing up ${path}`);
-  } finally {
-    db.close();
-  }
+  });
 }

@@ -10,14 +10,12 @@ import { did } from "../core/history/entry.ts";
 import { connect, run, transaction, value } from "../sqlite/file/connect.ts";
 import { causeOf, isBusy, toStoreError } from "../sqlite/file/errors.ts";
 import {
-  absolute,
-  exists,
   inspectLeftovers,
   inUse,
+  requireFile,
   requireWritable,
   tryWriting,
 } from "../sqlite/file/file.ts";
-import { missing } from "../sqlite/file/leftovers.ts";
 import {
   type FileRole,
   readRole,
@@ -33,8 +31,7 @@ import { decodeEntry } from "../jetstream/records/entries.ts";
 import { HistoryTable } from "../sqlite/history/table.ts";
 import { parseAlarm } from "./stream/alarms.ts";
 import type { Held } from "./file/messages.ts";
-import { forgetKept, keptGeneration } from "./kept.ts";
-import { JOURNEY, LEFT } from "./file/notes.ts";
+import { forgetKept, JOURNEY, keptGeneration, LEFT } from "./kept.ts";
 import { lockOf } from "./file/prepare.ts";
 import { reading } from "./file/reading.ts";
 
@@ -56,9 +53,7 @@ export interface StillFile extends Disposable {
  * @throws {StoreError} `not_found`; `refused`: it is not a follower, or another process applies to it
  */
 export function openStill(db: string): StillFile {
-  const path = absolute(db);
-  const error = exists(path) ? null : missing(path, false);
-  if (error !== null) throw error;
+  const path = requireFile(db);
   inspectLeftovers(path, { busyTimeout: 5000 });
   requireWritable(path);
   const lock = lockApplier(path);

@@ -16,7 +16,7 @@ import { fenceValue } from "./stream/digests.ts";
 import { locate } from "./stream/replicas.ts";
 import type { HistoryState } from "./history/table.ts";
 import type { Held } from "./file/messages.ts";
-import { JOURNEY, LEFT } from "./file/notes.ts";
+import { JOURNEY, LEFT } from "./kept.ts";
 import type { Parts } from "./parts.ts";
 import type { Follower, FollowerState } from "./types.ts";
 import { Waiters } from "./waiters.ts";

@@ -16,6 +16,11 @@ const MARKER = "follower_marker";
 const WRITTEN_AT = "follower_written_at";
 const HISTORY = ["follower_history_origin", "follower_history_gap"];
 
+/** Key in `meta`: the live move that makes this file the control plane, once the bucket says so. */
+export const JOURNEY = "follower_journey";
+/** Key in `meta`: that the control plane has left the bucket for another file. */
+export const LEFT = "follower_left";
+
 /** Returns the mark that the bucket had at the file's position; `null` for none. */
 export function keptMarker(db: DatabaseSync): Marker | null {
   const text = getMeta(db, MARKER);

@@ -20,7 +20,7 @@ import { FileSearch } from "../sqlite/search/mod.ts";
 import { follow } from "./follow.ts";
 import { FollowerHistory } from "./history/source.ts";
 import type { Parts } from "./parts.ts";
-import { isFollowing, type Opened, Plane } from "./renew/plane.ts";
+import { isFollowing, type Opened, Plane } from "./watch/plane.ts";
 import type { Follower } from "./types.ts";
 import { damagedFile } from "./watch/degraded.ts";
 
@@ -231,22 +231,13 @@ async function guard(bucket: Bucket, options: OnceOptions): Promise<Guard> {
     onAlarm?.(alarm);
   };
   try {
-    const follower = await follow(
-      own,
-      options,
-      {
-        db: options.follower,
-        accept,
-        onAlarm: shut,
-        ...onDegraded === undefined ? {} : { onDegraded },
-      },
-      {
-        guards: true,
-        ...onReleased === undefined ? {} : { onReleased },
-        onDoubt: (inDoubt) => bucket.inDoubt = inDoubt,
-        end: () => Promise.resolve(),
-      },
-    );
+    const file = { db: options.follower, accept, onAlarm: shut, onDegraded };
+    const follower = await follow(own, options, file, {
+      guards: true,
+      onReleased,
+      onDoubt: (inDoubt) => bucket.inDoubt = inDoubt,
+      end: () => Promise.resolve(),
+    });
     if (follower.alarm !== null && !openShut) {
       await follower.close();
       throw follower.alarm;

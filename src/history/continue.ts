@@ -9,7 +9,6 @@ import { headAfter } from "../core/history/chain.ts";
 import { compareRevisionTexts, parseRevision, revisionOfEnd } from "../core/history/revision.ts";
 import type { ChainEnd, HistorySource } from "../core/history/source.ts";
 import { isSigned } from "./heads.ts";
-import { ANY } from "./range.ts";
 
 /**
  * Returns the end of the chain, continued from an end that was known.
@@ -70,3 +69,16 @@ function changed(what: string): StoreError {
     hint: "run membershipd log verify",
   });
 }
+
+/** Every entry, the oldest first. */
+export const ANY = {
+  after: null,
+  before: null,
+  newest: false,
+  user: null,
+  room: null,
+  invite: null,
+  by: null,
+  action: null,
+  since: null,
+} as const;

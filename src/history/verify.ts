@@ -17,7 +17,7 @@ import {
 import type { Store } from "../core/store.ts";
 import { switchOf } from "../core/store/switching.ts";
 import { Copy } from "./copy.ts";
-import { ANY } from "./range.ts";
+import { ANY } from "./continue.ts";
 import type { HistoryProblem, HistoryReport, VerifyHistoryOptions } from "./types.ts";
 import { nameOf, Witnesses } from "./witnesses.ts";
 

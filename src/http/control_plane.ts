@@ -20,7 +20,7 @@ import { Pipeline } from "./pipeline/pipeline.ts";
 import { Refusal } from "./pipeline/problem.ts";
 import { Gate } from "./pipeline/shed.ts";
 import { GROUPS, ROUTES } from "./routes.ts";
-import { mountOf } from "./serve/mount.ts";
+import { getPath } from "hono/utils/url";
 
 /**
  * Makes the control plane of a store: everything it can do under `/v1`, for those who may, and
@@ -144,4 +144,39 @@ function addMisses(app: Hono<Env>, answers: Answers): void {
 
 function honoPath(path: string): string {
   return path.replace(/\{(\w+)\}/g, ":$1");
+}
+
+/** Where a control plane is mounted. */
+interface Mount {
+  /** The path, without a slash at its end; empty for none. */
+  readonly base: string;
+  /** The request with the URL that its client used and signed. */
+  whole(request: Request): Request;
+  /** The path below the mount. */
+  pathOf(request: Request): string;
+}
+
+/** The first parts of our own paths, which a base path must not begin with: it would be ambiguous. */
+const OURS = /^\/(v1|assets|docs|join|rooms|console|healthz|readyz|metrics|openapi\.json)(\/|$)/;
+
+/** Reads `basePath`. */
+function mountOf(base: string = ""): Mount {
+  if (base !== "" && (!/^(\/[\w.~-]+)+$/.test(base) || OURS.test(base))) {
+    throw new StoreError(
+      "invalid",
+      "basePath must look like /bus, without a slash at its end, and not begin with a path of the " +
+        "control plane",
+      { field: "basePath" },
+    );
+  }
+  const isBelow = (path: string) => path === base || path.startsWith(`${base}/`);
+  return {
+    base,
+    whole(request) {
+      if (base === "" || isBelow(getPath(request))) return request;
+      // Hono's `mount` and Express's `use` take the base off.
+      return new Request(request.url.replace(/^(https?:\/\/[^/?#]+)/, `$1${base}`), request);
+    },
+    pathOf: (request) => getPath(request).slice(base.length) || "/",
+  };
 }

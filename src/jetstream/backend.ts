@@ -4,21 +4,8 @@
  * @module
  */
 
-import type { Backend, Range, RestoreOptions, SealedKeyCursor } from "../core/backend.ts";
-import type {
-  AccessChange,
-  Counts,
-  Handover,
-  HealthCheck,
-  Invite,
-  Member,
-  Room,
-  SealedKey,
-  StoreRecord,
-  User,
-  UserRole,
-  UserStatus,
-} from "../core/model.ts";
+import type { Backend, RestoreOptions } from "../core/backend.ts";
+import type { Counts, HealthCheck, StoreRecord } from "../core/model.ts";
 import { noCounts } from "../core/order.ts";
 import { StoreError } from "../core/errors.ts";
 import { type Author, did } from "../core/history/entry.ts";
@@ -125,123 +112,32 @@ export class JetStreamBackend implements Backend {
     this.#context.noteWritten(sequence);
   }
 
-  createRoom(room: Room, members: Member[], keys: SealedKey[], author: Author): Promise<void> {
-    return this.#rooms.create(room, members, keys, author);
-  }
-
-  getRoom(id: string): Promise<Room | null> {
-    return this.#reads.get(id);
-  }
-
-  listRooms(range: Range): Promise<Room[]> {
-    return this.#lists.rooms(range);
-  }
-
-  listRoomsForEndpoint(
-    endpoint: string,
-    range: Range,
-    accepted: boolean | null,
-  ): Promise<Room[]> {
-    return this.#lists.roomsOf(endpoint, range, accepted);
-  }
-
-  deleteRoom(id: string, author: Author): Promise<void> {
-    return this.#rooms.delete(id, author);
-  }
-
-  addMember(member: Member, key: SealedKey | null, author: Author): Promise<void> {
-    return this.#rooms.add(member, key, author);
-  }
-
-  getMember(roomId: string, endpoint: string): Promise<Member | null> {
-    return this.#reads.member(roomId, endpoint);
-  }
-
-  listMembers(roomId: string, range: Range): Promise<Member[]> {
-    return this.#lists.members(roomId, range);
-  }
-
-  listWaiting(roomId: string, range: Range): Promise<User[]> {
-    return this.#lists.waiting(roomId, range);
-  }
-
-  countMembers(roomId: string): Promise<number> {
-    return countMembers(this.#context, roomId);
-  }
-
-  joinRoom(roomId: string, endpoint: string, author: Author): Promise<Member> {
-    return this.#rooms.join(roomId, endpoint, author);
-  }
-
-  changeRoomOwner(roomId: string, endpoint: string, author: Author): Promise<Room> {
-    return this.#rooms.changeOwner(roomId, endpoint, author);
-  }
-
-  handOverRoom(roomId: string, handover: Handover, author: Author): Promise<Room> {
-    return this.#rooms.handOver(roomId, handover, author);
-  }
-
-  removeMember(roomId: string, endpoint: string, author: Author): Promise<void> {
-    return this.#rooms.remove(roomId, endpoint, author);
-  }
-
-  rekeyRoom(roomId: string, epoch: number, keys: SealedKey[], author: Author): Promise<Room> {
-    return this.#rooms.rekey(roomId, epoch, keys, author);
-  }
-
-  putSealedKey(key: SealedKey, author: Author): Promise<void> {
-    return this.#rooms.putKey(key, author);
-  }
-
-  getSealedKey(
-    roomId: string,
-    endpoint: string,
-    epoch: number | null,
-  ): Promise<SealedKey | null> {
-    return this.#reads.sealedKey(roomId, endpoint, epoch);
-  }
-
-  listSealedKeys(
-    roomId: string,
-    epoch: number | null,
-    range: Range<SealedKeyCursor>,
-  ): Promise<SealedKey[]> {
-    return this.#lists.sealedKeys(roomId, epoch, range);
-  }
-
-  pruneSealedKeys(roomId: string, keep: number, author: Author): Promise<number> {
-    return pruneSealedKeys(this.#context, roomId, keep, author);
-  }
-
-  addUser(user: User, author: Author): Promise<void> {
-    return this.#users.add(user, author);
-  }
-
-  getUser(signPub: string): Promise<User | null> {
-    return this.#users.get(signPub);
-  }
-
-  listUsers(range: Range): Promise<User[]> {
-    return this.#lists.users(range);
-  }
-
-  setUserStatus(
-    signPub: string,
-    status: UserStatus,
-    at: string,
-    force: boolean,
-    author: Author,
-  ): Promise<User> {
-    return this.#users.setStatus(signPub, status, at, force, author);
-  }
-
-  setUserRole(signPub: string, role: UserRole, force: boolean, author: Author): Promise<User> {
-    return this.#users.setRole(signPub, role, force, author);
-  }
-
-  deleteUser(signPub: string, force: boolean, author: Author): Promise<void> {
-    return this.#users.delete(signPub, force, author);
-  }
+  createRoom: Backend["createRoom"] = (...args) => this.#rooms.create(...args);
+  getRoom: Backend["getRoom"] = (id) => this.#reads.get(id);
+  listRooms: Backend["listRooms"] = (range) => this.#lists.rooms(range);
+  listRoomsForEndpoint: Backend["listRoomsForEndpoint"] = (...args) => this.#lists.roomsOf(...args);
+  deleteRoom: Backend["deleteRoom"] = (...args) => this.#rooms.delete(...args);
+  addMember: Backend["addMember"] = (...args) => this.#rooms.add(...args);
+  getMember: Backend["getMember"] = (...args) => this.#reads.member(...args);
+  listMembers: Backend["listMembers"] = (...args) => this.#lists.members(...args);
+  listWaiting: Backend["listWaiting"] = (...args) => this.#lists.waiting(...args);
+  countMembers: Backend["countMembers"] = (roomId) => countMembers(this.#context, roomId);
+  joinRoom: Backend["joinRoom"] = (...args) => this.#rooms.join(...args);
+  changeRoomOwner: Backend["changeRoomOwner"] = (...args) => this.#rooms.changeOwner(...args);
+  handOverRoom: Backend["handOverRoom"] = (...args) => this.#rooms.handOver(...args);
+  removeMember: Backend["removeMember"] = (...args) => this.#rooms.remove(...args);
+  rekeyRoom: Backend["rekeyRoom"] = (...args) => this.#rooms.rekey(...args);
+  putSealedKey: Backend["putSealedKey"] = (...args) => this.#rooms.putKey(...args);
+  getSealedKey: Backend["getSealedKey"] = (...args) => this.#reads.sealedKey(...args);
+  listSealedKeys: Backend["listSealedKeys"] = (...args) => this.#lists.sealedKeys(...args);
+  pruneSealedKeys: Backend["pruneSealedKeys"] = (...args) =>
+    pruneSealedKeys(this.#context, ...args);
+  addUser: Backend["addUser"] = (...args) => this.#users.add(...args);
+  getUser: Backend["getUser"] = (signPub) => this.#users.get(signPub);
+  listUsers: Backend["listUsers"] = (range) => this.#lists.users(range);
+  setUserStatus: Backend["setUserStatus"] = (...args) => this.#users.setStatus(...args);
+  setUserRole: Backend["setUserRole"] = (...args) => this.#users.setRole(...args);
+  deleteUser: Backend["deleteUser"] = (...args) => this.#users.delete(...args);
 
   async reach(revision: Revision, signal?: AbortSignal): Promise<void> {
     const deadline = this.#context.deadline();
@@ -267,37 +163,14 @@ export class JetStreamBackend implements Backend {
     }
   }
 
-  isAuthorized(signPub: string): boolean | Promise<boolean> {
-    return this.#cache.isAuthorized(signPub);
-  }
-
-  hasAdmin(): boolean | Promise<boolean> {
-    return this.#cache.hasAdmin();
-  }
-
-  createInvite(invite: Invite, author: Author): Promise<void> {
-    return this.#invites.create(invite, author);
-  }
-
-  getInvite(id: string): Promise<Invite | null> {
-    return this.#invites.get(id);
-  }
-
-  listInvites(range: Range): Promise<Invite[]> {
-    return this.#lists.invites(range);
-  }
-
-  consumeInvite(id: string, user: User, author: Author): Promise<User> {
-    return this.#invites.consume(id, user, author);
-  }
-
-  cancelInvite(id: string, at: string, author: Author): Promise<Invite> {
-    return this.#invites.cancel(id, at, author);
-  }
-
-  pruneInvites(before: string, author: Author): Promise<number> {
-    return pruneInvites(this.#context, before, author);
-  }
+  isAuthorized: Backend["isAuthorized"] = (signPub) => this.#cache.isAuthorized(signPub);
+  hasAdmin: Backend["hasAdmin"] = () => this.#cache.hasAdmin();
+  createInvite: Backend["createInvite"] = (...args) => this.#invites.create(...args);
+  getInvite: Backend["getInvite"] = (id) => this.#invites.get(id);
+  listInvites: Backend["listInvites"] = (range) => this.#lists.invites(range);
+  consumeInvite: Backend["consumeInvite"] = (...args) => this.#invites.consume(...args);
+  cancelInvite: Backend["cancelInvite"] = (...args) => this.#invites.cancel(...args);
+  pruneInvites: Backend["pruneInvites"] = (...args) => pruneInvites(this.#context, ...args);
 
   async *records(
     ...[signal, onRevision]: Parameters<Backend["records"]>
@@ -381,9 +254,7 @@ export class JetStreamBackend implements Backend {
     }
   }
 
-  watchAccess(listener: (change: AccessChange) => void): () => void {
-    return this.#cache.watch(listener);
-  }
+  watchAccess: Backend["watchAccess"] = (listener) => this.#cache.watch(listener);
 
   health(): Promise<HealthCheck[]> {
     return checkHealth(this.#bucket, this.#cache, this.#options);

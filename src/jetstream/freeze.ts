@@ -6,39 +6,25 @@
  * @module
  */
 
-import type { JetStreamManager } from "@nats-io/jetstream";
-import type { NatsConnection } from "@nats-io/transport-node";
 import type { Bucket } from "./log/bucket.ts";
 import { writeFence } from "./log/fence.ts";
 import { type ReadMarker, writeMarker } from "./log/marker.ts";
-import { CHANGE_TIMEOUT, manage } from "./log/wire.ts";
-
-/** Sets the subjects of a stream. */
-export async function setSubjects(
-  nc: NatsConnection,
-  stream: string,
-  subjects: string[],
-  deadline: number,
-): Promise<void> {
-  const update = (jsm: JetStreamManager) => jsm.streams.update(stream, { subjects });
-  await manage(nc, `Set the subjects of stream ${stream}`, update, {
-    deadline,
-    tryTimeout: CHANGE_TIMEOUT,
-  });
-}
+import { updateStream } from "./log/wire.ts";
 
 /**
  * Stops all writers, then writes a fence; returns its sequence. Nothing but `meta` is stored behind it.
  * When this fails it is not known whether the writers are stopped.
  */
 export async function freezeWriters(bucket: Bucket, deadline: number): Promise<number> {
-  await setSubjects(bucket.nc, bucket.stream, [bucket.subject("meta.>")], deadline);
+  const subjects = [bucket.subject("meta.>")];
+  await updateStream(bucket.nc, bucket.stream, { subjects }, { deadline });
   return await writeFence(bucket, deadline);
 }
 
 /** Lets the writers go on. */
 export async function thawWriters(bucket: Bucket, deadline: number): Promise<void> {
-  await setSubjects(bucket.nc, bucket.stream, bucket.subjects, deadline);
+  const { nc, stream, subjects } = bucket;
+  await updateStream(nc, stream, { subjects }, { deadline });
 }
 
 /**

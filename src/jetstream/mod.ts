@@ -21,7 +21,7 @@ import { fsyncState } from "./log/fsync.ts";
 import type { BucketHistory } from "./history/source.ts";
 import { readMarker, refuseInProgress } from "./log/marker.ts";
 import { checkServer, type EnsureOptions, ensureStream } from "./log/stream.ts";
-import { watchMark, whyNobody } from "./moved.ts";
+import { watchMark, whyNoResponder } from "./moved.ts";
 
 /** A warning for the operator; the store works. */
 export interface StoreWarning {
@@ -188,7 +188,7 @@ export async function openBeside(
   try {
     const read = await readMarker(bucket, Date.now() + opTimeout);
     if (options.allowInProgress !== true) refuseInProgress(bucket, read);
-    bucket.onNobody = whyNobody(bucket);
+    bucket.onNoResponder = whyNoResponder(bucket);
     bucket.generation = read.marker?.generation ?? 0;
     bucket.mark.begin(read.marker ?? {}, read.revision);
     if (history) {

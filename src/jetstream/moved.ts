@@ -75,7 +75,7 @@ export function callingOff(bucket: Bucket, abandoned = ABANDONED): () => Promise
  *
  * @param abandoned Milliseconds after which it counts as gone
  */
-export function whyNobody(bucket: Bucket, abandoned?: number): () => Promise<void> {
+export function whyNoResponder(bucket: Bucket, abandoned?: number): () => Promise<void> {
   const callOffAbandoned = callingOff(bucket, abandoned);
   return async () => {
     const info = await streamInfo(bucket, Date.now() + LOOK).catch(() => null);

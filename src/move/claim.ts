@@ -1,5 +1,6 @@
 /**
  * Claims the target of a migration: marks it, so that no store opens it, and saves it if it is replaced.
+ * Afterwards, its SQLite file notes where the control plane is.
  *
  * @module
  */
@@ -13,6 +14,9 @@ import { claimBucket, type Marker, writeMarker } from "../jetstream/log/marker.t
 import { exportSnapshot } from "../snapshot/mod.ts";
 import { reader, soon, stamp } from "./steps.ts";
 import { markBefore, type Plan } from "./target.ts";
+import type { JetStreamOptions } from "../jetstream/mod.ts";
+import { withoutLogins } from "../nats/connection/servers.ts";
+import type { SqliteSource } from "../sqlite/file/source.ts";
 
 /** A target claimed by this run. */
 export interface Claim {
@@ -80,4 +84,20 @@ async function save(bucket: Bucket, path: string, signal?: AbortSignal): Promise
   } catch (error) {
     throw toStoreError(error, `Saving bucket ${bucket.name} to ${path}`);
   }
+}
+
+/** Records in the file where its control plane is now, unless it already says so. */
+export function noteMove(
+  source: SqliteSource,
+  bucket: Bucket,
+  { servers = bucket.nc.getServer() }: JetStreamOptions,
+  generation: number,
+): void {
+  // Without user and password, because more people can read the file than may migrate it.
+  const place = { bucket: bucket.name, servers: withoutLogins(servers) };
+  const { role, place: last, generation: before } = source.role;
+  const { at: _, ...known } = last ?? { at: "" };
+  const isNoted = role === "moved" && JSON.stringify(known) === JSON.stringify(place);
+  if (isNoted && before === generation) return;
+  source.setMoved({ ...place, at: new Date().toISOString() }, generation);
 }

@@ -20,9 +20,8 @@ import { setMeta } from "../sqlite/file/schema.ts";
 import { toStoreError } from "../files/errors.ts";
 import { whenRemembered } from "./history/followed.ts";
 import { removeFile } from "./place.ts";
-import type { Steps } from "./steps.ts";
+import { refuseInvalid, type Steps } from "./steps.ts";
 import type { KvToSqliteOptions } from "./types.ts";
-import { refuseInvalid } from "./valid.ts";
 
 /** What the file becomes. */
 export interface Becomes {
@@ -111,7 +110,7 @@ async function catchUp(
     end: () => Promise.resolve(),
   });
   try {
-    await follower.whenExact(undefined, signal === undefined ? {} : { signal });
+    await follower.whenExact(undefined, { signal });
     if (history) await whenRemembered(bucket, follower, signal);
   } finally {
     await follower.close();

@@ -4,11 +4,15 @@
  * @module
  */
 
+import { existsSync } from "node:fs";
+import { rename } from "node:fs/promises";
 import { StoreError } from "../core/errors.ts";
 import { JetStreamBackend } from "../jetstream/backend.ts";
 import type { Bucket } from "../jetstream/log/bucket.ts";
 import type { SnapshotSummary } from "../snapshot/mod.ts";
 import type { MoveOptions, MovePhase, MoveReport } from "./types.ts";
+import { inspectRecords, type StoredRecords } from "../core/checks/integrity.ts";
+import type { Problems } from "../core/checks/problems.ts";
 
 /** Time limit of one request, milliseconds. */
 const OP_TIMEOUT = 10_000;
@@ -25,6 +29,14 @@ export function reader(bucket: Bucket): JetStreamBackend {
 /** Returns a time for a file name, to the millisecond: `20261120T081500123Z`. */
 export function stamp(at: Date = new Date()): string {
   return at.toISOString().replace(/[-:.]/g, "");
+}
+
+/** Renames a file or folder, if there is one, so that a new one can take its place; returns its new name. */
+export async function setAside(path: string): Promise<string | null> {
+  if (!existsSync(path)) return null;
+  const saved = `${path}.${stamp()}`;
+  await rename(path, saved);
+  return saved;
 }
 
 /** Throws `aborted` if a signal is aborted. */
@@ -98,5 +110,30 @@ export class Steps {
     if (this.#phase === null || this.#phase === "done") return;
     this.seconds[this.#phase] += (performance.now() - this.#phaseStarted) / 1000;
     this.#phase = null;
+  }
+}
+
+/**
+ * Checks that all records are valid.
+ *
+ * @throws {StoreError} `refused`, with a list of the invalid ones
+ */
+export async function requireValid(
+  stored: StoredRecords,
+  from: string,
+  total: number,
+  steps: Steps,
+): Promise<void> {
+  const onProgress = (done: number) => {
+    steps.check();
+    steps.report(done, total);
+  };
+  refuseInvalid((await inspectRecords(stored, onProgress)).problems, from);
+}
+
+/** Throws `refused` with a list of the problems, if there are any. */
+export function refuseInvalid(problems: Problems, from: string): void {
+  if (problems.total > 0) {
+    throw problems.error("refused", `Migrating ${from}: nothing was migrated`);
   }
 }

@@ -19,13 +19,11 @@ import { counted } from "../core/text/counted.ts";
 import { SnapshotDigest, type SnapshotSummary } from "../snapshot/mod.ts";
 import { checkBackup } from "../sqlite/file/backup.ts";
 import { openSource, type SqliteSource } from "../sqlite/file/source.ts";
-import { type Claim, claimTarget } from "./claim.ts";
+import { type Claim, claimTarget, noteMove } from "./claim.ts";
 import { ArchiveCopy } from "./history/to_archive.ts";
-import { noteMove } from "./note.ts";
-import { digestsOf, soon, stamp, Steps } from "./steps.ts";
+import { digestsOf, requireValid, soon, stamp, Steps } from "./steps.ts";
 import { judge, openTarget, type Plan } from "./target.ts";
 import type { MoveReport, SqliteToKvOptions } from "./types.ts";
-import { requireValid } from "./valid.ts";
 
 /**
  * Migrates a control plane from a SQLite file to a JetStream bucket: checks both sides, backs up the

@@ -27,9 +27,8 @@ import { createTarget } from "../sqlite/file/target.ts";
 import { type Becomes, takeFollower } from "./from_follower.ts";
 import { copyToTable } from "./history/to_table.ts";
 import { clearLeftovers, partialOf, putInPlace, removeFile } from "./place.ts";
-import { digestsOf, soon, Steps } from "./steps.ts";
+import { digestsOf, refuseInvalid, soon, Steps } from "./steps.ts";
 import type { KvToSqliteOptions, MoveReport, TargetState } from "./types.ts";
-import { refuseInvalid } from "./valid.ts";
 
 /** Key in the file's `meta` table: digest of all records that this migration wrote. */
 const WRITTEN = "moved_back_digest";

@@ -31,6 +31,13 @@ export interface Sealed {
   ciphertext: Uint8Array;
 }
 
+/** Seals bytes for an X25519 key of 32 bytes with HPKE. */
+export type HpkeSeal = (
+  kexPub: Uint8Array,
+  info: Uint8Array,
+  plaintext: Uint8Array,
+) => Awaitable<Sealed>;
+
 /** The primitives. */
 export interface Primitives {
   /** HKDF-SHA-256. */
@@ -44,8 +51,9 @@ export interface Primitives {
   aesGcm(key: Uint8Array): Awaitable<Cipher>;
   /** Returns whether an Ed25519 signature is valid; `false` for malformed input too. */
   verifies(signPub: string, data: Uint8Array, signature: Uint8Array): Awaitable<boolean>;
-  /** Seals bytes for an X25519 key of 32 bytes with HPKE. */
-  hpkeSeal(kexPub: Uint8Array, info: Uint8Array, plaintext: Uint8Array): Awaitable<Sealed>;
+  hpkeSeal: HpkeSeal;
+  /** Runs work that seals for very many with an `hpkeSeal` that uses more than one processor. */
+  inThreads?<T>(work: (hpkeSeal: HpkeSeal) => Promise<T>): Promise<T>;
 }
 
 /** The keys of one peer, as rooms use them. Nothing here gives out a private key. */

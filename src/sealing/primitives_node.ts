@@ -8,6 +8,7 @@ import { hkdfSync } from "node:crypto";
 import { verifies } from "../keys/ed25519.ts";
 import { type Identity, secretsOf } from "../keys/identity.ts";
 import { gcmOpen, gcmSeal, hpkeOpen, hpkeSeal, kexPairOf } from "./hpke_node.ts";
+import { withThreads } from "./hpke_threads.ts";
 import { type Primitives, type RoomKeys, roomKeysWith } from "./primitives.ts";
 
 /** The primitives by `node:crypto`. */
@@ -19,6 +20,7 @@ export const nodePrimitives: Primitives = {
   }),
   verifies,
   hpkeSeal: (kexPub, info, plaintext) => hpkeSeal(kexPub, info, plaintext),
+  inThreads: withThreads,
 };
 
 /** Returns the keys of an identity as rooms use them. */

@@ -193,11 +193,11 @@ Deno.test("objects: chunks nobody finished are removed a day later, and nothing 
   assert.equal(await bed.leftovers(), 1);
   const stream = new ObjectStream(connection, bed.bucket);
   const sweep = (hours: number) =>
-    sweepChunks(stream, {
-      opTimeout: 60_000,
-      check: () => {},
-      now: Date.now() + hours * 3600 * 1000,
-    });
+    sweepChunks(
+      stream,
+      { opTimeout: 60_000, check: () => {} },
+      Date.now() + hours * 3600 * 1000,
+    );
   await sweep(23);
   assert.equal(await bed.leftovers(), 1);
   await sweep(25);

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import type { HistoryEntry } from "../../mod.ts";
 import { openObjectBlobs } from "../../src/blobs/mod.ts";
 import { openJetStream } from "../../src/jetstream/mod.ts";
-import { findStream } from "../../src/jetstream/cluster/copies.ts";
+import { findStream } from "../../src/jetstream/log/wire.ts";
 import { COPYING_KEY } from "../../src/jetstream/log/stream.ts";
 import { copyStream } from "../../src/jetstream/cluster/transfer.ts";
 import { busAccounts, loadServiceKeys, startNatsServer } from "../../src/nats/mod.ts";

@@ -18,7 +18,7 @@ import type { Bucket } from "../../src/jetstream/log/bucket.ts";
 import { isWrittenSince } from "../../src/jetstream/log/fence.ts";
 import { type Marker, readMarker, writeMarker } from "../../src/jetstream/log/marker.ts";
 import { openBucket } from "../../src/jetstream/mod.ts";
-import { callingOff, whyNobody } from "../../src/jetstream/moved.ts";
+import { callingOff, whyNoResponder } from "../../src/jetstream/moved.ts";
 import { type TestServer, testServer } from "../helpers/nats.ts";
 import { person } from "../helpers/sqlite.ts";
 
@@ -167,7 +167,7 @@ test("a bucket that was left frozen is thawed by the next who writes", async ({ 
   const revision = await writeMarker(bucket, mark, first, soon());
   await new Promise((resolve) => setTimeout(resolve, 150));
   assert.equal(await isCalledOff(), false);
-  bucket.onNobody = whyNobody(bucket, 100);
+  bucket.onNoResponder = whyNoResponder(bucket, 100);
   await bucket.commit([{ key: "users.x", value: "{}" }], soon());
   // What the one who is gone may still send comes too late.
   const moved = { node: "n1", db: "unibus.db", at: "now", position: 1, digest: "" };

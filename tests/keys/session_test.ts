@@ -14,7 +14,7 @@ import {
 import { verifies } from "../../src/keys/ed25519.ts";
 import { isAudience, kindOf } from "../../src/keys/forms.ts";
 import { keysOf } from "../../src/web/shared/keys.ts";
-import { sessionFlaw } from "../../src/nats/callout/session.ts";
+import { sessionFlaw } from "../../src/nats/callout/auth_request.ts";
 import { secretsOf } from "../../src/keys/identity.ts";
 
 const RUNS = Deno.env.get("UNIBUS_LONG") === "1" ? 100_000 : 1_000;

@@ -44,7 +44,7 @@ async function restart(server: TestServer): Promise<void> {
 Deno.test("a server at its own limit: the move says so at once, and completes when it was raised", async () => {
   await using server = await testServer({ jetstream: { maxFileStore: 4_000_000 } });
   await withPlace(server.url, async ({ db, nats }) => {
-    writeDataset(db, { records: 60_000 });
+    writeDataset(db, { records: 30_000 });
     await assert.rejects(migrateSqliteToKv({ db, nats, backup: false }), soon(STORAGE));
     await using roomy = await testServer({ jetstream: { maxFileStore: 100_000_000 } });
     await migrateSqliteToKv({ db, nats: { ...nats, servers: roomy.url }, backup: false });
@@ -60,7 +60,7 @@ Deno.test("the server's disk full in mid-copy, then with room again: nothing is 
       jetstream: { storeDir: store, maxFileStore: 1_000_000_000 },
     });
     const place = { ...nats, servers: server.url };
-    writeDataset(db, { records: 80_000 });
+    writeDataset(db, { records: 50_000 });
     await assert.rejects(migrateSqliteToKv({ db, nats: place, backup: false }), soon(STORAGE));
     await disk.grow();
     // As an operator hears it, and before anything but the mark is written.
@@ -79,7 +79,7 @@ Deno.test("the server's disk full in mid-copy, then with room again: nothing is 
 Deno.test("an import into a server at its limit says the same", async () => {
   await using server = await testServer({ jetstream: { maxFileStore: 4_000_000 } });
   await withPlace(server.url, async ({ db, nats }) => {
-    writeDataset(db, { records: 60_000 });
+    writeDataset(db, { records: 30_000 });
     await using file = openSqlite(db);
     await using store = await openJetStream(nats);
     await assert.rejects(importSnapshot(store, exportSnapshot(file)), soon(STORAGE));
@@ -89,7 +89,7 @@ Deno.test("an import into a server at its limit says the same", async () => {
 Deno.test("a full disk on the way back is named, nothing of it stays, and the old file is as it was", async () => {
   await using server = await testServer();
   await withPlace(server.url, async ({ dir, db, nats }) => {
-    writeDataset(db, { records: 40_000 });
+    writeDataset(db, { records: 30_000 });
     await migrateSqliteToKv({ db, nats, backup: false });
     const small = join(dir, "small");
     await using disk = await smallDisk(small, 6);
@@ -126,7 +126,7 @@ Deno.test("no room to sort in is named as such", async () => {
 Deno.test("no room to save what is to be replaced: it stays, its mark is as it was, and none of the file is left", async () => {
   await using server = await testServer();
   await withPlace(server.url, async ({ dir, db, nats }) => {
-    writeDataset(db, { records: 40_000 });
+    writeDataset(db, { records: 30_000 });
     await migrateSqliteToKv({ db, nats, backup: false });
     const before = await kvSnapshot(nats);
     const small = join(dir, "small");

@@ -51,7 +51,7 @@ Deno.test(`killed at ${KILLS} random moments and run again: always parity (UNIBU
 Deno.test("the server stopped in mid-copy and started again: the move goes on and completes", async () => {
   await using server = await testServer();
   await withPlace(server.url, async ({ db, nats }) => {
-    writeDataset(db, { records: 60_000 });
+    writeDataset(db, { records: 30_000 });
     let restarted: Promise<unknown> | null = null;
     await migrateSqliteToKv({
       db,
@@ -70,7 +70,7 @@ Deno.test("the server stopped in mid-copy and started again: the move goes on an
 Deno.test("the server killed in mid-copy and gone: unavailable or aborted, and the next run completes", async () => {
   await using server = await testServer();
   await withPlace(server.url, async ({ db, nats }) => {
-    writeDataset(db, { records: 60_000 });
+    writeDataset(db, { records: 30_000 });
     const controller = new AbortController();
     const run = migrateSqliteToKv({
       db,

@@ -63,7 +63,7 @@ function moveWhileWritten({ db, nats }: Place, replace = false) {
 }
 
 test("a mover that was stopped in its copy and goes on when others serve changes nothing", async ({ db, dir, nats }) => {
-  writeDataset(db, { records: 60_000 });
+  writeDataset(db, { records: 40_000 });
   // The one that is stopped holds its file; whoever goes on has a copy of it.
   const copy = join(dir, "copy.db");
   await copyFile(db, copy);

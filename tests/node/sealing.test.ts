@@ -17,6 +17,7 @@ for (
     "sealing/key",
     "sealing/message",
     "sealing/fixtures",
+    "sealing/threads",
     "keys/locked_identity",
     "client/node/memory",
     "client/rooms/outbox",

@@ -46,6 +46,7 @@ Deno.test("the documentation has every route once, in groups, and names the requ
     assert.ok(ids.includes(target!), `#${target}`);
   }
   assert.match(text, /or as\s+<code>sort<\/code>/);
+  assert.match(text, /all rooms with\s+<code>all=true<\/code>/);
   const [, paths] = /data-paths="([^"]+)"/.exec(text)!;
   const tried = paths!.split(" ");
   assert.deepEqual(tried.slice(0, 2), ["/healthz", "/v1/me"]);
@@ -83,6 +84,7 @@ browserTest(
 
       await page.goto(`${it.url}/docs`);
       await page.getByText("Signed as Ada").waitFor();
+      assert.equal(await page.getByText("needs no signature").count(), 0);
       await page.getByLabel("Request", { exact: true }).selectOption("/v1/me");
       await page.getByRole("button", { name: "Send" }).click();
       const answer = page.getByLabel("Answer", { exact: true });

@@ -64,7 +64,7 @@ async function copy(
   const { storeDir = DEFAULT_DIR, bucket = "UNIBUS" } = flags;
   context.resume = "run the same command again to continue";
   const { copyBlobs, openDiskBlobs, openObjectBlobs } = await import("../../../src/blobs/mod.ts");
-  const { findStream } = await import("../../../src/jetstream/cluster/copies.ts");
+  const { findStream } = await import("../../../src/jetstream/log/wire.ts");
   const { connectNats } = await import("../../../src/nats/connection/connect.ts");
   const { signal } = context.io;
   await using stack = new AsyncDisposableStack();

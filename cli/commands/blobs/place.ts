@@ -106,7 +106,7 @@ export async function requireObjects(
   bucket: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const { findStream } = await import("../../../src/jetstream/cluster/copies.ts");
+  const { findStream } = await import("../../../src/jetstream/log/wire.ts");
   const name = `${bucket}_BLOBS`;
   if (await findStream(connection, `OBJ_${name}`, Date.now() + 10_000, signal) !== null) return;
   throw new StoreError("not_found", `No bucket ${name} on this server`, { field: "bucket" });

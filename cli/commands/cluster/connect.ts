@@ -1,6 +1,6 @@
 /**
- * The two connections of the cluster commands: to the control plane's account and to the system
- * account.
+ * The two connections of the cluster commands, and their flags: to the control plane's account and to the
+ * system account.
  *
  * @module
  */
@@ -10,9 +10,17 @@ import { readFile } from "node:fs/promises";
 import { StoreError } from "../../../src/core/errors.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { orAbort } from "../../../src/core/async/wait.ts";
-import type { Context, NatsFlags } from "../../command.ts";
+import {
+  adding,
+  type Context,
+  type JsonFlag,
+  type NatsFlags,
+  withJson,
+  withNats,
+} from "../../command.ts";
 import { chosenServer } from "../../store/chosen.ts";
 import { natsTarget } from "../../store/open.ts";
+import { UsageError } from "../../terminal/failure.ts";
 
 /** Flags of the cluster commands; without a URL they reach the server of this machine. */
 export type ClusterFlags = NatsFlags & { systemSeedFile?: string };
@@ -26,6 +34,24 @@ export interface Reached extends AsyncDisposable {
   /** The bucket's name. */
   bucket: string;
 }
+
+/** Returns the connection to the system account, which a command needs. */
+export function requireSystem({ system }: Reached, name: string): NatsConnection {
+  if (system !== null) return system;
+  throw new UsageError(
+    `${name} requires the system account: use --service-keys or --system-seed-file`,
+  );
+}
+
+/** Adds the flags for connecting to a cluster. */
+export const withCluster = adding<ClusterFlags & JsonFlag>((parent) =>
+  withJson(withNats(
+    parent.option(
+      "--system-seed-file <file>",
+      "seed of a user in the system account, which is needed to list the nodes; also in --service-keys",
+    ),
+  ))
+);
 
 /** Opens the connections that the flags specify. */
 export async function reach(context: Context, given: ClusterFlags): Promise<Reached> {

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { findStream } from "../../../src/jetstream/cluster/copies.ts";
+import { findStream } from "../../../src/jetstream/log/wire.ts";
+import type { FindingOf } from "../../../src/core/checks/findings.ts";
 import { serverSettings } from "../../store/chosen.ts";
 import type { Context } from "../../command.ts";
 import { forgottenBlobs } from "../../serve/checks/beside.ts";
@@ -13,16 +14,6 @@ import { askNodes } from "../../../src/jetstream/cluster/nodes.ts";
 import { fewCopies } from "../../../src/jetstream/cluster/problems.ts";
 import { streamsOf } from "../../../src/jetstream/cluster/status.ts";
 
-/** The result of a check. */
-export interface ClusterFinding {
-  /** The check. */
-  check: "copies" | "blobs";
-  /** `problem` needs to be fixed. */
-  level: "ok" | "warning" | "problem";
-  /** The result and what to do. */
-  message: string;
-}
-
 /** Timeout of a request in milliseconds. */
 const PATIENCE_MS = 5_000;
 
@@ -30,7 +21,7 @@ const PATIENCE_MS = 5_000;
 export async function clusterFindings(
   context: Context,
   flags: ClusterFlags & { storeDir?: string },
-): Promise<ClusterFinding[]> {
+): Promise<FindingOf<"copies" | "blobs">[]> {
   const { signal, env } = context.io;
   const storeDir = flags.storeDir ?? (await serverSettings(env)).settings.storeDir;
   await using it = await reach(context, flags);

@@ -7,21 +7,25 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../../src/core/errors.ts";
 import { counted } from "../../../src/core/text/counted.ts";
-import { findStream } from "../../../src/jetstream/cluster/copies.ts";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
 import { copyStream, isCopy, isHalf } from "../../../src/jetstream/cluster/transfer.ts";
-import { apiCode, manage, wait } from "../../../src/jetstream/log/wire.ts";
+import { apiCode, findStream, manage, wait } from "../../../src/jetstream/log/wire.ts";
 import { SnapshotDigest, type SnapshotSummary } from "../../../src/snapshot/format.ts";
 import { command, type CommandUnknownOpts, type Context, withProgress } from "../../command.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import { wholeNumber } from "../../flags.ts";
 import { countsText, digestLines, print, printJson, say } from "../../terminal/output.ts";
 import { Progress } from "../../terminal/progress.ts";
-import { reach } from "./connect.ts";
+import { reach, withCluster } from "./connect.ts";
 import { lookAt } from "../../cluster/directory.ts";
-import { withCluster } from "./flags.ts";
-import { openDirectory } from "./source.ts";
 import { streamsOf } from "../../../src/jetstream/cluster/status.ts";
+import { CONTROL_ACCOUNT, SYSTEM_ACCOUNT } from "../../../src/nats/callout/accounts.ts";
+import { connectNats } from "../../../src/nats/connection/connect.ts";
+import { createNkey } from "../../../src/keys/nkey.ts";
+import { startNatsServer } from "../../../src/nats/server/server.ts";
+import { natsServer } from "../../nats_server.ts";
+import { lockStore } from "../../serve/lock.ts";
+import { demandAll } from "../../terminal/permissions.ts";
 
 /** Timeout of a request in milliseconds. */
 const PATIENCE_MS = 20_000;
@@ -223,4 +227,44 @@ async function digest(
   const digest = new SnapshotDigest();
   for await (const record of store.records({ signal })) digest.add(record);
   return digest.summary();
+}
+
+/** Timeout of the start in milliseconds, which includes recovering the streams. */
+const START_MS = 120_000;
+
+/** Serves the directory on loopback, accessible only to this process. */
+async function openDirectory(
+  directory: string,
+  { env, signal }: { env: Readonly<Record<string, string | undefined>>; signal: AbortSignal },
+): Promise<AsyncDisposable & { connection: NatsConnection }> {
+  await using stack = new AsyncDisposableStack();
+  demandAll(`Reading the streams in ${directory}`);
+  const { path: binary } = await natsServer({ env, signal });
+  const lock = await lockStore(directory, { signal, log: () => {} });
+  stack.defer(() => lock.release());
+  const key = createNkey("user");
+  const server = stack.use(
+    await startNatsServer({
+      binary,
+      signal,
+      startTimeout: START_MS,
+      jetstream: { storeDir: directory },
+      accounts: {
+        [CONTROL_ACCOUNT]: { jetstream: true, users: [{ nkey: key.publicKey }] },
+        [SYSTEM_ACCOUNT]: {},
+      },
+      systemAccount: SYSTEM_ACCOUNT,
+    }),
+  );
+  lock.usedBy(server.pid);
+  const connection = await connectNats({
+    servers: server.url,
+    nkeySeed: key.seed,
+    name: "membershipd cluster import",
+    bootstrapTimeout: START_MS,
+    signal,
+  });
+  stack.defer(() => connection.close());
+  const owned = stack.move();
+  return { connection, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

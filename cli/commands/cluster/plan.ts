@@ -68,8 +68,8 @@ export function planCommand(context: Context): CommandUnknownOpts {
     const { env } = context.io;
     const nodes = nodesOf(texts);
     const cluster = nameOf(flags.clusterName);
-    const config = flags.config === undefined ? {} : { UNIBUS_CONFIG: flags.config };
-    const { settings, node } = await serverSettings({ ...env, ...config });
+    const config = flags.config ?? env.UNIBUS_CONFIG;
+    const { settings, node } = await serverSettings({ ...env, UNIBUS_CONFIG: config });
     if (node?.state === "clustered") {
       throw new UsageError(
         `This machine is node ${node.name} of cluster ${node.cluster} already (${node.path}); see ` +

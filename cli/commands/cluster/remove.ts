@@ -9,10 +9,8 @@ import { StoreError } from "../../../src/core/errors.ts";
 import { counted } from "../../../src/core/text/counted.ts";
 import { allCopies } from "../../cluster/copies.ts";
 import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
-import { UsageError } from "../../terminal/failure.ts";
 import { print, printJson } from "../../terminal/output.ts";
-import { reach } from "./connect.ts";
-import { withCluster } from "./flags.ts";
+import { reach, requireSystem, withCluster } from "./connect.ts";
 import { askNodes, removeNode } from "../../../src/jetstream/cluster/nodes.ts";
 
 /** Timeout of a membership change in milliseconds, because another one may be in progress. */
@@ -36,12 +34,8 @@ export function removeCommand(context: Context): CommandUnknownOpts {
   ).action(async (node, flags) => {
     const { signal } = context.io;
     await using it = await reach(context, flags);
-    if (it.system === null) {
-      throw new UsageError(
-        "cluster remove requires the system account: use --service-keys or --system-seed-file",
-      );
-    }
-    const { nodes, size, needed } = await askNodes(it.system);
+    const system = requireSystem(it, "cluster remove");
+    const { nodes, size, needed } = await askNodes(system);
     const found = nodes.find(({ name }) => name === node);
     if (found === undefined) {
       const names = nodes.map(({ name }) => name).join(", ");
@@ -57,7 +51,7 @@ export function removeCommand(context: Context): CommandUnknownOpts {
       throw new StoreError("unavailable", `Removing ${node}: the cluster has no quorum`);
     }
     if (!flags.force) await demandCopies(it.service, node, signal);
-    await removeNode(it.system, node, Date.now() + PATIENCE_MS, signal);
+    await removeNode(system, node, Date.now() + PATIENCE_MS, signal);
     if (flags.json) return await printJson(context, { removed: node, size: size - 1 });
     await print(context, `removed ${node}; the cluster has ${counted(size - 1, "node")}`);
   });

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../../src/core/errors.ts";
 import { askNodes } from "../../../src/jetstream/cluster/nodes.ts";
 import { allCopies, behindWithout } from "../../cluster/copies.ts";
@@ -17,8 +18,7 @@ import { serverSettings } from "../../store/chosen.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import { print, printJson, say } from "../../terminal/output.ts";
 import { passphraseOf, withPassphrase } from "../../terminal/passphrase.ts";
-import { reach, type Reached } from "./connect.ts";
-import { withCluster } from "./flags.ts";
+import { reach, requireSystem, withCluster } from "./connect.ts";
 
 /** Default lifetime of the `.join` file. */
 const DAY_MS = 86_400_000;
@@ -48,14 +48,13 @@ export function replaceCommand(context: Context): CommandUnknownOpts {
     "encrypt the .join file with a passphrase",
   ).action(async (text, flags) => {
     const { io } = context;
-    const config = flags.config === undefined ? {} : { UNIBUS_CONFIG: flags.config };
-    const env = { ...io.env, ...config };
+    const env = { ...io.env, UNIBUS_CONFIG: flags.config ?? io.env.UNIBUS_CONFIG };
     const resolved = await serverSettings(env);
     const { settings } = resolved;
     const { plan, self } = await planHere(resolved);
     const node = chosenNode(plan, text);
     await using it = await reach({ ...context, io: { ...io, env } }, flags);
-    await demandLost(it, node.name);
+    await demandLost(requireSystem(it, "cluster replace"), node.name);
     const copies = await allCopies(it.service, io.signal);
     const behind = behindWithout(copies, node.name);
     if (behind.length > 0) {
@@ -123,12 +122,7 @@ function chosenNode(plan: Plan, text: string): PlannedNode {
 }
 
 /** Refuses a node that runs: two servers of one name would disturb each other. */
-async function demandLost({ system }: Reached, name: string): Promise<void> {
-  if (system === null) {
-    throw new UsageError(
-      "cluster replace requires the system account: use --service-keys or --system-seed-file",
-    );
-  }
+async function demandLost(system: NatsConnection, name: string): Promise<void> {
   const { nodes, needed } = await askNodes(system);
   if (nodes.find((it) => it.name === name)?.reachable === true) {
     throw new StoreError("refused", `Replacing ${name}: it is running`, {

@@ -9,8 +9,7 @@ import { command, type CommandUnknownOpts, type Context } from "../../command.ts
 import { seconds } from "../../flags.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import { print, printJson, say } from "../../terminal/output.ts";
-import { reach } from "./connect.ts";
-import { withCluster } from "./flags.ts";
+import { reach, requireSystem, withCluster } from "./connect.ts";
 
 /** Creates the command. */
 export function restartCommand(context: Context): CommandUnknownOpts {
@@ -46,12 +45,8 @@ export function restartCommand(context: Context): CommandUnknownOpts {
     }
     const { signal } = context.io;
     await using it = await reach(context, flags);
-    const { service, system, bucket } = it;
-    if (system === null) {
-      throw new UsageError(
-        "cluster restart requires the system account: use --service-keys or --system-seed-file",
-      );
-    }
+    const { service, bucket } = it;
+    const system = requireSystem(it, "cluster restart");
     context.resume = "a node that was told to restart does so; run membershipd cluster status";
     const restarted = await restartNodes(clusterOf(service, system, { bucket, signal }), {
       exit: flags.exit === true,

@@ -6,14 +6,14 @@
 
 import { StoreError } from "../../../src/core/errors.ts";
 import { counted } from "../../../src/core/text/counted.ts";
-import { copiesOf, findStream, scaleStream } from "../../../src/jetstream/cluster/copies.ts";
+import { copiesOf, scaleStream } from "../../../src/jetstream/cluster/copies.ts";
+import { findStream } from "../../../src/jetstream/log/wire.ts";
 import { command, type CommandUnknownOpts, type Context, withProgress } from "../../command.ts";
 import { UsageError } from "../../terminal/failure.ts";
 import { seconds, wholeNumber } from "../../flags.ts";
 import { print, printJson, say } from "../../terminal/output.ts";
 import { Progress } from "../../terminal/progress.ts";
-import { reach, type Reached } from "./connect.ts";
-import { withCluster } from "./flags.ts";
+import { reach, type Reached, withCluster } from "./connect.ts";
 import { askNodes } from "../../../src/jetstream/cluster/nodes.ts";
 import { streamsOf } from "../../../src/jetstream/cluster/status.ts";
 

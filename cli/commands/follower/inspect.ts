@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { FindingOf } from "../../../src/core/checks/findings.ts";
 import { isStoreError } from "../../../src/core/errors.ts";
 import { counted } from "../../../src/core/text/counted.ts";
 import type { ChangeKind } from "../../../src/follower/repair/differences.ts";
@@ -55,16 +56,6 @@ export async function verifyFollower(
   );
 }
 
-/** A finding of `doctor` about a follower. */
-export interface FollowerFinding {
-  /** The check. */
-  check: "follower";
-  /** `problem` needs to be fixed. */
-  level: "ok" | "warning" | "problem";
-  /** The result and what to do. */
-  message: string;
-}
-
 /** For how long the history may lack an entry that the file has taken, milliseconds. */
 const HISTORY_LAG = 10 * 60_000;
 
@@ -77,13 +68,10 @@ export async function followerFindings(
   db: string,
   nats: JetStreamOptions,
   worst: "warning" | "problem",
-): Promise<FollowerFinding[]> {
+): Promise<FindingOf<"follower">[]> {
   const { inspectFollower } = await inspection();
-  const of = (level: FollowerFinding["level"], message: string): FollowerFinding => ({
-    check: "follower",
-    level,
-    message,
-  });
+  const of = (level: FindingOf["level"], message: string) =>
+    ({ check: "follower", level, message }) as const;
   try {
     const { held, lag, alarm, quarantine, differences, history, lacksSince } =
       await inspectFollower(db, nats);

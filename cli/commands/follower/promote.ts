@@ -4,8 +4,13 @@
  * @module
  */
 
+import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import type { PromoteReport } from "../../../mod.ts";
+import { toStoreError } from "../../../src/files/errors.ts";
+import { setAside } from "../../../src/move/steps.ts";
+import { loadServiceKeys } from "../../../src/nats/connection/service_keys.ts";
 import {
   command,
   type CommandUnknownOpts,
@@ -18,7 +23,6 @@ import { isManaged } from "../../settings/guards.ts";
 import { readNode, writeNode } from "../../settings/node.ts";
 import { serviceKeysPath, type Settings } from "../../settings/settings.ts";
 import { serverSettings } from "../../store/chosen.ts";
-import { type NewKeys, renewKeys } from "../../store/new_keys.ts";
 import { actor } from "../../store/actor.ts";
 import { natsTarget } from "../../store/open.ts";
 import { countsText, print, printable, printJson, say } from "../../terminal/output.ts";
@@ -126,4 +130,38 @@ export function linesOf(report: PromoteReport, keys: readonly NewKeys[]): string
     ...undone.length === 0 ? [] : [`incomplete changes undone in rooms: ${undone.join(", ")}`],
     ...keys.map(({ path, saved }) => `new ${path}; the old one is ${saved}`),
   ].map(printable);
+}
+
+/** A file with new keys. */
+interface NewKeys {
+  /** The file. */
+  path: string;
+  /** What the old one is called now. */
+  saved: string;
+}
+
+/**
+ * Replaces the service keys and the route secret, where they are in files that exist: nodes of the old
+ * cluster have the old ones.
+ */
+async function renewKeys(settings: Settings): Promise<NewKeys[]> {
+  const renewed: NewKeys[] = [];
+  const renew = async (path: string | null, create: (path: string) => Promise<unknown>) => {
+    if (path === null) return;
+    try {
+      const saved = await setAside(path);
+      if (saved === null) return;
+      await create(path);
+      renewed.push({ path, saved });
+    } catch (error) {
+      throw toStoreError(error, `Replacing ${path}`);
+    }
+  };
+  await renew(serviceKeysPath(settings), (path) => loadServiceKeys(path, { create: true }));
+  await renew(
+    settings.clusterPassFile,
+    (path) =>
+      writeFile(path, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600, flag: "wx" }),
+  );
+  return renewed;
 }

@@ -5,6 +5,7 @@
  */
 
 import type { Store } from "../../../mod.ts";
+import type { FindingOf } from "../../../src/core/checks/findings.ts";
 import { isStoreError } from "../../../src/core/errors.ts";
 import { counted } from "../../../src/core/text/counted.ts";
 import { verifyHistory } from "../../../src/history/mod.ts";
@@ -17,16 +18,6 @@ const NEWEST = 10_000;
 /** Problems that are shown. */
 const SHOWN = 10;
 
-/** A finding about the history. */
-export interface HistoryFinding {
-  /** The check. */
-  check: "history";
-  /** `problem` needs attention; `unknown` could not be checked. */
-  level: "ok" | "problem" | "unknown";
-  /** The result and what to do. */
-  message: string;
-}
-
 /**
  * Verifies the newest entries.
  *
@@ -37,12 +28,9 @@ export async function historyFindings(
   context: Context,
   given: StoreFlags,
   open: () => Promise<Store>,
-): Promise<HistoryFinding[]> {
-  const of = (level: HistoryFinding["level"], message: string): HistoryFinding => ({
-    check: "history",
-    level,
-    message,
-  });
+): Promise<FindingOf<"history">[]> {
+  const of = (level: FindingOf["level"], message: string) =>
+    ({ check: "history", level, message }) as const;
   const { signal } = context.io;
   try {
     await using store = await open();

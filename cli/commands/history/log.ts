@@ -5,17 +5,29 @@
  */
 
 import { Option } from "@commander-js/extra-typings";
-import type { HistoryEntry, HistoryQuery } from "../../../mod.ts";
+import type { HistoryEntry, HistoryQuery, Store } from "../../../mod.ts";
 import { ACTIONS } from "../../../src/core/history/entry.ts";
 import { compareRevisionTexts } from "../../../src/core/history/revision.ts";
-import { command, type CommandUnknownOpts, type Context, withStore } from "../../command.ts";
+import { isWanted } from "../../../src/core/history/source.ts";
+import {
+  adding,
+  command,
+  type CommandUnknownOpts,
+  type Context,
+  type StoreFlags,
+  withStore,
+} from "../../command.ts";
 import { past, wholeNumber } from "../../flags.ts";
 import { print, safeJson, say } from "../../terminal/output.ts";
 import { headCommand } from "./head.ts";
 import { Lines } from "./lines.ts";
 import { pruneCommand } from "./prune.ts";
-import { type LogSource, withLog, withUrl } from "./remote.ts";
 import { verifyLogCommand } from "./verify.ts";
+import { readFile } from "node:fs/promises";
+import { readIdentity } from "../../../src/keys/identity_file.ts";
+import { withOpenStore } from "../../store/open.ts";
+import { UsageError } from "../../terminal/failure.ts";
+import { type PassphraseFlags, passphraseOf, withPassphrase } from "../../terminal/passphrase.ts";
 
 /** Entries that are shown if no flag says how many. */
 const SHOWN = 100;
@@ -73,7 +85,7 @@ export function logCommand(context: Context): CommandUnknownOpts {
       }
       const { signal } = context.io;
       for await (const entry of store.follow({ after: end, signal })) {
-        if (fits(entry, filters)) await show([entry]);
+        if (isWanted(entry, filters)) await show([entry]);
       }
       // Ctrl-C is the normal end.
     });
@@ -139,7 +151,44 @@ function isUpTo({ revision }: HistoryEntry, end: string | null): boolean {
   return end !== null && compareRevisionTexts(revision, end) <= 0;
 }
 
-function fits(entry: HistoryEntry, { since, ...filters }: Filters): boolean {
-  return (since === undefined || entry.at >= since) &&
-    Object.entries(filters).every(([name, value]) => entry[name as keyof typeof filters] === value);
+/** What reads a history, and the names of users in it. */
+type LogSource = Pick<Store, "history" | "follow" | "getUser">;
+
+/** Flags that select a server. */
+type ServerUrlFlags = PassphraseFlags & { url?: string; identity?: string };
+
+/** Adds `--url` and the flags of the caller's identity. */
+const withUrl = adding<ServerUrlFlags>((parent) =>
+  withPassphrase(
+    parent.option("--url <url>", "server to read over HTTP, with --identity, instead of a store")
+      .option("--identity <file>", "with --url: key file of an admin"),
+    "the key file is encrypted with a passphrase",
+  )
+);
+
+/** Opens what flags select, runs `work`, and closes it. */
+async function withLog(
+  context: Context,
+  flags: StoreFlags & ServerUrlFlags,
+  work: (source: LogSource) => Promise<void>,
+): Promise<void> {
+  const { url, identity: file } = flags;
+  if (url === undefined) {
+    if (file !== undefined) throw new UsageError("--identity requires --url");
+    return await withOpenStore(context, flags, { read: true }, work);
+  }
+  if (flags.db !== undefined || flags.natsUrl !== undefined) {
+    throw new UsageError("--url reads a server, --db and --nats-url a store; use only one of them");
+  }
+  if (file === undefined) throw new UsageError("--url requires --identity");
+  const passphrase = await passphraseOf(context, flags);
+  const identity = await readIdentity(file, passphrase === null ? {} : { passphrase });
+  const { createClient } = await import("../../../src/client/node/client.ts");
+  const ca = flags.ca === undefined ? {} : { ca: await readFile(flags.ca, "utf8") };
+  using client = createClient({ url, identity, ...ca });
+  await work({
+    history: (query) => client.changes(query),
+    follow: (options) => client.follow(options),
+    getUser: (signPub) => client.getUser(signPub),
+  });
 }

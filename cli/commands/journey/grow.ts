@@ -33,7 +33,7 @@ export function growCommand(context: Context): CommandUnknownOpts {
       .option("--drop-streams", "leave streams behind that clients made on this nats-server")
       .option(
         "--force",
-        "with --call-off: also if the bucket of the move is gone for good. If the switch had begun, what " +
+        "with --call-off: also if the bucket of the move, or a majority of the nodes, is gone for good. If the switch had begun, what " +
           "was written to the bucket afterwards is lost, such as revocations",
       ),
   ).action(async (flags) => {

@@ -5,10 +5,9 @@
  */
 
 import { existsSync } from "node:fs";
-import { rename } from "node:fs/promises";
 import { isStoreError, StoreError } from "../../../src/core/errors.ts";
 import { isPromoted, place, requirePlace } from "../../../src/move/live/shrink/place.ts";
-import { stamp } from "../../../src/move/steps.ts";
+import { setAside } from "../../../src/move/steps.ts";
 import { absolute } from "../../../src/sqlite/file/file.ts";
 import { roleOf } from "../../../src/sqlite/file/role.ts";
 import { openSource } from "../../../src/sqlite/file/source.ts";
@@ -58,10 +57,7 @@ export async function shrinkLost(
   } finally {
     release?.();
   }
-  // The next cluster begins with new streams.
-  const saved = dryRun || release === null ? null : `${streams}.${stamp()}`;
-  if (saved !== null) await rename(streams, saved);
-  const { promoted, backup, blobs } = shrunk;
+  const { promoted, backup, blobs, saved } = shrunk;
   if (json) {
     const { report = null, keys = [] } = promoted ?? {};
     return await printJson(context, { ...report, db, backup, blobs, streams: saved, keys });
@@ -84,6 +80,8 @@ interface Shrunk {
   promoted: Promoted | null;
   backup: string | null;
   blobs: LostBlobs;
+  /** Where the streams of the cluster are now. */
+  saved: string | null;
 }
 
 /** Makes the second copy the store's file; can be called again after a kill. */
@@ -107,9 +105,11 @@ async function take(context: Context, { settings, node, db, file, streams, dryRu
     });
   }
   const blobs = await bringBlobs(settings, streams, { dryRun, signal: context.io.signal });
-  if (dryRun) return { promoted, backup: null, blobs };
+  if (dryRun) return { promoted, backup: null, blobs, saved: null };
+  // The next cluster begins with new streams. After `place` a run that follows a kill has nothing to do.
+  const saved = await setAside(streams);
   await writeNode(db, { ...node, state: "alone" });
-  return { promoted, backup: place(db, file, null), blobs };
+  return { promoted, backup: place(db, file, null), blobs, saved };
 }
 
 /** The file of the second copy, whatever the node serves now; null if it has become the store's file. */

@@ -90,7 +90,7 @@ export function blobLines({ kept, copied, lost, undeleted }: LostBlobs, dryRun: 
   return [
     copied === null
       ? `blobs: ${kept} on the disk; no copy of the object store is on this machine, so blobs that ` +
-        "were stored since it grew are lost"
+        "were stored since it grew are lost, unless an earlier run has copied them"
       : `blobs: ${kept} ${would}on the disk, ${copied} of them ${would}copied from this node's copy ` +
         "of the object store; blobs that it had not received are lost",
     ...lost.length === 0 ? [] : [

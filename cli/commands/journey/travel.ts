@@ -6,7 +6,7 @@
 
 import { setTimeout } from "node:timers/promises";
 import { orAbort } from "../../../src/core/async/wait.ts";
-import { isStoreError } from "../../../src/core/errors.ts";
+import { isStoreError, StoreError } from "../../../src/core/errors.ts";
 import { counted } from "../../../src/core/text/counted.ts";
 import {
   askJourney,
@@ -19,9 +19,11 @@ import { actor } from "../../store/actor.ts";
 import { EXIT, UsageError } from "../../terminal/failure.ts";
 import { print, printable, printJson, say } from "../../terminal/output.ts";
 import { Progress } from "../../terminal/progress.ts";
-import { arrived, placeOf } from "./arrived.ts";
 import type { JourneyFlags } from "./flags.ts";
 import { reach, type Server } from "./reach.ts";
+import { resolve as absolute } from "node:path";
+import { copiesOf } from "../../../src/jetstream/cluster/copies.ts";
+import { findStream } from "../../../src/jetstream/log/wire.ts";
 
 /** Milliseconds between two looks. */
 const LOOK_MS = 200;
@@ -43,13 +45,13 @@ export async function travel(
     if (flags.json) return await printJson(context, { ...there, unchanged: true });
     return await print(context, printable(`nothing to do: ${await placeOf(server, there)}`));
   }
-  if (request.op === direction) {
-    context.resume =
-      `the server continues; membershipd ${direction} --status shows how far it is, ` +
-      `membershipd ${direction} watches it again`;
-  }
+  const again = request.op === "call-off"
+    ? `membershipd ${direction} --call-off`
+    : lineOf(direction, server.node);
+  context.resume = `the server continues; membershipd ${direction} --status shows how far it is, ` +
+    `${again} watches it again`;
   let status = await ask(request);
-  if (request.op === direction || request.op === "release") {
+  if (request.op !== "status") {
     using progress = new Progress(context.io, flags);
     while (status.state === "running" && !(flags.hold && status.phase === "hold")) {
       progress.show(stepOf(direction, status));
@@ -81,8 +83,8 @@ function requestOf(
     .filter(([, given]) => given).map(([name]) => name);
   if (named.length > 1) throw new UsageError(`${named.join(" and ")} cannot be used together`);
   if (status) return { op: "status" };
-  if (release) return { op: "release" };
-  if (callOff) return { op: "call-off", ...more.force ? { force: true } : {} };
+  if (release) return { op: "release", direction };
+  if (callOff) return { op: "call-off", direction, ...more.force ? { force: true } : {} };
   if (direction === "shrink" && more.keep === undefined) {
     throw new UsageError(
       "--keep is required: the name of this node, which keeps the control plane",
@@ -128,17 +130,19 @@ function stepOf(direction: Direction, { phase, done, total, lag, retry }: Journe
     ...retry === null ? [] : [`again: ${printable(retry)}`],
   ];
   return {
-    phase: notes.length === 0 ? name : `${name} (${notes.join("; ")})`,
+    phase: name,
     done,
     // Without a number there is nothing to count.
     total: total === null && done === 0 ? 0 : total,
     unit: UNITS[name] ?? "records",
+    ...notes.length === 0 ? {} : { note: notes.join("; ") },
   };
 }
 
 function linesOf(status: JourneyStatus, dryRun: boolean): string[] {
   const { node, serves, direction, state, phase, done, total, lag, pause, retry, error } = status;
-  const of = total === null || total === 0 ? "" : `, ${done} of ${total}`;
+  const isCounting = phase !== "hold" && total !== null && total > 0;
+  const of = isCounting ? `, ${done} of ${total}` : "";
   const behind = lag === null ? "" : `, ${counted(lag, "change")} behind`;
   const lines = [
     ...dryRun ? status.findings : [],
@@ -161,7 +165,62 @@ function conclude(
   { state }: JourneyStatus,
 ): void {
   if (op === "status" || (op === "call-off" && state === "called-off")) return;
-  const isWell = state === "done" || (state === "running" && op !== "call-off") ||
+  const isWell = state === "running" || state === "done" && op !== "call-off" ||
     dryRun && state === "none";
   if (!isWell) context.exitCode = EXIT.failed;
+}
+
+/** How long the leader of the bucket may take to name its copies, milliseconds. */
+const COPIES_MS = 3_000;
+
+/**
+ * Returns the status of a server for which nothing is left to do; else null.
+ *
+ * @throws {StoreError} refused: a move was begun and is not finished
+ */
+async function arrived(
+  server: Server,
+  { op, keep }: JourneyRequest,
+  ask: (request: JourneyRequest) => Promise<JourneyStatus>,
+): Promise<JourneyStatus | null> {
+  if (op !== "grow" && op !== "shrink") return null;
+  // The server refuses a name that is not its own.
+  if (op === "shrink" && keep !== server.node) return null;
+  const status = await ask({ op: "status" }).catch((error) => {
+    // It serves nothing, and says why when it is asked to move.
+    if (isStoreError(error, "refused")) return null;
+    throw error;
+  });
+  if (status === null || status.serves !== (op === "grow" ? "bucket" : "file")) return null;
+  const { state, phase, direction, error } = status;
+  if (state === "running") return null;
+  if (state !== "paused" && (state !== "failed" || phase === "preflight")) return status;
+  throw new StoreError(
+    "refused",
+    `A ${direction} was begun and is not finished: ${error?.message}`,
+    {
+      hint: direction === op
+        ? "restart membershipd: its start does what is left"
+        : `continue it with ${lineOf(direction!, server.node)}, or call it off with ` +
+          `membershipd ${direction} --call-off`,
+    },
+  );
+}
+
+/** The command that begins, watches and continues a move. */
+function lineOf(direction: Direction, node: string): string {
+  return `membershipd ${direction}${direction === "shrink" ? ` --keep ${node}` : ""}`;
+}
+
+/** Says where the control plane is. */
+async function placeOf(
+  { connection, settings }: Server,
+  { node, serves }: JourneyStatus,
+): Promise<string> {
+  if (serves === "file") return `${node} serves from its file ${absolute(settings.db)}`;
+  const stream = `KV_${settings.bucket ?? "UNIBUS"}`;
+  const info = await findStream(connection, stream, Date.now() + COPIES_MS).catch(() => null);
+  const names = info === null ? [] : copiesOf(info).map((it) => it.node).sort();
+  const copies = names.length === 0 ? "" : `, with copies on ${names.join(", ")}`;
+  return `${node} serves from the cluster${copies}`;
 }

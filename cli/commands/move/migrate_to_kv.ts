@@ -14,7 +14,6 @@ import {
   withProgress,
   withServer,
 } from "../../command.ts";
-import { actor } from "../../store/actor.ts";
 import { chosenFile } from "../../store/chosen.ts";
 import { wholeNumber } from "../../flags.ts";
 import { tellMove } from "../../store/move.ts";
@@ -47,7 +46,7 @@ export function migrateToKvCommand(context: Context): CommandUnknownOpts {
       .option("--dry-run", "check everything and show the plan without writing anything")
       .option("--replace", "replace the bucket's contents, after saving them to a file"),
   ))).action(async (flags) => {
-    const { replicas, backup, dryRun, replace } = flags;
+    const { replicas, backup } = flags;
     const db = await chosenFile(context, flags.db);
     const nats = await natsTarget(context, flags);
     const { migrateSqliteToKv } = await import("../../../mod.ts");
@@ -55,20 +54,9 @@ export function migrateToKvCommand(context: Context): CommandUnknownOpts {
     await tellMove(
       context,
       flags,
-      async (onProgress) => {
+      async (options) => {
         await refuseClientsAccount(nats, context.io.signal);
-        return await migrateSqliteToKv({
-          db,
-          nats,
-          onProgress,
-          signal: context.io.signal,
-          history: flags.history,
-          by: actor(),
-          dryRun: dryRun === true,
-          replace: replace === true,
-          ...(replicas === undefined ? {} : { replicas }),
-          ...(backup === undefined ? {} : { backup }),
-        });
+        return await migrateSqliteToKv({ ...options, db, nats, replicas, backup });
       },
       (report) =>
         report.backup === null

@@ -13,7 +13,6 @@ import {
   withProgress,
   withServer,
 } from "../../command.ts";
-import { actor } from "../../store/actor.ts";
 import { chosenFile } from "../../store/chosen.ts";
 import { tellMove } from "../../store/move.ts";
 import { makeFolder } from "../../store/folder.ts";
@@ -41,26 +40,14 @@ export function migrateToSqliteCommand(context: Context): CommandUnknownOpts {
       .option("--dry-run", "check everything and show the plan without writing anything")
       .option("--replace", "even if the file contains other or newer records"),
   ))).action(async (flags) => {
-    const { dryRun, replace, follower } = flags;
     const db = await chosenFile(context, flags.db);
     const nats = await natsTarget(context, flags);
-    if (flags.db === undefined && !dryRun) await makeFolder(db);
+    if (flags.db === undefined && !flags.dryRun) await makeFolder(db);
     const { migrateKvToSqlite } = await import("../../../mod.ts");
     await tellMove(
       context,
       flags,
-      (onProgress) =>
-        migrateKvToSqlite({
-          db,
-          nats,
-          onProgress,
-          signal: context.io.signal,
-          history: flags.history,
-          by: actor(),
-          dryRun: dryRun === true,
-          replace: replace === true,
-          ...(follower === undefined ? {} : { follower }),
-        }),
+      (options) => migrateKvToSqlite({ ...options, db, nats, follower: flags.follower }),
       (report) =>
         report.backup === null
           ? `bucket ${report.bucket} is unchanged`

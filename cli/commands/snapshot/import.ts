@@ -7,12 +7,14 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Store } from "../../../mod.ts";
 import { counted } from "../../../src/core/text/counted.ts";
-import { importSnapshot } from "../../../src/snapshot/mod.ts";
+import { exportSnapshot, importSnapshot } from "../../../src/snapshot/mod.ts";
 import {
   command,
   type CommandUnknownOpts,
   type Context,
+  type StoreFlags,
   withJson,
   withProgress,
   withStore,
@@ -30,7 +32,6 @@ import {
   totalOf,
 } from "../../terminal/output.ts";
 import { Progress } from "../../terminal/progress.ts";
-import { saveBefore } from "../../store/saved.ts";
 import { checkSnapshot } from "./verify.ts";
 
 /** Creates the command. */
@@ -116,4 +117,25 @@ async function fromStdin({ io }: Context): Promise<Source> {
     throw error;
   }
   return { path, [Symbol.asyncDispose]: remove };
+}
+
+/**
+ * Saves a store's contents to a snapshot, next to the SQLite file or, for a bucket, in the working
+ * directory. Returns the snapshot's path, or `null` if the store is empty.
+ */
+async function saveBefore(
+  { io: { signal } }: Context,
+  { db, natsUrl, bucket = "UNIBUS" }: StoreFlags,
+  store: Store,
+): Promise<string | null> {
+  if (await isEmpty(store, signal)) return null;
+  const { stamp } = await import("../../../src/move/steps.ts");
+  const path = `${natsUrl === undefined ? db : `./${bucket}`}.replaced-${stamp()}.ndjson`;
+  await writeWhole(path, exportSnapshot(store, { signal }), { force: false, signal });
+  return path;
+}
+
+async function isEmpty(store: Store, signal: AbortSignal): Promise<boolean> {
+  for await (const _ of store.records({ signal })) return false;
+  return true;
 }

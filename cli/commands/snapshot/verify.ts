@@ -76,7 +76,7 @@ export async function checkSnapshot(
     if (!isStoreError(error, "invalid")) throw error;
     throw new StoreError("corrupt", `The snapshot is inconsistent: ${error.message}`, {
       cause: error,
-      ...(error.field === undefined ? {} : { field: error.field }),
+      field: error.field,
       hint: TAKE_ANOTHER,
     });
   }

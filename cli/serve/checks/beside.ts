@@ -10,7 +10,7 @@ import { readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { isStoreError } from "../../../src/core/errors.ts";
-import { findStream } from "../../../src/jetstream/cluster/copies.ts";
+import { findStream } from "../../../src/jetstream/log/wire.ts";
 import { CONTROL_ACCOUNT } from "../../../src/nats/callout/accounts.ts";
 import type { Store } from "../../../src/core/store.ts";
 import { lookAt } from "../../cluster/directory.ts";

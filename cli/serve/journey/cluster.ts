@@ -6,7 +6,8 @@
 
 import { StoreError } from "../../../src/core/errors.ts";
 import { pause } from "../../../src/core/async/wait.ts";
-import { copiesOf, findStream } from "../../../src/jetstream/cluster/copies.ts";
+import { copiesOf } from "../../../src/jetstream/cluster/copies.ts";
+import { findStream } from "../../../src/jetstream/log/wire.ts";
 import { askPresence } from "../../cluster/presence.ts";
 import { type NodeFile, type NodeState, readNode, writeNode } from "../../settings/node.ts";
 import type { Trip, World } from "./types.ts";

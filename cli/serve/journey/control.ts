@@ -5,9 +5,11 @@
  */
 
 import { StoreError } from "../../../src/core/errors.ts";
-import { answerJourney, type JourneyState, whenLost } from "../../cluster/journey.ts";
+import { answerJourney, type JourneyState } from "../../cluster/journey.ts";
 import { readNode } from "../../settings/node.ts";
 import type { Bus } from "../bus.ts";
+import { nextStep } from "../node/mark.ts";
+import type { Page } from "../node/page.ts";
 import type { Surroundings } from "../parts.ts";
 import type { Storage } from "../storage/types.ts";
 import { callOff } from "./call_off.ts";
@@ -26,16 +28,16 @@ export class Control {
   readonly #settingsIn: World["settingsIn"];
   #journeys: Journeys | null = null;
 
-  constructor(bus: Bus, db: string, settingsIn: World["settingsIn"]) {
+  /** `page` knows why nothing is served, until something is. */
+  constructor(bus: Bus, db: string, settingsIn: World["settingsIn"], page: Pick<Page, "why">) {
     this.#bus = bus;
     this.#settingsIn = settingsIn;
     const name = async () => (await readNode(db))?.name ?? null;
     answerJourney(bus.connection, name, async (request) => {
       if (this.#journeys !== null) return await this.#journeys.handle(request);
-      throw new StoreError("refused", "This node waits for the control plane of its cluster", {
-        hint: request.op === "grow"
-          ? "run membershipd grow on the node that serves"
-          : whenLost(String(await name())),
+      const node = String(await name());
+      throw new StoreError("refused", `Node ${node} serves nothing now: ${page.why}`, {
+        hint: nextStep(page.why, node),
       });
     });
   }

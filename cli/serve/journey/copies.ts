@@ -7,12 +7,8 @@
 import { writeBlobProbe } from "../../../src/blobs/objects/probe.ts";
 import { orAbort, pause } from "../../../src/core/async/wait.ts";
 import { StoreError } from "../../../src/core/errors.ts";
-import {
-  copiesOf,
-  findStream,
-  isWhole,
-  type StreamInfo,
-} from "../../../src/jetstream/cluster/copies.ts";
+import { copiesOf, isWhole, type StreamInfo } from "../../../src/jetstream/cluster/copies.ts";
+import { findStream } from "../../../src/jetstream/log/wire.ts";
 import { holds } from "../../../src/jetstream/cluster/replica.ts";
 import { archiveOf } from "../../../src/jetstream/history/archive.ts";
 import { Bucket } from "../../../src/jetstream/log/bucket.ts";

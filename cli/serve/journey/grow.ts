@@ -24,11 +24,10 @@ const PHASES = {
   check: "preflight",
   copy: "copy",
   verify: "verify",
-  ready: "replicas",
   switch: "switch",
   settle: "switch",
   done: "finish",
-} as const satisfies Record<GrowPhase, JourneyPhase>;
+} as const satisfies Record<Exclude<GrowPhase, "ready">, JourneyPhase>;
 
 /** Moves it. */
 export async function grow(world: World, trip: Trip): Promise<void> {
@@ -67,8 +66,11 @@ export async function grow(world: World, trip: Trip): Promise<void> {
         await holdBlobs(world, mirror);
       },
       onProgress: ({ phase, done, total, lag, reason }) => {
+        trip.tell({ lag, retry: reason });
+        // What it waits for then says how far it is.
+        if (phase === "ready") return;
         trip.begin(PHASES[phase], total);
-        trip.tell({ done, lag, retry: reason });
+        trip.tell({ done });
       },
     });
     moved = true;

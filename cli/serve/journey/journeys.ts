@@ -38,7 +38,8 @@ interface Running {
   ended: Promise<void>;
 }
 
-const NEW = {
+/** The state before any move, apart from where the server serves. */
+export const NEW = {
   direction: null,
   state: "none",
   phase: null,
@@ -98,7 +99,7 @@ export class Journeys {
   async handle(request: JourneyRequest): Promise<JourneyState> {
     const { op } = request;
     if (op === "grow" || op === "shrink") this.#begin(op, request);
-    else if (op === "release") this.#release();
+    else if (op === "release") this.#release(request);
     else if (op === "call-off") await this.#callOff(request);
     return this.status();
   }
@@ -112,12 +113,11 @@ export class Journeys {
   #begin(direction: Direction, request: JourneyRequest): void {
     const running = this.#running;
     if (running === null) return this.#start(direction, request, this.#ways[direction]);
-    // The same command again only watches it.
     const isSame = running.direction === direction && request.dryRun !== true;
-    const waits = running.request.hold === true;
-    if (isSame && (waits || request.hold !== true)) return;
-    const { phase } = this.#now;
-    const how = isSame ? `${phase}, and does not wait before its switch` : phase;
+    const other = isSame ? differenceOf(running.request, request) : null;
+    // The same command again only watches it.
+    if (isSame && other === null) return;
+    const how = [this.#now.phase, other].filter((it) => it !== null).join(", and ");
     throw new StoreError("refused", `A ${running.direction} is in progress (${how})`, {
       hint: `wait until it has ended, or use membershipd ${running.direction} --call-off`,
     });
@@ -181,28 +181,69 @@ export class Journeys {
     this.#now.endedAt = new Date().toISOString();
   }
 
-  #release(): void {
-    if (this.#running?.request.hold !== true) {
-      throw new StoreError("refused", "No move waits for --release before its switch");
+  #release({ direction }: JourneyRequest): void {
+    const running = this.#running;
+    const isMeant = running !== null && (direction ?? running.direction) === running.direction;
+    if (!isMeant || running.request.hold !== true) {
+      const what = direction ?? "move";
+      throw new StoreError("refused", `No ${what} waits for --release before its switch`, {
+        hint: `membershipd ${direction ?? "grow"} --status shows what is in progress`,
+      });
     }
-    this.#running.word.resolve();
+    running.word.resolve();
   }
 
   async #callOff(request: JourneyRequest): Promise<void> {
-    if (this.#running !== null) {
-      this.#running.abort.abort("call-off");
-      await within(ENDING_MS, this.#running.ended, () => {});
-      // A second request does not begin a second one.
-      if (this.#running !== null || this.#now.state === "done") return;
+    const { direction } = this.#now;
+    const { direction: meant = direction } = request;
+    if (direction === null || meant !== direction) throw this.#nothingOf(meant);
+    const running = this.#running;
+    if (running === null) this.#startCallOff(direction, request);
+    else if (!running.abort.signal.aborted && running.request.op !== "call-off") {
+      running.abort.abort("call-off");
+      // However long that takes, and whether it is asked for again or not.
+      void running.ended.then(() => this.#startCallOff(direction, request)).catch(() => {});
+      await within(ENDING_MS, running.ended, () => {});
     }
-    const { direction, serves, state } = this.status();
-    // The answer to the first request is lost if the nats-server leaves the cluster.
-    if (state === "called-off") return;
-    // Also one that failed because there was nothing left to move.
-    if (direction === null || serves === (direction === "grow" ? "bucket" : "file")) {
-      throw new StoreError("refused", "There is no journey to call off");
-    }
-    this.#start(direction, request, this.#ways.callOff);
-    await within(ENDING_MS, this.#running!.ended, () => {});
+    await within(ENDING_MS, this.#running?.ended ?? Promise.resolve(), () => {});
   }
+
+  #startCallOff(direction: Direction, request: JourneyRequest): void {
+    // The answer to the first request is lost if the nats-server leaves the cluster.
+    if (this.#now.state === "called-off") return;
+    // Also one that failed because there was nothing left to move.
+    if (this.#hasArrived(direction)) throw this.#nothingOf(direction);
+    this.#start(direction, request, this.#ways.callOff);
+  }
+
+  /** Whether the control plane is where a move of this direction takes it. */
+  #hasArrived(direction: Direction): boolean {
+    return this.status().serves === (direction === "grow" ? "bucket" : "file");
+  }
+
+  /** Describes that there is nothing to call off. */
+  #nothingOf(direction: Direction | null): StoreError {
+    const found = `There is no ${direction ?? "move"} to call off`;
+    const { direction: other, state } = this.#now;
+    if (other !== null && other !== direction && ["running", "paused", "failed"].includes(state)) {
+      const hint = `the ${other} is called off with membershipd ${other} --call-off`;
+      return new StoreError("refused", found, { hint });
+    }
+    if (direction === null || !this.#hasArrived(direction)) return new StoreError("refused", found);
+    return new StoreError("refused", found, {
+      hint: direction === "grow"
+        ? "the control plane is in the cluster; membershipd shrink moves it back"
+        : "the control plane is in the file of this node; membershipd grow moves it into the cluster",
+    });
+  }
+}
+
+/** Returns how a move in progress differs from one that is asked for; null if it does not. */
+function differenceOf(running: JourneyRequest, asked: JourneyRequest): string | null {
+  if (running.op === "call-off") return "is being called off";
+  if (running.dryRun === true) return "only checks whether it is possible";
+  if (asked.keep !== running.keep) return `goes to ${running.keep}`;
+  if (asked.hold === true && running.hold !== true) return "does not wait before its switch";
+  if (asked.pace !== undefined && asked.pace !== running.pace) return "has another --pace";
+  return asked.noHistory === true && running.noHistory !== true ? "takes the history along" : null;
 }

@@ -129,7 +129,8 @@ function nodeProblems(
     (waiting ?? null) === null && (bucket === null ? "it does not wait" : `it serves ${bucket}`),
     version !== VERSION && `it runs version ${version}, this one ${VERSION}: upgrade it`,
     skew !== null && Math.abs(skew) > MAX_SKEW_MS &&
-    `its clock is ${Math.round(skew / 1000)} s ahead of this one: set the clocks by NTP`,
+    `its clock is ${Math.round(Math.abs(skew) / 1000)} s ${skew > 0 ? "ahead of" : "behind"} ` +
+      "this one: set the clocks by NTP",
     (disk ?? Infinity) < needs &&
     `it has ${mib(disk ?? 0)} of free disk space, ${mib(needs)} are needed`,
   ];

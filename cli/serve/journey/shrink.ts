@@ -38,16 +38,17 @@ export async function shrink(world: World, trip: Trip): Promise<void> {
   const { storage, around } = world;
   const { name } = await nodeOf(world);
   const { keep = name, dryRun = false } = trip.request;
-  if (keep !== name) {
-    throw new StoreError("refused", `Shrinking to ${keep} was asked of node ${name}`, {
-      hint: `run membershipd shrink --keep ${keep} on ${keep}`,
-    });
-  }
   if (storage.bucket === null) {
     throw new StoreError(
       "refused",
       `Node ${name} serves from a file already: ${around.settings.db}`,
+      { hint: `another node can keep it after membershipd grow on ${name}` },
     );
+  }
+  if (keep !== name) {
+    throw new StoreError("refused", `Shrinking to ${keep} was asked of node ${name}`, {
+      hint: `run membershipd shrink --keep ${keep} on ${keep}`,
+    });
   }
   if (storage.follower === null) {
     throw new StoreError("refused", `Node ${name} keeps no second copy of the control plane`, {

@@ -6,9 +6,10 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import { pause } from "../../../src/core/async/wait.ts";
-import { findStream } from "../../../src/jetstream/cluster/copies.ts";
+import { findStream } from "../../../src/jetstream/log/wire.ts";
 import { Bucket } from "../../../src/jetstream/log/bucket.ts";
 import { readMarker } from "../../../src/jetstream/log/marker.ts";
+import { whenLost } from "../../cluster/journey.ts";
 
 /** Timeout of a look in milliseconds. */
 const PATIENCE_MS = 2_000;
@@ -18,6 +19,15 @@ export const JOINED = "joined, waiting for the control plane";
 
 /** The same while the control plane is being copied into the bucket. */
 export const COPYING = `${JOINED}: it is being copied`;
+
+/** Why it waits, and cannot know whether there is one. */
+export const LOST = `${JOINED}: no majority of the nodes answers`;
+
+/** Why it waits that has found one and could not serve it. */
+export const UNSERVED = "the store cannot be served now";
+
+/** Why it waits that has served it, or has found where it went. */
+const LEFT = "the control plane moved to";
 
 /** What there is to do first: the control plane is moving, or has moved, to this node. */
 export const HOME = "the control plane comes to this node";
@@ -67,7 +77,17 @@ export async function whyNot(
   if (marker === null) return JOINED;
   const { moved, shrink, calledOff } = marker;
   if (name !== null && (moved ?? shrink)?.node === name) return HOME;
-  if (moved !== undefined) return `the control plane moved to ${moved.node}`;
+  if (moved !== undefined) return `${LEFT} ${moved.node}`;
   if (marker.state === "complete") return null;
   return calledOff === undefined ? COPYING : JOINED;
+}
+
+/** Returns what helps with a request that a node cannot answer which waits for this reason. */
+export function nextStep(why: string, name: string): string {
+  if (why.startsWith(LOST) || why.startsWith(UNSERVED)) {
+    return `start the other nodes; ${whenLost(name)}`;
+  }
+  return [JOINED, COPYING].includes(why) || why.startsWith(LEFT)
+    ? "run the command on the node that serves"
+    : `wait until ${name} serves, and run the command again`;
 }

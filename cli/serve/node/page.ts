@@ -33,6 +33,11 @@ export class Page {
     return this.#port;
   }
 
+  /** Why nothing is served. */
+  get why(): string {
+    return this.#why;
+  }
+
   /** Chooses the port now if it is any free one; says why nothing is served. */
   async fix(why: string): Promise<void> {
     if (this.#port === 0) this.#port = Number(new URL(await this.show(why)).port);

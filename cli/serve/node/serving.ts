@@ -13,7 +13,7 @@ import { pause } from "../../../src/core/async/wait.ts";
 import { readNode } from "../../settings/node.ts";
 import type { Storage } from "../storage/types.ts";
 import { sendAway } from "./clients.ts";
-import { COPYING, HOME, JOINED, whyNot } from "./mark.ts";
+import { COPYING, HOME, JOINED, LOST, UNSERVED, whyNot } from "./mark.ts";
 import type { Shown } from "./present.ts";
 
 /** Why a server does not answer yet that has a store. */
@@ -92,7 +92,7 @@ export async function serveAsNode(node: Node): Promise<never> {
     await served.end(log);
     if (left !== null) void sendAway(around, bus, left);
     if (failed === null) continue;
-    await rest(node, `the store cannot be served now: ${failed}`, retry);
+    await rest(node, `${UNSERVED}: ${failed}`, retry);
     retry = Math.min(2 * retry, RETRY.longest);
   }
 }
@@ -184,7 +184,7 @@ async function look({ settings, signal }: Surroundings, { connection }: Bus, nam
   } catch (error) {
     signal.throwIfAborted();
     const found = error instanceof Error ? error.message : String(error);
-    return `${JOINED}: no majority of the nodes answers (${found})`;
+    return `${LOST} (${found})`;
   }
 }
 

@@ -80,7 +80,7 @@ export async function openReplicated(
   const bucket = settings.bucket ?? "UNIBUS";
   // Only for new buckets: a start must not undo a `cluster scale`.
   const replicas = settings.replicas === null ? {} : { replicas: settings.replicas, resize: false };
-  const { findStream } = await import("../../../src/jetstream/cluster/copies.ts");
+  const { findStream } = await import("../../../src/jetstream/log/wire.ts");
   const waiting = setInterval(() => log("info", "store.waiting", { bucket }), WAITING_MS);
   const beside = isNew || !create ? [] : await besides(settings);
   try {

@@ -27,7 +27,7 @@ import { Turns } from "../../core/async/turns.ts";
 import { checkHolders, checkId, checkOwner } from "../checks.ts";
 import { DiskHolders } from "./holders.ts";
 import { listDisk, sizeOf } from "./list.ts";
-import { costOf, demandQuota, isNobody, missingIn, noBlob, notOwner } from "../holders.ts";
+import { costOf, demandQuota, isNobody, missingIn, noBlob, NOBODY, notOwner } from "../holders.ts";
 import { type Sink, takeIn } from "../intake.ts";
 import { Lifetime } from "../lifetime.ts";
 import { type Block, type Blocks, Proofs, WholeCheck } from "../proofs.ts";
@@ -321,7 +321,7 @@ class DiskBlobs implements BlobStore {
     holders: BlobHolders,
     quota: number,
   ): Promise<void> {
-    const before = await this.#holders.read(target) ?? { owners: [], unowned: false };
+    const before = await this.#holders.read(target) ?? NOBODY;
     for (const owner of missingIn(before, holders).owners) {
       demandQuota(await this.#holders.usage(owner), costOf(size), quota);
     }

@@ -6,7 +6,7 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Connection } from "../../nats/connection/connect.ts";
-import { setSubjects } from "../../jetstream/freeze.ts";
+import { updateStream } from "../../jetstream/log/wire.ts";
 import { ObjectSubjects } from "./format.ts";
 import { listMessages } from "./list.ts";
 import { ObjectStream } from "./stream.ts";
@@ -62,7 +62,8 @@ async function change(
   { connection, bucket = "UNIBUS_BLOBS", timeout = 5000 }: FreezeBlobsOptions,
   to: (subjects: ObjectSubjects) => string[],
 ): Promise<void> {
-  const subjects = new ObjectSubjects(bucket);
+  const known = new ObjectSubjects(bucket);
   const nc = connection as NatsConnection;
-  await setSubjects(nc, subjects.stream, to(subjects), Date.now() + timeout);
+  const deadline = Date.now() + timeout;
+  await updateStream(nc, known.stream, { subjects: to(known) }, { deadline });
 }

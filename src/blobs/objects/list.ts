@@ -8,11 +8,10 @@ import { Buffer } from "node:buffer";
 import { StoreError } from "../../core/errors.ts";
 import type { ObjectInfo } from "./format.ts";
 import type { Message, ObjectStream } from "./stream.ts";
-import type { BlobInfo } from "../types.ts";
 
 const BATCH = 500;
 
-/** Options of {@link listObjects}. */
+/** Options of {@link listMessages}. */
 export interface ListOptions {
   /** Timeout of a request, milliseconds. */
   opTimeout: number;
@@ -20,15 +19,10 @@ export interface ListOptions {
   check: () => void;
 }
 
-/** Lists the blobs in the order in which they were stored: all that existed when the list began. */
-export async function* listObjects(
-  stream: ObjectStream,
-  options: ListOptions,
-): AsyncGenerator<BlobInfo> {
-  for await (const { name, size } of listInfos(stream, options)) yield { id: name, size };
-}
-
-/** Lists the descriptions of the blobs. */
+/**
+ * Lists the descriptions of the blobs in the order in which they were stored: all that existed when the list
+ * began.
+ */
 export async function* listInfos(
   stream: ObjectStream,
   options: ListOptions,

@@ -13,18 +13,18 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { isStoreError, StoreError } from "../../core/errors.ts";
 import type { Connection } from "../../nats/connection/connect.ts";
 import { checkHolders, checkId, checkOwner } from "../checks.ts";
-import { costOf, isNobody, merged, missingIn, noBlob, notOwner } from "../holders.ts";
+import { costOf, isNobody, merged, missingIn, noBlob, NOBODY, notOwner } from "../holders.ts";
 import { takeIn } from "../intake.ts";
 import { Lifetime } from "../lifetime.ts";
 import type { ObjectInfo } from "./format.ts";
-import { isCurrentReplica } from "../../jetstream/log/stream.ts";
+import { isCurrentReplica, requireVersion } from "../../jetstream/log/stream.ts";
 import { Accounts, holdersOf, replaceInfo, withHolders } from "./holders.ts";
 import { type Found, isSound, isThere, readInfo } from "./info.ts";
 import { ObjectBlocks } from "./read.ts";
 import { ObjectSink } from "./sink.ts";
 import { ObjectStream } from "./stream.ts";
 import { sweepChunks } from "./sweep.ts";
-import { listInfos, listObjects } from "./list.ts";
+import { listInfos, type ListOptions } from "./list.ts";
 import { damaged, Proofs } from "../proofs.ts";
 import { handOut } from "../reading.ts";
 import type {
@@ -92,28 +92,14 @@ export async function openObjectBlobs(options: ObjectBlobsOptions): Promise<Blob
       field: "replicas",
     });
   }
-  const version = connection.info?.version ?? "unknown";
-  const [major = 0, minor = 0] = version.split(".").map((it) => parseInt(it));
-  if (major < 2 || (major === 2 && minor < 12)) {
-    throw new StoreError(
-      "unsupported",
-      `The nats-server is version ${version}; at least 2.12 is needed`,
-      { hint: "upgrade that nats-server" },
-    );
-  }
+  requireVersion(connection);
   const stream = new ObjectStream(connection, bucket, options.onFrozen);
   const deadline = Date.now() + (options.bootstrapTimeout ?? 120_000);
   await stream.ensure({ replicas, resize: options.resize ?? true, deadline, signal });
-  const blobs = new ObjectBlobs(
-    stream,
-    options.opTimeout ?? 5000,
-    options.maxBytes ?? Infinity,
-  );
+  const blobs = new ObjectBlobs(stream, options.opTimeout ?? 5000, options.maxBytes ?? Infinity);
   blobs.sweep();
   return blobs;
 }
-
-const NOBODY: BlobHolders = { owners: [], unowned: false };
 
 class ObjectBlobs implements BlobStore {
   readonly #stream: ObjectStream;
@@ -122,18 +108,19 @@ class ObjectBlobs implements BlobStore {
   readonly #proofs = new Proofs();
   readonly #maxBytes: number;
   readonly #accounts: Accounts;
+  readonly #listing: ListOptions;
 
   constructor(stream: ObjectStream, opTimeout: number, maxBytes: number) {
     this.#stream = stream;
     this.#opTimeout = opTimeout;
     this.#maxBytes = maxBytes;
     this.#accounts = new Accounts(stream, opTimeout, (owner) => this.#count(owner));
+    this.#listing = { opTimeout, check: () => this.#lifetime.check() };
   }
 
   /** Removes what killed writers left, in the background; the next opening does what this does not. */
   sweep(): void {
-    const options = { opTimeout: this.#opTimeout, check: () => this.#lifetime.check() };
-    this.#lifetime.run(() => sweepChunks(this.#stream, options)).catch(() => {});
+    this.#lifetime.run(() => sweepChunks(this.#stream, this.#listing)).catch(() => {});
   }
 
   async put(source: AsyncIterable<Uint8Array>, options: PutBlobOptions): Promise<StoredBlob> {
@@ -160,14 +147,13 @@ class ObjectBlobs implements BlobStore {
   }
 
   async holders(id: string): Promise<BlobHolders | null> {
-    this.#lifetime.check();
-    const found = await readInfo(this.#stream, checkId(id), this.#deadline());
-    return isThere(found) ? holdersOf(found.info) : null;
+    const info = await this.#read(id);
+    return info && holdersOf(info);
   }
 
   async addHolders(id: string, given: BlobHolders): Promise<boolean> {
     const holders = checkHolders(given);
-    let added: BlobHolders = { owners: [], unowned: false };
+    let added = NOBODY;
     const found = await this.#change(id, "Noting who put a blob", ({ info }) => {
       const before = holdersOf(info);
       added = missingIn(before, holders);
@@ -182,7 +168,7 @@ class ObjectBlobs implements BlobStore {
 
   async delete(id: string, owner?: string): Promise<boolean> {
     const by = owner === undefined ? null : checkOwner(owner);
-    let left: BlobHolders = { owners: [], unowned: false };
+    let left = NOBODY;
     let leaving: readonly string[] = [];
     const found = await this.#change(id, "Deleting a blob", ({ info }, tries) => {
       const all = holdersOf(info);
@@ -237,34 +223,31 @@ class ObjectBlobs implements BlobStore {
 
   /** What an owner keeps, by the descriptions. */
   async #count(owner: string): Promise<number> {
-    const check = () => this.#lifetime.check();
     let bytes = 0;
-    for await (const info of listInfos(this.#stream, { opTimeout: this.#opTimeout, check })) {
+    for await (const info of listInfos(this.#stream, this.#listing)) {
       if (holdersOf(info).owners.includes(owner)) bytes += costOf(info.size);
     }
     return bytes;
   }
 
   async stat(id: string): Promise<BlobInfo | null> {
-    this.#lifetime.check();
-    const found = await readInfo(this.#stream, checkId(id), this.#deadline());
-    if (!isThere(found)) return null;
-    return { id, size: found.info.size };
+    const info = await this.#read(id);
+    return info && { id, size: info.size };
   }
 
   async get(id: string, range?: BlobRange): Promise<OpenedBlob | null> {
-    this.#lifetime.check();
-    const found = await readInfo(this.#stream, checkId(id), this.#deadline());
-    if (!isThere(found)) return null;
-    if (!isSound(found.info, id)) throw damaged(id, "its description is of other bytes");
-    const blocks = this.#blocks(found.info);
+    const info = await this.#read(id);
+    if (info === null) return null;
+    if (!isSound(info, id)) throw damaged(id, "its description is of other bytes");
+    const blocks = this.#blocks(info);
     return await this.#lifetime.run(() => handOut(blocks, range, this.#proofs, this.#lifetime));
   }
 
   async *list(): AsyncGenerator<BlobInfo> {
-    const check = () => this.#lifetime.check();
-    check();
-    yield* listObjects(this.#stream, { opTimeout: this.#opTimeout, check });
+    this.#lifetime.check();
+    for await (const { name: id, size } of listInfos(this.#stream, this.#listing)) {
+      yield { id, size };
+    }
   }
 
   async health(): Promise<BlobHealth> {
@@ -289,6 +272,13 @@ class ObjectBlobs implements BlobStore {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** Reads the description of a blob; `null` where there is none. */
+  async #read(id: string): Promise<ObjectInfo | null> {
+    this.#lifetime.check();
+    const found = await readInfo(this.#stream, checkId(id), this.#deadline());
+    return isThere(found) ? found.info : null;
   }
 
   #deadline(): number {

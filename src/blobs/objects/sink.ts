@@ -9,7 +9,7 @@ import { StoreError } from "../../core/errors.ts";
 import { InFlight, retry, Transient, WrongRevision } from "../../jetstream/log/wire.ts";
 import type { Sink } from "../intake.ts";
 import { digestOfId, type ObjectInfo } from "./format.ts";
-import { costOf, isNobody, merged, missingIn } from "../holders.ts";
+import { costOf, isNobody, merged, missingIn, NOBODY } from "../holders.ts";
 import { type Accounts, holdersOf, replaceInfo, withHolders } from "./holders.ts";
 import { type Found, isSound, isThere, readInfo } from "./info.ts";
 import type { ObjectStream } from "./stream.ts";
@@ -21,8 +21,6 @@ const WINDOW = 8;
 const TRIES = 32;
 /** Milliseconds to remove stored chunks after a failure. */
 const LAST_TRY = 250;
-
-const NOBODY: BlobHolders = { owners: [], unowned: false };
 
 /** Options of {@link ObjectSink}. */
 export interface SinkOptions {
@@ -41,10 +39,7 @@ export interface SinkOptions {
 /** The chunks of one object on their way, and its description. */
 export class ObjectSink implements Sink {
   readonly #stream: ObjectStream;
-  readonly #chunkSize: number;
-  readonly #opTimeout: number;
-  readonly #isGood: (info: ObjectInfo) => Promise<boolean>;
-  readonly #accounts: Accounts;
+  readonly #options: SinkOptions;
   /** Bytes that may still be stored. */
   #room: number;
   readonly #nuid = nuid.next();
@@ -55,16 +50,10 @@ export class ObjectSink implements Sink {
   /** Whether the description may be stored: then the chunks must stay. */
   #described = false;
 
-  constructor(
-    stream: ObjectStream,
-    { chunkSize, opTimeout, isGood, accounts, room }: SinkOptions,
-  ) {
+  constructor(stream: ObjectStream, options: SinkOptions) {
     this.#stream = stream;
-    this.#chunkSize = chunkSize;
-    this.#opTimeout = opTimeout;
-    this.#isGood = isGood;
-    this.#accounts = accounts;
-    this.#room = room;
+    this.#options = options;
+    this.#room = options.room;
   }
 
   async write(block: Uint8Array): Promise<void> {
@@ -89,7 +78,7 @@ export class ObjectSink implements Sink {
   async #send(block: Uint8Array, number: number): Promise<void> {
     const what = `Storing chunk ${number} of a blob`;
     try {
-      const timeout = this.#opTimeout;
+      const timeout = this.#options.opTimeout;
       this.#sequences[number] = await this.#stream.append(this.#nuid, block, timeout, what);
     } catch (error) {
       if (!(error instanceof Transient)) throw error;
@@ -118,7 +107,7 @@ export class ObjectSink implements Sink {
       mtime: new Date().toISOString(),
       digest: digestOfId(id),
       deleted: false,
-      options: { max_chunk_size: this.#chunkSize },
+      options: { max_chunk_size: this.#options.chunkSize },
     };
     const charged = await this.#charge(id, size, holders, quota);
     let added: BlobHolders | null = null;
@@ -132,7 +121,7 @@ export class ObjectSink implements Sink {
       for (const owner of charged) {
         const isOpen = added === null && this.#described;
         if (!isOpen && added?.owners.includes(owner) !== true) {
-          await this.#accounts.refund(owner, costOf(size));
+          await this.#options.accounts.refund(owner, costOf(size));
         }
       }
     }
@@ -145,11 +134,11 @@ export class ObjectSink implements Sink {
     holders: BlobHolders,
     quota: number,
   ): Promise<string[]> {
-    const there = await readInfo(this.#stream, id, Date.now() + this.#opTimeout);
+    const there = await readInfo(this.#stream, id, Date.now() + this.#options.opTimeout);
     const known = isThere(there) ? holdersOf(there.info) : NOBODY;
     const charged: string[] = [];
     for (const owner of missingIn(known, holders).owners) {
-      await this.#accounts.charge(owner, costOf(size), quota);
+      await this.#options.accounts.charge(owner, costOf(size), quota);
       charged.push(owner);
     }
     return charged;
@@ -169,13 +158,13 @@ export class ObjectSink implements Sink {
       if (found?.info.nuid === info.nuid) {
         if (there !== null) {
           const old = this.#stream.subjects.chunksOf(there.info.nuid);
-          await this.#stream.purge(old, Date.now() + this.#opTimeout).catch(() => {});
+          await this.#stream.purge(old, Date.now() + this.#options.opTimeout).catch(() => {});
         }
         return { created: true, added: missingIn(before, holders) };
       }
       const same = isThere(found) && isSound(found.info, info.name) &&
         found.info.size === info.size;
-      if (same && await this.#isGood(found.info)) {
+      if (same && await this.#options.isGood(found.info)) {
         const added = missingIn(holdersOf(found.info), holders);
         // Of one that was tried before, the answer may have been lost.
         tried = merged(tried, added);
@@ -192,12 +181,12 @@ export class ObjectSink implements Sink {
   /** Notes more holders of an object that is there; false where it has changed since. */
   async #join({ info, revision }: Found, added: BlobHolders): Promise<boolean> {
     const next = withHolders(info, merged(holdersOf(info), added));
-    return await replaceInfo(this.#stream, next, revision, Date.now() + this.#opTimeout);
+    return await replaceInfo(this.#stream, next, revision, Date.now() + this.#options.opTimeout);
   }
 
   /** Stores the description where the last one is `expected`. Returns what is there then. */
   #publish(info: ObjectInfo, expected: number): Promise<Found | null> {
-    const deadline = Date.now() + this.#opTimeout;
+    const deadline = Date.now() + this.#options.opTimeout;
     const what = `Storing blob ${info.name}`;
     return retry(what, deadline, async () => {
       try {
@@ -221,7 +210,7 @@ export class ObjectSink implements Sink {
     // What cannot be removed now is invisible, and swept later.
     const subject = this.#stream.subjects.chunksOf(this.#nuid);
     // A server that has just been waited for in vain is not waited for once more as long.
-    const patience = this.#failed === null ? this.#opTimeout : LAST_TRY;
+    const patience = this.#failed === null ? this.#options.opTimeout : LAST_TRY;
     await this.#stream.purge(subject, Date.now() + patience).catch(() => {});
   }
 

@@ -9,7 +9,6 @@ import {
   DirectMsgHeaders,
   jetstream,
   type JetStreamClient,
-  type JetStreamManager,
   type JetStreamPublishOptions,
   JsHeaders,
   type StreamInfo,
@@ -23,13 +22,14 @@ import {
   apiCode,
   ask,
   CODE,
+  findStream,
+  hasNoResponder,
   InFlight,
-  isNobody,
   left,
-  manage,
-  orNone,
+  purgeStream,
   retry,
   Transient,
+  updateStream,
   wait,
 } from "../../jetstream/log/wire.ts";
 import { type ObjectInfo, ObjectSubjects } from "./format.ts";
@@ -80,15 +80,6 @@ export class ObjectStream {
     this.#js = jetstream(nc, { checkAPI: false, timeout: TRY_TIMEOUT });
   }
 
-  #manage<T>(
-    what: string,
-    call: (jsm: JetStreamManager) => Promise<T>,
-    deadline: number,
-    signal?: AbortSignal,
-  ): Promise<T> {
-    return manage(this.nc, `${what} ${this.subjects.stream}`, call, { deadline, signal });
-  }
-
   /** Creates the stream if it does not exist, and changes its replicas if `resize` allows it. */
   async ensure({ replicas, resize, deadline, signal }: EnsureOptions): Promise<void> {
     const { bucket, stream } = this.subjects;
@@ -105,8 +96,7 @@ export class ObjectStream {
           const num_replicas = resize ? replicas ?? found : found;
           if (info.config.allow_direct && found === num_replicas) return;
           const config = { allow_direct: true, num_replicas };
-          const update = (jsm: JetStreamManager) => jsm.streams.update(stream, config);
-          await this.#manage("Update stream", update, deadline, signal);
+          await updateStream(this.nc, stream, config, { deadline, signal });
         }
       } catch (error) {
         const code = apiCode(error);
@@ -128,8 +118,7 @@ export class ObjectStream {
 
   /** Reads the stream's information; `null` when there is no such stream. */
   info(deadline: number, signal?: AbortSignal): Promise<StreamInfo | null> {
-    const read = (jsm: JetStreamManager) => jsm.streams.info(this.subjects.stream);
-    return orNone(this.#manage("Read stream", read, deadline, signal));
+    return findStream(this.nc, this.subjects.stream, deadline, signal);
   }
 
   /**
@@ -149,9 +138,8 @@ export class ObjectStream {
   }
 
   /** Removes every message of a subject. */
-  async purge(filter: string, deadline: number): Promise<void> {
-    const purge = (jsm: JetStreamManager) => jsm.streams.purge(this.subjects.stream, { filter });
-    await this.#manage("Purge stream", purge, deadline);
+  purge(filter: string, deadline: number): Promise<void> {
+    return purgeStream(this.nc, this.subjects.stream, { filter }, deadline);
   }
 
   /** Stores a chunk, in one try; returns its sequence. */
@@ -180,7 +168,7 @@ export class ObjectStream {
       const { seq } = await answered(this.nc, what, this.#js.publish(subject, payload, options));
       return seq;
     } catch (error) {
-      if (!isNobody(error) || !await this.#isFrozen()) throw error;
+      if (!hasNoResponder(error) || !await this.#isFrozen()) throw error;
       await this.#onFrozen().catch(() => {});
       const { bucket } = this.subjects;
       throw new InFlight(`bucket ${bucket} takes no blobs while the control plane moves to a file`);

@@ -6,9 +6,15 @@
 
 import { isStoreError } from "../../core/errors.ts";
 import { Turns } from "../../core/async/turns.ts";
-import { copyBlob, type CopyBlobsOptions, type CopyBlobsReport, forEachBlob } from "../copy.ts";
+import {
+  copyBlob,
+  type CopyBlobsOptions,
+  type CopyBlobsReport,
+  copyEach,
+  forEachBlob,
+} from "../copy.ts";
 import { missingIn } from "../holders.ts";
-import type { BlobStore } from "../types.ts";
+import type { BlobInfo, BlobStore } from "../types.ts";
 
 /** A second store of blobs. */
 export class Mirror {
@@ -57,15 +63,8 @@ export class Mirror {
 
   /** Makes all blobs equal, which removes those that only the second store has. */
   async all({ signal, onProgress }: CopyBlobsOptions = {}): Promise<CopyBlobsReport> {
-    const report = { count: 0, bytes: 0, copied: 0 };
-    await forEachBlob(this.from, signal, async ({ id, size }) => {
-      const copied = await this.sync(id, signal);
-      if (copied === null) return;
-      if (copied) report.copied++;
-      report.bytes += size;
-      report.count++;
-      onProgress?.(report.count);
-    });
+    const sync = ({ id }: BlobInfo) => this.sync(id, signal);
+    const report = await copyEach(this.from, sync, { signal, onProgress });
     await forEachBlob(this.to, signal, async ({ id }) => {
       if (await this.from.stat(id) === null) await this.sync(id, signal);
     });
@@ -85,7 +84,7 @@ export class Mirror {
 }
 
 /** Removes a blob or a holder that may have been removed already. */
-async function remove(store: BlobStore, id: string, owner?: string): Promise<void> {
+export async function remove(store: BlobStore, id: string, owner?: string): Promise<void> {
   try {
     await store.delete(id, owner);
   } catch (error) {

@@ -5,18 +5,9 @@
  */
 
 import { within } from "../../core/async/wait.ts";
-import { isStoreError, StoreError } from "../../core/errors.ts";
-import type {
-  BlobHealth,
-  BlobHolders,
-  BlobInfo,
-  BlobRange,
-  BlobStore,
-  OpenedBlob,
-  PutBlobOptions,
-  StoredBlob,
-} from "../types.ts";
-import { Mirror } from "./mirror.ts";
+import { StoreError } from "../../core/errors.ts";
+import type { BlobHolders, BlobStore, PutBlobOptions, StoredBlob } from "../types.ts";
+import { Mirror, remove } from "./mirror.ts";
 
 /** Time limit of a change that waits for a switch, milliseconds. */
 const HELD_MS = 5_000;
@@ -100,8 +91,11 @@ export class SwitchingBlobs implements BlobStore {
   }
 
   async delete(id: string, owner?: string): Promise<boolean> {
-    const remove = (store: BlobStore) => store.delete(id, owner);
-    return await this.#change(remove, (store) => gone(remove(store)), () => id);
+    return await this.#change(
+      (store) => store.delete(id, owner),
+      (store) => remove(store, id, owner),
+      () => id,
+    );
   }
 
   /**
@@ -140,40 +134,18 @@ export class SwitchingBlobs implements BlobStore {
   async #released(): Promise<void> {
     while (this.#held !== null) {
       await within(HELD_MS, this.#held.promise, () => {
-        throw new StoreError(
-          "unavailable",
-          "Blobs cannot be changed while their store is replaced",
-          {
-            hint: "try again",
-          },
-        );
+        const what = "Blobs cannot be changed while their store is replaced";
+        throw new StoreError("unavailable", what, { hint: "try again" });
       });
     }
   }
 
-  stat(id: string): Promise<BlobInfo | null> {
-    return this.#current.stat(id);
-  }
-
-  get(id: string, range?: BlobRange): Promise<OpenedBlob | null> {
-    return this.#current.get(id, range);
-  }
-
-  list(): AsyncIterable<BlobInfo> {
-    return this.#current.list();
-  }
-
-  holders(id: string): Promise<BlobHolders | null> {
-    return this.#current.holders(id);
-  }
-
-  usage(owner: string): Promise<number> {
-    return this.#current.usage(owner);
-  }
-
-  health(): Promise<BlobHealth> {
-    return this.#current.health();
-  }
+  stat: BlobStore["stat"] = (id) => this.#current.stat(id);
+  get: BlobStore["get"] = (...args) => this.#current.get(...args);
+  list: BlobStore["list"] = () => this.#current.list();
+  holders: BlobStore["holders"] = (id) => this.#current.holders(id);
+  usage: BlobStore["usage"] = (owner) => this.#current.usage(owner);
+  health: BlobStore["health"] = () => this.#current.health();
 
   async close(): Promise<void> {
     this.unmirror();
@@ -182,14 +154,5 @@ export class SwitchingBlobs implements BlobStore {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-}
-
-/** Ignores that a blob, or its holder, is no longer there. */
-async function gone(deleting: Promise<unknown>): Promise<void> {
-  try {
-    await deleting;
-  } catch (error) {
-    if (!isStoreError(error, "not_found") && !isStoreError(error, "forbidden")) throw error;
   }
 }

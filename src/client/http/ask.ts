@@ -57,8 +57,8 @@ export class LongList<T> {
     this.#convert = convert;
   }
 
-  /** Returns its JSON. */
-  async body(): Promise<Uint8Array> {
+  /** Returns the pieces of its JSON. */
+  async pieces(): Promise<Uint8Array[]> {
     const json = (item: T, i: number) => JSON.stringify(this.#convert(item, i));
     const starts = Array.from(
       { length: Math.ceil(this.#items.length / PIECE) },
@@ -69,7 +69,7 @@ export class LongList<T> {
       const items = this.#items.slice(at, at + PIECE);
       return utf8((at === 0 ? "" : ",") + items.map((item, i) => json(item, at + i)).join(","));
     }, 1);
-    return concat(utf8("["), ...pieces, utf8("]"));
+    return [utf8("["), ...pieces, utf8("]")];
   }
 }
 
@@ -77,17 +77,17 @@ export class LongList<T> {
 async function bodyOf(json: object): Promise<Uint8Array> {
   const isLong = (value: unknown) => value instanceof LongList;
   if (!Object.values(json).some(isLong)) return utf8(JSON.stringify(json));
-  const fields: Uint8Array[] = [];
+  const pieces: Uint8Array[] = [];
   for (const [name, value] of Object.entries(json)) {
-    const body = value instanceof LongList ? await value.body() : JSON.stringify(value);
+    const found = value instanceof LongList ? await value.pieces() : JSON.stringify(value);
     // As JSON does with undefined and functions.
-    if (body === undefined) continue;
-    fields.push(
-      utf8(`${fields.length === 0 ? "" : ","}${JSON.stringify(name)}:`),
-      typeof body === "string" ? utf8(body) : body,
+    if (found === undefined) continue;
+    pieces.push(
+      utf8(`${pieces.length === 0 ? "{" : ","}${JSON.stringify(name)}:`),
+      ...typeof found === "string" ? [utf8(found)] : found,
     );
   }
-  return concat(utf8("{"), ...fields, utf8("}"));
+  return concat(...pieces, utf8("}"));
 }
 
 /** Ignores the response, which is empty. */

@@ -4,9 +4,10 @@
  * @module
  */
 
-import { pause } from "../../core/async/wait.ts";
+import { LONGEST_MS, pause } from "../../core/async/wait.ts";
 import { isStoreError, StoreError } from "../../core/errors.ts";
-import { type Call, canResend, type Target, unanswered, waitBefore } from "./call.ts";
+import * as check from "../../core/validate.ts";
+import { type Call, canResend, isRepeatable, type Target, unanswered, waitBefore } from "./call.ts";
 
 /** Options of a {@link Caller}. */
 export interface CallerOptions {
@@ -54,17 +55,21 @@ export class Caller {
   /** Sends a call and retries it if that is safe. */
   async call<T>(call: Call<T>): Promise<T> {
     if (this.#closed) throw new StoreError("closed", "The client is closed");
-    const timeout = call.timeout ?? this.timeout;
+    const timeout = check.integer("timeout", call.timeout ?? this.timeout, 1, LONGEST_MS);
     const deadline = performance.now() + timeout;
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(timeout), timeout);
     const signal = call.signal ? AbortSignal.any([call.signal, late.signal]) : late.signal;
+    let before: StoreError | null = null;
     try {
       for (let tried = 0;; tried++) {
         try {
           return await this.#target.send(call, signal);
         } catch (error) {
+          // What the server answered first says more than a time-out, where a repetition changes nothing.
+          if (late.signal.aborted && before !== null && isRepeatable(call)) throw before;
           if (!isStoreError(error) || !canResend(call) || signal.aborted) throw error;
+          before = error;
           const wait = tried < this.#retries ? waitBefore(call, error, tried) : null;
           // If the wait would exceed the time limit, this error says more than a time-out would.
           if (wait === null || performance.now() + wait >= deadline) throw error;

@@ -62,7 +62,8 @@ export function keyCallsOf(caller: Pick<Caller, "call">): KeyCalls {
       await ask("GET", `${room(roomId)}/keys`, {
         query: options,
         read: (answer) => {
-          const { items, next } = answer as { items: unknown[]; next: string | null };
+          const { items, next } = (answer ?? {}) as { items?: unknown; next: string | null };
+          if (!Array.isArray(items)) throw notAControlPlane("not a list");
           return { items: items.map(decoded), next };
         },
       }),

@@ -75,7 +75,13 @@ export function programCallsOf(caller: Pick<Caller, "call">, calls: Calls): Prog
         read: async (response) => await jsonOf(response) as { ok: boolean; checks: [] },
       }),
     metrics: () => get("/metrics"),
-    openApi: async () => JSON.parse(await get("/openapi.json")),
+    openApi: () =>
+      caller.call({
+        method: "GET",
+        path: "/openapi.json",
+        signed: false,
+        read: async (response) => await jsonOf(response) as Record<string, unknown>,
+      }),
 
     users: (page) => each(calls.listUsers, page),
     invites: (page) => each(calls.listInvites, page),

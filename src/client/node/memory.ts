@@ -38,25 +38,31 @@ export function fileMemory(path: string): RoomMemory {
   const known = read(path);
   /** Whether there are values that the file does not have. */
   let isBehind = false;
+  let hasFailed = false;
   let last: Promise<void> = Promise.resolve();
+  const save = () => {
+    // One write covers all values set until it starts.
+    const written = last.then(async () => {
+      if (!isBehind) return;
+      isBehind = false;
+      try {
+        await write(path, known);
+        hasFailed = false;
+      } catch (error) {
+        isBehind = hasFailed = true;
+        throw error;
+      }
+    });
+    last = written.catch(() => {});
+    return written;
+  };
   return {
-    get: (key) => known.get(key),
+    // A value that could not be written counts only when the file has it.
+    get: (key) => hasFailed ? save().then(() => known.get(key)) : known.get(key),
     set(key, value) {
       if (known.get(key) !== value) isBehind = true;
       known.set(key, value);
-      // One write covers all values set until it starts.
-      const written = last.then(async () => {
-        if (!isBehind) return;
-        isBehind = false;
-        try {
-          await write(path, known);
-        } catch (error) {
-          isBehind = true;
-          throw error;
-        }
-      });
-      last = written.catch(() => {});
-      return written;
+      return save();
     },
   };
 }

@@ -15,7 +15,7 @@ import { connectBus } from "./bus.ts";
  * Connects to the bus and returns the encrypted rooms of one identity.
  *
  * @throws {StoreError} `unavailable`: the bus or the control plane does not respond, or the bus refuses
- * this identity
+ * this identity; `invalid`: an option is not a number in its range
  *
  * @example
  * ```ts ignore

@@ -7,7 +7,8 @@
 import type { NatsConnection, Subscription } from "@nats-io/transport-node";
 import { pause } from "../../core/async/wait.ts";
 
-const RETRY_MS = 250;
+/** Shortest and longest wait before another attempt, milliseconds: each refusal costs a look at the room. */
+const RETRY = { first: 250, most: 4000 };
 
 /** Callbacks of a {@link Channel}. */
 export interface ChannelHandlers {
@@ -57,6 +58,7 @@ export class Channel {
 
   async #run(): Promise<void> {
     const { signal } = this.#closing;
+    let wait = RETRY.first;
     while (!signal.aborted && !this.#connection.isClosed()) {
       try {
         const subscription = this.#subscription = this.#connection.subscribe(this.#subject, {
@@ -66,14 +68,18 @@ export class Channel {
         });
         // A refusal arrives before the response to the flush.
         await Promise.race([this.#connection.flush(), subscription.closed]);
-        if (!subscription.isClosed()) this.#handlers.onReady();
+        if (!subscription.isClosed()) {
+          wait = RETRY.first;
+          this.#handlers.onReady();
+        }
         const why = await subscription.closed;
         if (!signal.aborted && why) this.#handlers.onRefused();
       } catch {
         // Disconnected: the connection is restored automatically. Or it is being drained, and closes.
         this.#subscription?.unsubscribe();
       }
-      await pause(RETRY_MS, signal).catch(() => {});
+      await pause(wait, signal).catch(() => {});
+      wait = Math.min(RETRY.most, 2 * wait);
     }
   }
 }

@@ -22,6 +22,9 @@ export class Keyring {
   readonly #keys = new Map<number, Uint8Array>();
   /** Epochs without a key for us, and when to ask for them again, by the monotonic clock. */
   readonly #missing = new Map<number, number>();
+  /** Numbers of the last request for the room, and of the newest one whose answer was taken. */
+  #asked = 0;
+  #taken = 0;
   readonly roomId: string;
   /** The room as last read. */
   room!: Room;
@@ -56,6 +59,7 @@ export class Keyring {
    * identity was a member and no longer is
    */
   async refresh(): Promise<void> {
+    const number = ++this.#asked;
     const atLeast = await this.#trust.epochOf(this.roomId);
     let room: Room;
     try {
@@ -63,11 +67,19 @@ export class Keyring {
     } catch (error) {
       throw this.epoch > 0 ? removalOr(error, this.roomId) : error;
     }
-    await this.take(room, atLeast);
+    // Read before what is known: an owner of then would look like a new one.
+    if (number < this.#taken) return await this.refresh();
+    this.#taken = number;
+    await this.#adopt(room, atLeast);
   }
 
-  /** Verifies and adopts a room that the control plane returned; its epoch must be `atLeast` this. */
+  /** Verifies and adopts the room that a change has just returned; its epoch must be `atLeast` this. */
   async take(room: Room, atLeast: number): Promise<void> {
+    this.#taken = ++this.#asked;
+    await this.#adopt(room, atLeast);
+  }
+
+  async #adopt(room: Room, atLeast: number): Promise<void> {
     try {
       // Above all its subject, to which messages are published.
       check.record("rooms", room);
@@ -107,6 +119,7 @@ export class Keyring {
       await this.#trust.reached(id, epoch);
       if (epoch > this.epoch) this.#advance(epoch);
     }
+    await this.#trust.limitFormer(id, epoch);
     this.room = room;
   }
 
@@ -118,7 +131,7 @@ export class Keyring {
     members: readonly NewMember[],
   ): Promise<void> {
     this.#keys.set(epoch, roomKey);
-    await this.take({ ...room, epoch }, epoch);
+    await this.#adopt({ ...room, epoch }, epoch);
     if (this.epoch !== epoch) return;
     this.sealedFor = new Map(members.map(({ endpoint, kexPub }) => [endpoint, kexPub]));
   }

@@ -15,7 +15,7 @@ import type {
   User,
 } from "../../core/model.ts";
 import { SealingError } from "../../sealing/error.ts";
-import type { Primitives } from "../../sealing/primitives.ts";
+import type { HpkeSeal, Primitives } from "../../sealing/primitives.ts";
 import { isSealedBy, sealRoomKey } from "../../sealing/sealed_key.ts";
 import { mapInTurns } from "../../core/async/in_turns.ts";
 import * as check from "../../core/validate.ts";
@@ -131,6 +131,11 @@ async function resolve(
   throw new StoreError("unsupported", `Reading user ${endpoint}: the response is another user`);
 }
 
+/** Number of members for whom threads are started. */
+const MANY = 500;
+/** Number of keys that are sealed at the same time: enough for several threads, and for a short turn. */
+const SEALED_AT_ONCE = 128;
+
 /** Returns a room key sealed for each of the members. */
 export async function sealForAll(
   { primitives, keys }: Pick<RoomContext, "primitives" | "keys">,
@@ -138,10 +143,13 @@ export async function sealForAll(
   roomKey: Uint8Array,
   members: readonly NewMember[],
 ): Promise<KeyFor[]> {
-  return await mapInTurns(members, async ({ endpoint, kexPub }) => {
-    const place = { roomId, epoch, endpoint, kexPub };
-    return { endpoint, sealedKey: await sealRoomKey(primitives, keys, place, roomKey) };
-  });
+  const seal = (hpkeSeal: HpkeSeal) =>
+    mapInTurns(members, async ({ endpoint, kexPub }) => {
+      const place = { roomId, epoch, endpoint, kexPub };
+      return { endpoint, sealedKey: await sealRoomKey({ hpkeSeal }, keys, place, roomKey) };
+    }, SEALED_AT_ONCE);
+  const { hpkeSeal, inThreads } = primitives;
+  return await (members.length < MANY || !inThreads ? seal(hpkeSeal) : inThreads(seal));
 }
 
 /**
@@ -160,7 +168,7 @@ export async function demandAddedByOwner(
 ): Promise<void> {
   const unknown = new Set(notAdded);
   const isOut = ({ endpoint }: Member) => trust.isRemoved(roomId, endpoint, epoch);
-  const out = await mapInTurns(members, isOut, REMEMBERED_AT_ONCE);
+  const out = await mapInTurns(members, isOut);
   for (const [i, { endpoint, kexPub }] of members.entries()) {
     if (out[i]) {
       throw new SealingError(

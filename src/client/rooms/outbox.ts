@@ -21,6 +21,8 @@ const LOOK_MS = 250;
 interface Pending {
   bytes: Uint8Array;
   sent: SentMessage;
+  /** When it was given to the bus first, by the wall clock. */
+  began: number;
   /** By the monotonic clock. */
   deadline: number;
   last: number;
@@ -115,7 +117,8 @@ export class Outbox {
     signal?.addEventListener("abort", abort, { once: true });
     const last = performance.now();
     const deadline = last + this.#options.timeout;
-    this.#pending.set(key, { bytes, sent: { epoch, session, seq }, deadline, last, settle });
+    const sent = { epoch, session, seq };
+    this.#pending.set(key, { bytes, sent, began: Date.now(), deadline, last, settle });
     this.#options.publish(bytes);
   }
 
@@ -129,7 +132,9 @@ export class Outbox {
 
   /** Resends all pending messages. */
   resend(): void {
-    for (const message of this.#pending.values()) this.#publish(message);
+    for (const message of [...this.#pending.values()]) {
+      if (!this.#givesUp(message)) this.#publish(message);
+    }
   }
 
   /** Fails all pending and later messages with `error`. */
@@ -145,18 +150,23 @@ export class Outbox {
   }
 
   #look(): void {
-    const { timeout } = this.#options;
     const now = performance.now();
     for (const message of [...this.#pending.values()]) {
-      if (now >= message.deadline) {
-        message.settle(
-          new StoreError(
-            "unavailable",
-            `Message ${message.sent.seq} was not seen on the bus within ${timeout} ms`,
-          ),
-        );
-      } else if (now - message.last >= AGAIN_MS) this.#publish(message);
+      if (!this.#givesUp(message) && now - message.last >= AGAIN_MS) this.#publish(message);
     }
+  }
+
+  /**
+   * Gives a message up after its time. The monotonic clock stops while a computer sleeps, and receivers
+   * would refuse a message from before that as stale.
+   */
+  #givesUp({ began, deadline, sent: { seq }, settle }: Pending): boolean {
+    const { timeout } = this.#options;
+    if (performance.now() < deadline && Date.now() < began + timeout) return false;
+    settle(
+      new StoreError("unavailable", `Message ${seq} was not seen on the bus within ${timeout} ms`),
+    );
+    return true;
   }
 }
 

@@ -37,10 +37,10 @@ export async function createRoom(
 ): Promise<{ room: Room; roomKey: Uint8Array; members: NewMember[] }> {
   const { client, keys, trust } = context;
   const { signPub: endpoint, kexPub } = keys;
-  if (await trust.epochOf(id) > 0) {
+  if (await trust.isKnown(id)) {
     throw new StoreError(
       "room_exists",
-      `Room ${id} existed before, and keys that its owner sealed then would be valid again`,
+      `Room ${id} is known already, and keys that its owner sealed before would be valid again`,
       { hint: "choose another id" },
     );
   }
@@ -150,27 +150,30 @@ export class Owner {
   /** See {@link OpenRoom.handOver}. */
   handOver(member: string): Promise<void> {
     return this.#next(async () => {
-      this.#demandOwner("Handing over");
       const to = check.signPub("endpoint", member);
       const { client, keys, trust } = this.#context;
       const { roomId } = this.#keyring;
       await this.#keyring.refresh();
+      this.#demandOwner("Handing over");
       // Once in an epoch, so that an earlier statement cannot be used again.
       if (await trust.handedOverAt(roomId) >= this.#keyring.epoch) await this.#rekey();
       const { epoch } = this.#keyring;
       const statement = { from: keys.signPub, to, epoch };
       const signature = toBase64url(await keys.signHandover(handoverBytes(roomId, statement)));
       const handover = { ...statement, signature };
+      const what = `Handing over room ${roomId}`;
+      let failure = new StoreError("unsupported", `${what}: the control plane did not do it`);
       let room: Room;
       try {
         room = await client.handOverRoom(roomId, handover);
       } catch (error) {
         // The outcome is unknown.
         if (!isStoreError(error, "unavailable")) throw error;
+        failure = error;
         room = await client.getRoom(roomId);
-        if (!isHandedOver(room, handover)) throw error;
       }
       await this.#keyring.take(room, epoch);
+      if (!isHandedOver(room, handover)) throw failure;
     });
   }
 

@@ -114,6 +114,9 @@ export class Reader {
   /** See {@link OpenRoom.open}. */
   async readKept(bytes: Uint8Array): Promise<RoomMessage> {
     const header = headerOf(bytes, this.#options.keyring.roomId);
+    if (header.kind !== "content") {
+      throw new SealingError("malformed", `The message is a notice (${header.kind}), not content`);
+    }
     return messageOf(header, await this.#open(bytes, header), { missed: 0, late: false });
   }
 

@@ -32,7 +32,6 @@ import type {
   OpenRoom,
   RoomMessage,
   RoomPresence,
-  RoomProblem,
   RoomsOptions,
   SentMessage,
 } from "./types.ts";
@@ -274,9 +273,9 @@ export class LiveRoom implements OpenRoom {
     this.#finish(null);
     await this.#channel.close();
     await Promise.all([...this.#presences].map((it) => it.close()));
-    await this.#working;
     // A user may take a long time to answer `acceptOwner`.
-    if (!this.#settings.trust.isAsking(this.id)) await this.#refreshing;
+    if (this.#settings.trust.isAsking(this.id)) return;
+    await Promise.all([this.#working, this.#refreshing]);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -364,16 +363,11 @@ export class LiveRoom implements OpenRoom {
   }
 
   #problem(error: unknown, header?: MessageHeader): void {
-    const problem: RoomProblem = {
+    this.#settings.onProblem({
       roomId: this.id,
       error: error instanceof Error ? error : new Error(String(error)),
       ...(header && { header }),
-    };
-    try {
-      this.#settings.onProblem(problem);
-    } catch {
-      // An error of the callback does not stop the room.
-    }
+    });
   }
 
   #schedule(): void {

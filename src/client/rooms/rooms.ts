@@ -4,21 +4,41 @@
  * @module
  */
 
+import { callQuietly } from "../../core/async/callback.ts";
+import { LONGEST_MS } from "../../core/async/wait.ts";
 import { StoreError } from "../../core/errors.ts";
 import type { NewMember } from "../../core/model.ts";
 import * as check from "../../core/validate.ts";
+import { watchStatus } from "../../nats/connection/watch.ts";
 import { Keyring } from "./keyring.ts";
 import { membersOf } from "./membership.ts";
 import { createRoom } from "./owner.ts";
 import type { Bus, RoomsParts } from "./parts.ts";
 import { LiveRoom, type RoomSettings } from "./room.ts";
-import type { NewEncryptedRoom, OpenRoom, Rooms } from "./types.ts";
+import type { NewEncryptedRoom, OpenRoom, RoomProblem, Rooms } from "./types.ts";
 import { Trust } from "./trust.ts";
+
+/** Returns the options that are numbers, validated. */
+function numbersOf(given: RoomsParts) {
+  const number = (name: keyof RoomsParts, usual: number, least: number, most: number) =>
+    check.integer(name, given[name] ?? usual, least, most);
+  const { MAX_SAFE_INTEGER } = Number;
+  return {
+    oldEpochGrace: number("oldEpochGrace", 30_000, 0, MAX_SAFE_INTEGER),
+    maxAge: number("maxAge", 300_000, 0, MAX_SAFE_INTEGER),
+    refreshInterval: number("refreshInterval", 30_000, 1, LONGEST_MS),
+    sendTimeout: number("sendTimeout", 10_000, 1, LONGEST_MS),
+    hereInterval: number("hereInterval", 30_000, 1, LONGEST_MS),
+    queueMessages: number("queueMessages", 4096, 1, MAX_SAFE_INTEGER),
+    queueBytes: number("queueBytes", 64 * 1024 * 1024, 1, MAX_SAFE_INTEGER),
+  };
+}
 
 /** Connects to the bus and returns the encrypted rooms of one peer, made of the parts given. */
 export async function openRoomsWith(parts: RoomsParts): Promise<Rooms> {
   const { client, keys, primitives, signal, memory = new Map<string, string>() } = parts;
-  const { onProblem = () => {} } = parts;
+  const onProblem = (problem: RoomProblem) => callQuietly(() => parts.onProblem?.(problem));
+  const numbers = numbersOf(parts);
   const closing = new AbortController();
   const trust = new Trust(memory, {
     acceptOwner: parts.acceptOwner,
@@ -34,13 +54,7 @@ export async function openRoomsWith(parts: RoomsParts): Promise<Rooms> {
     primitives,
     trust,
     connection: bus.connection,
-    oldEpochGrace: parts.oldEpochGrace ?? 30_000,
-    maxAge: parts.maxAge ?? 300_000,
-    refreshInterval: parts.refreshInterval ?? 30_000,
-    sendTimeout: parts.sendTimeout ?? 10_000,
-    hereInterval: parts.hereInterval ?? 30_000,
-    queueMessages: parts.queueMessages ?? 4096,
-    queueBytes: parts.queueBytes ?? 64 * 1024 * 1024,
+    ...numbers,
     onProblem,
   };
   const rooms = new LiveRooms(settings, closing, bus);
@@ -58,6 +72,7 @@ class LiveRooms implements Rooms {
   readonly #closing: AbortController;
   readonly #bus: Bus;
   readonly #open = new Map<string, Promise<LiveRoom>>();
+  readonly #endWatch: () => void;
   #closed: Promise<void> | null = null;
 
   /**
@@ -69,7 +84,15 @@ class LiveRooms implements Rooms {
     this.#settings = settings;
     this.#closing = closing;
     this.#bus = bus;
-    void this.#watchConnection();
+    const { connection } = settings;
+    this.#endWatch = watchStatus(connection, (type) => {
+      if (type === "reconnect") void this.#each((room) => room.resend());
+    });
+    void connection.closed().then((cause) => {
+      if (this.#closed !== null) return;
+      const error = connectionClosed(cause);
+      void this.#each((room) => room.fail(error));
+    });
   }
 
   async createRoom(input: NewEncryptedRoom): Promise<OpenRoom> {
@@ -85,7 +108,9 @@ class LiveRooms implements Rooms {
 
   async join(roomId: string, { owner }: { owner?: string } = {}): Promise<OpenRoom> {
     const { client, trust } = this.#settings;
-    if (owner !== undefined) await trust.owner(roomId, check.signPub("owner", owner));
+    if (owner !== undefined) {
+      await trust.owner(check.roomId("roomId", roomId), check.signPub("owner", owner));
+    }
     return await this.#once(roomId, async () => {
       const keyring = this.#keyring(roomId);
       // The membership is accepted only after owner and key are verified.
@@ -98,9 +123,8 @@ class LiveRooms implements Rooms {
   async close(): Promise<void> {
     this.#closed ??= (async () => {
       this.#closing.abort(new StoreError("closed", "The rooms are closed"));
-      const closed: Promise<void>[] = [];
-      await this.#each((room) => void closed.push(room.close()));
-      await Promise.all(closed);
+      this.#endWatch();
+      await this.#each((room) => room.close());
       await this.#bus.close();
     })();
     await this.#closed;
@@ -117,6 +141,7 @@ class LiveRooms implements Rooms {
     { isNew = false } = {},
   ): Promise<OpenRoom> {
     if (this.#closed !== null) throw new StoreError("closed", "The rooms are closed");
+    if (this.#settings.connection.isClosed()) throw connectionClosed();
     const id = check.roomId("roomId", roomId);
     let opening = this.#open.get(id);
     if (opening !== undefined && isNew) {
@@ -146,25 +171,12 @@ class LiveRooms implements Rooms {
     return new LiveRoom(this.#settings, keyring, new Set(members.map((it) => it.endpoint)));
   }
 
-  async #each(work: (room: LiveRoom) => void): Promise<void> {
-    for (const room of await Promise.allSettled(this.#open.values())) {
-      if (room.status === "fulfilled") work(room.value);
-    }
+  /** Works on each room, on one that is being opened when that is done: a user may have to be asked. */
+  async #each(work: (room: LiveRoom) => void | Promise<void>): Promise<void> {
+    await Promise.allSettled([...this.#open.values()].map(async (it) => await work(await it)));
   }
+}
 
-  /** Resends after each reconnect, and ends the rooms when the connection is closed. */
-  async #watchConnection(): Promise<void> {
-    const { connection } = this.#settings;
-    void connection.closed().then(async (cause) => {
-      if (this.#closed !== null) return;
-      const error = new StoreError("unavailable", "The connection to the bus was closed", {
-        cause,
-      });
-      await this.#each((room) => room.fail(error));
-    });
-    for await (const { type } of connection.status()) {
-      if (this.#closed !== null) return;
-      if (type === "reconnect") await this.#each((room) => room.resend());
-    }
-  }
+function connectionClosed(cause?: unknown): StoreError {
+  return new StoreError("unavailable", "The connection to the bus was closed", { cause });
 }

@@ -62,7 +62,9 @@ export class Trust {
    * @throws {SealingError} `key_changed`
    */
   async kexPub(endpoint: string, kexPub: string): Promise<void> {
-    const known = await this.#firstOr(`kex ${endpoint}`, kexPub);
+    const key = `kex ${endpoint}`;
+    // Of thousands of members most are known: no turn is taken for these.
+    const known = await this.#memory.get(key) ?? await this.#firstOr(key, kexPub);
     if (known === kexPub) return;
     throw new SealingError(
       "key_changed",
@@ -107,6 +109,19 @@ export class Trust {
   }
 
   /**
+   * Limits the former owners to an epoch whose key was verified: the epoch in a statement is what the one
+   * who signed it says, who could name one far ahead to seal keys until then.
+   */
+  limitFormer(roomId: string, epoch: number): Promise<void> {
+    return this.#turns.take(`owner ${roomId}`, async () => {
+      const former = await this.#former(roomId);
+      if (former.every(({ until }) => until <= epoch)) return;
+      const limited = former.map((it) => ({ ...it, until: Math.min(it.until, epoch) }));
+      await this.#memory.set(`former ${roomId}`, JSON.stringify(limited));
+    });
+  }
+
+  /**
    * Returns whether the known owner of a room signed this statement, and made it after all that is known:
    * an earlier one is of a time before the room came back to this owner, or was never carried out.
    */
@@ -133,6 +148,12 @@ export class Trust {
     const owner = await this.#memory.get(`owner ${roomId}`);
     const former = (await this.#former(roomId)).filter((it) => epoch <= it.until);
     return [...owner === undefined ? [] : [owner], ...former.map((it) => it.owner)];
+  }
+
+  /** Returns whether an owner or an epoch of the room is remembered. */
+  async isKnown(roomId: string): Promise<boolean> {
+    return await this.#memory.get(`owner ${roomId}`) !== undefined ||
+      await this.epochOf(roomId) > 0;
   }
 
   /** Returns whether `acceptOwner` is running for a room. */

@@ -60,10 +60,10 @@ export interface RoomsOptions {
    */
   memory?: RoomMemory;
   /**
-   * Called before a room's new owner is trusted, unless the owner has handed the room over by a statement it
-   * signed. An admin can make another member the owner of a room
-   * whose owner is revoked, and a malicious control plane could claim the same: let the user confirm it
-   * with the other members over another channel. Only `true` accepts the new owner. Otherwise the room
+   * Called before a room's new owner is trusted, unless the owner has handed the room over by a statement
+   * it signed. An admin can make another member the owner of a room whose owner is revoked, and a malicious
+   * control plane could claim the same: let the user confirm it with the other members over another
+   * channel. Only `true` accepts the new owner. Otherwise the room
    * fails with `wrong_sealer`, and it is not called again until the rooms are reopened. Default: refuse.
    */
   acceptOwner?: (change: OwnerChange) => boolean | Promise<boolean>;
@@ -184,7 +184,8 @@ export interface OpenRoom extends AsyncDisposable {
    * signed it and had the room's key, but not its age, whether it was seen before, or whether the sender
    * is or was a member.
    *
-   * @throws {SealingError} a reason, such as `tampered` or `unknown_epoch`
+   * @throws {SealingError} a reason, such as `tampered`, `unknown_epoch`, or `malformed`: also for a notice,
+   * which has no content
    */
   open(bytes: Uint8Array): Promise<RoomMessage>;
 
@@ -227,7 +228,7 @@ export interface OpenRoom extends AsyncDisposable {
    * first if the room was handed over at this epoch. The identity stays a member. Owner only.
    *
    * @throws {StoreError} `not_found`: no such member; `conflict`: it has not accepted, or lacks the newest
-   * key
+   * key; `unsupported`: the control plane did not do it
    */
   handOver(endpoint: string): Promise<void>;
   /**
@@ -255,7 +256,8 @@ export interface Rooms extends AsyncDisposable {
   /**
    * Creates a room with a new key, sealed for its members, and opens it.
    *
-   * @throws {StoreError} `room_exists`
+   * @throws {StoreError} `room_exists`: also if the client remembers an earlier room of that id; those of
+   * {@link join}
    * @throws {SealingError} `key_changed`: a member's X25519 key is not the one remembered
    */
   createRoom(room: NewEncryptedRoom): Promise<OpenRoom>;
@@ -264,7 +266,8 @@ export interface Rooms extends AsyncDisposable {
    * owner sealed it for this identity, and accepts the membership. With `owner`, the room must have that
    * owner; otherwise the control plane is trusted the first time.
    *
-   * @throws {StoreError} `not_found`
+   * @throws {StoreError} `not_found`; `unavailable`: the connection to the bus is closed, or the bus did
+   * not accept the subscription within `sendTimeout`; `closed`
    * @throws {SealingError} `wrong_sealer`; `rolled_back`; `tampered`; `unknown_epoch`: there is no key
    * for this identity yet
    */

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { callQuietly } from "../../core/async/callback.ts";
 import { StoreError } from "../../core/errors.ts";
 import { formatSession, SESSION_MS, sessionBytes } from "../../keys/codec/session.ts";
 import { signPubOf } from "../../keys/codec/nkey.ts";
@@ -71,8 +72,11 @@ class LiveSession implements Session {
 
   get certificate(): string {
     const { client } = this.#parts;
-    // The timer is late on a computer that slept, and the node in use may have changed.
-    if (client.authority !== this.#audience || this.#now() >= this.#dueAt) this.#renewSoon(0);
+    // The timer is late on a computer that slept, the node in use may have changed, and a clock that was
+    // ahead may have been set: then the certificate is not valid yet.
+    const left = this.#dueAt - this.#now();
+    const isTimely = left > 0 && left <= this.#lifetime / 2;
+    if (client.authority !== this.#audience || !isTimely) this.#renewSoon(0);
     return this.#certificate;
   }
 
@@ -113,9 +117,9 @@ class LiveSession implements Session {
     this.#timer = setTimeout(() => {
       this.renew().catch((cause) => {
         const error = new StoreError("unavailable", "Renewing the session failed", { cause });
-        this.#parts.onProblem?.(error);
         // Twenty more attempts before it expires.
         this.#renewSoon(this.#lifetime / 40);
+        callQuietly(() => this.#parts.onProblem?.(error));
       });
     }, wait);
   }

@@ -7,6 +7,38 @@
 /** Milliseconds of work after which other work has its turn. */
 const TURN_MS = 10;
 
+// Browsers do not have it.
+const { setImmediate } = globalThis as { setImmediate?: (work: () => void) => unknown };
+
+/** Does `work` in the next turn. */
+function soon(work: () => void): void {
+  if (setImmediate !== undefined) return void setImmediate(work);
+  // Not a timer: those of a page that is out of sight may wait for a minute.
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => {
+    port1.close();
+    work();
+  };
+  port2.postMessage(null);
+}
+
+/** When the first work of this turn began; `null` before any. */
+let began: number | null = null;
+
+function isTurnOver(): boolean {
+  const now = performance.now();
+  if (began === null) {
+    began = now;
+    soon(() => began = null);
+  }
+  return now - began >= TURN_MS;
+}
+
+/** Waits until timers and arrived data had their turn. */
+export function nextTurn(): Promise<void> {
+  return new Promise(soon);
+}
+
 /**
  * Returns what `work` makes of each item, in order. Other work of the process has its turn in between.
  *
@@ -17,25 +49,32 @@ export async function mapInTurns<T, R>(
   work: (item: T, i: number) => R | Promise<R>,
   atOnce = 8,
 ): Promise<R[]> {
-  const found: R[] = [];
-  let began = performance.now();
+  const found = new Array<R>(items.length);
+  let at = 0;
+  let pausing: Promise<void> | null = null;
   let wasLong = false;
-  for (let at = 0; at < items.length; at += atOnce) {
-    const some = items.slice(at, at + atOnce).map((item, i) => work(item, at + i));
-    found.push(...await Promise.all(some));
-    if (performance.now() - began < TURN_MS) continue;
-    await nextTurn();
-    began = performance.now();
+  const pause = async () => {
     wasLong = true;
+    await nextTurn();
+    pausing = null;
+  };
+  const worker = async () => {
+    while (at < items.length) {
+      if (isTurnOver()) {
+        await (pausing ??= pause());
+        continue;
+      }
+      const i = at++;
+      found[i] = await work(items[i]!, i);
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
+  } finally {
+    // Nothing is begun after a failure.
+    at = items.length;
   }
   // What the caller does with a long list is a turn of its own.
-  if (wasLong) await nextTurn();
+  if (wasLong || isTurnOver()) await nextTurn();
   return found;
-}
-
-/** Waits until timers and arrived data had their turn. */
-function nextTurn(): Promise<void> {
-  // Browsers do not have it, and their timers wait longer than need be.
-  const { setImmediate = setTimeout } = globalThis as { setImmediate?: (work: () => void) => void };
-  return new Promise((resolve) => void setImmediate(resolve));
 }

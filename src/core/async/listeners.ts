@@ -5,6 +5,7 @@
  */
 
 import type { AccessChange } from "../model.ts";
+import { callQuietly } from "./callback.ts";
 
 /** The listener passed to `watchAccess`. */
 export type AccessListener = (change: AccessChange) => void;
@@ -43,13 +44,8 @@ export class AccessListeners {
     for (const listener of [...this.#listeners]) {
       // Removed by a listener called before it.
       if (!this.#listeners.has(listener)) continue;
-      try {
-        // Each gets a copy, so that one cannot change what the next one sees.
-        const answer: unknown = listener.call({ ...change });
-        if (answer instanceof Promise) answer.catch(() => {});
-      } catch {
-        // The change has happened, so an error of a listener is ignored.
-      }
+      // Each gets a copy, so that one cannot change what the next one sees.
+      callQuietly(() => listener.call({ ...change }));
     }
   }
 

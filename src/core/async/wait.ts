@@ -4,6 +4,9 @@
  * @module
  */
 
+/** Longest time that may be waited for, milliseconds: the runtimes let much longer timers end at once. */
+export const LONGEST_MS = 2 ** 30;
+
 /**
  * Waits for `work`, at most `ms` milliseconds. After that, returns or throws what `late` does, and
  * ignores the result of `work`.

@@ -1,5 +1,5 @@
 /**
- * What `doctor` reports about stored records, in a file and in a bucket.
+ * What `doctor` reports: of every check, and about stored records, in a file and in a bucket.
  *
  * @module
  */
@@ -9,16 +9,18 @@ import type { RecordProblem } from "../errors.ts";
 import { inspectRecords, type StoredRecords } from "./integrity.ts";
 import { problemText } from "./problems.ts";
 
-/** A finding about stored records. */
-export interface RecordFinding {
-  /** What was checked. */
-  check: "records";
-  /** `problem` needs a repair. */
-  level: "ok" | "problem";
+/** What a check of `doctor` found. */
+export interface FindingOf<C extends string = string> {
+  /** The check. */
+  check: C;
+  /** `problem` needs to be fixed; `unknown` could not be checked. */
+  level: "ok" | "warning" | "problem" | "unknown";
   /** What was found, and what to do. */
   message: string;
   /** The invalid record. */
   record?: RecordProblem;
+  /** Whether it was repaired. */
+  repaired?: boolean;
 }
 
 /**
@@ -29,7 +31,7 @@ export interface RecordFinding {
 export async function recordFindings(
   stored: StoredRecords,
   signal?: AbortSignal,
-): Promise<RecordFinding[]> {
+): Promise<FindingOf<"records">[]> {
   const { valid, problems } = await inspectRecords(stored, () => signal?.throwIfAborted());
   const check = "records";
   if (problems.total === 0) {
@@ -38,7 +40,7 @@ export async function recordFindings(
   }
   return [
     { check, level: "problem", message: problems.summary },
-    ...problems.first.map((record): RecordFinding => ({
+    ...problems.first.map((record): FindingOf<"records"> => ({
       check,
       level: "problem",
       message: problemText(record),

@@ -32,6 +32,17 @@ export interface HistoryRange {
   limit: number;
 }
 
+const FILTERS = ["user", "room", "invite", "by", "action"] as const;
+
+/** Whether an entry is one of those that filters ask for; `null` or nothing asks for any. */
+export function isWanted(
+  entry: HistoryEntry,
+  filters: { [K in typeof FILTERS[number] | "since"]?: string | null },
+): boolean {
+  return FILTERS.every((it) => (filters[it] ?? entry[it]) === entry[it]) &&
+    entry.at >= (filters.since ?? "");
+}
+
 /** Which entries a pruning removes; null for no such limit. */
 export interface PruneRange {
   /** Those made before this time, ISO 8601. */

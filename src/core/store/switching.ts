@@ -12,7 +12,6 @@ import type { HistoryEntry } from "../history/entry.ts";
 import { parseRevision, type Revision } from "../history/revision.ts";
 import { type HistorySource, sourceOf } from "../history/source.ts";
 import type { AccessChange, HealthCheck, StoreRecord } from "../model.ts";
-import { ForwardingBackend } from "./forwarding.ts";
 import type { Search } from "./search.ts";
 import type { Store } from "./types.ts";
 import { Use } from "./use.ts";
@@ -28,7 +27,7 @@ interface Hold {
 }
 
 /** Passes calls on to a backend, which can be replaced while calls are in progress. */
-export class SwitchingBackend extends ForwardingBackend implements Backend {
+export class SwitchingBackend implements Backend {
   #use: Use;
   #hold: Hold | null = null;
   #isOwner = true;
@@ -41,25 +40,24 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
   /** Backends that were replaced and are not closed yet. */
   readonly #former = new Set<Use>();
   readonly #search: Search = {
-    users: (query) => this.read(async (it) => await searchOf(it).users(query)),
-    rooms: (query) => this.read(async (it) => await searchOf(it).rooms(query)),
+    users: (query) => this.#read(async (it) => await searchOf(it).users(query)),
+    rooms: (query) => this.#read(async (it) => await searchOf(it).rooms(query)),
   };
 
   readonly #history: HistorySource = {
-    page: (range) => this.read(async (it) => await sourceOf(it).page(range)),
-    head: () => this.read(async (it) => await sourceOf(it).head()),
-    start: () => this.read(async (it) => await sourceOf(it).start()),
-    heads: () => this.read(async (it) => await sourceOf(it).heads()),
+    page: (range) => this.#read(async (it) => await sourceOf(it).page(range)),
+    head: () => this.#read(async (it) => await sourceOf(it).head()),
+    start: () => this.#read(async (it) => await sourceOf(it).start()),
+    heads: () => this.#read(async (it) => await sourceOf(it).heads()),
     walk: (...args) => sourceOf(this.current).walk(...args),
     follow: (after, signal) => this.#follow(after, signal),
-    prune: (...args) => this.write(async (it) => await sourceOf(it).prune(...args)),
-    sign: (head) => this.write(async (it) => await sourceOf(it).sign(head)),
+    prune: (...args) => this.#write(async (it) => await sourceOf(it).prune(...args)),
+    sign: (head) => this.#write(async (it) => await sourceOf(it).sign(head)),
   };
   /** Ends what follows the history of the current backend. */
   #replacing = new AbortController();
 
   constructor(backend: Backend) {
-    super();
     this.#use = new Use(backend);
   }
 
@@ -89,7 +87,7 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
   }
 
   reach(revision: Revision, signal?: AbortSignal): Promise<void> {
-    return this.read(async (it) => await it.reach?.(revision, signal));
+    return this.#read(async (it) => await it.reach?.(revision, signal));
   }
 
   isAuthorized(signPub: string): boolean | Promise<boolean> {
@@ -103,7 +101,7 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
   async *records(...args: Parameters<Backend["records"]>): AsyncGenerator<StoreRecord> {
     const begun = Promise.withResolvers<Backend>();
     const ended = Promise.withResolvers<void>();
-    this.read((backend) => {
+    this.#read((backend) => {
       begun.resolve(backend);
       return ended.promise;
     }).catch(begun.reject);
@@ -207,16 +205,63 @@ export class SwitchingBackend extends ForwardingBackend implements Backend {
     }
   }
 
-  protected override read<T>(call: (it: Backend) => Promise<T>): Promise<T> {
+  createRoom: Backend["createRoom"] = (...args) => this.#write((it) => it.createRoom(...args));
+  getRoom: Backend["getRoom"] = (id) => this.#read((it) => it.getRoom(id));
+  listRooms: Backend["listRooms"] = (range) => this.#read((it) => it.listRooms(range));
+  listRoomsForEndpoint: Backend["listRoomsForEndpoint"] = (...args) =>
+    this.#read((it) => it.listRoomsForEndpoint(...args));
+  deleteRoom: Backend["deleteRoom"] = (...args) => this.#write((it) => it.deleteRoom(...args));
+  addMember: Backend["addMember"] = (...args) => this.#write((it) => it.addMember(...args));
+  getMember: Backend["getMember"] = (...args) => this.#read((it) => it.getMember(...args));
+  listMembers: Backend["listMembers"] = (...args) => this.#read((it) => it.listMembers(...args));
+  listWaiting: Backend["listWaiting"] = (...args) => this.#read((it) => it.listWaiting(...args));
+  countMembers: Backend["countMembers"] = (id) => this.#read((it) => it.countMembers(id));
+  joinRoom: Backend["joinRoom"] = (...args) => this.#write((it) => it.joinRoom(...args));
+  changeRoomOwner: Backend["changeRoomOwner"] = (...args) =>
+    this.#write((it) => it.changeRoomOwner(...args));
+  handOverRoom: Backend["handOverRoom"] = (...args) =>
+    this.#write((it) => it.handOverRoom(...args));
+  removeMember: Backend["removeMember"] = (...args) =>
+    this.#write((it) => it.removeMember(...args));
+  rekeyRoom: Backend["rekeyRoom"] = (...args) => this.#write((it) => it.rekeyRoom(...args));
+  putSealedKey: Backend["putSealedKey"] = (...args) =>
+    this.#write((it) => it.putSealedKey(...args));
+  getSealedKey: Backend["getSealedKey"] = (...args) => this.#read((it) => it.getSealedKey(...args));
+  listSealedKeys: Backend["listSealedKeys"] = (...args) =>
+    this.#read((it) => it.listSealedKeys(...args));
+  pruneSealedKeys: Backend["pruneSealedKeys"] = (...args) =>
+    this.#write((it) => it.pruneSealedKeys(...args));
+  addUser: Backend["addUser"] = (...args) => this.#write((it) => it.addUser(...args));
+  getUser: Backend["getUser"] = (key) => this.#read((it) => it.getUser(key));
+  listUsers: Backend["listUsers"] = (range) => this.#read((it) => it.listUsers(range));
+  setUserStatus: Backend["setUserStatus"] = (...args) =>
+    this.#write((it) => it.setUserStatus(...args));
+  setUserRole: Backend["setUserRole"] = (...args) => this.#write((it) => it.setUserRole(...args));
+  deleteUser: Backend["deleteUser"] = (...args) => this.#write((it) => it.deleteUser(...args));
+  createInvite: Backend["createInvite"] = (...args) =>
+    this.#write((it) => it.createInvite(...args));
+  getInvite: Backend["getInvite"] = (id) => this.#read((it) => it.getInvite(id));
+  listInvites: Backend["listInvites"] = (range) => this.#read((it) => it.listInvites(range));
+  consumeInvite: Backend["consumeInvite"] = (...args) =>
+    this.#write((it) => it.consumeInvite(...args));
+  cancelInvite: Backend["cancelInvite"] = (...args) =>
+    this.#write((it) => it.cancelInvite(...args));
+  pruneInvites: Backend["pruneInvites"] = (...args) =>
+    this.#write((it) => it.pruneInvites(...args));
+  restore: Backend["restore"] = (...args) => this.#write((it) => it.restore(...args));
+
+  /** Answers a call that only reads. */
+  #read<T>(call: (it: Backend) => Promise<T>): Promise<T> {
     const reads = this.#hold?.reads ?? null;
     return reads !== null
-      ? this.#held(reads).then(() => this.read(call))
+      ? this.#held(reads).then(() => this.#read(call))
       : this.#use.track(false, call);
   }
 
-  protected override write<T>(call: (it: Backend) => Promise<T>): Promise<T> {
+  /** Answers any other call. */
+  #write<T>(call: (it: Backend) => Promise<T>): Promise<T> {
     return this.#hold !== null
-      ? this.#held(this.#hold.writes).then(() => this.write(call))
+      ? this.#held(this.#hold.writes).then(() => this.#write(call))
       : this.#use.track(true, call);
   }
 

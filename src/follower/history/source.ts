@@ -6,7 +6,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { StoreError } from "../../core/errors.ts";
-import type { Author, HistoryEntry } from "../../core/history/entry.ts";
+import type { HistoryEntry } from "../../core/history/entry.ts";
 import {
   compareRevisions,
   formatRevision,
@@ -15,12 +15,9 @@ import {
 } from "../../core/history/revision.ts";
 import {
   type ChainEnd,
-  type HistoryProblem,
   type HistoryRange,
   type HistorySource,
-  type PruneRange,
   requireKept,
-  type SignedHead,
   type StoredEntry,
 } from "../../core/history/source.ts";
 import type { BucketHistory } from "../../jetstream/history/source.ts";
@@ -88,9 +85,7 @@ export class FollowerHistory implements HistorySource {
     return found.rows[0]!.map((row) => storedOf(row).entry);
   }
 
-  follow(after: Revision | null, signal: AbortSignal): AsyncIterable<HistoryEntry[]> {
-    return this.#archive.follow(after, signal);
-  }
+  follow: HistorySource["follow"] = (...args) => this.#archive.follow(...args);
 
   async head(): Promise<ChainEnd> {
     const [last] = (await this.#read(ENDS))?.rows.flat() ?? [];
@@ -98,9 +93,7 @@ export class FollowerHistory implements HistorySource {
     return { revision: String(last[0]), head: String(last[1]) };
   }
 
-  start(): Promise<ChainEnd> {
-    return this.#archive.start();
-  }
+  start: HistorySource["start"] = () => this.#archive.start();
 
   /** Iterates over the entries of the bucket, with the heads of the file, which must have the same entries. */
   async *walk(after: Revision | null, signal?: AbortSignal): AsyncGenerator<StoredEntry> {
@@ -116,21 +109,10 @@ export class FollowerHistory implements HistorySource {
     if (!signal?.aborted) yield* await this.#compared(last, some);
   }
 
-  prune(which: PruneRange, author: Author): Promise<number> {
-    return this.#archive.prune(which, author);
-  }
-
-  heads(): Promise<SignedHead[]> {
-    return this.#archive.heads();
-  }
-
-  sign(head: SignedHead): Promise<void> {
-    return this.#archive.sign(head);
-  }
-
-  check(signal?: AbortSignal): AsyncIterable<HistoryProblem> {
-    return this.#archive.check(signal);
-  }
+  prune: HistorySource["prune"] = (...args) => this.#archive.prune(...args);
+  heads: HistorySource["heads"] = () => this.#archive.heads();
+  sign: HistorySource["sign"] = (head) => this.#archive.sign(head);
+  check: HistorySource["check"] = (signal) => this.#archive.check(signal);
 
   /** Gives entries that follow each other in the bucket the heads that the file has. */
   async #compared(after: Revision | null, entries: HistoryEntry[]): Promise<StoredEntry[]> {

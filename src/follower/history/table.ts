@@ -48,7 +48,7 @@ export interface MoreHistory {
    * Set if they do not continue what is there: that goes, and they continue from this cut, `null` for the
    * first entry; with why, if something is missing between.
    */
-  anew: { cut: KeptEnd | null; gap: string | null } | null;
+  restart: { cut: KeptEnd | null; gap: string | null } | null;
   /** Their rows, each with its head. */
   rows: SQLInputValue[][];
   /** The end of what was pruned among them and before; `null` if nothing was. */
@@ -88,11 +88,11 @@ export function keeping(db: DatabaseSync): KeptHistory {
     takeCut({ generation, number, head });
     run("DELETE FROM history WHERE (generation, number) <= (?, ?)", generation, number);
   };
-  const take = ({ anew, rows, pruned, origin }: MoreHistory) => {
-    if (anew !== null) {
+  const take = ({ restart, rows, pruned, origin }: MoreHistory) => {
+    if (restart !== null) {
       run("DELETE FROM history");
-      takeCut(anew.cut);
-      if (anew.gap !== null) note("gap", anew.gap);
+      takeCut(restart.cut);
+      if (restart.gap !== null) note("gap", restart.gap);
     }
     const insert = db.prepare("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     for (const row of rows) insert.run(...row);

@@ -7,8 +7,7 @@
 import { existsSync, renameSync } from "node:fs";
 import { isStoreError, StoreError } from "../../core/errors.ts";
 import { toStoreError } from "../../files/errors.ts";
-import { absolute, exists } from "../../sqlite/file/file.ts";
-import { missing } from "../../sqlite/file/leftovers.ts";
+import { requireFile } from "../../sqlite/file/file.ts";
 import { roleOf } from "../../sqlite/file/role.ts";
 import { lockApplier } from "../flip.ts";
 
@@ -19,9 +18,7 @@ import { lockApplier } from "../flip.ts";
  * @throws {StoreError} `not_found`; `refused`: it is in use, or not the file of a follower
  */
 export function setAside(db: string, now: Date = new Date()): string {
-  const path = absolute(db);
-  const error = exists(path) ? null : missing(path, false);
-  if (error !== null) throw error;
+  const path = requireFile(db);
   requireFollower(path);
   const lock = lockApplier(path);
   try {

@@ -12,11 +12,10 @@ import { compareRevisions, formatRevision, type Revision } from "../../core/hist
 import type { ChainEnd } from "../../core/history/source.ts";
 import { archiveInfo, emptyArchive, fillArchive } from "../../jetstream/history/archive.ts";
 import { encodeCut } from "../../jetstream/history/cut.ts";
-import { type Message, readBatch } from "../../jetstream/history/messages.ts";
+import { messagesOf } from "../../jetstream/history/messages.ts";
 import { ArchiveWriter } from "../../jetstream/history/writer.ts";
 import { type Bucket, revisionOf } from "../../jetstream/log/bucket.ts";
 import { streamInfo } from "../../jetstream/log/stream.ts";
-import { retry } from "../../jetstream/log/wire.ts";
 import { encodeEntry, type Placed } from "../../jetstream/records/entries.ts";
 import { CUT_KEY } from "../../jetstream/records/keys.ts";
 import { COLUMNS, HistoryTable } from "../../sqlite/history/table.ts";
@@ -141,7 +140,7 @@ async function compare(
   const found: Compared = { isSame: true, other: null, later: [] };
   const isFiled = ({ at, entry }: Placed) => isDeepStrictEqual(entryIn(table, at), entry);
   const own: Revision[] = [];
-  for await (const { placed } of messages(bucket, "bucket", signal)) {
+  for await (const { placed } of messagesOf(bucket, "bucket", soon, signal)) {
     if (placed === null || compareRevisions(placed.at, end) > 0) continue;
     if (isFiled(placed)) own.push(placed.at);
     else if (cut === null || compareRevisions(placed.at, cut) > 0) {
@@ -150,7 +149,10 @@ async function compare(
   }
   let last = cut;
   let same = 0;
-  for await (const { placed, problem } of messages(bucket, "archive", signal)) {
+  const archive = await archiveInfo(bucket, soon()) === null
+    ? []
+    : messagesOf(bucket, "archive", soon, signal);
+  for await (const { placed, problem } of archive) {
     if (problem !== null) found.isSame = false;
     // Also one that the archive repeats.
     if (placed === null || (last !== null && compareRevisions(placed.at, last) <= 0)) continue;
@@ -166,25 +168,6 @@ async function compare(
   same += own.filter((at) => last === null || compareRevisions(at, last) > 0).length;
   found.isSame &&= same === countOf(db);
   return found;
-}
-
-/** Iterates over the messages of a stream, also those that cannot be read. */
-async function* messages(
-  bucket: Bucket,
-  from: "archive" | "bucket",
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Message> {
-  if (from === "archive" && await archiveInfo(bucket, soon()) === null) return;
-  for (let next = 1;;) {
-    signal?.throwIfAborted();
-    const deadline = soon();
-    const some = await retry(`Read the ${from}`, deadline, () => {
-      return readBatch(bucket, from, next, { deadline });
-    });
-    if (some.length === 0) return;
-    yield* some;
-    next = some.at(-1)!.sequence + 1;
-  }
 }
 
 function entryIn(table: HistoryTable, { generation, number }: Revision): HistoryEntry | undefined {

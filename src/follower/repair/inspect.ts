@@ -5,13 +5,12 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import { isStoreError, StoreError } from "../../core/errors.ts";
+import { StoreError } from "../../core/errors.ts";
 import { type JetStreamOptions, openBucket } from "../../jetstream/mod.ts";
 import { streamInfo } from "../../jetstream/log/stream.ts";
-import { connect, run } from "../../sqlite/file/connect.ts";
+import { connect, readFrom, run } from "../../sqlite/file/connect.ts";
 import { toStoreError } from "../../sqlite/file/errors.ts";
-import { absolute, exists } from "../../sqlite/file/file.ts";
-import { missing } from "../../sqlite/file/leftovers.ts";
+import { absolute, exists, requireFile } from "../../sqlite/file/file.ts";
 import { readRole } from "../../sqlite/file/role.ts";
 import { schemaVersion } from "../../sqlite/file/schema.ts";
 import { decodeEntry } from "../../jetstream/records/entries.ts";
@@ -45,15 +44,13 @@ export interface Inspection {
 export function isFollower(db: string): boolean {
   const path = absolute(db);
   if (!exists(path)) return false;
-  const file = connect(path, { busyTimeout: 5000, readOnly: true });
   try {
-    return schemaVersion(file, path) > 0 && readRole(file).role === "follower";
-  } catch (error) {
+    return readFrom(path, `Opening ${path}`, (file) => {
+      return schemaVersion(file, path) > 0 && readRole(file).role === "follower";
+    });
+  } catch {
     // The command that opens it says what it is.
-    if (isStoreError(toStoreError(error, path))) return false;
-    throw error;
-  } finally {
-    file.close();
+    return false;
   }
 }
 
@@ -66,9 +63,7 @@ export async function inspectFollower(
   db: string,
   nats: JetStreamOptions,
 ): Promise<Inspection> {
-  const path = absolute(db);
-  const error = exists(path) ? null : missing(path, false);
-  if (error !== null) throw error;
+  const path = requireFile(db);
   const file = connect(path, { busyTimeout: 5000, readOnly: true });
   try {
     schemaVersion(file, path);

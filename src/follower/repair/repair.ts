@@ -118,13 +118,8 @@ export async function repairStream(options: RepairOptions): Promise<RepairReport
     };
   });
   if (dryRun) return report;
-  await using follower = await followStore({
-    nats,
-    db,
-    accept: true,
-    ...(signal === undefined ? {} : { signal }),
-  });
-  await follower.whenExact(undefined, signal === undefined ? {} : { signal });
+  await using follower = await followStore({ nats, db, accept: true, signal });
+  await follower.whenExact(undefined, { signal });
   return report;
 }
 
@@ -149,7 +144,7 @@ async function withFile<T>(
     ...nats,
     create: false,
     resize: false,
-    ...(signal === undefined ? {} : { signal }),
+    ...signal && { signal },
   });
   try {
     if (bucket.name !== held.bucket) {

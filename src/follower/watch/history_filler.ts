@@ -25,7 +25,6 @@ import { archiveInfo } from "../../jetstream/history/archive.ts";
 import { decodeCut } from "../../jetstream/history/cut.ts";
 import { decodeEntry } from "../../jetstream/records/entries.ts";
 import { Reader } from "../../jetstream/history/reader.ts";
-import { searchRevision } from "../../jetstream/history/search.ts";
 import type { Bucket } from "../../jetstream/log/bucket.ts";
 import { wait } from "../../jetstream/log/wire.ts";
 import { CUT_KEY } from "../../jetstream/records/keys.ts";
@@ -64,7 +63,7 @@ export class HistoryFiller {
   #end: ChainEnd = { revision: null, head: FIRST_HEAD };
   /** The sequence of the bucket's stream up to which all entries are in the file. */
   #origin = 0;
-  #anew: MoreHistory["anew"] = null;
+  #newStart: MoreHistory["restart"] = null;
   #state: HistoryState | null = null;
   #failure: StoreError | null = null;
 
@@ -137,7 +136,7 @@ export class HistoryFiller {
     const { cut: from, rows: [row, previous] } = await thread.ask("historyEnd", undefined);
     const cut = decodeCut(await bucket.get(CUT_KEY, soon()));
     const cutAt = revisionOfEnd(cut);
-    this.#anew = null;
+    this.#newStart = null;
     this.#origin = 0;
     this.#end = endOf(row, from);
     const last = revisionOfEnd(this.#end);
@@ -172,14 +171,13 @@ export class HistoryFiller {
   }
 
   async #restart(cut: ChainEnd, gap: string | null): Promise<Reader> {
-    this.#anew = { cut: keptOf(cut), gap };
+    this.#newStart = { cut: keptOf(cut), gap };
     this.#end = cut;
     return await this.#readerAfter(revisionOfEnd(cut));
   }
 
-  async #readerAfter(after: Revision | null): Promise<Reader> {
-    const { bucket } = this.#options;
-    return new Reader(bucket, { sequence: await searchRevision(bucket, after, soon()), after });
+  #readerAfter(after: Revision | null): Promise<Reader> {
+    return Reader.after(this.#options.bucket, after, soon());
   }
 
   /** Takes what the file has of the bucket's stream, as it comes. */
@@ -227,12 +225,12 @@ export class HistoryFiller {
       head = headAfter(head, entry);
       return [...rowOf(entry), Buffer.from(head, "hex")];
     });
-    const more = { anew: this.#anew, rows, pruned, origin };
+    const more = { restart: this.#newStart, rows, pruned, origin };
     let state: HistoryState | null;
     while ((state = await thread.ask("addHistory", more)) === null) {
       await wait(BUSY, signal);
     }
-    this.#anew = null;
+    this.#newStart = null;
     this.#end = { revision, head };
     this.#origin = Math.max(this.#origin, origin);
     this.#state = state;

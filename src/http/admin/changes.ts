@@ -7,7 +7,7 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { isStoreError } from "../../core/errors.ts";
-import type { HistoryEntry } from "../../core/history/entry.ts";
+import { isWanted } from "../../core/history/source.ts";
 import type { Changes } from "../../core/operations.ts";
 import type { HistoryQuery, Store } from "../../core/store.ts";
 import { hex64 } from "../../core/validate.ts";
@@ -24,8 +24,6 @@ const GATHER_MS = 100;
 const LOOK_MS = 500;
 /** Users that are looked up at once. */
 const AT_ONCE = 64;
-
-const FILTERS = ["user", "room", "invite", "by", "action"] as const;
 
 /** Reads the history of one control plane. */
 export class ChangeReader {
@@ -78,7 +76,7 @@ export class ChangeReader {
       for await (const it of this.#store.follow({ after: newest?.revision ?? null, signal })) {
         // Also the change that takes the caller's permission away.
         if (it.user === poll.endpoint) await poll.demand();
-        if (!matches(query, it)) continue;
+        if (!isWanted(it, query)) continue;
         await delay(GATHER_MS);
         break;
       }
@@ -115,8 +113,4 @@ export class ChangeReader {
     }
     return { items, next, handles };
   }
-}
-
-function matches(query: HistoryQuery, entry: HistoryEntry): boolean {
-  return FILTERS.every((it) => query[it] === undefined || query[it] === entry[it]);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { html } from "hono/html";
+import { html, raw } from "hono/html";
 import { WHO } from "../rights/policy.ts";
 import { STATUS } from "../../core/status.ts";
 import { TITLE } from "../pipeline/problem.ts";
@@ -87,7 +87,7 @@ function section(it: Route) {
     <section class="card route stack" id="${it.id}" aria-labelledby="${it.id}-title">
       <h3 id="${it.id}-title"><span class="method">${it.method}</span> <code>${it.path}</code></h3>
       <p>${codeIn(it.summary)}</p>
-      <p class="muted small">Allowed for: ${WHO[it.who]}. Answers ${it.status}.</p>
+      <p class="muted small">Allowed for: ${codeIn(WHO[it.who])}. Answers ${it.status}.</p>
       ${it.query === undefined ? "" : fields("Query", it.query.json)}
       ${it.body === undefined ? "" : fields("Body", it.body.json)}
       ${it.errors === undefined ? "" : html`<p class="small">Errors: ${
@@ -121,11 +121,8 @@ function fields(title: string, json: JsonSchema) {
 
 /** Text in which names stand between backticks. */
 function codeIn(text: string) {
-  return text.split("`").map((part, i) =>
-    i % 2 === 0 ? part : html`
-      <code>${part}</code>
-    `
-  );
+  const [begin, end] = [raw("<code>"), raw("</code>")];
+  return text.split("`").map((part, i) => i % 2 === 0 ? part : html`${begin}${part}${end}`);
 }
 
 /** A table, which scrolls by itself where it is too wide. */

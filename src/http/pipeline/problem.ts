@@ -66,11 +66,7 @@ export class Refusal extends StoreError {
       cause?: unknown;
     } = {},
   ) {
-    super(code, message, {
-      ...(field === undefined ? {} : { field }),
-      ...(hint === undefined ? {} : { hint }),
-      ...(cause === undefined ? {} : { cause }),
-    });
+    super(code, message, { field, hint, cause });
     this.extras = extras;
   }
 }
@@ -84,7 +80,7 @@ export function alarmed({ code, message, hint, field }: StoreError): Refusal {
   return new Refusal(code, message.replace(KEY, "$1.*") + ways, {
     status: 503,
     isShown: true,
-    ...(field === undefined ? {} : { field }),
+    field,
   });
 }
 

@@ -9,12 +9,10 @@ import type { UserQuery } from "../../core/store/search.ts";
 import { inviteProblem } from "../../core/rules.ts";
 import { inviteId } from "../../core/store.ts";
 import { removeUser } from "../../core/remove_user.ts";
-import { invitesOf } from "./invite_search.ts";
-import { isPlain } from "./search.ts";
+import { invitesOf, isPlain, unseenOf } from "./search.ts";
 import { roomOf, userOf, waitingFor } from "../rights/lookup.ts";
 import { type Route, route } from "../pipeline/route.ts";
 import { ANSWER, BODY, QUERY } from "./shapes.ts";
-import { unseenOf } from "./unseen.ts";
 
 /** Who one is, and joining. */
 export const ME: readonly Route[] = [

@@ -203,7 +203,7 @@ function boundsOf(options: ServeOptions): Bounds {
 /** Here and not at the first handshake; the messages never hold the key. */
 function checkTls({ cert, key }: { cert: string; key: string }): void {
   const fail = (what: string, cause?: unknown) =>
-    new StoreError("invalid", what, { field: "tls", ...(cause === undefined ? {} : { cause }) });
+    new StoreError("invalid", what, { field: "tls", cause });
   let certificate: X509Certificate;
   try {
     certificate = new X509Certificate(cert);

@@ -11,14 +11,13 @@
  * @module
  */
 
-import { isStoreError } from "../../core/errors.ts";
 import type { User } from "../../core/model.ts";
 import { isActiveAdmin } from "../../core/rules.ts";
 import { alive, type Bucket, type Entry, revisionOf, TooMany, type Write } from "../log/bucket.ts";
 import { scan } from "../log/feed.ts";
 import { type Marker, takenOver } from "../log/marker.ts";
 import { adminKey, ADMINS_KEY, MARKER_KEY, parseKey, userKey } from "../records/keys.ts";
-import { decodeUser, encodeAdmin, parseValue, VALUE_VERSION } from "../records/values.ts";
+import { decodeUser, encodeAdmin, parseValue, readable, VALUE_VERSION } from "../records/values.ts";
 import { WrongRevision } from "../log/wire.ts";
 
 /** The contents of the index. */
@@ -33,13 +32,8 @@ export interface AdminIndex {
 
 /** Returns the user if it is an active admin; an unreadable record is not an admin. */
 export function activeAdmin(key: string, signPub: string, data: Uint8Array): User | null {
-  try {
-    const user = decodeUser(key, signPub, data);
-    return isActiveAdmin(user) ? user : null;
-  } catch (error) {
-    if (!isStoreError(error, "corrupt")) throw error;
-    return null;
-  }
+  const user = readable(() => decodeUser(key, signPub, data));
+  return user !== null && isActiveAdmin(user) ? user : null;
 }
 
 /** Returns the writes to the index for a change of a user. */

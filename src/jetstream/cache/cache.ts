@@ -329,16 +329,16 @@ export class Cache {
 
   /**
    * Discards this view; the next query starts a new one, and until it is loaded the leader answers.
-   * `anew`: the stream was replaced, so its sequences are no longer comparable.
+   * `isReplaced`: the stream was replaced, so its sequences are no longer comparable.
    */
-  #giveUp(view: View, anew = false): void {
+  #giveUp(view: View, isReplaced = false): void {
     if (this.#view !== view) return;
     clearTimeout(this.#timer);
     this.#feed?.stop();
     this.#feed = null;
     this.#view = new View(this.#options.maxMembers);
     this.#warm = null;
-    if (anew) this.#floor = 0;
+    if (isReplaced) this.#floor = 0;
     this.#wake();
     // Changes from now on are not seen for a while.
     this.#tell({});

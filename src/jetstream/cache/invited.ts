@@ -6,12 +6,11 @@
  * @module
  */
 
-import { isStoreError } from "../../core/errors.ts";
 import { compareText } from "../../core/order.ts";
 import type { Bucket } from "../log/bucket.ts";
 import { scan } from "../log/feed.ts";
 import { parseKey } from "../records/keys.ts";
-import { decodeUser } from "../records/values.ts";
+import { decodeUser, readable } from "../records/values.ts";
 
 /** Users by the room that they were invited to. */
 export class Invited {
@@ -61,18 +60,9 @@ export async function findInvited(
       const parsed = parseKey(key);
       if (parsed?.space !== "users") return;
       const { signPub } = parsed;
-      found.set(signPub, data.length === 0 ? undefined : invitedTo(key, signPub, data));
+      const user = data.length === 0 ? null : readable(() => decodeUser(key, signPub, data));
+      found.set(signPub, user?.invitedTo);
     },
   });
   return found.to(room);
-}
-
-/** The room that a user was invited to; an unreadable record names none. */
-function invitedTo(key: string, signPub: string, data: Uint8Array): string | undefined {
-  try {
-    return decodeUser(key, signPub, data).invitedTo;
-  } catch (error) {
-    if (!isStoreError(error, "corrupt")) throw error;
-    return undefined;
-  }
 }

@@ -5,7 +5,6 @@
  * @module
  */
 
-import { isStoreError } from "../../core/errors.ts";
 import type { AccessChange, Member, User } from "../../core/model.ts";
 import { isActiveAdmin } from "../../core/rules.ts";
 import type { Entry } from "../log/bucket.ts";
@@ -13,7 +12,7 @@ import type { Part } from "../log/feed.ts";
 import { Gaps } from "../log/gaps.ts";
 import { Invited } from "./invited.ts";
 import { MARKER_KEY, parseKey } from "../records/keys.ts";
-import { decodeMember, decodeRoom, decodeUser, isVisible } from "../records/values.ts";
+import { decodeMember, decodeRoom, decodeUser, isVisible, readable } from "../records/values.ts";
 
 /** Maximum number of probes kept while the feed catches up. */
 const AWAITED = 100;
@@ -246,15 +245,5 @@ export class View {
     this.invited.set(signPub, user?.invitedTo);
     if (user !== null && isActiveAdmin(user)) this.admins.add(signPub);
     else this.admins.delete(signPub);
-  }
-}
-
-/** Decodes a record; one that another program wrote invalidly is none, and does not end the feed. */
-function readable<T>(decode: () => T): T | null {
-  try {
-    return decode();
-  } catch (error) {
-    if (isStoreError(error, "corrupt")) return null;
-    throw error;
   }
 }

@@ -8,7 +8,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
 import type { StreamInfo as Info } from "@nats-io/jetstream";
 import { isCurrentReplica } from "../log/stream.ts";
-import { apiCode, ask, CODE, manage, orNone, wait } from "../log/wire.ts";
+import { apiCode, ask, CODE, findStream, updateStream, wait } from "../log/wire.ts";
 
 /** Milliseconds to wait for a new leader before asking for one again. */
 const LEADER_TIMEOUT = 2000;
@@ -32,17 +32,6 @@ export interface Copy {
   reachable: boolean;
   /** Number of operations that it is behind. */
   lag: number;
-}
-
-/** Reads a stream's information; `null` when there is no such stream. */
-export function findStream(
-  nc: NatsConnection,
-  stream: string,
-  deadline: number,
-  signal?: AbortSignal,
-): Promise<StreamInfo | null> {
-  const options = { deadline, signal };
-  return orNone(manage(nc, `Read stream ${stream}`, (jsm) => jsm.streams.info(stream), options));
 }
 
 /** Lists the copies of a stream; on a standalone server, one without a node name. */
@@ -123,12 +112,7 @@ export async function scaleStream(
 
   async function update(): Promise<void> {
     try {
-      await manage(
-        nc,
-        `Update stream ${stream}`,
-        (jsm) => jsm.streams.update(stream, { num_replicas: replicas }),
-        { deadline, signal },
-      );
+      await updateStream(nc, stream, { num_replicas: replicas }, { deadline, signal });
     } catch (error) {
       const code = apiCode(error);
       const scarce = code === CODE.noPeers || code === CODE.insufficientResources;

@@ -24,7 +24,7 @@ export interface Nodes {
 }
 
 /** The parts of a server's `JSZ` answer that are used. */
-interface Answer {
+export interface Answer {
   server: { name: string; ver: string };
   data: {
     disabled?: boolean;
@@ -34,10 +34,12 @@ interface Answer {
       leader?: string;
       cluster_size?: number;
       quorum_needed?: number;
-      replicas?: { name: string; current?: boolean; offline?: boolean }[];
+      replicas?: { name: string; peer?: string; current?: boolean; offline?: boolean }[];
     };
   };
 }
+
+type View = NonNullable<Answer["data"]["meta_cluster"]>;
 
 /** Timeout for the nodes' answers in milliseconds. */
 const PATIENCE_MS = 2_000;
@@ -54,7 +56,13 @@ export async function askNodes(system: NatsConnection): Promise<Nodes> {
   if (answers.length === 0) {
     throw new StoreError("unavailable", "No node answers in the system account");
   }
+  return nodesIn(answers);
+}
+
+/** Returns the nodes that the answers of one or more of them name. */
+export function nodesIn(answers: readonly Answer[]): Nodes {
   const views = answers.map((it) => it.data.meta_cluster).filter((it) => it !== undefined);
+  nameUnknown(views);
   const leaderName = views.find((it) => it.leader)?.leader ?? null;
   // Only the leader has information about all others.
   const leader = answers.find((it) => it.server.name === leaderName)?.data.meta_cluster;
@@ -84,7 +92,20 @@ export async function askNodes(system: NatsConnection): Promise<Nodes> {
   };
 }
 
-function members(views: readonly NonNullable<Answer["data"]["meta_cluster"]>[]): string[] {
+/** A server that has not met another one since its start says so in place of the name. */
+const UNKNOWN = /^Server name unknown/;
+
+/** Gives members that a server does not know the names that other servers know. */
+function nameUnknown(views: readonly View[]): void {
+  const all = views.flatMap((it) => it.replicas ?? []);
+  const known = all.filter((it) => !UNKNOWN.test(it.name));
+  for (const it of all) {
+    if (!UNKNOWN.test(it.name)) continue;
+    it.name = known.find(({ peer }) => peer !== undefined && peer === it.peer)?.name ?? it.name;
+  }
+}
+
+function members(views: readonly View[]): string[] {
   return views.flatMap((it) => it.replicas?.map(({ name }) => name) ?? []);
 }
 

@@ -10,7 +10,8 @@ import type { BucketStatus, ClusterNode, ClusterStatus } from "../../core/operat
 import type { Connection } from "../../nats/connection/connect.ts";
 import { archiveOf } from "../history/archive.ts";
 import { quorumAge } from "../log/stream.ts";
-import { copiesOf, findStream, isWhole, type StreamInfo } from "./copies.ts";
+import { copiesOf, isWhole, type StreamInfo } from "./copies.ts";
+import { findStream } from "../log/wire.ts";
 import { askNodes, type Nodes } from "./nodes.ts";
 import { bucketProblems, fewCopies, nodeProblems } from "./problems.ts";
 

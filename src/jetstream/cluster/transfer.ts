@@ -8,18 +8,18 @@
 import { createInbox, type Msg, type NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
 import type { StreamInfo } from "@nats-io/jetstream";
-import { findStream } from "./copies.ts";
 import { COPYING_KEY } from "../log/stream.ts";
 import {
   aborted,
   ask,
+  findStream,
   left,
-  manage,
   ofConnection,
   parseAnswer,
   publish,
   request,
   subscribe,
+  updateStream,
   wait,
 } from "../log/wire.ts";
 
@@ -108,12 +108,7 @@ export async function copyStream(
       onProgress?.(bytes += piece.data.length);
     }
     const copy = await compared(source, target, stream, signal);
-    await manage(
-      target,
-      `Update stream ${stream}`,
-      (jsm) => jsm.streams.update(stream, { metadata }),
-      { deadline: Date.now() + PATIENCE, signal },
-    );
+    await updateStream(target, stream, { metadata }, { deadline: Date.now() + PATIENCE, signal });
     return copy;
   } catch (error) {
     throw error instanceof StoreError

@@ -16,7 +16,7 @@ import { isData } from "./compare.ts";
 import { scan } from "../log/feed.ts";
 import { isIndex, parseKey } from "../records/keys.ts";
 import { Spool } from "./spool.ts";
-import { decodeRecord, decodeRoom, entriesOf, isVisible } from "../records/values.ts";
+import { decodeRecord, decodeRoom, entriesOf, isVisible, readable } from "../records/values.ts";
 
 const UNKNOWN = "is not a key of this program";
 
@@ -90,14 +90,10 @@ export class BucketRecords implements StoredRecords, Disposable {
     if (parsed?.space !== "rooms") return;
     this.#pending.delete(parsed.id);
     if (data.length === 0) return;
-    try {
-      const stored = decodeRoom(key, parsed.id, data);
-      if (stored.pending === null) return;
-      this.#pending.set(parsed.id, isVisible(stored) ? stored.room.epoch : 0);
-    } catch (error) {
-      // Reported when the records are read.
-      if (!isStoreError(error, "corrupt")) throw error;
-    }
+    // An unreadable one is reported when the records are read.
+    const stored = readable(() => decodeRoom(key, parsed.id, data));
+    if (stored === null || stored.pending === null) return;
+    this.#pending.set(parsed.id, isVisible(stored) ? stored.room.epoch : 0);
   }
 
   *all(): Generator<StoreRecord | Unreadable> {

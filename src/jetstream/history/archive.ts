@@ -15,7 +15,16 @@ import {
 } from "@nats-io/jetstream";
 import { StoreError } from "../../core/errors.ts";
 import type { Bucket } from "../log/bucket.ts";
-import { apiCode, CHANGE_TIMEOUT, CODE, manage, orNone, wait } from "../log/wire.ts";
+import {
+  apiCode,
+  CHANGE_TIMEOUT,
+  CODE,
+  findStream,
+  manage,
+  purgeStream,
+  updateStream,
+  wait,
+} from "../log/wire.ts";
 import { HISTORY_PATTERN } from "../records/keys.ts";
 
 /** Metadata key by which the stream is recognised; its value is the layout's version. */
@@ -40,9 +49,7 @@ export function archiveOf(bucket: string): ArchivePlace {
 
 /** Reads the archive's information; returns `null` if there is none. */
 export function archiveInfo(bucket: Bucket, deadline: number): Promise<StreamInfo | null> {
-  const { stream } = archiveOf(bucket.name);
-  const read = (jsm: JetStreamManager) => jsm.streams.info(stream);
-  return orNone(manage(bucket.nc, `Read stream ${stream}`, read, { deadline }));
+  return findStream(bucket.nc, archiveOf(bucket.name).stream, deadline);
 }
 
 /** @param from The first sequence of the bucket's stream that is taken over; undefined for all */
@@ -97,16 +104,12 @@ export async function ensureArchive(
   { replicas, resize, deadline, signal }: EnsureArchiveOptions,
 ): Promise<void> {
   const { stream } = archiveOf(bucket.name);
-  const configure = (call: (jsm: JetStreamManager) => Promise<StreamInfo>) =>
-    manage(bucket.nc, `Configure stream ${stream}`, call, {
-      deadline,
-      signal,
-      tryTimeout: CHANGE_TIMEOUT,
-    });
+  const options = { deadline, signal, tryTimeout: CHANGE_TIMEOUT };
+  const add = (jsm: JetStreamManager) => jsm.streams.add(configOf(bucket, replicas));
   let info = await archiveInfo(bucket, deadline);
   while (info === null) {
     try {
-      info = await configure((jsm) => jsm.streams.add(configOf(bucket, replicas)));
+      info = await manage(bucket.nc, `Create stream ${stream}`, add, options);
     } catch (error) {
       // Another process was faster, with another number of copies; or servers are still starting.
       const code = apiCode(error);
@@ -128,7 +131,7 @@ export async function ensureArchive(
   const wanted = resize ? replicas : config.num_replicas;
   if (config.num_replicas !== wanted || config.sources?.[0]?.name !== bucket.stream) {
     const { sources } = configOf(bucket, wanted);
-    await configure((jsm) => jsm.streams.update(stream, { num_replicas: wanted, sources }));
+    await updateStream(bucket.nc, stream, { num_replicas: wanted, sources }, { deadline, signal });
   }
 }
 
@@ -156,13 +159,8 @@ export async function emptyArchive(
 
 /** Makes an archive take over the bucket's entries from a sequence on. */
 export async function fillArchive(bucket: Bucket, from: number, deadline: number): Promise<void> {
-  const { stream } = archiveOf(bucket.name);
   const { sources } = configOf(bucket, 1, from);
-  const update = (jsm: JetStreamManager) => jsm.streams.update(stream, { sources });
-  await manage(bucket.nc, `Configure stream ${stream}`, update, {
-    deadline,
-    tryTimeout: CHANGE_TIMEOUT,
-  });
+  await updateStream(bucket.nc, archiveOf(bucket.name).stream, { sources }, { deadline });
 }
 
 /** Removes the archive's messages before a sequence. */
@@ -171,10 +169,5 @@ export async function purgeArchive(
   sequence: number,
   deadline: number,
 ): Promise<void> {
-  const { stream } = archiveOf(bucket.name);
-  const purge = (jsm: JetStreamManager) => jsm.streams.purge(stream, { seq: sequence });
-  await manage(bucket.nc, `Prune stream ${stream}`, purge, {
-    deadline,
-    tryTimeout: CHANGE_TIMEOUT,
-  });
+  await purgeStream(bucket.nc, archiveOf(bucket.name).stream, { seq: sequence }, deadline);
 }

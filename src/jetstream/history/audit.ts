@@ -15,12 +15,11 @@ import {
 import type { ChainEnd, HistoryProblem } from "../../core/history/source.ts";
 import { counted } from "../../core/text/counted.ts";
 import type { Bucket } from "../log/bucket.ts";
-import { left, retry } from "../log/wire.ts";
 import type { Placed } from "../records/entries.ts";
 import type { Context } from "../transactions/context.ts";
 import { archiveInfo, archiveOf } from "./archive.ts";
 import type { Cut } from "./cut.ts";
-import { lastArchived, type Message, readBatch } from "./messages.ts";
+import { lastArchived, type Message, messagesOf } from "./messages.ts";
 import { Repeats } from "./repeats.ts";
 
 /**
@@ -41,32 +40,13 @@ export async function* auditArchive(
   if (!deny_delete || !sources?.some(({ name }) => name === bucket.stream)) {
     yield { revision: null, message: `The configuration of stream ${stream} was changed` };
   }
-  const audit = new Audit(bucket, start, messages(context, "bucket", Infinity, signal));
-  const end = await lastArchived(bucket, context.deadline());
-  for await (const message of messages(context, "archive", end?.sequence ?? 0, signal)) {
+  const soon = () => context.deadline();
+  const audit = new Audit(bucket, start, messagesOf(bucket, "bucket", soon, signal));
+  const end = (await lastArchived(bucket, soon()))?.sequence ?? 0;
+  for await (const message of messagesOf(bucket, "archive", soon, signal, end)) {
     yield* await audit.next(message);
   }
   yield* audit.end();
-}
-
-/** Reads the messages of a stream up to a sequence. */
-async function* messages(
-  context: Context,
-  from: "archive" | "bucket",
-  end: number,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Message> {
-  for (let next = 1; next <= end;) {
-    signal?.throwIfAborted();
-    const deadline = context.deadline();
-    const found = await retry(`Read the ${from}`, deadline, () => {
-      left(deadline);
-      return readBatch(context.bucket, from, next, { deadline });
-    });
-    if (found.length === 0) return;
-    for (const message of found) if (message.sequence <= end) yield message;
-    next = found.at(-1)!.sequence + 1;
-  }
 }
 
 class Audit {

@@ -97,6 +97,31 @@ export async function readBatch(
   throw endedBy(end);
 }
 
+/**
+ * Iterates over the messages of a stream from its beginning, also those that cannot be read.
+ *
+ * @param soon Returns the deadline of a read that begins now
+ * @param end The last sequence that is read
+ */
+export async function* messagesOf(
+  bucket: Bucket,
+  from: "archive" | "bucket",
+  soon: () => number,
+  signal: AbortSignal | undefined,
+  end = Infinity,
+): AsyncGenerator<Message> {
+  for (let next = 1; next <= end;) {
+    signal?.throwIfAborted();
+    const deadline = soon();
+    const found = await retry(`Read the ${from}`, deadline, () => {
+      return readBatch(bucket, from, next, { deadline });
+    });
+    if (found.length === 0) return;
+    for (const message of found) if (message.sequence <= end) yield message;
+    next = found.at(-1)!.sequence + 1;
+  }
+}
+
 /** Decodes a message of one of both streams. */
 function messageOf(
   name: string,

@@ -6,7 +6,7 @@
 
 import type { HistoryEntry } from "../../core/history/entry.ts";
 import { compareRevisions, formatRevision, type Revision } from "../../core/history/revision.ts";
-import type { HistoryRange } from "../../core/history/source.ts";
+import { type HistoryRange, isWanted } from "../../core/history/source.ts";
 import { retry, Transient } from "../log/wire.ts";
 import type { Context } from "../transactions/context.ts";
 import type { Placed } from "../records/entries.ts";
@@ -19,8 +19,6 @@ import { searchArchive, searchRevision } from "./search.ts";
 const STEP = { first: 128, largest: 4096 };
 /** Milliseconds by which the clocks of the processes that make changes may differ. */
 const CLOCKS_DIFFER = 3600_000;
-
-const FIELDS = ["user", "room", "invite", "by", "action"] as const;
 
 /** Returns the first entries of a range. `newest` is the last sequence to read in the bucket's stream. */
 export async function oldestPage(
@@ -35,7 +33,7 @@ export async function oldestPage(
   for await (const entries of readUntil(context, reader, newest)) {
     for (const placed of entries) {
       if (!isBefore(placed, before)) return found;
-      if (matches(placed.entry, range)) found.push(placed.entry);
+      if (isWanted(placed.entry, range)) found.push(placed.entry);
       if (found.length === limit) return found;
     }
   }
@@ -59,14 +57,14 @@ export async function newestPage(
     const reader = new Reader(bucket, { sequence, after: later(range.after, last) });
     for await (const entries of readUntil(context, reader, newest)) {
       for (const placed of entries) {
-        if (!isBefore(placed, before) || !matches(placed.entry, range)) continue;
+        if (!isBefore(placed, before) || !isWanted(placed.entry, range)) continue;
         if (found.unshift(placed.entry) > limit) found.pop();
       }
     }
   }
   if (end === null || found.length === limit) return found;
   for await (const { entry } of backwards(context, range, end)) {
-    if (matches(entry, range)) found.push(entry);
+    if (isWanted(entry, range)) found.push(entry);
     if (found.length === limit) break;
   }
   return found;
@@ -139,9 +137,4 @@ async function searchRange(context: Context, { after, since }: HistoryRange): Pr
 
 function isBefore({ at }: Placed, before: Revision | null): boolean {
   return before === null || compareRevisions(at, before) < 0;
-}
-
-function matches(entry: HistoryEntry, range: HistoryRange): boolean {
-  return FIELDS.every((field) => range[field] === null || range[field] === entry[field]) &&
-    (range.since === null || entry.at >= range.since);
 }

@@ -13,7 +13,6 @@ import { type Author, did } from "../../core/history/entry.ts";
 import {
   compareRevisionTexts,
   formatRevision,
-  type Revision,
   revisionOfEnd,
 } from "../../core/history/revision.ts";
 import type { ChainEnd, PruneRange, SignedHead } from "../../core/history/source.ts";
@@ -23,7 +22,7 @@ import type { Context } from "../transactions/context.ts";
 import { archiveInfo, purgeArchive } from "./archive.ts";
 import { decodeCut, encodeCut } from "./cut.ts";
 import { lastArchived, type Message } from "./messages.ts";
-import { newestEntry, Reader, readUntil } from "./reader.ts";
+import { type Beginning, newestEntry, Reader, readUntil } from "./reader.ts";
 import { searchRevision } from "./search.ts";
 
 /** Entries that one call removes at most. */
@@ -121,11 +120,6 @@ async function commitCut(
   const write = { key: CUT_KEY, value, expect: revisionOf(found) };
   const change = { author, draft: did.historyPruned(count, revision!, head) };
   await context.commit([write], deadline, change);
-}
-
-interface Beginning {
-  after: Revision | null;
-  sequence: number;
 }
 
 async function beginning(context: Context, end: ChainEnd): Promise<Beginning> {

@@ -53,6 +53,11 @@ export class Reader {
     this.#floor = after;
   }
 
+  /** Begins after an entry; `null` for the oldest that is kept. */
+  static async after(bucket: Bucket, after: Revision | null, deadline: number): Promise<Reader> {
+    return new Reader(bucket, { sequence: await searchRevision(bucket, after, deadline), after });
+  }
+
   /** The last entry returned, or the one to begin after. */
   get last(): Revision | null {
     return this.#last;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { orAbort, within } from "../../core/async/wait.ts";
 import { headAfter } from "../../core/history/chain.ts";
 import type { Author, HistoryEntry } from "../../core/history/entry.ts";
 import { type Revision, revisionOfEnd } from "../../core/history/revision.ts";
@@ -18,8 +19,16 @@ import {
   type StoredEntry,
 } from "../../core/history/source.ts";
 import { StoreError } from "../../core/errors.ts";
-import { Transient } from "../log/wire.ts";
-import { CUT_KEY, headKey, isHead, META_PATTERN, nodeOfHead } from "../records/keys.ts";
+import type { Bucket } from "../log/bucket.ts";
+import { subscribe, Transient } from "../log/wire.ts";
+import {
+  CUT_KEY,
+  headKey,
+  HISTORY_PATTERN,
+  isHead,
+  META_PATTERN,
+  nodeOfHead,
+} from "../records/keys.ts";
 import { parseValue, VALUE_VERSION } from "../records/values.ts";
 import type { Context } from "../transactions/context.ts";
 import { type Cut, decodeCut } from "./cut.ts";
@@ -28,8 +37,6 @@ import { auditArchive } from "./audit.ts";
 import { newestPage, oldestPage } from "./pages.ts";
 import { prune, pruneAll } from "./prune.ts";
 import { later, newestEntry, Reader, readUntil } from "./reader.ts";
-import { searchRevision } from "./search.ts";
-import { Wake } from "./wake.ts";
 
 /** Pauses of a follower that has nothing to read, milliseconds: after an entry was sent, and at last. */
 const PAUSE = { first: 2, longest: 1000 };
@@ -166,8 +173,38 @@ export class BucketHistory implements HistorySource {
     const start = revisionOfEnd(await this.start());
     requireKept(after, start);
     const { bucket } = this.#context;
-    const from = later(after, start);
-    const sequence = await searchRevision(bucket, from, this.#context.deadline());
-    return new Reader(bucket, { sequence, after: from });
+    return await Reader.after(bucket, later(after, start), this.#context.deadline());
+  }
+}
+
+/** Listens to what is sent to the bucket's stream; that is a hint, and stored a moment later. */
+class Wake implements Disposable {
+  readonly #sub: ReturnType<typeof subscribe>;
+  #heard = false;
+  #wake: () => void = () => {};
+
+  constructor(bucket: Bucket) {
+    this.#sub = subscribe(bucket.nc, bucket.subject(HISTORY_PATTERN), {
+      callback: () => {
+        this.#heard = true;
+        this.#wake();
+      },
+    });
+  }
+
+  /** Waits until something is heard, at most so many milliseconds; returns whether something was. */
+  async wait(ms: number, signal: AbortSignal): Promise<boolean> {
+    if (!this.#heard) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await within(ms, orAbort(promise, signal), () => {}).catch(() => {});
+    }
+    const heard = this.#heard;
+    this.#heard = false;
+    return heard;
+  }
+
+  [Symbol.dispose](): void {
+    this.#sub.unsubscribe();
   }
 }

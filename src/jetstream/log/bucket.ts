@@ -24,8 +24,8 @@ import { Marked } from "./marked.ts";
 import {
   Ambiguous,
   answered,
+  hasNoResponder,
   InFlight,
-  isNobody,
   left,
   publish,
   rawHeaders,
@@ -132,7 +132,7 @@ export class Bucket {
   /** What is known of its mark. */
   readonly mark: Marked;
   /** Called when nobody took a write: throws the reason, if it is known. */
-  onNobody: (() => Promise<void>) | null = null;
+  onNoResponder: (() => Promise<void>) | null = null;
   /** Set when the stream was found to be a different one: nothing is read or written then. */
   loss: string | null = null;
   /** Set when a follower found that the stream lost or changed something: as with {@link loss}. */
@@ -165,7 +165,7 @@ export class Bucket {
   beside(): Bucket {
     const bucket = new Bucket(this.nc, this.name, this.mark);
     bucket.created = this.created;
-    bucket.onNobody = this.onNobody;
+    bucket.onNoResponder = this.onNoResponder;
     return bucket;
   }
 
@@ -417,7 +417,7 @@ export class Bucket {
     try {
       return await answered(this.nc, what, ack);
     } catch (error) {
-      if (isNobody(error)) await this.onNobody?.();
+      if (hasNoResponder(error)) await this.onNoResponder?.();
       throw error;
     }
   }

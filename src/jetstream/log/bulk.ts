@@ -10,12 +10,13 @@ import { takenOver } from "./marker.ts";
 import { whenStuck } from "./stuck.ts";
 import { aborted, WrongRevision } from "./wire.ts";
 
+/** Batches in flight. */
+const IN_FLIGHT = 4;
+/** Timeout of a batch, with its retries, milliseconds. */
+const BATCH_TIMEOUT = 120_000;
+
 /** Options of {@link BulkWriter}. */
 export interface BulkOptions {
-  /** Batches in flight. Default 4. */
-  inFlight?: number;
-  /** Timeout of a batch, with its retries, milliseconds. Default 120,000. */
-  batchTimeout?: number;
   /**
    * A key and the revision it must have, else `conflict`: a batch that a server delayed cannot be
    * stored when the bulk write is over and others write.
@@ -28,8 +29,6 @@ export interface BulkOptions {
 /** Collects entries into batches and keeps several in flight. */
 export class BulkWriter {
   readonly #bucket: Bucket;
-  readonly #inFlight: number;
-  readonly #batchTimeout: number;
   readonly #signal: AbortSignal | undefined;
   readonly #guard: BulkOptions["guard"];
   #batch: Write[] = [];
@@ -40,8 +39,6 @@ export class BulkWriter {
 
   constructor(bucket: Bucket, options: BulkOptions = {}) {
     this.#bucket = bucket;
-    this.#inFlight = options.inFlight ?? 4;
-    this.#batchTimeout = options.batchTimeout ?? 120_000;
     this.#signal = options.signal;
     this.#guard = options.guard;
   }
@@ -72,7 +69,7 @@ export class BulkWriter {
     this.#batch = [];
     this.#weight = 0;
     if (this.#guard !== undefined) batch[0] = { ...batch[0]!, guard: this.#guard };
-    const run = this.#bucket.commit(batch, Date.now() + this.#batchTimeout, {
+    const run = this.#bucket.commit(batch, Date.now() + BATCH_TIMEOUT, {
       signal: this.#signal,
       alone: true,
       onOpen: whenStuck(this.#bucket),
@@ -85,7 +82,7 @@ export class BulkWriter {
       },
     ).finally(() => this.#running.delete(run));
     this.#running.add(run);
-    while (this.#running.size >= this.#inFlight) await Promise.race(this.#running);
+    while (this.#running.size >= IN_FLIGHT) await Promise.race(this.#running);
     this.#check();
   }
 

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { NatsConnection } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
 import { NEWER } from "../../core/hints.ts";
 import { counted } from "../../core/text/counted.ts";
@@ -18,7 +19,7 @@ import {
   type StreamInfo,
 } from "@nats-io/jetstream";
 import type { Bucket } from "./bucket.ts";
-import { apiCode, CHANGE_TIMEOUT, CODE, manage, NO_ACCOUNT, orNone, wait } from "./wire.ts";
+import { apiCode, CHANGE_TIMEOUT, CODE, findStream, manage, NO_ACCOUNT, wait } from "./wire.ts";
 
 /** The version of the layout described in keys.ts and values.ts. */
 export const LAYOUT_VERSION = 1;
@@ -26,28 +27,30 @@ const LAYOUT_KEY = "unibus.membership.layout";
 /** Metadata key of an incomplete copy. */
 export const COPYING_KEY = "unibus.membership.copying";
 
-/** The oldest supported server version: the first with atomic batches. */
-export const MIN_SERVER = [2, 12] as const;
+/**
+ * Checks that the server has atomic batches.
+ *
+ * @throws {StoreError} unsupported: it is too old
+ */
+export function requireVersion({ info }: NatsConnection): void {
+  const version = info?.version ?? "unknown";
+  const [major = 0, minor = 0] = version.split(".").map((it) => parseInt(it));
+  if (major > 2 || major === 2 && minor >= 12) return;
+  throw new StoreError(
+    "unsupported",
+    `The nats-server is version ${version}; at least 2.12 is needed (atomic batches)`,
+    { hint: "upgrade that nats-server" },
+  );
+}
 
 /**
  * Checks that the server can store the bucket.
  *
  * @throws {StoreError} unsupported: the server is too old or runs without JetStream
  */
-export function checkServer(bucket: Bucket): void {
-  const info = bucket.nc.info as { version?: string; jetstream?: boolean } | undefined;
-  const version = info?.version ?? "unknown";
-  const [major = 0, minor = 0] = version.split(".").map((it) => parseInt(it));
-  if (major < MIN_SERVER[0] || (major === MIN_SERVER[0] && minor < MIN_SERVER[1])) {
-    throw new StoreError(
-      "unsupported",
-      `The nats-server is version ${version}; at least ${
-        MIN_SERVER.join(".")
-      } is needed (atomic batches)`,
-      { hint: "upgrade that nats-server" },
-    );
-  }
-  if (info?.jetstream !== true) {
+export function checkServer({ nc }: Bucket): void {
+  requireVersion(nc);
+  if (nc.info?.jetstream !== true) {
     throw new StoreError(
       "unsupported",
       "The nats-server runs without JetStream; start it with a jetstream block or -js",
@@ -61,10 +64,8 @@ export async function streamInfo(
   deadline: number,
   signal?: AbortSignal,
 ): Promise<StreamInfo | null> {
-  const { nc, stream } = bucket;
-  const read = (jsm: JetStreamManager) => jsm.streams.info(stream);
   try {
-    return await orNone(manage(nc, `Read stream ${stream}`, read, { deadline, signal }));
+    return await findStream(bucket.nc, bucket.stream, deadline, signal);
   } catch (error) {
     throw explained(error, bucket, 1);
   }

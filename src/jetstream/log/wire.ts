@@ -11,6 +11,9 @@ import {
   JetStreamApiError,
   type JetStreamManager,
   jetstreamManager,
+  type PurgeOpts,
+  type StreamInfo,
+  type StreamUpdateConfig,
 } from "@nats-io/jetstream";
 import type { Msg, MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { errors } from "@nats-io/transport-node";
@@ -152,7 +155,7 @@ export function ofConnection(nc: NatsConnection, cause: unknown): Error {
 }
 
 /** Whether no stream took a message: there is no leader, or the subject belongs to no stream. */
-export function isNobody(error: unknown): boolean {
+export function hasNoResponder(error: unknown): boolean {
   const inner = rootOf(error);
   return inner instanceof errors.NoRespondersError;
 }
@@ -225,6 +228,39 @@ export async function orNone<T>(answer: Promise<T>): Promise<T | null> {
     if (apiCode(error) === CODE.streamNotFound) return null;
     throw error;
   }
+}
+
+/** Reads a stream's information; `null` when there is no such stream. */
+export function findStream(
+  nc: NatsConnection,
+  stream: string,
+  deadline: number,
+  signal?: AbortSignal,
+): Promise<StreamInfo | null> {
+  const options = { deadline, signal };
+  return orNone(manage(nc, `Read stream ${stream}`, (jsm) => jsm.streams.info(stream), options));
+}
+
+/** Changes the configuration of a stream. */
+export function updateStream(
+  nc: NatsConnection,
+  stream: string,
+  changes: Partial<StreamUpdateConfig>,
+  options: Omit<CallOptions, "tryTimeout">,
+): Promise<StreamInfo> {
+  const update = (jsm: JetStreamManager) => jsm.streams.update(stream, changes);
+  return manage(nc, `Update stream ${stream}`, update, { ...options, tryTimeout: CHANGE_TIMEOUT });
+}
+
+/** Removes messages of a stream. */
+export async function purgeStream(
+  nc: NatsConnection,
+  stream: string,
+  which: PurgeOpts,
+  deadline: number,
+): Promise<void> {
+  const purge = (jsm: JetStreamManager) => jsm.streams.purge(stream, which);
+  await manage(nc, `Purge stream ${stream}`, purge, { deadline, tryTimeout: CHANGE_TIMEOUT });
 }
 
 /** Sends a request that the manager has no method for, until it is answered or the deadline passes. */

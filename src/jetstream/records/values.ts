@@ -6,7 +6,7 @@
  */
 
 import { Buffer } from "node:buffer";
-import { StoreError } from "../../core/errors.ts";
+import { isStoreError, StoreError } from "../../core/errors.ts";
 import { NEWER } from "../../core/hints.ts";
 import type { Invite, Member, Room, SealedKey, StoreRecord, User } from "../../core/model.ts";
 import { isActiveAdmin } from "../../core/rules.ts";
@@ -193,6 +193,16 @@ export function parseValue(key: string, data: Uint8Array): any {
     );
   }
   throw new StoreError("corrupt", `Value of ${key} has no version`, { field: "v" });
+}
+
+/** Decodes a record; one that another program wrote invalidly counts as none. */
+export function readable<T>(decode: () => T): T | null {
+  try {
+    return decode();
+  } catch (error) {
+    if (isStoreError(error, "corrupt")) return null;
+    throw error;
+  }
 }
 
 /** Decodes a room. */

@@ -4,20 +4,13 @@
  * @module
  */
 
+import type { FindingOf } from "../../core/checks/findings.ts";
 import { counted } from "../../core/text/counted.ts";
 import { activeAdmin, readAdminIndex } from "../cache/admins.ts";
 import { type Bucket, type Entry, revisionOf } from "../log/bucket.ts";
 import { adminKey, parseKey, userKey } from "../records/keys.ts";
 import { encodeAdmin } from "../records/values.ts";
 import { WrongRevision } from "../log/wire.ts";
-
-/** The result of the check. */
-interface AdminFinding {
-  check: "admins";
-  level: "ok" | "problem";
-  message: string;
-  repaired?: boolean;
-}
 
 /** The active admins and the entries of their index at one point in time. */
 export class Admins {
@@ -36,11 +29,11 @@ export class Admins {
   }
 
   /** Checks the index, and repairs it with `repair`. */
-  async check(bucket: Bucket, opTimeout: number, repair: boolean): Promise<AdminFinding> {
+  async check(bucket: Bucket, opTimeout: number, repair: boolean): Promise<FindingOf<"admins">> {
     const { complete } = await readAdminIndex(bucket, 0, opTimeout);
     const missing = [...this.#active].filter((it) => !this.#named.has(it));
     const extra = [...this.#named].filter((it) => !this.#active.has(it));
-    const ok = (message: string): AdminFinding => ({ check: "admins", level: "ok", message });
+    const ok = (message: string) => ({ check: "admins", level: "ok", message }) as const;
     if (!complete && extra.length === 0) {
       return ok("The index of admins does not exist yet; it is built when needed");
     }

@@ -6,7 +6,7 @@
  */
 
 import type { StreamInfo } from "@nats-io/jetstream";
-import { isStoreError, type RecordProblem } from "../../core/errors.ts";
+import type { RecordProblem } from "../../core/errors.ts";
 import { recordFindings } from "../../core/checks/findings.ts";
 import { counted, wordFor } from "../../core/text/counted.ts";
 import { alive, type Bucket } from "../log/bucket.ts";
@@ -27,7 +27,7 @@ import { archiveInfo, archiveOf } from "../history/archive.ts";
 import { lastArchived, readBatch } from "../history/messages.ts";
 import { isCurrent, streamInfo } from "../log/stream.ts";
 import { BucketRecords } from "../contents/stored.ts";
-import { decodeRoom, encodeIndex, isAccepted } from "../records/values.ts";
+import { decodeRoom, encodeIndex, isAccepted, readable } from "../records/values.ts";
 import { wait } from "../log/wire.ts";
 import { show } from "../../core/validate.ts";
 
@@ -299,14 +299,10 @@ function saysAccepted(key: string, data: Uint8Array): boolean {
   }
 }
 
+/** Reports whether a change of a room is under way; not for an unreadable one, which another check reports. */
 function isPending(key: string, id: string, data: Uint8Array): boolean {
-  try {
-    return decodeRoom(key, id, data).pending !== null;
-  } catch (error) {
-    // Reported by the check of the records.
-    if (isStoreError(error, "corrupt")) return false;
-    throw error;
-  }
+  const stored = readable(() => decodeRoom(key, id, data));
+  return stored !== null && stored.pending !== null;
 }
 
 /** Repairs records with keys that readers do not look up. */

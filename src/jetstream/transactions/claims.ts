@@ -162,23 +162,24 @@ export class Claims {
 
   /** Returns matching live keys, as of `revision` or later. */
   async keysUnder(patterns: string[], revision: number, budget: Budget): Promise<string[]> {
-    try {
-      const { bucket } = this.#context;
-      return [...(await bucket.getMany(patterns, revision, budget.deadline)).keys()];
-    } catch (error) {
-      if (!(error instanceof TooMany)) throw error;
-      const found = await scanLive(this.#context, patterns);
-      budget.renew();
-      return [...found.keys()];
-    }
+    const found = await liveUnder(this.#context, patterns, revision, budget.deadline);
+    budget.renew();
+    return [...found.keys()];
   }
 }
 
-/** Returns all matching entries; uses a scan if there are too many for a batched get. */
-export async function scanLive(
+/** Returns all matching entries, as of `minimum` or later; scans if there are too many for a batched get. */
+export async function liveUnder(
   { bucket, opTimeout }: Context,
   patterns: string[],
+  minimum: number,
+  deadline: number,
 ): Promise<Map<string, Entry>> {
+  try {
+    return await bucket.getMany(patterns, minimum, deadline);
+  } catch (error) {
+    if (!(error instanceof TooMany)) throw error;
+  }
   const found = new Map<string, Entry>();
   for (const pattern of patterns) {
     await scan(bucket, {

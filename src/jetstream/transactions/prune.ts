@@ -11,13 +11,13 @@
 import { PRUNE_LIMIT } from "../../core/backend.ts";
 import { type Author, did } from "../../core/history/entry.ts";
 import { inviteEnd, notFound } from "../../core/rules.ts";
-import { alive, type Entry, revisionOf, TooMany, type Write } from "../log/bucket.ts";
-import { scanLive } from "./claims.ts";
+import { alive, revisionOf, type Write } from "../log/bucket.ts";
+import { liveUnder } from "./claims.ts";
 import type { Change, Context } from "./context.ts";
 import { scan } from "../log/feed.ts";
 import { encodeToken, parseKey, roomKey } from "../records/keys.ts";
-
-import { decodeInvite, decodeRoom, isVisible } from "../records/values.ts";
+import { decodeInvite } from "../records/values.ts";
+import { visibleRoom } from "./reads.ts";
 import { Ambiguous, WrongRevision } from "../log/wire.ts";
 
 /** Maximum number of deletions in a batch. */
@@ -29,10 +29,9 @@ const MOST_MARKERS = 32;
 export async function countMembers(context: Context, roomId: string): Promise<number> {
   const known = context.cache.countMembers(roomId);
   if (known !== undefined) return known;
-  const entry = await context.readOne(roomKey(roomId));
-  if (entry === null || !isVisible(decodeRoom(entry.key, roomId, entry.data))) return 0;
-  const found = await keysUnder(context, `members.${encodeToken(roomId)}.*`, context.deadline());
-  return found.size;
+  if (visibleRoom(roomId, await context.readOne(roomKey(roomId))) === null) return 0;
+  const pattern = `members.${encodeToken(roomId)}.*`;
+  return (await liveUnder(context, [pattern], context.floor, context.deadline())).size;
 }
 
 /** Removes sealed keys of epochs up to the current one minus `keep`; returns their number. */
@@ -47,15 +46,15 @@ export async function pruneSealedKeys(
   const what = `Prune sealed keys of room ${roomId}`;
   await context.transact(what, key, async (deadline, reads, budget) => {
     const entry = await reads.get(key, deadline);
-    const live = alive(entry);
-    const stored = live && decodeRoom(key, roomId, live.data);
-    if (stored === null || !isVisible(stored)) throw notFound("room", roomId);
+    const room = visibleRoom(roomId, alive(entry));
+    if (room === null) throw notFound("room", roomId);
     const guard = { key, revision: revisionOf(entry) };
     while (removed < PRUNE_LIMIT) {
       const epoch = await oldestEpoch(context, roomId, budget.deadline);
-      if (epoch === null || epoch > stored.room.epoch - keep) break;
+      if (epoch === null || epoch > room.epoch - keep) break;
       const pattern = `room_keys.${encodeToken(roomId)}.${epoch}.*`;
-      const keys = [...(await keysUnder(context, pattern, budget.deadline)).keys()];
+      const found = await liveUnder(context, [pattern], context.floor, budget.deadline);
+      const keys = [...found.keys()];
       budget.renew();
       // A replica is behind, or another process was faster: the next call continues.
       if (keys.length === 0) break;
@@ -139,18 +138,4 @@ async function oldestEpoch(
     from = entry.revision + 1;
   }
   return null;
-}
-
-/** Returns matching live keys, as of this store's last write or later. */
-async function keysUnder(
-  context: Context,
-  pattern: string,
-  deadline: number,
-): Promise<Map<string, Entry>> {
-  try {
-    return await context.bucket.getMany([pattern], context.floor, deadline);
-  } catch (error) {
-    if (!(error instanceof TooMany)) throw error;
-    return await scanLive(context, [pattern]);
-  }
 }

@@ -5,8 +5,8 @@
  */
 
 import type { Member, Room, SealedKey } from "../../core/model.ts";
-import { type Entry, TooMany } from "../log/bucket.ts";
-import { scanLive } from "./claims.ts";
+import type { Entry } from "../log/bucket.ts";
+import { liveUnder } from "./claims.ts";
 import type { Context } from "./context.ts";
 import { encodeToken, memberKey, parseKey, roomKey, sealedKeyKey } from "../records/keys.ts";
 import { decodeMember, decodeRoom, decodeSealedKey, isVisible } from "../records/values.ts";
@@ -86,13 +86,7 @@ export class RoomReads {
 
   async #keysOf(id: string, endpoint: string): Promise<Map<string, Entry>> {
     const pattern = `room_keys.${encodeToken(id)}.*.${endpoint}`;
-    const { bucket } = this.#context;
     const sequence = await this.#context.fence(this.#context.deadline());
-    try {
-      return await bucket.getMany([pattern], sequence, this.#context.deadline());
-    } catch (error) {
-      if (!(error instanceof TooMany)) throw error;
-      return await scanLive(this.#context, [pattern]);
-    }
+    return await liveUnder(this.#context, [pattern], sequence, this.#context.deadline());
   }
 }

@@ -25,7 +25,7 @@ import { decodeEntry, encodeEntry } from "../../jetstream/records/entries.ts";
 import { lastArchived } from "../../jetstream/history/messages.ts";
 import { ArchiveWriter, foreignEntries } from "../../jetstream/history/writer.ts";
 import type { Bucket } from "../../jetstream/log/bucket.ts";
-import { CHANGE_TIMEOUT, manage, wait, WrongRevision } from "../../jetstream/log/wire.ts";
+import { purgeStream, wait, WrongRevision } from "../../jetstream/log/wire.ts";
 import { guardOf, takenOver } from "../../jetstream/log/marker.ts";
 import { streamInfo } from "../../jetstream/log/stream.ts";
 import { CUT_KEY, HISTORY_PATTERN } from "../../jetstream/records/keys.ts";
@@ -246,13 +246,7 @@ async function fitOf(
 async function empty(bucket: Bucket): Promise<void> {
   const { last_seq = 0 } = (await archiveInfo(bucket, soon()))?.state ?? {};
   const filter = bucket.subject(HISTORY_PATTERN);
-  const options = { deadline: soon(), tryTimeout: CHANGE_TIMEOUT };
-  await manage(
-    bucket.nc,
-    `Prune stream ${bucket.stream}`,
-    (jsm) => jsm.streams.purge(bucket.stream, { filter }),
-    options,
-  );
+  await purgeStream(bucket.nc, bucket.stream, { filter }, soon());
   await purgeArchive(bucket, last_seq + 1, soon());
 }
 

@@ -13,8 +13,7 @@ import { streamInfo } from "../../jetstream/log/stream.ts";
 import type { StoreRecord } from "../../core/model.ts";
 import { SnapshotDigest, type SnapshotSummary } from "../../snapshot/mod.ts";
 import { presentRecords, snapshotOf } from "../../sqlite/file/journey/snapshot.ts";
-import { soon } from "../steps.ts";
-import { refuseInvalid } from "../valid.ts";
+import { refuseInvalid, soon } from "../steps.ts";
 import { wantedOf } from "./entries.ts";
 import type { Run } from "./run.ts";
 

@@ -19,16 +19,9 @@ import { writeFence } from "../../jetstream/log/fence.ts";
 import { streamInfo } from "../../jetstream/log/stream.ts";
 import type { JourneyFile } from "../../sqlite/file/journey/file.ts";
 import type { Journey } from "../../sqlite/file/journey/journey.ts";
+import type { Claim } from "../claim.ts";
 import { refuseAborted, soon } from "../steps.ts";
 import { mayReturn, openAgain } from "./again.ts";
-
-/** A mark that this run wrote. */
-export interface Claim {
-  /** The mark. */
-  marker: Marker;
-  /** Its revision. */
-  revision: number;
-}
 
 /** How long an answer about the mark is waited for while writers wait, milliseconds. */
 const ANSWER_MS = 900;

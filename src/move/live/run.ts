@@ -16,7 +16,8 @@ import type { Journey } from "../../sqlite/file/journey/journey.ts";
 import { refuseAborted, soon } from "../steps.ts";
 import { differentIn, type Entries, type Wanted, wantedOf } from "./entries.ts";
 import { OwnWrites } from "./foreign.ts";
-import { type Claim, writtenElsewhere, writtenOften } from "./mark.ts";
+import type { Claim } from "../claim.ts";
+import { writtenElsewhere, writtenOften } from "./mark.ts";
 import type { GrowOptions, GrowPhase } from "./types.ts";
 
 /** Time limit of a batch, milliseconds. */

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { callQuietly } from "../../core/async/callback.ts";
 import { StoreError } from "../../core/errors.ts";
 import { toBase64url } from "../../keys/bytes.ts";
 import { isNonce } from "../../keys/forms.ts";
@@ -67,9 +68,7 @@ export function natsAuthenticator(
         ...(certificate === undefined ? {} : { auth_token: certificate }),
       };
     } catch (error) {
-      try {
-        onProblem(problemOf(error));
-      } catch { /* A throwing callback must not close the connection permanently. */ }
+      callQuietly(() => onProblem(problemOf(error)));
       return unsigned;
     }
   };

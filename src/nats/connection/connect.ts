@@ -4,6 +4,7 @@
  * @module
  */
 
+import { callQuietly } from "../../core/async/callback.ts";
 import { pause } from "../../core/async/wait.ts";
 import { systemCode } from "../../core/host/system_code.ts";
 import { errors, type NatsConnection, NatsConnectionImpl } from "@nats-io/transport-node";
@@ -11,6 +12,7 @@ import { StoreError, type StoreErrorOptions } from "../../core/errors.ts";
 import { counted } from "../../core/text/counted.ts";
 import type { NonceSigner } from "../../keys/signers.ts";
 import { type NatsAuthenticator, natsAuthenticator } from "./authenticator.ts";
+import { reconnectDelay } from "./reconnect.ts";
 import { serverUrls, showServers } from "./servers.ts";
 import { type SocketOptions, useSocketTransport } from "./transport.ts";
 import { nkeyFromSeed, type NkeyPair } from "../../keys/nkey.ts";
@@ -163,7 +165,9 @@ class Proof {
       const proof = answer(nonce);
       // Report it once, not at every reconnect attempt.
       const { problem } = this;
-      if (problem !== null && before === null && this.isIn) options.onProblem?.(problem);
+      if (problem !== null && before === null && this.isIn) {
+        callQuietly(() => options.onProblem?.(problem));
+      }
       return proof;
     });
   }
@@ -189,7 +193,6 @@ function connectionOptions(
   // The library ignores the scheme: `tls://` must not result in a cleartext connection.
   const secure = servers.some((it) => /^tls:\/\//i.test(it));
   const tls = options.tls ?? (secure ? {} : undefined);
-  const { reconnectWait = 250 } = options;
   return {
     ...splitServers(servers),
     name: options.name ?? "unibus-membership",
@@ -200,9 +203,6 @@ function connectionOptions(
     pingInterval: 0.6 * LOGIN_MS,
     maxPingOut: 2,
     maxReconnectAttempts: -1,
-    reconnectTimeWait: reconnectWait,
-    reconnectJitter: 0.4 * reconnectWait,
-    reconnectJitterTLS: 0.4 * reconnectWait,
     // The one that was just lost may hang: it comes last.
     reconnectToServer: (servers) =>
       servers.reduce((first, it) => it.lastConnect < first.lastConnect ? it : first),
@@ -280,6 +280,10 @@ const PATIENCE_MS = 5_000;
 export async function connectNats(options: NatsOptions): Promise<NatsConnection> {
   const proof = new Proof(options);
   const settings = connectionOptions(options, proof.authenticator);
+  const { reconnectWait = 250 } = options;
+  let connection: NatsConnection | undefined;
+  const servers = () => connection?.getServers() ?? [];
+  settings.reconnectDelayHandler = reconnectDelay(servers, reconnectWait, 0.4 * reconnectWait);
   const deadline = Date.now() + (options.bootstrapTimeout ?? PATIENCE_MS);
   for (let attempt = 1;; attempt++) {
     throwIfAborted(options.signal);
@@ -288,7 +292,7 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnection>
     settings.onSocketError = (error) => socketError = error;
     useSocketTransport();
     try {
-      const connection = await NatsConnectionImpl.connect(settings);
+      connection = await NatsConnectionImpl.connect(settings);
       if (proof.problem === null) {
         proof.isIn = true;
         return connection;

@@ -1,5 +1,5 @@
 /**
- * The status of a connection, as it changes.
+ * The status of a connection, as it changes. Has no `node:` imports, because the page of rooms uses it too.
  *
  * @module
  */

@@ -48,6 +48,22 @@ export function connect(path: string, options: ConnectOptions): DatabaseSync {
   }
 }
 
+/**
+ * Reads a file that other connections may use.
+ *
+ * @param attempt What is attempted, for errors
+ */
+export function readFrom<T>(path: string, attempt: string, read: (db: DatabaseSync) => T): T {
+  const db = connect(path, { busyTimeout: 5000, readOnly: true });
+  try {
+    return read(db);
+  } catch (error) {
+    throw toStoreError(error, attempt);
+  } finally {
+    db.close();
+  }
+}
+
 /** Runs one statement. Prepared, because errors of `exec()` have no code in Deno. */
 export function run(db: DatabaseSync, sql: string): void {
   db.prepare(sql).run();

@@ -169,6 +169,18 @@ export function exists(path: string): boolean {
   throw new StoreError("refused", `Opening ${path}: it is not a file`, { field: "path" });
 }
 
+/**
+ * Returns the absolute path of a file.
+ *
+ * @throws {StoreError} `not_found`: there is none
+ */
+export function requireFile(path: string): string {
+  const file = absolute(path);
+  const error = exists(file) ? null : missing(file, false);
+  if (error !== null) throw error;
+  return file;
+}
+
 /** Refuses a file that is too short for SQLite, which treats a file of one byte as empty. */
 export function requireHeader(path: string): void {
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;

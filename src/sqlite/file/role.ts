@@ -8,8 +8,7 @@
 import { resolve } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../../core/errors.ts";
-import { connect, value } from "./connect.ts";
-import { toStoreError } from "./errors.ts";
+import { readFrom, value } from "./connect.ts";
 import { getMeta } from "./schema.ts";
 
 /** The role of a file. */
@@ -114,14 +113,7 @@ export function readMoved(db: DatabaseSync): Place | null {
 
 /** Reads what a file is, without changing it. */
 export function roleOf(path: string): FileRole {
-  const db = connect(resolve(path), { busyTimeout: 5000, readOnly: true });
-  try {
-    return readRole(db);
-  } catch (error) {
-    throw toStoreError(error, `Opening ${path}`);
-  } finally {
-    db.close();
-  }
+  return readFrom(resolve(path), `Opening ${path}`, readRole);
 }
 
 /** Where the control plane of a file went, without changing it; `null` where it is here. */

@@ -5,32 +5,20 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import { isStoreError, type RecordProblem } from "../../core/errors.ts";
-import { recordFindings } from "../../core/checks/findings.ts";
+import { isStoreError } from "../../core/errors.ts";
+import { type FindingOf, recordFindings } from "../../core/checks/findings.ts";
 import { counted } from "../../core/text/counted.ts";
-import { connect, run, value } from "../file/connect.ts";
+import { connect, run, transaction, value } from "../file/connect.ts";
 import { toStoreError } from "../file/errors.ts";
 import { showMissingColumns } from "../file/older.ts";
 import { checkHealth } from "../health.ts";
-import { lowerKeys } from "./lower_keys.ts";
 import { openSqlite } from "../mod.ts";
 import { readMoved, showMoved } from "../file/role.ts";
 import { SCHEMA_VERSION, schemaVersion } from "../file/schema.ts";
 import { storedIn } from "../file/source.ts";
 
 /** The result of one check. */
-export interface FileFinding {
-  /** The check. */
-  check: "schema" | "moved" | "integrity" | "records" | "keys" | "admin";
-  /** `problem` needs a repair. */
-  level: "ok" | "warning" | "problem";
-  /** What was found, and what to do. */
-  message: string;
-  /** The invalid record. */
-  record?: RecordProblem;
-  /** Whether it was repaired. */
-  repaired?: boolean;
-}
+type FileFinding = FindingOf<"schema" | "moved" | "integrity" | "records" | "keys" | "admin">;
 
 const LACKING = `
 SELECT count(DISTINCT m.room_id) FROM members m
@@ -154,4 +142,38 @@ function admin(db: DatabaseSync): FileFinding {
       level: "warning",
       message: "There is no active admin; create an invite with invite create --role admin",
     };
+}
+
+/** The columns that hold 32 bytes in hex. */
+const COLUMNS: [table: string, columns: string[]][] = [
+  ["rooms", ["owner"]],
+  ["members", ["endpoint", "kex_pub"]],
+  ["room_keys", ["endpoint"]],
+  ["users", ["sign_pub", "kex_pub"]],
+  ["invites", ["id", "used_by"]],
+];
+
+const DIGITS = "[0-9a-fA-F]".repeat(64);
+
+/**
+ * Converts keys to lower case in one transaction. Skips keys that are not hex, and keys whose lower-case
+ * form is also stored, because only a person can decide which of the two records to keep.
+ *
+ * @returns The number of keys changed
+ */
+function lowerKeys(db: DatabaseSync): number {
+  return transaction(db, "BEGIN IMMEDIATE", () => {
+    let count = 0;
+    for (const [table, columns] of COLUMNS) {
+      for (const column of columns) {
+        const { changes } = db.prepare(
+          `UPDATE OR IGNORE ${table} SET ${column} = lower(${column}) ` +
+            `WHERE ${column} <> lower(${column}) AND ${column} GLOB '${DIGITS}' ` +
+            `AND length(CAST(${column} AS BLOB)) = 64`,
+        ).run();
+        count += Number(changes);
+      }
+    }
+    return count;
+  });
 }

@@ -92,6 +92,7 @@ function Inside(
   }, []);
   useEffect(() => {
     session.live.start();
+    if (!who.isKept) say("This browser keeps no keys: a reload will ask for the key file again");
     return () => {
       isOver.current = true;
       session.live.stop();

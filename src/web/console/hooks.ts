@@ -26,7 +26,8 @@ export interface Loaded<T> {
 
 /**
  * Reads something, and again when `what` or `revision` changes. When `what` changes it is something
- * else: an answer to an older question never replaces a newer one.
+ * else: an answer to an older question never replaces a newer one. When `revision` changes, what is being
+ * read is first read to its end: a server that is slow, or hangs, is told however often it changes.
  */
 export function useLoad<T>(
   read: (signal: AbortSignal) => Promise<T>,
@@ -40,8 +41,10 @@ export function useLoad<T>(
     failure: null,
   });
   const [loading, setLoading] = useState(true);
+  const asked = useRef(revision);
   useEffect(() => {
     const stop = new AbortController();
+    asked.current = revision;
     setLoading(true);
     read(stop.signal).then(
       (data) => {
@@ -60,8 +63,12 @@ export function useLoad<T>(
       },
     );
     return () => stop.abort();
-  }, [what, revision, turn]);
-  return { ...state, loading, reload: () => setTurn((it) => it + 1) };
+  }, [what, turn]);
+  const reload = (): void => setTurn((it) => it + 1);
+  useEffect(() => {
+    if (!loading && asked.current !== revision) reload();
+  }, [revision, loading]);
+  return { ...state, loading, reload };
 }
 
 /** Keeps whether something is being done, and why it failed. */

@@ -63,6 +63,7 @@ export function Palette(
   const list = useId();
   const wanted = text.trim();
   const search = useSettled(wanted, 180);
+  const what = `${can} ${search}`;
   const found = useLoad(async (signal): Promise<Offer[]> => {
     if (search === "" || search.length > 64 || !can) return [];
     const calls = api.with(signal);
@@ -81,14 +82,17 @@ export function Palette(
       })),
       ...rooms.items.map((it) => offerOf("Room", visible(it.id), "rooms", it.id)),
     ];
-  }, `${can} ${search}`);
+  }, what);
+  const fits = (it: Offer): boolean => it.text.toLowerCase().includes(wanted.toLowerCase());
   const fixed = [
     ...VIEWS.map((it) => offerOf("View", titles[it], it)),
     offerOf("Action", "New invite", "invites", "new"),
     ...more,
-  ].filter((it) => it.text.toLowerCase().includes(wanted.toLowerCase()));
+  ].filter(fits);
   const id = hex64(wanted);
-  const others = found.data !== null && wanted !== "" ? found.data : [];
+  const isNew = found.of === what && search === wanted;
+  // What was found for an earlier text is not gone to by mistake.
+  const others = wanted === "" ? [] : found.data?.filter((it) => isNew || fits(it)) ?? [];
   const offers = id === null ? [...fixed, ...others] : [
     ...others.length > 0 ? others : [offerOf("User", shortKey(id), "users", id)],
     offerOf("Invite", shortKey(id), "invites", id),

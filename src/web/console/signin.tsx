@@ -19,6 +19,8 @@ import { Trouble } from "./ui/trouble.tsx";
 export interface SignedIn {
   readonly keys: Keys;
   readonly user: User;
+  /** False: the person wants to stay signed in, and the browser keeps nothing. */
+  readonly isKept: boolean;
 }
 
 /** The view. */
@@ -39,16 +41,21 @@ export function SignIn(
       choose={async (kept) => {
         const tab = await keptInTab();
         if (tab === null) return { found: kept, resume: null };
-        const others = kept.filter((it) => it.keys.signPub !== tab.keys.signPub);
-        return { found: [{ ...tab, forget: dropFromTab }, ...others], resume: tab.keys };
+        const own = kept.find((it) => it.keys.signPub === tab.keys.signPub);
+        const forget = async (): Promise<void> => {
+          await dropFromTab();
+          await own?.forget();
+        };
+        const others = kept.filter((it) => it !== own);
+        return { found: [{ ...tab, forget }, ...others], resume: tab.keys };
       }}
       enter={async (keys, keeps) => {
         const user = await adminOf(keys).catch((error) => {
           if (!mayPass(failureOf(error))) void dropFromTab();
           throw error;
         });
-        if (keeps) await keepInTab({ keys, handle: user.handle });
-        onSignedIn({ keys, user });
+        const isKept = !keeps || await keepInTab({ keys, handle: user.handle });
+        onSignedIn({ keys, user, isKept });
       }}
       offer={
         <>

@@ -10,4 +10,8 @@ import { Try } from "./try.tsx";
 const place = document.getElementById("try");
 // The server wrote which requests there are.
 const paths = (place?.dataset["paths"] ?? "").split(" ").filter((it) => it !== "");
-if (place !== null && paths.length > 0) render(<Try paths={paths} />, place);
+if (place !== null && paths.length > 0) {
+  // What stands there without a script.
+  place.replaceChildren();
+  render(<Try paths={paths} />, place);
+}

@@ -21,7 +21,7 @@ export function Try({ paths }: { paths: readonly string[] }): JSX.Element {
   const [answer, setAnswer] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
   useEffect(() => void kept().then(setIdentities), []);
-  const identity = identities?.[0] ?? null;
+  const identity = identities?.find((it) => it.registered) ?? null;
 
   async function send(): Promise<void> {
     setBusy(true);

@@ -29,19 +29,33 @@ export async function browserMemory(signPub: string): Promise<BrowserMemory> {
   }
   const store = (mode: IDBTransactionMode) => database.transaction(STORE, mode).objectStore(STORE);
   const memory: RoomMemory = {
-    get: (key) => done<string | undefined>(store("readonly").get([signPub, key])),
+    get: (key) =>
+      told(async () => await done<string | undefined>(store("readonly").get([signPub, key]))),
     set: (key, value) =>
-      new Promise<void>((resolve, reject) => {
-        const all = store("readwrite");
-        const known = all.get([signPub, key]) as IDBRequest<string | undefined>;
-        known.onsuccess = () => {
-          if (replaces(key, known.result, value)) all.put(value, [signPub, key]);
-        };
-        all.transaction.oncomplete = () => resolve();
-        all.transaction.onabort = () => reject(all.transaction.error);
-      }),
+      told(() =>
+        new Promise<void>((resolve, reject) => {
+          const all = store("readwrite");
+          const known = all.get([signPub, key]) as IDBRequest<string | undefined>;
+          known.onsuccess = () => {
+            if (replaces(key, known.result, value)) all.put(value, [signPub, key]);
+          };
+          all.transaction.oncomplete = () => resolve();
+          all.transaction.onabort = () => reject(all.transaction.error);
+        })
+      ),
   };
   return { memory, isKept: true };
+}
+
+/** Does it; says in plain words that the browser failed: its disk may be full, or its data was cleared. */
+async function told<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const message = "This browser could not store what the page has to remember of its rooms: " +
+      "check that its disk has space, and reload the page";
+    throw new Error(message, { cause });
+  }
 }
 
 /**

@@ -6,6 +6,7 @@
 
 import { type Authenticator, errors, type NatsConnection, wsconnect } from "@nats-io/nats-core";
 import { StoreError } from "../../core/errors.ts";
+import { reconnectDelay } from "../../nats/connection/reconnect.ts";
 
 /** Options of {@link connectBus}. */
 export interface BusOptions {
@@ -20,7 +21,18 @@ export interface BusOptions {
   inboxPrefix: string;
 }
 
+/** Why a connection is not opened, and what to do. */
+const REFUSED = [
+  "The server refuses the connection for messages",
+  "if this lasts, ask an admin",
+] as const;
+const UNREACHED = [
+  "The connection for messages cannot be opened",
+  "a firewall or a proxy may block WebSockets; if this lasts, ask an admin",
+] as const;
+
 const RECONNECT_MS = 500;
+const JITTER_MS = 100;
 /** How long the server may take to answer the close of a WebSocket, milliseconds. */
 const GOODBYE_MS = 1000;
 
@@ -47,7 +59,7 @@ export async function connectBus(
   { servers, authenticator, inboxPrefix }: BusOptions,
 ): Promise<NatsConnection> {
   const urls = await servers();
-  let connection: NatsConnection;
+  let connection: NatsConnection | undefined;
   try {
     connection = await wsconnect({
       servers: urls,
@@ -58,7 +70,11 @@ export async function connectBus(
       pingInterval: 5000,
       maxPingOut: 2,
       maxReconnectAttempts: -1,
-      reconnectTimeWait: RECONNECT_MS,
+      reconnectDelayHandler: reconnectDelay(
+        () => connection?.getServers() ?? [],
+        RECONNECT_MS,
+        JITTER_MS,
+      ),
       ignoreAuthErrorAbort: true,
       // A page may connect only to the addresses that its policy names, which the control plane knows.
       ignoreClusterUpdates: true,
@@ -67,10 +83,8 @@ export async function connectBus(
         Promise.resolve({ socket: new ShortSocket(url), encrypted: url.startsWith("wss://") }),
     });
   } catch (cause) {
-    const why = cause instanceof errors.AuthorizationError
-      ? "it refuses this identity"
-      : "no server responds";
-    throw new StoreError("unavailable", `Connect to the bus: ${why}`, { cause });
+    const [what, hint] = cause instanceof errors.AuthorizationError ? REFUSED : UNREACHED;
+    throw new StoreError("unavailable", what, { hint, cause });
   }
   void follow(connection, servers);
   return connection;

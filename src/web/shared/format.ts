@@ -95,9 +95,10 @@ export function since(time: string, now: number): string {
 
 /** How long something lasts: `7 days`, `36 hours`, `5 minutes`. */
 export function lasts(ms: number): string {
-  if (ms >= 2 * 86_400_000) return counted(Math.round(ms / 86_400_000), "day");
-  if (ms >= 2 * 3_600_000) return counted(Math.round(ms / 3_600_000), "hour");
-  if (ms >= 2 * 60_000) return counted(Math.round(ms / 60_000), "minute");
+  const minutes = Math.round(ms / 60_000);
+  if (minutes >= 2 * 1_440) return counted(Math.round(minutes / 1_440), "day");
+  if (minutes >= 2 * 60) return counted(Math.round(minutes / 60), "hour");
+  if (minutes >= 2) return counted(minutes, "minute");
   return counted(Math.round(ms / 1000), "second");
 }
 

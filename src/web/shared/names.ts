@@ -20,7 +20,12 @@ const KEPT = 5_000;
 export class Names {
   readonly #api: Pick<Calls, "getUser">;
   readonly #known = new Map<string, string | null>();
-  readonly #waiting = new Map<string, Set<() => void>>();
+  /** The users of each name, by {@link plain}. */
+  readonly #holders = new Map<string, Set<string>>();
+  /** What is called when a user's name changes. */
+  readonly #listeners = new Map<string, Set<() => void>>();
+  /** Users whose name has been or will be looked up. */
+  readonly #asked = new Set<string>();
   readonly #queue: string[] = [];
   #under = 0;
 
@@ -51,23 +56,34 @@ export class Names {
     this.#set(signPub, null);
   }
 
-  /** Has a name looked up; returns how not to be told any more. */
+  /** Whether another user is known who has the name of this one. */
+  isShared(signPub: string): boolean {
+    const name = this.#known.get(signPub);
+    return typeof name === "string" && this.#holders.get(plain(name))!.size > 1;
+  }
+
+  /** Has a name looked up, and tells when it is known, and when it is shared; returns how to end that. */
   ask(signPub: string, told: () => void): () => void {
-    if (this.#known.has(signPub)) return () => {};
-    const waiting = this.#waiting.get(signPub) ?? new Set();
-    if (waiting.size === 0) this.#queue.push(signPub);
-    waiting.add(told);
-    this.#waiting.set(signPub, waiting);
-    this.#next();
-    return () => waiting.delete(told);
+    const listeners = this.#listeners.get(signPub) ?? new Set();
+    listeners.add(told);
+    this.#listeners.set(signPub, listeners);
+    if (!this.#known.has(signPub) && !this.#asked.has(signPub)) {
+      this.#asked.add(signPub);
+      this.#queue.push(signPub);
+      this.#next();
+    }
+    return () => {
+      listeners.delete(told);
+      if (listeners.size === 0) this.#listeners.delete(signPub);
+    };
   }
 
   #next(): void {
     while (this.#under < AT_ONCE && this.#queue.length > 0) {
       const signPub = this.#queue.shift()!;
       // Scrolled past before its turn came.
-      if (this.#waiting.get(signPub)?.size === 0) {
-        this.#waiting.delete(signPub);
+      if (!this.#listeners.has(signPub)) {
+        this.#asked.delete(signPub);
         continue;
       }
       this.#under++;
@@ -75,9 +91,9 @@ export class Names {
         ({ handle }) => this.#set(signPub, handle),
         (error) => {
           if (isStoreError(error) && reasonOf(error) === "not_found") this.#set(signPub, null);
-          else this.#waiting.delete(signPub);
         },
       ).finally(() => {
+        this.#asked.delete(signPub);
         this.#under--;
         this.#next();
       });
@@ -85,10 +101,29 @@ export class Names {
   }
 
   #set(signPub: string, handle: string | null): void {
-    if (this.#known.size >= KEPT) this.#known.clear();
+    const before = this.#known.get(signPub);
+    if (handle === before) return;
+    if (this.#known.size >= KEPT) {
+      this.#known.clear();
+      this.#holders.clear();
+    }
+    if (typeof before === "string") this.#holders.get(plain(before))?.delete(signPub);
     this.#known.set(signPub, handle);
-    const waiting = this.#waiting.get(signPub);
-    this.#waiting.delete(signPub);
-    for (const told of waiting ?? []) told();
+    if (handle !== null) {
+      const holders = this.#holders.get(plain(handle)) ?? new Set();
+      this.#holders.set(plain(handle), holders.add(signPub));
+      // Until now the other has stood there without its key.
+      if (holders.size === 2) { for (const holder of holders) this.#tell(holder); }
+    }
+    this.#tell(signPub);
   }
+
+  #tell(signPub: string): void {
+    for (const listener of [...this.#listeners.get(signPub) ?? []]) listener();
+  }
+}
+
+/** A name without what the eye misses: letters of another form or case, spaces. */
+function plain(name: string): string {
+  return name.normalize("NFKC").toLowerCase().replace(/\s/g, "");
 }

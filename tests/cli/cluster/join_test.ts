@@ -10,7 +10,7 @@ import {
 } from "node:fs";
 import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
-import { resolveHere } from "../../../cli/settings/here.ts";
+import { resolveHere } from "../../../cli/settings/resolve.ts";
 import { readNode } from "../../../cli/settings/node.ts";
 import { parseJoin } from "../../../cli/cluster/plan/join_file.ts";
 import { Kvm } from "@nats-io/kv";
@@ -51,6 +51,14 @@ Deno.test("two machines join, each by one file, and wait visibly until the contr
         assert.equal(code, 1);
         return /Node n2 has joined and waits for the control plane\nhint: run .* grow/.test(stderr);
       }, "the two nodes to decide");
+      for (const args of [["grow"], ["grow", "--status"], ["shrink", "--keep", "n2"]]) {
+        await until(async () => {
+          const { code, stderr } = await cli(args, at);
+          assert.equal(code, 1, stderr);
+          return /^error: Node n2 serves nothing now: joined, waiting for the control plane\nhint: run the command on the node that serves$/m
+            .test(stderr);
+        }, `the refusal of ${args.join(" ")}`);
+      }
       // Nor does a command begin an empty control plane.
       const created = await cli(["invite", "create", "--create"], at);
       assert.match(created.stderr, /^error: Node n2 has joined and waits for the control plane/);

@@ -134,12 +134,14 @@ Deno.test({
       const { port } = new URL(first.http);
       const replace = (...more: string[]) =>
         first.call("cluster", "replace", "n3=127.0.0.4", "--out", dir, ...more);
-      const healthy = () =>
-        until(
-          async () => (await first.call("cluster", "status")).code === 0,
-          "healthy cluster",
-          90_000,
-        );
+      const healthy = async () => {
+        let status = await first.call("cluster", "status");
+        const isWell = async () =>
+          status.code === 0 || (status = await first.call("cluster", "status")).code === 0;
+        await until(isWell, "healthy cluster", 180_000).catch((error) => {
+          throw new Error(status.stdout + status.stderr, { cause: error });
+        });
+      };
       try {
         await healthy();
         const running = await replace();

@@ -23,6 +23,9 @@ class Nodes implements Cluster {
   readonly restarts: [node: string, exit: boolean, unwell: number][] = [];
   readonly states = statesOf({ n1: { 5: "a" }, n2: { 5: "a" }, n3: { 5: "a" } });
   healthy = true;
+  hasPlane = true;
+  /** Whether a majority of the nodes answers. */
+  isDecided = true;
   problems: string[] = [];
   /** Each is made by one look after the other. */
   after: ((node: string) => void)[] = [];
@@ -35,7 +38,14 @@ class Nodes implements Cluster {
       { holds: "blobs", leader: "n3" },
       { holds: "control plane", leader: "n1" },
     ];
-    const it = { nodes, buckets, problems: [...this.problems], healthy: this.healthy };
+    const { healthy, hasPlane, isDecided } = this;
+    const it = {
+      nodes,
+      buckets: hasPlane ? buckets : buckets.slice(0, 1),
+      problems: [...this.problems],
+      quorum: { ok: isDecided },
+      healthy: healthy && hasPlane,
+    };
     return Promise.resolve(it as unknown as Awaited<ReturnType<Cluster["status"]>>);
   }
 
@@ -133,6 +143,20 @@ Deno.test("no node is restarted while the cluster is not whole; the time for tha
     await failsWith("unavailable", () => restartAll(nodes, { wait: 500 }), expected);
     assert.deepEqual(nodes.restarts, []);
   }
+  // Without a majority, that it is not found means nothing.
+  const lost = Object.assign(new Nodes(), { hasPlane: false, isDecided: false });
+  await failsWith(
+    "unavailable",
+    () => restartAll(lost, { wait: 500 }),
+    /is not whole after 0\.5 s/,
+  );
+  const empty = Object.assign(new Nodes(), { hasPlane: false });
+  await failsWith(
+    "refused",
+    () => restartAll(empty),
+    /^Nothing was restarted: these nats-servers have no control plane$/,
+  );
+  assert.deepEqual(empty.restarts, []);
   const nodes = new Nodes();
   nodes.after = [(it) => nodes.gone.add(it)];
   await failsWith(

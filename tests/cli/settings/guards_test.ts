@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { chmod, readdir, writeFile } from "node:fs/promises";
 import { authoritiesOf, originsOf } from "../../../cli/serve/authorities.ts";
-import { databaseProblems } from "../../../cli/serve/checks/database.ts";
 import { inspect } from "../../../cli/serve/certificates.ts";
-import { isPublic, problemsOf, wsPortOf } from "../../../cli/settings/guards.ts";
+import { databaseProblems, isPublic, problemsOf, wsPortOf } from "../../../cli/settings/guards.ts";
 import { createLog } from "../../../cli/terminal/log.ts";
 import { resolve } from "../../../cli/settings/resolve.ts";
 import type { Settings } from "../../../cli/settings/settings.ts";

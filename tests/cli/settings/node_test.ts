@@ -1,8 +1,14 @@
 import assert from "node:assert/strict";
 import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { clusterDirectory, nodePath, readNode, writeNode } from "../../../cli/settings/node.ts";
-import type { NodeContents, NodeState } from "../../../cli/settings/node.ts";
-import { resolveHere } from "../../../cli/settings/here.ts";
+import {
+  clusterDirectory,
+  type NodeContents,
+  nodePath,
+  type NodeState,
+  readNode,
+  writeNode,
+} from "../../../cli/settings/node.ts";
+import { resolveHere } from "../../../cli/settings/resolve.ts";
 import { problemsOf, warningsOf } from "../../../cli/settings/guards.ts";
 import { placed } from "../../../cli/store/placed.ts";
 import { openSqlite } from "../../../mod.ts";

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { calloutEvents, httpEvents } from "../../../cli/serve/log/events.ts";
-import { often } from "../../../cli/serve/log/often.ts";
+import { often } from "../../../cli/serve/log/events.ts";
 import type { Fields, Log } from "../../../cli/terminal/log.ts";
 import { until } from "../serve/kit.ts";
 

@@ -63,6 +63,28 @@ Deno.test("plain progress writes a line a second at most, however many steps the
   assert.ok(shown("plain", steps).split("\n").length <= 3);
 });
 
+Deno.test("what else there is to tell begins no new phase", () => {
+  const copying = (done: number, note: string) => ({ phase: "copy", done, total: 100, note });
+  const waiting = (note: string) => ({ phase: "switch", done: 0, total: 0, note });
+  assert.equal(
+    shown("plain", [
+      copying(0, "3 changes behind"),
+      copying(50, "4 changes behind"),
+      waiting("again: late"),
+      waiting("again: late"),
+      waiting("again: later"),
+    ]),
+    [
+      "copy (3 changes behind): 0 of 100 records (0%)",
+      "copy (4 changes behind): 100 of 100 records (100%)",
+      "switch (again: late) ...",
+      "switch (again: later) ...",
+      "",
+    ].join("\n"),
+  );
+  assert.match(shown("bar", [copying(0, "3 changes behind")]), /left \| 3 changes behind/);
+});
+
 Deno.test("a phase that ended early is not called whole", () => {
   const text = shown("plain", [
     { phase: "verify", done: 0, total: 100 },

@@ -170,6 +170,17 @@ Deno.test("a rate limit that outlasts the timeout is told at once", async () => 
   assert.equal(it.requests.length, 1);
 });
 
+Deno.test("a repetition that takes too long fails with what was answered first, unless it may have been done", async () => {
+  const once: Answer = (_, response, nth) => {
+    if (nth === 1) problem(response, 503, "unavailable", { reason: "not_ready" });
+  };
+  await using it = await fake(once, { timeout: 2000 });
+  await fails(it.client.me(), "unavailable", /^It was unavailable$/);
+  await using other = await fake(once, { timeout: 2000 });
+  await fails(other.client.register(TOKEN, "ada"), "unavailable", /no response within 2000 ms/);
+  for (const { requests } of [it, other]) assert.equal(requests.length, 2);
+});
+
 Deno.test("what cannot be answered now is asked again only where nothing is done twice", async () => {
   await using it = await fake((_, response) => problem(response, 503, "unavailable"));
   const endpoint = createIdentity().signPub;
@@ -247,6 +258,7 @@ Deno.test("the timeout holds also for a fetch that does not heed it", async () =
     fetch: () => new Promise(() => {}),
   });
   await fails(client.me(), "unavailable", /within 50 ms$/);
+  await fails(client.getBlob("ab".repeat(32), { timeout: Infinity }), "invalid", /timeout/);
 });
 
 Deno.test("a caller ends a call with its signal", async () => {
@@ -263,7 +275,9 @@ Deno.test("a caller ends a call with its signal", async () => {
 
 Deno.test("what is no control plane is unsupported; redirects are not followed", async () => {
   await using it = await fake((request, response) => {
-    if (request.url === "/v1/me") response.end("<html>Hello</html>");
+    const { url } = request;
+    if (url === "/v1/me" || url === "/openapi.json") response.end("<html>Hello</html>");
+    else if (url === "/v1/rooms/kitchen/keys") json(response, null);
     else if (request.url === "/v1/users") response.writeHead(302, { location: "/v1/me" }).end();
     else response.writeHead(405).end("no");
   });
@@ -271,7 +285,9 @@ Deno.test("what is no control plane is unsupported; redirects are not followed",
   assert.deepEqual([foreign.status, foreign.code], [200, null]);
   await fails(it.client.listUsers(), "unsupported", /GET \/v1\/users failed with status 302/);
   await fails(it.client.listInvites(), "unsupported", /405/);
-  assert.equal(it.requests.length, 3);
+  await fails(it.client.openApi(), "unsupported", /not JSON/);
+  await fails(it.client.listSealedKeys("kitchen"), "unsupported", /not a list/);
+  assert.equal(it.requests.length, 5);
 });
 
 Deno.test("errors keep the server's code, field and message; unknown codes go by the status", async () => {

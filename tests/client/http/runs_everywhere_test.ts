@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { Threads } from "../../../src/sealing/hpke_threads.ts";
 
 const ROOT = new URL("../../../", import.meta.url);
 
@@ -41,7 +42,8 @@ Deno.test("the client's core imports no node: module, no package and nothing of 
 });
 
 Deno.test("rooms, and sealing by Web Crypto, import no node: module and no package but HPKE", async () => {
-  const own = /^src\/(client\/(http|rooms)|core|keys|sealing|signature)\//;
+  const own =
+    /^src\/(client\/(http|rooms)\/|core\/|keys\/|sealing\/|signature\/|nats\/connection\/watch\.ts)/;
   for (const entry of ["src/client/rooms/rooms.ts", "src/sealing/primitives_web.ts"]) {
     const found = await importsOf(entry);
     assert.deepEqual(found.filter((it) => !own.test(it) && !it.startsWith("npm:hpke@")), []);
@@ -50,13 +52,15 @@ Deno.test("rooms, and sealing by Web Crypto, import no node: module and no packa
   const bus = await importsOf("src/web/shared/bus.ts");
   assert.deepEqual(bus.filter((it) => !/^src\/(web|core)\//.test(it)), [
     "npm:@nats-io/nats-core@3.4.0",
+    "src/nats/connection/reconnect.ts",
   ]);
 });
 
 Deno.test("no page imports a node: module or anything of the server", async () => {
   const fine = "web|client/http|core|keys|signature";
   // The page of rooms is a client of the bus too.
-  const bus = "client/rooms|client/session|sealing|nats/connection/authenticator";
+  const connection = "nats/connection/(authenticator|reconnect|watch)\\.ts";
+  const bus = `client/rooms|client/session|sealing|${connection}`;
   for (const page of ["join", "console", "rooms"]) {
     const found = await importsOf(`src/web/${page}/main.tsx`);
     const others = new RegExp(`^node:|^src/(?!${page === "rooms" ? `${fine}|${bus}` : fine})`);
@@ -70,4 +74,14 @@ Deno.test("the client in Deno and Node imports nothing of the server", async () 
   const found = await importsOf("src/client/node/client.ts");
   assert.deepEqual(found.filter((it) => it.startsWith("src/http/")), []);
   assert.ok(found.some((it) => it.startsWith("node:")), "the walk sees node: modules");
+});
+
+Deno.test({
+  name: "sealing starts no threads where Deno would ask the user for a permission",
+  permissions: { read: false },
+  fn: async () => {
+    const threads = new Threads();
+    await threads.start(2);
+    assert.equal(threads.size, 0);
+  },
 });

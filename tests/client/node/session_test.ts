@@ -19,6 +19,7 @@ import { inDir } from "../../helpers/sqlite.ts";
 import { eventually } from "../../nats/callout/bus.ts";
 import { falseServer } from "../../nats/connection/false_server.ts";
 import { town } from "../rooms/kit.ts";
+import { until } from "../rooms/village.ts";
 
 const node = (name: string, sessions?: boolean): ControlPlaneNode => ({
   name,
@@ -73,6 +74,38 @@ Deno.test("the identity's own key is used only where the control plane says that
   assert.equal(bus.connects.length, 0);
 });
 
+Deno.test(
+  "a connection to the bus outlives refusals, learns servers, and leaves no timer when it ends or is not made",
+  {
+    sanitizeOps: true,
+  },
+  async () => {
+    await using bus = await falseServer("AAAAAAAAAAAAAAA");
+    const nodes = [{ ...node("n1", true), busUrls: ["nats://127.0.0.1:1"] }];
+    const options = {
+      client: {
+        authority: "bus.example:8470",
+        clockOffset: 0,
+        nodes: () => Promise.resolve({ nodes }),
+      },
+      identity: createIdentity(),
+      nats: { servers: bus.url, bootstrapTimeout: 60_000 },
+      onProblem: (error: Error) => assert.fail(error),
+    };
+    const connection = await connectBus(options);
+    await eventually(() => connection.getServers().length === 2);
+    bus.refuses = true;
+    bus.drop();
+    await eventually(() => bus.connects.length >= 4 || connection.isClosed());
+    bus.refuses = false;
+    await until(() => connection.flush().then(() => true, () => false), "accepted again");
+    await connection.close();
+    await assert.rejects(connectBus({ ...options, signal: AbortSignal.abort() }), {
+      code: "aborted",
+    });
+  },
+);
+
 Deno.test("a certificate is renewed in time, and soon for another server; the key stays", async () => {
   const identity = createIdentity();
   const client = { authority: "n1.example", clockOffset: 7_200_000 };
@@ -89,6 +122,10 @@ Deno.test("a certificate is renewed in time, and soon for another server; the ke
   await eventually(() => read().issued >= first.issued + 1_900_000);
   client.authority = "n2.example";
   await eventually(() => read().audience === "n2.example");
+  // A clock that was ahead was set: the certificate would not be valid yet.
+  const { issued } = read();
+  client.clockOffset -= 3_000_000;
+  await eventually(() => read().issued < issued);
   const last = session.certificate;
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.equal(session.certificate, last, "not renewed without need");
@@ -120,7 +157,10 @@ Deno.test("a renewal that fails is reported and tried again; none is made after 
     key: { nkey: publicKey, signNonce },
     client: { authority: "n1.example", clockOffset: 0 },
     lifetime: 1_000,
-    onProblem: (error) => problems.push(error),
+    onProblem: (error) => {
+      problems.push(error);
+      throw new Error("a careless program");
+    },
   });
   fails = true;
   const { certificate } = session;

@@ -74,6 +74,18 @@ Deno.test("a new owner is believed on the statement of the one before, and on no
   await it.refuses(a, right);
 });
 
+Deno.test("a former owner seals no later than an epoch that was proved, whatever its statement names", async () => {
+  const it = trustOf();
+  await it.believes(b, signed(a, b, 1000));
+  await it.trust.limitFormer("r", 1000);
+  assert.deepEqual(await it.trust.sealers("r", 1000), [b.signPub, a.signPub]);
+  await it.trust.limitFormer("r", 5);
+  assert.deepEqual(await it.trust.sealers("r", 5), [b.signPub, a.signPub]);
+  assert.deepEqual(await it.trust.sealers("r", 6), [b.signPub]);
+  // Nor does it stand in the way of the next hand-over.
+  await it.believes(c, signed(b, c, 6));
+});
+
 Deno.test("a browser signs and believes a hand-over as a program does", async () => {
   for (const signing of [NODE, WEB]) {
     const keys = await signing.keysOf(a);
@@ -238,6 +250,9 @@ Deno.test("a hand-over whose answer was lost is found in the room; one that was 
   const lost = new StoreError("unavailable", "no answer");
   ada.client.handOverRoom = () => Promise.reject(lost);
   await assert.rejects(adas.handOver(bob.identity.signPub), lost);
+  // It says done, and does nothing.
+  ada.client.handOverRoom = (id) => it.store.getRoom(id);
+  await assert.rejects(adas.handOver(bob.identity.signPub), { code: "unsupported" });
   assert.equal(adas.owner, ada.identity.signPub);
   ada.client.handOverRoom = async (...args) => {
     await handOverRoom(...args);
@@ -310,7 +325,15 @@ Deno.test("a control plane cannot make up a hand-over, nor let a former owner se
   }
   assert.equal((await it.store.getRoom("kitchen")).owner, owner);
   await adas.handOver(bob.identity.signPub);
-  await (await join(cy)).close();
+  // A statement of the former owner that names an epoch far ahead, until which it could seal keys.
+  const ahead = signed(ada.identity, bob.identity, 1000, "kitchen");
+  cy.lie(({ path }, answer) =>
+    path === "/v1/rooms/kitchen" ? { ...answer, handovers: [ahead] } : answer
+  );
+  const before = await join(cy);
+  assert.equal(before.owner, bob.identity.signPub);
+  await before.close();
+  cy.lie(null);
   // The former owner seals the next key, with the control plane's help.
   const roomKey = new Uint8Array(randomBytes(32));
   const sealedKeys = await Promise.all([ada, bob, cy].map(async ({ identity }) => {
@@ -320,7 +343,10 @@ Deno.test("a control plane cannot make up a hand-over, nor let a former owner se
     return { endpoint, sealedKey };
   }));
   await it.store.rekeyRoom("kitchen", { epoch: 2, sealedKeys });
-  await assert.rejects(join(cy), wrongSealer);
+  await assert.rejects((await cy.rooms()).join("kitchen"), (error) => {
+    assert.ok(wrongSealer(error), String(error));
+    return /is sealed by/.test((error as Error).message);
+  });
 });
 
 Deno.test("an owner sees who waits for its room, and adds them", async () => {

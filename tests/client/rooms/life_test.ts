@@ -1,7 +1,7 @@
 /** Rooms over time: keys that change, members that come and go, connections that break, floods. */
 
 import assert from "node:assert/strict";
-import type { Subscription } from "@nats-io/transport-node";
+import type { NatsConnection, Subscription } from "@nats-io/transport-node";
 import {
   cardOf,
   createIdentity,
@@ -11,6 +11,9 @@ import {
   type RoomProblem,
   StoreError,
 } from "../../../src/client/mod.ts";
+import { Channel } from "../../../src/client/rooms/channel.ts";
+import type { Keyring } from "../../../src/client/rooms/keyring.ts";
+import { Reader } from "../../../src/client/rooms/reader.ts";
 import { messageOverhead, MessageSealer } from "../../../src/sealing/message.ts";
 import { openRoomKey } from "../../../src/sealing/sealed_key.ts";
 import { nodePrimitives, roomKeysOf } from "../../../src/sealing/primitives_node.ts";
@@ -61,6 +64,10 @@ Deno.test("rekeys at once, from two programs of the owner, and invitations betwe
   const { epoch } = await it.store.getRoom("kitchen");
   assert.equal(epoch, 5);
   await until(() => one.epoch === 5 && two.epoch === 5, "both at the newest key");
+  // What one program of an identity says, another one hears.
+  const heard = new Heard(two);
+  await one.send("back soon");
+  await heard.heard("back soon");
   for (const guest of [bob, ...guests]) {
     const room = await (await guest.rooms()).join("kitchen");
     assert.equal(room.epoch, 5);
@@ -140,6 +147,11 @@ Deno.test("what is under a replaced key is taken for a while, then named; kept m
   for (let i = 0; i < 3; i++) await room.rekey();
   await until(() => strict.epoch === 5, "the newest key");
   assert.equal((await strict.open(await message("kept"))).text(), "kept");
+  // What a member's program says by itself is not taken for a message of that member.
+  for (const kind of ["rekeyed", "here"] as const) {
+    const { bytes } = await old.seal(Uint8Array.of(1), { kind });
+    await assert.rejects(strict.open(bytes), (error) => isSealingError(error, "malformed"));
+  }
   // Who came later has no key of before.
   const eve = await it.person();
   await room.addMember(cardOf(eve.identity));
@@ -190,15 +202,27 @@ Deno.test("refresh() sees what changed before it was called, also when a check i
   const bobRoom = await (await bob.rooms()).join("kitchen", { owner: ada.identity.signPub });
   const early = bobRoom.refresh();
   await until(() => asked === 2, "the first check");
+  const read = ada.client.getRoom;
+  let adasChecks = 0;
+  ada.client.getRoom = async (id) => {
+    const found = await read(id);
+    if (++adasChecks === 1) await held.promise;
+    return found;
+  };
+  const adasEarly = room.refresh();
+  await until(() => adasChecks === 1, "the first check of the owner");
   await room.handOver(bob.identity.signPub);
   const late = bobRoom.refresh();
   held.resolve();
   await early;
   await late;
   assert.equal(bobRoom.owner, bob.identity.signPub);
+  // What was read before the change, and comes after it, does not make the former owner a new one.
+  await adasEarly;
+  assert.deepEqual([room.owner, ada.problems], [bob.identity.signPub, []]);
   // What passes by itself is not reported, anything else is.
   assert.equal(bob.problems.length, 0);
-  for (const code of ["unavailable", "unsupported"] as const) {
+  for (const code of ["unavailable", "rate_limited", "unsupported"] as const) {
     bob.client.getRoom = () => Promise.reject(new StoreError(code, code));
     await bobRoom.refresh();
   }
@@ -211,6 +235,21 @@ Deno.test("refresh() sees what changed before it was called, also when a check i
   };
   await bobRoom.refresh();
   assert.equal(after, 0, "asked after the end");
+});
+
+Deno.test("a list of members that was read before another one, and comes after it, is not taken", () => {
+  const reader = new Reader({
+    primitives: nodePrimitives,
+    keyring: {} as Keyring,
+    members: () => assert.fail("asked"),
+    oldEpochGrace: 0,
+    maxAge: 0,
+    signal: AbortSignal.abort(),
+  });
+  const newer = new Set(["a"]);
+  reader.setMembers(newer, 2);
+  reader.setMembers(new Set(["a", "removed"]), 1);
+  assert.equal(reader.members, newer);
 });
 
 Deno.test("a room that is closed while it is checked reports nothing and is not checked again", async () => {
@@ -452,7 +491,8 @@ Deno.test("a connection of the caller's is used and left open; when it ends, the
   const failing = assert.rejects(joining, /The connection to the bus was closed/);
   await silent.close();
   await failing;
-  const room = await (await ada.rooms({ nats: { connection } })).join("kitchen");
+  const rooms = await ada.rooms({ nats: { connection }, sendTimeout: 120_000 });
+  const room = await rooms.join("kitchen");
   const heard = new Heard(room);
   const sending = room.send("one");
   await sending;
@@ -466,6 +506,37 @@ Deno.test("a connection of the caller's is used and left open; when it ends, the
   assert.equal(heard.ended, why);
   await assert.rejects(here.next(), why);
   await assert.rejects(room.send("two"), why!);
+  // At once, not when the subscription is late.
+  await assert.rejects(rooms.join("kitchen"), /The connection to the bus was closed/);
+  await assert.rejects(rooms.createRoom({ id: "hall" }), /The connection to the bus was closed/);
+});
+
+Deno.test("a bus that refuses a subscription again and again is asked more and more rarely", async () => {
+  const times: number[] = [];
+  const refused = {
+    closed: Promise.resolve(new Error("refused")),
+    isClosed: () => true,
+    unsubscribe: () => {},
+  };
+  const connection = {
+    isClosed: () => false,
+    flush: () => new Promise(() => {}),
+    subscribe() {
+      times.push(performance.now());
+      return refused;
+    },
+  } as unknown as NatsConnection;
+  let refusals = 0;
+  const channel = new Channel(connection, "s", {
+    onData: () => {},
+    onReady: () => assert.fail("accepted"),
+    onRefused: () => void refusals++,
+  });
+  await until(() => times.length === 4, "the fourth attempt");
+  await channel.close();
+  const waits = times.slice(1).map((it, i) => it - times[i]!);
+  assert.ok(waits[1]! >= 490 && waits[2]! >= 990, String(waits));
+  assert.ok(refusals >= 3);
 });
 
 Deno.test("what was lost with the connection is sent again when that is back", async () => {

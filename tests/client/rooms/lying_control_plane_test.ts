@@ -153,6 +153,11 @@ Deno.test("the id of a room that was is not used again: what its owner signed th
   await assert.rejects(rooms.createRoom({ id: "kitchen" }), isTaken, "closed");
   await rooms.close();
   await assert.rejects((await ada.rooms()).createRoom({ id: "kitchen" }), isTaken, "restarted");
+  // Nor that of one whose owner is known: that would be made, and could not be opened.
+  const others = await ada.rooms();
+  const owner = eve.identity.signPub;
+  await assert.rejects(others.join("hall", { owner }), (error) => isStoreError(error, "not_found"));
+  await assert.rejects(others.createRoom({ id: "hall" }), isTaken);
   assert.equal(it.asked.filter((it) => it === "POST /v1/rooms").length, 1);
 });
 
@@ -252,9 +257,14 @@ Deno.test("a room that has grown to 4,000 members can still be given a new key",
 Deno.test("rooms that cannot be opened leave no connection behind", async () => {
   await using it = await liar();
   const ada = await it.person();
-  ada.memory.set(`kex ${ada.identity.signPub}`, createIdentity().kexPub);
   // It is not even asked for one.
   const nats = { servers: "nats://127.0.0.1:1", bootstrapTimeout: 0 };
+  // Timers that long would end at once.
+  for (const odd of [{ sendTimeout: Infinity }, { refreshInterval: 2 ** 31 }, { maxAge: NaN }]) {
+    const [field] = Object.keys(odd);
+    await assert.rejects(ada.rooms({ nats, ...odd }), { code: "invalid", field });
+  }
+  ada.memory.set(`kex ${ada.identity.signPub}`, createIdentity().kexPub);
   await assert.rejects(ada.rooms({ nats }), named("key_changed"));
 });
 
@@ -395,6 +405,13 @@ Deno.test("a file keeps ten thousand peers in one go, and what could not be writ
     const gone = join(dir, "gone");
     const memory = fileMemory(join(gone, "known.json"));
     await assert.rejects(async () => await memory.set("epoch kitchen", "7"));
+    // It is not taken for remembered.
+    await assert.rejects(async () => await memory.get("epoch kitchen"), { code: "unavailable" });
+    await mkdir(gone);
+    assert.equal(await memory.get("epoch kitchen"), "7");
+    assert.equal(await fileMemory(join(gone, "known.json")).get("epoch kitchen"), "7");
+    await rm(gone, { recursive: true });
+    await assert.rejects(async () => await memory.set("epoch kitchen", "8"));
     await mkdir(gone);
     await memory.set("epoch kitchen", "7");
     assert.equal(await fileMemory(join(gone, "known.json")).get("epoch kitchen"), "7");

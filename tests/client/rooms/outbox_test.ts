@@ -61,6 +61,22 @@ Deno.test("what was not seen is sent again as it was, what was seen is not", asy
   assert.deepEqual((await Promise.all(sending)).map((it) => it.seq), [0, 1, 2]);
 });
 
+Deno.test("what was waiting while the computer slept is given up, not sent as news", async () => {
+  using box = outbox();
+  const sending = box.it.send(bytesOf("soup"));
+  await turn();
+  const awake = Date.now;
+  // The monotonic clock stopped meanwhile.
+  Date.now = () => awake() + 7_200_000;
+  try {
+    box.it.resend();
+  } finally {
+    Date.now = awake;
+  }
+  assert.equal(box.published.length, 1);
+  await assert.rejects(sending, { code: "unavailable" });
+});
+
 Deno.test("many at once go in the order of their calls, so many at a time", async () => {
   using box = outbox();
   const order: number[] = [];

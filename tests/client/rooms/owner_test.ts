@@ -11,6 +11,7 @@ import {
 } from "../../../src/client/mod.ts";
 import type { Member } from "../../../src/core/model.ts";
 import { Trust } from "../../../src/client/rooms/trust.ts";
+import { MessageSealer } from "../../../src/sealing/message.ts";
 import { isSealedBy, sealRoomKey } from "../../../src/sealing/sealed_key.ts";
 import { nodePrimitives } from "../../../src/sealing/primitives_node.ts";
 import { Heard, type Person, until, village } from "./village.ts";
@@ -255,22 +256,33 @@ Deno.test("a former owner seals no key that comes after it, even with the contro
 
 Deno.test("rooms can be closed while a person is being asked", async () => {
   await using it = await village();
-  const { cy, join, handOver } = await orphaned(it);
+  const { ada, cy, join, handOver } = await orphaned(it);
   let asking = 0;
   const acceptOwner = () => {
     asking++;
     return new Promise<boolean>(() => {});
   };
-  const rooms = await cy.rooms({ acceptOwner, refreshInterval: 50 });
+  const rooms = await cy.rooms({ acceptOwner, refreshInterval: 600_000 });
   const room = await rooms.join("kitchen");
   await handOver();
+  // Asked because of a message, which waits for the answer, and by a check.
+  const place = { roomId: "kitchen", epoch: 2 };
+  const sealer = new MessageSealer(nodePrimitives, ada.identity, place, randomBytes(32));
+  const wire = await it.wire();
+  wire.publish(room.subject, (await sealer.seal(new Uint8Array())).bytes);
   await until(() => asking > 0, "the question");
+  void room.refresh();
   await room.close();
   await rooms.close();
   assert.equal(asking, 1);
-  const others = await cy.rooms({ acceptOwner });
+  const connection = await it.wire();
+  const others = await cy.rooms({ acceptOwner, nats: { connection } });
+  const hall = await others.createRoom({ id: "hall" });
   const joining = others.join("kitchen");
   await until(() => asking > 1, "the question");
+  // The others need not wait for the answer either.
+  await connection.close();
+  assert.ok(isStoreError(await hall.ended, "unavailable"));
   await Promise.all([
     others.close(),
     assert.rejects(joining, (error) => isStoreError(error, "closed")),

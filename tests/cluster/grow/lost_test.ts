@@ -83,9 +83,15 @@ Deno.test(
       const waiting = cliProcess(["serve"], { env: n1.env });
       stack.defer(() => ended(waiting));
       await waiting.seen(/"event":"waiting"/);
-      const told = await n1.call("shrink", "--keep", "n1");
-      assert.equal(told.code, 1);
-      assert.match(told.stderr, hint);
+      await until(
+        async () => {
+          const { code, stderr } = await n1.call("shrink", "--keep", "n1");
+          assert.equal(code, 1);
+          return hint.test(stderr);
+        },
+        "the hint",
+        60_000,
+      );
       await ended(waiting);
 
       const shrunk = await n1.call("shrink", "--keep", "n1", "--force", "--json");

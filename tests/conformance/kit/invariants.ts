@@ -105,9 +105,13 @@ export async function invariantProblems(
     const list = await everyPage((page) => store.listMembers(id, page));
     compare(`Members of ${id}`, list.map((it) => it.endpoint), endpoints);
   });
+  // The same look-up with a condition: of many who have no offer, some are asked for.
+  const notOffered = [...byEndpoint.keys()].filter((it) => !offered.has(it));
+  const asked = new Set([...offered.keys(), ...notOffered.slice(0, 100)]);
   await forEach(byEndpoint, async ([endpoint, ids]) => {
     const list = await everyPage((page) => store.listRoomsForEndpoint(endpoint, page));
     compare(`Rooms of ${endpoint}`, list.map((it) => it.id), ids);
+    if (!asked.has(endpoint)) return;
     const offers = await everyPage((page) =>
       store.listRoomsForEndpoint(endpoint, { ...page, accepted: false })
     );

@@ -31,7 +31,7 @@ Deno.test("sqlite keeps what it answered, whole, when its process is killed", as
   const folder = await Deno.makeTempDir({ prefix: "unibus-crash-" });
   const target = `${folder}/unibus.db`;
   try {
-    await run("sqlite", 20, {
+    await run("sqlite", 12, {
       backend: "sqlite",
       target,
       open: () => Promise.resolve(openSqlite(target)),
@@ -43,7 +43,7 @@ Deno.test("sqlite keeps what it answered, whole, when its process is killed", as
 
 Deno.test("jetstream keeps what it answered, whole, when its client is killed", async () => {
   await using server = await testServer();
-  await run("jetstream, client killed", 20, {
+  await run("jetstream, client killed", 12, {
     backend: "jetstream",
     target: `${server.url} crash`,
     open: () => openJetStream({ servers: server.url, bucket: "crash" }),
@@ -52,7 +52,7 @@ Deno.test("jetstream keeps what it answered, whole, when its client is killed", 
 
 Deno.test("jetstream keeps what it answered, whole, when its server is killed", async () => {
   await using server = await testServer();
-  await run("jetstream, server killed", 10, {
+  await run("jetstream, server killed", 6, {
     backend: "jetstream",
     target: `${server.url} crash`,
     open: () => openJetStream({ servers: server.url, bucket: "crash" }),

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { StoreError } from "../../../mod.ts";
-import { type Opened, Plane } from "../../../src/follower/renew/plane.ts";
+import { type Opened, Plane } from "../../../src/follower/watch/plane.ts";
 import { damagedFile } from "../../../src/follower/watch/degraded.ts";
 import type { Follower } from "../../../src/follower/types.ts";
 import { switchOf } from "../../../src/core/store/switching.ts";

@@ -14,6 +14,7 @@ import { connect, nkeyAuthenticator } from "@nats-io/transport-node";
 import { testCluster, testServer } from "../../helpers/nats.ts";
 import { until } from "../../cli/serve/kit.ts";
 import { inDir } from "../../helpers/sqlite.ts";
+import { type Answer, nodesIn } from "../../../src/jetstream/cluster/nodes.ts";
 
 /** Servers of a cluster may be busy with other tests, and elect leaders. */
 const PATIENT = { bootstrapTimeout: 60_000, opTimeout: 30_000 };
@@ -37,6 +38,33 @@ async function embedded({ connection, system }: Places, replicas: number, bucket
   const owned = stack.move();
   return { client, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
+
+Deno.test("a node that another has not met since its start is one node, with the name that others know", () => {
+  const answer = (name: string, replicas: object[]): Answer => ({
+    server: { name, ver: "2.15.1" },
+    data: {
+      meta_cluster: {
+        name: "bus",
+        leader: "n1",
+        cluster_size: 3,
+        replicas: structuredClone(replicas),
+      } as never,
+    },
+  });
+  const unknown = (peer: string) => `Server name unknown at this time (peerID: ${peer})`;
+  const of = (...answers: Answer[]) =>
+    nodesIn(answers).nodes.map(({ name, reachable, current }) => [name, reachable, current]);
+  const n3 = { name: "n3", peer: "c", current: false, offline: true };
+  const strange = { ...n3, name: unknown("c") };
+  const n2 = { name: "n2", peer: "b", current: true };
+  const all = [["n1", true, true], ["n2", true, true], ["n3", false, false]];
+  assert.deepEqual(of(answer("n1", [n2, n3]), answer("n2", [strange])), all);
+  assert.deepEqual(of(answer("n2", [n3]), answer("n1", [n2, strange])), all);
+  assert.deepEqual(of(answer("n1", [n2, strange]), answer("n2", [strange])), [
+    [unknown("c"), false, false],
+    ...all.slice(0, 2),
+  ]);
+});
 
 Deno.test("/v1/status of an embedded control plane shows three nodes, and one that goes", () =>
   inDir(async (dir) => {

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { openSqlite } from "@unibus/membership";
 import type { BusConnections } from "@unibus/membership/client";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
-import { Seen } from "../../../src/http/admin/seen.ts";
+import { dayOf } from "../../../src/http/admin/counts.ts";
+import { Seen } from "../../../src/http/admin/operations.ts";
 import { OPERATION_ANSWER } from "../../../src/http/admin/shapes.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { person } from "../../helpers/sqlite.ts";
@@ -145,17 +146,43 @@ Deno.test("of too many users those that were seen longest ago are forgotten", ()
   assert.deepEqual(["a", "b", "c", "d"].map((it) => seen.of(it)), [at(3), null, at(4), null]);
 });
 
-Deno.test("of many changes of a day the newest are counted, and that there are more is told", async () => {
-  await using it = await testPlane();
-  const ada = await it.user("admin");
-  for (let i = 0; i < 1000; i++) await it.store.addUser(person(i));
-  await it.store.revokeUser(person(0).signPub);
-  const { json } = await it.ask("GET /v1/counts", { as: ada });
-  assert.deepEqual(json.day, {
-    changes: 1000,
-    more: true,
-    actions: { "user.added": 999, "user.revoked": 1 },
+Deno.test("each change of a day is read once, and of too many the newest are counted", async () => {
+  let now = Date.parse("2026-11-22T08:00:00.000Z");
+  await using store = openSqlite(":memory:", { clock: () => new Date(now) });
+  let read = 0;
+  const count = dayOf({
+    async history(query) {
+      const page = await store.history(query);
+      read += page.items.length;
+      return page;
+    },
+  }, 1100);
+  const day = () => count(now);
+  const added = (changes: number, revoked = 0) => ({
+    "user.added": changes - revoked,
+    ...revoked > 0 && { "user.revoked": revoked },
   });
+  assert.deepEqual(await day(), { changes: 0, more: false, actions: {} });
+  for (let i = 0; i < 1050; i++) await store.addUser(person(i));
+  assert.deepEqual(await day(), { changes: 1050, more: false, actions: added(1050) });
+  now += HOUR;
+  for (let i = 0; i < 50; i++) await store.revokeUser(person(i).signPub);
+  assert.deepEqual(await day(), { changes: 1100, more: false, actions: added(1100, 50) });
+  assert.equal(read, 1100);
+  await store.restoreUser(person(0).signPub);
+  assert.deepEqual(await day(), {
+    changes: 1100,
+    more: true,
+    actions: { ...added(1099, 50), "user.restored": 1 },
+  });
+  // The oldest, of which some were not counted, are no longer of this day.
+  now += 23.5 * HOUR;
+  assert.deepEqual(await day(), {
+    changes: 51,
+    more: false,
+    actions: { "user.revoked": 50, "user.restored": 1 },
+  });
+  assert.equal(read, 1101);
 });
 
 Deno.test("users are found of whom nothing was seen since a time, on pages that lose none", async () => {

@@ -6,7 +6,7 @@ import { type ClusterStatus, clusterStatus, openSqlite, type Store } from "@unib
 import { type BlobStore, openDiskBlobs, openObjectBlobs } from "../../../src/blobs/mod.ts";
 import { recorderOf } from "../../../src/http/admin/history.ts";
 import { OPERATION_ANSWER } from "../../../src/http/admin/shapes.ts";
-import { usageOf } from "../../../src/http/admin/usage.ts";
+import { usageOf } from "../../../src/http/admin/operations.ts";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
 import type { RosterEntry } from "../../../src/core/operations.ts";
 import { isProblem, sealedFor, type Someone, someone, testPlane } from "../kit.ts";

@@ -16,7 +16,7 @@ import {
 } from "../../../src/jetstream/history/archive.ts";
 import { Bucket } from "../../../src/jetstream/log/bucket.ts";
 import { ensureStream } from "../../../src/jetstream/log/stream.ts";
-import { whyNobody } from "../../../src/jetstream/moved.ts";
+import { whyNoResponder } from "../../../src/jetstream/moved.ts";
 import { historyKey } from "../../../src/jetstream/records/keys.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { testServer } from "../../helpers/nats.ts";
@@ -70,7 +70,7 @@ test(
     await bucket.put(historyKey("t1"), "{}", soon());
     // An earlier version, beside this one, lets the writers go on.
     await jsm.streams.update(bucket.stream, earlier);
-    bucket.onNobody = whyNobody(bucket);
+    bucket.onNoResponder = whyNoResponder(bucket);
     await bucket.commit([{ key: historyKey("t2"), value: "{}" }], soon());
   },
 );

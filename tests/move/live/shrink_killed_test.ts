@@ -6,8 +6,9 @@
  */
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, renameSync } from "node:fs";
 import { callOffShrink, finishShrink, openSqlite, shrinkStore } from "../../../mod.ts";
+import { flip, openStill } from "../../../src/follower/flip.ts";
 import { freezeWriters } from "../../../src/jetstream/freeze.ts";
 import { type Marker, readMarker, writeMarker } from "../../../src/jetstream/log/marker.ts";
 import { rawBucket, rowsOf } from "../../follower/kit.ts";
@@ -106,6 +107,39 @@ for (const [phase, expected] of Object.entries(STEPS)) {
       assert.equal(await startAgain(place, acknowledged), expected);
     }));
 }
+
+Deno.test("killed when the file is the primary, in its log only: the next start puts it in place", () =>
+  withPlace(server.url, async (place) => {
+    await fill(place);
+    const acknowledged = await killedAt(place, "flip");
+    const { follower } = place;
+    await using raw = await rawBucket(server.url, place.nats.bucket);
+    const { generation, journey, source } = (await readMarker(raw.bucket, soon())).marker!;
+    {
+      using file = openStill(follower);
+      const db = new Proxy(file.db, {
+        get(target, name) {
+          const found = Reflect.get(target, name);
+          if (typeof found !== "function") return found;
+          return (...given: unknown[]) => {
+            assert.doesNotMatch(String(given[0]), /wal_checkpoint/, "killed");
+            return found.apply(target, given);
+          };
+        },
+      });
+      const becomes = {
+        generation: generation!,
+        journey: journey!,
+        storeId: source!,
+        by: "server",
+      };
+      assert.throws(() => flip({ ...file, db }, becomes), /killed/);
+      for (const it of ["", "-wal"]) copyFileSync(follower + it, `${follower}.killed${it}`);
+    }
+    for (const it of ["", "-wal"]) renameSync(`${follower}.killed${it}`, follower + it);
+    assert.equal(await startAgain(place, acknowledged), "here");
+    assert.deepEqual(readdirSync(place.dir).filter((it) => it.startsWith("follower.db")), []);
+  }));
 
 const MOMENTS = Number(Deno.env.get("SHRINK_KILLS") ?? 4);
 Deno.test(`killed at ${MOMENTS} random moments of a move to a file, nothing is lost`, async () => {

@@ -3,8 +3,10 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { connect } from "@nats-io/transport-node";
 import { writeFile } from "node:fs/promises";
+import { within } from "../../../src/core/async/wait.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { serverUrls, showServers, withoutLogins } from "../../../src/nats/connection/servers.ts";
+import { watchStatus } from "../../../src/nats/connection/watch.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { failsWith, inDir } from "../../helpers/sqlite.ts";
 import { testAuthority } from "../../helpers/tls.ts";
@@ -79,6 +81,23 @@ Deno.test("a connection of the library's own, made in between, takes nothing awa
     while ((await events.next()).value?.type !== "reconnect");
     await it.flush();
     await it.close();
+  }
+});
+
+Deno.test("a clock that is set back by an hour does not keep a connection away", async () => {
+  await using server = await testServer({ jetstream: false });
+  const { now } = Date;
+  try {
+    Date.now = () => now() + 3_600_000;
+    const connection = await connectNats({ servers: server.url });
+    Date.now = now;
+    const back = Promise.withResolvers<void>();
+    watchStatus(connection, (type) => void (type === "reconnect" && back.resolve()));
+    await connection.reconnect();
+    await within(60_000, back.promise, () => assert.fail("It did not connect again"));
+    await connection.close();
+  } finally {
+    Date.now = now;
   }
 });
 

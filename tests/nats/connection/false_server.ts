@@ -21,6 +21,8 @@ export interface FalseServer extends AsyncDisposable {
   readonly connects: Connect[];
   /** What it calls a nonce. */
   nonce: unknown;
+  /** Whether it accepts no one. */
+  refuses: boolean;
   readonly url: string;
   /** Ends every connection. */
   drop(): void;
@@ -30,7 +32,8 @@ export interface FalseServer extends AsyncDisposable {
 export async function falseServer(first: unknown): Promise<FalseServer> {
   const connects: Connect[] = [];
   const sockets = new Set<Socket>();
-  const it = { connects, nonce: first, url: "", drop: () => sockets.forEach((s) => s.destroy()) };
+  const drop = () => sockets.forEach((s) => s.destroy());
+  const it = { connects, nonce: first, refuses: false, url: "", drop };
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on("error", () => {});
@@ -39,7 +42,10 @@ export async function falseServer(first: unknown): Promise<FalseServer> {
     socket.write(`INFO ${JSON.stringify({ ...info, nonce: it.nonce })}\r\n`);
     socket.setEncoding("utf8").on("data", (data) => {
       for (const line of String(data).split("\r\n")) {
-        if (line.startsWith("CONNECT ")) connects.push(JSON.parse(line.slice(8)));
+        if (line.startsWith("CONNECT ")) {
+          connects.push(JSON.parse(line.slice(8)));
+          if (it.refuses) return void socket.end("-ERR 'Authorization Violation'\r\n");
+        }
         if (line === "PING") socket.write("PONG\r\n");
       }
     });

@@ -108,7 +108,10 @@ Deno.test("a server that one comes back to and that asks for more is reported on
   const connection = await connectNats({
     servers: bus.url,
     signer: createIdentity(),
-    onProblem: (error) => problems.push(error),
+    onProblem: (error) => {
+      problems.push(error);
+      throw new Error("a careless program");
+    },
   });
   bus.nonce = '"@method": GET';
   for (const connects of [2, 3]) {

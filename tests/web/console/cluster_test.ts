@@ -3,6 +3,7 @@
  */
 
 import assert from "node:assert/strict";
+import { setTimeout as wait } from "node:timers/promises";
 import { fullStatus } from "../../../cli/cluster/status.ts";
 import { openObjectBlobs } from "../../../src/blobs/mod.ts";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
@@ -149,11 +150,28 @@ function statusOf(away: readonly string[]): ClusterStatus {
   };
 }
 
+const NOW = new Date().toISOString();
+/** One interval of requests. */
+const HISTORY = {
+  seconds: 30,
+  now: NOW,
+  buckets: [{ at: NOW, requests: 9, denied: 0, failed: 0, p50: 1, p95: 20, p99: 300 }],
+};
+
 browserTest(
   "the picture of the cluster and the state follow what happens to its nodes",
   async () => {
     let away: string[] = [];
-    await using at = await site({ cluster: () => Promise.resolve(statusOf(away)) });
+    let isGone = false;
+    await using at = await site({
+      cluster: () => Promise.resolve(statusOf(away)),
+      // Longer than until it is asked again.
+      before: async ({ url }) => {
+        if (away.length > 0 && url.endsWith("/v1/status")) await wait(3_500);
+        if (url.endsWith("/v1/history")) return Response.json(HISTORY);
+        return isGone ? new Response("", { status: 502 }) : null;
+      },
+    });
     const ada = await person(at.store, "ada", "admin");
     await using it = await visit();
     const { page } = it;
@@ -162,17 +180,34 @@ browserTest(
     await page.getByText("All is well").waitFor();
     await picture(/n1, leader: control plane leader.* n2: .*second copy 31 behind.* n3: /);
     await assertLooks(page, "cluster-well");
+    const latency = page.locator(".chart").filter({ hasText: "Latency" });
+    assert.deepEqual(await latency.locator("li").allTextContents(), [
+      "p501 ms",
+      "p9520 ms",
+      "p99300 ms",
+    ]);
+    for (const look of ["accent", "warn", "soft"]) {
+      assert.match(
+        (await latency.locator(`path.points.${look}`).getAttribute("d"))!,
+        /^M[\d. ]+h0$/,
+      );
+    }
     away = ["n3"];
     await page.getByText("Degraded: 1 problem").waitFor();
     await page.getByText("Requests are served.").waitFor();
     await page.getByText("Start it, or replace it by an empty node with the same name.").waitFor();
     await picture(/n1, leader.* n3: not reachable/);
+    assert.deepEqual(await page.locator(".map-node.bad .map-name").allTextContents(), ["n3"]);
     await assertLooks(page, "cluster-degraded");
     away = ["n1", "n3"];
     await page.getByText("Down: 3 problems").waitFor();
     await page.getByText("Requests fail. Start 1 more node of n1, n3: 2 of 3 are needed.")
       .waitFor();
     await assertLooks(page, "cluster-down");
+    isGone = true;
+    await page.getByText("As the server last reported it.").waitFor();
+    await page.getByText("Down: 1 problem").waitFor();
+    await shoot(page, "cluster-old");
     await it.assertClean(at.url);
   },
 );

@@ -63,6 +63,11 @@ Deno.test("a server is well, degraded while requests are served, and down when t
     const [what, more, grade] of [
       ["nothing is wrong", {}, "well"],
       ["a check fails on the only server", { ok: false, checks: failing("writable") }, "down"],
+      ["a check fails on a lone nats-server", {
+        ok: false,
+        checks: failing("nats"),
+        cluster: { ...clusterOf(3), quorum: { ok: true, size: 1, reachable: 1, needed: 1 } },
+      }, "down"],
       ["a check is degraded", {
         checks: [{ name: "follower", ok: true, degraded: true, detail: "An invalid record" }],
       }, "degraded"],

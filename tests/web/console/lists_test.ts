@@ -80,6 +80,15 @@ browserTest(
     await assertLooks(page, "users-bulk-failed");
     await dialog.getByRole("button", { name: "Close" }).last().click();
     await selected.getByText("1 user selected").waitFor();
+    // One that was selected while it was active, and is revoked by its own button.
+    await page.getByLabel("Select zoe").check();
+    await page.getByRole("button", { name: "Revoke zoe" }).click();
+    await dialog.getByRole("button", { name: "Revoke access" }).click();
+    await page.getByRole("button", { name: "Restore zoe" }).waitFor();
+    await selected.getByRole("button", { name: "Restore access" }).click();
+    await dialog.getByRole("button", { name: "Restore 1 user" }).click();
+    await dialog.waitFor({ state: "detached" });
+    await page.getByRole("button", { name: "Revoke zoe" }).waitFor();
     for (
       const [who, status] of [[ada, "active"], [bob, "revoked"], [eve, "revoked"], [
         zoe,
@@ -202,6 +211,14 @@ browserTest("a user's page, the palette, and the whole store as a file", async (
   await go(page, "#/invites", "Invites");
   await page.getByLabel("State").selectOption("used");
   await page.getByRole("rowheader", { name: /to room ops/ }).waitFor();
+  // What was found for an earlier text is not gone to.
+  await page.keyboard.press("Control+k");
+  await field.fill("bo");
+  await dialog.getByRole("option", { name: /bob/ }).waitFor();
+  await field.fill("zzz");
+  await page.keyboard.press("Enter");
+  await dialog.getByText("Nothing matches.").waitFor();
+  await page.keyboard.press("Escape");
   // A list that is longer than the window: no row is drawn over another, and the last is scrolled to.
   await page.setViewportSize({ width: 320, height: 400 });
   await page.keyboard.press("Control+k");
@@ -222,6 +239,12 @@ browserTest("a user's page, the palette, and the whole store as a file", async (
       ),
     "scrolling to the option",
   );
+  // With another text it begins at the first.
+  await field.fill("o");
+  await dialog.getByRole("option", { name: /Overview/, selected: true }).waitFor();
+  await field.fill("");
+  await field.press("ArrowUp");
+  await last.waitFor();
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "Sign in to the console" }).waitFor();
   await it.assertClean(at.url);

@@ -4,6 +4,7 @@
  */
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { openSqlite } from "@unibus/membership";
 import { daemon } from "../../cli/serve/kit.ts";
 import { inDir } from "../../helpers/sqlite.ts";
@@ -88,6 +89,12 @@ browserTest(
       await page.getByText("No users match.").waitFor();
       await page.getByRole("button", { name: "Clear filters" }).click();
       await page.getByText("1 to 50 of 10,001", { exact: true }).waitFor();
+      const [file] = await Promise.all([
+        page.waitForEvent("download"),
+        page.getByRole("button", { name: "Download CSV" }).click(),
+      ]);
+      const lines = (await readFile(await file.path(), "utf8")).split("\r\n");
+      assert.equal(new Set(lines).size, 1 + 10_001);
       for (let i = 1; i <= 3; i++) {
         await page.getByRole("button", { name: "Next" }).click();
         await page.getByText(`${i * 50 + 1} to ${i * 50 + 50} of 10,001`, { exact: true })
@@ -109,6 +116,31 @@ browserTest(
       await page.getByText("51 to 100 of 105", { exact: true }).waitFor();
       await page.getByRole("button", { name: "Next" }).click();
       await page.getByText("101 to 105 of 105", { exact: true }).waitFor();
+
+      // A selection spans pages, ends with another filter, and oneself is revoked last.
+      const selected = page.getByRole("region", { name: "Selected users" });
+      const pick = () => page.getByRole("rowheader").first().getByRole("checkbox").check();
+      await page.locator('table[aria-busy="false"]').waitFor();
+      await pick();
+      await page.getByRole("button", { name: "Previous" }).click();
+      await page.getByText("51 to 100 of 105", { exact: true }).waitFor();
+      await page.locator('table[aria-busy="false"]').waitFor();
+      await pick();
+      await selected.getByText("2 users selected").waitFor();
+      await page.getByLabel("Role").selectOption("");
+      await selected.waitFor({ state: "hidden" });
+      await page.getByLabel("Role").selectOption("admin");
+      for (const it of ["boss", "ada-00490", "ada-01460"]) {
+        await page.getByLabel(`Select ${it}`).check();
+      }
+      await selected.getByRole("button", { name: "Revoke access" }).click();
+      const dialog = page.getByRole("dialog");
+      await dialog.getByText("You are one of them and will be signed out.").waitFor();
+      await dialog.getByRole("button", { name: "Revoke 3 users" }).click();
+      await page.getByText("You were signed out at").waitFor();
+      for (const key of [keyOf("sign 490"), keyOf("sign 1460"), boss.identity.signPub]) {
+        assert.equal((await store.getUser(key)).status, "revoked");
+      }
       await it.assertClean(url);
     }),
 );

@@ -55,6 +55,18 @@ browserTest(
     await page.getByRole("button", { name: "Sign out" }).waitFor();
     await it.assertClean(at.url);
     assert.equal(it.sent.some(({ body }) => body.includes("correct horse")), false);
+
+    // A browser that keeps nothing cannot keep its person signed in, and says so.
+    await using other = await visit();
+    await other.context.addInitScript(() => {
+      IDBFactory.prototype.open = () => {
+        throw new DOMException("no", "SecurityError");
+      };
+    });
+    await other.page.goto(`${at.url}/console`);
+    await other.page.getByLabel(/Stay signed in/).check();
+    await giveFile(other.page, ada.file);
+    await other.page.getByText("This browser keeps no keys").waitFor();
   },
 );
 

@@ -58,6 +58,26 @@ function expire(page: Page): Promise<void> {
   });
 }
 
+/** Keeps the key of this tab for the browser too, as the invite page does. */
+function keepToo(page: Page): Promise<void> {
+  return page.evaluate(async () => {
+    const done = <T>(request: IDBRequest<T>): Promise<T> =>
+      new Promise((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+      });
+    const [from, to] = [
+      await done(indexedDB.open("unibus-tabs", 1)),
+      await done(indexedDB.open("unibus", 1)),
+    ];
+    const [row] = await done(from.transaction("tabs").objectStore("tabs").getAll());
+    const kept = { ...row, registered: true, at: new Date().toISOString() };
+    await done(to.transaction("identities", "readwrite").objectStore("identities").put(kept));
+    from.close();
+    to.close();
+  });
+}
+
 browserTest(
   "a key file keeps its person signed in over a reload, in this tab only, until they sign out",
   async () => {
@@ -100,6 +120,25 @@ browserTest(
     await page.unroute("**/v1/me");
     await again.click();
     await inside.waitFor();
+
+    // A key that the invite page kept too is one key, and it is forgotten as one.
+    await keepToo(page);
+    await page.route("**/v1/me", (route) => route.abort());
+    await page.reload();
+    await again.waitFor();
+    assert.equal(await again.count(), 1);
+    await page.unroute("**/v1/me");
+    await page.getByRole("button", { name: "Forget ada" }).click();
+    await page.getByRole("button", { name: "Forget it" }).click();
+    await again.waitFor({ state: "detached" });
+    await page.reload();
+    await form(page).waitFor();
+    assert.equal(await again.count(), 0);
+    await stay.check();
+    await giveFile(page, ada.file);
+    await inside.waitFor();
+    await go(page, "#/users", "Users");
+    await until(async () => (await rows(page)).kept === 1, "row of the tab");
 
     // Another tab is not signed in, and takes nothing away from this one.
     const other = await context.newPage();

@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { until } from "../../cli/serve/kit.ts";
-import { assertAccessible, browserTest, shoot, visit } from "../browser.ts";
+import { assertAccessible, assertLooks, browserTest, shoot, visit } from "../browser.ts";
 import { clientOf, go, person, signIn } from "../console.ts";
 import { site } from "../site.ts";
 
@@ -73,6 +73,19 @@ browserTest("a server that is away is told, tried again, and what was missed app
   await page.getByText("No connection").waitFor();
   await context.setOffline(false);
   await page.getByText("3 users", { exact: true }).waitFor();
+  // In the middle of revoking several: the rest is not tried, and can be tried again.
+  const dialog = page.getByRole("dialog");
+  for (const it of ["first", "second"]) await page.getByLabel(`Select ${it}`).check();
+  await page.getByRole("button", { name: "Revoke access" }).click();
+  isAway = true;
+  await dialog.getByRole("button", { name: "Revoke 2 users" }).click();
+  await dialog.getByText(/^2 users could not be revoked. The server does not respond. The first /)
+    .waitFor();
+  await assertLooks(page, "users-bulk-away");
+  isAway = false;
+  await dialog.getByRole("button", { name: "Try again" }).click();
+  await dialog.waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "Restore second" }).waitFor();
 });
 
 function keys(): { signPub: string; kexPub: string } {

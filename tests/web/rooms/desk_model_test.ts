@@ -8,6 +8,7 @@ import { secretsOf } from "../../../src/keys/identity.ts";
 import { type Api, apiOf } from "../../../src/web/rooms/api.ts";
 import { openBus } from "../../../src/web/rooms/bus.ts";
 import { Desk } from "../../../src/web/rooms/model/desk.ts";
+import type { Line } from "../../../src/web/rooms/model/lines.ts";
 import type { Talk } from "../../../src/web/rooms/model/talk.ts";
 import { type Keys, keysOf } from "../../../src/web/shared/keys.ts";
 import { type Person, until, type Village, village } from "../../client/rooms/village.ts";
@@ -71,6 +72,10 @@ async function opened(desk: Desk, id: string): Promise<Talk> {
   await until(() => desk.talks.get(id)?.state.is === "open", `${id} open`);
   return desk.talks.get(id)!;
 }
+
+const AGAIN = "You are a member again. Messages from the time in between are not shown.";
+const textOf = (line: Line) =>
+  line.is === "note" ? line.text : "text" in line.body ? line.body.text : "";
 
 const notFound = { code: "not_found" };
 
@@ -161,9 +166,25 @@ deskTest(
     const kitchen = await adas.createRoom({ id: "kitchen", members });
     await adas.createRoom({ id: "attic", members });
     for (const id of ["kitchen", "attic"]) await it.store.joinRoom(id, bob.identity.signPub);
+    let waits: (() => Promise<void>) | null = null;
+    /** Holds the next list that is read. */
+    const hold = () => {
+      const [read, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      waits = () => {
+        waits = null;
+        read.resolve();
+        return go.promise;
+      };
+      return { read: read.promise, go: go.resolve };
+    };
     const desk = await it.desk(bob, (api) => {
       let left = 2;
       return {
+        async *rooms(query) {
+          const found = await Array.fromAsync(api.rooms(query));
+          await waits?.();
+          yield* found;
+        },
         async getSealedKey(id, epoch) {
           const found = await api.getSealedKey(id, epoch);
           if (id === "kitchen" && left-- <= 0) return found;
@@ -198,6 +219,30 @@ deskTest(
     }, "the ends");
     await desk.refresh();
     assert.equal(talk.state.is, "over", "not tried again");
+
+    // Let in again, he reads on; a list from before he was removed opens nothing.
+    const again = async () => {
+      await kitchen.addMember(cardOf(bob.identity));
+      await it.store.joinRoom("kitchen", bob.identity.signPub);
+    };
+    await again();
+    await until(async () => {
+      await desk.refresh();
+      return talk.state.is === "open";
+    }, "the room, once more");
+    await kitchen.send("welcome back");
+    const texts = () => talk.lines.blocks.flatMap(({ lines }) => lines).map(textOf);
+    await until(() => texts().includes("welcome back"), "the message");
+    assert.deepEqual(texts(), [AGAIN, "welcome back"]);
+    states.length = 0;
+    const held = hold();
+    const reading = desk.refresh();
+    await held.read;
+    await kitchen.removeMember(bob.identity.signPub);
+    await until(() => talk.state.is === "over", "the end");
+    held.go();
+    await reading;
+    assert.ok(!states.includes("opening"), `${states}`);
     desk.forget(talk);
     await desk.refresh();
     assert.deepEqual([...desk.talks.keys()], ["attic"]);

@@ -91,16 +91,23 @@ browserTest(
     await line(page, "are you there?").getByText("Sent", { exact: true }).waitFor();
     assert.equal((await heard.next()).value!.text(), "are you there?");
     await kitchen.send("after");
-    await page.getByText("has sent a message before the next one that has not arrived.").waitFor();
+    await page.getByText("sent a message before the one below; it has not arrived.").waitFor();
     await line(page, "after").waitFor();
 
     // A reload signs in again and begins with an empty room; signing out lasts. A wrong clock is told.
-    await page.clock.setFixedTime(Date.now() + 10 * 60_000);
+    await page.clock.setSystemTime(Date.now() + 10 * 60_000);
     await page.reload();
     await isConnected(page);
     await page.getByText("There are none from before.").waitFor();
     await page.getByText("10 minutes ahead of the server's").waitFor();
     await assertLooks(page, "rooms-12-clock");
+    // Set right while the page is open, the clock does not keep it from the bus.
+    await page.clock.setSystemTime(Date.now());
+    await page.getByText("10 minutes ahead of the server's").waitFor({ state: "detached" });
+    for (const [from, to] of [[0, 1], [1, 0]] as const) links.set(from, to, { cut: true });
+    await page.getByText("No connection", { exact: true }).waitFor();
+    links.heal();
+    await isConnected(page);
     const you = (name: string) => page.getByRole("button", { name: `You: ${name}` });
     const signOut = async () => {
       await page.getByRole("button", { name: "Sign out" }).click();
@@ -120,7 +127,15 @@ browserTest(
     await page.reload();
     await you("Ada").click();
     await signOut();
-    await enter(page, it, eve, { keep: true });
+    // A server that is away: with the file that was opened one tries again.
+    await page.route("**/v1/me", (route) => route.abort());
+    const entering = enter(page, it, eve, { keep: true });
+    await page.getByText("The server does not respond.").waitFor();
+    await assertLooks(page, "rooms-0-away");
+    await page.unroute("**/v1/me");
+    const again = page.getByRole("button", { name: "Try again" });
+    await again.and(page.locator(":focus")).click();
+    await entering;
     await page.reload();
     const forget = page.getByRole("button", { name: "Forget Ada" });
     await forget.waitFor();

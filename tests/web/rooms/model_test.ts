@@ -1,7 +1,7 @@
 /** What the page of rooms is drawn from: lines, memory, addresses and words. */
 
 import assert from "node:assert/strict";
-import { StoreError } from "@unibus/membership";
+import { StoreError, type StoreErrorCode, type User } from "@unibus/membership";
 import type { OpenRoom } from "@unibus/membership/client";
 import { SealingError } from "@unibus/membership/client";
 import { replaces } from "../../../src/web/rooms/memory.ts";
@@ -10,6 +10,7 @@ import { Lines, type Said } from "../../../src/web/rooms/model/lines.ts";
 import { Talk } from "../../../src/web/rooms/model/talk.ts";
 import { rejection, said } from "../../../src/web/rooms/model/words.ts";
 import { cardIn } from "../../../src/web/rooms/place.ts";
+import { Names } from "../../../src/web/shared/names.ts";
 
 const message = (text: string): Said => ({ is: "said", from: "aa", at: 0, body: { text } });
 const texts = (lines: Lines) =>
@@ -112,10 +113,50 @@ Deno.test("failures are told in sentences, and a replay of what was shown is not
     "It lacks this: do that.",
   );
   assert.equal(said(new StoreError("invalid", "A must be b")), "A must be b.");
+  const answered = (code: StoreErrorCode, more: object = {}) =>
+    said(new StoreError(code, "m", { cause: { status: 400, code, ...more } }));
+  assert.match(answered("rate_limited", { retryAfter: 1 }), /^Too many requests/);
+  assert.match(answered("rate_limited"), /has too many open invitations/);
+  assert.match(answered("unauthenticated", { reason: "authority" }), /--authority/);
+  assert.match(answered("unauthenticated", { reason: "nonce" }), /did not accept your signature/);
+  assert.match(said(new StoreError("rate_limited", "m", { cause: { status: 429 } })), /a proxy/);
   const late = new StoreError("forbidden", "m", { cause: { status: 401, reason: "created" } });
   assert.match(said(late), /^The clock of this device is wrong/);
   const changed = new StoreError("conflict", "It was changed", { hint: "read it again" });
   assert.match(said(changed), /^Someone else changed the room/);
+});
+
+Deno.test("a name is looked up once, and who sees it is told when another user has it too", async () => {
+  const asked: string[] = [];
+  const handles: Record<string, string> = { b1: "Bob", m1: "ＢＯＢ " };
+  const names = new Names({
+    getUser(signPub) {
+      asked.push(signPub);
+      if (signPub === "x1") return Promise.reject(new StoreError("unavailable", "m"));
+      return Promise.resolve({ signPub, handle: handles[signPub]! } as User);
+    },
+  });
+  const settled = () => new Promise((resolve) => setTimeout(resolve));
+  const told: string[] = [];
+  const stops = ["b1", "b1", "x1"].map((it) => names.ask(it, () => told.push(it)));
+  await settled();
+  assert.deepEqual([asked, told], [["b1", "x1"], ["b1", "b1"]]);
+  assert.deepEqual([names.get("b1"), names.isShared("b1")], ["Bob", false]);
+  names.learn([{ signPub: "b1", handle: "Bob" }]);
+  assert.equal(told.length, 2, "nothing new");
+  // One that failed is asked for again, and one that no one looks at any more is not.
+  stops[2]!();
+  names.ask("x1", () => {});
+  await settled();
+  assert.deepEqual(asked, ["b1", "x1", "x1"]);
+
+  stops[0]!();
+  names.ask("m1", () => told.push("m1"));
+  await settled();
+  assert.deepEqual([names.isShared("b1"), names.isShared("m1")], [true, true]);
+  assert.deepEqual([...new Set(told.slice(2))].sort(), ["b1", "m1"]);
+  names.forget("m1");
+  assert.deepEqual([names.isShared("b1"), names.isShared("m1")], [false, false]);
 });
 
 Deno.test("people are found by name or key in other rooms, with the keys they have there", () => {

@@ -116,8 +116,8 @@ Deno.test("what arrives is shown, with what is missing before it, and counted wh
   it.arrives(message("salt", { sender: ME }));
   it.arrives(message("", { data: Uint8Array.of(0xff) }));
   await it.settled();
-  const ones = "has sent a message before the next one that has not arrived.";
-  const threes = "has sent 3 messages before the next one that have not arrived.";
+  const ones = "sent a message before the one below; it has not arrived.";
+  const threes = "sent 3 messages before the one below; they have not arrived.";
   assert.deepEqual(it.notes(), [[BOB, ones], [BOB, threes]]);
   assert.deepEqual(
     it.said().map(({ from, at, body, late }) => [from, at, body, late]),
@@ -154,7 +154,7 @@ Deno.test("one's own message is told as sent, not confirmed, or not sent and why
   assert.deepEqual(it.said().map((one) => one.why), [
     undefined,
     "The server does not respond.",
-    "The message is too long.",
+    "The message is too long. Send it in parts.",
   ]);
 });
 
@@ -272,7 +272,11 @@ Deno.test("a room ends for good by a removal, and for a while by anything else",
   };
   const removed = await ends(new SealingError("removed", "m"));
   assert.equal(removed.state.is, "over");
-  assert.throws(() => removed.room, /not open/);
+  removed.send("a");
+  await new Promise((resolve) => setTimeout(resolve));
+  const [line] = removed.lines.blocks[0]!.lines;
+  assert.ok(line!.is === "said" && line!.progress === "failed", "not sent, and told");
+  assert.match(line!.why!, /not open/);
   const cut = await ends(new StoreError("unavailable", "m"));
   assert.equal(cut.state.is, "failed");
   const closed = await ends(null);

@@ -74,6 +74,19 @@ browserTest(
     await a.getByRole("log").getByText("is no longer a member.").waitFor();
     await a.getByText("2 here", { exact: true }).waitFor();
     await assertLooks(b, "rooms-6-removed");
+
+    // Invited again, he reads on where he was.
+    await add(a, cardOf(bob.identity));
+    const again = b.getByRole("main").getByRole("button", { name: "Join kitchen" });
+    await again.waitFor();
+    await assertLooks(b, "rooms-6-again");
+    await again.click();
+    await b.getByRole("log").getByText("You are a member again.").waitFor();
+    await say(a, "welcome back");
+    assert.equal((await heard.next()).value!.text(), "welcome back");
+    await line(b, "welcome back").waitFor();
+    await line(b, "soup is ready").waitFor();
+    await it.store.removeMember("kitchen", bob.identity.signPub);
     await b.getByRole("button", { name: "Close the room" }).click();
     await b.getByRole("heading", { level: 1, name: "Join a room" }).waitFor();
 

@@ -7,10 +7,8 @@
 import { StoreError } from "../../../core/errors.ts";
 import type { Counts } from "../../../core/model.ts";
 import { reading } from "../../../follower/file/reading.ts";
-import { connect } from "../../../sqlite/file/connect.ts";
-import { toStoreError } from "../../../sqlite/file/errors.ts";
-import { absolute, exists } from "../../../sqlite/file/file.ts";
-import { missing } from "../../../sqlite/file/leftovers.ts";
+import { readFrom } from "../../../sqlite/file/connect.ts";
+import { requireFile } from "../../../sqlite/file/file.ts";
 import { readRole } from "../../../sqlite/file/role.ts";
 import { countRecords } from "../../../sqlite/rows.ts";
 
@@ -82,17 +80,14 @@ const PATIENCE = 3000;
  * ```
  */
 export async function lossOf({ db, monitors = [] }: LossOptions): Promise<LossReport> {
-  const path = absolute(db);
+  const path = requireFile(db);
   const report = read(path);
   const servers = await Promise.all(monitors.map((it) => endOf(it, `KV_${report.bucket}`)));
   return { version: 1, db: path, ...report, servers };
 }
 
 function read(path: string): Omit<LossReport, "version" | "db" | "servers"> {
-  const error = exists(path) ? null : missing(path, false);
-  if (error !== null) throw error;
-  const file = connect(path, { busyTimeout: 5000, readOnly: true });
-  try {
+  return readFrom(path, `Opening ${path}`, (file) => {
     const { role, generation } = readRole(file);
     const held = role === "follower" ? reading(file).held() : null;
     if (held === null) {
@@ -111,11 +106,7 @@ function read(path: string): Omit<LossReport, "version" | "db" | "servers"> {
       undone: file.prepare("SELECT room_id FROM follower_pending").all()
         .map(({ room_id }) => String(room_id)),
     };
-  } catch (error) {
-    throw toStoreError(error, `Opening ${path}`);
-  } finally {
-    file.close();
-  }
+  });
 }
 
 /** What a monitoring port tells of the streams of its server. */

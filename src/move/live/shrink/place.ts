@@ -8,11 +8,11 @@ import { existsSync, renameSync, statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { StoreError } from "../../../core/errors.ts";
 import { lockOf } from "../../../follower/file/prepare.ts";
-import { JOURNEY } from "../../../follower/file/notes.ts";
+import { JOURNEY } from "../../../follower/kept.ts";
 import { flip, openStill, requireWhole, type StillFile } from "../../../follower/flip.ts";
 import { toStoreError } from "../../../files/errors.ts";
 import type { Moved } from "../../../jetstream/log/marked.ts";
-import { connect } from "../../../sqlite/file/connect.ts";
+import { readFrom } from "../../../sqlite/file/connect.ts";
 import { exists } from "../../../sqlite/file/file.ts";
 import { readRole } from "../../../sqlite/file/role.ts";
 import { getMeta, schemaVersion } from "../../../sqlite/file/schema.ts";
@@ -35,15 +35,10 @@ export interface Known {
 /** Reads what a file is, while others use it; `null` if there is none. */
 export function knownOf(path: string): Known | null {
   if (!existsSync(path)) return null;
-  const db = connect(path, { busyTimeout: 5000, readOnly: true });
-  try {
+  return readFrom(path, `Opening ${path}`, (db) => {
     schemaVersion(db, path);
     return { role: readRole(db), storeId: storeIdOf(db, path), prepared: getMeta(db, JOURNEY) };
-  } catch (error) {
-    throw toStoreError(error, `Opening ${path}`);
-  } finally {
-    db.close();
-  }
+  });
 }
 
 /**
@@ -148,8 +143,12 @@ export function place(db: string, follower: string, journey: string | null): str
   const partial = partialOf(db);
   try {
     if (isBy(follower, journey)) {
+      // Moves its log into it: after a kill that has what made it the primary.
+      openSource(follower, { check: false }).close();
       clearLeftovers(db);
       renameSync(follower, partial);
+      // Readers, such as this, leave an empty log.
+      removeFile(follower);
     }
     removeFile(lockOf(follower));
     if (!isBy(db, journey)) return putInPlace(db);

@@ -110,7 +110,7 @@ export async function shrinkStore(store: Store, options: ShrinkOptions): Promise
     await ready?.();
     // So that little is left when all wait for it.
     await follower.rest(READY);
-    await follower.whenExact(undefined, signal === undefined ? {} : { signal });
+    await follower.whenExact(undefined, { signal });
     report.attempts++;
     onPhase("begin");
     // Another one for each attempt: what an earlier one sent is never taken for it.

@@ -62,7 +62,6 @@ export async function leaveBucket(parts: Switching, announced: Announced): Promi
     onPhase("follow");
     waitsFor = "the follower";
     const { position, digest } = await follower.whenExact(fence, { signal: either });
-    check();
     await follower.prepare(journey);
     waitsFor = `other programs to close ${follower.path}`;
     hint = usersOf(follower.path);

@@ -8,7 +8,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { pause } from "../../../core/async/wait.ts";
 import type { Kind, StoreRecord } from "../../../core/model.ts";
 import type { RecordKey } from "../../../core/order.ts";
-import { connect, run, transaction, value } from "../connect.ts";
+import { connect, readFrom, run, transaction, value } from "../connect.ts";
 import { causeOf, isBusy, toStoreError } from "../errors.ts";
 import { type FileRole, type Place, readRole, setRole } from "../role.ts";
 import { HistoryTable } from "../../history/table.ts";
@@ -163,16 +163,11 @@ export type FrozenJourney = Journey & { frozenAt: number | null };
 
 /** Returns the live move of a file, without changing it; `null` if there is none. */
 export function journeyOf(path: string): FrozenJourney | null {
-  const db = connect(path, { busyTimeout: 5000, readOnly: true });
-  try {
+  return readFrom(path, `Opening ${path}`, (db) => {
     if (value(db, "SELECT 1 FROM sqlite_schema WHERE name = 'journey'") === undefined) return null;
     const journey = readJourney(db);
     if (journey === null) return null;
     const { file: _, ...rest } = journey;
     return { ...rest, frozenAt: readRole(db).frozenAt };
-  } catch (error) {
-    throw toStoreError(error, `Opening ${path}`);
-  } finally {
-    db.close();
-  }
+  });
 }

@@ -60,7 +60,7 @@ export function Overview(): JSX.Element {
         ? <Reading load={status} what="Loading the server status" />
         : <State graded={graded} status={status.data} now={now} />}
       <Figures counts={counts} usage={usage} now={now} />
-      {status.data && <Stored status={status.data} />}
+      {status.data && <Stored status={status.data} isOld={status.failure !== null} />}
       <section class="section" aria-labelledby="hour">
         <h2 id="hour">Requests and latency</h2>
         <Reading load={history} what="Loading the requests" />

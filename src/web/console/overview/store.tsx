@@ -48,12 +48,15 @@ function Move({ journey }: { journey: Journey }): JSX.Element | null {
   );
 }
 
-/** The cluster or the file, a move between them, and a snapshot. */
-export function Stored({ status }: { status: ServerStatus }): JSX.Element {
+/** The cluster or the file, a move between them, and a snapshot; `isOld`: it could not be read again. */
+export function Stored(
+  { status, isOld }: { status: ServerStatus; isOld: boolean },
+): JSX.Element {
   const { follower } = status;
   return (
-    <section class="panel" aria-labelledby="stored">
+    <section class={isOld ? "panel old" : "panel"} aria-labelledby="stored">
       <h2 id="stored">{status.cluster === null ? "Store" : "Cluster"}</h2>
+      {isOld && <p class="muted">As the server last reported it.</p>}
       {status.cluster !== null
         ? <ClusterView cluster={status.cluster} />
         : status.backend === "sqlite"

@@ -7,7 +7,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
 import { Button } from "../../shared/ui/page.tsx";
-import { type Failure, failureOf, wordsOf } from "../data/failure.ts";
+import { type Failure, failureOf, isAway, wordsOf } from "../data/failure.ts";
 import { useSession } from "../data/session.ts";
 import { counted, number } from "../../shared/format.ts";
 import { useTask } from "../hooks.ts";
@@ -91,6 +91,11 @@ export function BulkDialog<T>(props: BulkDialogProps<T>): JSX.Element {
   const [count, setCount] = useState(0);
   const [failed, setFailed] = useState<readonly { row: T; failure: Failure }[]>([]);
   const left = failed.length > 0 ? failed.map((it) => it.row) : rows;
+  // Why it was stopped; null: each has a reason of its own.
+  const stopped = failed.at(-1)?.failure === failed.at(-2)?.failure
+    ? failed.at(-1)?.failure ?? null
+    : null;
+  const isShort = failed.length === 0 || stopped !== null;
   if (rows.length === 0 && failed.length === 0) {
     return (
       <Dialog title={`${action} ${noun}s`} onClose={onClose}>
@@ -115,7 +120,7 @@ export function BulkDialog<T>(props: BulkDialogProps<T>): JSX.Element {
           const failure = failureOf(error);
           bad.push({ row, failure });
           // Each of the others would fail too.
-          if (failure.kind !== "problem") {
+          if (failure.kind !== "problem" || isAway(failure)) {
             const rest = left.slice(good.length + bad.length);
             bad.push(...rest.map((row) => ({ row, failure })));
             break;
@@ -123,7 +128,8 @@ export function BulkDialog<T>(props: BulkDialogProps<T>): JSX.Element {
         }
       }
       onDone(good);
-      say(`${counted(good.length, noun)} ${done}`);
+      const rest = bad.length > 0 ? `, ${number(bad.length)} not` : "";
+      say(`${counted(good.length, noun)} ${done}${rest}`);
       setFailed(bad);
       if (bad.length === 0) onClose();
     });
@@ -137,19 +143,21 @@ export function BulkDialog<T>(props: BulkDialogProps<T>): JSX.Element {
         {failed.length === 0 ? <p>{children}</p> : (
           <p class="notice bad" role="alert">
             {counted(failed.length, noun)} could not be {done}.
+            {stopped &&
+              ` ${wordsOf(stopped)} The first of them may have been ${done} nevertheless.`}
           </p>
         )}
         <ul class="bulk-names">
-          {failed.length === 0
-            ? rows.slice(0, SHOWN).map((row) => <li key={id(row)}>{show(row)}</li>)
+          {isShort
+            ? left.slice(0, SHOWN).map((row) => <li key={id(row)}>{show(row)}</li>)
             : failed.map(({ row, failure }) => (
               <li key={id(row)}>
                 {show(row)}: {wordsOf(failure)}
               </li>
             ))}
         </ul>
-        {failed.length === 0 && rows.length > SHOWN && (
-          <p class="muted">and {number(rows.length - SHOWN)} more</p>
+        {isShort && left.length > SHOWN && (
+          <p class="muted">and {number(left.length - SHOWN)} more</p>
         )}
         <div class="actions dialog-actions">
           <Button onClick={onClose} disabled={task.busy}>

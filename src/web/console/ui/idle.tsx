@@ -21,15 +21,16 @@ const MOST_IDLE = 5_000;
 const DAY = 86_400_000;
 
 /** The choices of a server that began to note who is active at a time; null: not known. */
-export function idleChoices(startedAt: string | null, now: number): (readonly [Idle, string])[] {
-  const days = (["1", "7", "30"] as const).filter((it) =>
-    startedAt !== null && now - Date.parse(startedAt) >= Number(it) * DAY
-  );
-  return [
-    ["", "Any"],
-    ...days.map((it) => [it, counted(Number(it), "day")] as const),
-    ["start", "Since start"],
-  ];
+export function idleChoices(
+  startedAt: string | null,
+  now: number,
+): (readonly [Idle, string, boolean?])[] {
+  const days = (["1", "7", "30"] as const).map((it) => {
+    const text = counted(Number(it), "day");
+    const isKnown = startedAt !== null && now - Date.parse(startedAt) >= Number(it) * DAY;
+    return isKnown ? [it, text] as const : [it, `${text} (not yet)`, true] as const;
+  });
+  return [["", "Any"], ...days, ["start", "Since start"]];
 }
 
 /** The time since when users are idle, to the minute: the same question again within it. */

@@ -5,6 +5,7 @@
  */
 
 import type { ComponentChildren, JSX } from "preact";
+import { useEffect } from "preact/hooks";
 import { Button } from "../../shared/ui/page.tsx";
 import type { Page } from "../../../core/model.ts";
 import { counted, number } from "../../shared/format.ts";
@@ -77,9 +78,14 @@ export function Listing<T>(
   { of, size, noun, total, columns, id, picked, children }: ListingProps<T>,
 ): JSX.Element {
   const { data, stale, trail } = of;
+  // What can be done to a selected row depends on how it is now.
+  useEffect(() => {
+    const changed = data?.items.filter((it) => (picked?.rows.get(id(it)) ?? it) !== it) ?? [];
+    if (changed.length > 0) picked?.set(changed, true);
+  }, [data]);
   return (
     <>
-      <Reading load={of} what={`Reading ${noun}s`} />
+      <Reading load={of} what={`Loading ${noun}s`} />
       {data !== null &&
         (data.items.length === 0 && trail.length === 1 ? <Empty>{children}</Empty> : (
           <>

@@ -139,7 +139,8 @@ export function Choice<T extends string>(
   { label, value, options, onChange }: {
     label: string;
     value: T;
-    options: readonly (readonly [T, string])[];
+    /** Each with its text, and whether it cannot be chosen. */
+    options: readonly (readonly [T, string, boolean?])[];
     onChange: (value: T) => void;
   },
 ): JSX.Element {
@@ -151,7 +152,9 @@ export function Choice<T extends string>(
         value={value}
         onChange={(event) => onChange(event.currentTarget.value as T)}
       >
-        {options.map(([it, text]) => <option key={it} value={it}>{text}</option>)}
+        {options.map(([it, text, isOff]) => (
+          <option key={it} value={it} disabled={isOff}>{text}</option>
+        ))}
       </select>
     </label>
   );

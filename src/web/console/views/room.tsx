@@ -50,7 +50,7 @@ export function RoomView({ id }: { id: string }): JSX.Element {
         <ViewHead title={visible(id)} back={BACK} name={<Name>{id}</Name>} />
         {isGone
           ? <Empty>The room does not exist. It may have been deleted.</Empty>
-          : <Reading load={roster} what="Reading the room" />}
+          : <Reading load={roster} what="Loading the room" />}
         {isGone && <History of="room" id={id} />}
       </>
     );
@@ -59,7 +59,7 @@ export function RoomView({ id }: { id: string }): JSX.Element {
   return (
     <>
       <ViewHead title={visible(id)} back={BACK} name={<Name>{id}</Name>} />
-      <Reading load={roster} what="Reading the room" />
+      <Reading load={roster} what="Loading the room" />
       {!room.encrypted && (
         <p class="notice warn">
           Messages of this room are not encrypted: anyone who runs the NATS servers can read them.

@@ -69,7 +69,7 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
               <Key value={signPub} what="the key" />
             </Empty>
           )
-          : <Reading load={found} what="Reading the user" />}
+          : <Reading load={found} what="Loading the user" />}
         {isGone && <History of="user" id={signPub} />}
       </>
     );
@@ -87,7 +87,7 @@ export function UserView({ signPub }: { signPub: string }): JSX.Element {
           </>
         }
       />
-      <Reading load={found} what="Reading the user" />
+      <Reading load={found} what="Loading the user" />
       <div class="panel">
         <dl class="facts">
           <Fact name="Status">

@@ -89,6 +89,7 @@ export function Users(): JSX.Element {
   );
   const { data: server } = useLoad((signal) => api.with(signal).status(), "status");
   const chosen = [...picked.rows.values()];
+  const isSelf = (it: User): boolean => it.signPub === me.signPub;
 
   const columns: Column<User>[] = [
     {
@@ -98,7 +99,7 @@ export function Users(): JSX.Element {
           <a href={hrefOf("users", it.signPub)}>
             <Name>{it.handle}</Name>
           </a>
-          {it.signPub === me.signPub && <Badge look="accent">you</Badge>}
+          {isSelf(it) && <Badge look="accent">you</Badge>}
         </>
       ),
     },
@@ -151,7 +152,7 @@ export function Users(): JSX.Element {
           <Search
             value={filter.search}
             maxLength={64}
-            placeholder="Name or start of the key"
+            placeholder="Name or start of key"
             onInput={(search) => change({ search })}
           />
           <Choice
@@ -207,7 +208,9 @@ export function Users(): JSX.Element {
         <BulkDialog
           {...BULK[bulk]}
           noun="user"
-          rows={chosen.filter((it) => it.status === BULK[bulk].from)}
+          rows={chosen.filter((it) => it.status === BULK[bulk].from)
+            // With oneself all ends.
+            .sort((a, b) => Number(isSelf(a)) - Number(isSelf(b)))}
           id={idOf}
           show={(it) => <Who signPub={it.signPub} was={it.handle} link={false} />}
           work={(it) => api[BULK[bulk].call](it.signPub)}
@@ -217,7 +220,7 @@ export function Users(): JSX.Element {
           }}
           onClose={() => askBulk(null)}
         >
-          {bulk === "revoke" && chosen.some((it) => it.signPub === me.signPub) && (
+          {bulk === "revoke" && chosen.some(isSelf) && (
             <>
               <strong>You are one of them and will be signed out.</strong>
               {" "}

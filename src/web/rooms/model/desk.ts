@@ -63,6 +63,8 @@ export class Desk extends Model {
   link: Link = { is: "connecting", why: null };
   /** Whether the lists have been read. */
   isRead = false;
+  /** Whether one is in more rooms than are shown. */
+  isCut = false;
   /** Why this session is over; null: it is not. */
   over: string | null = null;
   readonly #memory: BrowserMemory["memory"];
@@ -151,18 +153,24 @@ export class Desk extends Model {
 
   async #read(): Promise<void> {
     const deeds = this.#deeds;
+    const ended = [...this.talks.values()].filter(({ state }) => state.is === "over");
     try {
       if (this.waitingFor.length > 0) ({ waitingFor: this.waitingFor } = await this.api.me());
       const [rooms, offers] = [await this.#list(true), await this.#list(false)];
       // They may be from before.
       if (deeds !== this.#deeds) return await this.#read();
       this.offers = offers;
-      for (const { id } of rooms) this.#talkOf(id);
-      if (rooms.length < MOST_OPEN) this.#endWithout(new Set(rooms.map(({ id }) => id)));
+      const listed = new Set(rooms.map(({ id }) => id));
+      for (const id of listed) this.#talkOf(id);
+      // Not those that ended meanwhile: the list may be from before.
+      for (const talk of ended) if (listed.has(talk.id)) talk.opening();
+      this.isCut = rooms.length === MOST_OPEN;
+      if (!this.isCut) this.#endWithout(listed);
       this.isRead = true;
     } catch (error) {
       if (!isShutOut(error)) return;
-      this.over = "Your access to this server was revoked. An admin can tell why.";
+      this.over = "Your access to this server was revoked. If that is a mistake, ask an admin to " +
+        "restore it.";
     }
     this.#openAll();
     for (const talk of this.talks.values()) {

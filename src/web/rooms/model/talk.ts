@@ -15,8 +15,10 @@ import { Model } from "./model.ts";
 import { rejection, said } from "./words.ts";
 
 const NOT_READY =
-  "This member cannot become the owner yet: it has not joined the room, or has no copy " +
-  "of its newest key. Add it again with its card, and wait until it has joined";
+  "This member cannot become the owner yet: they have not joined the room, or lack its newest " +
+  "key. Add them again with their card, and wait until they have joined";
+
+const AGAIN = "You are a member again. Messages from the time in between are not shown.";
 
 /** How far the opening of a room is. `over`: one is no longer a member. */
 export type TalkState =
@@ -45,6 +47,8 @@ export class Talk extends Model {
   /** Those whom the owner may let in; empty for others. */
   waiting: readonly User[] = [];
   #state: TalkState = { is: "opening" };
+  /** Whether one was no member for a time. */
+  #wasOver = false;
   #isShown = false;
   #owner: string | null = null;
   /** The other owner that the server named last. */
@@ -100,8 +104,9 @@ export class Talk extends Model {
 
   /** It could not be opened, or has ended. */
   failed(error: unknown): void {
-    const why = said(error);
-    this.#set({ is: isSealingError(error, "removed") ? "over" : "failed", why });
+    const is = isSealingError(error, "removed") ? "over" : "failed";
+    if (is === "over") this.#wasOver = true;
+    this.#set({ is, why: said(error) });
   }
 
   /**
@@ -113,6 +118,8 @@ export class Talk extends Model {
     const messages = room.messages();
     this.#owner ??= before ?? null;
     this.#ownerIs(room.owner);
+    if (this.#wasOver) this.lines.add({ is: "note", text: AGAIN });
+    this.#wasOver = false;
     this.#set({ is: "open", room });
     void this.readMembers();
     try {
@@ -124,7 +131,6 @@ export class Talk extends Model {
 
   /** Sends a text; the line tells how far it is. */
   send(text: string): void {
-    const { room } = this;
     const id = this.lines.add({
       is: "said",
       from: this.#me,
@@ -133,7 +139,8 @@ export class Talk extends Model {
       progress: "sending",
     });
     this.changed();
-    room.send(text).then(
+    const sending = async () => await this.room.send(text);
+    sending().then(
       () => this.lines.update(id, { progress: "sent" }),
       (error) => {
         // Sent, and not seen on the bus: it may have arrived.
@@ -237,8 +244,8 @@ export class Talk extends Model {
     const { sender, sentAt, missed, late } = message;
     if (missed > 0) {
       const text = missed === 1
-        ? "has sent a message before the next one that has not arrived."
-        : `has sent ${missed} messages before the next one that have not arrived.`;
+        ? "sent a message before the one below; it has not arrived."
+        : `sent ${missed} messages before the one below; they have not arrived.`;
       this.lines.add({ is: "note", tone: "warn", about: sender, text });
     }
     this.lines.add({

@@ -23,12 +23,13 @@ export function Home(): JSX.Element {
     const opened = [...waited].find((id) => talks.has(id));
     if (opened !== undefined) goTo(opened);
   });
-  const isNew = isRead && talks.size === 0 && offers.length === 0;
+  const isOutside = isRead && talks.size === 0;
+  const isInvited = offers.length > 0 || waitingFor.length > 0;
   return (
     <div class="home stack">
       <LinkNotice />
       <Heading title="Rooms" site="unibus">
-        {!isNew ? "Choose a room" : waitingFor.length > 0 ? "You are invited" : "Join a room"}
+        {!isOutside ? "Choose a room" : isInvited ? "You are invited" : "Join a room"}
       </Heading>
       {waitingFor.map((id) => (
         <p key={id} class="notice accent" role="status">
@@ -36,7 +37,7 @@ export function Home(): JSX.Element {
           and wait for its owner. The room appears here when the owner lets you in.
         </p>
       ))}
-      {isNew && (
+      {isOutside && offers.length === 0 && (
         <>
           <p>
             Create a room of your own, or send your card to the owner of a room: with it the owner

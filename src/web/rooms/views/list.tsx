@@ -20,7 +20,7 @@ import { Person } from "./parts/ui.tsx";
 
 /** The list. */
 export function List({ shown }: { shown: string | null }): JSX.Element {
-  const { talks, offers, isRead } = useModel(useDesk());
+  const { talks, offers, isRead, isCut } = useModel(useDesk());
   const [making, make] = useState(false);
   const sorted = [...talks.values()].sort((a, b) => a.id.localeCompare(b.id));
   return (
@@ -30,7 +30,7 @@ export function List({ shown }: { shown: string | null }): JSX.Element {
         <Button onClick={() => make(true)}>New room</Button>
       </div>
       {offers.length > 0 && (
-        <ul class="offers" aria-label="Offers">
+        <ul class="offers" aria-label="Invitations">
           {offers.map((it) => <Offer key={it.id} room={it} />)}
         </ul>
       )}
@@ -38,6 +38,7 @@ export function List({ shown }: { shown: string | null }): JSX.Element {
         {sorted.map((it) => <Entry key={it.id} talk={it} isShown={it.id === shown} />)}
       </ul>
       {isRead && sorted.length === 0 && <p class="muted small">You are not in a room yet.</p>}
+      {isCut && <p class="muted small">This page shows at most 200 of your rooms.</p>}
       {!isRead && <p class="muted small" role="status">Reading your rooms …</p>}
       {making && <NewRoom onClose={() => make(false)} />}
     </nav>
@@ -70,7 +71,8 @@ function Entry({ talk, isShown }: { talk: Talk; isShown: boolean }): JSX.Element
   );
 }
 
-function Offer({ room }: { room: Room }): JSX.Element {
+/** An offer, to be accepted or declined. */
+export function Offer({ room }: { room: Room }): JSX.Element {
   const desk = useDesk();
   const { busy, failure, run } = useTask();
   const name = visible(room.id);

@@ -19,8 +19,6 @@ export interface KeyFileProps {
   hint: ComponentChildren;
   /** What the button says that opens a file under a passphrase. */
   action: string;
-  /** What the keys are for is under way. */
-  busy?: boolean;
   /** Called when another file is chosen. */
   onChoose?: () => void;
   /** Called with the keys; the file's name is null where it cannot stand in a command. */
@@ -28,7 +26,7 @@ export interface KeyFileProps {
 }
 
 /** Has a key file chosen and opens it, with its passphrase where it is under one. */
-export function KeyFile({ hint, action, busy, onChoose, onKeys }: KeyFileProps): JSX.Element {
+export function KeyFile({ hint, action, onChoose, onKeys }: KeyFileProps): JSX.Element {
   const input = useId();
   const [locked, lock] = useState<{ name: string; text: string } | null>(null);
   const [error, setError] = useState<string | null>(null);
@@ -42,6 +40,7 @@ export function KeyFile({ hint, action, busy, onChoose, onKeys }: KeyFileProps):
     try {
       const { secrets, keys } = await readIdentity(text, passphrase, onProgress);
       forget(secrets);
+      lock(null);
       onKeys(keys, /^[\w.-]+$/.test(name) ? name : null);
     } catch (error) {
       setError(said(error));
@@ -84,7 +83,6 @@ export function KeyFile({ hint, action, busy, onChoose, onKeys }: KeyFileProps):
         <Unlock
           key={locked.text}
           action={action}
-          busy={busy}
           open={(passphrase, onProgress) => open(locked, passphrase, onProgress)}
         />
       )}
@@ -93,7 +91,7 @@ export function KeyFile({ hint, action, busy, onChoose, onKeys }: KeyFileProps):
 }
 
 function Unlock(
-  { action, busy, open }: Pick<KeyFileProps, "action" | "busy"> & {
+  { action, open }: Pick<KeyFileProps, "action"> & {
     open: (passphrase: string, onProgress: (part: number) => void) => Promise<void>;
   },
 ): JSX.Element {
@@ -120,7 +118,7 @@ function Unlock(
       <div class="actions">
         <Button
           look="primary"
-          busy={busy || progress !== null}
+          busy={progress !== null}
           disabled={passphrase === ""}
         >
           {progress === null ? action : `Opening … ${Math.round(progress * 100)} %`}

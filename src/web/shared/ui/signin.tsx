@@ -7,13 +7,14 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { Calls } from "../../../client/http/client.ts";
+import { isStoreError } from "../../../core/errors.ts";
 import { meOf } from "../api.ts";
 import { shortKey, visible } from "../format.ts";
 import { drop, type Kept, kept } from "../keep.ts";
 import { type Keys, type Lack, lackOf } from "../keys.ts";
 import { Name } from "./key.tsx";
 import { KeyFile } from "./key_file.tsx";
-import { Button, Heading, Logo, Notice, Waiting } from "./page.tsx";
+import { Button, Heading, Logo, Notice, useFocus, Waiting } from "./page.tsx";
 import type { Task } from "./task.ts";
 
 /** Returns whose client it is; rejects if they are not an active user's. */
@@ -24,7 +25,7 @@ export async function activeUser(client: Pick<Calls, "me">, signPub: string) {
     `The key ${
       shortKey(signPub)
     } does not belong to an active user of this server: its access was ` +
-      "revoked, or it is for another server",
+      "revoked, or it is for another server. Choose another key file, or ask an admin",
   );
 }
 
@@ -59,6 +60,8 @@ export function SignInPage<F>(props: SignInProps<F>): JSX.Element {
   const [found, setFound] = useState<readonly Found[] | null>(null);
   const [isResuming, setResuming] = useState(false);
   const [keeps, setKeeps] = useState(false);
+  /** The keys of a file that was opened, with which signing in can be tried again. */
+  const [opened, setOpened] = useState<Keys | null>(null);
   useEffect(() => {
     void lackOf().then(setLack);
     void (async () => {
@@ -74,6 +77,18 @@ export function SignInPage<F>(props: SignInProps<F>): JSX.Element {
       task.run(() => enter(resume, false));
     })();
   }, []);
+  const enterWithFile = (keys: Keys): void => {
+    setOpened(keys);
+    task.run(async () => {
+      try {
+        await enter(keys, keeps);
+      } catch (error) {
+        // Only the server and the network may say something else the next time.
+        if (!isStoreError(error)) setOpened(null);
+        throw error;
+      }
+    });
+  };
   const forget = (it: Found): void =>
     task.run(async () => {
       await it.forget();
@@ -105,7 +120,10 @@ export function SignInPage<F>(props: SignInProps<F>): JSX.Element {
                       key={it.keys.signPub}
                       it={it}
                       busy={task.busy}
-                      enter={() => task.run(() => enter(it.keys, false))}
+                      enter={() => {
+                        setOpened(null);
+                        task.run(() => enter(it.keys, false));
+                      }}
                       forget={() => forget(it)}
                     />
                   ))}
@@ -129,13 +147,14 @@ export function SignInPage<F>(props: SignInProps<F>): JSX.Element {
                   </>
                 }
                 action="Open and sign in"
-                busy={task.busy}
                 onChoose={() => {
                   setResuming(false);
+                  setOpened(null);
                   task.clear();
                 }}
-                onKeys={(keys) => task.run(() => enter(keys, keeps))}
+                onKeys={enterWithFile}
               />
+              {opened !== null && <Entering busy={task.busy} again={() => enterWithFile(opened)} />}
             </section>
             <p class="muted small">{children}</p>
           </>
@@ -183,6 +202,18 @@ function KeptKey(
         </Button>
       </div>
     </li>
+  );
+}
+
+/** Says that one is being signed in with a file; tries again when that has failed. */
+function Entering({ busy, again }: { busy: boolean; again: () => void }): JSX.Element {
+  const button = useFocus<HTMLButtonElement>();
+  return (
+    <div class="actions">
+      <Button look="primary" buttonRef={button} busy={busy} onClick={again}>
+        {busy ? "Signing in" : "Try again"}
+      </Button>
+    </div>
   );
 }
 

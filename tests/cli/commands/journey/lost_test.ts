@@ -6,13 +6,14 @@
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { cp, mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { growStore, openJetStream, openSqlite } from "../../../../mod.ts";
 import { lockStore } from "../../../../cli/serve/lock.ts";
 import { readNode, writeNode } from "../../../../cli/settings/node.ts";
 import { type BlobStore, openDiskBlobs, openObjectBlobs } from "../../../../src/blobs/mod.ts";
 import { writeBlobProbe } from "../../../../src/blobs/objects/probe.ts";
+import { lockOf } from "../../../../src/follower/file/prepare.ts";
 import { openFollowed } from "../../../../src/follower/open.ts";
 import { holds } from "../../../../src/jetstream/cluster/replica.ts";
 import { Bucket } from "../../../../src/jetstream/log/bucket.ts";
@@ -239,17 +240,30 @@ Deno.test("a shrink --force that was killed on its way is finished by the next",
       await node(first, [server.url]);
     }
     const clustered = (await readNode(`${first}/a.db`))!;
+    const { settings } = clustered;
     const env = { UNIBUS_DB: `${first}/a.db` };
     assert.equal((await cli(["promote", `${first}/follower.db`], { env })).code, 0);
-    for (const killed of ["promoted", "noted", "renamed"]) {
+    for (const killed of ["promoted", "aside", "noted", "renamed"]) {
       const own = `${dir}/${killed}`;
       await cp(first, own, { recursive: true });
       const db = `${own}/a.db`;
+      const natsStore = `${own}/jetstream.cluster`;
       const force = forcing(db);
-      if (killed === "promoted") await writeNode(db, clustered);
+      await writeNode(db, { ...clustered, settings: { ...settings, natsStore } });
+      if (killed === "aside") {
+        // The last step fails.
+        const lock = lockOf(`${own}/follower.db`);
+        await rm(lock, { force: true });
+        await mkdir(`${lock}/full`, { recursive: true });
+        assert.equal((await force()).code, 1);
+        assert.equal(existsSync(natsStore), false);
+        await rm(lock, { recursive: true });
+      }
+      if (killed !== "promoted") await writeNode(db, { ...(await readNode(db))!, state: "alone" });
       if (killed === "renamed") await rename(`${own}/follower.db`, `${db}.partial`);
       const plan = await force("--dry-run");
       assert.match(plan.stdout, /was promoted before/);
+      assert.equal(existsSync(natsStore), killed !== "aside");
       assert.equal(roleOf(db).role, "moved");
       const { code, stdout, stderr } = await force();
       assert.equal(code, 0, stderr);
@@ -257,6 +271,7 @@ Deno.test("a shrink --force that was killed on its way is finished by the next",
       assert.equal((await readNode(db))!.state, "alone");
       assert.deepEqual(await usersIn(db), ["user ada", "user late"]);
       const files = await readdir(own);
-      assert.ok(!files.includes("follower.db") && !files.includes("a.db.partial"), files.join());
+      const old = ["follower.db", "a.db.partial", "jetstream.cluster"];
+      assert.deepEqual(files.filter((it) => old.includes(it)), [], files.join());
     }
   }));

@@ -6,8 +6,8 @@
 
 import assert from "node:assert/strict";
 import { connect } from "@nats-io/transport-node";
-import { answerJourney } from "../../../../cli/cluster/journey.ts";
-import { Journeys } from "../../../../cli/serve/journey/journeys.ts";
+import { answerJourney, type JourneyState } from "../../../../cli/cluster/journey.ts";
+import { Journeys, NEW } from "../../../../cli/serve/journey/journeys.ts";
 import type { World } from "../../../../cli/serve/journey/types.ts";
 import { writeNode } from "../../../../cli/settings/node.ts";
 import { createNkey } from "../../../../src/keys/nkey.ts";
@@ -15,6 +15,8 @@ import { testServer } from "../../../helpers/nats.ts";
 import { inDir } from "../../../helpers/sqlite.ts";
 import { until } from "../../serve/kit.ts";
 import { cli, documentOf } from "../../kit.ts";
+
+const NONE: JourneyState = { serves: "file", ...NEW };
 
 const NODE = {
   name: "n1",
@@ -55,6 +57,41 @@ Deno.test("who watches a move that was begun with --hold is told what releases i
       assert.equal((await cli(["grow", "--release"], { env })).code, 1);
     } finally {
       await journeys.stop();
+      await connection.close();
+    }
+  }));
+
+Deno.test("calling off is watched until the move has ended; Ctrl-C ends the watching, and says what watches again", () =>
+  inDir(async (dir) => {
+    await using server = await testServer({ jetstream: false });
+    const connection = await connect({ servers: server.url });
+    const states = ["running", "running", "called-off", "running", "done"] as const;
+    let asked = 0;
+    let released = false;
+    answerJourney(connection, () => Promise.resolve("n1"), ({ op, direction }) => {
+      released ||= op === "release";
+      const state = released ? "running" : states[asked++] ?? "failed";
+      assert.ok(op === "status" || direction === (released ? "shrink" : "grow"));
+      return Promise.resolve({ ...NONE, direction: released ? "shrink" : "grow", state });
+    });
+    try {
+      await writeNode(`${dir}/a.db`, NODE);
+      const env = { UNIBUS_DB: `${dir}/a.db`, UNIBUS_NATS_URL: server.url };
+      const { code, stdout, stderr } = await cli(["grow", "--call-off"], { env });
+      assert.equal(code, 0, stderr);
+      assert.equal(stdout, "grow: called-off\nn1 serves from its file\n");
+      // It was made before it could be called off; it failed.
+      for (let i = 0; i < 2; i++) {
+        assert.equal((await cli(["grow", "--call-off"], { env })).code, 1);
+      }
+
+      const ending = new AbortController();
+      const { signal } = ending;
+      const onStderr = () => ending.abort();
+      const watched = await cli(["shrink", "--release"], { env, signal, onStderr });
+      assert.equal(watched.code, 130);
+      assert.match(watched.stderr, /^hint: .* membershipd shrink --keep n1 watches it again$/m);
+    } finally {
       await connection.close();
     }
   }));

@@ -11,6 +11,7 @@ import { answerJourney, askJourney, type JourneyRequest } from "../../../../cli/
 import { Journeys, type Ways } from "../../../../cli/serve/journey/journeys.ts";
 import { checkJourney, reportOf } from "../../../../cli/serve/journey/report.ts";
 import type { Trip, World } from "../../../../cli/serve/journey/types.ts";
+import { orAbort } from "../../../../src/core/async/wait.ts";
 import { StoreError } from "../../../../src/core/errors.ts";
 import { failsWith } from "../../../helpers/sqlite.ts";
 import { testServer } from "../../../helpers/nats.ts";
@@ -25,6 +26,7 @@ async function bed(
     logged: string[];
     storage: { bucket: string | null };
     connection: NatsConnection;
+    ways: Ways;
   }) => Promise<void>,
   copied: Promise<void> = Promise.resolve(),
 ) {
@@ -63,6 +65,7 @@ async function bed(
       logged,
       storage,
       connection,
+      ways,
       arrive: (error) => {
         if (error === undefined) end.resolve();
         else end.reject(error);
@@ -95,6 +98,7 @@ Deno.test("a journey is begun once; the same command watches it, the other direc
       startedAt: null,
       endedAt: null,
     });
+    await failsWith("refused", () => ask({ op: "call-off" }), /no move to call off/);
     const begun = await ask({ op: "grow", pace: 0.2 });
     assert.deepEqual(
       [begun.state, begun.direction, begun.phase, begun.done, begun.total, begun.lag],
@@ -102,26 +106,43 @@ Deno.test("a journey is begun once; the same command watches it, the other direc
     );
     await ask({ op: "grow" });
     assert.equal(trips.length, 1);
+    await ask({ op: "grow", pace: 0.2 });
+    assert.equal(trips.length, 1);
     assert.equal(trips[0]!.request.pace, 0.2);
+    for (
+      const [other, expected] of [
+        [{ pace: 0.1 }, /in progress \(copy, and has another --pace\)/],
+        [{ noHistory: true }, /in progress \(copy, and takes the history along\)/],
+      ] as const
+    ) await failsWith("refused", () => ask({ op: "grow", ...other }), expected);
     await failsWith("refused", () => ask({ op: "shrink", keep: "n1" }), /A grow is in progress/);
     await failsWith("refused", () => ask({ op: "release" }), /No move waits/);
+    for (const op of ["release", "call-off"] as const) {
+      await failsWith(
+        "refused",
+        () => ask({ op, direction: "shrink" }),
+        /[Nn]o shrink (waits|to call)/,
+      );
+    }
+    assert.equal((await ask(status)).state, "running");
     storage.bucket = "UNIBUS";
     arrive();
     await until(async () => (await ask(status)).state === "done", "the end");
     const done = await ask(status);
     assert.deepEqual([done.serves, done.pause, done.error], ["bucket", 12, null]);
     assert.ok(done.startedAt !== null && done.endedAt! >= done.startedAt);
-    await failsWith("refused", () => ask({ op: "call-off" }), /no journey to call off/);
+    await failsWith("refused", () => ask({ op: "call-off" }), /no grow to call off/);
     await ask({ op: "grow" });
     arrive(new StoreError("refused", "The control plane is in the bucket already"));
     await until(async () => (await ask(status)).state === "failed", "the refusal");
-    await failsWith("refused", () => ask({ op: "call-off" }), /no journey to call off/);
-    assert.equal((await ask({ op: "shrink" })).direction, "shrink");
+    await failsWith("refused", () => ask({ op: "call-off" }), /no grow to call off/);
+    assert.equal((await ask({ op: "shrink", keep: "n1" })).direction, "shrink");
+    await failsWith("refused", () => ask({ op: "shrink", keep: "n2" }), /copy, and goes to n1/);
     assert.equal(trips.length, 3);
   }));
 
 Deno.test("a journey that waits before its switch goes on when it is released, not when it is watched", () =>
-  bed(async (ask, { arrive, trips, connection, logged }) => {
+  bed(async (ask, { arrive, trips, connection, logged, ways }) => {
     const held = async () => (await ask(status)).phase === "hold";
     await ask({ op: "grow", hold: true });
     await until(held, "the wait");
@@ -132,7 +153,13 @@ Deno.test("a journey that waits before its switch goes on when it is released, n
     // What a released journey does next follows within the same turn.
     await connection.flush();
     assert.ok(await held());
-    await ask({ op: "release" });
+    await failsWith(
+      "refused",
+      () => ask({ op: "release", direction: "shrink" }),
+      /No shrink waits/,
+    );
+    assert.ok(await held());
+    await ask({ op: "release", direction: "grow" });
     await until(async () => (await ask(status)).phase === "switch", "the switch");
     arrive();
     await until(async () => (await ask(status)).state === "done", "the end");
@@ -145,6 +172,21 @@ Deno.test("a journey that waits before its switch goes on when it is released, n
     const both = [ask({ op: "call-off" }), ask({ op: "call-off" })];
     for (const { state } of await Promise.all(both)) assert.equal(state, "called-off");
     assert.deepEqual(trips.map(({ request }) => request.op), ["grow", "grow", "call-off"]);
+
+    // One that comes while it is being called off does not end that.
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const asked = Promise.withResolvers<void>();
+    ways.callOff = (_, { signal }) => {
+      asked.resolve();
+      return orAbort(promise, signal);
+    };
+    await ask({ op: "grow" });
+    const first = ask({ op: "call-off" });
+    await asked.promise;
+    const second = ask({ op: "call-off" });
+    await failsWith("refused", () => ask({ op: "grow" }), /and is being called off/);
+    resolve();
+    for (const it of [first, second]) assert.equal((await it).state, "called-off");
   }));
 
 Deno.test("a journey that does not wait is not taken for one that does; one that will is released early", () => {
@@ -195,6 +237,7 @@ Deno.test("a dry run ends with what it found, and is no journey", () =>
     await ask({ op: "grow", dryRun: true });
     trips[0]!.find("n2: joined");
     await failsWith("refused", () => ask({ op: "grow", dryRun: true }), /in progress/);
+    await failsWith("refused", () => ask({ op: "grow" }), /copy, and only checks whether it is/);
     arrive();
     await until(async () => (await ask(status)).state === "none", "the end");
     assert.deepEqual((await ask(status)).findings, ["n2: joined"]);

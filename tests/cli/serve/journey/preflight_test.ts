@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { answerPresence, fingerprint, type Presence } from "../../../../cli/cluster/presence.ts";
+import { fingerprint, type Presence, SUBJECT } from "../../../../cli/cluster/presence.ts";
 import { VERSION } from "../../../../cli/version.ts";
 import { connectNats } from "../../../../src/nats/connection/connect.ts";
 import { busAccounts, loadServiceKeys } from "../../../../src/nats/mod.ts";
@@ -33,17 +33,21 @@ async function fakeNode(n1: First, name: string, answer: () => Partial<Presence>
   const connection = await connectNats({ servers: server.url, nkeySeed: keys.service.seed });
   stack.defer(() => connection.close());
   const { plan } = JSON.parse(readFileSync(`${n1.dir}/node.json`, "utf8"));
-  answerPresence(connection, () =>
-    Promise.resolve({
-      node: name,
-      bucket: null,
-      keys: fingerprint(keys),
-      plan,
-      waiting: "joined, waiting for the control plane",
-      nats: "2.15.1",
-      disk: 2 ** 40,
-      ...answer(),
-    }));
+  const present = (): Presence => ({
+    node: name,
+    version: VERSION,
+    time: Date.now(),
+    bucket: null,
+    keys: fingerprint(keys),
+    plan,
+    waiting: "joined, waiting for the control plane",
+    nats: "2.15.1",
+    disk: 2 ** 40,
+    ...answer(),
+  });
+  connection.subscribe(SUBJECT, {
+    callback: (_, msg) => void msg.respond(JSON.stringify(present())),
+  });
   await connection.flush();
   return stack.move();
 }
@@ -69,7 +73,8 @@ Deno.test("grow says what each node lacks, and changes nothing", () =>
       /n2 does not answer \(.*\): run membershipd join n2\.join there.*; n3 does not answer/,
     );
     let lacks: Partial<Presence> = {};
-    await using _two = await fakeNode(n1, "n2", () => lacks);
+    let skew = 0;
+    await using _two = await fakeNode(n1, "n2", () => ({ ...lacks, time: Date.now() + skew }));
     await using _three = await fakeNode(n1, "n3", () => ({}));
     assert.equal(await reason(n1), "");
     const cases: [Partial<Presence>, RegExp][] = [
@@ -77,6 +82,7 @@ Deno.test("grow says what each node lacks, and changes nothing", () =>
       [{ keys: "others" }, /n2: it has other service keys/],
       [{ waiting: null, bucket: "UNIBUS" }, /n2: it serves UNIBUS/],
       [{ waiting: null }, /n2: it does not wait/],
+      [{ version: "0.0.1" }, /n2: it runs version 0\.0\.1, this one .*: upgrade it/],
       [{ disk: 1000 }, /n2: it has 1 MiB of free disk space, \d+ MiB are needed/],
     ];
     for (const [answer, expected] of cases) {
@@ -84,6 +90,16 @@ Deno.test("grow says what each node lacks, and changes nothing", () =>
       assert.match(await reason(n1), expected);
     }
     lacks = {};
+    for (
+      const [ms, expected] of [[90_000, /n2: .* 90 s ahead of this/], [
+        -90_000,
+        /90 s behind/,
+      ]] as const
+    ) {
+      skew = ms;
+      assert.match(await reason(n1), expected);
+    }
+    skew = 0;
     assert.deepEqual(
       documentOf(await n1.call("grow", "--dry-run", "--json")).findings,
       [`n2: joined, waiting; version ${VERSION}`, `n3: joined, waiting; version ${VERSION}`],
@@ -108,8 +124,11 @@ Deno.test("grow says what each node lacks, and changes nothing", () =>
 
     for (
       const [args, expected] of [
-        [["shrink", "--keep", "n2"], /Shrinking to n2 was asked of node n1/],
-        [["grow", "--release"], /No move waits/],
+        [
+          ["shrink", "--keep", "n2"],
+          /Node n1 serves from a file already: .*\n.*after membershipd grow on n1/,
+        ],
+        [["grow", "--release"], /No grow waits/],
       ] as const
     ) {
       const { code, stdout, stderr } = await n1.call(...args);

@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import type { Msg, NatsConnection } from "@nats-io/transport-node";
 import { answerPresence } from "../../../../cli/cluster/presence.ts";
 import type { Bus } from "../../../../cli/serve/bus.ts";
@@ -393,6 +393,24 @@ test("a move into the cluster is called off: the file serves as before, without 
   assert.deepEqual(changes, []);
   await callOff(world, { ...trip, request: { op: "call-off", force: true } });
   isOver();
+
+  // No majority answers.
+  await begin(bucket.name, false);
+  const withoutMajority = () => {
+    const connection = clustered(refusing(bucket.nc, `KV_${bucket.name}`));
+    return { ...world, bus: { ...world.bus, connection } };
+  };
+  await assert.rejects(callOff(withoutMajority(), trip), (error: StoreError) => {
+    assert.match(error.hint!, /^start the other nodes: .*--call-off --force/);
+    return error.code === "unavailable";
+  });
+  assert.notEqual(journeyOf(db), null);
+  const natsStore = `${db}.streams`;
+  Object.assign(around.settings, { natsStore });
+  await mkdir(natsStore);
+  await callOff(withoutMajority(), { ...trip, request: { op: "call-off", force: true } });
+  isOver();
+  assert.equal(existsSync(natsStore), false);
 
   await using alone = await testServer({ jetstream: false });
   const connection = await connectNats({ servers: alone.url }) as NatsConnection;

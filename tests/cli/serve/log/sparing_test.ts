@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { calloutEvents, httpEvents } from "../../../../cli/serve/log/events.ts";
 import type { Fields } from "../../../../cli/terminal/log.ts";
-import { sparing } from "../../../../cli/serve/log/sparing.ts";
+import { sparing } from "../../../../cli/serve/log/events.ts";
 import type { CalloutEvent } from "../../../../src/nats/types.ts";
 import { eventually } from "../../../nats/callout/bus.ts";
 

@@ -9,11 +9,19 @@ import assert from "node:assert/strict";
 import { Kvm } from "@nats-io/kv";
 import type { Bus } from "../../../../cli/serve/bus.ts";
 import { Page } from "../../../../cli/serve/node/page.ts";
-import { type Node, serveAsNode } from "../../../../cli/serve/node/serving.ts";
+import {
+  COPYING,
+  HOME,
+  JOINED,
+  LOST,
+  nextStep,
+  UNSERVED,
+} from "../../../../cli/serve/node/mark.ts";
+import { type Node, OPENING, serveAsNode } from "../../../../cli/serve/node/serving.ts";
 import type { Shown } from "../../../../cli/serve/node/present.ts";
 import type { Storage } from "../../../../cli/serve/storage/types.ts";
 import { Undo } from "../../../../cli/serve/undo.ts";
-import { resolveHere } from "../../../../cli/settings/here.ts";
+import { resolveHere } from "../../../../cli/settings/resolve.ts";
 import type { Fields } from "../../../../cli/terminal/log.ts";
 import { openJetStream, StoreError } from "../../../../mod.ts";
 import { connectNats } from "../../../../src/nats/connection/connect.ts";
@@ -249,3 +257,17 @@ function looksAt(bus: Bus): () => number {
   });
   return () => looks;
 }
+
+Deno.test("a request to move that a waiting node cannot answer: what to do depends on what it waits for", () => {
+  for (
+    const [why, expected] of [
+      [JOINED, /^run the command on the node that serves$/],
+      [COPYING, /^run the command on the node that serves$/],
+      ["the control plane moved to n2", /^run the command on the node that serves$/],
+      [`${LOST} (No leader)`, /shrink --keep n1 --force --dry-run/],
+      [`${UNSERVED}: No leader`, /shrink --keep n1 --force --dry-run/],
+      [OPENING, /^wait until n1 serves, and run the command again$/],
+      [HOME, /^wait until n1 serves, and run the command again$/],
+    ] as const
+  ) assert.match(nextStep(why, "n1"), expected);
+});

@@ -24,7 +24,7 @@ function rawWriter(db: string): () => string[] {
   const file = new DatabaseSync(db, { timeout: 1000 });
   let n = 0;
   const timer = setInterval(() => {
-    const { signPub, kexPub, handle } = person(`raw ${db} ${n++}`);
+    const { signPub, kexPub, handle } = person(`raw ${n++}`);
     try {
       file.prepare(
         `INSERT OR REPLACE INTO users (sign_pub, kex_pub, handle, role, status, created_at)

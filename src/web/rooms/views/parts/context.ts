@@ -21,6 +21,13 @@ export function useDesk(): Desk {
 export function useName(endpoint: string): string {
   const { names } = useDesk();
   const [, draw] = useState(0);
-  useEffect(() => names.ask(endpoint, () => draw((it) => it + 1)), [endpoint]);
-  return visible(names.get(endpoint) ?? shortKey(endpoint));
+  const known = names.get(endpoint);
+  useEffect(() => {
+    const again = (): void => draw((it) => it + 1);
+    const stop = names.ask(endpoint, again);
+    // It may have come between the drawing and now.
+    if (names.get(endpoint) !== known) again();
+    return stop;
+  }, [endpoint]);
+  return visible(known ?? shortKey(endpoint));
 }

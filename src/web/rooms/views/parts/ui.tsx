@@ -12,17 +12,18 @@ import { Notice } from "../../../shared/ui/page.tsx";
 import { useDesk, useName } from "./context.ts";
 import { useTask } from "./task.ts";
 
-/** A person by name. Names are not unique, so the key can stand beside it. */
+/** A person by name. Names are not unique: the key can stand beside it, and does where two have one. */
 export function Person(
   { endpoint, withKey = false }: { endpoint: string; withKey?: boolean },
 ): JSX.Element {
-  const { me } = useDesk();
+  const { me, names } = useDesk();
   const name = useName(endpoint);
   return (
     <span class="person">
       <Name>{name}</Name>
       {endpoint === me.signPub && " (you)"}
-      {withKey && (
+      {/* Where there is no name, the key stands in its place. */}
+      {names.get(endpoint) && (withKey || names.isShared(endpoint)) && (
         <>
           {" "}
           <code class="who-key" title={endpoint}>{shortKey(endpoint)}</code>

@@ -15,7 +15,7 @@ import { Button, Field, Notice } from "../../../shared/ui/page.tsx";
 import { useModel } from "../../model/model.ts";
 import type { Talk } from "../../model/talk.ts";
 import { cardIn, goTo } from "../../place.ts";
-import { useDesk } from "../parts/context.ts";
+import { useDesk, useName } from "../parts/context.ts";
 import { useTask } from "../parts/task.ts";
 import { Ask, Person } from "../parts/ui.tsx";
 import { KnownPeople } from "./known.tsx";
@@ -79,12 +79,9 @@ export function AddByLink({ card, onClose }: { card: string; onClose: () => void
       </Dialog>
     );
   }
-  const { signPub } = parseCard(card);
   return (
     <Dialog title="Add a person" onClose={onClose}>
-      <p>
-        <Person endpoint={signPub} withKey /> wants to be added to a room of yours.
-      </p>
+      <Wisher endpoint={parseCard(card).signPub} />
       {own.length === 0 && (
         <p class="muted" role="status">
           {isRead ? "You own no room that is open. Create one first." : "Reading your rooms …"}
@@ -94,6 +91,25 @@ export function AddByLink({ card, onClose }: { card: string; onClose: () => void
         {own.map((it) => <AddTo key={it.id} talk={it} card={card} onDone={onClose} />)}
       </ul>
     </Dialog>
+  );
+}
+
+/** Whose card it is. */
+function Wisher({ endpoint }: { endpoint: string }): JSX.Element {
+  const { names } = useDesk();
+  useName(endpoint);
+  return (
+    <>
+      <p>
+        <Person endpoint={endpoint} withKey /> wants to be added to a room of yours.
+      </p>
+      {names.get(endpoint) === null && (
+        <Notice tone="warn">
+          This server has no user with this key. The card may be for another server, or the person
+          has to join this one first, with an invite.
+        </Notice>
+      )}
+    </>
   );
 }
 

@@ -86,6 +86,8 @@ function Standing({ member }: { member: ListedMember }): JSX.Element {
   const { role, accepted, status } = member;
   const words = status === "revoked"
     ? "access revoked"
+    : status === null
+    ? "not a user of this server"
     : role === "owner"
     ? "owner"
     : accepted

@@ -12,6 +12,7 @@ import { Button, Heading, Notice } from "../../../shared/ui/page.tsx";
 import { useModel } from "../../model/model.ts";
 import type { Talk } from "../../model/talk.ts";
 import { HOME, leave } from "../../place.ts";
+import { Offer } from "../list.tsx";
 import { Composer } from "./composer.tsx";
 import { useDesk } from "../parts/context.ts";
 import { HereMark, usePresence } from "../parts/here.tsx";
@@ -87,7 +88,8 @@ function Inside({ talk }: { talk: Talk }): JSX.Element {
 
 function State({ talk }: { talk: Talk }): JSX.Element | null {
   const desk = useDesk();
-  const { state } = talk;
+  const { state, id } = talk;
+  const offer = desk.offers.find((it) => it.id === id);
   switch (state.is) {
     case "open":
       return null;
@@ -96,6 +98,14 @@ function State({ talk }: { talk: Talk }): JSX.Element | null {
     case "failed":
       return <Notice tone="warn">{state.why} This page tries again by itself.</Notice>;
     case "over":
+      // On a phone the list is out of sight.
+      if (offer !== undefined) {
+        return (
+          <ul class="offers">
+            <Offer room={offer} />
+          </ul>
+        );
+      }
       return (
         <Notice tone="bad">
           <p>{state.why} What you have received stays here until you close it.</p>
