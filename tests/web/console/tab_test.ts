@@ -130,7 +130,8 @@ browserTest(
     await page.unroute("**/v1/me");
     await page.getByRole("button", { name: "Forget ada" }).click();
     await page.getByRole("button", { name: "Forget it" }).click();
-    await again.waitFor({ state: "detached" });
+    await page.getByRole("heading", { name: "With a key in this browser" })
+      .waitFor({ state: "detached" });
     await page.reload();
     await form(page).waitFor();
     assert.equal(await again.count(), 0);
