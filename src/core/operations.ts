@@ -289,6 +289,8 @@ export interface RosterEntry {
   role: MemberRole;
   /** When it was added. */
   joinedAt: string;
+  /** `false` for an offer that it has not accepted. Absent from servers that do not report it. */
+  accepted?: boolean;
   /** The user's display name; null if there is no such user. */
   handle: string | null;
   /** Status of its user; null if there is no such user. */

@@ -188,6 +188,7 @@ export const OPERATION_ANSWER = {
       endpoint: signPub,
       role: memberRole,
       joinedAt: time,
+      accepted: optional(boolean("Whether the member has accepted its membership")),
       handle: nullable(text()),
       status: nullable(userStatus),
       hasKey: nullable(boolean("Whether the member has the current key; null in a cleartext room")),

@@ -42,6 +42,7 @@ export async function rosterOf(
     endpoint: it.endpoint,
     role: it.role,
     joinedAt: it.joinedAt,
+    accepted: it.accepted,
     handle: it.handle ?? null,
     status: it.status,
     hasKey: hasKey(it),

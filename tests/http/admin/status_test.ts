@@ -67,6 +67,7 @@ for (const [name, open] of Object.entries(STORES)) {
     assert.deepEqual(entry, {
       endpoint: late.signPub,
       role: "member",
+      accepted: false,
       handle: "user",
       status: "active",
       hasKey: false,

@@ -123,15 +123,24 @@ browserTest(
     assert.equal((await saved(page, "Download CSV")).text.split("\r\n").length, 4);
 
     // Rooms, and the one whose owner was revoked.
+    // One has the key and has not joined.
+    const { identity: { signPub: endpoint, kexPub } } = await person(store, "max");
+    await store.addMember("ops", { endpoint, kexPub, accepted: false }, {
+      epoch: 1,
+      sealedKey: new Uint8Array(80),
+    });
     await go(page, "#/rooms", "Rooms");
     await page.getByText("2 rooms", { exact: true }).waitFor();
     await page.getByLabel("Current key").selectOption("lacking");
     await page.getByText("1 room", { exact: true }).waitFor();
     await page.getByRole("link", { name: "ops" }).click();
     await page.getByText("The owner is revoked").waitFor();
+    await page.getByRole("row", { name: /max/ }).getByText("has not joined yet").waitFor();
     await page.getByRole("button", { name: "Copy a reminder" }).waitFor({ state: "detached" });
     await assertLooks(page, "room-without-owner");
     await page.getByRole("button", { name: "Choose another owner" }).click();
+    const offered = await dialog.getByLabel("New owner").locator("option").allTextContents();
+    assert.deepEqual(offered.map((text) => text.split(" ")[0]).sort(), ["ada", "zoe"]);
     await dialog.getByLabel("New owner").selectOption(zoe.identity.signPub);
     await dialog.getByRole("button", { name: "Make owner" }).click();
     await dialog.waitFor({ state: "detached" });

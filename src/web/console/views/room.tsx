@@ -137,7 +137,11 @@ function columnsOf(encrypted: boolean): Column<RosterEntry>[] {
     {
       head: "Role",
       cell: (it) =>
-        it.role === "owner" ? <Badge look="accent">owner</Badge> : <Badge>member</Badge>,
+        it.role === "owner"
+          ? <Badge look="accent">owner</Badge>
+          : it.accepted === false
+          ? <Badge look="warn">has not joined yet</Badge>
+          : <Badge>member</Badge>,
     },
     {
       head: "Access",

@@ -97,14 +97,15 @@ function HandOver({ room, onClose }: { room: Room; onClose: () => void }): JSX.E
   );
   const fit =
     found.data?.items.filter((it) =>
-      it.endpoint !== room.owner && it.status === "active" && it.hasKey !== false
+      it.endpoint !== room.owner && it.status === "active" && it.accepted !== false &&
+      it.hasKey !== false
     ) ?? [];
   const first = chosen === "" ? fit[0]?.endpoint ?? "" : chosen;
   if (found.data === null || fit.length === 0) {
     return (
       <Dialog title="Choose another owner" onClose={onClose}>
         <Reading load={found} what="Loading the members" />
-        {found.data !== null && <p>No active member has the current key.</p>}
+        {found.data !== null && <p>No active member has joined and has the current key.</p>}
         <div class="actions dialog-actions">
           <Button onClick={onClose}>Close</Button>
         </div>
