@@ -4,7 +4,7 @@
  * @module
  */
 
-import { orAbort, within } from "../../core/async/wait.ts";
+import { orAbort } from "../../core/async/wait.ts";
 import { headAfter } from "../../core/history/chain.ts";
 import type { Author, HistoryEntry } from "../../core/history/entry.ts";
 import { type Revision, revisionOfEnd } from "../../core/history/revision.ts";
@@ -197,7 +197,9 @@ class Wake implements Disposable {
     if (!this.#heard) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
-      await within(ms, orAbort(promise, signal), () => {}).catch(() => {});
+      const timer = setTimeout(resolve, ms);
+      await orAbort(promise, signal).catch(() => {});
+      clearTimeout(timer);
     }
     const heard = this.#heard;
     this.#heard = false;

@@ -10,6 +10,7 @@ import { openJetStream } from "../../../mod.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { person } from "../../helpers/sqlite.ts";
+import { Following, until } from "./kit.ts";
 
 /** A connection on which each request takes so many milliseconds more. */
 function slow(nc: NatsConnection, ms: number): NatsConnection {
@@ -40,4 +41,29 @@ Deno.test("many changes at once take longer than the time limit of one, and are 
     assert.equal(items.filter(({ status }) => status === "revoked").length, some.length);
   }
   await nc.close();
+});
+
+Deno.test("following a history in which nothing happens keeps nothing of each wait", async () => {
+  await using server = await testServer();
+  await using store = await openJetStream({ servers: server.url });
+  const { addEventListener, removeEventListener } = AbortSignal.prototype;
+  let added = 0;
+  let kept = 0;
+  AbortSignal.prototype.addEventListener = function (...args: unknown[]) {
+    added++;
+    kept++;
+    return Reflect.apply(addEventListener, this, args);
+  };
+  AbortSignal.prototype.removeEventListener = function (...args: unknown[]) {
+    kept--;
+    return Reflect.apply(removeEventListener, this, args);
+  };
+  try {
+    await using _ = new Following(store);
+    // Its pauses double.
+    await until(() => added >= 8, "it has waited several times");
+    assert.ok(kept <= 3, `${kept} listeners of ${added} are left`);
+  } finally {
+    Object.assign(AbortSignal.prototype, { addEventListener, removeEventListener });
+  }
 });
