@@ -12,7 +12,7 @@ import { StoreError, type StoreErrorOptions } from "../../core/errors.ts";
 import { counted } from "../../core/text/counted.ts";
 import type { NonceSigner } from "../../keys/signers.ts";
 import { type NatsAuthenticator, natsAuthenticator } from "./authenticator.ts";
-import { reconnectDelay } from "./reconnect.ts";
+import { reconnectDelay, triedLongestAgo } from "./reconnect.ts";
 import { serverUrls, showServers } from "./servers.ts";
 import { type SocketOptions, useSocketTransport } from "./transport.ts";
 import { nkeyFromSeed, type NkeyPair } from "../../keys/nkey.ts";
@@ -203,9 +203,7 @@ function connectionOptions(
     pingInterval: 0.6 * LOGIN_MS,
     maxPingOut: 2,
     maxReconnectAttempts: -1,
-    // The one that was just lost may hang: it comes last.
-    reconnectToServer: (servers) =>
-      servers.reduce((first, it) => it.lastConnect < first.lastConnect ? it : first),
+    reconnectToServer: triedLongestAgo,
     ignoreAuthErrorAbort: options.retryRefused ?? false,
     noAsyncTraces: true,
     ...(tls === undefined ? {} : { tls }),

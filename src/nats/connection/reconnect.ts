@@ -23,3 +23,15 @@ export function reconnectDelay(
     return ahead > 0 ? -ahead : wait + Math.random() * jitter;
   };
 }
+
+/**
+ * Returns the server that was tried longest ago: the one that was just lost may hang. One whose last attempt
+ * is in the future comes first: the clock was set back, and it would not be tried before that time.
+ */
+export function triedLongestAgo<S extends { readonly lastConnect: number }>(
+  servers: readonly S[],
+): S {
+  const now = Date.now();
+  const at = ({ lastConnect }: S) => lastConnect > now ? 0 : lastConnect;
+  return servers.reduce((first, it) => at(it) < at(first) ? it : first);
+}

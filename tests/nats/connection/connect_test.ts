@@ -101,6 +101,26 @@ Deno.test("a clock that is set back by an hour does not keep a connection away",
   }
 });
 
+Deno.test("after the clock was set back a server that is there is found beside one that is not", async () => {
+  await using server = await testServer({ jetstream: false });
+  const { now } = Date;
+  try {
+    Date.now = () => now() + 3_600_000;
+    const connection = await connectNats({
+      servers: [server.url, "nats://127.0.0.1:1"],
+      bootstrapTimeout: 60_000,
+    });
+    Date.now = now;
+    const back = Promise.withResolvers<void>();
+    watchStatus(connection, (type) => void (type === "reconnect" && back.resolve()));
+    await connection.reconnect();
+    await within(60_000, back.promise, () => assert.fail("It did not connect again"));
+    await connection.close();
+  } finally {
+    Date.now = now;
+  }
+});
+
 Deno.test("several servers in one text are each a server, with TLS if one of them demands it", async () => {
   await using server = await testServer({ jetstream: false });
   const dead = "nats://127.0.0.1:1";
