@@ -70,16 +70,16 @@ export class Keyring {
     // Read before what is known: an owner of then would look like a new one.
     if (number < this.#taken) return await this.refresh();
     this.#taken = number;
-    await this.#adopt(room, atLeast);
+    await this.#adopt(room, atLeast, number);
   }
 
   /** Verifies and adopts the room that a change has just returned; its epoch must be `atLeast` this. */
   async take(room: Room, atLeast: number): Promise<void> {
-    this.#taken = ++this.#asked;
-    await this.#adopt(room, atLeast);
+    const number = this.#taken = ++this.#asked;
+    await this.#adopt(room, atLeast, number);
   }
 
-  async #adopt(room: Room, atLeast: number): Promise<void> {
+  async #adopt(room: Room, atLeast: number, number: number): Promise<void> {
     try {
       // Above all its subject, to which messages are published.
       check.record("rooms", room);
@@ -119,6 +119,8 @@ export class Keyring {
       await this.#trust.reached(id, epoch);
       if (epoch > this.epoch) this.#advance(epoch);
     }
+    // A newer answer was taken while the key was fetched.
+    if (number < this.#taken) return;
     await this.#trust.limitFormer(id, epoch);
     this.room = room;
   }
@@ -131,7 +133,7 @@ export class Keyring {
     members: readonly NewMember[],
   ): Promise<void> {
     this.#keys.set(epoch, roomKey);
-    await this.#adopt({ ...room, epoch }, epoch);
+    await this.#adopt({ ...room, epoch }, epoch, this.#taken);
     if (this.epoch !== epoch) return;
     this.sealedFor = new Map(members.map(({ endpoint, kexPub }) => [endpoint, kexPub]));
   }

@@ -10,11 +10,13 @@ import {
   isStoreError,
   StoreError,
 } from "../../../src/client/mod.ts";
+import { Keyring } from "../../../src/client/rooms/keyring.ts";
+import type { RoomContext } from "../../../src/client/rooms/parts.ts";
 import { Trust } from "../../../src/client/rooms/trust.ts";
 import type { Handover } from "../../../src/core/model.ts";
 import { toBase64url } from "../../../src/keys/bytes.ts";
 import { handoverBytes } from "../../../src/keys/codec/handover.ts";
-import { nodePrimitives } from "../../../src/sealing/primitives_node.ts";
+import { nodePrimitives, roomKeysOf } from "../../../src/sealing/primitives_node.ts";
 import { sealRoomKey } from "../../../src/sealing/sealed_key.ts";
 import { NODE, WEB } from "../../sealing/parts.ts";
 import { Heard, type Person, until, village } from "./village.ts";
@@ -84,6 +86,43 @@ Deno.test("a former owner seals no later than an epoch that was proved, whatever
   assert.deepEqual(await it.trust.sealers("r", 6), [b.signPub]);
   // Nor does it stand in the way of the next hand-over.
   await it.believes(c, signed(b, c, 6));
+});
+
+Deno.test("a key that comes late takes neither a new owner back nor a former owner's last key", async () => {
+  const { trust } = trustOf();
+  const keys = roomKeysOf(c);
+  const { kexPub } = c;
+  const sealed = async (epoch: number) => {
+    const place = { roomId: "r", epoch, endpoint: c.signPub, kexPub };
+    return await sealRoomKey(nodePrimitives, roomKeysOf(a), place, randomBytes(32));
+  };
+  const rooms = [
+    { epoch: 5, owner: a.signPub },
+    { epoch: 6, owner: b.signPub, handovers: [signed(a, b, 6)] },
+  ];
+  const late = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
+  const createdAt = new Date().toISOString();
+  const client = {
+    getRoom: () =>
+      Promise.resolve({ id: "r", subject: "r", encrypted: true, createdAt, ...rooms.shift()! }),
+    getSealedKey: async (roomId: string, epoch: number) => {
+      if (epoch === 5) {
+        asked.resolve();
+        await late.promise;
+      }
+      return { roomId, epoch, endpoint: c.signPub, createdAt, sealedKey: await sealed(epoch) };
+    },
+  } as unknown as RoomContext["client"];
+  const keyring = new Keyring({ client, keys, primitives: nodePrimitives, trust }, "r");
+  const first = keyring.refresh();
+  await asked.promise;
+  await keyring.refresh();
+  late.resolve();
+  await first;
+  assert.equal(keyring.epoch, 6);
+  assert.equal(keyring.room.owner, b.signPub);
+  assert.deepEqual(await trust.sealers("r", 6), [b.signPub, a.signPub]);
 });
 
 Deno.test("a browser signs and believes a hand-over as a program does", async () => {
