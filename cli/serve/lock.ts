@@ -6,7 +6,7 @@
  */
 
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { pause } from "../../src/core/async/wait.ts";
@@ -24,6 +24,8 @@ export interface StoreLock {
    * has exited.
    */
   usedBy(pid: number): void;
+  /** Whether the directory is still there: not if it was renamed. */
+  isThere(): boolean;
   /** Releases the directory. */
   release(): void;
 }
@@ -80,6 +82,7 @@ export async function lockStore(
         log("warn", "nats.lock", { reason: error });
       }
     },
+    isThere: () => existsSync(path),
     release: () => db.close(),
   };
 }

@@ -96,7 +96,10 @@ export async function manage(options: BusOptions): Promise<Managed> {
   const { path: binary } = await natsServer({ env: options.env, signal: options.signal });
   const locks = new Map<string, StoreLock>();
   const lock = async ({ natsStore }: Settings) => {
-    const made = locks.get(natsStore) ?? await lockStore(natsStore, options);
+    const known = locks.get(natsStore);
+    if (known?.isThere()) return known;
+    known?.release();
+    const made = await lockStore(natsStore, options);
     locks.set(natsStore, made);
     return made;
   };

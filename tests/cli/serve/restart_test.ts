@@ -1,5 +1,10 @@
 /** A server that a command tells to restart. */
 
+import { lockStore } from "../../../cli/serve/lock.ts";
+import { manage } from "../../../cli/serve/managed.ts";
+import { Undo } from "../../../cli/serve/undo.ts";
+import { resolve } from "../../../cli/settings/resolve.ts";
+import { setAside } from "../../../src/move/steps.ts";
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { restartNode, stateOf } from "../../../cli/cluster/restarts.ts";
@@ -99,4 +104,35 @@ Deno.test("a server that is told so exits with code 75 to be started again", () 
       await connection.close();
     }
     assert.equal(await readyz(it.http), null);
+  }));
+
+Deno.test("a directory that was set aside is locked again when another takes its place", () =>
+  inDir(async (dir) => {
+    const flags = { db: `${dir}/a.db`, natsStore: `${dir}/js`, natsPort: "0" };
+    const { settings } = resolve({ flags, env: {}, file: null });
+    const { signal } = new AbortController();
+    const warnings: string[] = [];
+    const log = (level: string, event: string) => void (level === "warn" && warnings.push(event));
+    const undo = new Undo();
+    try {
+      const managed = await manage({
+        ...{ settings, clusterPass: null, debug: false, signal, log, undo },
+        origins: () => [],
+        env: Deno.env.toObject(),
+      });
+      const alone = { settings, clusterPass: null };
+      const clustered = {
+        settings: { ...settings, natsStore: `${dir}/js.cluster` },
+        clusterPass: null,
+      };
+      const change = (to: typeof alone) => managed.change(to, () => Promise.resolve());
+      await change(clustered);
+      await change(alone);
+      assert.ok(await setAside(`${dir}/js.cluster`));
+      await change(clustered);
+      await assert.rejects(lockStore(`${dir}/js.cluster`, { signal, log }), { code: "refused" });
+      assert.deepEqual(warnings, []);
+    } finally {
+      await undo.end(log);
+    }
   }));
