@@ -47,9 +47,7 @@ export function Try({ paths }: { paths: readonly string[] }): JSX.Element {
         {identity === null
           ? "This browser keeps no keys for this server, so the request is not signed. It keeps the " +
             "keys that you join with."
-          : `Signed as ${identity.handle} (${
-            fingerprint(identity.keys.signPub)
-          }), with the keys that ` +
+          : `Signed as ${identity.handle} (${fingerprint(identity.keys)}), with the keys that ` +
             "this browser keeps."}
       </p>
       <div class="actions">

@@ -41,7 +41,7 @@ export function DonePage(props: {
       )}
       <dl class="facts">
         <dt>Fingerprint</dt>
-        <dd class="mono">{fingerprint(user.signPub)}</dd>
+        <dd class="mono">{fingerprint(keys)}</dd>
         <dt>Public key</dt>
         <dd class="mono small">{user.signPub}</dd>
       </dl>
@@ -177,8 +177,8 @@ export function ResumePage(props: {
       <Heading title="Continue where you left off" site={SITE}>Continue where you left off</Heading>
       <p>
         You have created keys in this browser before, as <strong>{props.handle}</strong>{" "}
-        (<span class="mono">{fingerprint(props.keys.signPub)}</span>), and saved them to a key file.
-        They are not registered yet.
+        (<span class="mono">{fingerprint(props.keys)}</span>), and saved them to a key file. They
+        are not registered yet.
       </p>
       <div class="actions">
         <Button look="primary" onClick={props.onResume}>Join as {props.handle}</Button>

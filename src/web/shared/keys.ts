@@ -136,7 +136,10 @@ async function publicOf(curve: Curve, seed: Uint8Array): Promise<string> {
   return toHex(fromBase64url(x, 32)!);
 }
 
-/** A public key as people compare it: the first 16 digits in groups. */
-export function fingerprint(key: string): string {
-  return key.slice(0, 16).replace(/(.{4})(?=.)/g, "$1 ");
+/**
+ * Public keys as people compare them: the first 16 digits of each, in groups. Both, because a server that
+ * names another X25519 key beside the right signing key could read what is sealed to it.
+ */
+export function fingerprint({ signPub, kexPub }: Pick<Keys, "signPub" | "kexPub">): string {
+  return (signPub.slice(0, 16) + kexPub.slice(0, 16)).replace(/(.{4})(?=.)/g, "$1 ");
 }

@@ -62,7 +62,7 @@ function Known({ talk, other }: { talk: Talk; other: NewMember }): JSX.Element {
     <li>
       <span class="person-facts">
         <Person endpoint={other.endpoint} />
-        <span class="mono muted small">{fingerprint(other.endpoint)}</span>
+        <span class="mono muted small">{fingerprint({ ...other, signPub: other.endpoint })}</span>
         {failure !== null && <span class="error" role="alert">{failure}</span>}
       </span>
       <Button

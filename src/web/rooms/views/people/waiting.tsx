@@ -6,6 +6,7 @@
 
 import type { JSX } from "preact";
 import type { User } from "../../../../core/model.ts";
+import { fingerprint } from "../../../shared/keys.ts";
 import { Button } from "../../../shared/ui/page.tsx";
 import { useModel } from "../../model/model.ts";
 import type { Talk } from "../../model/talk.ts";
@@ -31,7 +32,11 @@ function One({ talk, user }: { talk: Talk; user: User }): JSX.Element {
     <li>
       <span class="person-facts">
         <span>
-          <Person endpoint={user.signPub} withKey /> was invited to this room.
+          <Person endpoint={user.signPub} /> was invited to this room.
+        </span>
+        <span class="small">
+          The server names this person's keys: compare the fingerprint with theirs.{" "}
+          <span class="mono">{fingerprint(user)}</span>
         </span>
         {failure !== null && <span class="error" role="alert">{failure}</span>}
       </span>

@@ -16,12 +16,12 @@ import { Card } from "./card.tsx";
 export function You(
   { onClose, onSignOut }: { onClose: () => void; onSignOut: () => void },
 ): JSX.Element {
-  const { me } = useDesk();
+  const { me, keys } = useDesk();
   return (
     <Dialog title={<Name>{me.handle}</Name>} onClose={onClose}>
       <dl class="facts">
         <dt>Fingerprint</dt>
-        <dd class="mono">{fingerprint(me.signPub)}</dd>
+        <dd class="mono">{fingerprint(keys)}</dd>
         <dt>Server</dt>
         <dd>{location.host}</dd>
       </dl>
