@@ -9,6 +9,7 @@ import { isStoreError } from "../../core/errors.ts";
 import type { User } from "../../core/model.ts";
 import type { Changes } from "../../core/operations.ts";
 import { hex64 } from "../../core/validate.ts";
+import { formsOf } from "./alike.ts";
 import { reasonOf } from "./api.ts";
 
 /** Look-ups under way at once. */
@@ -20,7 +21,7 @@ const KEPT = 5_000;
 export class Names {
   readonly #api: Pick<Calls, "getUser">;
   readonly #known = new Map<string, string | null>();
-  /** The users of each name, by {@link plain}. */
+  /** The users of each name, by {@link formsOf}. */
   readonly #holders = new Map<string, Set<string>>();
   /** What is called when a user's name changes. */
   readonly #listeners = new Map<string, Set<() => void>>();
@@ -56,10 +57,11 @@ export class Names {
     this.#set(signPub, null);
   }
 
-  /** Whether another user is known who has the name of this one. */
+  /** Whether another user is known who has the name of this one, or one that looks like it. */
   isShared(signPub: string): boolean {
     const name = this.#known.get(signPub);
-    return typeof name === "string" && this.#holders.get(plain(name))!.size > 1;
+    return typeof name === "string" &&
+      formsOf(name).some((form) => this.#holders.get(form)!.size > 1);
   }
 
   /** Has a name looked up, and tells when it is known, and when it is shared; returns how to end that. */
@@ -107,11 +109,11 @@ export class Names {
       this.#known.clear();
       this.#holders.clear();
     }
-    if (typeof before === "string") this.#holders.get(plain(before))?.delete(signPub);
+    for (const form of formsOf(before ?? "")) this.#holders.get(form)?.delete(signPub);
     this.#known.set(signPub, handle);
-    if (handle !== null) {
-      const holders = this.#holders.get(plain(handle)) ?? new Set();
-      this.#holders.set(plain(handle), holders.add(signPub));
+    for (const form of handle === null ? [] : formsOf(handle)) {
+      const holders = this.#holders.get(form) ?? new Set();
+      this.#holders.set(form, holders.add(signPub));
       // Until now the other has stood there without its key.
       if (holders.size === 2) { for (const holder of holders) this.#tell(holder); }
     }
@@ -121,9 +123,4 @@ export class Names {
   #tell(signPub: string): void {
     for (const listener of [...this.#listeners.get(signPub) ?? []]) listener();
   }
-}
-
-/** A name without what the eye misses: letters of another form or case, spaces. */
-function plain(name: string): string {
-  return name.normalize("NFKC").toLowerCase().replace(/\s/g, "");
 }

@@ -159,6 +159,32 @@ Deno.test("a name is looked up once, and who sees it is told when another user h
   assert.deepEqual([names.isShared("b1"), names.isShared("m1")], [false, false]);
 });
 
+Deno.test("names that look alike are told apart by their keys, and others are not", () => {
+  const alike = [
+    ["Bob", "bo b"],
+    ["Ada", "Ada\ufe0e"],
+    ["Ада", "АДА"],
+    ["Eve", "Е\u0475\u0435"],
+    ["Nick", "\u039d\u0456ck"],
+    ["Oscar", "\u041eѕса\u0433"],
+    ["Ilya", "llya"],
+    ["Bernard", "Bemard"],
+    ["Joe 10", "Joe lO"],
+    ["Eve", "\u{1d404}ve"],
+  ];
+  const different = [["Bob", "Rob"], ["Ада", "Ида"], ["Νίκος", "Nikos"], ["Zoë", "Zoe"]];
+  for (const [isShared, pairs] of [[true, alike], [false, different]] as const) {
+    for (const [a, b] of pairs) {
+      const names = new Names({ getUser: () => Promise.reject(new Error("not asked")) });
+      names.learn([{ signPub: "a1", handle: a! }, { signPub: "b1", handle: b! }]);
+      const found = [names.isShared("a1"), names.isShared("b1")];
+      assert.deepEqual(found, [isShared, isShared], `${a} and ${b}`);
+      names.forget("b1");
+      assert.equal(names.isShared("a1"), false);
+    }
+  }
+});
+
 Deno.test("people are found by name or key in other rooms, with the keys they have there", () => {
   const one = (
     endpoint: string,
