@@ -7,13 +7,14 @@
 
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { StoreError } from "../../../src/core/errors.ts";
 import { systemCode } from "../../../src/core/host/system_code.ts";
 import { toStoreError } from "../../../src/files/errors.ts";
+import { setAside } from "../../../src/move/steps.ts";
 import { writeWhole } from "../../../src/files/write.ts";
 import { localTls } from "../../../src/nats/connection/local_tls.ts";
-import { type NodeFile, writeNode } from "../../settings/node.ts";
+import { type NodeFile, type Values, writeNode } from "../../settings/node.ts";
 import { serviceKeysPath, type Settings } from "../../settings/settings.ts";
 import { createAuthority, issue, LONG_DAYS, type PemPair, SERVER_DAYS } from "./authority.ts";
 import { type FirstNode, formatJoin, parseJoin } from "./join_file.ts";
@@ -48,6 +49,14 @@ export interface Written {
   path: string;
 }
 
+/** What was made. */
+export interface Made {
+  /** The `.join` files. */
+  written: Written[];
+  /** Where the streams of the former plan are now; null if there were none. */
+  aside: string | null;
+}
+
 /** The path of a node's `.join` file. */
 export function joinPath(out: string, name: string): string {
   return join(out, `${name}.join`);
@@ -76,7 +85,7 @@ export async function refuseOther(path: string): Promise<void> {
  *
  * @throws {StoreError} unavailable: a file cannot be read or written
  */
-export async function makePlan(making: Making): Promise<Written[]> {
+export async function makePlan(making: Making): Promise<Made> {
   const { plan, base, isKept, node, out, passphrase, life } = making;
   const { settings } = base;
   const { db } = settings;
@@ -89,6 +98,8 @@ export async function makePlan(making: Making): Promise<Written[]> {
       ...await filesFor(base, self, authority, secret),
     });
   }
+  // They know the nodes of the former plan, and wait for a majority of those.
+  const aside = isKept ? null : await setAside(streamsOf(base, plan.settings[self.name]!));
   const written: Written[] = [];
   for (const it of others) {
     written.push(await writeJoin({ plan, base, authority, secret, out, passphrase, life }, it));
@@ -103,7 +114,12 @@ export async function makePlan(making: Making): Promise<Written[]> {
     settings: plan.settings[self.name]!,
     alone: aloneFor(base, self),
   });
-  return written;
+  return { written, aside };
+}
+
+/** Returns the directory of the streams of the first node in a cluster. */
+function streamsOf({ settings: { db } }: Base, values: Values): string {
+  return resolve(dirname(db), String(values.natsStore));
 }
 
 /** What `.join` files are made of. */

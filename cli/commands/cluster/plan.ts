@@ -73,7 +73,8 @@ export function planCommand(context: Context): CommandUnknownOpts {
     if (node?.state === "clustered") {
       throw new UsageError(
         `This machine is node ${node.name} of cluster ${node.cluster} already (${node.path}); see ` +
-          "membershipd cluster status. A plan is made by a server that keeps its store in one file",
+          "membershipd cluster status. A plan is made by a server that keeps its store in one file: " +
+          "call a grow off that is not finished (membershipd grow --call-off), or shrink first",
       );
     }
     const server = await askServer(context, settings);
@@ -100,7 +101,8 @@ export function planCommand(context: Context): CommandUnknownOpts {
     if (!isDry) {
       const { out, expires: life } = flags;
       const passphrase = await passphraseOf(context, flags, { twice: true });
-      await makePlan({ plan, base, isKept, node, out, passphrase, life });
+      const { aside } = await makePlan({ plan, base, isKept, node, out, passphrase, life });
+      if (aside !== null) findings.push(setAsideFinding(aside));
     }
     await show(context, flags, { plan, isKept, isDry, findings, paths });
   });
@@ -210,6 +212,13 @@ function certificateFindings(base: Base): PlanFinding[] {
         "https:// and tls:// from then on, and trust that authority",
     },
   ];
+}
+
+function setAsideFinding(path: string): PlanFinding {
+  const message =
+    `the streams of the former cluster are now in ${path}: delete that directory if ` +
+    "nothing needs it";
+  return { check: "streams", level: "warning", message };
 }
 
 /** Shows what is wrong; nothing was written. */

@@ -20,7 +20,7 @@ const FIND_MS = 10_000;
 
 const LOST =
   "start the other nodes: a majority must answer. If they are lost for good, use membershipd grow " +
-  "--call-off --force, and make a new plan on other machines before it grows again";
+  "--call-off --force; membershipd cluster plan --replace then makes a plan with other machines";
 
 /** Calls it off: the control plane stays where it is. */
 export async function callOff(world: World, trip: Trip): Promise<void> {

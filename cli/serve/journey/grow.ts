@@ -11,7 +11,7 @@ import { growStore } from "../../../src/move/live/grow.ts";
 import type { GrowPhase } from "../../../src/move/live/types.ts";
 import type { JourneyPhase } from "../../cluster/journey.ts";
 import { followerPath } from "../../settings/settings.ts";
-import { openBeside } from "../storage/follower.ts";
+import { openAhead } from "../storage/follower.ts";
 import { openInObjects } from "../storage/storage.ts";
 import { copyAll, holdBlobs, switchBlobs } from "./blobs.ts";
 import { enterCluster } from "./cluster.ts";
@@ -42,7 +42,7 @@ export async function grow(world: World, trip: Trip): Promise<void> {
   const { settings } = await world.settingsIn("clustered");
   const bucket = settings.bucket ?? "UNIBUS";
   const { connection } = bus;
-  const { store: target, follower } = await openBeside(
+  const { store: target, follower } = await openAhead(
     { connection, bucket, replicas: COPIES, allowInProgress: true, signal: trip.signal },
     followerPath(settings),
     around.log,

@@ -16,6 +16,14 @@ import type { Log } from "../../terminal/log.ts";
 import { describeFollower } from "../../store/follower.ts";
 import { makeFolder } from "../../store/folder.ts";
 
+/** A store and the follower beside it, if it has a file. */
+export interface Beside {
+  /** The store. */
+  store: Store;
+  /** Its follower. */
+  follower: Follower | null;
+}
+
 /**
  * Opens the store, with a follower beside it if it has a file. After an alarm the store is shut: the
  * server runs and says why, but refuses every client until a repair.
@@ -24,7 +32,7 @@ export async function openBeside(
   options: OpenJetStreamOptions,
   file: string | null,
   log: Log,
-): Promise<{ store: Store; follower: Follower | null }> {
+): Promise<Beside> {
   const { openFollowed, openJetStream } = await import("../../../src/follower/open.ts");
   if (file === null) return { store: await openJetStream(options), follower: null };
   await makeFolder(file);
@@ -37,6 +45,28 @@ export async function openBeside(
     onRenewed: () =>
       log("info", "follower.renewed", { message: "Clients are admitted again", follower: file }),
   });
+}
+
+/**
+ * Opens the bucket that a control plane is to move into from its file. A follower of a former stream, such as
+ * that of a cluster whose other nodes were lost, is set aside: it has nothing that the file does not have.
+ */
+export async function openAhead(
+  options: OpenJetStreamOptions,
+  file: string | null,
+  log: Log,
+): Promise<Beside> {
+  let isOpen = false;
+  const first = await openBeside(options, file, (level, event, details) => {
+    if (isOpen || event !== "follower.alarm") log(level, event, details);
+  });
+  isOpen = true;
+  const alarm = first.follower?.state().alarm ?? null;
+  if (alarm === null) return first;
+  await first.store.close();
+  const { setAside } = await import("../../../src/follower/repair/accept.ts");
+  log("info", "follower.aside", { message: alarm.message, saved: setAside(file!) });
+  return await openBeside(options, file, log);
 }
 
 function tellAlarm({ message, hint }: StoreError, file: string, log: Log): void {

@@ -23,7 +23,7 @@ import { ArchiveCopy } from "../history/to_archive.ts";
 import { copy, verify } from "./copy.ts";
 import { claimTarget, judgeTarget } from "./mark.ts";
 import { Run } from "./run.ts";
-import { settleFile } from "./settle.ts";
+import { markCalledOff, settleFile } from "./settle.ts";
 import { type Switched, trySwitch } from "./switch.ts";
 import type { GrowOptions, GrowReport } from "./types.ts";
 
@@ -100,8 +100,8 @@ async function grow(store: Store, options: GrowOptions): Promise<GrowReport> {
     await settleFile(file, bucket, { signal });
   }
   const { generation } = file.role;
-  const { journey: before, storeId } = file;
-  await judgeTarget(bucket, { storeId, journey: before, generation }, signal);
+  const { journey: before, storeId, abandoned } = file;
+  await judgeTarget(bucket, { storeId, journey: before, abandoned, generation }, signal);
   const counts = await inspect(path, signal);
   const report: GrowReport = {
     version: 1,
@@ -121,6 +121,8 @@ async function grow(store: Store, options: GrowOptions): Promise<GrowReport> {
   };
   if (report.dryRun) return report;
   const servers = withoutLogins(bucket.nc.getServer());
+  // Before the file forgets it.
+  if (abandoned !== null) await markCalledOff(bucket, abandoned);
   const journey = await file.begin({ bucket: bucket.name, servers });
   const claim = await claimTarget(bucket, { storeId, journey, generation }, signal);
   // While nothing is there: what is copied then reaches its cache bit by bit. Loaded at the end, all at

@@ -32,6 +32,8 @@ export interface Mover {
   storeId: string;
   /** The move, if it has begun. */
   journey: Journey | null;
+  /** A move of this file that was called off while its bucket could not be told. */
+  abandoned?: string | null;
   /** The generation of the control plane in the file. */
   generation: number;
 }
@@ -43,7 +45,7 @@ export interface Mover {
  */
 export async function judgeTarget(
   bucket: Bucket,
-  { storeId, journey, generation }: Mover,
+  { storeId, journey, abandoned = null, generation }: Mover,
   signal: AbortSignal | undefined,
 ): Promise<{ read: ReadMarker; sequence: number; isFresh: boolean }> {
   const sequence = (await streamInfo(bucket, soon()))?.state.last_seq ?? 0;
@@ -67,7 +69,9 @@ export async function judgeTarget(
   }
   if (state === "in_progress") {
     const isSame = journey !== null && marker.journey === journey.id;
-    const isCalledOff = calledOff !== undefined && source === storeId;
+    const isAbandoned = abandoned !== null && marker.journey === abandoned &&
+      marker.moved === undefined;
+    const isCalledOff = (calledOff !== undefined || isAbandoned) && source === storeId;
     if (isSame || isCalledOff || mayReturn(bucket, marker, { storeId, generation })) {
       return { read, sequence, isFresh: false };
     }
@@ -75,7 +79,8 @@ export async function judgeTarget(
   throw refused(
     `it has the records of another ${by === "journey" ? "move" : by}, which began at ${startedAt}`,
     state === "in_progress"
-      ? "continue that one, or delete the bucket if its file is gone"
+      ? "continue that one. If its file is gone, delete the bucket; on the nodes of a plan, call this " +
+        "move off, run membershipd cluster plan --replace, and let them join in empty directories"
       : "use another bucket",
   );
 }

@@ -193,13 +193,17 @@ export async function callOffJourney(
     const found = "its control plane has moved";
     throw new StoreError("refused", `Calling off the move of ${file.path}: ${found}`);
   }
-  if (bucket !== null) await markCalledOff(bucket, journey!.id);
+  if (bucket === null) {
+    await file.abandon(journey!);
+    return true;
+  }
+  await markCalledOff(bucket, journey!.id);
   await file.end();
   return true;
 }
 
 /** Lets a later move of the same control plane use the bucket. */
-async function markCalledOff(bucket: Bucket, id: string): Promise<void> {
+export async function markCalledOff(bucket: Bucket, id: string): Promise<void> {
   const { marker, revision } = await readMarker(bucket, soon());
   if (marker?.journey !== id || marker.state !== "in_progress") return;
   bucket.mark.own(id);

@@ -32,7 +32,7 @@ export interface FileRole {
   place: Place | null;
   /** Grows with each change of sides; a client refuses a lower one than it has seen. */
   generation: number;
-  /** The live move the file takes part in, or moved by, if any. */
+  /** The live move the file takes part in, moved by, or left without telling its bucket, if any. */
   journey: string | null;
   /** Since when its writers are frozen, milliseconds since 1970; `null` if they are not. */
   frozenAt: number | null;
@@ -90,7 +90,7 @@ export function setGeneration(db: DatabaseSync, generation: number): void {
   db.prepare("UPDATE file_role SET generation = ?, journey = NULL").run(generation);
 }
 
-/** Sets the live move by which the control plane came to a database. */
+/** Sets the live move by which the control plane came to a database, or that it left. */
 export function setJourney(db: DatabaseSync, journey: string): void {
   db.prepare("UPDATE file_role SET journey = ?").run(journey);
 }

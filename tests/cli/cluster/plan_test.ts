@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { readNode, type Values } from "../../../cli/settings/node.ts";
 import { resolve } from "../../../cli/settings/resolve.ts";
@@ -94,6 +94,11 @@ Deno.test("a plan made again is the same one; another is refused, or replaces it
     assert.ok(Date.parse(again.expiresAt) < Date.parse(first.expiresAt));
     assert.equal(readFileSync(`${n1.dir}/cluster/route.secret`, "utf8"), secret);
 
+    // Streams of a cluster of this plan, as after a grow that was called off, or a shrink.
+    mkdirSync(`${n1.dir}/jetstream.cluster/$SYS`, { recursive: true });
+    assert.equal((await n1.plan()).code, 0);
+    assert.ok(existsSync(`${n1.dir}/jetstream.cluster/$SYS`));
+
     const other = ["cluster", "plan", ...NODES.slice(0, 2), "n3=127.0.0.4", "--out", dir];
     const refused = await n1.call(...other);
     assert.equal(refused.code, 2);
@@ -103,6 +108,11 @@ Deno.test("a plan made again is the same one; another is refused, or replaces it
     );
     const replaced = documentOf(await n1.call(...other, "--replace", "--json"));
     assert.notEqual(replaced.plan, first.plan);
+    // They wait for nodes that the new plan does not have.
+    const aside = readdirSync(n1.dir).filter((it) => it.startsWith("jetstream.cluster"));
+    assert.match(aside.join(), /^jetstream\.cluster\.\d[^,]*$/);
+    assert.ok(existsSync(`${n1.dir}/${aside}/$SYS`));
+    assert.match(JSON.stringify(replaced.findings), new RegExp(`are now in .*${aside}: delete`));
     assert.notEqual(readFileSync(`${n1.dir}/cluster/route.secret`, "utf8"), secret);
     assert.equal((await readNode(n1.db))!.plan, replaced.plan);
     assert.equal(parseJoin(readFileSync(`${dir}/n3.join`, "utf8")).address, "127.0.0.4");

@@ -10,7 +10,7 @@ import type { Kind, StoreRecord } from "../../../core/model.ts";
 import type { RecordKey } from "../../../core/order.ts";
 import { connect, readFrom, run, transaction, value } from "../connect.ts";
 import { causeOf, isBusy, toStoreError } from "../errors.ts";
-import { type FileRole, type Place, readRole, setRole } from "../role.ts";
+import { type FileRole, type Place, readRole, setJourney, setRole } from "../role.ts";
 import { HistoryTable } from "../../history/table.ts";
 import { schemaVersion } from "../schema.ts";
 import { pointReader, storeIdOf } from "../source.ts";
@@ -65,6 +65,11 @@ export class JourneyFile implements Disposable {
   /** Its live move. */
   get journey(): Journey | null {
     return this.#guarded(() => readJourney(this.#db));
+  }
+
+  /** The move that was called off last without its bucket; null if there is none. */
+  get abandoned(): string | null {
+    return this.journey === null ? this.role.journey : null;
   }
 
   /** The number of noted changes. */
@@ -130,6 +135,14 @@ export class JourneyFile implements Disposable {
   /** Ends a move that was called off. */
   end(): Promise<void> {
     return this.#write(() => endJourney(this.#db));
+  }
+
+  /** Ends a move whose bucket could not be told, so that the file knows of it when the bucket is back. */
+  abandon({ id }: Journey): Promise<void> {
+    return this.#write(() => {
+      endJourney(this.#db);
+      setJourney(this.#db, id);
+    });
   }
 
   [Symbol.dispose](): void {

@@ -17,6 +17,8 @@ import {
   type Store,
 } from "../../../../mod.ts";
 import { connectNats } from "../../../../src/nats/connection/connect.ts";
+import { callOffJourney } from "../../../../src/move/live/settle.ts";
+import { openSource } from "../../../../src/sqlite/file/source.ts";
 import { roleOf } from "../../../../src/sqlite/file/role.ts";
 import { interposed } from "../../../helpers/interposed.ts";
 import { failsWith, person } from "../../../helpers/sqlite.ts";
@@ -104,4 +106,33 @@ test("A move whose bucket was deleted before the switch is called off by an oper
   await failsWith("not_found", () => callOffGrow({ db, nats }), /does not exist on these servers$/);
   assert.equal(await callOffGrow({ db, nats, force: true }), true);
   await failsWith("not_found", () => callOffGrow({ db, nats, force: true }));
+});
+
+test("A move that was called off while its bucket was away begins again when the bucket is back", async (place) => {
+  const { db, dir, nats } = place;
+  {
+    await using store = openSqlite(db);
+    await populate(store);
+    await using target = await openTarget(nats);
+    const ready = () => Promise.reject(new Error("lost"));
+    await assert.rejects(growStore(store, { target, ready }));
+  }
+  const copied = `${dir}/copy.db`;
+  {
+    using source = openSource(db);
+    await source.backupTo(copied);
+  }
+  assert.equal(await callOffJourney(db, null), true);
+  await using store = openSqlite(db);
+  await store.addUser(person("after"));
+  {
+    // Another file of the same control plane does not know whether that move was called off.
+    await using copy = openSqlite(copied);
+    await using target = await openTarget(nats);
+    await failsWith("refused", () => growStore(copy, { target }), /records of another move/);
+  }
+  await using target = await openTarget(nats);
+  await growStore(store, { target, dryRun: true });
+  await growStore(store, { target });
+  assert.ok((await sidesOf(db, nats)).bucket.users.has(person("after").signPub));
 });
