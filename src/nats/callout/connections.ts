@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Msg, NatsConnection, Subscription } from "@nats-io/transport-node";
+import { errors, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
 import { parseTag } from "./grant.ts";
 
 /** An open connection that an auth callout admitted. */
@@ -46,6 +46,12 @@ const FORGET_AFTER = 2;
 
 /** Most endpoints without connections whose last one is remembered. */
 const CLOSED = 50_000;
+
+/** Returns whether an error means that no server answered in time, as while they are busy. */
+export function isSilence(error: unknown): boolean {
+  return error instanceof errors.TimeoutError ||
+    error instanceof Error && error.cause instanceof errors.TimeoutError;
+}
 
 /** The open connections of an account that an auth callout admitted. */
 export class OpenConnections {
@@ -122,6 +128,7 @@ export class OpenConnections {
   async check(): Promise<void> {
     await this.#system.request("$SYS.REQ.SERVER.PING.IDZ", "", { timeout: REQUEST_MS }).catch(
       (cause) => {
+        if (isSilence(cause)) throw new Error("No server answered", { cause });
         throw new Error("The system connection is not in the system account", { cause });
       },
     );
@@ -149,7 +156,9 @@ export class OpenConnections {
     );
     const bodies: ListBody[] = [];
     for await (const answer of answers) bodies.push(answer.json<ListBody>());
-    if (bodies.length === 0) throw new Error("No server listed its connections");
+    if (bodies.length === 0) {
+      throw new Error("No server listed its connections", { cause: new errors.TimeoutError() });
+    }
     for (const body of bodies) {
       if (body.error !== undefined) {
         throw new Error(`A server did not list its connections: ${body.error.description}`);

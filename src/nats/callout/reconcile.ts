@@ -12,7 +12,7 @@ import { isStoreError } from "../../core/errors.ts";
 import type { AccessChange } from "../../core/model.ts";
 import type { BusConnections } from "../../core/operations.ts";
 import { counted } from "../../core/text/counted.ts";
-import { type OpenConnection, OpenConnections } from "./connections.ts";
+import { isSilence, type OpenConnection, OpenConnections } from "./connections.ts";
 import { type Grant, grantOf } from "./grant.ts";
 import { roomsOf } from "./rooms.ts";
 import type { AuthCalloutOptions, CalloutEvent, PartStatus } from "../types.ts";
@@ -28,8 +28,11 @@ const RETRY_MS = { min: 250, max: 4_000 };
  */
 const SETTLE_MS = 10_000;
 const CONCURRENCY = 16;
-/** Number of attempts for the first list of open connections. */
-const START_TRIES = 3;
+/**
+ * How long servers may take for the first list of open connections, milliseconds: those that start at the
+ * same time are busy.
+ */
+const START_MS = 30_000;
 /** Time limit for an answer of the store in milliseconds. */
 const PATIENCE_MS = 5_000;
 /** A change of a room with more members than this is treated as a change of all endpoints. */
@@ -94,13 +97,12 @@ export class Reconciler {
 
   /** Runs the first sweep. Rejects if open connections cannot be listed. */
   async start(): Promise<void> {
-    await this.#connections.check();
-    // Servers that start at the same time are busy and may answer late.
-    for (let tries = 1;; tries++) {
+    const deadline = performance.now() + START_MS;
+    for (;;) {
       try {
         return await this.sweep();
       } catch (error) {
-        if (tries === START_TRIES || this.#stopped) throw error;
+        if (!isSilence(error) || this.#stopped || performance.now() > deadline) throw error;
       }
     }
   }
@@ -140,6 +142,7 @@ export class Reconciler {
   async #sweep(): Promise<void> {
     if (this.#stopped) return;
     try {
+      if (this.#sweptAt === -Infinity) await this.#connections.check();
       await this.#connections.refresh();
     } catch (error) {
       if (!this.#stopped) {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createConnection } from "node:net";
 import { createUser } from "@nats-io/nkeys";
+import { errors, type NatsConnection } from "@nats-io/transport-node";
 import { openJetStream } from "../../../src/jetstream/mod.ts";
 import type { BusAuth } from "../../../src/nats/mod.ts";
 import { openSqlite } from "../../../src/sqlite/mod.ts";
@@ -322,21 +323,50 @@ Deno.test("whatever changes while clients come, nobody keeps more or less than t
   assert.equal(await enter(port, newPeer()), null);
 });
 
+/** A connection whose calls fail for as long as `error` returns one. */
+function failing(
+  connection: NatsConnection,
+  call: "request" | "requestMany",
+  error: () => Error | null,
+): NatsConnection {
+  return new Proxy(connection, {
+    get: (of, name) => {
+      const it = Reflect.get(of, name, of);
+      if (typeof it !== "function") return it;
+      return (...args: unknown[]) => {
+        const failure = name === call ? error() : null;
+        return failure === null ? it.apply(of, args) : Promise.reject(failure);
+      };
+    },
+  });
+}
+
+Deno.test("a callout waits for servers that answer late when it starts, not for those that refuse", async () => {
+  await using bus = await testBus();
+  for (const call of ["request", "requestMany"] as const) {
+    let fails = 5;
+    const late = () => fails-- > 0 ? new errors.TimeoutError() : null;
+    const system = failing(await bus.connect("system"), call, late);
+    const callout = await bus.another({ system });
+    assert.ok(callout.status().ok);
+    assert.ok(fails < 0);
+    await callout.stop();
+  }
+  const refused = failing(await bus.connect("system"), "requestMany", () => new Error("refused"));
+  await assert.rejects(bus.another({ system: refused }), /refused/);
+});
+
 Deno.test("a list of open connections that is not had is asked for again soon", async () => {
   await using bus = await testBus();
   const { store, server: { port } } = bus;
-  const system = await bus.connect("system");
   const told: string[] = [];
   let fails = 0;
   // As when the server is slow, or gone again, just after a reconnect.
-  const requestMany: typeof system.requestMany = (...args) =>
-    fails-- > 0 ? Promise.reject(new Error("slow")) : system.requestMany(...args);
-  const slow = new Proxy(system, {
-    get: (of, name) => {
-      const it = name === "requestMany" ? requestMany : Reflect.get(of, name, of);
-      return typeof it === "function" ? it.bind(of) : it;
-    },
-  });
+  const slow = failing(
+    await bus.connect("system"),
+    "requestMany",
+    () => fails-- > 0 ? new Error("slow") : null,
+  );
   const callout = await bus.another({ system: slow, onEvent: (it) => told.push(it.kind) });
   // This one's connection is ended by the callout that has it listed, the other being stopped.
   const ada = await enrol(store);
