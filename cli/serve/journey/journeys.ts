@@ -69,6 +69,7 @@ export class Journeys {
   readonly #ways: Ways;
   #now: Known = { ...NEW };
   #running: Running | null = null;
+  #stopped = false;
 
   constructor(world: World, ways: Ways) {
     this.#world = world;
@@ -106,6 +107,7 @@ export class Journeys {
 
   /** Pauses what is in progress; the next start can continue it. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.#running?.abort.abort("stop");
     await this.#running?.ended;
   }
@@ -211,6 +213,8 @@ export class Journeys {
   #startCallOff(direction: Direction, request: JourneyRequest): void {
     // The answer to the first request is lost if the nats-server leaves the cluster.
     if (this.#now.state === "called-off") return;
+    // What it works on is being closed.
+    if (this.#stopped) return;
     // Also one that failed because there was nothing left to move.
     if (this.#hasArrived(direction)) throw this.#nothingOf(direction);
     this.#start(direction, request, this.#ways.callOff);

@@ -276,3 +276,22 @@ Deno.test("a journey is a check that is well, until it is over", () =>
     assert.deepEqual(shown(), []);
     assert.equal(reportOf(journeys.status())?.pause, 12);
   }));
+
+Deno.test("a server that stops while a move ends does not begin to call it off", () =>
+  bed(async (ask, { trips, journeys, ways }) => {
+    const end = Promise.withResolvers<void>();
+    const aborted = Promise.withResolvers<void>();
+    ways.grow = async (_, { signal }) => {
+      signal.addEventListener("abort", () => aborted.resolve());
+      await end.promise;
+      signal.throwIfAborted();
+    };
+    await ask({ op: "grow" });
+    const asked = ask({ op: "call-off" });
+    await aborted.promise;
+    const stopped = journeys.stop();
+    end.resolve();
+    await stopped;
+    assert.equal((await asked).state, "failed");
+    assert.deepEqual(trips, []);
+  }));
