@@ -126,7 +126,9 @@ class Thread {
   /** @param onFailure Called with what it has not done */
   constructor(url: string, onFailure: (left: Wanted[][]) => void) {
     const take = (answer: Uint8Array | null) => {
-      const batch = this.#given.shift()!;
+      const batch = this.#given.shift();
+      // In Node, what it has answered before it failed comes after its error.
+      if (batch === undefined) return;
       // One of them cannot be sealed for; this process finds out which.
       if (answer === null) return sealHere(batch);
       const parts = apart(answer);

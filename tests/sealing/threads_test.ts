@@ -130,3 +130,18 @@ for (
     });
   });
 }
+
+Deno.test("what a thread has answered before it fails is not taken twice", async () => {
+  const source = `
+    import { parentPort } from "node:worker_threads";
+    const port = parentPort ?? globalThis;
+    port.onmessage = () => { port.postMessage(null); throw new Error("no"); };`;
+  await withSource(source, async (threads) => {
+    await threads.start(2);
+    assert.deepEqual(await opened((...it) => threads.seal(it), 200), doubled(200));
+    for (const end = Date.now() + 60_000; threads.size > 0 && Date.now() < end;) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assert.equal(threads.size, 0);
+  });
+});
