@@ -85,3 +85,11 @@ Deno.test({
     assert.equal(threads.size, 0);
   },
 });
+
+Deno.test("threads that seal end with their work: they would keep the program running", async () => {
+  const { href } = new URL("src/sealing/hpke_threads.ts", ROOT);
+  const program = `
+    const { withThreads } = await import("${href}");
+    await withThreads(() => Promise.reject(new Error("its work failed"))).catch(() => {});`;
+  await promisify(execFile)(Deno.execPath(), ["eval", program], { timeout: 60_000 });
+});
