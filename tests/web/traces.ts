@@ -99,3 +99,28 @@ export async function storedBy(page: Page): Promise<string> {
     return found.join("\n");
   });
 }
+
+/**
+ * Makes what writes to a database of this page wait, as where a disk is slow, until the function that is
+ * returned is called.
+ */
+export async function holdWrites(page: Page, name: string): Promise<() => Promise<void>> {
+  const held = await page.evaluateHandle(async (name) => {
+    const held = { isHeld: true };
+    const database = await new Promise<IDBDatabase>((resolve, reject) => {
+      const request = indexedDB.open(name);
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    const [store] = database.objectStoreNames;
+    const all = database.transaction(store!, "readwrite").objectStore(store!);
+    // A transaction lasts for as long as it is asked something.
+    const again = (): void => {
+      if (held.isHeld) all.count().onsuccess = again;
+      else database.close();
+    };
+    again();
+    return held;
+  }, name);
+  return () => held.evaluate((it) => void (it.isHeld = false));
+}

@@ -217,7 +217,7 @@ export function App(): JSX.Element {
         <SaveForm
           handle={memory.handle}
           secrets={view.secrets}
-          onWritten={(file) => void written(view.secrets, file)}
+          onWritten={(file) => written(view.secrets, file)}
           onSaved={(file) => saved(view.secrets, file)}
           onBack={() => {
             forget(view.secrets);

@@ -104,8 +104,8 @@ const SHORTEST = 8;
 export function SaveForm(props: {
   handle: string;
   secrets: Secrets;
-  /** The file was written, with this name. */
-  onWritten: (file: string) => void;
+  /** The file was written, with this name; resolves when the page may be closed. */
+  onWritten: (file: string) => Promise<void>;
   /** The person has the file, of this name. */
   onSaved: (file: string) => void;
   onBack: () => void;
@@ -132,7 +132,7 @@ export function SaveForm(props: {
     try {
       const text = await writeIdentity(props.secrets, locked ? passphrase : null, showProgress);
       download(name, text);
-      props.onWritten(name);
+      await props.onWritten(name);
       setSaved({ text, locked });
       setTimeout(() => confirm.current?.focus());
     } catch (error) {
