@@ -40,9 +40,10 @@ export async function keepInTab(
   try {
     await dropFromTab();
     sessionStorage.setItem(ITEM, id);
+    // First: another tab removes a row without one.
+    await hold(id);
     const row: Row = { id, handle, until: now + LIFE_MS, signPub, kexPub, signKey, kexKey };
     await ask("readwrite", (store) => store.put(row));
-    hold(id);
     return true;
   } catch {
     return false;
@@ -53,7 +54,7 @@ export async function keepInTab(
 export async function keptInTab(now: number = Date.now()): Promise<InTab | null> {
   try {
     const id = sessionStorage.getItem(ITEM);
-    if (id !== null) hold(id);
+    if (id !== null) await hold(id);
     const { held = [] } = await navigator.locks.query();
     const open = new Set(held.map((it) => it.name));
     const rows = await ask<Row[]>("readonly", (store) => store.getAll());
@@ -81,9 +82,13 @@ export async function dropFromTab(): Promise<void> {
 }
 
 /** Holds a lock for as long as the tab shows this page, by which others see that it is open. */
-function hold(id: string): void {
-  void navigator.locks.request(lockOf(id), { mode: "shared" }, () => new Promise(() => {}))
-    .catch(() => {});
+function hold(id: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    navigator.locks.request(lockOf(id), { mode: "shared" }, () => {
+      resolve();
+      return new Promise(() => {});
+    }).catch(reject);
+  });
 }
 
 function lockOf(id: string): string {

@@ -9,7 +9,7 @@ import { until } from "../../cli/serve/kit.ts";
 import { assertAccessible, browserTest, shoot, visit } from "../browser.ts";
 import { clientOf, giveFile, go, person } from "../console.ts";
 import { site } from "../site.ts";
-import { assertInside, leftBy } from "../traces.ts";
+import { assertInside, holdWrites, leftBy } from "../traces.ts";
 
 /** What this browser keeps for tabs, and whether the bytes of a private key can be read from it. */
 function rows(page: Page): Promise<{ kept: number; readable: number }> {
@@ -100,11 +100,22 @@ browserTest(
     await page.reload();
     await form(page).waitFor();
 
+    // Another tab removes a row whose tab holds no lock.
+    const locked = await page.evaluateHandle(() => {
+      const { put } = IDBObjectStore.prototype;
+      const seen = { held: null as Promise<number> | null };
+      IDBObjectStore.prototype.put = function (...row) {
+        seen.held = navigator.locks.query().then(({ held }) => held!.length);
+        return put.apply(this, row);
+      };
+      return seen;
+    });
     await stay.check();
     await assertAccessible(page);
     await shoot(page, "signin-stay");
     await giveFile(page, ada.file);
     await inside.waitFor();
+    assert.equal(await locked.evaluate(({ held }) => held), 1);
     await go(page, "#/users", "Users");
     await until(async () => (await rows(page)).kept === 1, "row of the tab");
     await page.reload();
@@ -129,7 +140,11 @@ browserTest(
     assert.equal(await again.count(), 1);
     await page.unroute("**/v1/me");
     await page.getByRole("button", { name: "Forget ada" }).click();
+    const release = await holdWrites(page, "unibus-tabs");
     await page.getByRole("button", { name: "Forget it" }).click();
+    // The question stays until it is done.
+    assert.ok(await page.getByText("Forget the key of").isVisible());
+    await release();
     await page.getByRole("heading", { name: "With a key in this browser" })
       .waitFor({ state: "detached" });
     await page.reload();

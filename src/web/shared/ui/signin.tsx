@@ -89,11 +89,14 @@ export function SignInPage<F>(props: SignInProps<F>): JSX.Element {
       }
     });
   };
-  const forget = (it: Found): void =>
+  const forget = (it: Found): void => {
+    // The question stays until it is done.
+    setResuming(false);
     task.run(async () => {
       await it.forget();
       setFound(found!.filter((other) => other !== it));
     });
+  };
   return (
     <main class="signin">
       <div class="signin-head">
