@@ -42,6 +42,8 @@ export function useCard(): [card: string | null, drop: () => void] {
   useEffect(() => {
     const look = (): void => set((before) => takeCard() ?? before);
     addEventListener("hashchange", look);
+    // One may have been pasted between the drawing and now.
+    look();
     return () => removeEventListener("hashchange", look);
   }, []);
   return [card, () => set(null)];

@@ -12,6 +12,8 @@ export function useFragment(): string {
   useEffect(() => {
     const follow = (): void => set(location.hash);
     addEventListener("hashchange", follow);
+    // It may have changed between the drawing and now.
+    follow();
     return () => removeEventListener("hashchange", follow);
   }, []);
   return fragment;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { useEffect, useState } from "preact/hooks";
 import type { Calls } from "../../client/http/client.ts";
 import { isStoreError } from "../../core/errors.ts";
 import type { User } from "../../core/model.ts";
@@ -123,4 +124,22 @@ export class Names {
   #tell(signPub: string): void {
     for (const listener of [...this.#listeners.get(signPub) ?? []]) listener();
   }
+}
+
+/**
+ * Returns the name of a user: null if there is none, undefined while it is being looked up. Draws again when
+ * it changes, and when it is shared.
+ */
+export function useNameOf(signPub: string, names: Names): string | null | undefined {
+  const [, draw] = useState(0);
+  const known = names.get(signPub);
+  const isShared = names.isShared(signPub);
+  useEffect(() => {
+    const again = (): void => draw((it) => it + 1);
+    const stop = names.ask(signPub, again);
+    // It may have come between the drawing and now.
+    if (names.get(signPub) !== known || names.isShared(signPub) !== isShared) again();
+    return stop;
+  }, [signPub]);
+  return known;
 }

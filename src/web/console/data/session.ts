@@ -5,12 +5,12 @@
  */
 
 import { createContext } from "preact";
-import { useContext, useEffect, useState } from "preact/hooks";
+import { useContext, useState } from "preact/hooks";
 import type { User } from "../../../core/model.ts";
 import type { Api } from "./api.ts";
 import { useNow } from "../hooks.ts";
 import type { Live } from "./live.ts";
-import type { Names } from "../../shared/names.ts";
+import { type Names, useNameOf } from "../../shared/names.ts";
 
 /** A session. */
 export interface Session {
@@ -54,8 +54,5 @@ export function useKept<T>(name: string, initial: T): [T, (value: T) => void] {
 
 /** Returns the name of a user: null if there is none, undefined while it is being looked up. */
 export function useName(signPub: string): string | null | undefined {
-  const { names } = useSession();
-  const [, draw] = useState(0);
-  useEffect(() => names.ask(signPub, () => draw((it) => it + 1)), [signPub]);
-  return names.get(signPub);
+  return useNameOf(signPub, useSession().names);
 }
