@@ -163,7 +163,7 @@ export function Palette(
             ? wordsOf(found.failure)
             : offers.length > 0
             ? null
-            : found.loading || search !== wanted
+            : found.loading || !isNew
             ? "Searching"
             : "Nothing matches."}
         </p>

@@ -83,9 +83,15 @@ browserTest(
     // One that was selected while it was active, and is revoked by its own button.
     await page.getByLabel("Select zoe").check();
     await page.getByRole("button", { name: "Revoke zoe" }).click();
+    // As soon as it is shown.
+    await selected.getByRole("button", { name: "Restore access" }).evaluate((restore) => {
+      new MutationObserver((_, observer) => {
+        if (document.querySelector('[aria-label="Restore zoe"]') === null) return;
+        observer.disconnect();
+        (restore as HTMLElement).click();
+      }).observe(document.body, { childList: true, subtree: true, attributes: true });
+    });
     await dialog.getByRole("button", { name: "Revoke access" }).click();
-    await page.getByRole("button", { name: "Restore zoe" }).waitFor();
-    await selected.getByRole("button", { name: "Restore access" }).click();
     await dialog.getByRole("button", { name: "Restore 1 user" }).click();
     await dialog.waitFor({ state: "detached" });
     await page.getByRole("button", { name: "Revoke zoe" }).waitFor();
@@ -224,10 +230,19 @@ browserTest("a user's page, the palette, and the whole store as a file", async (
   await page.keyboard.press("Control+k");
   await field.fill("bo");
   await dialog.getByRole("option", { name: /bob/ }).waitFor();
+  const told = await dialog.locator("[role=status]").evaluateHandle((line) => {
+    const told: string[] = [];
+    new MutationObserver(() => told.push(line.textContent!))
+      .observe(line, { childList: true, characterData: true, subtree: true });
+    return told;
+  });
   await field.fill("zzz");
   await page.keyboard.press("Enter");
   await dialog.getByText("Nothing matches.").waitFor();
+  // Not before the server has answered.
+  assert.deepEqual(await told.jsonValue(), ["Searching", "Nothing matches."]);
   await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "detached" });
   // A list that is longer than the window: no row is drawn over another, and the last is scrolled to.
   await page.setViewportSize({ width: 320, height: 400 });
   await page.keyboard.press("Control+k");

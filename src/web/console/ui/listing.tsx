@@ -5,7 +5,7 @@
  */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 import { Button } from "../../shared/ui/page.tsx";
 import type { Page } from "../../../core/model.ts";
 import { counted, number } from "../../shared/format.ts";
@@ -78,8 +78,8 @@ export function Listing<T>(
   { of, size, noun, total, columns, id, picked, children }: ListingProps<T>,
 ): JSX.Element {
   const { data, stale, trail } = of;
-  // What can be done to a selected row depends on how it is now.
-  useEffect(() => {
+  // What can be done to a selected row depends on how it is shown.
+  useLayoutEffect(() => {
     const changed = data?.items.filter((it) => (picked?.rows.get(id(it)) ?? it) !== it) ?? [];
     if (changed.length > 0) picked?.set(changed, true);
   }, [data]);
