@@ -181,6 +181,7 @@ browserTest(
     await picture(/n1, leader: control plane leader.* n2: .*second copy 31 behind.* n3: /);
     await assertLooks(page, "cluster-well");
     const latency = page.locator(".chart").filter({ hasText: "Latency" });
+    await latency.locator("li").first().waitFor();
     assert.deepEqual(await latency.locator("li").allTextContents(), [
       "p501 ms",
       "p9520 ms",

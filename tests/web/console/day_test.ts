@@ -256,7 +256,7 @@ browserTest(
       await enter.waitFor();
       await page.getByRole("button", { name: "Forget grace" }).click();
       await page.getByRole("button", { name: "Forget it" }).click();
-      await enter.waitFor({ state: "detached" });
+      await page.getByText("Forget the key of").waitFor({ state: "detached" });
       await page.reload();
       await page.getByLabel("Key file", { exact: true }).waitFor();
       assert.equal(await enter.count(), 0);

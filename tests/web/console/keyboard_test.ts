@@ -141,6 +141,8 @@ browserTest("after a user was deleted the focus is at the list's heading", async
   await giveFile(page, ada.file);
   // The address of a view is a link to it, also for who must sign in first.
   await isAt(page, "# bob");
+  // The name may be known before the user has been read.
+  await page.getByRole("button", { name: "Delete" }).waitFor();
   await tabTo(page, "Delete");
   await page.keyboard.press("Enter");
   await page.getByRole("dialog").waitFor();

@@ -48,16 +48,16 @@ browserTest(
       });
       const before = it.sent.filter(({ url }) => url.includes("/v1/users?")).length;
       await page.getByLabel("Search").focus();
+      const typing = performance.now();
       await page.keyboard.type("june-0999", { delay: 10 });
       const typed = performance.now();
       await page.getByText("1 user", { exact: true }).waitFor();
       await page.getByRole("link", { name: "june-09999" }).waitFor();
       const found = performance.now() - typed;
       const asked = it.sent.filter(({ url }) => url.includes("/v1/users?")).length - before;
-      assert.ok(
-        asked <= 14,
-        `${asked} requests for one search and its count: it does not wait until the typing rests`,
-      );
+      // A search is two requests, and comes after a rest of 180 ms. A busy machine types slowly.
+      const most = 4 + 2 * Math.floor((typed - typing) / 180);
+      assert.ok(asked <= most, `${asked} requests: it does not wait until the typing rests`);
       const { tasks, frames } = await page.evaluate(() =>
         (globalThis as unknown as {
           seen: { tasks: number[]; frames: number[] };
