@@ -106,9 +106,16 @@ class LiveRooms implements Rooms {
     }, { isNew: true });
   }
 
-  async join(roomId: string, { owner }: { owner?: string } = {}): Promise<OpenRoom> {
+  async join(
+    roomId: string,
+    { owner, startOver = false }: { owner?: string; startOver?: boolean } = {},
+  ): Promise<OpenRoom> {
     const { client, trust } = this.#settings;
-    if (owner !== undefined) {
+    if (startOver) {
+      const [id, named] = [check.roomId("roomId", roomId), check.signPub("owner", owner)];
+      await this.#open.get(id)?.then((room) => room.close(), () => {});
+      await trust.startOver(id, named);
+    } else if (owner !== undefined) {
       await trust.owner(check.roomId("roomId", roomId), check.signPub("owner", owner));
     }
     return await this.#once(roomId, async () => {

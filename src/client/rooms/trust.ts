@@ -101,6 +101,21 @@ export class Trust {
     });
   }
 
+  /**
+   * Forgets the owners and the epoch of a room: from now on `owner` owns it, and any epoch of its keys is
+   * taken. Only if the user has confirmed the owner over another channel.
+   */
+  async startOver(roomId: string, owner: string): Promise<void> {
+    await this.#turns.take(`owner ${roomId}`, async () => {
+      await this.#memory.set(`former ${roomId}`, "[]");
+      await this.#memory.set(`owner ${roomId}`, owner);
+    });
+    // Last: the epoch of another owner's keys protects nothing, and that of this owner's as long as it can.
+    await this.#turns.take(`epoch ${roomId}`, async () => {
+      await this.#memory.set(`epoch ${roomId}`, "0");
+    });
+  }
+
   async #setOwner(roomId: string, owner: string, former: Former): Promise<void> {
     const list = JSON.stringify([...await this.#former(roomId), former]);
     // Written first: if the process ends here, it is done again.

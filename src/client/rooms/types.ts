@@ -266,12 +266,18 @@ export interface Rooms extends AsyncDisposable {
    * owner sealed it for this identity, and accepts the membership. With `owner`, the room must have that
    * owner; otherwise the control plane is trusted the first time.
    *
+   * With `startOver` the client first forgets the owners and the epoch that it remembers of the room, and
+   * closes it if it is open. Only for a room that was restored from a backup, or of which it remembers a
+   * wrong owner, and with an `owner` that the user has confirmed over another channel: a member who was
+   * removed may have a key of an earlier epoch.
+   *
+   * @throws {StoreError} `invalid`: `startOver` without `owner`
    * @throws {StoreError} `not_found`; `unavailable`: the connection to the bus is closed, or the bus did
    * not accept the subscription within `sendTimeout`; `closed`
    * @throws {SealingError} `wrong_sealer`; `rolled_back`; `tampered`; `unknown_epoch`: there is no key
    * for this identity yet
    */
-  join(roomId: string, options?: { owner?: string }): Promise<OpenRoom>;
+  join(roomId: string, options?: { owner?: string; startOver?: boolean }): Promise<OpenRoom>;
   /** Closes all rooms, and the connection unless the caller passed it in. */
   close(): Promise<void>;
 }

@@ -60,11 +60,11 @@ async function told<T>(work: () => Promise<T>): Promise<T> {
 
 /**
  * Whether a value takes the place of the one that another tab may have set meanwhile: an epoch only grows,
- * and of a peer's key the first one stays.
+ * and of a peer's key the first one stays. An epoch is 0 only where the person starts over with a room.
  */
 export function replaces(key: string, known: string | undefined, value: string): boolean {
   if (known === undefined) return true;
-  if (key.startsWith("epoch ")) return Number(value) > Number(known);
+  if (key.startsWith("epoch ")) return value === "0" || Number(value) > Number(known);
   return !key.startsWith("kex ");
 }
 

@@ -15,7 +15,7 @@ import { bindingOf } from "../../../src/keys/identity_format.ts";
 import { MessageSealer } from "../../../src/sealing/message.ts";
 import { sealRoomKey } from "../../../src/sealing/sealed_key.ts";
 import { nodePrimitives } from "../../../src/sealing/primitives_node.ts";
-import { Heard, keyOf, until, village } from "./village.ts";
+import { Heard, keyOf, type Lie, until, village } from "./village.ts";
 
 const named = (...reasons: SealingReason[]) => (error: unknown) => {
   assert.ok(isSealingError(error), String(error));
@@ -91,6 +91,56 @@ Deno.test("a control plane cannot make itself the owner of a room that is known,
   bob.lie(({ path }, answer) => path.endsWith("/kitchen") ? { ...answer, epoch: 1 } : answer);
   // The same memory, after a restart.
   await assert.rejects((await bob.rooms()).join("kitchen"), named("rolled_back"));
+});
+
+Deno.test("a wrong owner that was trusted at first is no longer once the person names the true one, and no sooner", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const evil = createIdentity();
+  const room = await (await ada.rooms()).createRoom({
+    id: "kitchen",
+    members: [cardOf(bob.identity)],
+  });
+  const { signPub: endpoint, kexPub } = bob.identity;
+  const place = { roomId: "kitchen", epoch: 1, endpoint, kexPub };
+  const sealed = base64url(await sealRoomKey(nodePrimitives, evil, place, new Uint8Array(32)));
+  const takeOver: Lie = ({ path }, answer) =>
+    path.endsWith("/key")
+      ? { ...answer, sealedKey: sealed }
+      : path.endsWith("/kitchen")
+      ? { ...answer, owner: evil.signPub }
+      : answer;
+  bob.lie(takeOver);
+  const deceived = await (await bob.rooms()).join("kitchen");
+  assert.equal(deceived.owner, evil.signPub);
+  bob.lie(null);
+  // It has sealed keys of later epochs too.
+  bob.memory.set("epoch kitchen", "1000");
+  // Neither by itself, nor by the name of the true owner alone, which may come from the control plane.
+  const owner = ada.identity.signPub;
+  for (const options of [{}, { owner }]) {
+    await assert.rejects((await bob.rooms()).join("kitchen", options), named("wrong_sealer"));
+  }
+  const asked: string[] = [];
+  const rooms = await bob.rooms({ acceptOwner: ({ to }) => asked.push(to) === 1 });
+  await assert.rejects(rooms.join("kitchen"), named("rolled_back"));
+  assert.deepEqual(asked, [owner]);
+  const unnamed = rooms.join("kitchen", { startOver: true });
+  await assert.rejects(unnamed, (error) => isStoreError(error, "invalid"));
+  const joined = await rooms.join("kitchen", { owner, startOver: true });
+  assert.deepEqual([joined.owner, joined.epoch], [owner, 1]);
+  const heard = new Heard(joined);
+  await room.send("soup is ready");
+  await heard.heard("soup is ready");
+  // What is open is opened again, and what the wrong owner seals is refused.
+  const again = await rooms.join("kitchen", { owner, startOver: true });
+  assert.equal(await joined.ended, null);
+  bob.lie(takeOver);
+  await assert.rejects((await bob.rooms()).join("kitchen"), named("wrong_sealer"));
+  bob.lie(null);
+  await room.rekey();
+  await until(() => again.epoch === 2, "the next key");
+  assert.equal(bob.memory.get("epoch kitchen"), "2");
 });
 
 Deno.test("a control plane cannot slip somebody into a room, nor its own key under a member's name", async () => {

@@ -405,3 +405,36 @@ deskTest(
     await assert.rejects(failing, /The disk is full/);
   },
 );
+
+deskTest(
+  "one starts over with a room that was taken back, by the card of its owner",
+  async (it) => {
+    const [ada, bob, eve] = [await it.person(), await it.person(), await it.person()];
+    const members = [cardOf(bob.identity)];
+    const room = await (await ada.rooms()).createRoom({ id: "kitchen", members });
+    await it.store.joinRoom("kitchen", bob.identity.signPub);
+    bob.memory.set("epoch kitchen", "7");
+    const desk = await it.desk(bob);
+    await until(() => desk.talks.get("kitchen")?.state.is === "failed", "the failure");
+    const talk = desk.talks.get("kitchen")!;
+    assert.ok(talk.state.is === "failed" && talk.state.isRolledBack);
+    const card = cardOf(ada.identity);
+    await assert.rejects(desk.startOver(talk, card.slice(0, -9) + card.slice(-8)), {
+      code: "invalid",
+    });
+    assert.equal(bob.memory.get("epoch kitchen"), "7");
+    // The owner whom the server names is not the one of the card.
+    const other = desk.startOver(talk, cardOf(eve.identity));
+    await until(() => desk.questions.length > 0, "the question");
+    desk.questions[0]!.answer(false);
+    await assert.rejects(other, { reason: "wrong_sealer" });
+    await desk.startOver(talk, card);
+    await opened(desk, "kitchen");
+    await room.send("soup is ready");
+    await until(
+      () =>
+        talk.lines.blocks.some((it) => it.lines.some((line) => textOf(line) === "soup is ready")),
+      "the message",
+    );
+  },
+);

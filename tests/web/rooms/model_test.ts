@@ -80,6 +80,7 @@ Deno.test("of two tabs that remember at once, the higher epoch and the first key
   assert.equal(replaces("epoch kitchen", undefined, "1"), true);
   assert.equal(replaces("epoch kitchen", "9", "10"), true);
   assert.equal(replaces("epoch kitchen", "10", "9"), false);
+  assert.equal(replaces("epoch kitchen", "10", "0"), true, "starting over");
   assert.equal(replaces("kex aa", undefined, "k1"), true);
   assert.equal(replaces("kex aa", "k1", "k2"), false);
   // An owner changes, once the person has accepted it.

@@ -8,7 +8,9 @@ import type { NewEncryptedRoom, OwnerChange, Rooms } from "../../../client/rooms
 import type { ListedMember } from "../../../client/types.ts";
 import { pause } from "../../../core/async/wait.ts";
 import type { Room, User } from "../../../core/model.ts";
+import { openCard } from "../../../keys/identity_format.ts";
 import { SealingError } from "../../../sealing/error.ts";
+import { webPrimitives } from "../../../sealing/primitives_web.ts";
 import { isShutOut } from "../../shared/api.ts";
 import { Names } from "../../shared/names.ts";
 import type { Keys } from "../../shared/keys.ts";
@@ -124,6 +126,12 @@ export class Desk extends Model {
     this.#deeds++;
     this.offers = this.offers.filter((it) => it.id !== id);
     this.changed();
+  }
+
+  /** Opens a room of the owner who signed a card as if this browser had never seen it. */
+  async startOver(talk: Talk, card: string): Promise<void> {
+    const { endpoint: owner } = await openCard(card, webPrimitives.verifies);
+    void talk.follow(await this.#connected().join(talk.id, { owner, startOver: true }));
   }
 
   /** Leaves a room for good. */

@@ -24,7 +24,7 @@ const AGAIN = "You are a member again. Messages from the time in between are not
 export type TalkState =
   | { is: "opening" }
   | { is: "open"; room: OpenRoom }
-  | { is: "failed"; why: string }
+  | { is: "failed"; why: string; isRolledBack: boolean }
   | { is: "over"; why: string };
 
 /** What a {@link Talk} asks of the server. */
@@ -104,9 +104,11 @@ export class Talk extends Model {
 
   /** It could not be opened, or has ended. */
   failed(error: unknown): void {
-    const is = isSealingError(error, "removed") ? "over" : "failed";
-    if (is === "over") this.#wasOver = true;
-    this.#set({ is, why: said(error) });
+    const why = said(error);
+    if (isSealingError(error, "removed")) {
+      this.#wasOver = true;
+      this.#set({ is: "over", why });
+    } else this.#set({ is: "failed", why, isRolledBack: isSealingError(error, "rolled_back") });
   }
 
   /**

@@ -30,7 +30,7 @@ export function Add({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX
       action="Add"
       stay="Back"
       check={() => {
-        const fault = faultOf(card);
+        const fault = cardFault(card);
         setError(fault);
         return fault === null;
       }}
@@ -56,7 +56,8 @@ export function Add({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX
   );
 }
 
-function faultOf(text: string): string | null {
+/** Returns what is wrong with a text that should be a card; null: nothing. */
+export function cardFault(text: string): string | null {
   const card = cardIn(text.trim());
   if (card === null) return "Paste a card: it begins with unibus1.";
   try {
@@ -71,7 +72,7 @@ function faultOf(text: string): string | null {
 export function AddByLink({ card, onClose }: { card: string; onClose: () => void }): JSX.Element {
   const { talks, isRead } = useModel(useDesk());
   const own = [...talks.values()].filter((it) => it.isOwn && it.state.is === "open");
-  const fault = faultOf(card);
+  const fault = cardFault(card);
   if (fault !== null) {
     return (
       <Dialog title="Add a person" onClose={onClose}>

@@ -10,7 +10,7 @@ import { visible } from "../../../shared/format.ts";
 import { Name } from "../../../shared/ui/key.tsx";
 import { Button, Heading, Notice } from "../../../shared/ui/page.tsx";
 import { useModel } from "../../model/model.ts";
-import type { Talk } from "../../model/talk.ts";
+import type { Talk, TalkState } from "../../model/talk.ts";
 import { HOME, leave } from "../../place.ts";
 import { Offer } from "../list.tsx";
 import { Composer } from "./composer.tsx";
@@ -18,6 +18,7 @@ import { useDesk } from "../parts/context.ts";
 import { HereMark, usePresence } from "../parts/here.tsx";
 import { Log } from "./log.tsx";
 import { People } from "../people/people.tsx";
+import { StartOver } from "../people/start_over.tsx";
 import { LinkNotice } from "../parts/status.tsx";
 import { Waiting } from "../people/waiting.tsx";
 
@@ -86,6 +87,19 @@ function Inside({ talk }: { talk: Talk }): JSX.Element {
   );
 }
 
+function Failed(
+  { talk, state }: { talk: Talk; state: TalkState & { is: "failed" } },
+): JSX.Element {
+  const [isAsked, ask] = useState(false);
+  return (
+    <Notice tone="warn">
+      <p>{state.why} This page tries again by itself.</p>
+      {state.isRolledBack && <Button onClick={() => ask(true)}>Start over</Button>}
+      {isAsked && <StartOver talk={talk} onClose={() => ask(false)} />}
+    </Notice>
+  );
+}
+
 function State({ talk }: { talk: Talk }): JSX.Element | null {
   const desk = useDesk();
   const { state, id } = talk;
@@ -96,7 +110,7 @@ function State({ talk }: { talk: Talk }): JSX.Element | null {
     case "opening":
       return <p class="muted" role="status">Opening the room …</p>;
     case "failed":
-      return <Notice tone="warn">{state.why} This page tries again by itself.</Notice>;
+      return <Failed talk={talk} state={state} />;
     case "over":
       // On a phone the list is out of sight.
       if (offer !== undefined) {
