@@ -145,6 +145,7 @@ browserTest(
     await page.getByRole("button", { name: "Copy a reminder" }).waitFor({ state: "detached" });
     await assertLooks(page, "room-without-owner");
     await page.getByRole("button", { name: "Choose another owner" }).click();
+    await dialog.getByLabel("New owner").waitFor();
     const offered = await dialog.getByLabel("New owner").locator("option").allTextContents();
     assert.deepEqual(offered.map((text) => text.split(" ")[0]).sort(), ["ada", "zoe"]);
     await dialog.getByLabel("New owner").selectOption(zoe.identity.signPub);
