@@ -31,6 +31,8 @@ for (
     // Nothing is touched here: the page hears of it.
     await page.getByText(/You were signed out at .* ada is no longer an active admin/).waitFor();
     assert.equal(await page.getByRole("link", { name: "boss" }).count(), 0);
+    // What the page waits for comes into sight slowly: until then its colors are too faint.
+    await page.getByLabel("Key file", { exact: true }).waitFor();
     await assertAccessible(page);
     await shoot(page, `ended-${end}-desktop-light`);
     await boss.close();
