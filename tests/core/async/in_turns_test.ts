@@ -83,3 +83,12 @@ Deno.test("in a page out of sight, whose timers wait, work goes on", async () =>
     Object.assign(globalThis, { setImmediate, setTimeout });
   }
 });
+
+Deno.test("what is done with the result of long work is a turn of its own", async () => {
+  let others = 0;
+  setImmediate(() => others++);
+  await mapInTurns([0], () => {
+    for (const end = performance.now() + 50; performance.now() < end;);
+  });
+  assert.equal(others, 1);
+});

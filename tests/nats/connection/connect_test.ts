@@ -5,6 +5,7 @@ import { connect } from "@nats-io/transport-node";
 import { writeFile } from "node:fs/promises";
 import { within } from "../../../src/core/async/wait.ts";
 import { connectNats } from "../../../src/nats/connection/connect.ts";
+import { triedLongestAgo } from "../../../src/nats/connection/reconnect.ts";
 import { serverUrls, showServers, withoutLogins } from "../../../src/nats/connection/servers.ts";
 import { watchStatus } from "../../../src/nats/connection/watch.ts";
 import { testServer } from "../../helpers/nats.ts";
@@ -99,6 +100,14 @@ Deno.test("a clock that is set back by an hour does not keep a connection away",
   } finally {
     Date.now = now;
   }
+});
+
+Deno.test("the server that was tried longest ago is tried next, the one that was just lost last", () => {
+  const [first, second, lost] = [1, 2, 3].map((lastConnect) => ({ lastConnect }));
+  assert.equal(triedLongestAgo([lost!, second!, first!]), first);
+  assert.equal(triedLongestAgo([lost!, second!]), second);
+  const ahead = { lastConnect: Date.now() + 3_600_000 };
+  assert.equal(triedLongestAgo([first!, ahead]), ahead);
 });
 
 Deno.test("after the clock was set back a server that is there is found beside one that is not", async () => {
