@@ -13,7 +13,7 @@ import {
 import { Keyring } from "../../../src/client/rooms/keyring.ts";
 import type { RoomContext } from "../../../src/client/rooms/parts.ts";
 import { Trust } from "../../../src/client/rooms/trust.ts";
-import type { Handover } from "../../../src/core/model.ts";
+import type { Handover, Room } from "../../../src/core/model.ts";
 import { toBase64url } from "../../../src/keys/bytes.ts";
 import { handoverBytes } from "../../../src/keys/codec/handover.ts";
 import { nodePrimitives, roomKeysOf } from "../../../src/sealing/primitives_node.ts";
@@ -88,33 +88,39 @@ Deno.test("a former owner seals no later than an epoch that was proved, whatever
   await it.believes(c, signed(b, c, 6));
 });
 
-Deno.test("a key that comes late takes neither a new owner back nor a former owner's last key", async () => {
+/** The keyring of `c`, who asks a control plane for room `r`; keys are sealed by `a`. */
+function keyringOf(
+  getRoom: () => Partial<Room> | Promise<Partial<Room>>,
+  beforeKey: (epoch: number) => Promise<void> = () => Promise.resolve(),
+) {
   const { trust } = trustOf();
-  const keys = roomKeysOf(c);
-  const { kexPub } = c;
-  const sealed = async (epoch: number) => {
-    const place = { roomId: "r", epoch, endpoint: c.signPub, kexPub };
-    return await sealRoomKey(nodePrimitives, roomKeysOf(a), place, randomBytes(32));
-  };
+  const createdAt = new Date().toISOString();
+  const common = { id: "r", subject: "r", encrypted: true, createdAt };
+  const client = {
+    getRoom: async () => ({ ...common, ...await getRoom() }),
+    getSealedKey: async (roomId: string, epoch: number) => {
+      await beforeKey(epoch);
+      const place = { roomId, epoch, endpoint: c.signPub, kexPub: c.kexPub };
+      const sealedKey = await sealRoomKey(nodePrimitives, roomKeysOf(a), place, randomBytes(32));
+      return { roomId, epoch, endpoint: c.signPub, createdAt, sealedKey };
+    },
+  } as unknown as RoomContext["client"];
+  const context = { client, keys: roomKeysOf(c), primitives: nodePrimitives, trust };
+  return { trust, common, keyring: new Keyring(context, "r") };
+}
+
+Deno.test("a key that comes late takes neither a new owner back nor a former owner's last key", async () => {
   const rooms = [
     { epoch: 5, owner: a.signPub },
     { epoch: 6, owner: b.signPub, handovers: [signed(a, b, 6)] },
   ];
   const late = Promise.withResolvers<void>();
   const asked = Promise.withResolvers<void>();
-  const createdAt = new Date().toISOString();
-  const client = {
-    getRoom: () =>
-      Promise.resolve({ id: "r", subject: "r", encrypted: true, createdAt, ...rooms.shift()! }),
-    getSealedKey: async (roomId: string, epoch: number) => {
-      if (epoch === 5) {
-        asked.resolve();
-        await late.promise;
-      }
-      return { roomId, epoch, endpoint: c.signPub, createdAt, sealedKey: await sealed(epoch) };
-    },
-  } as unknown as RoomContext["client"];
-  const keyring = new Keyring({ client, keys, primitives: nodePrimitives, trust }, "r");
+  const { keyring, trust } = keyringOf(() => rooms.shift()!, async (epoch) => {
+    if (epoch !== 5) return;
+    asked.resolve();
+    await late.promise;
+  });
   const first = keyring.refresh();
   await asked.promise;
   await keyring.refresh();
@@ -123,6 +129,23 @@ Deno.test("a key that comes late takes neither a new owner back nor a former own
   assert.equal(keyring.epoch, 6);
   assert.equal(keyring.room.owner, b.signPub);
   assert.deepEqual(await trust.sealers("r", 6), [b.signPub, a.signPub]);
+});
+
+Deno.test("a room that was read before a hand-over, and comes after it, is read again", async () => {
+  const now = { epoch: 4, owner: b.signPub, handovers: [signed(a, b, 4)] };
+  const old = Promise.withResolvers<Partial<Room>>();
+  const asked = Promise.withResolvers<void>();
+  const answers = [old.promise, now];
+  const { keyring, common } = keyringOf(() => {
+    asked.resolve();
+    return answers.shift()!;
+  });
+  const first = keyring.refresh();
+  await asked.promise;
+  await keyring.take({ ...common, ...now }, 4);
+  old.resolve({ epoch: 4, owner: a.signPub });
+  await first;
+  assert.equal(keyring.room.owner, b.signPub);
 });
 
 Deno.test("a browser signs and believes a hand-over as a program does", async () => {
