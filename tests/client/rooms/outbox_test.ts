@@ -77,6 +77,24 @@ Deno.test("what was waiting while the computer slept is given up, not sent as ne
   await assert.rejects(sending, { code: "unavailable" });
 });
 
+Deno.test("a message is given up in its time, also when the clock is set back", async () => {
+  using box = outbox();
+  const sending = box.it.send(bytesOf("soup"));
+  await turn();
+  const { now } = Date;
+  const monotonic = performance.now;
+  Date.now = () => now() - 3_600_000;
+  performance.now = () => monotonic.call(performance) + 60_000;
+  try {
+    box.it.resend();
+  } finally {
+    Date.now = now;
+    performance.now = monotonic;
+  }
+  assert.equal(box.published.length, 1);
+  await assert.rejects(sending, { code: "unavailable" });
+});
+
 Deno.test("many at once go in the order of their calls, so many at a time", async () => {
   using box = outbox();
   const order: number[] = [];

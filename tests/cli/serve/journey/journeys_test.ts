@@ -111,6 +111,7 @@ Deno.test("a journey is begun once; the same command watches it, the other direc
     assert.equal(trips[0]!.request.pace, 0.2);
     for (
       const [other, expected] of [
+        [{ dryRun: true }, /A grow is in progress \(copy\)$/],
         [{ pace: 0.1 }, /in progress \(copy, and has another --pace\)/],
         [{ noHistory: true }, /in progress \(copy, and takes the history along\)/],
       ] as const
