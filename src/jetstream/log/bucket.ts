@@ -464,8 +464,9 @@ export class Bucket {
 
   /** Throws if the stream is known not to be what it was, or to be left, or that is being found out. */
   refuseLost(): void {
-    if (this.loss !== null) throw new StoreError("unavailable", this.loss);
+    // Both may know of a loss; the alarm's hint is how to repair it from the follower.
     if (this.alarm !== null) throw this.alarm;
+    if (this.loss !== null) throw new StoreError("unavailable", this.loss);
     if (this.mark.moved !== null) throw this.mark.moved;
     if (this.inDoubt) {
       throw new InFlight("the server was away: its stream is being compared with the follower");
