@@ -81,7 +81,10 @@ Deno.test("whatever a client shows, it is nobody of the control plane's, nor a g
       says(bus.server.port, (nonce) => `CONNECT ${JSON.stringify(it(nonce))}\r\nPING\r\n`)
     ),
   );
-  for (const it of heard) assert.equal(it, "-ERR 'Authorization Violation'\r\n");
+  for (const it of heard) {
+    // A server whose callout takes more than a second asks whether the client is still there.
+    assert.equal(it.replaceAll("PING\r\n", ""), "-ERR 'Authorization Violation'\r\n");
+  }
   assert.equal(bus.callout.counts().admitted, 0);
   // What is said before CONNECT, or is no client's, or too long, is not heard.
   for (
@@ -217,7 +220,14 @@ async function burst(bus: Bus, writer: Bus["store"], open: number, changes: numb
   };
   const next = peers.entries();
   await Promise.all(Array.from({ length: 16 }, async () => {
-    for (const [i, it] of next) clients[i] = await admitted(port, it);
+    for (const [i, it] of next) {
+      // A machine that is too busy to judge a client in time refuses it.
+      await eventually(async () => {
+        const client = await enter(port, it);
+        if (client !== null) clients[i] = client;
+        return client !== null;
+      });
+    }
   }));
   const done: Promise<number>[] = [];
   for (const [i, { signPub }] of peers.slice(0, changes).entries()) {
