@@ -4,6 +4,7 @@
  * @module
  */
 
+import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
@@ -187,15 +188,37 @@ async function start(options: TestServerOptions): Promise<TestServer> {
   }
 }
 
+/** The UDP sockets of {@link takePort}. */
+const taken: UdpSocket[] = [];
+
 /**
- * Ports nobody listens on. They lie below the range that systems hand out for outgoing connections:
- * from there a port could be taken while its server is down between two starts.
+ * Takes a port until this file of tests ends; returns `false` if another one has it, in any process. A
+ * server may listen on it much later, and be down between two starts, so its UDP port stands for it.
+ */
+export async function takePort(port: number): Promise<boolean> {
+  const socket = createSocket("udp4").unref();
+  try {
+    const bound = once(socket, "listening");
+    socket.bind({ port, address: "127.0.0.1", exclusive: true });
+    await bound;
+    taken.push(socket);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Ports nobody listens on, and that no other test is given. They lie below the range that systems hand
+ * out for outgoing connections: from there a port could be taken while its server is down between two
+ * starts.
  */
 export async function freePorts(n: number): Promise<number[]> {
   const held: Server[] = [];
   const ports: number[] = [];
   while (ports.length < n) {
     const port = 10_000 + Math.floor(Math.random() * 22_000);
+    if (!await takePort(port)) continue;
     const server = createServer();
     try {
       const listening = once(server, "listening");

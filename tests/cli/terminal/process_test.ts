@@ -73,13 +73,3 @@ Deno.test("SIGTERM while trying to reach a server ends with 130 soon", async () 
   assert.equal(documentOf(ended).error.code, "aborted");
   assert.ok(performance.now() - began < 120_000);
 });
-
-Deno.test("a second Ctrl-C does not wait for an orderly end", async () => {
-  const [port] = await freePorts(1);
-  const url = ["--nats-url", `nats://127.0.0.1:${port}`, "--connect-timeout", "600"];
-  const child = cliProcess(["migrate-to-sqlite", "--db", "none.db", ...url]);
-  await child.seen(/preflight/);
-  child.kill("SIGINT");
-  child.kill("SIGINT");
-  assert.equal((await child.ended).code, 130);
-});

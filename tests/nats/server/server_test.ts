@@ -15,7 +15,7 @@ import { connect } from "@nats-io/transport-node";
 import { isStoreError } from "../../../src/core/errors.ts";
 import { formatNatsConfig } from "../../../src/nats/server/config.ts";
 import { startNatsServer } from "../../../src/nats/server/server.ts";
-import { freePorts, natsBinary, testCluster, testServer } from "../../helpers/nats.ts";
+import { freePorts, natsBinary, takePort, testCluster, testServer } from "../../helpers/nats.ts";
 import { testTls } from "../../helpers/tls.ts";
 
 const unix = Deno.build.os !== "windows";
@@ -242,9 +242,10 @@ Deno.test("a cluster keeps a replicated bucket when its leader is killed and com
   assert.equal((await kv.get("key"))?.string(), "value");
 });
 
-Deno.test("freePorts() gives ports of which none is taken or given twice", async () => {
+Deno.test("freePorts() gives ports of which none is taken or given twice, also while no server listens", async () => {
   const ports = await freePorts(20);
   assert.equal(new Set(ports).size, 20);
+  for (const it of ports) assert.equal(await takePort(it), false);
 });
 
 /** Starts a program that starts a server. */
