@@ -4,6 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import { followStore, openJetStream, type Store, type UserRole } from "../../../mod.ts";
 import { keepDisk, rawBucket, rowsOf } from "../../follower/kit.ts";
 import { type TestServer, testServer } from "../../helpers/nats.ts";
+import { tampered } from "../../jetstream/tamper.ts";
 import { failsWith, inDir, newRoom, person } from "../../helpers/sqlite.ts";
 import { cli, cliProcess, documentOf } from "../kit.ts";
 import { addUser, done, isAdmitted, putBack, reach, SERVED, stopAll } from "./kit.ts";
@@ -255,13 +256,23 @@ Deno.test("repair while others write: what they wrote stays, and a killed repair
     await follow(server, db);
     await back();
     const args = ["repair", "--from", db, "--nats-url", server.url, "--progress", "json"];
-    const killed = cliProcess(args);
-    await killed.seen(/"phase":"repair"/);
-    killed.kill("SIGKILL");
-    await killed.ended;
+    {
+      // It hears that its first batch was stored, and nothing after that.
+      let isHeard = false;
+      await using proxy = await tampered(server.url, (text) => {
+        if (isHeard) return "";
+        isHeard = /"batch":/.test(text);
+        return text;
+      });
+      const killed = cliProcess(args.map((it) => it === server.url ? proxy.url : it));
+      await until(() => isHeard, "the first batch");
+      await killed.seen(/"phase":"repair"/);
+      killed.kill("SIGKILL");
+      await killed.ended;
+    }
     await failsWith("corrupt", () => openJetStream({ servers: server.url, follower: db }));
-    // Without a follower of its own, which would shut it.
-    await using other = await openJetStream({ servers: server.url });
+    // Without a follower of its own, which would shut it. A busy machine must not make a write too slow.
+    await using other = await openJetStream({ servers: server.url, opTimeout: 60_000 });
     const written: number[] = [];
     let ends = false;
     const writing = (async () => {

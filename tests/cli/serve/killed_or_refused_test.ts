@@ -141,9 +141,12 @@ exec ${path} "$@"
         async () => /^State:\tT/m.test(await readFile(`/proc/${former}/status`, "utf8")),
         "stop",
       );
-      // Where SQLite keeps the number: `PRAGMA user_version`.
+      // Where SQLite keeps the number: `PRAGMA user_version`. The file is empty until it is noted.
       const lock = `${dir}/jetstream/membershipd.lock`;
-      await until(async () => (await readFile(lock)).readUInt32BE(60) === former, "note of it");
+      await until(async () => {
+        const bytes = await readFile(lock);
+        return bytes.length > 64 && bytes.readUInt32BE(60) === former;
+      }, "note of it");
       // And where its journal begins while the write is not yet committed.
       await until(
         async () =>
@@ -152,18 +155,31 @@ exec ${path} "$@"
           ),
         "its commit",
       );
+      // The watchdog would kill it after 5 s, before a busy machine has started the next one.
+      const watchdog = await childOf(former);
+      process.kill(watchdog, "SIGSTOP");
       killed.kill("SIGKILL");
       await killed.ended;
       const next = await launch(dir);
-      await next.seen(/"nats\.(waiting_for_former|started)"/);
+      await next.seen(/"nats\.(waiting_for_former|started)"/).finally(() => {
+        process.kill(former, "SIGKILL");
+        process.kill(watchdog, "SIGCONT");
+      });
       assert.match(next.stderr(), /"nats\.waiting_for_former","pid":/);
-      assert.ok(isAlive(former));
-      process.kill(former, "SIGKILL");
       await next.seen(/"ready"/);
       next.kill("SIGTERM");
       assert.equal((await next.ended).code, 0);
     }),
 });
+
+/** The process that another one has started. */
+async function childOf(parent: number): Promise<number> {
+  for (const pid of await readdir("/proc")) {
+    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+    if (status.includes(`\nPPid:\t${parent}\n`)) return Number(pid);
+  }
+  throw new Error(`Process ${parent} has no child`);
+}
 
 /** Processes whose command line holds a text. */
 async function processesWith(text: string): Promise<number[]> {
