@@ -7,7 +7,7 @@ import {
   openSqlite,
 } from "../../mod.ts";
 import { newUser } from "../conformance/kit/kit.ts";
-import { childArgs, code, entriesOf, type Place, placeTests } from "./kit.ts";
+import { childArgs, code, entriesOf, kill, type Place, placeTests } from "./kit.ts";
 
 const test = placeTests();
 
@@ -94,8 +94,7 @@ test("a killed move continues where its history ended: each entry once", async (
       text += value;
     }
     await new Promise((resolve) => setTimeout(resolve, 10 * i));
-    child.kill("SIGKILL");
-    await child.status;
+    await kill(child);
     await lines.cancel();
     await migrateSqliteToKv({ db, nats: target, backup: false });
     const found = await inBucket(target);

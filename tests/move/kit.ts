@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "@nats-io/transport-node";
@@ -78,6 +78,23 @@ export function childArgs(db: string, nats: Place["nats"], options: object = {})
     JSON.stringify(nats),
     JSON.stringify(options),
   ];
+}
+
+/** Waits until a process has stopped itself. */
+export async function isStopped({ pid }: Deno.ChildProcess): Promise<void> {
+  while (!/\) T /.test(await readFile(`/proc/${pid}/stat`, "utf8"))) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** Kills a process, unless it has ended, and waits for its end. */
+export async function kill(child: Deno.ChildProcess): Promise<void> {
+  try {
+    child.kill("SIGKILL");
+  } catch {
+    // It has ended.
+  }
+  await child.status;
 }
 
 /** A store's snapshot as text. */

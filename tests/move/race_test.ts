@@ -17,6 +17,7 @@ import {
   addUserElsewhere,
   childArgs,
   code,
+  isStopped,
   kvSnapshot,
   kvState,
   type Place,
@@ -67,9 +68,9 @@ test("a mover that was stopped in its copy and goes on when others serve changes
   // The one that is stopped holds its file; whoever goes on has a copy of it.
   const copy = join(dir, "copy.db");
   await copyFile(db, copy);
-  const { child, until } = mover(childArgs(db, nats));
+  const { child, until } = mover(childArgs(db, nats, { stops: true }));
   await until(/^copy [1-9]/);
-  child.kill("SIGSTOP");
+  await isStopped(child);
   assert.equal((await migrateSqliteToKv({ db: copy, nats, backup: false })).target, "resumed");
   {
     await using store = await openJetStream(nats);
