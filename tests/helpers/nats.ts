@@ -6,10 +6,11 @@
 
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { isStoreError } from "../../src/core/errors.ts";
 import { ensureNatsServer, type NatsBinary } from "../../src/nats/server/binary.ts";
 import {
@@ -185,6 +186,23 @@ async function start(options: TestServerOptions): Promise<TestServer> {
   } catch (error) {
     await rm(directory, { recursive: true, force: true });
     throw error;
+  }
+}
+
+/**
+ * Pauses a server by SIGSTOP, and waits until it stands still: on a busy machine its threads may go on for
+ * a while and answer what comes next.
+ */
+export async function pauseServer(server: TestServer): Promise<void> {
+  server.kill("SIGSTOP");
+  if (process.platform !== "linux") return;
+  const tasks = `/proc/${server.pid}/task`;
+  const isStill = async (id: string) => {
+    const stat = await readFile(`${tasks}/${id}/stat`, "utf8").catch(() => ") T ");
+    return stat.slice(stat.lastIndexOf(")")).startsWith(") T ");
+  };
+  while (!(await Promise.all((await readdir(tasks)).map(isStill))).every(Boolean)) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
 

@@ -3,7 +3,7 @@ import { connect } from "@nats-io/transport-node";
 import { Kvm } from "@nats-io/kv";
 import { diagnose, openJetStream, type Store, StoreError } from "../../mod.ts";
 import { populate } from "../move/kit.ts";
-import { testServer } from "../helpers/nats.ts";
+import { pauseServer, testServer } from "../helpers/nats.ts";
 import { invariantProblems } from "../conformance/mod.ts";
 import { person } from "../helpers/sqlite.ts";
 
@@ -62,7 +62,7 @@ Deno.test("every method ends in bounded time when the server is gone, with unava
   await using server = await testServer();
   await using store = await openJetStream({ servers: server.url, opTimeout: 3000 });
   await populate(store);
-  server.kill("SIGSTOP");
+  await pauseServer(server);
   const { signPub, kexPub } = person("late");
   const member = { endpoint: signPub, kexPub };
   const sealedKey = new Uint8Array(80);

@@ -15,7 +15,14 @@ import { connect } from "@nats-io/transport-node";
 import { isStoreError } from "../../../src/core/errors.ts";
 import { formatNatsConfig } from "../../../src/nats/server/config.ts";
 import { startNatsServer } from "../../../src/nats/server/server.ts";
-import { freePorts, natsBinary, takePort, testCluster, testServer } from "../../helpers/nats.ts";
+import {
+  freePorts,
+  natsBinary,
+  pauseServer,
+  takePort,
+  testCluster,
+  testServer,
+} from "../../helpers/nats.ts";
 import { testTls } from "../../helpers/tls.ts";
 
 const unix = Deno.build.os !== "windows";
@@ -48,7 +55,7 @@ Deno.test({
   ignore: !unix,
   async fn() {
     await using server = await testServer({ stopTimeout: 200 });
-    assert.ok(server.kill("SIGSTOP"));
+    await pauseServer(server);
     await server.stop();
     assert.deepEqual(await server.exited, { code: null, signal: "SIGKILL" });
   },

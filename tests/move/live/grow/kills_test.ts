@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { growStore, openSqlite, settleGrow } from "../../../../mod.ts";
-import { testServer } from "../../../helpers/nats.ts";
+import { pauseServer, testServer } from "../../../helpers/nats.ts";
 import { person } from "../../../helpers/sqlite.ts";
 import { Random } from "../../../tools/random.ts";
 import { checkAdded, type Place, placeTests, populate, withPlace } from "../../kit.ts";
@@ -168,7 +168,7 @@ Deno.test("The server paused when the mark is sent: the file stays frozen until 
   await withPlace(server.url, async (place) => {
     await round(place, [`before ${COMPLETE}`, "SIGSTOP"], async (child) => {
       await child.stopped();
-      Deno.kill(server.pid, "SIGSTOP");
+      await pauseServer(server);
       try {
         child.signal("SIGCONT");
         await child.until(/^phase settle/);
@@ -176,7 +176,7 @@ Deno.test("The server paused when the mark is sent: the file stays frozen until 
         assert.notEqual(file.prepare("SELECT frozen_at FROM file_role").get()!.frozen_at, null);
         file.close();
       } finally {
-        Deno.kill(server.pid, "SIGCONT");
+        server.kill("SIGCONT");
       }
       assert.match(await child.until(/^moved|^failed/), /^moved/);
     });
