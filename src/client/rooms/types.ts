@@ -79,7 +79,10 @@ export interface RoomsOptions {
   queueMessages?: number;
   /** Maximum size of the queued messages, bytes. Default 64 MiB. */
   queueBytes?: number;
-  /** Called for every rejected message and every failure in the background. */
+  /**
+   * Called for every rejected message and every failure in the background. `replayed` alone is no sign of
+   * an attack: a sender that was slow to see its message on the bus has sent it again.
+   */
   onProblem?: (problem: RoomProblem) => void;
   /** Closes the rooms. */
   signal?: AbortSignal;

@@ -12,7 +12,7 @@ import {
   StoreError,
 } from "../../../src/client/mod.ts";
 import { Channel } from "../../../src/client/rooms/channel.ts";
-import type { Keyring } from "../../../src/client/rooms/keyring.ts";
+import { type Keyring, removalOr } from "../../../src/client/rooms/keyring.ts";
 import { Reader } from "../../../src/client/rooms/reader.ts";
 import { messageOverhead, MessageSealer } from "../../../src/sealing/message.ts";
 import { openRoomKey } from "../../../src/sealing/sealed_key.ts";
@@ -146,7 +146,8 @@ Deno.test("what is under a replaced key is taken for a while, then named; kept m
   assert.deepEqual(strictly.texts, []);
   for (let i = 0; i < 3; i++) await room.rekey();
   await until(() => strict.epoch === 5, "the newest key");
-  assert.equal((await strict.open(await message("kept"))).text(), "kept");
+  const kept = await strict.open(await message("kept"));
+  assert.deepEqual([kept.text(), kept.missed, kept.late], ["kept", 0, false]);
   // What a member's program says by itself is not taken for a message of that member.
   for (const kind of ["rekeyed", "here"] as const) {
     const { bytes } = await old.seal(Uint8Array.of(1), { kind });
@@ -303,6 +304,14 @@ Deno.test("an answer of a proxy ends no room; that of the control plane does, an
   assert.deepEqual(subscriptions.map((it) => it.isClosed()), [true]);
   await room.close();
   await assert.rejects(room.messages().next(), why);
+});
+
+Deno.test("an end says whether the user lost access, or is no longer a member", () => {
+  for (const [code, why] of [["forbidden", /not active$/], ["not_found", /removed, or/]] as const) {
+    const error = removalOr(new StoreError(code, "m"), "kitchen");
+    assert.ok(isSealingError(error, "removed"));
+    assert.match(error.message, why);
+  }
 });
 
 Deno.test("a message of one's own that comes again is neither heard nor reported", async () => {

@@ -93,8 +93,15 @@ function Failed(
   const [isAsked, ask] = useState(false);
   return (
     <Notice tone="warn">
-      <p>{state.why} This page tries again by itself.</p>
-      {state.isRolledBack && <Button onClick={() => ask(true)}>Start over</Button>}
+      <p role="status">{state.why} This page tries again by itself.</p>
+      {state.isRolledBack && (
+        <Button
+          label={`Start over with ${visible(talk.id)}`}
+          onClick={() => ask(true)}
+        >
+          Start over
+        </Button>
+      )}
       {isAsked && <StartOver talk={talk} onClose={() => ask(false)} />}
     </Notice>
   );
