@@ -8,11 +8,17 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { pause } from "../../src/core/async/wait.ts";
 import { StoreError } from "../../src/core/errors.ts";
 import type { ClusterStatus } from "../../src/core/operations.ts";
+import { Bucket } from "../../src/jetstream/log/bucket.ts";
+import { readMarker } from "../../src/jetstream/log/marker.ts";
+import { findStream } from "../../src/jetstream/log/wire.ts";
 import { type NodeState, restartNode, type RestartWay, stateOf } from "./restarts.ts";
 import { fullStatus } from "./status.ts";
 
 /** Interval of the looks while it waits, in milliseconds. */
 const INTERVAL_MS = 500;
+
+/** How long the leader of the bucket may take to say what is there, milliseconds. */
+const LOOK_MS = 5_000;
 
 /** The cluster. */
 export interface Cluster {
@@ -145,6 +151,29 @@ async function whenWhole(cluster: Cluster, options: WaitOptions): Promise<Look> 
     told = first;
     await pause(INTERVAL_MS, signal);
   }
+}
+
+/**
+ * Refuses nodes that wait because no control plane is in their bucket, or not all of one: they are not
+ * ready before one has come.
+ *
+ * @throws {StoreError} `refused`: they serve nothing; `unavailable`: no leader answers
+ */
+export async function refuseWaiting(service: NatsConnection, bucket: string): Promise<void> {
+  const deadline = Date.now() + LOOK_MS;
+  if (await findStream(service, `KV_${bucket}`, deadline) === null) return;
+  const { marker } = await readMarker(new Bucket(service, bucket), deadline);
+  if (marker?.state !== "in_progress") return;
+  const { moved, calledOff } = marker;
+  const why = moved !== undefined
+    ? `the control plane moved to ${moved.node}`
+    : calledOff !== undefined
+    ? "the move into them was called off"
+    : "the control plane is being copied into them";
+  throw new StoreError("refused", `Nothing was restarted: the nodes serve nothing, ${why}`, {
+    hint:
+      "restart membershipd of a node that waits on its own machine; others need not wait for it",
+  });
 }
 
 /** Waiting does not help where a majority answers that there is no control plane. */

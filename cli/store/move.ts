@@ -5,7 +5,7 @@
  */
 
 import { counted } from "../../src/core/text/counted.ts";
-import type { MoveOptions, MoveReport } from "../../mod.ts";
+import type { MoveOptions, MoveProgress, MoveReport } from "../../mod.ts";
 import { actor } from "./actor.ts";
 import { type Context, type JsonFlag, type ProgressFlag } from "../command.ts";
 import { countsText, digestLines, print, printJson, totalOf } from "../terminal/output.ts";
@@ -47,7 +47,8 @@ async function moved(
 ): Promise<MoveReport> {
   const { history, dryRun = false, replace = false } = flags;
   using progress = new Progress(io, flags);
-  const onProgress = progress.show;
+  const onProgress = (step: MoveProgress) =>
+    progress.show(step.phase === "history" ? { ...step, unit: "entries" } : step);
   return await move({ history, dryRun, replace, by: actor(), signal: io.signal, onProgress });
 }
 
@@ -65,16 +66,19 @@ function done(report: MoveReport, rate: number): string[] {
   const lines: string[] = [];
   if (backup !== null) lines.push(`backed up ${db} -> ${backup}`);
   if (saved !== null) lines.push(`saved previous contents -> ${saved}`);
+  const isComplete = report.target === "repeated" && written + removed === 0 &&
+    (report.history?.written ?? 0) === 0;
+  if (isComplete) lines.push("nothing to do: this move is complete, and both sides are equal");
   lines.push(headline(report), ...digestLines(report.digests ?? {}));
   const changed = written + removed === 0
     ? "nothing to change"
     : `${counted(written, "entry", "entries")} written, ${removed} removed`;
-  const { preflight, backup: backing, copy, verify, total } = seconds;
+  const { preflight, backup: backing, copy, verify, history, total } = seconds;
   lines.push(
     `target: ${TARGETS[report.target]}; ${changed}`,
     `took ${total.toFixed(2)} s, ${rate} records/s (preflight ${preflight.toFixed(2)} s, ` +
       `${toKv ? `backup ${backing.toFixed(2)} s, ` : ""}copy ${copy.toFixed(2)} s, ` +
-      `verify ${verify.toFixed(2)} s)`,
+      `verify ${verify.toFixed(2)} s${toKv ? `, history ${history.toFixed(2)} s` : ""})`,
   );
   return lines;
 }

@@ -64,6 +64,7 @@ export class Steps {
     backup: 0,
     copy: 0,
     verify: 0,
+    history: 0,
     total: 0,
   };
 

@@ -20,7 +20,7 @@ import { SnapshotDigest, type SnapshotSummary } from "../snapshot/mod.ts";
 import { checkBackup } from "../sqlite/file/backup.ts";
 import { openSource, type SqliteSource } from "../sqlite/file/source.ts";
 import { type Claim, claimTarget, noteMove } from "./claim.ts";
-import { ArchiveCopy } from "./history/to_archive.ts";
+import { ArchiveCopy, endOf } from "./history/to_archive.ts";
 import { digestsOf, requireValid, soon, stamp, Steps } from "./steps.ts";
 import { judge, openTarget, type Plan } from "./target.ts";
 import type { MoveReport, SqliteToKvOptions } from "./types.ts";
@@ -33,7 +33,7 @@ import type { MoveReport, SqliteToKvOptions } from "./types.ts";
  * bucket.
  *
  * If the migration is killed or aborted, run it again to continue. If it has completed, running it again
- * changes nothing.
+ * compares everything, changes nothing and makes no backup, unless `backup` is a path.
  *
  * The target must be empty, or contain what an earlier run of the same migration wrote and nothing has
  * changed since. Anything else is `refused`, or with `replace` saved to a snapshot file and overwritten.
@@ -91,17 +91,40 @@ export async function migrateSqliteToKv(options: SqliteToKvOptions): Promise<Mov
       steps.finish(total);
       return report;
     }
-    report.backup = await backUp(source, counts, total, steps, options);
     const { bucket } = target;
     const generation = generationAfter(source, plan);
     const work = { bucket, source, generation, total, steps, signal: options.signal };
-    await move(work, plan, report, options);
+    // A backup that was asked for is made.
+    const isDone = plan.state === "repeated" && typeof options.backup !== "string" &&
+      await isComplete(work, report, options);
+    if (!isDone) {
+      report.backup = await backUp(source, counts, total, steps, options);
+      await move(work, plan, report, options);
+    }
     noteMove(source, bucket, options.nats, generation);
     steps.finish(total);
     return report;
   } finally {
     await target?.end();
   }
+}
+
+/** Compares all with what an earlier run has moved; returns whether nothing is left to do. */
+async function isComplete(
+  work: Work,
+  report: MoveReport,
+  { history = true }: SqliteToKvOptions,
+): Promise<boolean> {
+  const { bucket, source, total, steps, signal } = work;
+  steps.begin("verify", total);
+  let digest = new SnapshotDigest();
+  for await (const _ of differences(work, () => digest = new SnapshotDigest())) return false;
+  if (history && source.history !== null) {
+    if (!await ArchiveCopy.isWhole(bucket, source.history, signal)) return false;
+    report.history = { written: 0, ...endOf(source.history.end()) };
+  }
+  report.digests = digestsOf(digest.summary());
+  return true;
 }
 
 async function backUp(
@@ -163,7 +186,9 @@ async function move(
   const begun = copy === null ? filled : await lastSequence(bucket);
   const written = await (plan.occupied ? update : fill)(work, { signal, guard }, report) ?? begun;
   if (copy !== null) {
-    await copy.all();
+    const { left } = copy;
+    if (left > 0) steps.begin("history", left);
+    await copy.all((done) => left > 0 && steps.report(done, left));
     report.history = { written: copy.written, ...await copy.verify() };
   }
   steps.check();

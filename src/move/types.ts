@@ -8,13 +8,13 @@ import type { JetStreamOptions } from "../jetstream/mod.ts";
 import type { Counts, Kind } from "../core/model.ts";
 
 /** The phase of a migration. The last progress report has `done`. */
-export type MovePhase = "preflight" | "backup" | "copy" | "verify" | "done";
+export type MovePhase = "preflight" | "backup" | "copy" | "verify" | "history" | "done";
 
 /** Progress of a migration. */
 export interface MoveProgress {
   /** The current phase. */
   phase: MovePhase;
-  /** Number of records done in this phase. */
+  /** Number of records done in this phase; of entries in `history`. */
   done: number;
   /** Number of records in this phase. */
   total: number;
@@ -111,5 +111,5 @@ export interface MoveReport {
   /** The stream's last sequence at the end. */
   sequence: number;
   /** Duration in seconds, in total and by phase. */
-  seconds: Record<"preflight" | "backup" | "copy" | "verify" | "total", number>;
+  seconds: Record<"preflight" | "backup" | "copy" | "verify" | "history" | "total", number>;
 }

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
 import {
   type HistoryEntry,
   migrateKvToSqlite,
   migrateSqliteToKv,
+  type MoveProgress,
   openJetStream,
   openSqlite,
 } from "../../mod.ts";
@@ -32,7 +35,10 @@ const movedBy = ({ action, by, before, after }: HistoryEntry) => ({ action, by, 
 
 test("the history goes into the bucket and back, with its chain, and tells of both moves", async ({ db, nats, dir }) => {
   const before = await changed(db, 700);
-  const report = await migrateSqliteToKv({ db, nats, by: "cli:ada@n1" });
+  const steps: string[] = [];
+  const onProgress = ({ phase, total }: MoveProgress) => void steps.push(`${phase} ${total}`);
+  const report = await migrateSqliteToKv({ db, nats, by: "cli:ada@n1", onProgress });
+  assert.deepEqual([...new Set(steps)].slice(-3), ["verify 700", "history 700", "done 700"]);
   assert.equal(report.history!.written, 700);
   assert.equal(report.history!.revision, before.at(-1)!.revision);
   const there = await inBucket(nats);
@@ -70,10 +76,15 @@ test("the history goes into the bucket and back, with its chain, and tells of bo
 
 test("moving again adds nothing to the history", async ({ db, nats }) => {
   await changed(db, 5);
-  await migrateSqliteToKv({ db, nats });
+  await migrateSqliteToKv({ db, nats, history: false });
+  // The history was left behind, so the move is not complete.
+  const second = await migrateSqliteToKv({ db, nats });
+  assert.deepEqual([second.target, second.history!.written], ["repeated", 5]);
+  assert.notEqual(second.backup, null);
   const once = await inBucket(nats);
   const report = await migrateSqliteToKv({ db, nats });
   assert.deepEqual([report.target, report.history!.written], ["repeated", 0]);
+  assert.equal(report.history!.head, second.history!.head);
   assert.deepEqual(await inBucket(nats), once);
 });
 
@@ -87,8 +98,7 @@ test("a killed move continues where its history ended: each entry once", async (
       stderr: "null",
     }).spawn();
     const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-    // The history is copied before the verification and after the copy.
-    for (let text = ""; !text.includes(i % 2 === 0 ? "copy 1500" : "verify");) {
+    for (let text = ""; !text.includes(i % 2 === 0 ? "copy 1500" : "history");) {
       const { value, done } = await lines.read();
       if (done) break;
       text += value;
@@ -155,4 +165,18 @@ test("an archive with other entries is refused, and replaced only if that is ask
   const found = await inBucket(nats);
   assert.deepEqual(found.slice(0, -1), before);
   assert.equal(found.at(-1)!.action, "store.moved");
+});
+
+test("an archive of an earlier version, which takes no batches, receives a history", async ({ db, nats }) => {
+  const before = await changed(db, 3);
+  await (await openJetStream(nats)).close();
+  const connection = await connect({ servers: nats.servers });
+  try {
+    const { streams } = await jetstreamManager(connection);
+    await streams.update(`${nats.bucket}_HISTORY`, { allow_atomic: false });
+  } finally {
+    await connection.close();
+  }
+  assert.equal((await migrateSqliteToKv({ db, nats })).history!.written, 3);
+  assert.deepEqual((await inBucket(nats)).slice(0, -1), before);
 });

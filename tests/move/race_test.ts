@@ -4,7 +4,13 @@ import assert from "node:assert/strict";
 import { copyFile, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { headers } from "@nats-io/transport-node";
-import { migrateSqliteToKv, openJetStream, type StoreError, type StoreRecord } from "../../mod.ts";
+import {
+  migrateSqliteToKv,
+  openJetStream,
+  openSqlite,
+  type StoreError,
+  type StoreRecord,
+} from "../../mod.ts";
 import { JetStreamBackend } from "../../src/jetstream/backend.ts";
 import { BulkWriter } from "../../src/jetstream/log/bulk.ts";
 import { Bucket } from "../../src/jetstream/log/bucket.ts";
@@ -94,10 +100,17 @@ test("a target written between check and mark is a conflict: whoever wrote keeps
   assert.deepEqual((await kvState(nats)).length, 1, "no mark, and nothing moved");
 });
 
+/** Changes a file that was moved: otherwise there is nothing left to move. */
+async function changeFile(db: string): Promise<void> {
+  await using store = openSqlite(db, { allowMoved: true });
+  await store.addUser(person("since"));
+}
+
 test("the same for a target that was moved to before, and for one that is to be replaced", async (place) => {
   const { db, nats } = place;
   await populated(db);
   await migrateSqliteToKv({ db, nats, backup: false });
+  await changeFile(db);
   await assert.rejects(moveWhileWritten(place), code("conflict"));
   const late = new RegExp(person("late").signPub);
   assert.match(await kvSnapshot(nats), late);
@@ -122,6 +135,7 @@ Deno.test("on three servers: fences are no obstacle to the mark, a write is", as
       await store.getUser(person("ada").signPub);
     }
     assert.equal((await migrateSqliteToKv({ db, nats, backup: false })).target, "repeated");
+    await changeFile(db);
     await assert.rejects(moveWhileWritten(place), code("conflict"));
     assert.match(await kvSnapshot(nats), new RegExp(person("late").signPub));
   });
@@ -265,7 +279,10 @@ test("a mark does not wait for readers that write fences without a pause", async
 for (const state of ["empty", "repeated"] as const) {
   test(`a target (${state}) written between verification and mark is a conflict, fences are none`, async ({ db, nats }) => {
     await populated(db);
-    if (state === "repeated") await migrateSqliteToKv({ db, nats, backup: false });
+    if (state === "repeated") {
+      await migrateSqliteToKv({ db, nats, backup: false });
+      await changeFile(db);
+    }
     const { bucket, end } = await openBucket(nats);
     const move = (key: string) =>
       migrateSqliteToKv({

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
 import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
@@ -43,15 +44,21 @@ test("parity: after the move the bucket's snapshot equals the file's", async ({ 
   assert.equal((await store.getRoom("general")).epoch, 2);
 });
 
-test("idempotence: moving twice changes no record's revision", async ({ db, nats }) => {
+test("idempotence: moving twice changes no record's revision and makes no backup", async ({ db, dir, nats }) => {
   await populated(db);
   await migrateSqliteToKv({ db, nats });
   const once = await kvState(nats);
+  const files = readdirSync(dir).sort();
   const report = await migrateSqliteToKv({ db, nats });
   assert.deepEqual(await kvState(nats), once);
   assert.equal(report.target, "repeated");
   assert.equal(report.written + report.removed, 0);
   assert.notEqual(report.digests, null);
+  // Nothing is moved, so there is nothing to go back from; one that is asked for is made.
+  assert.equal(report.backup, null);
+  assert.deepEqual(readdirSync(dir).sort(), files);
+  const backup = join(dir, "again.db");
+  assert.equal((await migrateSqliteToKv({ db, nats, backup })).backup, backup);
 });
 
 test("the backup reopens with identical data, and the file keeps its records", async ({ db, nats }) => {

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { clusterOf, restartNodes } from "../../cluster/rolling.ts";
+import { isStoreError } from "../../../src/core/errors.ts";
+import { clusterOf, refuseWaiting, restartNodes } from "../../cluster/rolling.ts";
 import { command, type CommandUnknownOpts, type Context } from "../../command.ts";
 import { seconds } from "../../flags.ts";
 import { UsageError } from "../../terminal/failure.ts";
@@ -48,6 +49,10 @@ export function restartCommand(context: Context): CommandUnknownOpts {
     const { service, bucket } = it;
     const system = requireSystem(it, "cluster restart");
     context.resume = "a node that was told to restart does so; run membershipd cluster status";
+    await refuseWaiting(service, bucket).catch((error) => {
+      // Without a leader it waits for one.
+      if (!isStoreError(error, "unavailable")) throw error;
+    });
     const restarted = await restartNodes(clusterOf(service, system, { bucket, signal }), {
       exit: flags.exit === true,
       wait: flags.wait * 1000,

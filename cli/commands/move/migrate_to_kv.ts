@@ -27,7 +27,7 @@ export function migrateToKvCommand(context: Context): CommandUnknownOpts {
       "migrate-to-kv",
       "Move a control plane from a SQLite file to a NATS JetStream bucket: checks the file, backs it " +
         "up, copies it and verifies every record. Stop the server first. Run it again to resume an " +
-        "interrupted move; a completed move is not changed",
+        "interrupted move; a completed move is compared again and not changed",
       [
         "membershipd migrate-to-kv --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222 --dry-run",
         "membershipd migrate-to-kv --db ./local_files/unibus.db --nats-url nats://127.0.0.1:4222",

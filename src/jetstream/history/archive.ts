@@ -77,6 +77,8 @@ function configOf(
     // Otherwise a source's times to live would apply here too.
     allow_msg_ttl: false,
     allow_direct: true,
+    // A move brings them in batches: a message alone takes a sync of its own.
+    allow_atomic: true,
     metadata: { [ARCHIVE_KEY]: ARCHIVE_VERSION },
   };
 }
@@ -129,10 +131,12 @@ export async function ensureArchive(
     );
   }
   const wanted = resize ? replicas : config.num_replicas;
-  if (config.num_replicas !== wanted || config.sources?.[0]?.name !== bucket.stream) {
-    const { sources } = configOf(bucket, wanted);
-    await updateStream(bucket.nc, stream, { num_replicas: wanted, sources }, { deadline, signal });
-  }
+  const isCurrent = config.num_replicas === wanted && config.allow_atomic === true &&
+    config.sources?.[0]?.name === bucket.stream;
+  if (isCurrent) return;
+  const { sources, allow_atomic } = configOf(bucket, wanted);
+  const changes = { num_replicas: wanted, sources, allow_atomic };
+  await updateStream(bucket.nc, stream, changes, { deadline, signal });
 }
 
 /**

@@ -5,6 +5,7 @@
  */
 
 import { jetstream, type JetStreamClient } from "@nats-io/jetstream";
+import { nuid } from "@nats-io/transport-node";
 import { StoreError } from "../../core/errors.ts";
 import type { HistoryEntry } from "../../core/history/entry.ts";
 import {
@@ -14,13 +15,15 @@ import {
   type Revision,
 } from "../../core/history/revision.ts";
 import type { Bucket } from "../log/bucket.ts";
-import { wait } from "../log/wire.ts";
+import { publish, rawHeaders, wait } from "../log/wire.ts";
 import { encodeMoved } from "../records/entries.ts";
 import { archiveInfo, archiveOf } from "./archive.ts";
 import { lastArchived } from "./messages.ts";
 
 /** Pause before entries are sent again, milliseconds. */
 const LOOK = 20;
+/** How long one batch may take, milliseconds. */
+const TRY = 5_000;
 /** How long one request may take, milliseconds. */
 const PATIENCE = 10_000;
 
@@ -69,24 +72,15 @@ export class ArchiveWriter {
   }
 
   /**
-   * Writes entries, at most some hundreds at once.
+   * Writes entries, at most {@link BATCH_LIMIT} at once: all of them, or none.
    *
    * @throws {StoreError} `unavailable`: the server does not take them; `refused`: others write as well
    */
   async write(entries: readonly HistoryEntry[], deadline: number): Promise<void> {
     let rest = entries;
     while (rest.length > 0) {
-      const { subject } = archiveOf(this.#bucket.name);
-      const timeout = Math.max(1, Math.min(5000, deadline - Date.now()));
-      const sent = rest.map((entry, i) =>
-        this.#js.publish(subject, encodeMoved(entry), {
-          // Each comes behind the one before it, or not at all.
-          expect: { lastSequence: this.#sequence + i },
-          timeout,
-        })
-      );
-      const failed = (await Promise.allSettled(sent)).find((it) => it.status === "rejected");
-      if (failed === undefined) {
+      const failed = await this.#send(rest, deadline).then(() => null, (error) => ({ error }));
+      if (failed === null) {
         this.#sequence += rest.length;
         this.#last = parseRevision("revision", rest.at(-1)!.revision);
         this.written += rest.length;
@@ -99,7 +93,7 @@ export class ArchiveWriter {
           `Copying the history: the server does not take entries after ${
             this.#last === null ? "the first" : formatRevision(this.#last)
           }`,
-          { cause: failed.reason },
+          { cause: failed.error },
         );
       }
       await wait(LOOK);
@@ -115,6 +109,24 @@ export class ArchiveWriter {
         throw foreignEntries(this.#bucket);
       }
     }
+  }
+
+  /** Sends entries as one batch, behind the archive's last one or not at all. */
+  async #send(entries: readonly HistoryEntry[], deadline: number): Promise<void> {
+    const { nc, name } = this.#bucket;
+    const { subject } = archiveOf(name);
+    const timeout = Math.max(1, Math.min(TRY, deadline - Date.now()));
+    const id = nuid.next();
+    const texts = entries.map(encodeMoved);
+    const headersOf = (i: number) =>
+      rawHeaders(
+        (i === 0 ? `Nats-Expected-Last-Sequence: ${this.#sequence}\r\n` : "") +
+          `Nats-Batch-Id: ${id}\r\nNats-Batch-Sequence: ${i + 1}\r\n` +
+          (i === texts.length - 1 ? "Nats-Batch-Commit: 1\r\n" : ""),
+      );
+    const last = texts.length - 1;
+    for (let i = 0; i < last; i++) publish(nc, subject, texts[i]!, { headers: headersOf(i) });
+    await this.#js.publish(subject, texts[last]!, { headers: headersOf(last), timeout });
   }
 
   /** Reads how far the archive is. */

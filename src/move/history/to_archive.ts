@@ -24,7 +24,7 @@ import { encodeCut } from "../../jetstream/history/cut.ts";
 import { decodeEntry, encodeEntry } from "../../jetstream/records/entries.ts";
 import { lastArchived } from "../../jetstream/history/messages.ts";
 import { ArchiveWriter, foreignEntries } from "../../jetstream/history/writer.ts";
-import type { Bucket } from "../../jetstream/log/bucket.ts";
+import { BATCH_LIMIT, type Bucket } from "../../jetstream/log/bucket.ts";
 import { purgeStream, wait, WrongRevision } from "../../jetstream/log/wire.ts";
 import { guardOf, takenOver } from "../../jetstream/log/marker.ts";
 import { streamInfo } from "../../jetstream/log/stream.ts";
@@ -33,7 +33,7 @@ import type { End, HistoryTable } from "../../sqlite/history/table.ts";
 import { reader, refuseAborted, soon } from "../steps.ts";
 
 /** Entries that are sent at once. */
-const BATCH = 500;
+const BATCH = BATCH_LIMIT;
 /** Most entries that the switch of a live move copies. */
 const LAST = 2000;
 /** How long the archive may take to receive what is in the bucket's stream, milliseconds. */
@@ -113,6 +113,22 @@ export class ArchiveCopy {
     }
     await writeCut(bucket, file.start(), options.mark);
     return await beginAfter((fit === "prefix" ? last : null) ?? file.start().revision);
+  }
+
+  /** Reports whether the archive has all of a file's history, and that of the move; writes nothing. */
+  static async isWhole(
+    bucket: Bucket,
+    file: HistoryTable,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    if (await archiveInfo(bucket, soon()) === null) return false;
+    await received(bucket, signal);
+    return (await fitOf(bucket, file, signal)).fit === "whole";
+  }
+
+  /** Number of entries that are left to be copied. */
+  get left(): number {
+    return this.#isWhole ? 0 : this.#file.count(this.#writer.last);
   }
 
   /** Copies the next entries; returns how many. */
@@ -264,6 +280,7 @@ async function writeCut(bucket: Bucket, at: End, mark: number): Promise<void> {
   }
 }
 
-function endOf({ revision, head }: End): ChainEnd {
+/** Returns the end of a chain as reports have it. */
+export function endOf({ revision, head }: End): ChainEnd {
   return { revision: revision && formatRevision(revision), head };
 }

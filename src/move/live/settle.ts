@@ -206,6 +206,8 @@ export async function callOffJourney(
 export async function markCalledOff(bucket: Bucket, id: string): Promise<void> {
   const { marker, revision } = await readMarker(bucket, soon());
   if (marker?.journey !== id || marker.state !== "in_progress") return;
+  // The move that brought the control plane out of the bucket.
+  if (marker.moved !== undefined) return;
   bucket.mark.own(id);
   await writeMarker(bucket, { ...marker, calledOff: new Date().toISOString() }, revision, soon());
 }

@@ -40,6 +40,7 @@ const SQL = {
       ORDER BY generation DESC, number DESC LIMIT 1) h`,
   after: `SELECT ${COLUMNS} FROM history WHERE (generation, number) > (?, ?)
     ORDER BY generation, number LIMIT ?`,
+  count: "SELECT count(*) FROM history WHERE (generation, number) > (?, ?)",
   cut_at: "INSERT OR REPLACE INTO history_cut VALUES (1, ?, ?, ?)",
   raise: "UPDATE file_role SET generation = max(generation, ?)",
   head: "SELECT lower(hex(head)) FROM history WHERE generation = ? AND number = ?",
@@ -136,6 +137,13 @@ export class HistoryTable {
   after(last: Revision | null, limit: number): StoredEntry[] {
     const { generation, number } = last ?? BEFORE_ALL;
     return this.read(SQL.after, generation, number, limit);
+  }
+
+  /** Returns the number of rows after a revision. */
+  count(last: Revision | null): number {
+    const { generation, number } = last ?? BEFORE_ALL;
+    const row = this.#prepare(SQL.count).get(generation, number) as unknown as Row;
+    return Number(row[0]);
   }
 
   /** Returns the rows of a query that selects {@link COLUMNS}. */

@@ -1,8 +1,17 @@
 /** Restarting the nodes of a cluster one after another, and when their second copies count as equal. */
 
 import assert from "node:assert/strict";
-import { type Cluster, Compared, restartNodes } from "../../../cli/cluster/rolling.ts";
+import {
+  type Cluster,
+  Compared,
+  refuseWaiting,
+  restartNodes,
+} from "../../../cli/cluster/rolling.ts";
 import type { NodeState } from "../../../cli/cluster/restarts.ts";
+import { connect } from "@nats-io/transport-node";
+import { type Marker, readMarker, writeMarker } from "../../../src/jetstream/log/marker.ts";
+import { openBucket } from "../../../src/jetstream/mod.ts";
+import { testServer } from "../../helpers/nats.ts";
 import { failsWith } from "../../helpers/sqlite.ts";
 
 function statesOf(digests: Record<string, Record<string, string> | null>): Map<string, NodeState> {
@@ -198,4 +207,35 @@ Deno.test("copies that differ at one position are a mismatch, and a single one h
     code: "mismatch",
     message: /differ at position 5: n1 a, n2 x/,
   });
+});
+
+Deno.test("nodes whose control plane has left, or is not there yet, are refused at once and not waited for", async () => {
+  await using server = await testServer();
+  await using connection = await connect({ servers: server.url });
+  const refuse = () => refuseWaiting(connection, "UNIBUS");
+  await refuse();
+  const { bucket, end } = await openBucket({ connection });
+  try {
+    await refuse();
+    const at = new Date().toISOString();
+    const begun = { state: "in_progress", by: "journey", source: null, startedAt: at } as const;
+    const mark = async (marker: Marker) => {
+      const { revision } = await readMarker(bucket, Date.now() + 60_000);
+      await writeMarker(bucket, marker, revision, Date.now() + 60_000);
+    };
+    for (
+      const [marker, expected] of [
+        [begun, /is being copied into them/],
+        [{ ...begun, calledOff: at }, /was called off/],
+        [{ ...begun, moved: { node: "n1", db: "/a.db", at } }, /serve nothing, .* moved to n1/],
+      ] as const
+    ) {
+      await mark(marker as Marker);
+      await failsWith("refused", refuse, expected);
+    }
+    await mark({ ...begun, state: "complete" });
+    await refuse();
+  } finally {
+    await end();
+  }
 });

@@ -17,7 +17,9 @@ import {
   type Store,
 } from "../../../../mod.ts";
 import { connectNats } from "../../../../src/nats/connection/connect.ts";
-import { callOffJourney } from "../../../../src/move/live/settle.ts";
+import { readMarker, writeMarker } from "../../../../src/jetstream/log/marker.ts";
+import { openBucket } from "../../../../src/jetstream/mod.ts";
+import { callOffJourney, markCalledOff } from "../../../../src/move/live/settle.ts";
 import { openSource } from "../../../../src/sqlite/file/source.ts";
 import { roleOf } from "../../../../src/sqlite/file/role.ts";
 import { interposed } from "../../../helpers/interposed.ts";
@@ -135,4 +137,23 @@ test("A move that was called off while its bucket was away begins again when the
   await growStore(store, { target, dryRun: true });
   await growStore(store, { target });
   assert.ok((await sidesOf(db, nats)).bucket.users.has(person("after").signPub));
+});
+
+test("The mark of a move out of the bucket is not that of a move that was called off", async ({ nats }) => {
+  const { bucket, end } = await openBucket(nats);
+  try {
+    const at = new Date().toISOString();
+    const begun = { state: "in_progress", by: "journey", source: null, startedAt: at } as const;
+    const moved = { node: "n1", db: "/a.db", at, position: 1, digest: "00" };
+    const deadline = Date.now() + 60_000;
+    await writeMarker(bucket, { ...begun, journey: "a", moved }, 0, deadline);
+    await markCalledOff(bucket, "a");
+    const { marker, revision } = await readMarker(bucket, deadline);
+    assert.equal(marker!.calledOff, undefined);
+    await writeMarker(bucket, { ...begun, journey: "b" }, revision, deadline);
+    await markCalledOff(bucket, "b");
+    assert.notEqual((await readMarker(bucket, deadline)).marker!.calledOff, undefined);
+  } finally {
+    await end();
+  }
 });
