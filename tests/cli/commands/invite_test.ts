@@ -1,10 +1,11 @@
 /** The link of an invitation, and its QR code. */
 
 import assert from "node:assert/strict";
-import { encode } from "uqr";
 import { isSecure, publicUrl, qrLines } from "../../../cli/link.ts";
 import { resolve } from "../../../cli/settings/resolve.ts";
+import { QrCode } from "../../../src/web/shared/ui/qr.tsx";
 import { cli, documentOf } from "../kit.ts";
+import { readQr } from "../../helpers/qr.ts";
 import { inDir } from "../../helpers/sqlite.ts";
 
 const URL_OF_LINK = /^https:\/\/bus\.example\.org\/join#[0-9a-f]{64}$/;
@@ -72,16 +73,25 @@ Deno.test("the QR code is the link's, two rows of modules in a line of text", ()
     const [link = ""] = /https:\S+/.exec(stdout) ?? [];
     const lines = stdout.split("\n").filter((it) => /[█▀▄]/.test(it));
     assert.deepEqual(lines, await qrLines(link, false));
-    const { data, size } = encode(link, { ecc: "L", border: 2 });
+    const size = lines[0]!.length;
     const isLight = (x: number, y: number) => {
       const module = lines[y >> 1]![x]!;
       return module === "█" || module === (y % 2 === 0 ? "▀" : "▄");
     };
-    for (let y = 0; y < size; y++) {
-      for (let x = 0; x < size; x++) assert.equal(isLight(x, y), !data[y]![x], `${x}, ${y}`);
-    }
+    assert.equal(readQr(size, (x, y) => !isLight(x, y)), link);
     assert.ok(size <= 80, "it fits a terminal of 80 columns");
   }));
+
+Deno.test("the QR code of a page is read as its text", () => {
+  for (
+    const text of ["https://b.example/join#7", `https://b.example/rooms#card=${"aB-_9".repeat(34)}`]
+  ) {
+    const { props } = QrCode({ text, label: "" });
+    const size = Number(props.viewBox.split(" ")[2]);
+    const dark = new Set(props.children[1].props.d.match(/(?<=M)\d+ \d+/g));
+    assert.equal(readQr(size, (x, y) => dark.has(`${x} ${y}`)), text);
+  }
+});
 
 Deno.test("the settings of a server tell where it is, where they do", () => {
   const of = (flags: Record<string, string>) =>
