@@ -10,7 +10,7 @@ import { Accounts } from "../../src/blobs/objects/holders.ts";
 import { ObjectStream } from "../../src/blobs/objects/stream.ts";
 import { sweepChunks } from "../../src/blobs/objects/sweep.ts";
 import { connectNats } from "../../src/nats/connection/connect.ts";
-import { type BlobBed, bodyOf, bytesOf, chunks, idOf, spawn } from "./kit.ts";
+import { type BlobBed, bodyOf, bytesOf, chunks, idOf, spawn, until } from "./kit.ts";
 import { owner, putBy, testHolders } from "./holders.ts";
 import { testPromises } from "./promises.ts";
 import { type TestServer, testServer } from "../helpers/nats.ts";
@@ -187,10 +187,11 @@ Deno.test("objects: chunks nobody finished are removed a day later, and nothing 
   }
   const { child, lines } = spawn(bed, "hang", String(MB));
   assert.equal((await lines.next()).value, "hanging");
+  // What it has sent may be on its way.
+  await until("chunks are there", async () => await bed.leftovers() === 1);
   child.kill("SIGKILL");
   await child.status;
   await child.stdin.close().catch(() => {});
-  assert.equal(await bed.leftovers(), 1);
   const stream = new ObjectStream(connection, bed.bucket);
   const sweep = (hours: number) =>
     sweepChunks(

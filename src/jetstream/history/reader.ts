@@ -68,6 +68,11 @@ export class Reader {
     return this.#origin;
   }
 
+  /** Whether the archive had more at the last read, or was not read. */
+  get isInArchive(): boolean {
+    return this.#from === "archive";
+  }
+
   /** Whether it was not read from for so long that it must begin again. */
   get isStale(): boolean {
     return this.#from === "bucket" && Date.now() - this.#readAt > LONG_AGO;
@@ -180,7 +185,7 @@ export class Reader {
   }
 }
 
-/** Reads until an entry of the bucket's stream was reached. */
+/** Reads all that the archive has, and until an entry of the bucket's stream was reached. */
 export async function* readUntil(
   context: Context,
   reader: Reader,
@@ -190,10 +195,11 @@ export async function* readUntil(
     const deadline = context.deadline();
     const entries = await retry("Read the history", deadline, async () => {
       const entries = await reader.read(deadline);
-      if (entries.length === 0 && reader.origin < newest) {
-        throw new Transient(`at sequence ${reader.origin}, not yet ${newest}`);
-      }
-      return entries;
+      if (entries.length > 0) return entries;
+      // What a move brought has no sequence in the bucket's stream.
+      if (reader.isInArchive) throw new Transient("the replica has not all of the archive yet");
+      if (reader.origin >= newest) return entries;
+      throw new Transient(`at sequence ${reader.origin}, not yet ${newest}`);
     });
     if (entries.length === 0) return;
     yield entries;
