@@ -11,7 +11,7 @@ import { openJetStream } from "../../src/jetstream/mod.ts";
 import { connectNats } from "../../src/nats/connection/connect.ts";
 import { METHODS, seedStore } from "../conformance/kit/methods.ts";
 import { eventually } from "../conformance/kit/kit.ts";
-import { type TestCluster, testCluster, type TestServer } from "../helpers/nats.ts";
+import { pauseServer, type TestCluster, testCluster, type TestServer } from "../helpers/nats.ts";
 
 const OP_TIMEOUT = 1200;
 /** What a busy machine may add, milliseconds. */
@@ -27,7 +27,7 @@ async function* bytes(): AsyncGenerator<Uint8Array> {
 async function endings(
   node: TestServer,
   bucket: string,
-  cut: () => void,
+  cut: () => Promise<unknown>,
   heal: () => void,
 ): Promise<string[]> {
   const connection = await connectNats({ servers: node.url, bootstrapTimeout: 20_000 });
@@ -48,7 +48,7 @@ async function endings(
     await using patient = await openJetStream({ connection, bucket, opTimeout: 20_000 });
     const seed = await seedStore(patient);
     await eventually("a warm cache", () => store.hasAdmin(), 20_000);
-    cut();
+    await cut();
     const calls: [string, () => Promise<unknown>][] = [
       ...METHODS.filter((it) => !WHOLE.includes(it.name)).map((
         it,
@@ -83,7 +83,7 @@ async function endings(
 Deno.test("every operation ends within opTimeout on a node that is cut off, whichever way", async (t) => {
   await using cluster: TestCluster = await testCluster(3);
   const [node, ...others] = cluster.servers as [TestServer, TestServer, TestServer];
-  const stop = (which: TestServer[]) => () => which.forEach((it) => it.kill("SIGSTOP"));
+  const stop = (which: TestServer[]) => () => Promise.all(which.map(pauseServer));
   const go = (which: TestServer[]) => () => which.forEach((it) => it.kill("SIGCONT"));
   const writes = METHODS.filter((it) => !it.reads && it.name !== "restore").map((it) => it.name);
 
@@ -109,7 +109,7 @@ Deno.test("every operation ends within opTimeout on a node that is cut off, whic
   });
   await t.step("its own server is gone", async () => {
     await cluster.ready();
-    const ended = await endings(node, "CUT3", () => node.kill("SIGKILL"), () => {});
+    const ended = await endings(node, "CUT3", async () => await node.kill("SIGKILL"), () => {});
     for (const it of writes) assert.ok(ended.includes(`${it} unavailable`), `${it}: ${ended}`);
   });
 });

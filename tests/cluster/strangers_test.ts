@@ -12,7 +12,13 @@ import { diagnose, migrateKvToSqlite, openJetStream, type Store, StoreError } fr
 import { collect, eventually, fails, hex, keysFor, newMember } from "../conformance/kit/kit.ts";
 import { newMembers, newRoom, newUser, sealed } from "../conformance/kit/kit.ts";
 import { inDir } from "../helpers/sqlite.ts";
-import { type TestCluster, testCluster, type TestServer, testServer } from "../helpers/nats.ts";
+import {
+  pauseServer,
+  type TestCluster,
+  testCluster,
+  type TestServer,
+  testServer,
+} from "../helpers/nats.ts";
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -55,8 +61,7 @@ Deno.test("a cluster of three", async (t) => {
       const { token } = await store.createInvite({ createdBy: "cli" });
       const { signPub, kexPub, handle } = newUser();
       const others = cluster.servers.filter((it) => it !== leader);
-      for (const it of others) it.kill("SIGSTOP");
-      await pause(300);
+      await Promise.all(others.map(pauseServer));
       const rekey = { epoch: 2, sealedKeys: keysFor([room.owner]) };
       const calls = {
         consumeInvite: ending(store.consumeInvite(token, { signPub, kexPub, handle })),
@@ -251,8 +256,7 @@ Deno.test("one server", async (t) => {
     async () => {
       const store = await open("HUNG");
       await store.createRoom(newRoom("r"));
-      server.kill("SIGSTOP");
-      await pause(100);
+      await pauseServer(server);
       const lists = [store.listMembers("r"), store.listRooms(), collect(store.records())].map(
         ending,
       );

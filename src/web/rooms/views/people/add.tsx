@@ -22,20 +22,15 @@ import { KnownPeople } from "./known.tsx";
 
 /** The dialog of a room's owner. */
 export function Add({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX.Element {
-  const [card, setCard] = useState("");
-  const [error, setError] = useState<string | null>(null);
+  const { card, check, field } = useCard();
   return (
     <Ask
       title={<>Add a person to {visible(talk.id)}</>}
       action="Add"
       stay="Back"
-      check={() => {
-        const fault = cardFault(card);
-        setError(fault);
-        return fault === null;
-      }}
+      check={check}
       work={async () => {
-        await talk.room.addMember(cardIn(card)!);
+        await talk.room.addMember(card());
         await talk.readMembers();
       }}
       onClose={onClose}
@@ -43,21 +38,35 @@ export function Add({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX
       <Field
         label="Card"
         hint="The person finds it on this page, under their own name, and sends it to you."
-        value={card}
-        error={error}
-        autoComplete="off"
-        onInput={(value) => {
-          setCard(value);
-          setError(null);
-        }}
+        {...field}
       />
       <KnownPeople talk={talk} />
     </Ask>
   );
 }
 
+/** A field for a card: its properties, `check`, which says in it what is wrong, and the card that it found. */
+export function useCard() {
+  const [text, setText] = useState("");
+  const [error, setError] = useState<string | null>(null);
+  const onInput = (value: string): void => {
+    setText(value);
+    setError(null);
+  };
+  const check = (): boolean => {
+    const fault = cardFault(text);
+    setError(fault);
+    return fault === null;
+  };
+  return {
+    card: () => cardIn(text)!,
+    check,
+    field: { value: text, error, autoComplete: "off", onInput } as const,
+  };
+}
+
 /** Returns what is wrong with a text that should be a card; null: nothing. */
-export function cardFault(text: string): string | null {
+function cardFault(text: string): string | null {
   const card = cardIn(text.trim());
   if (card === null) return "Paste a card: it begins with unibus1.";
   try {

@@ -5,31 +5,24 @@
  */
 
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
 import { visible } from "../../../shared/format.ts";
 import { Field } from "../../../shared/ui/page.tsx";
 import type { Talk } from "../../model/talk.ts";
-import { cardIn } from "../../place.ts";
 import { useDesk } from "../parts/context.ts";
 import { Ask } from "../parts/ui.tsx";
-import { cardFault } from "./add.tsx";
+import { useCard } from "./add.tsx";
 
 /** The dialog. */
 export function StartOver({ talk, onClose }: { talk: Talk; onClose: () => void }): JSX.Element {
   const desk = useDesk();
-  const [card, setCard] = useState("");
-  const [error, setError] = useState<string | null>(null);
+  const { card, check, field } = useCard();
   return (
     <Ask
       title={<>Start over with {visible(talk.id)}?</>}
       action="Start over"
       danger
-      check={() => {
-        const fault = cardFault(card);
-        setError(fault);
-        return fault === null;
-      }}
-      work={() => desk.startOver(talk, cardIn(card)!)}
+      check={check}
+      work={() => desk.startOver(talk, card())}
       onClose={onClose}
     >
       <p>
@@ -40,13 +33,7 @@ export function StartOver({ talk, onClose }: { talk: Talk; onClose: () => void }
       <Field
         label="Card of the owner"
         hint="The owner finds it on this page, under their own name, and sends it to you."
-        value={card}
-        error={error}
-        autoComplete="off"
-        onInput={(value) => {
-          setCard(value);
-          setError(null);
-        }}
+        {...field}
       />
     </Ask>
   );
