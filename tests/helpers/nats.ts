@@ -208,16 +208,18 @@ export async function pauseServer(server: TestServer): Promise<void> {
 
 /** The UDP sockets of {@link takePort}. */
 const taken: UdpSocket[] = [];
+/** How far their ports are above those that they stand for: a server of HTTP/3 listens on UDP too. */
+const UDP_ABOVE = 22_000;
 
 /**
  * Takes a port until this file of tests ends; returns `false` if another one has it, in any process. A
- * server may listen on it much later, and be down between two starts, so its UDP port stands for it.
+ * server may listen on it much later, and be down between two starts, so a UDP port stands for it.
  */
 export async function takePort(port: number): Promise<boolean> {
   const socket = createSocket("udp4").unref();
   try {
     const bound = once(socket, "listening");
-    socket.bind({ port, address: "127.0.0.1", exclusive: true });
+    socket.bind({ port: port + UDP_ABOVE, address: "127.0.0.1", exclusive: true });
     await bound;
     taken.push(socket);
     return true;

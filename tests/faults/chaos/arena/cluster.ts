@@ -235,6 +235,15 @@ export class ChaosCluster implements AsyncDisposable {
     return null;
   }
 
+  /** The node that leads the servers, as far as the first one that answers knows. */
+  async metaLeader(): Promise<ChaosNode | null> {
+    for (const node of this.nodes.filter((it) => it.server.running)) {
+      const name = (await monitor(node, "/jsz"))?.meta_cluster?.leader;
+      if (name) return this.nodes.find((it) => it.name === name) ?? null;
+    }
+    return null;
+  }
+
   /** Directory for what a run leaves behind. */
   get directory(): string {
     return this.#directory;
