@@ -1,5 +1,5 @@
 /**
- * A connection on which something happens right before or after one of its requests.
+ * Connections on which something happens with what is sent.
  *
  * @module
  */
@@ -33,14 +33,42 @@ export function interposed(
     if (now) await after?.();
     return answer;
   };
+  return using(nc, { request });
+}
+
+/** A connection that publishes by `publish`. */
+export function publishing(nc: NatsConnection, publish: NatsConnection["publish"]): NatsConnection {
+  return using(nc, { publish });
+}
+
+/**
+ * The first reads of the archive behind a sequence find nothing, as on a replica that lags.
+ *
+ * @param first The first sequence that the archive has
+ */
+export function lagging(
+  nc: NatsConnection,
+  behind: number,
+  reads: number,
+  first = 1,
+): NatsConnection {
+  return publishing(nc, (subject, payload, options) => {
+    if (reads === 0 || !/^\$JS\.API\.DIRECT\.GET\..+_HISTORY$/.test(subject)) {
+      return nc.publish(subject, payload, options);
+    }
+    const query = JSON.parse(String(payload));
+    const room = behind + 1 - Math.max(query.seq, first);
+    if (room <= 0) reads--;
+    const shown = room > 0 ? { batch: Math.min(query.batch, room) } : { seq: 1e9 };
+    nc.publish(subject, JSON.stringify({ ...query, ...shown }), options);
+  });
+}
+
+function using(nc: NatsConnection, own: Partial<NatsConnection>): NatsConnection {
   return new Proxy(nc, {
     get(target, name) {
-      const found = Reflect.get(target, name);
-      return name === "request"
-        ? request
-        : typeof found === "function"
-        ? found.bind(target)
-        : found;
+      const found = Reflect.get(Object.hasOwn(own, name) ? own : target, name);
+      return typeof found === "function" ? found.bind(target) : found;
     },
   });
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { connect } from "@nats-io/transport-node";
 import {
   type HistoryEntry,
   migrateKvToSqlite,
@@ -10,6 +10,7 @@ import {
   openSqlite,
 } from "../../mod.ts";
 import { newUser } from "../conformance/kit/kit.ts";
+import { lagging, publishing } from "../helpers/interposed.ts";
 import { childArgs, code, entriesOf, kill, type Place, placeTests } from "./kit.ts";
 
 const test = placeTests();
@@ -32,30 +33,6 @@ async function changed(db: string, changes: number): Promise<HistoryEntry[]> {
 }
 
 const movedBy = ({ action, by, before, after }: HistoryEntry) => ({ action, by, before, after });
-
-/** A connection that publishes by `publish`. */
-function publishing(nc: NatsConnection, publish: NatsConnection["publish"]): NatsConnection {
-  return new Proxy(nc, {
-    get(target, name) {
-      const found = name === "publish" ? publish : Reflect.get(target, name);
-      return typeof found === "function" ? found.bind(target) : found;
-    },
-  });
-}
-
-/** The first reads of the archive behind a sequence find nothing, as on a replica that lags. */
-function lagging(nc: NatsConnection, behind: number, reads: number): NatsConnection {
-  return publishing(nc, (subject, payload, options) => {
-    if (reads === 0 || !/^\$JS\.API\.DIRECT\.GET\..+_HISTORY$/.test(subject)) {
-      return nc.publish(subject, payload, options);
-    }
-    const query = JSON.parse(String(payload));
-    const room = behind + 1 - query.seq;
-    if (room <= 0) reads--;
-    const shown = room > 0 ? { batch: Math.min(query.batch, room) } : { seq: 1e9 };
-    nc.publish(subject, JSON.stringify({ ...query, ...shown }), options);
-  });
-}
 
 test("a move that is continued beside a replica that lags writes no entry twice", async ({ db, nats }) => {
   const before = await changed(db, 1100);

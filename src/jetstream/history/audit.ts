@@ -46,7 +46,7 @@ export async function* auditArchive(
   for await (const message of messagesOf(bucket, "archive", soon, signal, end)) {
     yield* await audit.next(message);
   }
-  yield* audit.end();
+  yield* await audit.end();
 }
 
 class Audit {
@@ -108,13 +108,17 @@ class Audit {
     return found;
   }
 
-  /** Reports a repair that no entry tells of. */
-  *end(): Generator<HistoryProblem> {
-    if (this.#restored === null || this.#isTold) return;
+  /** Returns what is wrong at the end: a repair that no entry tells of. */
+  async end(): Promise<HistoryProblem[]> {
+    if (this.#restored === null) return [];
+    // The archive may not have taken that entry yet.
+    let other = this.#other === undefined ? await this.#read() : this.#other;
+    for (; !this.#isTold && other !== null; other = await this.#read()) this.#note(other.placed);
+    if (this.#isTold) return [];
     const { revision } = this.#restored;
     const message =
       `Revisions up to ${revision} were inserted: no entry says that they were restored`;
-    yield { revision, message };
+    return [{ revision, message }];
   }
 
   #note(placed: Placed | null): void {

@@ -16,7 +16,7 @@ import {
   type LeaderMessage,
   type LeaderQuery,
 } from "../log/direct.ts";
-import { left, retry } from "../log/wire.ts";
+import { left, retry, Transient } from "../log/wire.ts";
 import { HISTORY_PATTERN } from "../records/keys.ts";
 import { archiveOf } from "./archive.ts";
 import { decodeEntry, originOf, type Placed } from "../records/entries.ts";
@@ -98,7 +98,8 @@ export async function readBatch(
 }
 
 /**
- * Iterates over the messages of a stream from its beginning, also those that cannot be read.
+ * Iterates over the messages of a stream from its beginning to its leader's end, also those that cannot be
+ * read.
  *
  * @param soon Returns the deadline of a read that begins now
  * @param end The last sequence that is read
@@ -113,8 +114,10 @@ export async function* messagesOf(
   for (let next = 1; next <= end;) {
     signal?.throwIfAborted();
     const deadline = soon();
-    const found = await retry(`Read the ${from}`, deadline, () => {
-      return readBatch(bucket, from, next, { deadline });
+    const found = await retry(`Read the ${from}`, deadline, async () => {
+      const found = await readBatch(bucket, from, next, { deadline });
+      if (found.length > 0 || await lastSequence(bucket, from, deadline) < next) return found;
+      throw new Transient(`the replica has not all of the ${from} yet`);
     });
     if (found.length === 0) return;
     for (const message of found) if (message.sequence <= end) yield message;
@@ -166,6 +169,15 @@ function decoded(stream: string, { seq, data = "", hdrs = "" }: LeaderMessage): 
   const get = (name: string) =>
     lines.find((it) => it.startsWith(`${name}: `))?.slice(name.length + 2) ?? "";
   return messageOf(stream, "archive", seq, { get }, Buffer.from(data, "base64"));
+}
+
+async function lastSequence(
+  bucket: Bucket,
+  from: "archive" | "bucket",
+  deadline: number,
+): Promise<number> {
+  if (from === "archive") return (await lastArchived(bucket, deadline))?.sequence ?? 0;
+  return (await bucket.get(HISTORY_PATTERN, deadline))?.revision ?? 0;
 }
 
 /** Returns the newest message of the archive; `null` if it has none. */

@@ -13,6 +13,7 @@ import { continueChain } from "../../../src/history/continue.ts";
 import { createNkey } from "../../../src/keys/nkey.ts";
 import { openHistory } from "../../../src/sqlite/open_history.ts";
 import { signAs } from "../../history/kit.ts";
+import { lagging } from "../../helpers/interposed.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { inDir, person } from "../../helpers/sqlite.ts";
 import { allEntries, until } from "../../jetstream/history/kit.ts";
@@ -171,6 +172,59 @@ Deno.test("an entry that was changed in the archive is replaced by that of the f
     await using store = await openJetStream(nats);
     assert.deepEqual((await allEntries(store)).slice(0, -1), entries);
     assert.deepEqual((await verifyHistory(store, { kept: [signed] })).problems, []);
+  }));
+
+Deno.test("a repair is known by the entry that tells of it before the archive has taken that", () =>
+  inWorld(async ({ nats, db, entries, streams }) => {
+    await streams.purge("UNIBUS_HISTORY");
+    await streams.purge("KV_UNIBUS", { filter: "$UNIBUS.UNIBUS.history.*" });
+    await repairStream({ db, nats });
+    // It has the archive written from now on, as that was.
+    await using store = await openJetStream(nats);
+    const { config, state } = await streams.info("UNIBUS_HISTORY");
+    const archived = await Promise.all(entries.map(async (_, i) => {
+      return (await streams.getMessage("UNIBUS_HISTORY", { seq: state.first_seq + i }))!.data;
+    }));
+    await streams.delete("UNIBUS_HISTORY");
+    await streams.add({ ...config, sources: [] });
+    await using nc = await connect(nats);
+    for (const data of archived) await nc.request("$UNIBUS.UNIBUS.archive", data);
+    const { problems } = await verifyHistory(store);
+    assert.deepEqual(problems.map((it) => it.message), [
+      "The configuration of stream UNIBUS_HISTORY was changed",
+    ]);
+    await streams.purge("KV_UNIBUS", { filter: "$UNIBUS.UNIBUS.history.*" });
+    const later = await verifyHistory(store);
+    assert.match(later.problems.at(-1)!.message, /no entry says that they were restored/);
+  }));
+
+Deno.test("a replica that lags looks like no damage, and hides none", () =>
+  inWorld(async ({ nats, db, entries, streams }) => {
+    await streams.purge("UNIBUS_HISTORY");
+    await streams.purge("KV_UNIBUS", { filter: "$UNIBUS.UNIBUS.history.*" });
+    await repairStream({ db, nats });
+    {
+      await using store = await openJetStream(nats);
+      for (let i = 40; i < 45; i++) await store.addUser(person(i));
+    }
+    const archived = async () => (await streams.info("UNIBUS_HISTORY")).state;
+    await until(async () => (await archived()).messages === entries.length + 1 + 5, "it");
+    const { first_seq: first } = await archived();
+    await using nc = await connect(nats);
+    const verified = async () => {
+      const connection = lagging(nc, first + 3, 3, first);
+      await using store = await openJetStream({ connection });
+      const problems = await Array.fromAsync(sourceIn(store).check!());
+      return problems.map((it) => it.message);
+    };
+    assert.deepEqual(await verified(), []);
+    const message = (await streams.getMessage("UNIBUS_HISTORY", { seq: first + 1 }))!;
+    const other = message.string().replace(/"by":"[^"]*"/, '"by":"eve"');
+    await nc.request("$UNIBUS.UNIBUS.archive", other);
+    assert.match(
+      (await verified()).join(),
+      /^Revision 0\.\d+ was inserted: it stands after 0\.\d+$/,
+    );
   }));
 
 Deno.test("a bucket whose own history is another one keeps it, and that is told", () =>
