@@ -104,6 +104,7 @@ browserTest(
       await b.getByText("You are invited to kitchen and wait for its owner.").waitFor();
       await shoot(b, "story-1-waiting");
       await a.getByText("was invited to this room.").waitFor();
+      await a.getByRole("status").getByText("1 person waits to be let in to kitchen.").waitFor();
       // Both keys: of the one for room keys the owner has only the server's word.
       const ends = [bob.signPub.slice(12, 16), bob.kexPub.slice(12, 16)];
       await a.getByRole("listitem").filter({ hasText: "compare the fingerprint" })

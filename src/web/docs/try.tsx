@@ -17,16 +17,17 @@ import { Button, Form } from "../shared/ui/page.tsx";
 export function Try({ paths }: { paths: readonly string[] }): JSX.Element {
   const id = useId();
   const [path, setPath] = useState(paths[0]!);
-  const [identities, setIdentities] = useState<Kept[] | null>(null);
+  const [reading] = useState(registered);
+  /** Undefined: not read yet. */
+  const [identity, setIdentity] = useState<Kept | null | undefined>(undefined);
   const [answer, setAnswer] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
-  useEffect(() => void kept().then(setIdentities), []);
-  const identity = identities?.find((it) => it.registered) ?? null;
+  useEffect(() => void reading.then(setIdentity), []);
 
   async function send(): Promise<void> {
     setBusy(true);
     setAnswer(null);
-    setAnswer(await answerOf(path, identity));
+    setAnswer(await answerOf(path, await reading));
     setBusy(false);
   }
 
@@ -44,7 +45,9 @@ export function Try({ paths }: { paths: readonly string[] }): JSX.Element {
         </select>
       </div>
       <p class="muted small">
-        {identity === null
+        {identity === undefined
+          ? "Reading which keys this browser keeps …"
+          : identity === null
           ? "This browser keeps no keys for this server, so the request is not signed. It keeps the " +
             "keys that you join with."
           : `Signed as ${identity.handle} (${fingerprint(identity.keys)}), with the keys that ` +
@@ -60,6 +63,11 @@ export function Try({ paths }: { paths: readonly string[] }): JSX.Element {
       </div>
     </Form>
   );
+}
+
+/** Returns who this browser keeps keys of. */
+async function registered(): Promise<Kept | null> {
+  return (await kept()).find((it) => it.registered) ?? null;
 }
 
 /** Returns the answer as text; of a failure its code too. */

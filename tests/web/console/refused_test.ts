@@ -17,6 +17,7 @@ browserTest(
     await using at = await site();
     const ada = await person(at.store, "ada", "admin");
     const bob = await person(at.store, "bob");
+    const cleo = await person(at.store, "cleo", "admin");
     const eve = await person(at.store, "eve", "admin");
     await at.store.revokeUser(eve.identity.signPub);
     await using it = await visit();
@@ -51,8 +52,20 @@ browserTest(
     await page.keyboard.press("Enter");
     await page.getByRole("alert").filter({ hasText: "The passphrase does not open" }).waitFor();
     await passphrase.fill("correct horse");
+    // Another file that is chosen while this one is opened takes its place.
+    await page.evaluate((text) => {
+      document.querySelector("form")!.requestSubmit();
+      const chosen = new DataTransfer();
+      chosen.items.add(new File([text], "cleo.json", { type: "application/json" }));
+      const input = document.querySelector<HTMLInputElement>("input[type=file]")!;
+      input.files = chosen.files;
+      input.dispatchEvent(new Event("change", { bubbles: true }));
+    }, await lockIdentity(cleo.identity, "battery"));
+    await until(async () => await passphrase.inputValue() === "", "field for the other file");
+    await passphrase.fill("battery");
     await page.keyboard.press("Enter");
     await page.getByRole("button", { name: "Sign out" }).waitFor();
+    await page.getByText("cleo", { exact: true }).first().waitFor();
     await it.assertClean(at.url);
     assert.equal(it.sent.some(({ body }) => body.includes("correct horse")), false);
 

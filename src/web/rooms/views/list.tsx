@@ -6,7 +6,7 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { visible } from "../../shared/format.ts";
+import { counted, visible } from "../../shared/format.ts";
 import type { Room } from "../../../core/model.ts";
 import { Name } from "../../shared/ui/key.tsx";
 import { Button, Notice } from "../../shared/ui/page.tsx";
@@ -34,6 +34,7 @@ export function List({ shown }: { shown: string | null }): JSX.Element {
           {offers.map((it) => <Offer key={it.id} room={it} />)}
         </ul>
       )}
+      <p class="unseen" role="status">{newsOf(offers, sorted)}</p>
       <ul aria-label="Your rooms">
         {sorted.map((it) => <Entry key={it.id} talk={it} isShown={it.id === shown} />)}
       </ul>
@@ -43,6 +44,15 @@ export function List({ shown }: { shown: string | null }): JSX.Element {
       {making && <NewRoom onClose={() => make(false)} />}
     </nav>
   );
+}
+
+/** Who waits for this person, as it is announced when it changes. */
+function newsOf(offers: readonly Room[], talks: readonly Talk[]): string {
+  const waiting = talks.filter((it) => it.waiting.length > 0).map(({ id, waiting: { length } }) =>
+    `${counted(length, "person waits", "people wait")} to be let in to ${visible(id)}.`
+  );
+  const invited = offers.map(({ id }) => `You are invited to ${visible(id)}.`);
+  return [...invited, ...waiting].join(" ");
 }
 
 const STATES: Readonly<Record<TalkState["is"], string>> = {

@@ -5,7 +5,7 @@
  */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useId, useState } from "preact/hooks";
+import { useId, useRef, useState } from "preact/hooks";
 import { isStoreError } from "../../../core/errors.ts";
 import { peek, readIdentity } from "../identity.ts";
 import { forget, type Keys } from "../keys.ts";
@@ -30,35 +30,41 @@ export function KeyFile({ hint, action, onChoose, onKeys }: KeyFileProps): JSX.E
   const input = useId();
   const [locked, lock] = useState<{ name: string; text: string } | null>(null);
   const [error, setError] = useState<string | null>(null);
+  /** Counts the choices: what is read of a file counts only while no other was chosen. */
+  const choices = useRef(0);
 
   async function open(
     { name, text }: { name: string; text: string },
     passphrase?: string,
     onProgress?: (part: number) => void,
   ): Promise<void> {
+    const choice = choices.current;
     setError(null);
     try {
       const { secrets, keys } = await readIdentity(text, passphrase, onProgress);
       forget(secrets);
+      if (choices.current !== choice) return;
       lock(null);
       onKeys(keys, /^[\w.-]+$/.test(name) ? name : null);
     } catch (error) {
-      setError(said(error));
+      if (choices.current === choice) setError(said(error));
     }
   }
 
   async function choose(file: File | undefined): Promise<void> {
+    const choice = ++choices.current;
     onChoose?.();
     setError(null);
     lock(null);
     if (file === undefined) return;
     try {
       const text = file.size > MOST_BYTES ? "" : await file.text();
+      if (choices.current !== choice) return;
       const chosen = { name: file.name, text };
       if (peek(text).locked) lock(chosen);
       else await open(chosen);
     } catch (error) {
-      setError(said(error));
+      if (choices.current === choice) setError(said(error));
     }
   }
 

@@ -5,7 +5,7 @@
  */
 
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useId, useState } from "preact/hooks";
 import { counted, number, visible } from "../../../shared/format.ts";
 import { Button } from "../../../shared/ui/page.tsx";
 import type { Body, Line, Note, Progress, Said } from "../../model/lines.ts";
@@ -54,6 +54,7 @@ function SaidView(
   { said, isFirst, talk }: { said: Said; isFirst: boolean; talk: Talk },
 ): JSX.Element {
   const { me } = useDesk();
+  const id = useId();
   const { from, at, body, progress, why, late } = said;
   const isLost = progress === "unsure" || progress === "failed";
   return (
@@ -74,7 +75,7 @@ function SaidView(
             <Person endpoint={from} />:
           </span>
         )}
-      <BodyView body={body} />
+      <BodyView body={body} id={id} />
       {late && <p class="muted small">Arrived late, after one that was sent later.</p>}
       {progress !== undefined && (
         <p class={isLost ? "line-state small bad" : "line-state small muted"}>
@@ -85,6 +86,7 @@ function SaidView(
               <button
                 type="button"
                 class="link"
+                aria-describedby={id}
                 onClick={() => talk.send(body.text)}
               >
                 Send it again
@@ -97,7 +99,7 @@ function SaidView(
   );
 }
 
-function BodyView({ body }: { body: Body }): JSX.Element {
+function BodyView({ body, id }: { body: Body; id: string }): JSX.Element {
   const [isWhole, show] = useState(false);
   if ("bytes" in body) {
     return <p class="muted">A message that is not text ({counted(body.bytes, "byte")})</p>;
@@ -106,7 +108,7 @@ function BodyView({ body }: { body: Body }): JSX.Element {
   const isLong = text.length > LONG && !isWhole;
   return (
     <>
-      <p class="text" dir="auto">{shown(isLong ? text.slice(0, LONG) : text)}</p>
+      <p class="text" id={id} dir="auto">{shown(isLong ? text.slice(0, LONG) : text)}</p>
       {isLong && (
         <Button look="quiet" onClick={() => show(true)}>
           Show all {number(text.length)} characters
