@@ -107,16 +107,25 @@ export async function keysOfNewMembers(
   context: Pick<RoomContext, "client" | "primitives" | "trust">,
 ): Promise<NewMember[]> {
   const members = await mapInTurns(given, (cardOrKeys) => resolve(cardOrKeys, context));
-  await rememberAll(members, context.trust);
+  await rememberAll(members, context.trust, (i) => isCard(given[i]!));
   return members;
 }
 
 /** Number of values of a memory that are read or written at the same time, so that it can join writes. */
 const REMEMBERED_AT_ONCE = 1000;
 
-async function rememberAll(members: readonly NewMember[], trust: Trust): Promise<void> {
-  const remember = ({ endpoint, kexPub }: NewMember) => trust.kexPub(endpoint, kexPub);
+async function rememberAll(
+  members: readonly NewMember[],
+  trust: Trust,
+  isSigned = (_: number) => false,
+): Promise<void> {
+  const remember = ({ endpoint, kexPub }: NewMember, i: number) =>
+    trust.kexPub(endpoint, kexPub, isSigned(i));
   await mapInTurns(members, remember, REMEMBERED_AT_ONCE);
+}
+
+function isCard(given: CardOrKeys): given is string {
+  return typeof given === "string" && check.hex64(given) === null;
 }
 
 async function resolve(
@@ -124,7 +133,7 @@ async function resolve(
   { client, primitives }: Pick<RoomContext, "client" | "primitives">,
 ): Promise<NewMember> {
   if (typeof given !== "string") return check.newMember("member", given);
-  if (check.hex64(given) === null) return await openCard(given, primitives.verifies);
+  if (isCard(given)) return await openCard(given, primitives.verifies);
   const endpoint = check.signPub("endpoint", given);
   const user = await client.getUser(endpoint);
   if (user?.signPub === endpoint) return check.newMember("user", user);

@@ -46,7 +46,7 @@ export async function openRoomsWith(parts: RoomsParts): Promise<Rooms> {
     verifies: primitives.verifies,
   });
   // Remembered first, so that the control plane cannot name another key for this peer.
-  await trust.kexPub(keys.signPub, keys.kexPub);
+  await trust.kexPub(keys.signPub, keys.kexPub, true);
   const bus = await parts.connect((error) => onProblem({ roomId: "", error }));
   const settings: RoomSettings = {
     client,

@@ -59,13 +59,15 @@ export class Trust {
   /**
    * Verifies a peer's X25519 key, or remembers it.
    *
+   * @param isSigned The peer itself says so: it replaces what the control plane said
    * @throws {SealingError} `key_changed`
    */
-  async kexPub(endpoint: string, kexPub: string): Promise<void> {
+  async kexPub(endpoint: string, kexPub: string, isSigned = false): Promise<void> {
     const key = `kex ${endpoint}`;
     // Of thousands of members most are known: no turn is taken for these.
     const known = await this.#memory.get(key) ?? await this.#firstOr(key, kexPub);
     if (known === kexPub) return;
+    if (isSigned) return void await this.#memory.set(key, kexPub);
     throw new SealingError(
       "key_changed",
       `The X25519 key of ${endpoint} is ${kexPub} now, and was ${known} before`,

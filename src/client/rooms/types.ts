@@ -202,9 +202,10 @@ export interface OpenRoom extends AsyncDisposable {
   /** Returns the members without a copy of the newest key sealed by the owner. Owner only. */
   lacking(): Promise<string[]>;
   /**
-   * Adds a member with the newest key, or seals that key again for an existing member. Owner only.
+   * Adds a member with the newest key, or seals that key again for an existing member. Owner only. A card
+   * replaces an X25519 key that was remembered without one.
    *
-   * @throws {SealingError} `key_changed`: its X25519 key is not the one remembered
+   * @throws {SealingError} `key_changed`: its X25519 key is not the one remembered, and no card says it
    */
   addMember(member: CardOrKeys): Promise<void>;
   /**

@@ -195,6 +195,27 @@ Deno.test("a key of a peer that is known does not change, whoever says so; a car
   await assert.rejects(room.addMember(cardOf({ ...claimed, signEndpoint })), { code: "invalid" });
 });
 
+Deno.test("a card replaces the key that a control plane named first, for the owner and for its member", async () => {
+  await using it = await village();
+  const [ada, bob] = [await it.person(), await it.person()];
+  const { identity: { signPub, kexPub } } = bob;
+  const evil = createIdentity();
+  const room = await (await ada.rooms()).createRoom({ id: "kitchen" });
+  ada.lie(({ path }, answer) =>
+    path.includes("/users/") ? { ...answer, kexPub: evil.kexPub } : answer
+  );
+  await room.addMember(signPub);
+  ada.lie(null);
+  assert.equal(ada.memory.get(`kex ${signPub}`), evil.kexPub);
+  await room.removeMember(signPub);
+  await assert.rejects(room.addMember(signPub), named("key_changed"));
+  await room.addMember(cardOf(bob.identity));
+  assert.equal(ada.memory.get(`kex ${signPub}`), kexPub);
+  await room.addMember(signPub);
+  bob.memory.set(`kex ${signPub}`, evil.kexPub);
+  assert.equal((await (await bob.rooms()).join("kitchen")).epoch, room.epoch);
+});
+
 Deno.test("a bus cannot change, repeat, move or make up messages: each try is named, what is real still comes", async () => {
   await using it = await village();
   const [ada, bob] = [await it.person(), await it.person()];
