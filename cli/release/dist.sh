@@ -56,7 +56,8 @@ if [ ! -e "$place" ] && [ ! -L "$place" ]; then
   sync
   # Another start may have been quicker: then ours went into it, and is removed again.
   mv "$temporary/it" "$place" || [ -d "$place" ] || die "Cannot unpack to $place"
-  rm -rf "$temporary" "$place/it"
+  # Each removes that; what one of them does not find any more is no failure.
+  rm -rf "$temporary" "$place/it" 2>/dev/null || :
   trap - EXIT INT TERM HUP
 fi
 ours "$place" || die "$place is not a directory of yours alone: remove it; it is made again"

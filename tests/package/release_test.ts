@@ -107,6 +107,14 @@ toolTest({
         const cache = await readdir(`${home}/.cache/unibus`);
         assert.equal(cache.length, 1, cache.join());
         assert.ok(!(await readdir(`${home}/.cache/unibus/${cache[0]}`)).includes("it"));
+        // One that removes what the other is removing too.
+        const shims = `${dir}/shims`;
+        await mkdir(shims);
+        const both = `case "$*" in *it) exit 1 ;; esac\nexec /bin/rm "$@"\n`;
+        await writeFile(`${shims}/rm`, `#!/bin/sh\n${both}`, { mode: 0o755 });
+        const env = { HOME: shims, PATH: `${shims}:${PATHS.PATH}` };
+        const { code, stdout, stderr } = await call(file, ["version"], { env });
+        assert.deepEqual([code, stdout.trim(), stderr], [0, VERSION, ""]);
       });
 
       /** Does something while the server runs, which then ends in good order. */
