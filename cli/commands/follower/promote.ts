@@ -6,10 +6,11 @@
 
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import type { PromoteReport } from "../../../mod.ts";
 import { toStoreError } from "../../../src/files/errors.ts";
-import { setAside } from "../../../src/move/steps.ts";
+import { writeWhole } from "../../../src/files/write.ts";
+import { setAside, stamp } from "../../../src/move/steps.ts";
 import { loadServiceKeys } from "../../../src/nats/connection/service_keys.ts";
 import {
   command,
@@ -146,22 +147,25 @@ interface NewKeys {
  */
 async function renewKeys(settings: Settings): Promise<NewKeys[]> {
   const renewed: NewKeys[] = [];
-  const renew = async (path: string | null, create: (path: string) => Promise<unknown>) => {
-    if (path === null) return;
+  const renew = async (path: string | null, replace: (path: string) => Promise<string>) => {
+    if (path === null || !existsSync(path)) return;
     try {
-      const saved = await setAside(path);
-      if (saved === null) return;
-      await create(path);
-      renewed.push({ path, saved });
+      renewed.push({ path, saved: await replace(path) });
     } catch (error) {
       throw toStoreError(error, `Replacing ${path}`);
     }
   };
-  await renew(serviceKeysPath(settings), (path) => loadServiceKeys(path, { create: true }));
-  await renew(
-    settings.clusterPassFile,
-    (path) =>
-      writeFile(path, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600, flag: "wx" }),
-  );
+  await renew(serviceKeysPath(settings), async (path) => {
+    const saved = await setAside(path);
+    await loadServiceKeys(path, { create: true });
+    return saved!;
+  });
+  // Nobody else makes this one again: there is the old one or the new one, whatever happens here.
+  await renew(settings.clusterPassFile, async (path) => {
+    const saved = `${path}.${stamp()}`;
+    await writeWhole(saved, await readFile(path));
+    await writeWhole(path, `${randomBytes(32).toString("base64url")}\n`, { replace: true });
+    return saved;
+  });
   return renewed;
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { cp, readdir, readFile, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { followStore, openJetStream, openSqlite } from "../../../mod.ts";
+import { smallDisk } from "../../helpers/disk.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { inDir, person } from "../../helpers/sqlite.ts";
 import { readNode, writeNode } from "../../../cli/settings/node.ts";
@@ -24,8 +25,11 @@ async function followed(dir: string) {
 Deno.test("promote refuses while the cluster serves, then makes the file the store with new keys", () =>
   inDir(async (dir) => {
     const [ada, eve] = [createIdentity(), createIdentity()];
-    await writeFile(`${dir}/pass`, "old\n", { mode: 0o600 });
-    const env = { env: { UNIBUS_DB: `${dir}/a.db`, UNIBUS_CLUSTER_PASS_FILE: `${dir}/pass` } };
+    const secrets = `${dir}/secrets`;
+    const pass = `${secrets}/pass`;
+    await using disk = await smallDisk(secrets, 1);
+    await writeFile(pass, "old\n", { mode: 0o600 });
+    const env = { env: { UNIBUS_DB: `${dir}/a.db`, UNIBUS_CLUSTER_PASS_FILE: pass } };
     const db = `${dir}/follower.db`;
     {
       await using server = await daemon(dir, SERVED);
@@ -44,7 +48,7 @@ Deno.test("promote refuses while the cluster serves, then makes the file the sto
       await stopAll(server);
     }
     // As on a node that joined a cluster; after that it serves alone.
-    const settings = { store: "jetstream", clusterPassFile: "pass" };
+    const settings = { store: "jetstream", clusterPassFile: "secrets/pass" };
     const node = { name: "n2", cluster: "bus", plan: "p", settings, alone: {} };
     await writeNode(db, { ...node, state: "clustered" });
     const before = await readFile(`${dir}/service-keys.json`, "utf8");
@@ -52,6 +56,14 @@ Deno.test("promote refuses while the cluster serves, then makes the file the sto
     assert.equal(plan.dryRun, true);
     assert.equal((await readNode(db))!.state, "clustered");
     assert.equal(await readFile(`${dir}/service-keys.json`, "utf8"), before);
+    if (disk !== null) {
+      await assert.rejects(writeFile(`${secrets}/full`, new Uint8Array(2 ** 21)), {
+        code: "ENOSPC",
+      });
+      assert.match((await cli(["promote", db], env)).stderr, /Replacing .*pass: .*no space/i);
+      assert.equal(await readFile(pass, "utf8"), "old\n");
+      await rm(`${secrets}/full`);
+    }
     const report = await done(cli(["promote", db], env));
     assert.equal((await readNode(db))!.state, "alone");
     assert.match(
@@ -60,9 +72,12 @@ Deno.test("promote refuses while the cluster serves, then makes the file the sto
     );
     assert.match(report.stderr, /next: membershipd serve --store sqlite --db .*follower\.db/);
     assert.notEqual(await readFile(`${dir}/service-keys.json`, "utf8"), before);
-    assert.notEqual(await readFile(`${dir}/pass`, "utf8"), "old\n");
-    const saved = (await readdir(dir)).filter((it) => /^(service-keys\.json|pass)\./.test(it));
-    assert.equal(saved.length, 2, saved.join());
+    assert.match(await readFile(pass, "utf8"), /^[\w-]{43}\n$/);
+    const [saved, ...others] = (await readdir(secrets)).filter((it) => it.startsWith("pass."));
+    assert.equal(await readFile(`${secrets}/${saved}`, "utf8"), "old\n");
+    assert.deepEqual(others, []);
+    const keys = (await readdir(dir)).filter((it) => it.startsWith("service-keys.json."));
+    assert.equal(keys.length, disk === null ? 1 : 2, keys.join());
     // The wrong order: it is a primary now.
     assert.match((await cli(["promote", db], env)).stderr, /not the file of a follower/);
     const sqlite = ["--db", db, "--new", "--bus-auth", "enforce"];
