@@ -215,10 +215,11 @@ export class Feed {
   async #beginPatiently(): Promise<number> {
     const { isClustered } = this.#bucket;
     const end = Date.now() + LONGEST_BUSY;
+    const finding = findingIn(this.#timeout);
     const isBusy: IsBusy = async (error) =>
       !this.#stopped && Date.now() < end && isUnanswered(error) &&
-      await isAlive(this.#bucket, this.#timeout);
-    for (let timeout = this.#timeout;; timeout *= 2) {
+      await isAlive(this.#bucket, finding);
+    for (let timeout = this.#timeout - finding;; timeout *= 2) {
       try {
         return await this.#begin(timeout, isClustered ? NEVER : isBusy);
       } catch (error) {
@@ -461,12 +462,14 @@ function isUnanswered(error: unknown): boolean {
   return error instanceof StoreError && error.cause instanceof Transient;
 }
 
+/** The part of a caller's patience in which it is found out whether the server is only busy. */
+const findingIn = (patience: number) => Math.min(ALIVE, patience / 2);
+
 /**
  * Whether the server is only busy: a lone one answers a ping, one of a cluster makes a write, for which
- * it needs the others. Found out in half the time that a caller waits at least.
+ * it needs the others.
  */
-async function isAlive(bucket: Bucket, patience: number): Promise<boolean> {
-  const limit = Math.min(ALIVE, patience / 2);
+async function isAlive(bucket: Bucket, limit: number): Promise<boolean> {
   const sign = bucket.isClustered
     ? bucket.put(FENCE_KEY, nuid.next(), Date.now() + limit)
     : bucket.nc.rtt();
@@ -514,8 +517,9 @@ const QUIET = 50;
  */
 export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> {
   const { signal, pattern = ">", start = 1, minimum = 0, patience = 30_000 } = options;
+  const finding = findingIn(patience);
   let heard = Date.now();
-  let limit = patience;
+  let limit = patience - finding;
   let asked = 0;
   /** When the leader answered last. */
   let answered = 0;
@@ -532,7 +536,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
     onEntry: (entry, more) => {
       if (stopped) return;
       heard = Date.now();
-      limit = patience;
+      limit = patience - finding;
       pending = more;
       if (options.onEntry(entry, feed) === false) stopped = true;
     },
@@ -568,8 +572,8 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
         // A lone server that answers pings may be too busy with the scan to answer anything else.
         const isThere = !bucket.isClustered || Date.now() - answered < patience;
         const longest = isThere ? LONGEST_BUSY : LONGEST;
-        if (limit >= longest || !await isAlive(bucket, patience)) {
-          throw new StoreError("unavailable", `Scan: no message for ${limit} ms`);
+        if (limit >= longest || !await isAlive(bucket, finding)) {
+          throw new StoreError("unavailable", `Scan: no message for ${Date.now() - heard} ms`);
         }
         limit = Math.min(2 * limit, longest);
       }

@@ -162,8 +162,9 @@ export class Claims {
 
   /** Returns matching live keys, as of `revision` or later. */
   async keysUnder(patterns: string[], revision: number, budget: Budget): Promise<string[]> {
-    const found = await liveUnder(this.#context, patterns, revision, budget.deadline);
-    budget.renew();
+    const found = await budget.read(() =>
+      liveUnder(this.#context, patterns, revision, budget.deadline)
+    );
     return [...found.keys()];
   }
 }

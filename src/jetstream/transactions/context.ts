@@ -30,6 +30,11 @@ export interface Budget {
   readonly deadline: number;
   /** Records a completed step. */
   renew(): void;
+  /**
+   * Reads, which may take long. An answer is no step, as a server without a majority gives it too: the
+   * deadline is later by the time that it took, and no more.
+   */
+  read<T>(work: () => Promise<T>): Promise<T>;
 }
 
 /** A caller's turn in the queue of a lock. */
@@ -155,6 +160,12 @@ export class Context {
       const budget = {
         deadline: Math.max(begun, turn.until),
         renew: () => void (turn.until = budget.deadline = this.deadline()),
+        read: async <R>(work: () => Promise<R>) => {
+          const begun = Date.now();
+          const answer = await work();
+          turn.until = budget.deadline += Date.now() - begun;
+          return answer;
+        },
       };
       for (let tries = 1;; tries++) {
         const { deadline } = budget;

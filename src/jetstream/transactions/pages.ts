@@ -69,8 +69,9 @@ export class Pages {
     list: List<T>,
     range: Range,
     minimum: number = this.#context.floor,
+    until: number = this.#context.deadline(),
   ): Promise<T[]> {
-    const ids = await this.#ids(list, minimum);
+    const { ids, deadline } = await this.#ids(list, minimum, until);
     const most = Math.floor(BATCH_LIMIT / list.keysOf("").length);
     const items: T[] = [];
     let { after } = range;
@@ -78,13 +79,14 @@ export class Pages {
     // Invisible records give no items: read larger pieces as long as the page is not full.
     for (let size = range.limit;; size *= 2) {
       const some = ids.after(after, Math.min(size, most));
-      const found = await this.#found(list, some, ids, minimum);
+      const found = await this.#found(list, some, ids, minimum, deadline);
       let room: Room | null = null;
       if (list.roomId !== undefined) {
         room = visibleRoom(list.roomId, found.get(roomKey(list.roomId)));
         // The room was deleted, or deleted and created again, between two reads.
         if (room === null || room.createdAt !== (createdAt ??= room.createdAt)) {
-          return await this.read(list, range, await this.#requireRoom(list.roomId));
+          const other = await this.#requireRoom(list.roomId, deadline);
+          return await this.read(list, range, other, deadline);
         }
       }
       for (const id of some) {
@@ -96,14 +98,27 @@ export class Pages {
     }
   }
 
-  /** Returns the IDs of a list, from a directory if there are many. */
-  async #ids(list: List<unknown>, minimum: number): Promise<Ids> {
+  /**
+   * Returns the IDs of a list, from a directory if there are many, and the deadline for their records: the
+   * time does not count that it takes to read all IDs of a large list.
+   */
+  async #ids(
+    list: List<unknown>,
+    minimum: number,
+    deadline: number,
+  ): Promise<{ ids: Ids; deadline: number }> {
     const { isKind = false } = list;
-    if (list.ids !== undefined) {
-      return { after: inOrder(await list.ids()), known: null, sequence: minimum };
-    }
-    const few = isKind ? null : await this.#few(list, minimum);
-    if (few !== null) return few;
+    const few = isKind || list.ids !== undefined ? null : await this.#few(list, minimum, deadline);
+    if (few !== null) return { ids: few, deadline };
+    const begun = Date.now();
+    const ids = list.ids === undefined
+      ? await this.#many(list, isKind)
+      : { after: inOrder(await list.ids()), known: null, sequence: minimum };
+    return { ids, deadline: deadline + Date.now() - begun };
+  }
+
+  /** Reads the IDs of a long list. */
+  async #many(list: List<unknown>, isKind: boolean): Promise<Ids> {
     const directory = (isKind ? this.#kinds : this.#large).of(list);
     await directory.refresh();
     return {
@@ -117,9 +132,14 @@ export class Pages {
   async #few(
     { what, pattern, idOf, roomId }: List<unknown>,
     minimum: number,
+    deadline: number,
   ): Promise<Ids | null> {
     const room = roomId === undefined ? [] : [roomKey(roomId)];
-    const known = await this.#many([...room, pattern], minimum);
+    const known = await this.#context.bucket.getMany([...room, pattern], minimum, deadline)
+      .catch((error) => {
+        if (error instanceof TooMany) return null;
+        throw error;
+      });
     if (known === null) return null;
     const ids: string[] = [];
     for (const key of known.keys()) {
@@ -131,22 +151,18 @@ export class Pages {
     return { after: inOrder(ids.sort(compareText)), known, sequence: minimum };
   }
 
-  async #many(patterns: string[], minimum: number): Promise<Map<string, Entry> | null> {
-    try {
-      return await this.#context.bucket.getMany(patterns, minimum, this.#context.deadline());
-    } catch (error) {
-      if (error instanceof TooMany) return null;
-      throw error;
-    }
-  }
-
   /** Reads the entries of some items, and of the room, at one sequence. */
-  async #found<T>(list: List<T>, some: string[], ids: Ids, minimum: number): Promise<Found> {
+  async #found<T>(
+    list: List<T>,
+    some: string[],
+    ids: Ids,
+    minimum: number,
+    deadline: number,
+  ): Promise<Found> {
     const { known, sequence } = ids;
     const room = list.roomId === undefined || known !== null ? [] : [roomKey(list.roomId)];
     const keys = [...room, ...some.flatMap(list.keysOf)].filter((it) => !known?.has(it));
     if (keys.length === 0) return known ?? new Map();
-    const deadline = this.#context.deadline();
     const found = await this.#context.bucket.getMany(keys, Math.max(minimum, sequence), deadline);
     return new Map([...known ?? [], ...found]);
   }
@@ -156,9 +172,9 @@ export class Pages {
    *
    * @throws {StoreError} not_found: a majority confirms that there is no such room
    */
-  async #requireRoom(id: string): Promise<number> {
-    const entry = await this.#context.readOne(roomKey(id));
-    if (entry === null || visibleRoom(id, entry) === null) throw notFound("room", id);
+  async #requireRoom(id: string, deadline: number): Promise<number> {
+    const entry = (await this.#context.read([roomKey(id)], deadline)).get(roomKey(id));
+    if (entry === undefined || visibleRoom(id, entry) === null) throw notFound("room", id);
     return entry.revision;
   }
 }

@@ -29,9 +29,11 @@ const MOST_MARKERS = 32;
 export async function countMembers(context: Context, roomId: string): Promise<number> {
   const known = context.cache.countMembers(roomId);
   if (known !== undefined) return known;
-  if (visibleRoom(roomId, await context.readOne(roomKey(roomId))) === null) return 0;
+  const deadline = context.deadline();
+  const room = (await context.read([roomKey(roomId)], deadline)).get(roomKey(roomId));
+  if (visibleRoom(roomId, room) === null) return 0;
   const pattern = `members.${encodeToken(roomId)}.*`;
-  return (await liveUnder(context, [pattern], context.floor, context.deadline())).size;
+  return (await liveUnder(context, [pattern], context.floor, deadline)).size;
 }
 
 /** Removes sealed keys of epochs up to the current one minus `keep`; returns their number. */
@@ -53,9 +55,10 @@ export async function pruneSealedKeys(
       const epoch = await oldestEpoch(context, roomId, budget.deadline);
       if (epoch === null || epoch > room.epoch - keep) break;
       const pattern = `room_keys.${encodeToken(roomId)}.${epoch}.*`;
-      const found = await liveUnder(context, [pattern], context.floor, budget.deadline);
+      const found = await budget.read(() =>
+        liveUnder(context, [pattern], context.floor, budget.deadline)
+      );
       const keys = [...found.keys()];
-      budget.renew();
       // A replica is behind, or another process was faster: the next call continues.
       if (keys.length === 0) break;
       for (let from = 0; from < keys.length && removed < PRUNE_LIMIT; from += BATCH) {

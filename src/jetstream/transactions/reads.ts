@@ -46,10 +46,11 @@ export class RoomReads {
     endpoint: string,
     epoch: number | null,
   ): Promise<SealedKey | null> {
-    let wanted = epoch ?? await this.#epoch(roomId);
+    const deadline = this.#context.deadline();
+    let wanted = epoch ?? await this.#epoch(roomId, deadline);
     for (;;) {
       const key = sealedKeyKey(roomId, wanted, endpoint);
-      const found = await this.#context.read([roomKey(roomId), key]);
+      const found = await this.#context.read([roomKey(roomId), key], deadline);
       const room = visibleRoom(roomId, found.get(roomKey(roomId)));
       if (room === null) return null;
       if (epoch === null && room.epoch !== wanted) {
@@ -61,32 +62,33 @@ export class RoomReads {
       if (entry !== undefined) {
         return decodeSealedKey(key, { room: roomId, epoch: wanted, endpoint }, entry.data);
       }
-      return epoch === null ? await this.#latestKey(room, endpoint) : null;
+      return epoch === null ? await this.#latestKey(room, endpoint, deadline) : null;
     }
   }
 
   /** Returns the room's epoch as a replica knows it: a first guess. */
-  async #epoch(id: string): Promise<number> {
+  async #epoch(id: string, deadline: number): Promise<number> {
     const { bucket, floor } = this.#context;
-    const found = await bucket.getMany([roomKey(id)], floor, this.#context.deadline());
+    const found = await bucket.getMany([roomKey(id)], floor, deadline);
     return visibleRoom(id, found.get(roomKey(id)))?.epoch ?? 1;
   }
 
   /** Reads the latest key of an endpoint without one of the current epoch, such as a former member. */
-  async #latestKey({ id, epoch }: Room, endpoint: string): Promise<SealedKey | null> {
+  async #latestKey(
+    { id, epoch }: Room,
+    endpoint: string,
+    deadline: number,
+  ): Promise<SealedKey | null> {
     let latest: SealedKey | null = null;
-    for (const { key, data } of (await this.#keysOf(id, endpoint)).values()) {
+    const pattern = `room_keys.${encodeToken(id)}.*.${endpoint}`;
+    const sequence = await this.#context.fence(deadline);
+    const found = await liveUnder(this.#context, [pattern], sequence, deadline);
+    for (const { key, data } of found.values()) {
       const parsed = parseKey(key);
       if (parsed?.space !== "room_keys") continue;
       if (parsed.epoch > epoch || parsed.epoch < (latest?.epoch ?? 0)) continue;
       latest = decodeSealedKey(key, parsed, data);
     }
     return latest;
-  }
-
-  async #keysOf(id: string, endpoint: string): Promise<Map<string, Entry>> {
-    const pattern = `room_keys.${encodeToken(id)}.*.${endpoint}`;
-    const sequence = await this.#context.fence(this.#context.deadline());
-    return await liveUnder(this.#context, [pattern], sequence, this.#context.deadline());
   }
 }
