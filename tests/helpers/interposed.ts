@@ -42,21 +42,24 @@ export function publishing(nc: NatsConnection, publish: NatsConnection["publish"
 }
 
 /**
- * The first reads of the archive behind a sequence find nothing, as on a replica that lags.
+ * The first reads of a stream behind a sequence find nothing, as on a replica that lags.
  *
- * @param first The first sequence that the archive has
+ * @param first The first sequence that the stream has
+ * @param stream How its name ends; an archive's by default
  */
 export function lagging(
   nc: NatsConnection,
   behind: number,
   reads: number,
   first = 1,
+  stream = "_HISTORY",
 ): NatsConnection {
   return publishing(nc, (subject, payload, options) => {
-    if (reads === 0 || !/^\$JS\.API\.DIRECT\.GET\..+_HISTORY$/.test(subject)) {
+    const isOfStream = subject.startsWith("$JS.API.DIRECT.GET.") && subject.endsWith(stream);
+    const query = isOfStream ? JSON.parse(String(payload)) : {};
+    if (reads === 0 || query.next_by_subj === undefined) {
       return nc.publish(subject, payload, options);
     }
-    const query = JSON.parse(String(payload));
     const room = behind + 1 - Math.max(query.seq, first);
     if (room <= 0) reads--;
     const shown = room > 0 ? { batch: Math.min(query.batch, room) } : { seq: 1e9 };

@@ -13,7 +13,7 @@ import { continueChain } from "../../../src/history/continue.ts";
 import { createNkey } from "../../../src/keys/nkey.ts";
 import { openHistory } from "../../../src/sqlite/open_history.ts";
 import { signAs } from "../../history/kit.ts";
-import { lagging } from "../../helpers/interposed.ts";
+import { lagging, publishing } from "../../helpers/interposed.ts";
 import { testServer } from "../../helpers/nats.ts";
 import { inDir, person } from "../../helpers/sqlite.ts";
 import { allEntries, until } from "../../jetstream/history/kit.ts";
@@ -180,19 +180,25 @@ Deno.test("a repair is known by the entry that tells of it before the archive ha
     await streams.purge("KV_UNIBUS", { filter: "$UNIBUS.UNIBUS.history.*" });
     await repairStream({ db, nats });
     // It has the archive written from now on, as that was.
-    await using store = await openJetStream(nats);
+    await using nc = await connect(nats);
+    let lags = false;
+    const late = lagging(nc, 0, 3, 1, "KV_UNIBUS");
+    const connection = publishing(nc, (...args) => (lags ? late : nc).publish(...args));
+    await using store = await openJetStream({ connection });
     const { config, state } = await streams.info("UNIBUS_HISTORY");
     const archived = await Promise.all(entries.map(async (_, i) => {
       return (await streams.getMessage("UNIBUS_HISTORY", { seq: state.first_seq + i }))!.data;
     }));
     await streams.delete("UNIBUS_HISTORY");
     await streams.add({ ...config, sources: [] });
-    await using nc = await connect(nats);
     for (const data of archived) await nc.request("$UNIBUS.UNIBUS.archive", data);
+    const onlyConfiguration = ["The configuration of stream UNIBUS_HISTORY was changed"];
     const { problems } = await verifyHistory(store);
-    assert.deepEqual(problems.map((it) => it.message), [
-      "The configuration of stream UNIBUS_HISTORY was changed",
-    ]);
+    assert.deepEqual(problems.map((it) => it.message), onlyConfiguration);
+    // A replica of the bucket that lags has not taken it either.
+    lags = true;
+    const found = await Array.fromAsync(sourceIn(store).check!());
+    assert.deepEqual(found.map((it) => it.message), onlyConfiguration);
     await streams.purge("KV_UNIBUS", { filter: "$UNIBUS.UNIBUS.history.*" });
     const later = await verifyHistory(store);
     assert.match(later.problems.at(-1)!.message, /no entry says that they were restored/);
