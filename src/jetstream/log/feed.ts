@@ -557,7 +557,7 @@ export async function scan(bucket: Bucket, options: ScanOptions): Promise<void> 
         let end: Awaited<ReturnType<typeof endOf>> = null;
         try {
           const since = { pattern, minimum, position: feed.position };
-          end = await endOf(bucket, since, asking + Math.min(patience, 5000));
+          end = await endOf(bucket, since, Math.min(asking + 5000, heard + limit));
           answered = Date.now();
         } catch (error) {
           // On a slow connection the answer waits behind the messages.

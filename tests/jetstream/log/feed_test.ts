@@ -73,6 +73,38 @@ for (const answers of [true, false]) {
   });
 }
 
+Deno.test("a scan whose server stops fails within its patience, as a timer of this process measures it", async () => {
+  await using server = await testServer();
+  const { bucket, end } = await openBucket({ servers: server.url });
+  try {
+    for (let i = 0; i < 3; i++) await bucket.put(`users.${i}`, "1", Date.now() + 60_000);
+    const stopped = Promise.withResolvers<number>();
+    const scanned = scan(bucket, {
+      pattern: "users.>",
+      // Nothing tells that this is all.
+      minimum: 1e9,
+      patience: 2000,
+      onEntry: ({ key }) => {
+        if (key !== "users.2") return;
+        server.kill("SIGSTOP");
+        stopped.resolve(performance.now());
+      },
+    });
+    const timer = (async () => {
+      const begun = await stopped.promise;
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+      return performance.now() - begun;
+    })();
+    await assert.rejects(scanned, { code: "unavailable" });
+    const took = performance.now() - await stopped.promise;
+    const most = await timer * 1.3;
+    assert.ok(took < most, `${took} ms, more than ${most}`);
+  } finally {
+    server.kill("SIGCONT");
+    await end();
+  }
+});
+
 Deno.test("a scan that waits for a busy server ends when it is aborted", async () => {
   await using server = await testServer();
   const abort = new AbortController();
