@@ -25,24 +25,49 @@ export interface Change {
 }
 
 /** The time limit of an operation, which a large one extends with each completed step. */
-export interface Budget {
+export class Budget {
+  readonly #opTimeout: number;
+  #deadline: number;
+
+  /** @param opTimeout The time limit in milliseconds, from now on */
+  constructor(opTimeout: number) {
+    this.#opTimeout = opTimeout;
+    this.#deadline = Date.now() + opTimeout;
+  }
+
   /** Deadline of the next step. */
-  readonly deadline: number;
+  get deadline(): number {
+    return this.#deadline;
+  }
+
   /** Records a completed step. */
-  renew(): void;
+  renew(): void {
+    this.#deadline = Date.now() + this.#opTimeout;
+  }
+
+  /** Lasts as long as another one, at least. */
+  join({ deadline }: Budget): void {
+    this.#deadline = Math.max(this.#deadline, deadline);
+  }
+
   /**
-   * Reads, which may take long. An answer is no step, as a server without a majority gives it too: the
-   * deadline is later by the time that it took, and no more.
+   * Reads, which may take long. An answer is no step, because a server without a majority gives one too: the
+   * deadline is later by what it took.
    */
-  read<T>(work: () => Promise<T>): Promise<T>;
+  async read<T>(work: () => Promise<T>): Promise<T> {
+    const begun = Date.now();
+    const answer = await work();
+    this.#deadline += Date.now() - begun;
+    return answer;
+  }
 }
 
 /** A caller's turn in the queue of a lock. */
 interface Turn {
   /** Resolves when the turn is over. */
   readonly over: Promise<void>;
-  /** Deadlines for the next steps of long operations in this turn and earlier ones. */
-  until: number;
+  /** That of the operation in this turn, which lasts as long as those of earlier ones. */
+  readonly budget: Budget;
 }
 
 /** The context of one store's transactions. */
@@ -72,6 +97,11 @@ export class Context {
     this.opTimeout = opTimeout;
     this.keepsHistory = keepsHistory;
     this.#fence = fence;
+  }
+
+  /** Returns the time limit of an operation that starts now, and may be large. */
+  budget(): Budget {
+    return new Budget(this.opTimeout);
   }
 
   /** Returns the deadline of an operation that starts now. */
@@ -153,20 +183,9 @@ export class Context {
     lock: string,
     operation: (deadline: number, reads: Reads, budget: Budget) => Promise<T>,
   ): Promise<T> {
-    const begun = this.deadline();
+    const budget = this.budget();
     const lost = new Set<string>();
-    return await this.#locked(lock, async (turn) => {
-      // Time spent waiting for operations that made progress does not count.
-      const budget = {
-        deadline: Math.max(begun, turn.until),
-        renew: () => void (turn.until = budget.deadline = this.deadline()),
-        read: async <R>(work: () => Promise<R>) => {
-          const begun = Date.now();
-          const answer = await work();
-          turn.until = budget.deadline += Date.now() - begun;
-          return answer;
-        },
-      };
+    return await this.#locked(lock, budget, async () => {
       for (let tries = 1;; tries++) {
         const { deadline } = budget;
         if (Date.now() >= deadline) {
@@ -208,15 +227,16 @@ export class Context {
     }
   }
 
-  async #locked<T>(lock: string, run: (turn: Turn) => Promise<T>): Promise<T> {
+  async #locked<T>(lock: string, budget: Budget, run: () => Promise<T>): Promise<T> {
     const before = this.#locks.get(lock);
     let release!: () => void;
-    const mine: Turn = { over: new Promise<void>((resolve) => release = resolve), until: 0 };
+    const mine: Turn = { over: new Promise<void>((resolve) => release = resolve), budget };
     this.#locks.set(lock, mine);
     try {
       await before?.over;
-      mine.until = before?.until ?? 0;
-      return await run(mine);
+      // Time spent waiting for operations that made progress does not count.
+      if (before !== undefined) budget.join(before.budget);
+      return await run();
     } finally {
       if (this.#locks.get(lock) === mine) this.#locks.delete(lock);
       release();

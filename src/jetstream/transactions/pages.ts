@@ -11,7 +11,7 @@ import { compareText } from "../../core/order.ts";
 import { notFound } from "../../core/rules.ts";
 import { Directories, type DirectoryOptions } from "../cache/directory.ts";
 import { BATCH_LIMIT, type Entry, TooMany } from "../log/bucket.ts";
-import type { Context } from "./context.ts";
+import type { Budget, Context } from "./context.ts";
 import { visibleRoom } from "./reads.ts";
 import { roomKey } from "../records/keys.ts";
 import { unknownKey } from "../records/values.ts";
@@ -69,9 +69,9 @@ export class Pages {
     list: List<T>,
     range: Range,
     minimum: number = this.#context.floor,
-    until: number = this.#context.deadline(),
+    budget: Budget = this.#context.budget(),
   ): Promise<T[]> {
-    const { ids, deadline } = await this.#ids(list, minimum, until);
+    const ids = await this.#ids(list, minimum, budget);
     const most = Math.floor(BATCH_LIMIT / list.keysOf("").length);
     const items: T[] = [];
     let { after } = range;
@@ -79,14 +79,14 @@ export class Pages {
     // Invisible records give no items: read larger pieces as long as the page is not full.
     for (let size = range.limit;; size *= 2) {
       const some = ids.after(after, Math.min(size, most));
-      const found = await this.#found(list, some, ids, minimum, deadline);
+      const found = await budget.read(() => this.#found(list, some, ids, minimum, budget.deadline));
       let room: Room | null = null;
       if (list.roomId !== undefined) {
         room = visibleRoom(list.roomId, found.get(roomKey(list.roomId)));
         // The room was deleted, or deleted and created again, between two reads.
         if (room === null || room.createdAt !== (createdAt ??= room.createdAt)) {
-          const other = await this.#requireRoom(list.roomId, deadline);
-          return await this.read(list, range, other, deadline);
+          const other = await this.#requireRoom(list.roomId, budget.deadline);
+          return await this.read(list, range, other, budget);
         }
       }
       for (const id of some) {
@@ -98,29 +98,16 @@ export class Pages {
     }
   }
 
-  /**
-   * Returns the IDs of a list, from a directory if there are many, and the deadline for their records: the
-   * time does not count that it takes to read all IDs of a large list.
-   */
-  async #ids(
-    list: List<unknown>,
-    minimum: number,
-    deadline: number,
-  ): Promise<{ ids: Ids; deadline: number }> {
+  /** Returns the IDs of a list, from a directory if there are many. */
+  async #ids(list: List<unknown>, minimum: number, budget: Budget): Promise<Ids> {
     const { isKind = false } = list;
-    const few = isKind || list.ids !== undefined ? null : await this.#few(list, minimum, deadline);
-    if (few !== null) return { ids: few, deadline };
-    const begun = Date.now();
-    const ids = list.ids === undefined
-      ? await this.#many(list, isKind)
-      : { after: inOrder(await list.ids()), known: null, sequence: minimum };
-    return { ids, deadline: deadline + Date.now() - begun };
-  }
-
-  /** Reads the IDs of a long list. */
-  async #many(list: List<unknown>, isKind: boolean): Promise<Ids> {
+    if (list.ids !== undefined) {
+      return { after: inOrder(await budget.read(list.ids)), known: null, sequence: minimum };
+    }
+    const few = isKind ? null : await this.#few(list, minimum, budget.deadline);
+    if (few !== null) return few;
     const directory = (isKind ? this.#kinds : this.#large).of(list);
-    await directory.refresh();
+    await budget.read(() => directory.refresh());
     return {
       after: (after, limit) => directory.after(after, limit),
       known: null,

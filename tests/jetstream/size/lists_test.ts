@@ -5,6 +5,7 @@
  */
 
 import assert from "node:assert/strict";
+import { connect } from "@nats-io/transport-node";
 import { openJetStream, openSqlite } from "../../../mod.ts";
 import type { Page, PageRequest, StoreRecord } from "../../../src/core/model.ts";
 import { compareText } from "../../../src/core/order.ts";
@@ -20,6 +21,7 @@ import {
   newRoom,
   newUser,
 } from "../../conformance/kit/kit.ts";
+import { publishing } from "../../helpers/interposed.ts";
 import { inDir } from "../../helpers/sqlite.ts";
 import { type Place, placeTests } from "../../move/kit.ts";
 import { fill, keyOf, roomId, rooms, users } from "../../tools/many.ts";
@@ -165,6 +167,24 @@ test("one read of a thousand records may take longer than opTimeout, as long as 
   } finally {
     await end();
   }
+});
+
+test("a page of a few among many may take longer than opTimeout, as long as reads are answered", async ({ nats }) => {
+  await filled(
+    nats,
+    rooms(Array.from({ length: 2500 }, (_, n) => ({ id: roomId(n), members: [1, 0] }))),
+  );
+  const { servers, ...place } = nats;
+  await using nc = await connect({ servers });
+  const connection = publishing(nc, (subject, ...rest) => {
+    const isRead = subject.startsWith("$JS.API.DIRECT.GET.");
+    setTimeout(() => nc.publish(subject, ...rest), isRead ? 400 : 0);
+  });
+  await using store = await openJetStream({ ...place, connection, opTimeout: 1500 });
+  const begun = performance.now();
+  const { items } = await store.listRoomsForEndpoint(keyOf(0), { accepted: false });
+  assert.deepEqual(items, []);
+  assert.ok(performance.now() - begun > 1500, "it did take longer");
 });
 
 test("a list that was interrupted keeps what it has and goes on", async ({ nats }) => {
