@@ -160,7 +160,7 @@ async function renewKeys(settings: Settings): Promise<NewKeys[]> {
     await loadServiceKeys(path, { create: true });
     return saved!;
   });
-  // Nobody else makes this one again: there is the old one or the new one, whatever happens here.
+  // No program creates this file when it is missing, so it has the old secret until it has the new one.
   await renew(settings.clusterPassFile, async (path) => {
     const saved = `${path}.${stamp()}`;
     await writeWhole(saved, await readFile(path));

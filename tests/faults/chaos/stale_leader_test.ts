@@ -152,6 +152,5 @@ async function attempt(
   assert.equal(refused, "invite_canceled");
   await insist(old, "cancelInvite", { id });
   await insist(old, "deleteUser", admin, "not_found");
-
   return { shown: says === "revoked", took };
 }

@@ -22,16 +22,16 @@ import { makeAgain } from "../watch/kit.ts";
 
 const sourceIn = (store: Store) => sourceOf(switchOf(store).current);
 
+interface World {
+  nats: { servers: string };
+  db: string;
+  entries: Awaited<ReturnType<typeof allEntries>>;
+  signed: Awaited<ReturnType<typeof signAs>>;
+  streams: Awaited<ReturnType<typeof jetstreamManager>>["streams"];
+}
+
 /** A bucket whose signed history a follower's file has, and which nobody uses now. */
-async function inWorld(
-  work: (world: {
-    nats: { servers: string };
-    db: string;
-    entries: Awaited<ReturnType<typeof allEntries>>;
-    signed: Awaited<ReturnType<typeof signAs>>;
-    streams: Awaited<ReturnType<typeof jetstreamManager>>["streams"];
-  }) => Promise<void>,
-): Promise<void> {
+async function inWorld(work: (world: World) => Promise<void>): Promise<void> {
   await inDir(async (dir) => {
     await using server = await testServer();
     const nats = { servers: server.url };
@@ -174,11 +174,16 @@ Deno.test("an entry that was changed in the archive is replaced by that of the f
     assert.deepEqual((await verifyHistory(store, { kept: [signed] })).problems, []);
   }));
 
+/** The history is lost, in the archive and where the bucket has it itself, and written back. */
+async function loseAndRepair({ nats, db, streams }: Pick<World, "nats" | "db" | "streams">) {
+  await streams.purge("UNIBUS_HISTORY");
+  await streams.purge("KV_UNIBUS", { filter: "$UNIBUS.UNIBUS.history.*" });
+  await repairStream({ db, nats });
+}
+
 Deno.test("a repair is known by the entry that tells of it before the archive has taken that", () =>
   inWorld(async ({ nats, db, entries, streams }) => {
-    await streams.purge("UNIBUS_HISTORY");
-    await streams.purge("KV_UNIBUS", { filter: "$UNIBUS.UNIBUS.history.*" });
-    await repairStream({ db, nats });
+    await loseAndRepair({ nats, db, streams });
     // It has the archive written from now on, as that was.
     await using nc = await connect(nats);
     let lags = false;
@@ -206,9 +211,7 @@ Deno.test("a repair is known by the entry that tells of it before the archive ha
 
 Deno.test("a replica that lags looks like no damage, and hides none", () =>
   inWorld(async ({ nats, db, entries, streams }) => {
-    await streams.purge("UNIBUS_HISTORY");
-    await streams.purge("KV_UNIBUS", { filter: "$UNIBUS.UNIBUS.history.*" });
-    await repairStream({ db, nats });
+    await loseAndRepair({ nats, db, streams });
     {
       await using store = await openJetStream(nats);
       for (let i = 40; i < 45; i++) await store.addUser(person(i));
